@@ -1,0 +1,1 @@
+"""The verification harness: sample a provider, record everything, judge the record."""

@@ -1,0 +1,100 @@
+"""What both dialects have in common: a `Reply` read from an exchange, and the `Dialect` protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from harness.records import Api, Exchange
+
+Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
+
+
+class UnreadableReplyError(Exception):
+    """A response with a good status that cannot be read as this dialect; says what and where."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function on offer: `parameters` is a JSON schema; `output` is what the canned tool says."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    output: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call the model made. `arguments` is the raw string, valid JSON or not."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts as reported; None where the provider gave none."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    total_tokens: int | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One assistant reply, streamed or not, in the words both dialects share.
+
+    `reasoning` is the raw chain of thought, wherever the dialect carried it; `raw` is the whole
+    JSON object (for a stream: the final object of Responses, the reassembled Chat completion).
+    """
+
+    reasoning: str
+    text: str
+    calls: tuple[ToolCall, ...]
+    finish: Finish
+    usage: Usage | None
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every request of a run carries besides its conversation."""
+
+    model: str
+    reasoning_effort: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    extra_body: Mapping[str, Any] | None = None
+
+
+class Dialect(Protocol):
+    """Pure functions over JSON; nothing here touches the network."""
+
+    api: Api
+    path: str
+
+    def first_request(
+        self,
+        prompt: str,
+        *,
+        instructions: str | None,
+        tools: Sequence[Tool],
+        streaming: bool,
+        settings: Settings,
+    ) -> dict[str, Any]:
+        """The body of the first request of a rollout."""
+        ...
+
+    def next_request(
+        self, body: Mapping[str, Any], reply: Reply, results: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """The body after `reply`: its CoT and calls sent back, then `results` by call id."""
+        ...
+
+    def read(self, exchange: Exchange) -> Reply:
+        """Read a finished exchange. Raises UnreadableReplyError."""
+        ...

@@ -1,0 +1,104 @@
+"""What a run writes down: every exchange as it was on the wire, gathered into rollouts.
+
+These are the only types that sampling, checks and reports share. `rollouts.jsonl` holds one
+`Rollout` a line; anything judged later is judged from these records alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Api = Literal["responses", "chat"]
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """Base of everything written to disk: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(Record):
+    """One HTTP request. `headers` are redacted before they are recorded."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any] | None
+
+
+class StreamPart(Record):
+    """One block of a server-sent event stream as received, without its closing blank line.
+
+    `at` is in seconds since the request was sent; `raw` may be a comment or span several lines.
+    """
+
+    at: float
+    raw: str
+
+
+class Response(Record):
+    """One HTTP response; a stream has `parts`, anything else has `body`.
+
+    Text is decoded as UTF-8 with errors replaced. `complete` is False when the connection
+    closed before the response ended.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: str | None = None
+    parts: tuple[StreamPart, ...] = ()
+    complete: bool = True
+
+
+FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol"]
+
+
+class TransportFailure(Record):
+    """Why no complete response came, in one sentence."""
+
+    kind: FailureKind
+    message: str
+
+
+class Retry(Record):
+    """An attempt that failed in a way worth repeating, and the wait before the next one."""
+
+    status: int | None = None
+    failure: TransportFailure | None = None
+    waited: float
+
+
+class Exchange(Record):
+    """One request and what became of it. Exactly one of `response` or `failure` is the end of it;
+    a stream that broke half way has both. `started_at` is ISO 8601 UTC, `elapsed` in seconds.
+    """
+
+    request: Request
+    response: Response | None = None
+    failure: TransportFailure | None = None
+    retries: tuple[Retry, ...] = ()
+    started_at: str
+    elapsed: float
+
+
+LoopEnd = Literal["answered", "max_turns", "failed", "unreadable"]
+
+
+class Rollout(Record):
+    """One attempt at one sample over one API: all its exchanges, in order.
+
+    `end` says why sampling stopped: the model answered, the turns ran out, an exchange failed
+    (transport or HTTP status), or a reply could not be read. Judgement is made elsewhere.
+    """
+
+    id: str = Field(description="<sample>/<api>/<stream|whole>/<try>")
+    sample: str
+    api: Api
+    streaming: bool
+    attempt: int
+    end: LoopEnd
+    exchanges: tuple[Exchange, ...]

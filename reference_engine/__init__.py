@@ -1,0 +1,1 @@
+"""A readable gpt-oss: model, checkpoint, generation, harmony and a minimal server."""

@@ -1,0 +1,1 @@
+"""Run folder in, readable files out."""
