@@ -1,4 +1,4 @@
-"""What both dialects have in common: a `Reply` read from an exchange, and the `Dialect` protocol."""
+"""What both dialects share: a `Reply` read from an exchange, and the `Dialect` protocol."""
 
 from __future__ import annotations
 

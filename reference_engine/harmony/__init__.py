@@ -1,0 +1,1 @@
+"""The harmony prompt format: conversation, rendering, parsing, vocabulary."""

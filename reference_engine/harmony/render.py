@@ -1,4 +1,4 @@
-"""Conversation to harmony prompt tokens, with the chain of thought kept or dropped by OpenAI's rule.
+"""Conversation to harmony prompt tokens; stale chain of thought dropped by OpenAI's rule.
 
 The rendering itself is openai-harmony's. Its automatic dropping of analysis is switched off,
 because it only acts when the last assistant message is `final`, and only before the first one
@@ -47,9 +47,10 @@ def render_prompt(conversation: Conversation) -> list[int]:
     messages = [_system(conversation), *_leading_developer(conversation)]
     turns = drop_stale_reasoning(conversation.turns)
     messages += [_message(turn) for turn in turns[_leading(turns) :]]
-    return harmony_encoding().render_conversation_for_completion(
+    tokens: list[int] = harmony_encoding().render_conversation_for_completion(
         oh.Conversation.from_messages(messages), oh.Role.ASSISTANT, config=_AS_WRITTEN
     )
+    return tokens
 
 
 def _leading(turns: Sequence[Turn]) -> int:
