@@ -1,0 +1,86 @@
+"""The gate: from figures and thresholds to pass, fail or inconclusive, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.judgement import Decision, Estimate, GroupAnalysis, Thresholds, Verdict
+
+EXIT_PASS = 0
+EXIT_FAIL = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_INCONCLUSIVE = 4
+EXIT_INTERRUPTED = 130
+
+
+def decide(groups: Sequence[GroupAnalysis], thresholds: Thresholds) -> Verdict:
+    """Hold every group (one API in one mode) to the thresholds.
+
+    Too many invalid responses fail a run however much of it is missing. Short of that a run
+    with attempts that were never made is inconclusive: what is missing could go either way.
+    """
+    invalid = [reason for group in groups for reason in _invalid(group, thresholds)]
+    missing = sum(group.planned - group.finished for group in groups)
+    if not groups or not any(group.finished for group in groups):
+        return _verdict("inconclusive", ["Nothing was judged: no attempt finished."], thresholds)
+    if missing:
+        cut_off = f"{missing} of {sum(g.planned for g in groups)} planned attempts were not made."
+        if invalid:
+            return _verdict("fail", [*invalid, cut_off], thresholds)
+        return _verdict("inconclusive", [cut_off], thresholds)
+    low = [reason for group in groups for reason in _rates(group, thresholds)]
+    if invalid or low:
+        return _verdict("fail", [*invalid, *low], thresholds)
+    return _verdict("pass", [_praise(groups, thresholds)], thresholds)
+
+
+def exit_code(verdict: Verdict) -> int:
+    """The exit status that says the verdict."""
+    codes: dict[Decision, int] = {
+        "pass": EXIT_PASS,
+        "fail": EXIT_FAIL,
+        "inconclusive": EXIT_INCONCLUSIVE,
+    }
+    return codes[verdict.decision]
+
+
+def exceeds(rate: float, threshold: float) -> bool:
+    """Whether a rate is good enough: above the threshold, or perfect."""
+    return rate > threshold or rate == 1.0
+
+
+def _invalid(group: GroupAnalysis, thresholds: Thresholds) -> Iterator[str]:
+    if group.invalid > thresholds.max_invalid:
+        allowed = thresholds.max_invalid or "none"
+        yield f"{group.name}: {group.invalid} invalid of {group.planned} attempts, {allowed} allowed."
+
+
+def _rates(group: GroupAnalysis, thresholds: Thresholds) -> Iterator[str]:
+    measures: list[tuple[str, Estimate, float]] = [
+        ("pass@", group.pass_at[-1], thresholds.min_pass_at_k),
+        ("pass^", group.pass_hat[-1], thresholds.min_pass_hat_k),
+    ]
+    for name, estimate, threshold in measures:
+        if not exceeds(estimate.value, threshold):
+            yield (
+                f"{group.name}: {name}{group.tries} is {estimate.value:.1%}"
+                f" (interval {estimate.low:.1%} to {estimate.high:.1%}),"
+                f" more than {threshold:.0%} is asked."
+            )
+
+
+def _praise(groups: Sequence[GroupAnalysis], thresholds: Thresholds) -> str:
+    invalid = sum(group.invalid for group in groups)
+    at_k = min(group.pass_at[-1].value for group in groups)
+    hat_k = min(group.pass_hat[-1].value for group in groups)
+    k = groups[0].tries
+    return (
+        f"{invalid} invalid responses; in the weakest group pass@{k} is {at_k:.1%}"
+        f" (asked: above {thresholds.min_pass_at_k:.0%})"
+        f" and pass^{k} {hat_k:.1%} (asked: above {thresholds.min_pass_hat_k:.0%})."
+    )
+
+
+def _verdict(decision: Decision, reasons: Sequence[str], thresholds: Thresholds) -> Verdict:
+    return Verdict(decision=decision, reasons=tuple(reasons), thresholds=thresholds)

@@ -1,0 +1,226 @@
+"""What judging a run yields: findings with evidence, outcomes, figures, and a verdict.
+
+These types are written to `analysis.json` and are all that reports see of a run's judgement.
+They hold no behaviour beyond looking things up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from harness.records import Api, Record
+
+ANALYSIS_VERSION = 1
+
+Severity = Literal["error", "warning", "info"]
+Mode = Literal["stream", "whole"]
+OutcomeKind = Literal[
+    "success",
+    "provider_error",
+    "timeout",
+    "invalid_response",
+    "no_tool_call",
+    "wrong_tool",
+    "invalid_arguments",
+    "wrong_arguments",
+    "truncated",
+    "max_turns",
+    "not_run",
+]
+Decision = Literal["pass", "fail", "inconclusive"]
+
+
+class Evidence(Record):
+    """Where a finding was seen: a record, an exchange in it, and a JSON path or event number."""
+
+    record: str
+    exchange: int
+    path: str | None = None
+    event: int | None = None
+    expected: str
+    got: str
+
+
+class Finding(Record):
+    """One thing a check has to say about one rollout. An error makes the response invalid."""
+
+    id: str
+    severity: Severity
+    message: str
+    evidence: Evidence
+
+
+class Outcome(Record):
+    """How one planned attempt ended: success, or exactly one named failure.
+
+    `exact` says whether the arguments were the right ones, where a call could be judged at all.
+    """
+
+    kind: OutcomeKind
+    detail: str = ""
+    expected: str | None = None
+    got: str | None = None
+    exact: bool | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether the attempt counts as passed."""
+        return self.kind == "success"
+
+
+class Speed(Record):
+    """Times of one exchange in seconds; the first two are None where nothing was streamed."""
+
+    total: float
+    first_token: float | None = None
+    tokens_per_second: float | None = None
+
+
+class Tokens(Record):
+    """Token counts as the provider reported them; `unreported` counts replies without usage."""
+
+    input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    unreported: int = 0
+
+
+class Judgement(Record):
+    """Everything the judges say of one rollout."""
+
+    record: str
+    sample: str
+    api: Api
+    mode: Mode
+    attempt: int
+    outcome: Outcome
+    findings: tuple[Finding, ...] = ()
+    tokens: Tokens = Tokens()
+    speeds: tuple[Speed, ...] = ()
+    requests: int = 0
+    retries: int = 0
+
+
+class Estimate(Record):
+    """A mean with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Percentiles(Record):
+    """A distribution in four figures; `count` says how many measurements there were."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+
+
+class Latency(Record):
+    """Speed of a group: seconds per request, seconds to the first token, tokens per second."""
+
+    total: Percentiles | None = None
+    first_token: Percentiles | None = None
+    tokens_per_second: Percentiles | None = None
+
+
+class GroupAnalysis(Record):
+    """One API in one mode. `pass_at[i]` and `pass_hat[i]` are for k = i + 1.
+
+    The denominator of every rate is `planned`; `invalid` counts attempts with an error finding.
+    """
+
+    api: Api
+    mode: Mode
+    cases: int
+    tries: int
+    planned: int
+    finished: int
+    outcomes: Mapping[OutcomeKind, int]
+    invalid: int
+    exact: int
+    pass_at: tuple[Estimate, ...]
+    pass_hat: tuple[Estimate, ...]
+    tokens: Tokens
+    latency: Latency
+    requests: int
+    retries: int
+
+    @property
+    def name(self) -> str:
+        """The group in words: `responses · stream`."""
+        return f"{self.api} · {self.mode}"
+
+
+class FindingSummary(Record):
+    """All findings of one check, with a few of them as examples."""
+
+    id: str
+    severity: Severity
+    summary: str
+    why: str
+    source: str
+    count: int
+    records: int
+    groups: tuple[str, ...]
+    examples: tuple[Finding, ...]
+
+
+class WorstCase(Record):
+    """A case that did not pass every time in one group, with one failed attempt as example."""
+
+    sample: str
+    tool: str
+    prompt: str
+    group: str
+    passed: int
+    tries: int
+    outcomes: Mapping[OutcomeKind, int]
+    example: Outcome
+    record: str
+
+
+class Thresholds(Record):
+    """What a run must reach. Rates must be exceeded, not met; 1.0 means: every time."""
+
+    max_invalid: int = 0
+    min_pass_at_k: float = 0.9
+    min_pass_hat_k: float = 0.9
+
+
+class Verdict(Record):
+    """What the gate says, and why, most important reason first."""
+
+    decision: Decision
+    reasons: tuple[str, ...]
+    thresholds: Thresholds
+
+
+class RunInfo(Record):
+    """Which run was judged: enough to name it and to repeat it."""
+
+    id: str
+    provider: str
+    base_url: str
+    model: str
+    started_at: str
+    version: str
+    cases_sha256: str
+    settings: Mapping[str, Any]
+    bad_lines: int = 0
+
+
+class Analysis(Record):
+    """The judgement of a whole run; what `analysis.json` holds."""
+
+    version: int = ANALYSIS_VERSION
+    run: RunInfo
+    strict: bool
+    complete: bool
+    groups: tuple[GroupAnalysis, ...]
+    findings: tuple[FindingSummary, ...]
+    worst_cases: tuple[WorstCase, ...]
+    verdict: Verdict

@@ -1,0 +1,98 @@
+"""pass@k, pass^k, their intervals, and percentiles. Pure; nothing here is random."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from math import comb
+
+from scipy.special import betaincinv, stdtrit
+
+from harness.judgement import Estimate, Percentiles
+
+CONFIDENCE = 0.95
+
+
+def pass_at_k(tries: int, successes: int, k: int) -> float:
+    """Probability that at least one of `k` tries succeeds: 1 - C(n-c, k) / C(n, k).
+
+    Unbiased (Chen et al. 2021, arXiv 2107.03374).
+
+    Raises:
+        ValueError: If not 0 <= successes <= tries or not 1 <= k <= tries.
+    """
+    _require(tries, successes, k)
+    return 1.0 - comb(tries - successes, k) / comb(tries, k)
+
+
+def pass_hat_k(tries: int, successes: int, k: int) -> float:
+    """Probability that `k` tries all succeed: C(c, k) / C(n, k).
+
+    Unbiased (Yao et al. 2024, arXiv 2406.12045).
+
+    Raises:
+        ValueError: If not 0 <= successes <= tries or not 1 <= k <= tries.
+    """
+    _require(tries, successes, k)
+    return comb(successes, k) / comb(tries, k)
+
+
+def clustered_estimate(values: Sequence[float], repeats: int) -> Estimate:
+    """Mean of one value per case, each in [0, 1], with a 95 % interval that holds at small n.
+
+    The interval is Korn and Graubard's (1998), the one the US National Center for Health
+    Statistics uses for proportions from clustered samples: Clopper-Pearson with the number of
+    trials replaced by an effective one, mean * (1 - mean) / variance of the mean between cases.
+    `repeats` is the number of disjoint groups of tries that one value rests on (tries // k): the
+    effective number of trials never exceeds cases * repeats, and is exactly that where all cases
+    agree on 0 or 1. So a perfect run gets the exact bound of that many trials, never [1, 1].
+
+    Args:
+        values: One value per case; cases are the clusters.
+        repeats: Independent trials behind each value, at least 1.
+
+    Raises:
+        ValueError: If there are no values or no repeats.
+    """
+    if not values or repeats < 1:
+        raise ValueError("an estimate needs at least one value and one repeat")
+    cases = len(values)
+    mean = min(1.0, max(0.0, math.fsum(values) / cases))
+    trials = _effective_trials(values, mean, repeats)
+    hits = mean * trials
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if hits <= 0 else float(betaincinv(hits, trials - hits + 1, tail))
+    high = 1.0 if hits >= trials else float(betaincinv(hits + 1, trials - hits, 1 - tail))
+    return Estimate(value=mean, low=min(low, mean), high=max(high, mean))
+
+
+def percentiles(values: Sequence[float]) -> Percentiles | None:
+    """Nearest-rank percentiles, so that every figure was really measured; None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+
+    def rank(share: float) -> float:
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+    return Percentiles(count=len(ordered), p50=rank(0.5), p90=rank(0.9), p99=rank(0.99))
+
+
+def _effective_trials(values: Sequence[float], mean: float, repeats: int) -> float:
+    cases = len(values)
+    most = float(cases * repeats)
+    if mean in (0.0, 1.0) or cases == 1:
+        return most
+    variance = math.fsum((value - mean) ** 2 for value in values) / (cases - 1) / cases
+    if variance == 0.0:
+        return most
+    tail = 1 - (1 - CONFIDENCE) / 2
+    few_cases = (stdtrit(max(most - 1, 1), tail) / stdtrit(cases - 1, tail)) ** 2
+    return float(min(most, max(1.0, mean * (1 - mean) / variance * few_cases)))
+
+
+def _require(tries: int, successes: int, k: int) -> None:
+    if not 0 <= successes <= tries:
+        raise ValueError(f"{successes} successes in {tries} tries")
+    if not 1 <= k <= tries:
+        raise ValueError(f"k must be between 1 and {tries}, not {k}")
