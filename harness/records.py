@@ -102,3 +102,52 @@ class Rollout(Record):
     attempt: int
     end: LoopEnd
     exchanges: tuple[Exchange, ...]
+
+
+class ProviderInfo(Record):
+    """The provider of a run as far as it may be written down: no key, no header value."""
+
+    name: str
+    base_url: str
+    model: str
+    extra_body: dict[str, Any]
+    header_names: tuple[str, ...]
+    launch_command: tuple[str, ...] | None
+
+
+class RunSettings(Record):
+    """What was asked for on the command line, defaults filled in."""
+
+    apis: tuple[Api, ...]
+    streaming: tuple[bool, ...]
+    tries: int
+    first_cases: int | None = None
+    max_turns: int
+    strict: bool
+    concurrency: int
+    seed: int | None = None
+    reasoning_effort: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+class RunInfo(Record):
+    """`run.json`: all it takes to understand, resume and repeat a run.
+
+    `planned` counts the attempts of the plan; hashes are sha256 of the files as read; times are
+    ISO 8601 UTC, `finished_at` is None until every attempt is in the log.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    tool_version: str
+    command: tuple[str, ...]
+    provider: ProviderInfo
+    settings: RunSettings
+    cases_file: str
+    cases_sha256: str
+    tools_file: str
+    tools_sha256: str
+    planned: int
+    versions: dict[str, str] = Field(description="python, platform and the packages that matter")
+    started_at: str
+    finished_at: str | None = None

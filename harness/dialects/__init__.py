@@ -1,1 +1,12 @@
 """The two APIs a provider may speak: how to ask, how to read an answer, how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.dialects.base import Dialect
+from harness.dialects.chat import ChatDialect
+from harness.dialects.responses import ResponsesDialect
+from harness.records import Api
+
+DIALECTS: Mapping[Api, Dialect] = {"responses": ResponsesDialect(), "chat": ChatDialect()}

@@ -62,12 +62,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Settings:
-    """What every request of a run carries besides its conversation."""
+    """What every request of a run carries besides its conversation.
+
+    `seed` goes where the dialect has a place for it: Chat Completions, not Responses.
+    """
 
     model: str
     reasoning_effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    seed: int | None = None
     extra_body: Mapping[str, Any] | None = None
 
 

@@ -1,0 +1,33 @@
+"""Server-sent events, read from the recorded blocks of a stream. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from harness.records import StreamPart
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: `name` is its `event:` field or '', `part` the index of its recorded block."""
+
+    part: int
+    at: float
+    name: str
+    data: str
+
+
+def events(parts: Iterable[StreamPart]) -> Iterator[Event]:
+    """The events of a stream in order; comments and blocks without data are passed over."""
+    for index, part in enumerate(parts):
+        name, data = "", []
+        for line in part.raw.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+            field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if field == "data":
+                data.append(value)
+            elif field == "event":
+                name = value
+        if data:
+            yield Event(index, part.at, name, "\n".join(data))

@@ -1,0 +1,269 @@
+"""`providers.yaml`: where providers are, what they speak and how to get in.
+
+The file names environment variables that hold keys; it never holds a key. What an entry may say
+is the fields of `Provider` and `Launch`. Secrets are looked up by `access` when they are needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import shlex
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from harness.errors import ConfigurationError
+from harness.records import Api, ProviderInfo
+
+LOCAL_FILE = Path("providers.yaml")
+ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _url(value: str) -> str:
+    """`value` without trailing slash, if requests can be sent below it."""
+    try:
+        parts = urlsplit(value.replace("{port}", "1"))
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{value!r} is not a URL like http://localhost:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("the URL holds a user name or password; use api_key_env or headers")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{value!r} has a ? or # part, which has no place in a base URL")
+    return value.rstrip("/")
+
+
+def _environment_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("this is the name of an environment variable, never a key itself")
+    return value
+
+
+def _no_repeats(value: tuple[Api, ...]) -> tuple[Api, ...]:
+    if not value:
+        raise ValueError("is empty; give responses, chat or both")
+    if len(set(value)) != len(value):
+        raise ValueError("names an API twice")
+    return value
+
+
+def _arguments(value: object) -> object:
+    return shlex.split(value) if isinstance(value, str) else value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+
+
+class Entry(BaseModel):
+    """Base of what stands in the file: immutable, unknown keys refused, no silent conversion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Launch(Entry):
+    """How to start a provider on this machine.
+
+    `{port}` in the command and URLs becomes a free port, `{python}` in the command the Python
+    that runs this tool. Ready means that a GET of `ready_url` (default: the provider's /models)
+    is answered with 200.
+    """
+
+    command: Annotated[tuple[str, ...], BeforeValidator(_arguments), Field(min_length=1)]
+    ready_url: Url | None = None
+    ready_timeout: float = Field(default=120, gt=0)
+    env: dict[str, str] = {}
+    cwd: Path | None = None
+
+
+class Provider(Entry):
+    """One provider. `timeout` is in seconds for a whole request, `rpm` and `tpm` are per minute.
+
+    A header value may use `${NAME}` for an environment variable.
+    """
+
+    name: str = Field(min_length=1)
+    base_url: Url
+    model: str = Field(min_length=1)
+    apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)]
+    api_key_env: Annotated[str, AfterValidator(_environment_name)] | None = None
+    extra_body: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    timeout: float = Field(default=600, gt=0)
+    concurrency: int = Field(default=8, ge=1)
+    rpm: int | None = Field(default=None, ge=1)
+    tpm: int | None = Field(default=None, ge=1)
+    launch: Launch | None = None
+
+    def info(self) -> ProviderInfo:
+        """What may be written down about it."""
+        return ProviderInfo(
+            name=self.name,
+            base_url=self.base_url,
+            model=self.model,
+            extra_body=self.extra_body,
+            header_names=tuple(self.headers),
+            launch_command=self.launch.command if self.launch else None,
+        )
+
+
+@dataclass(frozen=True)
+class Access:
+    """The headers that let us in, and the values that must never be written down."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
+
+
+def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Access:
+    """Look up the provider's key and header values.
+
+    Raises:
+        ConfigurationError: An environment variable is missing, empty or unfit for a header.
+    """
+    secrets: set[str] = set()
+
+    def value_of(name: str) -> str:
+        value = environ.get(name, "").strip()
+        if not value:
+            raise ConfigurationError(
+                f"provider {provider.name}: the environment variable {name} is not set; "
+                f"set it to your key and run again"
+            )
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"provider {provider.name}: the value of {name} has characters that cannot stand "
+                "in an HTTP header; check that it was copied whole and alone"
+            )
+        secrets.add(value)
+        return value
+
+    headers = {
+        name: ENVIRONMENT_NAME.sub(lambda match: value_of(match[1]), template)
+        for name, template in provider.headers.items()
+    }
+    if provider.api_key_env is not None:
+        headers.setdefault("Authorization", f"Bearer {value_of(provider.api_key_env)}")
+    return Access(headers, frozenset(secrets))
+
+
+def load_providers(path: Path | None = None) -> dict[str, Provider]:
+    """All providers by name: of `path`, else of ./providers.yaml, else of the file we ship.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or an entry in it cannot be used.
+    """
+    source, text = _read(path)
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{source}: {_yaml_message(error)}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("providers"), dict):
+        raise ConfigurationError(f"{source}: the file needs a key `providers` with entries by name")
+    for key in content.keys() - {"providers"}:
+        raise ConfigurationError(f"{source}: unknown key {key!r}; the only one is `providers`")
+    return {
+        str(name): _provider(str(name), entry, source)
+        for name, entry in content["providers"].items()
+    }
+
+
+def find_provider(name: str, path: Path | None = None) -> Provider:
+    """The provider called `name`, from where `load_providers` looks. Raises ConfigurationError."""
+    providers = load_providers(path)
+    if name in providers:
+        return providers[name]
+    raise ConfigurationError(
+        f"{_read(path)[0]}: there is no provider {name!r}; " + _suggestion(name, list(providers))
+    )
+
+
+def adhoc_provider(
+    base_url: str, model: str, apis: Sequence[Api], api_key_env: str | None = None
+) -> Provider:
+    """A provider given on the command line instead of in a file. Raises ConfigurationError."""
+    entry = {"base_url": base_url, "model": model, "apis": apis, "api_key_env": api_key_env}
+    return _provider(urlsplit(base_url).hostname or "provider", entry, "command line")
+
+
+def changed(provider: Provider, **changes: object) -> Provider:
+    """`provider` with fields replaced from the command line. Raises ConfigurationError."""
+    entry = provider.model_dump() | changes
+    return _provider(str(entry.pop("name")), entry, "command line")
+
+
+def _read(path: Path | None) -> tuple[str, str]:
+    """The name of the file to use, for messages, and its text."""
+    if path is None and not LOCAL_FILE.exists():
+        shipped = resources.files("harness") / "data" / "providers.yaml"
+        return "providers.yaml", shipped.read_text(encoding="utf-8")
+    path = path or LOCAL_FILE
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: is not UTF-8 text") from None
+
+
+def _provider(name: str, entry: object, source: str) -> Provider:
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f"{source}: providers.{name} must be a mapping with base_url, …")
+    try:
+        return Provider.model_validate({"name": name, **entry})
+    except ValidationError as error:
+        raise ConfigurationError(f"{source}: {_entry_message(name, error)}") from None
+
+
+def _entry_message(name: str, error: ValidationError) -> str:
+    """The first problem of an entry, with its key."""
+    first, *more = error.errors(include_url=False, include_input=False)
+    place = [str(part) for part in first["loc"]]
+    key = ".".join(["providers", name, *place])
+    if first["type"] == "missing":
+        message = f"{key} is missing"
+    elif first["type"] == "extra_forbidden":
+        model = Launch if place[0] == "launch" and len(place) > 1 else Provider
+        known = [key for key in model.model_fields if key != "name"]
+        message = f"unknown key {key}; {_suggestion(place[-1], known)}"
+    else:
+        text = first["msg"].removeprefix("Value error, ")
+        message = f"{key}: {text[0].lower()}{text[1:]}"
+    return message + (f" (and {len(more)} more)" if more else "")
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+def _yaml_message(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return f"is not YAML: {error}"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a mapping with the same key twice, where YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = json.dumps(self.construct_object(key, deep=True), default=str)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name} is there twice", key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,59 @@
+"""A whole run: attempts from a plan, many at a time, each on disk as soon as it has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
+
+from harness.dialects.base import Settings
+from harness.records import Rollout
+from harness.run_log import RunLog
+from harness.samples import Attempt
+from harness.transport.base import Transport
+
+T = TypeVar("T")
+
+
+class Observer(Protocol):
+    """Told what happens during a run, for instance to draw it. Called on the event loop: be brief.
+
+    Attempts that were already in the log are not mentioned.
+    """
+
+    def started(self, attempt: Attempt) -> None:
+        """An attempt has begun."""
+        ...
+
+    def finished(self, rollout: Rollout) -> None:
+        """A rollout has been written to the log."""
+        ...
+
+
+async def run_attempts(
+    attempts: Iterable[Attempt],
+    *,
+    transport: Transport,
+    log: RunLog,
+    settings: Settings,
+    max_turns: int,
+    concurrency: int,
+    observer: Observer | None = None,
+) -> None:
+    """Carry out every attempt that is not in the log yet, at most `concurrency` at a time.
+
+    With `settings.seed`, each attempt gets a seed of its own derived from it. Cancelling this
+    drops the attempts in flight; the log keeps what was finished.
+
+    Raises:
+        RunLogError: The log could not be written; everything in flight is dropped.
+    """
+    raise NotImplementedError
+
+
+def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` in which Ctrl-C and SIGTERM cancel `main` and let it clean up.
+
+    Raises:
+        StoppedError: The process was told to stop.
+    """
+    raise NotImplementedError

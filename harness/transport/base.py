@@ -1,0 +1,16 @@
+"""The one thing the rest of the harness knows of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from harness.records import Exchange
+
+
+class Transport(Protocol):
+    """Sends requests to one provider. Whatever goes wrong is in the exchange, never raised."""
+
+    async def send(self, path: str, body: Mapping[str, Any] | None = None) -> Exchange:
+        """POST `body` as JSON to `path` below the provider's base URL; GET without a body."""
+        ...
