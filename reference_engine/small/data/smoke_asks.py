@@ -1,0 +1,325 @@
+"""Requests for the six smoke tools and for their relatives with other names and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from reference_engine.harmony.conversation import FunctionTool
+from reference_engine.small.data import words
+from reference_engine.small.data.phrases import listed, quoted, request
+from reference_engine.small.data.spans import copy
+from reference_engine.small.data.task import Ask
+
+Asker = Callable[[Random, FunctionTool], Ask]
+
+
+def parameter_names(tool: FunctionTool) -> tuple[str, ...]:
+    """The parameters of a tool, in order."""
+    return tuple((tool.parameters or {}).get("properties", {}))
+
+
+def status(rng: Random, _tool: FunctionTool) -> Ask:
+    """Is it up?"""
+    thing = rng.choice(("service", "system", "server", "backend", "platform", "API", "runtime"))
+    state = rng.choice(("up", "running", "healthy", "alive", "online", "working", "available"))
+    text = request(
+        rng,
+        {"t": thing, "s": state},
+        verbs=(
+            "check the {t}", "see whether the {t} is {s}", "report the state of the {t}",
+            "look at how the {t} is doing", "make sure the {t} is {s}", "test if the {t} is {s}",
+            "verify that the {t} is {s}", "ping the {t}",
+        ),
+        nouns=(
+            "the state of the {t}", "a sign of life from the {t}", "the {t} status",
+            "the uptime of the {t}", "how long the {t} has been up", "a {t} check",
+        ),
+        questions=(
+            "is the {t} {s}?", "is the {t} still {s}?", "is our {t} {s} at the moment?",
+            "does the {t} work?", "how is the {t} doing?", "any trouble with the {t}?",
+            "has the {t} gone down?", "are we {s}?", "is anything broken?", "are you still {s}?",
+            "how long has the {t} been {s}?",
+        ),
+    )  # fmt: skip
+    return Ask(text)
+
+
+def weather(rng: Random, tool: FunctionTool) -> Ask:
+    """The weather somewhere, perhaps in a unit."""
+    where = words.place(rng)
+    arguments: dict[str, Any] = {"location": copy(where)}
+    unit = ""
+    if "unit" in parameter_names(tool) and rng.random() < 0.4:
+        name = rng.choice(("celsius", "fahrenheit"))
+        arguments["unit"] = name
+        shown = rng.choice(
+            (name, name.capitalize(), name.capitalize(), "°C" if name[0] == "c" else "°F")
+        )
+        unit = rng.choice(
+            (" in {u}", ", in {u}", " using {u}", " ({u})", ", unit {u}", " in degrees {u}")
+        )
+        unit = unit.replace("{u}", shown)
+    text = request(
+        rng,
+        {"p": quoted(rng, where, 0.12), "u": unit},
+        verbs=(
+            "check the weather at {p}{u}", "look up the weather for {p}{u}",
+            "tell me how warm it is in {p}{u}", "find the temperature in {p}{u}",
+            "see what it is like outside in {p}{u}", "get the conditions around {p}{u}",
+        ),
+        nouns=(
+            "the weather in {p}{u}", "the temperature at {p}{u}", "current conditions for {p}{u}",
+            "{p} weather{u}", "a weather report for {p}{u}", "the forecast for {p} now{u}",
+        ),
+        questions=(
+            "is it raining in {p}?{u}", "how cold is {p} right now{u}?", "how warm is it in {p}{u}?",
+            "do I need an umbrella in {p}{u}?", "is {p} sunny today{u}?", "what is it like in {p}{u}?",
+            "what's the temperature in {p}{u}?", "will I freeze in {p}{u}?", "how hot is {p}{u}?",
+            "I am travelling to {p}, how is the weather there{u}?", "weather at {p}{u}?",
+            "we land in {p} tonight. What is the weather{u}?", "in {p}, is it warm{u}?",
+        ),
+    )  # fmt: skip
+    return Ask(text, arguments)
+
+
+def language(rng: Random, tool: FunctionTool) -> Ask:
+    """Which language is this?"""
+    text = rng.choice(
+        (words.foreign_sentence, words.foreign_sentence, words.sentence, words.foreign)
+    )(rng)
+    shown = quoted(rng, text, 0.7)
+    asked = request(
+        rng,
+        {"t": shown},
+        verbs=(
+            "name the language of {t}", "tell which language this is: {t}",
+            "work out what language {t} is in", "say in which tongue this was written: {t}",
+            "recognise the language of this text: {t}", "guess the language here: {t}",
+        ),
+        nouns=("the language of {t}", "the language this is written in: {t}",
+               "the tongue of the following line: {t}"),
+        questions=(
+            "which language is {t}?", "in what language is {t} written?",
+            "somebody wrote {t} to me, which language is it?", "{t}: which language?",
+            "what tongue is that: {t}", "I got a note saying {t}. What language is it?",
+            "{t} - what language might this be?", "which language would you say this is: {t}",
+            "a sign says {t}. In which language?", "is this Dutch or something else? {t}",
+        ),
+        tails=False,
+    )  # fmt: skip
+    return Ask(asked, {parameter_names(tool)[0]: copy(text)})
+
+
+def _markdown_line(rng: Random) -> str:
+    one, two = words.words(rng, 1, 3), words.words(rng, 1, 3)
+    return rng.choice(
+        (
+            f"# {one.capitalize()}", f"## {one.capitalize()}", f"### {one}", f"- {one}", f"* {one}",
+            f"1. {one}", f"2. {two}", f"> {one}", f"**{one}**", f"*{one}* {two}", f"`{one}`",
+            f"{one} **{two}**", f"[{one}](https://{words.word(rng)}.com)", f"_{one}_ and {two}",
+            f'He said "{one}" {two}.', f"{one.capitalize()} {two}.", f"~~{one}~~", "---",
+            f"| {one} | {two} |", f"- [ ] {one}", f"![{one}]({words.word(rng)}.png)",
+        )
+    )  # fmt: skip
+
+
+def markdown(rng: Random, tool: FunctionTool) -> Ask:
+    """Markdown into HTML, of one line or several."""
+    lines = [_markdown_line(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4)))]
+    if rng.random() < 0.08:
+        lines = ["```", f"{words.word(rng)} = {words.number_text(rng)}", "```"]
+    source = rng.choice(("\n", "\n\n")).join(lines)
+    if len(lines) == 1 and rng.random() < 0.6 and "`" not in source:
+        shown = quoted(rng, source, 0.8)
+        joint = " "
+    else:
+        shown, joint = source, rng.choice(("\n\n", "\n", "\n\n"))
+    asked = request(
+        rng,
+        {"m": shown, "j": joint},
+        verbs=(
+            "make HTML of this:{j}{m}", "convert the Markdown below:{j}{m}",
+            "turn this Markdown into HTML:{j}{m}", "translate this Markdown to HTML:{j}{m}",
+            "produce web markup from this Markdown:{j}{m}", "rewrite as HTML:{j}{m}",
+            "use HTML for this Markdown:{j}{m}", "transform this to HTML code:{j}{m}",
+        ),
+        nouns=("the HTML for this Markdown:{j}{m}", "an HTML version of:{j}{m}",
+               "HTML from:{j}{m}", "this Markdown as HTML:{j}{m}"),
+        questions=(
+            "how does this Markdown look as HTML?{j}{m}", "what HTML does this give?{j}{m}",
+            "what is the HTML of{j}{m}", "HTML of this, from Markdown:{j}{m}",
+            "here is some Markdown, I need HTML:{j}{m}", "my notes in Markdown, as HTML:{j}{m}",
+        ),
+        tails=False,
+    )  # fmt: skip
+    return Ask(_unpunctuated(asked, shown), {parameter_names(tool)[0]: copy(source)})
+
+
+def _unpunctuated(asked: str, value: str) -> str:
+    """Cut what a request form put behind a value that stands at the end."""
+    return asked[: asked.rindex(value) + len(value)]
+
+
+def _point_list(rng: Random) -> tuple[str, list[list[float]]]:
+    number = _small_number if rng.random() < 0.8 else _decimal
+    if rng.random() < 0.35:
+        values = [number(rng) for _ in range(rng.randint(2, 6))]
+        shown = listed(rng, [str(v) for v in values])
+        return shown, [[at + 1, v] for at, v in enumerate(values)]
+    points = [[number(rng), number(rng)] for _ in range(rng.randint(2, 5))]
+    comma = rng.choice((",", ", "))
+    left, right = rng.choice(("()", "()", "[]"))
+    shown = [f"{left}{x}{comma}{y}{right}" for x, y in points]
+    if left == "[":
+        return "[" + rng.choice((", ", ",")).join(shown) + "]", points
+    return rng.choice((listed(rng, shown), comma.join(shown), " ".join(shown))), points
+
+
+def _small_number(rng: Random) -> float:
+    return rng.randint(0, rng.choice((9, 20, 100, 500)))
+
+
+def _decimal(rng: Random) -> float:
+    return rng.randint(0, 99) / 10 if rng.random() < 0.7 else rng.randint(-9, 20)
+
+
+_EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "title": (", titled {v}", " with the title {v}", " called {v}", ", title {v}", " named {v}",
+              ". Its title is {v}", ". Put {v} above it", ", headed {v}"),
+    "x_label": (", x axis {v}", " with x label {v}", ", x-axis labelled {v}", ". Label x as {v}"),
+    "y_label": (", y axis {v}", " with y label {v}", ", y-axis labelled {v}", ". Label y as {v}"),
+}  # fmt: skip
+
+
+def chart(rng: Random, tool: FunctionTool) -> Ask:
+    """A chart of points or of a series, perhaps with a title or labels."""
+    shown, points = _point_list(rng)
+    kind = rng.choice(("line", "bar", "scatter"))
+    names = parameter_names(tool)
+    values: dict[str, Any] = {"chart_type": kind, "data": points}
+    extra = ""
+    for name in _EXTRAS:
+        if name in names and rng.random() < (0.4 if name == "title" else 0.2):
+            value = rng.choice(
+                (words.capital, words.word, lambda r: words.words(r, 2, 3).capitalize())
+            )(rng)
+            values[name] = copy(value)
+            extra += rng.choice(_EXTRAS[name]).replace("{v}", quoted(rng, value, 0.6))
+    word = rng.choice(("chart", "chart", "plot", "graph", "diagram"))
+    asked = request(
+        rng,
+        {"k": kind, "c": word, "d": shown, "e": extra},
+        verbs=(
+            "draw a {k} {c} of {d}{e}", "make a {k} {c} from {d}{e}", "plot {d} as a {k} {c}{e}",
+            "sketch a {k} {c} with the points {d}{e}", "show {d} in a {k} {c}{e}",
+            "put {d} into a {k} {c}{e}", "graph {d} as {k}{e}", "build a {k} {c} for {d}{e}",
+            "create a {c} ({k}) of {d}{e}", "draw {d}, type {k}{e}",
+        ),
+        nouns=(
+            "a {k} {c} of {d}{e}", "a {k} {c} showing {d}{e}", "{d} as a {k} {c}{e}",
+            "a {c} of type {k} with {d}{e}", "the {k} {c} for {d}{e}",
+        ),
+        questions=(
+            "how would {d} look as a {k} {c}{e}?", "what does a {k} {c} of {d} look like{e}?",
+            "my data: {d}. I want a {k} {c}{e}.", "I measured {d}. Draw a {k} {c}{e}.",
+            "here are numbers: {d}. A {k} {c} please{e}.", "these are {d}; {k} {c}{e}",
+        ),
+        tails=False,
+    )  # fmt: skip
+    return Ask(asked, {name: values[name] for name in names if name in values})
+
+
+def _condition(rng: Random) -> tuple[str, str]:
+    """A condition as shown and as it must be written."""
+    column = words.identifier(rng)
+    if rng.random() < 0.5:
+        sign = rng.choice((">", "<", "=", ">=", "<=", "!="))
+        text = f"{column} {sign} {words.number_text(rng)}"
+        return text, copy(text)
+    value = rng.choice((words.word, words.capital, words.nonce))(rng)
+    if rng.random() < 0.6:
+        text = f"{column} = '{value}'"
+        return text, copy(text)
+    return f"{column} is '{value}'", f"{copy(column)} = '{copy(value)}'"
+
+
+_TABLES = ("order", "orders", "limit", "columns", "filter", "table", "rows", "data", "users")
+
+
+def query(rng: Random, tool: FunctionTool) -> Ask:
+    """Columns of a table, perhaps with a condition, an order or a limit."""
+    columns = [words.identifier(rng) for _ in range(rng.choice((1, 2, 2, 2, 3, 3, 4)))]
+    table = rng.choice(_TABLES) if rng.random() < 0.1 else words.identifier(rng)
+    names = parameter_names(tool)
+    values: dict[str, Any] = {"table": copy(table), "columns": [copy(c) for c in columns]}
+    extra = ""
+    if rng.random() < 0.3:
+        shown, written = _condition(rng)
+        values["filters" if "filters" in names else "filter"] = written
+        extra += rng.choice(
+            (" where {v}", ", only where {v}", " with {v}", ", condition {v}")
+        ).replace("{v}", shown)
+    if rng.random() < 0.3:
+        column = rng.choice((*columns, words.identifier(rng)))
+        values["order_by"] = copy(column)
+        extra += rng.choice(
+            (
+                " sorted by {v}",
+                ", ordered by {v}",
+                " order by {v}",
+                ", sort by {v}",
+                " in order of {v}",
+            )
+        ).replace("{v}", column)
+    if rng.random() < 0.35:
+        limit = rng.choice((rng.randint(1, 20), rng.randint(1, 100), rng.randint(1, 1000)))
+        values["limit"] = limit
+        extra += rng.choice(
+            (
+                ", at most {v} rows",
+                " limit {v}",
+                ", limit {v}",
+                ", first {v} rows",
+                ", no more than {v}",
+                ", just {v} of them",
+                ", max {v}",
+                ". Only {v} rows",
+            )
+        ).replace("{v}", str(limit))
+    shown_table = quoted(rng, table, 0.2)
+    asked = request(
+        rng,
+        {"c": listed(rng, columns), "t": shown_table, "e": extra},
+        verbs=(
+            "read {c} from {t}{e}", "select {c} from the table {t}{e}", "list {c} of the {t} table{e}",
+            "get {c} out of {t}{e}", "look up {c} in {t}{e}", "query {t} for {c}{e}",
+            "pull {c} from the {t} table{e}", "load the columns {c} of {t}{e}",
+        ),
+        nouns=(
+            "{c} from {t}{e}", "the {c} columns of {t}{e}", "{c} of table {t}{e}",
+            "rows of {t} with {c}{e}", "the columns {c} in the {t} table{e}",
+        ),
+        questions=(
+            "what {c} are in {t}{e}?", "which {c} does {t} have{e}?",
+            "in the table {t}, what are {c}{e}?", "from {t} I want {c}{e}.",
+            "table {t}, columns {c}{e}", "SELECT {c} FROM {t}{e}",
+        ),
+        tails=False,
+    )  # fmt: skip
+    return Ask(asked, {name: values[name] for name in names if name in values})
+
+
+ASKERS: Mapping[str, Asker] = {
+    "service_status": status,
+    "get_system_health": status,
+    "get_weather": weather,
+    "identify_language": language,
+    "detect_language": language,
+    "markdown_to_html": markdown,
+    "draw_chart": chart,
+    "generate_chart": chart,
+    "query_table": query,
+    "query_database": query,
+}
