@@ -9,22 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
-
-from jsonschema import Draft202012Validator, SchemaError
+from typing import Any
 
 from harness.dialects.base import Tool
 from harness.errors import ConfigurationError
+from harness.tools import parse_tools, schema_problem
 
-DEFAULT_OUTPUT = '{"ok": true}'
 _KNOWN_KEYS = frozenset({"id", "tool_name", "input", "expected_arguments", "instructions"})
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]+")
-_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -47,13 +43,27 @@ class BadLine:
 
 
 @dataclass(frozen=True)
+class SourceFile:
+    """A file as it was read; `name` is its path, or its bare name where it ships with us."""
+
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class Suite:
     """The cases of a run, the tools that every one of them offers, and what was left out."""
 
     cases: tuple[Case, ...]
     tools: tuple[Tool, ...]
     bad_lines: tuple[BadLine, ...]
-    sha256: str
+    cases_file: SourceFile
+    tools_file: SourceFile
 
     def tool(self, name: str) -> Tool:
         """The tool of that name."""
@@ -61,8 +71,7 @@ class Suite:
 
     def first(self, count: int | None) -> Suite:
         """The same suite with its first `count` cases; all of them where `count` is None."""
-        cases = self.cases if count is None else self.cases[:count]
-        return Suite(cases, self.tools, self.bad_lines, self.sha256)
+        return self if count is None else replace(self, cases=self.cases[:count])
 
 
 class _BadCaseError(ValueError):
@@ -76,20 +85,17 @@ def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
         ConfigurationError: If a file is missing or unreadable, the tools are not usable, or not
             a single line of the case file is a good case.
     """
-    case_text, case_name = _text(cases, "cases.jsonl")
-    tool_text, tool_name = _text(tools, "tools.json")
-    offered = parse_tools(tool_text, tool_name)
-    good, bad = parse_cases(case_text, offered)
+    tools_file = _read(tools, "tools.json")
+    cases_file = _read(cases, "cases.jsonl")
+    offered = parse_tools(tools_file.text, tools_file.name)
+    good, bad = parse_cases(cases_file.text, offered)
     if not good:
-        first = f" Line {bad[0].number}: {bad[0].reason}" if bad else " It is empty."
-        raise ConfigurationError(f"{case_name} holds no usable case.{first}")
-    digest = hashlib.sha256(f"{case_text}\0{tool_text}".encode()).hexdigest()
-    return Suite(good, offered, bad, digest)
+        first = f" Line {bad[0].number}: {bad[0].reason}." if bad else " It is empty."
+        raise ConfigurationError(f"{cases_file.name} holds no usable case.{first}")
+    return Suite(good, offered, bad, cases_file, tools_file)
 
 
-def parse_cases(
-    text: str, tools: tuple[Tool, ...]
-) -> tuple[tuple[Case, ...], tuple[BadLine, ...]]:
+def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], tuple[BadLine, ...]]:
     """Read every line that is a case; number and explain those that are not."""
     good: dict[str, Case] = {}
     bad: list[BadLine] = []
@@ -99,31 +105,14 @@ def parse_cases(
             continue
         try:
             case = _case(line, by_name)
-            if case.id in good:
-                raise _BadCaseError(f"the id {case.id!r} (or the same case) appears twice")
         except _BadCaseError as error:
             bad.append(BadLine(number, str(error)))
+            continue
+        if case.id in good:
+            bad.append(BadLine(number, f"the id {case.id!r} (or the same case) appears twice"))
         else:
             good[case.id] = case
     return tuple(good.values()), tuple(bad)
-
-
-def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
-    """Read a JSON list of tools, ours or in OpenAI's `{"type": "function", ...}` form.
-
-    Raises:
-        ConfigurationError: If it is not such a list, or a tool is not usable.
-    """
-    try:
-        entries = json.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{name} is not JSON: {error}.") from None
-    if not isinstance(entries, list) or not entries:
-        raise ConfigurationError(f"{name} must be a JSON list with at least one tool.")
-    tools = tuple(_tool(entry, f"tool {i} of {name}") for i, entry in enumerate(entries, start=1))
-    if len({tool.name for tool in tools}) < len(tools):
-        raise ConfigurationError(f"{name} names a tool twice.")
-    return tools
 
 
 def _case(line: str, tools: Mapping[str, Tool]) -> Case:
@@ -148,7 +137,7 @@ def _case(line: str, tools: Mapping[str, Tool]) -> Case:
     return Case(case_id, tool_name, prompt, arguments, instructions)
 
 
-def _arguments(value: Any, tool: Tool) -> Mapping[str, Any]:
+def _arguments(value: object, tool: Tool) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -162,45 +151,6 @@ def _arguments(value: Any, tool: Tool) -> Mapping[str, Any]:
     return value
 
 
-def schema_problem(arguments: Any, tool: Tool) -> str | None:
-    """Why `arguments` do not fit the tool's schema, in one sentence; None where they do."""
-    errors: Iterator[Any] = Draft202012Validator(tool.parameters).iter_errors(arguments)
-    worst = min(errors, key=lambda error: (len(error.absolute_path), error.message), default=None)
-    if worst is None:
-        return None
-    message = worst.message if len(worst.message) <= 200 else f"{worst.message[:200]}…"
-    return f"{worst.json_path}: {message}"
-
-
-def _tool(entry: Any, where: str) -> Tool:
-    if isinstance(entry, dict) and isinstance(entry.get("function"), dict):
-        entry = {**entry["function"], **{k: entry[k] for k in ("output",) if k in entry}}
-    if not isinstance(entry, dict):
-        raise ConfigurationError(f"{where} must be a JSON object.")
-
-    def value(key: str, default: _T, good: Callable[[Any], bool], kind: str) -> _T:
-        found = default if entry.get(key) is None else entry[key]
-        if not good(found):
-            raise ConfigurationError(f"{where}: {key} must be {kind}.")
-        return found
-
-    def is_name(found: Any) -> bool:
-        return isinstance(found, str) and bool(_FUNCTION_NAME.fullmatch(found))
-
-    name = value("name", "", is_name, "up to 64 letters, digits, '_' and '-'")
-    description = value("description", "", lambda found: isinstance(found, str), "a string")
-    empty: dict[str, Any] = {"type": "object", "properties": {}}
-    parameters = value("parameters", empty, lambda found: isinstance(found, dict), "a JSON schema")
-    try:
-        Draft202012Validator.check_schema(parameters)
-    except SchemaError as error:
-        raise ConfigurationError(f"{where}: parameters is no JSON schema: {error.message}") from None
-    output = entry.get("output", DEFAULT_OUTPUT)
-    if not isinstance(output, str):
-        output = json.dumps(output, ensure_ascii=False)
-    return Tool(name, description, parameters, output)
-
-
 def _field(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
@@ -208,12 +158,13 @@ def _field(row: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _text(path: Path | None, default: str) -> tuple[str, str]:
+def _read(path: Path | None, default: str) -> SourceFile:
     if path is None:
-        return (resources.files("harness") / "data" / default).read_text("utf-8"), default
+        text = (resources.files("harness") / "data" / default).read_text("utf-8")
+        return SourceFile(default, text)
     try:
-        return path.read_text("utf-8-sig"), str(path)
+        return SourceFile(str(path), path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigurationError(f"There is no file {path}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None

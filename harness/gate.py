@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.judgement import Decision, Estimate, GroupAnalysis, Thresholds, Verdict
+from harness.judgement import Decision, Estimate, GroupAnalysis, Verdict
+from harness.records import Thresholds
 
 EXIT_PASS = 0
 EXIT_FAIL = 1
@@ -53,7 +54,8 @@ def exceeds(rate: float, threshold: float) -> bool:
 def _invalid(group: GroupAnalysis, thresholds: Thresholds) -> Iterator[str]:
     if group.invalid > thresholds.max_invalid:
         allowed = thresholds.max_invalid or "none"
-        yield f"{group.name}: {group.invalid} invalid of {group.planned} attempts, {allowed} allowed."
+        counted = f"{group.invalid} invalid of {group.planned} attempts"
+        yield f"{group.name}: {counted}, {allowed} allowed."
 
 
 def _rates(group: GroupAnalysis, thresholds: Thresholds) -> Iterator[str]:

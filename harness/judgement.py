@@ -7,9 +7,9 @@ They hold no behaviour beyond looking things up.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from harness.records import Api, Record
+from harness.records import Api, Record, RunInfo, Thresholds
 
 ANALYSIS_VERSION = 1
 
@@ -183,14 +183,6 @@ class WorstCase(Record):
     record: str
 
 
-class Thresholds(Record):
-    """What a run must reach. Rates must be exceeded, not met; 1.0 means: every time."""
-
-    max_invalid: int = 0
-    min_pass_at_k: float = 0.9
-    min_pass_hat_k: float = 0.9
-
-
 class Verdict(Record):
     """What the gate says, and why, most important reason first."""
 
@@ -199,26 +191,13 @@ class Verdict(Record):
     thresholds: Thresholds
 
 
-class RunInfo(Record):
-    """Which run was judged: enough to name it and to repeat it."""
-
-    id: str
-    provider: str
-    base_url: str
-    model: str
-    started_at: str
-    version: str
-    cases_sha256: str
-    settings: Mapping[str, Any]
-    bad_lines: int = 0
-
-
 class Analysis(Record):
     """The judgement of a whole run; what `analysis.json` holds."""
 
     version: int = ANALYSIS_VERSION
+    run_id: str
     run: RunInfo
-    strict: bool
+    bad_lines: int
     complete: bool
     groups: tuple[GroupAnalysis, ...]
     findings: tuple[FindingSummary, ...]

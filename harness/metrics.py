@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from math import comb
 
-from scipy.special import betaincinv, stdtrit
+from scipy.special import betaincinv, stdtrit  # type: ignore[import-untyped]
 
 from harness.judgement import Estimate, Percentiles
 

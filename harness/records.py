@@ -115,6 +115,14 @@ class ProviderInfo(Record):
     launch_command: tuple[str, ...] | None
 
 
+class Thresholds(Record):
+    """What a run must reach. Rates must be exceeded, not met; 1.0 means: every time."""
+
+    max_invalid: int = 0
+    min_pass_at_k: float = 0.9
+    min_pass_hat_k: float = 0.9
+
+
 class RunSettings(Record):
     """What was asked for on the command line, defaults filled in."""
 
@@ -129,6 +137,7 @@ class RunSettings(Record):
     reasoning_effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    thresholds: Thresholds = Thresholds()
 
 
 class RunInfo(Record):
