@@ -1,0 +1,129 @@
+"""One table between the model's parameter names and the tensors of both checkpoint layouts.
+
+The model's names are those of OpenAI's `original/` layout. Hugging Face's layout splits the fused
+query-key-value projection in three and, where experts are not MXFP4, stores them input-major.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reference_engine.config import ModelConfig
+
+Layout = Literal["original", "hf"]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Stored tensors that together make one parameter, stacked along the first dimension.
+
+    Attributes:
+        tensors: Name and shape of each stored tensor.
+        packed: Base name of an MXFP4 pair (`_blocks`/`_scales` or `.blocks`/`.scales`) that may
+            stand instead, with the shape (experts, out, in) it decodes to.
+        transposed: Whether a plain tensor is the parameter with its last two dimensions swapped.
+        packed_transposed: The same, for what an MXFP4 pair decodes to.
+    """
+
+    tensors: tuple[tuple[str, Shape], ...]
+    packed: tuple[str, Shape] | None = None
+    transposed: bool = False
+    packed_transposed: bool = False
+
+
+def sources(config: ModelConfig, layout: Layout) -> dict[str, Source]:
+    """Where each of the model's parameters stands in a checkpoint of the given layout."""
+    make = _original if layout == "original" else _hugging_face
+    return make(config)
+
+
+def pair_names(base: str, layout: Layout) -> tuple[str, str]:
+    """Names of an MXFP4 pair's blocks and scales."""
+    separator = "." if layout == "original" else "_"
+    return f"{base}{separator}blocks", f"{base}{separator}scales"
+
+
+def _plain(name: str, *shape: int) -> Source:
+    return Source(((name, shape),))
+
+
+def _original(c: ModelConfig) -> dict[str, Source]:
+    query, kv = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    experts, hidden, inner = c.num_local_experts, c.hidden_size, c.intermediate_size
+    up, down = (experts, 2 * inner, hidden), (experts, hidden, inner)
+    shapes: dict[str, Shape] = {
+        "embedding.weight": (c.vocab_size, hidden),
+        "norm.scale": (hidden,),
+        "unembedding.weight": (c.vocab_size, hidden),
+    }
+    table = {name: _plain(name, *shape) for name, shape in shapes.items()}
+    for n in range(c.num_hidden_layers):
+        block = f"block.{n}"
+        shapes = {
+            "attn.norm.scale": (hidden,),
+            "attn.qkv.weight": (query + 2 * kv, hidden),
+            "attn.qkv.bias": (query + 2 * kv,),
+            "attn.sinks": (c.num_attention_heads,),
+            "attn.out.weight": (hidden, query),
+            "attn.out.bias": (hidden,),
+            "mlp.norm.scale": (hidden,),
+            "mlp.gate.weight": (experts, hidden),
+            "mlp.gate.bias": (experts,),
+            "mlp.mlp1_bias": (experts, 2 * inner),
+            "mlp.mlp2_bias": (experts, hidden),
+        }
+        for name, shape in shapes.items():
+            table[f"{block}.{name}"] = _plain(f"{block}.{name}", *shape)
+        name = f"{block}.mlp.mlp1_weight"
+        table[name] = Source(((name, up),), packed=(name, up))
+        name = f"{block}.mlp.mlp2_weight"
+        table[name] = Source(
+            ((name, down),), packed=(name, down), transposed=True, packed_transposed=True
+        )
+    return table
+
+
+def _hugging_face(c: ModelConfig) -> dict[str, Source]:
+    query, kv = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    experts, hidden, inner = c.num_local_experts, c.hidden_size, c.intermediate_size
+    table = {
+        "embedding.weight": _plain("model.embed_tokens.weight", c.vocab_size, hidden),
+        "norm.scale": _plain("model.norm.weight", hidden),
+        "unembedding.weight": _plain("lm_head.weight", c.vocab_size, hidden),
+    }
+    for n in range(c.num_hidden_layers):
+        block, layer = f"block.{n}", f"model.layers.{n}"
+        attn, mlp = f"{layer}.self_attn", f"{layer}.mlp"
+        parts = (("q_proj", query), ("k_proj", kv), ("v_proj", kv))
+        table |= {
+            f"{block}.attn.norm.scale": _plain(f"{layer}.input_layernorm.weight", hidden),
+            f"{block}.attn.qkv.weight": Source(
+                tuple((f"{attn}.{part}.weight", (rows, hidden)) for part, rows in parts)
+            ),
+            f"{block}.attn.qkv.bias": Source(
+                tuple((f"{attn}.{part}.bias", (rows,)) for part, rows in parts)
+            ),
+            f"{block}.attn.sinks": _plain(f"{attn}.sinks", c.num_attention_heads),
+            f"{block}.attn.out.weight": _plain(f"{attn}.o_proj.weight", hidden, query),
+            f"{block}.attn.out.bias": _plain(f"{attn}.o_proj.bias", hidden),
+            f"{block}.mlp.norm.scale": _plain(f"{layer}.post_attention_layernorm.weight", hidden),
+            f"{block}.mlp.gate.weight": _plain(f"{mlp}.router.weight", experts, hidden),
+            f"{block}.mlp.gate.bias": _plain(f"{mlp}.router.bias", experts),
+            f"{block}.mlp.mlp1_weight": Source(
+                ((f"{mlp}.experts.gate_up_proj", (experts, hidden, 2 * inner)),),
+                packed=(f"{mlp}.experts.gate_up_proj", (experts, 2 * inner, hidden)),
+                transposed=True,
+            ),
+            f"{block}.mlp.mlp1_bias": _plain(
+                f"{mlp}.experts.gate_up_proj_bias", experts, 2 * inner
+            ),
+            f"{block}.mlp.mlp2_weight": Source(
+                ((f"{mlp}.experts.down_proj", (experts, inner, hidden)),),
+                packed=(f"{mlp}.experts.down_proj", (experts, hidden, inner)),
+                packed_transposed=True,
+            ),
+            f"{block}.mlp.mlp2_bias": _plain(f"{mlp}.experts.down_proj_bias", experts, hidden),
+        }
+    return table

@@ -1,0 +1,56 @@
+"""MXFP4: 4-bit floats (E2M1) in blocks of 32 that share one power-of-two scale (E8M0).
+
+A block is 16 bytes, two values a byte, low nibble first. Its scale byte s means 2^(s - 127).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK = 32
+"""Values that share a scale."""
+
+VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
+"""What each of the sixteen nibbles means: one sign, two exponent and one mantissa bit."""
+
+_SCALE_BIAS = 127
+_LARGEST_EXPONENT = 2
+_MIDPOINTS = (0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0)
+
+
+def decode(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Unpacks (..., groups, 16) bytes and (..., groups) scales to (..., groups * 32) values."""
+    pairs = torch.tensor(
+        [(VALUES[byte & 15], VALUES[byte >> 4]) for byte in range(256)],
+        dtype=dtype,
+        device=blocks.device,
+    )
+    values = pairs[blocks.int()].flatten(-2)
+    return torch.ldexp(values, scales.int().sub(_SCALE_BIAS)[..., None]).to(dtype).flatten(-2)
+
+
+def encode(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantises (..., n * 32) values to blocks and scales, rounding to nearest, ties to even.
+
+    The scale is the one the OCP MX specification prescribes: the exponent of the block's largest
+    magnitude, less the largest exponent of the element type. Larger values saturate at 6.
+    """
+    if values.shape[-1] % BLOCK:
+        raise ValueError(f"the last dimension must be a multiple of {BLOCK}: {values.shape[-1]}")
+    groups = values.float().reshape(*values.shape[:-1], -1, BLOCK)
+    largest = groups.abs().amax(-1)
+    exponent = torch.frexp(largest).exponent.sub(1 + _LARGEST_EXPONENT)
+    exponent = exponent.clamp(-_SCALE_BIAS, _SCALE_BIAS).masked_fill(largest == 0, -_SCALE_BIAS)
+    scaled = torch.ldexp(groups, -exponent[..., None])
+    codes = _nearest(scaled.abs()) + (scaled.signbit().to(torch.uint8) << 3)
+    blocks = codes[..., ::2] | (codes[..., 1::2] << 4)
+    return blocks, exponent.add(_SCALE_BIAS).to(torch.uint8)
+
+
+def _nearest(magnitude: Tensor) -> Tensor:
+    """Index of the nearest positive value; a tie goes to the even index."""
+    midpoints = torch.tensor(_MIDPOINTS, device=magnitude.device)
+    below = torch.bucketize(magnitude, midpoints)
+    above = torch.bucketize(magnitude, midpoints, right=True)
+    return torch.where(below % 2 == 0, below, above).to(torch.uint8)
