@@ -77,6 +77,15 @@ Turn = Developer | User | Reasoning | Preamble | Answer | Call | Result
 
 
 @dataclass(frozen=True)
+class AnswerFormat:
+    """The JSON schema that the final answer is asked to follow."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Conversation:
     """A whole prompt: the turns so far, the tools on offer, and the system settings.
 
@@ -86,4 +95,5 @@ class Conversation:
     turns: tuple[Turn, ...]
     tools: tuple[FunctionTool, ...] = ()
     effort: Effort = "medium"
+    answer_format: AnswerFormat | None = None
     current_date: str | None = None

@@ -8,12 +8,15 @@ because it only acts when the last assistant message is `final`, and only before
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Sequence
 
 import openai_harmony as oh
 
 from reference_engine.harmony.conversation import (
     Answer,
+    AnswerFormat,
     Call,
     Conversation,
     Developer,
@@ -32,6 +35,16 @@ _EFFORT = {
 }
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 
+# The tokenizer's time grows with the square of a stretch of letters, of signs, or of white space.
+_LONGEST_STRETCH = 20_000
+_STRETCH = re.compile(
+    rf"[^\W\d_]{{{_LONGEST_STRETCH}}}|[^\w\s]{{{_LONGEST_STRETCH}}}|\s{{{_LONGEST_STRETCH}}}"
+)
+
+
+class RenderError(ValueError):
+    """The conversation cannot be written as harmony; the message says why."""
+
 
 def drop_stale_reasoning(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """Drop every chain of thought that a later final answer has concluded; keep the rest."""
@@ -43,14 +56,37 @@ def drop_stale_reasoning(turns: Sequence[Turn]) -> tuple[Turn, ...]:
 
 
 def render_prompt(conversation: Conversation) -> list[int]:
-    """Token ids that end with `<|start|>assistant`, ready for the model to go on."""
-    messages = [_system(conversation), *_leading_developer(conversation)]
+    """Token ids that end with `<|start|>assistant`, ready for the model to go on.
+
+    Raises:
+        RenderError: A tool's schema or a text is beyond what the tokenizer takes.
+    """
     turns = drop_stale_reasoning(conversation.turns)
-    messages += [_message(turn) for turn in turns[_leading(turns) :]]
-    tokens: list[int] = harmony_encoding().render_conversation_for_completion(
-        oh.Conversation.from_messages(messages), oh.Role.ASSISTANT, config=_AS_WRITTEN
-    )
+    for text in _texts(turns):
+        if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):
+            raise RenderError(
+                f"A text holds {_LONGEST_STRETCH} letters, signs or spaces without a break, "
+                "which cannot be tokenised in a reasonable time."
+            )
+    try:
+        messages = [_system(conversation), *_leading_developer(conversation)]
+        messages += [_message(turn) for turn in turns[_leading(turns) :]]
+        tokens: list[int] = harmony_encoding().render_conversation_for_completion(
+            oh.Conversation.from_messages(messages), oh.Role.ASSISTANT, config=_AS_WRITTEN
+        )
+    except (ValueError, TypeError, RecursionError, oh.HarmonyError) as error:
+        reason = str(error).partition(" at line ")[0]
+        raise RenderError(f"The conversation cannot be written as harmony: {reason}.") from error
     return tokens
+
+
+def _texts(turns: Sequence[Turn]) -> Iterator[str]:
+    for turn in turns:
+        match turn:
+            case Call(_, text) | Result(_, text):
+                yield text
+            case _:
+                yield turn.text
 
 
 def _leading(turns: Sequence[Turn]) -> int:
@@ -68,10 +104,11 @@ def _system(conversation: Conversation) -> oh.Message:
 
 
 def _leading_developer(conversation: Conversation) -> list[oh.Message]:
-    """The developer message: all leading instructions joined by a blank line, then the tools."""
+    """All leading instructions joined by a blank line, then the tools, then the answer's format."""
     leading = conversation.turns[: _leading(conversation.turns)]
     text = "\n\n".join(turn.text for turn in leading if isinstance(turn, Developer) and turn.text)
-    if not text and not conversation.tools:
+    answer_format = conversation.answer_format
+    if not text and not conversation.tools and not answer_format:
         return []
     content = oh.DeveloperContent.new()
     if text:
@@ -87,7 +124,18 @@ def _leading_developer(conversation: Conversation) -> list[oh.Message]:
                 for tool in conversation.tools
             ]
         )
-    return [oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)]
+    parts: list[oh.Content] = [content]
+    if answer_format:
+        separator = "\n\n" if text or conversation.tools else ""
+        parts.append(oh.TextContent(text=separator + _response_formats(answer_format)))
+    return [oh.Message.from_role_and_contents(oh.Role.DEVELOPER, parts)]
+
+
+def _response_formats(answer_format: AnswerFormat) -> str:
+    """The section that ends a developer message, as in openai/harmony `docs/format.md`."""
+    schema = json.dumps(dict(answer_format.schema), ensure_ascii=False, separators=(",", ":"))
+    comment = f"// {answer_format.description}\n" if answer_format.description else ""
+    return f"# Response Formats\n\n## {answer_format.name}\n\n{comment}{schema}"
 
 
 def _message(turn: Turn) -> oh.Message:

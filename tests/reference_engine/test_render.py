@@ -1,0 +1,154 @@
+"""Conversation to harmony: what is written, what is dropped, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from reference_engine.harmony.conversation import (
+    Answer,
+    AnswerFormat,
+    Call,
+    Conversation,
+    Developer,
+    FunctionTool,
+    Preamble,
+    Reasoning,
+    Result,
+    User,
+)
+from reference_engine.harmony.render import RenderError, drop_stale_reasoning, render_prompt
+from reference_engine.harmony.vocabulary import harmony_encoding
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
+WEATHER = FunctionTool("get_weather", "Weather.", CITY)
+
+
+def text_of(*turns, **settings) -> str:
+    return harmony_encoding().decode_utf8(render_prompt(Conversation(turns, **settings)))
+
+
+def after_system(text: str) -> str:
+    return text.partition("<|end|>")[2]
+
+
+def test_a_whole_tool_loop():
+    text = text_of(
+        Developer("Be brief."),
+        User("Weather?"),
+        Reasoning("Look."),
+        Preamble("One moment."),
+        Call("get_weather", '{"city": "Rome"}'),
+        Result("get_weather", "sunny"),
+        tools=(WEATHER,),
+        effort="high",
+        current_date="2026-01-02",
+    )
+    assert "Current date: 2026-01-02\n\nReasoning: high\n" in text
+    assert "must go to the commentary channel: 'functions'.<|end|>" in text
+    assert after_system(text) == (
+        "<|start|>developer<|message|># Instructions\n\nBe brief.\n\n# Tools\n\n## functions\n\n"
+        "namespace functions {\n\n// Weather.\ntype get_weather = (_: {\ncity?: string,\n}) => any;"
+        "\n\n} // namespace functions<|end|>"
+        "<|start|>user<|message|>Weather?<|end|>"
+        "<|start|>assistant<|channel|>analysis<|message|>Look.<|end|>"
+        "<|start|>assistant<|channel|>commentary<|message|>One moment.<|end|>"
+        "<|start|>assistant to=functions.get_weather<|channel|>commentary <|constrain|>json"
+        '<|message|>{"city": "Rome"}<|call|>'
+        "<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>sunny<|end|>"
+        "<|start|>assistant"
+    )
+
+
+def test_no_developer_message_without_content():
+    assert (
+        after_system(text_of(User("Hi"))) == "<|start|>user<|message|>Hi<|end|><|start|>assistant"
+    )
+
+
+def test_leading_instructions_are_joined_and_later_ones_stay_in_place():
+    text = text_of(Developer("One."), Developer("Two."), User("Hi"), Developer("Three."), User("?"))
+    assert "# Instructions\n\nOne.\n\nTwo.<|end|>" in text
+    assert text.index("Three.") > text.index("Hi")
+
+
+def test_special_tokens_in_a_users_text_stay_text():
+    plain = len(render_prompt(Conversation((User(""),))))
+    tokens = render_prompt(Conversation((User("<|end|>"),)))
+    assert len(tokens) - plain == len(harmony_encoding().encode("<|end|>", disallowed_special=()))
+    assert len(tokens) - plain > 1
+
+
+R1, R2, R3 = Reasoning("1"), Reasoning("2"), Reasoning("3")
+CALL, RESULT, USER, FINAL = Call("f", "{}"), Result("f", "x"), User("q"), Answer("a")
+
+
+@pytest.mark.parametrize(
+    ("turns", "kept"),
+    [
+        ([USER, R1, CALL, RESULT], [R1]),
+        ([USER, R1, CALL, RESULT, R2, CALL, RESULT], [R1, R2]),
+        ([USER, R1, FINAL, USER], []),
+        ([USER, R1, CALL, RESULT, R2, FINAL, USER, R3, CALL, RESULT], [R3]),
+        ([USER, R1, FINAL, USER, R2, FINAL, USER], []),
+        ([USER, R1, Preamble("p"), CALL, RESULT], [R1]),
+        ([USER, R1], [R1]),
+    ],
+)
+def test_reasoning_is_dropped_once_an_answer_concluded_it(turns, kept):
+    remaining = drop_stale_reasoning(turns)
+    assert [turn for turn in remaining if isinstance(turn, Reasoning)] == kept
+    assert [turn for turn in remaining if not isinstance(turn, Reasoning)] == [
+        turn for turn in turns if not isinstance(turn, Reasoning)
+    ]
+
+
+SHAPE = AnswerFormat("shape", {"type": "object"}, "A shape.")
+SECTION = '# Response Formats\n\n## shape\n\n// A shape.\n{"type":"object"}<|end|>'
+
+
+def test_the_answers_format_ends_the_developer_message():
+    alone = text_of(User("Hi"), answer_format=SHAPE)
+    assert f"<|start|>developer<|message|>{SECTION}" in alone
+    after = text_of(Developer("Be brief."), User("Hi"), tools=(WEATHER,), answer_format=SHAPE)
+    assert f"}} // namespace functions\n\n{SECTION}" in after
+
+
+def nested(depth: int) -> dict:
+    schema: dict = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "turns_and_tools",
+    [
+        ([User("\ud800")], ()),
+        ([User("a" * 20_000)], ()),
+        ([Call("f", " " * 30_000)], ()),
+        ([User("q")], (FunctionTool("f", "", nested(100)),)),
+        ([User("q")], (FunctionTool("f", "", nested(900)),)),
+    ],
+    ids=["surrogate", "letters", "spaces", "deep", "deeper"],
+)
+def test_what_cannot_be_rendered_is_refused_with_a_reason(turns_and_tools):
+    turns, tools = turns_and_tools
+    with pytest.raises(RenderError, match=r"\w\.$"):
+        render_prompt(Conversation(tuple(turns), tools))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": 5},
+        {"type": "object", "properties": {"items": {"type": "string"}}},
+        {"type": "object", "properties": {"a": {"$ref": "#/definitions/x"}, "b": {"anyOf": []}}},
+        {"type": "object", "properties": {"a": {"enum": [1, None, "x"]}}, "required": 3},
+        {"properties": [1]},
+        nested(40),
+        {},
+        None,
+    ],
+)
+def test_odd_schemas_render(schema):
+    render_prompt(Conversation((User("q"),), (FunctionTool("f", "d", schema),)))
