@@ -93,7 +93,9 @@ def _offers(rng: Random) -> list[Offer]:
 
 def _prefix(setting: Setting) -> tuple[int, ...]:
     turns: tuple[Turn, ...] = (Developer(setting.instructions),) if setting.instructions else ()
-    conversation = Conversation(turns, setting.tools, setting.effort, setting.current_date)
+    conversation = Conversation(
+        turns, setting.tools, setting.effort, current_date=setting.current_date
+    )
     return tuple(render_prompt(conversation)[: -len(encode(_ASSISTANT))])
 
 
