@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from harness.providers import Provider
+import aiohttp
+
+from harness.errors import LaunchError
+from harness.providers import Launch, Provider, changed
+
+SECONDS_TO_STOP = 10.0
+SECONDS_TO_ANSWER = 5.0
+SECONDS_BETWEEN_LOOKS = 0.1
+TAIL_LINES = 8
+TAIL_BYTES = 4096
 
 
 @asynccontextmanager
@@ -18,5 +33,117 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
     Raises:
         LaunchError: It could not be started, ended early or did not become ready in time.
     """
-    raise NotImplementedError
-    yield
+    launch = provider.launch
+    if launch is None:
+        yield provider
+        return
+    port = _free_port()
+    ready = changed(provider, base_url=provider.base_url.replace("{port}", port))
+    ready_url = (launch.ready_url or f"{provider.base_url}/models").replace("{port}", port)
+    await _see_that_nobody_answers(provider.name, ready_url)
+    process = await _start(provider.name, launch, port, log)
+    try:
+        await _wait_until_ready(provider.name, launch, ready_url, process, log)
+        yield ready
+    finally:
+        await _stop(process)
+
+
+async def _see_that_nobody_answers(name: str, url: str) -> None:
+    """Refuse to take a server that is already there for the one we start."""
+    async with _session() as session:
+        if await _is_ready(session, url):
+            raise LaunchError(
+                f"provider {name}: something already answers at {url}; "
+                "stop it, or use {port} in the launch entry"
+            )
+
+
+async def _start(name: str, launch: Launch, port: str, log: Path) -> asyncio.subprocess.Process:
+    command = [
+        argument.replace("{port}", port).replace("{python}", sys.executable)
+        for argument in launch.command
+    ]
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | launch.env,
+                cwd=launch.cwd,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise LaunchError(
+            f"provider {name}: its launch command cannot be started: "
+            f"{error.filename or command[0]}: {error.strerror}"
+        ) from None
+
+
+async def _wait_until_ready(
+    name: str, launch: Launch, url: str, process: asyncio.subprocess.Process, log: Path
+) -> None:
+    deadline = time.monotonic() + launch.ready_timeout
+    async with _session() as session:
+        while not await _is_ready(session, url):
+            if process.returncode is not None:
+                raise LaunchError(
+                    f"provider {name}: its launch command ended with exit code "
+                    f"{process.returncode} before it was ready{_tail(log)}"
+                )
+            if time.monotonic() > deadline:
+                raise LaunchError(
+                    f"provider {name}: not ready after {launch.ready_timeout:g} s "
+                    f"({url} does not answer with 200){_tail(log)}"
+                )
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_TO_ANSWER))
+
+
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End the whole process group: kindly at first, by force if that does not help."""
+    try:
+        _signal_group(process, signal.SIGTERM)
+        async with asyncio.timeout(SECONDS_TO_STOP):
+            await process.wait()
+    except TimeoutError:
+        pass
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        await process.wait()
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def _tail(log: Path) -> str:
+    """The last lines of a log, to stand at the end of a message."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        lines = file.read().decode(errors="replace").strip().splitlines()[-TAIL_LINES:]
+    if not lines:
+        return f"; it wrote nothing to {log}"
+    return f"; the end of {log}:\n" + "\n".join(f"  {line}" for line in lines)

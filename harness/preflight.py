@@ -2,17 +2,154 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
 
-from harness.providers import Provider
-from harness.records import Api
-from harness.transport.base import Transport
+import orjson
+
+from harness.dialects import DIALECTS
+from harness.dialects.base import Settings
+from harness.dialects.fields import error_message, excerpt
+from harness.errors import (
+    ModelNotFoundError,
+    ProviderUnauthorizedError,
+    ProviderUnavailableError,
+    ProviderUnreachableError,
+)
+from harness.providers import Provider, changed
+from harness.records import Api, Exchange, Response
+from harness.transport import NO_RETRIES, Transport, open_transport
+
+FEWEST_TOKENS = 16
+LONGEST_WAIT = 60.0
+MODELS_SHOWN = 8
+GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
-async def preflight(provider: Provider, transport: Transport, apis: Sequence[Api]) -> None:
+async def preflight(provider: Provider, apis: Sequence[Api]) -> None:
     """See that the provider answers, takes our key and knows the model on each of `apis`.
 
+    Nothing is retried here, so that the user is told at once. Whatever a run could show as a
+    finding, such as a 500 or a 400, is left to the run.
+
     Raises:
+        ConfigurationError: An environment variable the provider needs is not set.
         ProviderUnavailableError: It does not; the sentence says which and how to mend it.
     """
-    raise NotImplementedError
+    hasty = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
+    async with open_transport(hasty, retries=NO_RETRIES) as transport:
+        models = await _models(provider, transport)
+        for api in apis:
+            exchange = await _ask(provider, transport, api)
+            _refuse_broken_connection(provider, exchange)
+            if exchange.response is not None and exchange.response.status >= 300:
+                _judge(provider, api, exchange.response, models)
+
+
+async def _models(provider: Provider, transport: Transport) -> list[str] | None:
+    """The ids the provider lists, or None where it keeps no list for us."""
+    exchange = await transport.send("/models")
+    _refuse_broken_connection(provider, exchange)
+    response = exchange.response
+    if response is None or response.status != 200:
+        return None
+    try:
+        return [str(model["id"]) for model in orjson.loads(response.body or "")["data"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+async def _ask(provider: Provider, transport: Transport, api: Api) -> Exchange:
+    """The shortest real request."""
+    dialect = DIALECTS[api]
+    settings = Settings(provider.model, extra_body=provider.extra_body)
+    body = dialect.first_request(
+        "Hi",
+        instructions=None,
+        tools=(),
+        streaming=False,
+        settings=replace(settings, max_tokens=FEWEST_TOKENS),
+    )
+    return await transport.send(dialect.path, body)
+
+
+def _refuse_broken_connection(provider: Provider, exchange: Exchange) -> None:
+    if exchange.failure is not None and exchange.response is None:
+        raise ProviderUnreachableError(
+            f"provider {provider.name} does not answer at {exchange.request.url}: "
+            f"{exchange.failure.message}; check that it is running and its base_url"
+        )
+
+
+def _judge(provider: Provider, api: Api, response: Response, models: list[str] | None) -> None:
+    """Raise if a response means that no request of the run can succeed."""
+    status, name = response.status, provider.name
+    url = provider.base_url + DIALECTS[api].path
+    said = f" ({_said(response)})"
+    if status in {401, 403, 407}:
+        _unauthorized(provider, status, said)
+    if status in GATEWAY_STATUSES:
+        raise ProviderUnreachableError(
+            f"provider {name} answers {status} at {url}{said}; try again when it is up"
+        )
+    if status < 400:
+        target = response.headers.get("location", "another place")
+        raise ProviderUnavailableError(
+            f"provider {name} redirects {url} to {target}; put the real address into base_url"
+        )
+    if _is_about_model(response, provider.model) or (
+        status == 404 and models is not None and provider.model not in models
+    ):
+        raise ModelNotFoundError(
+            f"provider {name} has no model {provider.model!r}{said}; {_available(provider, models)}"
+        )
+    if status in {404, 405}:
+        raise ProviderUnavailableError(
+            f"provider {name} has nothing at {url}: it answers {status}{said}; "
+            f"check base_url, or leave {api} out of its apis"
+        )
+
+
+def _unauthorized(provider: Provider, status: int, said: str) -> NoReturn:
+    if provider.api_key_env:
+        remedy = f"check the key in {provider.api_key_env}"
+    else:
+        remedy = "give the name of the variable that holds your key as api_key_env"
+    raise ProviderUnauthorizedError(
+        f"provider {provider.name} refuses access with {status}{said}; {remedy}"
+    )
+
+
+def _is_about_model(response: Response, model: str) -> bool:
+    """Whether a 400 or 404 says that there is no such model."""
+    if response.status not in {400, 404, 422}:
+        return False
+    text = (response.body or "").lower()
+    names_it = "model_not_found" in text or ("model" in text and model.lower() in text)
+    return names_it and any(
+        phrase in text
+        for phrase in ("not found", "not_found", "not exist", "unknown", "invalid model", "no such")
+    )
+
+
+def _available(provider: Provider, models: list[str] | None) -> str:
+    if not models:
+        return "check the name in the provider's documentation"
+    near = difflib.get_close_matches(provider.model, models, n=MODELS_SHOWN, cutoff=0.3)
+    shown = near or sorted(models)[:MODELS_SHOWN]
+    rest = len(models) - len(shown)
+    return f"it has {', '.join(shown)}" + (f" and {rest} more" if rest else "")
+
+
+def _said(response: Response) -> str:
+    """What the provider said, in a few words."""
+    body = response.body or ""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return excerpt(body) if body else "no explanation"
+    if isinstance(content, dict):
+        content = content.get("error") or content.get("message") or content.get("detail") or content
+    return " ".join(error_message(content).split())[:200]

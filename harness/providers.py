@@ -15,11 +15,19 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from harness.errors import ConfigurationError
 from harness.records import Api, ProviderInfo
@@ -104,6 +112,12 @@ class Provider(Entry):
     rpm: int | None = Field(default=None, ge=1)
     tpm: int | None = Field(default=None, ge=1)
     launch: Launch | None = None
+
+    @model_validator(mode="after")
+    def _port_only_with_launch(self) -> Self:
+        if "{port}" in self.base_url and self.launch is None:
+            raise ValueError("base_url has {port}, but there is no launch entry to choose one")
+        return self
 
     def info(self) -> ProviderInfo:
         """What may be written down about it."""

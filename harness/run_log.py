@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.records import Rollout, RunInfo
+import orjson
+from pydantic import ValidationError
+
+from harness.errors import RunLogError
+from harness.records import SCHEMA_VERSION, Rollout, RunInfo
 
 RUN_FILE = "run.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
+SECONDS_BETWEEN_SYNCS = 2.0
 
 
 def write_run_info(folder: Path, info: RunInfo) -> None:
     """Write `run.json`, replacing an older one in one step. Raises RunLogError."""
-    raise NotImplementedError
+    path = folder / RUN_FILE
+    draft = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(info.model_dump_json(indent=2).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise RunLogError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def read_run_info(folder: Path) -> RunInfo:
     """Read `run.json`. Raises RunLogError if there is none or it is not ours."""
-    raise NotImplementedError
+    path = folder / RUN_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise RunLogError(f"{folder} is not a run folder: it has no {RUN_FILE}") from None
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return RunInfo.model_validate_json(content)
+    except ValidationError as error:
+        found = _schema_version(content)
+        if found is not None and found != SCHEMA_VERSION:
+            raise RunLogError(
+                f"{path} has schema version {found}, this tool reads {SCHEMA_VERSION}; "
+                "use the version of the tool that wrote it"
+            ) from None
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RunLogError(f"{path} is damaged: {place}: {first['msg']}") from None
 
 
 def read_rollouts(folder: Path) -> Iterator[Rollout]:
@@ -28,20 +65,46 @@ def read_rollouts(folder: Path) -> Iterator[Rollout]:
 
     A torn last line is passed over. Raises RunLogError naming the line if any other is damaged.
     """
-    raise NotImplementedError
+    path = folder / ROLLOUTS_FILE
+    seen: set[str] = set()
+    for number, line, last in _lines(path):
+        try:
+            rollout = Rollout.model_validate_json(line)
+        except ValidationError as error:
+            if last and not line.endswith(b"\n"):
+                return
+            problem = error.errors()[0]["msg"]
+            raise RunLogError(f"{path}, line {number} is damaged: {problem}") from None
+        if rollout.id not in seen:
+            seen.add(rollout.id)
+            yield rollout
 
 
 class RunLog:
     """Appends finished rollouts to a run folder; opening it heals a torn last line.
 
     Only one process at a time can hold the log of a run. Use as a context manager.
-    """
 
-    finished: set[str]
+    Attributes:
+        finished: The ids in the log.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open or create the log. Raises RunLogError."""
-        raise NotImplementedError
+        self._path = folder / ROLLOUTS_FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise RunLogError(f"{self._path} cannot be opened: {error.strerror}") from error
+        try:
+            self._lock()
+            self.finished, self._size = _scan(self._path)
+            os.ftruncate(self._file, self._size)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._synced_at = time.monotonic()
 
     def append(self, rollout: Rollout) -> None:
         """Write one rollout; it survives the death of the process once this returns.
@@ -49,7 +112,37 @@ class RunLog:
         A rollout whose id is already there is ignored. Raises RunLogError, for instance when the
         disk is full; the log then still holds exactly the rollouts appended before.
         """
-        raise NotImplementedError
+        if rollout.id in self.finished:
+            return
+        line = rollout.model_dump_json().encode() + b"\n"
+        try:
+            self._write(line)
+        except OSError as error:
+            os.ftruncate(self._file, self._size)
+            raise self._failed(error) from error
+        self._size += len(line)
+        self.finished.add(rollout.id)
+
+    def _write(self, line: bytes) -> None:
+        """Write all of `line`, and see to it now and then that it reaches the disk."""
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        if time.monotonic() - self._synced_at > SECONDS_BETWEEN_SYNCS:
+            os.fsync(self._file)
+            self._synced_at = time.monotonic()
+
+    def _failed(self, error: OSError) -> RunLogError:
+        return RunLogError(
+            f"{self._path} cannot be written: {error.strerror}; the {len(self.finished)} "
+            "finished attempts are kept, mend the cause and go on with --resume"
+        )
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunLogError(f"{self._path} is being written by another process") from None
 
     def __enter__(self) -> Self:
         return self
@@ -60,4 +153,47 @@ class RunLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        raise NotImplementedError
+        try:
+            os.fsync(self._file)
+        except OSError as failed:
+            raise self._failed(failed) from failed
+        finally:
+            os.close(self._file)
+
+
+def _scan(path: Path) -> tuple[set[str], int]:
+    """The ids in a log and the length of its sound part. Raises RunLogError if damaged inside."""
+    finished: set[str] = set()
+    size = 0
+    for number, line, last in _lines(path):
+        try:
+            if not line.endswith(b"\n"):
+                break
+            finished.add(str(orjson.loads(line)["id"]))
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            if last:
+                break
+            raise RunLogError(f"{path}, line {number} is damaged; restore or remove it") from None
+        size += len(line)
+    return finished, size
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """The lines of a file with their numbers, and whether each is the last."""
+    try:
+        with path.open("rb") as file:
+            number, line = 1, file.readline()
+            while line:
+                following = file.readline()
+                yield number, line, not following
+                number, line = number + 1, following
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _schema_version(content: bytes) -> object:
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return value.get("schema_version") if isinstance(value, dict) else None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
+from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
+from harness.errors import HarnessError, StoppedError
 from harness.records import Rollout
 from harness.run_log import RunLog
 from harness.samples import Attempt
+from harness.tool_loop import rollout
 from harness.transport.base import Transport
 
 T = TypeVar("T")
@@ -47,7 +52,34 @@ async def run_attempts(
     Raises:
         RunLogError: The log could not be written; everything in flight is dropped.
     """
-    raise NotImplementedError
+    waiting = iter(attempts)
+
+    async def work() -> None:
+        for attempt in waiting:
+            if attempt.id in log.finished:
+                continue
+            if observer:
+                observer.started(attempt)
+            done = await rollout(
+                attempt,
+                transport=transport,
+                dialect=DIALECTS[attempt.api],
+                settings=settings,
+                max_turns=max_turns,
+            )
+            log.append(done)
+            if observer:
+                observer.finished(done)
+
+    failure: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(concurrency):
+                workers.create_task(work())
+    except* HarnessError as group:
+        failure = group.exceptions[0]
+    if failure is not None:
+        raise failure
 
 
 def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
@@ -56,4 +88,25 @@ def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
     Raises:
         StoppedError: The process was told to stop.
     """
-    raise NotImplementedError
+
+    async def guarded() -> T:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        stops = 0
+
+        def stop() -> None:
+            nonlocal stops
+            stops += 1
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if stops:
+                raise StoppedError("stopped before the end; go on with --resume") from None
+            raise
+
+    with asyncio.Runner() as runner:
+        return runner.run(guarded())

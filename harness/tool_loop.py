@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from harness.dialects.base import Dialect, Settings
-from harness.records import Rollout
-from harness.samples import Attempt
+import hashlib
+from dataclasses import replace
+
+import orjson
+
+from harness.dialects.base import Dialect, Settings, ToolCall, UnreadableReplyError
+from harness.records import Exchange, LoopEnd, Rollout
+from harness.samples import Attempt, Sample
 from harness.transport.base import Transport
 
 
@@ -20,6 +25,61 @@ async def rollout(
 
     Ends "answered" with the first reply that calls no tool or was cut off by a token limit, and
     "max_turns" when the model still calls tools after `max_turns` requests. A tool nobody offered
-    gets an error text as its result.
+    gets an error text as its result. With `settings.seed`, the attempt has a seed of its own.
     """
-    raise NotImplementedError
+    sample = attempt.sample
+    if settings.seed is not None:
+        settings = replace(settings, seed=attempt_seed(settings.seed, attempt.id))
+    body = dialect.first_request(
+        sample.prompt,
+        instructions=sample.instructions,
+        tools=sample.tools,
+        streaming=attempt.streaming,
+        settings=settings,
+    )
+    exchanges: list[Exchange] = []
+    end: LoopEnd = "max_turns"
+    while len(exchanges) < max_turns:
+        exchange = await transport.send(dialect.path, body)
+        exchanges.append(exchange)
+        if not _went_well(exchange):
+            end = "failed"
+            break
+        try:
+            reply = dialect.read(exchange)
+        except UnreadableReplyError:
+            end = "unreadable"
+            break
+        if not reply.calls or reply.finish == "length":
+            end = "answered"
+            break
+        results = {call.id: tool_result(sample, call) for call in reply.calls}
+        body = dialect.next_request(body, reply, results)
+    return Rollout(
+        id=attempt.id,
+        sample=sample.id,
+        api=attempt.api,
+        streaming=attempt.streaming,
+        attempt=attempt.number,
+        end=end,
+        exchanges=tuple(exchanges),
+    )
+
+
+def tool_result(sample: Sample, call: ToolCall) -> str:
+    """What the canned tool answers, or an error text if the sample has no such tool."""
+    for tool in sample.tools:
+        if tool.name == call.name:
+            return tool.output
+    return orjson.dumps({"error": f"there is no tool named {call.name}"}).decode()
+
+
+def attempt_seed(seed: int, attempt_id: str) -> int:
+    """A seed for one attempt, so that tries differ but a run can be repeated."""
+    digest = hashlib.sha256(f"{seed}/{attempt_id}".encode()).digest()
+    return int.from_bytes(digest[:4]) >> 1
+
+
+def _went_well(exchange: Exchange) -> bool:
+    response = exchange.response
+    return exchange.failure is None and response is not None and 200 <= response.status < 300

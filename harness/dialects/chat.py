@@ -1,16 +1,41 @@
-"""Chat."""
+"""Chat Completions: the CoT is `reasoning` on the assistant message, or `reasoning_content`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.dialects.base import Reply, Settings, Tool
-from harness.records import Api, Exchange
+from harness.dialects.base import (
+    Finish,
+    Reply,
+    Settings,
+    Tool,
+    ToolCall,
+    UnreadableReplyError,
+)
+from harness.dialects.fields import (
+    good_response,
+    is_done,
+    json_body,
+    json_events,
+    member,
+    objects,
+    optional_member,
+    read_usage,
+)
+from harness.records import Api, Exchange, Response
+
+FINISHES: Mapping[str, Finish] = {
+    "stop": "stop",
+    "tool_calls": "tool_calls",
+    "length": "length",
+    "content_filter": "content_filter",
+}
+REASONING_FIELDS = ("reasoning", "reasoning_content")
 
 
 class ChatDialect:
-    """Chat."""
+    """POST /chat/completions."""
 
     api: Api = "chat"
     path = "/chat/completions"
@@ -25,14 +50,144 @@ class ChatDialect:
         settings: Settings,
     ) -> dict[str, Any]:
         """The body of the first request of a rollout."""
-        raise NotImplementedError
+        messages = [{"role": "user", "content": prompt}]
+        if instructions is not None:
+            messages.insert(0, {"role": "system", "content": instructions})
+        body: dict[str, Any] = {"model": settings.model, "messages": messages}
+        if tools:
+            body["tools"] = [{"type": "function", "function": _function(tool)} for tool in tools]
+        if streaming:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        options = {
+            "reasoning_effort": settings.reasoning_effort,
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
+            "seed": settings.seed,
+        }
+        body |= {name: value for name, value in options.items() if value is not None}
+        return body | dict(settings.extra_body or {})
 
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, results: Mapping[str, str]
     ) -> dict[str, Any]:
-        """The body after `reply`: its CoT and calls sent back, then `results` by call id."""
-        raise NotImplementedError
+        """The body after `reply`: its CoT and calls sent back, then `results` by call id.
+
+        The CoT goes back as `reasoning`, and in the provider's own field as well if it used
+        another one.
+        """
+        message = reply.raw["choices"][0]["message"]
+        assistant: dict[str, Any] = {"role": "assistant", "content": message.get("content")}
+        if reply.reasoning:
+            assistant["reasoning"] = reply.reasoning
+        for own_field in ("reasoning_content", "reasoning_details"):
+            if message.get(own_field):
+                assistant[own_field] = message[own_field]
+        if reply.calls:
+            assistant["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in reply.calls
+            ]
+        outputs = [
+            {"role": "tool", "tool_call_id": call.id, "content": results[call.id]}
+            for call in reply.calls
+        ]
+        return {**body, "messages": [*body["messages"], assistant, *outputs]}
 
     def read(self, exchange: Exchange) -> Reply:
         """Read a finished exchange. Raises UnreadableReplyError."""
-        raise NotImplementedError
+        response = good_response(exchange)
+        if (exchange.request.body or {}).get("stream"):
+            return _reply(_reassembled(response))
+        return _reply(json_body(response))
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+    }
+
+
+def _reply(raw: dict[str, Any]) -> Reply:
+    """Read a whole chat.completion object."""
+    choices = objects(raw, "choices", "")
+    if not choices:
+        raise UnreadableReplyError("choices is empty or missing")
+    path, choice = choices[0]
+    message = member(choice, "message", dict, path)
+    finish = optional_member(choice, "finish_reason", str, path)
+    path = f"{path}.message"
+    return Reply(
+        reasoning=_reasoning(message, path),
+        text=optional_member(message, "content", str, path) or "",
+        calls=tuple(_call(call, place) for place, call in objects(message, "tool_calls", path)),
+        finish=FINISHES.get(finish or "", "unknown"),
+        usage=read_usage(raw, given="prompt", made="completion"),
+        raw=raw,
+    )
+
+
+def _reasoning(message: Mapping[str, Any], path: str) -> str:
+    for name in REASONING_FIELDS:
+        text = optional_member(message, name, str, path)
+        if text:
+            return text
+    details = objects(message, "reasoning_details", path)
+    return "".join(optional_member(item, "text", str, place) or "" for place, item in details)
+
+
+def _call(call: Mapping[str, Any], path: str) -> ToolCall:
+    function = member(call, "function", dict, path)
+    return ToolCall(
+        id=member(call, "id", str, path),
+        name=member(function, "name", str, f"{path}.function"),
+        arguments=member(function, "arguments", str, f"{path}.function"),
+    )
+
+
+def _reassembled(response: Response) -> dict[str, Any]:
+    """The chat.completion object that the chunks of a stream add up to."""
+    whole: dict[str, Any] = {}
+    message: dict[str, Any] = {"role": "assistant", "content": None}
+    calls: dict[int, dict[str, Any]] = {}
+    finish: str | None = None
+    for event, chunk in json_events(response):
+        place = f"stream part {event.part}: "
+        whole |= {key: value for key, value in chunk.items() if value is not None}
+        for path, choice in objects(chunk, "choices", place)[:1]:
+            finish = optional_member(choice, "finish_reason", str, path) or finish
+            delta = optional_member(choice, "delta", dict, path) or {}
+            path = f"{path}.delta"
+            for name in ("content", *REASONING_FIELDS):
+                text = optional_member(delta, name, str, path)
+                if text is not None:
+                    message[name] = (message.get(name) or "") + text
+            for _, detail in objects(delta, "reasoning_details", path):
+                message.setdefault("reasoning_details", []).append(detail)
+            for call_path, call in objects(delta, "tool_calls", path):
+                _add_call(calls, call, call_path)
+    if finish is None and not is_done(response):
+        raise UnreadableReplyError("the stream ended without a finish_reason and without [DONE]")
+    if calls:
+        message["tool_calls"] = [calls[index] for index in sorted(calls)]
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return {**whole, "object": "chat.completion", "choices": [choice]}
+
+
+def _add_call(calls: dict[int, dict[str, Any]], delta: Mapping[str, Any], path: str) -> None:
+    """Add one tool call delta to the call it belongs to."""
+    call = calls.setdefault(member(delta, "index", int, path), {"type": "function"})
+    identity = optional_member(delta, "id", str, path)
+    if identity:
+        call.setdefault("id", identity)
+    function = optional_member(delta, "function", dict, path) or {}
+    whole = call.setdefault("function", {"arguments": ""})
+    name = optional_member(function, "name", str, f"{path}.function")
+    if name:
+        whole.setdefault("name", name)
+    whole["arguments"] += optional_member(function, "arguments", str, f"{path}.function") or ""

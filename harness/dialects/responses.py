@@ -1,16 +1,43 @@
-"""Responses."""
+"""Responses: the CoT is a `reasoning` item in `output`, sent back in `input` as it came."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.dialects.base import Reply, Settings, Tool
-from harness.records import Api, Exchange
+from harness.dialects.base import (
+    Finish,
+    Reply,
+    Settings,
+    Tool,
+    ToolCall,
+    UnreadableReplyError,
+)
+from harness.dialects.fields import (
+    error_message,
+    excerpt,
+    good_response,
+    json_body,
+    json_events,
+    member,
+    objects,
+    optional_member,
+    read_usage,
+)
+from harness.records import Api, Exchange, Response
+
+FINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+INCOMPLETE: Mapping[str, Finish] = {
+    "max_output_tokens": "length",
+    "content_filter": "content_filter",
+}
 
 
 class ResponsesDialect:
-    """Responses."""
+    """POST /responses.
+
+    Every request carries the whole conversation and asks the provider to store nothing.
+    """
 
     api: Api = "responses"
     path = "/responses"
@@ -25,14 +52,119 @@ class ResponsesDialect:
         settings: Settings,
     ) -> dict[str, Any]:
         """The body of the first request of a rollout."""
-        raise NotImplementedError
+        body: dict[str, Any] = {
+            "model": settings.model,
+            "input": [{"type": "message", "role": "user", "content": prompt}],
+            "store": False,
+        }
+        if instructions is not None:
+            body["instructions"] = instructions
+        if tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": dict(tool.parameters),
+                    "strict": False,
+                }
+                for tool in tools
+            ]
+        if streaming:
+            body["stream"] = True
+        if settings.reasoning_effort is not None:
+            body["reasoning"] = {"effort": settings.reasoning_effort}
+        options = {
+            "temperature": settings.temperature,
+            "max_output_tokens": settings.max_tokens,
+        }
+        body |= {name: value for name, value in options.items() if value is not None}
+        return body | dict(settings.extra_body or {})
 
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, results: Mapping[str, str]
     ) -> dict[str, Any]:
         """The body after `reply`: its CoT and calls sent back, then `results` by call id."""
-        raise NotImplementedError
+        outputs = [
+            {"type": "function_call_output", "call_id": call.id, "output": results[call.id]}
+            for call in reply.calls
+        ]
+        return {**body, "input": [*body["input"], *reply.raw["output"], *outputs]}
 
     def read(self, exchange: Exchange) -> Reply:
         """Read a finished exchange. Raises UnreadableReplyError."""
-        raise NotImplementedError
+        response = good_response(exchange)
+        if (exchange.request.body or {}).get("stream"):
+            return _reply(_final_object(response))
+        return _reply(json_body(response))
+
+
+def _reply(raw: dict[str, Any]) -> Reply:
+    """Read a whole response object."""
+    member(raw, "output", list, "")
+    reasoning: list[str] = []
+    text: list[str] = []
+    calls: list[ToolCall] = []
+    for path, item in objects(raw, "output", ""):
+        kind = member(item, "type", str, path)
+        if kind == "reasoning":
+            reasoning.extend(_texts(item, "reasoning_text", path))
+        elif kind == "message":
+            text.extend(_texts(item, "output_text", path))
+        elif kind == "function_call":
+            calls.append(
+                ToolCall(
+                    id=member(item, "call_id", str, path),
+                    name=member(item, "name", str, path),
+                    arguments=member(item, "arguments", str, path),
+                )
+            )
+    return Reply(
+        reasoning="".join(reasoning),
+        text="".join(text),
+        calls=tuple(calls),
+        finish=_finish(raw, called=bool(calls)),
+        usage=read_usage(raw, given="input", made="output"),
+        raw=raw,
+    )
+
+
+def _texts(item: Mapping[str, Any], kind: str, path: str) -> list[str]:
+    """The texts of the content parts of one kind."""
+    return [
+        member(part, "text", str, place)
+        for place, part in objects(item, "content", path)
+        if part.get("type") == kind
+    ]
+
+
+def _finish(raw: Mapping[str, Any], *, called: bool) -> Finish:
+    status = optional_member(raw, "status", str, "")
+    if status == "completed":
+        return "tool_calls" if called else "stop"
+    if status == "incomplete":
+        details = optional_member(raw, "incomplete_details", dict, "") or {}
+        return INCOMPLETE.get(str(details.get("reason")), "unknown")
+    if status == "failed":
+        raise UnreadableReplyError(f"the response failed: {error_message(raw.get('error'))}")
+    return "unknown"
+
+
+def _final_object(response: Response) -> dict[str, Any]:
+    """The response object that the last event of a stream carries."""
+    last = ""
+    for event, data in json_events(response):
+        place = f"stream part {event.part}: "
+        last = optional_member(data, "type", str, place) or event.name
+        if last in FINAL_EVENTS:
+            return member(data, "response", dict, place)
+        if last == "error":
+            raise UnreadableReplyError(f"stream part {event.part} is an error: {_error(data)}")
+    raise UnreadableReplyError(
+        f"the stream ended without response.completed; its last event was {last or 'unnamed'}"
+    )
+
+
+def _error(data: Mapping[str, Any]) -> str:
+    message = data.get("message")
+    return message if isinstance(message, str) else excerpt(str(dict(data)))

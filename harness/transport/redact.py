@@ -1,0 +1,55 @@
+"""Keys stay out of everything that is written down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+REDACTED = "[redacted]"
+SECRET_NAMES = re.compile(r"auth|key|secret|password|cookie|^x-.*token$", re.IGNORECASE)
+SHORTEST_SECRET = 8
+
+
+class Redactor:
+    """Replaces secrets in headers, texts and JSON.
+
+    Secrets of fewer than eight characters ("EMPTY", "none") are only taken out of headers: as a
+    key they protect nothing, and cutting them from texts would spoil the record.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Take the values that must not appear."""
+        self._secrets = tuple(secrets)
+        spellings = {
+            spelling
+            for secret in self._secrets
+            if len(secret) >= SHORTEST_SECRET
+            for spelling in (secret, orjson.dumps(secret).decode()[1:-1], quote(secret, safe=""))
+        }
+        longest_first = sorted(spellings, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if spellings else None
+
+    def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Headers with the values of secret ones replaced."""
+        return {
+            name: REDACTED
+            if SECRET_NAMES.search(name) or any(secret in value for secret in self._secrets)
+            else value
+            for name, value in headers.items()
+        }
+
+    def text(self, text: str) -> str:
+        """A text with every secret replaced."""
+        return self._pattern.sub(REDACTED, text) if self._pattern else text
+
+    def body(self, body: Mapping[str, Any], encoded: bytes) -> dict[str, Any]:
+        """A JSON object with every secret replaced; `encoded` is the object as bytes."""
+        if self._pattern is None:
+            return dict(body)
+        text = encoded.decode()
+        clean = self.text(text)
+        return dict(body) if clean is text or clean == text else orjson.loads(clean)

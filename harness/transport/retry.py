@@ -1,0 +1,98 @@
+"""The one layer of retries: what may pass by itself is tried again, all else is final."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from harness.records import Exchange, Retry
+from harness.transport.base import Transport
+
+TRANSIENT_STATUSES = frozenset(
+    {408, 409, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 524, 529}
+)
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often to repeat and how long to wait, in seconds.
+
+    The wait doubles from `first_wait` up to `longest_wait`, each time shortened at random by up
+    to half so that many clients spread out. A Retry-After is honoured up to `longest_retry_after`.
+    """
+
+    retries: int = 5
+    first_wait: float = 0.5
+    longest_wait: float = 20
+    longest_retry_after: float = 60
+
+    def wait(self, attempt: int, retry_after: float | None) -> float:
+        """Seconds to wait after failed attempt number `attempt`, counted from 0."""
+        if retry_after is not None:
+            return min(retry_after, self.longest_retry_after)
+        longest: float = min(self.first_wait * 2**attempt, self.longest_wait)
+        return longest * random.uniform(0.5, 1)  # noqa: S311 (nothing secret about it)
+
+
+NO_RETRIES = RetryPolicy(retries=0)
+
+
+class RetryingTransport:
+    """Repeats what failed in passing. The exchange is the last one; `retries` tells of the rest."""
+
+    def __init__(self, inner: Transport, policy: RetryPolicy) -> None:
+        """Send through `inner`."""
+        self._inner = inner
+        self._policy = policy
+
+    async def send(self, path: str, body: Mapping[str, Any] | None = None) -> Exchange:
+        """POST `body` as JSON to `path` below the provider's base URL; GET without a body."""
+        retries: list[Retry] = []
+        while True:
+            exchange = await self._inner.send(path, body)
+            if len(retries) >= self._policy.retries or not may_pass(exchange):
+                return exchange.model_copy(update={"retries": tuple(retries)})
+            response = exchange.response
+            waited = self._policy.wait(len(retries), retry_after(exchange))
+            retries.append(
+                Retry(
+                    status=response.status if response else None,
+                    failure=exchange.failure,
+                    waited=round(waited, 3),
+                )
+            )
+            await asyncio.sleep(waited)
+
+
+def may_pass(exchange: Exchange) -> bool:
+    """Whether the same request may well succeed a little later.
+
+    Once a good status has come nothing is repeated: a broken answer is a finding. Nor are
+    timeouts, which have already cost their time.
+    """
+    if exchange.response is not None:
+        return exchange.response.status in TRANSIENT_STATUSES
+    return exchange.failure is not None and exchange.failure.kind in {"connect", "cut"}
+
+
+def retry_after(exchange: Exchange) -> float | None:
+    """Seconds the provider asks us to wait, given as seconds or as a date."""
+    value = exchange.response.headers.get("retry-after") if exchange.response else None
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        seconds = (date - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds)
