@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
+from aiohttp.http_exceptions import ContentEncodingError
 
 from harness.providers import Access, Provider
 from harness.records import Exchange, FailureKind, Request, Response, StreamPart, TransportFailure
@@ -165,6 +166,8 @@ _SENTENCES: dict[FailureKind, str] = {
 def _kind(error: Exception) -> FailureKind:
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError)):
         return "connect"
+    if isinstance(error.__cause__, ContentEncodingError):
+        return "protocol"
     if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
         return "cut"
     return "protocol" if isinstance(error, aiohttp.ClientError | ValueError) else "cut"

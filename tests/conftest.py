@@ -1,0 +1,1 @@
+"""Makes `support` importable by every test."""

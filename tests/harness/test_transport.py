@@ -1,0 +1,340 @@
+"""The transport against a real socket, behaving and misbehaving."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from support import mock_provider as mock
+from support.mock_provider import MockProvider
+
+from harness.errors import ConfigurationError
+from harness.providers import Provider
+from harness.records import Exchange
+from harness.transport import NO_RETRIES, Limits, RetryPolicy, open_transport
+
+KEY = "sk-very/secret+key=123"
+BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+STREAM = {**BODY, "stream": True}
+QUICK = RetryPolicy(retries=3, first_wait=0.01, longest_wait=0.02, longest_retry_after=0.5)
+
+
+async def send(
+    provider: MockProvider,
+    body: dict[str, object] | None = STREAM,
+    *,
+    retries: RetryPolicy = NO_RETRIES,
+    limits: Limits | None = None,
+    seconds: float = 20,
+    **entry: object,
+) -> Exchange:
+    described = Provider.model_validate(
+        {
+            "name": "mock",
+            "base_url": provider.base_url,
+            "model": "m",
+            "apis": ["chat"],
+            "timeout": seconds,
+            **entry,
+        }
+    )
+    async with open_transport(described, retries=retries, limits=limits) as transport:
+        return await transport.send("/chat/completions", body)
+
+
+async def test_whole_reply_is_recorded_as_it_came() -> None:
+    content = '{ "a" :  "caf\\u00e9 é"}\n'
+    async with MockProvider(script=[mock.text(content, X_Request_Id="r1")]) as provider:
+        exchange = await send(provider, BODY)
+    assert exchange.failure is None
+    assert exchange.response is not None
+    assert exchange.response.body == content
+    assert exchange.response.status == 200
+    assert exchange.response.complete
+    assert exchange.response.headers["x-request-id"] == "r1"
+    assert exchange.request.body == BODY
+    assert provider.received[0].body == BODY
+    assert 0 < exchange.elapsed < 5
+    assert datetime.fromisoformat(exchange.started_at).tzinfo is not None
+
+
+async def test_stream_is_recorded_block_by_block_with_arrival_times() -> None:
+    pieces = [
+        b": hello\n\ndata: {",
+        b'"a":1}\n\nevent: x\r\ndata: 2\r',
+        b"\n\r\n\n\ndata: [DONE]\n",
+    ]
+    async with MockProvider(script=[mock.stream(pieces, pause=0.05)]) as provider:
+        exchange = await send(provider)
+    assert exchange.response is not None
+    parts = exchange.response.parts
+    assert [part.raw for part in parts] == [
+        ": hello",
+        'data: {"a":1}',
+        "event: x\r\ndata: 2",
+        "data: [DONE]",
+    ]
+    assert exchange.response.body is None
+    times = [part.at for part in parts]
+    assert times == sorted(times)
+    assert 0.03 < times[1] - times[0] < 1
+    assert times[-1] <= exchange.elapsed
+
+
+async def test_json_instead_of_a_stream_is_a_body() -> None:
+    async with MockProvider(script=[mock.text('{"a": 1}')]) as provider:
+        exchange = await send(provider)
+    assert exchange.response is not None
+    assert exchange.response.body == '{"a": 1}'
+    assert exchange.response.parts == ()
+
+
+async def test_stream_with_the_wrong_content_type_is_still_a_stream() -> None:
+    script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], content_type="application/json")]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider)
+    assert exchange.response is not None
+    assert [part.raw for part in exchange.response.parts] == ["data: 1", "data: 2"]
+    assert exchange.response.headers["content-type"] == "application/json"
+
+
+async def test_cut_stream_keeps_what_arrived() -> None:
+    script = [mock.stream([b"data: 1\n\ndata: {", b'"a"'], end=False)]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, retries=QUICK)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "cut"
+    assert exchange.response is not None
+    assert not exchange.response.complete
+    assert [part.raw for part in exchange.response.parts] == ["data: 1", 'data: {"a"']
+    assert exchange.retries == ()
+    assert len(provider.received) == 1
+
+
+async def test_short_body_is_a_cut() -> None:
+    script = [mock.raw(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"half": ')]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, BODY)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "cut"
+    assert exchange.response is not None
+    assert exchange.response.body == '{"half": '
+    assert not exchange.response.complete
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(mock.hang, id="no answer"),
+        pytest.param(mock.stream([b"data: 1\n\n"] * 100, pause=0.1), id="slow drip"),
+        pytest.param(mock.endless(b"data: 1\n\n", "text/event-stream"), id="endless"),
+    ],
+)
+async def test_total_time_is_limited(handler: mock.Handler) -> None:
+    async with MockProvider(script=[handler]) as provider:
+        exchange = await send(provider, seconds=0.4, retries=QUICK)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "timeout"
+    assert "0.4 s" in exchange.failure.message
+    assert exchange.elapsed < 3
+    assert exchange.retries == ()
+
+
+async def test_silence_in_the_middle_of_a_stream_is_limited() -> None:
+    script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], pause=60)]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, limits=Limits(idle=0.2))
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "timeout"
+    assert "middle" in exchange.failure.message
+    assert exchange.response is not None
+    assert len(exchange.response.parts) == 1
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+async def test_oversized_response_is_not_read_to_its_end(content_type: str) -> None:
+    limits = Limits(body_bytes=2**20, stream_bytes=2**20, kept_bytes=1000)
+    script = [mock.endless(b"x" * 65_536, content_type)]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, limits=limits)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "too_large"
+    assert "1 MiB" in exchange.failure.message
+    assert len(exchange.model_dump_json()) < 5000
+
+
+async def test_a_hundred_megabytes_meet_the_default_limit() -> None:
+    script = [mock.text(b"x" * 100 * 2**20)]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, BODY)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "too_large"
+
+
+async def test_compressed_bomb_is_bounded() -> None:
+    bomb = gzip.compress(b"0" * 64 * 2**20)
+    async with MockProvider(script=[mock.text(bomb, Content_Encoding="gzip")]) as provider:
+        exchange = await send(provider, BODY)
+    assert provider.received[0].headers["accept-encoding"] == "identity"
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "too_large"
+    assert len(exchange.model_dump_json()) < 200_000
+
+
+async def test_compressed_reply_is_read() -> None:
+    reply = gzip.compress(b'{"a": 1}')
+    async with MockProvider(script=[mock.text(reply, Content_Encoding="gzip")]) as provider:
+        exchange = await send(provider, BODY)
+    assert exchange.response is not None
+    assert exchange.response.body == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"this is not HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnothex\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+    ],
+)
+async def test_malformed_http_is_a_failure(content: bytes) -> None:
+    async with MockProvider(script=[mock.raw(content)]) as provider:
+        exchange = await send(provider, retries=QUICK)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "protocol"
+    assert exchange.retries == ()
+
+
+async def test_invalid_utf8_is_replaced() -> None:
+    script = [mock.stream([b"data: \xff\xfe caf\xc3", b"\xa9\n\n"]), mock.text(b"\xff{}")]
+    async with MockProvider(script=script) as provider:
+        streamed = await send(provider)
+        whole = await send(provider, BODY)
+    assert streamed.response is not None
+    assert streamed.response.parts[0].raw == "data: \ufffd\ufffd café"
+    assert whole.response is not None
+    assert whole.response.body == "\ufffd{}"
+
+
+async def test_redirects_are_not_followed() -> None:
+    async with MockProvider(script=[mock.status(307, Location="http://elsewhere/")]) as provider:
+        exchange = await send(provider)
+    assert exchange.response is not None
+    assert exchange.response.status == 307
+    assert len(provider.received) == 1
+
+
+async def test_passing_failures_are_repeated_and_counted() -> None:
+    script = [mock.status(500), mock.hang_up, mock.status(429, Retry_After="0.1")]
+    async with MockProvider(script=script) as provider:
+        begun = time.monotonic()
+        exchange = await send(provider, retries=QUICK)
+        took = time.monotonic() - begun
+    assert exchange.failure is None
+    assert exchange.response is not None
+    assert exchange.response.status == 200
+    assert [retry.status for retry in exchange.retries] == [500, None, 429]
+    assert exchange.retries[1].failure is not None
+    assert exchange.retries[1].failure.kind == "cut"
+    assert exchange.retries[2].waited == 0.1
+    assert took >= 0.1
+
+
+async def test_retries_come_to_an_end() -> None:
+    async with MockProvider(always=mock.status(503)) as provider:
+        exchange = await send(provider, retries=QUICK)
+    assert len(exchange.retries) == 3
+    assert len(provider.received) == 4
+    assert exchange.response is not None
+    assert exchange.response.status == 503
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 501])
+async def test_permanent_errors_are_not_repeated(code: int) -> None:
+    async with MockProvider(always=mock.status(code)) as provider:
+        exchange = await send(provider, retries=QUICK)
+    assert exchange.retries == ()
+    assert len(provider.received) == 1
+
+
+async def test_retry_after_may_be_a_date_and_is_capped() -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    script = [mock.status(503, Retry_After=later), mock.status(503, Retry_After="soon")]
+    async with MockProvider(script=script) as provider:
+        exchange = await send(provider, retries=QUICK)
+    assert exchange.retries[0].waited == QUICK.longest_retry_after
+    assert exchange.retries[1].waited <= QUICK.longest_wait
+
+
+async def test_nobody_listening_is_a_connect_failure() -> None:
+    async with MockProvider() as provider:
+        pass
+    exchange = await send(provider, retries=QUICK)
+    assert exchange.response is None
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "connect"
+    assert len(exchange.retries) == 3
+
+
+async def test_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOCK_KEY", f"{KEY}\n")
+    monkeypatch.setenv("MOCK_ORG", "a-secret-organisation")
+    echo = json.dumps({"echo": f"You sent {KEY} for a-secret-organisation"})
+    script = [
+        mock.text(echo, Set_Cookie="session=1", X_Echo=KEY),
+        mock.stream([mock.data({"you": KEY}).encode() + b"\n\n"]),
+    ]
+    async with MockProvider(script=script) as provider:
+        exchanges = [
+            await send(
+                provider,
+                {**BODY, "user": KEY, "stream": streaming},
+                api_key_env="MOCK_KEY",
+                headers={"X-Org": "org ${MOCK_ORG}", "X-Api-Key": "written-in-the-file"},
+            )
+            for streaming in (False, True)
+        ]
+    assert provider.received[0].headers["authorization"] == f"Bearer {KEY}"
+    assert provider.received[0].headers["x-org"] == "org a-secret-organisation"
+    assert provider.received[0].body["user"] == KEY
+    for exchange in exchanges:
+        recorded = exchange.model_dump_json()
+        for secret in (KEY, "a-secret-organisation", "written-in-the-file", "session=1"):
+            assert secret not in recorded
+        assert exchange.request.body is not None
+        assert exchange.request.body["user"] == "[redacted]"
+
+
+@pytest.mark.parametrize("value", [None, "", "two\nlines", "key\u200b"])
+async def test_missing_or_unfit_key_is_a_configuration_error(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is None:
+        monkeypatch.delenv("MOCK_KEY", raising=False)
+    else:
+        monkeypatch.setenv("MOCK_KEY", value)
+    async with MockProvider() as provider:
+        with pytest.raises(ConfigurationError, match="MOCK_KEY") as caught:
+            await send(provider, api_key_env="MOCK_KEY")
+    assert not value or value not in str(caught.value)
+
+
+async def test_short_keys_do_not_spoil_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOCK_KEY", "none")
+    async with MockProvider(script=[mock.text('{"said": "none"}')]) as provider:
+        exchange = await send(provider, BODY, api_key_env="MOCK_KEY")
+    assert exchange.response is not None
+    assert exchange.response.body == '{"said": "none"}'
+    assert exchange.request.headers["Authorization"] == "[redacted]"
+
+
+async def test_get_without_a_body() -> None:
+    async with MockProvider() as provider:
+        exchange = await send(provider, None)
+    assert exchange.request.method == "GET"
+    assert exchange.request.body is None
