@@ -1,0 +1,119 @@
+"""The whole o200k vocabulary in a few megabytes: fixed codes for every token, rows for a few.
+
+The small checkpoint trains and stores embedding rows for some two thousand frequent tokens only.
+Every other id gets a row that is computed from a seed. Copying a word the model was never
+trained on then means carrying its code through attention and producing a hidden state whose
+nearest row is that word's. A row is laid out as
+
+    [ first 64 | last 64 | middle 48 | flags 16 ]      (192 numbers, zeros beyond)
+
+`first` and `last` are the ±1 codes of the first and the last *bare piece* of the token: the
+tokens its text splits into once a leading space is taken away. ` Lisbon` has no bare twin, so it
+carries the codes of `Lis` and `bon`, and a model that has to write `"Lisbon` can read both off
+the prompt. A token that is its own single piece carries one code twice; ` Paris` and `Paris`
+differ in the flags alone. `middle` (in the embedding only) is the second of three pieces. The
+flags (±1.5) say: leading space, more than one piece, more than two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from reference_engine.harmony.vocabulary import token_bytes
+
+VOCAB_SIZE = 201_088
+CODE = 64
+MIDDLE = 48
+FIRST_AT, LAST_AT, MIDDLE_AT, FLAGS_AT = 0, CODE, 2 * CODE, 2 * CODE + MIDDLE
+WIDTH = 192
+_FLAG_RUNS = ((0, 6), (6, 11), (11, 16))
+_FLAG_SIZE = 1.5
+_NO_PIECE = -1
+
+
+@cache
+def token_ranks() -> dict[bytes, int]:
+    """The bytes of each ordinary token to its id."""
+    return {text: token for token, text in enumerate(token_bytes()) if text}
+
+
+def split_pieces(word: bytes) -> list[int]:
+    """The ids a bare word is made of, by byte-pair merging."""
+    ranks = token_ranks()
+    parts = [word[at : at + 1] for at in range(len(word))]
+    while len(parts) > 1:
+        joined = [ranks.get(parts[at] + parts[at + 1]) for at in range(len(parts) - 1)]
+        known = [rank for rank in joined if rank is not None]
+        if not known:
+            break
+        at = joined.index(min(known))
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return [ranks[part] for part in parts]
+
+
+@cache
+def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """For each id its first, middle (-1 if none) and last piece; and its three flags."""
+    ids = np.arange(VOCAB_SIZE)
+    pieces = np.stack([ids, np.full_like(ids, _NO_PIECE), ids], axis=1)
+    flags = np.zeros((VOCAB_SIZE, 3), dtype=np.bool_)
+    ranks = token_ranks()
+    for text, token in ranks.items():
+        if text[:1] != b" " or len(text) == 1:
+            continue
+        bare = ranks.get(text[1:])
+        parts = [bare] if bare is not None else split_pieces(text[1:])
+        pieces[token] = parts[0], parts[1] if len(parts) > 2 else _NO_PIECE, parts[-1]
+        flags[token] = True, len(parts) > 1, len(parts) > 2
+    return pieces, flags
+
+
+def piece_codes(seed: int) -> npt.NDArray[np.float32]:
+    """A ±1 code of 64 numbers for each id (raw generator bits: the same on every version)."""
+    raw = np.random.PCG64(seed).random_raw(VOCAB_SIZE).astype("<u8")
+    bits = np.unpackbits(raw.view(np.uint8), bitorder="little").reshape(VOCAB_SIZE, CODE)
+    return bits.astype(np.float32) * 2 - 1
+
+
+def code_tables(seed: int, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embedding and unembedding rows of all ids, before any trained row is put in; bfloat16."""
+    if hidden_size < WIDTH:
+        raise ValueError(f"token codes need a hidden size of at least {WIDTH}, not {hidden_size}")
+    pieces, flags = bare_pieces()
+    codes = piece_codes(seed)
+    table = np.zeros((VOCAB_SIZE, hidden_size), dtype=np.float32)
+    table[:, FIRST_AT : FIRST_AT + CODE] = codes[pieces[:, 0]]
+    table[:, LAST_AT : LAST_AT + CODE] = codes[pieces[:, 2]]
+    for flag, (start, stop) in enumerate(_FLAG_RUNS):
+        signs = np.where(flags[:, flag : flag + 1], _FLAG_SIZE, -_FLAG_SIZE)
+        table[:, FLAGS_AT + start : FLAGS_AT + stop] = signs
+    unembedding = torch.from_numpy(table).to(torch.bfloat16)
+    three = pieces[:, 1] != _NO_PIECE
+    table[three, MIDDLE_AT : MIDDLE_AT + MIDDLE] = codes[pieces[three, 1], :MIDDLE]
+    return torch.from_numpy(table).to(torch.bfloat16), unembedding
+
+
+def expand(
+    config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The ordinary embedding and unembedding tables of a code-table checkpoint.
+
+    Args:
+        config: the checkpoint's config.json, with `hidden_size` and `token_codes.seed`.
+        tensors: at least the stored rows: `token_codes.ids`, `token_codes.embed_tokens` and
+            `token_codes.lm_head`.
+
+    Returns:
+        `model.embed_tokens.weight` and `lm_head.weight`, bfloat16, one row for each token id.
+    """
+    embedding, unembedding = code_tables(int(config["token_codes"]["seed"]), config["hidden_size"])
+    ids = tensors["token_codes.ids"].long()
+    embedding[ids] = tensors["token_codes.embed_tokens"].to(embedding.dtype)
+    unembedding[ids] = tensors["token_codes.lm_head"].to(unembedding.dtype)
+    return {"model.embed_tokens.weight": embedding, "lm_head.weight": unembedding}

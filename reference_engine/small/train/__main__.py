@@ -1,0 +1,56 @@
+"""Train the small checkpoint: `python -m reference_engine.small.train --seed 7 --minutes 90 --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reference_engine.small.train import snapshot, workers
+from reference_engine.small.train.loop import Trainer
+from reference_engine.small.train.net import Shape
+from reference_engine.small.train.schedule import Schedule
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start the worker processes, or be one of them."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not workers.is_worker():
+        return workers.launch(given, options.processes)
+    rank = workers.join(options.processes)
+    if options.resume:
+        run = snapshot.load(options.resume, more_ids=snapshot.frequent_ids(options.seed))
+    else:
+        run = snapshot.start(options.seed, Shape())
+    Trainer(
+        run,
+        Schedule(options.minutes),
+        seed=options.seed,
+        rank=rank,
+        out=options.out,
+        groups_per_step=options.groups,
+    ).train()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reference_engine.small.train")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=90,
+        help="length of the whole run; the last fifth decays the learning rate and quantises",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for snapshots and log.jsonl")
+    parser.add_argument("--resume", type=Path, help="snapshot to go on from")
+    parser.add_argument("--processes", type=int, default=2, help="one thread each")
+    parser.add_argument("--groups", type=int, default=1, help="groups of a step and process")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Attention of a packed group: sinks, sliding windows, and a prefix that all examples share.
+
+Scores come in two parts with one softmax over both: against keys from before the query's own
+stretch (the shared prefix, or the block before) and against its own stretch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from reference_engine.small.train.packing import Batch
+from reference_engine.small.train.permute import gather_once, pad
+
+_HIDDEN = -1e9
+
+
+@torch.compile(dynamic=True)
+def _weights(
+    before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Softmax over both parts and the sink, the running maximum taken out first; bfloat16."""
+    a, b = before.float() + mask_before, own.float() + mask_own
+    top = torch.maximum(torch.maximum(a.amax(-1, keepdim=True), b.amax(-1, keepdim=True)), sinks)
+    top = top.detach()
+    a, b = torch.exp(a - top), torch.exp(b - top)
+    total = a.sum(-1, keepdim=True) + b.sum(-1, keepdim=True) + torch.exp(sinks - top)
+    return (a / total).to(torch.bfloat16), (b / total).to(torch.bfloat16)
+
+
+@torch.compile(dynamic=True)
+def _own_weights(own: Tensor, mask_own: Tensor, sinks: Tensor) -> Tensor:
+    b = own.float() + mask_own
+    top = torch.maximum(b.amax(-1, keepdim=True), sinks).detach()
+    b = torch.exp(b - top)
+    return (b / (b.sum(-1, keepdim=True) + torch.exp(sinks - top))).to(torch.bfloat16)
+
+
+def attend_group(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    sinks: Tensor,
+    batch: Batch,
+    window: int | None,
+    *,
+    with_prefix: bool,
+) -> Tensor:
+    """Attention output in packed order, (tokens, query heads * head_dim).
+
+    Args:
+        query: (tokens, query heads, head_dim), rotated and scaled.
+        key: (tokens, key heads, head_dim), rotated.
+        value: (tokens, key heads, head_dim).
+        sinks: one logit a query head.
+        batch: the layout.
+        window: how many keys a query sees, itself included; None for all.
+        with_prefix: whether the prefix's own outputs are wanted; if not, they are left out.
+    """
+    cut = batch.prefix
+    examples = _examples(query[cut:], key, value, sinks, batch, window)
+    if not with_prefix:
+        return examples
+    parts = query[:cut], key[:cut], value[:cut]
+    if window is None:
+        prefix = _causal(*parts, sinks)
+    else:
+        prefix = _banded(*parts, sinks, window)
+    return torch.cat((prefix, examples))
+
+
+def _examples(
+    query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, batch: Batch, window: int | None
+) -> Tensor:
+    cut, rows, length = batch.prefix, batch.examples, batch.longest
+    key_heads, dim = key.shape[1:]
+    group = query.shape[1] // key_heads
+
+    def padded(x: Tensor) -> Tensor:
+        return pad(x, batch.pad_index, batch.slots)
+
+    # queries as (key head, example, head of the group, time, dim)
+    q = padded(query).view(rows, length, key_heads, group, dim).permute(2, 0, 3, 1, 4).contiguous()
+    k = padded(key[cut:]).view(rows, length, key_heads, dim).permute(2, 0, 1, 3)
+    v = padded(value[cut:]).view(rows, length, key_heads, dim).permute(2, 0, 1, 3)
+    k = k.reshape(key_heads * rows, length, dim)
+    v = v.reshape(key_heads * rows, length, dim)
+    seen = cut if window is None else min(cut, window - 1)
+    k0 = key[cut - seen : cut].transpose(0, 1)
+    v0 = value[cut - seen : cut].transpose(0, 1)
+
+    before = q.view(key_heads, -1, dim) @ k0.transpose(1, 2)
+    own = q.view(key_heads * rows, -1, dim) @ k.transpose(1, 2)
+    time = torch.arange(length)
+    gap_before = time[:, None] + seen - torch.arange(seen)
+    gap_own = time[:, None] - time
+    a, b = _weights(
+        before.view(key_heads, rows, group, length, seen),
+        own.view(key_heads, rows, group, length, length),
+        _mask(gap_before, window),
+        _mask(gap_own, window),
+        sinks.view(key_heads, 1, group, 1, 1),
+    )
+    out = (a.view(key_heads, -1, seen) @ v0).view(key_heads * rows, -1, dim)
+    out = torch.baddbmm(out, b.view(key_heads * rows, -1, length), v)
+    out = out.view(key_heads, rows, group, length, dim).permute(1, 3, 0, 2, 4)
+    flat = out.reshape(rows * length, key_heads * group * dim)
+    return unpad(flat, batch)
+
+
+def unpad(x: Tensor, batch: Batch) -> Tensor:
+    """Padded rows back to packed order."""
+    return gather_once(x, batch.slots)
+
+
+def _causal(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor) -> Tensor:
+    length, key_heads, dim = key.shape
+    group = query.shape[1] // key_heads
+    q = query.view(length, key_heads, group, dim).permute(1, 2, 0, 3).reshape(key_heads, -1, dim)
+    own = q @ key.permute(1, 2, 0)
+    time = torch.arange(length)
+    weights = _own_weights(
+        own.view(key_heads, group, length, length),
+        _mask(time[:, None] - time, None),
+        sinks.view(key_heads, group, 1, 1),
+    )
+    out = weights.view(key_heads, -1, length) @ value.transpose(0, 1)
+    return out.view(key_heads, group, length, dim).permute(2, 0, 1, 3).reshape(length, -1)
+
+
+def _banded(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, window: int) -> Tensor:
+    """Blocks of one window each: a query sees its own block and the one before."""
+    length, key_heads, dim = key.shape
+    group = query.shape[1] // key_heads
+    blocks = -(-length // window)
+    extra = blocks * window - length
+
+    def blocked(x: Tensor) -> Tensor:
+        return F.pad(x, (0, 0, 0, 0, 0, extra)).view(blocks, window, -1, dim)
+
+    def before(x: Tensor) -> Tensor:
+        return F.pad(x, (0, 0, 0, 0, window, 0))[:-window].view(blocks, window, -1, dim)
+
+    def heads_first(x: Tensor) -> Tensor:
+        return x.permute(2, 0, 1, 3).reshape(key_heads * blocks, window, dim)
+
+    q = blocked(query).view(blocks, window, key_heads, group, dim).permute(2, 0, 3, 1, 4)
+    q = q.reshape(key_heads * blocks, group * window, dim)
+    whole = F.pad(key, (0, 0, 0, 0, 0, extra)), F.pad(value, (0, 0, 0, 0, 0, extra))
+    k, v = heads_first(blocked(key)), heads_first(blocked(value))
+    k0, v0 = (heads_first(before(x)) for x in whole)
+    shape = (key_heads, blocks, group, window, window)
+    time = torch.arange(window)
+    gap_own = time[:, None] - time
+    mask_before = _mask(gap_own + window, window).repeat(blocks, 1, 1, 1)
+    mask_before[0] = _HIDDEN
+    a, b = _weights(
+        (q @ k0.transpose(1, 2)).view(shape),
+        (q @ k.transpose(1, 2)).view(shape),
+        mask_before,
+        _mask(gap_own, window),
+        sinks.view(key_heads, 1, group, 1, 1),
+    )
+    flat = (key_heads * blocks, group * window, window)
+    out = torch.baddbmm(a.view(flat) @ v0, b.view(flat), v)
+    out = out.view(key_heads, blocks, group, window, dim).permute(1, 3, 0, 2, 4)
+    return out.reshape(blocks * window, -1)[:length]
+
+
+def _mask(gap: Tensor, window: int | None) -> Tensor:
+    """Additive mask from how far back each key lies."""
+    hidden = gap < 0 if window is None else (gap < 0) | (gap >= window)
+    return hidden.float() * _HIDDEN

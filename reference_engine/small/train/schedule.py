@@ -1,0 +1,37 @@
+"""What the learning rate and the data are at each moment of the time a run is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_WARM_UP_STEPS = 40
+_FLOOR = 0.02
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm up, stay, then decay to nearly nothing, by the clock; the decay trains quantised.
+
+    Attributes:
+        minutes: the whole run, earlier parts of a resumed run included.
+        decay_share: the part of it, at its end, over which the learning rate falls.
+        copy_share_of_time: the part of it, at its start, that mostly trains copying.
+    """
+
+    minutes: float
+    decay_share: float = 0.22
+    copy_share_of_time: float = 0.08
+
+    def rate(self, step: int, minute: float) -> float:
+        """Factor on every learning rate."""
+        left = (self.minutes - minute) / (self.minutes * self.decay_share)
+        warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
+        return warm * min(1.0, max(_FLOOR, left))
+
+    def quantized(self, minute: float) -> bool:
+        """Whether experts are rounded to MXFP4 in training."""
+        return minute >= self.minutes * (1 - self.decay_share)
+
+    def copy_share(self, minute: float) -> float:
+        """How many of the groups are pure copy tasks."""
+        return 0.6 if minute < self.minutes * self.copy_share_of_time else 0.08

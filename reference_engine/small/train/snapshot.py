@@ -1,0 +1,124 @@
+"""The state of a run on disk, so that it can be stopped, continued and exported."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reference_engine.harmony.vocabulary import token_bytes
+from reference_engine.small.data import groups
+from reference_engine.small.train.circuits import plant
+from reference_engine.small.train.loss import Rows
+from reference_engine.small.train.net import Net, Shape
+from reference_engine.small.train.optim import optimizers
+
+CODE_SEED = 20
+_COUNTED_GROUPS = 1500
+_FREQUENT = 25
+_FREQUENT_SIGN = 6
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    step: int = 0
+    minute: float = 0.0
+    tokens: int = 0
+    targets: int = 0
+
+
+@dataclass
+class Run:
+    """Everything that training changes."""
+
+    net: Net
+    rows: Rows
+    optimizers: list[torch.optim.Optimizer]
+    progress: Progress
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All trained parameters in a fixed order."""
+        return [*self.net.parameters(), *self.rows.parameters()]
+
+
+def frequent_ids(seed: int) -> list[int]:
+    """Ids that get trained rows: frequent in the data, signs and specials already when rare."""
+    counts: Counter[int] = Counter()
+    for group in itertools.islice(groups(seed, copy_share=0.05), _COUNTED_GROUPS):
+        counts.update(group.prefix)
+        for example in group.examples:
+            counts.update(example.prompt + example.completion)
+    words = token_bytes()
+
+    def needed(token: int) -> int:
+        if token >= len(words) or not words[token]:
+            return 1
+        letters = any(chr(byte).isalnum() or byte >= 128 for byte in words[token])
+        return _FREQUENT if letters else _FREQUENT_SIGN
+
+    return sorted(token for token, count in counts.items() if count >= needed(token))
+
+
+def start(seed: int, shape: Shape) -> Run:
+    """A fresh run."""
+    torch.manual_seed(seed)
+    net = Net(shape)
+    plant(net)
+    rows = Rows(CODE_SEED, shape.hidden_size, frequent_ids(seed))
+    return Run(net, rows, optimizers(net, rows), Progress())
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a snapshot; the old file stays whole until the new one is."""
+    state = {
+        "shape": asdict(run.net.shape),
+        "net": run.net.state_dict(),
+        "ids": run.rows.ids,
+        "rows": run.rows.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
+        "progress": asdict(run.progress),
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load(path: Path, *, more_ids: Sequence[int] = ()) -> Run:
+    """Read a snapshot; `more_ids` get trained rows too (the data may have changed since)."""
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    net = Net(Shape(**state["shape"]))
+    net.load_state_dict(state["net"])
+    old: list[int] = state["ids"].tolist()
+    rows = Rows(CODE_SEED, net.shape.hidden_size, sorted({*old, *more_ids}))
+    kept = rows.row_of[state["ids"]]
+    with torch.no_grad():
+        for name, parameter in rows.named_parameters():
+            parameter[kept] = state["rows"][name][: len(old)]
+    opts = optimizers(net, rows)
+    for optimizer, saved in zip(opts, state["optimizers"], strict=True):
+        _fit_moments(saved["state"], kept, rows)
+        rates = [group["initial"] for group in optimizer.param_groups]
+        optimizer.load_state_dict(saved)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["initial"] = rate
+    return Run(net, rows, opts, Progress(**state["progress"]))
+
+
+def _fit_moments(saved: dict[int, dict[str, Tensor]], kept: Tensor, rows: Rows) -> None:
+    """Widen the row tables' moments for rows that are new."""
+    sizes = {len(kept) + 1: rows.embed_delta, len(kept): rows.unembed_delta}
+    for moments in saved.values():
+        for name, value in moments.items():
+            if value.dim() == 2 and value.shape[0] in sizes and value.shape[1] == rows.width:
+                wide = torch.zeros_like(sizes[value.shape[0]])
+                wide[kept] = value[: len(kept)]
+                moments[name] = wide
