@@ -33,18 +33,23 @@ from harness.judgement import Finding, Outcome
 from harness.records import Exchange
 from harness.tools import schema_problem
 
-NOT_RUN = Outcome(kind="not_run", detail="The attempt was not made.")
+
+def judge(seen: View, case: Case, tool: Tool, *, strict: bool) -> Outcome:
+    """The outcome of one attempt at `case`, which expects a call of `tool`, findings aside."""
+    return _broken(seen) or _unreadable(seen) or _stopped(seen) or _called(seen, case, tool, strict)
 
 
-def judge(
-    seen: View, case: Case, tool: Tool, findings: Sequence[Finding], *, strict: bool
-) -> Outcome:
-    """The outcome of one attempt at `case`, which expects a call of `tool`."""
-    return (
-        _broken(seen)
-        or _invalid(seen, findings)
-        or _stopped(seen)
-        or _called(seen, case, tool, strict=strict)
+def invalidated(outcome: Outcome, findings: Sequence[Finding]) -> Outcome:
+    """The outcome once the findings are known: an error makes it an invalid response."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors or outcome.kind in ("timeout", "provider_error", "invalid_response"):
+        return outcome
+    first = errors[0]
+    return Outcome(
+        kind="invalid_response",
+        detail=f"{first.id}: {first.message}",
+        expected=first.evidence.expected,
+        got=first.evidence.got,
     )
 
 
@@ -74,20 +79,11 @@ def _status(exchange: Exchange) -> str:
     return f"Status {response.status}: {body[:200]}" if body else f"Status {response.status}."
 
 
-def _invalid(seen: View, findings: Sequence[Finding]) -> Outcome | None:
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors:
-        first = errors[0]
-        return Outcome(
-            kind="invalid_response",
-            detail=f"{first.id}: {first.message}",
-            expected=first.evidence.expected,
-            got=first.evidence.got,
-        )
-    if seen.rollout.end == "unreadable":
-        reason = next((turn.unreadable for turn in seen.turns if turn.unreadable), None)
-        return Outcome(kind="invalid_response", detail=reason or "The reply could not be read.")
-    return None
+def _unreadable(seen: View) -> Outcome | None:
+    if seen.rollout.end != "unreadable":
+        return None
+    reason = next((turn.unreadable for turn in seen.turns if turn.unreadable), None)
+    return Outcome(kind="invalid_response", detail=reason or "The reply could not be read.")
 
 
 def _stopped(seen: View) -> Outcome | None:
@@ -100,7 +96,7 @@ def _stopped(seen: View) -> Outcome | None:
     return None
 
 
-def _called(seen: View, case: Case, tool: Tool, *, strict: bool) -> Outcome:
+def _called(seen: View, case: Case, tool: Tool, strict: bool) -> Outcome:
     calls = [call for _, reply in seen.replies for call in reply.calls]
     expected = f"{tool.name}({_compact(case.expected_arguments)})"
     if not calls:
@@ -118,10 +114,11 @@ def _called(seen: View, case: Case, tool: Tool, *, strict: bool) -> Outcome:
             expected=expected,
             got=f"{calls[0].name}({calls[0].arguments})",
         )
-    return _arguments(call, case, tool, expected, strict=strict)
+    return _arguments(call, case, tool, strict)
 
 
-def _arguments(call: ToolCall, case: Case, tool: Tool, expected: str, *, strict: bool) -> Outcome:
+def _arguments(call: ToolCall, case: Case, tool: Tool, strict: bool) -> Outcome:
+    expected = f"{tool.name}({_compact(case.expected_arguments)})"
     got = f"{call.name}({call.arguments})"
     try:
         arguments = json.loads(call.arguments)

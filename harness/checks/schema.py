@@ -142,8 +142,10 @@ def _reasoning_dialect(seen: View) -> Iterator[Problem]:
 
 
 def _problems(seen: View, *, minor: bool) -> Iterator[Problem]:
+    """Each place once a turn, where it was first seen."""
     for turn in seen.turns:
-        for event, miss in turn.mismatches:
+        first = {miss.path: (event, miss) for event, miss in reversed(turn.mismatches)}
+        for event, miss in reversed(first.values()):
             if miss.minor is minor:
                 message = f"{miss.path}: {miss.message}."
                 yield Problem(turn, message, miss.message, miss.got, miss.path, event)

@@ -1,0 +1,220 @@
+"""A whole run: from judgements to the figures, findings and worst cases of its analysis. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from harness import gate
+from harness.cases import Suite
+from harness.checks import CHECKS
+from harness.checks.base import excerpt
+from harness.judgement import (
+    Analysis,
+    Estimate,
+    Finding,
+    FindingSummary,
+    GroupAnalysis,
+    Judgement,
+    Latency,
+    Mode,
+    Outcome,
+    OutcomeKind,
+    Severity,
+    Tokens,
+    WorstCase,
+)
+from harness.judging import Judge, settle
+from harness.metrics import clustered_estimate, pass_at_k, pass_hat_k, percentiles
+from harness.records import Api, Rollout, RunInfo, Thresholds
+
+EXAMPLES = 3
+WORST_CASES = 10
+_WEIGHT: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+
+
+def analyse(
+    rollouts: Iterable[Rollout],
+    *,
+    run_id: str,
+    run: RunInfo,
+    suite: Suite,
+    thresholds: Thresholds | None = None,
+) -> Analysis:
+    """Judge every rollout of a run.
+
+    Args:
+        rollouts: The log of the run. Rollouts of cases that are not in the suite, or beyond the
+            plan, are passed over.
+        run_id: The name of the run's folder.
+        run: What was planned.
+        suite: The cases of the run.
+        thresholds: Other thresholds than the run's own.
+    """
+    settings = run.settings
+    judge = Judge(suite, strict=settings.strict)
+    judged = settle(judge.judge(rollout) for rollout in rollouts if judge.knows(rollout))
+    by_group: dict[tuple[Api, Mode], list[Judgement]] = defaultdict(list)
+    for judgement in judged:
+        by_group[judgement.api, judgement.mode].append(judgement)
+    modes: list[Mode] = ["stream" if streaming else "whole" for streaming in settings.streaming]
+    planned = [(api, mode) for api in settings.apis for mode in modes]
+    groups = tuple(
+        _group(api, mode, suite, settings.tries, by_group[api, mode]) for api, mode in planned
+    )
+    return Analysis(
+        run_id=run_id,
+        run=run,
+        bad_lines=len(suite.bad_lines),
+        complete=all(group.finished == group.planned for group in groups),
+        groups=groups,
+        findings=_findings(judged),
+        worst_cases=_worst(planned, by_group, suite, settings.tries),
+        verdict=gate.decide(groups, thresholds or settings.thresholds),
+    )
+
+
+def _group(
+    api: Api, mode: Mode, suite: Suite, tries: int, judged: Sequence[Judgement]
+) -> GroupAnalysis:
+    successes = Counter(judgement.sample for judgement in judged if judgement.outcome.success)
+    passed = [successes[case.id] for case in suite.cases]
+    outcomes = Counter(judgement.outcome.kind for judgement in judged)
+    planned = len(suite.cases) * tries
+    if planned > len(judged):
+        outcomes["not_run"] = planned - len(judged)
+    return GroupAnalysis(
+        api=api,
+        mode=mode,
+        cases=len(suite.cases),
+        tries=tries,
+        planned=planned,
+        finished=len(judged),
+        outcomes=dict(outcomes.most_common()),
+        invalid=sum(_is_invalid(judgement) for judgement in judged),
+        exact=sum(j.outcome.success and j.outcome.exact is True for j in judged),
+        pass_at=_curve(pass_at_k, passed, tries),
+        pass_hat=_curve(pass_hat_k, passed, tries),
+        tokens=_sum(judgement.tokens for judgement in judged),
+        latency=_latency(judged),
+        requests=sum(judgement.requests for judgement in judged),
+        retries=sum(judgement.retries for judgement in judged),
+    )
+
+
+def _curve(
+    estimator: Callable[[int, int, int], float], passed: Sequence[int], tries: int
+) -> tuple[Estimate, ...]:
+    return tuple(
+        clustered_estimate([estimator(tries, count, k) for count in passed], tries // k)
+        for k in range(1, tries + 1)
+    )
+
+
+def _is_invalid(judgement: Judgement) -> bool:
+    errors = any(finding.severity == "error" for finding in judgement.findings)
+    return errors or judgement.outcome.kind == "invalid_response"
+
+
+def _sum(tokens: Iterable[Tokens]) -> Tokens:
+    every = list(tokens)
+    return Tokens(
+        input=sum(one.input for one in every),
+        output=sum(one.output for one in every),
+        reasoning=sum(one.reasoning for one in every),
+        unreported=sum(one.unreported for one in every),
+    )
+
+
+def _latency(judged: Sequence[Judgement]) -> Latency:
+    speeds = [speed for judgement in judged for speed in judgement.speeds]
+    first = [speed.first_token for speed in speeds if speed.first_token is not None]
+    rates = [speed.tokens_per_second for speed in speeds if speed.tokens_per_second is not None]
+    return Latency(
+        total=percentiles([speed.total for speed in speeds]),
+        first_token=percentiles(first),
+        tokens_per_second=percentiles(rates),
+    )
+
+
+def _findings(judged: Iterable[Judgement]) -> tuple[FindingSummary, ...]:
+    gathered: dict[tuple[str, Severity], list[tuple[Judgement, Finding]]] = defaultdict(list)
+    for judgement in judged:
+        for finding in judgement.findings:
+            gathered[finding.id, finding.severity].append((judgement, finding))
+    summaries = [_summary(found) for found in gathered.values()]
+    return tuple(sorted(summaries, key=lambda s: (_WEIGHT[s.severity], -s.records, s.id)))
+
+
+def _summary(found: Sequence[tuple[Judgement, Finding]]) -> FindingSummary:
+    first = found[0][1]
+    check = CHECKS[first.id]
+    records = {judgement.record: finding for judgement, finding in reversed(found)}
+    return FindingSummary(
+        id=first.id,
+        severity=first.severity,
+        summary=check.summary,
+        why=check.why if first.severity == check.severity else _tolerance(check.tolerated),
+        source=check.source,
+        count=len(found),
+        records=len(records),
+        groups=tuple(sorted({f"{judgement.api} · {judgement.mode}" for judgement, _ in found})),
+        examples=tuple(list(records.values())[::-1][:EXAMPLES]),
+    )
+
+
+def _tolerance(share: float) -> str:
+    return f"Rare enough to be healthy: at most {share:.0%} of the attempts of a group."
+
+
+def _worst(
+    planned: Sequence[tuple[Api, Mode]],
+    by_group: Mapping[tuple[Api, Mode], Sequence[Judgement]],
+    suite: Suite,
+    tries: int,
+) -> tuple[WorstCase, ...]:
+    found = [
+        case
+        for api, mode in planned
+        for case in _failed_cases(f"{api} · {mode}", by_group.get((api, mode), ()), suite, tries)
+    ]
+    return tuple(sorted(found, key=lambda case: (case.passed, case.sample))[:WORST_CASES])
+
+
+def _failed_cases(
+    group: str, judged: Sequence[Judgement], suite: Suite, tries: int
+) -> Iterator[WorstCase]:
+    by_case: dict[str, list[Judgement]] = defaultdict(list)
+    for judgement in judged:
+        by_case[judgement.sample].append(judgement)
+    for case in suite.cases:
+        attempts = by_case[case.id]
+        failed = [attempt for attempt in attempts if not attempt.outcome.success]
+        if not failed:
+            continue
+        outcomes = Counter[OutcomeKind](attempt.outcome.kind for attempt in attempts)
+        if tries > len(attempts):
+            outcomes["not_run"] = tries - len(attempts)
+        example = failed[0]
+        yield WorstCase(
+            sample=case.id,
+            tool=case.tool_name,
+            prompt=case.prompt,
+            group=group,
+            passed=len(attempts) - len(failed),
+            tries=tries,
+            outcomes=dict(outcomes),
+            example=_shown(example.outcome),
+            record=example.record,
+        )
+
+
+def _shown(outcome: Outcome) -> Outcome:
+    """The outcome with texts short enough for a report."""
+    return outcome.model_copy(
+        update={
+            "detail": excerpt(outcome.detail),
+            "expected": None if outcome.expected is None else excerpt(outcome.expected),
+            "got": None if outcome.got is None else excerpt(outcome.got),
+        }
+    )

@@ -1,0 +1,91 @@
+"""From recorded rollouts to judgements. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from harness import checks, outcomes
+from harness.cases import Suite
+from harness.checks.view import View
+from harness.judgement import Judgement, Mode, Tokens
+from harness.latency import speed
+from harness.records import Api, Rollout
+
+
+class Judge:
+    """Judges the rollouts of one run: knows its cases and whether exact arguments are asked."""
+
+    def __init__(self, suite: Suite, *, strict: bool) -> None:
+        self._cases = {case.id: case for case in suite.cases}
+        self._tools = {tool.name: tool for tool in suite.tools}
+        self._strict = strict
+
+    def knows(self, rollout: Rollout) -> bool:
+        """Whether the rollout belongs to a case of this suite."""
+        return rollout.sample in self._cases
+
+    def judge(self, rollout: Rollout) -> Judgement:
+        """Everything there is to say about one rollout by itself.
+
+        Its findings may yet turn out to be tolerable, which only all rollouts together can tell:
+        `settle` decides that, and with it whether the response is invalid.
+        """
+        seen = checks.view(rollout)
+        found = checks.findings(seen)
+        case = self._cases[rollout.sample]
+        tool = self._tools[case.tool_name]
+        return Judgement(
+            record=rollout.id,
+            sample=rollout.sample,
+            api=rollout.api,
+            mode="stream" if rollout.streaming else "whole",
+            attempt=rollout.attempt,
+            outcome=outcomes.judge(seen, case, tool, strict=self._strict),
+            findings=found,
+            tokens=_tokens(seen),
+            speeds=tuple(speed(turn) for turn in seen.delivered),
+            requests=len(rollout.exchanges),
+            retries=sum(len(exchange.retries) for exchange in rollout.exchanges),
+        )
+
+
+def settle(judgements: Iterable[Judgement]) -> tuple[Judgement, ...]:
+    """Lower findings that are rare enough to be healthy, then count errors as invalid responses.
+
+    A check may tolerate its problem in a share of the rollouts of one API in one mode; up to
+    that share its findings become information.
+    """
+    groups: dict[tuple[Api, Mode], list[Judgement]] = defaultdict(list)
+    for judgement in judgements:
+        groups[judgement.api, judgement.mode].append(judgement)
+    return tuple(settled for group in groups.values() for settled in _settle_group(group))
+
+
+def _settle_group(group: Sequence[Judgement]) -> Iterable[Judgement]:
+    affected = Counter(
+        check_id for judgement in group for check_id in {found.id for found in judgement.findings}
+    )
+    tolerated = {
+        check_id
+        for check_id, count in affected.items()
+        if 0 < count <= checks.CHECKS[check_id].tolerated * len(group)
+    }
+    for judgement in group:
+        found = tuple(
+            finding.model_copy(update={"severity": "info"}) if finding.id in tolerated else finding
+            for finding in judgement.findings
+        )
+        outcome = outcomes.invalidated(judgement.outcome, found)
+        yield judgement.model_copy(update={"findings": found, "outcome": outcome})
+
+
+def _tokens(seen: View) -> Tokens:
+    usages = [reply.usage for _, reply in seen.replies]
+    known = [usage for usage in usages if usage is not None]
+    return Tokens(
+        input=sum(usage.input_tokens or 0 for usage in known),
+        output=sum(usage.output_tokens or 0 for usage in known),
+        reasoning=sum(usage.reasoning_tokens or 0 for usage in known),
+        unreported=len(usages) - len(known),
+    )

@@ -1,0 +1,40 @@
+"""How fast an exchange was, from the recorded arrival times of its events. Pure."""
+
+from __future__ import annotations
+
+from harness.checks.view import Event, Turn
+from harness.judgement import Speed
+
+_SPOKEN = ("content", "reasoning", "reasoning_content", "tool_calls")
+
+
+def speed(turn: Turn) -> Speed:
+    """Times of one exchange.
+
+    The first token is the first event that carries text of any kind. The rate of a stream is
+    taken between its first and last such event, so that waiting in a queue is not counted; it
+    needs the provider's own count of output tokens, and at least two tokens and two events.
+    """
+    elapsed = turn.exchange.elapsed
+    usage = None if turn.reply is None else turn.reply.usage
+    tokens = None if usage is None else usage.output_tokens
+    if not turn.events:
+        return Speed(total=elapsed)
+    times = [event.at for event in turn.events if _speaks(event)]
+    if not times:
+        return Speed(total=elapsed)
+    spent = times[-1] - times[0]
+    rate = (tokens - 1) / spent if tokens is not None and tokens > 1 and spent > 0 else None
+    return Speed(total=elapsed, first_token=times[0], tokens_per_second=rate)
+
+
+def _speaks(event: Event) -> bool:
+    if event.type:
+        return event.type.endswith(".delta")
+    choices = (event.data or {}).get("choices")
+    deltas = [
+        choice.get("delta")
+        for choice in (choices if isinstance(choices, list) else [])
+        if isinstance(choice, dict)
+    ]
+    return any(isinstance(delta, dict) and any(map(delta.get, _SPOKEN)) for delta in deltas)
