@@ -1,0 +1,235 @@
+"""The engine as a server uses it: an asynchronous generator of tokens a request, one model for all.
+
+A worker thread steps the scheduler. Requests wait in a bounded queue, join when there is room,
+and leave when they finish, when their consumer goes away, or when the engine is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+
+from reference_engine import scheduler
+from reference_engine.model import Transformer
+from reference_engine.sampling import SamplingParams, Token
+from reference_engine.scheduler import Scheduler
+
+__all__ = [
+    "ContextOverflowError",
+    "Engine",
+    "EngineClosedError",
+    "EngineError",
+    "GenerationError",
+    "QueueFullError",
+    "SamplingParams",
+    "Token",
+]
+
+_log = logging.getLogger(__name__)
+_DEFAULT_CONTEXT = 8192
+
+
+class EngineError(Exception):
+    """A request that the engine cannot serve."""
+
+
+class QueueFullError(EngineError):
+    """Too many requests are waiting; try again later."""
+
+
+class ContextOverflowError(EngineError):
+    """The prompt leaves no room in the context."""
+
+
+class EngineClosedError(EngineError):
+    """The engine is not running, or was closed before the request was finished."""
+
+
+class GenerationError(EngineError):
+    """The model failed while it worked on the request."""
+
+
+class _Request:
+    """A sequence and the way back to its consumer, which lives in an event loop."""
+
+    def __init__(self, prompt: tuple[int, ...], params: SamplingParams) -> None:
+        self.sequence = scheduler.Sequence(prompt, params)
+        if params.seed is not None:
+            self.sequence.seed = params.seed
+        self.loop = asyncio.get_running_loop()
+        self.inbox: asyncio.Queue[Token | EngineError | None] = asyncio.Queue()
+        self.cancelled = False
+
+
+_Mail = tuple[_Request, Token | EngineError | None]
+
+
+class Engine:
+    """Generates tokens for many requests at once.
+
+    Args:
+        model: The loaded model.
+        max_batch: Requests generated together.
+        max_context: Most tokens of a prompt and its continuation.
+        max_queue: Requests that may wait for their turn.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        max_batch: int = 32,
+        max_context: int | None = None,
+        max_queue: int = 256,
+    ) -> None:
+        longest = model.config.max_position_embeddings
+        self.max_context = min(max_context or _DEFAULT_CONTEXT, longest)
+        self.vocab_size = model.config.vocab_size
+        self._scheduler = Scheduler(model, max_batch=max_batch, max_context=self.max_context)
+        self._max_queue = max_queue
+        self._waiting: deque[_Request] = deque()
+        self._active: dict[scheduler.Sequence, _Request] = {}
+        self._wake = threading.Condition()
+        self._open = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many requests are running and how many wait."""
+        return len(self._active), len(self._waiting)
+
+    def start(self) -> None:
+        """Starts the worker thread."""
+        with self._wake:
+            if self._open:
+                return
+            self._open = True
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops the worker; consumers still waiting get an EngineClosedError."""
+        with self._wake:
+            self._open = False
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    async def generate(
+        self, prompt: Sequence[int], params: SamplingParams
+    ) -> AsyncGenerator[Token, None]:
+        """Yields the tokens that continue `prompt`, a stop token included.
+
+        Ends after a stop token, after `max_tokens`, or when the context is full. Closing the
+        generator cancels the request.
+
+        Raises:
+            ContextOverflowError: The prompt does not fit.
+            QueueFullError: Too many requests are waiting.
+            EngineClosedError: The engine is closed, or was before the end.
+            GenerationError: The model failed.
+        """
+        request = _Request(self._checked(prompt), params)
+        self._submit(request)
+        try:
+            while (item := await request.inbox.get()) is not None:
+                if isinstance(item, EngineError):
+                    raise item
+                yield item
+        finally:
+            request.cancelled = True
+
+    def _checked(self, prompt: Sequence[int]) -> tuple[int, ...]:
+        if not prompt:
+            raise ValueError("The prompt must hold at least one token.")
+        if not (min(prompt) >= 0 and max(prompt) < self.vocab_size):
+            raise ValueError(f"The prompt holds a token outside 0 to {self.vocab_size - 1}.")
+        if len(prompt) >= self.max_context:
+            raise ContextOverflowError(
+                f"The prompt has {len(prompt)} tokens; with its answer it must fit into the "
+                f"context of {self.max_context}."
+            )
+        return tuple(prompt)
+
+    def _submit(self, request: _Request) -> None:
+        with self._wake:
+            if not self._open:
+                raise EngineClosedError("The engine is not running.")
+            if len(self._waiting) >= self._max_queue:
+                raise QueueFullError(f"{self._max_queue} requests are waiting already.")
+            self._waiting.append(request)
+            self._wake.notify()
+
+    def _work(self) -> None:
+        while self._wait_for_work():
+            try:
+                self._admit()
+                _deliver(self._step())
+            except Exception as error:  # noqa: BLE001
+                _log.exception("A step of the engine failed.")
+                self._fail_all(GenerationError(f"The model failed: {error}"))
+        closed = EngineClosedError("The engine was closed before the request was finished.")
+        self._fail_all(closed)
+        with self._wake:
+            waiting, self._waiting = list(self._waiting), deque()
+        _deliver((request, closed) for request in waiting)
+
+    def _wait_for_work(self) -> bool:
+        with self._wake:
+            self._wake.wait_for(lambda: self._waiting or self._active or not self._open)
+            return self._open
+
+    def _admit(self) -> None:
+        for sequence, request in list(self._active.items()):
+            if request.cancelled:
+                self._leave(sequence)
+        while self._scheduler.has_room:
+            with self._wake:
+                if not self._waiting:
+                    return
+                request = self._waiting.popleft()
+            if not request.cancelled:
+                self._active[request.sequence] = request
+                self._scheduler.add(request.sequence)
+
+    def _step(self) -> list[_Mail]:
+        mail: list[_Mail] = []
+        for step in self._scheduler.step():
+            request = self._active[step.sequence]
+            mail.append((request, step.token))
+            if step.finished:
+                mail.append((request, None))
+                self._leave(step.sequence)
+        return mail
+
+    def _leave(self, sequence: scheduler.Sequence) -> None:
+        self._scheduler.remove(sequence)
+        del self._active[sequence]
+
+    def _fail_all(self, error: EngineError) -> None:
+        requests = list(self._active.values())
+        for request in requests:
+            self._leave(request.sequence)
+        _deliver((request, error) for request in requests)
+
+
+def _deliver(mail: Iterable[_Mail]) -> None:
+    """Hands items to their consumers, each event loop being called once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Mail]] = {}
+    for request, item in mail:
+        by_loop.setdefault(request.loop, []).append((request, item))
+    for loop, items in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_put, items)
+        except RuntimeError:  # The consumers' loop is closed: nobody is left to tell.
+            for request, _ in items:
+                request.cancelled = True
+
+
+def _put(items: list[_Mail]) -> None:
+    for request, item in items:
+        request.inbox.put_nowait(item)

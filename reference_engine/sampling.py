@@ -1,0 +1,152 @@
+"""From logits to tokens.
+
+A token is drawn by inverting the distribution's cumulative sum at one uniform number, which
+depends on nothing but the request's seed and the number of tokens drawn before. Sums are taken in
+a fixed order over fixed chunks of the vocabulary, so company changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+CHUNK = 128
+_MASK = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How a request wants its tokens.
+
+    Attributes:
+        max_tokens: Most tokens to generate, the stop token included.
+        temperature: Divides the logits; 0 takes the most probable token.
+        top_p: Draws only among the most probable tokens that together reach this probability.
+        seed: Makes the draws repeatable; random when None.
+        stop_token_ids: Tokens that end the generation.
+        top_logprobs: How many alternatives to report beside the token's own log probability (0
+            reports that alone); None reports neither.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop_token_ids: frozenset[int] = frozenset()
+    top_logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}.")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be 0 or more, not {self.temperature}.")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
+        if self.top_logprobs is not None and self.top_logprobs < 0:
+            raise ValueError(f"top_logprobs must be 0 or more, not {self.top_logprobs}.")
+
+
+@dataclass(frozen=True)
+class Token:
+    """A generated token.
+
+    `logprob` and `top` are the model's own log probabilities, before temperature and top_p, and
+    given only where the request asked for them.
+    """
+
+    id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One row to sample: the request's wishes, its seed, and how many tokens it has drawn."""
+
+    params: SamplingParams
+    seed: int
+    step: int
+
+
+def uniform(seed: int, step: int) -> float:
+    """A number in [0, 1) with 53 random bits, the `step`-th of the stream of `seed`."""
+    return (_mix(_mix(seed & _MASK) + step) >> 11) / 2**53
+
+
+def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
+    """Draws a token for each row of `logits` (rows, vocabulary), float32."""
+    temperatures = [draw.params.temperature or 1.0 for draw in draws]
+    scaled = logits
+    if any(temperature != 1.0 for temperature in temperatures):
+        scaled = logits / torch.tensor(temperatures, device=logits.device)[:, None]
+    chosen = _draw(scaled, [uniform(draw.seed, draw.step) for draw in draws])
+    for row, draw in enumerate(draws):
+        if draw.params.temperature == 0:
+            chosen[row] = int(logits[row].argmax())
+        elif draw.params.top_p < 1:
+            chosen[row] = _draw_nucleus(scaled[row], draw)
+    return [_token(logits[row], chosen[row], draw.params) for row, draw in enumerate(draws)]
+
+
+def _draw(scaled: Tensor, uniforms: list[float]) -> list[int]:
+    """Inverts the cumulative distribution: first over chunks of the vocabulary, then within one."""
+    rows, vocabulary = scaled.shape
+    probability = scaled.softmax(-1)
+    if vocabulary % CHUNK:
+        probability = F.pad(probability, (0, -vocabulary % CHUNK))
+    chunks = probability.view(rows, -1, CHUNK)
+    target = torch.tensor(uniforms, dtype=torch.float64, device=scaled.device)[:, None]
+    chunk, rest = _invert(chunks.sum(-1), target)
+    within = chunks[torch.arange(rows, device=scaled.device), chunk[:, 0]]
+    inner, _ = _invert(within, rest)
+    ids: list[int] = (chunk * CHUNK + inner)[:, 0].tolist()
+    return ids
+
+
+def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The index whose share of (0, 1) holds `target`, and where in that share it stands."""
+    cumulative = weights.double().cumsum(-1)
+    reach = target * cumulative[:, -1:]
+    index = torch.searchsorted(cumulative, reach, right=True).clamp(max=weights.shape[-1] - 1)
+    share = weights.double().gather(1, index)
+    rest = (reach - (cumulative.gather(1, index) - share)) / share
+    return index, rest.clamp(0, 1 - 2**-53)
+
+
+def _draw_nucleus(scaled: Tensor, draw: Draw) -> int:
+    """Draws among the most probable tokens; those too small to matter are never sorted.
+
+    Tokens below (1 - top_p) / vocabulary hold less than 1 - top_p together, so the others reach
+    top_p without them.
+    """
+    probability = scaled.softmax(-1)
+    bound = (1 - draw.params.top_p) / len(probability)
+    candidates = torch.nonzero(probability >= bound)[:, 0]
+    order = probability[candidates].sort(descending=True, stable=True)
+    before = order.values.double().cumsum(0) - order.values
+    kept = order.values[before < draw.params.top_p]
+    target = torch.tensor([[uniform(draw.seed, draw.step)]], dtype=torch.float64).to(scaled.device)
+    index, _ = _invert(kept[None], target)
+    return int(candidates[order.indices[index[0, 0]]])
+
+
+def _token(logits: Tensor, chosen: int, params: SamplingParams) -> Token:
+    if params.top_logprobs is None:
+        return Token(chosen)
+    logprobs = logits.log_softmax(-1)
+    best = logprobs.topk(params.top_logprobs)
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return Token(chosen, float(logprobs[chosen]), tuple(pairs))
+
+
+def _mix(value: int) -> int:
+    """Scatters 64 bits (the finaliser of SplitMix64)."""
+    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
