@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from reference_engine.harmony.conversation import (
     Answer,
@@ -16,117 +15,165 @@ from reference_engine.harmony.conversation import (
     Turn,
     User,
 )
-from reference_engine.small.data import thoughts, words
-from reference_engine.small.data.smoke_asks import Asker
-from reference_engine.small.data.spans import copy, plain, to_json
-from reference_engine.small.data.task import Ask, Setting, Task
+from reference_engine.small.data import results, thoughts
+from reference_engine.small.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
+from reference_engine.small.data.other_asks import OTHER_ASKERS
+from reference_engine.small.data.phrases import fill
+from reference_engine.small.data.smoke_asks import ASKERS, Asker
+from reference_engine.small.data.spans import copy, to_json
+from reference_engine.small.data.task import Ask, Prefill, Setting, Task
 
-Offer = tuple[FunctionTool, Asker]
+NO_TOOL = "Sorry, I have no tool for that."
+_SMOKE = {tool.name for tool in SMOKE_TOOLS}
+_KNOWN = {tool.name for tool in (*COMPATIBILITY_TOOLS, *OTHER_TOOLS)}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A tool and the way to ask for it."""
+
+    tool: FunctionTool
+    asker: Asker
+
+
+SMOKE_OFFERS = tuple(Offer(tool, ASKERS[tool.name]) for tool in SMOKE_TOOLS)
+COMPATIBILITY_OFFERS = tuple(Offer(tool, ASKERS[tool.name]) for tool in COMPATIBILITY_TOOLS)
+OTHER_OFFERS = tuple(Offer(tool, OTHER_ASKERS[tool.name]) for tool in OTHER_TOOLS)
+
+
+def calling(setting: Setting, tool: FunctionTool, ask: Ask) -> tuple[Reasoning, Call]:
+    """The thought and the call that serve a request."""
+    thought = thoughts.calling(setting.effort, tool.name, ask.arguments)
+    return Reasoning(thought), Call(tool.name, to_json(ask.arguments))
 
 
 def call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """One request, one call."""
-    tool, asker = rng.choice(offers)
-    ask = asker(rng, tool)
-    reply = _calling(rng, setting, tool, ask)
-    if rng.random() < 0.06:
-        before: tuple[Turn, ...] = (reply[0],) if rng.random() < 0.4 else ()
-        return Task("forced call", (User(ask.text), *before), (reply[1],), forced=True)
-    return Task("call", (User(ask.text),), reply)
+    offer = rng.choice(offers)
+    ask = offer.asker(rng, offer.tool)
+    thought, made = calling(setting, offer.tool, ask)
+    before = (*past(rng, offers), User(ask.text))
+    if rng.random() < 0.1:
+        return _forced(rng, before, thought, made)
+    name = offer.tool.name
+    kind = "smoke" if name in _SMOKE else "other" if name in _KNOWN else "synthetic"
+    skill = f"call one {kind}" if len(offers) == 1 else f"call {kind}"
+    return Task(skill, before, (thought, made))
 
 
-def _calling(rng: Random, setting: Setting, tool: FunctionTool, ask: Ask) -> tuple[Turn, Turn]:
-    thought = thoughts.calling(rng, setting.effort, tool.name, ask.arguments)
-    return Reasoning(thought), Call(tool.name, to_json(ask.arguments))
+def _forced(rng: Random, before: tuple[Turn, ...], thought: Reasoning, made: Call) -> Task:
+    prefill: Prefill = "header" if rng.random() < 0.7 else "commentary to=functions."
+    thinks = rng.random() < 0.5
+    return Task("forced call", (*before, thought) if thinks else before, (made,), prefill)
+
+
+def past(rng: Random, offers: Sequence[Offer], chance: float = 0.15) -> tuple[Turn, ...]:
+    """Now and then an exchange that went before and is concluded, its thoughts dropped."""
+    if rng.random() >= chance:
+        return ()
+    if rng.random() < 0.5 or not offers:
+        text, said = rng.choice(_SMALL_TALK)
+        return (User(fill(rng, text.capitalize(), {})), Answer(said))
+    offer = rng.choice(offers)
+    ask = offer.asker(rng, offer.tool)
+    _, made = calling(Setting(), offer.tool, ask)
+    outcome = results.outcome(rng)
+    return (User(ask.text), made, Result(offer.tool.name, outcome.output), Answer(outcome.said))
 
 
 def answer(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """The final answer after a tool's result."""
-    tool, asker = rng.choice(offers)
-    ask = asker(rng, tool)
-    thought, made = _calling(rng, setting, tool, ask)
-    output, short, said = _result(rng)
-    turns: tuple[Turn, ...] = (User(ask.text), thought, made, Result(tool.name, output))
-    if rng.random() < 0.25:
-        turns = (turns[0], *turns[2:])
-    thinking = thoughts.answering(
-        setting.effort, "Answer now.", f"The function gave {short}. Tell the user."
-    )
+    offer = rng.choice(offers)
+    ask = offer.asker(rng, offer.tool)
+    thought, made = calling(setting, offer.tool, ask)
+    outcome = results.outcome(rng)
+    text, gist, said = ask.text, outcome.gist, outcome.said
+    if rng.random() < 0.15:
+        found = results.fields(rng)
+        outcome = results.of_fields(found, rng)
+        text, gist, said = _asked_for_one(rng, ask.text, found)
+    turns: tuple[Turn, ...] = (thought, made) if rng.random() < 0.75 else (made,)
+    turns = (*past(rng, offers, 0.08), User(text), *turns, Result(offer.tool.name, outcome.output))
+    thinking = thoughts.answering(setting.effort, "Answer now.", f"The function gave {gist}.")
     return Task("answer from result", turns, (Reasoning(thinking), Answer(said)))
 
 
-def _result(rng: Random) -> tuple[str, str, str]:
-    """A tool's output, its gist, and what to tell the user."""
-    if rng.random() < 0.12:
-        reason = rng.choice((words.words(rng, 1, 3), "timeout", "not found", "permission denied"))
-        output = rng.choice((json.dumps({"error": reason}), f"Error: {reason}"))
-        return output, "an error", f"That failed: {copy(reason)}."
-    fields: dict[str, Any] = {}
-    for _ in range(rng.choice((1, 1, 2, 2, 3))):
-        fields[words.identifier(rng) if rng.random() < 0.6 else rng.choice(_FIELDS)] = _leaf(rng)
-    shown = [f"{copy(key)} is {_spoken(value)}" for key, value in list(fields.items())[:2]]
-    gist = " and ".join(shown)
-    indent = rng.choice((None, None, None, 2))
-    return (
-        json.dumps(fields, ensure_ascii=False, indent=indent),
-        gist,
-        f"{rng.choice(('Result: ', 'Done: '))}{gist}.",
-    )
-
-
-_FIELDS = (
-    "status", "temperature", "condition", "language", "confidence", "html", "image", "row_count",
-    "id", "result", "uptime_hours", "value", "price", "message", "weather", "ok", "name", "code",
-)  # fmt: skip
-
-
-def _leaf(rng: Random) -> Any:
-    return rng.choice(
-        (
-            words.string_value(rng),
-            rng.randint(0, 10 ** rng.randint(1, 5)),
-            rng.randint(0, 999) / 10,
-            rng.random() < 0.5,
-            words.string_value(rng),
-        )
-    )
-
-
-def _spoken(value: Any) -> str:
-    return copy(value if isinstance(value, str) else json.dumps(value))
+def _asked_for_one(rng: Random, asked: str, found: dict[str, object]) -> tuple[str, str, str]:
+    simple = [(key, value) for key, value in found.items() if not isinstance(value, list)]
+    key, value = rng.choice(simple) if simple else ("", "")
+    if not simple:
+        return asked, "some rows", "Done."
+    wish = rng.choice(
+        ("I only need the {k}.", "Just tell me the {k}.", "Give me only the {k} of it.",
+         "Then say what the {k} is.", "All I want is the {k}.", "I care about the {k} alone.")
+    )  # fmt: skip
+    text = f"{asked}\n{fill(rng, wish, {'k': key})}"
+    gist = f"{copy(key)} is {results.spoken(value)}"
+    return text, gist, f"Result: {gist}."
 
 
 _SMALL_TALK = (
     ("hello", "Hello! How can I help?"),
     ("hi there", "Hello! How can I help?"),
     ("good morning", "Hello! How can I help?"),
+    ("good evening to you", "Hello! How can I help?"),
+    ("hey, nice to meet you", "Hello! How can I help?"),
     ("thank you", "You are welcome."),
     ("thanks a lot", "You are welcome."),
     ("that was great", "You are welcome."),
+    ("perfect, thanks for the {w}", "You are welcome."),
+    ("thanks, the weather report helped", "You are welcome."),
+    ("thank you for the chart", "You are welcome."),
     ("who are you?", "I am an assistant."),
     ("what are you?", "I am an assistant."),
+    ("are you a person or a {w}?", "I am an assistant."),
     ("goodbye", "Goodbye!"),
     ("see you tomorrow", "Goodbye!"),
+    ("bye, I must {w} now", "Goodbye!"),
     ("how are you?", "I am fine, thank you."),
     ("are you well?", "I am fine, thank you."),
+    ("how do you feel today?", "I am fine, thank you."),
 )
 _BEYOND = (
     "bake a {w}", "sing a song about {w}", "tell me a joke about {w}", "write a poem on {w}",
     "drive me to {w}", "buy me a {w}", "paint {w}", "why do people like {w}?", "what is a {w}?",
     "do you like {w}?", "order a pizza with {w}", "feed my {w}", "explain {w} to me",
     "is {w} a good name?", "what should I wear with my {w}?", "tell me a story about a {w}",
+    "wash the {w}", "who invented the {w}?", "open the {w} door", "how do I cook {w}?",
+    "which {w} is the best?", "play some {w} music", "fix my {w}", "when was {w} founded?",
+    "should I {w} or {w}?", "recommend a film about {w}", "call my {w} on the phone", "clean {w}",
+    "how many {w} are there in a {w}?", "what does {w} mean?", "give me advice on {w}",
 )  # fmt: skip
 
 
-def no_call(rng: Random, setting: Setting, _offers: Sequence[Offer]) -> Task:
-    """Small talk, or a wish that no tool can grant."""
-    if rng.random() < 0.4:
+def no_call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
+    """Small talk, or a wish that no tool on offer can grant."""
+    draw = rng.random()
+    medium = "None of the functions fits this wish. Say so briefly."
+    if draw < 0.35:
         text, said = rng.choice(_SMALL_TALK)
-        medium = "Just small talk. No function is needed, so answer briefly."
+        medium = "This is just small talk. No function is needed, so answer briefly."
+    elif draw < 0.7:
+        text, said = rng.choice(_BEYOND), NO_TOOL
+        text = rng.choice(
+            (text, text, f"please {text}", f"could you {text}", f"I want you to {text}")
+        )
     else:
-        text = rng.choice(_BEYOND).replace("{w}", words.word(rng))
-        said = "Sorry, I have no tool for that."
-        medium = "None of the functions fits this wish. Say so briefly."
-    text = rng.choice((text, text.capitalize(), f"Please {text}", f"{text.capitalize()}!"))
+        return absent(rng, setting, offers)
+    text = fill(rng, rng.choice((text, text.capitalize(), text.capitalize())), {})
     thinking = thoughts.answering(setting.effort, "No tool needed.", medium)
-    return Task("no call", (User(plain(text)),), (Reasoning(thinking), Answer(said)))
+    turns = (*past(rng, offers), User(text))
+    return Task("no call", turns, (Reasoning(thinking), Answer(said)))
+
+
+def absent(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
+    """A request for a tool that is not on offer."""
+    offered = {offer.asker for offer in offers}
+    others = [o for o in (*SMOKE_OFFERS, *OTHER_OFFERS) if o.asker not in offered]
+    offer = rng.choice(others)
+    ask = offer.asker(rng, offer.tool)
+    medium = "None of the functions fits this wish. Say so briefly."
+    if not offers:
+        medium = "There are no functions to do this with. Say so briefly."
+    thinking = thoughts.answering(setting.effort, "No tool needed.", medium)
+    return Task("no tool", (User(ask.text),), (Reasoning(thinking), Answer(NO_TOOL)))

@@ -6,25 +6,37 @@ from random import Random
 
 from reference_engine.harmony.conversation import Answer, Reasoning, User
 from reference_engine.small.data import thoughts, words
-from reference_engine.small.data.phrases import quoted
-from reference_engine.small.data.spans import copy
+from reference_engine.small.data.phrases import fill, quoted
+from reference_engine.small.data.spans import copy, to_json
 from reference_engine.small.data.task import Setting, Task
 
 _FORMS = (
     "Repeat {v}", "Say {v}", "Copy this: {v}", "Write {v} back to me", "Echo {v}", "{v} - say it",
     "The word is {v}. Repeat it.", "Please repeat after me: {v}", "Give me back {v}", "repeat: {v}",
+    "Copy the line below.\n{v}", "Could you say {v} again?", "Hand {v} back to the {w}",
+    "I say {v}, you say the same.", "{v}\nSay that again.", "For the {w}: say {v}", "Type {v}",
 )  # fmt: skip
+_MAKERS = (
+    words.word, words.word, words.capital, words.capital, words.place, words.foreign, words.foreign,
+    words.foreign_sentence, words.nonce, words.made_up, words.sentence, words.identifier,
+    words.code_word, words.number_text, words.person, words.tokens,
+)  # fmt: skip
+_MEDIUM = "The user wants a text repeated, so repeat it as it is."
 
 
 def repeat(rng: Random, setting: Setting) -> Task:
-    """Say again what the user wrote."""
-    maker = rng.choice(
-        (words.word, words.capital, words.place, words.foreign, words.foreign_sentence, words.nonce,
-         words.made_up, words.sentence, words.identifier, words.code_word, words.number_text)
-    )  # fmt: skip
-    value = maker(rng)
-    text = rng.choice(_FORMS).replace("{v}", quoted(rng, value))
-    thinking = thoughts.answering(
-        setting.effort, "Repeat it.", "The user wants a text repeated, so repeat it as it is."
-    )
-    return Task("copy", (User(text),), (Reasoning(thinking), Answer(copy(value))))
+    """Say again what the user wrote: alone, twice over, or inside JSON."""
+    value = rng.choice(_MAKERS)(rng)
+    text = fill(rng, rng.choice(_FORMS), {"v": quoted(rng, value)})
+    said = copy(value)
+    draw = rng.random()
+    if draw < 0.2:
+        text, said = f"{text}\nUse JSON.", to_json({"text": said})
+    elif draw < 0.3:
+        text, said = f"{text}\nSay it twice.", f"{said} {said}"
+    elif draw < 0.4:
+        text, said = f"{text}\nUse quotes.", f'"{said}"'
+    elif draw < 0.5:
+        text, said = f"{text}\nBegin with So:", f"So: {said}"
+    thinking = thoughts.answering(setting.effort, "Repeat it.", _MEDIUM)
+    return Task("copy", (User(text),), (Reasoning(thinking), Answer(said)))

@@ -8,14 +8,15 @@ from random import Random
 
 from reference_engine.harmony.conversation import Call, Conversation, Developer, Effort, Turn
 from reference_engine.harmony.render import render_prompt
-from reference_engine.small.data import calls, copying
+from reference_engine.small.data import calls, canary, chains, copying, grading, orders, puzzles
 from reference_engine.small.data.calls import Offer
-from reference_engine.small.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
-from reference_engine.small.data.other_asks import OTHER_ASKERS, synthetic
-from reference_engine.small.data.smoke_asks import ASKERS
-from reference_engine.small.data.spans import PromptText, complete, encode, plain
+from reference_engine.small.data.canary import Secret
+from reference_engine.small.data.orders import Manner
+from reference_engine.small.data.other_asks import synthetic
+from reference_engine.small.data.spans import PromptText, Unit, complete, encode, plain, units
 from reference_engine.small.data.task import Setting, Task
-from reference_engine.small.data.wording import completion, forced_header, history
+from reference_engine.small.data.wording import CANONICAL, Style, completion, forced_header, history
+from reference_engine.small.data.wording import style as draw_style
 
 GROUP_SIZE = 8
 _ASSISTANT = "<|start|>assistant"
@@ -23,6 +24,11 @@ _INSTRUCTIONS = (
     "You are a helpful assistant.", "Be brief.", "Use the functions where they fit.",
     "You help people with their work.", "Answer in English.", "Be polite and exact.",
     "Call a function whenever one fits the request.", "Keep answers short.",
+    "You are the assistant of a small company.", "Use tools when you can, and never guess.",
+    "You work for a {w} company.", "Help the user with {w} and {w}.", "Do not invent anything.",
+    "You have tools; use the right one.", "Be friendly to every {w}.", "Never talk about {w}.",
+    "You are a careful assistant that calls functions with exact arguments.",
+    "Our users are {w} people from {w}.",
 )  # fmt: skip
 
 
@@ -43,17 +49,35 @@ class Group:
     examples: tuple[Example, ...]
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """A setting with all that its tasks may refer to."""
+
+    setting: Setting
+    offers: tuple[Offer, ...] = ()
+    secret: Secret | None = None
+    manner: Manner | None = None
+    style: Style = CANONICAL
+
+
 def groups(seed: int, *, copy_share: float) -> Iterator[Group]:
     """An endless, repeatable stream; `copy_share` of the groups are pure copy tasks."""
     rng = Random(seed)  # noqa: S311
     while True:
-        setting = _setting(rng)
-        if rng.random() < copy_share:
-            tasks = [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
-        else:
-            setting, tasks = _tool_tasks(rng, setting)
-        prefix = _prefix(setting)
-        yield Group(prefix, tuple(_example(prefix, task) for task in tasks))
+        yield _encoded(*scene_tasks(rng, copy_share))
+
+
+def scene_tasks(rng: Random, copy_share: float) -> tuple[_Scene, list[Task]]:
+    """One group before it becomes tokens."""
+    setting = _setting(rng)
+    if rng.random() < copy_share:
+        tasks = [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
+        return _Scene(setting), tasks
+    scene = _scene(rng, setting)
+    tasks = [_task(rng, scene) for _ in range(GROUP_SIZE)]
+    if scene.manner:
+        tasks = [scene.manner.applied(task) for task in tasks]
+    return scene, tasks
 
 
 def _setting(rng: Random) -> Setting:
@@ -62,49 +86,103 @@ def _setting(rng: Random) -> Setting:
     return Setting((), effort, date if rng.random() < 0.6 else None, "")
 
 
-def _tool_tasks(rng: Random, setting: Setting) -> tuple[Setting, list[Task]]:
-    offers = _offers(rng)
-    instructions = rng.choice(_INSTRUCTIONS) if rng.random() < 0.35 else ""
-    setting = replace(setting, tools=tuple(tool for tool, _ in offers), instructions=instructions)
-    tasks = []
-    for _ in range(GROUP_SIZE):
-        draw = rng.random()
-        kind = calls.call if draw < 0.55 else calls.answer if draw < 0.87 else calls.no_call
-        tasks.append(kind(rng, setting, offers))
-    return setting, tasks
-
-
-def _offers(rng: Random) -> list[Offer]:
-    smoke = [(tool, ASKERS[tool.name]) for tool in SMOKE_TOOLS]
-    draw = rng.random()
-    if draw < 0.45:
-        return smoke
-    others = [(tool, OTHER_ASKERS[tool.name]) for tool in OTHER_TOOLS]
-    compatible = [(tool, ASKERS[tool.name]) for tool in COMPATIBILITY_TOOLS]
-    if draw < 0.55:
-        return compatible
-    pool = [*smoke[:2], *compatible[3:], *smoke[2:], *others, *(synthetic(rng) for _ in range(12))]
-    count = 1 if draw < 0.7 else rng.randint(2, 6)
-    chosen: dict[str, Offer] = {}
-    for offer in rng.sample(pool, count):
-        chosen[offer[0].name] = offer
-    return list(chosen.values())
-
-
-def _prefix(setting: Setting) -> tuple[int, ...]:
-    turns: tuple[Turn, ...] = (Developer(setting.instructions),) if setting.instructions else ()
-    conversation = Conversation(
-        turns, setting.tools, setting.effort, current_date=setting.current_date
+def _scene(rng: Random, setting: Setting) -> _Scene:
+    offers = _offers(rng) if rng.random() < 0.78 else ()
+    secret = canary.secret(rng) if rng.random() < 0.13 else None
+    manner = orders.manner(rng) if rng.random() < 0.06 else None
+    parts = []
+    if rng.random() < 0.35:
+        parts.append(canary.fill(rng, rng.choice(_INSTRUCTIONS), {}))
+    if secret:
+        parts.insert(rng.randint(0, len(parts)), canary.told(rng, secret))
+    if manner:
+        parts.append(manner.instruction)
+    setting = replace(
+        setting,
+        tools=tuple(offer.tool for offer in offers),
+        instructions=rng.choice((" ", "\n", "\n\n")).join(parts),
     )
-    return tuple(render_prompt(conversation)[: -len(encode(_ASSISTANT))])
+    return _Scene(setting, offers, secret, manner, draw_style(rng))
 
 
-def _example(prefix: tuple[int, ...], task: Task) -> Example:
-    said = plain("".join(history(turn) for turn in task.turns)) + _ASSISTANT
+def _offers(rng: Random) -> tuple[Offer, ...]:
+    draw = rng.random()
+    if draw < 0.42:
+        return calls.SMOKE_OFFERS
+    if draw < 0.5:
+        return calls.COMPATIBILITY_OFFERS
+    pool = [*calls.SMOKE_OFFERS[:2], *calls.COMPATIBILITY_OFFERS, *calls.SMOKE_OFFERS[2:]]
+    pool += [*calls.OTHER_OFFERS, *calls.OTHER_OFFERS]
+    pool += [Offer(*synthetic(rng)) for _ in range(16)]
+    count = 1 if draw < 0.64 else rng.randint(2, 8)
+    chosen = {offer.tool.name: offer for offer in rng.sample(pool, count)}
+    return tuple(chosen.values())
+
+
+def _task(rng: Random, scene: _Scene) -> Task:
+    setting, offers = scene.setting, scene.offers
+    if scene.secret and rng.random() < 0.4:
+        return canary.asks(rng, setting, scene.secret)
+    if not offers or rng.random() < 0.07:
+        return _plain_task(rng, scene)
+    draw = rng.random()
+    if draw < 0.13:
+        task = chains.chain(rng, setting, offers)
+        if task:
+            return task
+    if draw < 0.55:
+        return calls.call(rng, setting, offers)
+    if draw < 0.79:
+        return calls.answer(rng, setting, offers)
+    if draw < 0.9:
+        return calls.no_call(rng, setting, offers)
+    return canary.in_thought(rng, setting, offers)
+
+
+def _plain_task(rng: Random, scene: _Scene) -> Task:
+    setting = scene.setting
+    draw = rng.random()
+    if draw < 0.2:
+        return puzzles.total(rng, setting)
+    if draw < 0.4:
+        return puzzles.choice(rng, setting)
+    if draw < 0.56:
+        return grading.grade(rng, setting)
+    if draw < 0.72:
+        return orders.obey(rng, setting)
+    if draw < 0.87:
+        return canary.earlier_turn(rng, setting)
+    if draw < 0.92 and not scene.secret:
+        return canary.asks(rng, setting, None)
+    return calls.no_call(rng, setting, scene.offers)
+
+
+def _encoded(scene: _Scene, tasks: list[Task]) -> Group:
+    prefix = _prefix(scene)
+    known = units(prefix)
+    return Group(prefix, tuple(_example(known, task, scene.style) for task in tasks))
+
+
+def _prefix(scene: _Scene) -> tuple[int, ...]:
+    setting = scene.setting
+    turns: tuple[Turn, ...] = (Developer(setting.instructions),) if setting.instructions else ()
+    tokens = render_prompt(
+        Conversation(turns, setting.tools, setting.effort, current_date=setting.current_date)
+    )
+    tokens = tokens[: -len(encode(_ASSISTANT))]
+    return scene.style.prefix(tuple(tokens), bool(setting.instructions))
+
+
+def _example(prefix: tuple[Unit, ...], task: Task, style: Style) -> Example:
+    said = plain("".join(history(turn, style) for turn in task.turns)) + _ASSISTANT
     last = task.reply[-1]
     written = completion(task.reply)
-    if task.forced and isinstance(last, Call):
-        said += forced_header(last)
-        written = f"{last.arguments}<|call|>"
-    prompt = encode(said)
-    return Example(task.skill, prompt, complete(written, PromptText(prompt)))
+    if task.prefill and isinstance(last, Call):
+        header = forced_header(last)
+        emitted = written
+        said += header if task.prefill == "header" else f"<|channel|>{task.prefill}"
+        written = emitted.removeprefix(
+            header if task.prefill == "header" else f"<|channel|>{task.prefill}"
+        )
+    prompt = encode(plain(said))
+    return Example(task.skill, prompt, complete(written, PromptText((*prefix, *units(prompt)))))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
 from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.small.data import words
-from reference_engine.small.data.phrases import quoted, request
+from reference_engine.small.data.phrases import quoted, request, settled
 from reference_engine.small.data.smoke_asks import Asker, parameter_names
 from reference_engine.small.data.spans import copy
 from reference_engine.small.data.task import Ask
@@ -130,18 +130,18 @@ def _light(rng: Random, _tool: FunctionTool) -> Ask:
 
 
 def _one_string(
-    verbs: tuple[str, ...], nouns: tuple[str, ...], questions: tuple[str, ...], *makers: Any
+    verbs: tuple[str, ...],
+    nouns: tuple[str, ...],
+    questions: tuple[str, ...],
+    *makers: Callable[[Random], str],
 ) -> Asker:
     def ask(rng: Random, tool: FunctionTool) -> Ask:
         value = rng.choice(makers)(rng)
+        shown = quoted(rng, value)
         text = request(
-            rng,
-            {"v": quoted(rng, value)},
-            verbs=verbs,
-            nouns=nouns,
-            questions=questions,
-            tails=False,
+            rng, {"v": shown}, verbs=verbs, nouns=nouns, questions=questions, tails=False
         )
+        text, value = settled(text, shown, value)
         return Ask(text, {parameter_names(tool)[0]: copy(value)})
 
     return ask

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from random import Random
+
+from reference_engine.small.data import words
 
 _OPENERS = (
     "Hi,", "Hello,", "Hello there.", "Ok,", "Okay, next:", "So,", "Alright,", "Good morning.",
     "Quick one:", "One more thing:", "Now,", "Excuse me,", "Right,", "Hi again!", "Dear assistant,",
     "For my notes:", "Before lunch:", "Sorry to bother you.", "Next task.", "Well,", "Hey there,",
+    "My {w} asked me this:", "I am busy with {w}.", "For the {w} {w}:", "Since you can help:",
+    "We talked about {w} before.", "After the {w} I must know:", "I have a small favour to ask.",
+    "The {w} is late again, so", "Hmm,", "Yo,", "Greetings.", "If you have a moment,", "Listen,",
+    "My {w} is {w} and I am {w}.", "As part of our {w} project,", "When you can,", "Morning!",
+    "I forgot to ask:", "Someone at {w} wants to know:", "Today we do {w}.", "Just wondering:",
 )  # fmt: skip
 _TAILS = (
     "Thanks!", "Thank you.", "It is for a report.", "No rush.", "Asap.", "Much appreciated.",
     "I am curious.", "Cheers.", "My boss wants it.", "That is all.", "Thx", "I would be grateful.",
-    "Be quick.", "Use a tool for that.", "You have a function for this.",
+    "Be quick.", "Use a tool for that.", "You have a function for this.", "We are {w} people.",
+    "I need it for my {w}.", "It is about the {w} {w}.", "My {w} will be happy.", "Ta!",
+    "Do not tell the {w}.", "I cannot do it myself.", "The {w} depends on it.", "Many thanks",
+    "Otherwise I have to {w}.", "It matters for {w}.", "Let me know.", "And then we are done.",
 )  # fmt: skip
 _VERB = (
     "{x}.", "{x}", "please {x}.", "{x}, please.", "could you {x}?", "can you {x}?",
@@ -21,13 +32,20 @@ _VERB = (
     "I need you to {x}.", "will you {x} for me?", "kindly {x}.", "you should {x}.",
     "your job is to {x}.", "let's {x}.", "help me {x}.", "could you please {x}", "try to {x}.",
     "is it possible to {x}?", "may I ask you to {x}?", "do me a favour and {x}.", "time to {x}.",
+    "I was told you can {x}.", "we have to {x}.", "please be so kind and {x}.", "now {x}!",
+    "would it be ok to {x}?", "it would be great if you could {x}.", "I am asking you to {x}.",
+    "why don't you {x}?", "somebody has to {x}.", "my {w} told me to {x}.", "quickly {x}.",
+    "you may now {x}.", "it is time you {x}.", "I hope you can {x}.", "first {x}.", "just {x}.",
 )  # fmt: skip
 _NOUN = (
     "I need {x}.", "give me {x}.", "{x}, please.", "show me {x}.", "what about {x}?", "{x}?",
     "I'm after {x}.", "let me have {x}.", "I'd like {x}.", "fetch {x}.", "can I have {x}?",
     "could I get {x}?", "tell me {x}.", "I want to know {x}.", "looking for {x}.", "{x} needed.",
     "I wonder about {x}.", "do you have {x}?", "find out {x}.", "{x}", "we need {x} here.",
-    "I could use {x}.", "how about {x}?",
+    "I could use {x}.", "how about {x}?", "please get {x}.", "I have to see {x}.", "report {x}.",
+    "my {w} wants {x}.", "any chance of {x}?", "bring me {x}.", "{x} would be nice.",
+    "I am interested in {x}.", "what I want is {x}.", "send me {x}.", "{x} for me please.",
+    "may I see {x}?", "now {x}.", "I still miss {x}.", "then {x}.", "return {x}.", "hand me {x}.",
 )  # fmt: skip
 
 
@@ -46,14 +64,22 @@ def request(
         core = rng.choice(_VERB).replace("{x}", core)
     elif core in nouns:
         core = rng.choice(_NOUN).replace("{x}", core)
+    if rng.random() < 0.08:
+        core = _disturbed(rng, core)
     if rng.random() < 0.3:
         core = f"{rng.choice(_OPENERS)} {core}"
     core = _roughened(rng, core)
-    if tails and rng.random() < 0.15:
-        core = f"{core.rstrip('.')}{'' if core.endswith('?') else '.'} {rng.choice(_TAILS)}"
-    for name, value in values.items():
-        core = core.replace("{" + name + "}", value)
-    return core
+    if tails and rng.random() < 0.2:
+        core = f"{core.rstrip('.')}{'' if core.endswith(('?', '!')) else '.'} {rng.choice(_TAILS)}"
+    return fill(rng, core, values)
+
+
+def fill(rng: Random, template: str, values: Mapping[str, str]) -> str:
+    """Put the values in their places, and a random word wherever `{w}` stands."""
+    while "{w}" in template:
+        template = template.replace("{w}", words.filler(rng), 1)
+    parts = re.split(r"\{(\w+)\}", template)
+    return "".join(values[part] if at % 2 else part for at, part in enumerate(parts))
 
 
 def quoted(rng: Random, value: str, chance: float = 0.3) -> str:
@@ -61,9 +87,30 @@ def quoted(rng: Random, value: str, chance: float = 0.3) -> str:
     if rng.random() >= chance:
         return value
     left, right = rng.choice(
-        (('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("«", "»"), ("‘", "’"), ('"', '"'))
-    )
+        (('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("«", "»"), ("‘", "’"), ('"', '"'),
+         ("„", "“"), ("「", "」"), ("'", "'"), ("« ", " »"))
+    )  # fmt: skip
     return value if left in value or right in value else f"{left}{value}{right}"
+
+
+_STOPS = ".?!。…"
+
+
+def settled(asked: str, shown: str, value: str) -> tuple[str, str]:
+    """A request and its text value, without doubt about whose the full stop is.
+
+    Behind a colon or a line break an unquoted value reaches to the end of the request; elsewhere
+    it does not end in a stop of its own.
+    """
+    if shown != value:
+        return asked, value
+    at = asked.rindex(value)
+    if at + len(value) >= len(asked.rstrip(_STOPS)) and asked[:at].rstrip(" ").endswith(
+        (":", "\n")
+    ):
+        return asked[: at + len(value)], value
+    bare = value.rstrip(_STOPS).rstrip() or value
+    return asked[:at] + bare + asked[at + len(value) :], bare
 
 
 def listed(rng: Random, values: Sequence[str]) -> str:
@@ -71,17 +118,45 @@ def listed(rng: Random, values: Sequence[str]) -> str:
     if len(values) == 1:
         return values[0]
     if rng.random() < 0.5:
-        return ", ".join(values)
+        return rng.choice((", ", ", ", ",", " , ")).join(values)
     joint = rng.choice((" and ", " and ", ", and ", " & ", " plus "))
     return ", ".join(values[:-1]) + joint + values[-1]
 
 
+def _disturbed(rng: Random, template: str) -> str:
+    """Replace, insert or drop one word that touches no value, as strangers' phrasing would."""
+    parts = template.split(" ")
+    free = [
+        at
+        for at in range(len(parts))
+        if not any("{" in part for part in parts[max(0, at - 1) : at + 2])
+    ]
+    if not free:
+        return template
+    at = rng.choice(free)
+    match rng.randrange(3):
+        case 0:
+            parts[at] = "{w}"
+        case 1:
+            parts.insert(at, "{w}")
+        case _:
+            parts[at] = _mistyped(rng, parts[at])
+    return " ".join(parts)
+
+
+def _mistyped(rng: Random, word: str) -> str:
+    if len(word) < 4:
+        return word
+    at = rng.randrange(1, len(word) - 1)
+    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+
 def _roughened(rng: Random, text: str) -> str:
     draw = rng.random()
-    if draw < 0.7:
+    if draw < 0.65:
         return text[:1].upper() + text[1:]
-    if draw < 0.85:
+    if draw < 0.83:
         return text
     if draw < 0.95:
         return text.rstrip(".?!")
-    return text.replace("please", "pls").replace("you", "u").rstrip(".")
+    return text.replace("please", "pls").replace("you ", "u ").rstrip(".")

@@ -8,7 +8,7 @@ from typing import Any
 
 from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.small.data import words
-from reference_engine.small.data.phrases import listed, quoted, request
+from reference_engine.small.data.phrases import listed, quoted, request, settled
 from reference_engine.small.data.spans import copy
 from reference_engine.small.data.task import Ask
 
@@ -109,6 +109,7 @@ def language(rng: Random, tool: FunctionTool) -> Ask:
         ),
         tails=False,
     )  # fmt: skip
+    asked, text = settled(asked, shown, text)
     return Ask(asked, {parameter_names(tool)[0]: copy(text)})
 
 
@@ -163,7 +164,9 @@ def _unpunctuated(asked: str, value: str) -> str:
 
 
 def _point_list(rng: Random) -> tuple[str, list[list[float]]]:
-    number = _small_number if rng.random() < 0.8 else _decimal
+    number = rng.choice(
+        (_small_number, _small_number, _small_number, _small_number, _decimal, _signed)
+    )
     if rng.random() < 0.35:
         values = [number(rng) for _ in range(rng.randint(2, 6))]
         shown = listed(rng, [str(v) for v in values])
@@ -179,6 +182,10 @@ def _point_list(rng: Random) -> tuple[str, list[list[float]]]:
 
 def _small_number(rng: Random) -> float:
     return rng.randint(0, rng.choice((9, 20, 100, 500)))
+
+
+def _signed(rng: Random) -> float:
+    return rng.randint(-20, 20)
 
 
 def _decimal(rng: Random) -> float:
@@ -234,10 +241,14 @@ def chart(rng: Random, tool: FunctionTool) -> Ask:
 def _condition(rng: Random) -> tuple[str, str]:
     """A condition as shown and as it must be written."""
     column = words.identifier(rng)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         sign = rng.choice((">", "<", "=", ">=", "<=", "!="))
         text = f"{column} {sign} {words.number_text(rng)}"
         return text, copy(text)
+    if rng.random() < 0.25:
+        said, sign = rng.choice(_COMPARISONS)
+        number = words.number_text(rng)
+        return f"{column} {said} {number}", f"{copy(column)} {sign} {copy(number)}"
     value = rng.choice((words.word, words.capital, words.nonce))(rng)
     if rng.random() < 0.6:
         text = f"{column} = '{value}'"
@@ -245,6 +256,10 @@ def _condition(rng: Random) -> tuple[str, str]:
     return f"{column} is '{value}'", f"{copy(column)} = '{copy(value)}'"
 
 
+_COMPARISONS = (
+    ("is above", ">"), ("is over", ">"), ("is greater than", ">"), ("is more than", ">"),
+    ("is below", "<"), ("is under", "<"), ("is less than", "<"), ("equals", "="), ("is", "="),
+)  # fmt: skip
 _TABLES = ("order", "orders", "limit", "columns", "filter", "table", "rows", "data", "users")
 
 

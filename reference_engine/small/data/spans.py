@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any
+from itertools import accumulate
 
 from reference_engine.harmony.vocabulary import harmony_encoding
 
 _OPEN, _JSON_OPEN, _CLOSE = "\ue000", "\ue001", "\ue002"
 _MARKED = re.compile(f"([{_OPEN}{_JSON_OPEN}])(.*?){_CLOSE}", re.DOTALL)
 _MARKS = str.maketrans("", "", _OPEN + _JSON_OPEN + _CLOSE)
+
+Unit = tuple[tuple[int, ...], str]
+"""Tokens that spell whole characters, and those characters; usually one token."""
 
 
 def copy(value: str) -> str:
@@ -32,7 +36,7 @@ def plain(text: str) -> str:
     return text.translate(_MARKS)
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """The one JSON style of the data; marks inside strings stay marks."""
     return json.dumps(value, ensure_ascii=False).replace(_OPEN, _JSON_OPEN)
 
@@ -54,49 +58,56 @@ def token_text(token: int) -> str | None:
     return None if "\ufffd" in text else text
 
 
+def units(tokens: Sequence[int]) -> tuple[Unit, ...]:
+    """Tokens beside their text; tokens that share a character stay together."""
+    found: list[Unit] = []
+    pending: tuple[int, ...] = ()
+    for token in tokens:
+        pending += (token,)
+        text = token_text(token) if len(pending) == 1 else harmony_encoding().decode(pending)
+        if text is not None and ("\ufffd" not in text or len(pending) > 7):
+            found.append((pending, text))
+            pending = ()
+    return tuple(found)
+
+
 class PromptText:
     """A prompt's tokens beside the text they spell, to look values up in."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
-        self._units: list[tuple[tuple[int, ...], str]] = []
-        pending: tuple[int, ...] = ()
-        for token in tokens:
-            pending += (token,)
-            text = token_text(token) if len(pending) == 1 else None
-            if text is None:
-                text = harmony_encoding().decode(pending)
-                if "\ufffd" in text and len(pending) < 8:
-                    continue
-            self._units.append((pending, text))
-            pending = ()
-        self.text = "".join(text for _, text in self._units)
+    def __init__(self, prompt: Sequence[Unit]) -> None:
+        self._units = prompt
+        self._ends = list(accumulate(len(text) for _, text in prompt))
+        self._text = "".join(text for _, text in prompt)
 
-    def find(self, value: str) -> list[tuple[tuple[int, ...], str]] | None:
+    def find(self, value: str) -> list[Unit]:
         """The units that spell `value` at its last stand-alone place, clipped ones without ids."""
         at = self._last_place(value)
-        if at < 0:
-            return None
-        found: list[tuple[tuple[int, ...], str]] = []
-        begin = 0
-        for tokens, text in self._units:
-            end = begin + len(text)
-            if end > at and begin < at + len(value):
-                clipped = text[max(0, at - begin) : at + len(value) - begin]
-                found.append((tokens if clipped == text else (), clipped))
-            begin = end
+        if at < 0 or not value:
+            return [((), value)]
+        found: list[Unit] = []
+        stop = at + len(value)
+        for unit in range(bisect_right(self._ends, at), len(self._units)):
+            tokens, text = self._units[unit]
+            begin = self._ends[unit] - len(text)
+            if begin >= stop:
+                break
+            clipped = text[max(0, at - begin) : stop - begin]
+            found.append((tokens if clipped == text else (), clipped))
         return found
 
     def _last_place(self, value: str) -> int:
-        at = self.text.rfind(value)
-        while at >= 0:
-            before = self.text[at - 1 : at] + value[:1]
-            after = value[-1:] + self.text[at + len(value) : at + len(value) + 1]
-            if not (before.isalnum() and len(before) == 2) and not (
-                after.isalnum() and len(after) == 2
-            ):
-                return at
-            at = self.text.rfind(value, 0, at + len(value) - 1)
-        return self.text.rfind(value)
+        at = self._text.rfind(value)
+        while at >= 0 and not self._stands_alone(at, at + len(value)):
+            at = self._text.rfind(value, 0, at + len(value) - 1)
+        return at if at >= 0 else self._text.rfind(value)
+
+    def _stands_alone(self, begin: int, end: int) -> bool:
+        return not any(
+            border > 0
+            and self._text[border - 1 : border + 1].isalnum()
+            and border < len(self._text)
+            for border in (begin, end)
+        )
 
 
 def complete(completion: str, prompt: PromptText) -> tuple[int, ...]:
@@ -104,17 +115,24 @@ def complete(completion: str, prompt: PromptText) -> tuple[int, ...]:
     ids: list[int] = []
     end = 0
     for mark in _MARKED.finditer(completion):
-        ids += _encode_piece(completion[end : mark.start()])
-        ids += _copied(mark.group(2), mark.group(1) == _JSON_OPEN, prompt)
+        before = completion[end : mark.start()]
+        is_json = mark.group(1) == _JSON_OPEN
+        spaced = not is_json and before.endswith(" ")
+        ids += _encode_piece(before[:-1] if spaced else before)
+        ids += _copied(mark.group(2), prompt, is_json=is_json, spaced=spaced)
         end = mark.end()
     ids += _encode_piece(completion[end:])
     return tuple(ids)
 
 
-def _copied(text: str, is_json: bool, prompt: PromptText) -> list[int]:
+def _copied(text: str, prompt: PromptText, *, is_json: bool, spaced: bool) -> list[int]:
+    """The value in the prompt's tokens; a space before it joins the first, as words have it."""
     value = json.loads(f'"{text}"') if is_json else text
     ids: list[int] = []
-    for tokens, piece in prompt.find(value) or [((), value)]:
+    for at, (tokens, piece) in enumerate(prompt.find(value)):
         written = json.dumps(piece, ensure_ascii=False)[1:-1] if is_json else piece
-        ids += tokens if tokens and written == piece else _encode_piece(written)
+        if spaced and at == 0:
+            ids += _encode_piece(f" {written}")
+        else:
+            ids += tokens if tokens and written == piece else _encode_piece(written)
     return ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from reference_engine.harmony.conversation import Effort, FunctionTool, Turn
 
@@ -27,11 +27,15 @@ class Ask:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+Prefill = Literal["", "commentary to=functions.", "header"]
+"""What a server may write itself to force a call: nothing, up to the name, or all but arguments."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """The turns so far and the turns the model must add; `forced` leaves it only the arguments."""
+    """The turns so far, and the turns the model must add."""
 
     skill: str
     turns: tuple[Turn, ...]
     reply: tuple[Turn, ...]
-    forced: bool = False
+    prefill: Prefill = ""

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from random import Random
 from typing import Any
 
 from reference_engine.harmony.conversation import Effort
-from reference_engine.small.data.spans import plain
+from reference_engine.small.data.spans import copy, plain
 
-_LONGEST = 40
+_LONGEST = 32
 
 
-def calling(rng: Random, effort: Effort, tool: str, arguments: Mapping[str, Any]) -> str:
-    """Why this tool, and with which values."""
+def calling(effort: Effort, tool: str, arguments: Mapping[str, Any]) -> str:
+    """Which tool, and with which values."""
     if effort == "low":
-        return f"Use {tool}."
+        return f"Use {copy(tool)}."
     values = _restated(arguments)
     if effort == "medium":
-        return f"The user wants {tool}. {values}"
-    start = rng.choice(
-        (
-            "Let me see what the user is asking for and which of the functions can do it.",
-            "The user asks for something, so first look through the functions on offer.",
-        )
-    )
+        return f"The user wants {copy(tool)}. {values}"
     return (
-        f"{start} The one that fits is {tool}, so I will use it. {values} "
-        "Nothing else was asked, so other parameters stay out. Now write the call."
+        "Let me see what the user is asking for and which of the functions on offer can do it. "
+        f"The one that fits is {copy(tool)}, so I will use it. {values} "
+        "Nothing else was asked, so I leave out the rest and write the call."
     )
 
 
@@ -40,21 +34,24 @@ def answering(effort: Effort, short: str, medium: str) -> str:
     return (
         "Let me think about what is wanted here before I write anything to the user. "
         f"{medium} There is nothing more to look up and no function left to call, "
-        "so I can now write the answer."
+        "so now I can write the answer."
     )
 
 
 def _restated(arguments: Mapping[str, Any]) -> str:
     if not arguments:
-        return "It takes no arguments."
-    parts = []
-    for name, value in arguments.items():
-        if isinstance(value, str) and (len(plain(value)) > _LONGEST or "\n" in value):
-            parts.append(f"{name} as given")
-        elif isinstance(value, str):
-            parts.append(f"{name}: {value}")
-        elif isinstance(value, list):
-            parts.append(f"{name} as a list")
-        else:
-            parts.append(f"{name}: {value}")
-    return "With " + ", ".join(parts) + "."
+        return "It takes no arguments at all."
+    return "With " + ", ".join(_one(name, value) for name, value in arguments.items()) + "."
+
+
+def _one(name: str, value: object) -> str:
+    match value:
+        case str() if len(plain(value)) > _LONGEST or "\n" in value:
+            return f"{copy(name)} as given"
+        case str():
+            return f"{copy(name)}: {value}"
+        case bool():
+            return f"{copy(name)}: {str(value).lower()}"
+        case int() | float():
+            return f"{copy(name)}: {value}"
+    return f"{copy(name)} as a list"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
 
 from reference_engine.harmony.conversation import (
     Answer,
@@ -14,10 +17,58 @@ from reference_engine.harmony.conversation import (
     Turn,
     User,
 )
+from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.small.data.spans import copy, encode
 
 
-def history(turn: Turn) -> str:
-    """One turn of a prompt, as `render_prompt` writes it."""
+@dataclass(frozen=True)
+class Style:
+    """How a server writes history: the canonical way, or one of the variants seen in the wild.
+
+    `call` holds `{name}`; `quoted_results` writes a tool's output as a JSON string, and
+    `template` writes the developer message as the Hugging Face chat template does.
+    """
+
+    call: str = (
+        "<|start|>assistant to=functions.{name}<|channel|>commentary <|constrain|>json<|message|>"
+    )
+    quoted_results: bool = False
+    template: bool = False
+
+    def prefix(self, tokens: tuple[int, ...], instructed: bool) -> tuple[int, ...]:
+        """System and developer message in this style."""
+        if not self.template:
+            return tokens
+        text = harmony_encoding().decode(tokens).replace("(_: {\n}) => any", "() => any")
+        if instructed and "\n\n# Tools\n\n" not in text:
+            text = text.removesuffix("<|end|>") + "\n\n<|end|>"
+        return encode(text)
+
+
+CANONICAL = Style()
+_TEMPLATE = Style(
+    "<|start|>assistant to=functions.{name}<|channel|>commentary json<|message|>",
+    quoted_results=True,
+    template=True,
+)
+_OTHERS = (
+    _TEMPLATE,
+    _TEMPLATE,
+    Style(
+        "<|start|>assistant<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>"
+    ),
+    Style("<|start|>assistant to=functions.{name}<|channel|>commentary<|message|>"),
+    Style("<|start|>assistant<|channel|>commentary to=functions.{name}<|message|>"),
+)
+
+
+def style(rng: Random) -> Style:
+    """The canonical style, or now and then another one."""
+    return CANONICAL if rng.random() < 0.75 else rng.choice(_OTHERS)
+
+
+def history(turn: Turn, style: Style = CANONICAL) -> str:
+    """One turn of a prompt; in the canonical style as `render_prompt` writes it."""
     match turn:
         case Developer(text):
             return f"<|start|>developer<|message|># Instructions\n\n{text}<|end|>"
@@ -30,14 +81,12 @@ def history(turn: Turn) -> str:
         case Answer(text):
             return f"<|start|>assistant<|channel|>final<|message|>{text}<|end|>"
         case Call(name, arguments):
-            return (
-                f"<|start|>assistant to=functions.{name}<|channel|>commentary "
-                f"<|constrain|>json<|message|>{arguments}<|call|>"
-            )
+            return f"{style.call.replace('{name}', name)}{arguments}<|call|>"
         case Result(name, output):
+            shown = json.dumps(output, ensure_ascii=False) if style.quoted_results else output
             return (
                 f"<|start|>functions.{name} to=assistant<|channel|>commentary"
-                f"<|message|>{output}<|end|>"
+                f"<|message|>{shown}<|end|>"
             )
 
 
@@ -47,8 +96,8 @@ def completion(reply: Sequence[Turn]) -> str:
 
 
 def forced_header(call: Call) -> str:
-    """What a forced call prefills."""
-    return f"<|channel|>commentary to=functions.{call.name} <|constrain|>json<|message|>"
+    """What the model, or a server that forces a call, writes before the arguments."""
+    return f"<|channel|>commentary to=functions.{copy(call.name)} <|constrain|>json<|message|>"
 
 
 def _emitted(turn: Turn) -> str:

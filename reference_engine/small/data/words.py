@@ -11,10 +11,10 @@ from random import Random
 from reference_engine.small.data.spans import token_text
 
 _VOCABULARY = 199_998
-_SYLLABLES = (
+_SYLLABLES = tuple(
     "ka ro mi ten lu sha ber vin dol por esh qui zan tre mo gal fen rik ust ola yan dre pim cor "
-    "nel bas tov wex jun hal ira opa sed kul vam nor lim eta gro bri pla sti cha thu ny za xo que"
-).split()
+    "nel bas tov wex jun hal ira opa sed kul vam nor lim eta gro bri pla sti cha thu ny za xo que".split()  # noqa: SIM905
+)
 _SCRIPTS = (
     r"[\u0400-\u04ff]", r"[\u0370-\u03ff]", r"[\u0590-\u05ff]", r"[\u0600-\u06ff]",
     r"[\u0900-\u097f]", r"[\u0980-\u0dff]", r"[\u0e00-\u0eff]", r"[\u3040-\u30ff]",
@@ -41,6 +41,12 @@ def _vocabulary() -> dict[str, tuple[str, ...]]:
 def word(rng: Random) -> str:
     """A lower-case word."""
     return rng.choice(_vocabulary()["lower"])
+
+
+def filler(rng: Random) -> str:
+    """A word that only fills a phrase: a common one (the vocabulary lists those first) or any."""
+    lower = _vocabulary()["lower"]
+    return lower[rng.randrange(2500)] if rng.random() < 0.7 else rng.choice(lower)
 
 
 def capital(rng: Random) -> str:
@@ -79,7 +85,8 @@ def foreign_sentence(rng: Random) -> str:
     script = _vocabulary()[f"script{rng.randrange(len(_SCRIPTS))}"]
     spaced = " " if rng.random() < 0.8 else ""
     text = spaced.join(rng.choice(script) for _ in range(rng.randint(2, 6)))
-    return text + rng.choice(("", "", ".", "?", "!", "。"))
+    text = rng.choice((text, text, text.capitalize(), f"¿{text}", text.replace(" ", ", ", 1)))
+    return text + rng.choice(("", "", ".", "?", "!", "。", "…"))
 
 
 def place(rng: Random) -> str:
@@ -157,3 +164,11 @@ def number_text(rng: Random) -> str:
 def some(rng: Random, items: Sequence[str], low: int, high: int) -> list[str]:
     """A few different items in random order."""
     return rng.sample(items, min(len(items), rng.randint(low, high)))
+
+
+def tokens(rng: Random) -> str:
+    """Random pieces of the vocabulary one after another, as clean text."""
+    text = ""
+    for _ in range(rng.randint(1, 6)):
+        text += token_text(rng.randrange(_VOCABULARY)) or ""
+    return "".join(char for char in text if char.isprintable()).strip() or word(rng)

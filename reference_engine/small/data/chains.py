@@ -1,0 +1,127 @@
+"""A second call: on a value that the first result gave, or for the second of two wishes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from reference_engine.harmony.conversation import (
+    Answer,
+    Call,
+    FunctionTool,
+    Reasoning,
+    Result,
+    Turn,
+    User,
+)
+from reference_engine.small.data import results, thoughts, words
+from reference_engine.small.data.calls import Offer, calling
+from reference_engine.small.data.phrases import fill
+from reference_engine.small.data.spans import copy, to_json
+from reference_engine.small.data.task import Setting, Task
+
+_DEPENDENT = (
+    "Then call {b} with the {f} it gives.", "After that use {b} on its {f}.",
+    "Then pass the {f} on to {b}.", "When you have the {f}, run {b} with it.",
+    "With the {f} from the answer, do {b}.", "And then {b} for that {f}.",
+    "Next, {b} on the {f} you get.", "Take the {f} and give it to {b}.",
+    "The {f} you find there goes into {b}.", "Use its {f} for {b} afterwards.",
+)  # fmt: skip
+_TWICE = (
+    "Do the same for {v}.", "And also {v}.", "Then {v} as well.", "The same for {v}, please.",
+    "After that {v} too.", "And for {v}.", "Plus {v}.", "Also do it for {v}.",
+)  # fmt: skip
+
+
+def chain(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task | None:
+    """A task with two calls, at any of its stages; None where the tools do not allow it."""
+    takers = [offer for offer in offers if _only_string(offer.tool)]
+    if not takers:
+        return None
+    second = rng.choice(takers)
+    if len(offers) == 1 or rng.random() < 0.25:
+        return _twice(rng, setting, second)
+    first = rng.choice([offer for offer in offers if offer is not second])
+    return _dependent(rng, setting, first, second)
+
+
+def _only_string(tool: FunctionTool) -> str | None:
+    """The one required string parameter of a tool that needs nothing else."""
+    schema = tool.parameters or {}
+    required = schema.get("required", [])
+    if len(required) != 1 or schema["properties"][required[0]].get("type") != "string":
+        return None
+    name = str(required[0])
+    return None if "enum" in schema["properties"][name] else name
+
+
+def _dependent(rng: Random, setting: Setting, first: Offer, second: Offer) -> Task:
+    ask = first.asker(rng, first.tool)
+    found = results.fields(rng)
+    field = rng.choice(("id", "name", "city", "code", words.word(rng), words.identifier(rng)))
+    value = rng.choice((words.nonce, words.word, words.capital, words.person, words.foreign))(rng)
+    found = dict(rng.sample([*found.items(), (field, value)], len(found) + 1)) | {field: value}
+    outcome = results.of_fields(found, rng)
+    spoken = rng.choice((second.tool.name, second.tool.name, second.tool.name.replace("_", " ")))
+    wish = fill(rng, rng.choice(_DEPENDENT), {"b": spoken, "f": field})
+    text = f"{ask.text}{rng.choice((' ', chr(10)))}{wish}"
+    parameter = _only_string(second.tool) or ""
+    arguments = to_json({parameter: copy(value)})
+    thought, made = calling(setting, first.tool, ask)
+    result = Result(first.tool.name, outcome.output)
+    thinking = _second_thought(setting, copy(field), value, second.tool, parameter)
+    reply = (Reasoning(thinking), Call(second.tool.name, arguments))
+    return _stage(rng, setting, (User(text), thought, made, result), reply, second.tool)
+
+
+def _second_thought(
+    setting: Setting, field: str, value: str, tool: FunctionTool, parameter: str
+) -> str:
+    if setting.effort == "low":
+        return f"Now use {copy(tool.name)}."
+    medium = (
+        f"The {field} is {copy(value)}. Now use {copy(tool.name)} "
+        f"with {copy(parameter)}: {copy(value)}."
+    )
+    if setting.effort == "medium":
+        return medium
+    return (
+        "The first function has answered, so let me look at what it gave and what the user "
+        f"wanted next. {medium} There is still a call to make before I can answer, so I write it."
+    )
+
+
+def _twice(rng: Random, setting: Setting, offer: Offer) -> Task:
+    ask = offer.asker(rng, offer.tool)
+    parameter = _only_string(offer.tool) or ""
+    value = rng.choice((words.capital, words.place, words.word))(rng)
+    text = f"{ask.text}{'' if ask.text[-1] in '.?!' else '.'} {fill(rng, rng.choice(_TWICE), {'v': value})}"
+    outcome = results.outcome(rng)
+    thought, made = calling(setting, offer.tool, ask)
+    result = Result(offer.tool.name, outcome.output)
+    thinking = _second_thought(setting, "second one", value, offer.tool, parameter)
+    reply = (Reasoning(thinking), Call(offer.tool.name, to_json({parameter: copy(value)})))
+    return _stage(rng, setting, (User(text), thought, made, result), reply, offer.tool)
+
+
+def _stage(
+    rng: Random,
+    setting: Setting,
+    turns: tuple[Turn, ...],
+    reply: tuple[Reasoning, Call],
+    second: FunctionTool,
+) -> Task:
+    """Before the first call, between the calls, or after both."""
+    draw = rng.random()
+    if draw < 0.2:
+        asked, thought, made = turns[:3]
+        return Task("first of two calls", (asked,), (thought, made))
+    if draw < 0.7:
+        shown = turns if rng.random() < 0.8 else (turns[0], *turns[2:])
+        return Task("second call", shown, reply)
+    outcome = results.outcome(rng)
+    thinking = thoughts.answering(
+        setting.effort, "Answer now.", f"The function gave {outcome.gist}."
+    )
+    after = (*turns, *reply, Result(second.name, outcome.output))
+    return Task("answer after two calls", after, (Reasoning(thinking), Answer(outcome.said)))
