@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from harness import checks, outcomes
 from harness.cases import Suite
 from harness.checks.view import View
-from harness.judgement import Judgement, Mode, Tokens
+from harness.judgement import Judgement, Mode, Outcome, Tokens
 from harness.latency import speed
 from harness.records import Api, Rollout
 
@@ -24,6 +24,13 @@ class Judge:
     def knows(self, rollout: Rollout) -> bool:
         """Whether the rollout belongs to a case of this suite."""
         return rollout.sample in self._cases
+
+    def glance(self, rollout: Rollout) -> tuple[Outcome, Tokens]:
+        """Outcome and tokens without the checks: cheap, and preliminary."""
+        seen = checks.view(rollout)
+        case = self._cases[rollout.sample]
+        tool = self._tools[case.tool_name]
+        return outcomes.judge(seen, case, tool, strict=self._strict), _tokens(seen)
 
     def judge(self, rollout: Rollout) -> Judgement:
         """Everything there is to say about one rollout by itself.

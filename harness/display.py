@@ -1,0 +1,166 @@
+"""What the user sees while a run goes on: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from harness.judging import Judge
+from harness.records import Exchange, Rollout
+from harness.samples import Attempt
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Tally:
+    """Counts of a run so far. Outcomes are provisional: checks speak after the run."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self.finished = 0
+        self.successes = 0
+        self.broken = 0
+        self.tokens = 0
+
+    def add(self, rollout: Rollout) -> None:
+        """Count one more rollout."""
+        outcome, tokens = self._judge.glance(rollout)
+        self.finished += 1
+        self.successes += outcome.success
+        self.broken += outcome.kind in ("provider_error", "timeout", "invalid_response")
+        self.tokens += tokens.output
+
+    def __str__(self) -> str:
+        if not self.finished:
+            return "nothing finished yet"
+        errors = f"{self.broken} error{'' if self.broken == 1 else 's'}"
+        share = self.successes / self.finished
+        return f"{share:.1%} passed so far · {errors} · {self.tokens:,} tokens"
+
+
+class LiveDisplay:
+    """A progress line that redraws itself; for terminals."""
+
+    def __init__(self, console: Console, tally: Tally) -> None:
+        self._tally = tally
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("· {task.fields[tally]}"),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID = self._progress.add_task("", total=None, tally="")
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw until the end of the `with` block."""
+        with self._progress:
+            yield
+
+    def stage(self, text: str) -> None:
+        """Say what goes on now."""
+        self._progress.update(self._task, description=text)
+
+    def begin(self, planned: int, finished: int) -> None:
+        """Sampling begins."""
+        self._progress.reset(
+            self._task, total=planned, completed=finished, description="sampling", tally=""
+        )
+
+    def started(self, attempt: Attempt) -> None:
+        """Nothing to draw: an attempt counts when it has finished."""
+
+    def finished(self, rollout: Rollout) -> None:
+        """Count one more."""
+        self._tally.add(rollout)
+        self._progress.update(self._task, advance=1, tally=str(self._tally))
+
+
+class LineDisplay:
+    """A line now and then; for logs, pipes and CI."""
+
+    def __init__(self, console: Console, tally: Tally) -> None:
+        self._console = console
+        self._tally = tally
+        self._planned = 0
+        self._before = 0
+        self._said_at = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Nothing to set up."""
+        yield
+
+    def stage(self, text: str) -> None:
+        """Say what goes on now."""
+        self._say(f"{text} …")
+
+    def begin(self, planned: int, finished: int) -> None:
+        """Sampling begins."""
+        self._planned, self._before = planned, finished
+        already = f", {finished} of them already done" if finished else ""
+        self._say(f"sampling {planned} attempts{already}")
+
+    def started(self, attempt: Attempt) -> None:
+        """Nothing to say: an attempt counts when it has finished."""
+
+    def finished(self, rollout: Rollout) -> None:
+        """Count one more, and say so if it is time."""
+        self._tally.add(rollout)
+        done = self._before + self._tally.finished
+        if done == self._planned or time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
+            self._say(f"{done}/{self._planned} · {self._tally}")
+
+    def _say(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class DebugDisplay(LineDisplay):
+    """Every request and response besides; keys were redacted when they were recorded."""
+
+    def finished(self, rollout: Rollout) -> None:
+        """Print the exchanges of one rollout."""
+        for number, exchange in enumerate(rollout.exchanges):
+            self._say(f"──── {rollout.id} · request {number + 1}\n{_exchange_text(exchange)}")
+        super().finished(rollout)
+
+
+def display(console: Console, judge: Judge, *, debug: bool) -> LiveDisplay | LineDisplay:
+    """The display that suits where stderr goes."""
+    tally = Tally(judge)
+    if debug:
+        return DebugDisplay(console, tally)
+    return LiveDisplay(console, tally) if console.is_terminal else LineDisplay(console, tally)
+
+
+def _exchange_text(exchange: Exchange) -> str:
+    request = exchange.request
+    lines = [f"{request.method} {request.url}", json.dumps(request.body, ensure_ascii=False)]
+    if exchange.failure is not None:
+        lines.append(f"failed: {exchange.failure.kind}: {exchange.failure.message}")
+    if exchange.response is not None:
+        lines.append(f"status {exchange.response.status} after {exchange.elapsed:.2f} s")
+        lines.append(exchange.response.body or "")
+        lines.extend(part.raw for part in exchange.response.parts)
+    return "\n".join(line for line in lines if line)

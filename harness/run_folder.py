@@ -1,0 +1,90 @@
+"""What a run folder holds besides its log: the cases it asked, its analysis, its report."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.cases import Suite, load_suite
+from harness.errors import RunLogError
+from harness.judgement import Analysis
+from harness.records import RunInfo
+
+CASES_FILE = "cases.jsonl"
+TOOLS_FILE = "tools.json"
+ANALYSIS_FILE = "analysis.json"
+REPORT_FILE = "report.md"
+PROVIDER_LOG = "provider.log"
+
+
+def create(parent: Path, provider: str, now: datetime) -> Path:
+    """Make a new folder `<provider>-<time>` below `parent`. Raises RunLogError."""
+    stem = f"{provider}-{now:%Y%m%d-%H%M%S}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        folder = parent / f"{stem}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunLogError(f"{folder} cannot be made: {error.strerror}.") from None
+        return folder
+    raise RunLogError(f"{parent} is full of runs called {stem}; name another folder with --out.")
+
+
+def write_suite(folder: Path, suite: Suite) -> None:
+    """Keep the cases and tools as they were read, so that the run can be judged again."""
+    write_text(folder / CASES_FILE, suite.cases_file.text)
+    write_text(folder / TOOLS_FILE, suite.tools_file.text)
+
+
+def read_suite(folder: Path, info: RunInfo) -> Suite:
+    """The cases that a run asked.
+
+    Raises:
+        ConfigurationError: If they are missing.
+        RunLogError: If they are not those that `run.json` speaks of.
+    """
+    suite = load_suite(folder / CASES_FILE, folder / TOOLS_FILE)
+    hashes = (suite.cases_file.sha256, suite.tools_file.sha256)
+    if hashes != (info.cases_sha256, info.tools_sha256):
+        raise RunLogError(
+            f"{CASES_FILE} or {TOOLS_FILE} in {folder} was changed after the run; put them back."
+        )
+    return suite.first(info.settings.first_cases)
+
+
+def write_analysis(folder: Path, analysis: Analysis) -> None:
+    """Write `analysis.json`."""
+    write_text(folder / ANALYSIS_FILE, analysis.model_dump_json(indent=2) + "\n")
+
+
+def read_analysis(folder: Path) -> Analysis:
+    """Read `analysis.json`. Raises RunLogError."""
+    path = folder / ANALYSIS_FILE
+    try:
+        return Analysis.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RunLogError(
+            f"{folder} has no {ANALYSIS_FILE}; make it with: gpt-oss-verify recheck {folder}"
+        ) from None
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValidationError:
+        raise RunLogError(
+            f"{path} was written by another version; make it again with: "
+            f"gpt-oss-verify recheck {folder}"
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of the run in one step. Raises RunLogError."""
+    draft = path.with_name(f"{path.name}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise RunLogError(f"{path} cannot be written: {error.strerror}.") from None
