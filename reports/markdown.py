@@ -1,0 +1,144 @@
+"""`report.md`: the analysis of a run for people, small enough for a pull-request comment."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+from harness.judgement import Analysis, FindingSummary, WorstCase
+from reports import words
+
+_HEADS = {"error": "Errors", "warning": "Warnings", "info": "For information"}
+
+
+def render_markdown(analysis: Analysis) -> str:
+    """The whole report."""
+    return "\n".join(_lines(analysis)) + "\n"
+
+
+def _lines(analysis: Analysis) -> Iterator[str]:
+    provider = analysis.run.provider
+    verdict = analysis.verdict
+    yield f"# {words.VERDICTS[verdict.decision]}: gpt-oss on {_code(provider.name)}"
+    yield ""
+    yield from (f"- {reason}" for reason in verdict.reasons)
+    yield ""
+    yield (
+        f"Model {_code(provider.model)} at {_code(provider.base_url)}, {analysis.run.started_at}. "
+        f"{words.size(analysis)}."
+    )
+    yield ""
+    yield from _table(analysis)
+    yield from _findings(analysis.findings)
+    yield from _worst(analysis.worst_cases)
+    yield from _repeat(analysis)
+
+
+def _table(analysis: Analysis) -> Iterator[str]:
+    yield "## Results"
+    yield ""
+    yield _row(["", *(group.name for group in analysis.groups)])
+    yield _row(["---", *("---:" for _ in analysis.groups)])
+    for label, cells in words.rows(analysis.groups):
+        yield _row([label, *cells])
+    yield ""
+    yield (
+        "Every planned attempt is in the denominator. pass@k: at least one of k tries passes; "
+        "pass^k: all k do. In brackets the 95 % interval, cases as clusters. An attempt is invalid "
+        "if a reply could not be read or an error was found in one."
+    )
+    yield ""
+
+
+def _findings(findings: Sequence[FindingSummary]) -> Iterator[str]:
+    for severity, head in _HEADS.items():
+        chosen = [finding for finding in findings if finding.severity == severity]
+        if not chosen:
+            continue
+        yield f"## {head}"
+        yield ""
+        for finding in chosen:
+            yield from _finding(finding)
+
+
+def _finding(finding: FindingSummary) -> Iterator[str]:
+    attempts = "attempt" if finding.records == 1 else "attempts"
+    yield f"### `{finding.id}` in {finding.records} {attempts}"
+    yield ""
+    yield f"{finding.summary} {finding.why} ([source]({finding.source}))"
+    yield ""
+    yield f"Seen in: {', '.join(finding.groups)}."
+    yield ""
+    for example in finding.examples:
+        evidence = example.evidence
+        place = f"{_code(evidence.record)}, request {evidence.exchange + 1}"
+        if evidence.event is not None:
+            place += f", event {evidence.event}"
+        if evidence.path is not None:
+            place += f", {_code(evidence.path)}"
+        yield f"- {place}: {_plain(example.message)}"
+        yield f"  - expected {_code(evidence.expected)}"
+        yield f"  - got {_code(evidence.got)}"
+    yield ""
+
+
+def _worst(cases: Sequence[WorstCase]) -> Iterator[str]:
+    if not cases:
+        return
+    yield "## Worst cases"
+    yield ""
+    for case in cases:
+        outcomes = ", ".join(f"{kind} {count}" for kind, count in case.outcomes.items())
+        yield f"- **{case.passed} of {case.tries}**: {_code(case.sample)}, {case.group} ({outcomes})"
+        yield f"  - prompt {_code(case.prompt)}"
+        yield f"  - {_code(case.record)}: {_plain(case.example.detail)}"
+        if case.example.expected is not None:
+            yield f"  - expected {_code(case.example.expected)}"
+            yield f"  - got {_code(case.example.got or '')}"
+    yield ""
+
+
+def _repeat(analysis: Analysis) -> Iterator[str]:
+    run = analysis.run
+    thresholds = analysis.verdict.thresholds
+    yield "## To repeat this run"
+    yield ""
+    yield "```sh"
+    yield words.visible(shlex.join(run.command))
+    yield "```"
+    yield ""
+    settings = {
+        name: value
+        for name, value in run.settings.model_dump(mode="json").items()
+        if value is not None and name != "thresholds"
+    }
+    for name, value in settings.items():
+        yield f"- {name}: {_code(str(value))}"
+    yield (
+        f"- thresholds: at most {thresholds.max_invalid} invalid, "
+        f"pass@k above {thresholds.min_pass_at_k:.0%}, pass^k above {thresholds.min_pass_hat_k:.0%}"
+    )
+    yield f"- cases: {_code(run.cases_file)} (sha256 {run.cases_sha256[:16]}…)"
+    yield f"- tools: {_code(run.tools_file)} (sha256 {run.tools_sha256[:16]}…)"
+    versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
+    yield f"- gpt-oss-verify {run.tool_version}; {versions}"
+    yield f"- records: `{analysis.run_id}/rollouts.jsonl`, every exchange as it was on the wire"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _code(text: str) -> str:
+    """A code span that its text cannot leave."""
+    shown = words.visible(text) or " "
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def _plain(text: str) -> str:
+    """Text that cannot turn into markup."""
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", words.visible(text))

@@ -1,0 +1,104 @@
+"""Figures and texts as reports write them; shared by all formats."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from harness.judgement import Analysis, Estimate, GroupAnalysis, Percentiles, Tokens
+
+VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
+
+
+def estimate(value: Estimate) -> str:
+    """A rate with its interval, in percent: `97.8 (94–99)`."""
+    return f"{value.value:.1%} ({_bound(value.low)}–{_bound(value.high)})"
+
+
+def spread(value: Percentiles | None, unit: str = "", digits: int = 2) -> str:
+    """Median and 90th percentile: `0.21 / 0.40 s`."""
+    if value is None:
+        return "–"
+    return f"{value.p50:,.{digits}f} / {value.p90:,.{digits}f}{unit}"
+
+
+def tokens(value: Tokens) -> str:
+    """Input, output and reasoning tokens."""
+    return f"{value.input:,} / {value.output:,} / {value.reasoning:,}"
+
+
+def visible(text: str) -> str:
+    """The text on one line, with everything that does not print shown as an escape."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def rows(groups: tuple[GroupAnalysis, ...]) -> Iterator[tuple[str, list[str]]]:
+    """The table of a run: a label, then one cell for each group."""
+
+    def row(label: str, cells: Iterator[str]) -> tuple[str, list[str]]:
+        return label, list(cells)
+
+    yield row("attempts", (f"{g.finished} of {g.planned}" for g in groups))
+    yield row("invalid", (str(g.invalid) for g in groups))
+    yield row("pass@1 = pass^1", (estimate(g.pass_at[0]) for g in groups))
+    most = max((g.tries for g in groups), default=0)
+    for name, at in (("pass@", True), ("pass^", False)):
+        for k in range(2, most + 1):
+            curves = (g.pass_at if at else g.pass_hat for g in groups)
+            yield row(f"{name}{k}", (estimate(curve[k - 1]) for curve in curves))
+    for kind in _outcomes(groups):
+        yield row(kind, (str(g.outcomes.get(kind, 0)) for g in groups))
+    yield row("exact arguments", (str(g.exact) for g in groups))
+    yield row("requests", (f"{g.requests}" for g in groups))
+    yield row("retries", (f"{g.retries}" for g in groups))
+    yield row("tokens in", (f"{g.tokens.input:,}" for g in groups))
+    yield row("tokens out", (f"{g.tokens.output:,}" for g in groups))
+    yield row("… reasoning", (f"{g.tokens.reasoning:,}" for g in groups))
+    yield row("first token p50/p90", (spread(g.latency.first_token, " s") for g in groups))
+    yield row("tokens/s p50/p90", (spread(g.latency.tokens_per_second, digits=0) for g in groups))
+    yield row("request p50/p90", (spread(g.latency.total, " s") for g in groups))
+
+
+def size(analysis: Analysis) -> str:
+    """What was planned and how much of it was done."""
+    groups = analysis.groups
+    done, planned = sum(g.finished for g in groups), sum(g.planned for g in groups)
+    first = groups[0]
+    text = f"{first.cases} cases × {first.tries} tries × {len(groups)} API modes"
+    text += f", {done} of {planned} attempts"
+    if analysis.bad_lines:
+        lines = "line" if analysis.bad_lines == 1 else "lines"
+        text += f" ({analysis.bad_lines} bad {lines} of the case file left out)"
+    return text
+
+
+def next_step(analysis: Analysis, folder: str) -> str:
+    """What the user may want to do now."""
+    if analysis.verdict.decision == "pass":
+        return "Ask for more with --strict, or for narrower intervals with a higher --tries."
+    if not analysis.complete:
+        return f"Finish the run with: gpt-oss-verify --resume {shlex.quote(folder)}"
+    if any(finding.severity == "error" for finding in analysis.findings):
+        return (
+            "Start with the errors above: each names its record in rollouts.jsonl, "
+            "where every exchange stands as it was on the wire."
+        )
+    worst = analysis.worst_cases[0] if analysis.worst_cases else None
+    if worst is None:
+        return "Look at rollouts.jsonl, where every exchange stands as it was on the wire."
+    return f"Start with the worst case, {worst.sample}: record {worst.record} in rollouts.jsonl."
+
+
+def _outcomes(groups: tuple[GroupAnalysis, ...]) -> list[str]:
+    """The kinds of outcome that occurred: success first, then by frequency."""
+    totals: dict[str, int] = {"success": 0}
+    for group in groups:
+        for kind, count in group.outcomes.items():
+            totals[kind] = totals.get(kind, 0) + count
+    return sorted(totals, key=lambda kind: (kind != "success", -totals[kind]))
+
+
+def _bound(value: float) -> str:
+    return f"{value * 100:.0f}" if value in (0.0, 1.0) else f"{value * 100:.1f}"
