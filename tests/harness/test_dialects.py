@@ -1,0 +1,409 @@
+"""Both dialects as tables: what is sent, and what is read from recorded exchanges."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support import mock_provider as mock
+
+from harness.dialects import DIALECTS
+from harness.dialects.base import (
+    Dialect,
+    Reply,
+    Settings,
+    Tool,
+    ToolCall,
+    UnreadableReplyError,
+    Usage,
+)
+from harness.dialects.sse import Event, events
+from harness.records import Api, Exchange, Request, Response, StreamPart, TransportFailure
+
+TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
+CHAT, RESPONSES = DIALECTS["chat"], DIALECTS["responses"]
+SETTINGS = Settings(
+    "gpt-oss-20b",
+    reasoning_effort="low",
+    temperature=1.0,
+    max_tokens=100,
+    seed=7,
+    extra_body={"provider": {"only": ["x"]}},
+)
+
+
+def exchange(
+    content: object, *, streaming: bool = False, status: int = 200, failed: bool = False
+) -> Exchange:
+    """A recorded exchange: a list of blocks is a stream, anything else one JSON body."""
+    if isinstance(content, list):
+        parts = tuple(StreamPart(at=float(i), raw=raw) for i, raw in enumerate(content))
+        response = Response(status=status, headers={}, parts=parts)
+    else:
+        text = content if isinstance(content, str) else json.dumps(content)
+        response = Response(status=status, headers={}, body=text)
+    return Exchange(
+        request=Request(method="POST", url="u", headers={}, body={"stream": streaming}),
+        response=response,
+        failure=TransportFailure(kind="cut", message="it was cut") if failed else None,
+        started_at="2026-01-01T00:00:00Z",
+        elapsed=1.0,
+    )
+
+
+def first(dialect: Dialect, *, streaming: bool = False, tools: tuple[Tool, ...] = (TOOL,)) -> Any:
+    return dialect.first_request(
+        "Weather?", instructions="Be brief.", tools=tools, streaming=streaming, settings=SETTINGS
+    )
+
+
+def chat_stream(reply: dict[str, Any]) -> list[str]:
+    return [*map(mock.data, mock.chat_chunks(reply)), "data: [DONE]"]
+
+
+def responses_stream(reply: dict[str, Any]) -> list[str]:
+    return [f"event: {event['type']}\n{mock.data(event)}" for event in mock.responses_events(reply)]
+
+
+# --- What is sent
+
+
+def test_first_chat_request() -> None:
+    assert first(CHAT) == {
+        "model": "gpt-oss-20b",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Weather?"},
+        ],
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "get_weather",
+                    "description": "Weather.",
+                    "parameters": {"type": "object", "properties": {}},
+                },
+            }
+        ],
+        "reasoning_effort": "low",
+        "temperature": 1.0,
+        "max_tokens": 100,
+        "seed": 7,
+        "provider": {"only": ["x"]},
+    }
+
+
+def test_first_responses_request() -> None:
+    assert first(RESPONSES) == {
+        "model": "gpt-oss-20b",
+        "input": [{"type": "message", "role": "user", "content": "Weather?"}],
+        "instructions": "Be brief.",
+        "store": False,
+        "tools": [
+            {
+                "type": "function",
+                "name": "get_weather",
+                "description": "Weather.",
+                "parameters": {"type": "object", "properties": {}},
+                "strict": False,
+            }
+        ],
+        "reasoning": {"effort": "low"},
+        "temperature": 1.0,
+        "max_output_tokens": 100,
+        "provider": {"only": ["x"]},
+    }
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values())
+def test_nothing_is_sent_that_was_not_asked_for(dialect: Dialect) -> None:
+    body = dialect.first_request(
+        "Hi", instructions=None, tools=(), streaming=False, settings=Settings("m")
+    )
+    assert body.keys() <= {"model", "messages", "input", "store"}
+
+
+def test_streams_are_asked_for_with_usage() -> None:
+    assert first(RESPONSES, streaming=True)["stream"] is True
+    assert first(CHAT, streaming=True)["stream"] is True
+    assert first(CHAT, streaming=True)["stream_options"] == {"include_usage": True}
+
+
+def test_chat_sends_cot_and_results_back() -> None:
+    body = first(CHAT)
+    reply = CHAT.read(exchange(mock.chat_reply(body)))
+    following = CHAT.next_request(body, reply, {"call_1": "42"})
+    assert following["messages"][:2] == body["messages"]
+    assert following["messages"][2:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "reasoning": mock.COT,
+            "tool_calls": [
+                {
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "get_weather", "arguments": '{"a": "b"}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "42"},
+    ]
+    assert {**following, "messages": None} == {**body, "messages": None}
+    assert len(body["messages"]) == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"reasoning_content": "Hm."},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm."}], "reasoning": "Hm."},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
+    ],
+)
+def test_chat_sends_cot_back_in_the_providers_own_field_too(given: dict[str, Any]) -> None:
+    body = first(CHAT)
+    raw = mock.chat_reply(body)
+    message = raw["choices"][0]["message"]
+    del message["reasoning"]
+    message |= given
+    reply = CHAT.read(exchange(raw))
+    assert reply.reasoning == "Hm."
+    sent = CHAT.next_request(body, reply, {"call_1": ""})["messages"][-2]
+    assert sent["reasoning"] == "Hm."
+    assert given.items() <= sent.items()
+
+
+def test_responses_sends_output_items_back_as_they_came() -> None:
+    body = first(RESPONSES)
+    raw = mock.responses_reply(body)
+    raw["output"][0]["unheard_of"] = {"kept": True}
+    reply = RESPONSES.read(exchange(raw))
+    following = RESPONSES.next_request(body, reply, {"call_1": "42"})
+    assert following["input"] == [
+        *body["input"],
+        *raw["output"],
+        {"type": "function_call_output", "call_id": "call_1", "output": "42"},
+    ]
+    assert {**following, "input": None} == {**body, "input": None}
+
+
+# --- What is read
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize("called", [False, True])
+def test_well_formed_replies(api: Api, streaming: bool, called: bool) -> None:
+    body = first(DIALECTS[api], tools=(TOOL,) if called else ())
+    if api == "chat":
+        raw = mock.chat_reply(body)
+        content: Any = chat_stream(raw) if streaming else raw
+    else:
+        raw = mock.responses_reply(body)
+        content = responses_stream(raw) if streaming else raw
+    reply = DIALECTS[api].read(exchange(content, streaming=streaming))
+    assert reply == Reply(
+        reasoning=mock.COT,
+        text="" if called else "Done: café ✓",
+        calls=(ToolCall("call_1", "get_weather", '{"a": "b"}'),) if called else (),
+        finish="tool_calls" if called else "stop",
+        usage=Usage(50, 20, 9, 70),
+        raw=reply.raw,
+    )
+    assert {key: reply.raw[key] for key in raw} == raw
+
+
+def test_interleaved_calls_comments_and_a_missing_done_in_a_chat_stream() -> None:
+    def delta(**fields: Any) -> str:
+        return mock.data({"choices": [{"index": 0, "delta": fields}]})
+
+    def call(index: int, **function: str) -> dict[str, Any]:
+        return {"index": index, "function": function}
+
+    blocks = [
+        ": keep-alive",
+        "retry: 1000",
+        delta(role="assistant", content=""),
+        delta(tool_calls=[{**call(1, name="b", arguments=""), "id": "2", "type": "function"}]),
+        ": keep-alive",
+        delta(tool_calls=[{**call(0, name="a"), "id": "1"}, call(1, arguments='{"x"')]),
+        delta(tool_calls=[call(0, arguments="{}"), call(1, arguments=": 1}")], content=None),
+        mock.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
+        mock.data({"choices": [], "usage": {"prompt_tokens": 1}}),
+    ]
+    reply = CHAT.read(exchange(blocks, streaming=True))
+    assert reply.calls == (ToolCall("1", "a", "{}"), ToolCall("2", "b", '{"x": 1}'))
+    assert reply.finish == "tool_calls"
+    assert reply.usage == Usage(1, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "finish"),
+    [
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        (None, "unknown"),
+        ("x", "unknown"),
+    ],
+)
+def test_chat_finish(finish_reason: str | None, finish: str) -> None:
+    raw = {"choices": [{"message": {"content": "a"}, "finish_reason": finish_reason}]}
+    assert CHAT.read(exchange(raw)).finish == finish
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "finish"),
+    [
+        ("incomplete", {"reason": "max_output_tokens"}, "length"),
+        ("incomplete", {"reason": "content_filter"}, "content_filter"),
+        ("incomplete", None, "unknown"),
+        (None, None, "unknown"),
+    ],
+)
+def test_responses_finish(status: str | None, details: object, finish: str) -> None:
+    raw = {"output": [], "status": status, "incomplete_details": details, "error": None}
+    assert RESPONSES.read(exchange(raw)).finish == finish
+
+
+def test_incomplete_responses_stream() -> None:
+    final = {"output": [], "status": "incomplete", "incomplete_details": {"reason": "x"}}
+    blocks = [mock.data({"type": "response.incomplete", "response": final})]
+    assert RESPONSES.read(exchange(blocks, streaming=True)).finish == "unknown"
+
+
+def chat_message(**message: Any) -> dict[str, Any]:
+    return {"choices": [{"message": message, "finish_reason": "stop"}]}
+
+
+def chat_call(**call: Any) -> dict[str, Any]:
+    return chat_message(tool_calls=[call])
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        ("", "the body is not JSON"),
+        ('{"choices": [', "the body is not JSON"),
+        ("<html>Bad gateway</html>", "<html>Bad gateway"),
+        ("[]", "should be a JSON object"),
+        ({"error": {"message": "boom"}}, "the body is an error: boom"),
+        ({}, "choices is empty or missing"),
+        ({"choices": []}, "choices is empty or missing"),
+        ({"choices": 3}, "choices should be a list, but is a whole number"),
+        ({"choices": [3]}, r"choices\[0\] should be an object"),
+        ({"choices": [{}]}, r"choices\[0\].message is missing"),
+        ({"choices": [{"message": None}]}, r"choices\[0\].message is null"),
+        (chat_message(content={"a": 1}), "message.content should be text, but is an object"),
+        (chat_message(reasoning=["a"]), "message.reasoning should be text, but is a list"),
+        (chat_call(id="1"), r"tool_calls\[0\].function is missing"),
+        (chat_call(function={"name": "a", "arguments": "{}"}), r"tool_calls\[0\].id is missing"),
+        (chat_call(id="1", function={"arguments": "{}"}), "function.name is missing"),
+        (
+            chat_call(id="1", function={"name": "a", "arguments": {}}),
+            "function.arguments should be text, but is an object",
+        ),
+    ],
+)
+def test_unreadable_chat_bodies(raw: object, problem: str) -> None:
+    with pytest.raises(UnreadableReplyError, match=problem):
+        CHAT.read(exchange(raw))
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        ({}, "output is missing"),
+        ({"output": "x"}, "output should be a list"),
+        ({"output": [{}]}, r"output\[0\].type is missing"),
+        ({"output": [{"type": "message", "content": "x"}]}, "content should be a list"),
+        (
+            {"output": [{"type": "reasoning", "content": [{"type": "reasoning_text"}]}]},
+            r"output\[0\].content\[0\].text is missing",
+        ),
+        ({"output": [{"type": "function_call", "id": "1"}]}, r"output\[0\].call_id is missing"),
+        ({"status": "failed", "output": [], "error": None}, "the response failed"),
+        ({"status": "failed", "output": [], "error": {"message": "oom"}}, "an error: oom"),
+    ],
+)
+def test_unreadable_responses_bodies(raw: object, problem: str) -> None:
+    with pytest.raises(UnreadableReplyError, match=problem):
+        RESPONSES.read(exchange(raw))
+
+
+CHUNK = mock.data({"choices": [{"index": 0, "delta": {"content": "a"}}]})
+
+
+@pytest.mark.parametrize(
+    ("blocks", "problem"),
+    [
+        ([], "no events with data"),
+        ([": ping", "data: [DONE]"], "no events with data"),
+        (['{"choices": []}'], r"no events with data: '\{\"choices\"'?"),
+        ([CHUNK, "data: {"], "stream part 1 is not JSON"),
+        ([CHUNK, 'data: {"error": {"message": "boom"}}'], "stream part 1 is an error: boom"),
+        ([CHUNK], "without a finish_reason and without"),
+        (
+            [mock.data({"choices": [{"delta": {"tool_calls": [{"id": "1"}]}}]})],
+            r"stream part 0: choices\[0\].delta.tool_calls\[0\].index is missing",
+        ),
+        ([mock.data({"choices": [{"delta": {"content": 3}}]})], "should be text"),
+    ],
+)
+def test_unreadable_chat_streams(blocks: list[str], problem: str) -> None:
+    with pytest.raises(UnreadableReplyError, match=problem):
+        CHAT.read(exchange(blocks, streaming=True))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "problem"),
+    [
+        ([mock.data({"type": "response.created"})], "its last event was response.created"),
+        (["event: response.created\ndata: {}"], "its last event was response.created"),
+        ([mock.data({"type": "response.completed"})], "stream part 0: response is missing"),
+        ([mock.data({"type": "error", "message": "boom"})], "stream part 0 is an error: boom"),
+        (
+            [
+                mock.data(
+                    {"type": "response.failed", "response": {"status": "failed", "output": []}}
+                )
+            ],
+            "the response failed",
+        ),
+    ],
+)
+def test_unreadable_responses_streams(blocks: list[str], problem: str) -> None:
+    with pytest.raises(UnreadableReplyError, match=problem):
+        RESPONSES.read(exchange(blocks, streaming=True))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values())
+@pytest.mark.parametrize(
+    ("recorded", "problem"),
+    [
+        (exchange("{}", status=500), "the HTTP status is 500"),
+        (exchange("{}", status=302), "the HTTP status is 302"),
+        (exchange("{}", failed=True), "it was cut"),
+        (exchange(["data: {}"]), "an event stream came where one JSON object"),
+        (exchange("{}", streaming=True), "an event stream was asked for, but no content type"),
+    ],
+)
+def test_exchanges_without_a_reply(dialect: Dialect, recorded: Exchange, problem: str) -> None:
+    with pytest.raises(UnreadableReplyError, match=problem):
+        dialect.read(recorded)
+
+
+def test_events_by_the_rules_of_event_streams() -> None:
+    blocks = [
+        ": comment",
+        "data:no space\r\ndata:  two spaces",
+        "event: named\nid: 3\ndata: x\rdata",
+        "event: without data",
+        "retry: 5",
+    ]
+    parts = [StreamPart(at=float(index), raw=raw) for index, raw in enumerate(blocks)]
+    assert list(events(parts)) == [
+        Event(1, 1.0, "", "no space\n two spaces"),
+        Event(2, 2.0, "named", "x\n"),
+    ]
