@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness.cases import Suite, load_suite
 from harness.errors import RunLogError
 from harness.judgement import Analysis
 from harness.records import RunInfo
+from harness.run_log import ROLLOUTS_FILE, RUN_FILE
 
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"
@@ -54,6 +56,17 @@ def read_suite(folder: Path, info: RunInfo) -> Suite:
             f"{CASES_FILE} or {TOOLS_FILE} in {folder} was changed after the run; put them back."
         )
     return suite.first(info.settings.first_cases)
+
+
+def discard_unused(folder: Path) -> None:
+    """Remove the folder of a run in which nothing was sampled; a provider's output is kept."""
+    log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
+    if any(path.exists() and path.stat().st_size for path in (log, output)):
+        return
+    for path in (log, output, *(folder / name for name in (RUN_FILE, CASES_FILE, TOOLS_FILE))):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:

@@ -102,14 +102,17 @@ def judge(folder: Path, thresholds: Thresholds | None = None) -> Analysis:
 async def _sample(job: Job, watcher: Watcher) -> None:
     settings = job.info.settings
     attempts = _attempts(job.suite, settings)
-    watcher.stage("starting the provider" if job.provider.launch else "asking the provider")
-    async with launched(job.provider, job.folder / run_folder.PROVIDER_LOG) as provider:
-        await preflight(provider, settings.apis)
-        with RunLog(job.folder) as log:
-            watcher.begin(len(attempts), sum(attempt.id in log.finished for attempt in attempts))
+    with RunLog(job.folder) as log:
+        left = [attempt for attempt in attempts if attempt.id not in log.finished]
+        if not left:
+            return
+        watcher.stage("starting the provider" if job.provider.launch else "asking the provider")
+        async with launched(job.provider, job.folder / run_folder.PROVIDER_LOG) as provider:
+            await preflight(provider, settings.apis)
+            watcher.begin(len(attempts), len(attempts) - len(left))
             async with open_transport(provider) as transport:
                 await run_attempts(
-                    attempts,
+                    left,
                     transport=transport,
                     log=log,
                     settings=_request_settings(provider, settings),

@@ -90,7 +90,8 @@ def _worst(cases: Sequence[WorstCase]) -> Iterator[str]:
     yield ""
     for case in cases:
         outcomes = ", ".join(f"{kind} {count}" for kind, count in case.outcomes.items())
-        yield f"- **{case.passed} of {case.tries}**: {_code(case.sample)}, {case.group} ({outcomes})"
+        head = f"{case.passed} of {case.tries} passed"
+        yield f"- **{head}**: {_code(case.sample)}, {case.group} ({outcomes})"
         yield f"  - prompt {_code(case.prompt)}"
         yield f"  - {_code(case.record)}: {_plain(case.example.detail)}"
         if case.example.expected is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from harness.judgement import Analysis, Estimate, GroupAnalysis, Percentiles, Tokens
+from harness.judgement import Analysis, Estimate, GroupAnalysis, OutcomeKind, Percentiles, Tokens
 
 VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 
@@ -91,9 +91,9 @@ def next_step(analysis: Analysis, folder: str) -> str:
     return f"Start with the worst case, {worst.sample}: record {worst.record} in rollouts.jsonl."
 
 
-def _outcomes(groups: tuple[GroupAnalysis, ...]) -> list[str]:
+def _outcomes(groups: tuple[GroupAnalysis, ...]) -> list[OutcomeKind]:
     """The kinds of outcome that occurred: success first, then by frequency."""
-    totals: dict[str, int] = {"success": 0}
+    totals: dict[OutcomeKind, int] = {"success": 0}
     for group in groups:
         for kind, count in group.outcomes.items():
             totals[kind] = totals.get(kind, 0) + count

@@ -1,0 +1,70 @@
+"""The commands put together, and how their errors become a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from harness.cli import engine, providers, runs, verify
+from harness.errors import HarnessError
+from harness.gate import EXIT_INTERRUPTED, EXIT_USAGE
+
+app = App(
+    name="gpt-oss-verify",
+    help=(
+        "Find out whether an inference provider really serves gpt-oss.\n\n"
+        "Drives the provider through a tool-call smoke test on both APIs, streaming and not, "
+        "records every byte, and ends with a verdict.\n\n"
+        "Try it: gpt-oss-verify --provider reference"
+    ),
+    help_epilogue=(
+        "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
+        "3 provider unreachable or unauthorised · 4 inconclusive"
+    ),
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+app.default(verify.verify)
+app.command(runs.recheck)
+app.command(runs.report)
+app.command(providers.providers)
+app.command(engine.serve, help_flags=[], version_flags=[])
+app.command(engine.export_small, name="export-small")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code."""
+    try:
+        code = app(
+            list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        return _complain(f"{_sentence(error)} See gpt-oss-verify --help.", EXIT_USAGE)
+    except HarnessError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("stopped", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(error: CycloptsError) -> str:
+    text = " ".join(str(error).split()).replace('"', "'")
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _complain(text: str, code: int) -> int:
+    Console(stderr=True).print(
+        f"gpt-oss-verify: {text}", markup=False, highlight=False, soft_wrap=True
+    )
+    return code

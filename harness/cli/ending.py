@@ -1,0 +1,59 @@
+"""How a run ends for the user: analysis and report in its folder, results on stdout, exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness import run_folder, smoke
+from harness.cli.screen import stdout
+from harness.gate import exit_code
+from harness.judgement import Analysis
+from harness.records import Thresholds
+from reports.markdown import render_markdown
+from reports.terminal import print_analysis
+
+
+def judge(folder: Path, thresholds: Thresholds | None = None) -> Analysis:
+    """Judge a run folder and write `analysis.json` and `report.md` into it."""
+    analysis = smoke.judge(folder, thresholds)
+    run_folder.write_analysis(folder, analysis)
+    write_report(folder, analysis)
+    return analysis
+
+
+def finish(folder: Path, thresholds: Thresholds | None = None, *, as_json: bool) -> int:
+    """Judge a run folder, say what came of it, and give the exit code."""
+    analysis = judge(folder, thresholds)
+    if as_json:
+        # Straight to the stream: a console would wrap it.
+        print(summary(analysis, folder))  # noqa: T201
+    else:
+        print_analysis(analysis, str(folder), stdout())
+    return exit_code(analysis.verdict)
+
+
+def write_report(folder: Path, analysis: Analysis) -> Path:
+    """Write `report.md`."""
+    path = folder / run_folder.REPORT_FILE
+    run_folder.write_text(path, render_markdown(analysis))
+    return path
+
+
+def summary(analysis: Analysis, folder: Path) -> str:
+    """Verdict and figures as JSON, for machines; examples and worst cases stay in the folder."""
+    whole = analysis.model_dump(mode="json")
+    findings = [
+        {key: finding[key] for key in ("id", "severity", "count", "records", "groups")}
+        for finding in whole["findings"]
+    ]
+    chosen = {
+        "version": whole["version"],
+        "run": str(folder),
+        "verdict": whole["verdict"],
+        "exit_code": exit_code(analysis.verdict),
+        "complete": whole["complete"],
+        "groups": whole["groups"],
+        "findings": findings,
+    }
+    return json.dumps(chosen, ensure_ascii=False, indent=2)

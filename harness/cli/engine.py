@@ -1,0 +1,49 @@
+"""Commands of the reference engine; only these need the extra `reference`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from harness.errors import ConfigurationError
+
+_HINT = "The reference engine is not installed: pip install 'gpt-oss-verify[reference]'."
+
+
+def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Serve gpt-oss with the reference engine (`serve --help` lists its options).
+
+    Args:
+        arguments: Handed to the engine as they are.
+    """
+    engine = _engine("reference_engine.__main__")
+    code = engine.main(["serve", *arguments])
+    return code if isinstance(code, int) else 0
+
+
+def export_small(directory: Path, *, layout: Literal["original", "hf"]) -> int:
+    """Write the bundled small checkpoint as an ordinary one that other engines load.
+
+    Args:
+        directory: Where to; made if missing.
+        layout: OpenAI's original layout, or Hugging Face's with tokenizer and chat template.
+    """
+    from harness.cli.screen import stdout
+
+    export = _engine("reference_engine.small.export")
+    export.export_small(directory, layout=layout)
+    stdout().print(f"{directory}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _engine(module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == "reference_engine":
+            raise
+        raise ConfigurationError(_HINT) from None

@@ -1,0 +1,107 @@
+"""Options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.errors import ConfigurationError
+from harness.records import Api, Thresholds
+
+_APIS: dict[str, Api] = {"responses": "responses", "chat": "chat"}
+
+
+@Parameter(name="*", group="Which provider")
+@dataclass(frozen=True)
+class ProviderOptions:
+    """Which provider to verify."""
+
+    provider: Annotated[str | None, Parameter(alias="-p")] = None
+    """Entry of providers.yaml."""
+    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
+    """Another providers.yaml than ./providers.yaml or the one that ships."""
+    base_url: str | None = None
+    """Address of the API, for a provider without an entry (or another than the entry's)."""
+    model: str | None = None
+    """Model name as the provider knows it."""
+    apis: Annotated[str | None, Parameter(alias="--api")] = None
+    """responses, chat, or both with a comma between. Default: those of the entry, or both."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key."""
+    timeout: float | None = None
+    """Seconds a request may take."""
+
+
+@Parameter(name="*", group="What to ask")
+@dataclass(frozen=True)
+class PlanOptions:
+    """What to ask, and how often."""
+
+    cases: Annotated[Path | None, Parameter(alias="-c")] = None
+    """Case file, JSON lines. Default: the 36 cases that ship."""
+    tools: Path | None = None
+    """Tools file, a JSON list. Default: the six tools that ship."""
+    first: Annotated[int | None, Parameter(name="-n")] = None
+    """Only the first so many cases."""
+    tries: Annotated[int | None, Parameter(alias="-k")] = None
+    """Attempts at each case, per API and mode. Default: 5."""
+    streaming: Annotated[bool | None, Parameter(alias="-s")] = None
+    """Only streamed replies, or only whole ones. Default: both."""
+    strict: bool | None = None
+    """Ask for exactly the expected arguments, not only for valid ones."""
+    max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"])] = None
+    """Requests in one attempt before giving up. Default: 10."""
+    reasoning_effort: str | None = None
+    """low, medium or high. Default: not sent."""
+    temperature: float | None = None
+    """Default: not sent, so the provider's own."""
+    max_tokens: int | None = None
+    """Limit of each reply. Default: not sent."""
+    seed: int | None = None
+    """Sent with each Chat request, a different one for each attempt."""
+
+
+@Parameter(name="*", group="What must be reached")
+@dataclass(frozen=True)
+class GateOptions:
+    """What a run must reach."""
+
+    max_invalid: int | None = None
+    """Invalid responses allowed for each API and mode. Default: 0."""
+    min_pass_at_k: float | None = None
+    """Rate that pass@k must exceed. Default: 0.9."""
+    min_pass_hat_k: float | None = None
+    """Rate that pass^k must exceed. Default: 0.9."""
+
+    def thresholds(self, base: Thresholds) -> Thresholds:
+        """`base` with what was given changed. Raises ConfigurationError."""
+        for name, rate in (("at", self.min_pass_at_k), ("hat", self.min_pass_hat_k)):
+            if rate is not None and not 0 <= rate <= 1:
+                raise ConfigurationError(f"--min-pass-{name}-k is a rate from 0 to 1, not {rate}.")
+        if self.max_invalid is not None and self.max_invalid < 0:
+            raise ConfigurationError("--max-invalid cannot be negative.")
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return base.model_copy(update=given)
+
+
+def parse_apis(text: str | None) -> tuple[Api, ...] | None:
+    """`responses,chat` as values; None where nothing was given. Raises ConfigurationError."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in _APIS]
+    if unknown or not names:
+        found = unknown[0] if unknown else text
+        raise ConfigurationError(f"--apis takes responses and chat, not {found!r}.")
+    return tuple(dict.fromkeys(_APIS[name] for name in names))
+
+
+def at_least(least: int, numbers: Mapping[str, int | None]) -> None:
+    """Refuse numbers below `least`. Raises ConfigurationError naming the option."""
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            raise ConfigurationError(f"{name} must be at least {least}, not {number}.")

@@ -1,0 +1,65 @@
+"""The main job: `gpt-oss-verify --provider X`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.cli.options import GateOptions, PlanOptions, ProviderOptions, at_least
+from harness.errors import ProviderUnavailableError, StoppedError
+
+_PROVIDER = ProviderOptions()
+_PLAN = PlanOptions()
+_GATE = GateOptions()
+
+
+def verify(
+    *,
+    provider: ProviderOptions = _PROVIDER,
+    plan: PlanOptions = _PLAN,
+    gate: GateOptions = _GATE,
+    concurrency: int | None = None,
+    resume: Annotated[Path | None, Parameter(name="--resume")] = None,
+    out: Path | None = None,
+    debug: Annotated[bool, Parameter(negative=())] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Verify a provider.
+
+    Args:
+        provider: Which provider.
+        plan: What to ask.
+        gate: What must be reached.
+        concurrency: Attempts in flight. Default: the provider entry's, or 8.
+        resume: Folder of a run to go on with; what it has finished is kept.
+        out: Where run folders are made. Default: runs.
+        debug: Print every request and response on stderr, keys redacted.
+        as_json: Print verdict and summary as JSON on stdout.
+    """
+    from harness import run_folder, smoke
+    from harness.cli import ending, jobs
+    from harness.cli.screen import stderr
+    from harness.display import display
+    from harness.judging import Judge
+
+    at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
+    at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
+    if resume is None:
+        job = jobs.new(provider, plan, gate, concurrency, out)
+    else:
+        job = jobs.resumed(resume, provider, plan, concurrency, out)
+    judge = Judge(job.suite, strict=job.info.settings.strict)
+    screen = display(stderr(), judge, debug=debug)
+    try:
+        with screen.shown():
+            smoke.sample(job, screen)
+    except ProviderUnavailableError:
+        run_folder.discard_unused(job.folder)
+        raise
+    except StoppedError as stop:
+        ending.judge(job.folder)
+        raise StoppedError(f"{stop} {job.folder}") from None
+    thresholds = gate.thresholds(job.info.settings.thresholds)
+    return ending.finish(job.folder, thresholds, as_json=as_json)
