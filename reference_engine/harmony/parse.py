@@ -26,6 +26,7 @@ from typing import Literal
 
 from reference_engine.harmony.vocabulary import token_bytes
 
+FIRST_SPECIAL = 199998
 END_OF_TEXT = 199999
 RETURN = 200002
 CONSTRAIN = 200003
@@ -36,7 +37,6 @@ MESSAGE = 200008
 CALL = 200012
 STOP_TOKENS = frozenset({RETURN, CALL, END_OF_TEXT})
 
-_FIRST_SPECIAL = 199998
 _LONGEST_HEADER = 128
 _FUNCTIONS = "functions."
 _NOT_A_TOOL = frozenset({"", "assistant", "user", "all"})

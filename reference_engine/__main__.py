@@ -1,0 +1,156 @@
+"""`python -m reference_engine serve`: the reference engine without the harness."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reference_engine.server.settings import AppSettings, ServeSettings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0 after a clean stop and 2 if it cannot start."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = _settings(arguments)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    # Loading torch takes seconds, which neither --help nor a wrong option should have to wait for.
+    from reference_engine.server.serve import ServeError, serve
+
+    try:
+        serve(settings)
+    except ServeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults, app = ServeSettings(), AppSettings()
+    parser = argparse.ArgumentParser(prog="python -m reference_engine", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="serve a checkpoint over HTTP")
+    add = serve.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        default=defaults.checkpoint,
+        metavar="DIR",
+        help="original or Hugging Face layout; the bundled small one by default",
+    )
+    add(
+        "--model-name",
+        action="append",
+        metavar="ID",
+        help=f"id to answer to, may be repeated (default: {app.model_names[0]})",
+    )
+    add("--device", default=defaults.device, help="cpu or cuda (default: %(default)s)")
+    add(
+        "--dtype",
+        default=defaults.dtype,
+        choices=["float32", "bfloat16"],
+        help="number format of the computation (default: %(default)s)",
+    )
+    add("--host", default=defaults.host, help="address to listen at (default: %(default)s)")
+    add("--port", type=_port, default=defaults.port, help="0 takes any (default: %(default)s)")
+    add("--api-key-env", metavar="NAME", help="environment variable with the key to ask for")
+    add(
+        "--max-body",
+        type=_positive,
+        default=app.max_body_bytes,
+        metavar="BYTES",
+        help="largest request body (default: %(default)s)",
+    )
+    add(
+        "--max-batch",
+        type=_positive,
+        default=defaults.max_batch,
+        metavar="N",
+        help="requests generated together (default: %(default)s)",
+    )
+    add(
+        "--max-queue",
+        type=_positive,
+        default=defaults.max_queue,
+        metavar="N",
+        help="requests that may wait; more get a 429 (default: %(default)s)",
+    )
+    add(
+        "--max-context",
+        type=_positive,
+        metavar="TOKENS",
+        help="longest prompt and answer together (default: 8192, or the model's limit if lower)",
+    )
+    add("--threads", type=_positive, metavar="N", help="CPU threads of the computation")
+    add(
+        "--current-date",
+        metavar="DATE",
+        help="date for the system message: YYYY-MM-DD or 'today' (default: no date line)",
+    )
+    return parser  # fmt: skip
+
+
+def _settings(arguments: argparse.Namespace) -> ServeSettings:
+    app = AppSettings(
+        model_names=tuple(arguments.model_name or AppSettings().model_names),
+        api_key=_api_key(arguments.api_key_env),
+        max_body_bytes=arguments.max_body,
+        current_date=_date(arguments.current_date),
+    )
+    return ServeSettings(
+        checkpoint=arguments.checkpoint,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        host=arguments.host,
+        port=arguments.port,
+        threads=arguments.threads,
+        max_batch=arguments.max_batch,
+        max_queue=arguments.max_queue,
+        max_context=arguments.max_context,
+        app=app,
+    )
+
+
+def _api_key(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ValueError(f"--api-key-env names {variable}, but that variable is not set.")
+    return key
+
+
+def _date(wanted: str | None) -> str | None:
+    if wanted is None:
+        return None
+    if wanted == "today":
+        return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    try:
+        return datetime.date.fromisoformat(wanted).isoformat()
+    except ValueError:
+        message = f"--current-date must be YYYY-MM-DD or 'today', not '{wanted}'."
+        raise ValueError(message) from None
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 65535, not {value}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

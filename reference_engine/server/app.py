@@ -1,0 +1,101 @@
+"""The HTTP application: routes to handlers, errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from reference_engine.server.chat.handler import ChatHandler
+from reference_engine.server.context import Context
+from reference_engine.server.errors import ApiError, internal_error
+from reference_engine.server.generation import Engine
+from reference_engine.server.models import ModelsHandler
+from reference_engine.server.responses.handler import ResponsesHandler
+from reference_engine.server.settings import AppSettings
+
+_OPEN_PATHS = frozenset({"/health"})
+
+
+def create_app(engine: Engine, settings: AppSettings) -> Starlette:
+    """The application around an engine; set `app.state.stop` to end the requests in flight."""
+    context = Context(engine, settings)
+    app = Starlette(
+        routes=_routes(context),
+        middleware=[Middleware(_Authentication, api_key=settings.api_key)],
+        exception_handlers={
+            ApiError: _api_error,
+            HTTPException: _http_error,
+            ClientDisconnect: _nobody_there,
+            Exception: _unexpected,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.stop = context.stop
+    return app
+
+
+def _routes(context: Context) -> Sequence[BaseRoute]:
+    chat = ChatHandler(context)
+    responses = ResponsesHandler(context)
+    models = ModelsHandler(context)
+    return [
+        Route("/v1/chat/completions", chat.create, methods=["POST"]),
+        Route("/v1/responses", responses.create, methods=["POST"]),
+        Route("/v1/responses/{response_id}", responses.get, methods=["GET"]),
+        Route("/v1/responses/{response_id}", responses.delete, methods=["DELETE"]),
+        Route("/v1/models", models.list, methods=["GET"]),
+        Route("/v1/models/{model:path}", models.get, methods=["GET"]),
+        Route("/health", models.health, methods=["GET"]),
+    ]
+
+
+class _Authentication:
+    """Asks for the API key, if there is one, everywhere but at the health check."""
+
+    def __init__(self, app: ASGIApp, api_key: str | None) -> None:
+        self._app = app
+        self._expected = f"Bearer {api_key}".encode() if api_key else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._expected is None or scope["type"] != "http" or scope["path"] in _OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if hmac.compare_digest(given, self._expected):
+            await self._app(scope, receive, send)
+            return
+        what = "Incorrect API key provided." if given else "You didn't provide an API key."
+        message = f"{what} Send it as 'Authorization: Bearer KEY'."
+        headers = {"WWW-Authenticate": "Bearer"}
+        error = ApiError(401, message, code="invalid_api_key", headers=headers)
+        await error.response()(scope, receive, send)
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    where = f"{request.method} {request.url.path}"
+    message = {404: f"Unknown request URL: {where}.", 405: f"Method not allowed: {where}."}
+    text = message.get(error.status_code, error.detail)
+    headers = error.headers
+    return ApiError(error.status_code, text, code="unknown_url", headers=headers).response()
+
+
+async def _nobody_there(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _unexpected(_: Request, __: Exception) -> Response:
+    return internal_error().response()

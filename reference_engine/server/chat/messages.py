@@ -1,0 +1,143 @@
+"""The messages of a Chat Completions request, and the turns they stand for.
+
+A `system` message is an instruction, as a `developer` message is: the harmony system message is the
+server's own. Assistant text beside tool calls is a preamble; alone it is a final answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from reference_engine.harmony.conversation import (
+    Answer,
+    Call,
+    Developer,
+    Preamble,
+    Reasoning,
+    Result,
+    Turn,
+    User,
+)
+from reference_engine.server.errors import invalid
+from reference_engine.server.fields import Ignored, RequestModel, Text
+
+
+class InstructionMessage(RequestModel):
+    """A message of role system or developer."""
+
+    role: Literal["system", "developer"]
+    content: Text
+    name: Ignored = None
+
+
+class UserMessage(RequestModel):
+    """A message of role user."""
+
+    role: Literal["user"]
+    content: Text
+    name: Ignored = None
+
+
+class CalledFunction(RequestModel):
+    """The name and the JSON text of a call's arguments."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(RequestModel):
+    """A call in an assistant message."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: Ignored = None
+
+
+class AssistantMessage(RequestModel):
+    """A message of role assistant; `reasoning_content` is another name of `reasoning`."""
+
+    role: Literal["assistant"]
+    content: Text = ""
+    reasoning: str = ""
+    reasoning_content: str = ""
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    name: Ignored = None
+    refusal: Ignored = None
+    annotations: Ignored = None
+    reasoning_details: Ignored = None
+    provider_specific_fields: Ignored = None
+
+    def turns(self) -> Iterator[Turn]:
+        """What the assistant thought, said and called, in this order."""
+        if reasoning := self.reasoning or self.reasoning_content:
+            yield Reasoning(reasoning)
+        if self.content:
+            yield Preamble(self.content) if self.tool_calls else Answer(self.content)
+        for call in self.tool_calls:
+            yield Call(call.function.name, call.function.arguments)
+
+
+class ToolMessage(RequestModel):
+    """The result of a call."""
+
+    role: Literal["tool"]
+    content: Text
+    tool_call_id: str
+    name: Ignored = None
+
+
+Message = Annotated[
+    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
+]
+
+
+def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
+    """The turns that the messages stand for.
+
+    Raises:
+        ApiError: Calls and results do not belong together.
+    """
+    turns: list[Turn] = Field(default_factory=list)
+    unanswered: dict[str, str] = {}
+    for at, message in enumerate(messages):
+        if isinstance(message, ToolMessage):
+            turns.append(_result(message, at, unanswered))
+            continue
+        _require_answered(unanswered, at)
+        if isinstance(message, InstructionMessage):
+            turns.append(Developer(message.content))
+        elif isinstance(message, UserMessage):
+            turns.append(User(message.content))
+        else:
+            turns += message.turns()
+            for call in message.tool_calls:
+                if call.id in unanswered:
+                    raise invalid(f"messages[{at}]", f"Two tool calls have the id '{call.id}'.")
+                unanswered[call.id] = call.function.name
+    _require_answered(unanswered, len(messages))
+    return tuple(turns)
+
+
+def _result(message: ToolMessage, at: int, unanswered: dict[str, str]) -> Result:
+    name = unanswered.pop(message.tool_call_id, None)
+    if name is None:
+        raise invalid(
+            f"messages[{at}].tool_call_id",
+            f"messages[{at}] answers the tool call '{message.tool_call_id}', but the assistant "
+            "message before it holds no such call that is still unanswered.",
+        )
+    return Result(name, message.content)
+
+
+def _require_answered(unanswered: dict[str, Any], at: int) -> None:
+    if unanswered:
+        ids = ", ".join(f"'{call}'" for call in unanswered)
+        raise invalid(
+            f"messages[{at - 1}]",
+            f"The tool calls {ids} are not answered: each needs a message of role 'tool' with its "
+            "tool_call_id before anything else follows.",
+        )

@@ -1,0 +1,158 @@
+"""What a Chat Completions request may hold, and the order it makes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from reference_engine.harmony.conversation import AnswerFormat, Conversation, Effort
+from reference_engine.server.chat.messages import Message, turns_of
+from reference_engine.server.errors import invalid
+from reference_engine.server.fields import (
+    EffortChoice,
+    FunctionDefinition,
+    Ignored,
+    JsonSchema,
+    Limit,
+    RequestModel,
+    Seed,
+    StreamOptions,
+    Temperature,
+    TopP,
+    Zero,
+    check_tools,
+)
+from reference_engine.server.generation import Order, Sampling
+from reference_engine.server.steering import ToolPolicy
+
+
+class Tool(RequestModel):
+    """A tool: always a function."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class NamedFunction(RequestModel):
+    """The function of a tool choice."""
+
+    name: str
+
+
+class NamedTool(RequestModel):
+    """A tool choice that names a function."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class TextFormat(RequestModel):
+    """An ordinary answer."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(RequestModel):
+    """An answer that is any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchemaFormat(RequestModel):
+    """An answer that follows a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+ANY_OBJECT = AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
+
+
+class ChatRequest(RequestModel):
+    """The body of POST /v1/chat/completions."""
+
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1)]
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    n: Annotated[int, Field(ge=1, le=16)] = 1
+    max_tokens: Limit | None = None
+    max_completion_tokens: Limit | None = None
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    seed: Seed | None = None
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: list[Tool] = Field(default_factory=list)
+    tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
+    reasoning_effort: Effort | None = None
+    reasoning: EffortChoice = EffortChoice()
+    response_format: Annotated[
+        TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
+    ] = TextFormat(type="text")
+
+    frequency_penalty: Zero = 0
+    presence_penalty: Zero = 0
+    modalities: list[Literal["text"]] = Field(default_factory=list)
+    verbosity: Literal["medium"] = "medium"
+    metadata: Ignored = None
+    parallel_tool_calls: Ignored = None
+    prompt_cache_key: Ignored = None
+    prompt_cache_retention: Ignored = None
+    safety_identifier: Ignored = None
+    service_tier: Ignored = None
+    store: Ignored = None
+    user: Ignored = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_as_list(cls, stop: object) -> object:
+        return [stop] if isinstance(stop, str) else stop
+
+    def order(self, current_date: str | None) -> Order:
+        """What to generate.
+
+        Raises:
+            ApiError: Fields contradict each other.
+        """
+        if self.top_logprobs is not None and not self.logprobs:
+            raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+        tools = () if self.tool_choice == "none" else tuple(t.function.tool() for t in self.tools)
+        policy = self._policy()
+        conversation = Conversation(
+            turns=turns_of(self.messages),
+            tools=tools,
+            effort=self.reasoning_effort or self.reasoning.effort or "medium",
+            answer_format=self._answer_format(),
+            current_date=current_date,
+        )
+        return Order(conversation, self._sampling(), policy, tuple(self.stop))
+
+    def _sampling(self) -> Sampling:
+        return Sampling(
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+        )
+
+    def _policy(self) -> ToolPolicy:
+        functions = [tool.function.tool() for tool in self.tools]
+        choice = self.tool_choice
+        chosen = choice.function.name if isinstance(choice, NamedTool) else None
+        mode = "required" if isinstance(choice, NamedTool) else choice
+        check_tools(functions, chosen, required=mode == "required")
+        return ToolPolicy.of(functions, mode, chosen)
+
+    def _answer_format(self) -> AnswerFormat | None:
+        wanted: Any = self.response_format
+        match wanted:
+            case JsonSchemaFormat(json_schema=schema):
+                return AnswerFormat(schema.name, schema.schema_, schema.description)
+            case JsonObjectFormat():
+                return ANY_OBJECT
+            case _:
+                return None

@@ -1,0 +1,70 @@
+"""Errors as OpenAI shapes them: `{"error": {"message", "type", "param", "code"}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+from starlette.responses import Response
+
+
+class ApiError(Exception):
+    """A request that cannot be served, and what to tell its sender."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+    @property
+    def kind(self) -> str:
+        """OpenAI's error type for this status."""
+        if self.status == 429:
+            return "rate_limit_error"
+        return "invalid_request_error" if self.status < 500 else "server_error"
+
+    def body(self) -> dict[str, object]:
+        """The JSON body of the reply, which is also the data of an error event in a stream."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def response(self) -> Response:
+        """The HTTP reply."""
+        return Response(
+            orjson.dumps(self.body()),
+            status_code=self.status,
+            headers=self.headers,
+            media_type="application/json",
+        )
+
+
+def invalid(param: str, message: str, code: str = "invalid_value") -> ApiError:
+    """A 400 about one field of the request."""
+    return ApiError(400, message, param=param, code=code)
+
+
+def internal_error() -> ApiError:
+    """A defect of ours; its cause goes to the log and not to the client."""
+    return ApiError(500, "The server had an error while processing the request.")
+
+
+def stopping() -> ApiError:
+    """The server is shutting down."""
+    return ApiError(503, "The server is shutting down.", code="server_stopping")

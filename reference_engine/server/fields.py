@@ -1,0 +1,208 @@
+"""What the request models of both dialects share: strictness, texts, and errors that name a field.
+
+A field is supported, or accepted and ignored (typed `Ignored`, or held to its neutral value), or
+refused by name because no model declares it. A null is the same as an absent field everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from reference_engine.harmony.conversation import Effort, FunctionTool
+from reference_engine.server.errors import ApiError, invalid
+
+M = TypeVar("M", bound="RequestModel")
+
+Ignored = Any
+_TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+# The tags by which pydantic marks, inside a location, which member of a union it tried.
+_UNION_TAGS = frozenset({
+    *("system", "developer", "user", "assistant", "tool", "message", "reasoning", "text", "str"),
+    *("function_call", "function_call_output", "item_reference", "json_object", "json_schema"),
+})  # fmt: skip
+_UNIONS = frozenset({"input", "text", "response_format", "format", "tool_choice", "output"})
+
+
+class RequestModel(BaseModel):
+    """A JSON object of a request: every field declared, no value converted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: object) -> object:
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+def parse_request(model: type[M], body: bytes) -> M:
+    """Read a request body.
+
+    Raises:
+        ApiError: It is not JSON, or not what the model says; the error names the field.
+    """
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"The request body is not valid JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise ApiError(400, "The request body must be a JSON object.")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _api_error(_deepest(error.errors(include_url=False))) from error
+
+
+def _api_error(error: ErrorDetails) -> ApiError:
+    path = _path(error["loc"])
+    match error["type"]:
+        case "missing":
+            message = f"Missing required parameter: '{path}'."
+            return invalid(path, message, "missing_required_parameter")
+        case "extra_forbidden":
+            message = f"Unknown or unsupported parameter: '{path}'."
+            return invalid(path, message, "unsupported_parameter")
+        case _:
+            reason = error["msg"].removeprefix("Value error, ")
+            return invalid(path, f"Invalid value for '{path}': {reason}.")
+
+
+def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Of the errors of the first bad field, the one of the union's member that fits best."""
+    field = errors[0]["loc"][:1]
+    return max((error for error in errors if error["loc"][:1] == field), key=_depth)
+
+
+def _depth(error: ErrorDetails) -> int:
+    return len(error["loc"])
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`messages[0].content`: the field's place in the request, without the tags of unions."""
+    path = ""
+    for at, step in enumerate(location):
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif not _is_tag(location, at):
+            path += f".{step}" if path else step
+    return path
+
+
+def _is_tag(location: tuple[int | str, ...], at: int) -> bool:
+    """Whether this step names a member of a union and not a field."""
+    step, before = location[at], location[at - 1] if at else ""
+    if re.match(r"[A-Z]|\w+\[", str(step)):
+        return True
+    return step in _UNION_TAGS and (isinstance(before, int) or before in _UNIONS)
+
+
+def _joined(content: object) -> object:
+    """One text from a string or from parts of text; other parts are refused by their type."""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for at, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get(_TEXT_PARTS[kind]) if kind in _TEXT_PARTS else None
+        if not isinstance(text, str):
+            problem = "has no text" if kind in _TEXT_PARTS else "is not supported, only text is"
+            message = "part {at} of type {kind} " + problem
+            raise PydanticCustomError("content_part", message, {"at": at, "kind": repr(kind)})
+        texts.append(text)
+    return "".join(texts)
+
+
+Text = Annotated[str, BeforeValidator(_joined)]
+
+
+def _zero(value: float) -> float:
+    if value:
+        raise PydanticCustomError("unsupported", "only 0 is supported")
+    return value
+
+
+Zero = Annotated[float, AfterValidator(_zero)]
+"""A penalty that this server does not have: only its neutral value is accepted."""
+
+Temperature = Annotated[float, Field(ge=0, le=2)]
+TopP = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Limit = Annotated[int, Field(ge=1)]
+
+
+class FunctionDefinition(RequestModel):
+    """A function tool; `strict` is accepted, but arguments are what the model writes."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+    strict: Ignored = None
+
+    @field_validator("name")
+    @classmethod
+    def _valid_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("must be 1 to 128 letters, digits, underscores or hyphens")
+        return name
+
+    def tool(self) -> FunctionTool:
+        """The tool as the conversation knows it."""
+        return FunctionTool(self.name, self.description, self.parameters)
+
+
+class JsonSchema(RequestModel):
+    """A named schema for the answer; `strict` is accepted, but the model is only told."""
+
+    name: str
+    description: str = ""
+    schema_: dict[str, Any] = Field(alias="schema", default_factory=dict)
+    strict: Ignored = None
+
+
+class EffortChoice(RequestModel):
+    """`reasoning` of a request."""
+
+    effort: Effort | None = None
+    summary: Ignored = None
+    generate_summary: Ignored = None
+    exclude: bool = False
+
+
+class StreamOptions(RequestModel):
+    """`stream_options` of a request."""
+
+    include_usage: bool = False
+    include_obfuscation: Ignored = None
+
+
+def check_tools(tools: Sequence[FunctionTool], chosen: str | None, *, required: bool) -> None:
+    """Refuse doubled names, and a choice that the tools cannot meet.
+
+    Raises:
+        ApiError: The error that names the field.
+    """
+    names = [tool.name for tool in tools]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise invalid(f"tools[{at}]", f"There are two tools named '{name}'.")
+    if (required or chosen) and not names:
+        raise invalid("tool_choice", "'tool_choice' asks for a call but 'tools' is empty.")
+    if chosen and chosen not in names:
+        raise invalid("tool_choice", f"'tool_choice' names '{chosen}', which is not in 'tools'.")

@@ -1,0 +1,290 @@
+"""One answer of the model: prompt tokens, sampled tokens, parsed messages, counts.
+
+Both endpoints use this and nothing else of the engine. Their replies are written from the batches
+of `Generation.run`, one for each token that brought something about.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from reference_engine.engine import (
+    ContextOverflowError,
+    EngineClosedError,
+    QueueFullError,
+    SamplingParams,
+    Token,
+)
+from reference_engine.harmony.conversation import Conversation
+from reference_engine.harmony.parse import (
+    FIRST_SPECIAL,
+    STOP_TOKENS,
+    Delta,
+    Ended,
+    Event,
+    HarmonyParser,
+    Kind,
+    Started,
+)
+from reference_engine.harmony.render import RenderError, render_prompt
+from reference_engine.server.errors import ApiError, stopping
+from reference_engine.server.steering import ToolPolicy, continuation
+from reference_engine.server.stops import StopStrings
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+_RETRY_SECONDS = "1"
+_SMALLEST_TOP_P = 1e-9
+
+
+class Engine(Protocol):
+    """What the server needs of the engine."""
+
+    max_context: int
+
+    def generate(self, prompt: Sequence[int], params: SamplingParams) -> AsyncGenerator[Token]:
+        """Sample tokens; the stop token is the last one, unless the limit came first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample; `max_tokens` None means as many as the context holds."""
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to generate: everything of a request that matters to the model's answer."""
+
+    conversation: Conversation
+    sampling: Sampling
+    policy: ToolPolicy
+    stop: tuple[str, ...] = ()
+
+    def choice(self, index: int) -> Order:
+        """The same order for one more independent answer."""
+        seed = self.sampling.seed
+        if seed is None or not index:
+            return self
+        return replace(self, sampling=replace(self.sampling, seed=seed + index))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text of a message, with the tokens that made it where logprobs were asked for."""
+
+    kind: Kind
+    text: str
+    tokens: tuple[Token, ...] = ()
+
+
+Part = Started | Piece | Ended
+
+
+class Generation:
+    """Runs one order.
+
+    Attributes:
+        prompt: The prompt's token ids.
+        completion: The ids of the answer so far, headers and stop token included.
+        reasoning_tokens: How many of them are text of the chain of thought.
+        finish: Why the answer ended, once it has.
+    """
+
+    def __init__(self, engine: Engine, order: Order) -> None:
+        """Render the prompt.
+
+        Raises:
+            ApiError: The conversation cannot be rendered or does not fit the context.
+        """
+        self._engine = engine
+        self._order = order
+        self.prompt = _prompt(order.conversation, engine.max_context)
+        self.completion: list[int] = []
+        self.reasoning_tokens = 0
+        self.finish: FinishReason = "stop"
+        room = engine.max_context - len(self.prompt)
+        self._limit = min(room, order.sampling.max_tokens or room)
+        self._parser = HarmonyParser()
+        self._shown = _ShownText(order.stop)
+        self._boundary = 0
+        self._steered = 0
+        self._called = False
+        self._restart = False
+        self._cut = False
+
+    async def run(self) -> AsyncGenerator[list[Part]]:
+        """The answer's parts as they come; ends when the model, a stop string or the limit ends it.
+
+        Raises:
+            ApiError: The engine takes no more requests; only before the first batch.
+        """
+        self._restart = True
+        while self._restart:
+            self._restart = False
+            async with aclosing(self._sampled()) as tokens:
+                async for token in tokens:
+                    if parts := self._take(token):
+                        yield parts
+                    if self._over:
+                        break
+        if self._cut or not (self._parser.done or self._shown.hit):
+            self.finish = "length"
+            if parts := self._parts(self._parser.finish()):
+                yield parts
+        elif self._called:
+            self.finish = "tool_calls"
+
+    @property
+    def _over(self) -> bool:
+        return self._parser.done or self._shown.hit or self._restart or self._cut
+
+    async def _sampled(self) -> AsyncGenerator[Token]:
+        limit = self._limit - len(self.completion)
+        if limit < 1:
+            return
+        sampling = self._order.sampling
+        params = SamplingParams(
+            max_tokens=limit,
+            temperature=sampling.temperature,
+            top_p=max(sampling.top_p, _SMALLEST_TOP_P),
+            seed=sampling.seed,
+            stop_token_ids=STOP_TOKENS,
+            top_logprobs=sampling.top_logprobs,
+        )
+        try:
+            prompt = [*self.prompt, *self.completion]
+            async with aclosing(self._engine.generate(prompt, params)) as tokens:
+                async for token in tokens:
+                    yield token
+        except QueueFullError as error:
+            message = "Too many requests are waiting; try again later."
+            headers = {"Retry-After": _RETRY_SECONDS}
+            raise ApiError(429, message, code="queue_full", headers=headers) from error
+        except ContextOverflowError as error:
+            raise _overflow(len(self.prompt), self._engine.max_context) from error
+        except EngineClosedError as error:
+            raise stopping() from error
+
+    def _take(self, token: Token) -> list[Part]:
+        """The parts that one more token brings about."""
+        before = self._parser.open
+        events = self._parser.feed(token.id)
+        self.completion.append(token.id)
+        if before and before is self._parser.open and token.id < FIRST_SPECIAL:
+            self.reasoning_tokens += before.kind == "reasoning"
+            self._shown.tokens.append(token)
+        policy = self._order.policy
+        for event in events:
+            if isinstance(event, Started):
+                if not policy.allows(event):
+                    return self._steer(event)
+                self._called = self._called or event.kind == "call"
+            elif isinstance(event, Ended):
+                self._boundary = len(self.completion)
+        if self._parser.done and policy.mode == "required" and not self._called:
+            return self._steer(None)
+        return self._parts(events)
+
+    def _steer(self, astray: Started | None) -> list[Part]:
+        """Go back to the last message's end and write the next header for the model."""
+        header = self._order.policy.header(astray, again=self._steered > 0)
+        kept, opening = continuation(self.completion[: self._boundary], header)
+        self._parser = HarmonyParser()
+        if len(kept) + len(opening) >= self._limit:
+            self.completion = self.completion[: self._boundary]
+            self._cut = True
+            return []
+        self._steered += 1
+        self._boundary = len(kept)
+        self.completion = kept + opening
+        for token in self.completion:
+            self._parser.feed(token)
+        self._restart = True
+        self._called = self._parser.open is not None and self._parser.open.kind == "call"
+        return self._parts([self._parser.open] if self._parser.open else [])
+
+    def _parts(self, events: Sequence[Event]) -> list[Part]:
+        parts: list[Part] = []
+        for event in events:
+            match event:
+                case Delta("answer" | "preamble"):
+                    parts += self._shown.add(event)
+                case Delta(kind, text):
+                    parts.append(Piece(kind, text))
+                case Started():
+                    self._shown.start(event)
+                    parts.append(event)
+                case Ended():
+                    parts += [*self._shown.flush(event), event]
+            if self._shown.hit:
+                return [*parts, Ended(event.kind)]
+        return parts
+
+
+class _ShownText:
+    """What the user sees: stop strings act on answers, and each piece knows its tokens.
+
+    Attributes:
+        tokens: The tokens whose text has not come yet.
+    """
+
+    def __init__(self, strings: tuple[str, ...]) -> None:
+        self.tokens: list[Token] = []
+        self._strings = strings
+        self._stops = StopStrings(())
+        self._waiting: deque[tuple[int, Token]] = deque()
+        self._came = 0
+        self._went = 0
+
+    @property
+    def hit(self) -> bool:
+        """A stop string ended the answer."""
+        return self._stops.hit
+
+    def start(self, message: Started) -> None:
+        """Begin another message."""
+        self.__init__(self._strings)  # type: ignore[misc]
+        self._stops = StopStrings(self._strings if message.kind == "answer" else ())
+
+    def add(self, delta: Delta) -> list[Part]:
+        """The piece that may be shown after this text, if any."""
+        self._came += len(delta.text)
+        self._waiting.extend((self._came, token) for token in self.tokens)
+        self.tokens.clear()
+        return self._piece(delta.kind, self._stops.feed(delta.text))
+
+    def flush(self, message: Ended) -> list[Part]:
+        """The piece that was held back, if any."""
+        return self._piece(message.kind, self._stops.flush())
+
+    def _piece(self, kind: Kind, text: str) -> list[Part]:
+        self._went += len(text)
+        tokens = []
+        while self._waiting and self._waiting[0][0] <= self._went:
+            tokens.append(self._waiting.popleft()[1])
+        return [Piece(kind, text, tuple(tokens))] if text else []
+
+
+def _prompt(conversation: Conversation, max_context: int) -> list[int]:
+    try:
+        prompt = render_prompt(conversation)
+    except RenderError as error:
+        raise ApiError(400, str(error), code="invalid_prompt") from error
+    if len(prompt) >= max_context:
+        raise _overflow(len(prompt), max_context)
+    return prompt
+
+
+def _overflow(length: int, max_context: int) -> ApiError:
+    message = f"The prompt has {length} tokens, but the model's context holds {max_context}."
+    return ApiError(400, message, code="context_length_exceeded")

@@ -1,0 +1,118 @@
+"""Serves /v1/responses."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from reference_engine.harmony.conversation import Turn
+from reference_engine.server.connection import EventStream, while_wanted
+from reference_engine.server.context import Context
+from reference_engine.server.errors import ApiError
+from reference_engine.server.fields import parse_request
+from reference_engine.server.generation import Generation
+from reference_engine.server.responses.items import turns_of
+from reference_engine.server.responses.output import OutputWriter
+from reference_engine.server.responses.reply import Reply
+from reference_engine.server.responses.request import ResponsesRequest, unknown_previous
+from reference_engine.server.responses.store import ResponseStore, Stored
+from reference_engine.server.responses.stream import ResponseStream
+
+
+class ResponsesHandler:
+    """Answers Responses requests with one engine, and keeps the replies."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        settings = context.settings
+        self._store = ResponseStore(settings.stored_responses, settings.stored_bytes)
+
+    async def create(self, request: Request) -> Response:
+        """One response, whole or streamed.
+
+        Raises:
+            ApiError: The request cannot be served.
+        """
+        context = self._context
+        asked = parse_request(ResponsesRequest, await context.body(request))
+        context.require_model(asked.model)
+        turns = self._turns(asked)
+        order = asked.order(turns, context.settings.current_date)
+        generation = Generation(context.engine, order)
+        reply = Reply(asked)
+        writer = OutputWriter()
+
+        def keep(response: dict[str, Any]) -> None:
+            if asked.store:
+                self._store.put(_stored(response, turns, writer))
+
+        if asked.stream:
+            stream = ResponseStream(reply, generation, writer, keep)
+            return EventStream(stream.pieces(), context.stop, stream.failure)
+        await while_wanted(request.receive, context.stop, _write(generation, writer))
+        response = reply.finished(writer.items, generation)
+        keep(response)
+        return _json(response)
+
+    async def get(self, request: Request) -> Response:
+        """A stored response.
+
+        Raises:
+            ApiError: There is none of this id.
+        """
+        response_id = request.path_params["response_id"]
+        stored = self._store.get(response_id)
+        if stored is None:
+            raise _not_found(response_id)
+        return _json(stored.response)
+
+    async def delete(self, request: Request) -> Response:
+        """Forget a stored response.
+
+        Raises:
+            ApiError: There is none of this id.
+        """
+        response_id = request.path_params["response_id"]
+        if not self._store.delete(response_id):
+            raise _not_found(response_id)
+        return _json({"id": response_id, "object": "response", "deleted": True})
+
+    def _turns(self, asked: ResponsesRequest) -> tuple[Turn, ...]:
+        """The conversation: what the previous response holds, then the input."""
+        earlier: tuple[Turn, ...] = ()
+        calls: dict[str, str] = {}
+        if asked.previous_response_id is not None:
+            stored = self._store.get(asked.previous_response_id)
+            if stored is None:
+                raise unknown_previous(asked.previous_response_id)
+            earlier, calls = stored.turns, dict(stored.calls)
+        return turns_of(asked.items, earlier, calls, self._store.item)
+
+
+async def _write(generation: Generation, writer: OutputWriter) -> None:
+    async with aclosing(generation.run()) as batches:
+        async for parts in batches:
+            writer.events(parts)
+
+
+def _stored(response: dict[str, Any], turns: tuple[Turn, ...], writer: OutputWriter) -> Stored:
+    pairs = list(zip(writer.items, writer.turns, strict=True))
+    return Stored(
+        response=response,
+        turns=(*turns, *writer.turns),
+        items={item["id"]: (turn, item.get("call_id")) for item, turn in pairs},
+        calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
+    )
+
+
+def _not_found(response_id: str) -> ApiError:
+    message = f"Response with id '{response_id}' not found."
+    return ApiError(404, message, param="response_id", code="response_not_found")
+
+
+def _json(data: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(data), media_type="application/json")

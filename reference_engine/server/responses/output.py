@@ -1,0 +1,161 @@
+"""Parts of an answer to Responses output items, and the events that announce them.
+
+One writer serves both kinds of reply: a stream sends the events, a whole reply takes the items that
+are left at the end, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reference_engine.harmony.conversation import Answer, Call, Preamble, Reasoning, Turn
+from reference_engine.harmony.parse import Ended, Kind, Started
+from reference_engine.sampling import Token
+from reference_engine.server.chat.reply import logprob
+from reference_engine.server.generation import Part, Piece
+
+Event = dict[str, Any]
+_PREFIX: dict[Kind, str] = {"reasoning": "rs", "preamble": "msg", "answer": "msg", "call": "fc"}
+_EVENT: dict[Kind, str] = {
+    "reasoning": "response.reasoning_text",
+    "preamble": "response.output_text",
+    "answer": "response.output_text",
+    "call": "response.function_call_arguments",
+}
+
+
+@dataclass
+class _Open:
+    """The item that is being written."""
+
+    message: Started
+    id: str
+    index: int
+    item: dict[str, Any]
+    text: list[str]
+    logprobs: list[dict[str, Any]]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The fields by which an event names the item, or its part."""
+        place = {"item_id": self.id, "output_index": self.index}
+        return place if self.message.kind == "call" else place | {"content_index": 0}
+
+
+class OutputWriter:
+    """Writes the output of one response.
+
+    Attributes:
+        items: The finished items.
+        turns: The turn of each of them, in the same order.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+        self.turns: list[Turn] = []
+        self._open: _Open | None = None
+
+    def events(self, parts: Sequence[Part]) -> list[Event]:
+        """The events that the parts bring about; sequence numbers are not given yet."""
+        events: list[Event] = []
+        for part in parts:
+            match part:
+                case Started():
+                    events += self._begin(part)
+                case Piece(_, text, tokens):
+                    events.append(self._delta(text, tokens))
+                case Ended(_, complete):
+                    events += self._end(complete=complete)
+        return events
+
+    def _begin(self, message: Started) -> list[Event]:
+        item_id = f"{_PREFIX[message.kind]}_{secrets.token_hex(16)}"
+        item = _new_item(message, item_id)
+        self._open = _Open(message, item_id, len(self.items), item, [], [])
+        added = _item_event("added", self._open, _begun(item))
+        if message.kind == "call":
+            return [added]
+        return [added, _part_event("added", self._open, _content_part(message.kind, "", []))]
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> Event:
+        writing = self._writing
+        writing.text.append(text)
+        kind = writing.message.kind
+        event = {"type": f"{_EVENT[kind]}.delta", **writing.place, "delta": text}
+        if kind in {"preamble", "answer"}:
+            event["logprobs"] = [_logprob(token) for token in tokens]
+            writing.logprobs += event["logprobs"]
+        return event
+
+    def _end(self, *, complete: bool) -> list[Event]:
+        writing, self._open = self._writing, None
+        kind, text = writing.message.kind, "".join(writing.text)
+        item = writing.item
+        item["status"] = "completed" if complete else "incomplete"
+        done: Event = {"type": f"{_EVENT[kind]}.done", **writing.place}
+        self.turns.append(_turn(writing.message, text))
+        self.items.append(item)
+        if kind == "call":
+            item["arguments"] = text
+            return [done | {"arguments": text}, _item_event("done", writing, item)]
+        part = _content_part(kind, text, writing.logprobs)
+        item["content"] = [part]
+        done["text"] = text
+        if kind != "reasoning":
+            done["logprobs"] = writing.logprobs
+        return [done, _part_event("done", writing, part), _item_event("done", writing, item)]
+
+    @property
+    def _writing(self) -> _Open:
+        assert self._open is not None
+        return self._open
+
+
+def _new_item(message: Started, item_id: str) -> dict[str, Any]:
+    match message.kind:
+        case "reasoning":
+            return {"type": "reasoning", "id": item_id, "summary": [], "content": []}
+        case "call":
+            call = {"call_id": f"call_{secrets.token_hex(12)}", "name": message.name}
+            return {"type": "function_call", "id": item_id, **call, "arguments": ""}
+        case kind:
+            phase = "commentary" if kind == "preamble" else "final_answer"
+            item = {"type": "message", "id": item_id, "role": "assistant", "content": []}
+            return item | {"phase": phase}
+
+
+def _begun(item: dict[str, Any]) -> dict[str, Any]:
+    return item | {"status": "in_progress"}
+
+
+def _content_part(kind: Kind, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+    if kind == "reasoning":
+        return {"type": "reasoning_text", "text": text}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
+
+
+def _item_event(what: str, writing: _Open, item: dict[str, Any]) -> Event:
+    return {"type": f"response.output_item.{what}", "output_index": writing.index, "item": item}
+
+
+def _part_event(what: str, writing: _Open, part: dict[str, Any]) -> Event:
+    return {"type": f"response.content_part.{what}", **writing.place, "part": part}
+
+
+def _turn(message: Started, text: str) -> Turn:
+    match message.kind:
+        case "reasoning":
+            return Reasoning(text)
+        case "preamble":
+            return Preamble(text)
+        case "answer":
+            return Answer(text)
+        case "call":
+            return Call(message.name, text)
+
+
+def _logprob(token: Token) -> dict[str, Any]:
+    return logprob(token)

@@ -1,0 +1,165 @@
+"""What a Responses request may hold, and the order it makes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from reference_engine.harmony.conversation import AnswerFormat, Conversation, Developer, Turn
+from reference_engine.server.errors import invalid
+from reference_engine.server.fields import (
+    EffortChoice,
+    FunctionDefinition,
+    Ignored,
+    JsonSchema,
+    Limit,
+    RequestModel,
+    Seed,
+    StreamOptions,
+    Temperature,
+    TopP,
+    Zero,
+    check_tools,
+)
+from reference_engine.server.generation import Order, Sampling
+from reference_engine.server.responses.items import Item, MessageItem
+from reference_engine.server.steering import ToolPolicy
+
+_LOGPROBS = "message.output_text.logprobs"
+
+
+class Tool(FunctionDefinition):
+    """A tool: always a function."""
+
+    type: Literal["function"]
+
+
+class NamedTool(RequestModel):
+    """A tool choice that names a function."""
+
+    type: Literal["function"]
+    name: str
+
+
+class TextFormat(RequestModel):
+    """An ordinary answer."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(RequestModel):
+    """An answer that is any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchemaFormat(JsonSchema):
+    """An answer that follows a schema."""
+
+    type: Literal["json_schema"]
+
+
+class TextSettings(RequestModel):
+    """`text` of a request."""
+
+    format: Annotated[
+        TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
+    ] = TextFormat(type="text")
+    verbosity: Literal["medium"] = "medium"
+
+
+class ResponsesRequest(RequestModel):
+    """The body of POST /v1/responses; `seed` is our addition."""
+
+    model: str
+    input: Annotated[list[Item], Field(min_length=1)] | str
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    store: bool = True
+    stream: bool = False
+    max_output_tokens: Limit | None = None
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    seed: Seed | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
+    include: list[str] = Field(default_factory=list)
+    tools: list[Tool] = Field(default_factory=list)
+    tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
+    reasoning: EffortChoice = EffortChoice()
+    text: TextSettings = TextSettings()
+    metadata: dict[str, str] = Field(default_factory=dict)
+    parallel_tool_calls: bool = True
+    max_tool_calls: int | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    user: str | None = None
+
+    background: Literal[False] = False
+    truncation: Literal["disabled"] = "disabled"
+    frequency_penalty: Zero = 0
+    presence_penalty: Zero = 0
+    prompt_cache_retention: Ignored = None
+    service_tier: Ignored = None
+    stream_options: StreamOptions = StreamOptions()
+
+    @property
+    def items(self) -> list[Item]:
+        """The input as items."""
+        if isinstance(self.input, str):
+            return [MessageItem(role="user", content=self.input)]
+        return self.input
+
+    @property
+    def logprobs(self) -> bool:
+        """Whether the answer's tokens come with their log probabilities."""
+        return _LOGPROBS in self.include or self.top_logprobs > 0
+
+    def order(self, turns: tuple[Turn, ...], current_date: str | None) -> Order:
+        """What to generate after these turns.
+
+        Raises:
+            ApiError: Fields contradict each other.
+        """
+        policy = self._policy()
+        offered = () if self.tool_choice == "none" else tuple(t.tool() for t in self.tools)
+        instructions = (Developer(self.instructions),) if self.instructions else ()
+        conversation = Conversation(
+            turns=(*instructions, *turns),
+            tools=offered,
+            effort=self.reasoning.effort or "medium",
+            answer_format=self._answer_format(),
+            current_date=current_date,
+        )
+        sampling = Sampling(
+            max_tokens=self.max_output_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            top_logprobs=self.top_logprobs if self.logprobs else None,
+        )
+        return Order(conversation, sampling, policy)
+
+    def _policy(self) -> ToolPolicy:
+        functions = [tool.tool() for tool in self.tools]
+        choice = self.tool_choice
+        chosen = choice.name if isinstance(choice, NamedTool) else None
+        mode = "required" if isinstance(choice, NamedTool) else choice
+        check_tools(functions, chosen, required=mode == "required")
+        return ToolPolicy.of(functions, mode, chosen)
+
+    def _answer_format(self) -> AnswerFormat | None:
+        wanted: Any = self.text.format
+        match wanted:
+            case JsonSchemaFormat():
+                return AnswerFormat(wanted.name, wanted.schema_, wanted.description)
+            case JsonObjectFormat():
+                return AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
+            case _:
+                return None
+
+
+def unknown_previous(response_id: str) -> Exception:
+    """The error for a `previous_response_id` that is not stored (any more)."""
+    message = f"Previous response with id '{response_id}' not found."
+    return invalid("previous_response_id", message, "previous_response_not_found")

@@ -1,0 +1,131 @@
+"""A server process: load the checkpoint, listen, stop cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from types import FrameType
+
+import torch
+import uvicorn
+from starlette.applications import Starlette
+
+from reference_engine.checkpoint import CheckpointError, load_model
+from reference_engine.engine import Engine
+from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
+from reference_engine.server.app import create_app
+from reference_engine.server.settings import ServeSettings
+
+_GRACE_SECONDS = 3
+
+
+class ServeError(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+class Server(uvicorn.Server):
+    """Stops on SIGINT and SIGTERM by telling the requests in flight to end."""
+
+    def __init__(self, app: Starlette, *, quiet: bool = True) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level="error" if quiet else "info",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            server_header=False,
+        )
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the requests in flight, then the server."""
+        self._app.state.stop.set()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals, and do not raise them again after a clean stop."""
+
+        def stop(_: int, __: FrameType | None) -> None:
+            self.should_exit = True
+
+        before = {number: signal.signal(number, stop) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve(settings: ServeSettings) -> None:
+    """Serve until a signal comes.
+
+    Raises:
+        ServeError: The checkpoint cannot be loaded, or the address cannot be had.
+    """
+    with _listening(settings.host, settings.port) as listener:
+        engine = _engine(settings)
+        engine.start()
+        try:
+            fingerprint = _fingerprint(settings)
+            app = create_app(engine, replace(settings.app, fingerprint=fingerprint))
+            host, port = listener.getsockname()[:2]
+            names = ", ".join(settings.app.model_names)
+            shown = f"[{host}]" if ":" in host else host
+            sys.stderr.write(f"Serving {names} at http://{shown}:{port}/v1\n")
+            sys.stderr.flush()
+            Server(app).run(sockets=[listener])
+        finally:
+            engine.close()
+
+
+def _engine(settings: ServeSettings) -> Engine:
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        harmony_encoding()
+        token_bytes()
+        dtype = getattr(torch, settings.dtype) if settings.dtype else None
+        model = load_model(settings.checkpoint, device=settings.device, dtype=dtype)
+    except (CheckpointError, VocabularyError) as error:
+        raise ServeError(str(error)) from error
+    return Engine(
+        model,
+        max_batch=settings.max_batch,
+        max_queue=settings.max_queue,
+        max_context=settings.max_context,
+    )
+
+
+def _fingerprint(settings: ServeSettings) -> str:
+    """Changes when the checkpoint's configuration or the number format does."""
+    config = (settings.checkpoint / "config.json").read_bytes()
+    digest = hashlib.sha256(config + str(settings.dtype).encode()).hexdigest()
+    return f"fp_{digest[:10]}"
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket; had before the checkpoint is loaded, so that a busy port is said at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            advice = "choose another with --port, or 0 for any free one"
+            if error.errno != errno.EADDRINUSE:
+                advice = "check --host and --port"
+            reason = error.strerror or str(error)
+            raise ServeError(f"Cannot listen at {host}:{port} ({reason}): {advice}.") from error
+        yield listener

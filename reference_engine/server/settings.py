@@ -1,0 +1,47 @@
+"""How the server is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """What the HTTP application needs to know besides the engine.
+
+    Attributes:
+        model_names: The ids under which the one loaded model answers; the first is its own.
+        api_key: What clients must send as a bearer token, or None to ask for nothing.
+        max_body_bytes: Larger request bodies are refused.
+        current_date: ISO date for the system message, or None to leave the line out.
+        fingerprint: `system_fingerprint` of the replies.
+        stored_responses: How many Responses are kept for `previous_response_id`.
+        stored_bytes: How much memory they may take together.
+    """
+
+    model_names: tuple[str, ...] = ("gpt-oss-small",)
+    api_key: str | None = None
+    max_body_bytes: int = 16 * 2**20
+    current_date: str | None = None
+    fingerprint: str = "fp_reference"
+    stored_responses: int = 1000
+    stored_bytes: int = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """A server process: the checkpoint to load, how to run it, where to listen."""
+
+    checkpoint: Path = SMALL_CHECKPOINT
+    device: str = "cpu"
+    dtype: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_context: int | None = None
+    threads: int | None = None
+    max_batch: int = 32
+    max_queue: int = 256
+    app: AppSettings = AppSettings()
