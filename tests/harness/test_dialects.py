@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import mock_provider as mock
 import pytest
-from support import mock_provider as mock
 
 from harness.dialects import DIALECTS
 from harness.dialects.base import (

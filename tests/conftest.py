@@ -1,1 +1,0 @@
-"""Makes `support` importable by every test."""

@@ -1,0 +1,166 @@
+"""providers.yaml: what loads, and the one sentence for everything that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.errors import ConfigurationError
+from harness.providers import access, adhoc_provider, changed, find_provider, load_providers
+
+ENTRY: dict[str, Any] = {"base_url": "http://localhost:8000/v1/", "model": "m", "apis": ["chat"]}
+ROOT = Path(__file__).parents[2]
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    entry = {key: value for key, value in {**ENTRY, **changes}.items() if value is not ...}
+    path = folder / "some.yaml"
+    path.write_text(yaml.safe_dump({"providers": {"mine": entry}}), encoding="utf-8")
+    return path
+
+
+def test_a_full_entry(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        base_url="http://127.0.0.1:{port}/v1/",
+        apis=["responses", "chat"],
+        api_key_env="MY_KEY",
+        headers={"X-Team": "${TEAM}"},
+        extra_body={"provider": {"only": ["x"]}},
+        timeout=30,
+        concurrency=4,
+        rpm=60,
+        tpm=1000,
+        launch={"command": "serve 'my model' --port {port}", "env": {"A": "1"}},
+    )
+    provider = load_providers(path)["mine"]
+    assert provider.name == "mine"
+    assert provider.base_url == "http://127.0.0.1:{port}/v1"
+    assert provider.apis == ("responses", "chat")
+    assert provider.launch is not None
+    assert provider.launch.command == ("serve", "my model", "--port", "{port}")
+    assert provider.info().header_names == ("X-Team",)
+    assert "TEAM" not in provider.info().model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"base_url": ...}, "providers.mine.base_url is missing"),
+        ({"model": ""}, "providers.mine.model: string should have at least 1 character"),
+        ({"base_url": "localhost:8000"}, "providers.mine.base_url: 'localhost:8000' is not a URL"),
+        ({"base_url": "http://[::1"}, "is not a URL"),
+        ({"base_url": "http://h:99999/v1"}, "is not a URL"),
+        ({"base_url": "http://me:pw@h/v1"}, "holds a user name or password"),
+        ({"base_url": "http://h/v1?a=b"}, "has a ? or # part"),
+        ({"base_url": "http://h:{port}/v1"}, "there is no launch entry"),
+        ({"apis": ...}, "providers.mine.apis is missing"),
+        ({"apis": []}, "providers.mine.apis: is empty"),
+        ({"apis": ["chat", "chat"]}, "names an API twice"),
+        ({"apis": ["completions"]}, "providers.mine.apis.0: input should be 'responses' or 'chat'"),
+        ({"api_key_env": "sk-abc/123"}, "the name of an environment variable, never a key"),
+        ({"api_key": "x"}, "unknown key providers.mine.api_key; did you mean 'api_key_env'?"),
+        ({"zzz": "x"}, "unknown key providers.mine.zzz; there are base_url, model, apis"),
+        ({"timeout": "soon"}, "providers.mine.timeout: input should be a valid number"),
+        ({"timeout": 0, "rpm": 0}, r"greater than 0 (and 1 more)"),
+        ({"concurrency": 0}, "providers.mine.concurrency"),
+        ({"launch": {}}, "providers.mine.launch.command is missing"),
+        ({"launch": {"command": ""}}, "providers.mine.launch.command"),
+        ({"launch": {"comand": "x", "command": "x"}}, "did you mean 'command'?"),
+        ({"headers": {"X": 3}}, "providers.mine.headers.X: input should be a valid string"),
+    ],
+)
+def test_unusable_entries(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
+    path = written(tmp_path, **changes)
+    with pytest.raises(ConfigurationError) as caught:
+        load_providers(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert problem in message
+    assert "\n" not in message
+    assert "sk-abc" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "needs a key `providers`"),
+        ("- a", "needs a key `providers`"),
+        ("providers: [a]", "needs a key `providers`"),
+        ("providers: {}\nprovider: {}", "unknown key 'provider'"),
+        ("providers: {a: 3}", "providers.a must be a mapping"),
+        ("providers: {a: {b: [}", "line 1, column 21"),
+        ("providers:\n  a: {}\n  a: {}", 'line 3, column 3: the key "a" is there twice'),
+    ],
+)
+def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load_providers(path)
+    assert problem in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        load_providers(tmp_path / "none.yaml")
+    path = tmp_path / "p.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
+        load_providers(path)
+
+
+def test_an_unknown_name_gets_a_suggestion(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert find_provider("mine", path).model == "m"
+    with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
+        find_provider("mien", path)
+    with pytest.raises(ConfigurationError, match="there are mine"):
+        find_provider("x", path)
+
+
+def test_the_file_in_the_current_folder_comes_before_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert {"reference", "vllm", "ollama", "groq"} <= load_providers().keys()
+    written(tmp_path).rename(tmp_path / "providers.yaml")
+    assert list(load_providers()) == ["mine"]
+
+
+def test_the_shipped_file_is_the_one_at_the_root() -> None:
+    shipped = ROOT / "harness" / "data" / "providers.yaml"
+    assert (ROOT / "providers.yaml").read_bytes() == shipped.read_bytes()
+
+
+def test_a_provider_from_the_command_line() -> None:
+    provider = adhoc_provider("http://localhost:1234/v1", "m", ["responses"])
+    assert provider.name == "localhost"
+    with pytest.raises(ConfigurationError, match=r"command line: .*base_url: 'nonsense'"):
+        adhoc_provider("nonsense", "m", ["chat"])
+    assert changed(provider, model="n", concurrency=2).model == "n"
+    with pytest.raises(ConfigurationError, match="concurrency"):
+        changed(provider, concurrency=0)
+
+
+def test_access() -> None:
+    provider = changed(
+        adhoc_provider("http://h/v1", "m", ["chat"], "KEY"), headers={"X-A": "a ${ORG} ${KEY}"}
+    )
+    given = access(provider, {"KEY": " secret-key\n", "ORG": "acme"})
+    assert given.headers == {"X-A": "a acme secret-key", "Authorization": "Bearer secret-key"}
+    assert given.secrets == {"secret-key", "acme"}
+    assert "secret-key" not in repr(given)
+    with pytest.raises(ConfigurationError, match="variable ORG is not set"):
+        access(provider, {"KEY": "secret-key"})
+
+
+def test_a_header_of_ones_own_replaces_the_usual_one() -> None:
+    provider = changed(
+        adhoc_provider("http://h/v1", "m", ["chat"], "KEY"), headers={"Authorization": "Key ${KEY}"}
+    )
+    assert access(provider, {"KEY": "k"}).headers == {"Authorization": "Key k"}

@@ -1,0 +1,215 @@
+"""The run folder: nothing finished is ever lost, whatever happens to process and disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RunLogError
+from harness.records import ProviderInfo, Rollout, RunInfo, RunSettings
+from harness.run_log import (
+    ROLLOUTS_FILE,
+    RUN_FILE,
+    RunLog,
+    read_rollouts,
+    read_run_info,
+    write_run_info,
+)
+
+
+def rollout(number: int) -> Rollout:
+    return Rollout(
+        id=f"s{number}/chat/whole/1",
+        sample=f"s{number}",
+        api="chat",
+        streaming=False,
+        attempt=1,
+        end="answered",
+        exchanges=(),
+    )
+
+
+def info() -> RunInfo:
+    return RunInfo(
+        tool_version="0.1.0",
+        command=("gpt-oss-verify", "--provider", "x"),
+        provider=ProviderInfo(
+            name="x",
+            base_url="http://h/v1",
+            model="m",
+            extra_body={},
+            header_names=(),
+            launch_command=None,
+        ),
+        settings=RunSettings(
+            apis=("chat",),
+            streaming=(False,),
+            tries=5,
+            max_turns=5,
+            strict=False,
+            concurrency=8,
+        ),
+        cases_file="cases.jsonl",
+        cases_sha256="0",
+        tools_file="tools.json",
+        tools_sha256="0",
+        planned=30,
+        versions={"python": "3"},
+        started_at="2026-01-01T00:00:00Z",
+    )
+
+
+def written(folder: Path, *numbers: int) -> Path:
+    with RunLog(folder) as log:
+        for number in numbers:
+            log.append(rollout(number))
+    return folder / ROLLOUTS_FILE
+
+
+def ids(folder: Path) -> list[str]:
+    return [found.sample for found in read_rollouts(folder)]
+
+
+def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
+    written(tmp_path / "new" / "run", 1, 2)
+    assert list(read_rollouts(tmp_path / "new" / "run")) == [rollout(1), rollout(2)]
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_appended(tmp_path: Path) -> None:
+    with RunLog(tmp_path) as log:
+        log.append(rollout(1))
+        assert ids(tmp_path) == ["s1"]
+
+
+def test_reopening_knows_what_is_finished_and_ignores_it(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, 2)
+    size = path.stat().st_size
+    with RunLog(tmp_path) as log:
+        assert log.finished == {"s1/chat/whole/1", "s2/chat/whole/1"}
+        log.append(rollout(2))
+        assert path.stat().st_size == size
+        log.append(rollout(3))
+    assert ids(tmp_path) == ["s1", "s2", "s3"]
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"id": "s3/ch', b"\x00\x00\x00", b'{"id": "s3/chat/whole/1"}', b'{"half": \n']
+)
+def test_a_torn_last_line_is_healed(tmp_path: Path, torn: bytes) -> None:
+    path = written(tmp_path, 1, 2)
+    sound = path.read_bytes()
+    path.write_bytes(sound + torn)
+    if not torn.endswith(b"\n"):
+        assert ids(tmp_path) == ["s1", "s2"]
+    with RunLog(tmp_path) as log:
+        assert len(log.finished) == 2
+        assert path.read_bytes() == sound
+        log.append(rollout(3))
+    assert ids(tmp_path) == ["s1", "s2", "s3"]
+
+
+def test_damage_anywhere_else_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, 2, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"garbage\n" + lines[2])
+    with pytest.raises(RunLogError, match="line 2 is damaged"):
+        RunLog(tmp_path)
+    with pytest.raises(RunLogError, match="line 2 is damaged"):
+        ids(tmp_path)
+
+
+def test_an_id_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, 2)
+    path.write_bytes(path.read_bytes() * 2)
+    assert ids(tmp_path) == ["s1", "s2"]
+
+
+def test_only_one_process_writes(tmp_path: Path) -> None:
+    with RunLog(tmp_path), pytest.raises(RunLogError, match="another process"):
+        RunLog(tmp_path)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[int]:
+    """The size no file may grow beyond: a write fails half way, as it does on a full disk."""
+    limit = 1000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing_and_leaves_no_half_line(tmp_path: Path, small_disk: int) -> None:
+    with RunLog(tmp_path) as log:
+        with pytest.raises(RunLogError, match=r"cannot be written: .*--resume") as caught:
+            deque(map(log.append, map(rollout, range(100))))
+        kept = len(log.finished)
+        assert f"the {kept} finished attempts" in str(caught.value)
+    assert 0 < kept < small_disk
+    assert len(ids(tmp_path)) == kept
+    assert (tmp_path / ROLLOUTS_FILE).read_bytes().endswith(b"\n")
+
+
+def test_run_info_on_a_full_disk_keeps_the_old_one(tmp_path: Path, small_disk: int) -> None:
+    write_run_info(tmp_path, info())
+    larger = info().model_copy(update={"cases_file": "x" * 2000})
+    with pytest.raises(RunLogError, match=r"run\.json cannot be written"):
+        write_run_info(tmp_path, larger)
+    assert read_run_info(tmp_path) == info()
+    assert [path.name for path in tmp_path.iterdir()] == [RUN_FILE]
+
+
+def test_run_info_round_trip(tmp_path: Path) -> None:
+    write_run_info(tmp_path / "run", info())
+    write_run_info(tmp_path / "run", info().model_copy(update={"planned": 31}))
+    assert read_run_info(tmp_path / "run").planned == 31
+
+
+def test_run_folders_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(RunLogError, match="is not a run folder"):
+        read_run_info(tmp_path)
+    (tmp_path / RUN_FILE).write_text("{}", encoding="utf-8")
+    with pytest.raises(RunLogError, match=r"run\.json is damaged: tool_version: Field required"):
+        read_run_info(tmp_path)
+    (tmp_path / RUN_FILE).write_text('{"schema_version": 99}', encoding="utf-8")
+    with pytest.raises(RunLogError, match="schema version 99"):
+        read_run_info(tmp_path)
+    with pytest.raises(RunLogError, match="cannot be read: No such file"):
+        ids(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunLogError, match="cannot be opened"):
+        RunLog(tmp_path / "file" / "run")
+
+
+APPEND_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_run_log import RunLog, rollout
+with RunLog(Path(sys.argv[2])) as log:
+    for number in itertools.count():
+        log.append(rollout(number))
+        print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_reported(tmp_path: Path) -> None:
+    script = [sys.executable, "-c", APPEND_FOR_EVER, str(Path(__file__).parent), str(tmp_path)]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(20):
+            process.stdout.readline()
+        os.kill(process.pid, 9)
+        reported = [int(line) for line in process.stdout]
+    with RunLog(tmp_path) as log:
+        assert len(log.finished) >= max(reported, default=19) + 1

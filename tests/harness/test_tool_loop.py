@@ -1,0 +1,150 @@
+"""One attempt from the first request to its end, over a real socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mock_provider as mock
+import pytest
+from mock_provider import MockProvider
+
+from harness.dialects import DIALECTS
+from harness.dialects.base import Settings, Tool
+from harness.providers import adhoc_provider, changed
+from harness.records import Api, Rollout
+from harness.samples import Attempt, Sample, plan
+from harness.tool_loop import attempt_seed, rollout
+from harness.transport import RetryPolicy, open_transport
+
+TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
+SAMPLE = Sample("s1", "Weather?", None, (TOOL,))
+
+
+async def run(
+    provider: MockProvider,
+    *,
+    api: Api = "chat",
+    streaming: bool = False,
+    max_turns: int = 4,
+    sample: Sample = SAMPLE,
+    **settings: Any,
+) -> Rollout:
+    described = changed(adhoc_provider(provider.base_url, "m", [api]), timeout=5)
+    async with open_transport(described, retries=RetryPolicy(1, 0.01)) as transport:
+        return await rollout(
+            Attempt(sample, api, streaming, 2),
+            transport=transport,
+            dialect=DIALECTS[api],
+            settings=Settings("m", **settings),
+            max_turns=max_turns,
+        )
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_call_result_answer(api: Api, streaming: bool) -> None:
+    async with MockProvider() as provider:
+        done = await run(provider, api=api, streaming=streaming)
+    mode = "stream" if streaming else "whole"
+    assert done.id == f"s1/{api}/{mode}/2"
+    assert (done.sample, done.api, done.streaming, done.attempt) == ("s1", api, streaming, 2)
+    assert done.end == "answered"
+    assert len(done.exchanges) == 2
+    assert DIALECTS[api].read(done.exchanges[1]).text == "Done: café ✓"
+    sent = provider.posts[1].body
+    assert sent == done.exchanges[1].request.body
+    if api == "chat":
+        assert sent["messages"][1]["reasoning"] == mock.COT
+        assert sent["messages"][2] == {
+            "role": "tool",
+            "tool_call_id": "call_1",
+            "content": '{"t": 21}',
+        }
+    else:
+        assert sent["input"][1]["content"][0]["text"] == mock.COT
+        assert sent["input"][3] == {
+            "type": "function_call_output",
+            "call_id": "call_1",
+            "output": '{"t": 21}',
+        }
+
+
+def calling(name: str, finish: str = "tool_calls") -> mock.Handler:
+    call = {"id": "1", "type": "function", "function": {"name": name, "arguments": "{"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    reply = {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}
+    return mock.text(mock.json.dumps(reply))
+
+
+async def test_a_tool_nobody_offered_is_answered_with_an_error() -> None:
+    async with MockProvider(script=[calling("made_up")]) as provider:
+        done = await run(provider)
+    assert done.end == "answered"
+    assert provider.posts[1].body is not None
+    assert "no tool named made_up" in provider.posts[1].body["messages"][-1]["content"]
+
+
+async def test_turns_run_out() -> None:
+    async with MockProvider(always=calling("get_weather")) as provider:
+        done = await run(provider, max_turns=3)
+    assert done.end == "max_turns"
+    assert len(done.exchanges) == 3
+
+
+async def test_a_call_cut_off_by_the_token_limit_ends_the_attempt() -> None:
+    async with MockProvider(always=calling("get_weather", "length")) as provider:
+        done = await run(provider)
+    assert done.end == "answered"
+    assert len(done.exchanges) == 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "end"),
+    [
+        (mock.status(400), "failed"),
+        (mock.status(500), "failed"),
+        (mock.hang_up, "failed"),
+        (mock.text("<html>"), "unreadable"),
+        (mock.text('{"choices": ['), "unreadable"),
+        (mock.text(b"\xff\xff"), "unreadable"),
+        (mock.text("[" * 100_000), "unreadable"),
+        (mock.text('{"choices": []}'), "unreadable"),
+        (mock.stream([b"data: 1\n\n"]), "unreadable"),
+        (mock.stream([b"data: {"], end=False), "failed"),
+    ],
+)
+@pytest.mark.parametrize("at_turn", [0, 1])
+async def test_misbehaviour_ends_the_attempt(handler: mock.Handler, end: str, at_turn: int) -> None:
+    script = [mock.well_behaved] * at_turn + [handler, handler]
+    async with MockProvider(script=script) as provider:
+        done = await run(provider, streaming=False)
+    assert done.end == end
+    assert len(done.exchanges) == at_turn + 1
+    assert Rollout.model_validate_json(done.model_dump_json()) == done
+
+
+async def test_seeds_differ_between_tries_but_not_between_runs() -> None:
+    async with MockProvider() as provider:
+        await run(provider, seed=5)
+        await run(provider, seed=5)
+        await run(provider, seed=6)
+    assert all(request.body for request in provider.posts)
+    seeds = [request.body["seed"] for request in provider.posts if request.body]
+    assert seeds[0] == seeds[1] == seeds[2] == seeds[3] != seeds[4]
+    assert attempt_seed(5, "a/chat/whole/1") != attempt_seed(5, "a/chat/whole/2")
+    assert 0 <= attempt_seed(5, "x") < 2**31
+
+
+def test_plan_gives_every_sample_its_first_try_before_a_second() -> None:
+    attempts = list(
+        plan(
+            [Sample("a", "?"), Sample("b", "?")],
+            apis=["responses", "chat"],
+            modes=[False, True],
+            tries=2,
+        )
+    )
+    assert len({attempt.id for attempt in attempts}) == len(attempts) == 16
+    assert [attempt.number for attempt in attempts] == [1] * 8 + [2] * 8
+    assert attempts[0].id == "a/responses/whole/1"
+    assert attempts[-1].id == "b/chat/stream/2"
