@@ -182,7 +182,8 @@ class Generation:
         self.completion.append(token.id)
         if before and before is self._parser.open and token.id < FIRST_SPECIAL:
             self.reasoning_tokens += before.kind == "reasoning"
-            self._shown.tokens.append(token)
+            if token.logprob is not None:
+                self._shown.tokens.append(token)
         policy = self._order.policy
         for event in events:
             if isinstance(event, Started):
@@ -253,7 +254,9 @@ class _ShownText:
 
     def start(self, message: Started) -> None:
         """Begin another message."""
-        self.__init__(self._strings)  # type: ignore[misc]
+        self.tokens.clear()
+        self._waiting.clear()
+        self._came = self._went = 0
         self._stops = StopStrings(self._strings if message.kind == "answer" else ())
 
     def add(self, delta: Delta) -> list[Part]:

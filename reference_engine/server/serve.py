@@ -8,6 +8,7 @@ import hashlib
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
@@ -23,6 +24,7 @@ from reference_engine.server.app import create_app
 from reference_engine.server.settings import ServeSettings
 
 _GRACE_SECONDS = 3
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class ServeError(Exception):
@@ -52,6 +54,9 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take the signals, and do not raise them again after a clean stop."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def stop(_: int, __: FrameType | None) -> None:
             self.should_exit = True
@@ -62,9 +67,6 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(settings: ServeSettings) -> None:

@@ -101,7 +101,7 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
     Raises:
         ApiError: Calls and results do not belong together.
     """
-    turns: list[Turn] = Field(default_factory=list)
+    turns: list[Turn] = []
     unanswered: dict[str, str] = {}
     for at, message in enumerate(messages):
         if isinstance(message, ToolMessage):

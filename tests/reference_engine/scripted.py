@@ -1,0 +1,90 @@
+"""For tests of the server: an engine that says what a test tells it, behind a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+
+from reference_engine.engine import QueueFullError, SamplingParams, Token
+from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.server.app import create_app
+from reference_engine.server.serve import Server
+from reference_engine.server.settings import AppSettings
+
+COT = "<|channel|>analysis<|message|>I think.<|end|><|start|>assistant"
+ANSWER = COT + "<|channel|>final<|message|>Hello there.<|return|>"
+CALL = (
+    COT + "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>"
+    '{"city": "Rome"}<|call|>'
+)
+WEATHER = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+CHAT_TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}
+FLAT_TOOL = {"type": "function", "name": "get_weather", "parameters": WEATHER, "strict": None}
+
+Script = Callable[[str, SamplingParams], str | list[int]]
+
+
+class ScriptedEngine:
+    """Continues each prompt as the script says, token by token.
+
+    Attributes:
+        prompts: The prompts of all requests so far, as text.
+        params: Their sampling parameters.
+        cancelled: How many requests were given up before their end.
+    """
+
+    max_context = 4096
+
+    def __init__(self, script: Script | str | list[int] = ANSWER) -> None:
+        self.script: Script = script if callable(script) else lambda prompt, params: script
+        self.prompts: list[str] = []
+        self.params: list[SamplingParams] = []
+        self.cancelled = 0
+        self.full = False
+        self.pause = 0.0
+
+    async def generate(self, prompt, params: SamplingParams) -> AsyncGenerator[Token]:
+        if self.full:
+            raise QueueFullError("full")
+        encoding = harmony_encoding()
+        text = encoding.decode_utf8(list(prompt))
+        self.prompts.append(text)
+        self.params.append(params)
+        said = self.script(text, params)
+        tokens = encoding.encode(said, allowed_special="all") if isinstance(said, str) else said
+        finished = False
+        try:
+            for token in tokens[: params.max_tokens]:
+                await asyncio.sleep(self.pause)
+                logprobs = params.top_logprobs is not None
+                others = tuple((token + n, -0.5 - n) for n in range(params.top_logprobs or 0))
+                finished = token in params.stop_token_ids
+                yield Token(token, -0.5 if logprobs else None, others)
+                if finished:
+                    return
+            finished = True
+        finally:
+            self.cancelled += not finished
+
+
+@contextlib.contextmanager
+def running(engine, settings: AppSettings | None = None) -> Iterator[str]:
+    """Serve on a free port of loopback; gives the base URL."""
+    app = create_app(engine, settings or AppSettings())
+    server = Server(app)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+            thread.join()
