@@ -68,8 +68,14 @@ def _rates(group: GroupAnalysis, thresholds: Thresholds) -> Iterator[str]:
             yield (
                 f"{group.name}: {name}{group.tries} is {estimate.value:.1%}"
                 f" (interval {estimate.low:.1%} to {estimate.high:.1%}),"
-                f" more than {threshold:.0%} is asked."
+                f" more than {threshold:.0%} is asked; most failures: {_commonest(group)}."
             )
+
+
+def _commonest(group: GroupAnalysis) -> str:
+    failures = {kind: count for kind, count in group.outcomes.items() if kind != "success"}
+    kind = max(failures, key=lambda name: failures[name], default=None)
+    return "none" if kind is None else f"{kind} ({failures[kind]})"
 
 
 def _praise(groups: Sequence[GroupAnalysis], thresholds: Thresholds) -> str:

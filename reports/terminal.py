@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,8 +13,6 @@ from reports import words
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
 _SEVERITIES = {"error": "red", "warning": "yellow", "info": "cyan"}
-_LABEL_WIDTH = 21
-_CELL_WIDTH = 21
 _WORST_SHOWN = 5
 
 
@@ -33,11 +29,11 @@ def print_analysis(analysis: Analysis, folder: str, console: Console) -> None:
     console.print()
     for groups in _that_fit(analysis.groups, console.width):
         console.print(_table(groups))
+        console.print("p50 / p90 of times and speeds; in brackets 95 % intervals", style="dim")
         console.print()
-    if analysis.worst_cases:
-        console.print(_section("Worst cases", _worst(analysis.worst_cases)))
-    if analysis.findings:
-        console.print(_section("Findings", _findings(analysis.findings)))
+    for section in (_worst(analysis.worst_cases), _findings(analysis.findings)):
+        for line in section:
+            console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
     console.print(_verdict(analysis, folder))
 
 
@@ -51,66 +47,68 @@ def _head(analysis: Analysis) -> Text:
 
 
 def _that_fit(groups: tuple[GroupAnalysis, ...], width: int) -> Iterator[tuple[GroupAnalysis, ...]]:
-    at_once = max(1, (width - _LABEL_WIDTH) // _CELL_WIDTH)
-    waiting = iter(groups)
-    while batch := tuple(islice(waiting, at_once)):
-        yield batch
+    """The groups in batches whose tables are no wider than `width`."""
+    while groups:
+        count = next((n for n in range(len(groups), 1, -1) if _width(groups[:n]) <= width), 1)
+        yield groups[:count]
+        groups = groups[count:]
+
+
+def _width(groups: tuple[GroupAnalysis, ...]) -> int:
+    return int(Console(width=10_000).measure(_table(groups)).maximum)
 
 
 def _table(groups: tuple[GroupAnalysis, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
     for group in groups:
-        table.add_column(group.name, justify="right", no_wrap=True)
+        table.add_column(f"{group.api}\n{group.mode}", justify="right", no_wrap=True)
     for label, cells in words.rows(groups):
         table.add_row(Text(label), *(Text(cell, style=_style(label, cell)) for cell in cells))
     return table
 
 
 def _style(label: str, cell: str) -> str:
-    if label == "invalid":
+    if label == words.INVALID:
         return "green" if cell == "0" else "red"
     return ""
 
 
-def _worst(cases: tuple[WorstCase, ...]) -> RenderableType:
-    lines: list[RenderableType] = []
+def _worst(cases: tuple[WorstCase, ...]) -> Iterator[Text]:
+    if not cases:
+        return
+    yield Text("Worst cases", style="bold")
     for case in cases[:_WORST_SHOWN]:
-        head = Text(f"{case.passed}/{case.tries} ", style="bold")
-        head.append(f"{case.sample} · {case.group}", style="")
-        lines.append(head)
-        lines.append(_detail(case.example.detail))
+        yield Text(f"  {case.passed}/{case.tries} {case.sample} · {case.group}")
+        yield _detail(case.example.detail)
         if case.example.expected is not None:
-            lines.append(_detail(f"expected  {case.example.expected}"))
-            lines.append(_detail(f"got       {case.example.got}"))
+            yield _detail(f"expected  {case.example.expected}")
+            yield _detail(f"got       {case.example.got}")
     if len(cases) > _WORST_SHOWN:
-        lines.append(Text(f"… and {len(cases) - _WORST_SHOWN} more in the report", style="dim"))
-    return Group(*lines)
+        yield Text(f"  … and {len(cases) - _WORST_SHOWN} more in the report", style="dim")
+    yield Text()
 
 
-def _findings(findings: tuple[FindingSummary, ...]) -> RenderableType:
-    lines: list[RenderableType] = []
+def _findings(findings: tuple[FindingSummary, ...]) -> Iterator[Text]:
+    if not findings:
+        return
+    yield Text("Findings", style="bold")
     for finding in findings:
-        head = Text(f"{finding.severity} ", style=_SEVERITIES[finding.severity])
         attempts = "attempt" if finding.records == 1 else "attempts"
-        head.append(finding.id, style="bold")
-        head.append(f" · {finding.records} {attempts}")
-        lines.append(head)
+        yield Text.assemble(
+            f"  {finding.severity} ",
+            (finding.id, _SEVERITIES[finding.severity]),
+            f" · {finding.records} {attempts}",
+        )
         example = finding.examples[0]
-        evidence = example.evidence
-        lines.append(_detail(example.message))
-        lines.append(_detail(f"expected  {evidence.expected}"))
-        lines.append(_detail(f"got       {evidence.got}"))
-    return Group(*lines)
+        yield _detail(example.message)
+        yield _detail(f"expected  {example.evidence.expected}")
+        yield _detail(f"got       {example.evidence.got}")
+    yield Text()
 
 
-def _detail(text: str) -> RenderableType:
-    line = Text(words.visible(text), style="dim", no_wrap=True, overflow="ellipsis")
-    return Padding(line, (0, 0, 0, 6))
-
-
-def _section(title: str, body: RenderableType) -> Group:
-    return Group(Text(title, style="bold"), Padding(body, (0, 0, 1, 2)))
+def _detail(text: str) -> Text:
+    return Text(f"      {words.visible(text)}", style="dim")
 
 
 def _verdict(analysis: Analysis, folder: str) -> Text:

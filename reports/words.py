@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from harness.judgement import Analysis, Estimate, GroupAnalysis, OutcomeKind, Percentiles, Tokens
+from harness.judgement import Analysis, Estimate, GroupAnalysis, OutcomeKind, Percentiles
 
 VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
+INVALID = "invalid"
 
 
 def estimate(value: Estimate) -> str:
-    """A rate with its interval, in percent: `97.8 (94–99)`."""
-    return f"{value.value:.1%} ({_bound(value.low)}–{_bound(value.high)})"
+    """A rate with its 95 % interval, in percent: `97.8 (94–100)`; bounds are rounded outwards."""
+    low, high = math.floor(value.low * 100), math.ceil(value.high * 100)
+    return f"{value.value * 100:.1f} ({low}–{high})"
 
 
-def spread(value: Percentiles | None, unit: str = "", digits: int = 2) -> str:
-    """Median and 90th percentile: `0.21 / 0.40 s`."""
+def spread(value: Percentiles | None, digits: int = 2) -> str:
+    """Median and 90th percentile: `0.21 / 0.40`."""
     if value is None:
         return "–"
-    return f"{value.p50:,.{digits}f} / {value.p90:,.{digits}f}{unit}"
-
-
-def tokens(value: Tokens) -> str:
-    """Input, output and reasoning tokens."""
-    return f"{value.input:,} / {value.output:,} / {value.reasoning:,}"
+    return f"{value.p50:,.{digits}f} / {value.p90:,.{digits}f}"
 
 
 def visible(text: str) -> str:
@@ -34,31 +32,34 @@ def visible(text: str) -> str:
     )
 
 
-def rows(groups: tuple[GroupAnalysis, ...]) -> Iterator[tuple[str, list[str]]]:
+def rows(groups: Sequence[GroupAnalysis]) -> Iterator[tuple[str, list[str]]]:
     """The table of a run: a label, then one cell for each group."""
 
-    def row(label: str, cells: Iterator[str]) -> tuple[str, list[str]]:
+    def row(label: str, cells: Iterable[str]) -> tuple[str, list[str]]:
         return label, list(cells)
 
     yield row("attempts", (f"{g.finished} of {g.planned}" for g in groups))
-    yield row("invalid", (str(g.invalid) for g in groups))
-    yield row("pass@1 = pass^1", (estimate(g.pass_at[0]) for g in groups))
-    most = max((g.tries for g in groups), default=0)
-    for name, at in (("pass@", True), ("pass^", False)):
-        for k in range(2, most + 1):
-            curves = (g.pass_at if at else g.pass_hat for g in groups)
-            yield row(f"{name}{k}", (estimate(curve[k - 1]) for curve in curves))
+    yield row(INVALID, (str(g.invalid) for g in groups))
+    yield from _pass_rates(groups)
     for kind in _outcomes(groups):
         yield row(kind, (str(g.outcomes.get(kind, 0)) for g in groups))
     yield row("exact arguments", (str(g.exact) for g in groups))
-    yield row("requests", (f"{g.requests}" for g in groups))
-    yield row("retries", (f"{g.retries}" for g in groups))
+    yield row("requests", (f"{g.requests:,}" for g in groups))
+    yield row("retries", (f"{g.retries:,}" for g in groups))
     yield row("tokens in", (f"{g.tokens.input:,}" for g in groups))
     yield row("tokens out", (f"{g.tokens.output:,}" for g in groups))
-    yield row("… reasoning", (f"{g.tokens.reasoning:,}" for g in groups))
-    yield row("first token p50/p90", (spread(g.latency.first_token, " s") for g in groups))
-    yield row("tokens/s p50/p90", (spread(g.latency.tokens_per_second, digits=0) for g in groups))
-    yield row("request p50/p90", (spread(g.latency.total, " s") for g in groups))
+    yield row("of it reasoning", (f"{g.tokens.reasoning:,}" for g in groups))
+    yield row("first token, s", (spread(g.latency.first_token) for g in groups))
+    yield row("request, s", (spread(g.latency.total) for g in groups))
+    yield row("tokens/s", (spread(g.latency.tokens_per_second, digits=0) for g in groups))
+
+
+def _pass_rates(groups: Sequence[GroupAnalysis]) -> Iterator[tuple[str, list[str]]]:
+    tries = max((g.tries for g in groups), default=0)
+    for k in range(1, tries + 1):
+        yield f"pass@{k} %", [estimate(g.pass_at[k - 1]) for g in groups]
+    for k in range(1, tries + 1):
+        yield f"pass^{k} %", [estimate(g.pass_hat[k - 1]) for g in groups]
 
 
 def size(analysis: Analysis) -> str:
@@ -91,14 +92,10 @@ def next_step(analysis: Analysis, folder: str) -> str:
     return f"Start with the worst case, {worst.sample}: record {worst.record} in rollouts.jsonl."
 
 
-def _outcomes(groups: tuple[GroupAnalysis, ...]) -> list[OutcomeKind]:
+def _outcomes(groups: Sequence[GroupAnalysis]) -> list[OutcomeKind]:
     """The kinds of outcome that occurred: success first, then by frequency."""
     totals: dict[OutcomeKind, int] = {"success": 0}
     for group in groups:
         for kind, count in group.outcomes.items():
             totals[kind] = totals.get(kind, 0) + count
     return sorted(totals, key=lambda kind: (kind != "success", -totals[kind]))
-
-
-def _bound(value: float) -> str:
-    return f"{value * 100:.0f}" if value in (0.0, 1.0) else f"{value * 100:.1f}"

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from harness.errors import ConfigurationError
 from harness.records import Api, Thresholds
 
+HOW = Group("How to run", sort_key=4)
+
 _APIS: dict[str, Api] = {"responses": "responses", "chat": "chat"}
 
 
-@Parameter(name="*", group="Which provider")
+@Parameter(name="*", group=Group("Which provider", sort_key=1))
 @dataclass(frozen=True)
 class ProviderOptions:
     """Which provider to verify."""
@@ -36,7 +38,7 @@ class ProviderOptions:
     """Seconds a request may take."""
 
 
-@Parameter(name="*", group="What to ask")
+@Parameter(name="*", group=Group("What to ask", sort_key=2))
 @dataclass(frozen=True)
 class PlanOptions:
     """What to ask, and how often."""
@@ -51,7 +53,7 @@ class PlanOptions:
     """Attempts at each case, per API and mode. Default: 5."""
     streaming: Annotated[bool | None, Parameter(alias="-s")] = None
     """Only streamed replies, or only whole ones. Default: both."""
-    strict: bool | None = None
+    strict: Annotated[bool | None, Parameter(negative=())] = None
     """Ask for exactly the expected arguments, not only for valid ones."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"])] = None
     """Requests in one attempt before giving up. Default: 10."""
@@ -65,7 +67,7 @@ class PlanOptions:
     """Sent with each Chat request, a different one for each attempt."""
 
 
-@Parameter(name="*", group="What must be reached")
+@Parameter(name="*", group=Group("What must be reached", sort_key=3))
 @dataclass(frozen=True)
 class GateOptions:
     """What a run must reach."""

@@ -16,7 +16,7 @@ def recheck(
     run: Path,
     *,
     gate: GateOptions = _GATE,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
 ) -> int:
     """Judge a run again from its records, with the checks of this version.
 

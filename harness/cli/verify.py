@@ -7,9 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.cli.options import GateOptions, PlanOptions, ProviderOptions, at_least
+from harness.cli.options import HOW, GateOptions, PlanOptions, ProviderOptions, at_least
 from harness.errors import ProviderUnavailableError, StoppedError
 
+_FLAG = Parameter(negative=(), show_default=False, group=HOW)
 _PROVIDER = ProviderOptions()
 _PLAN = PlanOptions()
 _GATE = GateOptions()
@@ -20,11 +21,11 @@ def verify(
     provider: ProviderOptions = _PROVIDER,
     plan: PlanOptions = _PLAN,
     gate: GateOptions = _GATE,
-    concurrency: int | None = None,
-    resume: Annotated[Path | None, Parameter(name="--resume")] = None,
-    out: Path | None = None,
-    debug: Annotated[bool, Parameter(negative=())] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    concurrency: Annotated[int | None, Parameter(group=HOW)] = None,
+    resume: Annotated[Path | None, Parameter(group=HOW)] = None,
+    out: Annotated[Path | None, Parameter(group=HOW)] = None,
+    debug: Annotated[bool, _FLAG] = False,
+    as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False,
 ) -> int:
     """Verify a provider.
 

@@ -1,0 +1,297 @@
+"""What a healthy provider says, in the complete grammar of both APIs: as JSON, as event blocks,
+as recorded rollouts, and as a handler for `MockProvider` that knows the cases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.cases import Case, load_suite
+from harness.dialects import DIALECTS
+from harness.dialects.base import Settings
+from harness.records import Api, Exchange, LoopEnd, Request, Response, Rollout, StreamPart
+from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
+
+MODEL = "gpt-oss-mock"
+SUITE = load_suite()
+USAGE = (50, 20, 9)
+STARTED = "2026-01-02T03:04:05+00:00"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Say:
+    """One reply: either a text or a call (name and arguments)."""
+
+    text: str | None = None
+    call: tuple[str, str] | None = None
+    reasoning: str = "The user wants something; let me see."
+    call_id: str = "call_1"
+
+
+def right(case: Case) -> list[Say]:
+    """The replies of a model that does what the case asks."""
+    arguments = json.dumps(case.expected_arguments, ensure_ascii=False)
+    return [Say(call=(case.tool_name, arguments)), Say(text="All done.")]
+
+
+# --- Chat Completions
+
+
+def chat_whole(say: Say) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": say.text, "reasoning": say.reasoning}
+    if say.call:
+        function = {"name": say.call[0], "arguments": say.call[1]}
+        message["tool_calls"] = [{"id": say.call_id, "type": "function", "function": function}]
+    finish = "tool_calls" if say.call else "stop"
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_760_000_000,
+        "model": MODEL,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": chat_usage(),
+    }
+
+
+def chat_usage() -> dict[str, Any]:
+    given, made, thought = USAGE
+    details = {"reasoning_tokens": thought}
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": made,
+        "total_tokens": given + made,
+        "completion_tokens_details": details,
+    }
+
+
+def chat_chunks(say: Say) -> list[dict[str, Any]]:
+    base = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1_760_000_000,
+        "model": MODEL,
+    }
+    deltas: list[dict[str, Any]] = [{"role": "assistant"}]
+    deltas += [{"reasoning": piece} for piece in pieces(say.reasoning)]
+    deltas += [{"content": piece} for piece in pieces(say.text or "")]
+    if say.call:
+        function = {"name": say.call[0], "arguments": ""}
+        start = {"index": 0, "id": say.call_id, "type": "function", "function": function}
+        deltas.append({"tool_calls": [start]})
+        deltas += [
+            {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
+            for piece in pieces(say.call[1])
+        ]
+    chunks = [{**base, "choices": [choice(delta)]} for delta in deltas]
+    chunks.append({**base, "choices": [choice({}, "tool_calls" if say.call else "stop")]})
+    chunks.append({**base, "choices": [], "usage": chat_usage()})
+    return chunks
+
+
+def choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": finish}
+
+
+def chat_blocks(chunks: Sequence[dict[str, Any]]) -> list[str]:
+    return [*map(data, chunks), "data: [DONE]"]
+
+
+# --- Responses
+
+
+def responses_whole(say: Say, output: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
+    given, made, thought = USAGE
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1_760_000_000,
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "model": MODEL,
+        "output": list(output if output is not None else responses_items(say)),
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": given,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": made,
+            "output_tokens_details": {"reasoning_tokens": thought},
+            "total_tokens": given + made,
+        },
+    }
+
+
+def responses_items(say: Say) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    if say.reasoning:
+        content = [{"type": "reasoning_text", "text": say.reasoning}]
+        items.append({"type": "reasoning", "id": "rs_1", "summary": [], "content": content})
+    if say.call:
+        name, arguments = say.call
+        call = {"type": "function_call", "id": "fc_1", "call_id": say.call_id, "name": name}
+        items.append({**call, "arguments": arguments, "status": "completed"})
+    if say.text is not None:
+        text = {"type": "output_text", "text": say.text, "annotations": []}
+        message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+        items.append({**message, "content": [text]})
+    return items
+
+
+def responses_events(say: Say) -> list[dict[str, Any]]:
+    started = {**responses_whole(say, []), "status": "in_progress", "usage": None}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": started},
+        {"type": "response.in_progress", "response": started},
+    ]
+    for index, item in enumerate(responses_items(say)):
+        events += item_events(index, item)
+    events.append({"type": "response.completed", "response": responses_whole(say)})
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def item_events(index: int, item: dict[str, Any]) -> list[dict[str, Any]]:
+    place = {"item_id": item["id"], "output_index": index}
+    if item["type"] == "function_call":
+        empty = {**item, "arguments": "", "status": "in_progress"}
+        kind, text, whole = "function_call_arguments", item["arguments"], "arguments"
+        part_events: tuple[dict[str, Any], ...] = ()
+        extra: dict[str, Any] = {"name": item["name"]}
+    else:
+        empty = {**item, "content": []}
+        if item["type"] == "message":
+            empty["status"] = "in_progress"
+        part = item["content"][0]
+        kind, text, whole = part["type"], part["text"], "text"
+        place["content_index"] = 0
+        part_events = ({**part, "text": ""}, part)
+        extra = {"logprobs": []} if kind == "output_text" else {}
+    delta_extra = {k: v for k, v in extra.items() if k == "logprobs"}
+    stem = f"response.{kind}"
+    events = [{"type": "response.output_item.added", "output_index": index, "item": empty}]
+    if part_events:
+        events.append({"type": "response.content_part.added", **place, "part": part_events[0]})
+    events += [
+        {"type": f"{stem}.delta", **place, **delta_extra, "delta": piece} for piece in pieces(text)
+    ]
+    events.append({"type": f"{stem}.done", **place, **extra, whole: text})
+    if part_events:
+        events.append({"type": "response.content_part.done", **place, "part": part_events[1]})
+    events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    return events
+
+
+def responses_blocks(events: Sequence[dict[str, Any]]) -> list[str]:
+    return [f"event: {event['type']}\n{data(event)}" for event in events]
+
+
+def pieces(text: str) -> list[str]:
+    third = len(text) // 3 + 1
+    return [text[start : start + third] for start in range(0, len(text), third)]
+
+
+# --- As records
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    return Response(status=status, headers={"content-type": "application/json"}, body=text)
+
+
+def stream_response(blocks: Sequence[str]) -> Response:
+    parts = tuple(StreamPart(at=0.1 * (i + 1), raw=raw) for i, raw in enumerate(blocks))
+    return Response(status=200, headers={"content-type": "text/event-stream"}, parts=parts)
+
+
+def response(api: Api, streaming: bool, say: Say) -> Response:
+    if api == "chat":
+        whole, blocks = chat_whole(say), chat_blocks(chat_chunks(say))
+    else:
+        whole, blocks = responses_whole(say), responses_blocks(responses_events(say))
+    return stream_response(blocks) if streaming else json_response(whole)
+
+
+def exchange(api: Api, streaming: bool, answer: Response | None, **more: Any) -> Exchange:
+    dialect = DIALECTS[api]
+    body = dialect.first_request(
+        "What is the weather in Lisbon?",
+        instructions=None,
+        tools=SUITE.tools,
+        streaming=streaming,
+        settings=Settings(MODEL),
+    )
+    request = Request(method="POST", url=f"http://test/v1{dialect.path}", headers={}, body=body)
+    fields: dict[str, Any] = {"started_at": STARTED, "elapsed": 2.0, **more}
+    return Exchange(request=request, response=answer, **fields)
+
+
+def rollout(
+    answers: Sequence[Say | Response | Exchange],
+    *,
+    api: Api = "chat",
+    streaming: bool = False,
+    sample: str = "weather-lisbon",
+    attempt: int = 1,
+    end: LoopEnd = "answered",
+) -> Rollout:
+    """A recorded rollout of these answers; a `Say` is answered in health."""
+
+    def recorded(answer: Say | Response | Exchange) -> Exchange:
+        if isinstance(answer, Exchange):
+            return answer
+        whole = response(api, streaming, answer) if isinstance(answer, Say) else answer
+        return exchange(api, streaming, whole)
+
+    mode = "stream" if streaming else "whole"
+    return Rollout(
+        id=f"{sample}/{api}/{mode}/{attempt}",
+        sample=sample,
+        api=api,
+        streaming=streaming,
+        attempt=attempt,
+        end=end,
+        exchanges=tuple(map(recorded, answers)),
+    )
+
+
+# --- Over a socket
+
+
+Script = Callable[[Case], list[Say]]
+
+
+def provider_of(script: Script = right) -> Handler:
+    """A handler that answers each shipped case as `script` says."""
+    by_prompt = {case.prompt: case for case in SUITE.cases}
+
+    async def handle(request: Received, writer: asyncio.StreamWriter) -> None:
+        body = request.body or {}
+        chat = request.path.endswith("/chat/completions")
+        turns = body["messages"] if chat else body["input"]
+        prompt = next(str(turn["content"]) for turn in turns if turn.get("role") == "user")
+        results = [
+            turn
+            for turn in turns
+            if turn.get("role") == "tool" or turn.get("type") == "function_call_output"
+        ]
+        case = by_prompt.get(prompt)
+        says = script(case) if case else [Say(text="Hello.")]
+        say = says[min(len(results), len(says) - 1)]
+        say = Say(say.text, say.call, say.reasoning, f"call_{next(_numbers)}")
+        if not body.get("stream"):
+            write_json(writer, chat_whole(say) if chat else responses_whole(say))
+            return
+        blocks = chat_blocks(chat_chunks(say)) if chat else responses_blocks(responses_events(say))
+        write_head(writer, {"Content-Type": "text/event-stream"})
+        for block in blocks:
+            write_chunk(writer, f"{block}\n\n".encode())
+        write_chunk(writer, b"")
+
+    return handle
