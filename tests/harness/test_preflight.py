@@ -1,0 +1,142 @@
+"""What is said before a run that would be hopeless."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import mock_provider as mock
+import pytest
+from mock_provider import MODEL, MockProvider
+
+from harness.errors import (
+    ModelNotFoundError,
+    ProviderUnauthorizedError,
+    ProviderUnavailableError,
+    ProviderUnreachableError,
+)
+from harness.preflight import preflight
+from harness.providers import adhoc_provider, changed
+from harness.records import Api
+
+APIS: tuple[Api, ...] = ("responses", "chat")
+
+
+async def check(provider: MockProvider, *, model: str = MODEL, **changes: Any) -> None:
+    described = changed(adhoc_provider(provider.base_url, model, APIS), **changes)
+    await preflight(described, APIS)
+
+
+@pytest.mark.parametrize("models", [[MODEL], ["another name"], None])
+async def test_a_good_provider_passes(models: list[str] | None) -> None:
+    async with MockProvider(models=models) as provider:
+        await check(provider)
+    assert [request.path for request in provider.received] == [
+        "/v1/models",
+        "/v1/responses",
+        "/v1/chat/completions",
+    ]
+
+
+@pytest.mark.parametrize("code", [400, 422, 429, 500])
+async def test_what_the_run_can_show_is_left_to_the_run(code: int) -> None:
+    async with MockProvider(always=mock.status(code, "no such luck")) as provider:
+        await check(provider)
+    assert len(provider.posts) == 2
+
+
+async def test_nobody_there() -> None:
+    async with MockProvider() as provider:
+        pass
+    with pytest.raises(ProviderUnreachableError, match=r"does not answer at .*/models: could not"):
+        await check(provider)
+
+
+async def test_a_name_that_does_not_resolve() -> None:
+    described = adhoc_provider("http://no-such-host.invalid/v1", "m", APIS)
+    with pytest.raises(ProviderUnreachableError, match="could not connect"):
+        await preflight(described, APIS)
+
+
+async def test_one_that_hangs() -> None:
+    async with MockProvider(always=mock.hang) as provider:
+        with pytest.raises(ProviderUnreachableError, match=r"not complete within 0.3 s"):
+            await check(provider, timeout=0.3)
+
+
+@pytest.mark.parametrize("code", [502, 503])
+async def test_a_gateway_without_a_server(code: int) -> None:
+    async with MockProvider(always=mock.status(code, "loading model")) as provider:
+        with pytest.raises(ProviderUnreachableError, match=f"answers {code} .*loading model"):
+            await check(provider)
+    assert len(provider.posts) == 1
+
+
+async def test_a_key_that_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = "sk-this-is-a-wrong-key"
+    monkeypatch.setenv("MOCK_KEY", wrong)
+    async with MockProvider(api_key="right") as provider:
+        with pytest.raises(ProviderUnauthorizedError, match="as api_key_env"):
+            await check(provider)
+        with pytest.raises(
+            ProviderUnauthorizedError, match=r"401.*check the key in MOCK_KEY"
+        ) as no:
+            await check(provider, api_key_env="MOCK_KEY")
+        assert wrong not in str(no.value)
+        monkeypatch.setenv("MOCK_KEY", "right")
+        await check(provider, api_key_env="MOCK_KEY")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        mock.status(404, "The model `gpt-oss-mok` does not exist"),
+        mock.status(400, "gpt-oss-mok is not a valid model: model not found"),
+        mock.status(404, "Not Found"),
+    ],
+)
+async def test_a_wrong_model(reply: mock.Handler) -> None:
+    async with MockProvider(always=reply) as provider:
+        with pytest.raises(
+            ModelNotFoundError, match=r"has no model 'gpt-oss-mok'.*it has gpt-oss-"
+        ):
+            await check(provider, model="gpt-oss-mok")
+
+
+async def test_many_models_are_not_all_listed() -> None:
+    models = [f"other-{number}" for number in range(100)]
+    async with MockProvider(models=models, always=mock.status(404)) as provider:
+        with pytest.raises(ModelNotFoundError, match="other-15 and 92 more"):
+            await check(provider, model="zzz")
+
+
+async def test_an_api_that_is_not_there() -> None:
+    async with MockProvider(script=[mock.status(404, "Not Found")]) as provider:
+        with pytest.raises(ProviderUnavailableError, match=r"/responses.*leave responses out"):
+            await check(provider)
+
+
+async def test_a_redirect() -> None:
+    async with MockProvider(always=mock.status(301, Location="https://h/v1")) as provider:
+        with pytest.raises(ProviderUnavailableError, match=r"redirects .* to https://h/v1"):
+            await check(provider)
+
+
+@pytest.mark.parametrize("body", ["", "<html>gone</html>", "[]", '{"detail": "gone"}', '"gone"'])
+async def test_odd_error_bodies_are_quoted(body: str) -> None:
+    async def handle(_: mock.Received, writer: mock.asyncio.StreamWriter) -> None:
+        mock.write_text(writer, body, status=401)
+
+    async with MockProvider(always=handle) as provider:
+        with pytest.raises(ProviderUnauthorizedError, match=r"gone|no explanation|\[\]") as caught:
+            await check(provider)
+    assert "\n" not in str(caught.value)
+
+
+async def test_the_model_list_may_be_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with MockProvider() as provider:
+        for listing in ([1], {"data": [1]}, {"data": None}):
+            monkeypatch.setattr(provider, "models", None)
+            monkeypatch.setattr(mock, "error", lambda _, given=listing: given)
+            await check(provider)
+    assert json.dumps(listing)

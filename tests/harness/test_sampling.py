@@ -1,0 +1,239 @@
+"""Whole runs: bounded, resumable, and never losing what was finished."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import sys
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import mock_provider as mock
+import pytest
+from mock_provider import MockProvider
+from waiting import until
+
+from harness.dialects.base import Settings, Tool
+from harness.errors import RunLogError, StoppedError
+from harness.providers import adhoc_provider, changed
+from harness.records import Rollout
+from harness.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
+from harness.samples import Attempt, Sample, plan
+from harness.sampling import Observer, run_attempts, run_until_stopped
+from harness.transport import RetryPolicy, open_transport
+
+TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
+
+
+def attempts(samples: int, tries: int = 1) -> Iterator[Attempt]:
+    return plan(
+        [Sample(f"s{number}", "Weather?", None, (TOOL,)) for number in range(samples)],
+        apis=["responses", "chat"],
+        modes=[False, True],
+        tries=tries,
+    )
+
+
+async def run(
+    base_url: str,
+    folder: Path,
+    *,
+    samples: int = 5,
+    concurrency: int = 4,
+    seconds: float = 30,
+    observer: Observer | None = None,
+) -> None:
+    provider = changed(adhoc_provider(base_url, "m", ["chat"]), timeout=seconds)
+    with RunLog(folder) as log:
+        async with open_transport(provider, retries=RetryPolicy(2, 0.01)) as transport:
+            await run_attempts(
+                attempts(samples),
+                transport=transport,
+                log=log,
+                settings=Settings("m"),
+                max_turns=4,
+                concurrency=concurrency,
+                observer=observer,
+            )
+
+
+class Watcher:
+    """Notes what it is told, and which rollouts are still in memory."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.alive: list[weakref.ref[Rollout]] = []
+
+    def started(self, attempt: Attempt) -> None:
+        self.begun.append(attempt.id)
+
+    def finished(self, rollout: Rollout) -> None:
+        self.ended.append(rollout.id)
+        self.alive.append(weakref.ref(rollout))
+
+
+def planned(samples: int) -> set[str]:
+    return {attempt.id for attempt in attempts(samples)}
+
+
+def ids(folder: Path) -> list[str]:
+    return [rollout.id for rollout in read_rollouts(folder)]
+
+
+async def test_every_attempt_ends_in_the_log(tmp_path: Path) -> None:
+    watcher = Watcher()
+    async with MockProvider(delay=0.01) as provider:
+        await run(provider.base_url, tmp_path, observer=watcher)
+    assert sorted(ids(tmp_path)) == sorted(planned(5))
+    assert {rollout.end for rollout in read_rollouts(tmp_path)} == {"answered"}
+    assert watcher.ended == ids(tmp_path)
+    assert sorted(watcher.begun) == sorted(watcher.ended)
+    assert 1 < provider.most_in_flight <= 4
+
+
+async def test_finished_rollouts_do_not_stay_in_memory(tmp_path: Path) -> None:
+    watcher = Watcher()
+    async with MockProvider() as provider:
+        await run(provider.base_url, tmp_path, samples=20, observer=watcher)
+    gc.collect()
+    assert len(watcher.alive) == 80
+    assert not [found for found in watcher.alive if found() is not None]
+
+
+async def test_resuming_samples_only_what_is_missing(tmp_path: Path) -> None:
+    async with MockProvider() as provider:
+        await run(provider.base_url, tmp_path, samples=2)
+    done = ids(tmp_path)
+    watcher = Watcher()
+    async with MockProvider() as provider:
+        await run(provider.base_url, tmp_path, samples=3, observer=watcher)
+    assert set(watcher.begun) == planned(3) - planned(2)
+    assert ids(tmp_path)[: len(done)] == done
+    assert len(provider.posts) == 2 * len(watcher.begun)
+
+
+async def test_cancelling_keeps_what_is_finished(tmp_path: Path) -> None:
+    watcher = Watcher()
+    async with MockProvider(delay=0.05) as provider:
+        running = asyncio.create_task(
+            run(provider.base_url, tmp_path, samples=50, observer=watcher)
+        )
+        await until(lambda: len(watcher.ended) >= 3)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert ids(tmp_path) == watcher.ended
+    assert len(watcher.begun) > len(watcher.ended)
+
+
+async def test_a_log_that_fails_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: RunLog, line: bytes) -> None:
+        if len(self.finished) == 3:
+            raise OSError(28, "No space left on device")
+        os.write(self._file, line)
+
+    monkeypatch.setattr(RunLog, "_write", full)
+    async with MockProvider() as provider:
+        with pytest.raises(RunLogError, match="No space left on device; the 3 finished"):
+            await run(provider.base_url, tmp_path)
+    assert len(ids(tmp_path)) == 3
+
+
+async def test_chaos_ends_every_attempt_exactly_once(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    faults = [
+        mock.status(429, Retry_After="0"),
+        mock.status(500),
+        mock.hang,
+        mock.hang_up,
+        mock.text('{"choices": ['),
+        mock.stream([b"data: {"], end=False),
+        mock.raw(b"garbage\r\n\r\n"),
+    ]
+
+    async def sometimes(request: mock.Received, writer: asyncio.StreamWriter) -> None:
+        fault = chance.choice(faults) if chance.random() < 0.3 else mock.well_behaved
+        await fault(request, writer)
+
+    async with MockProvider(always=sometimes) as provider:
+        await run(provider.base_url, tmp_path, samples=15, concurrency=16, seconds=1)
+    assert sorted(ids(tmp_path)) == sorted(planned(15))
+    ends = {rollout.end for rollout in read_rollouts(tmp_path)}
+    assert ends == {"answered", "failed", "unreadable"}
+
+
+RUN = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from pathlib import Path
+from test_sampling import StoppedError, run, run_until_stopped
+try:
+    run_until_stopped(run(sys.argv[3], Path(sys.argv[4]), samples=30, concurrency=8))
+except StoppedError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+async def in_a_process(provider: MockProvider, folder: Path) -> asyncio.subprocess.Process:
+    here = Path(__file__).parent
+    places = (str(here), str(here.parent / "support"))
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", RUN, *places, provider.base_url, str(folder)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def until_some_are_finished(folder: Path, more_than: int) -> int:
+    path = folder / ROLLOUTS_FILE
+    await until(lambda: path.exists() and path.read_bytes().count(b"\n") > more_than)
+    return path.read_bytes().count(b"\n")
+
+
+@pytest.mark.slow
+async def test_kill_9_again_and_again(tmp_path: Path) -> None:
+    count = 0
+    async with MockProvider(delay=0.05) as provider:
+        for _ in range(3):
+            process = await in_a_process(provider, tmp_path)
+            count = await until_some_are_finished(tmp_path, count + 5)
+            process.kill()
+            await process.communicate()
+        process = await in_a_process(provider, tmp_path)
+        await process.communicate()
+    assert process.returncode == 0
+    assert sorted(ids(tmp_path)) == sorted(planned(30))
+    assert (tmp_path / ROLLOUTS_FILE).read_bytes().count(b"\n") == len(planned(30))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_stops_the_run_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+    async with MockProvider(delay=0.2) as provider:
+        process = await in_a_process(provider, tmp_path)
+        await until_some_are_finished(tmp_path, 0)
+        process.send_signal(number)
+        _, errors = await process.communicate()
+    assert process.returncode == StoppedError.exit_code
+    assert errors.decode().splitlines() == ["stopped before the end; go on with --resume"]
+    assert 0 < len(ids(tmp_path)) < len(planned(30))
+
+
+def test_run_until_stopped_hands_back_results_and_errors() -> None:
+    async def fine() -> int:
+        await asyncio.sleep(0)
+        return 3
+
+    async def broken() -> None:
+        raise RunLogError("no")
+
+    assert run_until_stopped(fine()) == 3
+    with pytest.raises(RunLogError):
+        run_until_stopped(broken())

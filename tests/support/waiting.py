@@ -1,0 +1,13 @@
+"""Wait for something another task or process does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Look again and again; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
