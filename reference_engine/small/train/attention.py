@@ -6,6 +6,8 @@ stretch (the shared prefix, or the block before) and against its own stretch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -17,24 +19,57 @@ _HIDDEN = -1e9
 
 
 @torch.compile(dynamic=True)
-def _weights(
+def _softmax(
     before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Softmax over both parts and the sink, the running maximum taken out first; bfloat16."""
     a, b = before.float() + mask_before, own.float() + mask_own
     top = torch.maximum(torch.maximum(a.amax(-1, keepdim=True), b.amax(-1, keepdim=True)), sinks)
-    top = top.detach()
     a, b = torch.exp(a - top), torch.exp(b - top)
-    total = a.sum(-1, keepdim=True) + b.sum(-1, keepdim=True) + torch.exp(sinks - top)
-    return (a / total).to(torch.bfloat16), (b / total).to(torch.bfloat16)
+    share = 1 / (a.sum(-1, keepdim=True) + b.sum(-1, keepdim=True) + torch.exp(sinks - top))
+    return (a * share).to(torch.bfloat16), (b * share).to(torch.bfloat16)
 
 
 @torch.compile(dynamic=True)
-def _own_weights(own: Tensor, mask_own: Tensor, sinks: Tensor) -> Tensor:
-    b = own.float() + mask_own
-    top = torch.maximum(b.amax(-1, keepdim=True), sinks).detach()
-    b = torch.exp(b - top)
-    return (b / (b.sum(-1, keepdim=True) + torch.exp(sinks - top))).to(torch.bfloat16)
+def _softmax_gradient(
+    a: Tensor, b: Tensor, grad_a: Tensor, grad_b: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of both parts' scores and, for each query, of the sink."""
+    a, b = a.float(), b.float()
+    ga, gb = grad_a.float(), grad_b.float()
+    mean = (a * ga).sum(-1, keepdim=True) + (b * gb).sum(-1, keepdim=True)
+    left = 1 - a.sum(-1, keepdim=True) - b.sum(-1, keepdim=True)
+    return (a * (ga - mean)).to(torch.bfloat16), (b * (gb - mean)).to(torch.bfloat16), -left * mean
+
+
+class _Weights(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any,  # noqa: ANN401
+        before: Tensor,
+        own: Tensor,
+        mask_before: Tensor,
+        mask_own: Tensor,
+        sinks: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        a, b = _softmax(before, own, mask_before, mask_own, sinks)
+        ctx.save_for_backward(a, b)
+        ctx.sinks = sinks.shape
+        return a, b
+
+    @staticmethod
+    def backward(ctx: Any, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
+        da, db, dsinks = _softmax_gradient(*ctx.saved_tensors, grad_a, grad_b)
+        return da, db, None, None, dsinks.sum_to_size(ctx.sinks)
+
+
+def _weights(
+    before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
+) -> tuple[Tensor, Tensor]:
+    out: tuple[Tensor, Tensor] = _Weights.apply(  # type: ignore[no-untyped-call]
+        before, own, mask_before, mask_own, sinks
+    )
+    return out
 
 
 def attend_group(
@@ -115,18 +150,29 @@ def unpad(x: Tensor, batch: Batch) -> Tensor:
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor) -> Tensor:
+    """The prefix over itself, in two halves: the second one's `before` is the first."""
     length, key_heads, dim = key.shape
     group = query.shape[1] // key_heads
-    q = query.view(length, key_heads, group, dim).permute(1, 2, 0, 3).reshape(key_heads, -1, dim)
-    own = q @ key.permute(1, 2, 0)
-    time = torch.arange(length)
-    weights = _own_weights(
-        own.view(key_heads, group, length, length),
-        _mask(time[:, None] - time, None),
-        sinks.view(key_heads, group, 1, 1),
-    )
-    out = weights.view(key_heads, -1, length) @ value.transpose(0, 1)
-    return out.view(key_heads, group, length, dim).permute(2, 0, 1, 3).reshape(length, -1)
+    half = length // 2
+    outs = []
+    for start, stop in ((0, half), (half, length)):
+        size = stop - start
+        q = query[start:stop].view(size, key_heads, group, dim).permute(1, 2, 0, 3)
+        q = q.reshape(key_heads, -1, dim)
+        k, v = key[start:stop].transpose(0, 1), value[start:stop].transpose(0, 1)
+        k0, v0 = key[: max(start, 1)].transpose(0, 1), value[: max(start, 1)].transpose(0, 1)
+        time = torch.arange(size)
+        nothing = torch.zeros(1, max(start, 1)) if start else torch.full((1, 1), _HIDDEN)
+        a, b = _weights(
+            (q @ k0.transpose(1, 2)).view(key_heads, group, size, -1),
+            (q @ k.transpose(1, 2)).view(key_heads, group, size, size),
+            nothing,
+            _mask(time[:, None] - time, None),
+            sinks.view(key_heads, group, 1, 1),
+        )
+        out = torch.baddbmm(a.view(key_heads, group * size, -1) @ v0, b.view(key_heads, -1, size), v)
+        outs.append(out.view(key_heads, group, size, dim).permute(2, 0, 1, 3).reshape(size, -1))
+    return torch.cat(outs)
 
 
 def _banded(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, window: int) -> Tensor:

@@ -175,9 +175,12 @@ class Net(nn.Module):
         normed = rms_norm(x, layer["attention_norm"], shape.rms_norm_eps)
         scale = shape.head_dim**-0.5
         cos, sin = angles
-        query = rotate(normed @ layer["q_proj"].T, layer["q_bias"], cos * scale, sin * scale)
-        key = rotate(normed @ layer["k_proj"].T, layer["k_bias"], cos, sin)
-        value = normed @ layer["v_proj"].T + layer["v_bias"].to(torch.bfloat16)
+        joined = torch.cat((layer["q_proj"], layer["k_proj"], layer["v_proj"]))
+        widths = [layer[name].shape[0] for name in ("q_proj", "k_proj", "v_proj")]
+        query, key, value = (normed @ joined.T).split(widths, dim=-1)
+        query = rotate(query, layer["q_bias"], cos * scale, sin * scale)
+        key = rotate(key, layer["k_bias"], cos, sin)
+        value = value + layer["v_bias"].to(torch.bfloat16)
         value = value.view(-1, shape.num_key_value_heads, shape.head_dim)
         window = shape.sliding_window if sliding else None
         mixed = attend_group(query, key, value, layer["sinks"], batch, window, with_prefix=not last)
