@@ -9,5 +9,5 @@ from collections.abc import Callable
 async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Look again and again; fails after `seconds`."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (nobody could set an event)
             await asyncio.sleep(0.01)
