@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
+
 from harness.cases import Case, load_suite
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
 from harness.records import Api, Exchange, LoopEnd, Request, Response, Rollout, StreamPart
-from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
 
 MODEL = "gpt-oss-mock"
 SUITE = load_suite()

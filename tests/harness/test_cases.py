@@ -1,0 +1,158 @@
+import json
+from collections import Counter
+
+import pytest
+
+from harness.cases import load_suite, parse_cases
+from harness.errors import ConfigurationError
+from harness.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
+
+SUITE = load_suite()
+
+
+def line(**changes):
+    row = {
+        "tool_name": "get_weather",
+        "input": "Weather?",
+        "expected_arguments": '{"location":"X"}',
+    }
+    return json.dumps(row | changes)
+
+
+def test_the_shipped_cases_are_enough_and_spread_over_all_tools():
+    assert len(SUITE.cases) >= 36
+    assert SUITE.bad_lines == ()
+    assert set(Counter(case.tool_name for case in SUITE.cases).values()) == {6}
+
+
+def test_the_shipped_cases_are_of_every_kind():
+    arguments = [case.expected_arguments for case in SUITE.cases]
+    texts = [str(value) for given in arguments for value in given.values()]
+    assert {} in arguments
+    assert any("\n" in text for text in texts)
+    assert any('"' in text for text in texts)
+    assert any(not text.isascii() for text in texts)
+    assert any(given.get("limit") == 1000 for given in arguments)
+    assert any(isinstance(given.get("data"), list) for given in arguments)
+    assert any("unit" not in given for given in arguments if "location" in given)
+
+
+def test_what_is_to_be_copied_stands_in_the_prompt():
+    for case in SUITE.cases:
+        for value in case.expected_arguments.values():
+            if isinstance(value, str):
+                assert value in case.prompt, case.id
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        (line(tool_name="fly"), "not in the tools file"),
+        (line(input=" "), "input must be a string that is not empty"),
+        (line(expected_arguments="{"), "expected_arguments is not JSON"),
+        (line(expected_arguments="[1]"), "must be a JSON object"),
+        (line(expected_arguments="{}"), "do not fit get_weather"),
+        (line(extra=1), "unknown key 'extra'"),
+        (line(id="a/b"), "id must consist of"),
+        (line(instructions=3), "instructions must be a string"),
+    ],
+)
+def test_a_bad_line_is_numbered_and_explained_and_the_rest_is_kept(bad, reason):
+    good, lines = parse_cases(f"{line()}\n\n{bad}\n{line(input='Other?')}", SUITE.tools)
+    assert [case.prompt for case in good] == ["Weather?", "Other?"]
+    assert [(found.number, reason in found.reason) for found in lines] == [(3, True)]
+
+
+def test_ids_are_stable_and_a_case_counts_once():
+    good, bad = parse_cases(f"{line()}\n{line()}\n{line(id='mine')}", SUITE.tools)
+    assert [case.id for case in good] == ["get_weather-483ca9ab", "mine"]
+    assert bad[0].number == 2
+    assert "twice" in bad[0].reason
+
+
+def test_line_separators_inside_a_json_string_do_not_split_a_line():
+    text = json.dumps({"location": "a\u2028b"}, ensure_ascii=False)
+    good, bad = parse_cases(line(expected_arguments=text).replace("\\u2028", "\u2028"), SUITE.tools)
+    assert (len(good), bad) == (1, ())
+
+
+def test_files_are_loaded_and_hashed(tmp_path):
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text("\ufeff" + line() + "\n", encoding="utf-8")
+    suite = load_suite(cases)
+    assert [case.prompt for case in suite.cases] == ["Weather?"]
+    assert suite.cases_file.name == str(cases)
+    assert len(suite.cases_file.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "There is no file"),
+        (b"", "holds no usable case. It is empty."),
+        (b"{", "holds no usable case. Line 1: not JSON"),
+        (b"\xff", "cannot be read"),
+    ],
+)
+def test_a_case_file_that_cannot_be_used(tmp_path, content, message):
+    path = tmp_path / "cases.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message):
+        load_suite(path)
+
+
+def test_the_first_cases():
+    assert SUITE.first(2).cases == SUITE.cases[:2]
+    assert SUITE.first(None) is SUITE
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"name": "f", "description": "d", "parameters": {"type": "object"}, "output": "x"},
+        {"type": "function", "function": {"name": "f", "description": "d",
+                                          "parameters": {"type": "object"}}, "output": "x"},
+        {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"},
+         "output": "x"},
+    ],
+)  # fmt: skip
+def test_tools_in_every_common_form(entry):
+    (tool,) = parse_tools(json.dumps([entry]), "tools.json")
+    assert (tool.name, tool.description, tool.parameters, tool.output) == (
+        "f", "d", {"type": "object"}, "x",
+    )  # fmt: skip
+
+
+def test_what_a_tool_may_leave_out():
+    tools = parse_tools('[{"name": "f"}, {"name": "g", "output": {"a": 1}}]', "tools.json")
+    assert [tool.output for tool in tools] == [DEFAULT_OUTPUT, '{"a": 1}']
+    assert tools[0].parameters == {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("{}", "must be a JSON list"),
+        ("[]", "at least one tool"),
+        ("[1]", "Tool 1 of tools.json must be a JSON object"),
+        ('[{"name": "a b"}]', "name must be"),
+        ('[{"name": "f"}, {"name": "f"}]', "names a tool twice"),
+        ('[{"name": "f", "description": 1}]', "description must be a string"),
+        ('[{"name": "f", "parameters": 1}]', "must be a JSON schema"),
+        ('[{"name": "f", "parameters": {"type": 3}}]', "is no JSON schema"),
+        ('[{"function": 1}]', "function must be"),
+    ],
+)
+def test_tools_that_cannot_be_used(text, message):
+    with pytest.raises(ConfigurationError, match=message):
+        parse_tools(text, "tools.json")
+
+
+def test_the_schema_problem_nearest_to_the_root_is_told():
+    problem = schema_problem({"location": 5}, SUITE.tool("get_weather"))
+    assert problem == "$.location: 5 is not of type 'string'"
+    assert schema_problem({"location": "x"}, SUITE.tool("get_weather")) is None

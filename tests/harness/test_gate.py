@@ -1,0 +1,69 @@
+import pytest
+
+from harness.gate import decide, exceeds, exit_code
+from harness.judgement import Estimate, GroupAnalysis, Latency, Tokens
+from harness.records import Thresholds
+
+
+def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="stream", failures=0):
+    def rate(value):
+        return Estimate(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
+
+    return GroupAnalysis(
+        api="chat",
+        mode=mode,
+        cases=36,
+        tries=5,
+        planned=planned,
+        finished=finished,
+        outcomes={"success": finished - failures, "no_tool_call": failures},
+        invalid=invalid,
+        exact=finished,
+        pass_at=(rate(at),),
+        pass_hat=(rate(hat),),
+        tokens=Tokens(),
+        latency=Latency(),
+        requests=0,
+        retries=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "decision", "code", "reason"),
+    [
+        ([group()], "pass", 0, "0 invalid responses"),
+        ([group(at=0.91, hat=0.901)], "pass", 0, "pass^5 90.1%"),
+        ([group(hat=0.9)], "fail", 1, "pass^5 is 90.0%"),
+        ([group(at=0.85)], "fail", 1, "pass@5 is 85.0%"),
+        ([group(), group(mode="whole", invalid=1)], "fail", 1, "1 invalid of 180"),
+        ([group(finished=10)], "inconclusive", 4, "170 of 180 planned attempts were not made"),
+        ([group(finished=10, invalid=2)], "fail", 1, "2 invalid"),
+        ([group(finished=10, hat=0.0)], "inconclusive", 4, "170 of 180"),
+        ([group(finished=0)], "inconclusive", 4, "Nothing was judged"),
+        ([], "inconclusive", 4, "Nothing was judged"),
+    ],
+)
+def test_verdicts(groups, decision, code, reason):
+    verdict = decide(groups, Thresholds())
+    assert verdict.decision == decision
+    assert reason in verdict.reasons[0]
+    assert exit_code(verdict) == code
+
+
+def test_every_reason_is_given_and_the_commonest_failure_named():
+    verdict = decide([group(at=0.5, hat=0.1, invalid=3, failures=7)], Thresholds())
+    assert len(verdict.reasons) == 3
+    assert "most failures: no_tool_call (7)" in verdict.reasons[1]
+
+
+def test_thresholds_can_be_set():
+    lenient = Thresholds(max_invalid=3, min_pass_at_k=0.4, min_pass_hat_k=0.05)
+    assert decide([group(at=0.5, hat=0.1, invalid=3)], lenient).decision == "pass"
+    assert decide([group()], Thresholds(min_pass_hat_k=1.0)).decision == "pass"
+    assert decide([group(hat=0.999)], Thresholds(min_pass_hat_k=1.0)).decision == "fail"
+
+
+def test_a_rate_must_be_above_its_threshold_or_perfect():
+    assert exceeds(0.91, 0.9)
+    assert not exceeds(0.9, 0.9)
+    assert exceeds(1.0, 1.0)

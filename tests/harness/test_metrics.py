@@ -1,0 +1,100 @@
+import random
+from itertools import combinations
+from math import isclose
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics import clustered_estimate, pass_at_k, pass_hat_k, percentiles
+
+
+@st.composite
+def counts(draw):
+    tries = draw(st.integers(1, 8))
+    return tries, draw(st.integers(0, tries)), draw(st.integers(1, tries))
+
+
+@given(counts())
+def test_the_estimators_are_the_share_of_all_subsets(drawn):
+    tries, successes, k = drawn
+    results = [True] * successes + [False] * (tries - successes)
+    subsets = list(combinations(results, k))
+    assert isclose(pass_at_k(tries, successes, k), sum(map(any, subsets)) / len(subsets))
+    assert isclose(pass_hat_k(tries, successes, k), sum(map(all, subsets)) / len(subsets))
+
+
+@given(counts())
+def test_at_least_one_is_never_rarer_than_all(drawn):
+    assert pass_hat_k(*drawn) <= pass_at_k(*drawn) + 1e-12
+
+
+@pytest.mark.parametrize(("tries", "successes", "k"), [(5, 6, 1), (5, -1, 1), (5, 1, 0), (5, 1, 6)])
+def test_impossible_counts_are_refused(tries, successes, k):
+    with pytest.raises(ValueError):
+        pass_at_k(tries, successes, k)
+    with pytest.raises(ValueError):
+        pass_hat_k(tries, successes, k)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 5))
+def test_an_interval_holds_its_mean_and_is_never_a_point(successes, repeats):
+    estimate = clustered_estimate([count / 5 for count in successes], repeats)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    assert estimate.high > estimate.low
+
+
+@pytest.mark.parametrize(
+    ("cases", "repeats", "low"),
+    [(30, 5, 0.025 ** (1 / 150)), (36, 1, 0.025 ** (1 / 36)), (1, 1, 0.025)],
+)
+def test_a_perfect_run_has_the_exact_bound(cases, repeats, low):
+    estimate = clustered_estimate([1.0] * cases, repeats)
+    assert (estimate.value, estimate.high) == (1.0, 1.0)
+    assert estimate.low == pytest.approx(low)
+
+
+def test_a_run_without_success_mirrors_a_perfect_one():
+    perfect, hopeless = clustered_estimate([1.0] * 9, 2), clustered_estimate([0.0] * 9, 2)
+    assert hopeless.high == pytest.approx(1 - perfect.low)
+
+
+def test_one_failure_more_never_raises_the_bound():
+    lows = [
+        clustered_estimate([1.0] * (36 - failed) + [0.8] * failed, 5).low for failed in range(8)
+    ]
+    assert lows == sorted(lows, reverse=True)
+
+
+def test_cases_that_differ_widen_the_interval():
+    alike = clustered_estimate([0.8] * 30, 5)
+    apart = clustered_estimate([1.0] * 24 + [0.0] * 6, 5)
+    assert alike.value == apart.value
+    assert apart.high - apart.low > alike.high - alike.low
+
+
+@pytest.mark.parametrize(("values", "repeats"), [([], 1), ([0.5], 0)])
+def test_an_estimate_of_nothing_is_refused(values, repeats):
+    with pytest.raises(ValueError):
+        clustered_estimate(values, repeats)
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(0.9, 0.0), (0.9, 0.08), (0.97, 0.05), (0.6, 0.3)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(mean, spread):
+    """36 cases of 5 tries whose success rates differ by `spread`; the mean rate is known."""
+    rng = random.Random(7)
+    rates = [min(1.0, max(0.0, mean + spread * (2 * i / 35 - 1))) for i in range(36)]
+    truth = sum(rates) / len(rates)
+    covered = 0
+    for _ in range(400):
+        values = [sum(rng.random() < rate for _ in range(5)) / 5 for rate in rates]
+        estimate = clustered_estimate(values, 5)
+        covered += estimate.low <= truth <= estimate.high
+    assert covered / 400 >= 0.94
+
+
+def test_percentiles_are_values_that_were_measured():
+    found = percentiles([3.0, 1.0, 2.0, 10.0])
+    assert found is not None
+    assert (found.count, found.p50, found.p90, found.p99) == (4, 2.0, 10.0, 10.0)
+    assert percentiles([]) is None
