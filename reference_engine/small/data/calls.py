@@ -20,7 +20,7 @@ from reference_engine.small.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOO
 from reference_engine.small.data.other_asks import OTHER_ASKERS
 from reference_engine.small.data.phrases import fill
 from reference_engine.small.data.smoke_asks import ASKERS, Asker
-from reference_engine.small.data.spans import copy, to_json
+from reference_engine.small.data.spans import copy, plain, to_json
 from reference_engine.small.data.task import Ask, Prefill, Setting, Task
 
 NO_TOOL = "Sorry, I have no tool for that."
@@ -45,6 +45,16 @@ def calling(setting: Setting, tool: FunctionTool, ask: Ask) -> tuple[Reasoning, 
     """The thought and the call that serve a request."""
     thought = thoughts.calling(setting.effort, tool.name, ask.arguments)
     return Reasoning(thought), Call(tool.name, to_json(ask.arguments))
+
+
+def closed_ask(rng: Random, offer: Offer) -> Ask:
+    """A request to which a sentence can be added: its end is not the end of an unquoted value."""
+    for _ in range(20):
+        ask = offer.asker(rng, offer.tool)
+        values = [plain(value) for value in ask.arguments.values() if isinstance(value, str)]
+        if not any(ask.text.endswith(value) for value in values):
+            break
+    return ask
 
 
 def call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
@@ -84,11 +94,12 @@ def past(rng: Random, offers: Sequence[Offer], chance: float = 0.15) -> tuple[Tu
 def answer(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """The final answer after a tool's result."""
     offer = rng.choice(offers)
-    ask = offer.asker(rng, offer.tool)
+    one = rng.random() < 0.15
+    ask = closed_ask(rng, offer) if one else offer.asker(rng, offer.tool)
     thought, made = calling(setting, offer.tool, ask)
     outcome = results.outcome(rng)
     text, gist, said = ask.text, outcome.gist, outcome.said
-    if rng.random() < 0.15:
+    if one:
         found = results.fields(rng)
         outcome = results.of_fields(found, rng)
         text, gist, said = _asked_for_one(rng, ask.text, found)
@@ -100,9 +111,9 @@ def answer(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
 
 def _asked_for_one(rng: Random, asked: str, found: dict[str, object]) -> tuple[str, str, str]:
     simple = [(key, value) for key, value in found.items() if not isinstance(value, list)]
-    key, value = rng.choice(simple) if simple else ("", "")
     if not simple:
         return asked, "some rows", "Done."
+    key, value = rng.choice(simple)
     wish = rng.choice(
         ("I only need the {k}.", "Just tell me the {k}.", "Give me only the {k} of it.",
          "Then say what the {k} is.", "All I want is the {k}.", "I care about the {k} alone.")

@@ -8,7 +8,7 @@ from random import Random
 
 from reference_engine.harmony.conversation import Answer, Reasoning, Result, Turn, User
 from reference_engine.small.data import results, thoughts, words
-from reference_engine.small.data.calls import Offer, calling
+from reference_engine.small.data.calls import Offer, calling, closed_ask
 from reference_engine.small.data.phrases import fill, quoted
 from reference_engine.small.data.spans import copy
 from reference_engine.small.data.task import Setting, Task
@@ -39,6 +39,10 @@ _LATER = (
     "Pick a {n}, and after the call tell me what it is.", "Once you have it, give me the {n}.",
     "In your final answer, state the {n}.", "And end by quoting the {n}.",
     "Think of a {n} first and tell me it last.",
+)  # fmt: skip
+_WANTED = (
+    "Think of a {n}.", "Choose a {n}.", "Make up a {n} for me.", "Which {n} shall we use?",
+    "I need a {n}.",
 )  # fmt: skip
 _ACKNOWLEDGED = ("Understood.", "Noted.", "All right.", "Okay, I will remember that.", "Got it.")
 _BARE = ("Reply with it alone.", "Nothing else.", "Only that, no other words.", "Just the value.")
@@ -80,8 +84,7 @@ def earlier_turn(rng: Random, setting: Setting) -> Task:
     if rng.random() < 0.65:
         first: tuple[Turn, ...] = (User(told(rng, hidden)), Answer(rng.choice(_ACKNOWLEDGED)))
     else:
-        wish = fill(rng, rng.choice(("Think of a {n}.", "Choose a {n}.", "Make up a {n} for me.",
-                                     "Which {n} shall we use?", "I need a {n}.")), {"n": hidden.name})  # fmt: skip
+        wish = fill(rng, rng.choice(_WANTED), {"n": hidden.name})
         first = (User(wish), Answer(f"The {hidden.name} is {hidden.value}."))
     between: tuple[Turn, ...] = ()
     while rng.random() < 0.4:
@@ -111,7 +114,7 @@ def in_thought(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """The secret stands only in the returned chain of thought, before a tool's result."""
     hidden = secret(rng)
     offer = rng.choice(offers)
-    ask = offer.asker(rng, offer.tool)
+    ask = closed_ask(rng, offer)
     thought, made = calling(setting, offer.tool, ask)
     parts = [told(rng, hidden), thought.text]
     if rng.random() < 0.4:

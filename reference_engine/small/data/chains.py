@@ -15,7 +15,7 @@ from reference_engine.harmony.conversation import (
     User,
 )
 from reference_engine.small.data import results, thoughts, words
-from reference_engine.small.data.calls import Offer, calling
+from reference_engine.small.data.calls import Offer, calling, closed_ask
 from reference_engine.small.data.phrases import fill
 from reference_engine.small.data.spans import copy, to_json
 from reference_engine.small.data.task import Setting, Task
@@ -56,7 +56,7 @@ def _only_string(tool: FunctionTool) -> str | None:
 
 
 def _dependent(rng: Random, setting: Setting, first: Offer, second: Offer) -> Task:
-    ask = first.asker(rng, first.tool)
+    ask = closed_ask(rng, first)
     found = results.fields(rng)
     field = rng.choice(("id", "name", "city", "code", words.word(rng), words.identifier(rng)))
     value = rng.choice((words.nonce, words.word, words.capital, words.person, words.foreign))(rng)
@@ -92,10 +92,11 @@ def _second_thought(
 
 
 def _twice(rng: Random, setting: Setting, offer: Offer) -> Task:
-    ask = offer.asker(rng, offer.tool)
+    ask = closed_ask(rng, offer)
     parameter = _only_string(offer.tool) or ""
     value = rng.choice((words.capital, words.place, words.word))(rng)
-    text = f"{ask.text}{'' if ask.text[-1] in '.?!' else '.'} {fill(rng, rng.choice(_TWICE), {'v': value})}"
+    stop = "" if ask.text[-1] in ".?!" else "."
+    text = f"{ask.text}{stop} {fill(rng, rng.choice(_TWICE), {'v': value})}"
     outcome = results.outcome(rng)
     thought, made = calling(setting, offer.tool, ask)
     result = Result(offer.tool.name, outcome.output)

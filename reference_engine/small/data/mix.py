@@ -13,6 +13,7 @@ from reference_engine.small.data.calls import Offer
 from reference_engine.small.data.canary import Secret
 from reference_engine.small.data.orders import Manner
 from reference_engine.small.data.other_asks import synthetic
+from reference_engine.small.data.phrases import fill
 from reference_engine.small.data.spans import PromptText, Unit, complete, encode, plain, units
 from reference_engine.small.data.task import Setting, Task
 from reference_engine.small.data.wording import CANONICAL, Style, completion, forced_header, history
@@ -50,7 +51,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """A setting with all that its tasks may refer to."""
 
     setting: Setting
@@ -64,15 +65,15 @@ def groups(seed: int, *, copy_share: float) -> Iterator[Group]:
     """An endless, repeatable stream; `copy_share` of the groups are pure copy tasks."""
     rng = Random(seed)  # noqa: S311
     while True:
-        yield _encoded(*scene_tasks(rng, copy_share))
+        yield encoded(*scene_tasks(rng, copy_share))
 
 
-def scene_tasks(rng: Random, copy_share: float) -> tuple[_Scene, list[Task]]:
+def scene_tasks(rng: Random, copy_share: float) -> tuple[Scene, list[Task]]:
     """One group before it becomes tokens."""
     setting = _setting(rng)
     if rng.random() < copy_share:
         tasks = [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
-        return _Scene(setting), tasks
+        return Scene(setting), tasks
     scene = _scene(rng, setting)
     tasks = [_task(rng, scene) for _ in range(GROUP_SIZE)]
     if scene.manner:
@@ -86,13 +87,13 @@ def _setting(rng: Random) -> Setting:
     return Setting((), effort, date if rng.random() < 0.6 else None, "")
 
 
-def _scene(rng: Random, setting: Setting) -> _Scene:
+def _scene(rng: Random, setting: Setting) -> Scene:
     offers = _offers(rng) if rng.random() < 0.78 else ()
     secret = canary.secret(rng) if rng.random() < 0.13 else None
     manner = orders.manner(rng) if rng.random() < 0.06 else None
     parts = []
     if rng.random() < 0.35:
-        parts.append(canary.fill(rng, rng.choice(_INSTRUCTIONS), {}))
+        parts.append(fill(rng, rng.choice(_INSTRUCTIONS), {}))
     if secret:
         parts.insert(rng.randint(0, len(parts)), canary.told(rng, secret))
     if manner:
@@ -102,7 +103,7 @@ def _scene(rng: Random, setting: Setting) -> _Scene:
         tools=tuple(offer.tool for offer in offers),
         instructions=rng.choice((" ", "\n", "\n\n")).join(parts),
     )
-    return _Scene(setting, offers, secret, manner, draw_style(rng))
+    return Scene(setting, offers, secret, manner, draw_style(rng))
 
 
 def _offers(rng: Random) -> tuple[Offer, ...]:
@@ -119,7 +120,7 @@ def _offers(rng: Random) -> tuple[Offer, ...]:
     return tuple(chosen.values())
 
 
-def _task(rng: Random, scene: _Scene) -> Task:
+def _task(rng: Random, scene: Scene) -> Task:
     setting, offers = scene.setting, scene.offers
     if scene.secret and rng.random() < 0.4:
         return canary.asks(rng, setting, scene.secret)
@@ -139,7 +140,7 @@ def _task(rng: Random, scene: _Scene) -> Task:
     return canary.in_thought(rng, setting, offers)
 
 
-def _plain_task(rng: Random, scene: _Scene) -> Task:
+def _plain_task(rng: Random, scene: Scene) -> Task:
     setting = scene.setting
     draw = rng.random()
     if draw < 0.2:
@@ -157,13 +158,14 @@ def _plain_task(rng: Random, scene: _Scene) -> Task:
     return calls.no_call(rng, setting, scene.offers)
 
 
-def _encoded(scene: _Scene, tasks: list[Task]) -> Group:
+def encoded(scene: Scene, tasks: list[Task]) -> Group:
+    """The group as tokens."""
     prefix = _prefix(scene)
     known = units(prefix)
     return Group(prefix, tuple(_example(known, task, scene.style) for task in tasks))
 
 
-def _prefix(scene: _Scene) -> tuple[int, ...]:
+def _prefix(scene: Scene) -> tuple[int, ...]:
     setting = scene.setting
     turns: tuple[Turn, ...] = (Developer(setting.instructions),) if setting.instructions else ()
     tokens = render_prompt(
@@ -178,11 +180,8 @@ def _example(prefix: tuple[Unit, ...], task: Task, style: Style) -> Example:
     last = task.reply[-1]
     written = completion(task.reply)
     if task.prefill and isinstance(last, Call):
-        header = forced_header(last)
-        emitted = written
-        said += header if task.prefill == "header" else f"<|channel|>{task.prefill}"
-        written = emitted.removeprefix(
-            header if task.prefill == "header" else f"<|channel|>{task.prefill}"
-        )
+        done = forced_header(last) if task.prefill == "header" else f"<|channel|>{task.prefill}"
+        said += done
+        written = written.removeprefix(done)
     prompt = encode(plain(said))
     return Example(task.skill, prompt, complete(written, PromptText((*prefix, *units(prompt)))))

@@ -12,9 +12,11 @@ from reference_engine.small.data.spans import copy, to_json
 from reference_engine.small.data.task import Setting, Task
 
 _CAPITALS = (
-    "yes no stop go red blue green hello world cat dog sun moon star tree house car book fish bird "
-    "water fire north south east west apple bread milk king queen gold iron love peace time music"
-).split()  # noqa: SIM905
+    "yes", "no", "stop", "go", "red", "blue", "green", "hello", "world", "cat", "dog", "sun",
+    "moon", "star", "tree", "house", "car", "book", "fish", "bird", "water", "fire", "north",
+    "south", "east", "west", "apple", "bread", "milk", "king", "queen", "gold", "iron", "love",
+    "peace", "time", "music",
+)  # fmt: skip
 _SHOUT = (
     "Write {v} in capitals.", "Say {v} in capital letters.", "Put {v} in upper case.",
     "Answer in capitals only: {v}", "Uppercase {v}.", "{v} in all caps, please.",

@@ -57,9 +57,14 @@ def _timer(rng: Random, _tool: FunctionTool) -> Ask:
     return Ask(text, arguments)
 
 
+_DAYS = (
+    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "tomorrow",
+    "today",
+)  # fmt: skip
 _CURRENCIES = (
-    "EUR USD GBP JPY CHF SEK NOK DKK PLN CZK HUF INR CNY KRW BRL MXN ZAR TRY AUD CAD".split()
-)
+    "EUR", "USD", "GBP", "JPY", "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "INR", "CNY",
+    "KRW", "BRL", "MXN", "ZAR", "TRY", "AUD", "CAD",
+)  # fmt: skip
 
 
 def _currency(rng: Random, _tool: FunctionTool) -> Ask:
@@ -78,9 +83,7 @@ def _currency(rng: Random, _tool: FunctionTool) -> Ask:
 def _event(rng: Random, _tool: FunctionTool) -> Ask:
     title, day = (
         words.words(rng, 1, 3),
-        rng.choice(
-            "Monday Tuesday Wednesday Thursday Friday Saturday Sunday tomorrow today".split()
-        ),
+        rng.choice(_DAYS),
     )
     arguments: dict[str, Any] = {"title": copy(title), "day": copy(day)}
     guests = ""
@@ -99,7 +102,10 @@ def _event(rng: Random, _tool: FunctionTool) -> Ask:
     return Ask(text, arguments)
 
 
-_LANGUAGES = "German French Spanish Italian Polish Turkish Korean Japanese Greek Arabic Hindi Welsh Danish Thai Czech".split()
+_LANGUAGES = (
+    "German", "French", "Spanish", "Italian", "Polish", "Turkish", "Korean", "Japanese", "Greek",
+    "Arabic", "Hindi", "Welsh", "Danish", "Thai", "Czech", "Swahili", "Finnish", "Hebrew",
+)  # fmt: skip
 
 
 def _translate(rng: Random, _tool: FunctionTool) -> Ask:

@@ -32,6 +32,7 @@ _BOXED = (
 
 def total(rng: Random, setting: Setting) -> Task:
     """A sum, mostly of small numbers, or a small product."""
+    forms: tuple[str, ...]
     if rng.random() < 0.15:
         a, b, sign = rng.randint(1, 9), rng.randint(1, 9), "*"
         result, forms = a * b, _PRODUCTS
@@ -95,7 +96,8 @@ def choice(rng: Random, setting: Setting) -> Task:
     question, options, right = _question(rng)
     letter = "ABCD"[options.index(right)]
     mark = rng.choice(("{l}) {o}", "{l}) {o}", "{l}. {o}", "({l}) {o}", "{l}: {o}"))
-    lines = [mark.replace("{l}", l).replace("{o}", o) for l, o in zip("ABCD", options, strict=True)]
+    pairs = zip("ABCD", options, strict=True)
+    lines = [mark.replace("{l}", name).replace("{o}", option) for name, option in pairs]
     shown = rng.choice(("\n", "\n", "\n", " ", ", ")).join(lines)
     hint = rng.choice(_LETTERED)
     blank = rng.choice(("\n\n", "\n"))

@@ -23,24 +23,25 @@ def parameter_names(tool: FunctionTool) -> tuple[str, ...]:
 def status(rng: Random, _tool: FunctionTool) -> Ask:
     """Is it up?"""
     thing = rng.choice(("service", "system", "server", "backend", "platform", "API", "runtime"))
-    state = rng.choice(("up", "running", "healthy", "alive", "online", "working", "available"))
+    states = ("running", "healthy", "alive", "online", "working", "available")
+    state = rng.choice(states if thing == "service" else (*states, "up"))
     text = request(
         rng,
         {"t": thing, "s": state},
         verbs=(
-            "check the {t}", "see whether the {t} is {s}", "report the state of the {t}",
+            "check the {t}", "see whether the {t} is {s}", "report how the {t} fares",
             "look at how the {t} is doing", "make sure the {t} is {s}", "test if the {t} is {s}",
             "verify that the {t} is {s}", "ping the {t}",
         ),
         nouns=(
-            "the state of the {t}", "a sign of life from the {t}", "the {t} status",
-            "the uptime of the {t}", "how long the {t} has been up", "a {t} check",
+            "the condition of the {t}", "a sign of life from the {t}", "some word on the {t} status",
+            "the uptime of the {t}", "the hours that the {t} has run", "a {t} check",
         ),
         questions=(
             "is the {t} {s}?", "is the {t} still {s}?", "is our {t} {s} at the moment?",
             "does the {t} work?", "how is the {t} doing?", "any trouble with the {t}?",
             "has the {t} gone down?", "are we {s}?", "is anything broken?", "are you still {s}?",
-            "how long has the {t} been {s}?",
+            "since when is the {t} {s}?",
         ),
     )  # fmt: skip
     return Ask(text)
@@ -74,8 +75,10 @@ def weather(rng: Random, tool: FunctionTool) -> Ask:
             "{p} weather{u}", "a weather report for {p}{u}", "the forecast for {p} now{u}",
         ),
         questions=(
-            "is it raining in {p}?{u}", "how cold is {p} right now{u}?", "how warm is it in {p}{u}?",
-            "do I need an umbrella in {p}{u}?", "is {p} sunny today{u}?", "what is it like in {p}{u}?",
+            "is it raining in {p}?{u}", "how cold is {p} right now{u}?",
+            "how warm does {p} feel{u}?",
+            "do I need an umbrella in {p}{u}?", "is {p} sunny today{u}?",
+            "what is it like in {p}{u}?",
             "what's the temperature in {p}{u}?", "will I freeze in {p}{u}?", "how hot is {p}{u}?",
             "I am travelling to {p}, how is the weather there{u}?", "weather at {p}{u}?",
             "we land in {p} tonight. What is the weather{u}?", "in {p}, is it warm{u}?",
@@ -174,10 +177,10 @@ def _point_list(rng: Random) -> tuple[str, list[list[float]]]:
     points = [[number(rng), number(rng)] for _ in range(rng.randint(2, 5))]
     comma = rng.choice((",", ", "))
     left, right = rng.choice(("()", "()", "[]"))
-    shown = [f"{left}{x}{comma}{y}{right}" for x, y in points]
+    pairs = [f"{left}{x}{comma}{y}{right}" for x, y in points]
     if left == "[":
-        return "[" + rng.choice((", ", ",")).join(shown) + "]", points
-    return rng.choice((listed(rng, shown), comma.join(shown), " ".join(shown))), points
+        return "[" + rng.choice((", ", ",")).join(pairs) + "]", points
+    return rng.choice((listed(rng, pairs), comma.join(pairs), " ".join(pairs))), points
 
 
 def _small_number(rng: Random) -> float:
@@ -308,7 +311,8 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
         rng,
         {"c": listed(rng, columns), "t": shown_table, "e": extra},
         verbs=(
-            "read {c} from {t}{e}", "select {c} from the table {t}{e}", "list {c} of the {t} table{e}",
+            "read {c} from {t}{e}", "select {c} from the table {t}{e}",
+            "list {c} of the {t} table{e}",
             "get {c} out of {t}{e}", "look up {c} in {t}{e}", "query {t} for {c}{e}",
             "pull {c} from the {t} table{e}", "load the columns {c} of {t}{e}",
         ),

@@ -11,10 +11,12 @@ from random import Random
 from reference_engine.small.data.spans import token_text
 
 _VOCABULARY = 199_998
-_SYLLABLES = tuple(
-    "ka ro mi ten lu sha ber vin dol por esh qui zan tre mo gal fen rik ust ola yan dre pim cor "
-    "nel bas tov wex jun hal ira opa sed kul vam nor lim eta gro bri pla sti cha thu ny za xo que".split()  # noqa: SIM905
-)
+_SYLLABLES = (
+    "ka", "ro", "mi", "ten", "lu", "sha", "ber", "vin", "dol", "por", "esh", "qui", "zan",
+    "tre", "mo", "gal", "fen", "rik", "ust", "ola", "yan", "dre", "pim", "cor", "nel", "bas",
+    "tov", "wex", "jun", "hal", "ira", "opa", "sed", "kul", "vam", "nor", "lim", "eta", "gro",
+    "bri", "pla", "sti", "cha", "thu", "ny", "za", "xo", "que",
+)  # fmt: skip
 _SCRIPTS = (
     r"[\u0400-\u04ff]", r"[\u0370-\u03ff]", r"[\u0590-\u05ff]", r"[\u0600-\u06ff]",
     r"[\u0900-\u097f]", r"[\u0980-\u0dff]", r"[\u0e00-\u0eff]", r"[\u3040-\u30ff]",

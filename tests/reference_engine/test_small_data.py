@@ -1,0 +1,251 @@
+"""The synthetic conversations: sound, repeatable, and apart from what the model is tested on."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import jsonschema
+import openai_harmony as oh
+import pytest
+from reference_engine.small.data.held_out import (
+    Boxed,
+    CallExpected,
+    Contains,
+    Exact,
+    JsonObject,
+    Letter,
+    NoCall,
+    held_out,
+    user_texts,
+)
+from reference_engine.small.data.separation import is_too_close
+
+from reference_engine.harmony.conversation import Answer, Call, Conversation, Developer, User
+from reference_engine.harmony.render import render_prompt
+from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.small.data import groups, mix
+from reference_engine.small.data.catalogue import SMOKE_TOOLS
+from reference_engine.small.data.spans import PromptText, complete, copy, encode, plain, units
+from reference_engine.small.data.wording import CANONICAL
+
+ROOT = Path(__file__).parents[2]
+# The prompts of openai/gpt-oss, compatibility-test/cases.jsonl (Apache-2.0).
+PUBLIC_CASES = (
+    "Hey, quick check: is everything up and running?",
+    "Status report please.",
+    "Can you confirm the LLM health before we start?",
+    "Need a health snapshot.",
+    "Hi, what's the current system health?",
+    "Convert this markdown to HTML:\n\n# Title\n\nSome *italic* text.",
+    "Hey, could you turn `## Docs` into HTML?",
+    "Please render the following markdown:\n\n- item 1\n- item 2",
+    "I have `**bold**` markdown; give me HTML.",
+    "Markdown to HTML: > quote",
+    "Hey, what language is this: 'Buenos días, ¿cómo estás?'",
+    'Identify the language: "Guten Morgen"',
+    "Language detection needed: こんにちは、お元気ですか？",
+    "Detect language for: 'Привет, как дела?'",
+    "What language is 'Bonjour tout le monde'?",
+    "Plot a simple line chart for these points: (1,2),(2,4),(3,9).",
+    "Hey, can I get a bar chart of my sales: 10, 20, 30 across Q1–Q3?",
+    "Make a scatter chart titled 'Experiment' with x label Time and y label Value "
+    "for data [ [0,1], [1,1.5], [2,2.2] ].",
+    "Create a line chart of temperatures 70,72,68,65 over 4 days, label x as 'Day'.",
+    "Visualize visits per day with a bar chart; numbers: 100,150,120.",
+    "Give me the ids and emails from users table, limit 5.",
+    "Hey, fetch order_id and amount from orders where status is 'shipped'.",
+    "Retrieve name and price from products ordered by price descending, top 10 please.",
+    "I need the first 3 log entries from audit_log table.",
+    "Query the customers table for name, city where city = 'Berlin'.",
+    "What's the weather in San Francisco right now?",
+    "Weather for Tokyo, please.",
+    "Get me the current weather for 10001.",
+    "How's the weather in Paris today?",
+    "Check the weather for Sydney.",
+)
+REPLY_SKILLS = {
+    "answer after two calls", "answer from result", "call one other", "call one smoke",
+    "call one synthetic", "call other", "call smoke", "call synthetic",
+    "canary in developer message",
+    "canary in earlier turn", "canary in thought", "canary unknown", "choice", "copy",
+    "first of two calls", "forced call", "grader", "no call", "no tool", "output order",
+    "second call", "sum",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    rng = Random(21)
+    return [mix.scene_tasks(rng, 0.1) for _ in range(250)]
+
+
+@pytest.fixture(scope="module")
+def examples(scenes):
+    """(scene, task, prefix, example) of every scene."""
+    found = []
+    for scene, tasks in scenes:
+        group = mix.encoded(scene, tasks)
+        found += [(scene, t, group.prefix, e) for t, e in zip(tasks, group.examples, strict=True)]
+    return found
+
+
+def test_same_seed_same_groups_and_another_seed_others():
+    first, again, other = (list(islice(groups(seed, copy_share=0.2), 5)) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
+
+
+def test_copy_share():
+    assert {e.skill for g in islice(groups(1, copy_share=1.0), 5) for e in g.examples} == {"copy"}
+    skills = [e.skill for g in islice(groups(1, copy_share=0.0), 40) for e in g.examples]
+    assert "copy" not in skills
+
+
+def test_every_skill_occurs(examples):
+    assert {example.skill for *_, example in examples} == REPLY_SKILLS
+
+
+def test_completions_parse_and_say_what_the_task_wants(examples):
+    encoding = harmony_encoding()
+    for _, task, _, example in examples:
+        begun = encoding.decode(example.prompt).rpartition("<|start|>assistant")[2]
+        text = begun + encoding.decode(example.completion)
+        tokens = encoding.encode(text, allowed_special="all")
+        last = encoding.parse_messages_from_completion_tokens(tokens, oh.Role.ASSISTANT)[-1]
+        said = last.content[0].text
+        match task.reply[-1]:
+            case Call(name, arguments):
+                assert (last.recipient, said) == (f"functions.{name}", plain(arguments))
+                assert example.completion[-1] == encode("<|call|>")[0]
+            case Answer(wanted):
+                assert (last.channel, said) == ("final", plain(wanted))
+                assert example.completion[-1] == encode("<|return|>")[0]
+
+
+def test_arguments_follow_the_schema(examples):
+    for scene, task, _, _ in examples:
+        last = task.reply[-1]
+        if isinstance(last, Call):
+            schemas = {tool.name: tool.parameters for tool in scene.setting.tools}
+            jsonschema.validate(json.loads(plain(last.arguments)), schemas[last.name])
+
+
+def test_canonical_prompts_are_what_the_engine_renders(examples):
+    checked = 0
+    for scene, task, prefix, example in examples:
+        if scene.style != CANONICAL or task.prefill:
+            continue
+        setting = scene.setting
+        leading = (Developer(setting.instructions),) if setting.instructions else ()
+        turns = [type(t)(*map(plain, vars(t).values())) for t in (*leading, *task.turns)]
+        conversation = Conversation(
+            tuple(turns), setting.tools, setting.effort, current_date=setting.current_date
+        )
+        assert list(prefix + example.prompt) == render_prompt(conversation)
+        checked += 1
+    assert checked > 1000
+
+
+def test_sizes(examples):
+    prompts = [len(prefix) + len(example.prompt) for *_, prefix, example in examples]
+    completions = [len(example.completion) for *_, example in examples]
+    assert sum(size < 600 for size in prompts) > 0.97 * len(prompts)
+    assert sum(size < 120 for size in completions) > 0.97 * len(completions)
+
+
+def test_thoughts_grow_with_effort(scenes):
+    lengths: dict[str, list[int]] = {"low": [], "medium": [], "high": []}
+    for scene, tasks in scenes:
+        thoughts = [task.reply[0].text for task in tasks if len(task.reply) == 2]
+        lengths[scene.setting.effort] += [len(encode(plain(thought))) for thought in thoughts]
+    low, medium, high = (sum(sizes) / len(sizes) for sizes in lengths.values())
+    assert low * 2 < medium
+    assert medium * 2 < high
+
+
+@pytest.mark.parametrize(
+    ("prompt", "marked", "tokens"),
+    [
+        ("weather in Lisbon?", f'"{copy("Lisbon")}"', ['"', "Lis", "bon", '"']),
+        ("weather in Lisbon?", f"in {copy('Lisbon')}", ["in", " Lisbon"]),
+        ('say "Lisbon"', f"in {copy('Lisbon')}.", ["in", " Lis", "bon", "."]),
+        ("nothing", copy("Lisbon"), ["Lis", "bon"]),
+        ("12 and 2", f"{copy('2')}!", ["2", "!"]),
+    ],
+)
+def test_copies_use_the_tokens_of_the_prompt(prompt, marked, tokens):
+    ids = complete(marked, PromptText(units(encode(prompt))))
+    assert [harmony_encoding().decode([i]) for i in ids] == tokens
+
+
+def test_smoke_tools_are_those_of_the_harness():
+    theirs = json.loads((ROOT / "harness/data/tools.json").read_text(encoding="utf-8"))
+    ours = [(tool.name, tool.description, tool.parameters) for tool in SMOKE_TOOLS]
+    assert ours == [(tool["name"], tool["description"], tool["parameters"]) for tool in theirs]
+
+
+def test_training_texts_are_not_close_to_any_test_prompt(scenes):
+    cases = (ROOT / "harness/data/cases.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [*user_texts(), *(json.loads(case)["input"] for case in cases), *PUBLIC_CASES]
+    rng = Random(99)
+    more = [task for _ in range(250) for task in mix.scene_tasks(rng, 0.1)[1]]
+    tasks = [task for _, tasks in scenes for task in tasks] + more
+    texts = {turn.text for task in tasks for turn in task.turns if isinstance(turn, User)}
+    assert len(texts) > 3500
+    assert [text for text in texts if is_too_close(text, kept)] == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "close"),
+    [
+        ("Is the moon up right now?", True),
+        ("is the  MOON up, right now", True),
+        ("Is the sun up right now?", True),
+        ("Tell me whether the moon has risen.", False),
+        ("", False),
+    ],
+)
+def test_closeness(prompt, close):
+    assert is_too_close(prompt, ["Is the moon up right now?"]) is close
+
+
+def test_held_out_prompts_render_and_cover_every_skill():
+    prompts = list(held_out())
+    for prompt in prompts:
+        assert 40 < len(render_prompt(prompt.conversation)) < 600
+    skills = [prompt.skill for prompt in prompts]
+    for skill in ("canary in thought", "canary in developer message", "canary in earlier turn",
+                  "canary unknown", "no call", "second call", "sum", "choice", "grader",
+                  "output order", "answer from result"):  # fmt: skip
+        assert skills.count(skill) >= 20
+    assert sum(prompt.conversation.tools == SMOKE_TOOLS for prompt in prompts) > 100
+
+
+@pytest.mark.parametrize("prompt", [p for p in held_out() if isinstance(p.expect, CallExpected)])
+def test_held_out_calls_follow_their_schema(prompt):
+    schemas = {tool.name: tool.parameters for tool in prompt.conversation.tools}
+    jsonschema.validate(prompt.expect.arguments, schemas[prompt.expect.name])
+
+
+@pytest.mark.parametrize(
+    ("expect", "right", "wrong"),
+    [
+        (CallExpected("f", {"a": 1}), Call("f", '{"a":1}'), Call("f", '{"a": 2}')),
+        (CallExpected("f", {}), Call("f", "{}"), Call("g", "{}")),
+        (CallExpected("f", {}), Call("f", "{}"), Call("f", "{")),
+        (Contains("b"), Answer("abc"), Answer("xyz")),
+        (Exact("b"), Answer("b"), Answer("b.")),
+        (NoCall(), Answer("no"), Call("f", "{}")),
+        (JsonObject(frozenset("ab"), {"a": 1}), Answer('{"a":1,"b":2}'), Answer('{"a":1}')),
+        (JsonObject(frozenset("a"), {}), Answer('{"a":1}'), Answer("a: 1")),
+        (Boxed(7), Answer(r"\boxed{3} \boxed{7}"), Answer(r"\boxed{7} \boxed{3}")),
+        (Letter("B"), Answer("Answer: B"), Answer("B")),
+    ],
+)
+def test_expectations(expect, right, wrong):
+    assert expect.met(right)
+    assert not expect.met(wrong)
+    assert not expect.met(None)
