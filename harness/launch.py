@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
+from harness import guard
 from harness.errors import LaunchError
 from harness.providers import Launch, Provider, changed
 
@@ -28,7 +29,8 @@ TAIL_BYTES = 4096
 async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
     """Start the provider's `launch` command if it has one, and stop it on the way out.
 
-    Yields the provider with its real port in `base_url`. Its output goes to the file `log`.
+    Yields the provider with its real port in `base_url`. Its output goes to the file `log`. If
+    the process ends while it is in use, the body is cancelled and LaunchError raised.
 
     Raises:
         LaunchError: It could not be started, ended early or did not become ready in time.
@@ -41,12 +43,88 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
     ready = changed(provider, base_url=provider.base_url.replace("{port}", port))
     ready_url = (launch.ready_url or f"{provider.base_url}/models").replace("{port}", port)
     await _see_that_nobody_answers(provider.name, ready_url)
-    process = await _start(provider.name, launch, port, log)
-    try:
+    async with _process(provider.name, launch, port, log) as process:
         await _wait_until_ready(provider.name, launch, ready_url, process, log)
-        yield ready
+        try:
+            async with _cancelled_when_ended(process):
+                yield ready
+        except _EndedError:
+            raise LaunchError(
+                f"provider {provider.name}: its process ended with exit code "
+                f"{process.returncode} in the middle of the run; what is finished is kept, "
+                f"go on with --resume{_tail(log)}"
+            ) from None
+
+
+@asynccontextmanager
+async def _process(
+    name: str, launch: Launch, port: str, log: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The launch command in a process group of its own, which ends with ours in any case."""
+    command = [
+        argument.replace("{port}", port).replace("{python}", sys.executable)
+        for argument in launch.command
+    ]
+    held_by_guard, held_by_us = os.pipe()
+    try:
+        process = await _start(name, launch, command, log, stdin=held_by_guard)
+        try:
+            yield process
+        finally:
+            await _stop(process)
     finally:
-        await _stop(process)
+        os.close(held_by_guard)
+        os.close(held_by_us)
+
+
+async def _start(
+    name: str, launch: Launch, command: list[str], log: Path, stdin: int
+) -> asyncio.subprocess.Process:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", guard.__file__, *command),
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                env=os.environ | launch.env,
+                cwd=launch.cwd,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise LaunchError(
+            f"provider {name}: its launch command cannot be started: "
+            f"{error.filename}: {error.strerror}"
+        ) from None
+
+
+class _EndedError(Exception):
+    """The process ended while it was in use."""
+
+
+@asynccontextmanager
+async def _cancelled_when_ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """Cancel the body when the process ends, and raise _EndedError in its place."""
+    body = asyncio.current_task()
+    ended = False
+
+    async def watch() -> None:
+        nonlocal ended
+        await process.wait()
+        ended = True
+        if body is not None:
+            body.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if ended and body is not None and body.uncancel() == 0:
+            raise _EndedError from None
+        raise
+    finally:
+        watching.cancel()
 
 
 async def _see_that_nobody_answers(name: str, url: str) -> None:
@@ -57,30 +135,6 @@ async def _see_that_nobody_answers(name: str, url: str) -> None:
                 f"provider {name}: something already answers at {url}; "
                 "stop it, or use {port} in the launch entry"
             )
-
-
-async def _start(name: str, launch: Launch, port: str, log: Path) -> asyncio.subprocess.Process:
-    command = [
-        argument.replace("{port}", port).replace("{python}", sys.executable)
-        for argument in launch.command
-    ]
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            return await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | launch.env,
-                cwd=launch.cwd,
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise LaunchError(
-            f"provider {name}: its launch command cannot be started: "
-            f"{error.filename or command[0]}: {error.strerror}"
-        ) from None
 
 
 async def _wait_until_ready(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from harness.providers import Provider
 
 SERVER = """
 import http.server, os, subprocess, sys
-print("starting", flush=True)
+print("starting", os.getpid(), flush=True)
 if "grandchild" in sys.argv:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     print("child", child.pid, flush=True)
@@ -110,7 +113,7 @@ async def test_one_that_ends_at_once(tmp_path: Path) -> None:
             pass
     message = str(caught.value)
     assert "provider mine: its launch command ended with exit code 1 before it was" in message
-    assert message.endswith("  starting\n  no checkpoint at\n  /nowhere")
+    assert message.endswith("\n  no checkpoint at\n  /nowhere")
 
 
 async def test_one_that_is_never_ready(tmp_path: Path) -> None:
@@ -126,9 +129,57 @@ async def test_one_that_is_never_ready(tmp_path: Path) -> None:
 
 async def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     missing = provider(command="/no/such/server --port {port}")
-    with pytest.raises(LaunchError, match=r"/no/such/server: No such file"):
+    with pytest.raises(LaunchError, match=r"exit code 127 before(.|\n)*  /no/such/server: No such"):
         async with launched(missing, tmp_path / "log"):
             pass
+
+
+async def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match=r"cannot be started: /no/such/folder: No such file"):
+        async with launched(provider(cwd="/no/such/folder"), tmp_path / "log"):
+            pass
+
+
+async def test_one_that_dies_in_the_middle_of_the_run(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def run() -> None:
+        async with launched(provider("grandchild"), log):
+            os.kill(int(log.read_text(encoding="utf-8").split()[1]), signal.SIGKILL)
+            await asyncio.sleep(600)
+
+    with pytest.raises(LaunchError, match=r"exit code 137 in the middle of the run.*--resume"):
+        await run()
+    grandchild = child_pid(log)
+    await until(lambda: not is_alive(grandchild))
+
+
+LAUNCH = """
+import asyncio, sys
+sys.path[:0] = sys.argv[1:3]
+from pathlib import Path
+from test_launch import launched, provider
+async def run():
+    async with launched(provider("grandchild"), Path(sys.argv[3])):
+        print("ready", flush=True)
+        await asyncio.sleep(600)
+asyncio.run(run())
+"""
+
+
+async def test_nothing_is_left_behind_when_we_are_killed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    here = Path(__file__).parent
+    arguments = [str(here), str(here.parent / "support"), str(log)]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", LAUNCH, *arguments), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    process.kill()
+    await process.communicate()
+    grandchild = child_pid(log)
+    await until(lambda: not is_alive(grandchild))
 
 
 async def test_a_server_that_is_already_there_is_not_taken_for_ours(tmp_path: Path) -> None:

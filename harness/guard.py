@@ -1,0 +1,42 @@
+"""Runs a command for as long as the process that started this one lives.
+
+Run as a script, with the command as arguments and a pipe as standard input whose other end the
+parent holds open. However the parent dies, SIGKILL included, the pipe closes and the whole
+process group is ended, so that no server is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+SECONDS_TO_STOP = 10
+CANNOT_START = 127
+
+
+def main(command: list[str]) -> int:
+    """Run `command` and return its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 (the user's own)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or command[0]}: {error.strerror}\n")
+        return CANNOT_START
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(SECONDS_TO_STOP)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
