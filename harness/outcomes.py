@@ -121,22 +121,30 @@ def _arguments(call: ToolCall, case: Case, tool: Tool, strict: bool) -> Outcome:
     expected = f"{tool.name}({_compact(case.expected_arguments)})"
     got = f"{call.name}({call.arguments})"
     try:
-        arguments = json.loads(call.arguments)
-    except (ValueError, RecursionError) as error:
-        detail = f"The arguments are not JSON: {error}."
-        return Outcome(kind="invalid_arguments", detail=detail, expected=expected, got=got)
-    if not isinstance(arguments, dict):
-        detail = "The arguments are not a JSON object."
-        return Outcome(kind="invalid_arguments", detail=detail, expected=expected, got=got)
-    if problem := schema_problem(arguments, tool):
-        detail = f"The arguments do not fit the schema: {problem}"
-        return Outcome(kind="invalid_arguments", detail=detail, expected=expected, got=got)
-    exact = same_arguments(case.expected_arguments, arguments, tool.parameters)
+        problem, exact = _argument_problem(call.arguments, case, tool)
+    except RecursionError:
+        problem, exact = "The arguments are nested too deeply.", False
+    if problem is not None:
+        return Outcome(kind="invalid_arguments", detail=problem, expected=expected, got=got)
     if exact:
         return Outcome(kind="success", exact=True)
     detail = "The arguments fit the schema but are not the expected ones."
     kind = "wrong_arguments" if strict else "success"
     return Outcome(kind=kind, detail=detail, expected=expected, got=got, exact=False)
+
+
+def _argument_problem(text: str, case: Case, tool: Tool) -> tuple[str | None, bool]:
+    """Why the arguments are invalid, if they are; and whether they are the expected ones."""
+    try:
+        arguments = json.loads(text)
+    except ValueError as error:
+        return f"The arguments are not JSON: {error}.", False
+    if not isinstance(arguments, dict):
+        return "The arguments are not a JSON object.", False
+    problem = schema_problem(arguments, tool)
+    if problem is not None:
+        return f"The arguments do not fit the schema: {problem}", False
+    return None, same_arguments(case.expected_arguments, arguments, tool.parameters)
 
 
 def _normal(value: object, schema: object) -> object:

@@ -134,5 +134,6 @@ class Family:
 
 
 def excerpt(text: str) -> str:
-    """The text, cut where it is too long for a report."""
+    """The text, cut where it is too long for a report, and always fit to be written as UTF-8."""
+    text = text[: _LONGEST_EXCERPT + 1].encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _LONGEST_EXCERPT else f"{text[:_LONGEST_EXCERPT]}…"

@@ -158,7 +158,7 @@ def _same_id(seen: View) -> Iterator[Problem]:
 )
 def _tool_calls(seen: View) -> Iterator[Problem]:
     for turn in _streams(seen):
-        known: dict[object, object] = {}
+        known: dict[str, object] = {}
         for event, choice in _choices(turn):
             delta = choice.get("delta")
             calls = delta.get("tool_calls") if isinstance(delta, dict) else None
@@ -169,14 +169,14 @@ def _tool_calls(seen: View) -> Iterator[Problem]:
                     yield Problem(turn, reason, expected, repr(call), path, event.number)
 
 
-def _call_problem(call: Mapping[str, Any], known: dict[object, object]) -> str | None:
-    index, call_id, function = call.get("index"), call.get("id"), call.get("function")
+def _call_problem(call: Mapping[str, Any], known: dict[str, object]) -> str | None:
+    index, call_id, function = repr(call.get("index")), call.get("id"), call.get("function")
     if index not in known:
         known[index] = call_id
         name = function.get("name") if isinstance(function, dict) else None
         if not call_id or not name:
             return "A streamed tool call starts without its id or name."
-        return None if index == len(known) - 1 else "Tool call indices do not count up from 0."
+        return None if index == str(len(known) - 1) else "Tool call indices do not count up from 0."
     return (
         "The id of a streamed tool call changes."
         if call_id not in (None, "", known[index])

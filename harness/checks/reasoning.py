@@ -98,8 +98,8 @@ def _responses_content(seen: View) -> Iterator[Problem]:
             if item.get("type") != "reasoning":
                 continue
             content = item.get("content")
-            kinds = {part.get("type") for part in _objects(content)}
-            if kinds != {"reasoning_text"}:
+            kinds = [part.get("type") for part in _objects(content)]
+            if not kinds or any(kind != "reasoning_text" for kind in kinds):
                 message = "A reasoning item does not hold the raw CoT as reasoning_text."
                 path = f"$.output[{index}].content"
                 yield Problem(turn, message, '[{"type": "reasoning_text", …}]', repr(content), path)
@@ -116,12 +116,13 @@ def _responses_content(seen: View) -> Iterator[Problem]:
 def _responses_summary(seen: View) -> Iterator[Problem]:
     for turn, reply in seen.replies:
         for index, item in enumerate(_items(reply.raw)):
-            texts = {part.get("text") for part in _objects(item.get("content"))} - {"", None}
-            copies = texts & {part.get("text") for part in _objects(item.get("summary"))}
+            raw = [part.get("text") for part in _objects(item.get("content"))]
+            told = [part.get("text") for part in _objects(item.get("summary"))]
+            copies = [text for text in told if text and text in raw]
             if item.get("type") == "reasoning" and copies:
                 message = "The summary is the raw CoT."
                 path = f"$.output[{index}].summary"
-                yield Problem(turn, message, "[] or a real summary", str(copies.pop()), path)
+                yield Problem(turn, message, "[] or a real summary", str(copies[0]), path)
 
 
 def _messages(turn: Turn) -> Iterator[Mapping[str, Any]]:

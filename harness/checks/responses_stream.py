@@ -115,7 +115,7 @@ def _event_name(seen: View) -> Iterator[Problem]:
 )
 def _items(seen: View) -> Iterator[Problem]:
     for turn in _streams(seen):
-        items: dict[object, _Item] = {}
+        items: dict[str, _Item] = {}
         for event in _typed(turn):
             reason = _item_problem(event, items)
             if reason:
@@ -123,7 +123,7 @@ def _items(seen: View) -> Iterator[Problem]:
                 yield Problem(turn, reason, expected, event.text, event=event.number)
                 break
         else:
-            left = [str(index) for index, item in items.items() if not item.done]
+            left = [index for index, item in items.items() if not item.done]
             if left and turn.reply is not None and turn.reply.finish != "length":
                 message = "An item was added and never done."
                 yield Problem(turn, message, "output_item.done", f"output_index {left[0]}")
@@ -140,11 +140,11 @@ def _items(seen: View) -> Iterator[Problem]:
 )
 def _done_text(seen: View) -> Iterator[Problem]:
     for turn in _streams(seen):
-        joined: dict[object, str] = {}
+        joined: dict[tuple[str, ...], str] = {}
         for event in _typed(turn):
             stem, _, step = event.type.rpartition(".")
             data = event.data or {}
-            key = (stem, data.get("output_index"), data.get("content_index"))
+            key = (stem, repr(data.get("output_index")), repr(data.get("content_index")))
             if stem not in _WHOLE_TEXT:
                 continue
             if step == "delta" and isinstance(data.get("delta"), str):
@@ -171,7 +171,8 @@ def _final(seen: View) -> Iterator[Problem]:
         for event in _typed(turn):
             data = event.data or {}
             if event.type == "response.output_item.done" and isinstance(data.get("item"), dict):
-                streamed[data.get("output_index", -1)] = data["item"]
+                index = data.get("output_index")
+                streamed[index if isinstance(index, int) else -1] = data["item"]
             if event.type in _TERMINAL and isinstance(data.get("response"), dict):
                 output = data["response"].get("output")
                 final = output if isinstance(output, list) else []
@@ -212,11 +213,11 @@ class _Item:
     done: bool = False
 
 
-def _item_problem(event: Event, items: dict[object, _Item]) -> str | None:
+def _item_problem(event: Event, items: dict[str, _Item]) -> str | None:
     data = event.data or {}
     if "output_index" not in data:
         return None
-    index, named = data["output_index"], data.get("item")
+    index, named = repr(data["output_index"]), data.get("item")
     item_id = named.get("id") if isinstance(named, dict) else data.get("item_id")
     if event.type == "response.output_item.added":
         if index in items:

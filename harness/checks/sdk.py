@@ -42,10 +42,10 @@ class Mismatch:
     minor: bool
 
 
-def mismatches(model: type[BaseModel], data: Mapping[str, Any]) -> Iterator[Mismatch]:
-    """Where `data` is not what `model` says."""
+def mismatches(model: type[BaseModel], text: str, data: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Where `text`, parsed as `data`, is not what `model` says."""
     try:
-        model.model_validate_json(json.dumps(data), strict=True)
+        model.model_validate_json(text, strict=True)
     except ValidationError as error:
         yield from _readable(error.errors(include_url=False, include_context=False), data)
 

@@ -144,10 +144,11 @@ def _mismatches(turn: Turn) -> Iterator[tuple[int | None, Mismatch]]:
     for event in turn.events:
         model = ChatCompletionChunk if turn.api == "chat" else event_model(event.type)
         if event.data is not None and model is not None and not event.is_error:
-            yield from ((event.number, miss) for miss in mismatches(model, event.data))
-    if turn.delivered and not turn.events and turn.body is not None:
+            yield from ((event.number, miss) for miss in mismatches(model, event.text, event.data))
+    response = turn.exchange.response
+    if turn.delivered and response is not None and response.body and turn.body is not None:
         whole = ChatCompletion if turn.api == "chat" else Response
-        yield from ((None, miss) for miss in mismatches(whole, turn.body))
+        yield from ((None, miss) for miss in mismatches(whole, response.body, turn.body))
 
 
 def _json_object(text: str) -> Mapping[str, Any] | None:

@@ -1,0 +1,477 @@
+"""Every check against healthy replies (silent) and against replies broken in one place (heard)."""
+
+import copy
+import json
+import re
+
+import pytest
+from healthy import (
+    SUITE,
+    Say,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    choice,
+    json_response,
+    responses_blocks,
+    responses_events,
+    responses_whole,
+    right,
+    rollout,
+    stream_response,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import checks
+from harness.checks import CHECKS
+from harness.judging import Judge, settle
+from harness.records import Response
+
+CASE = SUITE.cases[6]
+CALL, ANSWER = right(CASE)
+ANSWERED = Say(text="It is sunny in Lisbon, and warm.")
+
+
+def found(answers, api="chat", streaming=False):
+    seen = checks.view(rollout(answers, api=api, streaming=streaming))
+    return checks.findings(seen)
+
+
+def ids(findings):
+    return {finding.id for finding in findings}
+
+
+def chat(change, say=CALL):
+    body = chat_whole(say)
+    change(body)
+    return ids(found([json_response(body)]))
+
+
+def responses(change, say=CALL):
+    body = responses_whole(say)
+    change(body)
+    return ids(found([json_response(body)], api="responses"))
+
+
+def chat_stream(change, say=CALL):
+    chunks = chat_chunks(say)
+    blocks = change(chunks)
+    response = stream_response(blocks if isinstance(blocks, list) else chat_blocks(chunks))
+    return ids(found([response], streaming=True))
+
+
+def responses_stream(change, say=CALL):
+    events = copy.deepcopy(responses_events(say))
+    blocks = change(events)
+    response = stream_response(blocks if isinstance(blocks, list) else responses_blocks(events))
+    return ids(found([response], api="responses", streaming=True))
+
+
+def put(path, value):
+    """A change that sets one place of a JSON value, for example `choices.0.message.content`."""
+
+    def change(body):
+        *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        for step in steps:
+            body = body[step]
+        body[last] = value
+
+    return change
+
+
+def drop(path):
+    def change(body):
+        *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        for step in steps:
+            body = body[step]
+        del body[last]
+
+    return change
+
+
+# --- Healthy
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("case", SUITE.cases, ids=lambda case: case.id)
+def test_nothing_is_said_of_health(api, streaming, case):
+    assert found(right(case), api=api, streaming=streaming) == ()
+
+
+HEALTHY_VARIATIONS = {
+    "extra fields": put("choices.0.message.provider_specific_fields", {"a": None}),
+    "empty instead of null content": put("choices.0.message.content", ""),
+    "another id prefix": put("choices.0.message.tool_calls.0.id", "chatcmpl-tool-1f"),
+    "null where optional": put("service_tier", None),
+    "both reasoning fields": put("choices.0.message.reasoning_content", CALL.reasoning),
+    "matched stop token": put("choices.0.stop_reason", 200012),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY_VARIATIONS)
+def test_healthy_variations_of_a_completion(name):
+    assert chat(HEALTHY_VARIATIONS[name]) == set()
+
+
+def test_healthy_variations_of_streams():
+    assert chat_stream(lambda c: [": keep-alive", *chat_blocks(c)]) == set()
+    assert chat_stream(lambda c: c.insert(3, {**c[0], "choices": []})) == set()
+    assert responses_stream(lambda e: [*responses_blocks(e), "data: [DONE]"]) == set()
+
+    def absent_optional(events):
+        for event in events:
+            event.pop("logprobs", None)
+
+    assert responses_stream(absent_optional, ANSWERED) == {"responses.schema.minor"}
+
+
+def test_other_reasoning_dialects_are_told_apart_not_failed():
+    def open_responses(events):
+        for event in events:
+            event["type"] = event["type"].replace("reasoning_text.", "reasoning.")
+
+    def parts(events):
+        for event in events:
+            if event.get("part", {}).get("type") == "reasoning_text":
+                event["type"] = event["type"].replace("content_part", "reasoning_part")
+
+    expected = {"responses.stream.reasoning_dialect"}
+    assert responses_stream(open_responses) == expected
+    assert responses_stream(parts) == expected
+
+
+def test_markers_that_the_user_wrote_may_be_repeated():
+    answer = Say(text="You wrote <|end|>.")
+    recorded = rollout([answer])
+    assert "harmony.markers" in ids(checks.findings(checks.view(recorded)))
+    asked = recorded.exchanges[0].request.body
+    asked["messages"][0]["content"] = "Say <|end|>"
+    assert ids(checks.findings(checks.view(recorded))) == set()
+
+
+# --- Broken in one place
+
+
+BROKEN_CHAT = [
+    ("chat.schema", put("created", "1"), CALL),
+    ("chat.schema", put("object", "completion"), CALL),
+    ("chat.schema", drop("id"), CALL),
+    ("chat.schema", put("choices.0.finish_reason", "eos"), CALL),
+    ("chat.schema.minor", put("service_tier", "on_demand"), CALL),
+    ("reply.unreadable", put("choices", []), CALL),
+    ("reply.unreadable", put("choices.0.message.content", {"a": 1}), CALL),
+    ("reply.unreadable", put("choices.0.message.tool_calls.0.function.arguments", {}), CALL),
+    ("reply.unreadable", put("error", {"message": "no"}), CALL),
+    ("reply.id", put("id", ""), CALL),
+    ("chat.reasoning.missing", drop("choices.0.message.reasoning"), CALL),
+    ("chat.reasoning.type", put("choices.0.message.reasoning", {"text": "x"}), CALL),
+    ("chat.finish.tool_calls", put("choices.0.finish_reason", "stop"), CALL),
+    ("chat.finish.no_calls", put("choices.0.finish_reason", "tool_calls"), ANSWER),
+    ("reply.empty", put("choices.0.message.content", None), ANSWER),
+    ("usage.missing", drop("usage"), CALL),
+    ("usage.sum", put("usage.total_tokens", 71), CALL),
+    ("usage.zero", put("usage.prompt_tokens", 0), CALL),
+    ("usage.zero", put("usage.completion_tokens", 0), CALL),
+    ("usage.reasoning.excess", put("usage.completion_tokens_details.reasoning_tokens", 21), CALL),
+    ("usage.reasoning.missing", drop("usage.completion_tokens_details"), CALL),
+    ("calls.id.missing", put("choices.0.message.tool_calls.0.id", ""), CALL),
+    ("calls.name.unknown", put("choices.0.message.tool_calls.0.function.name", "fly"), CALL),
+    ("calls.arguments.json", put("choices.0.message.tool_calls.0.function.arguments", "{"), CALL),
+    ("harmony.markers", put("choices.0.message.content", "a<|channel|>final"), ANSWER),
+    ("harmony.markers", put("choices.0.message.reasoning", "a<|end|>"), ANSWER),
+    ("harmony.markers", put("choices.0.message.tool_calls.0.function.name", "f<|start|>"), CALL),
+    ("harmony.remains", put("choices.0.message.content", "analysisWe need to…"), ANSWER),
+    ("harmony.remains", put("choices.0.message.content", "So.assistantfinalFour"), ANSWER),
+    ("harmony.remains", put("choices.0.message.content", "commentary to=functions.f"), ANSWER),
+    ("reasoning.in_answer", put("choices.0.message.content", "<think>Hm</think>4"), ANSWER),
+    ("reasoning.is_answer", put("choices.0.message.reasoning", "same " * 9), Say(text="same " * 9)),
+]
+
+BROKEN_RESPONSES = [
+    ("responses.schema", put("created_at", "now"), CALL),
+    ("responses.schema", put("parallel_tool_calls", None), CALL),
+    ("responses.schema", put("output.0.summary", None), CALL),
+    ("responses.schema", drop("output.1.id"), ANSWERED),
+    ("responses.schema", put("output.1.type", "poem"), ANSWERED),
+    ("responses.schema.minor", drop("usage.input_tokens_details"), CALL),
+    ("responses.reasoning.missing", lambda body: body["output"].pop(0), CALL),
+    ("responses.reasoning.content", put("output.0.content", None), CALL),
+    ("responses.reasoning.content", put("output.0.content.0.type", "text"), CALL),
+    ("responses.reasoning.summary",
+     put("output.0.summary", [{"type": "summary_text", "text": CALL.reasoning}]), CALL),
+    ("responses.status", put("status", "in_progress"), CALL),
+    ("responses.status", put("status", "incomplete"), CALL),
+    ("responses.status.items", put("output.1.status", "in_progress"), CALL),
+    ("responses.item_id.repeated", put("output.1.id", "rs_1"), CALL),
+    ("reply.empty", lambda body: body["output"].pop(1), ANSWERED),
+    ("usage.sum", put("usage.total_tokens", 1), CALL),
+    ("harmony.markers", put("output.1.content.0.text", "<|return|>"), ANSWERED),
+    ("reply.unreadable", put("output", None), CALL),
+]  # fmt: skip
+
+
+def drop_done(chunks):
+    return chat_blocks(chunks)[:-1]
+
+
+def extra_done(chunks):
+    return ["data: [DONE]", *chat_blocks(chunks)]
+
+
+def second_finish(chunks):
+    chunks.insert(-1, {**chunks[0], "choices": [choice({}, "stop")]})
+
+
+def say_more(chunks):
+    chunks.insert(-1, {**chunks[0], "choices": [choice({"content": "more"})]})
+
+
+def error_chunk(chunks):
+    return [*chat_blocks(chunks[:-2]), 'data: {"error": {"message": "out of memory"}}']
+
+
+def garbage(chunks):
+    return [*chat_blocks(chunks[:3]), "data: {oops", *chat_blocks(chunks[3:])]
+
+
+def rename_reasoning(chunks):
+    for chunk in chunks:
+        for entry in chunk["choices"]:
+            if "reasoning" in entry["delta"]:
+                entry["delta"]["reasoning_content"] = entry["delta"].pop("reasoning")
+
+
+def call_delta(chunks):
+    return next(
+        chunk["choices"][0]["delta"]["tool_calls"][0]
+        for chunk in chunks
+        if chunk["choices"] and "tool_calls" in chunk["choices"][0]["delta"]
+    )
+
+
+BROKEN_CHAT_STREAM = [
+    ("chat.schema", put("2.created", 1.5), CALL),
+    ("chat.schema", put("2.object", "chat.completion"), CALL),
+    ("stream.json", garbage, CALL),
+    ("stream.error_event", error_chunk, CALL),
+    ("chat.stream.done", drop_done, CALL),
+    ("chat.stream.done", extra_done, CALL),
+    ("chat.stream.finish", lambda chunks: chunks.pop(-2), CALL),
+    ("chat.stream.finish", second_finish, CALL),
+    ("chat.stream.finish", say_more, CALL),
+    ("chat.stream.role", lambda chunks: chunks.pop(0), CALL),
+    ("chat.stream.id", put("2.id", "chatcmpl-2"), CALL),
+    ("chat.stream.tool_calls", lambda chunks: call_delta(chunks).pop("id"), CALL),
+    ("chat.stream.tool_calls", lambda chunks: call_delta(chunks).update(index=1), CALL),
+    ("chat.reasoning.field", rename_reasoning, CALL),
+    ("usage.missing", lambda chunks: chunks.pop(), CALL),
+]
+
+
+def of_type(events, kind):
+    return next(event for event in events if event["type"] == kind)
+
+
+def change_event(kind, **changes):
+    return lambda events: of_type(events, kind).update(changes)
+
+
+def remove_event(kind):
+    return lambda events: events.remove(of_type(events, kind))
+
+
+def forget_item(events):
+    of_type(events, "response.completed")["response"]["output"].pop()
+
+
+def other_final(events):
+    of_type(events, "response.completed")["response"]["output"][1]["arguments"] = "{}"
+
+
+def bare_blocks(events):
+    return [block.split("\n", 1)[1] for block in responses_blocks(events)]
+
+
+def twice(events):
+    events.append({**events[-1], "sequence_number": 999})
+
+
+ADDED, DONE = "response.output_item.added", "response.output_item.done"
+ARGUMENTS = "response.function_call_arguments"
+
+BROKEN_RESPONSES_STREAM = [
+    ("responses.schema", change_event(f"{ARGUMENTS}.delta", delta=5), CALL),
+    ("responses.schema", change_event(DONE, output_index="0"), CALL),
+    ("responses.stream.event_type", change_event("response.in_progress", type="response.x"), CALL),
+    ("responses.stream.sequence", change_event("response.in_progress", sequence_number=0), CALL),
+    ("responses.stream.sequence", lambda e: e[1].pop("sequence_number"), CALL),
+    ("responses.stream.created", remove_event("response.created"), CALL),
+    ("responses.stream.terminal", twice, CALL),
+    ("responses.stream.terminal", lambda e: e.append(dict(e[1], sequence_number=999)), CALL),
+    ("responses.stream.event_name", bare_blocks, CALL),
+    ("responses.stream.items", remove_event(ADDED), CALL),
+    ("responses.stream.items", remove_event(DONE), CALL),
+    ("responses.stream.items", change_event(f"{ARGUMENTS}.delta", item_id="fc_9"), CALL),
+    ("responses.stream.done_text", change_event(f"{ARGUMENTS}.done", arguments="{}"), CALL),
+    ("responses.stream.done_text", remove_event("response.reasoning_text.delta"), CALL),
+    ("responses.stream.done_text", remove_event("response.output_text.delta"), ANSWERED),
+    ("responses.stream.final", forget_item, CALL),
+    ("responses.stream.final", other_final, CALL),
+    ("stream.error_event", lambda e: e.insert(-1, {"type": "error", "message": "x"}), CALL),
+    ("reply.unreadable", lambda e: e.pop(), CALL),
+]
+
+
+@pytest.mark.parametrize(("check", "change", "say"), BROKEN_CHAT)
+def test_a_broken_completion_is_heard(check, change, say):
+    assert check in chat(change, say)
+
+
+@pytest.mark.parametrize(("check", "change", "say"), BROKEN_RESPONSES)
+def test_a_broken_response_is_heard(check, change, say):
+    assert check in responses(change, say)
+
+
+@pytest.mark.parametrize(("check", "change", "say"), BROKEN_CHAT_STREAM)
+def test_a_broken_chat_stream_is_heard(check, change, say):
+    assert check in chat_stream(change, say)
+
+
+@pytest.mark.parametrize(("check", "change", "say"), BROKEN_RESPONSES_STREAM)
+def test_a_broken_responses_stream_is_heard(check, change, say):
+    assert check in responses_stream(change, say)
+
+
+def test_a_call_id_that_comes_again_is_heard():
+    assert ids(found([CALL, CALL, ANSWER])) == {"calls.id.repeated"}
+
+
+@pytest.mark.parametrize(
+    ("check", "streaming", "content_type"),
+    [("stream.content_type", True, "application/json"), ("reply.content_type", False, None)],
+)
+def test_a_wrong_content_type_is_heard(check, streaming, content_type):
+    headers = {"Content-Type": content_type} if content_type else {}
+    if streaming:
+        parts = stream_response(chat_blocks(chat_chunks(CALL))).parts
+        answer = Response(status=200, headers=headers, parts=parts)
+    else:
+        answer = Response(status=200, headers=headers, body=json.dumps(chat_whole(CALL)))
+    assert ids(found([answer], streaming=streaming)) == {check}
+
+
+def test_a_stream_that_was_asked_for_and_came_whole_is_heard():
+    answer = json_response(chat_whole(CALL))
+    assert ids(found([answer], streaming=True)) == {"stream.content_type", "reply.unreadable"}
+
+
+def test_every_check_has_been_broken_once():
+    tables = (BROKEN_CHAT, BROKEN_RESPONSES, BROKEN_CHAT_STREAM, BROKEN_RESPONSES_STREAM)
+    broken = {row[0] for table in tables for row in table}
+    elsewhere = {
+        "calls.id.repeated",
+        "reply.content_type",
+        "responses.stream.reasoning_dialect",
+        "stream.content_type",
+    }
+    assert set(CHECKS) == broken | elsewhere
+
+
+# --- Hostile data
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "x", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.just("type"), inner),
+    max_leaves=3,
+)
+
+
+def places(value, path=()):
+    """Every place in a JSON value that something else could be put in."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in entries:
+        yield (*path, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
+
+
+@st.composite
+def disturbed(draw, value):
+    value = copy.deepcopy(value)
+    for _ in range(draw(st.integers(1, 3))):
+        *steps, last = draw(st.sampled_from(list(places(value))))
+        here = value
+        for step in steps:
+            here = here[step]
+        here[last] = draw(JSON)
+    return value
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_no_reply_however_odd_breaks_the_judges(data):
+    say = data.draw(st.sampled_from([CALL, ANSWERED]))
+    api = data.draw(st.sampled_from(["chat", "responses"]))
+    if data.draw(st.booleans()):
+        events = data.draw(disturbed(chat_chunks(say) if api == "chat" else responses_events(say)))
+        blocks = [f"event: x\ndata: {json.dumps(event)}" for event in events]
+        recorded = rollout([stream_response(blocks)], api=api, streaming=True)
+    else:
+        body = data.draw(disturbed(chat_whole(say) if api == "chat" else responses_whole(say)))
+        recorded = rollout([json_response(json.dumps(body))], api=api)
+    settled = settle([Judge(SUITE, strict=True).judge(recorded)])
+    for judgement in settled:
+        judgement.model_dump_json()
+
+
+@pytest.mark.parametrize("depth", [300, 100_000])
+def test_deep_nesting_breaks_nothing(depth):
+    nested = "[" * depth + "]" * depth
+    call = Say(call=("get_weather", f'{{"location": "Lisbon", "x": {nested}}}'))
+    for answer in (call, json_response(nested), stream_response([f"data: {nested}"])):
+        settle([Judge(SUITE, strict=True).judge(rollout([answer]))])
+
+
+# --- Evidence and what is said of the checks themselves
+
+
+def test_a_finding_points_at_its_evidence():
+    body = chat_whole(CALL)
+    body["usage"]["total_tokens"] = 71
+    (finding,) = found([CALL, json_response(body | {"id": "x"})][1:])
+    evidence = finding.evidence
+    assert (finding.id, finding.severity) == ("usage.sum", "error")
+    assert (evidence.record, evidence.exchange) == ("weather-lisbon/chat/whole/1", 0)
+    assert (evidence.path, evidence.expected, evidence.got) == ("$.usage", "70", "71")
+
+
+def test_the_evidence_of_a_stream_has_the_event_and_the_path():
+    chunks = chat_chunks(CALL)
+    chunks[2]["created"] = "x"
+    chunks[3]["created"] = "x"
+    (finding,) = found([stream_response(chat_blocks(chunks))], streaming=True)
+    assert (finding.evidence.event, finding.evidence.path) == (2, "$.created")
+    assert finding.evidence.got == '"x"'
+
+
+def test_nothing_is_expected_of_an_answer_that_did_not_come():
+    broken = json_response({"error": {"message": "overloaded"}}, 503)
+    assert found([CALL, broken]) == ()
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: check.id)
+def test_what_is_said_of_a_check(check):
+    assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", check.id)
+    assert check.summary.endswith(".")
+    assert check.why.endswith(".")
+    assert "\n" not in check.summary
+    assert check.source.startswith("https://")
+    assert check.invalidates is (check.severity == "error")
+    assert 0 <= check.tolerated < 1
+
+
+def test_ids_are_unique():
+    every = [check.id for module in checks.FAMILIES for check in module.family.checks]
+    assert len(every) == len(set(every)) == len(CHECKS)
