@@ -134,7 +134,9 @@ def write_checkpoint(run: Run, folder: Path, *, sharpen: float = 1.0) -> None:
     config = config_of(run.net.shape) | {"token_codes": {"seed": snapshot.CODE_SEED}}
     text = json.dumps(config, indent=2) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
-    save_file(tensors_of(run, sharpen=sharpen), folder / "model.safetensors", {"format": "pt"})
+    file = folder / "model.safetensors"
+    save_file(tensors_of(run, sharpen=sharpen), file, {"format": "pt"})
+    file.chmod(0o644)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
