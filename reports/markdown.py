@@ -63,8 +63,7 @@ def _findings(findings: Sequence[FindingSummary]) -> Iterator[str]:
 
 
 def _finding(finding: FindingSummary) -> Iterator[str]:
-    attempts = "attempt" if finding.records == 1 else "attempts"
-    yield f"### `{finding.id}` in {finding.records} {attempts}"
+    yield f"### `{finding.id}` in {words.counted(finding.records, 'attempt')}"
     yield ""
     yield f"{finding.summary} {finding.why} ([source]({finding.source}))"
     yield ""

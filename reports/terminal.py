@@ -34,7 +34,13 @@ def print_analysis(analysis: Analysis, folder: str, console: Console) -> None:
     for section in (_worst(analysis.worst_cases), _findings(analysis.findings)):
         for line in section:
             console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-    console.print(_verdict(analysis, folder))
+    console.print(_verdict(analysis))
+    console.print()
+    for label, text in (
+        ("Report", f"{folder}/report.md"),
+        ("Next", words.next_step(analysis, folder)),
+    ):
+        console.print(Text(f"{label:8}{text}"), soft_wrap=True)
 
 
 def _head(analysis: Analysis) -> Text:
@@ -94,11 +100,10 @@ def _findings(findings: tuple[FindingSummary, ...]) -> Iterator[Text]:
         return
     yield Text("Findings", style="bold")
     for finding in findings:
-        attempts = "attempt" if finding.records == 1 else "attempts"
         yield Text.assemble(
             f"  {finding.severity} ",
             (finding.id, _SEVERITIES[finding.severity]),
-            f" · {finding.records} {attempts}",
+            f" · {words.counted(finding.records, 'attempt')}",
         )
         example = finding.examples[0]
         yield _detail(example.message)
@@ -111,12 +116,11 @@ def _detail(text: str) -> Text:
     return Text(f"      {words.visible(text)}", style="dim")
 
 
-def _verdict(analysis: Analysis, folder: str) -> Text:
+def _verdict(analysis: Analysis) -> Table:
     verdict = analysis.verdict
-    text = Text(words.VERDICTS[verdict.decision], style=_STYLES[verdict.decision])
-    for number, reason in enumerate(verdict.reasons):
-        text.append(f"\n{'':6}" if number else "  ", style="default")
-        text.append(reason, style="not bold default")
-    text.append(f"\n\nReport  {folder}/report.md", style="not bold default")
-    text.append(f"\nNext    {words.next_step(analysis, folder)}", style="not bold default")
-    return text
+    table = Table.grid(padding=(0, 2, 0, 0))
+    label = Text(words.VERDICTS[verdict.decision], style=_STYLES[verdict.decision])
+    for reason in verdict.reasons:
+        table.add_row(label, Text(reason))
+        label = Text()
+    return table

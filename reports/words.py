@@ -32,6 +32,11 @@ def visible(text: str) -> str:
     )
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def rows(groups: Sequence[GroupAnalysis]) -> Iterator[tuple[str, list[str]]]:
     """The table of a run: a label, then one cell for each group."""
 
@@ -67,11 +72,10 @@ def size(analysis: Analysis) -> str:
     groups = analysis.groups
     done, planned = sum(g.finished for g in groups), sum(g.planned for g in groups)
     first = groups[0]
-    text = f"{first.cases} cases × {first.tries} tries × {len(groups)} API modes"
-    text += f", {done} of {planned} attempts"
+    text = f"{counted(first.cases, 'case')} × {counted(first.tries, 'try', 'tries')}"
+    text += f" × {counted(len(groups), 'group')}, {done} of {planned} attempts"
     if analysis.bad_lines:
-        lines = "line" if analysis.bad_lines == 1 else "lines"
-        text += f" ({analysis.bad_lines} bad {lines} of the case file left out)"
+        text += f" ({counted(analysis.bad_lines, 'bad line')} of the case file left out)"
     return text
 
 

@@ -1,0 +1,133 @@
+import pytest
+from healthy import SUITE, Say, chat_whole, json_response, right, rollout
+from runs import analysis_of, run_info
+
+from harness.judgement import Analysis
+from harness.records import Thresholds
+
+CASES = SUITE.cases[:3]
+SILENT = [Say(text="I cannot do that.")]
+CHAT = run_info(apis=("chat",), streaming=(False,), tries=4)
+
+
+def attempts(passed, *, tries=4, skip=0):
+    """Chat rollouts of the first three cases; the first `passed[i]` tries of case i succeed."""
+    return [
+        rollout(
+            right(case) if number <= count else SILENT,
+            sample=case.id,
+            attempt=number,
+        )
+        for case, count in zip(CASES, passed, strict=True)
+        for number in range(1, tries + 1 - skip)
+    ]
+
+
+def test_a_group_has_the_figures_of_its_attempts():
+    (group,) = analysis_of(attempts([4, 3, 0]), CHAT).groups
+    assert (group.cases, group.tries, group.planned, group.finished) == (3, 4, 12, 12)
+    assert group.outcomes == {"success": 7, "no_tool_call": 5}
+    assert [round(rate.value, 4) for rate in group.pass_at] == [0.5833, 0.6667, 0.6667, 0.6667]
+    assert [round(rate.value, 4) for rate in group.pass_hat] == [0.5833, 0.5, 0.4167, 0.3333]
+    assert (group.invalid, group.exact) == (0, 7)
+    assert (group.requests, group.tokens.input, group.tokens.output) == (19, 950, 380)
+
+
+def test_at_k_equal_to_the_tries_the_rates_are_counts_of_any_and_all():
+    (group,) = analysis_of(attempts([4, 3, 0]), CHAT).groups
+    assert group.pass_at[-1].value == pytest.approx(2 / 3)
+    assert group.pass_hat[-1].value == pytest.approx(1 / 3)
+
+
+def test_attempts_that_were_not_made_stay_in_the_denominator():
+    analysis = analysis_of(attempts([4, 4, 4], skip=1), CHAT)
+    (group,) = analysis.groups
+    assert (group.planned, group.finished) == (12, 9)
+    assert group.outcomes == {"success": 9, "not_run": 3}
+    assert group.pass_at[0].value == pytest.approx(0.75)
+    assert group.pass_hat[-1].value == 0
+    assert not analysis.complete
+    assert analysis.verdict.decision == "inconclusive"
+
+
+def test_every_api_and_mode_that_was_planned_is_a_group():
+    analysis = analysis_of([])
+    names = [group.name for group in analysis.groups]
+    assert names == ["responses · stream", "responses · whole", "chat · stream", "chat · whole"]
+    assert {group.finished for group in analysis.groups} == {0}
+    assert analysis.verdict.decision == "inconclusive"
+
+
+def test_worst_cases_come_first_with_an_example():
+    worst = analysis_of(attempts([4, 3, 0]), CHAT).worst_cases
+    assert [(case.sample, case.passed, case.tries) for case in worst] == [
+        (CASES[2].id, 0, 4),
+        (CASES[1].id, 3, 4),
+    ]
+    assert worst[1].record == f"{CASES[1].id}/chat/whole/4"
+    assert worst[1].outcomes == {"success": 3, "no_tool_call": 1}
+    assert worst[0].example.got == "I cannot do that."
+
+
+def test_findings_are_gathered_by_check_with_a_few_examples():
+    body = chat_whole(Say(text="Done."))
+    body["usage"]["total_tokens"] = 1
+    broken = [
+        rollout([right(CASES[0])[0], json_response(body)], sample=CASES[0].id, attempt=number)
+        for number in range(1, 5)
+    ]
+    analysis = analysis_of([*broken, *attempts([4, 4, 4])[4:]], CHAT)
+    (finding,) = analysis.findings
+    assert (finding.id, finding.severity, finding.count, finding.records) == (
+        "usage.sum", "error", 4, 4,
+    )  # fmt: skip
+    assert [example.evidence.record[-1] for example in finding.examples] == ["1", "2", "3"]
+    assert {example.evidence.exchange for example in finding.examples} == {1}
+    assert finding.groups == ("chat · whole",)
+    assert analysis.groups[0].invalid == 4
+    assert analysis.verdict.decision == "fail"
+    assert analysis.worst_cases[0].outcomes == {"invalid_response": 4}
+
+
+def test_strictness_and_thresholds_are_the_runs_own_unless_others_are_given():
+    wrong = [
+        rollout([Say(call=(case.tool_name, "{}")), Say(text="Done.")], sample=case.id, attempt=n)
+        for case in CASES
+        for n in range(1, 5)
+    ]
+    assert analysis_of(wrong, CHAT).verdict.decision == "pass"
+    assert analysis_of(attempts([4, 3, 0]), CHAT).verdict.decision == "fail"
+    low = Thresholds(min_pass_at_k=0.5, min_pass_hat_k=0.3)
+    lenient = analysis_of(attempts([4, 3, 0]), CHAT, thresholds=low)
+    assert (lenient.verdict.decision, lenient.verdict.thresholds) == ("pass", low)
+
+
+def test_rollouts_of_other_cases_are_passed_over():
+    stranger = rollout(right(SUITE.cases[9]), sample=SUITE.cases[9].id)
+    (group,) = analysis_of([stranger, *attempts([4, 4, 4])], CHAT).groups
+    assert group.finished == 12
+
+
+def test_speed_of_streams_is_taken_from_the_arrival_of_their_events():
+    info = run_info(apis=("chat", "responses"), streaming=(True,), tries=1)
+    recorded = [
+        rollout(right(CASES[0]), sample=CASES[0].id, api=api, streaming=True)
+        for api in ("chat", "responses")
+    ]
+    chat, responses = analysis_of(recorded, info).groups
+    assert chat.latency.first_token.p50 == pytest.approx(0.2)
+    assert responses.latency.first_token.p50 > 0.2
+    assert chat.latency.total.p50 == 2.0
+    assert chat.latency.tokens_per_second.p50 == pytest.approx(19 / 0.5, rel=0.5)
+
+
+def test_whole_replies_have_no_time_to_the_first_token():
+    (group,) = analysis_of(attempts([4, 4, 4]), CHAT).groups
+    assert group.latency.first_token is None
+    assert group.latency.total.count == 24
+
+
+def test_the_same_records_give_the_same_analysis_and_it_survives_json():
+    first, second = (analysis_of(attempts([4, 3, 0]), CHAT) for _ in range(2))
+    assert first == second
+    assert Analysis.model_validate_json(first.model_dump_json()) == first

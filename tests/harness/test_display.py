@@ -1,0 +1,67 @@
+import io
+
+import pytest
+from healthy import SUITE, Say, right, rollout
+from rich.console import Console
+
+from harness.display import DebugDisplay, LineDisplay, LiveDisplay, Tally, display
+from harness.judging import Judge
+
+JUDGE = Judge(SUITE, strict=False)
+CASE = SUITE.cases[0]
+
+
+def finished(screen, answers, **more):
+    screen.finished(rollout(answers, sample=CASE.id, **more))
+
+
+def shown(screen, stream):
+    with screen.shown():
+        screen.stage("starting the provider")
+        screen.begin(4, 1)
+        finished(screen, right(CASE))
+        finished(screen, [Say(text="No.")])
+        finished(screen, right(CASE))
+    return stream.getvalue()
+
+
+def test_plain_lines_when_not_a_terminal():
+    stream = io.StringIO()
+    screen = display(Console(file=stream, width=200), JUDGE, debug=False)
+    assert isinstance(screen, LineDisplay)
+    assert shown(screen, stream).splitlines() == [
+        "starting the provider …",
+        "sampling 4 attempts, 1 of them already done",
+        "4/4 · 66.7% passed so far · 0 errors · 100 tokens",
+    ]
+
+
+def test_a_live_line_on_a_terminal():
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, force_terminal=True, color_system=None)
+    screen = display(console, JUDGE, debug=False)
+    assert isinstance(screen, LiveDisplay)
+    text = shown(screen, stream)
+    assert "sampling" in text
+    assert "4/4" in text
+    assert "66.7% passed so far" in text
+
+
+def test_debug_prints_what_was_sent_and_what_came():
+    stream = io.StringIO()
+    screen = display(Console(file=stream, width=40), JUDGE, debug=True)
+    assert isinstance(screen, DebugDisplay)
+    finished(screen, right(CASE))
+    text = stream.getvalue()
+    assert f"──── {CASE.id}/chat/whole/1 · request 2" in text
+    assert "POST http://test/v1/chat/completions" in text
+    assert '"role": "assistant", "content": "All done."' in text
+
+
+@pytest.mark.parametrize(("broken", "text"), [(1, "1 error ·"), (2, "2 errors ·")])
+def test_errors_are_counted(broken, text):
+    tally = Tally(JUDGE)
+    assert str(tally) == "nothing finished yet"
+    for _ in range(broken):
+        tally.add(rollout([], sample=CASE.id, end="unreadable"))
+    assert text in str(tally)
