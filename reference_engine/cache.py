@@ -35,7 +35,7 @@ class KVCache:
         self, config: ModelConfig, slots: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.window = config.sliding_window
-        self.ring = self.window - 1 + BLOCK
+        self.ring = round_up(self.window + BLOCK, BLOCK) - 1
         self.sliding = [kind == "sliding_attention" for kind in config.layer_types]
         self._capacity = KEY_MULTIPLE
         heads, size = config.num_key_value_heads, config.head_dim
@@ -117,7 +117,7 @@ class CachedContext:
         return out
 
     def _near_mask(self) -> Tensor:
-        """Which rows of the ring each token may see: those that hold the last `window` positions."""
+        """Which rows of the ring each token may see: those of the last `window` positions."""
         ring = torch.arange(self._cache.ring, device=self.positions.device)
         position = self.positions[..., None]
         age = (position - ring) % self._cache.ring
@@ -128,7 +128,7 @@ class CachedContext:
     ) -> list[_Group]:
         members: dict[int, list[int]] = {}
         for row, start in enumerate(starts):
-            keys = math.ceil((1 + start + length) / KEY_MULTIPLE) * KEY_MULTIPLE
+            keys = round_up(1 + start + length, KEY_MULTIPLE)
             members.setdefault(keys, []).append(row)
         groups = []
         for keys, rows in members.items():
@@ -144,6 +144,11 @@ def _attend_group(
 ) -> Tensor:
     key, value = keys[group.slots, :, : group.keys], values[group.slots, :, : group.keys]
     return sink_attention(query, key, value, group.visible, sinks)
+
+
+def round_up(count: int, multiple: int) -> int:
+    """The least multiple that is at least `count`."""
+    return -(-count // multiple) * multiple
 
 
 def _mask(visible: Tensor) -> Tensor:

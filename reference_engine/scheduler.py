@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from reference_engine.cache import BLOCK, KVCache
+from reference_engine.cache import BLOCK, KVCache, round_up
 from reference_engine.model import Transformer
 from reference_engine.prefix import PrefixCache
 from reference_engine.sampling import Draw, SamplingParams, Token, sample
@@ -62,8 +62,8 @@ class Scheduler:
         self.max_context = max_context
         self._model = model
         weight = model.unembedding.weight
-        self._device, self._row_multiple = weight.device, row_multiple(weight.dtype)
-        slots = _round_up(max_batch, self._row_multiple)
+        self._device, self._row_multiple = weight.device, row_multiple(weight)
+        slots = round_up(max_batch, self._row_multiple)
         self._cache = KVCache(model.config, slots, weight.dtype, weight.device)
         self._prefixes = PrefixCache(self._cache, PREFIX_CACHE_BYTES)
         self._slots: list[Sequence | None] = [None] * slots
@@ -83,7 +83,7 @@ class Scheduler:
         """Gives the sequence a slot, and what is known of its prompt already."""
         sequence.slot = self._slots.index(None)
         self._slots[sequence.slot] = sequence
-        self._cache.reserve(_round_up(len(sequence.prompt), BLOCK))
+        self._cache.reserve(round_up(len(sequence.prompt), BLOCK))
         sequence.cached = self._prefixes.restore(sequence.prompt, sequence.slot)
 
     def remove(self, sequence: Sequence) -> None:
@@ -131,7 +131,7 @@ class Scheduler:
         All slots up to the last take part, so that the cache is used without copying: rows of
         others are read over, and what they write is written again before it can be seen.
         """
-        rows = _round_up(1 + max(_slot(sequence) for sequence in batch), self._row_multiple)
+        rows = round_up(1 + max(_slot(sequence) for sequence in batch), self._row_multiple)
         tokens, starts = [[0]] * rows, [0] * rows
         for sequence in self.running:
             if _slot(sequence) < rows:
@@ -166,17 +166,15 @@ class Scheduler:
         return steps
 
 
-def row_multiple(dtype: torch.dtype) -> int:
+def row_multiple(weight: Tensor) -> int:
     """The multiple to which batches are padded so that a row's result ignores its company.
 
-    Measured: PyTorch's bfloat16 products on CPU treat each row alike however many there are, the
-    float32 ones where their number is a multiple of eight.
+    Measured for PyTorch's matrix products on CPU: in bfloat16 only a single row is treated apart,
+    in float32 every number of rows that is no multiple of eight.
     """
-    return 1 if dtype == torch.bfloat16 else 8
-
-
-def _round_up(count: int, multiple: int) -> int:
-    return -(-count // multiple) * multiple
+    if weight.is_cuda:
+        return 1
+    return 2 if weight.dtype == torch.bfloat16 else 8
 
 
 def _slot(sequence: Sequence) -> int:
