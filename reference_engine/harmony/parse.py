@@ -129,7 +129,7 @@ class HarmonyParser:
             events.append(Delta(kind, rest))
         events.append(Ended(kind))
         self._text.reset()
-        self.done = token in STOP_TOKENS or (token == END and kind in {"answer", "call"})
+        self.done = token in STOP_TOKENS or kind in {"answer", "call"}
         self._header = _Header()
         if token == CHANNEL:
             self._header.mark(CHANNEL)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,6 +22,9 @@ from reference_engine.server.models import ModelsHandler
 from reference_engine.server.responses.handler import ResponsesHandler
 from reference_engine.server.settings import AppSettings
 
+logger = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 _OPEN_PATHS = frozenset({"/health"})
 
 
@@ -34,7 +38,6 @@ def create_app(engine: Engine, settings: AppSettings) -> Starlette:
             ApiError: _api_error,
             HTTPException: _http_error,
             ClientDisconnect: _nobody_there,
-            Exception: _unexpected,
         },
     )
     app.router.redirect_slashes = False
@@ -47,13 +50,13 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
     responses = ResponsesHandler(context)
     models = ModelsHandler(context)
     return [
-        Route("/v1/chat/completions", chat.create, methods=["POST"]),
-        Route("/v1/responses", responses.create, methods=["POST"]),
-        Route("/v1/responses/{response_id}", responses.get, methods=["GET"]),
-        Route("/v1/responses/{response_id}", responses.delete, methods=["DELETE"]),
-        Route("/v1/models", models.list, methods=["GET"]),
-        Route("/v1/models/{model:path}", models.get, methods=["GET"]),
-        Route("/health", models.health, methods=["GET"]),
+        Route("/v1/chat/completions", _guarded(chat.create), methods=["POST"]),
+        Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
+        Route("/v1/responses/{response_id}", _guarded(responses.get), methods=["GET"]),
+        Route("/v1/responses/{response_id}", _guarded(responses.delete), methods=["DELETE"]),
+        Route("/v1/models", _guarded(models.list), methods=["GET"]),
+        Route("/v1/models/{model:path}", _guarded(models.get), methods=["GET"]),
+        Route("/health", _guarded(models.health), methods=["GET"]),
     ]
 
 
@@ -97,5 +100,16 @@ async def _nobody_there(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _unexpected(_: Request, __: Exception) -> Response:
-    return internal_error().response()
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, with a defect of ours logged and answered in OpenAI's shape."""
+
+    async def serve(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except (ApiError, HTTPException, ClientDisconnect):
+            raise
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.url.path)
+            return internal_error().response()
+
+    return serve

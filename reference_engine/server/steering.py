@@ -66,9 +66,10 @@ class ToolPolicy:
             return _FINAL
         if len(self.names) > 1 and not again:
             return _ANY_CALL
-        written = astray.name if astray and astray.kind == "call" else ""
-        nearest = difflib.get_close_matches(written, self.names, n=1, cutoff=0)
-        return _CALL.format(name=nearest[0] if nearest else self.names[0])
+        nearest = list(self.names)
+        if astray and astray.name:
+            nearest = difflib.get_close_matches(astray.name, nearest, n=1, cutoff=0)
+        return _CALL.format(name=nearest[0])
 
 
 def continuation(before: Sequence[int], header: str) -> tuple[list[int], list[int]]:

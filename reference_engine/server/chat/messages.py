@@ -116,7 +116,8 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
             turns += message.turns()
             for call in message.tool_calls:
                 if call.id in unanswered:
-                    raise invalid(f"messages[{at}]", f"Two tool calls have the id '{call.id}'.")
+                    problem = f"Two tool calls of messages[{at}] have the id '{call.id}'."
+                    raise invalid(f"messages[{at}]", problem)
                 unanswered[call.id] = call.function.name
     _require_answered(unanswered, len(messages))
     return tuple(turns)
@@ -127,8 +128,8 @@ def _result(message: ToolMessage, at: int, unanswered: dict[str, str]) -> Result
     if name is None:
         raise invalid(
             f"messages[{at}].tool_call_id",
-            f"messages[{at}] answers the tool call '{message.tool_call_id}', but the assistant "
-            "message before it holds no such call that is still unanswered.",
+            f"messages[{at}].tool_call_id is '{message.tool_call_id}', but the assistant message "
+            "before it holds no such call that is still unanswered.",
         )
     return Result(name, message.content)
 
@@ -138,6 +139,6 @@ def _require_answered(unanswered: dict[str, Any], at: int) -> None:
         ids = ", ".join(f"'{call}'" for call in unanswered)
         raise invalid(
             f"messages[{at - 1}]",
-            f"The tool calls {ids} are not answered: each needs a message of role 'tool' with its "
-            "tool_call_id before anything else follows.",
+            f"The tool calls {ids} before messages[{at}] are not answered: each needs a message of "
+            "role 'tool' with its tool_call_id before anything else follows.",
         )

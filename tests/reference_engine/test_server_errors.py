@@ -1,0 +1,325 @@
+"""Every request that cannot be served gets a fitting status and an error that names the field."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
+
+from reference_engine.server.settings import AppSettings
+
+MODEL = "gpt-oss-small"
+USER = {"role": "user", "content": "Hi"}
+LIMITED = AppSettings(api_key="secret", max_body_bytes=200_000)
+KEY = {"Authorization": "Bearer secret"}
+
+
+@pytest.fixture(scope="module")
+def served():
+    engine = ScriptedEngine()
+    with running(engine, LIMITED) as url, httpx.Client(base_url=url, headers=KEY) as client:
+        yield engine, client
+
+
+@pytest.fixture
+def client(served):
+    return served[1]
+
+
+def error_of(reply: httpx.Response, status: int) -> dict:
+    assert reply.status_code == status, reply.text
+    body = reply.json()
+    assert body.keys() == {"error"}
+    error = body["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    return error
+
+
+def call(call_id: str = "c1", **fields) -> dict:
+    function = {"name": "get_weather", "arguments": "{}"}
+    return {"id": call_id, "type": "function", "function": function, **fields}
+
+
+def assistant(*calls: dict) -> dict:
+    return {"role": "assistant", "content": None, "tool_calls": list(calls)}
+
+
+def result(call_id: str = "c1") -> dict:
+    return {"role": "tool", "tool_call_id": call_id, "content": "x"}
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
+NAMED = {"type": "function", "function": {"name": "other"}}
+BAD_NAME = {"type": "function", "function": {"name": "a b"}}
+DEEP = json.loads('{"properties":{"a":' * 100 + "{}" + "}}" * 100)
+DEEP_TOOL = {"type": "function", "function": {"name": "f", "parameters": DEEP}}
+
+CHAT_ERRORS = [
+    ({"messages": []}, "messages"),
+    ({"messages": None}, "messages"),
+    ({"messages": "Hi"}, "messages"),
+    ({"messages": [USER, "Hi"]}, "messages[1]"),
+    ({"messages": [{"content": "Hi"}]}, "messages[0]"),
+    ({"messages": [{"role": "robot", "content": "Hi"}]}, "messages[0]"),
+    ({"messages": [{"role": "function", "name": "f", "content": "Hi"}]}, "messages[0]"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": ["Hi"]}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content"),
+    ({"messages": [{**USER, "weight": 1}]}, "messages[0].weight"),
+    ({"messages": [{"role": "assistant", "function_call": {}}]}, "messages[0].function_call"),
+    ({"messages": [USER, result()]}, "messages[1].tool_call_id"),
+    ({"messages": [USER, assistant(call()), result("c2")]}, "messages[2].tool_call_id"),
+    ({"messages": [USER, assistant(call()), result(), result()]}, "messages[3].tool_call_id"),
+    ({"messages": [USER, assistant(call())]}, "messages[1]"),
+    ({"messages": [USER, assistant(call()), USER]}, "messages[1]"),
+    ({"messages": [USER, assistant(call(), call())]}, "messages[1]"),
+    ({"messages": [USER, assistant(call(type="custom"))]}, "messages[1].tool_calls[0].type"),
+    ({"messages": [USER, assistant({"id": "c"})]}, "messages[1].tool_calls[0].function"),
+    ({"model": None}, "model"),
+    ({"model": 5}, "model"),
+    ({"temperature": "0.5"}, "temperature"),
+    ({"temperature": 2.1}, "temperature"),
+    ({"temperature": -1}, "temperature"),
+    ({"top_p": 1.5}, "top_p"),
+    ({"max_tokens": 0}, "max_tokens"),
+    ({"max_tokens": 1.5}, "max_tokens"),
+    ({"max_completion_tokens": -1}, "max_completion_tokens"),
+    ({"seed": 2**70}, "seed"),
+    ({"seed": "x"}, "seed"),
+    ({"n": 0}, "n"),
+    ({"n": 100}, "n"),
+    ({"stop": ""}, "stop[0]"),
+    ({"stop": [1]}, "stop[0]"),
+    ({"stream": "yes"}, "stream"),
+    ({"logprobs": 1}, "logprobs"),
+    ({"top_logprobs": 2}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"reasoning_effort": "minimal"}, "reasoning_effort"),
+    ({"frequency_penalty": 0.5}, "frequency_penalty"),
+    ({"presence_penalty": 0.5}, "presence_penalty"),
+    ({"logit_bias": {"1": 5}}, "logit_bias"),
+    ({"functions": []}, "functions"),
+    ({"modalities": ["audio"]}, "modalities[0]"),
+    ({"verbosity": "high"}, "verbosity"),
+    ({"top_k": 5}, "top_k"),
+    ({"tools": [FLAT_TOOL]}, "tools[0].function"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ({"tools": [BAD_NAME]}, "tools[0].function.name"),
+    ({"tools": [CHAT_TOOL, CHAT_TOOL]}, "tools[1]"),
+    ({"tools": {}}, "tools"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"tool_choice": "sometimes", "tools": [CHAT_TOOL]}, "tool_choice"),
+    ({"tool_choice": NAMED, "tools": [CHAT_TOOL]}, "tool_choice"),
+    ({"tool_choice": {"type": "function"}, "tools": [CHAT_TOOL]}, "tool_choice.function"),
+    ({"response_format": {"type": "grammar"}}, "response_format"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    ({"stream_options": {"x": 1}}, "stream_options.x"),
+    ({"tools": [DEEP_TOOL]}, None),
+    ({"messages": [{"role": "user", "content": "a" * 30_000}]}, None),
+]
+
+
+@pytest.mark.parametrize(("fields", "param"), CHAT_ERRORS, ids=[str(c)[:70] for c in CHAT_ERRORS])
+def test_chat_refuses_by_name(client, fields, param):
+    body = {"model": MODEL, "messages": [USER], **fields}
+    for streaming in ({}, {"stream": True}):
+        error = error_of(client.post("/chat/completions", json=streaming | body), 400)
+        assert error["type"] == "invalid_request_error"
+        assert error["param"] == param
+        assert param is None or param.rpartition(".")[2].partition("[")[0] in error["message"]
+
+
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
+FUNCTION_CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+
+RESPONSES_ERRORS = [
+    ({"input": None}, "input"),
+    ({"input": []}, "input"),
+    ({"input": 5}, "input"),
+    ({"input": [5]}, "input[0]"),
+    ({"input": [{"type": "computer_call"}]}, "input[0]"),
+    ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
+    ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content"),
+    ({"input": [{"type": "reasoning", "content": [{"type": "x"}]}]}, "input[0].content[0].type"),
+    ({"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name"),
+    ({"input": [USER, OUTPUT]}, "input[1].call_id"),
+    ({"input": [USER, FUNCTION_CALL]}, "input"),
+    ({"input": [USER, FUNCTION_CALL, OUTPUT, OUTPUT]}, "input[3].call_id"),
+    ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
+    ({"previous_response_id": "resp_x"}, "previous_response_id"),
+    ({"max_output_tokens": 0}, "max_output_tokens"),
+    ({"max_tokens": 5}, "max_tokens"),
+    ({"messages": [USER]}, "messages"),
+    ({"background": True}, "background"),
+    ({"truncation": "auto"}, "truncation"),
+    ({"conversation": "c"}, "conversation"),
+    ({"prompt": {"id": "p"}}, "prompt"),
+    ({"metadata": {"a": 1}}, "metadata.a"),
+    ({"reasoning": {"effort": "none"}}, "reasoning.effort"),
+    ({"reasoning": "high"}, "reasoning"),
+    ({"text": {"format": {"type": "x"}}}, "text.format"),
+    ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
+    ({"tools": [CHAT_TOOL]}, "tools[0].name"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].name"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"tool_choice": {"type": "function", "name": "x"}, "tools": [FLAT_TOOL]}, "tool_choice"),
+    ({"temperature": 3}, "temperature"),
+    ({"stop": "x"}, "stop"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"), RESPONSES_ERRORS, ids=[str(c)[:70] for c in RESPONSES_ERRORS]
+)
+def test_responses_refuses_by_name(client, fields, param):
+    body = {"model": MODEL, "input": "Hi", **fields}
+    for streaming in ({}, {"stream": True}):
+        error = error_of(client.post("/responses", json=streaming | body), 400)
+        assert error["param"] == param
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"model": NaN}', b'{"a": "\\ud800"}', b"[" * 5000],
+)
+def test_bodies_that_are_not_a_json_object(client, path, body):
+    error_of(client.post(path, content=body), 400)
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+def test_lone_surrogates_and_nul_do_no_harm(client, path):
+    body = {"model": MODEL, "messages": [{**USER, "content": "a\x00b\uffff"}]}
+    if path == "/responses":
+        body = {"model": MODEL, "input": "a\x00b\uffff"}
+    assert client.post(path, json=body).status_code == 200
+
+
+def test_unknown_models(client):
+    for path, body in [
+        ("/chat/completions", {"messages": [USER]}),
+        ("/responses", {"input": "Hi"}),
+    ]:
+        error = error_of(client.post(path, json={"model": "gpt-9", **body}), 404)
+        assert (error["param"], error["code"]) == ("model", "model_not_found")
+        assert MODEL in error["message"]
+    error_of(client.get("/models/gpt-9"), 404)
+    assert client.get(f"/models/{MODEL}").json()["id"] == MODEL
+    assert [model["id"] for model in client.get("/models").json()["data"]] == [MODEL]
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+def test_a_prompt_longer_than_the_context(client, path):
+    text = "word " * 5000
+    body = {"model": MODEL, "messages": [{**USER, "content": text}]}
+    if path == "/responses":
+        body = {"model": MODEL, "input": text}
+    error = error_of(client.post(path, json=body), 400)
+    assert error["code"] == "context_length_exceeded"
+    assert "4096" in error["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+def test_a_full_queue(served, path, stream):
+    engine, client = served
+    engine.full = True
+    body = {"model": MODEL, "stream": stream, "messages": [USER]}
+    if path == "/responses":
+        body = {"model": MODEL, "stream": stream, "input": "Hi"}
+    try:
+        reply = client.post(path, json=body)
+    finally:
+        engine.full = False
+    error = error_of(reply, 429)
+    assert error["type"] == "rate_limit_error"
+    assert int(reply.headers["retry-after"]) > 0
+
+
+def test_keys(served):
+    _, client = served
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
+        reply = httpx.get(f"{client.base_url}models", headers=headers)
+        assert error_of(reply, 401)["code"] == "invalid_api_key"
+        assert reply.headers["www-authenticate"] == "Bearer"
+    root = str(client.base_url).removesuffix("v1/")
+    assert httpx.get(f"{root}health").json() == {"status": "ok"}
+
+
+def test_wrong_urls_and_methods(client):
+    error_of(client.get("/nothing"), 404)
+    error_of(client.post("/models"), 405)
+    error_of(client.get("/chat/completions"), 405)
+    error_of(client.post("/chat/completions/"), 404)
+    error_of(client.put("/responses"), 405)
+
+
+@pytest.mark.parametrize("megabytes", [1, 40])
+def test_a_body_that_is_too_large(client, megabytes):
+    error = error_of(client.post("/responses", content=b" " * megabytes * 2**20), 413)
+    assert "200000" in error["message"]
+
+
+def test_a_chunked_body_that_is_too_large(client):
+    pieces = (b" " * 65536 for _ in range(20))
+    error_of(client.post("/responses", content=pieces), 413)
+
+
+class BrokenEngine(ScriptedEngine):
+    """Fails at a given token."""
+
+    fails_at = 0
+
+    async def generate(self, prompt, params):
+        count = 0
+        async for token in super().generate(prompt, params):
+            if count == self.fails_at:
+                raise RuntimeError("boom")
+            count += 1
+            yield token
+
+
+@pytest.fixture(scope="module")
+def broken():
+    engine = BrokenEngine(CALL)
+    with running(engine) as url, httpx.Client(base_url=url) as client:
+        yield engine, client
+
+
+def test_a_failure_of_the_engine_is_a_500_before_the_stream(broken):
+    engine, client = broken
+    engine.fails_at = 0
+    for path, body in [
+        ("/chat/completions", {"messages": [USER]}),
+        ("/responses", {"input": "Hi"}),
+    ]:
+        for stream in (False, True):
+            reply = client.post(path, json={"model": MODEL, "stream": stream, **body})
+            assert error_of(reply, 500)["type"] == "server_error"
+            assert "boom" not in reply.text
+
+
+def test_a_failure_of_the_engine_is_an_event_within_the_stream(broken):
+    engine, client = broken
+    engine.fails_at = 5
+    body = {"model": MODEL, "stream": True, "messages": [USER]}
+    events = client.post("/chat/completions", json=body).text.strip().split("\n\n")
+    assert json.loads(events[-1].removeprefix("data: "))["error"]["type"] == "server_error"
+    body = {"model": MODEL, "stream": True, "input": "Hi"}
+    last = client.post("/responses", json=body).text.strip().split("\n\n")[-1]
+    event = json.loads(last.partition("data: ")[2])
+    assert event["type"] == "response.failed"
+    assert event["response"]["status"] == "failed"
+    assert event["response"]["error"]["code"] == "server_error"
+
+
+def test_a_healthy_request_after_all_that(client):
+    body = {"model": MODEL, "messages": [USER]}
+    reply = client.post("/chat/completions", json=body).json()
+    assert reply["choices"][0]["message"]["content"] in ANSWER

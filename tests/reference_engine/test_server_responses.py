@@ -1,0 +1,348 @@
+"""Responses over a real socket: input items, output items, the event grammar, the store."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
+from scripted import ANSWER, CALL, COT, FLAT_TOOL, ScriptedEngine, running
+
+from reference_engine.server.settings import AppSettings
+
+MODEL = "gpt-oss-small"
+EVENT = TypeAdapter(ResponseStreamEvent)
+PLAN = "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant"
+# The keys that the Open Responses specification requires in every response object.
+REQUIRED = set(
+    ["id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id", "instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p", "presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning", "usage", "max_output_tokens", "max_tool_calls", "store", "background", "service_tier", "metadata", "safety_identifier", "prompt_cache_key"]
+)
+
+
+@pytest.fixture(scope="module")
+def served():
+    engine = ScriptedEngine()
+    with running(engine) as url, httpx.Client(base_url=url) as client:
+        yield engine, client
+
+
+@pytest.fixture
+def engine(served):
+    served[0].script = lambda *_: ANSWER
+    served[0].prompts.clear()
+    served[0].params.clear()
+    return served[0]
+
+
+@pytest.fixture
+def client(served):
+    return served[1]
+
+
+def ask(client, given="Hi", **fields) -> dict:
+    reply = client.post("/responses", json={"model": MODEL, "input": given, **fields})
+    assert reply.status_code == 200, reply.text
+    response = reply.json()
+    Response.model_validate(response)
+    assert response.keys() >= REQUIRED
+    return response
+
+
+def stream(client, given="Hi", **fields) -> list[dict]:
+    body = {"model": MODEL, "input": given, "stream": True, **fields}
+    reply = client.post("/responses", json=body)
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    events = []
+    for block in reply.text.split("\n\n")[:-1]:
+        kind, data = block.split("\n")
+        event = json.loads(data.removeprefix("data: "))
+        assert kind == f"event: {event['type']}"
+        EVENT.validate_python(event)
+        events.append(event)
+    return events
+
+
+def without_ids(output: list[dict]) -> list[dict]:
+    return [
+        {key: value for key, value in item.items() if key not in {"id", "call_id"}}
+        for item in output
+    ]
+
+
+def check_grammar(events: list[dict]) -> dict:
+    """Every rule of the event grammar; returns the final response."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    final = events[-1]["response"]
+    assert events[-1]["type"] == f"response.{final['status']}"
+    assert all(event["response"]["id"] == final["id"] for event in (*events[:2], events[-1]))
+    at, output = 2, []
+    while at < len(events) - 1:
+        at = check_item(events, at, output)
+    assert output == final["output"]
+    return final
+
+
+def check_item(events: list[dict], at: int, output: list[dict]) -> int:
+    """One item from added to done, in order; returns where the next one begins."""
+    added = events[at]
+    item_id, kind = added["item"]["id"], added["item"]["type"]
+    assert added["type"] == "response.output_item.added"
+    assert added["item"]["status"] == "in_progress"
+    assert added["output_index"] == len(output)
+    names = {
+        "reasoning": "reasoning_text", "message": "output_text",
+        "function_call": "function_call_arguments",
+    }  # fmt: skip
+    expected = [f"response.{names[kind]}.done"]
+    text = ""
+    at += 1
+    if kind != "function_call":
+        assert events[at]["type"] == "response.content_part.added"
+        assert events[at]["part"]["text"] == ""
+        at += 1
+        expected.append("response.content_part.done")
+    while events[at]["type"] == f"response.{names[kind]}.delta":
+        check_place(events[at], item_id, len(output), kind)
+        assert events[at]["delta"]
+        text += events[at]["delta"]
+        at += 1
+    done = events[at : at + len(expected) + 1]
+    assert [event["type"] for event in done] == [*expected, "response.output_item.done"]
+    for event in done[:-1]:
+        check_place(event, item_id, len(output), kind)
+    item = done[-1]["item"]
+    assert item["id"] == item_id
+    if kind == "function_call":
+        assert done[0]["arguments"] == item["arguments"] == text
+        assert item["call_id"] == added["item"]["call_id"]
+    else:
+        assert done[0]["text"] == text
+        assert item["content"] == [done[1]["part"]]
+        assert done[1]["part"]["text"] == text
+    output.append(item)
+    return at + len(done)
+
+
+def check_place(event: dict, item_id: str, index: int, kind: str) -> None:
+    assert event["item_id"] == item_id
+    assert event["output_index"] == index
+    assert event.get("content_index") == (None if kind == "function_call" else 0)
+
+
+def test_an_answer_with_its_reasoning(engine, client):
+    response = ask(client)
+    reasoning, message = response["output"]
+    assert reasoning["type"] == "reasoning"
+    assert reasoning["summary"] == []
+    assert reasoning["content"] == [{"type": "reasoning_text", "text": "I think."}]
+    assert "encrypted_content" not in reasoning
+    assert message["content"][0]["text"] == "Hello there."
+    assert message["phase"] == "final_answer"
+    assert response["status"] == "completed"
+    usage = response["usage"]
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    assert usage["output_tokens_details"]["reasoning_tokens"] == 3
+
+
+def test_a_call(engine, client):
+    engine.script = lambda *_: CALL
+    _, call = ask(client, tools=[FLAT_TOOL])["output"]
+    assert call["type"] == "function_call"
+    assert (call["name"], call["arguments"]) == ("get_weather", '{"city": "Rome"}')
+    assert call["call_id"].startswith("call_")
+
+
+@pytest.mark.parametrize("limit", [None, 1, 4, 7, 12, 16])
+@pytest.mark.parametrize("said", [ANSWER, CALL, PLAN + CALL, COT + ANSWER, COT, "junk", "<|end|>"])
+def test_streams_follow_the_grammar_and_equal_the_whole_reply(engine, client, said, limit):
+    engine.script = lambda *_: said
+    fields = {"tools": [FLAT_TOOL], "max_output_tokens": limit}
+    final = check_grammar(stream(client, **fields))
+    whole = ask(client, **fields)
+    assert without_ids(final["output"]) == without_ids(whole["output"])
+    for key in ("status", "incomplete_details", "usage"):
+        assert final[key] == whole[key]
+
+
+def test_running_out_of_tokens(engine, client):
+    response = ask(client, max_output_tokens=4)
+    assert response["status"] == "incomplete"
+    assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert response["output"][0]["status"] == "incomplete"
+    assert response["usage"]["output_tokens"] == 4
+
+
+def test_logprobs_when_included(engine, client):
+    included = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    part = ask(client, **included)["output"][1]["content"][0]
+    assert "".join(token["token"] for token in part["logprobs"]) == part["text"]
+    assert all(len(token["top_logprobs"]) == 2 for token in part["logprobs"])
+    check_grammar(stream(client, **included))
+
+
+def test_the_request_is_echoed(engine, client):
+    fields = {
+        "instructions": "Be brief.", "temperature": 0.5, "top_p": 0.5, "max_output_tokens": 99,
+        "metadata": {"a": "b"}, "store": False, "tools": [FLAT_TOOL], "user": "u",
+        "tool_choice": "auto", "parallel_tool_calls": False, "max_tool_calls": 3,
+        "safety_identifier": "s", "prompt_cache_key": "k",
+    }  # fmt: skip
+    response = ask(client, **fields, reasoning={"effort": "low", "summary": "auto"})
+    tool = response.pop("tools")[0]
+    assert {**fields, **response} == response | {"tools": [FLAT_TOOL]}
+    assert tool["parameters"] == FLAT_TOOL["parameters"]
+    assert response["reasoning"] == {"effort": "low", "summary": None}
+    (params,) = engine.params
+    assert (params.temperature, params.top_p, params.max_tokens) == (0.5, 0.5, 99)
+    assert "Reasoning: low\n" in engine.prompts[0]
+    assert "# Instructions\n\nBe brief." in engine.prompts[0]
+
+
+def test_all_kinds_of_items_are_rendered(engine, client):
+    items = [
+        {"role": "developer", "content": "Be brief."},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Wea"},
+                                                        {"type": "input_text", "text": "ther?"}]},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None,
+         "content": [{"type": "reasoning_text", "text": "Why not."}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "A plan.",
+                                                              "annotations": []}]},
+        {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1",
+         "output": [{"type": "input_text", "text": "sun"}, {"type": "input_text", "text": "ny"}]},
+    ]  # fmt: skip
+    ask(client, items, tools=[FLAT_TOOL])
+    prompt = engine.prompts[-1]
+    assert "# Instructions\n\nBe brief." in prompt
+    assert (
+        "<|start|>user<|message|>Weather?<|end|>"
+        "<|start|>assistant<|channel|>analysis<|message|>Why not.<|end|>"
+        "<|start|>assistant<|channel|>commentary<|message|>A plan.<|end|>"
+        "<|start|>assistant to=functions.get_weather<|channel|>commentary <|constrain|>json"
+        "<|message|>{}<|call|>"
+        "<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>sunny<|end|>"
+        "<|start|>assistant"
+    ) in prompt
+
+
+def user(text: str) -> dict:
+    return {"role": "user", "content": text}
+
+
+def output_of(call: dict, text: str) -> dict:
+    return {"type": "function_call_output", "call_id": call["call_id"], "output": text}
+
+
+def test_output_items_can_be_sent_back_as_they_are(engine, client):
+    engine.script = lambda *_: PLAN + CALL
+    first = ask(client, tools=[FLAT_TOOL])["output"]
+    engine.script = lambda *_: ANSWER
+    loop = [user("Hi"), *first, output_of(first[-1], "sunny")]
+    final = ask(client, loop, tools=[FLAT_TOOL])["output"]
+    assert "commentary<|message|>One moment." in engine.prompts[-1]
+    assert "analysis<|message|>I think." in engine.prompts[-1]
+    ask(client, [*loop, *final, user("Bye")], tools=[FLAT_TOOL])
+    assert "I think." not in engine.prompts[-1]
+    assert "<|channel|>final<|message|>Hello there.<|end|>" in engine.prompts[-1]
+
+
+def test_a_previous_response_is_continued_with_its_reasoning(engine, client):
+    engine.script = lambda *_: CALL
+    first = ask(client, instructions="Be brief.", tools=[FLAT_TOOL])
+    engine.script = lambda *_: ANSWER
+    result = [output_of(first["output"][-1], "sunny")]
+    second = ask(client, result, previous_response_id=first["id"], tools=[FLAT_TOOL])
+    assert "I think." in engine.prompts[-1]
+    assert '{"city": "Rome"}<|call|>' in engine.prompts[-1]
+    assert "Be brief." not in engine.prompts[-1]
+    assert second["previous_response_id"] == first["id"]
+    ask(client, "And?", previous_response_id=second["id"])
+    assert "I think." not in engine.prompts[-1]
+    assert "sunny" in engine.prompts[-1]
+
+
+def test_a_streamed_response_is_stored_too(engine, client):
+    final = check_grammar(stream(client))
+    assert client.get(f"/responses/{final['id']}").json() == final
+    ask(client, "And?", previous_response_id=final["id"])
+    assert "Hello there." in engine.prompts[-1]
+
+
+def test_items_can_be_referenced(engine, client):
+    engine.script = lambda *_: CALL
+    first = ask(client, tools=[FLAT_TOOL])["output"]
+    references = [{"type": "item_reference", "id": item["id"]} for item in first]
+    items = [user("Hi"), *references, output_of(first[-1], "sunny")]
+    ask(client, items, tools=[FLAT_TOOL])
+    assert "I think." in engine.prompts[-1]
+    assert "sunny" in engine.prompts[-1]
+
+
+def test_stored_responses_can_be_read_and_deleted(engine, client):
+    response = ask(client)
+    path = f"/responses/{response['id']}"
+    assert client.get(path).json() == response
+    assert client.delete(path).json() == {
+        "id": response["id"], "object": "response", "deleted": True,
+    }  # fmt: skip
+    assert client.get(path).status_code == 404
+    assert client.delete(path).status_code == 404
+    unstored = ask(client, store=False)
+    assert client.get(f"/responses/{unstored['id']}").status_code == 404
+
+
+def test_an_unanswered_call_of_the_previous_response_is_refused(engine, client):
+    engine.script = lambda *_: CALL
+    first = ask(client, tools=[FLAT_TOOL])
+    body = {"model": MODEL, "input": "Hi", "previous_response_id": first["id"]}
+    reply = client.post("/responses", json=body)
+    assert reply.status_code == 400
+    assert first["output"][-1]["call_id"] in reply.json()["error"]["message"]
+
+
+def test_the_store_is_bounded():
+    settings = AppSettings(stored_responses=2)
+    with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
+        ids = [ask(client)["id"] for _ in range(3)]
+        assert [client.get(f"/responses/{each}").status_code for each in ids] == [404, 200, 200]
+        body = {"model": MODEL, "input": "Hi", "previous_response_id": ids[0]}
+        error = client.post("/responses", json=body).json()["error"]
+        assert (error["param"], error["code"]) == (
+            "previous_response_id",
+            "previous_response_not_found",
+        )
+
+
+def test_the_store_is_bounded_in_bytes():
+    settings = AppSettings(stored_bytes=10_000)
+    with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
+        ids = [ask(client, "word " * 400)["id"] for _ in range(4)]
+        kept = [client.get(f"/responses/{each}").status_code == 200 for each in ids]
+        assert kept[-1]
+        assert 1 <= sum(kept) < 4
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"truncation": "disabled"}, {"include": ["reasoning.encrypted_content"]},
+        {"service_tier": "auto"}, {"background": False}, {"text": {"format": {"type": "text"}}},
+        {"reasoning": {"summary": "auto"}}, {"stream_options": {"include_obfuscation": False}},
+        {"instructions": None}, {"max_output_tokens": None}, {"seed": 3}, {"presence_penalty": 0},
+        {"text": {"verbosity": "medium"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_harmless_fields_are_accepted(engine, client, field):
+    ask(client, **field)
+
+
+def test_the_answers_schema_reaches_the_prompt(engine, client):
+    wanted = {"type": "json_schema", "name": "s", "schema": {"type": "object"}, "strict": True}
+    response = ask(client, text={"format": wanted})
+    assert '# Response Formats\n\n## s\n\n{"type":"object"}' in engine.prompts[-1]
+    assert response["text"]["format"]["schema"] == {"type": "object"}
