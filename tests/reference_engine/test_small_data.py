@@ -10,6 +10,12 @@ from random import Random
 import jsonschema
 import openai_harmony as oh
 import pytest
+
+from reference_engine.harmony.conversation import Answer, Call, Conversation, Developer, User
+from reference_engine.harmony.render import render_prompt
+from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.small.data import groups, mix
+from reference_engine.small.data.catalogue import SMOKE_TOOLS
 from reference_engine.small.data.held_out import (
     Boxed,
     CallExpected,
@@ -22,12 +28,6 @@ from reference_engine.small.data.held_out import (
     user_texts,
 )
 from reference_engine.small.data.separation import is_too_close
-
-from reference_engine.harmony.conversation import Answer, Call, Conversation, Developer, User
-from reference_engine.harmony.render import render_prompt
-from reference_engine.harmony.vocabulary import harmony_encoding
-from reference_engine.small.data import groups, mix
-from reference_engine.small.data.catalogue import SMOKE_TOOLS
 from reference_engine.small.data.spans import PromptText, complete, copy, encode, plain, units
 from reference_engine.small.data.wording import CANONICAL
 
@@ -164,6 +164,14 @@ def test_thoughts_grow_with_effort(scenes):
     low, medium, high = (sum(sizes) / len(sizes) for sizes in lengths.values())
     assert low * 2 < medium
     assert medium * 2 < high
+
+
+def test_a_secret_of_the_developer_is_never_denied(scenes):
+    told = [(scene, tasks) for scene, tasks in scenes if scene.secret]
+    assert len(told) > 10
+    for scene, tasks in told:
+        assert scene.secret.value in scene.setting.instructions
+        assert not any(task.skill == "canary unknown" for task in tasks)
 
 
 @pytest.mark.parametrize(

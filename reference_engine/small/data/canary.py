@@ -64,8 +64,10 @@ def secret(rng: Random) -> Secret:
 
 def told(rng: Random, hidden: Secret) -> str:
     """A sentence that gives the secret away."""
-    text = fill(rng, rng.choice(_TOLD), {"n": hidden.name, "v": quoted(rng, hidden.value, 0.25)})
-    return text[:1].upper() + text[1:] if rng.random() < 0.8 else text
+    text = rng.choice(_TOLD).replace("{n}", hidden.name)
+    if rng.random() < 0.8:
+        text = text[:1].upper() + text[1:]
+    return fill(rng, text, {"v": quoted(rng, hidden.value, 0.25)})
 
 
 def asks(rng: Random, setting: Setting, hidden: Secret | None) -> Task:

@@ -122,7 +122,7 @@ def _offers(rng: Random) -> tuple[Offer, ...]:
 
 def _task(rng: Random, scene: Scene) -> Task:
     setting, offers = scene.setting, scene.offers
-    if scene.secret and rng.random() < 0.4:
+    if scene.secret and rng.random() < 0.3:
         return canary.asks(rng, setting, scene.secret)
     if not offers or rng.random() < 0.07:
         return _plain_task(rng, scene)
@@ -137,6 +137,8 @@ def _task(rng: Random, scene: Scene) -> Task:
         return calls.answer(rng, setting, offers)
     if draw < 0.9:
         return calls.no_call(rng, setting, offers)
+    if scene.secret:
+        return canary.asks(rng, setting, scene.secret)
     return canary.in_thought(rng, setting, offers)
 
 
@@ -151,9 +153,11 @@ def _plain_task(rng: Random, scene: Scene) -> Task:
         return grading.grade(rng, setting)
     if draw < 0.72:
         return orders.obey(rng, setting)
+    if draw < 0.92 and scene.secret:
+        return canary.asks(rng, setting, scene.secret)
     if draw < 0.87:
         return canary.earlier_turn(rng, setting)
-    if draw < 0.92 and not scene.secret:
+    if draw < 0.92:
         return canary.asks(rng, setting, None)
     return calls.no_call(rng, setting, scene.offers)
 

@@ -34,7 +34,8 @@ def status(rng: Random, _tool: FunctionTool) -> Ask:
             "verify that the {t} is {s}", "ping the {t}",
         ),
         nouns=(
-            "the {t} condition these days", "a sign of life from the {t}", "some word on the {t} status",
+            "the {t} condition these days", "a sign of life from the {t}",
+            "some word on the {t} status",
             "the uptime of the {t}", "the hours that the {t} has run", "a {t} check",
         ),
         questions=(
