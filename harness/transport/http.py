@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -139,7 +140,7 @@ class HttpTransport:
             return self._timed_out(error, expired_at=loop.time(), deadline=deadline)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             kind = _kind(error)
-            detail = self._redactor.text(str(error) or type(error).__name__)
+            detail = self._redactor.text(_detail(error))
             return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}: {detail}")
         return None
 
@@ -171,6 +172,13 @@ def _kind(error: Exception) -> FailureKind:
     if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
         return "cut"
     return "protocol" if isinstance(error, aiohttp.ClientError | ValueError) else "cut"
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number, text = error.os_error.errno, error.os_error.strerror
+        return os.strerror(number) if number and number > 0 else text or str(error)
+    return str(error) or type(error).__name__
 
 
 class _TooLargeError(Exception):
