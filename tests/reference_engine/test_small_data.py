@@ -28,8 +28,16 @@ from reference_engine.small.data.held_out import (
     user_texts,
 )
 from reference_engine.small.data.separation import is_too_close
-from reference_engine.small.data.spans import PromptText, complete, copy, encode, plain, units
-from reference_engine.small.data.wording import CANONICAL
+from reference_engine.small.data.spans import (
+    PromptText,
+    complete,
+    copy,
+    encode,
+    marked,
+    plain,
+    units,
+)
+from reference_engine.small.data.wording import CANONICAL, completion
 
 ROOT = Path(__file__).parents[2]
 # The prompts of openai/gpt-oss, compatibility-test/cases.jsonl (Apache-2.0).
@@ -164,6 +172,14 @@ def test_thoughts_grow_with_effort(scenes):
     low, medium, high = (sum(sizes) / len(sizes) for sizes in lengths.values())
     assert low * 2 < medium
     assert medium * 2 < high
+
+
+def test_what_is_copied_stands_in_the_prompt(examples):
+    decode = harmony_encoding().decode
+    for _, task, prefix, example in examples:
+        seen = decode(prefix) + decode(example.prompt)
+        for value in marked(completion(task.reply)):
+            assert value in seen
 
 
 def test_a_secret_of_the_developer_is_never_denied(scenes):

@@ -36,6 +36,11 @@ def plain(text: str) -> str:
     return text.translate(_MARKS)
 
 
+def marked(text: str) -> list[str]:
+    """The values marked in a text."""
+    return [_value(mark) for mark in _MARKED.finditer(text)]
+
+
 def to_json(value: object) -> str:
     """The one JSON style of the data; marks inside strings stay marks."""
     return json.dumps(value, ensure_ascii=False).replace(_OPEN, _JSON_OPEN)
@@ -119,15 +124,19 @@ def complete(completion: str, prompt: PromptText) -> tuple[int, ...]:
         is_json = mark.group(1) == _JSON_OPEN
         spaced = not is_json and before.endswith(" ")
         ids += _encode_piece(before[:-1] if spaced else before)
-        ids += _copied(mark.group(2), prompt, is_json=is_json, spaced=spaced)
+        ids += _copied(_value(mark), prompt, is_json=is_json, spaced=spaced)
         end = mark.end()
     ids += _encode_piece(completion[end:])
     return tuple(ids)
 
 
-def _copied(text: str, prompt: PromptText, *, is_json: bool, spaced: bool) -> list[int]:
+def _value(mark: re.Match[str]) -> str:
+    inner = mark.group(2)
+    return str(json.loads(f'"{inner}"')) if mark.group(1) == _JSON_OPEN else inner
+
+
+def _copied(value: str, prompt: PromptText, *, is_json: bool, spaced: bool) -> list[int]:
     """The value in the prompt's tokens; a space before it joins the first, as words have it."""
-    value = json.loads(f'"{text}"') if is_json else text
     ids: list[int] = []
     for at, (tokens, piece) in enumerate(prompt.find(value)):
         written = json.dumps(piece, ensure_ascii=False)[1:-1] if is_json else piece
