@@ -25,6 +25,7 @@ from harness.transport import NO_RETRIES, Transport, open_transport
 FEWEST_TOKENS = 16
 LONGEST_WAIT = 60.0
 MODELS_SHOWN = 8
+NO_SUCH_MODEL = ("model_not_found", "model not found", "unknown model", "invalid model")
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
@@ -123,15 +124,13 @@ def _unauthorized(provider: Provider, status: int, said: str) -> NoReturn:
 
 
 def _is_about_model(response: Response, model: str) -> bool:
-    """Whether a 400 or 404 says that there is no such model."""
+    """Whether a refusal says that there is no such model."""
+    text = (response.body or "").lower()
     if response.status not in {400, 404, 422}:
         return False
-    text = (response.body or "").lower()
-    names_it = "model_not_found" in text or ("model" in text and model.lower() in text)
-    return names_it and any(
-        phrase in text
-        for phrase in ("not found", "not_found", "not exist", "unknown", "invalid model", "no such")
-    )
+    if any(phrase in text for phrase in NO_SUCH_MODEL):
+        return True
+    return model.lower() in text and ("not found" in text or "not exist" in text)
 
 
 def _available(provider: Provider, models: list[str] | None) -> str:

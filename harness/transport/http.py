@@ -37,7 +37,7 @@ class Limits:
     """
 
     connect: float = 10
-    idle: float = 120
+    idle: float = 300
     body_bytes: int = 32 * MEBIBYTE
     stream_bytes: int = 256 * MEBIBYTE
     kept_bytes: int = 64 * 1024

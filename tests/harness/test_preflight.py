@@ -40,7 +40,8 @@ async def test_a_good_provider_passes(models: list[str] | None) -> None:
 
 @pytest.mark.parametrize("code", [400, 422, 429, 500])
 async def test_what_the_run_can_show_is_left_to_the_run(code: int) -> None:
-    async with MockProvider(always=mock.status(code, "no such luck")) as provider:
+    message = f"Unknown parameter 'store' for model {MODEL}"
+    async with MockProvider(always=mock.status(code, message)) as provider:
         await check(provider)
     assert len(provider.posts) == 2
 
@@ -91,7 +92,8 @@ async def test_a_key_that_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -
     "reply",
     [
         mock.status(404, "The model `gpt-oss-mok` does not exist"),
-        mock.status(400, "gpt-oss-mok is not a valid model: model not found"),
+        mock.status(404, "There is no gpt-oss-mok here: not found"),
+        mock.status(400, "Unknown model"),
         mock.status(404, "Not Found"),
     ],
 )

@@ -46,8 +46,9 @@ async def run(
     concurrency: int = 4,
     seconds: float = 30,
     observer: Observer | None = None,
+    api_key_env: str | None = None,
 ) -> None:
-    provider = changed(adhoc_provider(base_url, "m", ["chat"]), timeout=seconds)
+    provider = changed(adhoc_provider(base_url, "m", ["chat"], api_key_env), timeout=seconds)
     with RunLog(folder) as log:
         async with open_transport(provider, retries=RetryPolicy(2, 0.01)) as transport:
             await run_attempts(
@@ -167,6 +168,27 @@ async def test_chaos_ends_every_attempt_exactly_once(tmp_path: Path) -> None:
     assert sorted(ids(tmp_path)) == sorted(planned(15))
     ends = {rollout.end for rollout in read_rollouts(tmp_path)}
     assert ends == {"answered", "failed", "unreadable"}
+
+
+async def test_the_key_is_not_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-proj/very+secret=key"
+    monkeypatch.setenv("MOCK_KEY", key)
+
+    async def telltale(request: mock.Received, writer: asyncio.StreamWriter) -> None:
+        sent = request.headers["authorization"]
+        assert sent == f"Bearer {key}"
+        said = {"error": {"message": f"no access with {sent}", "param": key}}
+        answer = mock.stream([mock.data(said).encode() + b"\n\n"], end=False)
+        if not (request.body or {}).get("stream"):
+            answer = mock.text(mock.json.dumps(said), X_Your_Key=key, Set_Cookie=key)
+        await answer(request, writer)
+
+    async with MockProvider(always=telltale) as provider:
+        await run(provider.base_url, tmp_path, api_key_env="MOCK_KEY")
+    recorded = (tmp_path / ROLLOUTS_FILE).read_bytes()
+    assert b"no access with Bearer [redacted]" in recorded
+    assert key.encode() not in recorded
+    assert b"secret" not in recorded
 
 
 RUN = """

@@ -1,0 +1,143 @@
+"""The pure parts of the transport: block splitting, redaction, waiting, rate limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.records import Exchange, Request, Response, StreamPart
+from harness.transport.blocks import BlockSplitter
+from harness.transport.rate import Bucket, tokens_used
+from harness.transport.redact import Redactor
+from harness.transport.retry import RetryPolicy
+
+BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "blocks", "rest"),
+    [
+        (b"", [], b""),
+        (b"data: 1\n\n", [b"data: 1"], b""),
+        (b"data: 1\r\n\r\ndata: 2", [b"data: 1"], b"data: 2"),
+        (b"data: 1\r\rdata: 2\r\r", [b"data: 1", b"data: 2"], b""),
+        (b"a\r\nb\r\n\r\nc\nd\n\n", [b"a\r\nb", b"c\nd"], b""),
+        (b"\n\n\n\ndata: 1\n\n\n\n", [b"data: 1"], b""),
+        (b"a\n\r\nb\n", [b"a"], b"b\n"),
+    ],
+)
+def test_blocks(stream: bytes, blocks: list[bytes], rest: bytes) -> None:
+    splitter = BlockSplitter()
+    assert splitter.feed(stream) == blocks
+    assert bytes(splitter.rest) == rest
+
+
+@given(
+    st.lists(st.sampled_from(BLOCKS[:3])),
+    st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r"]),
+    st.data(),
+)
+def test_blocks_do_not_depend_on_how_bytes_arrive(
+    blocks: list[bytes], blank: bytes, data: st.DataObject
+) -> None:
+    stream = b"".join(block + blank for block in blocks)
+    splitter = BlockSplitter()
+    found: list[bytes] = []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        found += splitter.feed(stream[:size])
+        stream = stream[size:]
+    assert found == blocks
+
+
+def test_redaction_finds_every_spelling() -> None:
+    redactor = Redactor({'a"b/c+d\\é', "a-longer-secret", "a-longer-secret-still", "x"})
+    body = {"k": 'a"b/c+d\\é', "x": "a-longer-secret-still"}
+    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    assert redactor.body(body, encoded) == {"k": "[redacted]", "x": "[redacted]"}
+    assert redactor.text("q=a%22b%2Fc%2Bd%5C%C3%A9&x") == "q=[redacted]&x"
+    assert redactor.headers({"X-A": "is x", "Accept": "b", "Cookie": "b", "X-Auth": "b"}) == {
+        "X-A": "[redacted]",
+        "Accept": "b",
+        "Cookie": "[redacted]",
+        "X-Auth": "[redacted]",
+    }
+
+
+def test_limits_of_tokens_and_requests_are_not_secrets() -> None:
+    told = {"x-ratelimit-remaining-tokens": "5", "x-request-id": "a"}
+    assert Redactor(()).headers(told) == told
+
+
+@pytest.mark.parametrize(("attempt", "longest"), [(0, 0.5), (1, 1), (2, 2), (9, 20)])
+def test_waits_grow_up_to_a_limit(attempt: int, longest: float) -> None:
+    waits = [RetryPolicy().wait(attempt, None) for _ in range(50)]
+    assert longest / 2 <= min(waits) < max(waits) <= longest
+
+
+@pytest.mark.parametrize(("asked", "wait"), [(0, 0), (3.5, 3.5), (3600, 60)])
+def test_retry_after_is_honoured_up_to_a_limit(asked: float, wait: float) -> None:
+    assert RetryPolicy().wait(0, asked) == wait
+
+
+def test_a_bucket_lets_through_what_a_minute_allows() -> None:
+    bucket = Bucket(per_minute=60)
+    assert [bucket.take(1, 100.0) for _ in range(7)] == [0, 0, 0, 0, 0, 1, 2]
+    assert bucket.take(1, 102.0) == 1
+    assert bucket.take(0, 110.0) == 0
+    assert [bucket.take(1, 200.0) for _ in range(6)] == [0, 0, 0, 0, 0, 1]
+
+
+def test_debt_is_paid_before_the_next_goes() -> None:
+    bucket = Bucket(per_minute=6000)
+    assert bucket.take(0, 1.0) == 0
+    bucket.take(2500, 1.0)
+    assert bucket.take(0, 1.0) == 20
+    assert bucket.take(0, 21.0) == 0
+
+
+def exchange(**response: Any) -> Exchange:
+    return Exchange(
+        request=Request(method="POST", url="u", headers={}, body={"input": "x" * 390}),
+        response=Response(status=200, headers={}, **response) if response else None,
+        started_at="",
+        elapsed=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("recorded", "tokens"),
+    [
+        (exchange(), 100),
+        (exchange(body='{"usage": {"total_tokens": 7}}'), 7),
+        (exchange(body='{"usage": {"total_tokens": '), 100),
+        (exchange(body='{"total_tokens": 3}'), 100),
+        (
+            exchange(
+                parts=(
+                    StreamPart(at=0, raw='data: {"usage": {"total_tokens": 8}}'),
+                    StreamPart(at=0, raw="data: [DONE]"),
+                )
+            ),
+            8,
+        ),
+        (
+            exchange(
+                parts=(
+                    StreamPart(
+                        at=0,
+                        raw="event: response.completed\n"
+                        'data: {"response": {"usage": {"total_tokens": 9}}}',
+                    ),
+                )
+            ),
+            9,
+        ),
+    ],
+)
+def test_tokens_used(recorded: Exchange, tokens: int) -> None:
+    assert tokens_used(recorded) == tokens
