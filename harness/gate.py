@@ -13,6 +13,7 @@ EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_INCONCLUSIVE = 4
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 def decide(groups: Sequence[GroupAnalysis], thresholds: Thresholds) -> Verdict:

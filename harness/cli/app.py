@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from harness.cli import engine, providers, runs, verify
 from harness.errors import HarnessError
-from harness.gate import EXIT_INTERRUPTED, EXIT_USAGE
+from harness.gate import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = App(
     name="gpt-oss-verify",
@@ -25,7 +27,9 @@ app = App(
         "3 provider unreachable or unauthorised · 4 inconclusive"
     ),
     help_format="plaintext",
+    version=lambda: version("gpt-oss-verify"),
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 app.default(verify.verify)
 app.command(runs.recheck)
@@ -53,8 +57,9 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _complain("stopped", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()
-        return EXIT_INTERRUPTED
+        # Whoever read our output has gone; nothing is left to be said, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     return code if isinstance(code, int) else 0
 
 

@@ -25,7 +25,7 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
     return code if isinstance(code, int) else 0
 
 
-def export_small(directory: Path, *, layout: Literal["original", "hf"]) -> int:
+def export_small(directory: Path, /, *, layout: Literal["original", "hf"]) -> int:
     """Write the bundled small checkpoint as an ordinary one that other engines load.
 
     Args:

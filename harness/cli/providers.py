@@ -17,18 +17,20 @@ def providers(
     Args:
         providers_file: Another providers.yaml than ./providers.yaml or the one that ships.
     """
-    from rich.table import Table
+    from rich.text import Text
 
     from harness.cli.screen import stdout
     from harness.providers import load_providers
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("name", "model", "APIs", "address", "key"):
-        table.add_column(column, overflow="fold")
-    for entry in load_providers(providers_file).values():
-        variable = entry.api_key_env or ""
-        state = variable and f"{variable} ({'set' if os.environ.get(variable) else 'not set'})"
-        address = "started here" if entry.launch else entry.base_url
-        table.add_row(entry.name, entry.model, ", ".join(entry.apis), address, state)
-    stdout().print(table)
+    entries = load_providers(providers_file)
+    width = max(map(len, entries), default=0)
+    for entry in entries.values():
+        place = "started on this machine" if entry.launch else entry.base_url
+        if entry.api_key_env:
+            state = "set" if os.environ.get(entry.api_key_env) else "not set"
+            place += f" · {entry.api_key_env} {state}"
+        line = Text.assemble((entry.name.ljust(width), "bold"), f"  {entry.model}")
+        line.append(f" · {', '.join(entry.apis)}\n")
+        line.append(f"{'':{width}}  {place}", style="dim")
+        stdout().print(line, soft_wrap=True)
     return 0

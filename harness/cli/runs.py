@@ -14,6 +14,7 @@ _GATE = GateOptions()
 
 def recheck(
     run: Path,
+    /,
     *,
     gate: GateOptions = _GATE,
     as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
@@ -32,7 +33,7 @@ def recheck(
     return ending.finish(run, thresholds, as_json=as_json)
 
 
-def report(run: Path) -> int:
+def report(run: Path, /) -> int:
     """Write the report of a run again from its analysis.
 
     Args:

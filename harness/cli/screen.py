@@ -7,9 +7,9 @@ from rich.console import Console
 
 def stdout() -> Console:
     """For results. Colours and width follow the terminal and NO_COLOR."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False)
 
 
 def stderr() -> Console:
     """For progress and talk."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -45,14 +45,17 @@ def verify(
     from harness.display import display
     from harness.judging import Judge
 
+    talk = stderr()
     at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
     at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
     if resume is None:
         job = jobs.new(provider, plan, gate, concurrency, out)
     else:
         job = jobs.resumed(resume, provider, plan, concurrency, out)
+    for bad in job.suite.bad_lines:
+        talk.print(f"{job.suite.cases_file.name}, line {bad.number} left out: {bad.reason}")
     judge = Judge(job.suite, strict=job.info.settings.strict)
-    screen = display(stderr(), judge, debug=debug)
+    screen = display(talk, judge, debug=debug)
     try:
         with screen.shown():
             smoke.sample(job, screen)

@@ -1,0 +1,419 @@
+"""The command line from end to end, against a provider over a real socket."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from background import in_background
+from healthy import MODEL, SUITE, Say, provider_of, right
+from mock_provider import MockProvider, status, text
+
+from harness.cli import engine
+from harness.cli.app import main, run
+
+KEY = "sk-very-secret"
+QUICK = ("-n", "2", "-k", "2")
+
+
+def silent(_case):
+    return [Say(text="I cannot do that.")]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def mock():
+    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
+        yield running
+
+
+def at(mock, *more):
+    return ["--base-url", mock.base_url, "--model", MODEL, *QUICK, *more]
+
+
+def only_run(tmp_path):
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def rollouts(folder):
+    return (folder / "rollouts.jsonl").read_text().splitlines(keepends=True)
+
+
+def keep(folder, count):
+    """Leave the first `count` rollouts, as if the run had been cut off."""
+    lines = rollouts(folder)
+    (folder / "rollouts.jsonl").write_text("".join(lines[:count]))
+
+
+# --- Exit codes
+
+
+def test_a_good_provider_passes(mock, tmp_path, capsys):
+    assert run(at(mock)) == 0
+    out, err = capsys.readouterr()
+    assert "\nPASS " in out
+    assert "sampling 16 attempts" in err
+    folder = only_run(tmp_path)
+    assert f"runs/{folder.name}/report.md" in out
+    assert {path.name for path in folder.iterdir()} == {
+        "analysis.json",
+        "cases.jsonl",
+        "report.md",
+        "rollouts.jsonl",
+        "run.json",
+        "tools.json",
+    }
+    assert len(rollouts(folder)) == 16
+    assert json.loads((folder / "run.json").read_text())["finished_at"]
+
+
+def test_a_provider_that_never_calls_tools_fails(mock, capsys):
+    mock.always = provider_of(silent)
+    assert run(at(mock, "--apis", "chat")) == 1
+    out = capsys.readouterr().out
+    assert "\nFAIL " in out
+    assert "most failures: no_tool_call (4)" in " ".join(out.split())
+
+
+def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
+    mock.always = text('{"choices": "none"}')
+    assert run(at(mock, "--apis", "chat", "--no-streaming")) == 1
+    assert "4 invalid of 4 attempts, none allowed" in capsys.readouterr().out
+
+
+def test_thresholds_change_the_verdict(mock):
+    mock.always = provider_of(silent)
+    assert run(at(mock, "--min-pass-at-k", "-0", "--min-pass-hat-k", "0", "--json")) == 1
+    mock.always = provider_of(lambda case: right(case) if case.id == "status-up" else silent(case))
+    assert run(at(mock, "--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")) == 0
+
+
+def test_strict_asks_for_the_expected_arguments(mock):
+    mock.always = provider_of(lambda case: [Say(call=(case.tool_name, '{"a": 1}')), Say("Done.")])
+    assert run(at(mock)) == 0
+    assert run(at(mock, "--strict")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Name a provider with --provider"),
+        (["--base-url", "http://localhost:1/v1"], "Name a provider with --provider"),
+        (["--fly"], "--fly"),
+        (["fly"], "fly"),
+        (["-p", "nobody"], "there is no provider 'nobody'"),
+        (["-p", "reference", "-n", "0"], "-n must be at least 1, not 0"),
+        (["-p", "reference", "-k", "many"], "many"),
+        (["-p", "reference", "--apis", "chat,smoke"], "--apis takes responses and chat"),
+        (["-p", "reference", "--min-pass-at-k", "90"], "is a rate from 0 to 1, not 90.0"),
+        (["-p", "reference", "--max-invalid", "-1"], "cannot be negative"),
+        (["-p", "reference", "-c", "none.jsonl"], "There is no file none.jsonl"),
+        (["-p", "reference", "--tools", "none.json"], "There is no file none.json"),
+        (["-p", "reference", "--timeout", "0"], "timeout"),
+        (["-p", "reference", "--api-key-env", "sk-123"], "never a key"),
+        (["--resume", "none"], "none"),
+        (["--resume", "none", "-k", "3"], "leave out --tries"),
+        (["recheck", "none"], "is not a run folder"),
+        (["report", "none"], "has no analysis.json"),
+        (["report"], "RUN"),
+    ],
+)
+def test_a_usage_error_is_one_sentence_and_exit_code_2(arguments, message, capsys):
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gpt-oss-verify: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not os.path.exists("runs")
+
+
+def test_an_unreachable_provider_is_said_at_once_and_leaves_nothing_behind(capsys, tmp_path):
+    assert run(["--base-url", "http://127.0.0.1:1/v1", "--model", "m"]) == 3
+    assert "does not answer" in capsys.readouterr().err
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_wrong_key_and_a_wrong_model_are_said_at_once(mock, capsys, monkeypatch):
+    mock.api_key = KEY
+    assert run(at(mock)) == 3
+    assert "refuses access" in capsys.readouterr().err
+    mock.api_key, mock.always = None, status(404, f"The model {MODEL} does not exist")
+    assert run(at(mock)) == 3
+    assert "has no model" in capsys.readouterr().err
+    assert run(at(mock, "--api-key-env", "NO_SUCH_KEY")) == 2
+    assert "NO_SUCH_KEY" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    keep(folder, 5)
+    capsys.readouterr()
+    assert run(["recheck", str(folder)]) == 4
+    out = capsys.readouterr().out
+    assert "INCONCLUSIVE  11 of 16 planned attempts were not made." in out
+    assert f"gpt-oss-verify --resume {folder}" in out
+
+
+def test_ctrl_c_anywhere_ends_with_130(monkeypatch, capsys):
+    def stop(_path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.providers.load_providers", stop)
+    assert run(["providers"]) == 130
+    assert capsys.readouterr().err == "gpt-oss-verify: stopped\n"
+
+
+def test_main_exits_with_the_code(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gpt-oss-verify", "recheck", "none"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+
+
+# --- Options
+
+
+def test_json_is_all_that_stands_on_stdout(mock, tmp_path, capsys):
+    assert run(at(mock, "--json")) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["verdict"]["decision"] == "pass"
+    assert (summary["exit_code"], summary["complete"], summary["findings"]) == (0, True, [])
+    assert summary["run"] == str(only_run(tmp_path).relative_to(tmp_path))
+    assert {(group["api"], group["mode"]) for group in summary["groups"]} == {
+        ("responses", "stream"), ("responses", "whole"), ("chat", "stream"), ("chat", "whole"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "groups"),
+    [
+        (["-s", "--apis", "chat"], {"chat/stream"}),
+        (["--no-streaming", "--api", "responses"], {"responses/whole"}),
+        (["--streaming", "--apis", "chat,responses"], {"chat/stream", "responses/stream"}),
+    ],
+)
+def test_apis_and_modes_can_be_chosen(mock, tmp_path, options, groups):
+    assert run(at(mock, *options)) == 0
+    ids = [json.loads(line)["id"] for line in rollouts(only_run(tmp_path))]
+    assert {"/".join(found.split("/")[1:3]) for found in ids} == groups
+
+
+def test_what_is_asked_for_reaches_the_provider(mock):
+    options = ["--temperature", "0.5", "--reasoning-effort", "low", "--max-tokens", "99"]
+    assert run(at(mock, "--apis", "chat", "--seed", "7", *options)) == 0
+    body = mock.posts[-1].body
+    assert (body["temperature"], body["reasoning_effort"], body["max_tokens"]) == (0.5, "low", 99)
+    assert isinstance(body["seed"], int)
+    assert len(body["tools"]) == len(SUITE.tools)
+
+
+def test_nothing_is_sent_that_was_not_asked_for(mock):
+    run(at(mock, "--apis", "chat", "--no-streaming"))
+    assert set(mock.posts[-1].body) == {"model", "messages", "tools"}
+
+
+def test_own_cases_and_tools_with_a_bad_line_reported(mock, tmp_path, capsys):
+    case = {"tool_name": "service_status", "input": "Is the service up right now?"}
+    good = json.dumps(case | {"expected_arguments": "{}"})
+    (tmp_path / "mine.jsonl").write_text(f"{good}\n{{oops\n")
+    assert run(at(mock, "-c", "mine.jsonl", "--out", "elsewhere")) == 0
+    out, err = capsys.readouterr()
+    assert "mine.jsonl, line 2 left out: not JSON" in err
+    assert "1 case × 2 tries × 4 groups, 8 of 8 attempts (1 bad line of the case file" in out
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_a_provider_of_a_file_with_its_key_and_no_key_anywhere(mock, tmp_path, capsys, monkeypatch):
+    mock.api_key = KEY
+    monkeypatch.setenv("MOCK_KEY", KEY)
+    entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"], "api_key_env": "MOCK_KEY"}
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
+    assert run(["-p", "mine", *QUICK, "--debug"]) == 0
+    out, err = capsys.readouterr()
+    assert '"model": "gpt-oss-mock"' in err
+    written = "".join(path.read_text() for path in only_run(tmp_path).iterdir())
+    assert KEY not in out + err + written
+
+
+def test_no_color_and_pipes_get_no_escape_codes(mock, capsys):
+    run(at(mock))
+    assert "\x1b" not in "".join(capsys.readouterr())
+
+
+def test_help_and_version(capsys):
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for option in ("--provider", "-p", "-n", "-k", "-s", "--strict", "-t", "-c", "--debug"):
+        assert option in text
+    assert "Exit codes: 0 passed" in text
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == "0.1.0\n"
+
+
+# --- Going on
+
+
+def test_resume_asks_only_what_is_missing(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    whole = sorted(json.loads(line)["id"] for line in rollouts(folder))
+    keep(folder, 13)
+    with (folder / "rollouts.jsonl").open("a") as log:
+        log.write('{"id": "torn')
+    mock.received.clear()
+    assert run(["--resume", str(folder)]) == 0
+    assert "sampling 16 attempts, 13 of them already done" in capsys.readouterr().err
+    assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
+    asked = [request for request in mock.posts if "tools" in request.body]
+    assert len(asked) == 6
+
+
+def test_resume_of_a_finished_run_asks_nothing(mock, tmp_path):
+    run(at(mock))
+    mock.received.clear()
+    assert run(["--resume", str(only_run(tmp_path)), "--json"]) == 0
+    assert mock.received == []
+
+
+def test_resume_refuses_another_provider_and_changed_cases(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    assert run(["--resume", str(folder), "-p", "reference"]) == 2
+    assert "start a new run instead" in capsys.readouterr().err
+    (folder / "cases.jsonl").write_text((folder / "cases.jsonl").read_text() + "\n")
+    assert run(["--resume", str(folder)]) == 2
+    assert "was changed after the run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_finished_and_the_run_goes_on(mock, tmp_path, capsys):
+    slow = provider_of(right)
+
+    async def delayed(request, writer):
+        await asyncio.sleep(0.02)
+        await slow(request, writer)
+
+    mock.always = delayed
+    script = "from harness.cli import main; main()"
+    where = ["--base-url", mock.base_url, "--model", MODEL]
+    command = [sys.executable, "-c", script, *where, "-n", "6", "-k", "2", "--concurrency", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(200):
+        if len(mock.posts) > 12:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    folder = only_run(tmp_path)
+    assert f"--resume runs/{folder.name}" in err
+    assert "Traceback" not in err
+    done = len(rollouts(folder))
+    assert 0 < done < 48
+    assert json.loads((folder / "analysis.json").read_text())["verdict"]["decision"] == (
+        "inconclusive"
+    )
+    mock.always = slow
+    assert run(["--resume", str(folder)]) == 0
+    assert len(rollouts(folder)) == 48
+
+
+# --- Finished runs
+
+
+def test_recheck_needs_no_network_and_says_the_same(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    first = (folder / "analysis.json").read_text()
+    mock.received.clear()
+    (folder / "analysis.json").unlink()
+    assert run(["recheck", str(folder)]) == 0
+    assert (folder / "analysis.json").read_text() == first
+    assert mock.received == []
+
+
+def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_path, capsys):
+    mock.always = provider_of(lambda case: right(case) if case.id == "status-up" else silent(case))
+    lenient = ("--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")
+    assert run(at(mock, *lenient)) == 0
+    folder = str(only_run(tmp_path))
+    assert run(["recheck", folder]) == 0
+    assert run(["recheck", folder, "--min-pass-hat-k", "0.6", "--json"]) == 1
+
+
+def test_recheck_names_a_damaged_line(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    lines = rollouts(folder)
+    (folder / "rollouts.jsonl").write_text("".join([lines[0], "{}\n", *lines[2:]]))
+    assert run(["recheck", str(folder)]) == 2
+    assert "line 2 is damaged" in capsys.readouterr().err
+
+
+def test_report_is_written_again(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = only_run(tmp_path)
+    report = (folder / "report.md").read_text()
+    (folder / "report.md").unlink()
+    capsys.readouterr()
+    assert run(["report", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}/report.md\n"
+    assert (folder / "report.md").read_text() == report
+    (folder / "analysis.json").write_text("{}")
+    assert run(["report", str(folder)]) == 2
+    assert "gpt-oss-verify recheck" in capsys.readouterr().err
+
+
+def test_providers_are_listed_with_the_state_of_their_keys(tmp_path, capsys, monkeypatch):
+    assert run(["providers"]) == 0
+    assert "reference" in capsys.readouterr().out
+    entry = {"base_url": "http://h/v1", "model": "m", "apis": ["chat"], "api_key_env": "K_E_Y"}
+    (tmp_path / "other.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
+    assert run(["providers", "--providers", "other.yaml"]) == 0
+    assert "K_E_Y not set" in capsys.readouterr().out
+    monkeypatch.setenv("K_E_Y", "1")
+    run(["providers", "--providers", "other.yaml"])
+    assert "K_E_Y set" in capsys.readouterr().out
+
+
+# --- The reference engine
+
+
+def test_serve_hands_its_arguments_on(monkeypatch):
+    given = []
+    fake = SimpleNamespace(main=lambda arguments: given.extend(arguments) or 0)
+    monkeypatch.setattr(engine, "import_module", lambda name: fake)
+    assert run(["serve", "--port", "8000", "--checkpoint", "x", "--help"]) == 0
+    assert given == ["serve", "--port", "8000", "--checkpoint", "x", "--help"]
+
+
+def test_export_small_hands_folder_and_layout_on(monkeypatch, capsys, tmp_path):
+    given = []
+    fake = SimpleNamespace(export_small=lambda folder, layout: given.append((str(folder), layout)))
+    monkeypatch.setattr(engine, "import_module", lambda name: fake)
+    assert run(["export-small", "there", "--layout", "hf"]) == 0
+    assert given == [("there", "hf")]
+    assert run(["export-small", "there", "--layout", "gguf"]) == 2
+
+
+@pytest.mark.parametrize("command", [["serve"], ["export-small", "x", "--layout", "hf"]])
+def test_without_the_extra_one_sentence_says_what_to_install(command, monkeypatch, capsys):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(engine, "import_module", missing)
+    assert run(command) == 2
+    assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
