@@ -32,6 +32,7 @@ FINISHES: Mapping[str, Finish] = {
     "content_filter": "content_filter",
 }
 REASONING_FIELDS = ("reasoning", "reasoning_content")
+TEXT_FIELDS = ("content", *REASONING_FIELDS)
 
 
 class ChatDialect:
@@ -153,41 +154,65 @@ def _call(call: Mapping[str, Any], path: str) -> ToolCall:
 def _reassembled(response: Response) -> dict[str, Any]:
     """The chat.completion object that the chunks of a stream add up to."""
     whole: dict[str, Any] = {}
-    message: dict[str, Any] = {"role": "assistant", "content": None}
-    calls: dict[int, dict[str, Any]] = {}
+    message = _Message()
     finish: str | None = None
     for event, chunk in json_events(response):
-        place = f"stream part {event.part}: "
-        whole |= {key: value for key, value in chunk.items() if value is not None}
-        for path, choice in objects(chunk, "choices", place)[:1]:
+        whole.update({key: value for key, value in chunk.items() if value is not None})
+        for path, choice in objects(chunk, "choices", f"stream part {event.part}: ")[:1]:
             finish = optional_member(choice, "finish_reason", str, path) or finish
-            delta = optional_member(choice, "delta", dict, path) or {}
-            path = f"{path}.delta"
-            for name in ("content", *REASONING_FIELDS):
-                text = optional_member(delta, name, str, path)
-                if text is not None:
-                    message[name] = (message.get(name) or "") + text
-            for _, detail in objects(delta, "reasoning_details", path):
-                message.setdefault("reasoning_details", []).append(detail)
-            for call_path, call in objects(delta, "tool_calls", path):
-                _add_call(calls, call, call_path)
+            delta = optional_member(choice, "delta", dict, path)
+            if delta:
+                message.add(delta, f"{path}.delta")
     if finish is None and not is_done(response):
         raise UnreadableReplyError("the stream ended without a finish_reason and without [DONE]")
-    if calls:
-        message["tool_calls"] = [calls[index] for index in sorted(calls)]
-    choice = {"index": 0, "message": message, "finish_reason": finish}
+    choice = {"index": 0, "message": message.whole(), "finish_reason": finish}
     return {**whole, "object": "chat.completion", "choices": [choice]}
 
 
-def _add_call(calls: dict[int, dict[str, Any]], delta: Mapping[str, Any], path: str) -> None:
-    """Add one tool call delta to the call it belongs to."""
-    call = calls.setdefault(member(delta, "index", int, path), {"type": "function"})
-    identity = optional_member(delta, "id", str, path)
-    if identity:
-        call.setdefault("id", identity)
-    function = optional_member(delta, "function", dict, path) or {}
-    whole = call.setdefault("function", {"arguments": ""})
-    name = optional_member(function, "name", str, f"{path}.function")
-    if name:
-        whole.setdefault("name", name)
-    whole["arguments"] += optional_member(function, "arguments", str, f"{path}.function") or ""
+class _Message:
+    """An assistant message in the making; texts stay in pieces until the end."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, list[str]] = {}
+        self._details: list[dict[str, Any]] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._arguments: dict[int, list[str]] = {}
+
+    def add(self, delta: Mapping[str, Any], path: str) -> None:
+        """Take one delta. Raises UnreadableReplyError."""
+        for name in TEXT_FIELDS:
+            text = optional_member(delta, name, str, path)
+            if text is not None:
+                self._texts.setdefault(name, []).append(text)
+        self._details += [detail for _, detail in objects(delta, "reasoning_details", path)]
+        for call_path, call in objects(delta, "tool_calls", path):
+            self._add_call(call, call_path)
+
+    def _add_call(self, delta: Mapping[str, Any], path: str) -> None:
+        index = member(delta, "index", int, path)
+        call = self._calls.setdefault(index, {"type": "function", "function": {}})
+        identity = optional_member(delta, "id", str, path)
+        if identity:
+            call.setdefault("id", identity)
+        function = optional_member(delta, "function", dict, path) or {}
+        path = f"{path}.function"
+        name = optional_member(function, "name", str, path)
+        if name:
+            call["function"].setdefault("name", name)
+        arguments = optional_member(function, "arguments", str, path) or ""
+        self._arguments.setdefault(index, []).append(arguments)
+
+    def whole(self) -> dict[str, Any]:
+        """The message as it would have come without streaming."""
+        message: dict[str, Any] = {"role": "assistant", "content": None}
+        message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
+        if self._details:
+            message["reasoning_details"] = self._details
+        if self._calls:
+            message["tool_calls"] = [self._whole_call(index) for index in sorted(self._calls)]
+        return message
+
+    def _whole_call(self, index: int) -> dict[str, Any]:
+        call = self._calls[index]
+        arguments = "".join(self._arguments[index])
+        return {**call, "function": {**call["function"], "arguments": arguments}}

@@ -46,8 +46,11 @@ def optional_member(value: Mapping[str, Any], key: str, kind: type[T], path: str
 
 def objects(value: Mapping[str, Any], key: str, path: str) -> list[tuple[str, dict[str, Any]]]:
     """The objects of the list `value[key]` (none if missing or null), each with its path."""
+    items = optional_member(value, key, list, path)
+    if not items:
+        return []
     found = []
-    for index, item in enumerate(optional_member(value, key, list, path) or []):
+    for index, item in enumerate(items):
         place = f"{_join(path, key)}[{index}]"
         if not isinstance(item, dict):
             raise UnreadableReplyError(f"{place} should be an object, but is {NAMES[type(item)]}")

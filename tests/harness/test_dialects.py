@@ -407,3 +407,18 @@ def test_events_by_the_rules_of_event_streams() -> None:
         Event(1, 1.0, "", "no space\n two spaces"),
         Event(2, 2.0, "named", "x\n"),
     ]
+
+
+def test_a_stream_of_very_many_chunks() -> None:
+    piece = {
+        "reasoning": "think ",
+        "tool_calls": [{"index": 0, "function": {"arguments": "12345"}}],
+    }
+    blocks = [mock.data({"choices": [{"index": 0, "delta": piece}]})] * 20_000
+    opening = {"index": 0, "id": "1", "function": {"name": "a"}}
+    blocks.insert(0, mock.data({"choices": [{"index": 0, "delta": {"tool_calls": [opening]}}]}))
+    blocks.append("data: [DONE]")
+    recorded = exchange(blocks, streaming=True)
+    reply = CHAT.read(recorded)
+    assert len(reply.reasoning) == 120_000
+    assert len(reply.calls[0].arguments) == 100_000
