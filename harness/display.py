@@ -8,16 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
 from harness.judging import Judge
 from harness.records import Exchange, Rollout
@@ -53,39 +48,32 @@ class Tally:
 
 
 class LiveDisplay:
-    """A progress line that redraws itself; for terminals."""
+    """A line that redraws itself; for terminals."""
 
     def __init__(self, console: Console, tally: Tally) -> None:
+        self._console = console
         self._tally = tally
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("· {task.fields[tally]}"),
-            console=console,
-            transient=True,
-        )
-        self._task: TaskID = self._progress.add_task("", total=None, tally="")
+        self._spinner = Spinner("dots")
+        self._stage = "getting ready"
+        self._planned = 0
+        self._before = 0
+        self._began_at = 0.0
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Draw until the end of the `with` block."""
-        with self._progress:
+        with Live(self, console=self._console, refresh_per_second=8, transient=True):
             yield
 
     def stage(self, text: str) -> None:
         """Say what goes on now."""
-        self._progress.update(self._task, description=text)
+        self._stage = text
+        self._planned = 0
 
     def begin(self, planned: int, finished: int) -> None:
         """Sampling begins."""
-        self._progress.reset(
-            self._task, total=planned, completed=finished, description="sampling", tally=""
-        )
+        self._planned, self._before = planned, finished
+        self._began_at = time.monotonic()
 
     def started(self, attempt: Attempt) -> None:
         """Nothing to draw: an attempt counts when it has finished."""
@@ -93,7 +81,24 @@ class LiveDisplay:
     def finished(self, rollout: Rollout) -> None:
         """Count one more."""
         self._tally.add(rollout)
-        self._progress.update(self._task, advance=1, tally=str(self._tally))
+
+    def __rich__(self) -> Table:
+        line = Table.grid(padding=(0, 1, 0, 0))
+        if not self._planned:
+            line.add_row(self._spinner, Text(f"{self._stage} …"))
+            return line
+        done = self._before + self._tally.finished
+        left = f"{done}/{self._planned} · {self._tally} · {self._time_left(done)}"
+        bar = ProgressBar(total=self._planned, completed=done, width=20)
+        line.add_row(self._spinner, bar, Text(left, no_wrap=True, overflow="ellipsis"))
+        return line
+
+    def _time_left(self, done: int) -> str:
+        if not self._tally.finished:
+            return "time left unknown"
+        each = (time.monotonic() - self._began_at) / self._tally.finished
+        minutes, seconds = divmod(round(each * (self._planned - done)), 60)
+        return f"{minutes}:{seconds:02} left"
 
 
 class LineDisplay:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.checks.view import Event, Turn
 from harness.judgement import Speed
 
+_FEWEST_EVENTS = 8
 _SPOKEN = ("content", "reasoning", "reasoning_content", "tool_calls")
 
 
@@ -12,8 +13,8 @@ def speed(turn: Turn) -> Speed:
     """Times of one exchange.
 
     The first token is the first event that carries text of any kind. The rate of a stream is
-    taken between its first and last such event, so that waiting in a queue is not counted; it
-    needs the provider's own count of output tokens, and at least two tokens and two events.
+    taken between its first and last such event, so that waiting in a queue is not counted. It
+    needs the provider's own count of output tokens, and enough events not to measure a burst.
     """
     elapsed = turn.exchange.elapsed
     usage = None if turn.reply is None else turn.reply.usage
@@ -24,7 +25,8 @@ def speed(turn: Turn) -> Speed:
     if not times:
         return Speed(total=elapsed)
     spent = times[-1] - times[0]
-    rate = (tokens - 1) / spent if tokens is not None and tokens > 1 and spent > 0 else None
+    steady = len(times) >= _FEWEST_EVENTS and spent > 0
+    rate = (tokens - 1) / spent if steady and tokens is not None and tokens > 1 else None
     return Speed(total=elapsed, first_token=times[0], tokens_per_second=rate)
 
 

@@ -12,4 +12,4 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """For progress and talk."""
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, markup=False)

@@ -53,7 +53,8 @@ def verify(
     else:
         job = jobs.resumed(resume, provider, plan, concurrency, out)
     for bad in job.suite.bad_lines:
-        talk.print(f"{job.suite.cases_file.name}, line {bad.number} left out: {bad.reason}")
+        where = f"{job.suite.cases_file.name}, line {bad.number}"
+        talk.print(f"{where} left out: {bad.reason}", soft_wrap=True)
     judge = Judge(job.suite, strict=job.info.settings.strict)
     screen = display(talk, judge, debug=debug)
     try:

@@ -42,9 +42,33 @@ def test_a_live_line_on_a_terminal():
     screen = display(console, JUDGE, debug=False)
     assert isinstance(screen, LiveDisplay)
     text = shown(screen, stream)
-    assert "sampling" in text
-    assert "4/4" in text
-    assert "66.7% passed so far" in text
+    assert "4/4 · 66.7% passed so far · 0 errors · 100 tokens · 0:00 left" in text
+
+
+def test_the_live_line_says_what_is_waited_for():
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    screen = LiveDisplay(console, Tally(JUDGE))
+    screen.stage("starting the provider")
+    console.print(screen)
+    assert stream.getvalue().strip().endswith("starting the provider …")
+
+
+def test_the_live_line_says_when_it_will_be_over(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("harness.display.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, force_terminal=True, color_system=None)
+    screen = LiveDisplay(console, Tally(JUDGE))
+    screen.begin(100, 40)
+    console.print(screen)
+    now[0] += 30
+    finished(screen, right(CASE))
+    finished(screen, right(CASE))
+    console.print(screen)
+    first, second = (line.strip() for line in stream.getvalue().splitlines())
+    assert first.endswith("40/100 · nothing finished yet · time left unknown")
+    assert second.endswith("42/100 · 100.0% passed so far · 0 errors · 80 tokens · 14:30 left")
 
 
 def test_debug_prints_what_was_sent_and_what_came():
