@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ID",
         help=f"id to answer to, may be repeated (default: {app.model_names[0]})",
     )
-    add("--device", default=defaults.device, help="cpu or cuda (default: %(default)s)")
+    add("--device", default=defaults.device, choices=["cpu", "cuda"],
+        help="where to compute (default: %(default)s)")
     add(
         "--dtype",
         default=defaults.dtype,

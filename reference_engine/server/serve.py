@@ -18,6 +18,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from reference_engine.checkpoint import CheckpointError, load_model
+from reference_engine.config import ConfigError
 from reference_engine.engine import Engine
 from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
 from reference_engine.server.app import create_app
@@ -92,6 +93,8 @@ def serve(settings: ServeSettings) -> None:
 
 
 def _engine(settings: ServeSettings) -> Engine:
+    if settings.device.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+        raise ServeError("PyTorch sees no CUDA device: use --device cpu, or check the driver.")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:
@@ -99,7 +102,7 @@ def _engine(settings: ServeSettings) -> Engine:
         token_bytes()
         dtype = getattr(torch, settings.dtype) if settings.dtype else None
         model = load_model(settings.checkpoint, device=settings.device, dtype=dtype)
-    except (CheckpointError, VocabularyError) as error:
+    except (CheckpointError, ConfigError, VocabularyError) as error:
         raise ServeError(str(error)) from error
     return Engine(
         model,

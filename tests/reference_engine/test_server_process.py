@@ -1,0 +1,245 @@
+"""A whole server process with random weights, and what happens when either side goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+import torch
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
+from safetensors.torch import save_file
+from scripted import CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
+
+from reference_engine.checkpoint.names import sources
+from reference_engine.config import ModelConfig
+
+MODEL = "gpt-oss-small"
+USER = {"role": "user", "content": "Hi"}
+CONFIG = ModelConfig(
+    vocab_size=201088, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+    num_key_value_heads=1, head_dim=8, num_local_experts=2, num_experts_per_tok=1,
+    intermediate_size=16,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Random weights whose logits are flat: any token may come, markers included."""
+    folder = tmp_path_factory.mktemp("random")
+    generator = torch.Generator().manual_seed(1)
+    tensors = {
+        name: (torch.randn(shape, generator=generator) * 0.1).bfloat16()
+        for source in sources(CONFIG, "hf").values()
+        for name, shape in source.tensors
+    }
+    save_file(tensors, folder / "model.safetensors")
+    config = {**vars(CONFIG), "model_type": "gpt_oss"}
+    folder.joinpath("config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+class Process:
+    """The server as a process of its own."""
+
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        command = [sys.executable, "-m", "reference_engine", "serve", "--port", "0", *arguments]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+        )  # fmt: skip
+        ready = self.process.stderr.readline()
+        assert ready.startswith("Serving "), ready + self.process.stderr.read()
+        self.url = ready.split()[-1]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Exit code and what it said after it was ready."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        _, rest = self.process.communicate(timeout=20)
+        return self.process.returncode, rest
+
+
+@pytest.fixture(scope="module")
+def process(checkpoint):
+    each = Process("--checkpoint", str(checkpoint), "--threads", "1", "--max-context", "600")
+    yield each
+    code, said = each.stop()
+    assert (code, said) == (0, "")
+
+
+async def ask_all(url: str, bodies: list[tuple[str, dict]]) -> list[httpx.Response]:
+    async with httpx.AsyncClient(base_url=url, timeout=120) as client:
+        return await asyncio.gather(*(client.post(path, json=body) for path, body in bodies))
+
+
+@pytest.mark.slow
+async def test_random_weights_give_well_formed_answers_to_everything(process):
+    bodies: list[tuple[str, dict]] = []
+    for seed in range(6):
+        common = {"model": MODEL, "seed": seed, "stream": bool(seed % 2)}
+        for choice in ("auto", "required", "none"):
+            chat = {"messages": [USER], "tools": [CHAT_TOOL], "tool_choice": choice, "stop": "e"}
+            bodies.append(("chat/completions", common | chat | {"max_tokens": 60}))
+            flat = {"input": "Hi", "tools": [FLAT_TOOL], "tool_choice": choice}
+            bodies.append(("responses", common | flat | {"max_output_tokens": 60}))
+    for (path, body), reply in zip(bodies, await ask_all(process.url, bodies), strict=True):
+        assert reply.status_code == 200, reply.text
+        if body["stream"]:
+            assert "response.failed" not in reply.text
+            assert '{"error"' not in reply.text
+            assert reply.text.endswith("data: [DONE]\n\n" if path != "responses" else "\n\n")
+        elif path == "responses":
+            Response.model_validate_json(reply.text)
+        else:
+            ChatCompletion.model_validate_json(reply.text)
+
+
+@pytest.mark.slow
+async def test_the_same_seed_gives_the_same_answer_in_company(process):
+    body = {"model": MODEL, "messages": [USER], "seed": 7, "max_tokens": 30}
+    (alone,) = await ask_all(process.url, [("chat/completions", body)])
+    crowd = [("chat/completions", body | {"seed": seed}) for seed in (7, 8, 9, 7)]
+    replies = await ask_all(process.url, crowd)
+    texts = [json.dumps(reply.json()["choices"][0]["message"]) for reply in (alone, *replies)]
+    assert texts[0] == texts[1] == texts[4]
+    assert texts[0] != texts[2]
+
+
+@pytest.mark.slow
+def test_sdk_against_random_weights(process):
+    with openai.OpenAI(base_url=process.url, api_key="none") as client:
+        reply = client.responses.create(model=MODEL, input="Hi", max_output_tokens=20)
+        assert reply.usage.output_tokens <= 20
+        logged = client.chat.completions.create(
+            model=MODEL, messages=[USER], max_tokens=20, logprobs=True, top_logprobs=3
+        )
+        assert all(token.logprob <= 0 for token in logged.choices[0].logprobs.content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_and_its_streams(checkpoint, number):
+    process = Process(
+        "--checkpoint", str(checkpoint), "--threads", "1", "--api-key-env", "TEST_KEY",
+        "--model-name", "a", "--model-name", "b", "--current-date", "today",
+        environment={"TEST_KEY": "secret"},
+    )  # fmt: skip
+    body = {"model": "b", "input": "Hi", "stream": True, "max_output_tokens": 5000}
+    headers = {"Authorization": "Bearer secret"}
+    with httpx.stream(
+        "POST", f"{process.url}/responses", json=body, headers=headers, timeout=30
+    ) as reply:
+        pieces = reply.iter_text()
+        text = next(pieces)
+        process.process.send_signal(number)
+        begin = time.monotonic()
+        text += "".join(pieces)
+    assert process.stop(number) == (0, "")
+    assert time.monotonic() - begin < 10
+    assert text.strip().split("\n\n")[-1].startswith("event: response.failed\n")
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "reference_engine", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--api-key-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
+        (["--current-date", "tomorrow"], "YYYY-MM-DD"),
+        (["--port", "70000"], "65535"),
+        (["--max-batch", "0"], "at least 1"),
+        (["--dtype", "int4"], "--dtype"),
+    ],
+)
+def test_wrong_options_are_said_at_once(arguments, said):
+    code, error = run("serve", *arguments)
+    assert code == 2
+    assert said in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_a_busy_port_and_a_missing_checkpoint_are_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, error = run("serve", "--port", port)
+    assert (code, error.count("\n")) == (2, 1)
+    assert f"127.0.0.1:{port}" in error
+    code, error = run("serve", "--port", "0", "--checkpoint", str(tmp_path / "nothing"))
+    assert (code, error.count("\n")) == (2, 1)
+    assert "nothing" in error
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_cancels_its_generation(path, stream):
+    engine = ScriptedEngine("<|channel|>final<|message|>" + "word " * 1000)
+    engine.pause = 0.02
+    body = {"model": MODEL, "stream": stream, "messages": [USER]}
+    if path == "/responses":
+        body = {"model": MODEL, "stream": stream, "input": "Hi"}
+    with running(engine) as url:
+        if stream:
+            with httpx.stream("POST", url + path, json=body) as reply:
+                next(reply.iter_bytes())
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(url + path, json=body, timeout=httpx.Timeout(5, read=0.5))
+        wait_for(lambda: engine.cancelled == len(engine.prompts))
+
+
+def test_requests_in_flight_end_when_the_server_stops():
+    engine = ScriptedEngine("<|channel|>final<|message|>" + "word " * 1000)
+    engine.pause = 0.02
+    replies: dict[str, httpx.Response] = {}
+
+    def ask(url: str, path: str, body: dict) -> None:
+        replies[f"{path} {body['stream']}"] = httpx.post(url + path, json=body, timeout=20)
+
+    with running(engine) as url:
+        threads = []
+        for path, given in [
+            ("/chat/completions", {"messages": [USER]}),
+            ("/responses", {"input": "Hi"}),
+        ]:
+            for stream in (False, True):
+                body = {"model": MODEL, "stream": stream, **given}
+                threads.append(threading.Thread(target=ask, args=(url, path, body)))
+                threads[-1].start()
+        wait_for(lambda: len(engine.prompts) == 4)
+        time.sleep(0.2)
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 2.5
+    for thread in threads:
+        thread.join()
+    assert replies["/chat/completions False"].status_code == 503
+    assert replies["/responses False"].status_code == 503
+    assert (
+        replies["/chat/completions True"]
+        .text.strip()
+        .split("\n\n")[-1]
+        .startswith('data: {"error"')
+    )
+    assert "event: response.failed" in replies["/responses True"].text
