@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,10 +129,9 @@ def _original(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[
         "mlp.mlp2_bias": "mlp.experts.down_proj_bias",
     }
     for layer in range(config["num_hidden_layers"]):
-        here: Callable[[str], Tensor] = lambda name, at=layer: tensors[f"model.layers.{at}.{name}"]
-        block = f"block.{layer}"
+        here, block = f"model.layers.{layer}", f"block.{layer}"
         for part in ("weight", "bias"):
-            joined = [here(f"self_attn.{name}_proj.{part}") for name in ("q", "k", "v")]
+            joined = [tensors[f"{here}.self_attn.{name}_proj.{part}"] for name in ("q", "k", "v")]
             out[f"{block}.attn.qkv.{part}"] = torch.cat(joined)
-        out |= {f"{block}.{ours}": here(theirs) for ours, theirs in renamed.items()}
+        out |= {f"{block}.{ours}": tensors[f"{here}.{theirs}"] for ours, theirs in renamed.items()}
     return out

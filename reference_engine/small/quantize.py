@@ -13,13 +13,14 @@ _SMALLEST_SCALE = -127
 
 def round_to_mxfp4(values: Tensor) -> Tensor:
     """What `mxfp4.decode(*mxfp4.encode(values))` gives, without packing any bits."""
-    groups = values.unflatten(-1, (-1, BLOCK))
+    groups = values.reshape(*values.shape[:-1], -1, BLOCK)
     largest = groups.abs().amax(-1, keepdim=True)
     exponent = torch.frexp(largest).exponent - (1 + _LARGEST_EXPONENT)
     scale = torch.ldexp(torch.ones_like(largest), exponent.clamp(min=_SMALLEST_SCALE))
     size = (groups.abs() / scale).clamp(max=_LARGEST)
     step = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
-    return (torch.round(size / step) * step * scale * groups.sign()).flatten(-2)
+    rounded: Tensor = torch.round(size / step) * step * scale * groups.sign()
+    return rounded.flatten(-2)
 
 
 def fake_quantize(values: Tensor) -> Tensor:

@@ -124,6 +124,8 @@ def write_tokenizer(folder: Path) -> None:
         "special_tokens_map.json": marked,
     }
     for name, content in files.items():
-        text = json.dumps(content, ensure_ascii=False, indent=2 if name != "tokenizer.json" else None)
+        text = json.dumps(
+            content, ensure_ascii=False, indent=2 if name != "tokenizer.json" else None
+        )
         (folder / name).write_text(text + "\n", encoding="utf-8")
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")

@@ -38,7 +38,10 @@ SCHEMA: dict[str, Any] = {
         "place": {"type": "string", "description": "Where"},
         "unit": {"type": "string", "enum": ["c", "f"], "default": "c"},
         "points": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
-        "rows": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
+        "rows": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"a": {"type": "string"}}},
+        },
         "where": {
             "type": "object",
             "description": "An object",
@@ -64,7 +67,12 @@ CONVERSATIONS = {
     "tools": Conversation((User("Go"),), TOOLS),
     "instructions and tools": Conversation((Developer("Be brief."), User("Go")), TOOLS, "low"),
     "call in flight": Conversation(
-        (User("Go"), Reasoning("I look."), Call("look", '{"points": [[1, 2]]}'), Result("look", "ok")),
+        (
+            User("Go"),
+            Reasoning("I look."),
+            Call("look", '{"points": [[1, 2]]}'),
+            Result("look", "ok"),
+        ),
         TOOLS,
     ),
     "two calls with a preamble": Conversation(
@@ -94,7 +102,9 @@ CONVERSATIONS = {
         ),
         TOOLS,
     ),
-    "late developer message": Conversation((User("Hi"), Answer("Hello"), Developer("Now"), User("x"))),
+    "late developer message": Conversation(
+        (User("Hi"), Answer("Hello"), Developer("Now"), User("x"))
+    ),
 }
 
 
@@ -170,7 +180,9 @@ def test_the_tokenizer_splits_as_harmony_does(tokenizer: Any) -> None:
     for _ in range(300):
         texts.append("".join(chr(rng.randrange(*rng.choice(planes))) for _ in range(40)))
     for group in itertools.islice(groups(3, copy_share=0.1), 10):
-        texts += [encoding.decode(group.prefix + one.prompt + one.completion) for one in group.examples]
+        texts += [
+            encoding.decode(group.prefix + one.prompt + one.completion) for one in group.examples
+        ]
     for text in texts:
         ids = tokenizer.encode(text, add_special_tokens=False)
         assert ids == encoding.encode(text, allowed_special="all")
@@ -184,7 +196,9 @@ def test_transformers_gives_the_same_logits(tmp_path: Path) -> None:
         export_small(tmp_path / "hf"), dtype=torch.float32
     )
     original = load_model(export_small(tmp_path / "original", "original"), dtype=torch.float32)
-    prompt = torch.tensor([render_prompt(CONVERSATIONS["reasoning before a final answer is dropped"])])
+    prompt = torch.tensor(
+        [render_prompt(CONVERSATIONS["reasoning before a final answer is dropped"])]
+    )
     with torch.no_grad():
         logits = ours(prompt).log_softmax(-1)
         assert (theirs(prompt).logits.log_softmax(-1) - logits).abs().max() < 1e-3

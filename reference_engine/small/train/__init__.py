@@ -1,0 +1,1 @@
+"""Training of the small checkpoint, fast on two CPU cores."""

@@ -1,4 +1,4 @@
-"""Train the small checkpoint: `python -m reference_engine.small.train --seed 7 --minutes 90 --out DIR`."""
+"""`python -m reference_engine.small.train --seed 7 --minutes 90 --out DIR`: train and write."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from reference_engine.small.train import snapshot, workers
 from reference_engine.small.train.loop import Trainer
 from reference_engine.small.train.net import Shape
 from reference_engine.small.train.schedule import Schedule
+from reference_engine.small.train.ship import write_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out=options.out,
         groups_per_step=options.groups,
     ).train()
+    if rank == 0:
+        write_checkpoint(run, options.out / "checkpoint")
     return 0
 
 
@@ -45,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         default=90,
         help="length of the whole run; the last fifth decays the learning rate and quantises",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for snapshots and log.jsonl")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for snapshots and log.jsonl"
+    )
     parser.add_argument("--resume", type=Path, help="snapshot to go on from")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--groups", type=int, default=1, help="groups of a step and process")

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from reference_engine.small.train.packing import Batch
-from reference_engine.small.train.permute import gather_once, pad
+from reference_engine.small.train.permute import gather_once, spread
 
 _HIDDEN = -1e9
 
@@ -44,7 +44,7 @@ def _softmax_gradient(
 
 class _Weights(torch.autograd.Function):
     @staticmethod
-    def forward(  # noqa: D102
+    def forward(
         ctx: Any,  # noqa: ANN401
         before: Tensor,
         own: Tensor,
@@ -58,14 +58,22 @@ class _Weights(torch.autograd.Function):
         return a, b
 
     @staticmethod
-    def backward(ctx: Any, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
-        da, db, dsinks = _softmax_gradient(*ctx.saved_tensors, grad_a, grad_b)
+    def backward(ctx: Any, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        a, b = ctx.saved_tensors
+        da, db, dsinks = _softmax_gradient(a, b, grad_a, grad_b)
         return da, db, None, None, dsinks.sum_to_size(ctx.sinks)
 
 
 def _weights(
     before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
 ) -> tuple[Tensor, Tensor]:
+    """Attention weights of scores shaped (key head, row, head of the group, query, key).
+
+    All callers bring the same number of dimensions, so that few variants are compiled.
+    """
+    mask_before = mask_before.view(1, -1, 1, *mask_before.shape[-2:])
+    mask_own = mask_own.view(1, 1, 1, *mask_own.shape)
+    sinks = sinks.view(before.shape[0], 1, -1, 1, 1)
     out: tuple[Tensor, Tensor] = _Weights.apply(  # type: ignore[no-untyped-call]
         before, own, mask_before, mask_own, sinks
     )
@@ -93,27 +101,24 @@ def attend_group(
         window: how many keys a query sees, itself included; None for all.
         with_prefix: whether the prefix's own outputs are wanted; if not, they are left out.
     """
-    cut = batch.prefix
+    cut = batch.cut
     examples = _examples(query[cut:], key, value, sinks, batch, window)
     if not with_prefix:
         return examples
     parts = query[:cut], key[:cut], value[:cut]
-    if window is None:
-        prefix = _causal(*parts, sinks)
-    else:
-        prefix = _banded(*parts, sinks, window)
+    prefix = _causal(*parts, sinks) if window is None else _banded(*parts, sinks, window)
     return torch.cat((prefix, examples))
 
 
 def _examples(
     query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, batch: Batch, window: int | None
 ) -> Tensor:
-    cut, rows, length = batch.prefix, batch.examples, batch.longest
+    cut, rows, length = batch.cut, batch.examples, batch.longest
     key_heads, dim = key.shape[1:]
     group = query.shape[1] // key_heads
 
     def padded(x: Tensor) -> Tensor:
-        return pad(x, batch.pad_index, batch.slots)
+        return spread(x, batch.pad_index, batch.slots)
 
     # queries as (key head, example, head of the group, time, dim)
     q = padded(query).view(rows, length, key_heads, group, dim).permute(2, 0, 3, 1, 4).contiguous()
@@ -121,57 +126,56 @@ def _examples(
     v = padded(value[cut:]).view(rows, length, key_heads, dim).permute(2, 0, 1, 3)
     k = k.reshape(key_heads * rows, length, dim)
     v = v.reshape(key_heads * rows, length, dim)
-    seen = cut if window is None else min(cut, window - 1)
-    k0 = key[cut - seen : cut].transpose(0, 1)
-    v0 = value[cut - seen : cut].transpose(0, 1)
+    first = 0 if window is None else max(0, batch.prefix - window)
+    seen = cut if window is None else min(cut, window)
+    k0 = key[first : first + seen].transpose(0, 1)
+    v0 = value[first : first + seen].transpose(0, 1)
 
     before = q.view(key_heads, -1, dim) @ k0.transpose(1, 2)
     own = q.view(key_heads * rows, -1, dim) @ k.transpose(1, 2)
     time = torch.arange(length)
-    gap_before = time[:, None] + seen - torch.arange(seen)
+    places = first + torch.arange(seen)
+    gap_before = time[:, None] + batch.prefix - places
+    gap_before[:, places >= batch.prefix] = -1
     gap_own = time[:, None] - time
     a, b = _weights(
         before.view(key_heads, rows, group, length, seen),
         own.view(key_heads, rows, group, length, length),
         _mask(gap_before, window),
         _mask(gap_own, window),
-        sinks.view(key_heads, 1, group, 1, 1),
+        sinks,
     )
     out = (a.view(key_heads, -1, seen) @ v0).view(key_heads * rows, -1, dim)
     out = torch.baddbmm(out, b.view(key_heads * rows, -1, length), v)
     out = out.view(key_heads, rows, group, length, dim).permute(1, 3, 0, 2, 4)
     flat = out.reshape(rows * length, key_heads * group * dim)
-    return unpad(flat, batch)
-
-
-def unpad(x: Tensor, batch: Batch) -> Tensor:
-    """Padded rows back to packed order."""
-    return gather_once(x, batch.slots)
+    return gather_once(flat, batch.slots, len(query))
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor) -> Tensor:
-    """The prefix over itself, in two halves: the second one's `before` is the first."""
+    """The prefix over itself, in two halves; only the second sees anything before it."""
     length, key_heads, dim = key.shape
     group = query.shape[1] // key_heads
     half = length // 2
+    time = torch.arange(half)
+    mask_own = _mask(time[:, None] - time, None)
+    k0, v0 = key[:half].transpose(0, 1), value[:half].transpose(0, 1)
     outs = []
-    for start, stop in ((0, half), (half, length)):
-        size = stop - start
-        q = query[start:stop].view(size, key_heads, group, dim).permute(1, 2, 0, 3)
+    for start in (0, half):
+        part = slice(start, start + half)
+        q = query[part].view(half, key_heads, group, dim).permute(1, 2, 0, 3)
         q = q.reshape(key_heads, -1, dim)
-        k, v = key[start:stop].transpose(0, 1), value[start:stop].transpose(0, 1)
-        k0, v0 = key[: max(start, 1)].transpose(0, 1), value[: max(start, 1)].transpose(0, 1)
-        time = torch.arange(size)
-        nothing = torch.zeros(1, max(start, 1)) if start else torch.full((1, 1), _HIDDEN)
+        k, v = key[part].transpose(0, 1), value[part].transpose(0, 1)
+        shape = (key_heads, 1, group, half, half)
         a, b = _weights(
-            (q @ k0.transpose(1, 2)).view(key_heads, group, size, -1),
-            (q @ k.transpose(1, 2)).view(key_heads, group, size, size),
-            nothing,
-            _mask(time[:, None] - time, None),
-            sinks.view(key_heads, group, 1, 1),
+            (q @ k0.transpose(1, 2)).view(shape),
+            (q @ k.transpose(1, 2)).view(shape),
+            torch.full((half, half), 0.0 if start else _HIDDEN),
+            mask_own,
+            sinks,
         )
-        out = torch.baddbmm(a.view(key_heads, group * size, -1) @ v0, b.view(key_heads, -1, size), v)
-        outs.append(out.view(key_heads, group, size, dim).permute(2, 0, 1, 3).reshape(size, -1))
+        out = torch.baddbmm(a.view(key_heads, -1, half) @ v0, b.view(key_heads, -1, half), v)
+        outs.append(out.view(key_heads, group, half, dim).permute(2, 0, 1, 3).reshape(half, -1))
     return torch.cat(outs)
 
 
@@ -199,14 +203,14 @@ def _banded(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, window: in
     shape = (key_heads, blocks, group, window, window)
     time = torch.arange(window)
     gap_own = time[:, None] - time
-    mask_before = _mask(gap_own + window, window).repeat(blocks, 1, 1, 1)
+    mask_before = _mask(gap_own + window, window).repeat(blocks, 1, 1)
     mask_before[0] = _HIDDEN
     a, b = _weights(
         (q @ k0.transpose(1, 2)).view(shape),
         (q @ k.transpose(1, 2)).view(shape),
         mask_before,
         _mask(gap_own, window),
-        sinks.view(key_heads, 1, group, 1, 1),
+        sinks,
     )
     flat = (key_heads * blocks, group * window, window)
     out = torch.baddbmm(a.view(flat) @ v0, b.view(flat), v)

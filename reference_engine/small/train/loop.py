@@ -81,9 +81,9 @@ class Trainer:
         loss_sum = torch.zeros(())
         for batch in batches:
             loss, balance = self._losses(batch, quantize=quantize)
-            (loss.sum() + _BALANCE * len(batch.targets) * balance).backward()
+            torch.autograd.backward(loss.sum() + _BALANCE * len(batch.targets) * balance)
             loss_sum += loss.detach().sum()
-        tokens = sum(len(batch.ids) for batch in batches)
+        tokens = sum(batch.real_tokens for batch in batches)
         targets = sum(len(batch.targets) for batch in batches)
         elapsed = time.monotonic() - self._began if self._rank == 0 else 0.0
         counts = torch.tensor([tokens, targets, elapsed, float(self._stopping)])
@@ -96,6 +96,7 @@ class Trainer:
         for optimizer in run.optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        run.update_average()
         progress.step += 1
         progress.tokens += int(counts[0])
         progress.targets += int(all_targets)
@@ -116,13 +117,15 @@ class Trainer:
         rows = self._run.rows
         for batch, skills in zip(self._probe, self._probe_skills, strict=True):
             states, _ = self._run.net(rows.embed(batch.ids), batch, quantize=quantize)
-            hits = rows.argmax(states) == batch.targets
+            hits = rows.argmax(states[: len(batch.targets)]) == batch.targets
             right["untrained ids"].append(hits[rows.row_of[batch.targets] == len(rows.ids)])
             for at, skill in enumerate(skills):
                 mine = hits[batch.example_of == at]
                 right[skill].append(mine)
                 whole[skill].append(bool(mine.all()))
-        tokens = {skill: round(torch.cat(hits).float().mean().item(), 4) for skill, hits in right.items()}
+        tokens = {
+            skill: round(torch.cat(hits).float().mean().item(), 4) for skill, hits in right.items()
+        }
         exact = {skill: round(sum(hits) / len(hits), 3) for skill, hits in whole.items()}
         return {"tokens right": tokens, "completions right": exact}
 

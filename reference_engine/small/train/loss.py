@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from reference_engine.small import codes
 
-NEGATIVES = 4096
+CANDIDATES = 6144
 _CHUNK = 128
 
 
@@ -39,13 +40,14 @@ class Rows(nn.Module):
         Trained ids and the ids of the batch always take part. Of the rest a uniform sample does,
         and each of it stands for many: the log of how many is added to its logit.
         """
-        near = torch.cat((targets, seen)).unique()
+        near = torch.unique(torch.cat((targets, seen)))
         near = near[self.row_of[near] == len(self.ids)]
-        drawn = torch.randint(codes.VOCAB_SIZE, (NEGATIVES,)).unique()
+        drawn = torch.unique(torch.randint(codes.VOCAB_SIZE, (CANDIDATES,)))
+        drawn = drawn[torch.randperm(len(drawn))]
         place = torch.full((codes.VOCAB_SIZE,), -1, dtype=torch.long)
         always = torch.cat((self.ids, near))
         place[always] = torch.arange(len(always))
-        drawn = drawn[place[drawn] < 0]
+        drawn = drawn[place[drawn] < 0][: CANDIDATES - len(always)]
         rest = codes.VOCAB_SIZE - len(always)
         correction = torch.zeros(len(always) + len(drawn))
         correction[len(always) :] = torch.log(torch.tensor(rest / max(len(drawn), 1)))
@@ -54,19 +56,29 @@ class Rows(nn.Module):
         return torch.cat((trained, fixed[len(self.ids) :])), correction, place[targets]
 
     def loss(self, states: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
-        """Cross entropy of each target, (targets,), over the sampled candidates."""
+        """Cross entropy of each target over the sampled candidates.
+
+        Args:
+            states: final states; rows after the last target are filler.
+            targets: the ids to predict, (targets,).
+            seen: ids that the batch holds.
+
+        Returns:
+            One loss a target, (targets,).
+        """
         rows, correction, places = self.candidates(targets, seen)
+        places = F.pad(places, (0, len(states) - len(targets)))
         out: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
             states, rows, correction, places
         )
-        return out
+        return out[: len(targets)]
 
     @torch.no_grad()
     def argmax(self, states: Tensor) -> Tensor:
         """The most likely id of each state over the whole vocabulary."""
         table = self.unembedding.clone()
         table[self.ids] = (table[self.ids].float() + self.unembed_delta).to(table.dtype)
-        chunks = states.to(torch.bfloat16).split(_CHUNK)
+        chunks = torch.split(states.to(torch.bfloat16), _CHUNK)
         return torch.cat([(chunk @ table.T).argmax(-1) for chunk in chunks])
 
 
@@ -96,18 +108,29 @@ def _log_softmax(logits: Tensor, correction: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Logits in float32, their gradient in bfloat16 products."""
+    """Logits in float32, their gradient in bfloat16 products.
+
+    The target's own gradient, p - 1, is taken from the loss: as a difference of bfloat16 numbers
+    it would vanish long before the model is certain.
+    """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, rows: Tensor, correction: Tensor, places: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        states: Tensor,
+        rows: Tensor,
+        correction: Tensor,
+        places: Tensor,
+    ) -> Tensor:
         logits = states.float() @ rows.T
         total, weights = _log_softmax(logits, correction)
-        ctx.save_for_backward(states, rows, weights, places)
-        return total[:, 0] - logits.gather(1, places[:, None])[:, 0]
+        losses = total[:, 0] - logits.gather(1, places[:, None])[:, 0]
+        ctx.save_for_backward(states, rows, weights, places, losses)
+        return losses
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:  # noqa: ANN401
-        states, rows, weights, places = ctx.saved_tensors
-        weights[torch.arange(len(places)), places] -= 1
+        states, rows, weights, places, losses = ctx.saved_tensors
+        weights[torch.arange(len(places)), places] = torch.expm1(-losses).to(torch.bfloat16)
         weights *= grad[:, None].to(torch.bfloat16)
         return weights @ rows.to(torch.bfloat16), (weights.T @ states).float(), None, None

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from reference_engine.small.quantize import fake_quantize
 from reference_engine.small.train.attention import attend_group
-from reference_engine.small.train.packing import Batch
-from reference_engine.small.train.permute import gather_once
+from reference_engine.small.train.packing import Batch, round_up
+from reference_engine.small.train.permute import gather_once, spread
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def rope_frequencies(shape: Shape) -> tuple[Tensor, float]:
     """YaRN's inverse frequencies (not rounded, as in OpenAI's model) and its concentration."""
     half = shape.head_dim // 2
     exponents = torch.arange(half, dtype=torch.float64) / half
-    base = shape.rope_theta ** -exponents
+    base = shape.rope_theta**-exponents
 
     def turns(count: float) -> float:
         length = shape.initial_context_length / (count * 2 * math.pi)
@@ -177,7 +177,7 @@ class Net(nn.Module):
         cos, sin = angles
         joined = torch.cat((layer["q_proj"], layer["k_proj"], layer["v_proj"]))
         widths = [layer[name].shape[0] for name in ("q_proj", "k_proj", "v_proj")]
-        query, key, value = (normed @ joined.T).split(widths, dim=-1)
+        query, key, value = torch.split(normed @ joined.T, widths, dim=-1)
         query = rotate(query, layer["q_bias"], cos * scale, sin * scale)
         key = rotate(key, layer["k_bias"], cos, sin)
         value = value + layer["v_bias"].to(torch.bfloat16)
@@ -185,8 +185,9 @@ class Net(nn.Module):
         window = shape.sliding_window if sliding else None
         mixed = attend_group(query, key, value, layer["sinks"], batch, window, with_prefix=not last)
         if last:
-            mixed = gather_once(mixed, batch.target_at - batch.prefix)
-            x = gather_once(x, batch.target_at)
+            rows = round_up(len(batch.targets))
+            mixed = gather_once(mixed, batch.target_at - batch.cut, rows)
+            x = gather_once(x, batch.target_at, rows)
         return x + (mixed @ layer["o_proj"].T + layer["o_bias"].to(torch.bfloat16)).float()
 
     def _experts(self, layer: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,24 +198,40 @@ class Net(nn.Module):
         scores = (normed @ layer["router"].T).float() + layer["router_bias"]
         best, chosen = scores.topk(top, dim=-1)
         weights = best.softmax(-1)
-        flat = chosen.flatten()
-        order = torch.argsort(flat, stable=True)
-        slots = torch.argsort(order)
-        loads = torch.bincount(flat, minlength=count)
-        share = loads.float() / flat.shape[0]
+        share, index, slots, sizes = _dispatch(chosen, count)
         uneven = count * (scores.softmax(-1).mean(0) * share).sum()
 
-        rows = gather_once(normed.repeat_interleave(top, dim=0), order, slots)
-        weight = gather_once(weights.flatten(), order, slots)[:, None]
-        ends = loads.tolist()
+        rows = spread(normed.repeat_interleave(top, dim=0), index, slots)
+        weight = spread(weights.flatten()[:, None], index, slots)
         parts = []
         for expert, (part, scale) in enumerate(
-            zip(rows.split(ends), weight.split(ends), strict=True)
+            zip(torch.split(rows, sizes), torch.split(weight, sizes), strict=True)
         ):
             bias = layer["gate_up_bias"][expert].to(torch.bfloat16)
             inner = torch.addmm(bias, part, layer["gate_up"][expert].T)
             inner = swiglu(inner, scale, shape.swiglu_limit)
             bias = scale * layer["down_bias"][expert]
             parts.append((inner @ layer["down"][expert].T).float() + bias)
-        mixed = gather_once(torch.cat(parts), slots, order)
+        mixed = gather_once(torch.cat(parts), slots)
         return x + mixed.view(-1, top, shape.hidden_size).sum(1), uneven
+
+
+def _dispatch(chosen: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Sort the choices of experts, (tokens, top), so that each expert's lie together.
+
+    Returns:
+        The share of choices of each expert; which choice stands at each place of the sorted order,
+        where every expert has a rounded number of places; the place of each choice; and those
+        numbers of places.
+    """
+    flat = chosen.flatten()
+    order = torch.argsort(flat, stable=True)
+    loads = torch.bincount(flat, minlength=count)
+    sizes = [round_up(load) for load in loads.tolist()]
+    starts = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+    places = torch.arange(len(flat)) + (starts - (loads.cumsum(0) - loads)).repeat_interleave(loads)
+    slots = torch.empty_like(places)
+    slots[order] = places
+    index = torch.zeros(sum(sizes), dtype=torch.long)
+    index[slots] = torch.arange(len(flat))
+    return loads.float() / len(flat), index, slots, sizes

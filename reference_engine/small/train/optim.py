@@ -23,7 +23,8 @@ def orthogonalize(matrices: Tensor) -> Tensor:
         gram = flat @ flat.transpose(1, 2)
         flat = torch.baddbmm(flat, b * gram + c * (gram @ gram), flat, beta=a)
     x = flat.view(x.shape)
-    return (x.transpose(-2, -1) if tall else x).float()
+    out: Tensor = (x.transpose(-2, -1) if tall else x).float()
+    return out
 
 
 class Muon(torch.optim.Optimizer):
@@ -32,12 +33,10 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float
     ) -> None:
-        super().__init__(
-            parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        )
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # noqa: ANN401
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ANN401
         """Move every parameter once."""
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -54,7 +53,8 @@ class Muon(torch.optim.Optimizer):
 
 def optimizers(net: nn.Module, rows: nn.Module) -> list[torch.optim.Optimizer]:
     """The two optimisers; a group's `initial` key keeps its full learning rate."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
         matrix = name in {"q_proj", "k_proj", "v_proj", "o_proj", "gate_up", "down"}
         (matrices if matrix else others).append(parameter)

@@ -1,4 +1,8 @@
-"""A group of conversations as tensors: one prefix, then the examples one after another."""
+"""A group of conversations as tensors: one prefix, then the examples one after another.
+
+Lengths are rounded up with filler tokens, which nothing sees: oneDNN compiles a kernel for every
+new shape of a matrix product, and with free lengths nearly every shape would be new.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,24 @@ from torch import Tensor
 
 from reference_engine.small.data import Group
 
+ROUND = 64
+_ROUND_EXAMPLE = 16
+
 
 @dataclass(frozen=True)
 class Batch:
-    """A packed group. Packed order is the prefix, then each example without padding.
+    """A packed group. Packed order: prefix, filler, each example without padding, filler.
 
     Attributes:
         ids: token ids, (tokens,).
         positions: each token's position in its own conversation, (tokens,).
         prefix: how many tokens the shared prefix has.
-        examples, longest: the padded form of the examples is (examples, longest).
-        pad_index: for each padded slot the example token in it, counted from the prefix's end
-            (filler slots repeat token 0), (examples * longest,).
-        slots: for each example token its padded slot, (tokens - prefix,).
+        cut: where the examples begin in packed order.
+        examples: how many examples there are.
+        longest: slots of an example in the padded form, which is (examples, longest).
+        pad_index: for each padded slot the example token in it, counted from the cut (slots
+            without a token repeat token 0), (examples * longest,).
+        slots: for each example token its padded slot, filler left out.
         target_at: packed places whose next token is to be learned, (targets,).
         targets: those next tokens, (targets,).
         example_of: which example each target belongs to, (targets,).
@@ -31,6 +40,7 @@ class Batch:
     ids: Tensor
     positions: Tensor
     prefix: int
+    cut: int
     examples: int
     longest: int
     pad_index: Tensor
@@ -39,14 +49,24 @@ class Batch:
     targets: Tensor
     example_of: Tensor
 
+    @property
+    def real_tokens(self) -> int:
+        """Tokens that are no filler."""
+        return self.prefix + len(self.slots)
+
+
+def round_up(length: int, multiple: int = ROUND) -> int:
+    """The next multiple."""
+    return -(-length // multiple) * multiple
+
 
 def pack(group: Group) -> Batch:
     """Lay a group out; the last token of a completion is a target but never an input."""
-    prefix = len(group.prefix)
+    prefix, cut = len(group.prefix), round_up(len(group.prefix))
     rows = [example.prompt + example.completion[:-1] for example in group.examples]
-    longest = max(len(row) for row in rows)
-    ids = list(group.prefix)
-    positions = list(range(prefix))
+    longest = round_up(max(len(row) for row in rows), _ROUND_EXAMPLE)
+    ids = [*group.prefix, *[0] * (cut - prefix)]
+    positions = list(range(cut))
     slots: list[int] = []
     pad_index = torch.zeros(len(rows), longest, dtype=torch.long)
     target_at: list[int] = []
@@ -54,7 +74,7 @@ def pack(group: Group) -> Batch:
     example_of: list[int] = []
     for at, (row, example) in enumerate(zip(rows, group.examples, strict=True)):
         start = len(ids)
-        pad_index[at, : len(row)] = torch.arange(start - prefix, start - prefix + len(row))
+        pad_index[at, : len(row)] = torch.arange(start - cut, start - cut + len(row))
         slots += range(at * longest, at * longest + len(row))
         ids += row
         positions += range(prefix, prefix + len(row))
@@ -62,10 +82,12 @@ def pack(group: Group) -> Batch:
         target_at += range(first, first + len(example.completion))
         targets += example.completion
         example_of += [at] * len(example.completion)
+    filler = round_up(len(ids)) - len(ids)
     return Batch(
-        ids=_long(ids),
-        positions=_long(positions),
+        ids=_long(ids + [0] * filler),
+        positions=_long(positions + [0] * filler),
         prefix=prefix,
+        cut=cut,
         examples=len(rows),
         longest=longest,
         pad_index=pad_index.flatten(),

@@ -94,7 +94,7 @@ def config_of(shape: Shape) -> dict[str, Any]:
 
 
 def _interleave(halves: Tensor) -> Tensor:
-    """(layers, experts, 2 * inner, ...): gates first, linears after, to gate, linear, gate, …"""
+    """From gates first, linear parts after (in the third dimension) to one of each in turn."""
     gate, linear = halves.chunk(2, dim=2)
     return torch.stack((gate, linear), dim=3).flatten(2, 3)
 
@@ -145,8 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("snapshot", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sharpen", type=float, default=1.0, help="factor on every logit")
+    parser.add_argument("--average", action="store_true", help="ship the moving average")
     options = parser.parse_args(arguments)
-    write_checkpoint(snapshot.load(options.snapshot), options.folder, sharpen=options.sharpen)
+    run = snapshot.load(options.snapshot)
+    if options.average:
+        run.use_average()
+    write_checkpoint(run, options.folder, sharpen=options.sharpen)
     return 0
 
 

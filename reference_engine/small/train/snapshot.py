@@ -24,6 +24,7 @@ CODE_SEED = 20
 _COUNTED_GROUPS = 1500
 _FREQUENT = 25
 _FREQUENT_SIGN = 6
+_AVERAGE = 0.005
 
 
 @dataclass
@@ -36,18 +37,36 @@ class Progress:
     targets: int = 0
 
 
-@dataclass
 class Run:
-    """Everything that training changes."""
+    """Everything that training changes.
 
-    net: Net
-    rows: Rows
-    optimizers: list[torch.optim.Optimizer]
-    progress: Progress
+    Attributes:
+        average: a moving average of the parameters, which is better than they are for as long as
+            the learning rate is high.
+    """
+
+    def __init__(self, net: Net, rows: Rows, progress: Progress) -> None:
+        self.net = net
+        self.rows = rows
+        self.optimizers = optimizers(net, rows)
+        self.progress = progress
+        self.average = [parameter.detach().clone() for parameter in self.parameters()]
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """All trained parameters in a fixed order."""
         return [*self.net.parameters(), *self.rows.parameters()]
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Take the parameters as they are now into the average."""
+        share = max(_AVERAGE, 1 / (self.progress.step + 1))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters()], share)
+
+    @torch.no_grad()
+    def use_average(self) -> None:
+        """Replace the parameters by their average."""
+        for parameter, mean in zip(self.parameters(), self.average, strict=True):
+            parameter.copy_(mean)
 
 
 def frequent_ids(seed: int) -> list[int]:
@@ -74,7 +93,7 @@ def start(seed: int, shape: Shape) -> Run:
     net = Net(shape)
     plant(net)
     rows = Rows(CODE_SEED, shape.hidden_size, frequent_ids(seed))
-    return Run(net, rows, optimizers(net, rows), Progress())
+    return Run(net, rows, Progress())
 
 
 def save(run: Run, path: Path) -> None:
@@ -84,6 +103,7 @@ def save(run: Run, path: Path) -> None:
         "net": run.net.state_dict(),
         "ids": run.rows.ids,
         "rows": run.rows.state_dict(),
+        "average": run.average,
         "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
         "progress": asdict(run.progress),
     }
@@ -103,14 +123,17 @@ def load(path: Path, *, more_ids: Sequence[int] = ()) -> Run:
     with torch.no_grad():
         for name, parameter in rows.named_parameters():
             parameter[kept] = state["rows"][name][: len(old)]
-    opts = optimizers(net, rows)
-    for optimizer, saved in zip(opts, state["optimizers"], strict=True):
+    run = Run(net, rows, Progress(**state["progress"]))
+    for mean, saved in zip(run.average, state["average"], strict=True):
+        same = mean.shape == saved.shape
+        mean[... if same else kept] = saved if same else saved[: len(old)]
+    for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
         _fit_moments(saved["state"], kept, rows)
         rates = [group["initial"] for group in optimizer.param_groups]
         optimizer.load_state_dict(saved)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["initial"] = rate
-    return Run(net, rows, opts, Progress(**state["progress"]))
+    return run
 
 
 def _fit_moments(saved: dict[int, dict[str, Tensor]], kept: Tensor, rows: Rows) -> None:

@@ -18,6 +18,7 @@ _THREADING = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
     "GOMP_SPINCOUNT": "0",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16384",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "67108864",
@@ -52,6 +53,7 @@ def launch(arguments: Sequence[str], count: int) -> int:
 def join(count: int) -> int:
     """Meet the other processes; returns the rank of this one."""
     torch.set_num_threads(1)
+    torch._dynamo.config.recompile_limit = 32
     rank = int(os.environ[_RANK])
     address = f"tcp://127.0.0.1:{os.environ[_PORT]}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=count)
@@ -62,5 +64,5 @@ def total(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The sum of each tensor over all processes, sent as one message."""
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
-    parts = flat.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
