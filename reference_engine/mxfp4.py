@@ -38,7 +38,7 @@ def encode(values: Tensor) -> tuple[Tensor, Tensor]:
     """
     if values.shape[-1] % BLOCK:
         raise ValueError(f"the last dimension must be a multiple of {BLOCK}: {values.shape[-1]}")
-    groups = values.float().reshape(*values.shape[:-1], -1, BLOCK)
+    groups = values.float().contiguous().view(*values.shape[:-1], -1, BLOCK)
     largest = groups.abs().amax(-1)
     exponent = torch.frexp(largest).exponent.sub(1 + _LARGEST_EXPONENT)
     exponent = exponent.clamp(-_SCALE_BIAS, _SCALE_BIAS).masked_fill(largest == 0, -_SCALE_BIAS)

@@ -114,9 +114,11 @@ def _header(path: Path, prefix: bytes, file: BinaryIO) -> tuple[dict[str, Entry]
         raise CheckpointError(f"{path} is truncated within its header.")
     try:
         header = json.loads(raw)
-        header.pop("__metadata__", None)
-    except (ValueError, AttributeError):
-        raise CheckpointError(f"{path} is broken: its header is not a JSON object.") from None
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} is broken: its header is not a JSON object.")
+    header.pop("__metadata__", None)
     return {name: _entry(path, name, value) for name, value in header.items()}, _PREFIX + length
 
 

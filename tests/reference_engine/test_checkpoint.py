@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_model import TINY, hf_checkpoint, original_checkpoint, random_transformer
+
+from reference_engine import mxfp4
+from reference_engine.checkpoint import CheckpointError, load_model, open_checkpoint
+from reference_engine.model import Transformer
+
+EXPERTS = "model.layers.1.mlp.experts"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A Hugging Face checkpoint and its tensors; copy before breaking it."""
+    folder = tmp_path_factory.mktemp("hf")
+    return folder, hf_checkpoint(folder)
+
+
+@pytest.fixture
+def broken(written, tmp_path):
+    """Writes the checkpoint anew with some tensors changed (None removes one)."""
+    folder, tensors = written
+
+    def write(changes=None, config=None):
+        changed = {**tensors, **(changes or {})}
+        kept = {name: tensor for name, tensor in changed.items() if tensor is not None}
+        save_file(kept, tmp_path / "model.safetensors")
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        raw |= config or {}
+        (tmp_path / "config.json").write_text(json.dumps(raw), encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+def same_weights(one: Transformer, other: Transformer) -> bool:
+    pairs = zip(one.named_parameters(), other.named_parameters(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+def with_packed_experts(tensors, layers=3):
+    """The same checkpoint with MXFP4 experts, and the values these decode to."""
+    packed, plain = dict(tensors), dict(tensors)
+    for layer in range(layers):
+        for part in ("gate_up_proj", "down_proj"):
+            name = f"model.layers.{layer}.mlp.experts.{part}"
+            blocks, scales = mxfp4.encode(tensors[name].mT)
+            plain[name] = mxfp4.decode(blocks, scales).mT.contiguous()
+            packed[name] = None
+            packed |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+    return packed, plain
+
+
+def test_packed_and_plain_experts_load_alike(broken, written):
+    packed, plain = with_packed_experts(written[1])
+    from_packed = load_model(broken(packed), "cpu", torch.float32)
+    from_plain = load_model(broken(plain), "cpu", torch.float32)
+    assert same_weights(from_packed, from_plain)
+
+
+def test_both_layouts_load_alike(broken, written, tmp_path):
+    packed, _ = with_packed_experts(written[1])
+    hf = load_model(broken(packed), "cpu", torch.float32)
+    original_checkpoint(tmp_path / "original", written[1], TINY)
+    with open_checkpoint(tmp_path / "original") as checkpoint:
+        assert checkpoint.layout == "original"
+        assert checkpoint.config.initial_context_length == 64
+    original = load_model(tmp_path / "original", "cpu", torch.float32)
+    assert same_weights(hf, original)
+    tokens = torch.arange(80)[None]
+    assert torch.equal(hf(tokens), original(tokens))
+
+
+def test_shards_with_an_index(written, tmp_path):
+    _, tensors = written
+    (tmp_path / "config.json").write_bytes((written[0] / "config.json").read_bytes())
+    files = {}
+    for number, names in enumerate([list(tensors)[::2], list(tensors)[1::2]]):
+        file = f"model-{number}.safetensors"
+        save_file({name: tensors[name] for name in names}, tmp_path / file)
+        files |= dict.fromkeys(names, file)
+    whole = load_model(written[0], "cpu", torch.float32)
+    assert same_weights(load_model(tmp_path, "cpu", torch.float32), whole)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": files}), encoding="utf-8")
+    assert same_weights(load_model(tmp_path, "cpu", torch.float32), whole)
+
+    wrong = {**files, "lm_head.weight": "model-7.safetensors"}
+    index.write_text(json.dumps({"weight_map": wrong}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"index\.json names 'model-7\.safetensors', which"):
+        load_model(tmp_path)
+    mixed = dict(zip(files, reversed(files.values()), strict=True))
+    index.write_text(json.dumps({"weight_map": mixed}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"says that tensor .* is in .*but it is not"):
+        load_model(tmp_path)
+    for bad in ("{", "[]", '{"weight_map": {}}', '{"weight_map": {"a": "../b.safetensors"}}'):
+        index.write_text(bad, encoding="utf-8")
+        with pytest.raises(CheckpointError, match=r"index\.json is broken"):
+            load_model(tmp_path)
+    index.unlink()
+    save_file({"lm_head.weight": tensors["lm_head.weight"]}, tmp_path / "more.safetensors")
+    with pytest.raises(CheckpointError, match=r"'lm_head\.weight' is in both"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model.layers.1.self_attn.sinks": None}, ["lacks", "'model.layers.1.self_attn.sinks'"]),
+        ({f"{EXPERTS}.down_proj": None}, [f"'{EXPERTS}.down_proj'", "nor", "down_proj_blocks'"]),
+        ({"lm_head.weight": torch.zeros(300, 63)}, ["'lm_head.weight'", "[300, 63]", "[300, 64]"]),
+        (
+            {f"{EXPERTS}.gate_up_proj": torch.zeros(4, 32, 64).mT.contiguous().mT.contiguous()},
+            [f"'{EXPERTS}.gate_up_proj'", "[4, 32, 64]", "[4, 64, 64]"],
+        ),
+        (
+            {"model.norm.weight": torch.zeros(64, dtype=torch.int32)},
+            ["'model.norm.weight'", "is int32", "float32 or bfloat16"],
+        ),
+        (
+            {"model.layers.3.self_attn.sinks": torch.zeros(4)},
+            ["'model.layers.3.self_attn.sinks'", "has no place", "num_hidden_layers is 3"],
+        ),
+        ({"surprise": torch.zeros(1)}, ["'surprise'", "has no place"]),
+    ],
+)
+def test_a_wrong_tensor_is_named_with_its_place(broken, changes, words):
+    folder = broken(changes)
+    with pytest.raises(CheckpointError) as error:
+        load_model(folder, "cpu", torch.float32)
+    for word in [*words, str(folder)]:
+        assert word in str(error.value)
+
+
+def test_half_of_a_packed_pair_is_not_enough(broken, written):
+    packed, _ = with_packed_experts(written[1])
+    packed[f"{EXPERTS}.down_proj_scales"] = None
+    with pytest.raises(CheckpointError, match=r"lacks tensor '.*down_proj_scales'"):
+        load_model(broken(packed))
+
+
+def test_packed_experts_must_be_bytes(broken, written):
+    packed, _ = with_packed_experts(written[1])
+    name = f"{EXPERTS}.down_proj_scales"
+    packed[name] = packed[name].float()
+    with pytest.raises(CheckpointError, match=r"down_proj_scales' in .* is float32, .* uint8"):
+        load_model(broken(packed))
+
+
+def test_a_truncated_file_names_the_first_tensor_lost(broken):
+    file = broken() / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated: tensor '"):
+        load_model(file.parent)
+
+
+def header_of(entries: object) -> bytes:
+    raw = json.dumps(entries).encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is truncated: it has no safetensors header"),
+        (b"\x05", "is truncated: it has no safetensors header"),
+        (struct.pack("<Q", 50) + b"{}", "is truncated within its header"),
+        (b"<!DOCTYPE html>", "is not a safetensors file"),
+        (struct.pack("<Q", 2) + b"{]", "its header is not a JSON object"),
+        (header_of([1]), "its header is not a JSON object"),
+        (header_of({"a": {"dtype": "F3"}}), "entry of tensor 'a' is not understood"),
+        (header_of({"a": 1}), "entry of tensor 'a' is not understood"),
+        (
+            header_of({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}),
+            "tensor 'a' of shape [2] and type F32 does not fill",
+        ),
+        (
+            header_of({"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}),
+            "tensor 'a'",
+        ),
+    ],
+)
+def test_a_broken_file_is_named(broken, content, words):
+    file = broken() / "model.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        load_model(file.parent)
+    assert words in str(error.value)
+    assert str(file) in str(error.value)
+
+
+def test_what_is_missing_from_the_folder_is_said(broken, tmp_path):
+    with pytest.raises(CheckpointError, match="is not a folder"):
+        load_model(tmp_path / "nowhere")
+    folder = broken()
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"holds no \*\.safetensors file"):
+        load_model(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json does not exist"):
+        load_model(folder)
+
+
+def test_a_wrong_config_is_a_checkpoint_error(broken):
+    with pytest.raises(CheckpointError, match=r"config\.json: num_attention_heads"):
+        load_model(broken(config={"num_key_value_heads": 3}))
+
+
+def test_token_codes_take_the_tables_place(broken, written, monkeypatch):
+    codes = pytest.importorskip("reference_engine.small.codes")
+    tables = ("model.embed_tokens.weight", "lm_head.weight")
+    _, tensors = written
+
+    def expand(config, stored):
+        assert config["token_codes"] == {"seed": 5}
+        assert stored["token_codes.ids"].tolist() == [1, 2]
+        return {name: tensors[name].to(torch.bfloat16) for name in tables}
+
+    monkeypatch.setattr(codes, "expand", expand)
+    stored = {**dict.fromkeys(tables), "token_codes.ids": torch.tensor([1, 2])}
+    folder = broken(stored, config={"token_codes": {"seed": 5}})
+    model = load_model(folder, "cpu", torch.bfloat16)
+    assert torch.equal(model.unembedding.weight, tensors["lm_head.weight"].bfloat16())
+
+    monkeypatch.setattr(codes, "expand", lambda config, stored: {})
+    with pytest.raises(CheckpointError, match=r"expand 'model\.embed_tokens\.weight' to nothing"):
+        load_model(folder)
+
+
+def test_the_weights_outlive_the_files(broken, tmp_path):
+    folder = broken()
+    model = load_model(folder, "cpu", torch.float32)
+    before = model.unembedding.weight.clone()
+    file = folder / "model.safetensors"
+    file.write_bytes(bytes(file.stat().st_size))
+    assert torch.equal(model.unembedding.weight, before)
+    assert not model.unembedding.weight.requires_grad
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_peak_memory_stays_near_the_weights_as_held(tmp_path, dtype):
+    """With packed experts; the interpreter's own share is taken off."""
+    shape = {"vocab_size": 20_000, "hidden_size": 512, "intermediate_size": 1024}
+    model = random_transformer(torch.float32, num_local_experts=8, **shape)
+    original = {}
+    for name, parameter in model.named_parameters():
+        original[name] = parameter
+        if name.endswith(("mlp1_weight", "mlp2_weight")):
+            weight = parameter.mT if "mlp2" in name else parameter
+            original[f"{name}.blocks"], original[f"{name}.scales"] = mxfp4.encode(weight)
+            del original[name]
+    save_file(original, tmp_path / "model.safetensors")
+    config = {**TINY, **shape, "num_local_experts": 8}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    script = f"""
+        import torch
+        from reference_engine.checkpoint import load_model
+
+        def memory(field):
+            lines = open("/proc/self/status", encoding="ascii").read().splitlines()
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+        before = memory("VmRSS")
+        model = load_model({str(tmp_path)!r}, "cpu", torch.{dtype})
+        held = sum(parameter.nbytes for parameter in model.parameters())
+        print((memory("VmHWM") - before) / held)
+    """
+    run = [sys.executable, "-c", textwrap.dedent(script)]
+    ratio = float(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
+    assert ratio <= 1.2
+
+
+def test_every_stored_tensor_is_read_exactly(written):
+    model = load_model(written[0], "cpu", torch.float32)
+    stored = load_file(written[0] / "model.safetensors")
+    layer = "model.layers.2"
+    assert torch.equal(model.embedding.weight, stored["model.embed_tokens.weight"])
+    block = model.block[2]
+    assert torch.equal(block.mlp.mlp1_weight, stored[f"{layer}.mlp.experts.gate_up_proj"].mT)
+    assert torch.equal(block.mlp.mlp2_weight, stored[f"{layer}.mlp.experts.down_proj"])
+    assert torch.equal(block.attn.qkv.weight[64:96], stored[f"{layer}.self_attn.k_proj.weight"])

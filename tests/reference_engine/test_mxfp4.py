@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reference_engine import mxfp4
+
+# Worked out by hand from the OCP specification: sign, two exponent bits (bias 1), one mantissa bit.
+E2M1 = {
+    0b0000: 0.0,
+    0b0001: 0.5,
+    0b0010: 1.0,
+    0b0011: 1.5,
+    0b0100: 2.0,
+    0b0101: 3.0,
+    0b0110: 4.0,
+    0b0111: 6.0,
+    0b1001: -0.5,
+    0b1010: -1.0,
+    0b1011: -1.5,
+    0b1100: -2.0,
+    0b1101: -3.0,
+    0b1110: -4.0,
+    0b1111: -6.0,
+}
+
+
+@pytest.mark.parametrize(("nibble", "value"), E2M1.items())
+def test_each_nibble(nibble, value):
+    blocks = torch.full((1, 16), nibble | nibble << 4, dtype=torch.uint8)
+    assert mxfp4.decode(blocks, torch.tensor([127], dtype=torch.uint8)).tolist() == [value] * 32
+
+
+def test_the_low_nibble_comes_first():
+    blocks = torch.zeros(1, 16, dtype=torch.uint8)
+    blocks[0, 0], blocks[0, 15] = 0x52, 0xE0
+    values = mxfp4.decode(blocks, torch.tensor([127], dtype=torch.uint8)).tolist()
+    assert values[:2] == [1.0, 3.0]
+    assert values[30:] == [0.0, -4.0]
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(127, 1.0), (128, 2.0), (120, 2**-7), (0, 2**-127)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scales_are_powers_of_two(scale, factor, dtype):
+    blocks = torch.full((2, 3, 16), 0x77, dtype=torch.uint8)
+    scales = torch.full((2, 3), scale, dtype=torch.uint8)
+    values = mxfp4.decode(blocks, scales, dtype)
+    assert values.shape == (2, 96)
+    assert values.dtype == dtype
+    assert (values.double() == 6 * factor).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"),
+    [
+        (0.24, 0.0),
+        (0.25, 0.0),
+        (0.26, 0.5),
+        (0.75, 1.0),
+        (1.25, 1.0),
+        (1.75, 2.0),
+        (2.5, 2.0),
+        (3.5, 4.0),
+        (5.0, 4.0),
+        (5.01, 6.0),
+        (7.9, 6.0),
+        (-1.75, -2.0),
+    ],
+)
+def test_rounding_is_to_nearest_and_ties_go_to_even(value, rounded):
+    block = torch.zeros(32)
+    block[0], block[1] = 4.0, value
+    assert mxfp4.decode(*mxfp4.encode(block))[1] == rounded
+
+
+def test_what_can_be_represented_survives_exactly():
+    generator = torch.Generator().manual_seed(1)
+    nibbles = torch.randint(0, 256, (5, 7, 16), generator=generator, dtype=torch.uint8)
+    nibbles[..., 0] = 0x76  # The scale is chosen by the largest value: let it be one of 4 and 6.
+    scales = torch.randint(1, 250, (5, 7), generator=generator, dtype=torch.uint8)
+    values = mxfp4.decode(nibbles, scales)
+    blocks, again = mxfp4.encode(values)
+    assert torch.equal(again, scales)
+    assert torch.equal(mxfp4.decode(blocks, again), values)
+
+
+def test_a_block_of_zeros_is_zero():
+    blocks, scales = mxfp4.encode(torch.zeros(64))
+    assert mxfp4.decode(blocks, scales).eq(0).all()
+
+
+def test_the_last_dimension_must_hold_whole_blocks():
+    with pytest.raises(ValueError, match="multiple of 32"):
+        mxfp4.encode(torch.zeros(33))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from reference_engine.sampling import Draw, SamplingParams, sample, uniform
+
+
+def draw(logits, *, seed=0, step=0, **wishes):
+    params = SamplingParams(max_tokens=1, **wishes)
+    return sample(torch.as_tensor(logits, dtype=torch.float32)[None], [Draw(params, seed, step)])[0]
+
+
+def test_uniform_numbers_are_uniform_and_depend_on_seed_and_step_alone():
+    numbers = [uniform(seed, step) for seed in range(100) for step in range(100)]
+    assert all(0 <= number < 1 for number in numbers)
+    assert len(set(numbers)) == len(numbers)
+    counts = Counter(int(number * 10) for number in numbers)
+    assert all(abs(count - 1000) < 150 for count in counts.values())
+    assert uniform(7, 3) == uniform(7, 3)
+    assert uniform(-1, 0) == uniform(2**64 - 1, 0)
+
+
+def test_temperature_zero_takes_the_best():
+    assert {draw([0.0, 3.0, 2.9], seed=seed, temperature=0).id for seed in range(20)} == {1}
+
+
+@pytest.mark.parametrize("vocabulary", [5, 128, 300])
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
+def test_frequencies_follow_the_softmax(vocabulary, temperature):
+    logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(3)) * 2
+    draws = 4000
+    rows = logits.expand(draws, -1)
+    params = SamplingParams(max_tokens=1, temperature=temperature)
+    tokens = sample(rows, [Draw(params, 11, step) for step in range(draws)])
+    counts = torch.bincount(torch.tensor([token.id for token in tokens]), minlength=vocabulary)
+    expected = (logits / temperature).softmax(-1) * draws
+    sigma = expected.sqrt() + 1
+    assert ((counts - expected).abs() < 5 * sigma).all()
+
+
+def test_flat_logits_of_the_whole_vocabulary_reach_every_part_of_it():
+    vocabulary, draws = 201_088, 200
+    params = SamplingParams(max_tokens=1)
+    ids = [
+        sample(torch.zeros(1, vocabulary), [Draw(params, 5, step)])[0].id for step in range(draws)
+    ]
+    expected = [min(int(uniform(5, step) * vocabulary), vocabulary - 1) for step in range(draws)]
+    assert max(abs(a - b) for a, b in zip(ids, expected, strict=True)) <= 1
+
+
+def test_impossible_tokens_are_never_drawn():
+    logits = torch.full((1000,), -math.inf)
+    logits[[3, 777]] = 0.0
+    assert {draw(logits, seed=seed).id for seed in range(50)} == {3, 777}
+
+
+def test_top_p_keeps_the_smallest_sufficient_set():
+    logits = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
+    seen = {top_p: set() for top_p in (0.3, 0.4, 0.6, 0.75, 0.95, 1.0)}
+    for top_p, ids in seen.items():
+        ids.update(draw(logits, seed=seed, top_p=top_p).id for seed in range(200))
+    assert seen == {
+        0.3: {1},
+        0.4: {1},
+        0.6: {1, 2},
+        0.75: {1, 2, 3},
+        0.95: {0, 1, 2, 3},
+        1.0: {0, 1, 2, 3},
+    }
+
+
+def test_logprobs_are_the_models_before_temperature_and_top_p():
+    logits = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
+    token = draw(logits, temperature=0, top_p=0.5, top_logprobs=2)
+    assert token.id == 1
+    assert token.logprob == pytest.approx(math.log(0.4))
+    assert [pair[0] for pair in token.top] == [1, 2]
+    assert [pair[1] for pair in token.top] == pytest.approx([math.log(0.4), math.log(0.3)])
+
+
+def test_logprobs_only_where_asked_for():
+    assert draw([0.0, 1.0]).logprob is None
+    alone = draw([0.0, 1.0], top_logprobs=0)
+    assert (alone.logprob is not None, alone.top) == (True, ())
+
+
+def test_logprobs_of_the_improbable_are_finite():
+    token = draw([0.0, -500.0], top_logprobs=2)
+    assert token.top[1][1] == pytest.approx(-500)
+
+
+def test_a_row_is_drawn_alike_alone_and_in_company():
+    logits = torch.randn(20, 5000, generator=torch.Generator().manual_seed(4)) * 3
+    draws = [
+        Draw(SamplingParams(max_tokens=1, temperature=[0.7, 1.0][n % 2], top_logprobs=3), n, 9)
+        for n in range(20)
+    ]
+    together = sample(logits, draws)
+    alone = [sample(logits[n : n + 1].clone(), draws[n : n + 1])[0] for n in range(20)]
+    assert alone == together
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": 0},
+        {"temperature": -0.1},
+        {"temperature": math.nan},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"top_logprobs": -1},
+    ],
+)
+def test_wrong_wishes_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SamplingParams(**{"max_tokens": 1, **wrong})
