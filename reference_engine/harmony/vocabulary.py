@@ -7,7 +7,7 @@ package index with pip. Whatever the source, the file counts only if its SHA-256
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import http.client
 import importlib.metadata
@@ -58,7 +58,7 @@ def token_bytes() -> tuple[bytes, ...]:
     table: dict[int, bytes] = {}
     for line in vocabulary_file().read_bytes().splitlines():
         encoded, _, rank = line.partition(b" ")
-        table[int(rank)] = base64.b64decode(encoded)
+        table[int(rank)] = binascii.a2b_base64(encoded)
     return tuple(table.get(token, b"") for token in range(max(table) + 1))
 
 

@@ -90,10 +90,12 @@ async def _api_error(_: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
-    message = {404: f"Unknown request URL: {where}.", 405: f"Method not allowed: {where}."}
-    text = message.get(error.status_code, error.detail)
-    headers = error.headers
-    return ApiError(error.status_code, text, code="unknown_url", headers=headers).response()
+    known = {
+        404: (f"Unknown request URL: {where}.", "unknown_url"),
+        405: (f"Method not allowed: {where}.", "method_not_allowed"),
+    }
+    message, code = known.get(error.status_code, (error.detail, None))
+    return ApiError(error.status_code, message, code=code, headers=error.headers).response()
 
 
 async def _nobody_there(_: Request, __: Exception) -> Response:

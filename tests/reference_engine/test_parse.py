@@ -86,7 +86,8 @@ BROKEN = [
     ("call without message marker",
      '<|channel|>commentary to=functions.a <|constrain|>json{"x": 1}<|call|>',
      [("call", "a", '{"x": 1}', True)]),
-    ("lost markers", "<|channel|>analysis<|message|>Hm.<|end|>assistantfinal<|message|>Hi.<|return|>",
+    ("lost markers",
+     "<|channel|>analysis<|message|>Hm.<|end|>assistantfinal<|message|>Hi.<|return|>",
      [HM, ("answer", "", "Hi.", True)]),
     ("text between messages", "<|channel|>analysis<|message|>Hm.<|end|>junk" + COT[-18:] +
      "<|channel|>final<|message|>Hi.<|return|>", [HM, ("answer", "", "Hi.", True)]),

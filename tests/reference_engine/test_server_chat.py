@@ -231,7 +231,8 @@ def test_a_tool_loop_is_rendered_with_its_reasoning(engine, client):
     call["function"] = {"name": "get_weather", "arguments": '{"city": "Rome"}'}
     messages = [
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": [{"type": "text", "text": "Wea"}, {"type": "text", "text": "ther?"}]},
+        {"role": "user",
+         "content": [{"type": "text", "text": "Wea"}, {"type": "text", "text": "ther?"}]},
         {"role": "assistant", "content": "A plan.", "reasoning": "Why not.", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "sunny"}]},
     ]  # fmt: skip

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
+from reference_engine.server.chat.request import ChatRequest
+from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import AppSettings
 
 MODEL = "gpt-oss-small"
@@ -73,6 +75,7 @@ CHAT_ERRORS = [
     ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content"),
     ({"messages": [{**USER, "weight": 1}]}, "messages[0].weight"),
     ({"messages": [{"role": "assistant", "function_call": {}}]}, "messages[0].function_call"),
+    ({"messages": [USER, {"role": "assistant", "content": None}]}, "messages[1].content"),
     ({"messages": [USER, result()]}, "messages[1].tool_call_id"),
     ({"messages": [USER, assistant(call()), result("c2")]}, "messages[2].tool_call_id"),
     ({"messages": [USER, assistant(call()), result(), result()]}, "messages[3].tool_call_id"),
@@ -323,3 +326,46 @@ def test_a_healthy_request_after_all_that(client):
     body = {"model": MODEL, "messages": [USER]}
     reply = client.post("/chat/completions", json=body).json()
     assert reply["choices"][0]["message"]["content"] in ANSWER
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    "\x00",
+    [],
+    [[]],
+    [{}],
+    {},
+    {"type": []},
+    {"type": "function"},
+    [{"role": []}],
+]
+ODD_PARTS = [{"type": "text", "text": None}, {"type": {}}, [], 3, "x"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+def test_odd_values_never_break_the_server(client, path):
+    model = ChatRequest if path == "/chat/completions" else ResponsesRequest
+    body: dict = {
+        "model": MODEL,
+        "tools": [CHAT_TOOL],
+        "messages": [USER, assistant(call()), result()],
+    }
+    if path == "/responses":
+        body = {"model": MODEL, "tools": [FLAT_TOOL], "input": [USER, FUNCTION_CALL, OUTPUT]}
+    for field in (*model.model_fields, "unknown"):
+        for value in ODD:
+            reply = client.post(path, json=body | {field: value})
+            if reply.status_code != 200:
+                assert reply.status_code in {400, 404}, (field, value, reply.text)
+                error_of(reply, reply.status_code)
+    where = "messages" if path == "/chat/completions" else "input"
+    for at, item in enumerate(body[where]):
+        for key in item:
+            for value in (*ODD, ODD_PARTS):
+                items = [*body[where]]
+                items[at] = item | {key: value}
+                reply = client.post(path, json=body | {where: items})
+                assert reply.status_code in {200, 400}, (key, value, reply.text)

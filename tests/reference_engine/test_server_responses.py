@@ -16,9 +16,13 @@ MODEL = "gpt-oss-small"
 EVENT = TypeAdapter(ResponseStreamEvent)
 PLAN = "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant"
 # The keys that the Open Responses specification requires in every response object.
-REQUIRED = set(
-    ["id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id", "instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p", "presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning", "usage", "max_output_tokens", "max_tool_calls", "store", "background", "service_tier", "metadata", "safety_identifier", "prompt_cache_key"]
-)
+REQUIRED = frozenset({
+    "id", "object", "created_at", "completed_at", "status", "incomplete_details", "model",
+    "previous_response_id", "instructions", "output", "error", "tools", "tool_choice",
+    "truncation", "parallel_tool_calls", "text", "top_p", "presence_penalty", "frequency_penalty",
+    "top_logprobs", "temperature", "reasoning", "usage", "max_output_tokens", "max_tool_calls",
+    "store", "background", "service_tier", "metadata", "safety_identifier", "prompt_cache_key",
+})  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +213,8 @@ def test_all_kinds_of_items_are_rendered(engine, client):
                                                         {"type": "input_text", "text": "ther?"}]},
         {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None,
          "content": [{"type": "reasoning_text", "text": "Why not."}]},
-        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "A plan.",
-                                                              "annotations": []}]},
+        {"type": "message", "role": "assistant",
+         "content": [{"type": "output_text", "text": "A plan.", "annotations": []}]},
         {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c1",
          "output": [{"type": "input_text", "text": "sun"}, {"type": "input_text", "text": "ny"}]},

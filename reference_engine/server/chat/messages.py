@@ -95,6 +95,9 @@ Message = Annotated[
 ]
 
 
+_ASSISTANT_SAYS = frozenset({"content", "reasoning", "reasoning_content", "tool_calls"})
+
+
 def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
     """The turns that the messages stand for.
 
@@ -113,6 +116,9 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
         elif isinstance(message, UserMessage):
             turns.append(User(message.content))
         else:
+            if not message.model_fields_set & _ASSISTANT_SAYS:
+                problem = f"messages[{at}] of the assistant has no content and no tool_calls."
+                raise invalid(f"messages[{at}].content", problem)
             turns += message.turns()
             for call in message.tool_calls:
                 if call.id in unanswered:

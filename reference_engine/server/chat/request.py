@@ -82,7 +82,7 @@ class ChatRequest(RequestModel):
     temperature: Temperature = 1.0
     top_p: TopP = 1.0
     seed: Seed | None = None
-    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=16)
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Tool] = Field(default_factory=list)
