@@ -58,15 +58,18 @@ def read_suite(folder: Path, info: RunInfo) -> Suite:
     return suite.first(info.settings.first_cases)
 
 
-def discard_unused(folder: Path) -> None:
-    """Remove the folder of a run in which nothing was sampled; a provider's output is kept."""
+def discard_unused(folder: Path) -> bool:
+    """Whether nothing was sampled in a run; then its folder goes, save a provider's output."""
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
-    if any(path.exists() and path.stat().st_size for path in (log, output)):
-        return
+    if log.exists() and log.stat().st_size:
+        return False
+    if output.exists() and output.stat().st_size:
+        return True
     for path in (log, output, *(folder / name for name in (RUN_FILE, CASES_FILE, TOOLS_FILE))):
         path.unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
+    return True
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:

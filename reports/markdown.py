@@ -24,10 +24,8 @@ def _lines(analysis: Analysis) -> Iterator[str]:
     yield ""
     yield from (f"- {reason}" for reason in verdict.reasons)
     yield ""
-    yield (
-        f"Model {_code(provider.model)} at {_code(provider.base_url)}, {analysis.run.started_at}. "
-        f"{words.size(analysis)}."
-    )
+    place = f"Model {_code(provider.model)}, {_code(words.address(provider))}"
+    yield f"{place}, {analysis.run.started_at}. {words.size(analysis)}."
     yield ""
     yield from _table(analysis)
     yield from _findings(analysis.findings)

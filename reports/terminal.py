@@ -47,7 +47,7 @@ def _head(analysis: Analysis) -> Text:
     provider = analysis.run.provider
     text = Text()
     text.append(words.visible(provider.name), style="bold")
-    text.append(f" · {words.visible(provider.model)} · {words.visible(provider.base_url)}\n")
+    text.append(f" · {words.visible(provider.model)} · {words.address(provider)}\n")
     text.append(words.size(analysis), style="dim")
     return text
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.judgement import Analysis, Estimate, GroupAnalysis, OutcomeKind, Percentiles
+from harness.records import ProviderInfo
 
 VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 INVALID = "invalid"
@@ -65,6 +66,13 @@ def _pass_rates(groups: Sequence[GroupAnalysis]) -> Iterator[tuple[str, list[str
         yield f"pass@{k} %", [estimate(g.pass_at[k - 1]) for g in groups]
     for k in range(1, tries + 1):
         yield f"pass^{k} %", [estimate(g.pass_hat[k - 1]) for g in groups]
+
+
+def address(provider: ProviderInfo) -> str:
+    """Where the provider was."""
+    if provider.launch_command is not None:
+        return f"started here: {visible(shlex.join(provider.launch_command))}"
+    return visible(provider.base_url)
 
 
 def size(analysis: Analysis) -> str:

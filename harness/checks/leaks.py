@@ -15,8 +15,8 @@ _MARKER = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|startoftext|endoftext|reserved_\d+)\|>"
 )
 _REMAINS = re.compile(
-    r"^\s*analysis(?=[A-Z])|assistant(?:analysis|commentary|final)(?![a-z])"
-    r"|assistantfinal|commentary\s*to=functions\.|\bto=functions\."
+    r"^\s*analysis(?=[A-Z])|assistant(?:analysis|commentary)(?![a-z])"
+    r"|assistantfinal|\bto=functions\."
 )
 _COT_TAG = re.compile(r"^\s*<(think|thinking|reasoning)>", re.IGNORECASE)
 _PARSER_WHY = "The provider's harmony parser failed; clients show or execute the rubbish."

@@ -59,7 +59,7 @@ def resumed(
     fixed = {**vars(plan), "out": out, "apis": chosen.apis}
     if given := [name for name, value in fixed.items() if value is not None]:
         raise ConfigurationError(
-            f"--resume goes on with the settings of the run; leave out --{_flag(given[0])}."
+            f"--resume goes on with the settings of the run; leave out {_flag(given[0])}."
         )
     info = read_run_info(folder)
     suite = run_folder.read_suite(folder, info)
@@ -124,4 +124,4 @@ def _changed(provider: Provider, **changes: object) -> Provider:
 
 
 def _flag(name: str) -> str:
-    return {"first": "n"}.get(name, name.replace("_", "-"))
+    return {"first": "-n"}.get(name, f"--{name.replace('_', '-')}")

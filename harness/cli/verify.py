@@ -61,7 +61,10 @@ def verify(
         with screen.shown():
             smoke.sample(job, screen)
     except ProviderUnavailableError:
-        run_folder.discard_unused(job.folder)
+        if run_folder.discard_unused(job.folder):
+            raise
+        ending.judge(job.folder)
+        talk.print(f"What was finished is judged in {job.folder}/report.md", soft_wrap=True)
         raise
     except StoppedError as stop:
         ending.judge(job.folder)

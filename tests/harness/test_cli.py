@@ -331,6 +331,55 @@ def test_ctrl_c_keeps_what_is_finished_and_the_run_goes_on(mock, tmp_path, capsy
     assert len(rollouts(folder)) == 48
 
 
+DYING_PROVIDER = """
+import asyncio, os, sys
+from healthy import MODEL, provider_of
+from mock_provider import MockProvider
+
+requests = 0
+
+async def answer(request, writer):
+    global requests
+    requests += 1
+    if requests > int(sys.argv[2]):
+        os._exit(7)
+    await provider_of()(request, writer)
+
+async def main():
+    mock = MockProvider(always=answer, models=[MODEL])
+    mock._connections = set()
+    server = await asyncio.start_server(mock._connected, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+def test_a_provider_that_dies_ends_the_run_and_what_is_finished_is_kept(tmp_path, capsys):
+    (tmp_path / "dying.py").write_text(DYING_PROVIDER)
+    entry = {
+        "base_url": "http://127.0.0.1:{port}/v1",
+        "model": MODEL,
+        "apis": ["chat"],
+        "launch": {
+            "command": ["{python}", str(tmp_path / "dying.py"), "{port}", "8"],
+            "env": {"PYTHONPATH": os.pathsep.join(sys.path)},
+        },
+    }
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mortal": entry}}))
+    assert run(["-p", "mortal", *QUICK, "--concurrency", "1"]) == 3
+    err = capsys.readouterr().err
+    folder = only_run(tmp_path)
+    assert f"judged in runs/{folder.name}/report.md" in err
+    assert "exit code 7" in err
+    assert len(rollouts(folder)) == 3
+    assert "started here" in (folder / "report.md").read_text()
+    entry["launch"]["command"][-1] = "1000"
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mortal": entry}}))
+    assert run(["--resume", str(folder)]) == 0
+    assert len(rollouts(folder)) == 8
+
+
 # --- Finished runs
 
 

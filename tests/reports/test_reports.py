@@ -154,7 +154,7 @@ def test_the_markdown_of_a_pass():
 
 - 0 invalid responses; in the weakest group pass@2 is 100.0% (asked: above 90%) and pass^2 100.0% (asked: above 90%).
 
-Model `gpt-oss-mock` at `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 cases × 2 tries × 1 group, 6 of 6 attempts.
+Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 cases × 2 tries × 1 group, 6 of 6 attempts.
 
 ## Results
 

@@ -1,0 +1,78 @@
+"""The reference server, whatever its model says, under our own checks."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from healthy import SUITE
+from scripted import COT, ScriptedEngine, running
+
+from harness.cli.app import run
+
+FINAL = COT + "<|channel|>final<|message|>All done.<|return|>"
+CALL = COT + "<|channel|>commentary to=functions.{} <|constrain|>json<|message|>{}<|call|>"
+ODD = [
+    CALL.format("no_such_tool", "{}"),
+    CALL.format("get_weather", '{"a'),
+    "<|channel|>analysis<|message|>only thoughts<|return|>",
+    "<|channel|>final<|message|>no thoughts<|return|>",
+    "no header at all<|return|>",
+    "<|start|>assistant<|channel|><|channel|>x<|message|>hi<|end|>",
+    COT + "<|channel|>commentary<|message|>First this.<|end|><|start|>assistant"
+    "<|channel|>final<|message|>then that<|return|>",
+    "<|return|>",
+    "<|call|>",
+    "<|end|><|end|><|message|>" * 10,
+    "<|channel|>analysis<|message|>one<|end|><|start|>assistant<|channel|>analysis<|message|>two"
+    "<|end|><|start|>assistant<|channel|>final<|message|>answer<|return|>",
+]  # fmt: skip
+# What only the model is to blame for.
+THE_MODELS_OWN = {
+    "calls.arguments.json",
+    "calls.name.unknown",
+    "chat.reasoning.missing",
+    "reply.empty",
+    "responses.reasoning.missing",
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def right(prompt, _params):
+    """What a model that does as it is asked would say."""
+    asked = prompt.rsplit("<|start|>user<|message|>", 1)[-1]
+    case = next((case for case in SUITE.cases if case.prompt == asked.split("<|end|>")[0]), None)
+    if case is None or "<|start|>functions." in asked:
+        return FINAL
+    return CALL.format(case.tool_name, json.dumps(case.expected_arguments, ensure_ascii=False))
+
+
+def verified(script, capsys, *options):
+    with running(ScriptedEngine(script)) as url:
+        code = run(["--base-url", url, "--model", "gpt-oss-small", "--json", *options])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_good_model_passes_without_a_single_finding(capsys):
+    code, summary = verified(right, capsys, "-n", "12", "-k", "1", "--strict")
+    assert code == 0
+    assert summary["findings"] == []
+    assert {tuple(group["outcomes"].items()) for group in summary["groups"]} == {(("success", 12),)}
+
+
+def test_an_odd_model_is_never_blamed_on_the_server(capsys):
+    rng = random.Random(5)
+
+    def odd(prompt, params):
+        return rng.choice(ODD) if rng.random() < 0.5 else right(prompt, params)
+
+    code, summary = verified(odd, capsys, "-n", "8", "-k", "3")
+    assert code == 1
+    assert {finding["id"] for finding in summary["findings"]} <= THE_MODELS_OWN
+    outcomes = {kind for group in summary["groups"] for kind in group["outcomes"]}
+    assert "provider_error" not in outcomes
