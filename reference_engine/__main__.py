@@ -21,8 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     # Loading torch takes seconds, which neither --help nor a wrong option should have to wait for.
-    from reference_engine.server.serve import ServeError, serve
-
+    try:
+        from reference_engine.server.serve import ServeError, serve
+    except ModuleNotFoundError as error:
+        needed = "pip install 'gpt-oss-verify[reference]'"
+        sys.stderr.write(f"error: {error.name} is not installed: {needed}\n")
+        return 2
     try:
         serve(settings)
     except ServeError as error:
