@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -20,8 +21,8 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
     Args:
         arguments: Handed to the engine as they are.
     """
-    engine = _engine("reference_engine.__main__")
-    code = engine.main(["serve", *arguments])
+    with _extra_needed():
+        code = import_module("reference_engine.__main__").main(["serve", *arguments])
     return code if isinstance(code, int) else 0
 
 
@@ -34,15 +35,21 @@ def export_small(directory: Path, /, *, layout: Literal["original", "hf"]) -> in
     """
     from harness.cli.screen import stdout
 
-    export = _engine("reference_engine.small.export")
-    export.export_small(directory, layout=layout)
-    stdout().print(f"{directory}", markup=False, soft_wrap=True)
+    with _extra_needed():
+        export = import_module("reference_engine.small.export")
+        try:
+            export.export_small(directory, layout=layout)
+        except OSError as error:
+            raise ConfigurationError(f"The checkpoint cannot be exported: {error}.") from None
+    stdout().print(str(directory), soft_wrap=True)
     return 0
 
 
-def _engine(module: str) -> ModuleType:
+@contextmanager
+def _extra_needed() -> Iterator[None]:
+    """Say what to install where the engine's own packages are missing."""
     try:
-        return import_module(module)
+        yield
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] == "reference_engine":
             raise

@@ -458,6 +458,15 @@ def test_export_small_hands_folder_and_layout_on(monkeypatch, capsys, tmp_path):
     assert run(["export-small", "there", "--layout", "gguf"]) == 2
 
 
+def test_an_export_that_cannot_be_written_is_one_sentence(monkeypatch, capsys):
+    def full(folder, layout):
+        raise OSError(28, "No space left on device", str(folder))
+
+    monkeypatch.setattr(engine, "import_module", lambda name: SimpleNamespace(export_small=full))
+    assert run(["export-small", "there", "--layout", "original"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["serve"], ["export-small", "x", "--layout", "hf"]])
 def test_without_the_extra_one_sentence_says_what_to_install(command, monkeypatch, capsys):
     def missing(name):
