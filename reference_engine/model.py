@@ -55,6 +55,31 @@ class Context(Protocol):
         ...
 
 
+class Linear(nn.Module):
+    """A matrix product, with bias or without. Unlike PyTorch's it does not initialise itself."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (..., inputs) to (..., outputs)."""
+        return F.linear(x, self.weight, self.bias)
+
+
+class Embedding(nn.Module):
+    """A row of numbers for each token."""
+
+    def __init__(self, tokens: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(tokens, size))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Maps (B, T) token ids to (B, T, H)."""
+        return F.embedding(tokens, self.weight)
+
+
 class RMSNorm(nn.Module):
     """Divides by the root mean square, then scales."""
 
@@ -144,9 +169,9 @@ class Attention(nn.Module):
         self.head_dim = config.head_dim
         width = (self.heads + 2 * self.kv_heads) * self.head_dim
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.qkv = nn.Linear(config.hidden_size, width)
+        self.qkv = Linear(config.hidden_size, width)
         self.sinks = nn.Parameter(torch.empty(self.heads))
-        self.out = nn.Linear(self.heads * self.head_dim, config.hidden_size)
+        self.out = Linear(self.heads * self.head_dim, config.hidden_size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
         """Returns what attention adds to the stream x, (B, T, H)."""
@@ -182,7 +207,7 @@ class MixtureOfExperts(nn.Module):
         self.limit = config.swiglu_limit
         self.dense = experts <= 2 * self.top
         self.norm = RMSNorm(hidden, config.rms_norm_eps)
-        self.gate = nn.Linear(hidden, experts)
+        self.gate = Linear(hidden, experts)
         self.mlp1_weight = nn.Parameter(torch.empty(experts, 2 * inner, hidden))
         self.mlp1_bias = nn.Parameter(torch.empty(experts, 2 * inner))
         self.mlp2_weight = nn.Parameter(torch.empty(experts, inner, hidden))
@@ -242,11 +267,11 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embedding = Embedding(config.vocab_size, config.hidden_size)
         self.rotary = Rotary(config)
         self.block = nn.ModuleList(Block(config, n) for n in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.unembedding = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.unembedding = Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (B, T, vocabulary) in float32 for whole sequences (B, T), without a cache."""

@@ -26,8 +26,9 @@ def decode(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -
         dtype=dtype,
         device=blocks.device,
     )
+    powers = torch.ldexp(torch.ones(256), torch.arange(256) - _SCALE_BIAS).to(pairs)
     values = pairs[blocks.int()].flatten(-2)
-    return torch.ldexp(values, scales.int().sub(_SCALE_BIAS)[..., None]).to(dtype).flatten(-2)
+    return values.mul_(powers[scales.int()][..., None]).flatten(-2)
 
 
 def encode(values: Tensor) -> tuple[Tensor, Tensor]:

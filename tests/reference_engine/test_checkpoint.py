@@ -251,8 +251,8 @@ def test_the_weights_outlive_the_files(broken, tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_peak_memory_stays_near_the_weights_as_held(tmp_path, dtype):
     """With packed experts; the interpreter's own share is taken off."""
-    shape = {"vocab_size": 20_000, "hidden_size": 512, "intermediate_size": 1024}
-    model = random_transformer(torch.float32, num_local_experts=8, **shape)
+    shape = {"vocab_size": 100_000, "hidden_size": 512, "intermediate_size": 1024}
+    model = random_transformer(torch.bfloat16, num_local_experts=8, **shape)
     original = {}
     for name, parameter in model.named_parameters():
         original[name] = parameter
