@@ -1,0 +1,127 @@
+"""Whatever the model samples, the reply is well-formed: properties over random tokens."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.responses import Response
+from scripted import ScriptedEngine
+
+from reference_engine.harmony.conversation import Conversation, User
+from reference_engine.harmony.parse import Ended, Started
+from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.server.chat.reply import Deltas, Head, WholeChoice, completion, usage_of
+from reference_engine.server.generation import Generation, Order, Part, Piece, Sampling
+from reference_engine.server.responses.output import OutputWriter
+from reference_engine.server.responses.reply import Reply
+from reference_engine.server.responses.request import ResponsesRequest
+from reference_engine.server.steering import ToolPolicy
+from reference_engine.server.stops import StopStrings
+
+POLICIES = [
+    ToolPolicy(),
+    ToolPolicy("forbidden"),
+    ToolPolicy("required", ("f",)),
+    ToolPolicy("required", ("f", "get_weather")),
+]
+SNIPPETS = [
+    "<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|return|>", "<|call|>",
+    "assistant", "analysis", "commentary", "final", " to=functions.f", ".f", "json", "user", "𠮷",
+    "<|channel|>analysis<|message|>", "<|end|><|start|>assistant", "<|channel|>final<|message|>",
+    "<|channel|>commentary to=functions.g<|message|>", "stop", "st",
+]  # fmt: skip
+SAMPLED = st.lists(
+    st.one_of(st.sampled_from(SNIPPETS), st.integers(min_value=0, max_value=201_087)), max_size=25
+)
+
+
+def tokens_of(sampled: list[str | int]) -> list[int]:
+    encoding = harmony_encoding()
+    return [
+        token
+        for each in sampled
+        for token in (
+            encoding.encode(each, allowed_special="all") if isinstance(each, str) else [each]
+        )
+    ]
+
+
+def run(order: Order, tokens: list[int]) -> tuple[Generation, list[Part]]:
+    generation = Generation(ScriptedEngine(tokens), order)
+
+    async def collect() -> list[Part]:
+        return [part async for parts in generation.run() for part in parts]
+
+    return generation, asyncio.run(collect())
+
+
+def check_order(parts: list[Part]) -> None:
+    writing: Started | None = None
+    for part in parts:
+        if isinstance(part, Started):
+            assert writing is None
+            writing = part
+        else:
+            assert writing is not None
+            assert part.kind == writing.kind
+            assert not isinstance(part, Piece) or part.text
+            writing = None if isinstance(part, Ended) else writing
+    assert writing is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    SAMPLED, st.sampled_from(POLICIES), st.integers(min_value=1, max_value=60), st.booleans()
+)  # fmt: skip
+def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
+    conversation = Conversation((User("Hi"),))
+    sampling = Sampling(max_tokens=limit, top_logprobs=1 if logprobs else None)
+    order = Order(conversation, sampling, policy, stop=("stop",))
+    generation, parts = run(order, tokens_of(sampled))
+    check_order(parts)
+    assert len(generation.completion) <= limit
+    assert generation.reasoning_tokens <= len(generation.completion)
+    calls = [part.name for part in parts if isinstance(part, Started) and part.kind == "call"]
+    assert policy.mode != "forbidden" or not calls
+    assert policy.mode != "required" or (set(calls) <= set(policy.names))
+    assert policy.mode != "required" or calls or generation.finish == "length"
+    assert len(calls) <= 1
+
+    choice, deltas = WholeChoice(0), Deltas(show_reasoning=True)
+    for delta, tokens in deltas.of(parts):
+        choice.add(delta, tokens)
+    finished = choice.finished(generation.finish, logprobs=logprobs)
+    content = (
+        completion(Head("m", "f"), [finished], usage_of([generation])).choices[0].message.content
+    )
+    assert "stop" not in (content or "") or any(part.kind == "preamble" for part in parts)
+
+    writer = OutputWriter()
+    writer.events(parts)
+    reply = Reply(ResponsesRequest.model_validate({"model": "m", "input": "Hi"}))
+    Response.model_validate(reply.finished(writer.items, generation))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.text("abc", max_size=4), max_size=12),
+    st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),
+)
+def test_stop_strings_in_pieces_equal_those_in_the_whole_text(pieces, strings):
+    stops, shown = StopStrings(strings), ""
+    for piece in pieces:
+        shown += stops.feed(piece)
+        if stops.hit:
+            break
+    else:
+        shown += stops.flush()
+    text = "".join(pieces)
+    found = [at for string in strings if (at := text.find(string)) >= 0]
+    assert stops.hit == bool(found)
+    if not found:
+        assert shown == text
+    else:
+        assert not any(string in shown for string in strings)
+        assert text.startswith(shown)
