@@ -158,7 +158,7 @@ class Scheduler:
             finished = (
                 token.id in sequence.params.stop_token_ids
                 or sequence.generated >= sequence.params.max_tokens
-                or sequence.cached >= self.max_context
+                or len(sequence.prompt) + sequence.generated >= self.max_context
             )
             if finished:
                 self.remove(sequence)

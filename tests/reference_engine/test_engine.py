@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+import torch
+from tiny_model import random_transformer
+
+from reference_engine.engine import (
+    ContextOverflowError,
+    Engine,
+    EngineClosedError,
+    GenerationError,
+    QueueFullError,
+    SamplingParams,
+    Token,
+)
+from reference_engine.model import Transformer
+
+
+@asynccontextmanager
+async def running(model: Transformer, **settings):
+    engine = Engine(model, **settings)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+async def collect(engine: Engine, prompt, params: SamplingParams) -> list[Token]:
+    return [token async for token in engine.generate(prompt, params)]
+
+
+def tokens(count: int, seed: int = 0) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 300, (count,), generator=generator).tolist()
+
+
+async def settled(engine: Engine, load: tuple[int, int]) -> None:
+    async with asyncio.timeout(20):
+        while engine.load != load:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("length", [1, 5, 64, 65, 200, 700])
+@pytest.mark.parametrize("window", [3, 128])
+async def test_the_cache_changes_nothing(length, window):
+    """Prompts around the block, the window, the ring and the key multiple."""
+    model = random_transformer(sliding_window=window)
+    prompt = tokens(length)
+    async with running(model) as engine:
+        made = await collect(
+            engine, prompt, SamplingParams(max_tokens=80, temperature=0, top_logprobs=0)
+        )
+    ids = [token.id for token in made]
+    with torch.inference_mode():
+        whole = model(torch.tensor([prompt + ids])).log_softmax(-1)[0, length - 1 : -1]
+    wanted = whole.gather(1, torch.tensor(ids)[:, None])[:, 0]
+    assert (wanted - torch.tensor([token.logprob for token in made])).abs().max() < 1e-4
+    assert (whole.max(-1).values - wanted).max() < 1e-4
+
+
+async def test_the_cache_grows_with_a_long_continuation():
+    model = random_transformer(num_hidden_layers=2)
+    prompt = tokens(500)
+    async with running(model) as engine:
+        made = await collect(
+            engine, prompt, SamplingParams(max_tokens=40, temperature=0, top_logprobs=0)
+        )
+    ids = [token.id for token in made]
+    whole = model(torch.tensor([prompt + ids])).log_softmax(-1)[0, 499:-1]
+    assert torch.allclose(
+        whole.gather(1, torch.tensor(ids)[:, None])[:, 0],
+        torch.tensor([token.logprob for token in made]),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("experts", [4, 8], ids=["all experts", "chosen experts"])
+async def test_same_seed_same_tokens_alone_and_in_company(dtype, experts):
+    """Log probabilities too, to the last bit; prompts share beginnings and differ in length."""
+    model = random_transformer(dtype, num_local_experts=experts, num_hidden_layers=2)
+    prompts = [tokens(150)[: 1 + 29 * n] + tokens(3 * n, seed=n) for n in range(12)]
+    wishes = [
+        SamplingParams(
+            max_tokens=20,
+            seed=n,
+            temperature=[1.0, 0.7][n % 2],
+            top_p=[1.0, 0.9, 0.5][n % 3],
+            top_logprobs=2,
+        )
+        for n in range(12)
+    ]
+    async with running(model) as engine:
+        alone = [await collect(engine, *pair) for pair in zip(prompts, wishes, strict=True)]
+        assert await collect(engine, prompts[3], wishes[3]) == alone[3]
+    async with running(model, max_batch=9) as engine:
+        pairs = zip(prompts, wishes, strict=True)
+        together = await asyncio.gather(*(collect(engine, *pair) for pair in pairs))
+    assert together == alone
+
+
+async def test_seeds_differ_and_none_is_random():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model) as engine:
+        seeds = [1, 2, None, None]
+        wishes = [SamplingParams(max_tokens=12, seed=seed) for seed in seeds]
+        made = await asyncio.gather(*(collect(engine, [5], params) for params in wishes))
+    assert len({tuple(token.id for token in each) for each in made}) == 4
+
+
+async def test_a_stop_token_comes_last():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model) as engine:
+        free = await collect(engine, [5], SamplingParams(max_tokens=9, seed=1))
+        ids = [token.id for token in free]
+        stop = frozenset({ids[4]})
+        stopped = await collect(engine, [5], SamplingParams(9, seed=1, stop_token_ids=stop))
+        assert [token.id for token in stopped] == ids[: ids.index(ids[4]) + 1]
+        assert len(free) == 9
+        await settled(engine, (0, 0))
+
+
+async def test_requests_join_and_leave_while_others_run():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_batch=2) as engine:
+        async with aclosing(engine.generate([1], SamplingParams(max_tokens=4000))) as long:
+            await anext(long)
+            for n in range(3):
+                assert len(await collect(engine, tokens(70, n), SamplingParams(3))) == 3
+            assert engine.load[0] == 1
+        await settled(engine, (0, 0))
+
+
+async def test_closing_the_generator_frees_the_place():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_batch=1) as engine:
+        first = engine.generate([1], SamplingParams(max_tokens=8000))
+        await anext(first)
+        second = asyncio.create_task(collect(engine, [2], SamplingParams(max_tokens=2)))
+        await settled(engine, (1, 1))
+        await first.aclose()
+        assert len(await asyncio.wait_for(second, 20)) == 2
+
+
+async def test_a_cancelled_task_never_starts_once_it_waited_in_vain():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_batch=1) as engine:
+        first = engine.generate([1], SamplingParams(max_tokens=8000))
+        await anext(first)
+        waiting = asyncio.create_task(collect(engine, [2], SamplingParams(max_tokens=8000)))
+        await settled(engine, (1, 1))
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await first.aclose()
+        await settled(engine, (0, 0))
+
+
+async def test_a_full_queue_refuses():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_batch=1, max_queue=1) as engine:
+        first = engine.generate([1], SamplingParams(max_tokens=8000))
+        await anext(first)
+        second = asyncio.create_task(collect(engine, [2], SamplingParams(max_tokens=2)))
+        await settled(engine, (1, 1))
+        with pytest.raises(QueueFullError, match="1 requests are waiting"):
+            await collect(engine, [3], SamplingParams(max_tokens=2))
+        await first.aclose()
+        await second
+
+
+async def test_the_context_bounds_prompt_and_continuation():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_context=100) as engine:
+        made = await collect(engine, tokens(90), SamplingParams(max_tokens=500))
+        assert len(made) == 10
+        with pytest.raises(ContextOverflowError, match=r"100 tokens.*context of 100"):
+            await collect(engine, tokens(100), SamplingParams(max_tokens=1))
+
+
+@pytest.mark.parametrize(("prompt", "words"), [([], "at least one"), ([300], "outside 0 to 299")])
+async def test_impossible_prompts_are_refused(prompt, words):
+    async with running(random_transformer()) as engine:
+        with pytest.raises(ValueError, match=words):
+            await collect(engine, prompt, SamplingParams(max_tokens=1))
+
+
+async def test_closing_ends_all_who_wait():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_batch=1) as engine:
+        wishes = SamplingParams(max_tokens=8000)
+        tasks = [asyncio.create_task(collect(engine, [n], wishes)) for n in range(3)]
+        await settled(engine, (1, 2))
+        await asyncio.to_thread(engine.close)
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(result, EngineClosedError)
+        with pytest.raises(EngineClosedError, match="not running"):
+            await collect(engine, [1], wishes)
+        engine.start()
+        assert len(await collect(engine, [1], SamplingParams(max_tokens=2))) == 2
+
+
+async def test_a_crash_fails_the_requests_and_not_the_engine(monkeypatch, caplog):
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "logits", lambda stream: 1 / 0)
+            wishes = SamplingParams(max_tokens=3)
+            results = await asyncio.gather(
+                *(collect(engine, [n], wishes) for n in range(3)), return_exceptions=True
+            )
+            assert {type(result) for result in results} == {GenerationError}
+            assert "division by zero" in str(results[0])
+        assert "A step of the engine failed" in caplog.text
+        assert len(await collect(engine, [1], wishes)) == 3
+
+
+async def test_a_consumer_whose_loop_is_gone_is_forgotten():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_batch=1) as engine:
+
+        def abandon() -> None:
+            loop = asyncio.new_event_loop()
+            abandoned.append(engine.generate([1], SamplingParams(max_tokens=8000)))
+            loop.run_until_complete(anext(abandoned[0]))
+            loop.close()
+
+        abandoned: list = []
+        await asyncio.to_thread(abandon)
+        assert len(await asyncio.wait_for(collect(engine, [2], SamplingParams(2)), 20)) == 2
+        await abandoned[0].aclose()
+
+
+async def test_known_prefixes_are_not_read_again(monkeypatch):
+    model = random_transformer(num_hidden_layers=3)
+    read = []
+    original = model.stream
+    monkeypatch.setattr(
+        model, "stream", lambda x, context: read.append(x.shape) or original(x, context)
+    )
+    shared = tokens(200)
+    wishes = SamplingParams(max_tokens=1, seed=3, top_logprobs=1)
+    async with running(model) as engine:
+        await collect(engine, [*shared, 1], wishes)
+        blocks = len(read)
+        again = await collect(engine, [*shared, 2, 3], wishes)
+        assert (blocks, len(read) - blocks) == (4, 1)
+    async with running(model) as fresh:
+        assert await collect(fresh, [*shared, 2, 3], wishes) == again
