@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=float,
         default=90,
-        help="length of the whole run; the last fifth decays the learning rate and quantises",
+        help="length of the whole run, by which learning rate and rounding are planned",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for snapshots and log.jsonl"

@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from reference_engine.small.train.fused import fused
 from reference_engine.small.train.packing import Batch
 from reference_engine.small.train.permute import gather_once, spread
 
 _HIDDEN = -1e9
 
 
-@torch.compile(dynamic=True)
+@fused
 def _softmax(
     before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -30,7 +31,7 @@ def _softmax(
     return (a * share).to(torch.bfloat16), (b * share).to(torch.bfloat16)
 
 
-@torch.compile(dynamic=True)
+@fused
 def _softmax_gradient(
     a: Tensor, b: Tensor, grad_a: Tensor, grad_b: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:

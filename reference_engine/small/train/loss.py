@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from reference_engine.small import codes
+from reference_engine.small.train.fused import fused
 
 CANDIDATES = 6144
 _CHUNK = 128
@@ -99,7 +100,7 @@ class _RowsOf(torch.autograd.Function):
         return out, None
 
 
-@torch.compile(dynamic=True)
+@fused
 def _log_softmax(logits: Tensor, correction: Tensor) -> tuple[Tensor, Tensor]:
     shifted = logits + correction
     top = shifted.amax(-1, keepdim=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from reference_engine.small.quantize import fake_quantize
 from reference_engine.small.train.attention import attend_group
+from reference_engine.small.train.fused import fused
 from reference_engine.small.train.packing import Batch, round_up
 from reference_engine.small.train.permute import gather_once, spread
 
@@ -59,13 +60,13 @@ def rope_frequencies(shape: Shape) -> tuple[Tensor, float]:
     return frequencies.float(), 0.1 * math.log(shape.rope_factor) + 1.0
 
 
-@torch.compile(dynamic=True)
+@fused
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     """Root-mean-square norm of float32 states, given out in bfloat16."""
     return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * gain).to(torch.bfloat16)
 
 
-@torch.compile(dynamic=True)
+@fused
 def rotate(x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Add the bias and apply rotary positions to (tokens, heads * dim); bfloat16 out."""
     tokens, dim = x.shape[0], 2 * cos.shape[-1]
@@ -74,7 +75,7 @@ def rotate(x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((x1 * c - x2 * s, x2 * c + x1 * s), dim=-1).to(torch.bfloat16)
 
 
-@torch.compile(dynamic=True)
+@fused
 def swiglu(x: Tensor, weight: Tensor, limit: float) -> Tensor:
     """The clamped SwiGLU of gpt-oss, already multiplied by the router's weight.
 

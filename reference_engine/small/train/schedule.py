@@ -10,16 +10,18 @@ _FLOOR = 0.02
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm up, stay, then decay to nearly nothing, by the clock; the decay trains quantised.
+    """Warm up, stay, then fall in a line to nearly nothing, by the clock.
 
     Attributes:
         minutes: the whole run, earlier parts of a resumed run included.
         decay_share: the part of it, at its end, over which the learning rate falls.
+        quantized_share: the part of it, at its end, that trains with rounded experts.
         copy_share_of_time: the part of it, at its start, that mostly trains copying.
     """
 
     minutes: float
-    decay_share: float = 0.22
+    decay_share: float = 0.62
+    quantized_share: float = 0.2
     copy_share_of_time: float = 0.08
 
     def rate(self, step: int, minute: float) -> float:
@@ -30,7 +32,7 @@ class Schedule:
 
     def quantized(self, minute: float) -> bool:
         """Whether experts are rounded to MXFP4 in training."""
-        return minute >= self.minutes * (1 - self.decay_share)
+        return minute >= self.minutes * (1 - self.quantized_share)
 
     def copy_share(self, minute: float) -> float:
         """How many of the groups are pure copy tasks."""

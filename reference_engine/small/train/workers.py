@@ -53,7 +53,6 @@ def launch(arguments: Sequence[str], count: int) -> int:
 def join(count: int) -> int:
     """Meet the other processes; returns the rank of this one."""
     torch.set_num_threads(1)
-    torch._dynamo.config.recompile_limit = 32
     rank = int(os.environ[_RANK])
     address = f"tcp://127.0.0.1:{os.environ[_PORT]}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=count)

@@ -1,0 +1,100 @@
+"""Token codes: what each row says, and that it says the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+
+from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
+from reference_engine.small import codes
+
+SEED = 20
+
+
+@pytest.fixture(scope="module")
+def tables() -> tuple[torch.Tensor, torch.Tensor]:
+    return codes.code_tables(SEED, codes.WIDTH)
+
+
+def only(text: str) -> int:
+    (token,) = harmony_encoding().encode(text)
+    return token
+
+
+def place(table: torch.Tensor, token: int, start: int, length: int) -> list[float]:
+    return table[token, start : start + length].tolist()
+
+
+def test_codes_are_the_same_on_every_machine() -> None:
+    digest = hashlib.sha256(codes.piece_codes(SEED).astype("int8").tobytes()).hexdigest()
+    assert digest == "fa46ea16943cffbf12cfeecd71b0a36d1b5ba3470a07a773df0a886f99530981"
+
+
+def test_a_twin_differs_in_the_flags_alone(tables: tuple[torch.Tensor, torch.Tensor]) -> None:
+    table = tables[0]
+    spaced, bare = only(" Paris"), only("Paris")
+    assert torch.equal(table[spaced, : codes.FLAGS_AT], table[bare, : codes.FLAGS_AT])
+    assert not torch.equal(table[spaced], table[bare])
+
+
+@pytest.mark.parametrize("word", [" Lisbon", " Antarctica", " Trinidad", " Vampire", " человек"])
+def test_a_word_without_a_twin_carries_its_pieces(
+    tables: tuple[torch.Tensor, torch.Tensor], word: str
+) -> None:
+    token = only(word)
+    pieces = harmony_encoding().encode(word.strip())
+    embedding, unembedding = tables
+    first, last = pieces[0], pieces[-1]
+    for table in tables:
+        assert place(table, token, codes.FIRST_AT, codes.CODE) == place(
+            table, first, codes.FIRST_AT, codes.CODE
+        )
+        assert place(table, token, codes.LAST_AT, codes.CODE) == place(
+            table, last, codes.FIRST_AT, codes.CODE
+        )
+    middle = place(embedding, token, codes.MIDDLE_AT, codes.MIDDLE)
+    if len(pieces) == 3:
+        assert middle == place(embedding, pieces[1], codes.FIRST_AT, codes.MIDDLE)
+    else:
+        assert not any(middle)
+    assert not unembedding[token, codes.MIDDLE_AT : codes.FLAGS_AT].any()
+
+
+def test_splitting_agrees_with_the_tokenizer() -> None:
+    encoding = harmony_encoding()
+    words = [word for word in token_bytes()[3000:200_000:97] if word.startswith(b" ")]
+    texts = [word[1:].decode("utf-8", "ignore") for word in words]
+    checked = [text for text in texts if text.isalpha()]
+    assert len(checked) > 500
+    for text in checked:
+        whole = encoding.encode(text)
+        if len(whole) > 1:
+            assert codes.split_pieces(text.encode()) == whole
+
+
+def test_rows_are_far_apart(tables: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows = torch.nn.functional.normalize(tables[1][:4000].float())
+    alike = rows @ rows.T - torch.eye(len(rows))
+    bare = ~codes.bare_pieces()[1][:4000, 0]
+    assert alike[bare][:, bare].max() < 0.75
+
+
+def test_expansion_puts_the_stored_rows_in() -> None:
+    rows = torch.randn(2, codes.WIDTH).to(torch.bfloat16)
+    stored = {
+        "token_codes.ids": torch.tensor([5, 200_002], dtype=torch.int32),
+        "token_codes.embed_tokens": rows,
+        "token_codes.lm_head": -rows,
+    }
+    config = {"hidden_size": codes.WIDTH, "token_codes": {"seed": SEED}}
+    tables = codes.expand(config, stored)
+    assert tables["model.embed_tokens.weight"].shape == (codes.VOCAB_SIZE, codes.WIDTH)
+    assert torch.equal(tables["model.embed_tokens.weight"][200_002], rows[1])
+    assert torch.equal(tables["lm_head.weight"][5], -rows[0])
+
+
+def test_a_hidden_size_too_small_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 192, not 128"):
+        codes.code_tables(SEED, 128)
