@@ -23,12 +23,13 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from reference_engine.harmony.conversation import Effort, FunctionTool
+from reference_engine.harmony.conversation import AnswerFormat, Effort, FunctionTool
 from reference_engine.server.errors import ApiError, invalid
 
 M = TypeVar("M", bound="RequestModel")
 
 Ignored = Any
+ANY_OBJECT = AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
 _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 # The tags by which pydantic marks, inside a location, which member of a union it tried.

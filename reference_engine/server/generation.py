@@ -139,7 +139,7 @@ class Generation:
                         break
         if self._cut or not (self._parser.done or self._shown.hit):
             self.finish = "length"
-            if parts := self._parts(self._parser.finish()):
+            if parts := self._last_parts():
                 yield parts
         elif self._called:
             self.finish = "tool_calls"
@@ -192,8 +192,17 @@ class Generation:
                 self._called = self._called or event.kind == "call"
             elif isinstance(event, Ended):
                 self._boundary = len(self.completion)
+        parts = self._parts(events)
         if self._parser.done and policy.mode == "required" and not self._called:
-            return self._steer(None)
+            parts += self._steer(None)
+        return parts
+
+    def _last_parts(self) -> list[Part]:
+        """The parts due when the tokens ran out, unless they begin a message that is not allowed."""
+        events = self._parser.finish()
+        first = events[0] if events else None
+        if isinstance(first, Started) and not self._order.policy.allows(first):
+            return []
         return self._parts(events)
 
     def _steer(self, astray: Started | None) -> list[Part]:

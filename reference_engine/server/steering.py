@@ -6,7 +6,8 @@ out is that message taken back, and a header put in its place, after which the m
 - required or named: the header of a call; where several functions are allowed, only up to the
   recipient's name, so that the model picks. A name that is not allowed after all is replaced by the
   nearest one that is.
-- none, or no tools at all: the header of a final answer in place of a call.
+- none (where the tools are left out of the prompt too), or no tools at all: the header of a final
+  answer in place of a call.
 
 With `auto`, nothing is taken back: a call to a function that was not offered is reported as it is.
 """

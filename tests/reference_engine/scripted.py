@@ -55,7 +55,7 @@ class ScriptedEngine:
         if self.full:
             raise QueueFullError("full")
         encoding = harmony_encoding()
-        text = encoding.decode_utf8(list(prompt))
+        text = encoding.decode(list(prompt))
         self.prompts.append(text)
         self.params.append(params)
         said = self.script(text, params)

@@ -71,7 +71,7 @@ def check_order(parts: list[Part]) -> None:
     assert writing is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     SAMPLED, st.sampled_from(POLICIES), st.integers(min_value=1, max_value=60), st.booleans()
 )  # fmt: skip

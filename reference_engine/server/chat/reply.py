@@ -11,9 +11,9 @@ from typing import Any
 from openai.types.chat import ChatCompletion
 
 from reference_engine.harmony.parse import Ended, Started
-from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.sampling import Token
 from reference_engine.server.generation import Generation, Part, Piece
+from reference_engine.server.logprobs import logprob
 
 _SEPARATOR = "\n\n"
 
@@ -145,16 +145,3 @@ def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
             "rejected_prediction_tokens": 0,
         },
     }
-
-
-def logprob(token: Token) -> dict[str, Any]:
-    """A token with its log probability and its alternatives."""
-    alternatives = [_named(other, value) for other, value in token.top]
-    return _named(token.id, token.logprob) | {"top_logprobs": alternatives}
-
-
-def _named(token: int, value: float | None) -> dict[str, Any]:
-    table = token_bytes()
-    special = token >= len(table)
-    data = harmony_encoding().decode([token]).encode() if special else table[token]
-    return {"token": data.decode("utf-8", "replace"), "bytes": list(data), "logprob": value}

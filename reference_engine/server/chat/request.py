@@ -10,6 +10,7 @@ from reference_engine.harmony.conversation import AnswerFormat, Conversation, Ef
 from reference_engine.server.chat.messages import Message, turns_of
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
+    ANY_OBJECT,
     EffortChoice,
     FunctionDefinition,
     Ignored,
@@ -64,9 +65,6 @@ class JsonSchemaFormat(RequestModel):
 
     type: Literal["json_schema"]
     json_schema: JsonSchema
-
-
-ANY_OBJECT = AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
 
 
 class ChatRequest(RequestModel):

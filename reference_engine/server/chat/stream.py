@@ -10,9 +10,10 @@ import orjson
 
 from reference_engine.sampling import Token
 from reference_engine.server.chat.choices import numbered
-from reference_engine.server.chat.reply import Deltas, Head, logprob, usage_of
+from reference_engine.server.chat.reply import Deltas, Head, usage_of
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Generation
+from reference_engine.server.logprobs import logprob
 
 DONE = b"data: [DONE]\n\n"
 

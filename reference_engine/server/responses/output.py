@@ -14,8 +14,8 @@ from typing import Any
 from reference_engine.harmony.conversation import Answer, Call, Preamble, Reasoning, Turn
 from reference_engine.harmony.parse import Ended, Kind, Started
 from reference_engine.sampling import Token
-from reference_engine.server.chat.reply import logprob
 from reference_engine.server.generation import Part, Piece
+from reference_engine.server.logprobs import logprob
 
 Event = dict[str, Any]
 _PREFIX: dict[Kind, str] = {"reasoning": "rs", "preamble": "msg", "answer": "msg", "call": "fc"}
@@ -86,7 +86,7 @@ class OutputWriter:
         kind = writing.message.kind
         event = {"type": f"{_EVENT[kind]}.delta", **writing.place, "delta": text}
         if kind in {"preamble", "answer"}:
-            event["logprobs"] = [_logprob(token) for token in tokens]
+            event["logprobs"] = [logprob(token) for token in tokens]
             writing.logprobs += event["logprobs"]
         return event
 
@@ -155,7 +155,3 @@ def _turn(message: Started, text: str) -> Turn:
             return Answer(text)
         case "call":
             return Call(message.name, text)
-
-
-def _logprob(token: Token) -> dict[str, Any]:
-    return logprob(token)

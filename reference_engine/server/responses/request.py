@@ -9,6 +9,7 @@ from pydantic import Field
 from reference_engine.harmony.conversation import AnswerFormat, Conversation, Developer, Turn
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
+    ANY_OBJECT,
     EffortChoice,
     FunctionDefinition,
     Ignored,
@@ -154,7 +155,7 @@ class ResponsesRequest(RequestModel):
             case JsonSchemaFormat():
                 return AnswerFormat(wanted.name, wanted.schema_, wanted.description)
             case JsonObjectFormat():
-                return AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
+                return ANY_OBJECT
             case _:
                 return None
 
