@@ -6,7 +6,6 @@ of `Generation.run`, one for each token that brought something about.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -27,13 +26,12 @@ from reference_engine.harmony.parse import (
     Ended,
     Event,
     HarmonyParser,
-    Kind,
     Started,
 )
 from reference_engine.harmony.render import RenderError, render_prompt
 from reference_engine.server.errors import ApiError, stopping
+from reference_engine.server.shown import Part, Piece, ShownText
 from reference_engine.server.steering import ToolPolicy, continuation
-from reference_engine.server.stops import StopStrings
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 _RETRY_SECONDS = "1"
@@ -78,18 +76,6 @@ class Order:
         return replace(self, sampling=replace(self.sampling, seed=seed + index))
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Text of a message, with the tokens that made it where logprobs were asked for."""
-
-    kind: Kind
-    text: str
-    tokens: tuple[Token, ...] = ()
-
-
-Part = Started | Piece | Ended
-
-
 class Generation:
     """Runs one order.
 
@@ -115,7 +101,7 @@ class Generation:
         room = engine.max_context - len(self.prompt)
         self._limit = min(room, order.sampling.max_tokens or room)
         self._parser = HarmonyParser()
-        self._shown = _ShownText(order.stop)
+        self._shown = ShownText(order.stop)
         self._boundary = 0
         self._steered = 0
         self._called = False
@@ -198,7 +184,7 @@ class Generation:
         return parts
 
     def _last_parts(self) -> list[Part]:
-        """The parts due when the tokens ran out, unless they begin a message that is not allowed."""
+        """The parts due when the tokens ran out, unless they begin a message not allowed."""
         events = self._parser.finish()
         first = events[0] if events else None
         if isinstance(first, Started) and not self._order.policy.allows(first):
@@ -239,52 +225,6 @@ class Generation:
             if self._shown.hit:
                 return [*parts, Ended(event.kind)]
         return parts
-
-
-class _ShownText:
-    """What the user sees: stop strings act on answers, and each piece knows its tokens.
-
-    Attributes:
-        tokens: The tokens whose text has not come yet.
-    """
-
-    def __init__(self, strings: tuple[str, ...]) -> None:
-        self.tokens: list[Token] = []
-        self._strings = strings
-        self._stops = StopStrings(())
-        self._waiting: deque[tuple[int, Token]] = deque()
-        self._came = 0
-        self._went = 0
-
-    @property
-    def hit(self) -> bool:
-        """A stop string ended the answer."""
-        return self._stops.hit
-
-    def start(self, message: Started) -> None:
-        """Begin another message."""
-        self.tokens.clear()
-        self._waiting.clear()
-        self._came = self._went = 0
-        self._stops = StopStrings(self._strings if message.kind == "answer" else ())
-
-    def add(self, delta: Delta) -> list[Part]:
-        """The piece that may be shown after this text, if any."""
-        self._came += len(delta.text)
-        self._waiting.extend((self._came, token) for token in self.tokens)
-        self.tokens.clear()
-        return self._piece(delta.kind, self._stops.feed(delta.text))
-
-    def flush(self, message: Ended) -> list[Part]:
-        """The piece that was held back, if any."""
-        return self._piece(message.kind, self._stops.flush())
-
-    def _piece(self, kind: Kind, text: str) -> list[Part]:
-        self._went += len(text)
-        tokens = []
-        while self._waiting and self._waiting[0][0] <= self._went:
-            tokens.append(self._waiting.popleft()[1])
-        return [Piece(kind, text, tuple(tokens))] if text else []
 
 
 def _prompt(conversation: Conversation, max_context: int) -> list[int]:

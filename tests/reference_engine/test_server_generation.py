@@ -13,10 +13,11 @@ from reference_engine.harmony.conversation import Conversation, User
 from reference_engine.harmony.parse import Ended, Started
 from reference_engine.harmony.vocabulary import harmony_encoding
 from reference_engine.server.chat.reply import Deltas, Head, WholeChoice, completion, usage_of
-from reference_engine.server.generation import Generation, Order, Part, Piece, Sampling
+from reference_engine.server.generation import Generation, Order, Sampling
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply
 from reference_engine.server.responses.request import ResponsesRequest
+from reference_engine.server.shown import Part, Piece
 from reference_engine.server.steering import ToolPolicy
 from reference_engine.server.stops import StopStrings
 

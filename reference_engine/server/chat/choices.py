@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from reference_engine.server.generation import Generation, Part
+from reference_engine.server.generation import Generation
+from reference_engine.server.shown import Part
 
 _Item = tuple[int, list[Part]] | BaseException | None
 

@@ -12,8 +12,9 @@ from openai.types.chat import ChatCompletion
 
 from reference_engine.harmony.parse import Ended, Started
 from reference_engine.sampling import Token
-from reference_engine.server.generation import Generation, Part, Piece
+from reference_engine.server.generation import Generation
 from reference_engine.server.logprobs import logprob
+from reference_engine.server.shown import Part, Piece
 
 _SEPARATOR = "\n\n"
 

@@ -14,8 +14,8 @@ from typing import Any
 from reference_engine.harmony.conversation import Answer, Call, Preamble, Reasoning, Turn
 from reference_engine.harmony.parse import Ended, Kind, Started
 from reference_engine.sampling import Token
-from reference_engine.server.generation import Part, Piece
 from reference_engine.server.logprobs import logprob
+from reference_engine.server.shown import Part, Piece
 
 Event = dict[str, Any]
 _PREFIX: dict[Kind, str] = {"reasoning": "rs", "preamble": "msg", "answer": "msg", "call": "fc"}
