@@ -79,6 +79,7 @@ class Scheduler:
         """Whether another sequence can join."""
         return len(self.running) < self._max_batch
 
+    @torch.inference_mode()
     def add(self, sequence: Sequence) -> None:
         """Gives the sequence a slot, and what is known of its prompt already."""
         sequence.slot = self._slots.index(None)
