@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from reference_engine.engine import (
     ContextOverflowError,
     EngineClosedError,
+    GenerationError,
     QueueFullError,
     SamplingParams,
     Token,
@@ -29,7 +30,7 @@ from reference_engine.harmony.parse import (
     Started,
 )
 from reference_engine.harmony.render import RenderError, render_prompt
-from reference_engine.server.errors import ApiError, stopping
+from reference_engine.server.errors import ApiError, internal_error, stopping
 from reference_engine.server.shown import Part, Piece, ShownText
 from reference_engine.server.steering import ToolPolicy, continuation
 
@@ -160,6 +161,8 @@ class Generation:
             raise _overflow(len(self.prompt), self._engine.max_context) from error
         except EngineClosedError as error:
             raise stopping() from error
+        except GenerationError as error:  # The engine has logged it.
+            raise internal_error() from error
 
     def _take(self, token: Token) -> list[Part]:
         """The parts that one more token brings about."""
