@@ -137,23 +137,25 @@ def scores(samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, float | i
     ]
     grader = [one for one in samples if isinstance(one.prompt.expect, JsonObject)]
     canary = [one for one in samples if one.prompt.skill.startswith("canary")]
-    overall = {
-        "well-formed harmony": _rate(samples, lambda one: one.well_formed),
-        "smoke tools: valid call": _rate(smoke, lambda one: one.valid_call),
-        "smoke tools: exact arguments": _rate(smoke, lambda one: one.met),
-        "all tools: valid call": _rate(expected_call, lambda one: one.valid_call),
-        "all tools: exact arguments": _rate(expected_call, lambda one: one.met),
-        "final answer after a tool result": _rate(
-            to_answer, lambda one: isinstance(one.reply, Answer)
+    measures: dict[str, tuple[list[Sample], Callable[[Sample], bool]]] = {
+        "well-formed harmony": (list(samples), lambda one: one.well_formed),
+        "smoke tools: valid call": (smoke, lambda one: one.valid_call),
+        "smoke tools: exact arguments": (smoke, lambda one: one.met),
+        "all tools: valid call": (expected_call, lambda one: one.valid_call),
+        "all tools: exact arguments": (expected_call, lambda one: one.met),
+        "final answer after a tool result": (
+            to_answer,
+            lambda one: isinstance(one.reply, Answer),
         ),
-        "canary repeated": _rate(canary, lambda one: one.met),
-        "grader JSON well-formed": _rate(grader, _grader_parses),
+        "canary repeated": (canary, lambda one: one.met),
+        "grader JSON well-formed": (grader, _grader_parses),
     }
     by_skill: dict[str, list[Sample]] = defaultdict(list)
     for one in samples:
         by_skill[one.prompt.skill].append(one)
     skills = {skill: _rate(found, lambda one: one.met) for skill, found in sorted(by_skill.items())}
-    return {"overall": {name: rate for name, rate in overall.items() if rate}, "by skill": skills}
+    overall = {name: _rate(found, good) for name, (found, good) in measures.items() if found}
+    return {"overall": overall, "by skill": skills}
 
 
 def analysis_lengths(samples: Sequence[Sample]) -> dict[str, float]:
