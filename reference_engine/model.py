@@ -287,8 +287,12 @@ class Transformer(nn.Module):
 
     def logits(self, stream: Tensor) -> Tensor:
         """Scores of every token of the vocabulary, in float32."""
+        return self.scores(stream).float()
+
+    def scores(self, stream: Tensor) -> Tensor:
+        """The same as they come out of the matrix product, in the type of the weights."""
         scores: Tensor = self.unembedding(self.norm(stream))
-        return scores.float()
+        return scores
 
 
 class WholeSequences:

@@ -16,6 +16,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 CHUNK = 128
+ROWS_AT_ONCE = 4
+"""Few rows at a time on CPU, so that the float32 copies are small and the allocator keeps their
+memory: fresh pages for the whole batch would cost more than the arithmetic."""
 _MASK = 2**64 - 1
 
 
@@ -79,7 +82,15 @@ def uniform(seed: int, step: int) -> float:
 
 
 def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
-    """Draws a token for each row of `logits` (rows, vocabulary), float32."""
+    """Draws a token for each row of `logits` (rows, vocabulary); computes in float32."""
+    rows = len(draws) if logits.is_cuda else ROWS_AT_ONCE
+    tokens: list[Token] = []
+    for first in range(0, len(draws), rows):
+        tokens += _sample(logits[first : first + rows].float(), draws[first : first + rows])
+    return tokens
+
+
+def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
     temperatures = [draw.params.temperature or 1.0 for draw in draws]
     scaled = logits
     if any(temperature != 1.0 for temperature in temperatures):

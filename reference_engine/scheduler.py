@@ -150,7 +150,7 @@ class Scheduler:
 
     def _sample(self, ready: list[Sequence], stream: Tensor) -> list[Step]:
         padding = -len(stream) % self._row_multiple
-        logits = self._model.logits(F.pad(stream, (0, 0, 0, padding)))[: len(stream)]
+        logits = self._model.scores(F.pad(stream, (0, 0, 0, padding)))[: len(stream)]
         draws = [Draw(each.params, each.seed, each.generated) for each in ready]
         steps = []
         for sequence, token in zip(ready, sample(logits, draws), strict=True):

@@ -208,7 +208,7 @@ async def test_a_crash_fails_the_requests_and_not_the_engine(monkeypatch, caplog
     model = random_transformer(num_hidden_layers=2)
     async with running(model) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(model, "logits", lambda stream: 1 / 0)
+            patch.setattr(model, "scores", lambda stream: 1 / 0)
             wishes = SamplingParams(max_tokens=3)
             results = await asyncio.gather(
                 *(collect(engine, [n], wishes) for n in range(3)), return_exceptions=True
