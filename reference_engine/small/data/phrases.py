@@ -64,7 +64,7 @@ def request(
         core = rng.choice(_VERB).replace("{x}", core)
     elif core in nouns:
         core = rng.choice(_NOUN).replace("{x}", core)
-    if rng.random() < 0.08:
+    while rng.random() < 0.22:
         core = _disturbed(rng, core)
     if rng.random() < 0.3:
         core = f"{rng.choice(_OPENERS)} {core}"

@@ -32,17 +32,27 @@ def status(rng: Random, _tool: FunctionTool) -> Ask:
             "check the {t}", "see whether the {t} is {s}", "report how the {t} fares",
             "look at how the {t} is doing", "make sure the {t} is {s}", "test if the {t} is {s}",
             "verify that the {t} is {s}", "ping the {t}",
+            "confirm that the {t} is {s}", "run a health check on the {t}", "probe the {t}",
+            "find out if the {t} is {s}", "inspect the {t}", "tell me if the {t} responds",
         ),
         nouns=(
             "the {t} condition these days", "a sign of life from the {t}",
             "some word on the {t} status",
             "the uptime of the {t}", "the hours that the {t} has run", "a {t} check",
+            "the state of the {t}", "the health of the {t}", "a status report",
+            "an update about the {t}", "the latest {t} status", "news of the {t}",
         ),
         questions=(
             "is the {t} {s}?", "is the {t} still {s}?", "is our {t} {s} at the moment?",
             "does the {t} work?", "how is the {t} doing?", "any trouble with the {t}?",
             "has the {t} gone down?", "are we {s}?", "is anything broken?", "are you still {s}?",
             "since when is the {t} {s}?",
+            "is everything ok with the {t}?", "all good at the {t}?", "did the {t} crash?",
+            "can people reach the {t}?", "is there an outage?", "everything fine over there?",
+            "did the {t} stop?", "is it {s}?", "{t} {s}?", "{t} status?", "does the {t} respond?",
+            "are there problems with the {t}?", "what state is the {t} in?", "did something fail?",
+            "can the {t} be used now?", "nothing loads, is the {t} {s}?", "are our machines {s}?",
+            "the {t} feels slow, is it {s}?", "will the {t} answer?", "has the {t} been {s} long?",
         ),
     )  # fmt: skip
     return Ask(text)
@@ -70,10 +80,15 @@ def weather(rng: Random, tool: FunctionTool) -> Ask:
             "check the weather at {p}{u}", "look up the weather for {p}{u}",
             "tell me how warm it is in {p}{u}", "find the temperature in {p}{u}",
             "see what it is like outside in {p}{u}", "get the conditions around {p}{u}",
+            "measure how hot {p} is{u}", "describe the sky over {p}{u}",
+            "tell whether it rains in {p}{u}", "say if it is cold in {p}{u}",
         ),
         nouns=(
             "the weather in {p}{u}", "the temperature at {p}{u}", "current conditions for {p}{u}",
             "{p} weather{u}", "a weather report for {p}{u}", "the forecast for {p} now{u}",
+            "the degrees in {p}{u}", "weather details of {p}{u}", "today's temperature for {p}{u}",
+            "a meteorological report on {p}{u}", "weather news from {p}{u}",
+            "the sky above {p}{u}",
         ),
         questions=(
             "is it raining in {p}?{u}", "how cold is {p} right now{u}?",
@@ -83,6 +98,13 @@ def weather(rng: Random, tool: FunctionTool) -> Ask:
             "what's the temperature in {p}{u}?", "will I freeze in {p}{u}?", "how hot is {p}{u}?",
             "I am travelling to {p}, how is the weather there{u}?", "weather at {p}{u}?",
             "we land in {p} tonight. What is the weather{u}?", "in {p}, is it warm{u}?",
+            "should I take a jacket to {p}{u}?", "will it snow in {p}?{u}",
+            "is it windy in {p}{u}?",
+            "does {p} get rain today{u}?", "are the skies clear over {p}{u}?", "{p} outside now{u}?",
+            "how humid is {p}{u}?", "what should I wear in {p}{u}?", "sun or clouds in {p}{u}?",
+            "is it freezing in {p}{u}?", "how many degrees has {p}{u}?", "{p}: hot or cold{u}?",
+            "can we eat outside in {p}{u}?", "is there a storm near {p}{u}?", "{p} temperature{u}?",
+            "could it rain on our trip to {p}{u}?", "I am in {p} later, boots or sandals{u}?",
         ),
     )  # fmt: skip
     return Ask(text, arguments)
@@ -101,15 +123,24 @@ def language(rng: Random, tool: FunctionTool) -> Ask:
             "name the language of {t}", "tell which language this is: {t}",
             "work out what language {t} is in", "say in which tongue this was written: {t}",
             "recognise the language of this text: {t}", "guess the language here: {t}",
+            "identify what language {t} is", "detect the language used in {t}",
+            "find out which language {t} belongs to", "determine the language: {t}",
         ),
         nouns=("the language of {t}", "the language this is written in: {t}",
-               "the tongue of the following line: {t}"),
+               "the tongue of the following line: {t}", "the name of the language in {t}",
+               "a language check of {t}", "language of: {t}", "the language behind {t}"),
         questions=(
             "which language is {t}?", "in what language is {t} written?",
             "somebody wrote {t} to me, which language is it?", "{t}: which language?",
             "what tongue is that: {t}", "I got a note saying {t}. What language is it?",
             "{t} - what language might this be?", "which language would you say this is: {t}",
             "a sign says {t}. In which language?", "is this Dutch or something else? {t}",
+            "what language was {t} said in?", "my friend said {t}. which language was that?",
+            "is {t} Polish or Turkish?", "{t} is in which language?", "lang of {t}?",
+            "can you tell the language from {t}?", "do you recognise {t}? which language?",
+            "I heard {t}, what do they speak?", "I read {t} on a poster. language?",
+            "what are they speaking here: {t}", "{t} stands on a box, but in what language?",
+            "my phone shows {t}, tell me its language", "language? {t}", "detect this: {t}",
         ),
         tails=False,
     )  # fmt: skip
@@ -149,13 +180,21 @@ def markdown(rng: Random, tool: FunctionTool) -> Ask:
             "turn this Markdown into HTML:{j}{m}", "translate this Markdown to HTML:{j}{m}",
             "produce web markup from this Markdown:{j}{m}", "rewrite as HTML:{j}{m}",
             "use HTML for this Markdown:{j}{m}", "transform this to HTML code:{j}{m}",
+            "render the following Markdown:{j}{m}", "export my Markdown to HTML:{j}{m}",
+            "change this from Markdown to HTML:{j}{m}", "format this text for a web page:{j}{m}",
+            "generate HTML out of it:{j}{m}", "run the converter over my Markdown:{j}{m}",
         ),
         nouns=("the HTML for this Markdown:{j}{m}", "an HTML version of:{j}{m}",
-               "HTML from:{j}{m}", "this Markdown as HTML:{j}{m}"),
+               "HTML from:{j}{m}", "this Markdown as HTML:{j}{m}", "web page code for:{j}{m}",
+               "the markup version of this:{j}{m}", "HTML code of the Markdown:{j}{m}"),
         questions=(
             "how does this Markdown look as HTML?{j}{m}", "what HTML does this give?{j}{m}",
             "what is the HTML of{j}{m}", "HTML of this, from Markdown:{j}{m}",
             "here is some Markdown, I need HTML:{j}{m}", "my notes in Markdown, as HTML:{j}{m}",
+            "what would this be in HTML?{j}{m}", "can this Markdown become HTML?{j}{m}",
+            "this has to be HTML soon:{j}{m}", "for my website, HTML of this:{j}{m}",
+            "a Markdown file begins so, convert it:{j}{m}", "Markdown to HTML:{j}{m}",
+            "md -> html:{j}{m}", "the browser wants HTML, I have:{j}{m}",
         ),
         tails=False,
     )  # fmt: skip
@@ -227,6 +266,9 @@ def chart(rng: Random, tool: FunctionTool) -> Ask:
             "sketch a {k} {c} with the points {d}{e}", "show {d} in a {k} {c}{e}",
             "put {d} into a {k} {c}{e}", "graph {d} as {k}{e}", "build a {k} {c} for {d}{e}",
             "create a {c} ({k}) of {d}{e}", "draw {d}, type {k}{e}",
+            "visualise {d} as a {k} {c}{e}", "display {d} as {k} {c}{e}",
+            "render a {k} {c} with {d}{e}", "turn {d} into a {k} {c}{e}",
+            "use a {k} {c} for {d}{e}", "generate the {k} {c} of {d}{e}",
         ),
         nouns=(
             "a {k} {c} of {d}{e}", "a {k} {c} showing {d}{e}", "{d} as a {k} {c}{e}",
@@ -236,6 +278,10 @@ def chart(rng: Random, tool: FunctionTool) -> Ask:
             "how would {d} look as a {k} {c}{e}?", "what does a {k} {c} of {d} look like{e}?",
             "my data: {d}. I want a {k} {c}{e}.", "I measured {d}. Draw a {k} {c}{e}.",
             "here are numbers: {d}. A {k} {c} please{e}.", "these are {d}; {k} {c}{e}",
+            "{k} {c}: {d}{e}", "{k} {c} for {d}{e}?", "data {d}, {k} {c}{e}", "{k}: {d}{e}",
+            "could {d} be a {k} {c}{e}?", "the values are {d}. As {k} {c} please{e}.",
+            "points {d}, please as a {k} {c}{e}", "our numbers {d} need a {k} {c}{e}",
+            "I have {d} and want a {k} {c}{e}.", "we counted {d}. {k} {c}{e}",
         ),
         tails=False,
     )  # fmt: skip
@@ -278,8 +324,9 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
         shown, written = _condition(rng)
         values["filters" if "filters" in names else "filter"] = written
         extra += rng.choice(
-            (" where {v}", ", only where {v}", " with {v}", ", condition {v}")
-        ).replace("{v}", shown)
+            (" where {v}", ", only where {v}", " with {v}", ", condition {v}", " if {v}",
+             " filtered by {v}", ", filter {v}", " for which {v}", ", under the condition {v}")
+        ).replace("{v}", quoted(rng, shown, 0.2))  # fmt: skip
     if rng.random() < 0.3:
         column = rng.choice((*columns, words.identifier(rng)))
         values["order_by"] = copy(column)
@@ -290,6 +337,8 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
                 " order by {v}",
                 ", sort by {v}",
                 " in order of {v}",
+                ", arranged by {v}",
+                ", sorting by {v}",
             )
         ).replace("{v}", column)
     if rng.random() < 0.35:
@@ -305,6 +354,11 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
                 ", just {v} of them",
                 ", max {v}",
                 ". Only {v} rows",
+                ", {v} rows",
+                ", top {v}",
+                ", maximum {v}",
+                ", up to {v} rows",
+                " ({v} rows)",
             )
         ).replace("{v}", str(limit))
     shown_table = quoted(rng, table, 0.2)
@@ -316,15 +370,26 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
             "list {c} of the {t} table{e}",
             "get {c} out of {t}{e}", "look up {c} in {t}{e}", "query {t} for {c}{e}",
             "pull {c} from the {t} table{e}", "load the columns {c} of {t}{e}",
+            "show {c} from the {t} table{e}", "fetch {c} of {t}{e}",
+            "extract {c} from table {t}{e}", "give me {c} in {t}{e}", "take {c} from {t}{e}",
+            "return {c} from table {t}{e}", "search the table {t} for {c}{e}",
+            "run a query on {t} for {c}{e}", "open the table {t} and print {c}{e}",
         ),
         nouns=(
             "{c} from {t}{e}", "the {c} columns of {t}{e}", "{c} of table {t}{e}",
             "rows of {t} with {c}{e}", "the columns {c} in the {t} table{e}",
+            "columns {c} out of table {t}{e}", "all {c} in {t}{e}", "data from {t}: {c}{e}",
+            "the values of {c} from {t}{e}", "a query of {t} with {c}{e}", "the {t} table's {c}{e}",
         ),
         questions=(
             "what {c} are in {t}{e}?", "which {c} does {t} have{e}?",
             "in the table {t}, what are {c}{e}?", "from {t} I want {c}{e}.",
             "table {t}, columns {c}{e}", "SELECT {c} FROM {t}{e}",
+            "in {t}, what {c} are stored{e}?", "{t}: {c}{e}", "could I see {c} of {t}{e}?",
+            "from the database table {t}, {c}{e}", "database question: {c} in {t}{e}",
+            "which {c} are listed in {t}{e}?", "table {t}. Columns: {c}{e}",
+            "the table is {t}, the columns are {c}{e}", "with the table {t}: give {c}{e}",
+            "table {t}, column names {c}{e}", "my database has {t}. I want its {c}{e}",
         ),
         tails=False,
     )  # fmt: skip

@@ -40,22 +40,27 @@ def _vocabulary() -> dict[str, tuple[str, ...]]:
     return found
 
 
+def _drawn(rng: Random, kind: str, common: float) -> str:
+    """A word: with chance `common` one of the usual ones, which the vocabulary lists first."""
+    found = _vocabulary()[kind]
+    return found[rng.randrange(2500)] if rng.random() < common else rng.choice(found)
+
+
 def word(rng: Random) -> str:
     """A lower-case word."""
-    return rng.choice(_vocabulary()["lower"])
+    return _drawn(rng, "lower", 0.3)
 
 
 def filler(rng: Random) -> str:
-    """A word that only fills a phrase: a common one (the vocabulary lists those first) or any."""
-    lower = _vocabulary()["lower"]
-    return lower[rng.randrange(2500)] if rng.random() < 0.7 else rng.choice(lower)
+    """A word that only fills a phrase."""
+    return _drawn(rng, "lower", 0.7)
 
 
 def capital(rng: Random) -> str:
     """A capitalised word: from the vocabulary, or made up and so of several pieces."""
     draw = rng.random()
     if draw < 0.6:
-        return rng.choice(_vocabulary()["capital"])
+        return _drawn(rng, "capital", 0.3)
     if draw < 0.8:
         return rng.choice(_vocabulary()["lower"]).capitalize()
     return made_up(rng).capitalize()
