@@ -13,13 +13,15 @@ from reference_engine.server.settings import AppSettings, ServeSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0 after a clean stop and 2 if it cannot start."""
+    """Run the command line; 0 after a clean stop, 2 if it cannot start, 130 if interrupted before."""
     arguments = _parser().parse_args(argv)
     try:
         settings = _settings(arguments)
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    # Threads that spin while they wait would take the cores from whoever drives this server.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Loading torch takes seconds, which neither --help nor a wrong option should have to wait for.
     try:
         from reference_engine.server.serve import ServeError, serve
@@ -32,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ServeError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -54,8 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ID",
         help=f"id to answer to, may be repeated (default: {app.model_names[0]})",
     )
-    add("--device", default=defaults.device, choices=["cpu", "cuda"],
-        help="where to compute (default: %(default)s)")
+    add(
+        "--device",
+        default=defaults.device,
+        choices=["cpu", "cuda"],
+        help="where to compute (default: %(default)s)",
+    )
     add(
         "--dtype",
         default=defaults.dtype,
