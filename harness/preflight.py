@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import orjson
 
@@ -20,7 +20,7 @@ from harness.errors import (
 )
 from harness.providers import Provider, changed
 from harness.records import Api, Exchange, Response
-from harness.transport import NO_RETRIES, Transport, open_transport
+from harness.transport import NO_RETRIES, open_transport
 
 FEWEST_TOKENS = 16
 LONGEST_WAIT = 60.0
@@ -40,18 +40,23 @@ async def preflight(provider: Provider, apis: Sequence[Api]) -> None:
         ProviderUnavailableError: It does not; the sentence says which and how to mend it.
     """
     hasty = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
-    async with open_transport(hasty, retries=NO_RETRIES) as transport:
-        models = await _models(provider, transport)
-        for api in apis:
-            exchange = await _ask(provider, transport, api)
-            _refuse_broken_connection(provider, exchange)
-            if exchange.response is not None and exchange.response.status >= 300:
-                _judge(provider, api, exchange.response, models)
+    models = await _models(hasty)
+    for api in apis:
+        exchange = await _ask(hasty, api)
+        _refuse_broken_connection(provider, exchange)
+        if exchange.response is not None and exchange.response.status >= 300:
+            _judge(provider, api, exchange.response, models)
 
 
-async def _models(provider: Provider, transport: Transport) -> list[str] | None:
+async def _send(provider: Provider, path: str, body: Mapping[str, Any] | None = None) -> Exchange:
+    """Send once, over a connection of its own: a server may drop the one it has just failed on."""
+    async with open_transport(provider, retries=NO_RETRIES) as transport:
+        return await transport.send(path, body)
+
+
+async def _models(provider: Provider) -> list[str] | None:
     """The ids the provider lists, or None where it keeps no list for us."""
-    exchange = await transport.send("/models")
+    exchange = await _send(provider, "/models")
     _refuse_broken_connection(provider, exchange)
     response = exchange.response
     if response is None or response.status != 200:
@@ -62,7 +67,7 @@ async def _models(provider: Provider, transport: Transport) -> list[str] | None:
         return None
 
 
-async def _ask(provider: Provider, transport: Transport, api: Api) -> Exchange:
+async def _ask(provider: Provider, api: Api) -> Exchange:
     """The shortest real request."""
     dialect = DIALECTS[api]
     settings = Settings(provider.model, extra_body=provider.extra_body)
@@ -73,7 +78,7 @@ async def _ask(provider: Provider, transport: Transport, api: Api) -> Exchange:
         streaming=False,
         settings=replace(settings, max_tokens=FEWEST_TOKENS),
     )
-    return await transport.send(dialect.path, body)
+    return await _send(provider, dialect.path, body)
 
 
 def _refuse_broken_connection(provider: Provider, exchange: Exchange) -> None:

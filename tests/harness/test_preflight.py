@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -140,3 +141,19 @@ async def test_the_model_list_may_be_anything(monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.setattr(mock, "error", lambda _, given=listing: given)
             await check(provider)
     assert json.dumps(listing)
+
+
+async def test_a_server_that_drops_the_connection_it_failed_on() -> None:
+    """As uvicorn does after an exception in a handler, without saying so in its answer."""
+
+    async def one_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        await reader.read(1)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(one_answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        await preflight(adhoc_provider(f"http://127.0.0.1:{port}/v1", MODEL, APIS), APIS)
