@@ -54,20 +54,15 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals, and do not raise them again after a clean stop."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        """Take the signals; `serve` puts the handlers back when all is closed."""
 
         def stop(_: int, __: FrameType | None) -> None:
             self.should_exit = True
 
-        before = {number: signal.signal(number, stop) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        if _in_main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, stop)
+        yield
 
 
 def serve(settings: ServeSettings) -> None:
@@ -76,7 +71,7 @@ def serve(settings: ServeSettings) -> None:
     Raises:
         ServeError: The checkpoint cannot be loaded, or the address cannot be had.
     """
-    with _listening(settings.host, settings.port) as listener:
+    with _handlers_put_back(), _listening(settings.host, settings.port) as listener:
         engine = _engine(settings)
         engine.start()
         try:
@@ -90,6 +85,21 @@ def serve(settings: ServeSettings) -> None:
             Server(app).run(sockets=[listener])
         finally:
             engine.close()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextlib.contextmanager
+def _handlers_put_back() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        if _in_main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _engine(settings: ServeSettings) -> Engine:

@@ -62,11 +62,15 @@ class Process:
         assert ready.startswith("Serving "), ready + self.process.stderr.read()
         self.url = ready.split()[-1]
 
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def ended(self) -> tuple[int, str]:
         """Exit code and what it said after it was ready."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=20)
+        try:
+            _, rest = self.process.communicate(timeout=20)
+        finally:
+            self.process.kill()
         return self.process.returncode, rest
 
 
@@ -74,8 +78,8 @@ class Process:
 def process(checkpoint):
     each = Process("--checkpoint", str(checkpoint), "--threads", "1", "--max-context", "600")
     yield each
-    code, said = each.stop()
-    assert (code, said) == (0, "")
+    each.signal(signal.SIGTERM)
+    assert each.ended() == (0, "")
 
 
 async def ask_all(url: str, bodies: list[tuple[str, dict]]) -> list[httpx.Response]:
@@ -142,10 +146,10 @@ def test_a_signal_ends_the_process_and_its_streams(checkpoint, number):
     ) as reply:
         pieces = reply.iter_text()
         text = next(pieces)
-        process.process.send_signal(number)
+        process.signal(number)
         begin = time.monotonic()
         text += "".join(pieces)
-    assert process.stop(number) == (0, "")
+    assert process.ended() == (0, "")
     assert time.monotonic() - begin < 10
     assert text.strip().split("\n\n")[-1].startswith("event: response.failed\n")
 
