@@ -13,7 +13,7 @@ from reference_engine.server.settings import AppSettings, ServeSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 after a clean stop, 2 if it cannot start, 130 if interrupted before."""
+    """Run the command line: 0 after a clean stop, 2 if it cannot start, 130 if interrupted."""
     arguments = _parser().parse_args(argv)
     try:
         settings = _settings(arguments)

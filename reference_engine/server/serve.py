@@ -77,6 +77,7 @@ def serve(settings: ServeSettings) -> None:
         try:
             fingerprint = _fingerprint(settings)
             app = create_app(engine, replace(settings.app, fingerprint=fingerprint))
+            listener.listen()
             host, port = listener.getsockname()[:2]
             names = ", ".join(settings.app.model_names)
             shown = f"[{host}]" if ":" in host else host
