@@ -28,6 +28,36 @@ SPLIT = "|".join(
 )
 """How o200k cuts text before it merges bytes."""
 
+RESPONSE_TEMPLATE = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|start|>assistant",
+    "fields": {
+        "reasoning_content": {
+            "open": "<|channel|>analysis<|message|>",
+            "close_pattern": r"<\|end\|>(?:<\|start\|>assistant)?",
+            "content": "text",
+        },
+        "tool_calls": {
+            "open_pattern": r"(?:<\|channel\|>commentary)? to=functions\.(?P<name>[^\s<]+)[^<]*"
+            r"(?:<\|channel\|>commentary[^<]*)?(?:<\|constrain\|>\w+)?<\|message\|>",
+            "close": "<|call|>",
+            "repeats": True,
+            "content": "json",
+            "transform": {
+                "type": "function",
+                "function": {"name": "{name}", "arguments": "{content}"},
+            },
+        },
+        "content": {
+            "open": "<|channel|>final<|message|>",
+            "close_pattern": r"<\|(?:return|end)\|>",
+            "content": "text",
+        },
+    },
+}
+"""Tells transformers how to read harmony out of what was generated. Without such an entry its
+server (5.23) hands out the text as it is: `analysisThe user wants …`."""
+
 
 @cache
 def _letters() -> tuple[str, ...]:
@@ -117,6 +147,7 @@ def write_tokenizer(folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": 131_072,
+        "response_template": RESPONSE_TEMPLATE,
     }
     files: dict[str, object] = {
         "tokenizer.json": tokenizer_json(),
