@@ -85,18 +85,18 @@ def code_tables(seed: int, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor
     """Embedding and unembedding rows of all ids, before any trained row is put in; bfloat16."""
     if hidden_size < WIDTH:
         raise ValueError(f"token codes need a hidden size of at least {WIDTH}, not {hidden_size}")
-    pieces, flags = bare_pieces()
-    codes = piece_codes(seed)
-    table = np.zeros((VOCAB_SIZE, hidden_size), dtype=np.float32)
-    table[:, FIRST_AT : FIRST_AT + CODE] = codes[pieces[:, 0]]
-    table[:, LAST_AT : LAST_AT + CODE] = codes[pieces[:, 2]]
+    pieces, flags = (torch.from_numpy(array) for array in bare_pieces())
+    codes = torch.from_numpy(piece_codes(seed)).to(torch.bfloat16)
+    unembedding = torch.zeros(VOCAB_SIZE, hidden_size, dtype=torch.bfloat16)
+    unembedding[:, FIRST_AT : FIRST_AT + CODE] = codes[pieces[:, 0]]
+    unembedding[:, LAST_AT : LAST_AT + CODE] = codes[pieces[:, 2]]
     for flag, (start, stop) in enumerate(_FLAG_RUNS):
-        signs = np.where(flags[:, flag : flag + 1], _FLAG_SIZE, -_FLAG_SIZE)
-        table[:, FLAGS_AT + start : FLAGS_AT + stop] = signs
-    unembedding = torch.from_numpy(table).to(torch.bfloat16)
+        signs = torch.where(flags[:, flag : flag + 1], _FLAG_SIZE, -_FLAG_SIZE)
+        unembedding[:, FLAGS_AT + start : FLAGS_AT + stop] = signs
+    embedding = unembedding.clone()
     three = pieces[:, 1] != _NO_PIECE
-    table[three, MIDDLE_AT : MIDDLE_AT + MIDDLE] = codes[pieces[three, 1], :MIDDLE]
-    return torch.from_numpy(table).to(torch.bfloat16), unembedding
+    embedding[three, MIDDLE_AT : MIDDLE_AT + MIDDLE] = codes[pieces[three, 1], :MIDDLE]
+    return embedding, unembedding
 
 
 def expand(
