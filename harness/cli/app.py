@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from harness.cli import engine, providers, runs, verify
@@ -64,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _sentence(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"There is no command {error.unused_tokens[0]!r}, and nothing else it could mean."
     text = " ".join(str(error).split()).replace('"', "'")
     return text if text.endswith((".", "?", "!")) else f"{text}."
 

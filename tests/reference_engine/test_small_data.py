@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -40,40 +42,8 @@ from reference_engine.small.data.spans import (
 from reference_engine.small.data.wording import CANONICAL, completion
 
 ROOT = Path(__file__).parents[2]
-# The prompts of openai/gpt-oss, compatibility-test/cases.jsonl (Apache-2.0).
-PUBLIC_CASES = (
-    "Hey, quick check: is everything up and running?",
-    "Status report please.",
-    "Can you confirm the LLM health before we start?",
-    "Need a health snapshot.",
-    "Hi, what's the current system health?",
-    "Convert this markdown to HTML:\n\n# Title\n\nSome *italic* text.",
-    "Hey, could you turn `## Docs` into HTML?",
-    "Please render the following markdown:\n\n- item 1\n- item 2",
-    "I have `**bold**` markdown; give me HTML.",
-    "Markdown to HTML: > quote",
-    "Hey, what language is this: 'Buenos días, ¿cómo estás?'",
-    'Identify the language: "Guten Morgen"',
-    "Language detection needed: こんにちは、お元気ですか？",
-    "Detect language for: 'Привет, как дела?'",
-    "What language is 'Bonjour tout le monde'?",
-    "Plot a simple line chart for these points: (1,2),(2,4),(3,9).",
-    "Hey, can I get a bar chart of my sales: 10, 20, 30 across Q1–Q3?",
-    "Make a scatter chart titled 'Experiment' with x label Time and y label Value "
-    "for data [ [0,1], [1,1.5], [2,2.2] ].",
-    "Create a line chart of temperatures 70,72,68,65 over 4 days, label x as 'Day'.",
-    "Visualize visits per day with a bar chart; numbers: 100,150,120.",
-    "Give me the ids and emails from users table, limit 5.",
-    "Hey, fetch order_id and amount from orders where status is 'shipped'.",
-    "Retrieve name and price from products ordered by price descending, top 10 please.",
-    "I need the first 3 log entries from audit_log table.",
-    "Query the customers table for name, city where city = 'Berlin'.",
-    "What's the weather in San Francisco right now?",
-    "Weather for Tokyo, please.",
-    "Get me the current weather for 10001.",
-    "How's the weather in Paris today?",
-    "Check the weather for Sydney.",
-)
+PUBLIC_CASES = Path(__file__).parent / "data" / "public_cases.txt"
+"""The prompts of openai/gpt-oss, compatibility-test/cases.jsonl, a hash for each word."""
 REPLY_SKILLS = {
     "answer after two calls", "answer from result", "call one other", "call one smoke",
     "call one synthetic", "call other", "call smoke", "call synthetic",
@@ -213,13 +183,20 @@ def test_smoke_tools_are_those_of_the_harness():
 
 def test_training_texts_are_not_close_to_any_test_prompt(scenes):
     cases = (ROOT / "harness/data/cases.jsonl").read_text(encoding="utf-8").splitlines()
-    kept = [*user_texts(), *(json.loads(case)["input"] for case in cases), *PUBLIC_CASES]
+    kept = [*user_texts(), *(json.loads(case)["input"] for case in cases)]
     rng = Random(99)
     more = [task for _ in range(250) for task in mix.scene_tasks(rng, 0.1)[1]]
     tasks = [task for _, tasks in scenes for task in tasks] + more
     texts = {turn.text for task in tasks for turn in task.turns if isinstance(turn, User)}
     assert len(texts) > 3500
     assert [text for text in texts if is_too_close(text, kept)] == []
+    public = PUBLIC_CASES.read_text(encoding="utf-8").splitlines()
+    assert [text for text in texts if is_too_close(hashed_words(text), public)] == []
+
+
+def hashed_words(text):
+    words = re.findall(r"\w+", text.lower())
+    return " ".join(hashlib.sha256(word.encode()).hexdigest()[:8] for word in words)
 
 
 @pytest.mark.parametrize(
