@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _sentence(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"There is no command {error.unused_tokens[0]!r}, and nothing else it could mean."
+        return f"{error.unused_tokens[0]!r} is not a command."
     text = " ".join(str(error).split()).replace('"', "'")
     return text if text.endswith((".", "?", "!")) else f"{text}."
 

@@ -111,7 +111,7 @@ def test_strict_asks_for_the_expected_arguments(mock):
         ([], "Name a provider with --provider"),
         (["--base-url", "http://localhost:1/v1"], "Name a provider with --provider"),
         (["--fly"], "--fly"),
-        (["fly"], "fly"),
+        (["fly"], "'fly' is not a command"),
         (["-p", "nobody"], "there is no provider 'nobody'"),
         (["-p", "reference", "-n", "0"], "-n must be at least 1, not 0"),
         (["-p", "reference", "-k", "many"], "many"),
