@@ -108,14 +108,14 @@ def _scene(rng: Random, setting: Setting) -> Scene:
 
 def _offers(rng: Random) -> tuple[Offer, ...]:
     draw = rng.random()
-    if draw < 0.42:
-        return calls.SMOKE_OFFERS
     if draw < 0.5:
+        return calls.SMOKE_OFFERS
+    if draw < 0.56:
         return calls.COMPATIBILITY_OFFERS
     pool = [*calls.SMOKE_OFFERS[:2], *calls.COMPATIBILITY_OFFERS, *calls.SMOKE_OFFERS[2:]]
     pool += [*calls.OTHER_OFFERS, *calls.OTHER_OFFERS]
     pool += [Offer(*synthetic(rng)) for _ in range(16)]
-    count = 1 if draw < 0.64 else rng.randint(2, 8)
+    count = 1 if draw < 0.66 else rng.randint(2, 8)
     chosen = {offer.tool.name: offer for offer in rng.sample(pool, count)}
     return tuple(chosen.values())
 
