@@ -15,11 +15,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from harness import strict_json
 from harness.dialects.base import Tool
 from harness.errors import ConfigurationError
 from harness.tools import parse_tools, schema_problem
 
 _KNOWN_KEYS = frozenset({"id", "tool_name", "input", "expected_arguments", "instructions"})
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -117,7 +119,7 @@ def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], t
 
 def _case(line: str, tools: Mapping[str, Tool]) -> Case:
     try:
-        row = json.loads(line)
+        row = strict_json.loads(line)
     except ValueError as error:
         raise _BadCaseError(f"not JSON: {error}") from None
     if not isinstance(row, dict):
@@ -140,7 +142,7 @@ def _case(line: str, tools: Mapping[str, Tool]) -> Case:
 def _arguments(value: object, tool: Tool) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = strict_json.loads(value)
         except ValueError as error:
             raise _BadCaseError(f"expected_arguments is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -155,6 +157,8 @@ def _field(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         raise _BadCaseError(f"{key} must be a string that is not empty")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise _BadCaseError(f"{key} holds half a character (a lone surrogate)")
     return value
 
 

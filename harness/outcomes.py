@@ -26,6 +26,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness import strict_json
 from harness.cases import Case
 from harness.checks.view import Turn, View
 from harness.dialects.base import Reply, Tool, ToolCall
@@ -136,7 +137,7 @@ def _arguments(call: ToolCall, case: Case, tool: Tool, strict: bool) -> Outcome:
 def _argument_problem(text: str, case: Case, tool: Tool) -> tuple[str | None, bool]:
     """Why the arguments are invalid, if they are; and whether they are the expected ones."""
     try:
-        arguments = json.loads(text)
+        arguments = strict_json.loads(text)
     except ValueError as error:
         return f"The arguments are not JSON: {error}.", False
     if not isinstance(arguments, dict):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
 from jsonschema import Draft202012Validator, SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
+from harness import strict_json
 from harness.dialects.base import Tool
+from harness.dialects.fields import DEEPEST, too_deep
 from harness.errors import ConfigurationError
 
 DEFAULT_OUTPUT = '{"ok": true}'
@@ -28,7 +34,7 @@ def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
         ConfigurationError: If it is not such a list, or a tool is not usable.
     """
     try:
-        entries = json.loads(text)
+        entries = strict_json.loads(text)
     except ValueError as error:
         raise ConfigurationError(f"{name} is not JSON: {error}.") from None
     if not isinstance(entries, list) or not entries:
@@ -42,7 +48,10 @@ def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
 def schema_problem(arguments: object, tool: Tool) -> str | None:
     """Why `arguments` do not fit the tool's schema, in one sentence; None where they do."""
     errors = Draft202012Validator(tool.parameters).iter_errors(arguments)
-    worst = min(errors, key=lambda error: (len(error.absolute_path), error.message), default=None)
+    try:
+        worst = min(errors, key=lambda err: (len(err.absolute_path), err.message), default=None)
+    except RecursionError:
+        return "they are nested too deeply to be held to the schema"
     if worst is None:
         return None
     message = str(worst.message)
@@ -64,18 +73,42 @@ def _tool(entry: object, where: str) -> Tool:
     if not isinstance(description, str):
         raise ConfigurationError(f"{where}: description must be a string.")
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    return Tool(name, description, _schema(parameters, where), _output(entry, function))
+    tool = Tool(name, description, _schema(parameters, where), _output(entry, function))
+    try:
+        orjson.dumps([description, parameters, tool.output])
+    except TypeError as error:
+        raise ConfigurationError(f"{where} cannot be sent as JSON: {error}.") from None
+    return tool
 
 
 def _schema(parameters: object, where: str) -> Mapping[str, Any]:
     if not isinstance(parameters, dict):
         raise ConfigurationError(f"{where}: parameters must be a JSON schema.")
+    if too_deep(parameters):
+        raise ConfigurationError(f"{where}: parameters is nested deeper than {DEEPEST} levels.")
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         reason = f"{where}: parameters is no JSON schema: {error.message}."
         raise ConfigurationError(reason) from None
+    root = DRAFT202012.create_resource(parameters)
+    for reference in _references(parameters):
+        try:
+            Registry().resolver_with_root(root).lookup(reference)
+        except Unresolvable:
+            reason = f"{where}: parameters has a $ref that leads nowhere: {reference!r}."
+            raise ConfigurationError(reason) from None
     return parameters
+
+
+def _references(schema: object) -> Iterator[str]:
+    """Every `$ref` in a schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        schema = list(schema.values())
+    for inner in schema if isinstance(schema, list) else ():
+        yield from _references(inner)
 
 
 def _output(entry: Mapping[str, Any], function: Mapping[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+from harness import strict_json
 from harness.checks.base import CHAT, GUIDE, RESPONSES, Family, Problem
 from harness.checks.view import View
 
@@ -110,6 +110,6 @@ def _arguments(seen: View) -> Iterator[Problem]:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
+        return isinstance(strict_json.loads(text), dict)
+    except ValueError:
         return False

@@ -14,6 +14,7 @@ from openai.types.responses import Response
 from harness.checks.sdk import Mismatch, event_model, mismatches
 from harness.dialects import DIALECTS
 from harness.dialects.base import Reply, UnreadableReplyError
+from harness.dialects.fields import DEEPEST, too_deep
 from harness.dialects.sse import events as read_events
 from harness.records import Api, Exchange, Rollout
 
@@ -158,4 +159,5 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    deep = text.count("[") + text.count("{") > DEEPEST and too_deep(value)
+    return value if isinstance(value, dict) and not deep else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -23,6 +23,7 @@ NAMES: dict[type, str] = {
     type(None): "null",
 }
 EXCERPT = 80
+DEEPEST = 100
 
 
 def member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T:
@@ -107,9 +108,21 @@ def parsed(text: str, place: str) -> dict[str, Any]:
         raise UnreadableReplyError(f"{place} is not JSON ({error}): {excerpt(text)}") from None
     if not isinstance(value, dict):
         raise UnreadableReplyError(f"{place} should be a JSON object: {excerpt(text)}")
+    if text.count("[") + text.count("{") > DEEPEST and too_deep(value):
+        raise UnreadableReplyError(f"{place} is nested deeper than {DEEPEST} levels")
     if value.get("error"):
         raise UnreadableReplyError(f"{place} is an error: {error_message(value['error'])}")
     return value
+
+
+def too_deep(value: object) -> bool:
+    """Whether JSON is nested so deeply that it could not be written down and read again."""
+    layer = [value]
+    for _ in range(DEEPEST):
+        layer = [inner for outer in layer for inner in _inside(outer)]
+        if not layer:
+            return False
+    return True
 
 
 def error_message(error: object) -> str:
@@ -142,6 +155,12 @@ def read_usage(value: Mapping[str, Any], *, given: str, made: str) -> Usage | No
 def excerpt(text: str) -> str:
     """The beginning of a text, quoted."""
     return repr(text if len(text) <= EXCERPT else text[:EXCERPT] + "…")
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _count(value: object) -> int | None:

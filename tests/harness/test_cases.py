@@ -49,6 +49,9 @@ def test_what_is_to_be_copied_stands_in_the_prompt():
     [
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
+        ("[" * 100_000, "not JSON: it is nested too deeply"),
+        (line(input="\ud800"), "input holds half a character"),
+        (line(expected_arguments='{"location": NaN}'), "NaN is not a JSON value"),
         (line(tool_name="fly"), "not in the tools file"),
         (line(input=" "), "input must be a string that is not empty"),
         (line(expected_arguments="{"), "expected_arguments is not JSON"),
@@ -145,6 +148,14 @@ def test_what_a_tool_may_leave_out():
         ('[{"name": "f", "parameters": 1}]', "must be a JSON schema"),
         ('[{"name": "f", "parameters": {"type": 3}}]', "is no JSON schema"),
         ('[{"function": 1}]', "function must be"),
+        ('[{"name": "f", "parameters": {"$ref": "#/$defs/a"}}]', "a .ref that leads nowhere: '#"),
+        ('[{"name": "f", "parameters": {"$ref": "http://127.0.0.1:9/a"}}]', "leads nowhere"),
+        ('[{"name": "f", "parameters": {"maximum": 99999999999999999999}}]', "cannot be sent"),
+        ('[{"name": "f", "parameters": {"default": NaN}}]', "is not JSON: NaN"),
+        ('[{"name": "f", "description": "\\ud800"}]', "cannot be sent as JSON"),
+        ('[{"name": "f", "output": "\\ud800"}]', "cannot be sent as JSON"),
+        ("[" * 100_000, "is not JSON: it is nested too deeply"),
+        ('[{"name": "f", "parameters": ' + '{"not": ' * 120 + "{}" + "}" * 121 + "]", "deeper"),
     ],
 )
 def test_tools_that_cannot_be_used(text, message):

@@ -179,6 +179,11 @@ BROKEN_CHAT = [
     ("calls.id.missing", put("choices.0.message.tool_calls.0.id", ""), CALL),
     ("calls.name.unknown", put("choices.0.message.tool_calls.0.function.name", "fly"), CALL),
     ("calls.arguments.json", put("choices.0.message.tool_calls.0.function.arguments", "{"), CALL),
+    (
+        "calls.arguments.json",
+        put("choices.0.message.tool_calls.0.function.arguments", '{"a": NaN}'),
+        CALL,
+    ),
     ("harmony.markers", put("choices.0.message.content", "a<|channel|>final"), ANSWER),
     ("harmony.markers", put("choices.0.message.reasoning", "a<|end|>"), ANSWER),
     ("harmony.markers", put("choices.0.message.tool_calls.0.function.name", "f<|start|>"), CALL),

@@ -289,6 +289,7 @@ def chat_call(**call: Any) -> dict[str, Any]:
         ("<html>Bad gateway</html>", "<html>Bad gateway"),
         ("[]", "should be a JSON object"),
         ({"error": {"message": "boom"}}, "the body is an error: boom"),
+        ('{"error": ' + "[" * 600 + "]" * 600 + "}", "nested deeper than 100 levels"),
         ({}, "choices is empty or missing"),
         ({"choices": []}, "choices is empty or missing"),
         ({"choices": 3}, "choices should be a list, but is a whole number"),

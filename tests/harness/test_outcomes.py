@@ -39,6 +39,7 @@ def failed(kind, answer=None):
         ([call({}, "service_status"), call({"location": "Lisbon"}, call_id="c2"), DONE], "success"),
         ([call("{"), DONE], "invalid_arguments"),
         ([call("[]"), DONE], "invalid_arguments"),
+        ([call('{"location": NaN}'), DONE], "invalid_arguments"),
         ([call({"location": 5}), DONE], "invalid_arguments"),
         ([call({"location": "Lisbon", "when": "now"}), DONE], "invalid_arguments"),
         ([call({"location": "Lisbon", "unit": "kelvin"}), DONE], "invalid_arguments"),
