@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judging import Judge
+from harness.plain import plain
 from harness.records import Exchange, Rollout
 from harness.samples import Attempt
 
@@ -138,7 +139,7 @@ class LineDisplay:
 
     def _say(self, text: str) -> None:
         self._said_at = time.monotonic()
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class DebugDisplay(LineDisplay):

@@ -33,16 +33,16 @@ async def preflight(provider: Provider, apis: Sequence[Api]) -> None:
     """See that the provider answers, takes our key and knows the model on each of `apis`.
 
     Nothing is retried here, so that the user is told at once. Whatever a run could show as a
-    finding, such as a 500 or a 400, is left to the run.
+    finding, such as a 500 or a 400, is left to the run. A first answer may take as long as any:
+    servers load their model for it.
 
     Raises:
         ConfigurationError: An environment variable the provider needs is not set.
         ProviderUnavailableError: It does not; the sentence says which and how to mend it.
     """
-    hasty = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
-    models = await _models(hasty)
+    models = await _models(changed(provider, timeout=min(provider.timeout, LONGEST_WAIT)))
     for api in apis:
-        exchange = await _ask(hasty, api)
+        exchange = await _ask(provider, api)
         _refuse_broken_connection(provider, exchange)
         if exchange.response is not None and exchange.response.status >= 300:
             _judge(provider, api, exchange.response, models)
@@ -57,7 +57,8 @@ async def _send(provider: Provider, path: str, body: Mapping[str, Any] | None = 
 async def _models(provider: Provider) -> list[str] | None:
     """The ids the provider lists, or None where it keeps no list for us."""
     exchange = await _send(provider, "/models")
-    _refuse_broken_connection(provider, exchange)
+    if exchange.failure is not None and exchange.failure.kind == "connect":
+        _refuse_broken_connection(provider, exchange)
     response = exchange.response
     if response is None or response.status != 200:
         return None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
+import orjson
 import yaml
 from pydantic import (
     AfterValidator,
@@ -48,7 +49,7 @@ def _url(value: str) -> str:
     if parts.username or parts.password:
         raise ValueError("the URL holds a user name or password; use api_key_env or headers")
     if parts.query or parts.fragment:
-        raise ValueError(f"{value!r} has a ? or # part, which has no place in a base URL")
+        raise ValueError("the URL has a ? or # part, which has no place in a base URL")
     return value.rstrip("/")
 
 
@@ -63,6 +64,14 @@ def _no_repeats(value: tuple[Api, ...]) -> tuple[Api, ...]:
         raise ValueError("is empty; give responses, chat or both")
     if len(set(value)) != len(value):
         raise ValueError("names an API twice")
+    return value
+
+
+def _json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise ValueError(f"cannot be sent as JSON: {error}") from None
     return value
 
 
@@ -105,7 +114,7 @@ class Provider(Entry):
     model: str = Field(min_length=1)
     apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)]
     api_key_env: Annotated[str, AfterValidator(_environment_name)] | None = None
-    extra_body: dict[str, Any] = {}
+    extra_body: Annotated[dict[str, Any], AfterValidator(_json)] = {}
     headers: dict[str, str] = {}
     timeout: float = Field(default=600, gt=0)
     concurrency: int = Field(default=8, ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +20,12 @@ TOOLS_FILE = "tools.json"
 ANALYSIS_FILE = "analysis.json"
 REPORT_FILE = "report.md"
 PROVIDER_LOG = "provider.log"
+_UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 
 
 def create(parent: Path, provider: str, now: datetime) -> Path:
     """Make a new folder `<provider>-<time>` below `parent`. Raises RunLogError."""
-    stem = f"{provider}-{now:%Y%m%d-%H%M%S}"
+    stem = f"{_UNFIT_FOR_A_NAME.sub('-', provider)}-{now:%Y%m%d-%H%M%S}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         folder = parent / f"{stem}{suffix}"
         try:

@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.cli import engine, providers, runs, verify
 from harness.errors import HarnessError
 from harness.gate import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE
+from harness.plain import plain
 
 app = App(
     name="gpt-oss-verify",
@@ -72,6 +73,6 @@ def _sentence(error: CycloptsError) -> str:
 
 def _complain(text: str, code: int) -> int:
     Console(stderr=True).print(
-        f"gpt-oss-verify: {text}", markup=False, highlight=False, soft_wrap=True
+        f"gpt-oss-verify: {plain(text)}", markup=False, highlight=False, soft_wrap=True
     )
     return code

@@ -44,6 +44,7 @@ def verify(
     from harness.cli.screen import stderr
     from harness.display import display
     from harness.judging import Judge
+    from harness.plain import plain
 
     talk = stderr()
     at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
@@ -54,7 +55,7 @@ def verify(
         job = jobs.resumed(resume, provider, plan, concurrency, out)
     for bad in job.suite.bad_lines:
         where = f"{job.suite.cases_file.name}, line {bad.number}"
-        talk.print(f"{where} left out: {bad.reason}", soft_wrap=True)
+        talk.print(plain(f"{where} left out: {bad.reason}"), soft_wrap=True)
     judge = Judge(job.suite, strict=job.info.settings.strict)
     screen = display(talk, judge, debug=debug)
     try:

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from harness.providers import Access, Provider
 from harness.records import Exchange, FailureKind, Request, Response, StreamPart, TransportFailure
 from harness.transport.blocks import BlockSplitter
-from harness.transport.redact import Redactor
+from harness.transport.redact import Redactor, secrets_in
 
 MEBIBYTE = 2**20
 EVENT_STREAM = "text/event-stream"
@@ -74,7 +74,7 @@ class HttpTransport:
         self._base_url = provider.base_url
         self._timeout = provider.timeout
         self._limits = limits or Limits()
-        self._redactor = Redactor(access.secrets)
+        self._redactor = Redactor(access.secrets | secrets_in(access.headers))
         self._headers = {
             "Accept": f"application/json, {EVENT_STREAM}",
             "Accept-Encoding": "identity",

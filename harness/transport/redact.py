@@ -14,6 +14,12 @@ SECRET_NAMES = re.compile(r"auth|key|secret|password|cookie|^x-.*token$", re.IGN
 SHORTEST_SECRET = 8
 
 
+def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
+    """What headers with telling names hold, without the scheme before it (`Bearer`)."""
+    held = (value.split() for name, value in headers.items() if SECRET_NAMES.search(name))
+    return frozenset(words[-1] for words in held if words)
+
+
 class Redactor:
     """Replaces secrets in headers, texts and JSON.
 

@@ -149,9 +149,11 @@ def test_a_wrong_key_and_a_wrong_model_are_said_at_once(mock, capsys, monkeypatc
     mock.api_key = KEY
     assert run(at(mock)) == 3
     assert "refuses access" in capsys.readouterr().err
-    mock.api_key, mock.always = None, status(404, f"The model {MODEL} does not exist")
+    mock.api_key, mock.always = None, status(404, f"The model {MODEL} does not exist\x1b[2J")
     assert run(at(mock)) == 3
-    assert "has no model" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has no model" in said
+    assert "does not exist\\x1b[2J" in said
     assert run(at(mock, "--api-key-env", "NO_SUCH_KEY")) == 2
     assert "NO_SUCH_KEY" in capsys.readouterr().err
 

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from harness.display import DebugDisplay, LineDisplay, LiveDisplay, Tally, display
 from harness.judging import Judge
+from harness.records import Response
 
 JUDGE = Judge(SUITE, strict=False)
 CASE = SUITE.cases[0]
@@ -80,6 +81,16 @@ def test_debug_prints_what_was_sent_and_what_came():
     assert f"──── {CASE.id}/chat/whole/1 · request 2" in text
     assert "POST http://test/v1/chat/completions" in text
     assert '"role": "assistant", "content": "All done."' in text
+
+
+def test_nothing_that_came_steers_the_terminal():
+    stream = io.StringIO()
+    screen = display(Console(file=stream, width=40), JUDGE, debug=True)
+    answer = Response(status=200, headers={}, body="\x1b[2J\x9b2J\r\x07\ttab")
+    screen.begin(1, 0)
+    screen.finished(rollout([answer], sample=CASE.id, end="unreadable"))
+    assert "\\x1b[2J\\x9b2J\\r\\x07" in stream.getvalue()
+    assert not {"\x1b", "\x9b", "\r", "\x07"} & set(stream.getvalue())
 
 
 @pytest.mark.parametrize(("broken", "text"), [(1, "1 error ·"), (2, "2 errors ·")])

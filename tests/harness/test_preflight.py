@@ -66,6 +66,15 @@ async def test_one_that_hangs() -> None:
             await check(provider, timeout=0.3)
 
 
+async def test_one_that_is_slow_to_list_its_models_or_to_load_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.preflight.LONGEST_WAIT", 0.2)
+    async with MockProvider(delay=0.4, models_delay=0.4) as provider:
+        await check(provider)
+    assert len(provider.posts) == 2
+
+
 @pytest.mark.parametrize("code", [502, 503])
 async def test_a_gateway_without_a_server(code: int) -> None:
     async with MockProvider(always=mock.status(code, "loading model")) as provider:

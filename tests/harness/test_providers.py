@@ -55,7 +55,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"base_url": "http://[::1"}, "is not a URL"),
         ({"base_url": "http://h:99999/v1"}, "is not a URL"),
         ({"base_url": "http://me:pw@h/v1"}, "holds a user name or password"),
-        ({"base_url": "http://h/v1?a=b"}, "has a ? or # part"),
+        ({"base_url": "http://h/v1?key=sk-abc"}, "has a ? or # part"),
         ({"base_url": "http://h:{port}/v1"}, "there is no launch entry"),
         ({"apis": ...}, "providers.mine.apis is missing"),
         ({"apis": []}, "providers.mine.apis: is empty"),
@@ -70,6 +70,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"launch": {}}, "providers.mine.launch.command is missing"),
         ({"launch": {"command": ""}}, "providers.mine.launch.command"),
         ({"launch": {"comand": "x", "command": "x"}}, "did you mean 'command'?"),
+        ({"extra_body": {"a": 10**30}}, "providers.mine.extra_body: cannot be sent as JSON"),
         ({"headers": {"X": 3}}, "providers.mine.headers.X: input should be a valid string"),
     ],
 )

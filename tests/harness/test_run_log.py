@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from harness.errors import RunLogError
 from harness.records import ProviderInfo, Rollout, RunInfo, RunSettings
+from harness.run_folder import create
 from harness.run_log import (
     ROLLOUTS_FILE,
     RUN_FILE,
@@ -213,3 +215,9 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path: Path) -> None:
         reported = [int(line) for line in process.stdout]
     with RunLog(tmp_path) as log:
         assert len(log.finished) >= max(reported, default=19) + 1
+
+
+@pytest.mark.parametrize(("provider", "name"), [("a/b", "a-b"), ("../x", "..-x"), ("::1", "-1")])
+def test_a_providers_name_becomes_one_folder(tmp_path: Path, provider: str, name: str) -> None:
+    folder = create(tmp_path, provider, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert folder == tmp_path / f"{name}-20260102-030405"

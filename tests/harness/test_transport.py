@@ -284,7 +284,7 @@ async def test_nobody_listening_is_a_connect_failure() -> None:
 async def test_key_is_sent_but_never_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOCK_KEY", f"{KEY}\n")
     monkeypatch.setenv("MOCK_ORG", "a-secret-organisation")
-    echo = json.dumps({"echo": f"You sent {KEY} for a-secret-organisation"})
+    echo = json.dumps({"echo": f"You sent {KEY} for a-secret-organisation: written-in-the-file"})
     script = [
         mock.text(echo, Set_Cookie="session=1", X_Echo=KEY),
         mock.stream([mock.data({"you": KEY}).encode() + b"\n\n"]),

@@ -39,6 +39,7 @@ class MockProvider:
     models: list[str] | None = field(default_factory=lambda: [MODEL])
     api_key: str | None = None
     delay: float = 0
+    models_delay: float = 0
     received: list[Received] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -91,6 +92,7 @@ class MockProvider:
             shown = request.headers.get("authorization", "none")
             write_json(writer, error(f"Incorrect API key provided: {shown}"), status=401)
         elif request.method == "GET":
+            await asyncio.sleep(self.models_delay)
             if self.models is None:
                 write_json(writer, error("not found"), status=404)
             else:
