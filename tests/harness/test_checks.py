@@ -12,6 +12,7 @@ from healthy import (
     chat_chunks,
     chat_whole,
     choice,
+    exchange,
     json_response,
     responses_blocks,
     responses_events,
@@ -22,11 +23,12 @@ from healthy import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mock_provider import data
 
 from harness import checks
 from harness.checks import CHECKS
 from harness.judging import Judge, settle
-from harness.records import Response
+from harness.records import Response, Retry
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = right(CASE)
@@ -125,6 +127,65 @@ def test_healthy_variations_of_streams():
             event.pop("logprobs", None)
 
     assert responses_stream(absent_optional, ANSWERED) == {"responses.schema.minor"}
+
+
+def azure_remark(chunks):
+    remark = {"id": "", "object": "", "created": 0, "model": "", "choices": []}
+    chunks.insert(0, {**remark, "prompt_filter_results": []})
+
+
+def repeat_finish(chunks):
+    chunks[-1]["choices"] = [choice({"role": "assistant", "content": ""}, "tool_calls")]
+
+
+def keep_alives(events):
+    remark = {"type": "keepalive", "sequence_number": 3}
+    return [data(remark), *responses_blocks(events[:3]), data({"type": "ping"}),
+            *responses_blocks(events[3:])]  # fmt: skip
+
+
+def echo_tools(events):
+    tool = {"type": "function", "name": "f", "description": None, "parameters": {}}
+    for event in events:
+        if "response" in event:
+            event["response"]["tools"] = [tool]
+
+
+@pytest.mark.parametrize(
+    ("quirk", "findings"),
+    [
+        (azure_remark, {"chat.schema.minor"}),
+        (repeat_finish, {"chat.stream.finish.repeated"}),
+    ],
+)
+def test_what_gateways_add_to_chat_streams_is_no_error(quirk, findings):
+    assert chat_stream(quirk) == findings
+
+
+@pytest.mark.parametrize(
+    ("quirk", "findings"),
+    [
+        (keep_alives, {"responses.stream.event_type", "responses.stream.event_name"}),
+        (echo_tools, {"responses.schema.minor"}),
+    ],
+)
+def test_what_gateways_add_to_responses_streams_is_no_error(quirk, findings):
+    assert responses_stream(quirk) <= findings
+
+
+def test_a_request_that_was_repeated_after_a_server_error_is_heard():
+    repeated = exchange("chat", False, json_response(chat_whole(ANSWERED)))
+    for status, heard in ((500, {"request.server_error"}), (429, set())):
+        retries = (Retry(status=status, waited=0.1),)
+        answer = repeated.model_copy(update={"retries": retries})
+        assert ids(found([answer])) == heard
+
+
+def test_no_message_is_longer_than_a_report_can_bear():
+    name = "f" * 1_000_000
+    say = Say(call=(name, "{"), call_id="")
+    for finding in found([say]):
+        assert len(finding.message) < 400
 
 
 def test_other_reasoning_dialects_are_told_apart_not_failed():
@@ -303,6 +364,19 @@ def twice(events):
     events.append({**events[-1], "sequence_number": 999})
 
 
+def drop_one_text(events):
+    """No done event tells that a delta is missing."""
+    remove_event(f"{ARGUMENTS}.delta")(events)
+    remove_event(f"{ARGUMENTS}.done")(events)
+
+
+def count_up(events):
+    deltas = [event for event in events if event["type"] == "response.output_text.delta"]
+    for number, event in enumerate(deltas):
+        event["content_index"] = number
+    remove_event("response.output_text.done")(events)
+
+
 ADDED, DONE = "response.output_item.added", "response.output_item.done"
 ARGUMENTS = "response.function_call_arguments"
 
@@ -322,6 +396,8 @@ BROKEN_RESPONSES_STREAM = [
     ("responses.stream.done_text", change_event(f"{ARGUMENTS}.done", arguments="{}"), CALL),
     ("responses.stream.done_text", remove_event("response.reasoning_text.delta"), CALL),
     ("responses.stream.done_text", remove_event("response.output_text.delta"), ANSWERED),
+    ("responses.stream.item_text", drop_one_text, CALL),
+    ("responses.stream.item_text", count_up, ANSWERED),
     ("responses.stream.final", forget_item, CALL),
     ("responses.stream.final", other_final, CALL),
     ("stream.error_event", lambda e: e.insert(-1, {"type": "error", "message": "x"}), CALL),
@@ -377,6 +453,8 @@ def test_every_check_has_been_broken_once():
     broken = {row[0] for table in tables for row in table}
     elsewhere = {
         "calls.id.repeated",
+        "chat.stream.finish.repeated",
+        "request.server_error",
         "reply.content_type",
         "responses.stream.reasoning_dialect",
         "stream.content_type",

@@ -195,7 +195,7 @@ RUN = """
 import sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
-from test_sampling import StoppedError, run, run_until_stopped
+from test_run_attempts import StoppedError, run, run_until_stopped
 try:
     run_until_stopped(run(sys.argv[3], Path(sys.argv[4]), samples=30, concurrency=8))
 except StoppedError as error:
