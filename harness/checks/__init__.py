@@ -10,6 +10,7 @@ from harness.checks import (
     finish,
     leaks,
     reasoning,
+    requests,
     responses_stream,
     schema,
     usage,
@@ -20,7 +21,17 @@ from harness.judgement import Finding
 
 __all__ = ["CHECKS", "Check", "View", "findings", "view"]
 
-FAMILIES = (schema, reasoning, finish, usage, calls, chat_stream, responses_stream, leaks)
+FAMILIES = (
+    schema,
+    requests,
+    reasoning,
+    finish,
+    usage,
+    calls,
+    chat_stream,
+    responses_stream,
+    leaks,
+)
 
 CHECKS: Mapping[str, Check] = {
     check.id: check for module in FAMILIES for check in module.family.checks

@@ -74,14 +74,13 @@ class Check:
             evidence = Evidence(
                 record=rollout.id,
                 exchange=problem.turn.index,
-                path=problem.path,
+                path=problem.path and excerpt(problem.path),
                 event=problem.event,
                 expected=excerpt(problem.expected),
                 got=excerpt(problem.got),
             )
-            yield Finding(
-                id=self.id, severity=self.severity, message=problem.message, evidence=evidence
-            )
+            message = excerpt(problem.message)
+            yield Finding(id=self.id, severity=self.severity, message=message, evidence=evidence)
 
 
 @dataclass

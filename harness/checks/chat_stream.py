@@ -83,7 +83,7 @@ def _done(seen: View) -> Iterator[Problem]:
 @family.check(
     "chat.stream.finish",
     severity="error",
-    summary="Exactly one chunk has a finish_reason, and nothing is said after it.",
+    summary="A chunk has a finish_reason, and nothing else is said after it.",
     why="Clients stop reading there, or wait for it.",
     source=CHAT_STREAM,
     apis=("chat",),
@@ -93,16 +93,34 @@ def _finish(seen: View) -> Iterator[Problem]:
     for turn in _streams(seen):
         reason = None
         for event, choice in _choices(turn):
-            delta = choice.get("delta")
-            if reason is not None and (choice.get("finish_reason") or _says(delta)):
+            delta, again = choice.get("delta"), choice.get("finish_reason")
+            if reason is not None and (again not in (None, "", reason) or _says(delta)):
                 message = "The stream goes on after its finish_reason."
-                got = str(choice.get("finish_reason") or delta)
+                got = str(delta if _says(delta) else again)
                 yield Problem(turn, message, "nothing more", got, event=event.number)
                 break
             reason = reason or choice.get("finish_reason")
         if reason is None and not any(event.is_error for event in turn.events):
             message = "No chunk of the stream has a finish_reason."
             yield Problem(turn, message, "a finish_reason", "none", event=turn.events[-1].number)
+
+
+@family.check(
+    "chat.stream.finish.repeated",
+    severity="warning",
+    summary="Only one chunk has a finish_reason.",
+    why="Some gateways say it again with the token counts; most clients take the last.",
+    source=CHAT_STREAM,
+    apis=("chat",),
+    modes=("stream",),
+)
+def _finish_repeated(seen: View) -> Iterator[Problem]:
+    for turn in _streams(seen):
+        told = [event for event, choice in _choices(turn) if choice.get("finish_reason")]
+        if len(told) > 1:
+            message = "More than one chunk has a finish_reason."
+            path = "$.choices[0].finish_reason"
+            yield Problem(turn, message, "one", str(len(told)), path, told[1].number)
 
 
 @family.check(

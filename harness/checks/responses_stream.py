@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.checks.base import RESPONSES_STREAM, Family, Problem
-from harness.checks.view import DONE, Event, Turn, View
+from harness.checks.schema import is_known
+from harness.checks.view import Event, Turn, View
 from harness.judgement import Mode
 from harness.records import Api
 
@@ -26,6 +27,7 @@ _WHOLE_TEXT = {
     "response.refusal": "refusal",
     "response.function_call_arguments": "arguments",
 }
+_ITEM_TEXT = frozenset(_WHOLE_TEXT) - {"response.reasoning_summary_text"}
 
 
 @family.check(
@@ -157,6 +159,47 @@ def _done_text(seen: View) -> Iterator[Problem]:
 
 
 @family.check(
+    "responses.stream.item_text",
+    severity="error",
+    summary="The text of an item that is done is its deltas joined.",
+    why="Clients that show deltas and clients that read items must see the same.",
+    source=RESPONSES_STREAM,
+    apis=_API,
+    modes=_MODE,
+)
+def _item_text(seen: View) -> Iterator[Problem]:
+    for turn in _streams(seen):
+        joined: dict[str, dict[str, list[str]]] = {}
+        for event in _typed(turn):
+            data = event.data or {}
+            stem, _, step = event.type.rpartition(".")
+            texts = joined.setdefault(repr(data.get("output_index")), {})
+            if stem in _ITEM_TEXT and step == "delta" and isinstance(data.get("delta"), str):
+                texts.setdefault(repr(data.get("content_index")), []).append(data["delta"])
+            item = data.get("item")
+            if event.type == "response.output_item.done" and isinstance(item, dict) and texts:
+                streamed = {place: "".join(parts) for place, parts in texts.items()}
+                streamed = {place: text for place, text in streamed.items() if text}
+                if streamed != (whole := _item_texts(item)):
+                    message = "The deltas of an item are not its text."
+                    expected = f"by content_index: {streamed}"
+                    yield Problem(turn, message, expected, str(whole), "$.item", event.number)
+
+
+def _item_texts(item: Mapping[str, Any]) -> dict[str, object]:
+    """The texts of an item by content index; arguments have none."""
+    if item.get("type") == "function_call":
+        return {repr(None): item["arguments"]} if item.get("arguments") else {}
+    content = item.get("content")
+    texts = {
+        repr(index): part.get("text") or part.get("refusal")
+        for index, part in enumerate(content if isinstance(content, list) else [])
+        if isinstance(part, dict)
+    }
+    return {place: text for place, text in texts.items() if text}
+
+
+@family.check(
     "responses.stream.final",
     severity="error",
     summary="The final response holds the very items that were streamed.",
@@ -239,4 +282,5 @@ def _streams(seen: View) -> Iterator[Turn]:
 
 
 def _typed(turn: Turn) -> Iterator[Event]:
-    return (event for event in turn.events if event.text != DONE and event.data is not None)
+    """The events that clients act on; keep-alives and the like are passed over."""
+    return (event for event in turn.events if event.is_error or is_known(event.type))

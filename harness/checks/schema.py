@@ -18,6 +18,11 @@ _ERROR_WHY = "Typed clients fail on it or hand their users values of the wrong t
 _MINOR_WHY = "The field is young, often left out or outside gpt-oss; clients get by without it."
 
 
+def is_known(kind: str) -> bool:
+    """Whether clients of one dialect or the other know this type of event."""
+    return event_model(kind) is not None or kind in OTHER_REASONING_EVENTS | PART_EVENTS
+
+
 @family.check(
     "reply.unreadable",
     severity="error",
@@ -107,15 +112,11 @@ def _responses_minor(seen: View) -> Iterator[Problem]:
     modes=("stream",),
 )
 def _event_type(seen: View) -> Iterator[Problem]:
-    healthy = OTHER_REASONING_EVENTS | PART_EVENTS
     for turn in seen.turns:
         unknown = {
             event.type: event
             for event in reversed(turn.events)
-            if event.data is not None
-            and not event.is_error
-            and event_model(event.type) is None
-            and event.type not in healthy
+            if event.data is not None and not event.is_error and not is_known(event.type)
         }
         for kind, event in unknown.items():
             message = f"The event type {kind!r} is not in the API."

@@ -27,6 +27,8 @@ _MAY_BE_MISSING = frozenset(
 _MAY_BE_OTHER = frozenset(
     {"service_tier", "prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
 )
+# The tools of the request, repeated in the response: nobody reads them there.
+_ECHO = re.compile(r"\$(\.response)?\.tools\[")
 _LONGEST_VALUE = 120
 
 _Location = tuple[int | str, ...]
@@ -115,6 +117,8 @@ def _path(error: ErrorDetails, data: object) -> str:
 
 
 def _is_minor(error: ErrorDetails, path: str) -> bool:
+    if _ECHO.match(path):
+        return True
     name = re.split(r"[.\[]", path.rstrip("]"))[-1]
     if error["type"] == "missing":
         return name in _MAY_BE_MISSING

@@ -83,7 +83,7 @@ async def answers(url: str) -> bool:
 async def silence(base_url: str) -> None:
     """Wait until nobody answers any more: a killed process may take a moment to be gone."""
     async with asyncio.timeout(10):
-        while await answers(base_url):
+        while await answers(base_url):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
