@@ -79,7 +79,7 @@ def weather(rng: Random, tool: FunctionTool) -> Ask:
         unit = unit.replace("{u}", shown)
     text = request(
         rng,
-        {"p": quoted(rng, where, 0.12), "u": unit},
+        {"p": _spoken_place(rng, where), "u": unit, "g": rng.choice(_GARMENTS)},
         verbs=(
             "check the weather at {p}{u}", "look up the weather for {p}{u}",
             "tell me how warm it is in {p}{u}", "find the temperature in {p}{u}",
@@ -116,9 +116,26 @@ def weather(rng: Random, tool: FunctionTool) -> Ask:
             "is it freezing in {p}{u}?", "how many degrees has {p}{u}?", "{p}: hot or cold{u}?",
             "can we eat outside in {p}{u}?", "is there a storm near {p}{u}?", "{p} temperature{u}?",
             "could it rain on our trip to {p}{u}?", "I am in {p} later, boots or sandals{u}?",
+            "do I need {g} in {p}{u}?", "shall I pack {g} for {p}{u}?", "is it {g} time in {p}{u}?",
+            "would you wear {g} in {p}{u}?", "will {g} do for {p} tomorrow{u}?",
+            "are people in {p} wearing {g}{u}?", "do we need {g} around {p} now{u}?",
         ),
     )  # fmt: skip
     return Ask(text, arguments)
+
+
+_GARMENTS = (
+    "an umbrella", "a hat", "a scarf", "gloves", "boots", "sunglasses", "sun cream", "a sweater",
+    "a warm pullover", "shorts", "sandals", "a cap", "thick socks", "a swimsuit", "a parasol",
+)  # fmt: skip
+
+
+def _spoken_place(rng: Random, where: str) -> str:
+    """A place as people say it: numbers are often said to be codes."""
+    if where.isdigit() and rng.random() < 0.6:
+        kind = rng.choice(("ZIP", "zip code", "postcode", "the postal area", "area", "code"))
+        return f"{kind} {where}"
+    return quoted(rng, where, 0.12)
 
 
 def language(rng: Random, tool: FunctionTool) -> Ask:
