@@ -96,7 +96,7 @@ def _same_provider(
 ) -> Provider:
     """The provider of an earlier run, as its entry is today or as it was given then."""
     known = providers.load_providers(chosen.providers_file)
-    if chosen.provider is None and chosen.base_url is None:
+    if (chosen.provider, chosen.base_url, chosen.model) == (None, None, None):
         if info.name in known and _matches(known[info.name], info):
             return _changed(known[info.name], timeout=chosen.timeout, concurrency=concurrency)
         entry = providers.adhoc_provider(info.base_url, info.model, BOTH_APIS, chosen.api_key_env)

@@ -290,6 +290,13 @@ def test_resume_of_a_finished_run_asks_nothing(mock, tmp_path):
     assert mock.received == []
 
 
+def test_resume_refuses_another_model(mock, tmp_path, capsys):
+    run(at(mock))
+    folder = str(only_run(tmp_path))
+    assert run(["--resume", folder, "--model", "another"]) == 2
+    assert "give --base-url and --model" in capsys.readouterr().err
+
+
 def test_resume_refuses_another_provider_and_changed_cases(mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)

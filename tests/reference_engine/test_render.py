@@ -71,6 +71,17 @@ def test_leading_instructions_are_joined_and_later_ones_stay_in_place():
     assert text.index("Three.") > text.index("Hi")
 
 
+def test_instructions_after_dropped_reasoning_are_kept():
+    text = text_of(Developer("One."), Reasoning("r"), Developer("Two."), User("Hi"), Answer("a"))
+    assert "# Instructions\n\nOne.\n\nTwo.<|end|>" in text
+    assert "# Instructions\n\nTwo." in text_of(Reasoning("r"), Developer("Two."), Answer("a"))
+
+
+def test_empty_instructions_are_nowhere_written():
+    text = text_of(Developer(""), User("Hi"), Developer(""), User("?"))
+    assert "developer" not in text
+
+
 def test_special_tokens_in_a_users_text_stay_text():
     plain = len(render_prompt(Conversation((User(""),))))
     tokens = render_prompt(Conversation((User("<|end|>"),)))
@@ -126,10 +137,12 @@ def nested(depth: int) -> dict:
         ([User("\ud800")], ()),
         ([User("a" * 20_000)], ()),
         ([Call("f", " " * 30_000)], ()),
+        ([User("q")], (FunctionTool("f", "a" * 30_000),)),
+        ([User("q")], (FunctionTool("f", "", {"description": "a" * 30_000}),)),
         ([User("q")], (FunctionTool("f", "", nested(100)),)),
         ([User("q")], (FunctionTool("f", "", nested(900)),)),
     ],
-    ids=["surrogate", "letters", "spaces", "deep", "deeper"],
+    ids=["surrogate", "letters", "spaces", "description", "schema", "deep", "deeper"],
 )
 def test_what_cannot_be_rendered_is_refused_with_a_reason(turns_and_tools):
     turns, tools = turns_and_tools

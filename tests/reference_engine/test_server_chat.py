@@ -263,6 +263,23 @@ def test_a_reply_can_be_sent_back_as_it_is(engine, client):
     assert "Hello there." in engine.prompts[-1]
 
 
+def test_text_and_calls_in_messages_of_their_own_are_one_turn(engine, client):
+    call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    messages = [
+        USER,
+        {"role": "assistant", "content": "A plan.", "reasoning": "Why not."},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+    ]
+    ask(client, messages, tools=[CHAT_TOOL])
+    assert "<|channel|>commentary<|message|>A plan.<|end|>" in engine.prompts[-1]
+    assert "Why not." in engine.prompts[-1]
+    ask(client, [*messages[:2], *messages[1:]], tools=[CHAT_TOOL])
+    assert "<|channel|>final" not in engine.prompts[-1]
+    ask(client, [*messages[:2], USER, *messages[1:]], tools=[CHAT_TOOL])
+    assert "<|channel|>final<|message|>A plan." in engine.prompts[-1]
+
+
 def test_reasoning_content_is_another_name_for_reasoning(engine, client):
     ask(client, [USER, {"role": "assistant", "reasoning_content": "Because."}, USER])
     assert "<|channel|>analysis<|message|>Because.<|end|>" in engine.prompts[-1]

@@ -111,6 +111,8 @@ CHAT_ERRORS = [
     ({"modalities": ["audio"]}, "modalities[0]"),
     ({"verbosity": "high"}, "verbosity"),
     ({"top_k": 5}, "top_k"),
+    ({"Temperature": 1}, "Temperature"),
+    ({"messages": [{**USER, "Name": "x"}]}, "messages[0].Name"),
     ({"tools": [FLAT_TOOL]}, "tools[0].function"),
     ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ({"tools": [BAD_NAME]}, "tools[0].function.name"),
@@ -169,7 +171,8 @@ RESPONSES_ERRORS = [
     ({"text": {"format": {"type": "x"}}}, "text.format"),
     ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
     ({"tools": [CHAT_TOOL]}, "tools[0].name"),
-    ({"tools": [{"type": "web_search"}]}, "tools[0].name"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ({"tools": [FLAT_TOOL, {"type": "custom", "name": "x", "format": {}}]}, "tools[1].type"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tool_choice": {"type": "function", "name": "x"}, "tools": [FLAT_TOOL]}, "tool_choice"),
     ({"temperature": 3}, "temperature"),
@@ -194,6 +197,16 @@ def test_responses_refuses_by_name(client, fields, param):
 )
 def test_bodies_that_are_not_a_json_object(client, path, body):
     error_of(client.post(path, content=body), 400)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("depth", [80, 300, 900])
+def test_objects_too_deep_to_be_echoed(client, depth, stream):
+    schema = json.loads('{"a":' * depth + "{}" + "}" * depth)
+    body = {"model": MODEL, "input": "Hi", "stream": stream, "tool_choice": "none"}
+    body["tools"] = [{**FLAT_TOOL, "parameters": schema}]
+    reply = client.post("/responses", json=body)
+    assert reply.status_code == 200 if depth == 80 else error_of(reply, 400)
 
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])

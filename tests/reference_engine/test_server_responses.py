@@ -254,6 +254,17 @@ def test_output_items_can_be_sent_back_as_they_are(engine, client):
     assert "<|channel|>final<|message|>Hello there.<|end|>" in engine.prompts[-1]
 
 
+def test_a_preamble_without_phase_is_known_by_the_call_that_follows(engine, client):
+    engine.script = lambda *_: COT + PLAN + CALL
+    first = ask(client, tools=[FLAT_TOOL])["output"]
+    assert [item["type"] for item in first] == ["reasoning", "message", "reasoning", "function_call"]
+    del first[1]["phase"]
+    loop = [user("Hi"), *first, output_of(first[-1], "sunny")]
+    ask(client, loop, tools=[FLAT_TOOL])
+    assert "commentary<|message|>One moment." in engine.prompts[-1]
+    assert engine.prompts[-1].count("analysis<|message|>I think.") == 2
+
+
 def test_a_previous_response_is_continued_with_its_reasoning(engine, client):
     engine.script = lambda *_: CALL
     first = ask(client, instructions="Be brief.", tools=[FLAT_TOOL])
@@ -328,6 +339,14 @@ def test_the_store_is_bounded_in_bytes():
         kept = [client.get(f"/responses/{each}").status_code == 200 for each in ids]
         assert kept[-1]
         assert 1 <= sum(kept) < 4
+
+
+def test_a_response_too_large_to_be_kept_pushes_no_other_out():
+    settings = AppSettings(stored_bytes=10_000)
+    with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
+        small, large = ask(client), ask(client, "word " * 3000)
+        kept = [client.get(f"/responses/{each['id']}").status_code for each in (small, large)]
+        assert kept == [200, 404]
 
 
 @pytest.mark.parametrize(
