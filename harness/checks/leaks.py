@@ -15,7 +15,7 @@ _MARKER = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|startoftext|endoftext|reserved_\d+)\|>"
 )
 _REMAINS = re.compile(
-    r"^\s*analysis(?=[A-Z])|assistant(?:analysis|commentary)(?![a-z])"
+    r"^\s*(?:analysis|commentary)(?=[A-Z])|assistant(?:analysis|commentary)(?![a-z])"
     r"|assistantfinal|\bto=functions\."
 )
 _COT_TAG = re.compile(r"^\s*<(think|thinking|reasoning)>", re.IGNORECASE)

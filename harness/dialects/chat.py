@@ -184,9 +184,21 @@ class _Message:
             text = optional_member(delta, name, str, path)
             if text is not None:
                 self._texts.setdefault(name, []).append(text)
-        self._details += [detail for _, detail in objects(delta, "reasoning_details", path)]
+        for _, detail in objects(delta, "reasoning_details", path):
+            self._add_detail(detail)
         for call_path, call in objects(delta, "tool_calls", path):
             self._add_call(call, call_path)
+
+    def _add_detail(self, delta: Mapping[str, Any]) -> None:
+        """Join the pieces of one text; gateways want details back as whole as they were made."""
+        last = self._details[-1] if self._details else {}
+        text, before = delta.get("text"), last.get("text")
+        same = all(last.get(key) == delta.get(key) for key in ("type", "index", "id"))
+        if same and isinstance(text, str) and isinstance(before, str):
+            last |= {key: value for key, value in delta.items() if value is not None}
+            last["text"] = before + text
+        else:
+            self._details.append(dict(delta))
 
     def _add_call(self, delta: Mapping[str, Any], path: str) -> None:
         index = member(delta, "index", int, path)

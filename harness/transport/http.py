@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -220,6 +221,8 @@ class _Receiver:
         limit = self.limits.stream_bytes if self.streaming else self.limits.body_bytes
         if self.size > limit:
             del self.body[self.limits.kept_bytes :]
+            sizes = itertools.accumulate(len(block) for _, block in self.blocks)
+            del self.blocks[sum(size <= self.limits.kept_bytes for size in sizes) :]
             raise _TooLargeError(f"the response is larger than {limit / MEBIBYTE:g} MiB")
         if not self.streaming:
             self.body += chunk

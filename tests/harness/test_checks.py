@@ -249,6 +249,7 @@ BROKEN_CHAT = [
     ("harmony.markers", put("choices.0.message.reasoning", "a<|end|>"), ANSWER),
     ("harmony.markers", put("choices.0.message.tool_calls.0.function.name", "f<|start|>"), CALL),
     ("harmony.remains", put("choices.0.message.content", "analysisWe need to…"), ANSWER),
+    ("harmony.remains", put("choices.0.message.content", "commentaryI will look."), ANSWER),
     ("harmony.remains", put("choices.0.message.content", "So.assistantfinalFour"), ANSWER),
     ("harmony.remains", put("choices.0.message.content", "commentary to=functions.f"), ANSWER),
     ("reasoning.in_answer", put("choices.0.message.content", "<think>Hm</think>4"), ANSWER),

@@ -155,10 +155,11 @@ async def test_silence_in_the_middle_of_a_stream_is_limited() -> None:
     assert len(exchange.response.parts) == 1
 
 
+@pytest.mark.parametrize("ending", [b"", b"\n\n"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
-async def test_oversized_response_is_not_read_to_its_end(content_type: str) -> None:
+async def test_oversized_response_is_not_read_to_its_end(content_type: str, ending: bytes) -> None:
     limits = Limits(body_bytes=2**20, stream_bytes=2**20, kept_bytes=1000)
-    script = [mock.endless(b"x" * 65_536, content_type)]
+    script = [mock.endless(b"x" * (500 if ending else 65_536) + ending, content_type)]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, limits=limits)
     assert exchange.failure is not None
