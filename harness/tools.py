@@ -50,8 +50,8 @@ def schema_problem(arguments: object, tool: Tool) -> str | None:
     errors = Draft202012Validator(tool.parameters).iter_errors(arguments)
     try:
         worst = min(errors, key=lambda err: (len(err.absolute_path), err.message), default=None)
-    except RecursionError:
-        return "they are nested too deeply to be held to the schema"
+    except (RecursionError, OverflowError):
+        return "$: too deep, or a number too large, to be held to the schema"
     if worst is None:
         return None
     message = str(worst.message)

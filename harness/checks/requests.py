@@ -1,4 +1,4 @@
-"""Requests that had to be made again."""
+"""Requests that were refused, or had to be made again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,23 @@ from harness.checks.view import View
 family = Family()
 
 _INTERNAL_ERROR = 500
+_REFUSALS = frozenset({400, 404, 405, 415, 422})
+
+
+@family.check(
+    "request.refused",
+    severity="error",
+    summary="A request that is right by the API is not refused.",
+    why="The guide asks for 0 invalid requests; conversations with tool results and CoT sent back "
+    "are what providers refuse most.",
+    source=GUIDE,
+)
+def _refused(seen: View) -> Iterator[Problem]:
+    for turn in seen.turns:
+        response = turn.exchange.response
+        if response is not None and response.status in _REFUSALS:
+            said = f"status {response.status}: {response.body or ''}"
+            yield Problem(turn, "The request was refused.", "an answer", said)
 
 
 @family.check(

@@ -167,3 +167,15 @@ def test_the_schema_problem_nearest_to_the_root_is_told():
     problem = schema_problem({"location": 5}, SUITE.tool("get_weather"))
     assert problem == "$.location: 5 is not of type 'string'"
     assert schema_problem({"location": "x"}, SUITE.tool("get_weather")) is None
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), float("inf")])
+def test_numbers_beyond_all_bounds_are_a_problem_not_a_crash(number):
+    schema = {"properties": {"a": {"multipleOf": 0.5}}}
+    (tool,) = parse_tools(json.dumps([{"name": "f", "parameters": schema}]), "tools.json")
+    assert "too large" in schema_problem({"a": number}, tool)
+
+
+def test_a_schema_that_goes_round_in_circles_is_a_problem_not_a_crash():
+    (tool,) = parse_tools('[{"name": "f", "parameters": {"$ref": "#"}}]', "tools.json")
+    assert "too deep" in schema_problem({}, tool)

@@ -181,6 +181,16 @@ def test_a_request_that_was_repeated_after_a_server_error_is_heard():
         assert ids(found([answer])) == heard
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_request_that_is_refused_is_heard(api):
+    refused = json_response({"error": {"message": "no CoT, please"}}, status=400)
+    (finding,) = found([CALL, refused], api=api)
+    assert (finding.id, finding.evidence.exchange) == ("request.refused", 1)
+    assert "no CoT, please" in finding.evidence.got
+    for status in (401, 429, 500, 503):
+        assert found([json_response({}, status=status)], api=api) == ()
+
+
 def test_no_message_is_longer_than_a_report_can_bear():
     name = "f" * 1_000_000
     say = Say(call=(name, "{"), call_id="")
@@ -455,6 +465,7 @@ def test_every_check_has_been_broken_once():
     elsewhere = {
         "calls.id.repeated",
         "chat.stream.finish.repeated",
+        "request.refused",
         "request.server_error",
         "reply.content_type",
         "responses.stream.reasoning_dialect",
