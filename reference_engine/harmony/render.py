@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import openai_harmony as oh
 
@@ -33,6 +34,7 @@ _EFFORT = {
     "medium": oh.ReasoningEffort.MEDIUM,
     "high": oh.ReasoningEffort.HIGH,
 }
+_NOTHING = Developer("")
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 
 # The tokenizer's time grows with the square of a stretch of letters, of signs, or of white space.
@@ -61,8 +63,9 @@ def render_prompt(conversation: Conversation) -> list[int]:
     Raises:
         RenderError: A tool's schema or a text is beyond what the tokenizer takes.
     """
-    turns = drop_stale_reasoning(conversation.turns)
-    for text in _texts(turns):
+    turns = tuple(turn for turn in drop_stale_reasoning(conversation.turns) if turn != _NOTHING)
+    conversation = replace(conversation, turns=turns)
+    for text in _texts(conversation):
         if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):
             raise RenderError(
                 f"A text holds {_LONGEST_STRETCH} letters, signs or spaces without a break, "
@@ -80,13 +83,32 @@ def render_prompt(conversation: Conversation) -> list[int]:
     return tokens
 
 
-def _texts(turns: Sequence[Turn]) -> Iterator[str]:
-    for turn in turns:
+def _texts(conversation: Conversation) -> Iterator[str]:
+    for turn in conversation.turns:
         match turn:
-            case Call(_, text) | Result(_, text):
-                yield text
+            case Call(name, text) | Result(name, text):
+                yield from (name, text)
             case _:
                 yield turn.text
+    for tool in conversation.tools:
+        yield tool.description
+        yield from _strings(tool.parameters)
+    if conversation.answer_format:
+        yield conversation.answer_format.description
+        yield from _strings(conversation.answer_format.schema)
+
+
+def _strings(schema: object) -> Iterator[str]:
+    """All keys and texts of a JSON value, however deep it is."""
+    waiting = [schema]
+    while waiting:
+        match waiting.pop():
+            case str(text):
+                yield text
+            case Mapping() as fields:
+                waiting += [*fields.keys(), *fields.values()]
+            case list(values):
+                waiting += values
 
 
 def _leading(turns: Sequence[Turn]) -> int:
