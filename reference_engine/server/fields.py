@@ -37,7 +37,8 @@ _UNION_TAGS = frozenset({
     *("system", "developer", "user", "assistant", "tool", "message", "reasoning", "text", "str"),
     *("function_call", "function_call_output", "item_reference", "json_object", "json_schema"),
 })  # fmt: skip
-_UNIONS = frozenset({"input", "text", "response_format", "format", "tool_choice", "output"})
+_UNIONS = frozenset({"input", "response_format", "format", "tool_choice"})
+_TYPE_OF_MEMBER = re.compile(r"[A-Z]|\w+\[")
 
 
 class RequestModel(BaseModel):
@@ -66,6 +67,10 @@ def parse_request(model: type[M], body: bytes) -> M:
     if not isinstance(data, dict):
         raise ApiError(400, "The request body must be a JSON object.")
     try:
+        orjson.dumps([data])  # An event repeats parts of the request one level deeper.
+    except orjson.JSONEncodeError as error:
+        raise ApiError(400, "The request body is nested too deeply.") from error
+    try:
         return model.model_validate(data)
     except ValidationError as error:
         raise _api_error(_deepest(error.errors(include_url=False))) from error
@@ -88,11 +93,13 @@ def _api_error(error: ErrorDetails) -> ApiError:
 def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
     """Of the errors of the first bad field, the one of the union's member that fits best."""
     field = errors[0]["loc"][:1]
-    return max((error for error in errors if error["loc"][:1] == field), key=_depth)
+    return max((error for error in errors if error["loc"][:1] == field), key=_weight)
 
 
-def _depth(error: ErrorDetails) -> int:
-    return len(error["loc"])
+def _weight(error: ErrorDetails) -> tuple[bool, int]:
+    """An object of a wrong type is said to be that before its fields are looked at."""
+    wrong_type = error["type"] == "literal_error" and error["loc"][-1] == "type"
+    return wrong_type, len(error["loc"])
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -109,7 +116,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _is_tag(location: tuple[int | str, ...], at: int) -> bool:
     """Whether this step names a member of a union and not a field."""
     step, before = location[at], location[at - 1] if at else ""
-    if re.match(r"[A-Z]|\w+\[", str(step)):
+    if before in _UNIONS and _TYPE_OF_MEMBER.match(str(step)):
         return True
     return step in _UNION_TAGS and (isinstance(before, int) or before in _UNIONS)
 
