@@ -68,7 +68,7 @@ class ResponsesHandler:
         stored = self._store.get(response_id)
         if stored is None:
             raise _not_found(response_id)
-        return _json(stored.response)
+        return Response(stored.response, media_type="application/json")
 
     async def delete(self, request: Request) -> Response:
         """Forget a stored response.
@@ -102,7 +102,8 @@ async def _write(generation: Generation, writer: OutputWriter) -> None:
 def _stored(response: dict[str, Any], turns: tuple[Turn, ...], writer: OutputWriter) -> Stored:
     pairs = list(zip(writer.items, writer.turns, strict=True))
     return Stored(
-        response=response,
+        id=response["id"],
+        response=orjson.dumps(response),
         turns=(*turns, *writer.turns),
         items={item["id"]: (turn, item.get("call_id")) for item, turn in pairs},
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},

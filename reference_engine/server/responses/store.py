@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
 
 from reference_engine.harmony.conversation import Call, Result, Turn
 
@@ -16,13 +13,15 @@ class Stored:
     """A response and the conversation it belongs to.
 
     Attributes:
-        response: The response as the client got it.
+        id: The id of the response.
+        response: The response as the client got it, encoded.
         turns: All turns up to and including its own output, without `instructions`.
         items: The turn of each of its output items, with the call id of calls.
         calls: The calls in it that still need an output, name by call id.
     """
 
-    response: dict[str, Any]
+    id: str
+    response: bytes
     turns: tuple[Turn, ...]
     items: dict[str, tuple[Turn, str | None]] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
@@ -31,7 +30,7 @@ class Stored:
     def size(self) -> int:
         """About how many bytes it takes; texts shared with other responses count again."""
         texts = sum(len(_text(turn)) for turn in self.turns)
-        return texts + 100 * len(self.turns) + len(orjson.dumps(self.response))
+        return texts + 100 * len(self.turns) + len(self.response)
 
 
 class ResponseStore:
@@ -45,11 +44,16 @@ class ResponseStore:
         self._items: dict[str, str] = {}
 
     def put(self, stored: Stored) -> None:
-        """Keep a response, and forget those unused for longest where it gets too much."""
-        response_id = stored.response["id"]
-        self._stored[response_id] = (stored, size := stored.size)
+        """Keep a response, and forget those unused for longest where it gets too much.
+
+        One that is too large by itself is not kept, so that it cannot push out all others.
+        """
+        size = stored.size
+        if size > self._max_bytes:
+            return
+        self._stored[stored.id] = (stored, size)
         self._bytes += size
-        self._items |= dict.fromkeys(stored.items, response_id)
+        self._items |= dict.fromkeys(stored.items, stored.id)
         while len(self._stored) > self._max_responses or self._bytes > self._max_bytes:
             self.delete(next(iter(self._stored)))
 
