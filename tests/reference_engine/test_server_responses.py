@@ -257,7 +257,12 @@ def test_output_items_can_be_sent_back_as_they_are(engine, client):
 def test_a_preamble_without_phase_is_known_by_the_call_that_follows(engine, client):
     engine.script = lambda *_: COT + PLAN + CALL
     first = ask(client, tools=[FLAT_TOOL])["output"]
-    assert [item["type"] for item in first] == ["reasoning", "message", "reasoning", "function_call"]
+    assert [item["type"] for item in first] == [
+        "reasoning",
+        "message",
+        "reasoning",
+        "function_call",
+    ]
     del first[1]["phase"]
     loop = [user("Hi"), *first, output_of(first[-1], "sunny")]
     ask(client, loop, tools=[FLAT_TOOL])

@@ -1,11 +1,13 @@
 """The messages of a Chat Completions request, and the turns they stand for.
 
 A `system` message is an instruction, as a `developer` message is: the harmony system message is the
-server's own. Assistant text beside tool calls is a preamble; alone it is a final answer.
+server's own. Assistant text beside tool calls, or before them in the same turn, is a preamble; any
+other is a final answer.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -71,12 +73,13 @@ class AssistantMessage(RequestModel):
     reasoning_details: Ignored = None
     provider_specific_fields: Ignored = None
 
-    def turns(self) -> Iterator[Turn]:
+    def turns(self, *, calls_next: bool) -> Iterator[Turn]:
         """What the assistant thought, said and called, in this order."""
         if reasoning := self.reasoning or self.reasoning_content:
             yield Reasoning(reasoning)
         if self.content:
-            yield Preamble(self.content) if self.tool_calls else Answer(self.content)
+            preamble = self.tool_calls or calls_next
+            yield Preamble(self.content) if preamble else Answer(self.content)
         for call in self.tool_calls:
             yield Call(call.function.name, call.function.arguments)
 
@@ -119,7 +122,7 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
             if not message.model_fields_set & _ASSISTANT_SAYS:
                 problem = f"messages[{at}] of the assistant has no content and no tool_calls."
                 raise invalid(f"messages[{at}].content", problem)
-            turns += message.turns()
+            turns += message.turns(calls_next=_calls_next(messages[at + 1 :]))
             for call in message.tool_calls:
                 if call.id in unanswered:
                     problem = f"Two tool calls of messages[{at}] have the id '{call.id}'."
@@ -127,6 +130,12 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
                 unanswered[call.id] = call.function.name
     _require_answered(unanswered, len(messages))
     return tuple(turns)
+
+
+def _calls_next(messages: Sequence[Message]) -> bool:
+    """Whether the assistant, still speaking, calls a function in a message of its own."""
+    speaking = itertools.takewhile(lambda each: isinstance(each, AssistantMessage), messages)
+    return any(isinstance(each, AssistantMessage) and each.tool_calls for each in speaking)
 
 
 def _result(message: ToolMessage, at: int, unanswered: dict[str, str]) -> Result:

@@ -122,8 +122,7 @@ def turns_of(
     for at, item in enumerate(items):
         match item:
             case MessageItem():
-                follower = items[at + 1] if at + 1 < len(items) else None
-                turns.append(_message(item, calls_next=isinstance(follower, CallItem)))
+                turns.append(_message(item, calls_next=_calls_next(items[at + 1 :])))
             case ReasoningItem():
                 if text := "".join(part.text for part in item.content):
                     turns.append(Reasoning(text))
@@ -140,8 +139,14 @@ def turns_of(
     return tuple(turns)
 
 
+def _calls_next(items: Sequence[Item]) -> bool:
+    """Whether a call is the next of these items that is not a thought."""
+    following = (item for item in items if not isinstance(item, ReasoningItem))
+    return isinstance(next(following, None), CallItem)
+
+
 def _message(item: MessageItem, *, calls_next: bool) -> Turn:
-    """An assistant's message of no stated phase is a preamble where a call follows directly."""
+    """An assistant's message of no stated phase is a preamble where a call comes next."""
     match item.role:
         case "user":
             return User(item.content)
