@@ -138,5 +138,6 @@ def _code(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that cannot turn into markup."""
-    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", words.visible(text))
+    """Text that cannot turn into markup, nor call people (`@name`) where it is posted."""
+    escaped = re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", words.visible(text))
+    return escaped.replace("@", "@\N{ZERO WIDTH SPACE}")

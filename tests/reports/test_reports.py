@@ -240,6 +240,13 @@ def test_hostile_text_stays_text():
     assert "script" not in outside_code
 
 
+def test_nobody_is_called_by_what_a_model_said():
+    call = rollout([Say(call=("@octocat", "{"))], sample=CASES[0].id)
+    outside_code = re.sub(r"`[^`]*`", "", render_markdown(analysis_of([call], CHAT)))
+    assert "octocat" in outside_code
+    assert "@octocat" not in outside_code
+
+
 def test_table_cells_cannot_break_their_table():
     lines = render_markdown(analysis_of(failing(), run_info(tries=2))).splitlines()
     table = [line for line in lines if line.startswith("|")]
