@@ -1,4 +1,5 @@
 import pytest
+from analyses import analysis_of, run_info
 from healthy import (
     SUITE,
     Say,
@@ -10,7 +11,6 @@ from healthy import (
     rollout,
     stream_response,
 )
-from runs import analysis_of, run_info
 
 from harness.judgement import Analysis
 from harness.records import Thresholds

@@ -3,10 +3,10 @@ import io
 import re
 
 import pytest
+from analyses import analysis_of, run_info
 from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from inline_snapshot import snapshot
 from rich.console import Console
-from runs import analysis_of, run_info
 
 from reports.markdown import render_markdown
 from reports.terminal import print_analysis
