@@ -7,7 +7,6 @@ other is a final answer.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -109,7 +108,7 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
     """
     turns: list[Turn] = []
     unanswered: dict[str, str] = {}
-    for at, message in enumerate(messages):
+    for at, (message, calls_next) in enumerate(zip(messages, _calls_next(messages), strict=True)):
         if isinstance(message, ToolMessage):
             turns.append(_result(message, at, unanswered))
             continue
@@ -122,7 +121,7 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
             if not message.model_fields_set & _ASSISTANT_SAYS:
                 problem = f"messages[{at}] of the assistant has no content and no tool_calls."
                 raise invalid(f"messages[{at}].content", problem)
-            turns += message.turns(calls_next=_calls_next(messages[at + 1 :]))
+            turns += message.turns(calls_next=calls_next)
             for call in message.tool_calls:
                 if call.id in unanswered:
                     problem = f"Two tool calls of messages[{at}] have the id '{call.id}'."
@@ -132,10 +131,14 @@ def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def _calls_next(messages: Sequence[Message]) -> bool:
-    """Whether the assistant, still speaking, calls a function in a message of its own."""
-    speaking = itertools.takewhile(lambda each: isinstance(each, AssistantMessage), messages)
-    return any(isinstance(each, AssistantMessage) and each.tool_calls for each in speaking)
+def _calls_next(messages: Sequence[Message]) -> list[bool]:
+    """For each message, whether the assistant goes on after it and calls a function."""
+    after = []
+    calls = False
+    for message in reversed(messages):
+        after.append(calls)
+        calls = isinstance(message, AssistantMessage) and (calls or bool(message.tool_calls))
+    return after[::-1]
 
 
 def _result(message: ToolMessage, at: int, unanswered: dict[str, str]) -> Result:

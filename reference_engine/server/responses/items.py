@@ -119,10 +119,10 @@ def turns_of(
         ApiError: A reference is unknown, or calls and results do not belong together.
     """
     turns: list[Turn] = list(earlier)
-    for at, item in enumerate(items):
+    for at, (item, calls_next) in enumerate(zip(items, _calls_next(items), strict=True)):
         match item:
             case MessageItem():
-                turns.append(_message(item, calls_next=_calls_next(items[at + 1 :])))
+                turns.append(_message(item, calls_next=calls_next))
             case ReasoningItem():
                 if text := "".join(part.text for part in item.content):
                     turns.append(Reasoning(text))
@@ -139,10 +139,15 @@ def turns_of(
     return tuple(turns)
 
 
-def _calls_next(items: Sequence[Item]) -> bool:
-    """Whether a call is the next of these items that is not a thought."""
-    following = (item for item in items if not isinstance(item, ReasoningItem))
-    return isinstance(next(following, None), CallItem)
+def _calls_next(items: Sequence[Item]) -> list[bool]:
+    """For each item, whether the next one that is not a thought is a call."""
+    after = []
+    calls = False
+    for item in reversed(items):
+        after.append(calls)
+        if not isinstance(item, ReasoningItem):
+            calls = isinstance(item, CallItem)
+    return after[::-1]
 
 
 def _message(item: MessageItem, *, calls_next: bool) -> Turn:
