@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dtype",
         default=defaults.dtype,
         choices=["float32", "bfloat16"],
-        help="number format of the computation (default: %(default)s)",
+        help="number format of the computation (default: what the device is fastest with)",
     )
     add("--host", default=defaults.host, help="address to listen at (default: %(default)s)")
     add("--port", type=_port, default=defaults.port, help="0 takes any (default: %(default)s)")
@@ -151,15 +151,22 @@ def _date(wanted: str | None) -> str | None:
         raise ValueError(message) from None
 
 
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not '{text}'") from None
+
+
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _integer(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
 
 
 def _port(text: str) -> int:
-    value = int(text)
+    value = _integer(text)
     if not 0 <= value < 65536:
         raise argparse.ArgumentTypeError(f"must be between 0 and 65535, not {value}")
     return value
