@@ -37,6 +37,9 @@ _EFFORT = {
 _NOTHING = Developer("")
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 
+_MARKS = 4  # Start, role, message, end.
+_LONGEST_TOKEN = 128  # Bytes.
+
 # The tokenizer's time grows with the square of a stretch of letters, of signs, or of white space.
 _LONGEST_STRETCH = 20_000
 _STRETCH = re.compile(
@@ -55,6 +58,14 @@ def drop_stale_reasoning(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     return tuple(
         turn for at, turn in enumerate(turns) if at > last_final or not isinstance(turn, Reasoning)
     )
+
+
+def least_tokens(conversation: Conversation) -> int:
+    """A lower bound of the prompt's length, had without rendering it."""
+    turns = drop_stale_reasoning(conversation.turns)
+    messages = sum(not isinstance(turn, Developer) for turn in turns)
+    texts = _texts(replace(conversation, turns=turns))
+    return _MARKS * messages + sum(len(text) // _LONGEST_TOKEN for text in texts)
 
 
 def render_prompt(conversation: Conversation) -> list[int]:

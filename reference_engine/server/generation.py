@@ -29,7 +29,7 @@ from reference_engine.harmony.parse import (
     HarmonyParser,
     Started,
 )
-from reference_engine.harmony.render import RenderError, render_prompt
+from reference_engine.harmony.render import RenderError, least_tokens, render_prompt
 from reference_engine.server.errors import ApiError, internal_error, stopping
 from reference_engine.server.shown import Part, Piece, ShownText
 from reference_engine.server.steering import ToolPolicy, continuation
@@ -231,6 +231,8 @@ class Generation:
 
 
 def _prompt(conversation: Conversation, max_context: int) -> list[int]:
+    if (least := least_tokens(conversation)) >= max_context:
+        raise _overflow(f"at least {least}", max_context)
     try:
         prompt = render_prompt(conversation)
     except RenderError as error:
@@ -240,6 +242,6 @@ def _prompt(conversation: Conversation, max_context: int) -> list[int]:
     return prompt
 
 
-def _overflow(length: int, max_context: int) -> ApiError:
+def _overflow(length: int | str, max_context: int) -> ApiError:
     message = f"The prompt has {length} tokens, but the model's context holds {max_context}."
     return ApiError(400, message, code="context_length_exceeded")

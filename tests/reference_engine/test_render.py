@@ -16,8 +16,13 @@ from reference_engine.harmony.conversation import (
     Result,
     User,
 )
-from reference_engine.harmony.render import RenderError, drop_stale_reasoning, render_prompt
-from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.harmony.render import (
+    RenderError,
+    drop_stale_reasoning,
+    least_tokens,
+    render_prompt,
+)
+from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = FunctionTool("get_weather", "Weather.", CITY)
@@ -111,6 +116,27 @@ def test_reasoning_is_dropped_once_an_answer_concluded_it(turns, kept):
     assert [turn for turn in remaining if not isinstance(turn, Reasoning)] == [
         turn for turn in turns if not isinstance(turn, Reasoning)
     ]
+
+
+LONGEST = max(token_bytes(), key=len).decode()
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [],
+        [User("")] * 500,
+        [Developer("")] * 500 + [User("q")],
+        [USER, R1, FINAL] * 100,
+        [USER, R1, CALL, RESULT] * 100,
+        [User(LONGEST)] * 100,
+        [Developer(LONGEST)] * 100,
+    ],
+)
+def test_the_least_length_is_a_lower_bound(turns):
+    conversation = Conversation(tuple(turns), (WEATHER,))
+    length = len(render_prompt(conversation))
+    assert length / 3 - 200 < least_tokens(conversation) <= length
 
 
 SHAPE = AnswerFormat("shape", {"type": "object"}, "A shape.")

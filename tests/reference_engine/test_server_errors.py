@@ -241,6 +241,13 @@ def test_a_prompt_longer_than_the_context(client, path):
     assert "4096" in error["message"]
 
 
+def test_a_prompt_far_beyond_the_context_is_not_even_rendered(client):
+    body = {"model": MODEL, "messages": [{"role": "user", "content": ""}] * 5000}
+    error = error_of(client.post("/chat/completions", json=body), 400)
+    assert error["code"] == "context_length_exceeded"
+    assert "at least 20000 tokens" in error["message"]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
 def test_a_full_queue(served, path, stream):
