@@ -12,9 +12,14 @@ from pathlib import Path
 from reference_engine.server.settings import AppSettings, ServeSettings
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line: 0 after a clean stop, 2 if it cannot start, 130 if interrupted."""
-    arguments = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, *, program: str = "python -m reference_engine") -> int:
+    """Run the command line: 0 after a clean stop, 2 if it cannot start, 130 if interrupted.
+
+    Args:
+        argv: The arguments; those of the process by default.
+        program: What the user typed before them, for the help.
+    """
+    arguments = _parser(program).parse_args(argv)
     try:
         settings = _settings(arguments)
     except ValueError as error:
@@ -39,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     defaults, app = ServeSettings(), AppSettings()
-    parser = argparse.ArgumentParser(prog="python -m reference_engine", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="serve a checkpoint over HTTP")
     add = serve.add_argument

@@ -22,7 +22,8 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
         arguments: Handed to the engine as they are.
     """
     with _extra_needed():
-        code = import_module("reference_engine.__main__").main(["serve", *arguments])
+        engine = import_module("reference_engine.__main__")
+        code = engine.main(["serve", *arguments], program="gpt-oss-verify")
     return code if isinstance(code, int) else 0
 
 

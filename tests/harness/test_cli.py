@@ -452,10 +452,15 @@ def test_providers_are_listed_with_the_state_of_their_keys(tmp_path, capsys, mon
 
 def test_serve_hands_its_arguments_on(monkeypatch):
     given = []
-    fake = SimpleNamespace(main=lambda arguments: given.extend(arguments) or 0)
+
+    def main(arguments, *, program):
+        given.extend([program, *arguments])
+        return 0
+
+    fake = SimpleNamespace(main=main)
     monkeypatch.setattr(engine, "import_module", lambda name: fake)
     assert run(["serve", "--port", "8000", "--checkpoint", "x", "--help"]) == 0
-    assert given == ["serve", "--port", "8000", "--checkpoint", "x", "--help"]
+    assert given == ["gpt-oss-verify", "serve", "--port", "8000", "--checkpoint", "x", "--help"]
 
 
 def test_export_small_hands_folder_and_layout_on(monkeypatch, capsys, tmp_path):
