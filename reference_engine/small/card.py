@@ -84,6 +84,7 @@ def card(record: Mapping[str, Any]) -> str:
         "overall": "\n".join(overall),
         "skills": "\n".join(skills),
         "lengths": lengths,
+        "notes": "\n".join(f"- {note}" for note in record["notes"]),
     }
     text = _TEMPLATE.read_text(encoding="utf-8")
     for name, value in fields.items():
