@@ -19,9 +19,9 @@ from reference_engine.small.data import results, thoughts
 from reference_engine.small.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
 from reference_engine.small.data.other_asks import OTHER_ASKERS
 from reference_engine.small.data.phrases import fill
-from reference_engine.small.data.smoke_asks import ASKERS, Asker
+from reference_engine.small.data.smoke_asks import ASKERS
 from reference_engine.small.data.spans import copy, plain, to_json
-from reference_engine.small.data.task import Ask, Prefill, Setting, Task
+from reference_engine.small.data.task import Ask, Asker, Prefill, Setting, Task
 
 NO_TOOL = "Sorry, I have no tool for that."
 _SMOKE = {tool.name for tool in SMOKE_TOOLS}

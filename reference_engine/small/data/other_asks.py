@@ -9,9 +9,8 @@ from typing import Any
 from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.small.data import words
 from reference_engine.small.data.phrases import quoted, request, settled
-from reference_engine.small.data.smoke_asks import Asker, parameter_names
 from reference_engine.small.data.spans import copy
-from reference_engine.small.data.task import Ask
+from reference_engine.small.data.task import Ask, Asker, parameter_names
 
 
 def _email(rng: Random, _tool: FunctionTool) -> Ask:

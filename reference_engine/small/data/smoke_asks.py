@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
 from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.small.data import words
-from reference_engine.small.data.phrases import listed, quoted, request, settled
+from reference_engine.small.data.chart_asks import chart
+from reference_engine.small.data.phrases import quoted, request, settled
 from reference_engine.small.data.spans import copy
-from reference_engine.small.data.task import Ask
-
-Asker = Callable[[Random, FunctionTool], Ask]
-
-
-def parameter_names(tool: FunctionTool) -> tuple[str, ...]:
-    """The parameters of a tool, in order."""
-    return tuple((tool.parameters or {}).get("properties", {}))
+from reference_engine.small.data.table_asks import query
+from reference_engine.small.data.task import Ask, Asker, parameter_names
 
 
 def status(rng: Random, _tool: FunctionTool) -> Ask:
@@ -239,203 +234,6 @@ def markdown(rng: Random, tool: FunctionTool) -> Ask:
 def _unpunctuated(asked: str, value: str) -> str:
     """Cut what a request form put behind a value that stands at the end."""
     return asked[: asked.rindex(value) + len(value)]
-
-
-def _point_list(rng: Random) -> tuple[str, list[list[float]]]:
-    number = rng.choice(
-        (_small_number, _small_number, _small_number, _small_number, _decimal, _signed)
-    )
-    if rng.random() < 0.35:
-        values = [number(rng) for _ in range(rng.randint(2, 6))]
-        shown = listed(rng, [str(v) for v in values])
-        return shown, [[at + 1, v] for at, v in enumerate(values)]
-    points = [[number(rng), number(rng)] for _ in range(rng.randint(2, 5))]
-    comma = rng.choice((",", ", "))
-    left, right = rng.choice(("()", "()", "[]"))
-    pairs = [f"{left}{x}{comma}{y}{right}" for x, y in points]
-    if left == "[":
-        return "[" + rng.choice((", ", ",")).join(pairs) + "]", points
-    return rng.choice((listed(rng, pairs), comma.join(pairs), " ".join(pairs))), points
-
-
-def _small_number(rng: Random) -> float:
-    return rng.randint(0, rng.choice((9, 20, 100, 500)))
-
-
-def _signed(rng: Random) -> float:
-    return rng.randint(-20, 20)
-
-
-def _decimal(rng: Random) -> float:
-    return rng.randint(0, 99) / 10 if rng.random() < 0.7 else rng.randint(-9, 20)
-
-
-_EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "title": (", titled {v}", " with the title {v}", " called {v}", ", title {v}", " named {v}",
-              ". Its title is {v}", ". Put {v} above it", ", headed {v}"),
-    "x_label": (", x axis {v}", " with x label {v}", ", x-axis labelled {v}", ". Label x as {v}"),
-    "y_label": (", y axis {v}", " with y label {v}", ", y-axis labelled {v}", ". Label y as {v}"),
-}  # fmt: skip
-
-
-def chart(rng: Random, tool: FunctionTool) -> Ask:
-    """A chart of points or of a series, perhaps with a title or labels."""
-    shown, points = _point_list(rng)
-    kind = rng.choice(("line", "bar", "scatter"))
-    names = parameter_names(tool)
-    values: dict[str, Any] = {"chart_type": kind, "data": points}
-    extra = ""
-    for name in _EXTRAS:
-        if name in names and rng.random() < (0.4 if name == "title" else 0.2):
-            value = rng.choice(
-                (words.capital, words.word, lambda r: words.words(r, 2, 3).capitalize())
-            )(rng)
-            values[name] = copy(value)
-            extra += rng.choice(_EXTRAS[name]).replace("{v}", quoted(rng, value, 0.6))
-    word = rng.choice(("chart", "chart", "plot", "graph", "diagram"))
-    asked = request(
-        rng,
-        {"k": kind, "c": word, "d": shown, "e": extra},
-        verbs=(
-            "draw a {k} {c} of {d}{e}", "make a {k} {c} from {d}{e}", "plot {d} as a {k} {c}{e}",
-            "sketch a {k} {c} with the points {d}{e}", "show {d} in a {k} {c}{e}",
-            "put {d} into a {k} {c}{e}", "graph {d} as {k}{e}", "build a {k} {c} for {d}{e}",
-            "create a {c} ({k}) of {d}{e}", "draw {d}, type {k}{e}",
-            "visualise {d} as a {k} {c}{e}", "display {d} as {k} {c}{e}",
-            "render a {k} {c} with {d}{e}", "turn {d} into a {k} {c}{e}",
-            "use a {k} {c} for {d}{e}", "generate the {k} {c} of {d}{e}",
-        ),
-        nouns=(
-            "a {k} {c} of {d}{e}", "a {k} {c} showing {d}{e}", "{d} as a {k} {c}{e}",
-            "a {c} of type {k} with {d}{e}", "the {k} {c} for {d}{e}",
-        ),
-        questions=(
-            "how would {d} look as a {k} {c}{e}?", "what does a {k} {c} of {d} look like{e}?",
-            "my data: {d}. I want a {k} {c}{e}.", "I measured {d}. Draw a {k} {c}{e}.",
-            "here are numbers: {d}. A {k} {c} please{e}.", "these are {d}; {k} {c}{e}",
-            "{w} {w} {k} {w} {d}{e}", "{w} {k} {c} {w} {w} {d}{e}", "{d} {w} {w} {k} {c}{e}",
-            "{w} {w} {d}, {k} {w}{e}", "{k}s please: {d}{e}", "my {w} measured {d}. {k} {c}!{e}",
-            "the {w} needs a {k} {c}{e} for {d}", "{d} would {w} {w} as a {k} {c}{e}?",
-            "{k} {c}: {d}{e}", "{k} {c} for {d}{e}?", "data {d}, {k} {c}{e}", "{k}: {d}{e}",
-            "could {d} be a {k} {c}{e}?", "the values are {d}. As {k} {c} please{e}.",
-            "points {d}, please as a {k} {c}{e}", "our numbers {d} need a {k} {c}{e}",
-            "I have {d} and want a {k} {c}{e}.", "we counted {d}. {k} {c}{e}",
-        ),
-        tails=False,
-    )  # fmt: skip
-    return Ask(asked, {name: values[name] for name in names if name in values})
-
-
-def _condition(rng: Random) -> tuple[str, str]:
-    """A condition as shown and as it must be written."""
-    column = words.identifier(rng)
-    if rng.random() < 0.4:
-        sign = rng.choice((">", "<", "=", ">=", "<=", "!="))
-        text = f"{column} {sign} {words.number_text(rng)}"
-        return text, copy(text)
-    if rng.random() < 0.25:
-        said, sign = rng.choice(_COMPARISONS)
-        number = words.number_text(rng)
-        return f"{column} {said} {number}", f"{copy(column)} {sign} {copy(number)}"
-    value = rng.choice((words.word, words.capital, words.nonce))(rng)
-    if rng.random() < 0.6:
-        text = f"{column} = '{value}'"
-        return text, copy(text)
-    return f"{column} is '{value}'", f"{copy(column)} = '{copy(value)}'"
-
-
-_COMPARISONS = (
-    ("is above", ">"), ("is over", ">"), ("is greater than", ">"), ("is more than", ">"),
-    ("is below", "<"), ("is under", "<"), ("is less than", "<"), ("equals", "="), ("is", "="),
-)  # fmt: skip
-_TABLES = ("order", "orders", "limit", "columns", "filter", "table", "rows", "data", "users")
-
-
-def query(rng: Random, tool: FunctionTool) -> Ask:
-    """Columns of a table, perhaps with a condition, an order or a limit."""
-    columns = [words.identifier(rng) for _ in range(rng.choice((1, 2, 2, 2, 3, 3, 4)))]
-    table = rng.choice(_TABLES) if rng.random() < 0.1 else words.identifier(rng)
-    names = parameter_names(tool)
-    values: dict[str, Any] = {"table": copy(table), "columns": [copy(c) for c in columns]}
-    extra = ""
-    if rng.random() < 0.3:
-        shown, written = _condition(rng)
-        values["filters" if "filters" in names else "filter"] = written
-        extra += rng.choice(
-            (" where {v}", ", only where {v}", " with {v}", ", condition {v}", " if {v}",
-             " filtered by {v}", ", filter {v}", " for which {v}", ", under the condition {v}")
-        ).replace("{v}", quoted(rng, shown, 0.2))  # fmt: skip
-    if rng.random() < 0.3:
-        column = rng.choice((*columns, words.identifier(rng)))
-        values["order_by"] = copy(column)
-        extra += rng.choice(
-            (
-                " sorted by {v}",
-                ", ordered by {v}",
-                " order by {v}",
-                ", sort by {v}",
-                " in order of {v}",
-                ", arranged by {v}",
-                ", sorting by {v}",
-            )
-        ).replace("{v}", column)
-    if rng.random() < 0.35:
-        limit = rng.choice((rng.randint(1, 20), rng.randint(1, 100), rng.randint(1, 1000)))
-        values["limit"] = limit
-        extra += rng.choice(
-            (
-                ", at most {v} rows",
-                " limit {v}",
-                ", limit {v}",
-                ", first {v} rows",
-                ", no more than {v}",
-                ", just {v} of them",
-                ", max {v}",
-                ". Only {v} rows",
-                ", {v} rows",
-                ", top {v}",
-                ", maximum {v}",
-                ", up to {v} rows",
-                " ({v} rows)",
-            )
-        ).replace("{v}", str(limit))
-    shown_table = quoted(rng, table, 0.2)
-    asked = request(
-        rng,
-        {"c": listed(rng, columns), "t": shown_table, "e": extra},
-        verbs=(
-            "read {c} from {t}{e}", "select {c} from the table {t}{e}",
-            "list {c} of the {t} table{e}",
-            "get {c} out of {t}{e}", "look up {c} in {t}{e}", "query {t} for {c}{e}",
-            "pull {c} from the {t} table{e}", "load the columns {c} of {t}{e}",
-            "show {c} from the {t} table{e}", "fetch {c} of {t}{e}",
-            "extract {c} from table {t}{e}", "give me {c} in {t}{e}", "take {c} from {t}{e}",
-            "return {c} from table {t}{e}", "search the table {t} for {c}{e}",
-            "run a query on {t} for {c}{e}", "open the table {t} and print {c}{e}",
-        ),
-        nouns=(
-            "{c} from {t}{e}", "the {c} columns of {t}{e}", "{c} of table {t}{e}",
-            "rows of {t} with {c}{e}", "the columns {c} in the {t} table{e}",
-            "columns {c} out of table {t}{e}", "all {c} in {t}{e}", "data from {t}: {c}{e}",
-            "the values of {c} from {t}{e}", "a query of {t} with {c}{e}", "the {t} table's {c}{e}",
-        ),
-        questions=(
-            "what {c} are in {t}{e}?", "which {c} does {t} have{e}?",
-            "in the table {t}, what are {c}{e}?", "from {t} I want {c}{e}.",
-            "table {t}, columns {c}{e}", "SELECT {c} FROM {t}{e}",
-            "{w} {w} table {t} {w} columns {c}{e}", "{w} {w} columns {c} {w} table {t}{e}",
-            "{w} {w} rows of {t}: {c}{e}", "{w} the {t} table: {w} {w} {c}{e}",
-            "for the {w}: {c} from {t}{e}", "who {w} here? {c} out of {t}{e}",
-            "the {w} wants {c} (table {t}){e}", "table {t}; columns {c}{e}",
-            "in {t}, what {c} are stored{e}?", "{t}: {c}{e}", "could I see {c} of {t}{e}?",
-            "from the database table {t}, {c}{e}", "database question: {c} in {t}{e}",
-            "which {c} are listed in {t}{e}?", "table {t}. Columns: {c}{e}",
-            "the table is {t}, the columns are {c}{e}", "with the table {t}: give {c}{e}",
-            "table {t}, column names {c}{e}", "my database has {t}. I want its {c}{e}",
-        ),
-        tails=False,
-    )  # fmt: skip
-    return Ask(asked, {name: values[name] for name in names if name in values})
 
 
 ASKERS: Mapping[str, Asker] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Literal
 
 from reference_engine.harmony.conversation import Effort, FunctionTool, Turn
@@ -25,6 +26,15 @@ class Ask:
 
     text: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+Asker = Callable[[Random, FunctionTool], Ask]
+"""Writes a request for one tool."""
+
+
+def parameter_names(tool: FunctionTool) -> tuple[str, ...]:
+    """The parameters of a tool, in order."""
+    return tuple((tool.parameters or {}).get("properties", {}))
 
 
 Prefill = Literal["", "commentary to=functions.", "header"]
