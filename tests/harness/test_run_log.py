@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -138,31 +139,38 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
         RunLog(tmp_path)
 
 
-@pytest.fixture
-def small_disk() -> Iterator[int]:
-    """The size no file may grow beyond: a write fails half way, as it does on a full disk."""
-    limit = 1000
+SMALL_DISK = 1000
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond SMALL_DISK: a write fails half way, as it does on a full disk.
+
+    Not a fixture, because the test runner's own output may go to a file that is longer.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_DISK, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_loses_nothing_and_leaves_no_half_line(tmp_path: Path, small_disk: int) -> None:
-    with RunLog(tmp_path) as log:
+def test_a_full_disk_loses_nothing_and_leaves_no_half_line(tmp_path: Path) -> None:
+    with small_disk(), RunLog(tmp_path) as log:
         with pytest.raises(RunLogError, match=r"cannot be written: .*--resume") as caught:
             deque(map(log.append, map(rollout, range(100))))
         kept = len(log.finished)
         assert f"the {kept} finished attempts" in str(caught.value)
-    assert 0 < kept < small_disk
+    assert 0 < kept < SMALL_DISK
     assert len(ids(tmp_path)) == kept
     assert (tmp_path / ROLLOUTS_FILE).read_bytes().endswith(b"\n")
 
 
-def test_run_info_on_a_full_disk_keeps_the_old_one(tmp_path: Path, small_disk: int) -> None:
+def test_run_info_on_a_full_disk_keeps_the_old_one(tmp_path: Path) -> None:
     write_run_info(tmp_path, info())
     larger = info().model_copy(update={"cases_file": "x" * 2000})
-    with pytest.raises(RunLogError, match=r"run\.json cannot be written"):
+    with small_disk(), pytest.raises(RunLogError, match=r"run\.json cannot be written"):
         write_run_info(tmp_path, larger)
     assert read_run_info(tmp_path) == info()
     assert [path.name for path in tmp_path.iterdir()] == [RUN_FILE]
