@@ -37,12 +37,9 @@ _COMPARISONS = (
 _TABLES = ("order", "orders", "limit", "columns", "filter", "table", "rows", "data", "users")
 
 
-def query(rng: Random, tool: FunctionTool) -> Ask:
-    """Columns of a table, perhaps with a condition, an order or a limit."""
-    columns = [words.identifier(rng) for _ in range(rng.choice((1, 2, 2, 2, 3, 3, 4)))]
-    table = rng.choice(_TABLES) if rng.random() < 0.1 else words.identifier(rng)
-    names = parameter_names(tool)
-    values: dict[str, Any] = {"table": copy(table), "columns": [copy(c) for c in columns]}
+def _extras(rng: Random, columns: list[str], names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Perhaps a condition, an order and a limit: in words, and as arguments."""
+    values: dict[str, Any] = {}
     extra = ""
     if rng.random() < 0.3:
         shown, written = _condition(rng)
@@ -85,6 +82,16 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
                 " ({v} rows)",
             )
         ).replace("{v}", str(limit))
+    return extra, values
+
+
+def query(rng: Random, tool: FunctionTool) -> Ask:
+    """Columns of a table, perhaps with a condition, an order or a limit."""
+    columns = [words.identifier(rng) for _ in range(rng.choice((1, 2, 2, 2, 3, 3, 4)))]
+    table = rng.choice(_TABLES) if rng.random() < 0.1 else words.identifier(rng)
+    names = parameter_names(tool)
+    values: dict[str, Any] = {"table": copy(table), "columns": [copy(c) for c in columns]}
+    extra, more = _extras(rng, columns, names)
     shown_table = quoted(rng, table, 0.2)
     asked = request(
         rng,
@@ -121,4 +128,5 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
         ),
         tails=False,
     )  # fmt: skip
+    values |= more
     return Ask(asked, {name: values[name] for name in names if name in values})
