@@ -74,7 +74,10 @@ def random_model(dtype: torch.dtype) -> Transformer:
 def prompts(count: int, vocabulary: int) -> list[list[int]]:
     """Prompts that share most of their beginning, as those of the smoke test do."""
     generator = torch.Generator().manual_seed(1)
-    draw = lambda size: torch.randint(0, vocabulary, (size,), generator=generator).tolist()  # noqa: E731
+
+    def draw(size: int) -> list[int]:
+        return torch.randint(0, vocabulary, (size,), generator=generator).tolist()
+
     shared = draw(SHARED_PROMPT)
     return [shared + draw(OWN_PROMPT) for _ in range(count)]
 
