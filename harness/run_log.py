@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from harness import chain
 from harness.errors import RunLogError
 from harness.records import SCHEMA_VERSION, Record, Rollout, RunInfo
 
@@ -97,7 +98,7 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
     seen: set[str] = set()
     for number, line, last in _lines(path):
         try:
-            rollout = Rollout.model_validate_json(line)
+            rollout = Rollout.model_validate_json(chain.record_of(line))
         except ValidationError as error:
             if last and not line.endswith(b"\n"):
                 return
@@ -111,7 +112,8 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
 class RunLog:
     """Appends finished rollouts to a file in a run folder; opening it heals a torn last line.
 
-    Only one process at a time can hold a log. Use as a context manager.
+    Only one process at a time can hold a log. Every line continues the hash chain of the log (see
+    `harness.chain`). Use as a context manager.
 
     Attributes:
         finished: The ids that were in the log when it was opened. What is appended is only
@@ -128,7 +130,7 @@ class RunLog:
             raise RunLogError(f"{self._path} cannot be opened: {error.strerror}") from error
         try:
             self._lock()
-            ids, self._size = _scan(self._path)
+            ids, self._size, self._chain = _scan(self._path)
             os.ftruncate(self._file, self._size)
         except BaseException:
             os.close(self._file)
@@ -147,12 +149,13 @@ class RunLog:
         """
         if rollout.id in self.finished:
             return
-        line = _ROLLOUT.dump_json(rollout) + b"\n"
+        line, after = chain.linked(_ROLLOUT.dump_json(rollout), self._chain)
         try:
             self._write(line)
         except OSError as error:
             os.ftruncate(self._file, self._size)
             raise self._failed(error) from error
+        self._chain = after
         self._size += len(line)
         self._count += 1
 
@@ -202,10 +205,14 @@ class RunLog:
             os.close(self._file)
 
 
-def _scan(path: Path) -> tuple[set[str], int]:
-    """The ids in a log and the length of its sound part. Raises RunLogError if damaged inside."""
+def _scan(path: Path) -> tuple[set[str], int, bytes]:
+    """The ids in a log, the length of its sound part, and the chain after that.
+
+    Raises RunLogError if it is damaged inside.
+    """
     finished: set[str] = set()
     size = 0
+    head = chain.beginning(path.name)
     for number, line, last in _lines(path):
         try:
             if not line.endswith(b"\n"):
@@ -216,7 +223,8 @@ def _scan(path: Path) -> tuple[set[str], int]:
                 break
             raise RunLogError(f"{path}, line {number} is damaged; restore or remove it") from None
         size += len(line)
-    return finished, size
+        head = chain.after(line, head)
+    return finished, size, head
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
