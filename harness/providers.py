@@ -6,12 +6,10 @@ is the fields of `Provider` and `Launch`. Secrets are looked up by `access` when
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
 import re
 import shlex
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -19,19 +17,19 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import orjson
-import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
+from harness.configuration import Entry, first_problem, parse_yaml, read_text
 from harness.errors import ConfigurationError
+from harness.gate_entry import GateEntry, gate_entry
 from harness.records import Api, Capability, ProviderInfo
+from harness.suggestion import suggestion
 
 LOCAL_FILE = Path("providers.yaml")
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -82,12 +80,6 @@ def _arguments(value: object) -> object:
 Url = Annotated[str, AfterValidator(_url)]
 
 
-class Entry(BaseModel):
-    """Base of what stands in the file: immutable, unknown keys refused, no silent conversion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
 class Launch(Entry):
     """How to start a provider on this machine.
 
@@ -99,7 +91,7 @@ class Launch(Entry):
     command: Annotated[tuple[str, ...], BeforeValidator(_arguments), Field(min_length=1)]
     ready_url: Url | None = None
     ready_timeout: float = Field(default=120, gt=0)
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
     cwd: Path | None = None
 
 
@@ -114,6 +106,7 @@ class Provider(Entry):
     """One provider. `timeout` is in seconds for a whole request, `rpm` and `tpm` are per minute.
 
     `limitations` names what it is known not to support; that is then reported, but fails nothing.
+    `gate` is what a run of it is held to.
     A header value may use `${NAME}` for an environment variable.
     """
 
@@ -122,8 +115,8 @@ class Provider(Entry):
     model: str = Field(min_length=1)
     apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)]
     api_key_env: Annotated[str, AfterValidator(_environment_name)] | None = None
-    extra_body: Annotated[dict[str, Any], AfterValidator(_json)] = {}
-    headers: dict[str, str] = {}
+    extra_body: Annotated[dict[str, Any], AfterValidator(_json)] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
     timeout: float = Field(default=600, gt=0)
     concurrency: int = Field(default=8, ge=1)
     rpm: int | None = Field(default=None, ge=1)
@@ -131,6 +124,7 @@ class Provider(Entry):
     prices: Prices | None = None
     launch: Launch | None = None
     limitations: tuple[Capability, ...] = ()
+    gate: GateEntry | None = None
 
     @model_validator(mode="after")
     def _port_only_with_launch(self) -> Self:
@@ -197,19 +191,18 @@ def load_providers(path: Path | None = None) -> dict[str, Provider]:
     Raises:
         ConfigurationError: The file cannot be read, or an entry in it cannot be used.
     """
-    source, text = _read(path)
-    try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{source}: {_yaml_message(error)}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("providers"), dict):
-        raise ConfigurationError(f"{source}: the file needs a key `providers` with entries by name")
-    for key in content.keys() - {"providers"}:
-        raise ConfigurationError(f"{source}: unknown key {key!r}; the only one is `providers`")
+    source, content = _content(path)
     return {
         str(name): _provider(str(name), entry, source)
         for name, entry in content["providers"].items()
     }
+
+
+def load_gate(path: Path | None = None) -> tuple[str, GateEntry | None]:
+    """What the file asks of every provider, and the file's name. Raises ConfigurationError."""
+    source, content = _content(path)
+    gate = content.get("gate")
+    return source, None if gate is None else gate_entry(gate, source, ("gate",))
 
 
 def find_provider(name: str, path: Path | None = None) -> Provider:
@@ -218,7 +211,7 @@ def find_provider(name: str, path: Path | None = None) -> Provider:
     if name in providers:
         return providers[name]
     raise ConfigurationError(
-        f"{_read(path)[0]}: there is no provider {name!r}; " + _suggestion(name, list(providers))
+        f"{_read(path)[0]}: there is no provider {name!r}; " + suggestion(name, list(providers))
     )
 
 
@@ -236,18 +229,24 @@ def changed(provider: Provider, **changes: object) -> Provider:
     return _provider(str(entry.pop("name")), entry, "command line")
 
 
+def _content(path: Path | None) -> tuple[str, dict[str, Any]]:
+    """The name of the file to use, and its content. Raises ConfigurationError."""
+    source, text = _read(path)
+    content = parse_yaml(text, source)
+    if not isinstance(content, dict) or not isinstance(content.get("providers"), dict):
+        raise ConfigurationError(f"{source}: the file needs a key `providers` with entries by name")
+    for key in content.keys() - {"providers", "gate"}:
+        raise ConfigurationError(f"{source}: unknown key {key!r}; there are `providers` and `gate`")
+    return source, content
+
+
 def _read(path: Path | None) -> tuple[str, str]:
     """The name of the file to use, for messages, and its text."""
     if path is None and not LOCAL_FILE.exists():
         shipped = resources.files("harness") / "data" / "providers.yaml"
         return "providers.yaml", shipped.read_text(encoding="utf-8")
     path = path or LOCAL_FILE
-    try:
-        return str(path), path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: is not UTF-8 text") from None
+    return str(path), read_text(path)
 
 
 def _provider(name: str, entry: object, source: str) -> Provider:
@@ -256,49 +255,5 @@ def _provider(name: str, entry: object, source: str) -> Provider:
     try:
         return Provider.model_validate({"name": name, **entry})
     except ValidationError as error:
-        raise ConfigurationError(f"{source}: {_entry_message(name, error)}") from None
-
-
-def _entry_message(name: str, error: ValidationError) -> str:
-    """The first problem of an entry, with its key."""
-    first, *more = error.errors(include_url=False, include_input=False)
-    place = [str(part) for part in first["loc"]]
-    key = ".".join(["providers", name, *place])
-    if first["type"] == "missing":
-        message = f"{key} is missing"
-    elif first["type"] == "extra_forbidden":
-        inner: dict[str, type[Entry]] = {"launch": Launch, "prices": Prices}
-        model = inner.get(place[0], Provider) if len(place) > 1 else Provider
-        known = [key for key in model.model_fields if key != "name"]
-        message = f"unknown key {key}; {_suggestion(place[-1], known)}"
-    else:
-        text = first["msg"].removeprefix("Value error, ")
-        message = f"{key}: {text[0].lower()}{text[1:]}"
-    return message + (f" (and {len(more)} more)" if more else "")
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-
-
-def _yaml_message(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return f"is not YAML: {error}"
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a mapping with the same key twice, where YAML would keep the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = json.dumps(self.construct_object(key, deep=True), default=str)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name} is there twice", key.start_mark
-                )
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+        problem = first_problem(error, Provider, ("providers", name))
+        raise ConfigurationError(f"{source}: {problem}") from None

@@ -143,11 +143,33 @@ class ProviderInfo(Record):
 
 
 class Thresholds(Record):
-    """What a run must reach. Rates must be exceeded, not met; 1.0 means: every time."""
+    """The gate: what a run must reach. Rates must be exceeded, not met; 1.0 means: every time.
+
+    `may_warn` and `must_pass` name checks and probes: by id, by the beginning of one, or by family
+    (see `harness.demands`). `suite` is the least that must have been asked. `origins` has the place
+    where each setting was made that is not the default.
+    """
 
     max_invalid: int = 0
     min_pass_at_k: float = 0.9
     min_pass_hat_k: float = 0.9
+    may_warn: tuple[str, ...] = ()
+    must_pass: tuple[str, ...] = ()
+    suite: SuiteName | None = None
+    origins: dict[str, str] = {}
+
+    def where(self, name: str) -> str:
+        """Where a setting was made, in brackets after a blank; nothing for a default."""
+        return f" ({self.origins[name]})" if name in self.origins else ""
+
+
+class Limits(Record):
+    """The budget of one call: dollars, requests, and seconds after which none is begun."""
+
+    max_cost: float | None = None
+    max_requests: int | None = None
+    deadline: float | None = None
+    origins: dict[str, str] = {}
 
 
 class RunSettings(Record):
@@ -171,13 +193,15 @@ class RunSettings(Record):
     suite: SuiteName = "smoke"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    budget: Limits = Limits()
 
 
 class RunInfo(Record):
     """`run.json`: all it takes to understand, resume and repeat a run.
 
     `planned` counts the attempts of the plan; hashes are sha256 of the files as read; times are
-    ISO 8601 UTC, `finished_at` is None until every attempt is in the log.
+    ISO 8601 UTC, `finished_at` is None until every attempt is in the log. `stopped` says how the
+    budget ended sampling before that.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -193,3 +217,4 @@ class RunInfo(Record):
     versions: dict[str, str] = Field(description="python, platform and the packages that matter")
     started_at: str
     finished_at: str | None = None
+    stopped: str | None = None
