@@ -118,7 +118,7 @@ def _group(
         planned=planned,
         finished=len(judged),
         outcomes=dict(outcomes.most_common()),
-        invalid=sum(_is_invalid(judgement) for judgement in judged),
+        invalid=sum(judgement.invalid for judgement in judged),
         exact=sum(j.outcome.success and j.outcome.exact is True for j in judged),
         pass_at=_curve(pass_at_k, passed, tries),
         pass_hat=_curve(pass_hat_k, passed, tries),
@@ -136,11 +136,6 @@ def _curve(
         clustered_estimate([estimator(tries, count, k) for count in passed], tries // k)
         for k in range(1, tries + 1)
     )
-
-
-def _is_invalid(judgement: Judgement) -> bool:
-    errors = any(finding.severity == "error" for finding in judgement.findings)
-    return errors or judgement.outcome.kind == "invalid_response"
 
 
 def _sum(tokens: Iterable[Tokens]) -> Tokens:

@@ -137,6 +137,12 @@ class Judgement(Examination):
     requests: int = 0
     retries: int = 0
 
+    @property
+    def invalid(self) -> bool:
+        """Whether a reply could not be read, or an error was found in one."""
+        errors = any(finding.severity == "error" for finding in self.findings)
+        return errors or self.outcome.kind == "invalid_response"
+
 
 class Estimate(Record):
     """A mean with its 95 % interval."""
