@@ -67,14 +67,16 @@ def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) ->
     )
 
 
-def difference(run: Mean, baseline: Mean, run_tail: float = TAIL) -> Estimate:
+def difference(
+    run: Mean, baseline: Mean, run_tail: float = TAIL, baseline_tail: float = TAIL
+) -> Estimate:
     """Difference of two independent means, from the bounds of each.
 
     The method of Newcombe (1998, his number 10; Zou and Donner 2008 as MOVER): it keeps the
     lopsidedness of bounds near 0 and 1, where a symmetric error of the difference would not hold.
     """
     low, high = run.bounds(run_tail)
-    baseline_low, baseline_high = baseline.bounds(TAIL)
+    baseline_low, baseline_high = baseline.bounds(baseline_tail)
     value = run.value - baseline.value
     return Estimate(
         value=value,
