@@ -26,6 +26,7 @@ from harness.preflight import preflight
 from harness.providers import Provider, changed
 from harness.run_log import RunLog, read_rollouts, write_run_info
 from harness.sampling import run_attempts, run_until_stopped
+from harness.sealing import sealed
 from harness.transport import RetryPolicy, Transport, open_transport
 from harness.watcher import Watcher
 
@@ -84,12 +85,12 @@ def resumed(folder: Path, provider: Provider, grader: Provider | None) -> EvalJo
     """Go on with the run in `folder`. Raises ConfigurationError or RunLogError."""
     info = read_eval_info(folder)
     settings = info.settings.model_copy(update={"concurrency": provider.concurrency})
-    info = info.model_copy(update={"settings": settings})
+    info = info.model_copy(update={"settings": settings, "resumed": (*info.resumed, _now())})
     return EvalJob(provider, grader, info, restored_plan(folder, info), folder, None)
 
 
 def sample(job: EvalJob, watcher: Watcher) -> None:
-    """Carry out a run, or what is left of it, grading included; all is in its folder.
+    """Carry out a run, or what is left of it, grading included; all is in its folder, and sealed.
 
     Raises:
         ProviderUnavailableError: The provider or the grader could not be asked at all.
@@ -97,7 +98,8 @@ def sample(job: EvalJob, watcher: Watcher) -> None:
         StoppedError: The user stopped the run.
     """
     prepare(job)
-    note_end(job, run_until_stopped(_sample(job, watcher)))
+    with sealed(job.folder):
+        note_end(job, run_until_stopped(_sample(job, watcher)))
 
 
 def prepare(job: EvalJob) -> None:
@@ -132,12 +134,13 @@ def grade(job: EvalJob, watcher: Watcher) -> None:
     """
     if not graded_evals(job.plan):
         raise ConfigurationError(f"{job.folder} holds no HealthBench answers, so nothing to grade.")
-    grade_answers(job, watcher)
-    sampled = sum(job.plan.find(rollout) is not None for rollout in read_rollouts(job.folder))
-    if job.info.ended is None and sampled == job.plan.planned:
-        note_end(job, "all tries")
-    else:
-        write_run_info(job.folder, job.info)
+    with sealed(job.folder):
+        grade_answers(job, watcher)
+        sampled = sum(job.plan.find(rollout) is not None for rollout in read_rollouts(job.folder))
+        if job.info.ended is None and sampled == job.plan.planned:
+            note_end(job, "all tries")
+        else:
+            write_run_info(job.folder, job.info)
 
 
 async def _sample(job: EvalJob, watcher: Watcher) -> RunEnd:

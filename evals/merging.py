@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from evals.healthbench.grader import ALL_GRADES
 from evals.judging import restored_plan
 from evals.records import EvalRunInfo
 from evals.run_folder import questions_file, read_eval_info
 from harness.errors import ConfigurationError, RunLogError
 from harness.records import Rollout
 from harness.run_folder import write_text
-from harness.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
+from harness.run_log import RunLog, read_rollouts, write_run_info
+from harness.sealing import logs_of, sealed
 
 MAY_DIFFER = {"concurrency", "tries", "baseline", "margin"}
 
@@ -49,7 +49,10 @@ def merged_info(folders: Sequence[Path]) -> EvalRunInfo:
             "settings": first.settings.model_copy(update={"tries": tries}),
             "shard": None,
             "ended": None if None in [info.ended for info in infos] else "all tries",
-            "merged": tuple(folder.name for folder in folders),
+            "merged": tuple(folder.resolve().name for folder in folders),
+            "merged_seals": tuple(info.seals[-1].hash if info.seals else None for info in infos),
+            "resumed": (),
+            "seals": (),
             "started_at": min(info.started_at for info in infos),
             "finished_at": max(info.finished_at or info.started_at for info in infos),
         }
@@ -58,7 +61,7 @@ def merged_info(folders: Sequence[Path]) -> EvalRunInfo:
 
 
 def merge(folders: Sequence[Path], info: EvalRunInfo, out: Path) -> None:
-    """Write the folder of a merged run: its questions, rollouts and grades.
+    """Write the folder of a merged run: its questions, rollouts and grades, newly chained.
 
     Args:
         folders: The runs.
@@ -74,17 +77,20 @@ def merge(folders: Sequence[Path], info: EvalRunInfo, out: Path) -> None:
         if source.exists():
             write_text(out / source.name, source.read_text(encoding="utf-8"))
     before = dict.fromkeys(info.settings.evals, 0)
-    graders = {path.name for folder in folders for path in folder.glob(ALL_GRADES)}
-    for folder in folders:
-        part = read_eval_info(folder)
-        rename = _renaming(folder, part, dict(before))
-        _append(out, ROLLOUTS_FILE, _renamed(read_rollouts(folder), rename))
-        for name in graders:
-            if (folder / name).exists():
-                _append(out, name, _renamed(read_rollouts(folder, name), rename))
-        if part.shard is None:
-            for name, tries in part.settings.tries.items():
-                before[name] += tries
+    with sealed(out):
+        for folder in folders:
+            part = read_eval_info(folder)
+            _join(folder, part, out, before)
+            if part.shard is None:
+                for name, tries in part.settings.tries.items():
+                    before[name] += tries
+
+
+def _join(folder: Path, part: EvalRunInfo, out: Path, before: dict[str, int]) -> None:
+    """Append the logs of one run to those in `out`."""
+    rename = _renaming(folder, part, dict(before))
+    for log in logs_of(folder):
+        _append(out, log.name, _renamed(read_rollouts(folder, log.name), rename))
 
 
 def _append(folder: Path, name: str, rollouts: Iterator[Rollout]) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from evals.base import DatasetInfo
-from harness.records import SCHEMA_VERSION, Api, ProviderInfo, Record
+from harness.records import SCHEMA_VERSION, Api, ProviderInfo, Record, Seal
 
 EVAL_RUN = "eval"
 
@@ -74,7 +74,8 @@ class EvalRunInfo(Record):
     """`run.json` of an eval run: all it takes to understand, resume and repeat it.
 
     `planned` counts the tries of the plan (of this shard, where there are shards). `ended` says
-    why sampling came to its end; None while it has not. `merged` names the runs it was made of.
+    why sampling came to its end; None while it has not. `merged` names the runs it was made of,
+    `merged_seals` has the seals they had then. `resumed` and `seals` are as in `RunInfo`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -87,10 +88,13 @@ class EvalRunInfo(Record):
     planned: int
     shard: tuple[int, int] | None = None
     merged: tuple[str, ...] = ()
+    merged_seals: tuple[str | None, ...] = ()
     versions: dict[str, str]
     started_at: str
     finished_at: str | None = None
     ended: RunEnd | None = None
+    resumed: tuple[str, ...] = ()
+    seals: tuple[Seal, ...] = ()
 
 
 class TryScore(Record):

@@ -18,6 +18,7 @@ from harness.records import Rollout
 from harness.run_folder import write_text
 from harness.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 from harness.samples import Attempt
+from harness.sealing import sealed
 from harness.watcher import Watcher
 
 
@@ -121,6 +122,13 @@ def sample_in_parts(job: EvalJob, executor: Executor, watcher: Watcher) -> None:
     count = max(1, min(executor.workers, job.plan.planned))
     watcher.stage(f"{count} parts on their way")
     watcher.begin(job.plan.planned, 0)
+    with sealed(job.folder):
+        _join_parts(job, executor, count, watcher)
+        grade_answers(job, watcher)
+        note_end(job, "all tries")
+
+
+def _join_parts(job: EvalJob, executor: Executor, count: int, watcher: Watcher) -> None:
     errors = []
     with RunLog(job.folder) as log:
         for made in executor.execute(divided(job, count)):
@@ -131,8 +139,6 @@ def sample_in_parts(job: EvalJob, executor: Executor, watcher: Watcher) -> None:
                 watcher.finished(rollout)
     if errors:
         raise ProviderUnavailableError(f"{len(errors)} of {count} parts failed: {errors[0]}")
-    grade_answers(job, watcher)
-    note_end(job, "all tries")
 
 
 def _unpacked(made: Made) -> Iterator[Rollout]:

@@ -70,6 +70,11 @@ def record_of(line: bytes) -> bytes:
     return line if found is None else line[: found.start()] + b"}"
 
 
+def is_chained(line: bytes) -> bool:
+    """Whether a line names its chain."""
+    return _members(line) is not None
+
+
 def read_link(line: bytes) -> Link:
     """What a line says of its place; an older line has no chain and may stand anywhere."""
     found = _members(line)

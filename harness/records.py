@@ -6,6 +6,7 @@ These are the only types that sampling, checks and reports share. `rollouts.json
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ Api = Literal["responses", "chat"]
 Key = Literal["right", "wrong", "none"]
 """The key that a request is sent with."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Record(BaseModel):
@@ -196,12 +197,43 @@ class RunSettings(Record):
     budget: Limits = Limits()
 
 
+class LogSeal(Record):
+    """How far a log went when it was sealed: its lines, and the hash that the last one names.
+
+    The first `unchained` lines were written by a version that did not chain them.
+    """
+
+    records: int
+    chain: str
+    unchained: int = 0
+
+
+class Seal(Record):
+    """The state of a run at the end of a sitting, as hashes (SHA-256, hexadecimal).
+
+    `hash` stands for all of it. What it is over, and what it proves, says docs/trust.md.
+    """
+
+    at: str = Field(description="ISO 8601 UTC")
+    run: str = Field(description="hash of run.json without its seals")
+    files: Mapping[str, str] = Field(description="hashes of cases, tools and questions, by name")
+    logs: Mapping[str, LogSeal] = Field(description="by file name")
+    before: str | None = Field(description="hash of the seal before this one")
+    hash: str = Field(description="hash of the other members")
+
+    @property
+    def short(self) -> str:
+        """The first half of the hash: enough to note down and to check against."""
+        return self.hash[:32]
+
+
 class RunInfo(Record):
     """`run.json`: all it takes to understand, resume and repeat a run.
 
     `planned` counts the attempts of the plan; hashes are sha256 of the files as read; times are
     ISO 8601 UTC, `finished_at` is None until every attempt is in the log. `stopped` says how the
-    budget ended sampling before that.
+    budget ended sampling before that. `resumed` has the time of each `--resume`, `seals` a seal for
+    each sitting that ended in order; the last is the run's.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -218,3 +250,5 @@ class RunInfo(Record):
     started_at: str
     finished_at: str | None = None
     stopped: str | None = None
+    resumed: tuple[str, ...] = ()
+    seals: tuple[Seal, ...] = ()

@@ -24,6 +24,7 @@ from harness.records import RunInfo, RunSettings, Thresholds
 from harness.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 from harness.samples import Attempt, Sample, plan
 from harness.sampling import Observer, run_attempts, run_until_stopped
+from harness.sealing import sealed
 from harness.suites import choose
 from harness.transport import RetryPolicy, open_transport
 from harness.watcher import Watcher
@@ -68,16 +69,17 @@ def new_job(
 
 
 def sample(job: Job, watcher: Watcher) -> None:
-    """Carry out a run, or what is left of it; everything finished is in its folder.
+    """Carry out a run, or what is left of it; everything finished is in its folder, and sealed.
 
     Raises:
         ProviderUnavailableError: The provider could not be sampled at all.
         RunLogError: The run folder could not be written.
         StoppedError: The user stopped the run.
     """
-    run_until_stopped(carry_out(job, watcher))
-    finished_at = datetime.now(UTC).isoformat(timespec="seconds")
-    write_run_info(job.folder, job.info.model_copy(update={"finished_at": finished_at}))
+    with sealed(job.folder):
+        run_until_stopped(carry_out(job, watcher))
+        finished_at = datetime.now(UTC).isoformat(timespec="seconds")
+        write_run_info(job.folder, job.info.model_copy(update={"finished_at": finished_at}))
 
 
 def judge(

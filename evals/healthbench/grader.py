@@ -13,9 +13,6 @@ from harness.records import Api
 DEFAULT_GRADER = "openai-grader"
 """OpenAI's own choice, gpt-4.1-2025-04-14, with a key variable of its own."""
 
-ALL_GRADES = "grades-*.jsonl"
-"""The logs of all graders in a run folder."""
-
 _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import run_folder, smoke
@@ -67,8 +68,12 @@ def resumed(
     info = read_run_info(folder)
     suite = run_folder.read_suite(folder, info)
     provider = same_provider(info.provider, chosen, concurrency)
-    settings = info.settings.model_copy(update={"concurrency": provider.concurrency})
-    return smoke.Job(provider, suite, info.model_copy(update={"settings": settings}), folder)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    changes = {
+        "settings": info.settings.model_copy(update={"concurrency": provider.concurrency}),
+        "resumed": (*info.resumed, now),
+    }
+    return smoke.Job(provider, suite, info.model_copy(update=changes), folder)
 
 
 def _flag(name: str) -> str:

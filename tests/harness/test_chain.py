@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def chains(path: Path) -> list[str]:
 def recomputed(path: Path) -> list[str]:
     """The chain as the documentation defines it, by other means than the code."""
     head, found = hashlib.sha256(path.name.encode()).digest(), []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         record, _, _ = line.rpartition(',"chain":')
         head = hashlib.sha256(head + hashlib.sha256(f"{record}}}".encode()).digest()).digest()
         found.append(head.hex())
@@ -69,8 +70,7 @@ def test_contents_can_go_and_the_chain_stays(tmp_path: Path) -> None:
 def test_a_full_disk_does_not_break_the_chain(tmp_path: Path) -> None:
     with RunLog(tmp_path) as log:
         with small_disk(), pytest.raises(RunLogError):
-            for number in range(100):
-                log.append(rollout(number))
+            deque(map(log.append, map(rollout, range(100))))
         log.append(rollout(200))
     path = tmp_path / ROLLOUTS_FILE
     assert chains(path) == recomputed(path)
