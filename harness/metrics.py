@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from math import comb
 
-from scipy.special import betaincinv, stdtrit
-
+from harness.distributions import beta_quantile, student_quantile
 from harness.judgement import Estimate, Percentiles
 
 CONFIDENCE = 0.95
@@ -87,8 +86,8 @@ def exact_bounds(hits: float, trials: float, tail: float) -> tuple[float, float]
 
     Neither number need be whole: an effective number of trials will do.
     """
-    low = 0.0 if hits <= 0 else float(betaincinv(hits, trials - hits + 1, tail))
-    high = 1.0 if hits >= trials else float(betaincinv(hits + 1, trials - hits, 1 - tail))
+    low = 0.0 if hits <= 0 else beta_quantile(tail, hits, trials - hits + 1)
+    high = 1.0 if hits >= trials else beta_quantile(1 - tail, hits + 1, trials - hits)
     return low, high
 
 
@@ -116,7 +115,7 @@ def _estimate(mean: float, clusters: int, most: float, between: float) -> Estima
     trials = most
     if clusters > 1 and between > 0.0 and 0.0 < mean < 1.0:
         tail = 1 - (1 - CONFIDENCE) / 2
-        few = (stdtrit(max(most - 1, 1), tail) / stdtrit(clusters - 1, tail)) ** 2
+        few = (student_quantile(tail, max(most - 1, 1)) / student_quantile(tail, clusters - 1)) ** 2
         variance = between * clusters / (clusters - 1)
         trials = float(min(most, max(1.0, mean * (1 - mean) / variance * few)))
     hits = mean * trials

@@ -9,11 +9,10 @@ headline could lie from there. Nothing that was planned leaves the denominator.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.score import Score, score, tag_scores, ungraded
@@ -155,6 +154,8 @@ def bootstrap_std(values: Sequence[float], seed: int = 0) -> float:
 
     As in OpenAI's script (`_compute_clipped_stats`, numpy's `choice` and `std`), but seeded.
     """
+    import numpy as np  # takes 12 MB: not before there is something to sum up
+
     known = np.asarray(values, dtype=np.float64)
     random = np.random.default_rng(seed)
     means = np.concatenate(
@@ -183,4 +184,4 @@ def _figure(tries: Sequence[tuple[str, Score]]) -> Figure:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return math.fsum(values) / len(values)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from harness.distributions import (
+    normal_below,
+    normal_quantile,
+    student_below,
+    student_quantile,
+)
 
 TAIL = 0.05
 """One-sided chance that a bound is wrong; PASS and FAIL each rest on one bound."""
@@ -16,10 +21,12 @@ POWER = 0.8
 def distance(tail: float, freedom: float = math.inf) -> float:
     """Standard errors that leave `tail` above them: Student's t, the normal without a limit."""
     if math.isinf(freedom):
-        return float(ndtri(1 - tail))
-    return float(stdtrit(max(freedom, 1.0), 1 - tail))
+        return normal_quantile(1 - tail)
+    return student_quantile(1 - tail, max(freedom, 1.0))
 
 
 def tail_beyond(errors: float, freedom: float = math.inf) -> float:
     """Share of the distribution more than `errors` standard errors above its middle."""
-    return float(1 - ndtr(errors) if math.isinf(freedom) else 1 - stdtr(max(freedom, 1.0), errors))
+    if math.isinf(freedom):
+        return 1 - normal_below(errors)
+    return 1 - student_below(errors, max(freedom, 1.0))

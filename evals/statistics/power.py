@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import ndtr
-
 from evals.statistics.levels import POWER, TAIL, distance
+from harness.distributions import normal_below
 
 
 def run_error(mean: float, questions: int, tries: int, between: float = 0.0) -> float:
@@ -40,7 +39,7 @@ def detectable_drop(error: float, tail: float = TAIL, power: float = POWER) -> f
 
 def chance_to_see(drop: float, error: float, tail: float = TAIL) -> float:
     """Power: the chance that a drop of this size is seen."""
-    return float(ndtr(drop / error - distance(tail)))
+    return normal_below(drop / error - distance(tail))
 
 
 def tries_needed(gap: float, error: float, tries: float, fixed_error: float) -> int | None:

@@ -43,6 +43,7 @@ def test_impossible_counts_are_refused(tries, successes, k):
         pass_hat_k(tries, successes, k)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 5))
 def test_an_interval_holds_its_mean_and_is_never_a_point(successes, repeats):
     estimate = clustered_estimate([count / 5 for count in successes], repeats)
