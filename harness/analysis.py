@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import mean
 
-from harness import gate
+from harness import demands, gate
 from harness.cases import Suite
 from harness.check_results import check_results
 from harness.checks.base import excerpt
@@ -55,8 +56,10 @@ def analyse(
     settings = run.settings
     chosen = choose(settings.suite, settings.only, settings.skip)
     experiments = Experiments(chosen.probes, settings.apis, run.provider.limitations)
-    judged = settle(_attempts(rollouts, Judge(suite, strict=settings.strict), experiments))
-    examined = settle(experiments.examinations)
+    asked_of = thresholds or settings.thresholds
+    soft = demands.may_warn(asked_of)
+    judged = settle(_attempts(rollouts, Judge(suite, strict=settings.strict), experiments), soft)
+    examined = settle(experiments.examinations, soft)
     keep((*judged, *examined))
     by_group: dict[tuple[Api, Mode], list[Judgement]] = defaultdict(list)
     for judgement in judged:
@@ -67,8 +70,10 @@ def analyse(
         _group(api, mode, suite, settings.tries, by_group[api, mode]) for api, mode in planned
     )
     asked = {*planned, *((each.api, each.mode) for each in examined)}
-    probed = experiments.results()
+    probed = tuple(demands.lowered(experiments.results(), asked_of))
     beside = [*check_results(examined, asked, run.provider.limitations), *probed]
+    checked = check_results((*judged, *examined), asked, run.provider.limitations)
+    results = (*demands.lowered(checked, asked_of), *probed)
     requests = max(0, run.planned - sum(group.planned for group in groups))
     return Analysis(
         run_id=run_id,
@@ -77,13 +82,16 @@ def analyse(
         complete=experiments.made >= requests
         and all(group.finished == group.planned for group in groups),
         groups=groups,
-        checks=(*check_results((*judged, *examined), asked, run.provider.limitations), *probed),
+        checks=results,
         worst_cases=_worst(planned, by_group, suite, settings.tries),
         verdict=gate.decide(
             groups,
-            thresholds or settings.thresholds,
+            asked_of,
             beside=beside,
             requests=(min(experiments.made, requests), requests),
+            broken=tuple(demands.broken(results, asked_of)),
+            unsettled=tuple(demands.unsettled(results, settings, asked_of)),
+            stopped=run.stopped,
         ),
         probe_requests=requests,
         probe_answers=experiments.made,
@@ -106,6 +114,8 @@ def _group(
 ) -> GroupAnalysis:
     successes = Counter(judgement.sample for judgement in judged if judgement.outcome.success)
     passed = [successes[case.id] for case in suite.cases]
+    done = Counter(judgement.sample for judgement in judged)
+    best = [successes[case.id] + tries - done[case.id] for case in suite.cases]
     outcomes = Counter(judgement.outcome.kind for judgement in judged)
     planned = len(suite.cases) * tries
     if planned > len(judged):
@@ -122,6 +132,8 @@ def _group(
         exact=sum(j.outcome.success and j.outcome.exact is True for j in judged),
         pass_at=_curve(pass_at_k, passed, tries),
         pass_hat=_curve(pass_hat_k, passed, tries),
+        best_pass_at=mean(count > 0 for count in best),
+        best_pass_hat=mean(count >= tries for count in best),
         tokens=_sum(judgement.tokens for judgement in judged),
         latency=_latency(judged),
         requests=sum(judgement.requests for judgement in judged),

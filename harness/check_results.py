@@ -93,6 +93,13 @@ def declared(
     return result.model_copy(update={"status": "declared", "reason": reason})
 
 
+def as_warning(finding: Finding) -> Finding:
+    """The same finding, if it is an error a warning."""
+    if finding.severity != "error":
+        return finding
+    return finding.model_copy(update={"severity": "warning"})
+
+
 def _result(
     check: Known, examinations: Sequence[Examination], planned: Collection[tuple[Api, Mode]]
 ) -> CheckResult:

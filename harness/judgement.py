@@ -173,6 +173,8 @@ class GroupAnalysis(Record):
     """One API in one mode. `pass_at[i]` and `pass_hat[i]` are for k = i + 1.
 
     The denominator of every rate is `planned`; `invalid` counts attempts with an error finding.
+    `best_pass_at` and `best_pass_hat` are what the last of them could be at most, if every attempt
+    that is missing passed.
     """
 
     api: Api
@@ -186,6 +188,8 @@ class GroupAnalysis(Record):
     exact: int
     pass_at: tuple[Estimate, ...]
     pass_hat: tuple[Estimate, ...]
+    best_pass_at: float = 1.0
+    best_pass_hat: float = 1.0
     tokens: Tokens
     latency: Latency
     requests: int

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
 from harness import checks, outcomes
 from harness.cases import Suite
+from harness.check_results import as_warning
 from harness.checks.view import View
-from harness.judgement import Examination, Judgement, Mode, Outcome, Tokens
+from harness.judgement import Examination, Finding, Judgement, Mode, Outcome, Tokens
 from harness.latency import speed
 from harness.metrics import clustered_rate
 from harness.records import Api, Rollout
@@ -57,17 +58,18 @@ class Judge:
         )
 
 
-def settle(examinations: Iterable[E]) -> tuple[E, ...]:
+def settle(examinations: Iterable[E], may_warn: Collection[str] = ()) -> tuple[E, ...]:
     """Compare the rollouts, lower what is rare enough to be healthy, name invalid responses.
 
     A check may tolerate its problem in a share of the rollouts of one API in one mode. Findings
     become information while no more than that share has them, or while some rollouts are free of
     them and the exact 95 % interval of the share still reaches down to what is tolerated.
+    Errors of checks that `may_warn` become warnings.
     """
     groups: dict[tuple[Api, Mode], list[E]] = defaultdict(list)
     for examination in _compared(list(examinations)):
         groups[examination.api, examination.mode].append(examination)
-    return tuple(settled for group in groups.values() for settled in _settle_group(group))
+    return tuple(settled for group in groups.values() for settled in _settle_group(group, may_warn))
 
 
 def _compared(examinations: Sequence[E]) -> Iterable[E]:
@@ -82,7 +84,7 @@ def _compared(examinations: Sequence[E]) -> Iterable[E]:
         )
 
 
-def _settle_group(group: Sequence[E]) -> Iterable[E]:
+def _settle_group(group: Sequence[E], may_warn: Collection[str]) -> Iterable[E]:
     applicable = Counter(check_id for each in group for check_id in each.applicable)
     affected = Counter(check_id for each in group for check_id in {f.id for f in each.findings})
     tolerated = {
@@ -91,15 +93,18 @@ def _settle_group(group: Sequence[E]) -> Iterable[E]:
         if _tolerable(count, applicable[check_id], checks.CATALOGUE[check_id].tolerated)
     }
     for each in group:
-        found = tuple(
-            finding.model_copy(update={"severity": "info"}) if finding.id in tolerated else finding
-            for finding in each.findings
-        )
+        found = tuple(_settled(finding, tolerated, may_warn) for finding in each.findings)
         changed = each.model_copy(update={"findings": found})
         if isinstance(changed, Judgement):
             outcome = outcomes.invalidated(changed.outcome, found)
             changed = changed.model_copy(update={"outcome": outcome})
         yield changed
+
+
+def _settled(finding: Finding, tolerated: Collection[str], may_warn: Collection[str]) -> Finding:
+    if finding.id in tolerated:
+        return finding.model_copy(update={"severity": "info"})
+    return as_warning(finding) if finding.id in may_warn else finding
 
 
 def _tolerable(count: int, applicable: int, tolerated: float) -> bool:

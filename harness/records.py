@@ -194,7 +194,7 @@ class RunSettings(Record):
     suite: SuiteName = "smoke"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
-    budget: Limits = Limits()
+    budget: Limits | None = None
 
 
 class LogSeal(Record):

@@ -16,6 +16,9 @@ _HEADS: Mapping[CheckStatus, str] = {
 }
 
 
+_IN_ONE_LINE = ("max invalid", "min pass at k", "min pass hat k")
+"""Thresholds that are told together, and once more alone where they are not the defaults."""
+
 MOST_CHARACTERS = 60_000
 """A comment on GitHub may have 65,536."""
 
@@ -144,7 +147,7 @@ def _repeat(analysis: Analysis) -> Iterator[str]:
     settings = {
         name: value
         for name, value in run.settings.model_dump(mode="json").items()
-        if value not in (None, []) and name != "thresholds"
+        if value not in (None, []) and name not in ("thresholds", "budget")
     }
     for name, value in settings.items():
         yield f"- {name}: {markup.code(str(value))}"
@@ -152,6 +155,8 @@ def _repeat(analysis: Analysis) -> Iterator[str]:
         f"- thresholds: at most {thresholds.max_invalid} invalid, "
         f"pass@k above {thresholds.min_pass_at_k:.0%}, pass^k above {thresholds.min_pass_hat_k:.0%}"
     )
+    given = [*words.gate(thresholds), *words.gate(run.settings.budget)]
+    yield from (f"- {n}: {markup.plain(v)}" for n, v in given if n not in _IN_ONE_LINE or "(" in v)
     yield f"- cases: {markup.code(run.cases_file)} (sha256 {run.cases_sha256[:16]}…)"
     yield f"- tools: {markup.code(run.tools_file)} (sha256 {run.tools_sha256[:16]}…)"
     versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())

@@ -16,7 +16,7 @@ from harness.judgement import (
     OutcomeKind,
     Percentiles,
 )
-from harness.records import ProviderInfo
+from harness.records import Limits, ProviderInfo, Thresholds
 
 VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 INVALID = "invalid"
@@ -134,6 +134,15 @@ def size(analysis: Analysis) -> str:
         answered = f"{analysis.probe_answers} of {analysis.probe_requests} requests"
         parts.append(f"{counted(probes, 'probe')}, {answered}")
     return "; ".join(parts)
+
+
+def gate(settings: Thresholds | Limits | None) -> Iterator[tuple[str, str]]:
+    """What was asked of a run or given to it, by name: the value, and where that was said."""
+    for name, value in settings or ():
+        if value not in (None, ()) and name != "origins":
+            text = ", ".join(value) if isinstance(value, tuple) else f"{value}"
+            origin = settings.origins.get(name) if settings else None
+            yield name.replace("_", " "), text + (f" ({origin})" if origin else "")
 
 
 def next_step(analysis: Analysis, folder: str) -> str:

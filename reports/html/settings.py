@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from evals.records import EvalRunInfo
 from harness.judgement import Analysis
 from harness.records import ProviderInfo
+from reports import words
 
 _Fact = tuple[str, str]
 
@@ -15,11 +16,12 @@ def facts(analysis: Analysis) -> Iterator[_Fact]:
     """Provider, settings, thresholds, files and versions of a smoke test."""
     run = analysis.run
     yield from provider_facts(run.provider)
-    thresholds = analysis.verdict.thresholds.model_dump()
-    for name, value in run.settings.model_dump(mode="json", exclude={"thresholds"}).items():
+    excluded = {"thresholds", "budget"}
+    for name, value in run.settings.model_dump(mode="json", exclude=excluded).items():
         if value not in (None, False, [], ()):
             yield name.replace("_", " "), said(value)
-    yield from ((name.replace("_", " "), said(value)) for name, value in thresholds.items())
+    yield from words.gate(analysis.verdict.thresholds)
+    yield from words.gate(run.settings.budget)
     yield "cases", f"{run.cases_file}, sha256 {run.cases_sha256[:16]}…"
     yield "tools", f"{run.tools_file}, sha256 {run.tools_sha256[:16]}…"
     yield from version_facts(run.tool_version, run.versions)
