@@ -62,7 +62,7 @@ def verify(
     for bad in job.suite.bad_lines:
         where = f"{job.suite.cases_file.name}, line {bad.number}"
         talk.print(plain(f"{where} left out: {bad.reason}"), soft_wrap=True)
-    _carry_out(job, talk, debug=debug)
+    carry_out(job, talk, debug=debug)
     thresholds = gate.thresholds(job.info.settings.thresholds)
     if then is not None:
         from harness.cli import quick_evals
@@ -71,7 +71,7 @@ def verify(
     return ending.finish(job.folder, thresholds, as_json=as_json)
 
 
-def _carry_out(job: Job, talk: Console, *, debug: bool) -> None:
+def carry_out(job: Job, talk: Console, *, debug: bool) -> None:
     """Sample what the job plans; what was finished is judged even if that is not all."""
     from harness import run_folder, smoke
     from harness.cli import ending
