@@ -35,12 +35,15 @@ _BRIEFLY = RetryPolicy(
 )
 
 
-async def preflight(provider: Provider, apis: Sequence[Api]) -> None:
+async def preflight(provider: Provider, apis: Sequence[Api]) -> int:
     """See that the provider answers, takes our key and knows the model on each of `apis`.
 
     Little is retried here, so that the user is told at once. Whatever a run could show as a
     finding, such as a 500 or a 400, is left to the run. A first answer may take as long as any:
     servers load their model for it.
+
+    Returns:
+        How many requests it took, not counting any that had to be sent again.
 
     Raises:
         ConfigurationError: An environment variable the provider needs is not set.
@@ -52,6 +55,7 @@ async def preflight(provider: Provider, apis: Sequence[Api]) -> None:
         _refuse_broken_connection(provider, exchange)
         if exchange.response is not None and exchange.response.status >= 300:
             _judge(provider, api, exchange.response, models)
+    return 1 + len(apis)
 
 
 async def _send(provider: Provider, path: str, body: Mapping[str, Any] | None = None) -> Exchange:

@@ -6,11 +6,14 @@ import asyncio
 import gc
 import signal
 from collections.abc import Coroutine, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import uvloop
 
+from harness.budget import Allowance, SpentError
 from harness.dialects import DIALECTS
+from harness.dialects.base import Dialect
 from harness.errors import HarnessError, StoppedError
 from harness.records import Rollout
 from harness.run_log import RunLog
@@ -43,12 +46,14 @@ async def run_attempts(
     log: RunLog,
     concurrency: int,
     observer: Observer | None = None,
+    allowance: Allowance | None = None,
 ) -> None:
     """Carry out every attempt that was not in the log when it was opened.
 
     At most `concurrency` are in flight; `attempts` may be endless or costly to make, each is
     taken when its turn comes. Cancelling this drops the attempts in flight; the log keeps what
-    was finished.
+    was finished. Without `allowance` nothing is limited; once it is used up no request is begun,
+    and attempts that would need one more are dropped.
 
     Raises:
         RunLogError: The log could not be written; everything in flight is dropped.
@@ -59,9 +64,14 @@ async def run_attempts(
         for attempt in waiting:
             if attempt.id in log.finished:
                 continue
-            if observer:
-                observer.started(attempt)
-            done = await rollout(attempt, transport, DIALECTS[attempt.api])
+            dialect = DIALECTS[attempt.api]
+            try:
+                with _within(allowance, transport, attempt, dialect) as sending:
+                    if observer:
+                        observer.started(attempt)
+                    done = await rollout(attempt, sending, dialect)
+            except SpentError:
+                return
             log.append(done)
             if observer:
                 observer.finished(done)
@@ -75,6 +85,14 @@ async def run_attempts(
         failure = group.exceptions[0]
     if failure is not None:
         raise failure
+
+
+def _within(
+    allowance: Allowance | None, transport: Transport, attempt: Attempt, dialect: Dialect
+) -> AbstractContextManager[Transport]:
+    if allowance is None:
+        return nullcontext(transport)
+    return allowance.metered(transport, attempt, dialect)
 
 
 def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:

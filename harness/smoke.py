@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from harness import run_folder
 from harness.analysis import analyse
+from harness.budget import Budget
 from harness.cases import Suite
 from harness.conversation import Message
 from harness.dialects.base import Settings
@@ -40,6 +41,7 @@ class Job:
     suite: Suite
     info: RunInfo
     folder: Path
+    budget: Budget = field(default_factory=Budget)
 
 
 def new_job(
@@ -49,6 +51,7 @@ def new_job(
     *,
     out: Path,
     command: Sequence[str],
+    budget: Budget | None = None,
 ) -> Job:
     """Plan a run and make its folder. Raises RunLogError."""
     now = datetime.now(UTC)
@@ -65,7 +68,8 @@ def new_job(
         versions=_versions(),
         started_at=now.isoformat(timespec="seconds"),
     )
-    return Job(provider, suite, info, run_folder.create(out, provider.name, now))
+    folder = run_folder.create(out, provider.name, now)
+    return Job(provider, suite, info, folder, budget or Budget())
 
 
 def sample(job: Job, watcher: Watcher) -> None:
@@ -78,8 +82,10 @@ def sample(job: Job, watcher: Watcher) -> None:
     """
     with sealed(job.folder):
         run_until_stopped(carry_out(job, watcher))
-        finished_at = datetime.now(UTC).isoformat(timespec="seconds")
-        write_run_info(job.folder, job.info.model_copy(update={"finished_at": finished_at}))
+        stopped = job.budget.stopped
+        finished_at = None if stopped else datetime.now(UTC).isoformat(timespec="seconds")
+        changes = {"finished_at": finished_at, "stopped": stopped}
+        write_run_info(job.folder, job.info.model_copy(update=changes))
 
 
 def judge(
@@ -115,7 +121,7 @@ async def carry_out(job: Job, watcher: Watcher) -> None:
             return
         watcher.stage("starting the provider" if job.provider.launch else "asking the provider")
         async with launched(job.provider, job.folder / run_folder.PROVIDER_LOG) as provider:
-            await preflight(provider, settings.apis)
+            job.budget.note(await preflight(provider, settings.apis))
             watcher.begin(job.info.planned, finished)
             await make_requests(job, provider, log, watcher)
 
@@ -148,6 +154,7 @@ async def make_requests(
                 log=log,
                 concurrency=concurrency,
                 observer=observer,
+                allowance=job.budget.of(provider),
             )
 
 
