@@ -1,0 +1,49 @@
+"""What both of the engine's Triton files need: products, configurations, sizes of the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+import torch
+import triton
+import triton.language as tl
+
+from reference_engine.kernels import interpreting
+
+INTERPRETING = tl.constexpr(interpreting())
+
+
+@triton.jit
+def dot(a, b):
+    """The matrix product in float32; the interpreter would multiply the bits of bfloat16."""
+    if INTERPRETING:
+        a = a.to(tl.float32)
+        b = b.to(tl.float32)
+    return tl.dot(a, b, input_precision="ieee")
+
+
+def configurations(choices: Iterable[Mapping[str, int]]) -> list[triton.Config]:
+    """What to try on a GPU; in the interpreter, which can time nothing, the first alone.
+
+    Each choice gives the kernel's block sizes, and `num_warps` and `num_stages`.
+    """
+    found = []
+    for choice in choices:
+        blocks = dict(choice)
+        warps, stages = blocks.pop("num_warps"), blocks.pop("num_stages")
+        found.append(triton.Config(blocks, num_warps=warps, num_stages=stages))
+    return found[:1] if interpreting() else found
+
+
+def power_of_two(count: int) -> int:
+    """The least power of two that is at least `count`, and at least 1."""
+    return 1 << max(count - 1, 0).bit_length()
+
+
+@cache
+def multiprocessors(device: torch.device) -> int:
+    """Multiprocessors of a GPU; 1 for the interpreter."""
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
