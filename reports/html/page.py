@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
@@ -20,16 +21,28 @@ from markupsafe import Markup, escape
 
 from harness.plain import plain
 
+REPORT_SCRIPT = "report.js"
 
-def render_page(template: str, data: object, **content: object) -> str:
+
+def render_page(
+    template: str,
+    data: object,
+    *,
+    own_script: str = REPORT_SCRIPT,
+    own_styles: Sequence[str] = (),
+    **content: object,
+) -> str:
     """A whole page.
 
     Args:
         template: Name of the template.
         data: JSON value that the script finds in the page.
+        own_script: The script of this kind of page, after the one that all have.
+        own_styles: Stylesheets beside the one that all have.
         content: What the template speaks of.
     """
-    style, script = _asset("report.css"), _asset("report.js")
+    style = _joined(["report.css", *own_styles])
+    script = _joined(["common.js", own_script])
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -71,10 +84,11 @@ def _printable(value: object) -> object:
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _asset(name: str) -> Markup:
-    """A file of ours that goes into the page as it is."""
-    file = resources.files("reports.html") / "templates" / name
-    return Markup(file.read_text(encoding="utf-8"))  # noqa: S704
+def _joined(names: Sequence[str]) -> Markup:
+    """Files of ours, one after another, that go into the page as they are."""
+    folder = resources.files("reports.html") / "templates"
+    texts = [(folder / name).read_text(encoding="utf-8") for name in names]
+    return Markup("\n".join(texts))  # noqa: S704
 
 
 def _hash(text: str) -> str:

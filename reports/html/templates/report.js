@@ -1,55 +1,6 @@
-// Filters, theme, and the transcript viewer. Whatever was recorded meets the page as text only:
-// nothing here builds markup from it.
-"use strict";
+// Filters and the transcript viewer of a run's page.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const one = (selector, root = document) => root.querySelector(selector);
-
-  function node(name, className, ...children) {
-    const made = document.createElement(name);
-    if (className) made.className = className;
-    made.append(...children.filter((child) => child !== null && child !== undefined));
-    return made;
-  }
-
-  // Theme: the system's, until somebody chooses.
-  const theme = one(".theme");
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const remembered = (() => {
-    try { return localStorage.getItem("gpt-oss-verify-theme"); } catch { return null; }
-  })();
-  function isDark() {
-    const chosen = document.documentElement.dataset.theme;
-    return chosen ? chosen === "dark" : dark.matches;
-  }
-  function sayTheme() { theme.textContent = isDark() ? "Light" : "Dark"; }
-  if (remembered === "dark" || remembered === "light") document.documentElement.dataset.theme = remembered;
-  theme.addEventListener("click", () => {
-    const chosen = isDark() ? "light" : "dark";
-    document.documentElement.dataset.theme = chosen;
-    try { localStorage.setItem("gpt-oss-verify-theme", chosen); } catch { /* private window */ }
-    sayTheme();
-  });
-  dark.addEventListener("change", sayTheme);
-  sayTheme();
-  theme.hidden = false;
-
-  // Copying the command.
-  for (const button of all(".copy")) {
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      const code = one("code", button.parentElement);
-      try {
-        await navigator.clipboard.writeText(code.textContent);
-      } catch {
-        window.getSelection().selectAllChildren(code);
-        document.execCommand("copy");
-      }
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
-    });
-  }
+  const { data, all, one, node, counted, definition, cellsOf, moveTo, roam } = page;
 
   // What can be searched of a transcript, made when it is first needed.
   const searched = new Map();
@@ -62,10 +13,6 @@
       searched.set(record, texts.join("\n").toLowerCase());
     }
     return searched.get(record);
-  }
-
-  function counted(form, shown, total, what) {
-    one("output", form).textContent = shown === total ? "" : `${shown} of ${total} ${what}`;
   }
 
   function filterChecks(form) {
@@ -113,40 +60,8 @@
     filter();
   }
 
-  // The map is one stop for the tab key; arrows move inside.
-  const cells = (root = document) => all(".map tbody tr:not([hidden]) button.cell", root);
-  function moveTo(cell) {
-    for (const other of all("button.cell[tabindex='0']", cell.closest(".map"))) other.tabIndex = -1;
-    cell.tabIndex = 0;
-    cell.focus();
-  }
-  for (const block of all(".map-block")) {
-    for (const cell of all("button.cell", block)) cell.tabIndex = -1;
-    const first = cells(block)[0];
-    if (first) first.tabIndex = 0;
-    block.addEventListener("keydown", (event) => {
-      const cell = event.target.closest("button.cell");
-      if (!cell) return;
-      const list = cells(block);
-      const row = all("button.cell", cell.closest("tr"));
-      const column = row.indexOf(cell);
-      const inColumn = (next) => next && (all("button.cell", next)[column] || one("button.cell", next));
-      const rows = all(".map tbody tr:not([hidden])", block);
-      const at = rows.indexOf(cell.closest("tr"));
-      const goal = {
-        ArrowRight: list[list.indexOf(cell) + 1],
-        ArrowLeft: list[list.indexOf(cell) - 1],
-        ArrowDown: inColumn(rows[at + 1]),
-        ArrowUp: inColumn(rows[at - 1]),
-        Home: row[0],
-        End: row[row.length - 1],
-      }[event.key];
-      if (goal) {
-        event.preventDefault();
-        moveTo(goal);
-      }
-    });
-  }
+  const cells = (root = document) => cellsOf(root, "button.cell");
+  for (const block of all(".map-block")) roam(block, "button.cell");
 
   // The viewer.
   const viewer = document.getElementById("viewer");
@@ -158,12 +73,6 @@
   };
   let current = null;
   let opened = null;
-
-  function definition(pairs) {
-    return node("dl", "evidence", ...pairs
-      .filter(([, value]) => value !== null && value !== undefined && value !== "")
-      .map(([name, value]) => node("div", "", node("dt", "", name), node("dd", "", String(value)))));
-  }
 
   function showJudged(judged) {
     const place = [judged.detail ? node("p", "message", judged.detail) : null];
