@@ -11,7 +11,9 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from harness.cli import (
+    audit,
     checks,
+    compare,
     engine,
     eval_commands,
     evaluate,
@@ -49,6 +51,8 @@ app.command(eval_commands.merge)
 app.command(eval_commands.baseline_app)
 app.command(runs.recheck)
 app.command(runs.report)
+app.command(audit.audit)
+app.command(compare.compare)
 app.command(checks.checks)
 app.command(selftest.selftest)
 app.command(providers.providers)

@@ -1,0 +1,81 @@
+"""A folder of runs: which there are, and which came before another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from evals.comparison.news import news
+from evals.comparison.reading import read_run
+from evals.comparison.records import News
+from evals.comparison.settings import moving, settings_of
+from evals.records import EVAL_RUN, EvalRunInfo
+from evals.run_folder import read_eval_info
+from harness.errors import HarnessError, RunLogError
+from harness.records import RunInfo
+from harness.run_log import RUN_FILE, SMOKE_TEST, read_run_info, run_kind
+
+Info: TypeAlias = RunInfo | EvalRunInfo
+
+
+def folders(parent: Path) -> list[Path]:
+    """The run folders right below `parent`, by name. Raises RunLogError if it is none."""
+    try:
+        return sorted(path.parent for path in parent.glob(f"*/{RUN_FILE}"))
+    except OSError as error:
+        raise RunLogError(f"{parent} cannot be read: {error.strerror}.") from None
+
+
+def info_of(folder: Path) -> Info:
+    """The `run.json` of either kind of run. Raises RunLogError."""
+    kind = run_kind(folder)
+    if kind == SMOKE_TEST:
+        return read_run_info(folder)
+    if kind == EVAL_RUN:
+        return read_eval_info(folder)
+    raise RunLogError(f"{folder} is a run of a kind that this version does not know: {kind}.")
+
+
+def previous(folder: Path) -> Path | None:
+    """The latest finished run before this one beside it, of the same provider and settings.
+
+    Same settings: those that can move a result. How much was asked may differ.
+    """
+    info = info_of(folder)
+    earlier = [
+        (other.started_at, path)
+        for path, other in _readable(folder.resolve().parent)
+        if path.name != folder.resolve().name and _precedes(other, info)
+    ]
+    return max(earlier, default=(None, None))[1]
+
+
+def news_of(folder: Path) -> News | None:
+    """What is new in a run since the one before it; None where there is none to compare with.
+
+    A run before it that cannot be read is passed over: nobody asked for it.
+    """
+    try:
+        before = previous(folder)
+        return None if before is None else news(read_run(folder), read_run(before))
+    except HarnessError:
+        return None
+
+
+def _readable(parent: Path) -> Iterator[tuple[Path, Info]]:
+    for path in folders(parent):
+        try:
+            yield path, info_of(path)
+        except RunLogError:
+            continue
+
+
+def _precedes(other: Info, info: Info) -> bool:
+    return (
+        type(other) is type(info)
+        and other.provider.name == info.provider.name
+        and other.finished_at is not None
+        and other.started_at < info.started_at
+        and not moving(settings_of(other), settings_of(info))
+    )

@@ -1,0 +1,70 @@
+"""The command `compare`: runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from harness.cli.options import HOW, GateOptions, PlanOptions, at_least
+from harness.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from harness.cli.provider_runs import Asked
+
+_ASK = Group("To run them first", sort_key=1)
+_FLAG = Parameter(negative=(), show_default=False, group=HOW)
+_PLAN = PlanOptions()
+_GATE = GateOptions()
+
+
+def compare(
+    *runs: str,
+    against: Annotated[str | None, Parameter(group=HOW)] = None,
+    provider: Annotated[tuple[str, ...], Parameter(alias="-p", group=_ASK, negative=())] = (),
+    providers_file: Annotated[Path | None, Parameter(name="--providers", group=_ASK)] = None,
+    apis: Annotated[str | None, Parameter(alias="--api", group=_ASK)] = None,
+    plan: PlanOptions = _PLAN,
+    gate: GateOptions = _GATE,
+    concurrency: Annotated[int | None, Parameter(group=_ASK)] = None,
+    out: Annotated[Path | None, Parameter(group=HOW)] = None,
+    as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False,
+) -> int:
+    """Put runs side by side: what differs, and what of it is more than chance.
+
+    Args:
+        runs: Run folders, baseline files, or names of published baselines (range, card, …).
+        against: Which of them the others are held to. Default: the first.
+        provider: Run this provider first, then compare; name several, one --provider each.
+        providers_file: Another providers.yaml than ./providers.yaml or the one that ships.
+        apis: responses, chat, or both with a comma between.
+        plan: What to ask.
+        gate: What must be reached.
+        concurrency: Attempts in flight. Default: the provider entry's, or 8.
+        out: Folder for compare.html, .md and .json. Default: a new one in runs.
+        as_json: Print the comparison as JSON on stdout, instead of writing files.
+    """
+    from harness.cli import comparing, provider_runs
+
+    at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
+    at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
+    asked = provider_runs.Asked(provider, providers_file, apis, plan, gate, concurrency)
+    _require_enough(runs, asked)
+    folders, unavailable = provider_runs.carry_out(asked)
+    names = [*runs, *map(str, folders)]
+    if len(names) > 1:
+        comparing.compare(names, against, out, as_json=as_json)
+    return unavailable
+
+
+def _require_enough(runs: tuple[str, ...], asked: Asked) -> None:
+    if len(runs) + len(asked.providers) < 2:
+        raise ConfigurationError(
+            "Name at least two runs, or providers to run: compare RUN RUN, or "
+            "compare --provider A --provider B."
+        )
+    if not asked.providers and asked.has_options():
+        raise ConfigurationError(
+            "Suite options ask a provider; add --provider, or leave them out to compare runs."
+        )

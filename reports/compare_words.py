@@ -1,0 +1,278 @@
+"""Figures and sentences of a comparison, shared by all of its formats."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from evals.comparison.records import (
+    Change,
+    CheckChange,
+    Comparison,
+    Difference,
+    Entry,
+    Flip,
+    Measured,
+    News,
+    Row,
+    Unit,
+)
+from evals.comparison.smoke import CHECKS, RATES, TIMES
+from harness.families import short_title
+from harness.judgement import CheckStatus, Estimate
+from reports import words
+
+NOTHING = "–"
+SIGNS: Mapping[CheckStatus, str] = {
+    "failed": "✕",
+    "warned": "!",
+    "declared": "§",
+    "passed": "✓",
+    "not_verifiable": "?",
+    "skipped": "–",
+}
+DECISIONS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
+MARKS = {"better": "▲", "worse": "▼", "none": ""}
+_UNITS: Mapping[Unit, str] = {
+    "share": " %",
+    "seconds": ", s",
+    "tokens/s": "",
+    "tokens": "",
+    "status": "",
+    "decision": "",
+}
+_NAMED = 5
+
+
+def label(row: Row) -> str:
+    """The name of a row with its unit."""
+    return f"{row.name}{_UNITS[row.unit]}"
+
+
+def cell(row: Row, found: Measured | None) -> str:
+    """What one entry has in a row: `97.8 (94–100)`, `✕ 3 of 40`, `PASS`."""
+    if found is None:
+        return NOTHING
+    if found.decision is not None:
+        return DECISIONS[found.decision]
+    if found.status is not None:
+        return _status(found)
+    if found.value is None:
+        return NOTHING
+    if row.unit == "share":
+        return share(found)
+    return _amount(found, digits=2 if row.unit == "seconds" else 0)
+
+
+def marked(row: Row, index: int) -> str:
+    """The cell with a mark where it is better or worse than the reference."""
+    found = row.differences[index]
+    mark = "" if found is None else MARKS[found.seen]
+    return f"{cell(row, row.cells[index])} {mark}".rstrip()
+
+
+def share(found: Measured) -> str:
+    """A share in percent, with its interval where it has one."""
+    value = f"{(found.value or 0.0) * 100:.1f}"
+    if found.low is None or found.high is None:
+        return value
+    return words.estimate(Estimate(value=found.value or 0.0, low=found.low, high=found.high))
+
+
+def points(value: float, *, signed: bool = True) -> str:
+    """A share in points: `+4.2`."""
+    return f"{value * 100:+.1f}" if signed else f"{value * 100:.1f}"
+
+
+def verdict(found: Difference) -> str:
+    """What is to be said of a difference, in one sentence without its subject."""
+    size = (
+        f"{points(found.value)} points ({points(found.low)} to {points(found.high)}"
+        f"{_paired(found)})"
+    )
+    if found.seen != "none":
+        return f"{found.seen}: {size}"
+    would = f"one of {points(found.detectable, signed=False)} points would have been"
+    if found.p < 0.05:
+        return f"no difference seen: {size}, which may be luck among so many; {would}"
+    return f"no difference seen: {size}; {would}"
+
+
+def how_tested(comparison: Comparison) -> str:
+    """What the verdicts of a comparison rest on, in plain words."""
+    if not comparison.tested:
+        return "Nothing was tested: the runs share no case and no question."
+    count = words.counted(comparison.tested, "difference")
+    return (
+        f"{count} to {comparison.against} were tested together: better or worse is only said where "
+        "luck would say it even once in fewer than 5 of 100 such comparisons (Holm). Intervals "
+        "are 95 % for each difference alone. The same cases and questions are paired; what would "
+        "have been seen is seen with a chance of 80 %. Times are shown, not tested."
+    )
+
+
+def tested_rows(comparison: Comparison) -> list[Row]:
+    """The rows of cases and questions that were tested."""
+    return [
+        row
+        for row in comparison.rows
+        if row.unit != "status" and any(one is not None for one in row.differences)
+    ]
+
+
+def figure_rows(comparison: Comparison) -> list[Row]:
+    """All rows but those of checks."""
+    return [row for row in comparison.rows if row.unit != "status"]
+
+
+def check_rows(comparison: Comparison, *, only_differing: bool = False) -> list[Row]:
+    """The rows of checks; of many, those that differ are what a reader looks for."""
+    return [
+        row
+        for row in comparison.rows
+        if row.unit == "status" and (row.differs or not only_differing)
+    ]
+
+
+def family(row: Row) -> str:
+    """The family of a check's row."""
+    return row.section.removeprefix(CHECKS)
+
+
+def family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """For each family how many checks failed and warned in each entry: `2 ✕ 1 !`."""
+    families: dict[str, list[Counter[CheckStatus]]] = {}
+    for row in check_rows(comparison):
+        counts = families.setdefault(family(row), [Counter() for _ in comparison.entries])
+        for count, found in zip(counts, row.cells, strict=True):
+            if found is not None and found.status is not None:
+                count[found.status] += 1
+    return [(name, [_counts(count) for count in counts]) for name, counts in families.items()]
+
+
+def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows under their section and, where there is one, their group."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        head = section(row) if row.group is None else f"{section(row)}, {row.group}"
+        found.setdefault(head, []).append(row)
+    return found
+
+
+def by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows that fit a terminal: verdicts and scores by section, rates and times by group."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.group is None:
+            found.setdefault(section(row), []).append(row)
+        elif row.section in {RATES, TIMES}:
+            found.setdefault(row.group, []).append(row)
+    return found
+
+
+def section(row: Row) -> str:
+    """The section of a row as a heading."""
+    return f"{CHECKS}{short_title(family(row))}" if row.unit == "status" else row.section
+
+
+def entry_line(entry: Entry) -> str:
+    """What a column is: kind, model, time, place."""
+    when = "" if entry.started_at is None else moment(entry.started_at)
+    parts = [entry.kind, words.visible(entry.model), when, words.visible(entry.place or "")]
+    return " · ".join(part for part in parts if part)
+
+
+def moment(at: str) -> str:
+    """A time to the minute: `2026-11-20 14:13`."""
+    return at[:16].replace("T", " ")
+
+
+def changes(differs: Sequence[Change]) -> str:
+    """What differs in settings: `tries 5 (there 2), seed 1 (there not sent)`."""
+    return ", ".join(
+        f"{one.what} {words.visible(one.here)} (there {words.visible(one.there)})"
+        for one in differs
+    )
+
+
+def flip(one: Flip) -> str:
+    """A case that is answered differently: `weather-1, chat · stream: 0 of 5, there 5 of 5`."""
+    here, there = (f"{passed} of {tries}" for passed, tries in (one.here, one.there))
+    return f"{words.visible(one.sample)}, {one.group}: {here}, there {there}"
+
+
+def news(one: News) -> list[str]:
+    """What is new since the previous run, a sentence each; the first names that run."""
+    since = f"Since {one.previous} ({moment(one.previous_at)})"
+    if one.quiet:
+        return [f"{since}: nothing new beyond chance."]
+    found = [
+        _listed("came to fail", [_check(change) for change in one.broken], "check"),
+        _listed("no longer failing", [_check(change) for change in one.fixed], "check"),
+        _listed(
+            "worse beyond chance",
+            [_flipped(each) for each in one.flips if not each.better],
+            "case",
+        ),
+        _listed(
+            "better beyond chance", [_flipped(each) for each in one.flips if each.better], "case"
+        ),
+        *(f"{each.name} is {verdict(each.difference)}." for each in one.scores),
+    ]
+    said = [sentence for sentence in found if sentence]
+    return [f"{since}: {said[0]}", *said[1:]]
+
+
+def estimate(value: Estimate | None) -> str:
+    """A rate, or a dash."""
+    return NOTHING if value is None else words.estimate(value)
+
+
+def _listed(what: str, names: Sequence[str], one: str) -> str:
+    if not names:
+        return ""
+    shown = "; ".join(names[:_NAMED])
+    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{words.counted(len(names), one)} {what}: {shown}{more}."
+
+
+def _check(change: CheckChange) -> str:
+    chance = "" if change.beyond_chance else ", which chance could do"
+    return (
+        f"{change.id} (failures {change.here[0]} of {change.here[1]}, "
+        f"before {change.there[0]} of {change.there[1]}{chance})"
+    )
+
+
+def _flipped(one: Flip) -> str:
+    return (
+        f"{words.visible(one.sample)}, {one.group} ({one.here[0]} of {one.here[1]}, "
+        f"before {one.there[0]} of {one.there[1]})"
+    )
+
+
+def _paired(found: Difference) -> str:
+    return "" if found.pairs is None else f", {found.pairs} paired"
+
+
+def _status(found: Measured) -> str:
+    status = found.status or "skipped"
+    sign = SIGNS[status]
+    if status in {"failed", "warned", "declared"}:
+        return f"{sign} {found.hits} of {found.total}"
+    return sign
+
+
+def _amount(found: Measured, digits: int) -> str:
+    value = f"{found.value:,.{digits}f}"
+    if found.low is None or found.high is None:
+        return value
+    return f"{value} ({found.low:,.{digits}f}–{found.high:,.{digits}f})"
+
+
+def _counts(count: Counter[CheckStatus]) -> str:
+    judged = sum(count[status] for status in ("passed", "warned", "failed", "declared"))
+    if not judged:
+        return NOTHING
+    bad = [f"{count[status]} {SIGNS[status]}" for status in ("failed", "warned") if count[status]]
+    return " ".join(bad) or f"{judged} ✓"
