@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from evals.analysis import CellTally, cell_scores, filled, rounds_of
@@ -39,7 +39,31 @@ def judge(folder: Path, changes: Mapping[str, object] | None = None) -> EvalAnal
         ConfigurationError: The baseline or the questions cannot be read.
         RunLogError: The folder cannot be read or written.
     """
-    return _Judging(folder, changes or {}).analysis()
+
+    def keep(scores: Iterable[TryScore]) -> None:
+        for _ in write_scores(folder, scores):
+            pass
+
+    return rejudged(folder, changes or {}, keep)
+
+
+def rejudged(
+    folder: Path,
+    changes: Mapping[str, object],
+    keep: Callable[[Iterable[TryScore]], object],
+) -> EvalAnalysis:
+    """Judge what is in a run folder and write nothing.
+
+    Args:
+        folder: The run's.
+        changes: Settings to judge by instead of the run's own.
+        keep: Is given the score of every planned try, and must take all of them.
+
+    Raises:
+        ConfigurationError: The baseline or the questions cannot be read.
+        RunLogError: The folder cannot be read.
+    """
+    return _Judging(folder, changes).analysis(keep)
 
 
 def finished_scores(folder: Path) -> tuple[EvalRunInfo, tuple[CellScores, ...]]:
@@ -81,10 +105,9 @@ class _Judging:
         }
         self._rubrics: dict[str, list[RubricScore]] = defaultdict(list)
 
-    def analysis(self) -> EvalAnalysis:
-        """Judge everything."""
-        for _ in write_scores(self._folder, self._scores()):
-            pass
+    def analysis(self, keep: Callable[[Iterable[TryScore]], object]) -> EvalAnalysis:
+        """Judge everything; `keep` takes the score of every try."""
+        keep(self._scores())
         settings = self.info.settings
         scores = tuple(self.cell_scores())
         verdict = judge_scores(

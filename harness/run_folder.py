@@ -24,7 +24,11 @@ REPORT_FILE = "report.md"
 PAGE_FILE = "report.html"
 JUNIT_FILE = "junit.xml"
 PROVIDER_LOG = "provider.log"
-_COMPARED = {"applicable", "reply_ids", "first_input"}
+SCORES_FILE = "scores.jsonl"
+DERIVED = (ANALYSIS_FILE, JUDGEMENTS_FILE, SCORES_FILE, REPORT_FILE, PAGE_FILE, JUNIT_FILE)
+"""What judging and reporting make of the rest, and can make again."""
+
+COMPARED = {"applicable", "reply_ids", "first_input"}
 _JUDGED: TypeAdapter[Judgement | Examination] = TypeAdapter(Judgement | Examination)
 _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 
@@ -113,7 +117,7 @@ def write_judgements(folder: Path, judged: Iterable[Examination]) -> None:
     try:
         with draft.open("wb") as file:
             for one in judged:
-                file.write(one.model_dump_json(exclude=_COMPARED).encode() + b"\n")
+                file.write(one.model_dump_json(exclude=COMPARED).encode() + b"\n")
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)

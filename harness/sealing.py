@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +100,18 @@ def logs_of(folder: Path) -> list[Path]:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """The hashes of the files that say what was asked. Raises RunLogError."""
+    return {
+        path.name: hash_of_file(path) for pattern in _FILES for path in sorted(folder.glob(pattern))
+    }
+
+
+def hash_of_file(path: Path) -> str:
+    """The hash of a file's bytes. Raises RunLogError."""
     try:
-        return {
-            path.name: sha256(path.read_bytes()).hexdigest()
-            for pattern in _FILES
-            for path in sorted(folder.glob(pattern))
-        }
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise RunLogError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _made(folder: Path, members: Mapping[str, Any], before: Seal | None) -> Seal:

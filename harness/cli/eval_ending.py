@@ -73,15 +73,16 @@ def _write(
     folder: Path, analysis: EvalAnalysis, formats: Sequence[Format], *, show_questions: bool
 ) -> None:
     """Write reports; the text of gated questions is in them only if asked for."""
-    texts = _texts(folder) if show_questions else {}
+    texts = question_texts(folder) if show_questions else {}
     for each in formats:
         if each != "json":
-            write_text(folder / FILES[each], _text(folder, analysis, each, texts))
+            write_text(folder / FILES[each], text(folder, analysis, each, texts))
 
 
-def _text(
+def text(
     folder: Path, analysis: EvalAnalysis, form: Format, texts: Mapping[tuple[str, str], str]
 ) -> str:
+    """One of the reports but `analysis.json`, as it is written."""
     if form == "md":
         return render_eval_markdown(analysis, texts)
     if form == "junit":
@@ -106,7 +107,8 @@ def _cell(cell: CellResult) -> dict[str, object]:
     return cell.model_dump(mode="json", exclude={"hardest"})
 
 
-def _texts(folder: Path) -> dict[tuple[str, str], str]:
+def question_texts(folder: Path) -> dict[tuple[str, str], str]:
+    """The text of each question by eval and id."""
     plan = restored_plan(folder, read_eval_info(folder))
     return {
         (name, question.id): question.text

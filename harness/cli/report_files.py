@@ -54,10 +54,11 @@ def _judge(folder: Path, thresholds: Thresholds | None) -> Analysis:
 def _write(folder: Path, analysis: Analysis, formats: Sequence[Format]) -> None:
     for each in formats:
         if each != "json":
-            run_folder.write_text(folder / FILES[each], _text(folder, analysis, each))
+            run_folder.write_text(folder / FILES[each], text(folder, analysis, each))
 
 
-def _text(folder: Path, analysis: Analysis, form: Format) -> str:
+def text(folder: Path, analysis: Analysis, form: Format) -> str:
+    """One of the reports but `analysis.json`, as it is written."""
     if form == "md":
         return render_markdown(analysis)
     judged = run_folder.read_judgements(folder)

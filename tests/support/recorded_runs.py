@@ -17,7 +17,8 @@ from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, ri
 from harness.cases import Case, SourceFile, Suite
 from harness.records import Exchange, Retry, Rollout, RunInfo, TransportFailure
 from harness.run_folder import write_suite
-from harness.run_log import ROLLOUTS_FILE, write_run_info
+from harness.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
+from harness.sealing import seal
 
 _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 
@@ -42,6 +43,21 @@ def write_run(
             log.write(each.model_dump_json().encode() + b"\n")
     write_run_info(folder, info)
     return info
+
+
+def write_sealed_run(
+    folder: Path, rollouts: Iterable[Rollout], suite: Suite = SUITE, **changes: Any
+) -> RunInfo:
+    """A run folder as sampling leaves it when it has ended: chained, finished, sealed."""
+    every = list(rollouts)
+    info = write_run(folder, (), suite, **changes)
+    with RunLog(folder) as log:
+        for each in every:
+            log.append(each)
+    finished = {"planned": len(every), "finished_at": STARTED}
+    write_run_info(folder, info.model_copy(update=finished))
+    seal(folder)
+    return read_run_info(folder)
 
 
 def troubled(suite: Suite = SUITE, tries: int = 5, seed: int = 1) -> Iterator[Rollout]:

@@ -1,0 +1,303 @@
+"""The audit of a run folder: chains, seals, settings and files. What judging says is added."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.auditing.findings import Audit, Breach, BreachKind, Conclusion
+from harness.auditing.logs import Walk
+from harness.bundling.manifest import Manifest, read_manifest
+from harness.errors import ConfigurationError, RunLogError
+from harness.records import Seal
+from harness.run_folder import DERIVED
+from harness.run_log import ROLLOUTS_FILE, RUN_FILE
+from harness.sealing import (
+    file_hashes,
+    hash_of,
+    hash_of_file,
+    logs_of,
+    member_hashes,
+    read_members,
+    run_hash,
+)
+
+SHORTEST_SEAL = 16
+MOST_SHOWN = 10
+"""Breaches of one kind that are told one by one."""
+
+_WITHOUT_SEAL = "the run has no seal: an older version made it, or its only sitting was killed"
+_CUT = "the last sitting was killed before it could be sealed"
+
+
+class RunHead(BaseModel):
+    """What `run.json` has for every kind of run."""
+
+    tool_version: str
+    planned: int
+    started_at: str
+    finished_at: str | None = None
+    ended: str | None = None
+    resumed: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
+    merged_seals: tuple[str | None, ...] = ()
+    seals: tuple[Seal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A run folder as it was read for an audit; `members` are those of its `run.json`."""
+
+    path: Path
+    members: dict[str, Any]
+    head: RunHead
+    walks: tuple[Walk, ...]
+    manifest: Manifest | None
+
+    @property
+    def seals(self) -> tuple[Seal, ...]:
+        """Its seals, oldest first."""
+        return self.head.seals
+
+    @property
+    def finished(self) -> bool:
+        """Whether all was sampled that was to be."""
+        return self.head.finished_at is not None
+
+    @property
+    def judged_by(self) -> str:
+        """The version that judged the run first; for a bundle the one that packed it."""
+        packed = self.manifest.tool_version if self.manifest else None
+        return packed or self.head.tool_version
+
+    @property
+    def unsealed(self) -> int:
+        """How many records there are beyond the last seal."""
+        sealed = self.seals[-1].logs if self.seals else {}
+        return sum(
+            walk.beyond(sealed[walk.name]) if walk.name in sealed else walk.state.records
+            for walk in self.walks
+        )
+
+    @property
+    def cut(self) -> bool:
+        """Whether the last sitting was killed, so that no seal speaks of it."""
+        if self.finished:
+            return False
+        resumed = self.head.resumed
+        again = bool(self.seals and resumed) and resumed[-1] >= self.seals[-1].at
+        return again or self.unsealed > 0
+
+
+def read_folder(path: Path) -> Folder:
+    """Read what an audit looks at. Raises RunLogError if it cannot be read."""
+    members = read_members(path)
+    try:
+        head = RunHead.model_validate(members)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RunLogError(f"{path / RUN_FILE} is damaged: {place} cannot be read.") from None
+    logs = logs_of(path)
+    if not any(log.name == ROLLOUTS_FILE for log in logs):
+        raise RunLogError(f"{path} has no {ROLLOUTS_FILE}: there is nothing to audit.")
+    counts = {
+        log.name: {one.logs[log.name].records for one in head.seals if log.name in one.logs}
+        for log in logs
+    }
+    walks = tuple(Walk(log, counts[log.name]) for log in logs)
+    return Folder(path, members, head, walks, read_manifest(path))
+
+
+def audit(
+    folder: Folder, judged: Iterable[Breach], notes: Sequence[str], expected: str | None
+) -> Audit:
+    """Put together what is wrong with a run.
+
+    Args:
+        folder: The run.
+        judged: What does not follow from its records.
+        notes: What else is to be said.
+        expected: A seal noted elsewhere, or its beginning.
+
+    Raises:
+        ConfigurationError: `expected` is no seal.
+    """
+    breaches = [*_breaches(folder, expected), *judged]
+    why_open = _why_open(folder)
+    head = folder.head
+    return Audit(
+        run=folder.path.resolve().name,
+        tool_version=head.tool_version,
+        audited_by=version("gpt-oss-verify"),
+        bundle=folder.manifest is not None,
+        conclusion=_conclusion(bool(breaches), bool(why_open)),
+        seal=folder.seals[-1].hash if folder.seals else None,
+        expected=expected,
+        started=head.started_at,
+        finished=head.finished_at,
+        ended=tuple(one.at for one in folder.seals),
+        resumed=head.resumed,
+        planned=head.planned,
+        logs=tuple(walk.state for walk in folder.walks),
+        breaches=tuple(_few(breaches)),
+        notes=(*why_open, *_notes(folder, expected), *notes),
+    )
+
+
+def _conclusion(broken: bool, opened: bool) -> Conclusion:
+    if broken:
+        return "broken"
+    return "not sealed" if opened else "sound"
+
+
+def _breaches(folder: Folder, expected: str | None) -> Iterator[Breach]:
+    for walk in folder.walks:
+        yield from walk.breaches
+        yield from _contents(folder, walk)
+    yield from _absent(folder)
+    yield from _seals(folder)
+    yield from _expected(folder, expected)
+    if folder.seals and not folder.cut:
+        yield from _settings(folder)
+        yield from _files(folder)
+
+
+def _contents(folder: Folder, walk: Walk) -> Iterator[Breach]:
+    """Contents that are not those recorded, save those that the maker of a bundle says are gone."""
+    told = folder.manifest.withheld_records.get(walk.name, 0) if folder.manifest else 0
+    found = walk.state.withheld
+    if found != told:
+        message = f"the contents of {found} records were replaced; {told} are accounted for"
+        yield _breach("record", walk.name, message)
+
+
+def _absent(folder: Folder) -> Iterator[Breach]:
+    """Planned attempts of a finished run that are not there."""
+    whole = folder.head.ended in {None, "all tries"}
+    made = sum(len(walk.ids) for walk in folder.walks if walk.name == ROLLOUTS_FILE)
+    planned = folder.head.planned
+    if folder.finished and whole and made < planned:
+        message = f"{planned - made} of {planned} attempts are absent, but the run is finished"
+        yield _breach("absent", ROLLOUTS_FILE, message)
+
+
+def _seals(folder: Folder) -> Iterator[Breach]:
+    before = None
+    walks = {walk.name: walk for walk in folder.walks}
+    for number, seal in enumerate(folder.seals, start=1):
+        where = f"seal {number}, of {seal.at}"
+        if hash_of(seal) != seal.hash or seal.before != before:
+            yield _breach("seal", where, "was changed after it was made")
+        before = seal.hash
+        for name, sealed in seal.logs.items():
+            problem = walks[name].fits(sealed) if name in walks else "is missing"
+            if problem is not None:
+                yield _breach("seal", where, f"{name}: {problem}")
+    if folder.seals and folder.finished:
+        yield from _added(folder, folder.seals[-1])
+
+
+def _added(folder: Folder, last: Seal) -> Iterator[Breach]:
+    """What came into a finished run after it was sealed."""
+    for walk in folder.walks:
+        sealed = last.logs.get(walk.name)
+        more = walk.state.records if sealed is None else walk.beyond(sealed)
+        if more > 0:
+            yield _breach("seal", walk.name, f"{more} records were added after the run was sealed")
+        if walk.torn:
+            message = f"{walk.torn} bytes stand after the last record"
+            yield _breach("seal", walk.name, message)
+
+
+def _expected(folder: Folder, expected: str | None) -> Iterator[Breach]:
+    if expected is None:
+        return
+    wanted = expected.strip().lower()
+    if len(wanted) < SHORTEST_SEAL or set(wanted) - set("0123456789abcdef"):
+        raise ConfigurationError(
+            f"{expected!r} is no seal: give at least {SHORTEST_SEAL} of its hexadecimal digits."
+        )
+    if not any(seal.hash.startswith(wanted) for seal in folder.seals):
+        own = folder.seals[-1].short if folder.seals else "none"
+        message = f"the run's seal is {own}, not the one given"
+        yield _breach("seal", "run.json", message)
+
+
+def _settings(folder: Folder) -> Iterator[Breach]:
+    """Whether run.json is as sealed; a bundle says by their hashes what it shortened."""
+    hashes = member_hashes(folder.members)
+    if folder.manifest is not None:
+        hashes |= folder.manifest.run_members
+    if run_hash(hashes) != folder.seals[-1].run:
+        yield _breach("settings", "run.json", "was changed after the run was sealed")
+
+
+def _files(folder: Folder) -> Iterator[Breach]:
+    hashes = file_hashes(folder.path)
+    if folder.manifest is not None:
+        yield from _bundled(folder.path, folder.manifest)
+        hashes |= folder.manifest.replaced
+    sealed = folder.seals[-1].files
+    for name in sorted({*sealed, *hashes}):
+        if name not in hashes:
+            yield _breach("files", name, "is missing")
+        elif hashes[name] != sealed.get(name):
+            yield _breach("files", name, "was changed or added after the run was sealed")
+
+
+def _bundled(path: Path, manifest: Manifest) -> Iterator[Breach]:
+    """Files of a bundle that are not those its maker packed; what judging writes may be newer."""
+    for name, packed in manifest.files.items():
+        if name not in DERIVED and hash_of_file(path / name) != packed:
+            yield _breach("files", name, "was changed after the bundle was made")
+
+
+def _why_open(folder: Folder) -> list[str]:
+    """What no seal vouches for, if there is something."""
+    if not folder.seals:
+        return [_WITHOUT_SEAL]
+    if folder.cut:
+        return [f"{_CUT}; {folder.unsealed} records are beyond the last seal"]
+    unchained = sum(walk.state.unchained for walk in folder.walks)
+    if unchained:
+        return [f"{unchained} records were written by an older version and sealed only later"]
+    return []
+
+
+def _notes(folder: Folder, expected: str | None) -> Iterator[str]:
+    if not folder.finished:
+        yield "the run is not finished; what is there is looked at"
+    for walk in folder.walks:
+        if walk.torn and not folder.finished:
+            yield f"{walk.name} ends in half a line, as a killed process leaves it"
+    if folder.manifest is not None and (
+        withheld := sum(walk.state.withheld for walk in folder.walks)
+    ):
+        yield f"the contents of {withheld} records are withheld; their hashes are those recorded"
+    earlier = [one for one in folder.seals[:-1] if expected and one.hash.startswith(expected)]
+    for one in earlier:
+        yield f"the seal given is an earlier one, of {one.at}; the run went on after it"
+    for name, seal in zip(folder.head.merged, folder.head.merged_seals, strict=False):
+        had = "had no seal" if seal is None else f"had the seal {seal[:32]}"
+        yield f"merged from {name}, which {had}"
+
+
+def _few(breaches: Iterable[Breach]) -> Iterator[Breach]:
+    counts: Counter[BreachKind] = Counter()
+    for breach in breaches:
+        counts[breach.kind] += 1
+        if counts[breach.kind] <= MOST_SHOWN:
+            yield breach
+    for kind, count in counts.items():
+        if count > MOST_SHOWN:
+            yield _breach(kind, "and further", f"{count - MOST_SHOWN} more of this kind")
+
+
+def _breach(kind: BreachKind, where: str, message: str) -> Breach:
+    return Breach(kind=kind, where=where, message=message)

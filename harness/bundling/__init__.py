@@ -1,0 +1,1 @@
+"""A run packed into one file for others to judge: without keys, machine paths or gated texts."""
