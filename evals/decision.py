@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from evals.healthbench.summary import HealthBenchSummary
 from evals.judgement import CellVerdict
+from evals.records import EvalRunInfo, EvalSettings
 from evals.results import CellResult
 from harness.judgement import Decision
 
@@ -20,22 +21,40 @@ NOTHING_TO_HOLD_IT_TO = (
 
 
 def decide(
-    cells: Sequence[CellResult], *, complete: bool, shard: tuple[int, int] | None
+    cells: Sequence[CellResult], *, complete: bool, run: EvalRunInfo
 ) -> tuple[Decision | None, tuple[str, ...]]:
     """Fail if a cell fails, pass if all pass; with the reasons, the gravest first.
 
     None where there was nothing to hold the run to: for a complete run on sample questions, since
     whoever asked for those did not ask for a verdict, and for a complete shard. A cell of real
-    questions without a baseline leaves the run inconclusive.
+    questions without a baseline leaves the run inconclusive, and so does an eval that the gate asks
+    for and the run did not.
     """
-    if shard is not None and complete:
-        why = f"This is shard {shard[0]} of {shard[1]}: the verdict is on all of them merged."
-        return None, (why,)
-    decision = _overall(cells, complete=complete)
+    if run.shard is not None and complete:
+        part, parts = run.shard
+        return None, (f"This is shard {part} of {parts}: the verdict is on all of them merged.",)
+    unasked = tuple(_unasked(run.settings))
+    decision = _overall(cells, complete=complete and not unasked)
     if decision is None:
         return None, (NOTHING_TO_HOLD_IT_TO,)
-    cut_off = () if complete else (CUT_OFF,)
-    return decision, (*cut_off, *_reasons([cell.verdict for cell in cells]))
+    cut_off = (run.stopped,) if run.stopped else () if complete else (CUT_OFF,)
+    reasons = _reasons([cell.verdict for cell in cells])
+    return decision, (*cut_off, *unasked, *reasons, *_margins(run.settings))
+
+
+def _unasked(settings: EvalSettings) -> Iterator[str]:
+    where = settings.origins.get("evals")
+    for name in settings.must_ask:
+        if name not in settings.evals:
+            yield f"The gate ({where}) asks for the eval {name}, and the run did not ask it."
+
+
+def _margins(settings: EvalSettings) -> Iterator[str]:
+    """Where the margins come from that are not the defaults, a sentence for each."""
+    if settings.margin is None:
+        for name in settings.evals:
+            if name in settings.margins and (where := settings.origins.get(f"margins.{name}")):
+                yield f"The margin of {name}, {settings.margins[name]:g} points, is from {where}."
 
 
 def _overall(cells: Sequence[CellResult], *, complete: bool) -> Decision | None:

@@ -13,6 +13,7 @@ from evals.healthbench.grading import grade_with
 from evals.healthbench.ledger import read_verdicts
 from evals.healthbench.tasks import GradingTask, grading_tasks
 from evals.plan import Plan
+from harness.budget import Budget
 from harness.providers import Provider
 from harness.records import Rollout
 from harness.run_log import read_rollouts
@@ -24,8 +25,10 @@ def graded_evals(plan: Plan) -> Mapping[str, HealthBench]:
     return {name: test for name, test in plan.evals.items() if isinstance(test, HealthBench)}
 
 
-async def grade_run(plan: Plan, folder: Path, grader: Provider, watcher: Watcher) -> None:
-    """Grade what a run has answered.
+async def grade_run(
+    plan: Plan, folder: Path, grader: Provider, watcher: Watcher, budget: Budget
+) -> None:
+    """Grade what a run has answered, as far as the budget goes.
 
     Raises:
         ProviderUnavailableError: The grader could not be asked at all.
@@ -33,7 +36,7 @@ async def grade_run(plan: Plan, folder: Path, grader: Provider, watcher: Watcher
     """
     watcher.stage(f"grading with {grader.name}")
     watcher.begin(sum(1 for _ in _tasks(plan, folder)), _grades(folder, grader), "grades")
-    await grade_with(grader, lambda: _tasks(plan, folder), folder, watcher)
+    await grade_with(grader, lambda: _tasks(plan, folder), folder, watcher, budget)
 
 
 def _tasks(plan: Plan, folder: Path) -> Iterator[GradingTask]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from evals.registry import make_eval
 from evals.rounds import sample_rounds
 from evals.run_folder import read_eval_info, write_questions
 from harness import run_folder
+from harness.budget import Budget
 from harness.errors import ConfigurationError
 from harness.launch import launched
 from harness.preflight import preflight
@@ -49,6 +50,7 @@ class EvalJob:
     plan: Plan
     folder: Path
     data: tuple[Loaded[Any], ...] | None
+    budget: Budget = field(default_factory=Budget)
 
 
 def new_info(
@@ -81,12 +83,17 @@ def new_folder(out: Path, provider: str) -> Path:
     return run_folder.create(out, f"eval-{provider}", datetime.now(UTC))
 
 
-def resumed(folder: Path, provider: Provider, grader: Provider | None) -> EvalJob:
+def resumed(
+    folder: Path, provider: Provider, grader: Provider | None, budget: Budget | None = None
+) -> EvalJob:
     """Go on with the run in `folder`. Raises ConfigurationError or RunLogError."""
+    spending = budget or Budget()
     info = read_eval_info(folder)
-    settings = info.settings.model_copy(update={"concurrency": provider.concurrency})
-    info = info.model_copy(update={"settings": settings, "resumed": (*info.resumed, _now())})
-    return EvalJob(provider, grader, info, restored_plan(folder, info), folder, None)
+    changes = {"concurrency": provider.concurrency, "budget": spending.noted}
+    settings = info.settings.model_copy(update=changes)
+    again = {"settings": settings, "resumed": (*info.resumed, _now()), "stopped": None}
+    info = info.model_copy(update=again)
+    return EvalJob(provider, grader, info, restored_plan(folder, info), folder, None, spending)
 
 
 def sample(job: EvalJob, watcher: Watcher) -> None:
@@ -109,9 +116,10 @@ def prepare(job: EvalJob) -> None:
         write_questions(job.folder, loaded)
 
 
-def note_end(job: EvalJob, ended: RunEnd) -> None:
-    """Write down that sampling came to its end. Raises RunLogError."""
-    finished = {"finished_at": _now(), "ended": ended}
+def note_end(job: EvalJob, ended: RunEnd | None) -> None:
+    """Write down that sampling came to its end, or that it did not. Raises RunLogError."""
+    finished_at = None if ended is None else _now()
+    finished = {"finished_at": finished_at, "ended": ended, "stopped": job.budget.stopped}
     write_run_info(job.folder, job.info.model_copy(update=finished))
 
 
@@ -140,10 +148,11 @@ def grade(job: EvalJob, watcher: Watcher) -> None:
         if job.info.ended is None and sampled == job.plan.planned:
             note_end(job, "all tries")
         else:
-            write_run_info(job.folder, job.info)
+            stopped = {"stopped": job.budget.stopped}
+            write_run_info(job.folder, job.info.model_copy(update=stopped))
 
 
-async def _sample(job: EvalJob, watcher: Watcher) -> RunEnd:
+async def _sample(job: EvalJob, watcher: Watcher) -> RunEnd | None:
     with RunLog(job.folder) as log:
         if job.info.settings.until_decided:
             return await _sample_until_decided(job, log, watcher)
@@ -157,17 +166,18 @@ async def _sample(job: EvalJob, watcher: Watcher) -> RunEnd:
                     log=log,
                     concurrency=job.info.settings.concurrency,
                     observer=watcher,
+                    allowance=job.budget.of(job.provider),
                 )
     await _grade(job, watcher)
-    return "all tries"
+    return None if job.budget.stopped else "all tries"
 
 
-async def _sample_until_decided(job: EvalJob, log: RunLog, watcher: Watcher) -> RunEnd:
+async def _sample_until_decided(job: EvalJob, log: RunLog, watcher: Watcher) -> RunEnd | None:
     if job.info.ended is not None:
         return job.info.ended
     async with _opened(job, watcher) as transport:
 
-        async def carry_out(tries: Sequence[Try]) -> None:
+        async def carry_out(tries: Sequence[Try]) -> bool:
             watcher.begin(len(tries), sum(one.id in log.finished for one in tries))
             await run_attempts(
                 map(job.plan.attempt, tries),
@@ -175,8 +185,10 @@ async def _sample_until_decided(job: EvalJob, log: RunLog, watcher: Watcher) -> 
                 log=log,
                 concurrency=job.info.settings.concurrency,
                 observer=watcher,
+                allowance=job.budget.of(job.provider),
             )
             await _grade(job, watcher)
+            return job.budget.stopped is None
 
         return await sample_rounds(
             job.plan, job.info.settings, job.folder, carry_out, watcher.stage
@@ -190,14 +202,15 @@ async def _opened(job: EvalJob, watcher: Watcher) -> AsyncIterator[Transport]:
     log = job.folder / run_folder.PROVIDER_LOG
     async with launched(job.provider, log) as provider:
         for model in job.info.settings.models:
-            await preflight(changed(provider, model=model), (job.info.settings.api,))
+            asked = changed(provider, model=model)
+            job.budget.note(await preflight(asked, (job.info.settings.api,)))
         async with open_transport(provider, retries=PATIENT) as transport:
             yield transport
 
 
 async def _grade(job: EvalJob, watcher: Watcher) -> None:
-    if graded_evals(job.plan) and job.grader is not None:
-        await grade_run(job.plan, job.folder, job.grader, watcher)
+    if graded_evals(job.plan) and job.grader is not None and not job.budget.stopped:
+        await grade_run(job.plan, job.folder, job.grader, watcher, job.budget)
 
 
 def _versions() -> dict[str, str]:

@@ -121,7 +121,7 @@ class _Judging:
             for tally, found in zip(self._tallies.values(), verdict.cells, strict=True)
         )
         complete = self._complete()
-        decision, why = decide(cells, complete=complete, shard=self.info.shard)
+        decision, why = decide(cells, complete=complete, run=self.info)
         return EvalAnalysis(
             run_id=self._folder.name,
             run=self.info,
@@ -214,9 +214,9 @@ class _Judging:
 
 def margins(settings: EvalSettings) -> dict[str, float] | None:
     """The margin that was asked for, by eval and on the scale of scores; None for the defaults."""
-    if settings.margin is None:
-        return None
-    return dict.fromkeys(settings.evals, settings.margin / 100)
+    if settings.margin is not None:
+        return dict.fromkeys(settings.evals, settings.margin / 100)
+    return {name: margin / 100 for name, margin in settings.margins.items()} or None
 
 
 def _complete_rounds(scores: CellScores) -> CellScores:

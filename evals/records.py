@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from evals.base import DatasetInfo
-from harness.records import SCHEMA_VERSION, Api, ProviderInfo, Record, Seal
+from harness.records import SCHEMA_VERSION, Api, Limits, ProviderInfo, Record, Seal
 
 EVAL_RUN = "eval"
 
@@ -62,9 +62,13 @@ class EvalSettings(Record):
     grader: ProviderInfo | None = None
     baseline: str | None = None
     margin: float | None = None
+    margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")
+    must_ask: tuple[str, ...] = Field(default=(), description="evals that the gate asks for")
+    origins: Mapping[str, str] = Field(default={}, description="where the gate says what")
     until_decided: bool = False
     budget_samples: int | None = None
     budget_tokens: int | None = None
+    budget: Limits | None = None
 
 
 RunEnd = Literal["all tries", "decided", "budget"]
@@ -74,7 +78,8 @@ class EvalRunInfo(Record):
     """`run.json` of an eval run: all it takes to understand, resume and repeat it.
 
     `planned` counts the tries of the plan (of this shard, where there are shards). `ended` says
-    why sampling came to its end; None while it has not. `merged` names the runs it was made of,
+    why sampling came to its end; None while it has not, and then `stopped` says how the budget of
+    one call ended it. `merged` names the runs it was made of,
     `merged_seals` has the seals they had then. `resumed` and `seals` are as in `RunInfo`.
     """
 
@@ -93,6 +98,7 @@ class EvalRunInfo(Record):
     started_at: str
     finished_at: str | None = None
     ended: RunEnd | None = None
+    stopped: str | None = None
     resumed: tuple[str, ...] = ()
     seals: tuple[Seal, ...] = ()
 

@@ -16,17 +16,21 @@ async def sample_rounds(
     plan: Plan,
     settings: EvalSettings,
     folder: Path,
-    carry_out: Callable[[Sequence[Try]], Awaitable[None]],
+    carry_out: Callable[[Sequence[Try]], Awaitable[bool]],
     say: Callable[[str], None],
-) -> RunEnd:
+) -> RunEnd | None:
     """Carry out round after round: one try of every question in the cells that are undecided.
 
     Args:
         plan: What may be asked at most.
         settings: With the budget: samples, and output tokens as the provider counts them.
         folder: The run's, judged after each round from the second on.
-        carry_out: Makes those of the tries that are not yet in the log.
+        carry_out: Makes those of the tries that are not yet in the log; False if it could not
+            make them all.
         say: Told what goes on.
+
+    Returns:
+        Why it came to its end, None if it did not.
     """
     cells: Sequence[Cell] = plan.cells
     made = 0
@@ -35,7 +39,8 @@ async def sample_rounds(
         made += len(tries)
         if settings.budget_samples is not None and made > settings.budget_samples:
             return "budget"
-        await carry_out(tries)
+        if not await carry_out(tries):
+            return None
         if number < FIRST_LOOK:
             continue
         analysis = judge(folder)

@@ -70,10 +70,26 @@ class Budget:
         spent += f" for ${self.cost:,.4f}" if self.cost else ""
         return f"Stopped by the budget, {self._reached}: {spent}; go on with --resume RUN."
 
+    @property
+    def noted(self) -> Limits | None:
+        """The limits, where there are any."""
+        return None if self.limits == Limits() else self.limits
+
     def of(self, provider: Provider) -> Allowance | None:
         """The budget with what requests to this provider cost; None where nothing is limited."""
-        limits = self.limits.model_dump(exclude={"origins"}).values()
-        return None if set(limits) == {None} else Allowance(self, provider.prices)
+        return None if self.noted is None else Allowance(self, provider.prices)
+
+    def foreseen(self, requests: int, rpm: int | None) -> str | None:
+        """Why so many requests cannot all be made, in a sentence; None if they may be."""
+        most, deadline = self.limits.max_requests, self.limits.deadline
+        if most is not None and requests > most:
+            why = f"{requests:,} requests or more are planned, {self._named('max_requests')}"
+        elif deadline is not None and rpm and requests / rpm * 60 > deadline:
+            minutes = f"{requests / rpm:,.0f} minutes or more at {rpm} a minute"
+            why = f"{requests:,} requests take {minutes}, {self._named('deadline')}"
+        else:
+            return None
+        return f"The budget is too small for the plan: {why}. The run goes as far as it allows."
 
     def check(self, provider: Provider) -> None:
         """Refuse a provider whose cost cannot be counted. Raises ConfigurationError."""

@@ -13,6 +13,10 @@ from harness.records import RunSettings, Thresholds
 from harness.suggestion import suggestion
 from harness.suites import choose
 
+_EVERY = (
+    *(check.about for check in CATALOGUE.values()),
+    *(probe.about for probe in PROBES.values()),
+)
 _SAID: Mapping[CheckStatus, str] = {
     "failed": "failed",
     "warned": "has warnings",
@@ -22,12 +26,11 @@ _SAID: Mapping[CheckStatus, str] = {
 
 def check_names(thresholds: Thresholds) -> None:
     """Refuse names that are no check, probe, beginning or family. Raises ConfigurationError."""
-    every = [each.about for each in (*CATALOGUE.values(), *PROBES.values())]
     for setting in ("may_warn", "must_pass"):
         for name in getattr(thresholds, setting):
-            if not any(names(name, about) for about in every):
-                families = list(dict.fromkeys(about.family for about in every))
-                near = suggestion(name, [*families, *(about.id for about in every)])
+            if not any(names(name, about) for about in _EVERY):
+                families = list(dict.fromkeys(about.family for about in _EVERY))
+                near = suggestion(name, [*families, *(about.id for about in _EVERY)])
                 hint = near if near.startswith("did") else f"families are {', '.join(families)}"
                 where = thresholds.where(setting)
                 raise ConfigurationError(
@@ -42,9 +45,8 @@ def names(name: str, about: Description) -> bool:
 
 def may_warn(thresholds: Thresholds) -> frozenset[str]:
     """The ids of the checks and probes whose errors are warnings to this gate."""
-    every = (each.about for each in (*CATALOGUE.values(), *PROBES.values()))
     return frozenset(
-        about.id for about in every if any(names(name, about) for name in thresholds.may_warn)
+        about.id for about in _EVERY if any(names(name, about) for name in thresholds.may_warn)
     )
 
 

@@ -17,6 +17,8 @@ from harness.records import Limits, SuiteName, Thresholds
 Settings = TypeVar("Settings", Thresholds, Limits)
 
 MARGIN = "margins."
+FLAG = "--{name}"
+"""The origin of what was said on the command line."""
 
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 

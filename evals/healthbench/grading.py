@@ -14,6 +14,7 @@ from evals.healthbench.grader import grader_api, grader_settings, grades_file
 from evals.healthbench.ledger import REQUESTS, Ledger
 from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import GradingTask
+from harness.budget import Allowance, Budget
 from harness.conversation import Message
 from harness.dialects.base import Settings
 from harness.launch import launched
@@ -56,6 +57,7 @@ async def grade(
     log: RunLog,
     ledger: Ledger,
     observer: Observer | None = None,
+    allowance: Allowance | None = None,
 ) -> None:
     """Ask about every item that has no grade yet; items without one are asked about again.
 
@@ -66,6 +68,7 @@ async def grade(
         log: The grader's log.
         ledger: What is in it.
         observer: Told of every request.
+        allowance: What grading may use.
 
     Raises:
         RunLogError: The log could not be written.
@@ -86,6 +89,7 @@ async def grade(
             log=log,
             concurrency=grader.concurrency,
             observer=noting,
+            allowance=allowance,
         )
         if not noting.asked:
             return
@@ -96,6 +100,7 @@ async def grade_with(
     tasks: Callable[[], Iterable[GradingTask]],
     folder: Path,
     observer: Observer | None = None,
+    budget: Budget | None = None,
 ) -> str:
     """Grade into `folder` with `grader`, started first if it has a `launch` command.
 
@@ -114,8 +119,9 @@ async def grade_with(
         ledger = Ledger(read_rollouts(folder, name))
         if all(ledger.next_request(task.id) is None for task in tasks()):
             return name
+        budget = budget or Budget()
         async with launched(grader, folder / GRADER_LOG) as ready:
-            await preflight(ready, (grader_api(ready),))
+            budget.note(await preflight(ready, (grader_api(ready),)))
             async with open_transport(ready) as transport:
                 await grade(
                     tasks,
@@ -124,6 +130,7 @@ async def grade_with(
                     log=log,
                     ledger=ledger,
                     observer=observer,
+                    allowance=budget.of(ready),
                 )
     return name
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from harness.cli.options import ProviderOptions
+from harness.cli.options import BudgetOptions, ProviderOptions
 
+_BUDGET = BudgetOptions()
 _JSON = Parameter(name="--json", negative=(), show_default=False)
 
 baseline_app = App(name="baseline", help="Measured baselines.", help_format="plaintext")
@@ -20,6 +21,7 @@ def grade(
     *,
     grader: str | None = None,
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
+    budget: BudgetOptions = _BUDGET,
     debug: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> int:
@@ -29,6 +31,7 @@ def grade(
         run: The run's folder.
         grader: Entry of providers.yaml. Default: the run's own grader, for what it left open.
         providers_file: Another providers.yaml than ./providers.yaml or the one that ships.
+        budget: What it may use.
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and figures as JSON on stdout.
     """
@@ -41,7 +44,8 @@ def grade(
         chosen = eval_jobs.same_grader(info, ProviderOptions(providers_file=providers_file))
     else:
         chosen = find_grader(grader, providers_file)
-    return eval_running.grade(eval_jobs.graded(run, info, chosen), debug=debug, as_json=as_json)
+    job = eval_jobs.graded(run, info, chosen, budget)
+    return eval_running.grade(job, debug=debug, as_json=as_json)
 
 
 def merge(

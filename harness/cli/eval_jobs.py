@@ -20,6 +20,8 @@ from evals.records import EvalRunInfo, EvalSettings
 from evals.registry import NAMES, load_data, make_eval
 from evals.run_folder import read_eval_info
 from harness import providers
+from harness.budget import Budget
+from harness.cli import gating
 from harness.cli.choice import chosen_provider, same_provider
 from harness.cli.eval_options import (
     DEFAULT_EFFORTS,
@@ -31,12 +33,14 @@ from harness.cli.eval_options import (
     VerdictOptions,
     parse_list,
 )
-from harness.cli.options import ProviderOptions, parse_apis
+from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
 from harness.errors import ConfigurationError
+from harness.gate_entry import FLAG, Layer, joined
 from harness.providers import Provider
 from harness.records import Api
 
 DEFAULT_OUT = Path("runs")
+_UNLIMITED = BudgetOptions()
 LONG_REPLY = 1800.0
 """Seconds that a try may take unless the user says otherwise: 131,072 tokens are many."""
 
@@ -50,11 +54,20 @@ class Draft:
     info: EvalRunInfo
     plan: Plan
     data: tuple[Loaded[Any], ...]
+    budget: Budget
 
-    def job(self, out: Path | None) -> EvalJob:
-        """The run with its folder. Raises RunLogError."""
+    def job(self, out: Path | None, budget: Budget | None = None) -> EvalJob:
+        """The run with its folder, within its own budget or another. Raises RunLogError."""
         folder = new_folder(out or DEFAULT_OUT, self.provider.name)
-        return EvalJob(self.provider, self.grader, self.info, self.plan, folder, self.data)
+        return EvalJob(
+            self.provider,
+            self.grader,
+            self.info,
+            self.plan,
+            folder,
+            self.data,
+            budget or self.budget,
+        )
 
 
 def draft(
@@ -67,6 +80,7 @@ def draft(
     shard: tuple[int, int] | None,
     tries: Mapping[str, int] | None = None,
     load: Callable[[str], Loaded[Any]] | None = None,
+    budget: BudgetOptions = _UNLIMITED,
 ) -> Draft:
     """Plan a new run.
 
@@ -79,17 +93,22 @@ def draft(
         shard: Which part of the run.
         tries: Tries by eval, where they are not the same for all nor the defaults.
         load: Another way to load an eval's data than `data_options` says.
+        budget: What the run may use.
 
     Raises:
         ConfigurationError: The options make no sense, or there are no such data.
     """
     verdict.check()
     choose_baseline(verdict.baseline)
-    names = parse_list("--eval", options.evals or DEFAULT_EVALS, NAMES)
     provider, models = _provider(chosen, concurrency)
+    gate_file = GateOptions(gate=verdict.gate)
+    asked = gating.asked_of(provider, chosen.providers_file, gate_file, budget)
+    default = ",".join(asked.evals) or DEFAULT_EVALS
+    names = parse_list("--eval", options.evals or default, NAMES)
     grader = _grader(names, verdict.grader, provider, chosen, samples=bool(data_options.samples))
     if shard is not None and verdict.until_decided:
         raise ConfigurationError("--until-decided looks at all tries; leave out --shard.")
+    spending = gating.budget_of(asked, provider, *filter(None, [grader]))
     place = data_options.place(names)
     data = tuple(map(load or partial(load_data, place=place), names))
     settings = _settings(
@@ -101,9 +120,11 @@ def draft(
         tries=tries or {loaded.info.eval: _tries(loaded, options) for loaded in data},
         concurrency=provider.concurrency,
         grader=grader.info() if grader else None,
+        budget=spending.noted,
+        **gating.eval_settings(asked),
     )
     info, plan = new_info(provider, settings, data, shard=shard, command=typed_command())
-    return Draft(provider, grader, info, plan, data)
+    return Draft(provider, grader, info, plan, data, spending)
 
 
 def _settings(options: EvalOptions, verdict: VerdictOptions, **others: object) -> EvalSettings:
@@ -131,25 +152,41 @@ def _tries(data: Loaded[Any], options: EvalOptions) -> int:
     return options.tries or make_eval(data).tries
 
 
-def go_on(folder: Path, chosen: ProviderOptions, concurrency: int | None) -> EvalJob:
+def go_on(
+    folder: Path,
+    chosen: ProviderOptions,
+    concurrency: int | None,
+    budget: BudgetOptions = _UNLIMITED,
+) -> EvalJob:
     """Go on with the run in `folder`. Raises ConfigurationError or RunLogError."""
     info = read_eval_info(folder)
     provider = _patient(same_provider(info.provider, chosen, concurrency), chosen)
+    grader = _grader_again(info, provider, chosen)
+    asked = gating.asked_of(provider, chosen.providers_file, GateOptions(), budget)
+    spending = gating.budget_of(asked, provider, *filter(None, [grader]))
+    return resumed(folder, provider, grader, spending)
+
+
+def _grader_again(
+    info: EvalRunInfo, provider: Provider, chosen: ProviderOptions
+) -> Provider | None:
     before = info.settings.grader
     if before is None:
-        return resumed(folder, provider, None)
+        return None
     if (before.name, before.base_url) == (info.provider.name, info.provider.base_url):
         # It grades itself, with whatever key it was given now.
-        return resumed(folder, provider, providers.changed(provider, model=before.model))
-    unchosen = ProviderOptions(providers_file=chosen.providers_file)
-    return resumed(folder, provider, same_grader(info, unchosen))
+        return providers.changed(provider, model=before.model)
+    return same_grader(info, ProviderOptions(providers_file=chosen.providers_file))
 
 
-def graded(folder: Path, info: EvalRunInfo, grader: Provider) -> EvalJob:
+def graded(
+    folder: Path, info: EvalRunInfo, grader: Provider, budget: BudgetOptions = _UNLIMITED
+) -> EvalJob:
     """The run in `folder` with another grader; its own provider is not asked."""
+    spending = gating.budget_of(joined([Layer(budget.entry(), FLAG)]), grader)
     settings = info.settings.model_copy(update={"grader": grader.info()})
     changed = info.model_copy(update={"settings": settings})
-    return EvalJob(grader, grader, changed, restored_plan(folder, info), folder, None)
+    return EvalJob(grader, grader, changed, restored_plan(folder, info), folder, None, spending)
 
 
 def same_grader(info: EvalRunInfo, chosen: ProviderOptions) -> Provider:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
@@ -78,6 +78,8 @@ class VerdictOptions:
     """Entry that grades HealthBench. Default: openai-grader; for samples the provider itself."""
     baseline: str | None = None
     """range (of the reproductions; the default), card, another source, or a measured FILE."""
+    gate: Path | None = None
+    """File that says margins by eval, evals that must be asked, and a budget."""
     margin: float | None = None
     """Tolerated drop in points. Default: 5 for aime25, 4 for gpqa, 3 or 4 for HealthBench."""
     until_decided: Annotated[bool | None, Parameter(negative=())] = None
@@ -107,6 +109,7 @@ class EvalGateOptions:
     """Another baseline than the run's own."""
     margin: float | None = None
     """Another margin, in points."""
+    held_to: Annotated[Mapping[str, Any], Parameter(parse=False)] = field(default_factory=dict)
     show_questions: Annotated[bool, Parameter(negative=(), show_default=False)] = False
     """Put the text of questions into the report; GPQA's authors ask not to."""
 
@@ -114,7 +117,8 @@ class EvalGateOptions:
         """What differs from the run's own settings. Raises ConfigurationError."""
         check_margin(self.margin)
         given = {"baseline": self.baseline, "margin": self.margin}
-        return {name: value for name, value in given.items() if value is not None}
+        named = {name: value for name, value in given.items() if value is not None}
+        return {**self.held_to, **named}
 
 
 def check_margin(margin: float | None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from harness.cli.eval_options import DataOptions, EvalOptions, VerdictOptions, parse_shard
-from harness.cli.options import HOW, ProviderOptions, at_least
+from harness.cli.options import HOW, BudgetOptions, ProviderOptions, at_least
 from harness.errors import ConfigurationError
 
 _FLAG = Parameter(negative=(), show_default=False, group=HOW)
@@ -17,6 +17,7 @@ _PROVIDER = ProviderOptions()
 _EVAL = EvalOptions()
 _DATA = DataOptions()
 _VERDICT = VerdictOptions()
+_BUDGET = BudgetOptions()
 
 
 def evaluate(
@@ -25,6 +26,7 @@ def evaluate(
     what: EvalOptions = _EVAL,
     data: DataOptions = _DATA,
     verdict: VerdictOptions = _VERDICT,
+    budget: BudgetOptions = _BUDGET,
     concurrency: Annotated[int | None, Parameter(group=HOW)] = None,
     shard: Annotated[str | None, Parameter(group=HOW)] = None,
     executor: Annotated[Literal["ray"] | None, Parameter(group=HOW)] = None,
@@ -42,6 +44,7 @@ def evaluate(
         what: What to ask.
         data: Where the questions are.
         verdict: What to hold the scores to.
+        budget: What one call may use.
         concurrency: Tries in flight. Default: the provider entry's, or 8.
         shard: i/n: make only the i-th of n parts; join them with `merge`.
         executor: ray: make the parts as tasks of a Ray cluster, and join them here.
@@ -61,14 +64,21 @@ def evaluate(
     if resume is not None:
         others = {"--shard": shard, "--executor": executor, "--out": out, "--api": provider.apis}
         _only_resume(what, data, verdict, others)
-        return eval_running.carry_out(eval_jobs.go_on(resume, provider, concurrency), show)
+        return eval_running.carry_out(eval_jobs.go_on(resume, provider, concurrency, budget), show)
     parts = parse_shard(shard)
     if executor is not None and (parts is not None or verdict.until_decided):
         raise ConfigurationError(
             "--executor makes the parts of a whole run itself; leave out --shard and "
             "--until-decided."
         )
-    draft = eval_jobs.draft(provider, what, data, verdict, concurrency=concurrency, shard=parts)
+    draft = eval_jobs.draft(
+        provider, what, data, verdict, concurrency=concurrency, shard=parts, budget=budget
+    )
+    if executor is not None and draft.budget.noted is not None:
+        raise ConfigurationError(
+            "--executor makes the parts of a run elsewhere, where a budget is not kept; leave out "
+            "one of them."
+        )
     eval_running.say_plan(draft, stdout() if dry_run else stderr(), as_json=as_json and dry_run)
     if dry_run:
         return 0

@@ -8,16 +8,26 @@ from pathlib import Path
 
 from harness import run_folder, smoke
 from harness.cases import load_suite
+from harness.cli import gating
 from harness.cli.choice import chosen_provider, same_provider
-from harness.cli.options import GateOptions, PlanOptions, ProviderOptions, names, parse_apis
+from harness.cli.options import (
+    BudgetOptions,
+    GateOptions,
+    PlanOptions,
+    ProviderOptions,
+    names,
+    parse_apis,
+)
 from harness.errors import ConfigurationError
-from harness.records import RunSettings, Thresholds
+from harness.records import RunSettings
 from harness.run_log import read_run_info
 from harness.suites import choose
 
 DEFAULT_TRIES = 5
 DEFAULT_MAX_TURNS = 10
 DEFAULT_OUT = Path("runs")
+_RUNS_OWN = GateOptions()
+_UNLIMITED = BudgetOptions()
 
 
 def new(
@@ -26,9 +36,13 @@ def new(
     gate: GateOptions,
     concurrency: int | None,
     out: Path | None,
+    budget: BudgetOptions = _UNLIMITED,
 ) -> smoke.Job:
     """Plan a new run. Raises ConfigurationError or RunLogError."""
     provider = chosen_provider(chosen, concurrency)
+    asked = gating.asked_of(provider, chosen.providers_file, gate, budget)
+    thresholds = gating.thresholds_of(asked)
+    spending = gating.budget_of(asked, provider)
     suite = load_suite(plan.cases, plan.tools).first(plan.first)
     settings = RunSettings(
         apis=parse_apis(chosen.apis) or provider.apis,
@@ -42,14 +56,23 @@ def new(
         reasoning_effort=plan.reasoning_effort,
         temperature=plan.temperature,
         max_tokens=plan.max_tokens,
-        thresholds=gate.thresholds(Thresholds()),
-        suite=plan.suite or "smoke",
+        thresholds=thresholds,
+        budget=spending.noted,
+        suite=plan.suite or thresholds.suite or "smoke",
         only=names(plan.only),
         skip=names(plan.skip),
     )
     choose(settings.suite, settings.only, settings.skip)
     command = ("gpt-oss-verify", *sys.argv[1:])
-    return smoke.new_job(provider, suite, settings, out=out or DEFAULT_OUT, command=command)
+    return smoke.new_job(
+        provider,
+        suite,
+        settings,
+        out=out or DEFAULT_OUT,
+        command=command,
+        budget=spending,
+        golden=None if plan.golden is None else golden_files.load(plan.golden),
+    )
 
 
 def resumed(
@@ -58,6 +81,8 @@ def resumed(
     plan: PlanOptions,
     concurrency: int | None,
     out: Path | None,
+    gate: GateOptions = _RUNS_OWN,
+    budget: BudgetOptions = _UNLIMITED,
 ) -> smoke.Job:
     """Go on with the run in `folder`. Raises ConfigurationError or RunLogError."""
     fixed = {**vars(plan), "out": out, "apis": chosen.apis}
@@ -68,12 +93,20 @@ def resumed(
     info = read_run_info(folder)
     suite = run_folder.read_suite(folder, info)
     provider = same_provider(info.provider, chosen, concurrency)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    changes = {
-        "settings": info.settings.model_copy(update={"concurrency": provider.concurrency}),
-        "resumed": (*info.resumed, now),
+    spending = gating.budget_of(
+        gating.asked_of(provider, chosen.providers_file, gate, budget), provider
+    )
+    settings = {
+        "concurrency": provider.concurrency,
+        "thresholds": gating.thresholds_again(gate, info.settings.thresholds),
+        "budget": spending.noted,
     }
-    return smoke.Job(provider, suite, info.model_copy(update=changes), folder)
+    changes = {
+        "settings": info.settings.model_copy(update=settings),
+        "resumed": (*info.resumed, datetime.now(UTC).isoformat(timespec="seconds")),
+        "stopped": None,
+    }
+    return smoke.Job(provider, suite, info.model_copy(update=changes), folder, spending)
 
 
 def _flag(name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from harness.errors import ConfigurationError
-from harness.records import Api, SuiteName, Thresholds
+from harness.gate_entry import BudgetEntry, GateEntry, seconds
+from harness.records import Api, SuiteName
 
 HOW = Group("How to run", sort_key=4)
 
@@ -78,6 +79,8 @@ class PlanOptions:
 class GateOptions:
     """What a run must reach."""
 
+    gate: Path | None = None
+    """File that says what must be reached; what is given here wins over it."""
     max_invalid: int | None = None
     """Invalid responses allowed for each API and mode. Default: 0."""
     min_pass_at_k: float | None = None
@@ -85,15 +88,53 @@ class GateOptions:
     min_pass_hat_k: float | None = None
     """Rate that pass^k must exceed. Default: 0.9."""
 
-    def thresholds(self, base: Thresholds) -> Thresholds:
-        """`base` with what was given changed. Raises ConfigurationError."""
+    may_warn: str | None = None
+    """Checks, probes or families whose errors are only warnings, commas between."""
+    must_pass: str | None = None
+    """The same, that must pass: neither warn nor have nothing to judge."""
+
+    def entry(self) -> GateEntry:
+        """What was given, but for the file. Raises ConfigurationError."""
         for name, rate in (("at", self.min_pass_at_k), ("hat", self.min_pass_hat_k)):
             if rate is not None and not 0 <= rate <= 1:
                 raise ConfigurationError(f"--min-pass-{name}-k is a rate from 0 to 1, not {rate}.")
         if self.max_invalid is not None and self.max_invalid < 0:
             raise ConfigurationError("--max-invalid cannot be negative.")
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        return base.model_copy(update=given)
+        return GateEntry(
+            max_invalid=self.max_invalid,
+            min_pass_at_k=self.min_pass_at_k,
+            min_pass_hat_k=self.min_pass_hat_k,
+            may_warn=names(self.may_warn) or None,
+            must_pass=names(self.must_pass) or None,
+        )
+
+
+@Parameter(name="*", group=Group("What it may use", sort_key=3))
+@dataclass(frozen=True)
+class BudgetOptions:
+    """What one call may use; then no request is begun any more, and what was finished is judged."""
+
+    max_cost: float | None = None
+    """US dollars; needs `prices` in the provider's entry."""
+    max_requests: int | None = None
+    """Requests, those before the run included."""
+    deadline: str | None = None
+    """Time from now on, such as 20m, 1h30m or a number of seconds."""
+
+    def entry(self) -> GateEntry:
+        """What was given. Raises ConfigurationError."""
+        at_least(1, {"--max-requests": self.max_requests})
+        if self.max_cost is not None and not self.max_cost > 0:
+            raise ConfigurationError(f"--max-cost is in dollars above 0, not {self.max_cost:g}.")
+        try:
+            deadline = None if self.deadline is None else seconds(self.deadline)
+        except ValueError as error:
+            raise ConfigurationError(f"--deadline {error}.") from None
+        return GateEntry(
+            budget=BudgetEntry(
+                max_cost=self.max_cost, max_requests=self.max_requests, deadline=deadline
+            )
+        )
 
 
 def parse_apis(text: str | None) -> tuple[Api, ...] | None:

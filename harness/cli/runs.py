@@ -32,14 +32,14 @@ def recheck(
         evals: For an eval run.
         as_json: Print verdict and summary as JSON on stdout.
     """
-    from harness.cli import ending
+    from harness.cli import ending, gating
     from harness.run_log import read_run_info
 
     if _is_eval(run):
         from harness.cli import eval_ending
 
-        return eval_ending.finish(run, evals, as_json=as_json)
-    thresholds = gate.thresholds(read_run_info(run).settings.thresholds)
+        return eval_ending.finish(run, gating.eval_gate(gate, evals), as_json=as_json)
+    thresholds = gating.thresholds_again(gate, read_run_info(run).settings.thresholds)
     return ending.finish(run, thresholds, as_json=as_json)
 
 

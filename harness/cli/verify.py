@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli.options import HOW, GateOptions, PlanOptions, ProviderOptions, at_least
+from harness.cli.options import (
+    HOW,
+    BudgetOptions,
+    GateOptions,
+    PlanOptions,
+    ProviderOptions,
+    at_least,
+)
 from harness.errors import ProviderUnavailableError, StoppedError
 
 if TYPE_CHECKING:
@@ -20,6 +27,7 @@ _FLAG = Parameter(negative=(), show_default=False, group=HOW)
 _PROVIDER = ProviderOptions()
 _PLAN = PlanOptions()
 _GATE = GateOptions()
+_BUDGET = BudgetOptions()
 
 
 def verify(
@@ -27,6 +35,7 @@ def verify(
     provider: ProviderOptions = _PROVIDER,
     plan: PlanOptions = _PLAN,
     gate: GateOptions = _GATE,
+    budget: BudgetOptions = _BUDGET,
     concurrency: Annotated[int | None, Parameter(group=HOW)] = None,
     resume: Annotated[Path | None, Parameter(group=HOW)] = None,
     out: Annotated[Path | None, Parameter(group=HOW)] = None,
@@ -40,6 +49,7 @@ def verify(
         provider: Which provider.
         plan: What to ask.
         gate: What must be reached.
+        budget: What it may use.
         concurrency: Attempts in flight. Default: the provider entry's, or 8.
         resume: Folder of a run to go on with; what it has finished is kept.
         out: Where run folders are made. Default: runs.
@@ -52,23 +62,24 @@ def verify(
     from harness.plain import plain
 
     talk = stderr()
-    then = _planned_evals(provider, concurrency) if evals else None
     at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
     at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
+    then = _planned_evals(provider, concurrency, gate, budget, wanted=evals, resume=resume)
     if resume is None:
-        job = jobs.new(provider, plan, gate, concurrency, out)
+        job = jobs.new(provider, plan, gate, concurrency, out, budget)
+        if warning := job.budget.foreseen(job.info.planned, job.provider.rpm):
+            talk.print(plain(warning), soft_wrap=True)
     else:
-        job = jobs.resumed(resume, provider, plan, concurrency, out)
+        job = jobs.resumed(resume, provider, plan, concurrency, out, gate, budget)
     for bad in job.suite.bad_lines:
         where = f"{job.suite.cases_file.name}, line {bad.number}"
         talk.print(plain(f"{where} left out: {bad.reason}"), soft_wrap=True)
     carry_out(job, talk, debug=debug)
-    thresholds = gate.thresholds(job.info.settings.thresholds)
     if then is not None:
         from harness.cli import quick_evals
 
-        return quick_evals.after(job.folder, thresholds, then, out, as_json=as_json)
-    return ending.finish(job.folder, thresholds, as_json=as_json)
+        return quick_evals.after(job, then, out, as_json=as_json)
+    return ending.finish(job.folder, as_json=as_json)
 
 
 def carry_out(job: Job, talk: Console, *, debug: bool) -> None:
@@ -95,7 +106,18 @@ def carry_out(job: Job, talk: Console, *, debug: bool) -> None:
         raise StoppedError(f"{stop} {job.folder}") from None
 
 
-def _planned_evals(provider: ProviderOptions, concurrency: int | None) -> Draft:
+def _planned_evals(
+    provider: ProviderOptions,
+    concurrency: int | None,
+    gate: GateOptions,
+    budget: BudgetOptions,
+    *,
+    wanted: str | None,
+    resume: Path | None,
+) -> Draft | None:
+    """The evals that follow, since they were asked for or the gate of a new run asks for them."""
     from harness.cli import quick_evals
 
-    return quick_evals.draft(provider, concurrency)
+    how = (provider, concurrency, gate, budget)
+    asked = wanted is not None or (resume is None and quick_evals.are_asked(*how))
+    return quick_evals.draft(*how) if asked else None
