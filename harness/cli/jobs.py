@@ -71,7 +71,6 @@ def new(
         out=out or DEFAULT_OUT,
         command=command,
         budget=spending,
-        golden=None if plan.golden is None else golden_files.load(plan.golden),
     )
 
 
