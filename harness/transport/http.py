@@ -19,11 +19,11 @@ from aiohttp.http_exceptions import ContentEncodingError
 from harness.providers import Access, Provider
 from harness.records import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
-from harness.transport.receiver import EVENT_STREAM, Limits, Receiver, TooLargeError
+from harness.transport.receiver import EVENT_STREAM, MEBIBYTE, Limits, Receiver
 from harness.transport.redact import REDACTED, Redactor, secrets_in
+from harness.transport.tap import Tap
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-IDLE_PRECISION = 0.01
 SPARE_FILES = 100
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 
@@ -124,12 +124,10 @@ class HttpTransport:
     ) -> TransportFailure | None:
         """Send, hand all that comes to `receiver`, and say what went wrong if anything did."""
         now = asyncio.get_running_loop().time
-        idle = self._limits.idle
         deadline = now() + self._timeout
-        patience_checked = 0.0
         try:
             async with (
-                asyncio.timeout_at(deadline) as timer,
+                asyncio.timeout_at(deadline),
                 self._session.request(
                     method,
                     url,
@@ -140,19 +138,17 @@ class HttpTransport:
                 ) as response,
             ):
                 receiver.begin(response.status, response.headers, response.content_type)
-                while chunk := await response.content.readany():
-                    receiver.feed(chunk)
-                    if now() - patience_checked > idle * IDLE_PRECISION:
-                        patience_checked = now()
-                        timer.reschedule(min(deadline, patience_checked + idle))
-        except TooLargeError as error:
-            return TransportFailure(kind="too_large", message=str(error))
+                with Tap(response, receiver) as tap:
+                    await tap.rest(self._limits.idle)
         except TimeoutError as error:
             return self._timed_out(error, expired_at=now(), deadline=deadline)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             kind = _kind(error)
             detail = self._redactor.text(_detail(error))
             return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}: {detail}")
+        if receiver.too_large:
+            size = f"{receiver.limit / MEBIBYTE:g} MiB"
+            return TransportFailure(kind="too_large", message=f"the response is larger than {size}")
         return None
 
     def _timed_out(

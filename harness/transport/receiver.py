@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from array import array
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 
 from harness.records import Response, StreamPart
 from harness.steps import ITEMS_IN_A_STEP, Steps
-from harness.transport.blocks import BlockSplitter
+from harness.transport.blocks import blocks
 from harness.transport.redact import Redactor
 
 MEBIBYTE = 2**20
@@ -22,8 +21,8 @@ STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
 class Limits:
     """How long and how large an answer may be.
 
-    `idle` seconds may pass without a byte once the first has come, give or take one in a
-    hundred. Of a body that is too large only its beginning is kept.
+    `idle` seconds may pass without a byte once the first has come. Of a body that is too large
+    only its beginning is kept.
     """
 
     connect: float = 10
@@ -33,17 +32,12 @@ class Limits:
     kept_bytes: int = 64 * 1024
 
 
-class TooLargeError(Exception):
-    """The response exceeds the limit."""
-
-
 @dataclass(slots=True)
 class Receiver:
-    """Takes the bytes of one response and keeps them with their arrival times.
+    """Takes the bytes of one response, and apart from them when they arrived.
 
-    Events are kept as bytes and made into records when the response has ended, so that taking
-    one costs as little as possible while others are on their way. `arrivals` are the clock times
-    of `blocks`; neither gives the garbage collector anything to look at.
+    Nothing is made of them until the response has ended, so that taking an event costs as little
+    as possible while others are on their way.
     """
 
     limits: Limits
@@ -52,12 +46,15 @@ class Receiver:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     streaming: bool = False
-    size: int = 0
-    arrived: float = 0.0
-    body: bytearray = field(default_factory=bytearray)
-    blocks: list[bytes] = field(default_factory=list)
-    arrivals: array[float] = field(default_factory=lambda: array("d"))
-    splitter: BlockSplitter = field(default_factory=BlockSplitter)
+    too_large: bool = False
+    received: bytearray = field(default_factory=bytearray)
+    times: array[float] = field(default_factory=lambda: array("d"))
+    extents: array[int] = field(default_factory=lambda: array("q"))
+
+    @property
+    def limit(self) -> int:
+        """How many bytes the body may have."""
+        return self.limits.stream_bytes if self.streaming else self.limits.body_bytes
 
     def elapsed(self) -> float:
         """Seconds since the request was sent, in microseconds' precision."""
@@ -71,47 +68,49 @@ class Receiver:
             self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
         self.streaming = content_type == EVENT_STREAM
 
+    def arrived(self, at: float, extent: int) -> None:
+        """Note that `extent` bytes of the body were there by the time `at` (`perf_counter`)."""
+        self.times.append(at)
+        self.extents.append(extent)
+
     def feed(self, chunk: bytes) -> None:
-        """Take some bytes of the body. Raises TooLargeError."""
-        if self.size == 0 and self.wants_stream and chunk.lstrip().startswith(STREAM_BEGINNINGS):
-            self.streaming = True
-        self.size += len(chunk)
-        limit = self.limits.stream_bytes if self.streaming else self.limits.body_bytes
-        if self.size > limit:
-            self._keep_beginning()
-            raise TooLargeError(f"the response is larger than {limit / MEBIBYTE:g} MiB")
-        if not self.streaming:
-            self.body += chunk
+        """Take the next bytes of the body; of one that is too large only the beginning is kept."""
+        if self.too_large:
             return
-        self.arrived = time.perf_counter()
-        for block in self.splitter.feed(chunk):
-            self.blocks.append(block)
-            self.arrivals.append(self.arrived)
+        first = not self.received
+        if first and self.wants_stream and chunk.lstrip().startswith(STREAM_BEGINNINGS):
+            self.streaming = True
+        self.received += chunk
+        if len(self.received) > self.limit:
+            self.too_large = True
+            del self.received[self.limits.kept_bytes :]
 
     def response(self, redactor: Redactor, *, complete: bool) -> Steps[Response | None]:
         """What was received, if anything was; in small steps."""
         if self.status is None:
             return None
-        rest = bytes(self.splitter.rest).strip(b"\r\n")
-        if rest:
-            self.blocks.append(rest[: self.limits.kept_bytes])
-            self.arrivals.append(self.arrived)
-        parts: list[StreamPart] = []
-        for at, block in zip(self.arrivals, self.blocks, strict=True):
-            text = redactor.text(block.decode(errors="replace"))
-            parts.append(StreamPart(round(at - self.sent, 6), text))
-            if len(parts) % ITEMS_IN_A_STEP == 0:
-                yield
+        body, parts = None, []
+        if self.streaming:
+            parts = yield from self._parts(redactor)
+        else:
+            body = redactor.text(self.received.decode(errors="replace"))
         return Response(
             status=self.status,
             headers=redactor.headers(self.headers),
-            body=None if self.streaming else redactor.text(self.body.decode(errors="replace")),
+            body=body,
             parts=tuple(parts),
             complete=complete,
         )
 
-    def _keep_beginning(self) -> None:
-        del self.body[self.limits.kept_bytes :]
-        sizes = itertools.accumulate(map(len, self.blocks))
-        kept = sum(size <= self.limits.kept_bytes for size in sizes)
-        del self.blocks[kept:], self.arrivals[kept:]
+    def _parts(self, redactor: Redactor) -> Steps[list[StreamPart]]:
+        """The blocks of a stream, each with the time at which the last of its bytes came."""
+        parts: list[StreamPart] = []
+        arrival, last = 0, len(self.times) - 1
+        for block, extent in blocks(self.received):
+            while arrival < last and self.extents[arrival] < extent:
+                arrival += 1
+            text = redactor.text(block.decode(errors="replace"))
+            parts.append(StreamPart(round(self.times[arrival] - self.sent, 6), text))
+            if len(parts) % ITEMS_IN_A_STEP == 0:
+                yield
+        return parts

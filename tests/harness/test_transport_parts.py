@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.records import Exchange, Request, Response, StreamPart
-from harness.transport.blocks import BlockSplitter
+from harness.steps import completed
+from harness.transport.blocks import blocks
 from harness.transport.rate import Bucket, tokens_used
+from harness.transport.receiver import Limits, Receiver
 from harness.transport.redact import Redactor
 from harness.transport.retry import RetryPolicy
 
@@ -19,21 +22,19 @@ BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]
 
 
 @pytest.mark.parametrize(
-    ("stream", "blocks", "rest"),
+    ("stream", "found"),
     [
-        (b"", [], b""),
-        (b"data: 1\n\n", [b"data: 1"], b""),
-        (b"data: 1\r\n\r\ndata: 2", [b"data: 1"], b"data: 2"),
-        (b"data: 1\r\rdata: 2\r\r", [b"data: 1", b"data: 2"], b""),
-        (b"a\r\nb\r\n\r\nc\nd\n\n", [b"a\r\nb", b"c\nd"], b""),
-        (b"\n\n\n\ndata: 1\n\n\n\n", [b"data: 1"], b""),
-        (b"a\n\r\nb\n", [b"a"], b"b\n"),
+        (b"", []),
+        (b"data: 1\n\n", [(b"data: 1", 9)]),
+        (b"data: 1\r\n\r\ndata: 2", [(b"data: 1", 11), (b"data: 2", 18)]),
+        (b"data: 1\r\rdata: 2\r\r", [(b"data: 1", 9), (b"data: 2", 18)]),
+        (b"a\r\nb\r\n\r\nc\nd\n\n", [(b"a\r\nb", 8), (b"c\nd", 13)]),
+        (b"\n\n\n\ndata: 1\n\n\n\n", [(b"data: 1", 13)]),
+        (b"a\n\r\nb\n", [(b"a", 4), (b"b", 6)]),
     ],
 )
-def test_blocks(stream: bytes, blocks: list[bytes], rest: bytes) -> None:
-    splitter = BlockSplitter()
-    assert splitter.feed(stream) == blocks
-    assert bytes(splitter.rest) == rest
+def test_blocks(stream: bytes, found: list[tuple[bytes, int]]) -> None:
+    assert list(blocks(bytearray(stream))) == found
 
 
 @given(
@@ -41,17 +42,23 @@ def test_blocks(stream: bytes, blocks: list[bytes], rest: bytes) -> None:
     st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r"]),
     st.data(),
 )
-def test_blocks_do_not_depend_on_how_bytes_arrive(
-    blocks: list[bytes], blank: bytes, data: st.DataObject
+def test_events_have_the_time_at_which_the_last_of_their_bytes_came(
+    events: list[bytes], blank: bytes, data: st.DataObject
 ) -> None:
-    stream = b"".join(block + blank for block in blocks)
-    splitter = BlockSplitter()
-    found: list[bytes] = []
-    while stream:
-        size = data.draw(st.integers(1, len(stream)))
-        found += splitter.feed(stream[:size])
-        stream = stream[size:]
-    assert found == blocks
+    receiver = Receiver(Limits(), wants_stream=True, sent=100.0, status=200, streaming=True)
+    stream = b"".join(event + blank for event in events)
+    came = 0
+    while came < len(stream):
+        size = data.draw(st.integers(1, len(stream) - came))
+        receiver.feed(stream[came : came + size])
+        came += size
+        receiver.arrived(100.0 + came, came)
+    response = completed(receiver.response(Redactor(()), complete=True))
+    assert response is not None
+    assert [part.raw.encode() for part in response.parts] == events
+    extents = accumulate(len(event + blank) for event in events)
+    for part, extent in zip(response.parts, extents, strict=True):
+        assert part.at == min(end for end in receiver.extents if end >= extent)
 
 
 def test_redaction_finds_every_spelling() -> None:

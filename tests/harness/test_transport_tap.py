@@ -1,0 +1,123 @@
+"""Streams taken beside the HTTP parser, on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+
+import mock_provider as mock
+import pytest
+import uvloop
+from mock_provider import MockProvider, Received
+
+from harness.providers import adhoc_provider, changed
+from harness.records import Exchange
+from harness.transport import NO_RETRIES, Limits, Transport, open_transport
+from harness.transport.tap import BYTES_AT_ONCE
+
+BODY = {"model": "m", "stream": True}
+LONG = b'data: {"text": "' + b"x" * 500 + b'"}\n\n'
+MANY = 3 * BYTES_AT_ONCE // len(LONG)
+
+Run = Callable[[Coroutine[None, None, None]], None]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    def run_on_that_loop(main: Coroutine[None, None, None]) -> None:
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(main)
+
+    return run_on_that_loop
+
+
+@asynccontextmanager
+async def transport_to(*handlers: mock.Handler, idle: float = 20) -> AsyncIterator[Transport]:
+    async with MockProvider(script=list(handlers)) as provider:
+        described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), timeout=20.0)
+        limits = Limits(idle=idle)
+        async with open_transport(described, retries=NO_RETRIES, limits=limits) as transport:
+            yield transport
+
+
+async def send(transport: Transport) -> Exchange:
+    return await transport.send("/chat/completions", BODY)
+
+
+def raws(exchange: Exchange) -> list[bytes]:
+    assert exchange.response is not None
+    return [part.raw.encode() + b"\n\n" for part in exchange.response.parts]
+
+
+def test_connections_serve_on_after_a_stream(run: Run) -> None:
+    peers: set[object] = set()
+
+    async def stream(received: Received, writer: asyncio.StreamWriter) -> None:
+        peers.add(writer.get_extra_info("peername"))
+        await mock.stream([LONG] * MANY)(received, writer)
+
+    async def check() -> None:
+        async with transport_to(stream, stream, stream) as transport:
+            for _ in range(3):
+                exchange = await send(transport)
+                assert exchange.failure is None
+                assert raws(exchange) == [LONG] * MANY
+        assert len(peers) == 1
+
+    run(check())
+
+
+def test_what_is_cut_keeps_its_last_bytes_and_their_times(run: Run) -> None:
+    pieces = [LONG, LONG * MANY, LONG, b"data: {"]
+
+    async def check() -> None:
+        async with transport_to(mock.stream(pieces, pause=0.05, end=False)) as transport:
+            exchange = await send(transport)
+        assert exchange.failure is not None
+        assert exchange.failure.kind == "cut"
+        assert b"".join(raws(exchange)) == b"".join(pieces) + b"\n\n"
+        assert exchange.response is not None
+        times = [part.at for part in exchange.response.parts]
+        assert times == sorted(times)
+        assert times[-1] <= exchange.elapsed
+        for start in (0, MANY, MANY + 1):
+            assert times[start + 1] - times[start] > 0.02
+
+    run(check())
+
+
+def test_before_the_first_byte_there_is_no_idle_time(run: Run) -> None:
+    async def late(received: Received, writer: asyncio.StreamWriter) -> None:
+        mock.write_head(writer, {"Content-Type": "text/event-stream"})
+        await asyncio.sleep(0.5)
+        mock.write_chunk(writer, LONG)
+        mock.write_chunk(writer, b"")
+
+    async def check() -> None:
+        async with transport_to(late, idle=0.1) as transport:
+            exchange = await send(transport)
+        assert exchange.failure is None
+        assert raws(exchange) == [LONG]
+
+    run(check())
+
+
+def test_a_body_that_ends_with_its_connection_is_whole(run: Run) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+    async def until_closed(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        for _ in range(3):
+            writer.write(LONG)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.close()
+
+    async def check() -> None:
+        async with transport_to(until_closed) as transport:
+            exchange = await send(transport)
+        assert exchange.failure is None
+        assert raws(exchange) == [LONG] * 3
+
+    run(check())
