@@ -187,10 +187,10 @@ def moment(at: str) -> str:
     return at[:16].replace("T", " ")
 
 
-def changes(differs: Sequence[Change]) -> str:
+def changes(differs: Sequence[Change], other: str = "there") -> str:
     """What differs in settings: `tries 5 (there 2), seed 1 (there not sent)`."""
     return ", ".join(
-        f"{one.what} {words.visible(one.here)} (there {words.visible(one.there)})"
+        f"{one.what} {words.visible(one.here)} ({other} {words.visible(one.there)})"
         for one in differs
     )
 

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from evals.comparison.history import history
 from evals.comparison.news import news
 from evals.comparison.reading import read_run
-from evals.comparison.records import News
+from evals.comparison.records import History, News
 from evals.comparison.settings import moving, settings_of
 from evals.records import EVAL_RUN, EvalRunInfo
+from evals.results import EvalAnalysis
+from evals.run_folder import read_analysis as read_eval_analysis
 from evals.run_folder import read_eval_info
 from harness.errors import HarnessError, RunLogError
+from harness.judgement import Analysis
 from harness.records import RunInfo
+from harness.run_folder import read_analysis
 from harness.run_log import RUN_FILE, SMOKE_TEST, read_run_info, run_kind
 
 Info: TypeAlias = RunInfo | EvalRunInfo
@@ -51,6 +56,25 @@ def previous(folder: Path) -> Path | None:
     return max(earlier, default=(None, None))[1]
 
 
+def history_of(parent: Path, provider: str | None) -> History:
+    """All judged runs in a folder, or those of one provider, in time.
+
+    A run that cannot be read, or was never judged, is left out and named.
+
+    Raises:
+        RunLogError: The folder cannot be read.
+    """
+    analyses: list[tuple[str, Analysis | EvalAnalysis]] = []
+    unread = []
+    for folder in folders(parent):
+        try:
+            if provider is None or info_of(folder).provider.name == provider:
+                analyses.append((str(folder), _analysis(folder)))
+        except RunLogError as error:
+            unread.append(str(error))
+    return history(str(parent), analyses, unread)
+
+
 def news_of(folder: Path) -> News | None:
     """What is new in a run since the one before it; None where there is none to compare with.
 
@@ -61,6 +85,12 @@ def news_of(folder: Path) -> News | None:
         return None if before is None else news(read_run(folder), read_run(before))
     except HarnessError:
         return None
+
+
+def _analysis(folder: Path) -> Analysis | EvalAnalysis:
+    if run_kind(folder) == EVAL_RUN:
+        return read_eval_analysis(folder)
+    return read_analysis(folder)
 
 
 def _readable(parent: Path) -> Iterator[tuple[Path, Info]]:

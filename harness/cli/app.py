@@ -18,6 +18,7 @@ from harness.cli import (
     eval_commands,
     evaluate,
     grader,
+    history,
     providers,
     runs,
     selftest,
@@ -53,6 +54,7 @@ app.command(runs.recheck)
 app.command(runs.report)
 app.command(audit.audit)
 app.command(compare.compare)
+app.command(history.history)
 app.command(checks.checks)
 app.command(selftest.selftest)
 app.command(providers.providers)

@@ -28,7 +28,7 @@ def render_page(
     template: str,
     data: object,
     *,
-    own_script: str = REPORT_SCRIPT,
+    own_script: str | None = REPORT_SCRIPT,
     own_styles: Sequence[str] = (),
     **content: object,
 ) -> str:
@@ -37,12 +37,12 @@ def render_page(
     Args:
         template: Name of the template.
         data: JSON value that the script finds in the page.
-        own_script: The script of this kind of page, after the one that all have.
+        own_script: The script of this kind of page, after the one that all have; if any.
         own_styles: Stylesheets beside the one that all have.
         content: What the template speaks of.
     """
     style = _joined(["report.css", *own_styles])
-    script = _joined(["common.js", own_script])
+    script = _joined(["common.js", *([] if own_script is None else [own_script])])
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"

@@ -53,7 +53,9 @@ def _axis(x: Scale, reach: float, bottom: float) -> list[Markup]:
             parts.append(line(x(0), _TOP, x(0), bottom + 3, "zero"))
         else:
             parts.append(line(x(mark), _TOP, x(mark), bottom + 3, "grid"))
-        parts.append(text(x(mark), bottom + 16, f"{mark * 100:+g}" if mark else "0", anchor="middle"))
+        parts.append(
+            text(x(mark), bottom + 16, f"{mark * 100:+g}" if mark else "0", anchor="middle")
+        )
     return parts
 
 

@@ -1,0 +1,45 @@
+"""The command `history`: all runs of a provider in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.errors import ConfigurationError
+
+PAGE = "history.html"
+
+
+def history(
+    *,
+    provider: Annotated[str | None, Parameter(alias="-p")] = None,
+    runs: Path = Path("runs"),
+    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+) -> int:
+    """Show the runs of a provider in time, and write history.html beside them.
+
+    Args:
+        provider: Only this one. Default: all.
+        runs: The folder that the run folders are in.
+        as_json: Print the history as JSON on stdout, instead of writing a page.
+    """
+    from evals.comparison.runs_folder import history_of
+    from harness import run_folder
+    from harness.cli.screen import stdout
+    from reports.history_terminal import print_history
+    from reports.html.history import render_history_html
+
+    if not runs.is_dir():
+        raise ConfigurationError(f"There is no folder {runs}; name the one with your runs: --runs.")
+    found = history_of(runs, provider)
+    if provider is not None and not found.lines and not found.unread:
+        raise ConfigurationError(f"There is no run of {provider} in {runs}.")
+    if as_json:
+        # Straight to the stream: a console would wrap it.
+        print(found.model_dump_json(indent=2))  # noqa: T201
+        return 0
+    run_folder.write_text(runs / PAGE, render_history_html(found, runs))
+    print_history(found, f"{runs}/{PAGE}", stdout())
+    return 0
