@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from evals.healthbench.summary import HealthBenchSummary
 from evals.judgement import CellVerdict
-from evals.records import EvalRunInfo, EvalSettings
+from evals.records import EvalSettings
 from evals.results import CellResult
 from harness.judgement import Decision
 
@@ -21,7 +21,12 @@ NOTHING_TO_HOLD_IT_TO = (
 
 
 def decide(
-    cells: Sequence[CellResult], *, complete: bool, run: EvalRunInfo
+    cells: Sequence[CellResult],
+    *,
+    complete: bool,
+    shard: tuple[int, int] | None,
+    settings: EvalSettings | None = None,
+    stopped: str | None = None,
 ) -> tuple[Decision | None, tuple[str, ...]]:
     """Fail if a cell fails, pass if all pass; with the reasons, the gravest first.
 
@@ -30,16 +35,17 @@ def decide(
     questions without a baseline leaves the run inconclusive, and so does an eval that the gate asks
     for and the run did not.
     """
-    if run.shard is not None and complete:
-        part, parts = run.shard
-        return None, (f"This is shard {part} of {parts}: the verdict is on all of them merged.",)
-    unasked = tuple(_unasked(run.settings))
+    if shard is not None and complete:
+        why = f"This is shard {shard[0]} of {shard[1]}: the verdict is on all of them merged."
+        return None, (why,)
+    unasked = tuple(_unasked(settings)) if settings else ()
+    margins = tuple(_margins(settings)) if settings else ()
     decision = _overall(cells, complete=complete and not unasked)
     if decision is None:
         return None, (NOTHING_TO_HOLD_IT_TO,)
-    cut_off = (run.stopped,) if run.stopped else () if complete else (CUT_OFF,)
+    cut_off = (stopped,) if stopped else () if complete else (CUT_OFF,)
     reasons = _reasons([cell.verdict for cell in cells])
-    return decision, (*cut_off, *unasked, *reasons, *_margins(run.settings))
+    return decision, (*cut_off, *unasked, *reasons, *margins)
 
 
 def _unasked(settings: EvalSettings) -> Iterator[str]:

@@ -121,7 +121,13 @@ class _Judging:
             for tally, found in zip(self._tallies.values(), verdict.cells, strict=True)
         )
         complete = self._complete()
-        decision, why = decide(cells, complete=complete, run=self.info)
+        decision, why = decide(
+            cells,
+            complete=complete,
+            shard=self.info.shard,
+            settings=settings,
+            stopped=self.info.stopped,
+        )
         return EvalAnalysis(
             run_id=self._folder.name,
             run=self.info,
