@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from evals.comparison.records import News
 from harness.judgement import Analysis, CheckResult, CheckStatus, WorstCase
-from reports import markup, words
+from reports import compare_words, markup, words
 
 _HEADS: Mapping[CheckStatus, str] = {
     "failed": "Errors",
@@ -23,17 +24,22 @@ MOST_CHARACTERS = 60_000
 """A comment on GitHub may have 65,536."""
 
 
-def render_markdown(analysis: Analysis) -> str:
-    """The whole report, with fewer examples of findings where it would be too long otherwise."""
+def render_markdown(analysis: Analysis, news: News | None = None) -> str:
+    """The whole report, with fewer examples of findings where it would be too long otherwise.
+
+    Args:
+        analysis: What to report.
+        news: What is new since the run before.
+    """
     text = ""
     for examples in (None, 1, 0):
-        text = "\n".join(_lines(analysis, examples)) + "\n"
+        text = "\n".join(_lines(analysis, news, examples)) + "\n"
         if len(text) <= MOST_CHARACTERS:
             break
     return text
 
 
-def _lines(analysis: Analysis, examples: int | None) -> Iterator[str]:
+def _lines(analysis: Analysis, news: News | None, examples: int | None) -> Iterator[str]:
     provider = analysis.run.provider
     verdict = analysis.verdict
     yield f"# {words.VERDICTS[verdict.decision]}: gpt-oss on {markup.code(provider.name)}"
@@ -47,6 +53,8 @@ def _lines(analysis: Analysis, examples: int | None) -> Iterator[str]:
     yield from _checks(analysis.checks)
     yield from _findings(words.found(analysis.checks), examples)
     yield from _worst(analysis.worst_cases)
+    if news is not None:
+        yield from _news(news)
     yield from _repeat(analysis)
 
 
@@ -132,6 +140,13 @@ def _worst(cases: Sequence[WorstCase]) -> Iterator[str]:
         if case.example.expected is not None:
             yield f"  - expected {markup.code(case.example.expected)}"
             yield f"  - got {markup.code(case.example.got or '')}"
+    yield ""
+
+
+def _news(news: News) -> Iterator[str]:
+    yield "## Since the run before"
+    yield ""
+    yield " ".join(map(markup.plain, compare_words.news(news)))
     yield ""
 
 

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals.comparison.records import News
 from harness.judgement import Analysis, CheckResult, CheckStatus, WorstCase
-from reports import words
+from reports import compare_words, words
 from reports.columns import tables
 
 STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
@@ -22,13 +23,16 @@ _INFORMATION = ("info", "cyan")
 _WORST_SHOWN = 5
 
 
-def print_analysis(analysis: Analysis, folder: str, console: Console) -> None:
+def print_analysis(
+    analysis: Analysis, folder: str, console: Console, news: News | None = None
+) -> None:
     """Print a run's analysis.
 
     Args:
         analysis: What to print.
         folder: The run folder as the user would type it.
         console: Where to; its width and colours are respected.
+        news: What is new since the run before.
     """
     console.print()
     console.print(_head(analysis))
@@ -48,6 +52,9 @@ def print_analysis(analysis: Analysis, folder: str, console: Console) -> None:
     label = words.VERDICTS[verdict.decision]
     console.print(verdict_lines(label, STYLES[verdict.decision], verdict.reasons))
     console.print()
+    if news is not None:
+        console.print(Text(" ".join(compare_words.news(news))))
+        console.print()
     for label, text in (
         ("Report", f"{folder}/report.html"),
         ("Next", words.next_step(analysis, folder)),

@@ -67,7 +67,7 @@ def _smoke(folder: Path) -> SmokeRun:
             if speed.tokens_per_second is not None:
                 times["tokens per second"][one.group].append(speed.tokens_per_second)
     entry = Entry(
-        label=folder.name,
+        label=folder.resolve().name,
         kind="smoke test",
         provider=info.provider.name,
         model=info.provider.model,
@@ -85,7 +85,7 @@ def _scored(folder: Path) -> ScoredRun:
     analysis = read_eval_analysis(folder)
     info, cells = finished_scores(folder)
     entry = Entry(
-        label=folder.name,
+        label=folder.resolve().name,
         kind="eval",
         provider=info.provider.name,
         model=", ".join(info.settings.models),

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from pydantic import ValidationError
+
 from evals.comparison.history import history
 from evals.comparison.news import news
 from evals.comparison.reading import read_run
@@ -18,8 +20,10 @@ from evals.run_folder import read_eval_info
 from harness.errors import HarnessError, RunLogError
 from harness.judgement import Analysis
 from harness.records import RunInfo
-from harness.run_folder import read_analysis
+from harness.run_folder import read_analysis, write_text
 from harness.run_log import RUN_FILE, SMOKE_TEST, read_run_info, run_kind
+
+NEWS_FILE = "news.json"
 
 Info: TypeAlias = RunInfo | EvalRunInfo
 
@@ -75,11 +79,31 @@ def history_of(parent: Path, provider: str | None) -> History:
     return history(str(parent), analyses, unread)
 
 
-def news_of(folder: Path) -> News | None:
-    """What is new in a run since the one before it; None where there is none to compare with.
+def write_news(folder: Path) -> None:
+    """Keep what is new in a run since the one before it beside its records, for its reports.
 
-    A run before it that cannot be read is passed over: nobody asked for it.
+    Where there is no run before it, or one that cannot be read, nothing is kept: nobody asked for
+    it, and the report of a run must not fail for the sake of another.
+
+    Raises:
+        RunLogError: The file cannot be written.
     """
+    found = _news(folder)
+    if found is None:
+        (folder / NEWS_FILE).unlink(missing_ok=True)
+    else:
+        write_text(folder / NEWS_FILE, found.model_dump_json(indent=2) + "\n")
+
+
+def read_news(folder: Path) -> News | None:
+    """What was kept by `write_news`; None where there is nothing that this version can read."""
+    try:
+        return News.model_validate_json((folder / NEWS_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _news(folder: Path) -> News | None:
     try:
         before = previous(folder)
         return None if before is None else news(read_run(folder), read_run(before))

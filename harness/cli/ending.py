@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from evals.comparison.runs_folder import read_news
 from harness.cli import report_files
 from harness.cli.screen import stdout
 from harness.gate import exit_code
@@ -25,7 +26,7 @@ def finish(folder: Path, thresholds: Thresholds | None = None, *, as_json: bool)
         # Straight to the stream: a console would wrap it.
         print(summary(analysis, folder))  # noqa: T201
     else:
-        print_analysis(analysis, str(folder), stdout())
+        print_analysis(analysis, str(folder), stdout(), read_news(folder))
     return exit_code(analysis.verdict)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from evals.comparison.runs_folder import read_news, write_news
 from harness import run_folder, smoke
 from harness.cli.formats import FILES, FORMATS, Format
 from harness.errors import RunLogError
@@ -48,6 +49,8 @@ def _judge(folder: Path, thresholds: Thresholds | None) -> Analysis:
     keep = partial(run_folder.write_judgements, folder)
     analysis = smoke.judge(folder, thresholds, keep)
     run_folder.write_analysis(folder, analysis)
+    if analysis.complete:
+        write_news(folder)
     return analysis
 
 
@@ -60,10 +63,10 @@ def _write(folder: Path, analysis: Analysis, formats: Sequence[Format]) -> None:
 def text(folder: Path, analysis: Analysis, form: Format) -> str:
     """One of the reports but `analysis.json`, as it is written."""
     if form == "md":
-        return render_markdown(analysis)
+        return render_markdown(analysis, read_news(folder))
     judged = run_folder.read_judgements(folder)
     if form == "junit":
         return render_junit(analysis, judged)
     suite = run_folder.read_suite(folder, analysis.run)
     prompts = {case.id: case.prompt for case in suite.cases}
-    return render_html(analysis, judged, read_rollouts(folder), prompts)
+    return render_html(analysis, judged, read_rollouts(folder), prompts, read_news(folder))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from evals.comparison.records import News
 from harness.judgement import Analysis, Examination, GroupAnalysis
 from harness.records import Rollout
-from reports import words
+from reports import compare_words, words
 from reports.html.charts.curves import Curve, curves
 from reports.html.charts.distributions import distributions
 from reports.html.check_list import families, statuses
@@ -47,6 +48,7 @@ def render_html(
     judged: Iterable[Examination],
     rollouts: Iterable[Rollout],
     hints: Mapping[str, str],
+    news: News | None = None,
 ) -> str:
     """The whole page.
 
@@ -55,6 +57,7 @@ def render_html(
         judged: What was judged of each of its rollouts; read once.
         rollouts: The log; read once, and few of it are held at a time.
         hints: The prompt of each case.
+        news: What is new since the run before.
     """
     tries = Tries(judged)
     labels = {kind: look.label for kind, look in LOOKS.items()}
@@ -76,6 +79,7 @@ def render_html(
         place=words.address(analysis.run.provider),
         models=analysis.run.provider.model,
         size=words.size(analysis),
+        news=[] if news is None else compare_words.news(news),
         next_step=_next_step(analysis),
         tiles=list(tiles(analysis)),
         statuses=statuses(analysis.checks),
