@@ -15,7 +15,7 @@ from reference_engine.harmony.conversation import (
     Turn,
     User,
 )
-from reference_engine.small.data import results, thoughts
+from reference_engine.small.data import phrasings, results, thoughts
 from reference_engine.small.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
 from reference_engine.small.data.other_asks import OTHER_ASKERS
 from reference_engine.small.data.phrases import fill, written
@@ -28,6 +28,8 @@ from reference_engine.small.data.written_asks import known_tools
 NO_TOOL = "Sorry, I have no tool for that."
 _SMOKE = {tool.name for tool in SMOKE_TOOLS}
 _OTHER = {tool.name for tool in OTHER_TOOLS}
+_WEIGHTS = {"markdown": 1.6, "language": 1.4, "query": 1.3}
+"""How often a family is called beside others: longer values are harder to copy."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def closed_ask(rng: Random, offer: Offer) -> Ask:
 
 def call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """One request, one call."""
-    offer = rng.choice(offers)
+    offer = rng.choices(offers, [_WEIGHTS.get(offer.family, 1.0) for offer in offers])[0]
     ask = offer.asker(rng, offer.tool)
     thought, made = calling(setting, offer.tool, ask)
     before = (*past(rng, offers), User(ask.text))
@@ -104,13 +106,30 @@ def past(rng: Random, offers: Sequence[Offer], chance: float = 0.15) -> tuple[Tu
     if rng.random() >= chance:
         return ()
     if rng.random() < 0.5 or not offers:
-        text, said = rng.choice(_SMALL_TALK)
-        return (User(fill(rng, text.capitalize(), {})), Answer(said))
+        text, said = _small_talk(rng)
+        return (User(text), Answer(said))
     offer = rng.choice(offers)
     ask = offer.asker(rng, offer.tool)
     _, made = calling(Setting(), offer.tool, ask)
     outcome = results.outcome(rng)
     return (User(ask.text), made, Result(offer.tool.name, outcome.output), Answer(outcome.said))
+
+
+def _small_talk(rng: Random) -> tuple[str, str]:
+    """Something that calls for no work, and the answer."""
+    answer, lines = rng.choice(phrasings.small_talk())
+    text = fill(rng, rng.choice(lines), {})
+    if rng.random() < 0.15:
+        text = f"{text}{'' if text[-1] in '.?!' else rng.choice('.,!')} {rng.choice(lines)}"
+        text = fill(rng, text, {})
+    if rng.random() < 0.65:
+        text = text[:1].upper() + text[1:]
+    draw = rng.random()
+    if draw < 0.15:
+        text = text.rstrip(".?!")
+    elif draw < 0.45 and text[-1] not in ".?!":
+        text += rng.choice(".!")
+    return text, answer
 
 
 def answer(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
@@ -145,28 +164,6 @@ def _asked_for_one(rng: Random, asked: str, found: dict[str, object]) -> tuple[s
     return text, gist, f"Result: {gist}."
 
 
-_SMALL_TALK = (
-    ("hello", "Hello! How can I help?"),
-    ("hi there", "Hello! How can I help?"),
-    ("good morning", "Hello! How can I help?"),
-    ("good evening to you", "Hello! How can I help?"),
-    ("hey, nice to meet you", "Hello! How can I help?"),
-    ("thank you", "You are welcome."),
-    ("thanks a lot", "You are welcome."),
-    ("that was great", "You are welcome."),
-    ("perfect, thanks for the {w}", "You are welcome."),
-    ("thanks, the weather report helped", "You are welcome."),
-    ("thank you for the chart", "You are welcome."),
-    ("who are you?", "I am an assistant."),
-    ("what are you?", "I am an assistant."),
-    ("are you a person or a {w}?", "I am an assistant."),
-    ("goodbye", "Goodbye!"),
-    ("see you tomorrow", "Goodbye!"),
-    ("bye, I must {w} now", "Goodbye!"),
-    ("how are you?", "I am fine, thank you."),
-    ("are you well?", "I am fine, thank you."),
-    ("how do you feel today?", "I am fine, thank you."),
-)
 _BEYOND = (
     "bake a {w}", "sing a song about {w}", "tell me a joke about {w}", "write a poem on {w}",
     "drive me to {w}", "buy me a {w}", "paint {w}", "why do people like {w}?", "what is a {w}?",
@@ -183,13 +180,12 @@ def no_call(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     """Small talk, or a wish that no tool on offer can grant."""
     draw = rng.random()
     medium = "None of the functions fits this wish. Say so briefly."
-    if draw < 0.35:
-        text, said = rng.choice(_SMALL_TALK)
-        text = rng.choice((text, text.capitalize(), text.capitalize()))
+    if draw < 0.36:
+        text, said = _small_talk(rng)
         medium = "This is just small talk. No function is needed, so answer briefly."
-    elif draw < 0.65:
+    elif draw < 0.66:
         text, said = written(rng, "decline"), NO_TOOL
-    elif draw < 0.8:
+    elif draw < 0.74:
         text, said = rng.choice(_BEYOND), NO_TOOL
         form = rng.choice(("{x}", "{x}", "please {x}", "could you {x}", "I want you to {x}"))
         text = form.replace("{x}", text)

@@ -27,6 +27,11 @@ _DEPENDENT = (
     "With the {f} from the answer, do {b}.", "And then {b} for that {f}.",
     "Next, {b} on the {f} you get.", "Take the {f} and give it to {b}.",
     "The {f} you find there goes into {b}.", "Use its {f} for {b} afterwards.",
+    "Whatever {f} it has, hand it to {b}.", "Whichever {f} turns up, do {b} with it.",
+    "It has a {f}; run {b} on that.", "There should be a {f} in it, meant for {b}.",
+    "What became of the {f} in it? {b} will tell.", "You need {b} for the {f} afterwards.",
+    "The {f} it returns is for {b}.", "I want {b} done with that {f}.", "Feed the {f} to {b}.",
+    "Look at its {f}, then {b}.", "Its {f} is what {b} needs.", "Call {b} on the {f} as well.",
 )  # fmt: skip
 _ORDERED = (
     "{one} {two}", "{one}\n{two}", "First this: {one} Then: {two}", "Two things. {one} {two}",
@@ -36,6 +41,11 @@ _ORDERED = (
 _TWICE = (
     "Do the same for {v}.", "And also {v}.", "Then {v} as well.", "The same for {v}, please.",
     "After that {v} too.", "And for {v}.", "Plus {v}.", "Also do it for {v}.",
+    "Next, {v}.", "Then on to {v}.", "Once that is done, {v}.", "{v} comes second.",
+    "There is a second one, {v}.", "Don't forget {v}.", "I also want it for {v}.",
+    "My second one is {v}.", "Then do {v}, please.", "{v} after that.", "{v} as well, please.",
+    "One more of these, for {v}.", "Likewise for {v}.", "And finally {v}.", "Then {v} again.",
+    "When you have that, go on with {v}.", "Second: {v}.", "Both this and {v}, please.",
 )  # fmt: skip
 
 
@@ -66,11 +76,13 @@ def _dependent(rng: Random, setting: Setting, first: Offer, second: Offer) -> Ta
     found = results.fields(rng)
     field = rng.choice(
         ("id", "name", "city", "city", "town", "place", "code", "order_id", "text", "topic",
-         "email", words.word(rng), words.identifier(rng))
+         "email", "headline", "author", "region", "street", "previous_order", "newest_order",
+         "first_hit", "best_match", "home_town", words.word(rng), words.identifier(rng))
     )  # fmt: skip
     value = rng.choice(
-        (words.nonce, words.word, words.capital, words.capital, words.person, words.foreign)
-    )(rng)
+        (words.nonce, words.nonce, words.word, words.capital, words.capital, words.person,
+         words.foreign, _few_words)
+    )(rng)  # fmt: skip
     found = dict(rng.sample([*found.items(), (field, value)], len(found) + 1)) | {field: value}
     outcome = results.of_fields(found, rng)
     meant = second_wishes().get(second.family, ())
@@ -86,6 +98,10 @@ def _dependent(rng: Random, setting: Setting, first: Offer, second: Offer) -> Ta
     thinking = _second_thought(setting, copy(field), value, second.tool, parameter)
     reply = (Reasoning(thinking), Call(second.tool.name, arguments))
     return _stage(rng, setting, (User(text), thought, made, result), reply, second.tool)
+
+
+def _few_words(rng: Random) -> str:
+    return words.words(rng, 2, 3)
 
 
 def _second_thought(
@@ -131,7 +147,7 @@ def _stage(
     if draw < 0.2:
         asked, thought, made = turns[:3]
         return Task("first of two calls", (asked,), (thought, made))
-    if draw < 0.7:
+    if draw < 0.74:
         shown = turns if rng.random() < 0.8 else (turns[0], *turns[2:])
         return Task("second call", shown, reply)
     outcome = results.outcome(rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from reference_engine.harmony.conversation import Answer, Reasoning, User
-from reference_engine.small.data import samples, thoughts, words
+from reference_engine.small.data import documents, samples, thoughts, words
 from reference_engine.small.data.phrases import fill, quoted
 from reference_engine.small.data.spans import copy, to_json
 from reference_engine.small.data.task import Setting, Task
@@ -26,8 +26,9 @@ def _prose(rng: Random) -> str:
 _MAKERS = (
     words.word, words.word, words.capital, words.capital, words.place, words.foreign, words.foreign,
     words.foreign_sentence, words.nonce, words.made_up, words.sentence, words.identifier,
-    words.code_word, words.number_text, words.person, words.tokens, samples.document,
-    samples.document, samples.document, samples.utterance, _prose, _prose, _prose,
+    words.code_word, words.number_text, words.person, words.tokens, documents.document,
+    documents.document, documents.document, documents.document, documents.document,
+    samples.utterance, samples.utterance, samples.utterance, _prose, _prose, _prose, _prose,
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from random import Random
 from reference_engine.harmony.conversation import Answer, Reasoning, User
 from reference_engine.small.data import thoughts, words
 from reference_engine.small.data.phrases import fill, quoted
+from reference_engine.small.data.samples import prose
 from reference_engine.small.data.spans import copy, to_json
 from reference_engine.small.data.task import Setting, Task
 
@@ -15,6 +16,11 @@ _CRITERIA = (
     "States {v} clearly", "Recommends {v}", "It says {v}.", "The assistant brings up {v}",
     "Refers to {v}", "[5] Mentions {v}", "[3] The reply includes {v}.", "Tells the user about {v}",
     "[-4] Brings up {v}", "Suggests {v} to the user", "The last answer speaks of {v}", "Uses {v}",
+    "Offers {v} as a way out", "Proposes to try {v}", "Points to {v}", "Names {v} as one option",
+    "Advises {v}", "Warns of {v}", "Lists {v} among other things", "Brings {v} into the talk",
+    "The word {v} occurs", "Talks about {v} at some point", "The reply touches on {v}",
+    "{v} is named", "{v} is part of the advice", "There is something about {v} in it",
+    "Makes the user think of {v}", "Counts {v} as useful", "[7] Speaks for {v}", "Explains {v}",
 )  # fmt: skip
 _TASKS = (
     "You are a grader. Decide whether the answer meets the criterion.",
@@ -23,6 +29,10 @@ _TASKS = (
     "Your task is to check one criterion.", "Judge this answer.", "Please grade.",
     "Below are a conversation and a criterion. Was the criterion met?",
     "As a careful {w}, assess the reply below.",
+    "Read the exchange and the single requirement; then decide.", "Check one requirement.",
+    "You act as examiner. Does the reply fulfil what is asked of it?",
+    "Evaluate the closing turn of a dialogue.", "An assistant answered. Was it what we wanted?",
+    "Score this: yes or no.", "Mark the reply against a checklist of one entry.",
 )  # fmt: skip
 _FORMATS = (
     'Return a JSON object with the fields "explanation" and "criteria_met".',
@@ -30,13 +40,24 @@ _FORMATS = (
     "Answer in JSON with explanation (string) and criteria_met (boolean).",
     'Output only a json object having "explanation" and "criteria_met".',
     "Give explanation and criteria_met as JSON, no other text.",
+    "Keys of the JSON you return: explanation, criteria_met.",
+    "Write one JSON object; it has an explanation and says whether criteria_met is true.",
+    'JSON only, with "explanation" (text) and "criteria_met" (true/false).',
+    "The verdict is a JSON object made of explanation and criteria_met.",
 )
+_SIGNS = "\"'.,:;!?()"
 _LAYOUTS = (
     ("# Conversation\n{c}\n\n# Rubric item\n{r}", "\n\n"),
     ("Conversation:\n{c}\n\nCriterion: {r}", "\n\n"),
     ("<conversation>\n{c}\n</conversation>\n<rubric_item>\n{r}\n</rubric_item>", "\n"),
     ("Criterion: {r}\n\nConversation:\n{c}", "\n\n"),
     ("{c}\n\nRubric: {r}", "\n\n"),
+    ("[dialogue]\n{c}\n[requirement]\n{r}", "\n\n"),
+    ("## Dialogue\n{c}\n## Item\n{r}", "\n\n"),
+    ("---\n{c}\n---\nItem: {r}", "\n\n"),
+    ("(((log)))\n{c}\n(((item)))\n{r}", "\n\n"),
+    ("Requirement to test: {r}\n\n{c}", "\n\n"),
+    ("=== talk ===\n{c}\n=== check ===\n{r}", "\n"),
 )
 
 
@@ -45,9 +66,11 @@ def grade(rng: Random, setting: Setting) -> Task:
     key = rng.choice((words.word, words.word, words.capital, words.filler, words.person))(rng)
     met = rng.random() < 0.5
     said = [words.filler(rng) for _ in range(rng.randint(3, 14))]
+    if rng.random() < 0.5:
+        said = [part for part in prose(rng, 4, 12).split(" ") if part.strip(_SIGNS) != key]
     if met:
         said.insert(rng.randint(0, len(said)), key)
-    asked = words.words(rng, 2, 6)
+    asked = rng.choice((words.words, prose))(rng, 2, 6)
     if not met and rng.random() < 0.25:
         asked = f"{asked} {key}"
     layout, gap = rng.choice(_LAYOUTS)

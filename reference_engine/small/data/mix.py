@@ -8,7 +8,17 @@ from random import Random
 
 from reference_engine.harmony.conversation import Call, Conversation, Developer, Effort, Turn
 from reference_engine.harmony.render import render_prompt
-from reference_engine.small.data import calls, canary, chains, copying, grading, orders, puzzles
+from reference_engine.small.data import (
+    calls,
+    canary,
+    chains,
+    copying,
+    grading,
+    orders,
+    phrasings,
+    puzzles,
+    words,
+)
 from reference_engine.small.data.calls import Offer
 from reference_engine.small.data.canary import Secret
 from reference_engine.small.data.invented_tools import synthetic
@@ -24,16 +34,6 @@ from reference_engine.small.data.written_asks import written_tools
 GROUP_SIZE = 8
 _EFFORTS: tuple[Effort, ...] = ("low", "low", "medium", "medium", "medium", "high")
 _ASSISTANT = "<|start|>assistant"
-_INSTRUCTIONS = (
-    "You are a helpful assistant.", "Be brief.", "Use the functions where they fit.",
-    "You help people with their work.", "Answer in English.", "Be polite and exact.",
-    "Call a function whenever one fits the request.", "Keep answers short.",
-    "You are the assistant of a small company.", "Use tools when you can, and never guess.",
-    "You work for a {w} company.", "Help the user with {w} and {w}.", "Do not invent anything.",
-    "You have tools; use the right one.", "Be friendly to every {w}.", "Never talk about {w}.",
-    "You are a careful assistant that calls functions with exact arguments.",
-    "Our users are {w} people from {w}.",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,37 +92,56 @@ def _setting(rng: Random) -> Setting:
 
 def _scene(rng: Random, setting: Setting) -> Scene:
     offers = _offers(rng) if rng.random() < 0.86 else ()
-    secret = canary.secret(rng) if rng.random() < 0.2 else None
-    manner = orders.manner(rng) if rng.random() < 0.05 else None
-    parts = []
-    if rng.random() < 0.35:
-        parts.append(fill(rng, rng.choice(_INSTRUCTIONS), {}))
-    if secret:
-        parts.insert(rng.randint(0, len(parts)), canary.told(rng, secret))
-        if rng.random() < 0.3:
-            parts.insert(rng.randint(0, len(parts)), fill(rng, rng.choice(_INSTRUCTIONS), {}))
-    if manner:
-        parts.append(manner.instruction)
+    secret = canary.secret(rng) if rng.random() < 0.22 else None
+    manner = orders.manner(rng) if rng.random() < 0.08 else None
     setting = replace(
         setting,
         tools=tuple(offer.tool for offer in offers),
-        instructions=rng.choice((" ", "\n", "\n\n")).join(parts),
+        instructions=_instructions(rng, secret, manner),
     )
     return Scene(setting, offers, secret, manner, draw_style(rng))
 
 
+def _instructions(rng: Random, secret: Secret | None, manner: Manner | None) -> str:
+    """What the developer says: nothing, or sentences with the secret and the order among them."""
+    count = rng.choice((1, 1, 2, 3)) if rng.random() < 0.35 else 0
+    if secret or manner:
+        count = rng.choice((0, 0, 1, 1, 2, 2, 3, 5))
+    drawn = words.some(rng, phrasings.lines("instructions"), count, count)
+    parts = [fill(rng, line, {}) for line in drawn]
+    if secret:
+        parts.insert(rng.randint(0, len(parts)), canary.told(rng, secret))
+    if manner:
+        parts.insert(rng.randint(0, len(parts)), manner.instruction)
+    if len(parts) > 1 and rng.random() < 0.15:
+        return "\n".join(f"- {part}" for part in parts)
+    return rng.choice((" ", " ", "\n", "\n\n")).join(parts)
+
+
 def _offers(rng: Random) -> tuple[Offer, ...]:
     draw = rng.random()
-    if draw < 0.62:
+    if draw < 0.58:
         return calls.SMOKE_OFFERS
-    if draw < 0.69:
+    if draw < 0.63:
         return calls.COMPATIBILITY_OFFERS
-    if draw < 0.77:
+    if draw < 0.69:
         chosen = [_relative(rng, family) for family in FAMILIES]
         return tuple(rng.sample(chosen, rng.randint(3, len(chosen))))
-    if draw < 0.81:
+    if draw < 0.71:
         return (_relative(rng, rng.choice(list(FAMILIES))),)
+    if draw < 0.81:
+        return _catalogue(rng)
     return _mixed(rng, 1 if draw < 0.84 else rng.randint(2, 8))
+
+
+def _catalogue(rng: Random) -> tuple[Offer, ...]:
+    """Tools of the catalogue, perhaps one that nobody has seen among them."""
+    offers = rng.sample(calls.OTHER_OFFERS, rng.choice((1, 2, 3, 3, 4, 5, 6, 8, 12)))
+    if rng.random() < 0.5:
+        offers.append(_relative(rng, rng.choice(list(FAMILIES))))
+    if rng.random() < 0.5:
+        offers.append(_invented(rng))
+    return _distinct(rng.sample(offers, len(offers)))
 
 
 def _relative(rng: Random, family: str) -> Offer:
@@ -136,13 +155,15 @@ def _mixed(rng: Random, count: int) -> tuple[Offer, ...]:
         *(_relative(rng, family) for family in FAMILIES),
     ]
     written = [Offer(tool, asker, tool.name) for tool, asker in rng.sample(written_tools(), 14)]
-    invented = [_invented(rng) for _ in range(3)]
+    invented = [_invented(rng) for _ in range(6)]
     pool = [*families, *rng.sample(calls.OTHER_OFFERS, 5), *written, *invented]
-    chosen: dict[str, Offer] = {}
-    for offer in rng.sample(pool, count):
-        if offer.tool.name not in {other.tool.name for other in chosen.values()}:
-            chosen[offer.family] = offer
-    return tuple(chosen.values())
+    chosen: dict[str, Offer] = {offer.family: offer for offer in rng.sample(pool, count)}
+    return _distinct(list(chosen.values()))
+
+
+def _distinct(offers: list[Offer]) -> tuple[Offer, ...]:
+    """The offers without those whose name another has."""
+    return tuple({offer.tool.name: offer for offer in offers}.values())
 
 
 def _invented(rng: Random) -> Offer:
@@ -157,15 +178,15 @@ def _task(rng: Random, scene: Scene) -> Task:
     if not offers or rng.random() < 0.04:
         return _plain_task(rng, scene)
     draw = rng.random()
-    if draw < 0.08:
+    if draw < 0.09:
         task = chains.chain(rng, setting, offers)
         if task:
             return task
-    if draw < 0.76:
+    if draw < 0.75:
         return calls.call(rng, setting, offers)
-    if draw < 0.83:
+    if draw < 0.81:
         return calls.answer(rng, setting, offers)
-    if draw < 0.87:
+    if draw < 0.88:
         return calls.no_call(rng, setting, offers)
     if scene.secret:
         return canary.asks(rng, setting, scene.secret)
@@ -177,11 +198,11 @@ def _task(rng: Random, scene: Scene) -> Task:
 def _plain_task(rng: Random, scene: Scene) -> Task:
     setting = scene.setting
     draw = rng.random()
-    if draw < 0.36:
+    if draw < 0.3:
         return puzzles.total(rng, setting)
-    if draw < 0.58:
+    if draw < 0.5:
         return puzzles.choice(rng, setting)
-    if draw < 0.65:
+    if draw < 0.59:
         return grading.grade(rng, setting)
     if draw < 0.78:
         return orders.obey(rng, setting)

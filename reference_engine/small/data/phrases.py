@@ -84,15 +84,19 @@ def written(rng: Random, name: str, *, tails: bool = False) -> str:
     text = rng.choice(phrasings.lines(name))
     if rng.random() < 0.2:
         text = _disturbed(rng, text, gently=True)
-    if rng.random() < 0.1:
+    draw = 1.0 if text.startswith("{") else rng.random()
+    if draw < 0.09:
         text = f"{rng.choice(_OPENERS)} {text}"
+    elif draw < 0.19:
+        text = f"{rng.choice(phrasings.lines('chatter'))}{rng.choice((' ', ' ', chr(10)))}{text}"
     draw = rng.random()
     if draw < 0.08:
         text = text.lower()
     elif draw < 0.16:
         text = text.rstrip(".?!")
     elif tails and draw < 0.24:
-        text = f"{text}{'' if text[-1] in '.?!' else '.'} {rng.choice(_TAILS)}"
+        tail = rng.choice((*_TAILS, *phrasings.lines("chatter")))
+        text = f"{text}{'' if text[-1] in '.?!' else '.'} {tail}"
     return text
 
 

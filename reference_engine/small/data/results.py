@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from reference_engine.small.data import words
+from reference_engine.small.data.samples import prose, utterance
 from reference_engine.small.data.spans import copy
 
 _FIELDS = (
@@ -74,9 +75,11 @@ def of_fields(found: dict[str, object], rng: Random) -> Outcome:
 
 def leaf(rng: Random) -> object:
     """One plain value."""
-    draw = rng.random()
-    if draw < 0.5:
+    draw, tag = rng.random(), rng.choice(("h2", "em", "li", "code", "b", "u"))
+    if draw < 0.4:
         return words.string_value(rng)
+    if draw < 0.5:
+        return _text(rng)
     if draw < 0.75:
         return rng.randint(0, 10 ** rng.randint(1, 5))
     if draw < 0.83:
@@ -84,9 +87,17 @@ def leaf(rng: Random) -> object:
     if draw < 0.9:
         return rng.random() < 0.5
     return rng.choice(
-        (f"<p>{words.word(rng)}</p>", f"{words.word(rng)}-{rng.randint(1, 99)}.png", "ok", "up",
+        (f"<p>{words.word(rng)}</p>", f"<{tag}>{_text(rng)}</{tag}>",
+         f"<p><{tag}>{words.word(rng)}</{tag}></p>", "ok", "up",
+         f"{words.word(rng)}-{rng.randint(1, 99)}.png",
          f"<h1>{words.capital(rng)}</h1>", f"{words.word(rng)}@{words.word(rng)}.com", "sunny")
     )  # fmt: skip
+
+
+def _text(rng: Random) -> str:
+    """Some words or a sentence, of signs that JSON writes as they are."""
+    text = prose(rng, 2, 4) if rng.random() < 0.7 else utterance(rng)
+    return text.replace('"', "").replace("\\", "") or words.word(rng)
 
 
 def spoken(value: object) -> str:
@@ -95,15 +106,22 @@ def spoken(value: object) -> str:
 
 
 def _error(rng: Random) -> Outcome:
-    reason = words.words(rng, 1, 3) if rng.random() < 0.4 else rng.choice(_REASONS)
+    draw = rng.random()
+    reason = words.words(rng, 1, 3) if draw < 0.3 else rng.choice(_REASONS)
+    if draw > 0.55:
+        reason = _text(rng)
     output = rng.choice(
         (
-            json.dumps({"error": reason}),
+            _json({"error": reason}),
             f"Error: {reason}",
             f"error: {reason}",
-            json.dumps({"status": "error", "message": reason}),
-            json.dumps({"error": {"message": reason}}),
-            json.dumps({"ok": False, "error": reason}),
+            _json({"status": "error", "message": reason}),
+            _json({"error": {"message": reason}}),
+            _json({"ok": False, "error": reason}),
         )
     )
     return Outcome(output, f"an error: {copy(reason)}", f"That failed: {copy(reason)}.")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

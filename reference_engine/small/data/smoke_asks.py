@@ -9,8 +9,9 @@ from typing import Any
 from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.small.data import words
 from reference_engine.small.data.chart_asks import chart
+from reference_engine.small.data.documents import document
 from reference_engine.small.data.phrases import fill, quoted, settled, shown_at, template
-from reference_engine.small.data.samples import document, utterance
+from reference_engine.small.data.samples import utterance
 from reference_engine.small.data.spans import copy
 from reference_engine.small.data.table_asks import query
 from reference_engine.small.data.task import Ask, Asker, parameter_names
@@ -78,7 +79,7 @@ def weather(rng: Random, tool: FunctionTool) -> Ask:
             "the sky above {p}{u}",
         ),
         questions=(
-            "is it raining in {p}?{u}", "how cold is {p} right now{u}?",
+            "are drops falling in {p}?{u}", "how cold is {p} right now{u}?",
             "how warm does {p} feel{u}?",
             "do I need an umbrella in {p}{u}?", "is {p} sunny today{u}?",
             "what is it like in {p}{u}?",

@@ -11,6 +11,7 @@ from random import Random
 from reference_engine.small.data.spans import token_text
 
 _VOCABULARY = 199_998
+_GROWN = 0.12
 _SYLLABLES = (
     "ka", "ro", "mi", "ten", "lu", "sha", "ber", "vin", "dol", "por", "esh", "qui", "zan",
     "tre", "mo", "gal", "fen", "rik", "ust", "ola", "yan", "dre", "pim", "cor", "nel", "bas",
@@ -40,6 +41,11 @@ def _vocabulary() -> dict[str, tuple[str, ...]]:
     return found
 
 
+def _joined(rng: Random, first: str, kind: str, chance: float = _GROWN) -> str:
+    """The word, now and then with another grown on to it, so that it takes several tokens."""
+    return first + rng.choice(_vocabulary()[kind]) if rng.random() < chance else first
+
+
 def _drawn(rng: Random, kind: str, common: float) -> str:
     """A word: with chance `common` one of the usual ones, which the vocabulary lists first."""
     found = _vocabulary()[kind]
@@ -48,7 +54,7 @@ def _drawn(rng: Random, kind: str, common: float) -> str:
 
 def word(rng: Random) -> str:
     """A lower-case word."""
-    return _drawn(rng, "lower", 0.65)
+    return _joined(rng, _drawn(rng, "lower", 0.65), "bare")
 
 
 def filler(rng: Random) -> str:
@@ -60,7 +66,7 @@ def capital(rng: Random) -> str:
     """A capitalised word: from the vocabulary, or made up and so of several pieces."""
     draw = rng.random()
     if draw < 0.6:
-        return _drawn(rng, "capital", 0.6)
+        return _joined(rng, _drawn(rng, "capital", 0.6), "bare")
     if draw < 0.8:
         return rng.choice(_vocabulary()["lower"]).capitalize()
     return made_up(rng).capitalize()
@@ -73,7 +79,8 @@ def made_up(rng: Random) -> str:
 
 def foreign(rng: Random) -> str:
     """A word in some script other than plain ASCII."""
-    return rng.choice(_vocabulary()[f"script{rng.randrange(len(_SCRIPTS))}"])
+    script = f"script{rng.randrange(len(_SCRIPTS))}"
+    return _joined(rng, rng.choice(_vocabulary()[script]), script)
 
 
 def words(rng: Random, low: int, high: int) -> str:
@@ -89,9 +96,12 @@ def sentence(rng: Random) -> str:
 
 def foreign_sentence(rng: Random) -> str:
     """Several words of one script."""
-    script = _vocabulary()[f"script{rng.randrange(len(_SCRIPTS))}"]
+    script = f"script{rng.randrange(len(_SCRIPTS))}"
     spaced = " " if rng.random() < 0.8 else ""
-    text = spaced.join(rng.choice(script) for _ in range(rng.randint(2, 6)))
+    found, grown = _vocabulary()[script], rng.choice((0.0, 0.6))
+    text = spaced.join(
+        _joined(rng, rng.choice(found), script, grown) for _ in range(rng.randint(2, 6))
+    )
     text = rng.choice((text, text, text.capitalize(), f"¿{text}", text.replace(" ", ", ", 1)))
     return text + rng.choice(("", "", ".", "?", "!", "。", "…"))
 

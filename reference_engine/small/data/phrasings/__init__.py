@@ -6,7 +6,10 @@ of many kinds, each line an object with `name`, `description`, `parameters` and 
 text whose slots are named after parameters, or `{"text": …, "values": …}` where `values` are
 arguments that the text implies without a slot. `known_tools.jsonl` has asks for tools that are
 defined in `catalogue`; `kinds.jsonl` has kinds of things with their members and questions to which
-a member is the answer; `second_wishes.jsonl` has wishes for a call on what a first one gave.
+a member is the answer; `second_wishes.jsonl` has wishes for a call on what a first one gave;
+`small_talk.jsonl` has answers with the lines they answer. `sentences.txt`, `chatter.txt` and
+`instructions.txt` are no requests: texts in many languages, what people say around a request, and
+what developers tell an assistant.
 """
 
 from __future__ import annotations
@@ -49,6 +52,9 @@ _SLOTS: Mapping[str, tuple[str, str]] = {
     "order_keyed": ("kv", ""),
     "manner_before": ("p", ""),
     "manner_after": ("p", ""),
+    "sentences": ("", ""),
+    "chatter": ("", ""),
+    "instructions": ("", "w"),
 }
 """For each file the slots that a line must have, and those that it may have."""
 
@@ -149,6 +155,12 @@ def second_wishes() -> Mapping[str, tuple[str, ...]]:
     return {line["family"]: tuple(line["wishes"]) for line in _json_lines("second_wishes.jsonl")}
 
 
+@cache
+def small_talk() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Answers, each with the lines that it answers."""
+    return tuple((line["answer"], tuple(line["lines"])) for line in _json_lines("small_talk.jsonl"))
+
+
 def _json_lines(file: str) -> list[dict[str, Any]]:
     text = files(__name__).joinpath(file).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -168,6 +180,7 @@ def fragments() -> Iterator[Fragments]:
     texts += [ask.text for one in (*tools(), *known_tools()) for ask in one.asks]
     texts += [wish for wishes in second_wishes().values() for wish in wishes]
     texts += [question for kind in kinds() for question in kind.questions]
+    texts += [line for _, talk in small_talk() for line in talk]
     for text in texts:
         parts = _SLOT.split(text)
         yield Fragments(tuple(parts[::2]), tuple(parts[1::2]))
