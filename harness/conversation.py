@@ -38,10 +38,10 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a called tool gave back."""
+    """What a called tool gave back. A tuple is sent as text parts."""
 
     call_id: str
-    text: str
+    text: str | tuple[str, ...]
 
 
 Turn = Message | Thought | ToolCall | ToolResult

@@ -109,16 +109,20 @@ def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     for turn in turns:
         match turn:
             case Message(role="assistant"):
-                _open_message(messages)["content"] = _content(turn)
+                _open_message(messages)["content"] = _content(turn.text)
             case Thought():
                 messages.append({"role": "assistant", "content": None, "reasoning": turn.text})
             case ToolCall():
                 _open_message(messages).setdefault("tool_calls", []).append(_tool_call(turn))
             case ToolResult():
-                result = {"role": "tool", "tool_call_id": turn.call_id, "content": turn.text}
+                result = {
+                    "role": "tool",
+                    "tool_call_id": turn.call_id,
+                    "content": _content(turn.text),
+                }
                 messages.append(result)
             case Message():
-                messages.append({"role": turn.role, "content": _content(turn)})
+                messages.append({"role": turn.role, "content": _content(turn.text)})
     return messages
 
 
@@ -130,10 +134,10 @@ def _open_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
     return messages[-1]
 
 
-def _content(message: Message) -> str | list[dict[str, Any]]:
-    if isinstance(message.text, str):
-        return message.text
-    return [{"type": "text", "text": text} for text in message.text]
+def _content(text: str | tuple[str, ...]) -> str | list[dict[str, Any]]:
+    if isinstance(text, str):
+        return text
+    return [{"type": "text", "text": part} for part in text]
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:

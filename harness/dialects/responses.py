@@ -126,14 +126,17 @@ def _item(turn: Turn, reasoning_id: str) -> dict[str, Any]:
             return call | {"arguments": turn.arguments}
         case ToolResult():
             output = {"type": "function_call_output", "call_id": turn.call_id}
-            return output | {"output": turn.text}
+            return output | {"output": _parts(turn.text, "input_text")}
 
 
 def _content(message: Message) -> str | list[dict[str, Any]]:
-    if isinstance(message.text, str):
-        return message.text
-    kind = "output_text" if message.role == "assistant" else "input_text"
-    return [{"type": kind, "text": text} for text in message.text]
+    return _parts(message.text, "output_text" if message.role == "assistant" else "input_text")
+
+
+def _parts(text: str | tuple[str, ...], kind: str) -> str | list[dict[str, Any]]:
+    if isinstance(text, str):
+        return text
+    return [{"type": kind, "text": part} for part in text]
 
 
 def _reply(raw: dict[str, Any]) -> Reply:

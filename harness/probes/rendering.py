@@ -20,6 +20,8 @@ from harness.dialects.base import Tool
 from reference_engine.harmony.vocabulary import harmony_encoding
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
+_SOME_DATE = "2026-01-31"
+"""Dates all have the same number of tokens."""
 _RENDERED_ROLES = {"user": oh.Role.USER, "assistant": oh.Role.ASSISTANT}
 
 Arguments = Literal["as sent", "spaced", "compact", "ascii"]
@@ -75,10 +77,22 @@ def differences(longer: Prompt, shorter: Prompt) -> frozenset[int]:
     return frozenset(count(longer, how) - count(shorter, how) for how in _distinct(longer, shorter))
 
 
-def count(prompt: Prompt, how: Rendering) -> int:
+def bare_lengths(prompt: Prompt) -> frozenset[int]:
+    """Tokens of a prompt without instructions, tools and calls, with a date and without.
+
+    Raises:
+        reference_engine.harmony.vocabulary.VocabularyError: The vocabulary could not be had.
+    """
+    return frozenset(count(prompt, Rendering(), date) for date in (None, _SOME_DATE))
+
+
+def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
     """Tokens of the prompt, up to where the model goes on. Raises VocabularyError."""
+    system = oh.SystemContent.new()
+    if date is not None:
+        system = system.with_conversation_start_date(date)
     messages = [
-        oh.Message.from_role_and_content(oh.Role.SYSTEM, oh.SystemContent.new()),
+        oh.Message.from_role_and_content(oh.Role.SYSTEM, system),
         *_instructions(prompt, how),
         *(_message(turn, prompt.turns, how) for turn in prompt.turns if not _instructs(turn)),
     ]
@@ -95,7 +109,7 @@ def _distinct(*prompts: Prompt) -> Sequence[Rendering]:
     return _renderings_of(
         instructs=any(_instructs(turn) for prompt in prompts for turn in prompt.turns),
         parts=any(
-            isinstance(turn, Message) and not isinstance(turn.text, str)
+            isinstance(turn, Message | ToolResult) and not isinstance(turn.text, str)
             for prompt in prompts
             for turn in prompt.turns
         ),
@@ -127,7 +141,7 @@ def _instructs(turn: Turn) -> bool:
 def _instructions(prompt: Prompt, how: Rendering) -> Iterator[oh.Message]:
     """The developer messages: instructions and tools, in one or in several."""
     texts = [
-        _text(turn, how) + how.instructions_end
+        _joined(turn.text, how) + how.instructions_end
         for turn in prompt.turns
         if isinstance(turn, Message) and _instructs(turn)
     ]
@@ -159,21 +173,23 @@ def _message(turn: Turn, turns: Sequence[Turn], how: Rendering) -> oh.Message:
         case ToolResult(call_id, text):
             names = [t.name for t in turns if isinstance(t, ToolCall) and t.id == call_id]
             author = oh.Author.new(oh.Role.TOOL, f"functions.{names[0]}")
-            shown = json.dumps(text) if how.quoted_results else text
+            shown = _joined(text, how)
+            if how.quoted_results:
+                shown = json.dumps(shown)
             result = oh.Message.from_author_and_content(author, shown)
             return result.with_channel("commentary").with_recipient("assistant")
         case Message(role="assistant"):
-            return _assistant(_text(turn, how), "final")
+            return _assistant(_joined(turn.text, how), "final")
         case Message(role):
-            return oh.Message.from_role_and_content(_RENDERED_ROLES[role], _text(turn, how))
+            return oh.Message.from_role_and_content(_RENDERED_ROLES[role], _joined(turn.text, how))
 
 
 def _assistant(text: str, channel: str) -> oh.Message:
     return oh.Message.from_role_and_content(oh.Role.ASSISTANT, text).with_channel(channel)
 
 
-def _text(message: Message, how: Rendering) -> str:
-    return message.text if isinstance(message.text, str) else how.joint.join(message.text)
+def _joined(text: str | tuple[str, ...], how: Rendering) -> str:
+    return text if isinstance(text, str) else how.joint.join(text)
 
 
 def _written(arguments: str, how: Arguments) -> str:

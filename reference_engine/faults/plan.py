@@ -13,6 +13,7 @@ import torch
 from reference_engine.faults.base import Fault
 from reference_engine.faults.seams import MODEL
 from reference_engine.model import Transformer
+from reference_engine.packed import expand_experts
 from reference_engine.sampling import uniform
 
 _WITH_RATE = re.compile(r"(?P<names>.*?)(?::(?P<rate>[-+.\d]\S*))?")
@@ -39,11 +40,12 @@ class Plan:
 
     @torch.no_grad()
     def damage(self, model: Transformer) -> Transformer:
-        """The model with the faults that are in its numbers."""
-        for fault in self.faults:
-            change = fault.at(MODEL)
-            if change is not None:
-                change(model)
+        """The model with the faults that are in its numbers; packed experts are expanded first."""
+        changes = [change for fault in self.faults if (change := fault.at(MODEL)) is not None]
+        if changes:
+            expand_experts(model)
+        for change in changes:
+            change(model)
         return model
 
 

@@ -9,12 +9,13 @@ import pytest
 from healthy import Say, chat_whole, exchange, json_response
 
 from harness.checks.view import view
-from harness.conversation import Message, Thought, ToolResult
+from harness.conversation import Message, Thought, ToolCall, ToolResult
 from harness.dialects.base import Tool
 from harness.judgement import CheckResult
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
-from harness.probes.prompt import BENCH, PROMPTS
+from harness.probes.prompt import BENCH
+from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings
 from harness.records import Rollout
 
@@ -107,9 +108,55 @@ def _first_part(prompt: Prompt) -> int:
     return healthy(replace(prompt, turns=turns))
 
 
+def _results_of_the_last_call(prompt: Prompt) -> int:
+    calls = [turn for turn in prompt.turns if isinstance(turn, ToolCall)]
+    turns = tuple(
+        replace(turn, call_id=calls[-1].id) if isinstance(turn, ToolResult) else turn
+        for turn in prompt.turns
+    )
+    return healthy(replace(prompt, turns=turns))
+
+
+def _no_parts_of_results(prompt: Prompt) -> int:
+    turns = tuple(
+        replace(turn, text="")
+        if isinstance(turn, ToolResult) and isinstance(turn.text, tuple)
+        else turn
+        for turn in prompt.turns
+    )
+    return healthy(replace(prompt, turns=turns))
+
+
+def _no_preamble(prompt: Prompt) -> int:
+    """Without what the assistant said right before a call."""
+    pairs = zip(prompt.turns, (*prompt.turns[1:], None), strict=True)
+    kept = [turn for turn, after in pairs if not (_is_final(turn) and isinstance(after, ToolCall))]
+    return healthy(replace(prompt, turns=tuple(kept)))
+
+
+def _schemas(change: Callable[[dict[str, object]], dict[str, object]]) -> Count:
+    return lambda prompt: healthy(
+        replace(
+            prompt,
+            tools=tuple(replace(t, parameters=change(dict(t.parameters))) for t in prompt.tools),
+        )
+    )
+
+
+def _ordered(schema: dict[str, object]) -> dict[str, object]:
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    return schema | {"properties": dict(sorted(properties.items()))}
+
+
 @pytest.mark.parametrize(
     ("tokens", "found"),
     [
+        (_results_of_the_last_call, {"prompt.results.names"}),
+        (_no_parts_of_results, {"prompt.result.parts"}),
+        (_no_preamble, {"prompt.preamble"}),
+        (_schemas(_ordered), {"prompt.tool.schema.order"}),
+        (_schemas(lambda schema: schema | {"required": []}), {"prompt.tool.schema.optional"}),
         (without(_cot), {"prompt.cot.kept"}),
         (
             lambda prompt: _SYSTEM_MESSAGE + count(prompt, _LIBRARY),
@@ -138,6 +185,17 @@ def test_what_is_lost_is_found(tokens: Count, found: set[str]) -> None:
     assert found <= {name for name, each in results.items() if each.status == "failed"}
     kept = {"prompt.history", "prompt.scripts", "prompt.special", "prompt.tool.with_system"}
     assert not {name for name in kept if results[name].status != "passed"}
+
+
+def test_a_bare_prompt_of_another_length_is_information() -> None:
+    def short(prompt: Prompt) -> int:
+        return healthy(prompt) - _SYSTEM_MESSAGE - 2
+
+    found = judged(short)["prompt.bare"]
+    assert (found.status, found.failures) == ("passed", 1)
+    assert found.examples[0].evidence.expected == "59 tokens or 70 tokens"
+    dated = judged(lambda prompt: healthy(prompt) - _SYSTEM_MESSAGE + 11)["prompt.bare"]
+    assert dated.failures == 0
 
 
 def test_a_finding_shows_both_counts() -> None:

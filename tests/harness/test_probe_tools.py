@@ -7,12 +7,22 @@ import json
 from dataclasses import replace
 
 import pytest
-from healthy import Say, json_response, responses_whole
-from probing import judged, refusal, statuses
+from healthy import Say, chat_whole, json_response, responses_whole
+from probing import Provider, judged, refusal, statuses
 
+from harness.conversation import ToolResult
 from harness.dialects.base import Tool
 from harness.probes.base import Ask
-from harness.probes.tools import arguments, choice, loop, names, schemas, trigger
+from harness.probes.tools import (
+    arguments,
+    choice,
+    loop,
+    names,
+    preamble,
+    results,
+    schemas,
+    trigger,
+)
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schema_corpus import DEFINITIONS
 from harness.records import Response
@@ -244,3 +254,59 @@ def test_calls_that_never_come_are_a_warning_and_refused_strictness_is_none() ->
     assert found["tools.schema.callable"] == "warned"
     assert found["tools.schema.strict"] == "not_verifiable"
     assert found["tools.schema.echo"] == "not_verifiable"
+
+
+# --- Results of two calls
+
+
+def _telling(which: int) -> Provider:
+    """Tells the result of the first call (0) or of the second (1)."""
+
+    def says(_: Ask, attempt: Attempt) -> Say:
+        found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]
+        assert isinstance(found[which].text, str)
+        return Say(text=json.loads(str(found[which].text))["code_word"].title())
+
+    return says
+
+
+@pytest.mark.parametrize(
+    ("provider", "status"),
+    [
+        (_telling(0), "passed"),
+        (_telling(1), "failed"),
+        (lambda *_: Say(text="I cannot tell."), "not_verifiable"),
+        (lambda *_: refusal(), "not_verifiable"),
+    ],
+)
+def test_results_are_told_apart_by_their_order(provider: Provider, status: str) -> None:
+    assert statuses(judged(results.BENCH, provider))["tools.results.order"] == status
+
+
+# --- What is said before a call
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens", "status"),
+    [
+        ("I will look up the weather, as you asked.", 60, "passed"),
+        (None, 90, "failed"),
+        (None, 45, "not_verifiable"),
+        (None, None, "not_verifiable"),
+    ],
+)
+def test_what_was_said_before_a_call_is_looked_for(
+    said: str | None, tokens: int | None, status: str
+) -> None:
+    whole = chat_whole(replace(calling(WEATHER), text=said))
+    if tokens is None:
+        del whole["usage"]
+    else:
+        whole["usage"] |= {"completion_tokens": tokens}
+    found = judged(preamble.BENCH, lambda *_: json_response(whole), apis=["chat"])
+    assert statuses(found)["tools.preamble"] == status
+
+
+def test_without_a_call_there_is_no_preamble() -> None:
+    found = judged(preamble.BENCH, lambda *_: Say(text="Lisbon has 21 degrees."))
+    assert statuses(found)["tools.preamble"] == "not_verifiable"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.probes.tools import arguments, choice, loop, names, schemas, trigger
+from harness.probes.tools import arguments, choice, loop, names, preamble, results, schemas, trigger
 
 BENCHES = (
     trigger.BENCH,
@@ -10,5 +10,7 @@ BENCHES = (
     names.BENCH,
     arguments.BENCH,
     loop.BENCH,
+    results.BENCH,
+    preamble.BENCH,
     schemas.BENCH,
 )

@@ -90,7 +90,7 @@ def _preamble_not_replayed(order: Order) -> Order:
     "result-names-mixed-up",
     "All tool results are attributed to the function that was called last.",
     source="ollama PR#12988",
-    detectors=("prompt.results", "prompt.results.order"),
+    detectors=("prompt.results.names",),
 )
 def _result_names_mixed_up(order: Order) -> Order:
     turns = order.conversation.turns
@@ -105,7 +105,7 @@ def _result_names_mixed_up(order: Order) -> Order:
     "result-order-reversed",
     "Several tool results of one turn reach the prompt in the wrong order.",
     source="vllm PR#28729",
-    detectors=("prompt.results.order", "numerics.logprobs"),
+    detectors=("tools.results.order", "numerics.logprobs"),
 )
 def _result_order_reversed(order: Order) -> Order:
     turns: list[Turn] = []
@@ -120,7 +120,7 @@ def _result_order_reversed(order: Order) -> Order:
     "result-without-recipient",
     "Tool results do not say that they go to the assistant.",
     source="vllm PR#28729",
-    detectors=("prompt.call", "prompt.results"),
+    detectors=("numerics.logprobs",),
 )
 def _result_without_recipient(tokens: list[int], _: Conversation) -> list[int]:
     return rewritten(tokens, lambda m: [replace(m, header=m.header.replace(" to=assistant", ""))])

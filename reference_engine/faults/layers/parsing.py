@@ -205,6 +205,7 @@ def _call_header_in_content(parser: HarmonyParser, _: Order) -> HarmonyParser:
     "Text that the model shows the user before a call is lost.",
     source="vllm PR#28729",
     detectors=("tools.preamble",),
+    visible=False,  # The small checkpoint tells the user nothing before a call.
 )
 def _preamble_lost(parser: HarmonyParser, _: Order) -> HarmonyParser:
     return without(parser, "preamble")

@@ -171,7 +171,7 @@ def _functions_note_missing(tokens: list[int], _: Conversation) -> list[int]:
     "channel-list-changed",
     "The system message names only analysis and final as valid channels.",
     source="tenstorrent/vllm#386",
-    detectors=("numerics.logprobs",),
+    detectors=("prompt.bare", "numerics.logprobs"),
 )
 def _channel_list_changed(tokens: list[int], _: Conversation) -> list[int]:
     edit = lambda content: content.replace(" commentary,", "")  # noqa: E731
@@ -183,7 +183,7 @@ def _channel_list_changed(tokens: list[int], _: Conversation) -> list[int]:
     "builtin-advertised",
     "The system message offers the built-in tool python though nobody asked for it.",
     source="vllm#27385",
-    detectors=("numerics.logprobs", "calls.name.built_in"),
+    detectors=("prompt.bare", "numerics.logprobs", "calls.name.built_in"),
 )
 def _builtin_advertised(tokens: list[int], _: Conversation) -> list[int]:
     edit = lambda content: content.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1)  # noqa: E731
@@ -271,7 +271,7 @@ def _non_ascii_escaped(order: Order) -> Order:
     "system-message-missing",
     "The harmony system message, which sets effort and channels, is not in the prompt.",
     source="vllm-mlx#568",
-    detectors=("sampling.effort", "numerics.logprobs"),
+    detectors=("prompt.bare", "sampling.effort", "numerics.logprobs"),
 )
 def _system_message_missing(tokens: list[int], _: Conversation) -> list[int]:
     return rewritten(tokens, lambda message: [] if message.role == "system" else [message])

@@ -143,7 +143,7 @@ def _content_parts_lost(body: Json, _: Asked) -> Json:
     "result-parts-lost",
     "A tool result whose content comes in parts is read as empty.",
     source="ollama f86a969f2",
-    detectors=("prompt.parts",),
+    detectors=("prompt.result.parts",),
 )
 def _result_parts_lost(body: Json, _: Asked) -> Json:
     def emptied(message: Json) -> Json:

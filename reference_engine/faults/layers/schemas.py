@@ -97,7 +97,7 @@ def _parameter_descriptions_dropped(order: Order) -> Order:
     "property-order-sorted",
     "The parameters of a function are shown in alphabetical order.",
     source="ollama PR#13525",
-    detectors=("numerics.logprobs",),
+    detectors=("prompt.tool.schema.order", "numerics.logprobs"),
 )
 def _property_order_sorted(order: Order) -> Order:
     def ordered(schema: Schema) -> Schema:
