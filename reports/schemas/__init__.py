@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from evals.comparison.records import Comparison, History
 from evals.records import EvalRunInfo, TryScore
 from evals.results import EvalAnalysis
 from harness.judgement import Analysis, Examination, Judgement
@@ -16,9 +17,11 @@ from harness.records import Rollout, RunInfo
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, type[BaseModel]] = {
     "analysis": Analysis,
+    "compare": Comparison,
     "eval-analysis": EvalAnalysis,
     "eval-run": EvalRunInfo,
     "examination": Examination,
+    "history": History,
     "judgement": Judgement,
     "rollout": Rollout,
     "run": RunInfo,
