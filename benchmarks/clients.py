@@ -47,6 +47,12 @@ Client = Callable[[str, int, int, Stopwatch], None]
 
 def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:
     """This project's eval run: all requests recorded, all answers scored, its live display."""
+    with tempfile.TemporaryDirectory() as place, watch.running():
+        sample_aime(base_url, (1, samples), in_flight, Path(place))
+
+
+def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Path) -> Path:
+    """Make an eval run of so many questions and tries of each below `place`; its folder."""
     from rich.console import Console
 
     from evals.job import EvalJob, new_folder, new_info, sample
@@ -56,6 +62,7 @@ def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> No
     from harness.display import LiveDisplay
     from harness.providers import adhoc_provider, changed
 
+    questions, tries = size
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = EvalSettings(
         evals=("aime25",),
@@ -63,21 +70,22 @@ def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> No
         efforts=("high",),
         api="chat",
         streaming=False,
-        tries={"aime25": samples},
+        tries={"aime25": tries},
         concurrency=in_flight,
     )
-    with tempfile.TemporaryDirectory() as place, open_nowhere() as screen:
-        question = Path(place) / "question.jsonl"
-        row = {"question": QUESTION, "answer": str(ANSWER)}
-        question.write_text(json.dumps(row) + "\n", encoding="utf-8")
-        data = (load_data("aime25", question),)
-        info, plan = new_info(provider, settings, data, shard=None, command=("benchmark",))
-        folder = new_folder(Path(place), "mock")
-        tally = EvalTally(plan)
+    file = place / "questions.jsonl"
+    row = json.dumps({"question": QUESTION, "answer": str(ANSWER)}) + "\n"
+    file.write_text(row * questions, encoding="utf-8")
+    data = (load_data("aime25", file),)
+    info, plan = new_info(provider, settings, data, shard=None, command=("benchmark",))
+    folder = new_folder(place, "mock")
+    tally = EvalTally(plan)
+    with open_nowhere() as screen:
         display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), tally)
-        with display.shown(), watch.running():
+        with display.shown():
             sample(EvalJob(provider, None, info, plan, folder, data), display)
     assert str(tally).startswith("100.0% right so far · 0 errors")
+    return folder
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

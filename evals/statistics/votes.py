@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from math import comb
 
 
@@ -29,13 +30,16 @@ def maj_at_k(answers: Sequence[str | None], target: str, k: int) -> float:
     silent = sum(answer is None for answer in answers)
     rivals = tuple(counts.values())
     won = sum(
-        comb(right, votes) * _winning_ways(rivals, silent, k - votes, votes)
-        for votes in range(1, min(right, k) + 1)
+        (
+            comb(right, votes) * _winning_ways(rivals, silent, k - votes, votes)
+            for votes in range(1, min(right, k) + 1)
+        ),
+        Fraction(0),
     )
-    return won / comb(len(answers), k)
+    return float(won / comb(len(answers), k))
 
 
-def _winning_ways(rivals: Sequence[int], silent: int, others: int, votes: int) -> float:
+def _winning_ways(rivals: Sequence[int], silent: int, others: int, votes: int) -> Fraction:
     """Ways to draw `others` tries beside `votes` for the target, weighted by its share of the win.
 
     Builds up, rival by rival, the ways to have drawn a number of tries with a number of rivals
@@ -49,5 +53,9 @@ def _winning_ways(rivals: Sequence[int], silent: int, others: int, votes: int) -
                 grown[drawn + taken, tied + (taken == votes)] += count * comb(rival, taken)
         ways = dict(grown)
     return sum(
-        count * comb(silent, others - drawn) / (tied + 1) for (drawn, tied), count in ways.items()
+        (
+            Fraction(count * comb(silent, others - drawn), tied + 1)
+            for (drawn, tied), count in ways.items()
+        ),
+        Fraction(0),
     )

@@ -46,3 +46,8 @@ def test_votes_by_hand(answers, k, expected):
 def test_a_vote_needs_voters(k):
     with pytest.raises(ValueError, match="k must be between 1 and 2"):
         maj_at_k(["70", "7"], "70", k)
+
+
+def test_thousands_of_tries_can_be_counted():
+    assert maj_at_k(["a"] * 3000, "a", 1500) == 1
+    assert maj_at_k(["a", "b"] * 2000, "a", 1) == 0.5
