@@ -30,6 +30,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from reference_engine.config import ModelConfig
+from reference_engine.kernels import Kernels
 
 SWIGLU_ALPHA = 1.702
 ROW_MULTIPLE = 16
@@ -218,8 +219,12 @@ class MixtureOfExperts(nn.Module):
         tokens = self.norm(x).flatten(0, 1)
         chosen = self.gate(tokens).float().topk(self.top, dim=-1)
         weights = chosen.values.softmax(-1)
+        return self.mixed(tokens, chosen.indices, weights).view_as(x)
+
+    def mixed(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`."""
         run = self._all_experts if self.dense else self._chosen_experts
-        return run(tokens, chosen.indices, weights).view_as(x)
+        return run(tokens, chosen, weights)
 
     def _all_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Every expert sees every token, those not chosen with weight zero: two matrix products."""
@@ -262,11 +267,15 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The model: tokens in, logits out. Its parameters are empty until a checkpoint is loaded."""
+    """The model: tokens in, logits out. Its parameters are empty until a checkpoint is loaded.
 
-    def __init__(self, config: ModelConfig) -> None:
+    `kernels` is what contexts with a paged cache compute attention by.
+    """
+
+    def __init__(self, config: ModelConfig, *, kernels: Kernels = "torch") -> None:
         super().__init__()
         self.config = config
+        self.kernels = kernels
         self.embedding = Embedding(config.vocab_size, config.hidden_size)
         self.rotary = Rotary(config)
         self.block = nn.ModuleList(Block(config, n) for n in range(config.num_hidden_layers))

@@ -8,7 +8,9 @@ import torch
 
 from reference_engine.checkpoint.errors import CheckpointError
 from reference_engine.checkpoint.reader import Checkpoint
+from reference_engine.kernels import KernelChoice, resolve_kernels
 from reference_engine.model import Transformer, default_dtype
+from reference_engine.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
 
 __all__ = ["Checkpoint", "CheckpointError", "load_model", "open_checkpoint"]
 
@@ -25,6 +27,9 @@ def load_model(
     path: Path | str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    *,
+    kernels: KernelChoice = "auto",
+    packed: bool | None = None,
 ) -> Transformer:
     """Loads the model of a checkpoint, ready for inference.
 
@@ -32,15 +37,28 @@ def load_model(
         path: Folder with config.json and safetensors.
         device: Where the weights are to live.
         dtype: Type they are held in; what the device multiplies fastest when None.
+        kernels: What computes attention and packed experts, see `reference_engine.kernels`.
+        packed: Whether experts that are stored in MXFP4 stay so in memory; when None, on CUDA.
+
+    Raises:
+        CheckpointError: The checkpoint is not one of a gpt-oss model.
+        KernelsError: The kernels cannot run on the device.
     """
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
+    resolved = resolve_kernels(kernels, device)
+    packed = device.type == "cuda" if packed is None else packed
     with open_checkpoint(path) as checkpoint:
         with torch.device("meta"):
-            model = Transformer(checkpoint.config)
+            model = Transformer(checkpoint.config, kernels=resolved)
+            if packed and checkpoint.packs_experts:
+                pack_experts(model)
         for name in checkpoint.parameter_names:
-            weight = checkpoint.parameter(name, dtype, device)
             owner, _, attribute = name.rpartition(".")
-            parameter = torch.nn.Parameter(weight, requires_grad=False)
-            setattr(model.get_submodule(owner), attribute, parameter)
+            module = model.get_submodule(owner)
+            if isinstance(module, PackedMixtureOfExperts) and attribute in PACKED_WEIGHTS:
+                module.hold(attribute, *checkpoint.packed(name, device))
+                continue
+            weight = checkpoint.parameter(name, dtype, device)
+            setattr(module, attribute, torch.nn.Parameter(weight, requires_grad=False))
     return model.to(device).eval()

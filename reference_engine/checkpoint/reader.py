@@ -62,12 +62,23 @@ class Checkpoint:
         source = self._sources[name]
         if self.has_token_codes and source.tensors[0][0] in _TABLES:
             return self._table(source, dtype).to(device)
-        if (
-            source.packed is not None
-            and pair_names(source.packed[0], self.layout)[0] in self._files
-        ):
-            return self._packed(source, dtype, device)
+        if self._has_pair(source):
+            return self._unpacked(source, dtype, device)
         return self._plain(source, dtype, device)
+
+    @property
+    def packs_experts(self) -> bool:
+        """Whether all experts are stored in MXFP4."""
+        return all(self._has_pair(source) for source in self._sources.values() if source.packed)
+
+    def packed(self, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Reads experts as they are stored in MXFP4; they own their memory.
+
+        Returns:
+            Blocks (experts, out, in / 32, 16) and scales (experts, out, in / 32), uint8.
+        """
+        with self._pair(self._sources[name]) as (blocks, scales):
+            return blocks.to(device, copy=True), scales.to(device, copy=True)
 
     def close(self) -> None:
         """Closes the files; parameters already read stay valid."""
@@ -114,20 +125,32 @@ class Checkpoint:
             begin += shape[0]
         return out
 
-    def _packed(self, source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Decodes MXFP4 experts one at a time. Kernels that want them packed would start here."""
+    def _has_pair(self, source: Source) -> bool:
+        if source.packed is None:
+            return False
+        return pair_names(source.packed[0], self.layout)[0] in self._files
+
+    @contextmanager
+    def _pair(self, source: Source) -> Iterator[tuple[Tensor, Tensor]]:
+        """Lends an MXFP4 pair's blocks and scales."""
         assert source.packed is not None
         base, (experts, rows, columns) = source.packed
-        groups = columns // mxfp4.BLOCK
         blocks_name, scales_name = pair_names(base, self.layout)
+        shape = (experts, rows, columns // mxfp4.BLOCK, mxfp4.BLOCK // 2)
+        with (
+            self._tensor(blocks_name, shape, (torch.uint8,)) as blocks,
+            self._tensor(scales_name, shape[:-1], (torch.uint8,)) as scales,
+        ):
+            yield blocks, scales
+
+    def _unpacked(self, source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Decodes MXFP4 experts one at a time."""
+        assert source.packed is not None
+        _, (experts, rows, columns) = source.packed
         swap = source.packed_transposed
         shape = (experts, columns, rows) if swap else (experts, rows, columns)
         out = torch.empty(shape, dtype=dtype, device=device)
-        blocks_shape = (experts, rows, groups, mxfp4.BLOCK // 2)
-        with (
-            self._tensor(blocks_name, blocks_shape, (torch.uint8,)) as blocks,
-            self._tensor(scales_name, blocks_shape[:-1], (torch.uint8,)) as scales,
-        ):
+        with self._pair(source) as (blocks, scales):
             for expert in range(experts):
                 weight = mxfp4.decode(blocks[expert].to(device), scales[expert].to(device), dtype)
                 out[expert] = weight.mT if swap else weight

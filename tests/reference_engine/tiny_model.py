@@ -14,7 +14,9 @@ from transformers.utils import logging
 
 from reference_engine import mxfp4
 from reference_engine.config import ModelConfig
+from reference_engine.kernels import Kernels
 from reference_engine.model import Transformer
+from reference_engine.packed import pack_experts
 
 logging.disable_progress_bar()
 
@@ -52,6 +54,18 @@ def random_transformer(dtype: torch.dtype = torch.float32, **changes: Any) -> Tr
         parameter.normal_(0, 0.15, generator=generator)
         if name.endswith("scale"):
             parameter.add_(1)
+    return model.to(dtype).eval()
+
+
+def packed_transformer(kernels: Kernels, dtype: torch.dtype, **changes: Any) -> Transformer:
+    """`random_transformer` with its experts in MXFP4, as they are rounded to it."""
+    plain = random_transformer(**changes)
+    model = Transformer(plain.config, kernels=kernels).requires_grad_(False)
+    pack_experts(model)
+    model.load_state_dict(plain.state_dict(), strict=False)
+    for block, other in zip(model.block, plain.block, strict=True):
+        block.mlp.hold("mlp1_weight", *mxfp4.encode(other.mlp.mlp1_weight))
+        block.mlp.hold("mlp2_weight", *mxfp4.encode(other.mlp.mlp2_weight.mT))
     return model.to(dtype).eval()
 
 

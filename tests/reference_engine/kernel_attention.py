@@ -1,0 +1,105 @@
+"""The attention kernel beside its twin in float64; run by test_kernel_suite.py."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reference_engine.kernels import attention, interpreting
+from reference_engine.kernels.attention_triton import paged_attention
+
+DEVICE = "cpu" if interpreting() else "cuda"
+BOUNDS = {torch.float32: 1e-6, torch.bfloat16: 2**-8}
+
+# (heads, kv_heads, head_dim), page size, new tokens and context lengths of each sequence.
+BATCHES = {
+    "decode, groups of eight": ((8, 1, 64), 16, (1, 1, 1), (1, 16, 40)),
+    "decode, groups of four": ((8, 2, 64), 4, (1, 1), (5, 33)),
+    "prompt, no grouping": ((2, 2, 64), 16, (21,), (21,)),
+    "chunk after a past, beside decoding": ((8, 1, 64), 4, (1, 5, 9), (70, 40, 9)),
+    "a sequence without new tokens": ((4, 1, 64), 64, (7, 0, 1), (30, 20, 65)),
+    "heads and groups of odd sizes": ((6, 2, 24), 3, (3, 1), (10, 8)),
+}
+
+
+def batch(shape, page_size, new, lengths, dtype=torch.float32, seed=0):
+    """Arguments up to the sinks; pages lie in random order, table entries past the end are -1."""
+    heads, kv_heads, size = shape
+    generator = torch.Generator().manual_seed(seed)
+    counts = [-(-length // page_size) for length in lengths]
+    order = torch.randperm(sum(counts) + 2, generator=generator).int()
+    tables = torch.full((len(lengths), max(counts) + 1), -1, dtype=torch.int32)
+    for sequence, (count, used) in enumerate(zip(counts, order.split([*counts, 2]), strict=False)):
+        tables[sequence, :count] = used
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator).to(DEVICE, dtype)
+
+    pages = (len(order), page_size, kv_heads, size)
+    return (
+        random(sum(new), heads, size),
+        random(*pages),
+        random(*pages),
+        tables.to(DEVICE),
+        torch.tensor([0, *new]).cumsum(0).int().to(DEVICE),
+        torch.tensor(lengths).int().to(DEVICE),
+        random(heads),
+    )
+
+
+def exact(arguments, window, scale):
+    doubled = [each.double() if each.is_floating_point() else each for each in arguments]
+    return attention.paged_attention(*doubled, window, scale)
+
+
+def check(arguments, window, **settings):
+    query, _, values, *_ = arguments
+    scale = query.shape[-1] ** -0.5
+    found = paged_attention(*arguments, window, scale, **settings)
+    assert found.dtype == query.dtype
+    error = (found - exact(arguments, window, scale)).abs().max()
+    assert error <= BOUNDS[query.dtype] * values.abs().max()
+
+
+@pytest.mark.parametrize("window", [None, 6])
+@pytest.mark.parametrize("shape", BATCHES.values(), ids=BATCHES)
+def test_agrees_with_float64(shape, window):
+    check(batch(*shape), window)
+
+
+@pytest.mark.parametrize("splits", [1, 4])
+def test_agrees_in_bfloat16(splits):
+    shape = BATCHES["chunk after a past, beside decoding"]
+    check(batch(*shape, torch.bfloat16), None, splits=splits)
+
+
+@pytest.mark.parametrize("window", [None, 40])
+def test_split_keys_are_put_together(window):
+    """Parts of unequal length, and sequences shorter than the number of parts."""
+    check(batch((8, 1, 64), 16, (1, 2), (100, 3)), window, splits=4)
+
+
+@pytest.mark.parametrize("window", [1, 31, 32, 33, 128])
+def test_window_edges(window):
+    """Around the size of a block of keys, the token alone, and a window nobody reaches."""
+    check(batch((4, 1, 16), 8, (2,), (67,)), window)
+
+
+def test_pages_out_of_the_window_are_not_read():
+    query, keys, values, tables, *rest = batch((4, 1, 16), 8, (1,), (67,))
+    tables[0, :4] = 2**30  # The window of 30 begins at position 37.
+    healthy = batch((4, 1, 16), 8, (1,), (67,))
+    found = paged_attention(query, keys, values, tables, *rest, 30, 0.25)
+    assert torch.equal(found, paged_attention(*healthy, 30, 0.25))
+
+
+@pytest.mark.parametrize("splits", [1, 4])
+def test_absent_sinks_leave_a_plain_softmax(splits):
+    """The first fault of the catalogue sets them to minus infinity."""
+    *arguments, sinks = batch((4, 1, 16), 16, (1, 3), (40, 3))
+    check((*arguments, torch.full_like(sinks, float("-inf"))), 5, splits=splits)
+
+
+def test_large_scores_do_not_overflow():
+    query, *rest = batch((4, 1, 16), 16, (3,), (40,))
+    check((query * 100, *rest), None)

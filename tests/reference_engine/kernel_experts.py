@@ -1,0 +1,85 @@
+"""The experts' kernels beside their twin in float64; run by test_kernel_suite.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reference_engine import mxfp4
+from reference_engine.kernels import experts, interpreting
+from reference_engine.kernels.experts import PackedLinear
+from reference_engine.kernels.experts_triton import packed_experts
+
+DEVICE = "cpu" if interpreting() else "cuda"
+BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 2**-7}
+
+# Tokens, experts, chosen ones, hidden and intermediate size.
+SHAPES = {
+    "one token": (1, 4, 2, 64, 32),
+    "few tokens, most experts empty": (3, 32, 4, 32, 32),
+    "sizes that fill no block": (9, 3, 2, 160, 96),
+    "more rows than a tile": (75, 2, 1, 64, 32),
+}
+
+
+def linear(experts, outputs, inputs, generator, dtype):
+    weights = torch.randn(experts, outputs, inputs, generator=generator) * 2 * inputs**-0.5
+    blocks, scales = mxfp4.encode(weights)
+    bias = torch.randn(experts, outputs, generator=generator)
+    return PackedLinear(blocks.to(DEVICE), scales.to(DEVICE), bias.to(DEVICE, dtype))
+
+
+def problem(tokens, experts, top, hidden, inner, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(tokens)
+    x = torch.randn(tokens, hidden, generator=generator).to(DEVICE, dtype)
+    scores = torch.randn(tokens, experts, generator=generator).topk(top)
+    gate_up = linear(experts, 2 * inner, hidden, generator, dtype)
+    down = linear(experts, hidden, inner, generator, dtype)
+    chosen, weights = scores.indices.to(DEVICE), scores.values.softmax(-1).to(DEVICE)
+    return x, chosen, weights, gate_up, down
+
+
+def check(x, chosen, weights, gate_up, down, limit=7.0):
+    found = packed_experts(x, chosen, weights, gate_up, down, limit)
+    assert found.dtype == torch.float32
+    doubled = [replace(each, bias=each.bias.double()) for each in (gate_up, down)]
+    exact = experts.packed_experts(x.double(), chosen, weights.double(), *doubled, limit)
+    assert (found - exact).abs().max() <= BOUNDS[x.dtype] * exact.abs().max()
+    return found
+
+
+@pytest.mark.parametrize("dtype", BOUNDS, ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_agrees_with_float64(shape, dtype):
+    check(*problem(*shape, dtype))
+
+
+def test_all_tokens_may_choose_the_same_experts():
+    x, chosen, *rest = problem(20, 6, 2, 64, 32)
+    chosen[:] = torch.tensor([5, 1])
+    check(x, chosen, *rest)
+
+
+@pytest.mark.parametrize("limit", [0.5, float("inf")])
+def test_the_clamp_is_where_it_is_asked(limit):
+    x, *rest = problem(3, 4, 2, 64, 32)
+    check(4 * x, *rest, limit=limit)
+
+
+@pytest.mark.parametrize("dtype", BOUNDS, ids=["float32", "bfloat16"])
+def test_every_code_and_scale(dtype):
+    """One weight row holds all sixteen values; scales from tiny to large, and of zero blocks."""
+    x, chosen, weights, gate_up, down = problem(2, 2, 1, 64, 32, dtype)
+    gate_up.blocks[:, :, :, :] = torch.arange(16) * 17
+    gate_up.scales[:] = torch.tensor([0, 90, 110, 120])[torch.arange(64) % 4, None]
+    check(x, chosen, weights, gate_up, down)
+
+
+def test_transposed_scales_are_the_same():
+    """The layout that `PackedMixtureOfExperts` holds them in."""
+    x, chosen, weights, *linears = problem(3, 4, 2, 64, 64)
+    turned = [replace(each, scales=each.scales.mT.contiguous().mT) for each in linears]
+    plain = packed_experts(x, chosen, weights, *linears, 7.0)
+    assert torch.equal(packed_experts(x, chosen, weights, *turned, 7.0), plain)

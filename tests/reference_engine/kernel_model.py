@@ -1,0 +1,52 @@
+"""A whole model on Triton's kernels beside the plain one; run by test_kernel_suite.py."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_model import packed_transformer
+
+from reference_engine.kernels import interpreting
+from reference_engine.paged_context import KVPages, PagedContext
+
+DEVICE = "cpu" if interpreting() else "cuda"
+PAGE = 8
+STEPS = ((13, 3), (4, 2), (1, 1), (1, 1), (1, 1))
+"""New tokens of two sequences: two chunks of their prompts, then decoding."""
+
+
+def run(kernels, dtype):
+    """Log probabilities after each step, one (tokens, vocabulary) tensor."""
+    model = packed_transformer(kernels, dtype, head_dim=64, num_local_experts=8).to(DEVICE)
+    config = model.config
+    shape = (6, PAGE, config.num_key_value_heads, config.head_dim)
+    layers = [
+        KVPages(*torch.zeros(2, *shape, dtype=dtype, device=DEVICE))
+        for _ in range(config.num_hidden_layers)
+    ]
+    tables = torch.tensor([[4, 0, 2], [3, 5, 1]], dtype=torch.int32, device=DEVICE)
+    tokens = torch.randint(0, 300, (1, 64), generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    lengths, read, out = torch.zeros(2, dtype=torch.int32), 0, []
+    for new in STEPS:
+        lengths += torch.tensor(new)
+        starts = torch.tensor([0, new[0], sum(new)], dtype=torch.int32)
+        context = PagedContext(
+            config, kernels, layers, tables, starts.to(DEVICE), lengths.to(DEVICE), sum(new)
+        )
+        stream = model.stream(tokens[:, read : read + sum(new)], context)
+        out.append(model.logits(stream)[0].log_softmax(-1))
+        read += sum(new)
+    return torch.cat(out)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mean", "most"),
+    [(torch.float32, 1e-6, 2e-5), (torch.bfloat16, 0.05, float("inf"))],
+    ids=["float32", "bfloat16"],
+)
+@torch.inference_mode()
+def test_log_probabilities_agree(dtype, mean, most):
+    """In bfloat16 the mean is bounded: rounding may turn a near tie of the router."""
+    difference = (run("triton", dtype) - run("torch", dtype)).abs()
+    assert difference.mean() <= mean
+    assert difference.max() <= most

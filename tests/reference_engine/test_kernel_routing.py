@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference_engine.kernels.routing import most_tiles, route
+
+
+@st.composite
+def choices(draw):
+    """(tokens, top) different experts a token, out of a few."""
+    experts = draw(st.integers(1, 9))
+    top = draw(st.integers(1, experts))
+    token = st.permutations(range(experts)).map(lambda order: order[:top])
+    return torch.tensor(draw(st.lists(token, min_size=1, max_size=20))), experts
+
+
+@given(choices(), st.sampled_from([1, 2, 16]))
+def test_tiles_hold_every_slot_once_under_its_expert(choice, block):
+    chosen, experts = choice
+    routing = route(chosen, experts, block)
+    seen = []
+    for expert, first in zip(
+        routing.tile_experts.tolist(), routing.tile_rows.tolist(), strict=True
+    ):
+        if expert == experts:
+            continue
+        end = min(first + block, int(routing.ends[expert]))
+        assert first < end
+        slots = routing.slots[first:end]
+        assert (chosen.flatten()[slots] == expert).all()
+        seen += slots.tolist()
+    assert sorted(seen) == list(range(chosen.numel()))
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.sampled_from([1, 4, 16]))
+def test_tiles_are_enough_for_any_distribution(counts, block):
+    needed = sum(-(-count // block) for count in counts)
+    assert needed <= most_tiles(sum(counts), len(counts), block)

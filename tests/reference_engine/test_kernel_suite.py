@@ -1,0 +1,46 @@
+"""Runs the kernels' tests in a process of their own: in Triton's interpreter, and on a GPU.
+
+TRITON_INTERPRET must be set before Triton is imported, and stays for the life of a process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+SUITES = [HERE / f"kernel_{name}.py" for name in ("attention", "experts", "model")]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("triton") is None,
+        reason="Triton is not installed (there is none for this platform): its kernels go untested",
+    ),
+]
+
+
+def run(**environment):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SUITES]
+    kept = {name: text for name, text in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        command, env=kept | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_kernels_in_the_interpreter():
+    run(TRITON_INTERPRET="1")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_kernels_on_a_gpu():
+    """Written without a GPU at hand: this has never run."""
+    run()

@@ -1,0 +1,104 @@
+"""The plain twins of the kernels, and what stands on them, beside the model as it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_model import TINY, hf_checkpoint, original_checkpoint, packed_transformer
+
+from reference_engine.checkpoint import load_model
+from reference_engine.faults.catalogue import CATALOGUE
+from reference_engine.faults.plan import read_plan
+from reference_engine.kernels import KernelsError, resolve_kernels
+from reference_engine.model import MixtureOfExperts
+from reference_engine.packed import PackedMixtureOfExperts, expand_experts
+from reference_engine.paged_context import KVPages, PagedContext
+
+TOKENS = torch.randint(0, 300, (1, 21), generator=torch.Generator().manual_seed(2))
+
+
+def paged_logits(model, chunks):
+    """Reads one sequence through a paged cache, chunk by chunk."""
+    config, page_size = model.config, 4
+    shape = (2, 8, page_size, config.num_key_value_heads, config.head_dim)
+    layers = [KVPages(*torch.zeros(shape)) for _ in range(config.num_hidden_layers)]
+    tables = torch.tensor([[6, 1, 3, 0, 7, 2]], dtype=torch.int32)
+    read, out = 0, []
+    for size in chunks:
+        starts = torch.tensor([0, size], dtype=torch.int32)
+        lengths = torch.tensor([read + size], dtype=torch.int32)
+        context = PagedContext(config, "torch", layers, tables, starts, lengths, size)
+        out.append(model.logits(model.stream(TOKENS[:, read : read + size], context)))
+        read += size
+    return torch.cat(out, dim=1)
+
+
+@torch.inference_mode()
+def test_a_paged_cache_gives_what_whole_sequences_do():
+    model = packed_transformer("torch", torch.float32)
+    assert torch.allclose(paged_logits(model, (13, 6, 1, 1)), model(TOKENS), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_packed_experts_are_the_expanded_ones():
+    model = packed_transformer("torch", torch.float32, num_local_experts=8)
+    packed = model(TOKENS)
+    expand_experts(model)
+    assert all(type(block.mlp) is MixtureOfExperts for block in model.block)
+    assert torch.allclose(packed, model(TOKENS), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A checkpoint with plain experts, and the same with packed ones."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    original_checkpoint(folder / "packed", hf_checkpoint(folder), TINY)
+    return folder, folder / "packed"
+
+
+@torch.inference_mode()
+def test_loading_packed_keeps_a_quarter_and_changes_nothing(stored):
+    expanded = load_model(stored[1], dtype=torch.bfloat16)
+    packed = load_model(stored[1], dtype=torch.bfloat16, packed=True)
+    experts, plain = packed.block[0].mlp, expanded.block[0].mlp
+    assert isinstance(experts, PackedMixtureOfExperts)
+    held = sum(each.nbytes for each in experts.buffers())
+    whole = plain.mlp1_weight.nbytes + plain.mlp2_weight.nbytes
+    assert held / whole == pytest.approx(4.25 / 16)
+    expand_experts(packed)
+    for (name, one), (other_name, other) in zip(
+        sorted(packed.named_parameters()), sorted(expanded.named_parameters()), strict=True
+    ):
+        assert name == other_name
+        assert torch.equal(one, other)
+
+
+def test_experts_that_are_not_mxfp4_cannot_stay_packed(stored):
+    model = load_model(stored[0], dtype=torch.float32, packed=True)
+    assert all(type(block.mlp) is MixtureOfExperts for block in model.block)
+
+
+@pytest.mark.parametrize("name", ["swiglu-without-alpha", "fp4-nibbles-swapped"])
+@torch.inference_mode()
+def test_faults_reach_packed_experts(name, stored):
+    def damaged(packed):
+        model = load_model(stored[1], dtype=torch.float32, packed=packed)
+        return read_plan([name], CATALOGUE).damage(model)(TOKENS)
+
+    assert torch.equal(damaged(packed=True), damaged(packed=False))
+
+
+def test_the_switch(monkeypatch):
+    assert resolve_kernels("auto", "cpu") == "torch"
+    assert resolve_kernels("torch", "cuda") == "torch"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert resolve_kernels("auto", "cuda") == "torch"
+    with pytest.raises(KernelsError, match="pip install triton"):
+        resolve_kernels("triton", "cuda")
+
+
+def test_triton_needs_a_gpu():
+    pytest.importorskip("triton", reason="Triton is not installed")
+    assert resolve_kernels("auto", "cuda") == "triton"
+    with pytest.raises(KernelsError, match="need a CUDA device"):
+        resolve_kernels("triton", "cpu")
