@@ -20,7 +20,7 @@ from evals.comparison.records import (
 from evals.comparison.runs import Compared, PublishedFigures, ScoredRun, SmokeRun, cell_key
 from evals.comparison.scores import NotPaired, pair_scores, score_rows
 from evals.comparison.settings import differing
-from evals.comparison.significance import tested
+from evals.comparison.significance import differences
 from evals.comparison.smoke import smoke_rows
 
 
@@ -96,12 +96,12 @@ def _with_place(entry: Entry, label: str) -> str:
 def _tested(drafts: Sequence[DraftRow], columns: int, against: int) -> tuple[tuple[Row, ...], int]:
     """The rows with all their differences, which are tested together, and how many those were."""
     every = [pair for draft in drafts for pair in draft.pairs if pair is not None]
-    found = iter(tested(every))
+    found = iter(differences(every))
     rows = []
     for draft in drafts:
         pairs = draft.pairs or (None,) * columns
-        differences = [None if pair is None else next(found) for pair in pairs]
-        rows.append(draft.finished(differences, against))
+        own = [None if pair is None else next(found) for pair in pairs]
+        rows.append(draft.finished(own, against))
     return tuple(rows), len(every)
 
 

@@ -9,7 +9,7 @@ from evals.comparison.drafts import JUDGED
 from evals.comparison.records import CheckChange, Flip, News, ScoreChange
 from evals.comparison.runs import Compared, ScoredRun, SmokeRun, cell_key
 from evals.comparison.scores import NotPaired, pair_scores, row_name, shared_tries
-from evals.comparison.significance import ALPHA, Pair, beyond_chance, fisher, p_value, tested
+from evals.comparison.significance import ALPHA, Pair, beyond_chance, differences, fisher, p_value
 from evals.comparison.smoke import check_pair, paired, success_pair
 from harness.judgement import CheckResult, CheckStatus
 
@@ -110,8 +110,7 @@ def _change(now: CheckResult, before: CheckResult) -> CheckChange:
 
 def _score_changes(now: Compared, before: Compared) -> Iterator[ScoreChange]:
     pairs = dict(_pairs(now, before))
-    differences = tested(list(pairs.values()))
-    for name, difference in zip(pairs, differences, strict=True):
+    for name, difference in zip(pairs, differences(list(pairs.values())), strict=True):
         if difference.seen != "none":
             yield ScoreChange(name=name, difference=difference)
 

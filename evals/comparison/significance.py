@@ -78,7 +78,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def tested(pairs: Sequence[Pair]) -> list[Difference]:
+def differences(pairs: Sequence[Pair]) -> list[Difference]:
     """Test many differences together."""
     values = [p_value(pair.here, pair.there) for pair in pairs]
     return [
