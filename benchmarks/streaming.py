@@ -4,13 +4,18 @@
 
 A mock server streams; our sampler records every event with its arrival time, on disk, and reads
 every stream that has ended while others go on. Each event carries the time it was sent, so that
-the recorded time between two events can be compared with the time between their sending. CPU time
-is that of our process alone, and hardly depends on what else the machine does; the errors do.
+the recorded time between two events can be compared with the time between their sending.
+
+A bare client listens to the same server in the same way and does nothing but look at the clock:
+what it gets wrong is the fault of the server and the machine, and no client could do better.
+CPU time is that of one client alone; on a busy machine it grows by half, and the errors far more.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import gc
 import json
 import re
 import resource
@@ -18,11 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias, cast
+from urllib.parse import urlsplit
 
 import mock_server
-import numpy as np
+import uvloop
 
 from harness.conversation import Message
 from harness.dialects.base import Settings
@@ -35,6 +44,9 @@ from harness.transport import open_transport
 
 STREAMS_AFTER_EACH_OTHER = 3
 SENT = re.compile(r'"sent":([\d.]+)')
+REQUEST = "POST {path}/chat/completions HTTP/1.1\r\nHost: mock\r\nContent-Length: 2\r\n\r\n{{}}"
+END = b"0\r\n\r\n"
+HEARD = "heard.jsonl"
 
 
 def planned(count: int) -> Iterator[Attempt]:
@@ -43,46 +55,120 @@ def planned(count: int) -> Iterator[Attempt]:
         yield Attempt(f"{number}", sample, "chat", True, 1, Settings("m"))
 
 
-async def run(base_url: str, streams: int, folder: Path) -> None:
+def ours(base_url: str, streams: int, folder: Path) -> None:
+    """Our sampler."""
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=streams)
-    with RunLog(folder) as log:
-        async with open_transport(provider) as transport:
-            attempts = planned(streams * STREAMS_AFTER_EACH_OTHER)
-            await run_attempts(attempts, transport=transport, log=log, concurrency=streams)
+
+    async def run() -> None:
+        with RunLog(folder) as log:
+            async with open_transport(provider) as transport:
+                attempts = planned(streams * STREAMS_AFTER_EACH_OTHER)
+                await run_attempts(attempts, transport=transport, log=log, concurrency=streams)
+
+    run_until_stopped(run())
 
 
-def sample(base_url: str, streams: int, folder: Path) -> None:
+class Listener(asyncio.Protocol):
+    """Asks for one stream, and keeps what comes with the time it came."""
+
+    def __init__(self, path: str) -> None:
+        self.heard: list[tuple[float, bytes]] = []
+        self.ended = asyncio.get_running_loop().create_future()
+        self._path = path
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the request."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(REQUEST.format(path=self._path).encode())
+
+    def data_received(self, data: bytes) -> None:
+        """Look at the clock."""
+        self.heard.append((time.perf_counter(), data))
+        if data.endswith(END):
+            self._transport.close()
+            self.ended.set_result(None)
+
+
+def bare(base_url: str, streams: int, folder: Path) -> None:
+    """Nothing but a look at the clock for every piece that comes."""
+    address = urlsplit(base_url)
+    heard: list[list[tuple[float, bytes]]] = []
+
+    async def listen() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(STREAMS_AFTER_EACH_OTHER):
+            place = address.hostname, address.port
+            _, listener = await loop.create_connection(lambda: Listener(address.path), *place)
+            await listener.ended
+            heard.append(listener.heard)
+
+    async def run() -> None:
+        await asyncio.gather(*(listen() for _ in range(streams)))
+
+    gc.freeze()
+    uvloop.run(run())
+    with (folder / HEARD).open("w", encoding="utf-8") as file:
+        for stream in heard:
+            file.write(json.dumps([(at, piece.decode()) for at, piece in stream]) + "\n")
+
+
+Intervals: TypeAlias = list[tuple[float, float]]
+"""For each two events of a stream the recorded and the true seconds between them."""
+
+CLIENTS: dict[str, Callable[[str, int, Path], None]] = {"ours": ours, "bare": bare}
+
+
+def listen_here(client: str, base_url: str, streams: int, folder: Path) -> None:
     """Take all streams in this process, and print what it took as JSON."""
     wall, cpu = time.perf_counter(), time.process_time()
-    run_until_stopped(run(base_url, streams, folder))
+    CLIENTS[client](base_url, streams, folder)
     used = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     used["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(used))
 
 
-def intervals(rollout: Rollout) -> np.ndarray:
-    """The recorded (first column) and the true seconds between each two events of a stream."""
+def recorded(rollout: Rollout) -> list[tuple[float, str]]:
+    """The time and the text of every part of a stream."""
     response = rollout.exchanges[0].response
     assert response is not None
-    times = [(part.at, SENT.search(part.raw)) for part in response.parts]
-    return np.diff([(at, float(sent[1])) for at, sent in times if sent], axis=0)
+    return [(part.at, part.raw) for part in response.parts]
 
 
-def report(streams: list[np.ndarray], used: dict[str, float], rate: int, held: int) -> None:
-    found = np.concatenate(streams)
-    single = np.abs(found[:, 0] - found[:, 1]) * rate
-    whole = [abs(times[:, 0].mean() / times[:, 1].mean() - 1) for times in streams]
-    cpu = used["cpu"] / len(found)
-    print(f"{held} streams at once, {rate} events a second each; {len(found)} intervals recorded")
-    print(f"events a second, in all      {len(found) / used['wall']:,.0f}")
-    print(f"CPU of an event              {cpu * 1e6:.1f} µs")
-    print(f"core for {held * rate:6,} events/s    {cpu * held * rate:.0%}")
-    print(f"peak memory                  {used['rss']:.0f} MB")
-    quantiles = {f"p{q}": np.percentile(single, q) for q in (50, 90, 99)}
-    print("error of one interval        ", end="")
+def taken(client: str, folder: Path) -> Iterator[Intervals]:
+    """The intervals of each stream that a client took."""
+    if client == "ours":
+        streams: Iterator[list[tuple[float, str]]] = map(recorded, read_rollouts(folder))
+    else:
+        streams = map(json.loads, (folder / HEARD).read_text(encoding="utf-8").splitlines())
+    for stream in streams:
+        times = [(at, float(sent)) for at, text in stream for sent in SENT.findall(text)]
+        yield [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(times)]
+
+
+def report(streams: list[Intervals], used: dict[str, float], rate: int, held: int) -> None:
+    single = sorted(abs(found - true) * rate for stream in streams for found, true in stream)
+    sums = [tuple(map(sum, zip(*stream, strict=True))) for stream in streams if stream]
+    cpu = used["cpu"] / len(single)
+    print(f"  intervals recorded           {len(single):,}")
+    print(f"  events a second, in all      {len(single) / used['wall']:,.0f}")
+    print(f"  CPU of an event              {cpu * 1e6:.1f} µs")
+    print(f"  core for {held * rate:6,} events/s    {cpu * held * rate:.0%}")
+    print(f"  peak memory                  {used['rss']:.0f} MB")
+    quantiles = {f"p{q}": single[len(single) * q // 100] for q in (50, 90, 99)}
+    print("  error of one interval        ", end="")
     print(", ".join(f"{name} {value:.1%}" for name, value in quantiles.items()))
-    print(f"intervals within 5 %         {np.mean(single <= 0.05):.1%}")
-    print(f"error of a stream's mean     at most {max(whole):.2%}")
+    print(f"  intervals within 5 %         {bisect_right(single, 0.05) / len(single):.1%}")
+    worst = max(abs(found / true - 1) for found, true in sums)
+    print(f"  error of a stream's mean     at most {worst:.2%}", flush=True)
+
+
+def measure(client: str, url: str, streams: int, folder: Path) -> dict[str, float]:
+    """Let a client take the streams in a process of its own."""
+    command = [sys.executable, __file__, "--streams", str(streams), "--client", client]
+    command += ["--base-url", url, "--into", str(folder)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    used: dict[str, float] = json.loads(told)
+    return used
 
 
 def main() -> None:
@@ -90,19 +176,21 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--rate", type=int, default=100, help="events a second of each stream")
     parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--sample-into", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--base-url", help=argparse.SUPPRESS)
+    for hidden in ("--client", "--base-url", "--into"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.sample_into:
-        sample(options.base_url, options.streams, options.sample_into)
+    if options.into:
+        listen_here(options.client, options.base_url, options.streams, Path(options.into))
         return
-    with tempfile.TemporaryDirectory() as folder, mock_server.running() as address:
+    print(f"{options.streams} streams at once, {options.rate} events a second each")
+    with mock_server.running() as address:
         url = f"{address}/{options.rate}x{options.rate * options.seconds}/v1"
-        command = [sys.executable, __file__, "--streams", str(options.streams)]
-        command += ["--base-url", url, "--sample-into", folder]
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        streams = [intervals(rollout) for rollout in read_rollouts(Path(folder))]
-    report(streams, json.loads(told), options.rate, options.streams)
+        for client in CLIENTS:
+            with tempfile.TemporaryDirectory() as place:
+                folder = Path(place)
+                used = measure(client, url, options.streams, folder)
+                print(f"{client}: {CLIENTS[client].__doc__}")
+                report(list(taken(client, folder)), used, options.rate, options.streams)
 
 
 if __name__ == "__main__":
