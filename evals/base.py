@@ -17,7 +17,8 @@ class DatasetInfo(Record):
 
     `sha256` is over the normalised rows, not over a file, so that a local copy in another format
     is recognised as the same data. A score on `sample` data is never compared with a published
-    one; the text of `gated` data appears in no report unless asked for.
+    one; the text of `gated` data appears in no report unless asked for. In a bundle, where that
+    text is replaced, `withheld` is the hash of the rows as they stand there.
     """
 
     eval: str
@@ -27,6 +28,7 @@ class DatasetInfo(Record):
     sha256: str
     sample: bool = False
     gated: bool = False
+    withheld: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from evals.datasets.identity import text_id
 from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
+from evals.extraction.found import Found
 from evals.extraction.letter import letter_answer
+from evals.extraction.noted import noted_letters
 from harness.conversation import Message
 from harness.errors import ConfigurationError
 
@@ -81,11 +83,21 @@ class Gpqa:
         """Compare the declared choice with the right one, in the order of the same try."""
         choices = self._choices(question, self._order(question, number))
         right = "ABCD"[choices.index(self._rows[question].correct)]
-        openai_score = float(openai_script.letter(text) == right)
-        found = letter_answer(text, choices)
+        found, theirs = self.letters(question, number, text)
+        openai_score = float(theirs == right)
         if found is None:
             return Mark("no_answer", None, openai_score)
         return Mark("correct" if found.answer == right else "wrong", found.answer, openai_score)
+
+    def letters(self, question: str, number: int, text: str) -> tuple[Found | None, str | None]:
+        """The answer that a text declares, and the one that OpenAI's script reads.
+
+        Where the texts are withheld, they are the ones that were noted in place of the answer.
+        """
+        if self.info.withheld is not None:
+            return noted_letters(text)
+        choices = self._choices(question, self._order(question, number))
+        return letter_answer(text, choices), openai_script.letter(text)
 
     def _order(self, question: str, number: int) -> tuple[int, ...]:
         return self._orders.of(self._places[question], number)

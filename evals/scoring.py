@@ -54,7 +54,7 @@ def score_try(
         outcome, detail, score = _graded(one, test, met or {})
     if outcome is None:
         outcome, score = fields["marking"], float(fields["marking"] == "correct")
-        if outcome == "no_answer" and reply is not None and _REFUSAL.match(reply.text.strip()):
+        if outcome == "no_answer" and reply is not None and refusal_phrase(reply.text):
             outcome = "refused"
     return TryScore(
         record=rollout.id,
@@ -69,6 +69,12 @@ def score_try(
         detail=detail,
         **_measured(rollout, reply),
     )
+
+
+def refusal_phrase(text: str) -> str:
+    """The words with which a text refuses, and a blank; '' if it does not."""
+    found = _REFUSAL.match(text.strip())
+    return f"{found[0]} " if found else ""
 
 
 def not_run(one: Try) -> TryScore:

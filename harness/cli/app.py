@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness.cli import (
     audit,
+    bundle,
     checks,
     compare,
     engine,
@@ -54,6 +55,7 @@ app.command(runs.recheck)
 app.command(runs.report)
 app.command(audit.audit)
 app.command(compare.compare)
+app.command(bundle.bundle)
 app.command(history.history)
 app.command(checks.checks)
 app.command(selftest.selftest)

@@ -20,7 +20,7 @@ def audit(
     seal: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
 ) -> int:
-    """Say whether a run is as it was recorded: nothing removed, changed, moved, added, re-sampled.
+    """Say whether a run is as it was recorded: nothing removed, changed, added or sampled again.
 
     Exit codes: 0 sound, 1 not, 2 unreadable, 4 nothing vouches for it (an older version made it, or
     it was killed). Only a seal that was noted elsewhere shows that the whole was not made anew.

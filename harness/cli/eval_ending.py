@@ -33,6 +33,13 @@ def judge(folder: Path, gate: EvalGateOptions = _GATE) -> EvalAnalysis:
     return analysis
 
 
+def held_to(analysis: EvalAnalysis) -> dict[str, object]:
+    """What a run was held to when it was judged, as changes of its settings."""
+    settings = analysis.run.settings
+    names = ("baseline", "margin", "margins", "must_ask", "origins")
+    return {name: getattr(settings, name) for name in names}
+
+
 def finish(folder: Path, gate: EvalGateOptions = _GATE, *, as_json: bool) -> int:
     """Judge a run folder, say what came of it, and give the exit code."""
     analysis = judge(folder, gate)

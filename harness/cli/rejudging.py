@@ -57,9 +57,9 @@ def _eval(folder: Path) -> Iterator[str]:
         if not _same(scores, read_scores(folder)):
             differing.append(SCORES_FILE)
 
-    settings = stored.run.settings
-    changes = {"baseline": settings.baseline, "margin": settings.margin}
-    fresh = rejudged(folder, changes, compare).model_copy(update={"run_id": stored.run_id})
+    fresh = rejudged(folder, eval_ending.held_to(stored), compare).model_copy(
+        update={"run_id": stored.run_id}
+    )
     if fresh != stored:
         yield ANALYSIS_FILE
     yield from differing

@@ -27,14 +27,16 @@ def recheck(
     """Judge a run again from its records, with the checks of this version.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, or a bundle of it.
         gate: Other thresholds than the run's own, for a smoke test.
         evals: For an eval run.
         as_json: Print verdict and summary as JSON on stdout.
     """
     from harness.cli import ending, gating
+    from harness.cli.bundle import opened_to_stay
     from harness.run_log import read_run_info
 
+    run = opened_to_stay(run)
     if _is_eval(run):
         from harness.cli import eval_ending
 
@@ -54,18 +56,20 @@ def report(
     """Write the reports of a run again; one that an older version judged is judged again first.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, or a bundle of it.
         form: Only this one of report.html, report.md, junit.xml and analysis.json.
         open_page: Open report.html in the browser.
         show_questions: Put the text of an eval's questions into it; GPQA's authors ask not to.
     """
     import webbrowser
 
+    from harness.cli.bundle import opened_to_stay
     from harness.cli.screen import stdout
 
     formats: tuple[Format, ...] = FORMATS if form is None else (form,)
     if open_page and "html" not in formats:
         raise ConfigurationError("--open opens report.html; leave out --format or make it html.")
+    run = opened_to_stay(run)
     if _is_eval(run):
         from harness.cli import eval_ending
 

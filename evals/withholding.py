@@ -1,0 +1,181 @@
+"""A run without the texts of gated questions: what it asked and heard, but not in words.
+
+Of a question stay its id and the order of its choices, of an answer its length, its hash and the
+letters found in it, of a request its settings, of a reply its model, end and token counts. So
+scores follow from the records as before, except that letters are taken as they were noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from evals.base import DatasetInfo
+from evals.datasets.identity import rows_sha256
+from evals.datasets.load import Loaded
+from evals.extraction.noted import note, withheld
+from evals.gpqa import Gpqa, GpqaRow
+from evals.judging import restored_plan
+from evals.plan import Try
+from evals.run_folder import questions_file, read_eval_info, read_questions
+from evals.scoring import refusal_phrase
+from harness.bundling.manifest import Removal
+from harness.dialects import DIALECTS
+from harness.dialects.base import Reply, UnreadableReplyError
+from harness.errors import ConfigurationError
+from harness.records import Exchange, Request, Response, Rollout
+
+_TOLD = ("messages", "input", "instructions", "tools", "stream")
+_REFUSED = "[withheld]"
+
+
+class GatedTexts:
+    """Hides the questions of the gated data sets of an eval run; see `harness.bundling.copying`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at the run in a folder.
+
+        Raises:
+            ConfigurationError: Its questions cannot be read, or there is no way to hide them.
+            RunLogError: It cannot be read.
+        """
+        info = read_eval_info(folder)
+        self._plan = restored_plan(folder, info)
+        self._tests: dict[str, Gpqa] = {}
+        for data in info.datasets:
+            test = self._plan.evals[data.eval]
+            if data.gated and not isinstance(test, Gpqa):
+                raise ConfigurationError(
+                    f"The questions of {data.eval} are gated, and nothing here can hide them."
+                )
+            if data.gated and isinstance(test, Gpqa):
+                self._tests[data.eval] = test
+        self._rows = {
+            data.eval: list(_hidden_rows(read_questions(folder, data)))
+            for data in info.datasets
+            if data.gated
+        }
+        self._infos = [self._described(data) for data in info.datasets]
+        self._hidden = 0
+
+    def members(self) -> Mapping[str, Any]:
+        """`datasets`, with the hash of the rows that take the place of those hidden."""
+        if not self._tests:
+            return {}
+        return {"datasets": [info.model_dump(mode="json") for info in self._infos]}
+
+    def files(self) -> Mapping[str, str]:
+        """The files of questions that are replaced."""
+        return {
+            questions_file(name): "".join(f"{row.model_dump_json(by_alias=True)}\n" for row in rows)
+            for name, rows in self._rows.items()
+        }
+
+    def record(self, record: Rollout) -> Rollout:
+        """The record without words, if it is an answer to a gated question."""
+        test = self._tests.get(record.id.partition("/")[0])
+        if test is None:
+            return record
+        self._hidden += 1
+        return _wordless(record, self._plan.find(record), test)
+
+    def removals(self) -> tuple[Removal, ...]:
+        """What was hidden."""
+        return tuple(
+            Removal(
+                what=f"the texts of {name}: questions, choices, and answers, which may quote them",
+                why="its authors ask that they not be published",
+                count=self._hidden,
+            )
+            for name in self._tests
+        )
+
+    def _described(self, data: DatasetInfo) -> DatasetInfo:
+        if data.eval not in self._tests:
+            return data
+        digest = rows_sha256(row.content() for row in self._rows[data.eval])
+        return data.model_copy(update={"withheld": digest})
+
+
+def _hidden_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
+    questions = Gpqa(data).questions
+    for row, question in zip(data.rows, questions, strict=True):
+        yield GpqaRow(
+            record_id=question.id,
+            question=withheld(row.question),
+            **{
+                name: f"{number} {withheld(getattr(row, name))}"
+                for number, name in enumerate(
+                    ("correct", "incorrect_1", "incorrect_2", "incorrect_3"), start=1
+                )
+            },
+        )
+
+
+def _wordless(record: Rollout, one: Try | None, test: Gpqa) -> Rollout:
+    exchanges = [_silent(exchange) for exchange in record.exchanges]
+    if exchanges and one is not None and record.end != "failed":
+        try:
+            reply = DIALECTS[record.api].read(record.exchanges[-1])
+        except UnreadableReplyError:
+            pass
+        else:
+            letters = test.letters(one.question, record.attempt, reply.text)
+            text = refusal_phrase(reply.text) + note(reply.text, *letters) if reply.text else ""
+            body = _CONDENSED[record.api](reply, text)
+            response = record.exchanges[-1].response
+            exchanges[-1] = exchanges[-1].model_copy(
+                update={"response": _with_body(response, orjson.dumps(body).decode())}
+            )
+    return record.model_copy(update={"exchanges": tuple(exchanges)})
+
+
+def _silent(exchange: Exchange) -> Exchange:
+    """The exchange without anything that was said in it."""
+    response, failure = exchange.response, exchange.failure
+    if response is not None:
+        said = (response.body or "") + "".join(part.raw for part in response.parts)
+        response = _with_body(response, withheld(said))
+    if failure is not None:
+        failure = failure.model_copy(update={"message": withheld(failure.message)})
+    return exchange.model_copy(
+        update={"request": _settings(exchange.request), "response": response, "failure": failure}
+    )
+
+
+def _settings(request: Request) -> Request:
+    body = {name: value for name, value in (request.body or {}).items() if name not in _TOLD}
+    return request.model_copy(update={"body": body, "text": None})
+
+
+def _with_body(response: Response | None, body: str) -> Response | None:
+    return response and response.model_copy(update={"body": body, "parts": ()})
+
+
+def _chat(reply: Reply, text: str) -> dict[str, Any]:
+    choice = reply.raw["choices"][0]
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if choice["message"].get("refusal"):
+        message["refusal"] = _REFUSED
+    kept = {name: reply.raw.get(name) for name in ("id", "object", "created", "model", "usage")}
+    finish = {"index": 0, "message": message, "finish_reason": choice.get("finish_reason")}
+    return kept | {"choices": [finish]}
+
+
+def _responses(reply: Reply, text: str) -> dict[str, Any]:
+    parts = [{"type": "output_text", "text": text, "annotations": []}]
+    if any(
+        part.get("type") == "refusal"
+        for item in reply.raw["output"]
+        for part in item.get("content") or ()
+    ):
+        parts.append({"type": "refusal", "refusal": _REFUSED})
+    names = ("id", "object", "created_at", "model", "status", "incomplete_details", "usage")
+    item = {"type": "message", "role": "assistant", "content": parts}
+    return {name: reply.raw.get(name) for name in names} | {"output": [item]}
+
+
+_CONDENSED = {"chat": _chat, "responses": _responses}

@@ -1,0 +1,111 @@
+"""A bundle of a run on gated questions: no word of them, the same scores, the chain still whole."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from background import in_background
+from healthy import Say, chat_chunks, chat_whole, responses_whole
+from mock_provider import MockProvider, Received, data, error, write_chunk, write_head, write_json
+from quiz import MODEL, draw, reply
+
+from evals.extraction.found import Found
+from evals.extraction.noted import note, noted_letters
+from harness.cli.app import run
+
+QUOTE = "To quote it: "
+
+
+async def talkative(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Answers that quote the question; some are refused, cut off, unclear or errors."""
+    body = request.body or {}
+    prompt = str((body.get("messages") or body.get("input"))[-1]["content"])
+    luck = draw(f"{prompt}/luck")
+    chat = request.path.endswith("/chat/completions")
+    text = f"{QUOTE}{prompt}\n\n{reply(body, 1, 0.6)}"
+    if luck < 0.1:
+        write_json(writer, error(f"cannot answer {prompt}"), 400)
+        return
+    if luck < 0.25:
+        text = f"I'm sorry, but I can't answer that: {prompt}"
+    elif luck < 0.4:
+        text = f"{QUOTE}{prompt}\n\nIt may be A or B."
+    say = Say(text=text, reasoning=f"I think of {prompt}")
+    whole = chat_whole(say) if chat else responses_whole(say)
+    if chat and 0.4 < luck < 0.5:
+        whole["choices"][0]["finish_reason"] = "length"
+    if body.get("stream") and chat:
+        write_head(writer, {"Content-Type": "text/event-stream"})
+        for chunk in chat_chunks(say):
+            write_chunk(writer, f"{data(chunk)}\n\n".encode())
+        write_chunk(writer, b"data: [DONE]\n\n")
+        write_chunk(writer, b"")
+        return
+    write_json(writer, whole)
+
+
+@pytest.mark.parametrize("how", [("chat",), ("chat", "--streaming"), ("responses",)])
+def test_gated_texts_stay_at_home(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    how: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sample = resources.files("evals") / "data" / "samples" / "gpqa.csv"
+    with resources.as_file(sample) as path:
+        shutil.copy(path, tmp_path / "gpqa.csv")
+    with (tmp_path / "gpqa.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with in_background(MockProvider(always=talkative, models=[MODEL])) as mock:
+        options = ["--eval", "gpqa", "--data-file", str(tmp_path / "gpqa.csv"), "-k", "3"]
+        whom = ["--base-url", mock.base_url, "--model", MODEL, "--api", *how]
+        run(["eval", *whom, *options, "--max-tokens", "500", "--json"])
+    first = json.loads(capsys.readouterr().out)
+    (folder,) = (tmp_path / "runs").iterdir()
+    found = first["cells"][0]["outcomes"]
+    assert {"correct", "wrong", "no_answer", "refused", "provider_error"} <= set(found)
+
+    assert run(["audit", str(folder)]) == 0
+    assert run(["bundle", str(folder), "--out", "b.tar.gz"]) == 0
+    assert "gpqa: questions, choices, and answers" in capsys.readouterr().err
+    content = gzip.decompress((tmp_path / "b.tar.gz").read_bytes()).decode()
+    for row in rows:
+        for name in ("Question", "Correct Answer", "Incorrect Answer 1"):
+            if len(row[name]) > 12:
+                assert row[name] not in content
+                assert json.dumps(row[name], ensure_ascii=False)[1:-1] not in content
+    assert QUOTE not in content
+    assert str(tmp_path) not in content
+
+    assert run(["recheck", "b.tar.gz", "--json"]) == first["exit_code"]
+    again = json.loads(capsys.readouterr().out)
+    for one in (first, again):
+        one["run"] = ""
+        one["cells"][0]["dataset"] = {}
+    assert again == first
+    assert run(["audit", "b.tar.gz", "--json"]) == 0
+    audit = json.loads(capsys.readouterr().out)
+    assert audit["logs"][0]["withheld"] == audit["planned"]
+
+
+@pytest.mark.parametrize("answer", [Found("C", ""), Found(None, ""), None])
+@pytest.mark.parametrize("theirs", ["B", None])
+def test_a_note_says_the_letters_and_nothing_else(answer: Found | None, theirs: str | None) -> None:
+    text = note("Some question? Answer: C", answer, theirs)
+    assert "question" not in text
+    found, letter = noted_letters(f"I'm sorry, but I can't {text}")
+    assert (found and found.answer, found is None) == (answer and answer.answer, answer is None)
+    assert letter == theirs
+    assert noted_letters("Answer: C") == (None, None)
+
+
+def test_another_first_character_is_no_letter() -> None:
+    assert noted_letters(note("It is", None, "I")) == (None, None)
