@@ -8,7 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
+from reference_engine.kernels import KernelChoice
 from reference_engine.server.settings import AppSettings, ServeSettings
 
 
@@ -92,6 +94,13 @@ def _add_engine_options(add: Callable[..., argparse.Action]) -> None:
         help="number format of the computation (default: what the device is fastest with)",
     )
     add(
+        "--kernels",
+        default=defaults.kernels,
+        choices=get_args(KernelChoice),
+        help="what computes attention and experts: Triton needs a CUDA device, and is taken there "
+        "by default",
+    )
+    add(
         "--max-batch",
         type=_positive,
         default=defaults.max_batch,
@@ -162,6 +171,7 @@ def _settings(arguments: argparse.Namespace) -> ServeSettings:
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         dtype=arguments.dtype,
+        kernels=arguments.kernels,
         host=arguments.host,
         port=arguments.port,
         threads=arguments.threads,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 Kernels = Literal["torch", "triton"]
 """Which implementation of the operations runs."""
@@ -31,7 +32,7 @@ def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels
     Raises:
         KernelsError: Triton was asked for, but is not installed or cannot compute on the device.
     """
-    on_cuda = torch.device(device).type == "cuda"
+    on_cuda = str(device).partition(":")[0] == "cuda"
     if choice == "torch" or (choice == "auto" and not on_cuda):
         return "torch"
     if importlib.util.find_spec("triton") is None:

@@ -21,6 +21,7 @@ from reference_engine.checkpoint import CheckpointError, load_model
 from reference_engine.config import ConfigError
 from reference_engine.engine import Engine
 from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
+from reference_engine.kernels import KernelsError
 from reference_engine.server.parts import Parts
 from reference_engine.server.settings import ServeSettings
 
@@ -124,8 +125,8 @@ def _engine(settings: ServeSettings, parts: Parts) -> Engine:
         harmony_encoding()
         token_bytes()
         dtype = getattr(torch, settings.dtype) if settings.dtype else None
-        model = load_model(settings.checkpoint, device=settings.device, dtype=dtype)
-    except (CheckpointError, ConfigError, VocabularyError) as error:
+        model = load_model(settings.checkpoint, settings.device, dtype, kernels=settings.kernels)
+    except (CheckpointError, ConfigError, KernelsError, VocabularyError) as error:
         raise ServeError(str(error)) from error
     return Engine(
         parts.model(model),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reference_engine.kernels import KernelChoice
+
 SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
 
 
@@ -42,6 +44,7 @@ class ServeSettings:
     checkpoint: Path = SMALL_CHECKPOINT
     device: str = "cpu"
     dtype: str | None = None
+    kernels: KernelChoice = "auto"
     host: str = "127.0.0.1"
     port: int = 8000
     max_context: int | None = None
