@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -16,7 +17,7 @@ import pytest
 from reference_engine.harmony.conversation import Answer, Call, Conversation, Developer, User
 from reference_engine.harmony.render import render_prompt
 from reference_engine.harmony.vocabulary import harmony_encoding
-from reference_engine.small.data import groups, mix
+from reference_engine.small.data import documents, groups, mix
 from reference_engine.small.data.catalogue import SMOKE_TOOLS
 from reference_engine.small.data.held_out import (
     Boxed,
@@ -37,6 +38,7 @@ from reference_engine.small.data.spans import (
     encode,
     marked,
     plain,
+    to_json,
     units,
 )
 from reference_engine.small.data.wording import CANONICAL, completion
@@ -124,6 +126,27 @@ def test_canonical_prompts_are_what_the_engine_renders(examples):
         assert list(prefix + example.prompt) == render_prompt(conversation)
         checked += 1
     assert checked > 1000
+
+
+def test_markdown_of_one_line_has_one_and_all_is_copied_whole():
+    rng = Random(3)
+    for _ in range(300):
+        line, page = documents.document(rng, one_line=True), documents.document(rng)
+        assert "\n" not in line
+        assert page.strip()
+        ids = complete(to_json({"m": copy(page)}), PromptText(units(encode(f"Convert\n\n{page}"))))
+        assert json.loads(harmony_encoding().decode(ids)) == {"m": page}
+
+
+def test_a_tool_is_offered_once_under_its_name(scenes):
+    for scene, _ in scenes:
+        names = [tool.name for tool in scene.setting.tools]
+        assert len(set(names)) == len(names)
+
+
+def test_smoke_calls_are_the_largest_part(examples):
+    skills = Counter(example.skill for *_, example in examples)
+    assert skills.most_common(1)[0][0] == "call smoke"
 
 
 def test_sizes(examples):

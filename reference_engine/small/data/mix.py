@@ -135,10 +135,10 @@ def _offers(rng: Random) -> tuple[Offer, ...]:
 
 
 def _catalogue(rng: Random) -> tuple[Offer, ...]:
-    """Tools of the catalogue, perhaps one that nobody has seen among them."""
+    """Tools of the catalogue; perhaps a smoke tool and one that nobody has seen among them."""
     offers = rng.sample(calls.OTHER_OFFERS, rng.choice((1, 2, 3, 3, 4, 5, 6, 8, 12)))
     if rng.random() < 0.5:
-        offers.append(_relative(rng, rng.choice(list(FAMILIES))))
+        offers.append(rng.choice((*calls.SMOKE_OFFERS, _relative(rng, rng.choice(list(FAMILIES))))))
     if rng.random() < 0.5:
         offers.append(_invented(rng))
     return _distinct(rng.sample(offers, len(offers)))

@@ -141,13 +141,15 @@ def quoted(rng: Random, value: str, chance: float = 0.3) -> str:
     """The value, in some kind of quotes or bare."""
     if rng.random() >= chance:
         return value
-    left, right = rng.choice(
-        (('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("«", "»"), ("‘", "’"), ('"', '"'),
-         ("„", "“"), ("「", "」"), ("'", "'"), ("« ", " »"))
-    )  # fmt: skip
-    return value if left in value or right in value else f"{left}{value}{right}"
+    clear = [pair for pair in _QUOTE_PAIRS if not any(mark.strip() in value for mark in pair)]
+    left, right = rng.choice(clear or [("", "")])
+    return f"{left}{value}{right}"
 
 
+_QUOTE_PAIRS = (
+    ('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("«", "»"), ("‘", "’"), ('"', '"'),
+    ("„", "“"), ("「", "」"), ("'", "'"), ("« ", " »"),
+)  # fmt: skip
 _STOPS = ".?!。…"
 _QUOTES = "\"'`“«‘„「”"
 

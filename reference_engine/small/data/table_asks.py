@@ -12,9 +12,13 @@ from reference_engine.small.data.spans import copy
 from reference_engine.small.data.task import Ask, parameter_names
 
 
+def _column(rng: Random) -> str:
+    return rng.choice(_COLUMNS) if rng.random() < 0.15 else words.identifier(rng)
+
+
 def _condition(rng: Random) -> tuple[str, str]:
     """A condition as shown and as it must be written."""
-    column = words.identifier(rng)
+    column = _column(rng)
     if rng.random() < 0.4:
         sign = rng.choice((">", "<", "=", ">=", "<=", "!="))
         text = f"{column} {sign} {words.number_text(rng)}"
@@ -37,7 +41,17 @@ _COMPARISONS = (
     ("is smaller than", "<"), ("above", ">"), ("over", ">"), ("below", "<"), ("under", "<"),
     ("is at least", ">="), ("is at most", "<="), ("is not", "!="), ("greater than", ">"),
 )  # fmt: skip
-_TABLES = ("order", "orders", "limit", "columns", "filter", "table", "rows", "data", "users")
+_TABLES = (
+    "order", "orders", "limit", "columns", "filter", "table", "rows", "data", "users", "weather",
+    "weather_log", "temperatures", "languages", "services", "charts", "pages", "cities", "server",
+    "uptime", "translations", "documents", "status_history", "rainfall", "backups", "notes_md",
+)  # fmt: skip
+_COLUMNS = (
+    "temperature", "rain", "wind", "degrees", "city", "place", "language", "text", "html", "title",
+    "status", "uptime", "state", "chart", "points", "limit", "order", "filter", "unit", "humidity",
+    "health", "location", "markdown", "fahrenheit", "table", "condition", "value", "name", "date",
+)  # fmt: skip
+"""Names that remind of another tool, or of another part of the request."""
 
 
 _WHERE = (
@@ -68,12 +82,12 @@ def _extras(rng: Random, columns: list[str], names: tuple[str, ...]) -> tuple[st
     """Perhaps a condition, an order and a limit: in words, and as arguments."""
     values: dict[str, Any] = {}
     extra = ""
-    if rng.random() < 0.3:
+    if rng.random() < 0.35:
         shown, written = _condition(rng)
         values["filters" if "filters" in names else "filter"] = written
         extra += rng.choice(_WHERE).replace("{v}", quoted(rng, shown, 0.2))
-    if rng.random() < 0.3:
-        column = rng.choice((*columns, *columns, words.identifier(rng)))
+    if rng.random() < 0.35:
+        column = rng.choice((*columns, *columns, _column(rng)))
         values["order_by"] = copy(column)
         extra += rng.choice(_SORTED).replace("{v}", quoted(rng, column, 0.1))
     if rng.random() < 0.35:
@@ -121,7 +135,9 @@ def query(rng: Random, tool: FunctionTool) -> Ask:
         tails=False,
     )  # fmt: skip
     columns = [words.identifier(rng) for _ in range(rng.choice((1, 2, 2, 2, 3, 3, 4)))]
-    table = rng.choice(_TABLES) if rng.random() < 0.1 else words.identifier(rng)
+    if rng.random() < 0.2:
+        columns = words.some(rng, _COLUMNS, 1, 3)
+    table = rng.choice(_TABLES) if rng.random() < 0.15 else words.identifier(rng)
     names = parameter_names(tool)
     values: dict[str, Any] = {"table": copy(table), "columns": [copy(c) for c in columns]}
     extra, more = _extras(rng, columns, names) if "{e}" in asked else ("", {})
