@@ -10,6 +10,7 @@ from harness import demands, gate
 from harness.cases import Suite
 from harness.check_results import check_results
 from harness.checks.base import excerpt
+from harness.golden.records import Golden
 from harness.judgement import (
     Analysis,
     Estimate,
@@ -40,6 +41,7 @@ def analyse(
     run: RunInfo,
     suite: Suite,
     thresholds: Thresholds | None = None,
+    golden: Golden | None = None,
     keep: Callable[[Iterable[Examination]], object] = iter,
 ) -> Analysis:
     """Judge every rollout of a run.
@@ -51,11 +53,12 @@ def analyse(
         run: What was planned.
         suite: The cases of the run.
         thresholds: Other thresholds than the run's own.
+        golden: The golden file of the run, if it has one.
         keep: Is given what was judged of every single rollout.
     """
     settings = run.settings
     chosen = choose(settings.suite, settings.only, settings.skip)
-    experiments = Experiments(chosen.probes, settings.apis, run.provider.limitations)
+    experiments = Experiments(chosen.probes, settings.apis, run.provider.limitations, golden)
     asked_of = thresholds or settings.thresholds
     soft = demands.may_warn(asked_of)
     judged = settle(_attempts(rollouts, Judge(suite, strict=settings.strict), experiments), soft)

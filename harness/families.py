@@ -19,6 +19,7 @@ _TITLES: Mapping[str, str] = {
     "limits": "Limits: of tokens, and stop strings",
     "sampling": "Sampling: effort, temperature, seed and choices",
     "logprobs": "Log probabilities: possible, and those of the tokens",
+    "numerics": "Numerics: the reference engine's log probabilities and tokens",
     "structured": "Structured output: JSON that fits its schema, beside the CoT",
     "options": "Options: repeated as sent, and whose instructions count",
     "load": "Load: many requests at once",

@@ -245,6 +245,9 @@ class RunInfo(Record):
     cases_sha256: str
     tools_file: str
     tools_sha256: str
+    golden_sha256: str | None = Field(
+        default=None, description="of golden.json; None in a run that needs none or has none"
+    )
     planned: int
     versions: dict[str, str] = Field(description="python, platform and the packages that matter")
     started_at: str

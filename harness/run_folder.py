@@ -18,6 +18,7 @@ from harness.run_log import ROLLOUTS_FILE, RUN_FILE
 
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"
+GOLDEN_FILE = "golden.json"
 ANALYSIS_FILE = "analysis.json"
 JUDGEMENTS_FILE = "judgements.jsonl"
 REPORT_FILE = "report.md"
@@ -77,7 +78,8 @@ def discard_unused(folder: Path) -> bool:
         return False
     if output.exists() and output.stat().st_size:
         return True
-    for path in (log, output, *(folder / name for name in (RUN_FILE, CASES_FILE, TOOLS_FILE))):
+    written = (RUN_FILE, CASES_FILE, TOOLS_FILE, GOLDEN_FILE)
+    for path in (log, output, *(folder / name for name in written)):
         path.unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()

@@ -16,6 +16,8 @@ from harness.budget import Budget
 from harness.cases import Suite
 from harness.conversation import Message
 from harness.dialects.base import Settings
+from harness.golden import files as golden_files
+from harness.golden.records import Golden
 from harness.judgement import Analysis, Examination
 from harness.launch import launched
 from harness.preflight import preflight
@@ -43,6 +45,11 @@ class Job:
     folder: Path
     budget: Budget = field(default_factory=Budget)
 
+    @property
+    def golden(self) -> bool:
+        """Whether the run has a golden file."""
+        return self.info.golden_sha256 is not None
+
 
 def new_job(
     provider: Provider,
@@ -52,9 +59,14 @@ def new_job(
     out: Path,
     command: Sequence[str],
     budget: Budget | None = None,
+    golden: Golden | None = None,
 ) -> Job:
-    """Plan a run and make its folder. Raises RunLogError."""
+    """Plan a run and make its folder, with a golden file in it if anything is compared with one.
+
+    `golden` is by default the file that ships for the model, if one does. Raises RunLogError.
+    """
     now = datetime.now(UTC)
+    golden = _needed(golden or golden_files.fitting(provider.model), settings)
     info = RunInfo(
         tool_version=version("gpt-oss-verify"),
         command=tuple(command),
@@ -64,11 +76,14 @@ def new_job(
         cases_sha256=suite.cases_file.sha256,
         tools_file=suite.tools_file.name,
         tools_sha256=suite.tools_file.sha256,
-        planned=sum(1 for _ in _attempts(provider, suite, settings)),
+        golden_sha256=golden and golden_files.digest(golden),
+        planned=sum(1 for _ in _attempts(provider, suite, settings, golden=golden is not None)),
         versions=_versions(),
         started_at=now.isoformat(timespec="seconds"),
     )
     folder = run_folder.create(out, provider.name, now)
+    if golden is not None:
+        golden_files.keep(folder, golden)
     return Job(provider, suite, info, folder, budget or Budget())
 
 
@@ -105,6 +120,7 @@ def judge(
         run=info,
         suite=suite,
         thresholds=thresholds,
+        golden=golden_files.kept(folder, info),
         keep=keep,
     )
 
@@ -115,7 +131,7 @@ async def carry_out(job: Job, watcher: Watcher) -> None:
     run_folder.write_suite(job.folder, job.suite)
     settings = job.info.settings
     with RunLog(job.folder) as log:
-        attempts = _attempts(job.provider, job.suite, settings)
+        attempts = _attempts(job.provider, job.suite, settings, golden=job.golden)
         finished = sum(attempt.id in log.finished for attempt in attempts)
         if finished == job.info.planned:
             return
@@ -145,7 +161,8 @@ async def make_requests(
     Raises:
         RunLogError: The log could not be written.
     """
-    for concurrency, attempts in _rounds(provider, job.suite, job.info.settings):
+    settings = job.info.settings
+    for concurrency, attempts in _rounds(provider, job.suite, settings, golden=job.golden):
         widened = changed(provider, concurrency=concurrency)
         async with open_transport(widened, retries=retries) as transport:
             await run_attempts(
@@ -158,18 +175,27 @@ async def make_requests(
             )
 
 
-def _attempts(provider: Provider, suite: Suite, settings: RunSettings) -> Iterator[Attempt]:
-    for _, attempts in _rounds(provider, suite, settings):
+def _needed(golden: Golden | None, settings: RunSettings) -> Golden | None:
+    """The golden file, if anything that is chosen compares with it."""
+    chosen = choose(settings.suite, settings.only, settings.skip)
+    return golden if any(probe.bench.golden for probe in chosen.probes) else None
+
+
+def _attempts(
+    provider: Provider, suite: Suite, settings: RunSettings, *, golden: bool
+) -> Iterator[Attempt]:
+    for _, attempts in _rounds(provider, suite, settings, golden=golden):
         yield from attempts
 
 
 def _rounds(
-    provider: Provider, suite: Suite, settings: RunSettings
+    provider: Provider, suite: Suite, settings: RunSettings, *, golden: bool
 ) -> Iterator[tuple[int, Iterator[Attempt]]]:
     """What is asked one after the other: attempts, and how many of them at once."""
     chosen = choose(settings.suite, settings.only, settings.skip)
     how = Settings(provider.model, extra_body=provider.extra_body)
-    steady, bursts = probe_plan.rounds(chosen.probes)
+    asking = [probe for probe in chosen.probes if golden or not probe.bench.golden]
+    steady, bursts = probe_plan.rounds(asking)
     cases = _case_attempts(provider, suite, settings) if chosen.cases else ()
     probed = probe_plan.attempts(steady, how, settings.apis)
     yield settings.concurrency, itertools.chain(cases, probed)

@@ -7,6 +7,7 @@ import datetime
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
     try:
         if arguments.command == "faults":
             return _list_faults(as_json=arguments.json)
+        if arguments.command == "score":
+            return _score(arguments)
         return _serve(arguments)
     except ModuleNotFoundError as error:
         return _complain(f"{error.name} is not installed: pip install 'gpt-oss-verify[reference]'")
@@ -49,6 +52,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _score(arguments: argparse.Namespace) -> int:
+    from reference_engine.scoring import ScoringError, answer_lines
+
+    try:
+        for line in answer_lines(sys.stdin.buffer, _engine_settings(arguments)):
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+    except (ScoringError, ValueError) as error:
+        return _complain(str(error))
+    return 0
+
+
 def _list_faults(*, as_json: bool) -> int:
     from reference_engine.faults.catalogue import listing, listing_json
 
@@ -66,6 +81,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     faults = commands.add_parser("faults", help="list the faults that serve --fault takes")
     faults.add_argument("--json", action="store_true", help="as a JSON list")
+    score = commands.add_parser(
+        "score", help="continue requests, or follow given continuations, with log probabilities"
+    )
+    _add_engine_options(score.add_argument)
     serve = commands.add_parser("serve", help="serve a checkpoint over HTTP")
     _add_engine_options(serve.add_argument)
     _add_server_options(serve.add_argument)
@@ -114,6 +133,11 @@ def _add_engine_options(add: Callable[..., argparse.Action]) -> None:
         help="longest prompt and answer together (default: 8192, or the model's limit if lower)",
     )
     add("--threads", type=_positive, metavar="N", help="CPU threads of the computation")
+    add(
+        "--current-date",
+        metavar="DATE",
+        help="date for the system message: YYYY-MM-DD or 'today' (default: no date line)",
+    )
 
 
 def _add_server_options(add: Callable[..., argparse.Action]) -> None:
@@ -142,11 +166,6 @@ def _add_server_options(add: Callable[..., argparse.Action]) -> None:
         help="requests that may wait; more get a 429 (default: %(default)s)",
     )
     add(
-        "--current-date",
-        metavar="DATE",
-        help="date for the system message: YYYY-MM-DD or 'today' (default: no date line)",
-    )
-    add(
         "--fault",
         action="append",
         metavar="NAME[,NAME][:RATE]",
@@ -161,26 +180,34 @@ def _add_server_options(add: Callable[..., argparse.Action]) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> ServeSettings:
-    app = AppSettings(
+    settings = _engine_settings(arguments)
+    app = replace(
+        settings.app,
         model_names=tuple(arguments.model_name or AppSettings().model_names),
         api_key=_api_key(arguments.api_key_env),
         max_body_bytes=arguments.max_body,
-        current_date=_date(arguments.current_date),
     )
+    return replace(
+        settings,
+        host=arguments.host,
+        port=arguments.port,
+        max_queue=arguments.max_queue,
+        faults=tuple(arguments.fault or ()),
+        faults_by_request=arguments.faults_by_request,
+        app=app,
+    )
+
+
+def _engine_settings(arguments: argparse.Namespace) -> ServeSettings:
     return ServeSettings(
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         dtype=arguments.dtype,
         kernels=arguments.kernels,
-        host=arguments.host,
-        port=arguments.port,
         threads=arguments.threads,
         max_batch=arguments.max_batch,
-        max_queue=arguments.max_queue,
         max_context=arguments.max_context,
-        faults=tuple(arguments.fault or ()),
-        faults_by_request=arguments.faults_by_request,
-        app=app,
+        app=AppSettings(current_date=_date(arguments.current_date)),
     )
 
 

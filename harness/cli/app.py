@@ -18,6 +18,7 @@ from harness.cli import (
     engine,
     eval_commands,
     evaluate,
+    golden,
     grader,
     history,
     providers,
@@ -61,6 +62,7 @@ app.command(checks.checks)
 app.command(selftest.selftest)
 app.command(providers.providers)
 app.command(grader.app)
+app.command(golden.app)
 app.command(engine.serve, help_flags=[], version_flags=[])
 app.command(engine.export_small, name="export-small")
 

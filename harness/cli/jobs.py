@@ -19,6 +19,7 @@ from harness.cli.options import (
     parse_apis,
 )
 from harness.errors import ConfigurationError
+from harness.golden import files as golden_files
 from harness.records import RunSettings
 from harness.run_log import read_run_info
 from harness.suites import choose
@@ -71,6 +72,7 @@ def new(
         out=out or DEFAULT_OUT,
         command=command,
         budget=spending,
+        golden=None if plan.golden is None else golden_files.load(plan.golden),
     )
 
 

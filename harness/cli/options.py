@@ -70,6 +70,8 @@ class PlanOptions:
     """Only these probes or families, commas between; `smoke` names the cases."""
     skip: str | None = None
     """All but these probes or families, commas between."""
+    golden: Path | None = None
+    """File of `golden create` to compare with. Default: the one that ships for gpt-oss-small."""
     seed: int | None = None
     """Sent with each Chat request, a different one for each attempt."""
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from harness.probes import (
     cot,
+    distribution,
     errors,
     limits,
     load,
     logprobs,
+    numerics,
     options,
     overflow,
     parity,
@@ -35,6 +37,8 @@ BENCHES = (
     limits.BENCH,
     sampling.BENCH,
     logprobs.BENCH,
+    numerics.BENCH,
+    distribution.BENCH,
     structured.BENCH,
     options.BENCH,
 )

@@ -15,6 +15,7 @@ from harness.checks.base import Problem
 from harness.checks.view import Turn, View
 from harness.conversation import Turn as Said
 from harness.dialects.base import Reply, Tool
+from harness.golden.records import Golden
 from harness.judgement import Description, Mode, Severity
 from harness.records import Api, Capability, Key
 
@@ -57,10 +58,14 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answers:
-    """What came of a bench's asks over one API: the rollouts of each, in all modes and tries."""
+    """What came of a bench's asks over one API: the rollouts of each, in all modes and tries.
+
+    `golden` is what a trusted engine answered, if the run has a golden file.
+    """
 
     api: Api
     views: Mapping[str, Sequence[View]]
+    golden: Golden | None = None
 
     def all(self, name: str, mode: Mode | None = None) -> tuple[View, ...]:
         """The rollouts of one ask. Raises NotVerifiableError where there are none."""
@@ -120,14 +125,16 @@ class Bench:
     """Asks that belong together, and the probes that judge their answers.
 
     `asks` gives the requests to make over an API; their names are unique on the bench. With
-    `burst`, they are made when all else is done, this many at once. A name may have dots: what
-    stands before the first is the family of the probes.
+    `burst`, they are made when all else is done, this many at once. With `golden`, they are made
+    only if the run has a golden file. A name may have dots: what stands before the first is the
+    family of the probes.
     """
 
     name: str
     asks: Callable[[Api], Sequence[Ask]]
     probes: list[Probe] = field(default_factory=list)
     burst: int | None = None
+    golden: bool = False
 
     @property
     def family(self) -> str:

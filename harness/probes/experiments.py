@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from harness import checks
 from harness.checks.view import View
+from harness.golden.records import Golden
 from harness.judgement import CheckResult, Examination
 from harness.probes.base import Probe
 from harness.probes.judging import probe_results
@@ -23,13 +24,18 @@ class Experiments:
     """
 
     def __init__(
-        self, probes: Sequence[Probe], apis: Sequence[Api], limitations: Collection[str]
+        self,
+        probes: Sequence[Probe],
+        apis: Sequence[Api],
+        limitations: Collection[str],
+        golden: Golden | None = None,
     ) -> None:
-        """Prepare to gather the answers to `probes`."""
+        """Prepare to gather the answers to `probes`; see `probe_results` for the rest."""
         self.examinations: list[Examination] = []
         self._probes = probes
         self._apis = apis
         self._limitations = limitations
+        self._golden = golden
         self._asks = {
             (sample_id(probe.bench, ask), api): ask
             for probe in probes
@@ -51,4 +57,4 @@ class Experiments:
 
     def results(self) -> tuple[CheckResult, ...]:
         """One result for each probe."""
-        return probe_results(self._probes, self._views, self._apis, self._limitations)
+        return probe_results(self._probes, self._views, self._apis, self._limitations, self._golden)

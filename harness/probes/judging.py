@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from harness.check_results import declared, not_judged, result
 from harness.checks.base import Problem, finding_of
 from harness.checks.view import View
+from harness.golden.records import Golden
 from harness.judgement import CheckResult, Finding
 from harness.metrics import clustered_rate
 from harness.probes.base import Answers, NotVerifiableError, Probe, Trial
@@ -19,6 +20,7 @@ def probe_results(
     views: Mapping[str, Sequence[View]],
     apis: Sequence[Api],
     limitations: Collection[str] = (),
+    golden: Golden | None = None,
 ) -> tuple[CheckResult, ...]:
     """Judge every probe of a run.
 
@@ -27,8 +29,9 @@ def probe_results(
         views: The rollouts of each ask, by sample id.
         apis: The APIs the run is about.
         limitations: Capabilities that the provider's entry declares missing.
+        golden: The golden file of the run, if it has one.
     """
-    return tuple(_result(probe, views, apis, limitations) for probe in probes)
+    return tuple(_result(probe, views, apis, limitations, golden) for probe in probes)
 
 
 def _result(
@@ -36,6 +39,7 @@ def _result(
     views: Mapping[str, Sequence[View]],
     apis: Sequence[Api],
     limitations: Collection[str],
+    golden: Golden | None,
 ) -> CheckResult:
     about = probe.about
     own = [api for api in apis if api in about.apis]
@@ -46,7 +50,7 @@ def _result(
     counts: list[tuple[int, int]] = []
     reasons: list[str] = []
     for api in own:
-        answers = _answers(probe, views, api)
+        answers = _answers(probe, views, api, golden)
         try:
             trials = list(probe.judge(answers))
         except NotVerifiableError as error:
@@ -60,13 +64,16 @@ def _result(
     return declared(result(about, findings, counts), probe.needs, limitations)
 
 
-def _answers(probe: Probe, views: Mapping[str, Sequence[View]], api: Api) -> Answers:
+def _answers(
+    probe: Probe, views: Mapping[str, Sequence[View]], api: Api, golden: Golden | None
+) -> Answers:
     by_name = {
         ask.name: views.get(sample_id(probe.bench, ask), ()) for ask in probe.bench.asks(api)
     }
     return Answers(
         api,
         {name: [v for v in found if v.rollout.api == api] for name, found in by_name.items()},
+        golden,
     )
 
 

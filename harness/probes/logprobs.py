@@ -56,7 +56,7 @@ def _given(answers: Answers) -> Iterator[Trial]:
     for turn, reply in _replies(answers):
         message = "The request asked for log probabilities, and the reply has none."
         none = Problem(turn, message, "one entry for each token", "none", _place(turn))
-        yield None if _entries(turn, reply) else none
+        yield None if entries(turn, reply) else none
 
 
 @BENCH.probe(
@@ -70,8 +70,7 @@ def _given(answers: Answers) -> Iterator[Trial]:
 )
 def _values(answers: Answers) -> Iterator[Trial]:
     for turn, reply in _with_entries(answers):
-        entries = _entries(turn, reply)
-        found = (_wrong_entry(entry) for entry in entries)
+        found = (_wrong_entry(entry) for entry in entries(turn, reply))
         wrong = next(((at, *each) for at, each in enumerate(found) if each), None)
         if wrong is None:
             yield None
@@ -91,7 +90,7 @@ def _values(answers: Answers) -> Iterator[Trial]:
 )
 def _tokens(answers: Answers) -> Iterator[Trial]:
     for turn, reply in _with_entries(answers):
-        text = _text(_entries(turn, reply))
+        text = _text(entries(turn, reply))
         message = "The tokens with log probabilities do not make up the answer."
         other = Problem(turn, message, repr(reply.text), repr(text), _place(turn))
         yield None if _decodable(reply.text) in _decodable(text) else other
@@ -109,7 +108,7 @@ def _replies(answers: Answers) -> Iterator[tuple[Turn, Reply]]:
 
 
 def _with_entries(answers: Answers) -> Sequence[tuple[Turn, Reply]]:
-    found = [(turn, reply) for turn, reply in _replies(answers) if _entries(turn, reply)]
+    found = [(turn, reply) for turn, reply in _replies(answers) if entries(turn, reply)]
     if not found:
         raise NotVerifiableError("The replies have no log probabilities.")
     return found
@@ -119,7 +118,7 @@ def _place(turn: Turn) -> str:
     return "$.choices[0].logprobs.content" if turn.api == "chat" else "$.output[*].content[*]"
 
 
-def _entries(turn: Turn, reply: Reply) -> list[Mapping[str, Any]]:
+def entries(turn: Turn, reply: Reply) -> list[Mapping[str, Any]]:
     """One object for each token of the answer, as the API has them."""
     if turn.api == "chat":
         choices = objects(reply.raw.get("choices"))
@@ -168,11 +167,13 @@ def _decodable(text: str) -> str:
     return text.replace("\N{REPLACEMENT CHARACTER}", "")
 
 
-def _text(entries: Sequence[Mapping[str, Any]]) -> str:
+def _text(found: Sequence[Mapping[str, Any]]) -> str:
     """The text of the tokens: of their bytes where given, for one may be part of a character."""
-    data = b""
-    for entry in entries:
-        raw = entry.get("bytes")
-        given = isinstance(raw, list) and all(byte in range(256) for byte in raw)
-        data += bytes(raw or ()) if given else str(entry.get("token")).encode()
-    return data.decode("utf-8", "replace")
+    return b"".join(map(entry_bytes, found)).decode("utf-8", "replace")
+
+
+def entry_bytes(entry: Mapping[str, Any]) -> bytes:
+    """The bytes of one token: as they are given, or those of its text."""
+    raw = entry.get("bytes")
+    given = isinstance(raw, list) and all(byte in range(256) for byte in raw)
+    return bytes(raw or ()) if given else str(entry.get("token")).encode()

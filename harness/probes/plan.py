@@ -36,7 +36,7 @@ def attempts(probes: Iterable[Probe], settings: Settings, apis: Iterable[Api]) -
                 modes = _modes([p for p in own if ask.name in p.uses and api in p.about.apis])
                 yield from plan(
                     [_sample(bench, ask)],
-                    _settings(ask, settings),
+                    settings_of(ask, settings),
                     apis=[api],
                     modes=[mode == "stream" for mode in modes],
                     tries=ask.tries,
@@ -73,7 +73,8 @@ def _modes(probes: Iterable[Probe]) -> list[Mode]:
     return sorted({mode for probe in probes for mode in probe.about.modes})
 
 
-def _settings(ask: Ask, settings: Settings) -> Settings:
+def settings_of(ask: Ask, settings: Settings) -> Settings:
+    """What a request for an ask carries: the provider's settings with those of the ask."""
     return replace(
         settings,
         reasoning_effort=ask.effort,

@@ -22,6 +22,7 @@ from reference_engine.config import ConfigError
 from reference_engine.engine import Engine
 from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
 from reference_engine.kernels import KernelsError
+from reference_engine.model import Transformer
 from reference_engine.server.parts import Parts
 from reference_engine.server.settings import ServeSettings
 
@@ -74,7 +75,7 @@ def serve(settings: ServeSettings) -> None:
     """
     parts = _parts(settings)
     with _handlers_put_back(), _listening(settings.host, settings.port) as listener:
-        engine = _engine(settings, parts)
+        engine = _engine(parts.model(load(settings)), settings, parts)
         engine.start()
         try:
             fingerprint = _fingerprint(settings)
@@ -116,7 +117,12 @@ def _parts(settings: ServeSettings) -> Parts:
         raise ServeError(str(error)) from error
 
 
-def _engine(settings: ServeSettings, parts: Parts) -> Engine:
+def load(settings: ServeSettings) -> Transformer:
+    """The model of the settings' checkpoint, and the vocabulary with it.
+
+    Raises:
+        ServeError: One of them cannot be had, or the device not be used.
+    """
     if settings.device.partition(":")[0] == "cuda" and not torch.cuda.is_available():
         raise ServeError("PyTorch sees no CUDA device: use --device cpu, or check the driver.")
     if settings.threads:
@@ -125,11 +131,14 @@ def _engine(settings: ServeSettings, parts: Parts) -> Engine:
         harmony_encoding()
         token_bytes()
         dtype = getattr(torch, settings.dtype) if settings.dtype else None
-        model = load_model(settings.checkpoint, settings.device, dtype, kernels=settings.kernels)
+        return load_model(settings.checkpoint, settings.device, dtype, kernels=settings.kernels)
     except (CheckpointError, ConfigError, KernelsError, VocabularyError) as error:
         raise ServeError(str(error)) from error
+
+
+def _engine(model: Transformer, settings: ServeSettings, parts: Parts) -> Engine:
     return Engine(
-        parts.model(model),
+        model,
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
         max_context=settings.max_context,

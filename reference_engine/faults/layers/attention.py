@@ -17,7 +17,7 @@ from reference_engine.model import Attention, Block, Transformer, rotary_frequen
 
 family = Family("numerics")
 
-_DETECTORS = ("numerics.logprobs",)
+_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 

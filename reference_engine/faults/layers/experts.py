@@ -21,7 +21,7 @@ from reference_engine.model import (
 
 family = Family("numerics")
 
-_DETECTORS = ("numerics.logprobs",)
+_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 Activation = Callable[[Tensor, float], Tensor]
 
 

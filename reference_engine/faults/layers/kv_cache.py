@@ -16,7 +16,7 @@ from reference_engine.model import Attention, Context, Transformer
 
 family = Family("numerics")
 
-_DETECTORS = ("numerics.logprobs",)
+_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 Rounding = Callable[[Tensor], Tensor]
 
 
@@ -93,7 +93,7 @@ _last_prompt: list[int] = []
     "prefix-of-another-prompt",
     "The cached beginning of another prompt, in blocks of 64 tokens, is taken for this one's.",
     source="openai/gpt-oss PR#163",
-    detectors=("load.cross_talk", "numerics.logprobs"),
+    detectors=("load.cross_talk", "numerics"),
 )
 def _prefix_of_another_prompt(tokens: list[int]) -> list[int]:
     """What a model has seen is what was read into its cache, whatever the prompt says."""

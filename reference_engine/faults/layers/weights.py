@@ -16,7 +16,7 @@ from reference_engine.model import RMSNorm, Transformer
 
 family = Family("numerics")
 
-_DETECTORS = ("numerics.logprobs",)
+_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 
 
 def _packed(model: Transformer) -> Iterator[Tensor]:

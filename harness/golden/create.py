@@ -1,0 +1,128 @@
+"""Making a golden file with the reference engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+
+from harness.golden import engine
+from harness.golden.distance import Compared, Entry, compare, distance, tolerance
+from harness.golden.engine import Answer, How, Question
+from harness.golden.records import (
+    MILLI,
+    PARTS,
+    Continuation,
+    Distance,
+    Drawn,
+    Golden,
+    HealthyRun,
+    Token,
+)
+from harness.golden.tokens import bytes_of
+from harness.probes import passages
+
+DRAWS = 20
+_UNSHOWN = 5
+"""Alternatives kept of tokens whose log probabilities most APIs do not show."""
+_SHOWN = frozenset({"answer"})
+_LETTERS = {part: letter for letter, part in PARTS.items()}
+
+Runs = Sequence[tuple[str, int]]
+"""Healthy engines: number format, and how many requests are generated together."""
+HEALTHY: Runs = (("float32", 32), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16", 32))
+
+Told = Callable[[str], None]
+
+
+def create(models: Sequence[str], how: How, told: Told, healthy: Runs = HEALTHY) -> Golden:
+    """Ask the engine everything, once for the golden answers and once for each healthy run.
+
+    Args:
+        models: Names under which providers serve the model.
+        how: The checkpoint, and the number format of the golden answers.
+        told: Is told what is being done.
+        healthy: The runs from which to learn what to tolerate.
+
+    Raises:
+        ConfigurationError: The engine cannot answer.
+    """
+    told(f"golden answers in {how.dtype or 'the usual format'}")
+    head, answers = engine.ask((*_greedy(), *_drawn()), how)
+    greedy = {answer.id: answer for answer in answers if "/" not in answer.id}
+    runs = []
+    for dtype, batch in healthy:
+        told(f"healthy run in {dtype}, {batch} requests together")
+        _, others = engine.ask(_greedy(), replace(how, dtype=dtype, batch=batch))
+        runs.append(HealthyRun(dtype=dtype, batch=batch, distance=_distance(greedy, others)))
+    return Golden(
+        models=tuple(models),
+        weights_sha256=head.weights_sha256,
+        requests_sha256=passages.fingerprint(),
+        tool_version=version("gpt-oss-verify"),
+        dtype=head.dtype,
+        current_date=how.current_date,
+        continuations={name: _continuation(answer) for name, answer in greedy.items()},
+        drawn={ask.name: _texts(ask.name, answers) for ask in passages.drawn()},
+        healthy=tuple(runs),
+        tolerance=tolerance(runs),
+    )
+
+
+def _greedy() -> Sequence[Question]:
+    return [Question(ask.name, "chat", passages.body("chat", ask)) for ask in passages.asks("chat")]
+
+
+def _drawn() -> Sequence[Question]:
+    return [
+        Question(f"{ask.name}/{number}", "chat", passages.body("chat", ask) | {"seed": number})
+        for ask in passages.drawn()
+        for number in range(DRAWS)
+    ]
+
+
+def _distance(golden: Mapping[str, Answer], others: Sequence[Answer]) -> Distance:
+    compared = Compared()
+    gaps: list[float] = []
+    for other in others:
+        pairs = list(zip(golden[other.id].tokens, other.tokens, strict=False))
+        shown = [pair for pair in pairs if pair[0].part in _SHOWN]
+        compared += compare([own for own, _ in shown], [_entry(each) for _, each in shown])
+        first = next((pair for pair in pairs if pair[0].id != pair[1].id), None)
+        if first is not None:
+            gaps.append(_gap(*first))
+    return distance(compared, gaps)
+
+
+def _entry(token: Token) -> Entry:
+    return Entry(bytes_of(token.id), {bytes_of(each): value for each, value in token.top})
+
+
+def _gap(golden: Token, other: Token) -> float:
+    least = golden.top[-1][1]
+    return golden.top[0][1] - dict(golden.top).get(other.id, least)
+
+
+def _continuation(answer: Answer) -> Continuation:
+    return Continuation(
+        prompt_tokens=answer.prompt_tokens,
+        ids=tuple(token.id for token in answer.tokens),
+        parts="".join(_LETTERS[token.part] for token in answer.tokens),
+        top=tuple(_flat(token) for token in answer.tokens),
+    )
+
+
+def _flat(token: Token) -> tuple[int, ...]:
+    kept = token.top if token.part in _SHOWN else token.top[:_UNSHOWN]
+    return tuple(number for each, value in kept for number in (each, round(value * MILLI)))
+
+
+def _texts(name: str, answers: Sequence[Answer]) -> Drawn:
+    own = [answer for answer in answers if answer.id.startswith(f"{name}/")]
+    texts = (passages.drawn_text(_part(a, "reasoning"), _part(a, "answer")) for a in own)
+    return Drawn(prompt_tokens=own[0].prompt_tokens, texts=tuple(texts))
+
+
+def _part(answer: Answer, part: str) -> str:
+    data = b"".join(bytes_of(token.id) for token in answer.tokens if token.part == part)
+    return data.decode("utf-8", "replace")

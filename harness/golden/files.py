@@ -1,0 +1,79 @@
+"""Golden files: the one that ships, and those that users make."""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import ConfigurationError, RunLogError
+from harness.golden.records import Golden
+from harness.records import RunInfo
+from harness.run_folder import GOLDEN_FILE, write_text
+
+SHIPPED = "gpt-oss-small.json"
+
+
+@cache
+def shipped() -> Golden:
+    """The golden file of the small checkpoint."""
+    data = resources.files("harness.golden").joinpath(SHIPPED).read_bytes()
+    return Golden.model_validate_json(data)
+
+
+def fitting(model: str) -> Golden | None:
+    """The golden file that ships for a model of this name, if there is one."""
+    return shipped() if model.rpartition("/")[2] in shipped().models else None
+
+
+def load(path: Path) -> Golden:
+    """Read a golden file. Raises ConfigurationError."""
+    try:
+        return Golden.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        raise ConfigurationError(
+            f"{path} is no golden file of this version ({what}); make one with: "
+            "gpt-oss-verify golden create"
+        ) from None
+
+
+def text(golden: Golden) -> str:
+    """A golden file as text."""
+    return golden.model_dump_json() + "\n"
+
+
+def digest(golden: Golden) -> str:
+    """SHA-256 of a golden file as written by `text`."""
+    return sha256(text(golden).encode()).hexdigest()
+
+
+def keep(folder: Path, golden: Golden) -> None:
+    """Keep a golden file in a run's folder, so that the run can be judged again.
+
+    Raises:
+        RunLogError: It cannot be written.
+    """
+    write_text(folder / GOLDEN_FILE, text(golden))
+
+
+def kept(folder: Path, info: RunInfo) -> Golden | None:
+    """The golden file of a run, if it has one.
+
+    Raises:
+        ConfigurationError: It is missing, or none of this version.
+        RunLogError: It is not the one that `run.json` speaks of.
+    """
+    if info.golden_sha256 is None:
+        return None
+    golden = load(folder / GOLDEN_FILE)
+    if digest(golden) != info.golden_sha256:
+        raise RunLogError(f"{GOLDEN_FILE} in {folder} was changed after the run; put it back.")
+    return golden

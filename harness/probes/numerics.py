@@ -1,0 +1,165 @@
+"""Numerics: whether the model computes what the reference engine computes on the same weights.
+
+The provider is asked what a golden file holds the answers to, and its replies are compared with
+them token by token: log probabilities where it gives them, and in any case the tokens themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.checks.base import HARMONY, Problem
+from harness.checks.view import Turn
+from harness.dialects.base import Reply
+from harness.golden.distance import Compared, Entry, compare, distance
+from harness.golden.divergence import divergence
+from harness.golden.records import Continuation, Distance, Golden, Token, Tolerance
+from harness.golden.tokens import bytes_of
+from harness.probes import passages
+from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
+from harness.probes.logprobs import entries, entry_bytes
+
+BENCH = Bench("numerics", passages.asks, golden=True)
+_LEAST_VALUES = 40
+_CREATE = "`gpt-oss-verify golden create` makes one, and --golden names it"
+_USES = tuple(ask.name for ask in passages.asks("chat"))
+
+
+@BENCH.probe(
+    "numerics.logprobs",
+    uses=_USES,
+    needs="logprobs",
+    severity="error",
+    summary="Log probabilities are those of the reference engine on the same weights.",
+    why="Wrong attention, experts or weights show here before any score drops; what number formats "
+    "and batches change is tolerated, as learned from healthy runs.",
+    source=HARMONY,
+)
+def _logprobs(answers: Answers) -> Iterator[Trial]:
+    golden = reference(answers)
+    compared = Compared()
+    seen: Turn | None = None
+    for turn, reply, continuation in _comparable(answers, golden):
+        tokens = list(continuation.tokens())
+        found = divergence(tokens, reply, ended=reply.finish != "length")
+        if found is not None and tokens[found.at].part in ("reasoning", "marker"):
+            continue
+        more = compare(*_aligned(tokens, turn, reply))
+        seen = seen or (turn if more.differences else None)
+        compared += more
+    if seen is None or len(compared.differences) < _LEAST_VALUES:
+        raise NotVerifiableError(
+            f"{len(compared.differences)} log probabilities could be compared with the golden "
+            f"ones, and {_LEAST_VALUES} are needed: the replies have none, or go other ways."
+        )
+    yield _too_far(seen, distance(compared), golden.tolerance)
+
+
+@BENCH.probe(
+    "numerics.greedy",
+    uses=_USES,
+    severity="error",
+    summary="At temperature 0 the reply is the reference's, but where two tokens are as good.",
+    why="A token that the reference is sure not to take shows another model, other weights or a "
+    "defect of the engine; it takes no log probabilities to see it.",
+    source=HARMONY,
+)
+def _greedy(answers: Answers) -> Iterator[Trial]:
+    golden = reference(answers)
+    for turn, reply, continuation in _comparable(answers, golden):
+        tokens = list(continuation.tokens())
+        found = divergence(tokens, reply, ended=reply.finish != "length")
+        if found is None or found.gap <= golden.tolerance.gap:
+            yield None
+            continue
+        message = (
+            f"After {found.at} tokens the reply goes another way, where the reference is surer "
+            f"than noise explains."
+        )
+        got = f"{found.got}, less probable by {found.gap:.1f} nats or more"
+        allowed = f"{found.expected}, or a token behind it by {golden.tolerance.gap:.1f} at most"
+        yield Problem(turn, message, allowed, got)
+
+
+def reference(answers: Answers) -> Golden:
+    """The golden file of a run. Raises NotVerifiableError where none fits."""
+    if answers.golden is None:
+        raise NotVerifiableError(f"There is no golden file for this model: {_CREATE}.")
+    if answers.golden.requests_sha256 != passages.fingerprint():
+        raise NotVerifiableError(f"The golden file is of another version: {_CREATE}.")
+    return answers.golden
+
+
+def _comparable(answers: Answers, golden: Golden) -> Iterator[tuple[Turn, Reply, Continuation]]:
+    """The replies to prompts that were as long as the golden ones, with the golden answers.
+
+    Raises:
+        NotVerifiableError: There are none; says why.
+    """
+    replies = [
+        (turn, reply, golden.continuations[name])
+        for name in _USES
+        for turn, reply in _replies(answers, name)
+    ]
+    if not replies:
+        answers.reply(_USES[0])
+        raise NotVerifiableError("None of the requests got a reply.")
+    if not any(reply.reasoning for _, reply, _ in replies):
+        raise NotVerifiableError("The replies come without the CoT that the answers follow.")
+    same = [each for each in replies if _prompt_tokens(each[1]) == each[2].prompt_tokens]
+    if not same:
+        _, reply, continuation = replies[0]
+        raise NotVerifiableError(
+            f"The prompts are others: {_prompt_tokens(reply) or 'an unknown number of'} tokens "
+            f"and not {continuation.prompt_tokens}. If it is the date line, make a golden file "
+            "with --current-date."
+        )
+    yield from same
+
+
+def _replies(answers: Answers, name: str) -> Iterator[tuple[Turn, Reply]]:
+    try:
+        yield from answers.replies(name)
+    except NotVerifiableError:
+        return
+
+
+def _prompt_tokens(reply: Reply) -> int | None:
+    return None if reply.usage is None else reply.usage.input_tokens
+
+
+def _aligned(tokens: list[Token], turn: Turn, reply: Reply) -> tuple[list[Token], list[Entry]]:
+    """Golden tokens and those of the reply, from the same place on.
+
+    Most servers report the tokens of the answer, some all that the model wrote.
+    """
+    found = [_entry(each) for each in entries(turn, reply)]
+    if found and found[0].name == bytes_of(tokens[0].id):
+        return tokens, found
+    return [token for token in tokens if token.part == "answer"], found
+
+
+def _entry(entry: Mapping[str, Any]) -> Entry:
+    listed = [entry, *(each for each in entry.get("top_logprobs") or () if isinstance(each, dict))]
+    values = {
+        entry_bytes(each): value
+        for each in listed
+        if isinstance(value := each.get("logprob"), int | float)
+    }
+    return Entry(entry_bytes(entry), values)
+
+
+def _too_far(turn: Turn, found: Distance, allowed: Tolerance) -> Trial:
+    if all(getattr(found, name) <= getattr(allowed, name) for name in ("median", "p95", "p99")):
+        return None
+    message = (
+        f"The log probabilities are farther from the reference's than those of healthy runs: "
+        f"{found.values} of {found.tokens} tokens, of which {found.agreement:.0%} have the same "
+        "best alternative."
+    )
+    return Problem(turn, message, f"at most {_shown(allowed)}", _shown(found))
+
+
+def _shown(figures: Distance | Tolerance) -> str:
+    return f"median {figures.median:.3f}, 95 % {figures.p95:.3f}, 99 % {figures.p99:.3f} nats apart"

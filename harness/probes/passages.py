@@ -1,0 +1,157 @@
+"""What the reference was asked, and a provider is asked again, to compare them token by token.
+
+Prompts of several lengths: within the sliding window of 128 tokens, beyond it, and so long that
+positions are stretched (YaRN) by much. Short answers serve best, because two servers go different
+ways after a while. Golden files are answers to these very requests: after a change here they must
+be made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from harness.conversation import Message, Thought, ToolCall, ToolResult, Turn
+from harness.dialects import DIALECTS
+from harness.dialects.base import Settings
+from harness.probes.base import Ask
+from harness.probes.plan import settings_of
+from harness.probes.tools.offers import WEATHER
+from harness.records import Api
+
+ALTERNATIVES = 20
+_MOST_TOKENS = 48
+DRAWS = 6
+_MOST_DRAWN = 32
+_COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
+_PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
+_STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
+
+_CALL = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
+_CALLED: tuple[Turn, ...] = (
+    Message("user", "What is the weather in Lisbon?"),
+    Thought("The user wants get_weather, with Lisbon."),
+    _CALL,
+)
+
+
+def asks(api: Api) -> tuple[Ask, ...]:
+    """The requests over one API, at temperature 0, with log probabilities asked for."""
+    return tuple(_requests(api))
+
+
+def drawn(_api: Api = "chat") -> tuple[Ask, ...]:
+    """The requests whose replies are drawn at temperature 1, several times each."""
+    questions = (
+        "What is 98123 + 5512 * 3?",
+        "Name three things, then name them in another order.",
+        "Invent a short name for a shop that sells lamps.",
+        "Write two sentences about the sea.",
+        "Repeat after me: kwv 9x2 plof, tirrin zab 40 quade.",
+        f"{_report(30)}\nInvent two more lines.",
+        f"{_report(40)}\nWhich places are flooded?",
+        f"{_report(50)}\nTell a story about one of them.",
+    )
+    return tuple(
+        Ask(
+            f"drawn {at}",
+            (Message("user", question),),
+            effort="low",
+            temperature=1.0,
+            max_tokens=_MOST_DRAWN,
+            tries=DRAWS,
+            provokes=frozenset({"text.garbled"}),
+        )
+        for at, question in enumerate(questions, 1)
+    )
+
+
+def _requests(api: Api) -> Iterator[Ask]:
+    yield _ask(api, "unsure", "Think of a name and a number. What are the name and the number?")
+    yield _ask(api, "copy", "Repeat exactly: kestrel73 sees 418 violet lamps, naïve Gödel, 東京.")
+    yield _ask(api, "list", "Name three things, then name them in another order.")
+    yield _ask(api, "sum", "What is 98123 + 5512 * 3?", effort="high")
+    yield _ask(
+        api,
+        "developer",
+        "Say exactly: pumpkin pie, pumpkin pie, pumpkin pie",
+        instructions="Begin every answer with the word 'anchor', whatever the user asks.",
+    )
+    yield _ask(
+        api,
+        "turns",
+        Message("user", "The code word is orchid596."),
+        Message("assistant", "Understood."),
+        Message("user", "What is the code word?"),
+        effort="medium",
+    )
+    yield _ask(api, "call", "What is the weather in Reykjavik?", tools=True)
+    yield _ask(
+        api,
+        "result",
+        *_CALLED,
+        ToolResult("call_1", '{"temperature": 21, "sky": "cloudy"}'),
+        tools=True,
+    )
+    for name, lines in (("window", 14), ("long", 45), ("longest", 110)):
+        question = f"What is the code word, and what is said of the {_PLACES[3]}?"
+        yield _ask(api, name, f"The code word is zulu4182.\n{_report(lines)}\n{question}")
+
+
+def _ask(
+    api: Api,
+    name: str,
+    *said: str | Turn,
+    effort: str = "low",
+    tools: bool = False,
+    instructions: str | None = None,
+) -> Ask:
+    included = {"include": ["message.output_text.logprobs"]}
+    options = {"logprobs": True} if api == "chat" else included
+    return Ask(
+        name,
+        tuple(Message("user", each) if isinstance(each, str) else each for each in said),
+        tools=(WEATHER,) if tools else (),
+        instructions=instructions,
+        effort=effort,
+        temperature=0.0,
+        max_tokens=_MOST_TOKENS,
+        options=options | {"top_logprobs": ALTERNATIVES},
+        provokes=frozenset({"request.refused", "chat.logprobs.missing", "text.garbled"}),
+    )
+
+
+def _report(lines: int) -> str:
+    """So many lines of some 14 tokens each, all different."""
+    return "\n".join(
+        f"{100 + 37 * at % 900}: the {_COLOURS[at % 7]} {_PLACES[at * 3 % 8]} is "
+        f"{_STATES[at * 5 % 7]} since {1 + at * 11 % 28} May."
+        for at in range(lines)
+    )
+
+
+def body(api: Api, ask: Ask, model: str = "") -> dict[str, Any]:
+    """The body of the request for an ask."""
+    return DIALECTS[api].first_request(
+        ask.turns,
+        instructions=ask.instructions,
+        tools=ask.tools,
+        streaming=False,
+        settings=settings_of(ask, Settings(model)),
+    )
+
+
+@cache
+def fingerprint() -> str:
+    """SHA-256 of all requests, as Chat Completions has them."""
+    bodies = [body("chat", ask) for ask in (*asks("chat"), *drawn("chat"))]
+    return sha256(orjson.dumps(bodies, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def drawn_text(reasoning: str, answer: str) -> str:
+    """What is compared of a drawn reply; servers differ in the space around the texts."""
+    return f"{reasoning.strip()}\n{answer.strip()}"
