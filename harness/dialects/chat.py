@@ -221,14 +221,17 @@ class _Message:
 
     def add(self, delta: Mapping[str, Any], path: str) -> None:
         """Take one delta. Raises UnreadableReplyError."""
-        for name in TEXT_FIELDS:
-            text = optional_member(delta, name, str, path)
-            if text is not None:
-                self._texts.setdefault(name, []).append(text)
-        for _, detail in objects(delta, "reasoning_details", path):
-            self._add_detail(detail)
-        for call_path, call in objects(delta, "tool_calls", path):
-            self._add_call(call, call_path)
+        for name in delta:
+            if name in TEXT_FIELDS:
+                text = optional_member(delta, name, str, path)
+                if text is not None:
+                    self._texts.setdefault(name, []).append(text)
+            elif name == "reasoning_details":
+                for _, detail in objects(delta, name, path):
+                    self._add_detail(detail)
+            elif name == "tool_calls":
+                for call_path, call in objects(delta, name, path):
+                    self._add_call(call, call_path)
 
     def _add_detail(self, delta: Mapping[str, Any]) -> None:
         """Join the pieces of one text; gateways want details back as whole as they were made."""

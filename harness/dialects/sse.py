@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.records import StreamPart
 
 _DATA = "data: "
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event: `name` is its `event:` field or '', `part` the index of its recorded block."""
+class Event(NamedTuple):
+    """One event: `name` is its `event:` field or '', `part` the index of its recorded block.
+
+    A tuple, because a stream has many: it is made in half the time of a dataclass.
+    """
 
     part: int
     at: float
