@@ -34,7 +34,6 @@ class Turn:
     api: Api
     index: int
     exchange: Exchange
-    events: tuple[Event, ...]
     prompt: str
     reply: Reply | None = None
     unreadable: str | None = None
@@ -51,6 +50,12 @@ class Turn:
         response = self.exchange.response
         whole = response is not None and response.complete
         return self.good_status and whole and self.exchange.failure is None
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """The events of a stream; none where there was none."""
+        response = self.exchange.response
+        return () if response is None else parse_events(response.parts)
 
     @cached_property
     def asked(self) -> Asked:
@@ -125,8 +130,7 @@ def view(rollout: Rollout) -> View:
 
 
 def _turn(api: Api, index: int, exchange: Exchange, prompt: str) -> Turn:
-    parts = () if exchange.response is None else exchange.response.parts
-    bare = Turn(api, index, exchange, parse_events(parts), prompt)
+    bare = Turn(api, index, exchange, prompt)
     if not bare.delivered:
         return bare
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -111,19 +111,21 @@ class Dialect(Protocol):
         ...
 
 
-class LastRead:
-    """The exchange that was read last and its reply; a display reads again what sampling read."""
+class Replies:
+    """The replies of exchanges that were read and are still in use, so that none is read twice."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self._exchange: Callable[[], Exchange | None] = lambda: None
-        self._reply: Reply | None = None
+        self._known: dict[int, tuple[weakref.ref[Exchange], Reply]] = {}
 
     def recall(self, exchange: Exchange) -> Reply | None:
-        """The reply, if this very exchange was the last."""
-        return self._reply if self._exchange() is exchange else None
+        """The reply that was read from this very exchange, if it was."""
+        known = self._known.get(id(exchange))
+        return known[1] if known is not None and known[0]() is exchange else None
 
     def keep(self, exchange: Exchange, reply: Reply) -> Reply:
         """Remember `reply`, as long as the exchange is in use elsewhere, and return it."""
-        self._exchange, self._reply = weakref.ref(exchange), reply
+        key = id(exchange)
+        forgotten = weakref.ref(exchange, lambda _: self._known.pop(key, None))
+        self._known[key] = forgotten, reply
         return reply

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.conversation import Message, Thought, ToolCall, ToolResult, Turn
-from harness.dialects.base import Finish, LastRead, Reply, Settings, Tool, UnreadableReplyError
+from harness.dialects.base import Finish, Replies, Reply, Settings, Tool, UnreadableReplyError
 from harness.dialects.fields import (
     good_response,
     is_done,
@@ -37,7 +37,7 @@ class ChatDialect:
     path = "/chat/completions"
 
     def __init__(self) -> None:
-        self._last_read = LastRead()
+        self._replies = Replies()
 
     def first_request(
         self,
@@ -92,7 +92,7 @@ class ChatDialect:
 
     def reading(self, exchange: Exchange) -> Steps[Reply]:
         """`read` in small steps."""
-        known = self._last_read.recall(exchange)
+        known = self._replies.recall(exchange)
         if known is not None:
             return known
         response = good_response(exchange)
@@ -100,7 +100,7 @@ class ChatDialect:
             raw = yield from _reassembled(response)
         else:
             raw = json_body(response)
-        return self._last_read.keep(exchange, _reply(raw))
+        return self._replies.keep(exchange, _reply(raw))
 
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:

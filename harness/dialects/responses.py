@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.conversation import Message, Thought, ToolCall, ToolResult, Turn
-from harness.dialects.base import Finish, LastRead, Reply, Settings, Tool, UnreadableReplyError
+from harness.dialects.base import Finish, Replies, Reply, Settings, Tool, UnreadableReplyError
 from harness.dialects.fields import (
     error_message,
     excerpt,
@@ -39,7 +39,7 @@ class ResponsesDialect:
     path = "/responses"
 
     def __init__(self) -> None:
-        self._last_read = LastRead()
+        self._replies = Replies()
 
     def first_request(
         self,
@@ -99,7 +99,7 @@ class ResponsesDialect:
 
     def reading(self, exchange: Exchange) -> Steps[Reply]:
         """`read` in small steps."""
-        known = self._last_read.recall(exchange)
+        known = self._replies.recall(exchange)
         if known is not None:
             return known
         response = good_response(exchange)
@@ -107,7 +107,7 @@ class ResponsesDialect:
             raw = yield from _final_object(response)
         else:
             raw = json_body(response)
-        return self._last_read.keep(exchange, _reply(raw))
+        return self._replies.keep(exchange, _reply(raw))
 
 
 def _items(turns: Sequence[Turn]) -> list[dict[str, Any]]:
