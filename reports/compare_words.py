@@ -92,10 +92,17 @@ def verdict(found: Difference) -> str:
     )
     if found.seen != "none":
         return f"{found.seen}: {size}"
-    would = f"one of {points(found.detectable, signed=False)} points would have been"
+    would = could_see(found.detectable)
     if found.p < 0.05:
         return f"no difference seen: {size}, which may be luck among so many; {would}"
     return f"no difference seen: {size}; {would}"
+
+
+def could_see(detectable: float | None) -> str:
+    """What a pair of runs could have seen."""
+    if detectable is None:
+        return "they could not have seen any worsening"
+    return f"worse by {points(detectable, signed=False)} would have been seen"
 
 
 def how_tested(comparison: Comparison) -> str:

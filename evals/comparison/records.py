@@ -51,7 +51,8 @@ class Difference(Record):
     `low` and `high` are a 95 % interval of this difference alone. `p` is its two-sided p-value,
     `adjusted` the same after Holm's correction for all differences that the comparison tests;
     `seen` says better or worse only where `adjusted` is below 5 %. `detectable` is the smallest
-    true difference that these runs would have shown with a chance of 80 %, after correction.
+    true worsening that these runs would have shown with a chance of 80 %, after correction; None
+    if they could not have shown any.
     `pairs` counts the cases or questions both have; None where rates are compared unpaired.
     """
 
@@ -61,7 +62,7 @@ class Difference(Record):
     p: float
     adjusted: float
     seen: Seen
-    detectable: float
+    detectable: float | None
     pairs: int | None = None
 
 

@@ -3,7 +3,8 @@
 A difference of two means gets the interval of `evals.statistics.comparison` and, by inverting that
 interval, a p-value. One page tests many differences, so the p-values are corrected by Holm (1979):
 if no entry differed from the reference at all, the chance that the page says better or worse even
-once is at most 5 %. Single cases are tested by Fisher's exact test, with Tarone's correction.
+once is at most 5 %. Single cases are tested by Fisher's exact test, and named so that few of those
+named are luck (Benjamini and Hochberg 1995).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from math import comb
 
 from evals.comparison.records import Difference, Seen
 from evals.statistics.comparison import difference
-from evals.statistics.noise import UNSEEN, BinomialMean, Mean
-from evals.statistics.power import detectable_drop
+from evals.statistics.levels import POWER, distance
+from evals.statistics.noise import UNSEEN, BinomialMean, Mean, NormalMean
 from harness.judgement import Estimate
 from harness.metrics import CONFIDENCE, exact_bounds
 
 ALPHA = 1 - CONFIDENCE
 _HALVINGS = 40
+_STEPS = 12
 _TAILS = (1e-9, 0.49)
 """Tails that p-values are looked for between; at 0.5 a bound is the mean, whatever its noise."""
 
@@ -100,19 +102,67 @@ def fisher(here: tuple[int, int], there: tuple[int, int]) -> float:
 
 
 def beyond_chance(tables: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> list[bool]:
-    """Which of many pairs of shares differ, the chance of any wrong one being at most 5 %.
+    """Which of many pairs of shares differ; of those named, 5 % are luck on average, at most.
 
-    Tarone (1990): a pair that could not have been significant, such as one without a failure on
-    either side, does not count among those that are corrected for.
+    Benjamini and Hochberg (1995) among the pairs that could be significant at all, given how many
+    hits there are on both sides together: two that are always solved, say, could not be.
     """
-    least = [_least_p(here, there) for here, there in tables]
-    factor = next(n for n in range(1, len(tables) + 2) if sum(p <= ALPHA / n for p in least) <= n)
-    return [fisher(here, there) <= ALPHA / factor for here, there in tables]
+    chosen = [index for index, pair in enumerate(tables) if _least_p(*pair) <= ALPHA]
+    values = {index: fisher(*tables[index]) for index in chosen}
+    limit = 0.0
+    for rank, p in enumerate(sorted(values.values()), start=1):
+        if p <= ALPHA * rank / len(values):
+            limit = p
+    return [values.get(index, 1.0) <= limit for index in range(len(tables))]
+
+
+def smallest_seen(pair: Pair, tail: float) -> float | None:
+    """The smallest true worsening that a pair like this shows with 80 % power.
+
+    It is the one whose interval still leaves out 0 when luck is kinder to it than in four of five
+    runs. The noise of the worse run is taken to be that of cases equally hard, the most it can be.
+
+    Args:
+        pair: An entry and the reference; only the noise of the entry counts, not its mean.
+        tail: Chance that a bound is wrong.
+
+    Returns:
+        None if not even the worst possible run would show.
+    """
+    most = pair.there.value if pair.higher_is_better else 1 - pair.there.value
+    if not _would_show(pair, most, tail):
+        return None
+    small, large = 0.0, most
+    for _ in range(_STEPS):
+        middle = (small + large) / 2
+        if _would_show(pair, middle, tail):
+            large = middle
+        else:
+            small = middle
+    return large
+
+
+def _would_show(pair: Pair, drop: float, tail: float) -> bool:
+    sign = -1 if pair.higher_is_better else 1
+    worse = _with_value(pair.here, pair.there.value + sign * drop)
+    luck = distance(1 - POWER) * math.hypot(worse.error, pair.there.error)
+    lucky = worse.value - sign * luck
+    if (lucky - pair.there.value) * sign <= 0:
+        return False
+    return _excludes_zero(_with_value(pair.here, lucky), pair.there, tail)
+
+
+def _with_value(mean: Mean, value: float) -> Mean:
+    """The mean of a run of the same size that came to another value."""
+    if not isinstance(mean, BinomialMean):
+        return NormalMean(value, mean.error, mean.tries)
+    value = min(1.0, max(0.0, value))
+    noise = math.sqrt(max(value * (1 - value) / mean.trials, UNSEEN / mean.trials**2))
+    return BinomialMean(value, noise, mean.tries, mean.trials, math.inf)
 
 
 def _difference(pair: Pair, p: float, adjusted: float, count: int) -> Difference:
     interval = difference(pair.here, pair.there, ALPHA / 2, ALPHA / 2)
-    error = math.hypot(pair.here.error, pair.there.error)
     return Difference(
         value=interval.value,
         low=interval.low,
@@ -120,7 +170,7 @@ def _difference(pair: Pair, p: float, adjusted: float, count: int) -> Difference
         p=p,
         adjusted=adjusted,
         seen=_seen(interval.value, adjusted, upwards=pair.higher_is_better),
-        detectable=min(1.0, detectable_drop(error, ALPHA / 2 / count)),
+        detectable=smallest_seen(pair, ALPHA / 2 / count),
         pairs=pair.cases,
     )
 

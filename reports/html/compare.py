@@ -105,8 +105,9 @@ def _said(found: Sequence[Difference]) -> str:
     told = [f"{mark} in {count} of {len(found)}" for mark, count in counts.items() if count]
     if told:
         return " and ".join(told)
-    finest = max(one.detectable for one in found) * 100
-    return f"no difference seen in {len(found)} (one of {finest:.1f} points would have been)"
+    sizes = [one.detectable for one in found if one.detectable is not None]
+    could = compare_words.could_see(max(sizes) if len(sizes) == len(found) else None)
+    return f"no difference seen in {len(found)} ({could})"
 
 
 def _statuses(comparison: Comparison, index: int) -> str:

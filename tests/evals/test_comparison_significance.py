@@ -94,7 +94,7 @@ def test_a_difference_that_would_count_alone_may_be_luck_among_many():
     among = differences([one, *[same] * 20])[0]
     assert (alone.seen, among.seen) == ("worse", "none")
     assert among.p == alone.p < 0.05
-    assert among.detectable > alone.detectable
+    assert among.detectable > alone.detectable > abs(alone.value) / 2
 
 
 @settings(deadline=None)

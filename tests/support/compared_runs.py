@@ -16,7 +16,8 @@ from harness.cases import Case, Suite
 from harness.records import Rollout
 from harness.run_log import read_run_info, write_run_info
 
-SMALL = SUITE.first(6)
+SMALL = SUITE.first(4)
+TINY = SUITE.first(1)
 _FIRST = datetime(2026, 11, 1, 10, tzinfo=UTC)
 
 Passes = Callable[[Case, str, int], bool]
