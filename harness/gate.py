@@ -48,7 +48,8 @@ def decide(
     missing = planned - requests[0] - sum(group.finished for group in groups)
     judged = any(group.finished for group in groups) or any(each.applicable for each in beside)
     if not judged:
-        return _verdict("inconclusive", ["Nothing was judged: no attempt finished."], thresholds)
+        nothing = "Nothing was judged: no attempt finished."
+        return _verdict("inconclusive", [nothing, *([stopped] if stopped else [])], thresholds)
     if missing:
         cut_off = f"{missing} of {planned} planned attempts were not made."
         cut_offs = [cut_off] if stopped is None else [cut_off, stopped]
