@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from evals.base import DatasetInfo
 from evals.healthbench.summary import HealthBenchSummary
 from evals.judgement import CellVerdict
@@ -18,19 +20,23 @@ EVAL_ANALYSIS_VERSION = 1
 class AtK(Record):
     """What `k` tries come to: at least one right, all right, a majority right."""
 
-    k: int
-    pass_at: Estimate
-    pass_hat: Estimate
-    majority: float
+    k: int = Field(description="tries looked at, of those planned for each question")
+    pass_at: Estimate = Field(description="share of questions of which one of k tries is right")
+    pass_hat: Estimate = Field(description="share of questions of which all of k tries are right")
+    majority: float = Field(
+        description="share of questions of which the most frequent answer of k tries is right"
+    )
 
 
 class Amounts(Record):
     """Tokens of a cell as the provider counts them, by try; `unreported` counts tries without."""
 
-    output: int
-    reasoning: Percentiles | None
-    answer: Percentiles | None
-    unreported: int
+    output: int = Field(description="sum over the tries that reported usage")
+    reasoning: Percentiles | None = Field(description="of every try that reported it")
+    answer: Percentiles | None = Field(
+        description="output less reasoning, of every try that reported both"
+    )
+    unreported: int = Field(description="finished tries without usage")
 
 
 class QuestionResult(Record):
@@ -40,8 +46,8 @@ class QuestionResult(Record):
     """
 
     question: str
-    mean: float
-    tries: int
+    mean: float = Field(description="mean score of the finished tries")
+    tries: int = Field(description="finished tries")
     outcomes: Mapping[Outcome, int]
     record: str
     outcome: Outcome
@@ -60,16 +66,22 @@ class CellResult(Record):
 
     cell: Cell
     dataset: DatasetInfo
-    questions: int
-    tries: int
-    planned: int
-    finished: int
-    outcomes: Mapping[Outcome, int]
-    score: MeanScore
-    openai_score: float | None
+    questions: int = Field(description="questions asked")
+    tries: int = Field(description="tries of each question that count")
+    planned: int = Field(
+        description="tries that count, made or not: the denominator of score and outcomes"
+    )
+    finished: int = Field(description="tries that were made, however they ended")
+    outcomes: Mapping[Outcome, int] = Field(description="tries by how they ended")
+    score: MeanScore = Field(
+        description="mean over questions of the mean over planned tries; a try not made scores 0"
+    )
+    openai_score: float | None = Field(
+        description="the mean as OpenAI's script would take it, over planned tries"
+    )
     at_k: tuple[AtK, ...]
     tokens: Amounts
-    seconds: Percentiles | None
+    seconds: Percentiles | None = Field(description="last request of every finished try")
     rubric: HealthBenchSummary | None
     grader: str | None
     hardest: tuple[QuestionResult, ...]

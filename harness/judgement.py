@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from harness.records import Api, Record, RunInfo, Thresholds
 
 ANALYSIS_VERSION = 2
@@ -99,10 +101,12 @@ class Speed(Record):
 class Tokens(Record):
     """Token counts as the provider reported them; `unreported` counts replies without usage."""
 
-    input: int = 0
-    output: int = 0
-    reasoning: int = 0
-    unreported: int = 0
+    input: int = Field(default=0, description="sum over the replies that reported usage")
+    output: int = Field(
+        default=0, description="sum over the replies that reported usage, reasoning included"
+    )
+    reasoning: int = Field(default=0, description="sum over the replies that reported it")
+    unreported: int = Field(default=0, description="replies without usage")
 
 
 class Examination(Record):
@@ -155,7 +159,7 @@ class Estimate(Record):
 class Percentiles(Record):
     """A distribution in four figures; `count` says how many measurements there were."""
 
-    count: int
+    count: int = Field(description="measurements that the percentiles are of")
     p50: float
     p90: float
     p99: float
@@ -164,9 +168,16 @@ class Percentiles(Record):
 class Latency(Record):
     """Speed of a group: seconds per request, seconds to the first token, tokens per second."""
 
-    total: Percentiles | None = None
-    first_token: Percentiles | None = None
-    tokens_per_second: Percentiles | None = None
+    total: Percentiles | None = Field(
+        default=None, description="seconds, of every request that got a whole answer"
+    )
+    first_token: Percentiles | None = Field(
+        default=None, description="seconds, of every whole stream in which text came"
+    )
+    tokens_per_second: Percentiles | None = Field(
+        default=None,
+        description="of every whole stream with a token count and eight events with text or more",
+    )
 
 
 class GroupAnalysis(Record):
@@ -179,21 +190,31 @@ class GroupAnalysis(Record):
 
     api: Api
     mode: Mode
-    cases: int
-    tries: int
-    planned: int
-    finished: int
-    outcomes: Mapping[OutcomeKind, int]
-    invalid: int
-    exact: int
-    pass_at: tuple[Estimate, ...]
-    pass_hat: tuple[Estimate, ...]
+    cases: int = Field(description="cases asked")
+    tries: int = Field(description="attempts planned for each case")
+    planned: int = Field(
+        description="cases × tries; the denominator of every count and rate of attempts"
+    )
+    finished: int = Field(description="planned attempts that were made, however they ended")
+    outcomes: Mapping[OutcomeKind, int] = Field(
+        description="planned attempts by how they ended; they add up to planned"
+    )
+    invalid: int = Field(
+        description="finished attempts in which a reply could not be read or had an error finding"
+    )
+    exact: int = Field(description="successes with exactly the expected arguments")
+    pass_at: tuple[Estimate, ...] = Field(
+        description="share of cases of which one of k tries passes; one not made has not passed"
+    )
+    pass_hat: tuple[Estimate, ...] = Field(
+        description="share of cases of which all of k tries pass; one not made has not passed"
+    )
     best_pass_at: float = 1.0
     best_pass_hat: float = 1.0
     tokens: Tokens
     latency: Latency
-    requests: int
-    retries: int
+    requests: int = Field(description="requests of the finished attempts, retries not counted")
+    retries: int = Field(description="requests that were repeated")
 
     @property
     def name(self) -> str:
@@ -214,10 +235,14 @@ class CheckResult(Record):
     check: Description
     status: CheckStatus
     reason: str | None = None
-    applicable: int = 0
-    failures: int = 0
-    rate: Estimate | None = None
-    findings: int = 0
+    applicable: int = Field(
+        default=0, description="rollouts (probe: repetitions) in which there was something to judge"
+    )
+    failures: int = Field(default=0, description="of the applicable, those with a finding")
+    rate: Estimate | None = Field(
+        default=None, description="failures / applicable, clustered by sample"
+    )
+    findings: int = Field(default=0, description="findings in all; one rollout may have several")
     groups: tuple[str, ...] = ()
     examples: tuple[Finding, ...] = ()
 
@@ -229,8 +254,8 @@ class WorstCase(Record):
     tool: str
     prompt: str
     group: str
-    passed: int
-    tries: int
+    passed: int = Field(description="attempts of the group at the case that passed")
+    tries: int = Field(description="attempts planned for it in the group")
     outcomes: Mapping[OutcomeKind, int]
     example: Outcome
     record: str
@@ -253,10 +278,10 @@ class Analysis(Record):
     version: int = ANALYSIS_VERSION
     run_id: str
     run: RunInfo
-    bad_lines: int
-    complete: bool
-    probe_requests: int = 0
-    probe_answers: int = 0
+    bad_lines: int = Field(description="lines of the case file left out: in no denominator")
+    complete: bool = Field(description="whether everything planned was made")
+    probe_requests: int = Field(default=0, description="rollouts that the probes planned")
+    probe_answers: int = Field(default=0, description="of these, those made")
     groups: tuple[GroupAnalysis, ...]
     checks: tuple[CheckResult, ...]
     worst_cases: tuple[WorstCase, ...]

@@ -117,6 +117,20 @@ class Rollout(Record):
     exchanges: tuple[Exchange, ...]
 
 
+class RolloutLine(Rollout):
+    """A line of `rollouts.jsonl`: a rollout and its place in the log (see `harness.chain`).
+
+    It is read as a `Rollout`.
+    """
+
+    withheld: str | None = Field(
+        default=None, description="in a bundle, hash of the record whose contents were replaced"
+    )
+    chain: str | None = Field(
+        default=None, description="hash of the chain before and this record; older lines have none"
+    )
+
+
 SuiteName = Literal["smoke", "quick", "full"]
 Capability = Literal[
     "json_schema",

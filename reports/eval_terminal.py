@@ -48,6 +48,8 @@ def print_eval_analysis(analysis: EvalAnalysis, folder: str, console: Console) -
         console.print(Text(f"Note    {warning}", style="yellow"), soft_wrap=True)
     console.print()
     console.print(Text(f"Report  {folder}/report.html"), soft_wrap=True)
+    if (seal := words.seal(analysis.run.seals)) is not None:
+        console.print(Text(f"Seal    {seal}"), soft_wrap=True)
     console.print(Text(f"Next    {eval_words.next_step(analysis, folder)}"), soft_wrap=True)
 
 

@@ -177,3 +177,5 @@ def _repeat(analysis: Analysis) -> Iterator[str]:
     versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
     yield f"- gpt-oss-verify {run.tool_version}; {versions}"
     yield f"- records: `{analysis.run_id}/rollouts.jsonl`, every exchange as it was on the wire"
+    if (seal := words.seal(run.seals)) is not None:
+        yield f"- seal: `{seal}`, to which `gpt-oss-verify audit RUN --seal …` holds the records"

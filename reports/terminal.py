@@ -21,6 +21,9 @@ _MARKS: Mapping[CheckStatus, tuple[str, str]] = {
 }
 _INFORMATION = ("info", "cyan")
 _WORST_SHOWN = 5
+_HOW_TO_READ = (
+    "Of planned attempts; times and speeds p50 / p90 of whole replies; in brackets 95 % intervals"
+)
 
 
 def print_analysis(
@@ -40,7 +43,7 @@ def print_analysis(
     heads = [f"{group.api}\n{group.mode}" for group in analysis.groups]
     for table in tables(heads, list(words.rows(analysis.groups)), console.width, _style):
         console.print(table)
-        console.print("p50 / p90 of times and speeds; in brackets 95 % intervals", style="dim")
+        console.print(_HOW_TO_READ, style="dim")
         console.print()
     for line in _worst(analysis.worst_cases):
         console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
@@ -57,8 +60,11 @@ def print_analysis(
         console.print()
     for label, text in (
         ("Report", f"{folder}/report.html"),
+        ("Seal", words.seal(analysis.run.seals)),
         ("Next", words.next_step(analysis, folder)),
     ):
+        if text is None:
+            continue
         console.print(Text(f"{label:8}{text}"), soft_wrap=True)
 
 

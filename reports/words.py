@@ -16,7 +16,7 @@ from harness.judgement import (
     OutcomeKind,
     Percentiles,
 )
-from harness.records import Limits, ProviderInfo, Thresholds
+from harness.records import Limits, ProviderInfo, Seal, Thresholds
 
 VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 INVALID = "invalid"
@@ -107,7 +107,8 @@ def found(results: Iterable[CheckResult]) -> list[CheckResult]:
 
 def share(result: CheckResult) -> str:
     """How many of the rollouts that a check could judge had a finding: `3 of 40 attempts`."""
-    text = f"{result.failures:,} of {counted(result.applicable, 'attempt')}"
+    unit = "repetition" if result.check.kind == "probe" else "attempt"
+    text = f"{result.failures:,} of {counted(result.applicable, unit)}"
     return text if result.rate is None else f"{text}, {estimate(result.rate)} %"
 
 
@@ -116,6 +117,11 @@ def address(provider: ProviderInfo) -> str:
     if provider.launch_command is not None:
         return f"started here: {visible(shlex.join(provider.launch_command))}"
     return visible(provider.base_url)
+
+
+def seal(seals: Sequence[Seal]) -> str | None:
+    """The seal of a run, short enough to note down; None if nothing of it was sealed."""
+    return seals[-1].short if seals else None
 
 
 def size(analysis: Analysis) -> str:

@@ -11,6 +11,7 @@ from harness.cli.screen import stdout
 from harness.gate import exit_code
 from harness.judgement import Analysis
 from harness.records import Thresholds
+from reports import words
 from reports.terminal import print_analysis
 
 
@@ -44,6 +45,7 @@ def summary(analysis: Analysis, folder: Path) -> str:
         "verdict": whole["verdict"],
         "exit_code": exit_code(analysis.verdict),
         "complete": whole["complete"],
+        "seal": words.seal(analysis.run.seals),
         "groups": whole["groups"],
         "checks": checks,
     }

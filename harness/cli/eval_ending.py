@@ -17,6 +17,7 @@ from harness.errors import RunLogError
 from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.run_folder import write_text
 from harness.run_log import read_rollouts
+from reports import words
 from reports.eval_markdown import render_eval_markdown
 from reports.eval_terminal import print_eval_analysis
 from reports.html.evals import render_eval_html
@@ -106,6 +107,7 @@ def summary(analysis: EvalAnalysis, folder: Path) -> Mapping[str, object]:
         "reasons": list(analysis.reasons),
         "exit_code": exit_code(analysis),
         "complete": analysis.complete,
+        "seal": words.seal(analysis.run.seals),
         "cells": [_cell(cell) for cell in analysis.cells],
     }
 

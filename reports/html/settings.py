@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from evals.records import EvalRunInfo
 from harness.judgement import Analysis
-from harness.records import ProviderInfo
+from harness.records import ProviderInfo, RunInfo
 from reports import words
 
 _Fact = tuple[str, str]
@@ -25,8 +25,7 @@ def facts(analysis: Analysis) -> Iterator[_Fact]:
     yield "cases", f"{run.cases_file}, sha256 {run.cases_sha256[:16]}…"
     yield "tools", f"{run.tools_file}, sha256 {run.tools_sha256[:16]}…"
     yield from version_facts(run.tool_version, run.versions)
-    yield "started", run.started_at
-    yield "finished", run.finished_at or "not finished"
+    yield from _course(run)
 
 
 def eval_facts(run: EvalRunInfo) -> Iterator[_Fact]:
@@ -43,8 +42,17 @@ def eval_facts(run: EvalRunInfo) -> Iterator[_Fact]:
     if run.merged:
         yield "merged from", ", ".join(run.merged)
     yield from version_facts(run.tool_version, run.versions)
+    yield from _course(run)
+
+
+def _course(run: RunInfo | EvalRunInfo) -> Iterator[_Fact]:
+    """When a run was made, and its seal."""
     yield "started", run.started_at
+    if run.resumed:
+        yield "resumed", said(run.resumed)
     yield "finished", run.finished_at or "not finished"
+    if (seal := words.seal(run.seals)) is not None:
+        yield "seal", seal
 
 
 def provider_facts(provider: ProviderInfo) -> Iterator[_Fact]:

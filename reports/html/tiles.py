@@ -28,7 +28,7 @@ def tiles(analysis: Analysis) -> Iterator[Tile]:
         yield Tile(
             "Invalid responses",
             f"{sum(group.invalid for group in groups):,}",
-            f"of {planned:,} attempts; {asked.max_invalid or 'none'} allowed in a group",
+            f"of {planned:,} planned attempts; {asked.max_invalid or 'none'} allowed in a group",
         )
         k = groups[0].tries
         weakest_at = min((group.pass_at[-1] for group in groups), key=_value)

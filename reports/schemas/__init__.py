@@ -11,19 +11,23 @@ from pydantic import BaseModel
 from evals.comparison.records import Comparison, History
 from evals.records import EvalRunInfo, TryScore
 from evals.results import EvalAnalysis
+from harness.auditing.findings import Audit
+from harness.bundling.manifest import Manifest
 from harness.judgement import Analysis, Examination, Judgement
-from harness.records import Rollout, RunInfo
+from harness.records import RolloutLine, RunInfo
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, type[BaseModel]] = {
     "analysis": Analysis,
+    "audit": Audit,
+    "bundle": Manifest,
     "compare": Comparison,
     "eval-analysis": EvalAnalysis,
     "eval-run": EvalRunInfo,
     "examination": Examination,
     "history": History,
     "judgement": Judgement,
-    "rollout": Rollout,
+    "rollout": RolloutLine,
     "run": RunInfo,
     "score": TryScore,
 }

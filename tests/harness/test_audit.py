@@ -57,6 +57,16 @@ def test_a_run_left_alone_is_sound(sealed: Path, capsys: pytest.CaptureFixture[s
     assert said["logs"][0]["records"] == said["planned"] == RECORDS
 
 
+def test_the_seal_stands_where_people_look(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = read_run_info(copy).seals[-1].short
+    run(["recheck", str(copy)])
+    assert f"Seal    {own}" in capsys.readouterr().out
+    run(["recheck", str(copy), "--json"])
+    assert json.loads(capsys.readouterr().out)["seal"] == own
+    for report in ("report.md", "report.html"):
+        assert own in (copy / report).read_text(encoding="utf-8")
+
+
 @st.composite
 def tampered(draw: st.DrawFn, whole: list[bytes]) -> bytes:
     """The log after one change: a byte, or a line dropped, moved, doubled, or put in."""

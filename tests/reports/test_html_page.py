@@ -62,7 +62,7 @@ def test_a_run_that_was_cut_off_says_how_to_go_on():
 def test_a_pass_says_so():
     text = text_of(page_of(healthy()))
     assert "✓ PASS" in text
-    assert "0 of 6 attempts; none allowed" in text
+    assert "0 of 6 planned attempts; none allowed" in text
     assert "12 requests, no errors, no retries." in text
 
 

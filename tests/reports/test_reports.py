@@ -75,7 +75,7 @@ of it reasoning            108
 first token, s               –
 request, s         2.00 / 2.00
 tokens/s                     –
-p50 / p90 of times and speeds; in brackets 95 % intervals
+Of planned attempts; times and speeds p50 / p90 of whole replies; in brackets 95 % intervals
 
 PASS  0 invalid responses; in the weakest group pass@2 is 100.0% (asked: above 90%) and pass^2
       100.0% (asked: above 90%).
@@ -112,7 +112,7 @@ of it reasoning              90
 first token, s                –
 request, s          2.00 / 2.00
 tokens/s                      –
-p50 / p90 of times and speeds; in brackets 95 % intervals
+Of planned attempts; times and speeds p50 / p90 of whole replies; in brackets 95 % intervals
 
 Worst cases
   1/2 status-check · chat · whole
