@@ -44,13 +44,21 @@ def summary(matrix: Matrix) -> str:
     healthy = seen["clean"] + seen["false alarm"]
     told = [
         f"{seen['detected']} of {visible} faults detected",
-        f"{seen['false alarm']} false alarms on {healthy} healthy servers",
+        f"{seen['false alarm']} false alarms on {healthy} healthy servers ({_rate(matrix)})",
     ]
     if seen["no detector"]:
         told.append(f"{seen['no detector']} without a detector")
     if seen["not visible"]:
         told.append(f"{seen['not visible']} not visible from outside")
     return f"{'; '.join(told)}; {matrix.seconds / 60:.0f} minutes."
+
+
+def _rate(matrix: Matrix) -> str:
+    found = matrix.innocent
+    return (
+        f"errors in {found.accused} of {found.runs} runs: at most {found.rate_at_most:.2%} of "
+        "runs, 95 % confidence"
+    )
 
 
 def print_matrix(matrix: Matrix, console: Console) -> None:
@@ -111,7 +119,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     if more:
         found += f" and {more} more"
     cost = (f"{row.requests:,}", f"{row.tokens:,}") if row.requests else ("", "")
-    return row.fault.name, row.fault.layer, row.status, found, *cost
+    status = f"{row.status} ({row.accused} of {row.runs} runs)" if row.runs > 1 else row.status
+    return row.fault.name, row.fault.layer, status, found, *cost
 
 
 def _shown(row: Row) -> Sequence[Detection]:
@@ -128,7 +137,7 @@ def _html_row(row: Row) -> str:
         f"<tr><td><code>{escape(row.fault.name)}</code><br>"
         f"<small>{escape(row.fault.description)}</small>{source}</td>"
         f"<td>{escape(row.fault.layer)}</td>"
-        f'<td class="{row.status.replace(" ", "-")}">{row.status}{note}</td>'
+        f'<td class="{row.status.replace(" ", "-")}">{_cells(row)[2]}{note}</td>'
         f"<td>{found}</td>{cost}</tr>"
     )
 

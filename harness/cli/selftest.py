@@ -20,6 +20,7 @@ def selftest(
     faults: str | None = None,
     suite: SuiteName = "full",
     workers: int = 2,
+    repeat: int = 1,
     out: Path = _OUT,
     as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
 ) -> int:
@@ -33,6 +34,8 @@ def selftest(
             lists them. Default: all.
         suite: The last resort, and what the healthy engine must pass.
         workers: Servers at once; each needs a processor core and half a gigabyte.
+        repeat: How often the healthy engine and its allowed variations are run. The rate of false
+            alarms is reported with its bound; 20 times, every variation is asked the whole suite.
         out: Where the folder with the matrix and the runs is made.
         as_json: Print the matrix as JSON on stdout.
     """
@@ -45,19 +48,18 @@ def selftest(
     from harness.selftest.matrix import Row
     from reports import selftest as report
 
-    at_least(1, {"--workers": workers})
+    at_least(1, {"--workers": workers, "--repeat": repeat})
     chosen = known.chosen(known.catalogue(), names(faults))
     folder = run_folder.create(out, "selftest", datetime.now(UTC))
     talk = stderr()
-    finished = 0
+    finished: set[str] = set()
 
     def told(row: Row) -> None:
-        nonlocal finished
-        finished += 1
-        line = f"{finished}/{len(chosen)} {row.fault.name}: {row.status}"
+        finished.add(row.fault.name)
+        line = f"{len(finished)}/{len(chosen)} {row.fault.name}: {row.status}"
         talk.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    plan = run.Plan(chosen, faults is None, suite, workers, folder)
+    plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat)
     try:
         matrix = run_until_stopped(run.selftest(plan, told))
     except StoppedError:

@@ -32,7 +32,8 @@ class Detection(Record):
 class Row(Record):
     """One fault and what came of it; `requests` and `tokens` are those it took to find it.
 
-    `note` explains every status but "detected" and "clean".
+    Of what is no defect, `runs` were made and `accused` had an error. `note` explains every status
+    but "detected" and "clean".
     """
 
     fault: Fault
@@ -41,12 +42,25 @@ class Row(Record):
     requests: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    runs: int = 0
+    accused: int = 0
     note: str = ""
 
     @property
     def bad(self) -> bool:
         """Whether it must not be so."""
         return self.status in _BAD
+
+
+class Innocent(Record):
+    """How many runs against servers without a defect there were, and how many had an error.
+
+    `rate_at_most` bounds the rate of false alarms: it is wrong with a chance of 5 % at most.
+    """
+
+    runs: int
+    accused: int
+    rate_at_most: float
 
 
 class Matrix(Record):
@@ -57,6 +71,7 @@ class Matrix(Record):
     started_at: str
     seconds: float
     rows: tuple[Row, ...]
+    innocent: Innocent
 
     @property
     def passed(self) -> bool:

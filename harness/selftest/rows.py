@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.judgement import CheckResult, Severity
+from harness.metrics import CONFIDENCE, exact_bounds
 from harness.records import Record
 from harness.selftest.faults import Fault
-from harness.selftest.matrix import Detection, Row, RowStatus
+from harness.selftest.matrix import Detection, Innocent, Row, RowStatus
 from harness.selftest.stages import known
 
 _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
@@ -59,12 +60,25 @@ def row(fault: Fault, sights: Sequence[Sight], healthy: Baseline) -> Row:
         errors = tuple(each for each in every if each.severity == "error")
         note = ", ".join(f"{each.id}: {each.message}" for each in errors)
         status: RowStatus = "false alarm" if errors else "clean"
-        return Row(fault=fault, status=status, detections=errors, note=note, **cost)
+        counts = {"runs": len(sights), "accused": sum(accused(sight) for sight in sights)}
+        return Row(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
     found = _detections(fault, sights[-1], healthy)
     if any(each.expected for each in found):
         return Row(fault=fault, status="detected", detections=found, **cost)
     missed = f"None of {', '.join(fault.detectors)} said anything."
     return Row(fault=fault, status="missed", detections=found, note=missed, **cost)
+
+
+def accused(sight: Sight) -> bool:
+    """Whether anything of a run was called an error."""
+    return any(severity(result) == "error" for result in sight.results)
+
+
+def innocent(every: Sequence[Row]) -> Innocent:
+    """How often servers without a defect were accused of one, over all rows that have such."""
+    runs, alarms = sum(row.runs for row in every), sum(row.accused for row in every)
+    _, most = exact_bounds(alarms, runs, 1 - CONFIDENCE)
+    return Innocent(runs=runs, accused=alarms, rate_at_most=most)
 
 
 def untried(fault: Fault) -> Row | None:

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from harness import run_folder, smoke
-from harness.cases import Suite, load_suite
-from harness.dialects import DIALECTS
-from harness.dialects.base import UnreadableReplyError
 from harness.errors import HarnessError
 from harness.providers import Provider
-from harness.records import Rollout, RunSettings, SuiteName
-from harness.run_log import RunLog, read_rollouts, write_run_info
-from harness.samples import Attempt
+from harness.records import SuiteName
 from harness.selftest import engines, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import Sight
-from harness.selftest.stages import FEW_CASES, Stage, stages
-from harness.transport import NO_RETRIES
+from harness.selftest.sights import CONCURRENCY, Observatory, observatory
+from harness.selftest.stages import Stage, stages
 
-_CONCURRENCY = 24
 _RUNS_AT_ONCE = 3
-_MAX_TURNS = 3
 
 Told = Callable[[Row], None]
-"""Told of every row as it is finished."""
+"""Told of every row as it is finished, and once more when its repetitions are done."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,8 @@ class Plan:
     """What to test: faults (the healthy engine first), the suite of last resort, servers, folder.
 
     `workers` servers run at once, each of them serving several runs. `everything` is true where
-    no fault of the catalogue was left out.
+    no fault of the catalogue was left out. The healthy engine and the allowed variations are run
+    `repeat` times.
     """
 
     faults: Sequence[Fault]
@@ -48,6 +42,18 @@ class Plan:
     suite: SuiteName
     workers: int
     out: Path
+    repeat: int = 1
+
+    @property
+    def innocent(self) -> Sequence[Fault]:
+        """The healthy engine and its allowed variations."""
+        return [fault for fault in self.faults if fault.allowed]
+
+    def queue(self) -> Sequence[tuple[Fault, int]]:
+        """Every fault and repetition but the healthy engine's first, what takes longest first."""
+        once = sorted(self.faults[1:], key=lambda fault: (not fault.model, bool(fault.detectors)))
+        again = [(fault, number) for number in range(1, self.repeat) for fault in self.innocent]
+        return [*((fault, 0) for fault in once), *again]
 
 
 async def selftest(plan: Plan, told: Told) -> Matrix:
@@ -57,171 +63,117 @@ async def selftest(plan: Plan, told: Told) -> Matrix:
         HarnessError: A server could not be started, or a run not be written.
     """
     began, started = time.monotonic(), datetime.now(UTC)
-    cases = _few_cases(plan.out)
-    runs = _Runs(plan, cases)
-    healthy, *faulty = plan.faults
-    first = await runs.see_healthy(healthy, faulty)
-    told(first)
-    done = {healthy.name: first}
-    queue = iter(_order(faulty))
+    runs = _Runs(plan, observatory(plan.out))
+    await runs.see_healthy()
+    told(runs.rows[plan.faults[0].name])
+    queue = iter(plan.queue())
 
     async def work(number: int) -> None:
         async with AsyncExitStack() as stack:
             log = plan.out / f"engine-{number}.log"
-            shared = await stack.enter_async_context(engines.shared_engine(log, _CONCURRENCY))
+            shared = await stack.enter_async_context(engines.shared_engine(log, CONCURRENCY))
 
             async def follow() -> None:
-                for fault in queue:
-                    done[fault.name] = await runs.row(fault, shared)
-                    told(done[fault.name])
+                for fault, repetition in queue:
+                    await runs.see(fault, repetition, shared)
+                    if repetition in (0, plan.repeat - 1):
+                        told(runs.rows[fault.name])
 
             await asyncio.gather(*(follow() for _ in range(_RUNS_AT_ONCE)))
 
     await asyncio.gather(*(work(number) for number in range(1, plan.workers + 1)))
+    every = tuple(runs.rows[fault.name] for fault in plan.faults)
     return Matrix(
         tool_version=version("gpt-oss-verify"),
         suite=plan.suite,
         started_at=started.isoformat(timespec="seconds"),
         seconds=time.monotonic() - began,
-        rows=tuple(done[fault.name] for fault in plan.faults),
+        rows=every,
+        innocent=rows.innocent(every),
     )
 
 
 class _Runs:
-    """Runs against servers, and what the healthy engine is told by the same requests."""
+    """Runs against servers, and what the healthy engine is told by the same requests.
 
-    def __init__(self, plan: Plan, cases: Suite) -> None:
+    Attributes:
+        rows: What came of each fault so far.
+    """
+
+    def __init__(self, plan: Plan, where: Observatory) -> None:
+        self.rows: dict[str, Row] = {}
         self._plan = plan
-        self._cases = cases
+        self._where = where
+        self._sights: dict[str, list[Sight]] = defaultdict(list)
         self._healthy: list[Sight] = []
-        self._whole_seen = False
+        self._healthy_stages = _healthy_stages(plan)
+        self._seen: set[Stage] = set()
         self._looking = asyncio.Lock()
 
-    async def see_healthy(self, healthy: Fault, faulty: Sequence[Fault]) -> Row:
-        """What comes of the healthy engine, asked all that will be asked first of the faulty.
+    async def see_healthy(self) -> None:
+        """Ask the healthy engine all that will be asked first of the faulty.
 
         Where every fault is tested, it is asked the whole suite as well.
         """
-        wanted = {
-            name
-            for fault in faulty
-            if rows.untried(fault) is None
-            for name in stages(fault, self._plan.suite)[0].only
-        }
+        healthy = self._plan.faults[0]
         log = self._plan.out / "engine-healthy.log"
-        async with engines.shared_engine(log, _CONCURRENCY) as provider:
-            if wanted:
-                stage = Stage(self._plan.suite, tuple(sorted(wanted)))
-                self._healthy.append(await self._sight(provider, healthy, stage))
-            if self._plan.everything or not wanted:
-                await self._see_whole(provider)
-        return rows.row(healthy, self._healthy, {})
+        async with engines.shared_engine(log, CONCURRENCY) as provider:
+            for stage in self._healthy_stages:
+                await self._see_healthy(provider, stage)
+        self._sights[healthy.name] += self._healthy
+        self.rows[healthy.name] = rows.row(healthy, self._healthy, {})
 
-    async def _see_whole(self, provider: Provider) -> None:
-        """Ask the healthy engine the whole suite, unless it was."""
-        async with self._looking:
-            if not self._whole_seen:
-                stage = Stage(self._plan.suite, ())
-                self._healthy.append(await self._sight(provider, self._plan.faults[0], stage))
-                self._whole_seen = True
-
-    async def row(self, fault: Fault, shared: Provider) -> Row:
-        """What comes of one fault."""
+    async def see(self, fault: Fault, repetition: int, shared: Provider) -> None:
+        """Run against a fault for the first time, or against what is allowed once more."""
+        if fault.name in self.rows and self.rows[fault.name].status == "failed":
+            return
         if (nothing := rows.untried(fault)) is not None:
-            return nothing
+            self.rows[fault.name] = nothing
+            return
         try:
-            if not fault.model:
-                return await self._seen(fault, shared, shared)
-            log = self._plan.out / f"engine-{fault.name}.log"
-            async with engines.own_engine(fault, log, _CONCURRENCY) as provider:
-                return await self._seen(fault, provider, shared)
+            if fault.model:
+                log = self._plan.out / f"engine-{fault.name}.log"
+                async with engines.own_engine(fault, log, CONCURRENCY) as provider:
+                    await self._see_stages(fault, repetition, provider, shared)
+            else:
+                await self._see_stages(fault, repetition, shared, shared)
         except HarnessError as error:
-            return Row(fault=fault, status="failed", note=str(error))
+            self.rows[fault.name] = Row(fault=fault, status="failed", note=str(error))
+            return
+        sights = self._sights[fault.name]
+        self.rows[fault.name] = rows.row(fault, sights, rows.baseline(self._healthy))
 
-    async def _seen(self, fault: Fault, provider: Provider, shared: Provider) -> Row:
-        sights: list[Sight] = []
-        for stage in stages(fault, self._plan.suite):
+    async def _see_stages(
+        self, fault: Fault, repetition: int, provider: Provider, shared: Provider
+    ) -> None:
+        healthy = fault is self._plan.faults[0]
+        planned = stages(fault, self._plan.suite, repetition)
+        for stage in self._healthy_stages if healthy else planned:
             if stage.whole:
-                await self._see_whole(shared)
-            sights.append(await self._sight(provider, fault, stage))
-            if rows.found_enough(fault, sights[-1], rows.baseline(self._healthy)):
+                await self._see_healthy(shared, stage)
+            sight = await self._where.see(provider, fault, stage, keep=repetition == 0)
+            self._sights[fault.name].append(sight)
+            if not healthy and rows.found_enough(fault, sight, rows.baseline(self._healthy)):
                 break
-        return rows.row(fault, sights, rows.baseline(self._healthy))
 
-    async def _sight(self, provider: Provider, fault: Fault, stage: Stage) -> Sight:
-        began = time.monotonic()
-        faulty = engines.with_fault(provider, fault)
-        settings = RunSettings(
-            apis=provider.apis,
-            streaming=(True, False),
-            tries=1,
-            max_turns=_MAX_TURNS,
-            strict=False,
-            concurrency=_CONCURRENCY,
-            suite=stage.suite,
-            only=stage.only,
-        )
-        name = fault.name.replace(":", "-")
-        folder = self._plan.out / "runs"
-        job = smoke.new_job(
-            faulty.model_copy(update={"name": name}),
-            self._cases,
-            settings,
-            out=folder,
-            command=("gpt-oss-verify", "selftest", "--faults", fault.name),
-        )
-        write_run_info(job.folder, job.info)
-        run_folder.write_suite(job.folder, job.suite)
-        with RunLog(job.folder) as log:
-            await smoke.make_requests(job, faulty, log, _Unseen(), NO_RETRIES)
-        analysis = await asyncio.to_thread(smoke.judge, job.folder)
-        requests, tokens = await asyncio.to_thread(_cost, job.folder)
-        return Sight(
-            results=tuple(each for each in analysis.checks if each.examples),
-            requests=requests,
-            tokens=tokens,
-            seconds=time.monotonic() - began,
-        )
+    async def _see_healthy(self, provider: Provider, stage: Stage) -> None:
+        """Ask the healthy engine, unless it was asked the same before."""
+        async with self._looking:
+            if stage not in self._seen:
+                self._seen.add(stage)
+                self._healthy.append(await self._where.see(provider, self._plan.faults[0], stage))
 
 
-class _Unseen:
-    """Watches nothing."""
-
-    def started(self, attempt: Attempt) -> None:
-        """Nothing to say."""
-
-    def finished(self, rollout: Rollout) -> None:
-        """Nothing to say."""
-
-
-def _order(faults: Sequence[Fault]) -> Sequence[Fault]:
-    """Those that take longest first: what has a server of its own, then what has no detectors."""
-    return sorted(faults, key=lambda fault: (not fault.model, bool(fault.detectors)))
-
-
-def _few_cases(out: Path) -> Suite:
-    lines = load_suite().cases_file.text.splitlines()
-    ids = [f'"id": "{case}"' for case in FEW_CASES]
-    path = out / "cases.jsonl"
-    few = [line for line in lines if any(each in line for each in ids)]
-    run_folder.write_text(path, "\n".join(few) + "\n")
-    return load_suite(path)
-
-
-def _cost(folder: Path) -> tuple[int, int]:
-    """Requests made in a run, and tokens read and written as far as they were reported."""
-    requests = tokens = 0
-    for rollout in read_rollouts(folder):
-        requests += len(rollout.exchanges)
-        tokens += sum(_tokens(rollout))
-    return requests, tokens
-
-
-def _tokens(rollout: Rollout) -> Iterator[int]:
-    for exchange in rollout.exchanges:
-        try:
-            usage = DIALECTS[rollout.api].read(exchange).usage
-        except UnreadableReplyError:
-            continue
-        if usage is not None:
-            yield (usage.input_tokens or 0) + (usage.output_tokens or 0)
+def _healthy_stages(plan: Plan) -> Sequence[Stage]:
+    """What the healthy engine is asked in each of its runs."""
+    first = {
+        name
+        for fault in plan.faults[1:]
+        if rows.untried(fault) is None
+        for name in stages(fault, plan.suite)[0].only
+    }
+    whole = Stage(plan.suite, ())
+    if plan.everything and plan.suite == "full":
+        return (whole,)
+    few = (Stage(plan.suite, tuple(sorted(first))),) if first else ()
+    return (*few, whole) if plan.everything or not first else few

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 from harness.checks import CATALOGUE
 from harness.probes import PROBES
@@ -17,6 +18,9 @@ from harness.suites import CASES
 
 FEW_CASES = ("weather-lisbon", "status-up", "language-greek")
 """Cases that hold a call without and with arguments, and text in another script."""
+
+SLICES = 20
+"""Into how many repetitions the probes are split that are asked of each allowed variation."""
 
 _EVERYDAY = ("parity", "tools.choice", "prompt.cot")
 """Probes that any client's requests resemble, by how their ids begin."""
@@ -56,18 +60,22 @@ class Stage:
         return not self.only
 
 
-def stages(fault: Fault, suite: SuiteName) -> Sequence[Stage]:
+def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
     """The runs for a fault, the next of which is made only where the one before found nothing.
 
     Args:
         fault: What the server has.
         suite: The last resort, and what is asked of the healthy engine.
+        repetition: Of an allowed variation, from 0. Each asks some of the probes besides those of
+            every day, and `SLICES` of them ask them all.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.allowed:
         everyday = [probe for probe in PROBES if any(_is(probe, each) for each in _EVERYDAY)]
-        return (Stage(suite, (CASES, *everyday)),)
+        start = (crc32(fault.name.encode()) + repetition) % SLICES
+        some = dict.fromkeys((*everyday, *list(PROBES)[start::SLICES]))
+        return (Stage(suite, (CASES, *some)),)
     asked = [carrier for each in known(fault) for carrier in _carriers(each)]
     cases = (CASES,) if CASES in asked else ()
     probes = [probe for probe in PROBES if any(_is(probe, each) for each in asked)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -18,7 +19,8 @@ from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import Sight
-from harness.selftest.stages import Stage, known, stages
+from harness.selftest.run import Plan
+from harness.selftest.stages import SLICES, Stage, known, stages
 from reports import selftest as report
 
 
@@ -104,6 +106,32 @@ def test_healthy_servers_may_be_warned_and_not_accused() -> None:
     assert "harmony.markers: It is so." in accused.note
 
 
+def test_the_rate_of_false_alarms_has_its_exact_bound() -> None:
+    clean = rows.row(HEALTHY, [sight()] * 20, {})
+    variation = rows.row(fault("ok:a", allowed=True), [sight()] * 40, {})
+    found = rows.innocent([clean, variation, row_of(sight())])
+    assert (found.runs, found.accused) == (60, 0)
+    assert found.rate_at_most == pytest.approx(1 - 0.05 ** (1 / 60))
+    accused = rows.row(HEALTHY, [sight(harmony__markers="error"), sight()], {})
+    shown = report.markdown(_matrix(accused))
+    assert "| healthy | none | false alarm (1 of 2 runs) |" in shown
+    assert "errors in 1 of 2 runs: at most 97.47% of runs" in shown
+
+
+def test_repetitions_of_a_variation_ask_every_probe() -> None:
+    allowed = fault("ok:a", allowed=True)
+    every = [stages(allowed, "full", number)[0].only for number in range(SLICES)]
+    assert set().union(*every) == {"smoke", *PROBES}
+    assert max(map(len, every)) < len(PROBES) / 2
+
+
+def test_what_is_no_defect_is_run_as_often_as_asked() -> None:
+    plan = Plan((HEALTHY, BROKEN, fault("ok:a", allowed=True)), True, "full", 1, Path(), repeat=3)
+    queued = [(each.name, number) for each, number in plan.queue()]
+    assert sorted(queued) == [("broken", 0), ("healthy", 1), ("healthy", 2), ("ok:a", 0),
+                              ("ok:a", 1), ("ok:a", 2)]  # fmt: skip
+
+
 def test_what_cannot_be_found_is_not_tried() -> None:
     unseen = rows.untried(fault("a", "harmony.markers", visible=False))
     unnamed = rows.untried(fault("a", "no.such.check"))
@@ -125,13 +153,21 @@ def test_costs_of_all_runs_add_up() -> None:
 
 
 def _matrix(*each: Row) -> Matrix:
-    return Matrix(tool_version="1", suite="full", started_at="now", seconds=90.0, rows=each)
+    return Matrix(
+        tool_version="1",
+        suite="full",
+        started_at="now",
+        seconds=90.0,
+        rows=each,
+        innocent=rows.innocent(each),
+    )
 
 
 def test_the_matrix_passes_unless_something_is_missed() -> None:
+    clean = rows.row(HEALTHY, [sight()], {})
     found = row_of(sight(harmony__markers="error"))
-    assert _matrix(found).passed
-    assert not _matrix(found, row_of(sight())).passed
+    assert _matrix(clean, found).passed
+    assert not _matrix(clean, found, row_of(sight())).passed
 
 
 def test_the_matrix_in_every_form() -> None:
@@ -142,7 +178,7 @@ def test_the_matrix_in_every_form() -> None:
     assert "It &lt;b&gt;breaks&lt;/b&gt; | things." in page
     assert "<script" not in page
     assert "http" not in page
-    assert "1 of 2 faults detected; 0 false alarms on 1 healthy servers" in text
+    assert "1 of 2 faults detected; 0 false alarms on 1 healthy servers (errors in 0 of 1" in text
     assert "| broken | parsing | detected | harmony.markers (error) | 10 | 1,000 |" in text
     shows = io.StringIO()
     console = Console(width=140, file=shows)

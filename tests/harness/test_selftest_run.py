@@ -15,7 +15,8 @@ def test_faults_are_found_and_the_healthy_engine_is_not_accused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = "done-missing,usage-sum-wrong,date-stale"
-    code = run(["selftest", "--faults", wanted, "--workers", "1", "--out", str(tmp_path)])
+    how = ["--workers", "1", "--repeat", "2", "--out", str(tmp_path)]
+    code = run(["selftest", "--faults", wanted, *how])
     folder = next(tmp_path.glob("selftest-*"))
     matrix = Matrix.model_validate_json((folder / "matrix.json").read_text())
     found = {row.fault.name: row.status for row in matrix.rows}
@@ -26,6 +27,7 @@ def test_faults_are_found_and_the_healthy_engine_is_not_accused(
         "date-stale": "not visible",
     }
     assert code == 0
+    assert (matrix.innocent.runs, matrix.innocent.accused) == (2, 0)
     assert "2 of 2 faults detected" in capsys.readouterr().out
     assert {"matrix.md", "matrix.html"} <= {path.name for path in folder.iterdir()}
 
