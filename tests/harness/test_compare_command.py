@@ -1,0 +1,174 @@
+"""`compare` and `history` from the command line."""
+
+import json
+import shutil
+
+import pytest
+from background import in_background
+from compared_runs import TINY, attempts, judged_run, never_in
+from healthy import MODEL, Say, provider_of, right
+from jsonschema import Draft202012Validator
+from mock_provider import MockProvider
+
+from harness.cli.app import run
+from reports import schemas
+
+LITTLE = {"suite": TINY, "tries": 1}
+ASK = ("-n", "1", "-k", "2", "--apis", "chat", "--no-streaming")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three runs of two providers; one of them broken in one group."""
+    judged_run(tmp_path / "runs" / "a-1", provider="alpha", day=0, tries=3)
+    worse = attempts(never_in("chat · whole"), tries=3)
+    judged_run(tmp_path / "runs" / "a-2", worse, provider="alpha", day=1, tries=3)
+    judged_run(tmp_path / "runs" / "b-1", provider="beta", day=2, tries=3)
+    return ["runs/a-1", "runs/a-2", "runs/b-1"]
+
+
+def said(capsys):
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_comparison_is_on_the_screen_and_in_three_files(runs, tmp_path, capsys):
+    assert run(["compare", *runs, "--out", "page"]) == 0
+    text = said(capsys)
+    assert "alpha 2026-11-01 10:00 smoke test" in text
+    assert "chat · whole pass@1: worse: -100.0 points" in text
+    assert "Since a-1 (2026-11-01 10:00)" in text
+    assert "page/compare.html" in text
+    found = json.loads((tmp_path / "page" / "compare.json").read_text())
+    Draft202012Validator(schemas.shipped("compare")).validate(found)
+    assert found["against"] == "alpha 2026-11-01 10:00"
+    markdown = (tmp_path / "page" / "compare.md").read_text()
+    assert "▼ **" in markdown
+    assert '"cells":' in (tmp_path / "page" / "compare.html").read_text()
+
+
+def test_without_a_folder_one_is_made_in_runs(runs, tmp_path, capsys):
+    assert run(["compare", *runs[1:], "--against", "runs/b-1"]) == 0
+    (folder,) = (tmp_path / "runs").glob("compare-*")
+    assert {path.name for path in folder.iterdir()} == {
+        "compare.html",
+        "compare.json",
+        "compare.md",
+    }
+    assert "beside beta" in said(capsys)
+
+
+def test_json_is_all_that_stands_on_stdout_and_writes_no_file(runs, tmp_path, capsys):
+    assert run(["compare", *runs, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["label"] for entry in found["entries"]][2] == "beta"
+    assert not list((tmp_path / "runs").glob("compare-*"))
+
+
+def test_ten_columns_stay_within_the_terminal(tmp_path, capsys):
+    judged_run(tmp_path / "runs" / "p0", provider="provider-0", **LITTLE)
+    for number in range(1, 10):
+        folder = tmp_path / "runs" / f"p{number}"
+        shutil.copytree(tmp_path / "runs" / "p0", folder)
+        text = (folder / "run.json").read_text().replace("provider-0", f"provider-{number}")
+        (folder / "run.json").write_text(text)
+    assert run(["compare", *(f"runs/p{number}" for number in range(10))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert all(any(f"provider-{number}" in line for line in lines) for number in range(10))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare"], "Name at least two runs"),
+        (["compare", "runs/a-1"], "Name at least two runs"),
+        (["compare", "runs/a-1", "runs/a-1"], "runs/a-1 is named twice"),
+        (["compare", "runs/a-1", "nowhere"], "nowhere is no run folder"),
+        (["compare", "runs/a-1", "runs"], "runs is not a run folder"),
+        (["compare", "card", "range"], "Only published figures were named"),
+        (["compare", "runs/a-1", "runs/b-1", "-k", "3"], "add --provider"),
+        (["compare", "-p", "nobody", "-p", "reference"], "there is no provider 'nobody'"),
+        (["compare", "-p", "reference", "-p", "reference", "-k", "0"], "--tries must be at least"),
+        (["history", "--runs", "nowhere"], "There is no folder nowhere"),
+        (["history", "-p", "nobody"], "There is no run of nobody in runs"),
+    ],
+)
+def test_a_usage_error_is_one_sentence(arguments, message, tmp_path, capsys):
+    judged_run(tmp_path / "runs" / "a-1", **LITTLE)
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def providers(tmp_path, **addresses):
+    entries = "".join(
+        f"  {name}: {{base_url: '{address}', model: {MODEL}, apis: [chat]}}\n"
+        for name, address in addresses.items()
+    )
+    (tmp_path / "providers.yaml").write_text(f"providers:\n{entries}")
+
+
+def test_providers_are_run_one_after_another_and_compared(tmp_path, capsys):
+    silent = provider_of(lambda _case: [Say(text="I cannot do that.")])
+    with (
+        in_background(MockProvider(always=provider_of(right), models=[MODEL])) as good,
+        in_background(MockProvider(always=silent, models=[MODEL])) as bad,
+    ):
+        providers(tmp_path, good=good.base_url, bad=bad.base_url)
+        assert run(["compare", "-p", "good", "-p", "bad", *ASK, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = (row for row in found["rows"] if row["name"] == "pass@1")
+    assert [cell["value"] for cell in row["cells"]] == [1.0, 0.0]
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "runs").iterdir()) == [
+        "bad",
+        "good",
+    ]
+
+
+def test_a_provider_that_is_not_there_is_left_out_with_exit_code_3(runs, tmp_path, capsys):
+    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as good:
+        providers(tmp_path, good=good.base_url, gone="http://127.0.0.1:9/v1")
+        assert run(["compare", runs[0], "-p", "gone", "-p", "good", *ASK]) == 3
+    out, err = capsys.readouterr()
+    assert "gone is left out" in err
+    assert "good" in out
+
+
+def test_a_second_run_ends_with_what_is_new(tmp_path, capsys):
+    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
+        at = ["--base-url", mock.base_url, "--model", MODEL, *ASK]
+        assert run(at) == 0
+        (first,) = (tmp_path / "runs").iterdir()
+        info = json.loads((first / "run.json").read_text())
+        earlier = info | {"started_at": "2026-01-01T00:00:00+00:00"}
+        (first / "run.json").write_text(json.dumps(earlier))
+        capsys.readouterr()
+        assert run(at) == 0
+    sentence = f"Since {first.name} (2026-01-01 00:00): nothing new beyond chance."
+    assert sentence in said(capsys)
+    (second,) = (path for path in (tmp_path / "runs").iterdir() if path != first)
+    assert sentence in (second / "report.html").read_text()
+    assert "## Since the run before" in (second / "report.md").read_text()
+    assert not (first / "news.json").exists()
+
+
+def test_history_is_a_table_a_page_and_json(runs, tmp_path, capsys):
+    assert run(["history"]) == 0
+    text = said(capsys)
+    assert "alpha, smoke test: 2 runs" in text
+    assert "beta, smoke test: 1 run" in text
+    assert "pass^3 █▁" in text
+    page = (tmp_path / "runs" / "history.html").read_text()
+    assert page.count("<svg") == 4
+    assert run(["history", "-p", "alpha", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    Draft202012Validator(schemas.shipped("history")).validate(found)
+    assert [line["provider"] for line in found["lines"]] == ["alpha"]
