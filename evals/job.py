@@ -204,7 +204,9 @@ async def _opened(job: EvalJob, watcher: Watcher) -> AsyncIterator[Transport]:
         for model in job.info.settings.models:
             asked = changed(provider, model=model)
             job.budget.note(await preflight(asked, (job.info.settings.api,)))
-        async with open_transport(provider, retries=PATIENT) as transport:
+        async with open_transport(
+            provider, retries=PATIENT, limit_changed=watcher.limit_changed
+        ) as transport:
             yield transport
 
 

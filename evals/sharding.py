@@ -64,6 +64,9 @@ class _Silent:
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Nothing to say."""
 
+    def limit_changed(self, limit: int, most: int) -> None:
+        """Nothing to say."""
+
     def started(self, attempt: Attempt) -> None:
         """Nothing to say."""
 

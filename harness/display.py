@@ -53,6 +53,7 @@ class LiveDisplay:
         self._stage = "getting ready"
         self._planned = 0
         self._progress = Progress(tally, 0)
+        self._pace = ""
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -70,6 +71,10 @@ class LiveDisplay:
         self._planned = planned
         self._progress = Progress(self._tally, finished)
 
+    def limit_changed(self, limit: int, most: int) -> None:
+        """Say how many requests the provider takes at once, where it is fewer than wanted."""
+        self._pace = pace(limit, most)
+
     def started(self, attempt: Attempt) -> None:
         """Nothing to draw: an attempt counts when it has finished."""
 
@@ -83,7 +88,7 @@ class LiveDisplay:
             line.add_row(self._spinner, Text(f"{self._stage} …"))
             return line
         done = self._progress.done
-        left = f"{done}/{self._planned} · {self._tally} · {self._time_left(done)}"
+        left = f"{done}/{self._planned} · {self._tally}{self._pace} · {self._time_left(done)}"
         bar = ProgressBar(total=self._planned, completed=done, width=20)
         line.add_row(self._spinner, bar, Text(left, no_wrap=True, overflow="ellipsis"))
         return line
@@ -104,6 +109,7 @@ class LineDisplay:
         self._tally = tally
         self._planned = 0
         self._progress = Progress(tally, 0)
+        self._pace = ""
         self._said_at = 0.0
 
     @contextmanager
@@ -122,6 +128,10 @@ class LineDisplay:
         already = f", {finished} of them already done" if finished else ""
         self._say(f"sampling {planned} {what}{already}")
 
+    def limit_changed(self, limit: int, most: int) -> None:
+        """Say how many requests the provider takes at once, where it is fewer than wanted."""
+        self._pace = pace(limit, most)
+
     def started(self, attempt: Attempt) -> None:
         """Nothing to say: an attempt counts when it has finished."""
 
@@ -130,7 +140,7 @@ class LineDisplay:
         self._tally.add(rollout)
         done = self._progress.done
         if done == self._planned or time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
-            self._say(f"{done}/{self._planned} · {self._tally}")
+            self._say(f"{done}/{self._planned} · {self._tally}{self._pace}")
 
     def _say(self, text: str) -> None:
         self._said_at = time.monotonic()
@@ -152,6 +162,11 @@ def display(console: Console, tally: Tally, *, debug: bool) -> LiveDisplay | Lin
     if debug:
         return DebugDisplay(console, tally)
     return LiveDisplay(console, tally) if console.is_terminal else LineDisplay(console, tally)
+
+
+def pace(limit: int, most: int) -> str:
+    """What is said of a provider that is overloaded by `most` requests at once; '' of others."""
+    return f" · overloaded, {limit} at once" if limit < most else ""
 
 
 def _body_text(request: Request) -> str:

@@ -17,3 +17,7 @@ class Watcher(Observer, Protocol):
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Sampling of something begins; `finished` of it were there before."""
         ...
+
+    def limit_changed(self, limit: int, most: int) -> None:
+        """The provider is overloaded, or less so: `limit` requests at once instead of `most`."""
+        ...

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from harness.records import Exchange, Key
 from harness.transport.base import Transport
+
+LimitChanged: TypeAlias = Callable[[int, int], None]
+"""Told how many requests may be in flight from now on, and how many at most ever."""
 
 OVERLOAD_STATUSES = frozenset({429, 503, 529})
 
@@ -75,9 +78,10 @@ class AdaptiveTransport:
     say nothing of load and change nothing.
     """
 
-    def __init__(self, inner: Transport, *, most: int) -> None:
+    def __init__(self, inner: Transport, *, most: int, changed: LimitChanged | None = None) -> None:
         """Send through `inner`, beginning with the `most` that there may ever be in flight."""
         self._inner = inner
+        self._changed = changed
         self._most = most
         self._slots = Slots(most)
         self._decreases = 0
@@ -108,12 +112,17 @@ class AdaptiveTransport:
             if seen == self._decreases:
                 self._decreases += 1
                 self._good_answers = 0
-                self._slots.limit = max(1, limit // 2)
+                self._move_to(max(1, limit // 2))
         elif limit < self._most and _good(exchange):
             self._good_answers += 1
             if self._good_answers >= limit:
                 self._good_answers = 0
-                self._slots.limit = limit + 1
+                self._move_to(limit + 1)
+
+    def _move_to(self, limit: int) -> None:
+        self._slots.limit = limit
+        if self._changed is not None:
+            self._changed(limit, self._most)
 
 
 def _good(exchange: Exchange) -> bool:

@@ -68,6 +68,17 @@ async def limits_after(*rounds: tuple[int, ...], most: int = 8) -> list[int]:
     return seen
 
 
+async def test_whoever_wants_to_know_is_told_of_every_change() -> None:
+    provider, told = Provider(), list[tuple[int, int]]()
+    adaptive = AdaptiveTransport(provider, most=2, changed=lambda *limits: told.append(limits))
+    for status in (200, 429, 200, 200):
+        sending = asyncio.create_task(adaptive.send("/x"))
+        await settle()
+        provider.answer(status)
+        await sending
+    assert told == [(1, 2), (2, 2)]
+
+
 @pytest.mark.parametrize("status", [429, 503, 529])
 async def test_overload_halves_once_for_all_that_was_under_way(status: int) -> None:
     assert await limits_after((status,), (status,) * 7, (status,) * 4) == [4, 4, 2]

@@ -38,6 +38,22 @@ def test_plain_lines_when_not_a_terminal():
     ]
 
 
+def test_an_overloaded_provider_is_named_for_as_long_as_it_is():
+    stream = io.StringIO()
+    screen = LineDisplay(Console(file=stream, width=200), SmokeTally(JUDGE))
+    screen.begin(1, 0)
+    for limit in (16, 31, 32):
+        screen.limit_changed(limit, 32)
+        finished(screen, right(CASE))
+        screen.begin(1, 0)
+    said = [line.partition(" errors")[2] for line in stream.getvalue().splitlines()[1::2]]
+    assert said == [
+        " · 40 tokens · overloaded, 16 at once",
+        " · 80 tokens · overloaded, 31 at once",
+        " · 120 tokens",
+    ]
+
+
 def test_a_live_line_on_a_terminal():
     stream = io.StringIO()
     console = Console(file=stream, width=120, force_terminal=True, color_system=None)
