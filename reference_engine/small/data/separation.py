@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -18,21 +17,17 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=10_000)
-def _counted(text: str) -> Counter[str]:
-    return Counter(_words(text))
+def _vocabulary(text: str) -> frozenset[str]:
+    return frozenset(_words(text))
 
 
 def is_too_close(prompt: str, held_out: Iterable[str]) -> bool:
     """Whether `prompt` shares at least four fifths of its words, in order, with a held-out one."""
-    said = _words(prompt)
-    counted = _counted(prompt)
+    said, different = _words(prompt), _vocabulary(prompt)
     for other in held_out:
         kept = _words(other)
-        most = len(said) + len(kept)
-        if not most or 2 * min(len(said), len(kept)) < _CLOSE * most:
-            continue
-        theirs = _counted(other)
-        if 2 * sum(min(n, theirs[word]) for word, n in counted.items()) < _CLOSE * most:
+        shared_at_most = min(len(kept), len(said) - len(different - _vocabulary(other)))
+        if not kept or 2 * shared_at_most < _CLOSE * (len(said) + len(kept)):
             continue
         if SequenceMatcher(None, said, kept, autojunk=False).ratio() >= _CLOSE:
             return True
