@@ -14,12 +14,12 @@ import orjson
 from harness import chain
 from harness.errors import HarnessError, RunLogError
 from harness.records import LogSeal, Seal
-from harness.run_folder import CASES_FILE, TOOLS_FILE, write_text
+from harness.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE, write_text
 from harness.run_log import ROLLOUTS_FILE, RUN_FILE
 
 SEALS = "seals"
 _LOGS = (ROLLOUTS_FILE, "grades-*.jsonl")
-_FILES = (CASES_FILE, TOOLS_FILE, "questions-*.jsonl")
+_FILES = (CASES_FILE, TOOLS_FILE, GOLDEN_FILE, "questions-*.jsonl")
 
 
 @contextmanager
