@@ -14,6 +14,7 @@ from harness.cli import (
     audit,
     bundle,
     checks,
+    ci,
     compare,
     engine,
     eval_commands,
@@ -55,10 +56,11 @@ app.command(eval_commands.baseline_app)
 app.command(runs.recheck)
 app.command(runs.report)
 app.command(audit.audit)
-app.command(compare.compare)
 app.command(bundle.bundle)
+app.command(compare.compare)
 app.command(history.history)
 app.command(checks.checks)
+app.command(ci.ci_summary, name="ci-summary", show=False)
 app.command(selftest.selftest)
 app.command(providers.providers)
 app.command(grader.app)

@@ -1,0 +1,203 @@
+"""The action and the GitLab template, their steps run by bash as a runner would run them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from background import in_background
+from healthy import MODEL, Say, provider_of, right
+from mock_provider import MockProvider, status
+
+ROOT = Path(__file__).parents[2]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+STEPS = ACTION["runs"]["steps"]
+EXPRESSION = re.compile(r"\$\{\{ (inputs|steps\.(\w+)\.outputs)\.([\w-]+) \}\}")
+COMMAND_LINE = re.compile(r"^::(error|warning) title=", re.MULTILINE)
+BINARIES = Path(sys.executable).parent
+SHORT = "-n 1 -k 1 --no-streaming"
+
+
+class Runner:
+    """Carries out the `run` steps of action.yml: expressions filled in, files for outputs."""
+
+    def __init__(self, folder, **inputs):
+        self.folder = folder
+        self.inputs = {name: about["default"] for name, about in ACTION["inputs"].items()}
+        self.inputs |= {name.replace("_", "-"): value for name, value in inputs.items()}
+        self.outputs = {}
+        self.log = ""
+
+    def run(self, step_id):
+        step = next(step for step in STEPS if step.get("id") == step_id)
+        output = self.folder / f"{step_id}.output"
+        output.touch()
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                **{name: self.value(text) for name, text in step["env"].items()},
+                "PATH": f"{BINARIES}:{os.environ['PATH']}",
+                "GITHUB_ACTION_PATH": str(ROOT),
+                "GITHUB_OUTPUT": str(output),
+                "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+                "RUNNER_TEMP": str(self.folder / "temp"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        self.log += done.stdout + done.stderr
+        pairs = (line.split("=", 1) for line in output.read_text().splitlines())
+        self.outputs[step_id] = dict(pairs)
+        return done.returncode
+
+    def value(self, text):
+        def filled(match):
+            if match[1] == "inputs":
+                return self.inputs[match[3]]
+            return self.outputs[match[2]].get(match[3], "")
+
+        return EXPRESSION.sub(filled, text)
+
+
+def verified(folder, mock, **inputs):
+    given = {"base_url": mock.base_url, "model": MODEL, "apis": "chat", "args": SHORT}
+    runner = Runner(folder, **{**given, **inputs})
+    assert runner.run("verify") == 0, runner.log
+    return runner
+
+
+@pytest.fixture
+def mock():
+    with in_background(MockProvider(always=provider_of(right))) as running:
+        yield running
+
+
+def test_a_pass_is_reported_and_ends_well(mock, tmp_path):
+    runner = verified(tmp_path, mock)
+    found = runner.outputs["verify"]
+    assert (found["verdict"], found["exit-code"]) == ("pass", "0")
+    assert Path(found["report"]).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert Path(found["report"]).is_relative_to(found["runs"])
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("# PASS")
+    assert not COMMAND_LINE.findall(runner.log)
+    assert runner.run("finish") == 0
+
+
+def test_a_failure_is_annotated_and_fails_the_job(mock, tmp_path):
+    mock.always = provider_of(lambda _: [Say(text="No,\n::error::no.")])
+    runner = verified(tmp_path, mock)
+    assert runner.outputs["verify"]["verdict"] == "fail"
+    assert "::error title=gpt-oss-verify%3A FAIL::chat · whole: pass@1 is 0.0%25" in runner.log
+    assert 0 < len(COMMAND_LINE.findall(runner.log)) <= 10
+    assert runner.run("finish") == 1
+
+
+@pytest.mark.parametrize(("fails", "code"), [("true", 4), ("false", 0)])
+def test_an_inconclusive_run_fails_the_job_if_asked(mock, tmp_path, fails, code):
+    runner = verified(tmp_path, mock, max_requests="3", fail_on_inconclusive=fails)
+    assert runner.outputs["verify"]["verdict"] == "inconclusive"
+    assert "::warning title=gpt-oss-verify%3A INCONCLUSIVE::" in runner.log
+    assert runner.run("finish") == code
+
+
+def test_what_a_provider_says_gives_the_runner_no_commands(mock, tmp_path):
+    mock.always = status(404, f"no model {MODEL} exists, not found\n::error::pwned\n::add-mask::x")
+    runner = verified(tmp_path, mock)
+    assert runner.outputs["verify"] == {"verdict": "error", "exit-code": "3"}
+    begin, token = re.search(r"::stop-commands::(\w{32})()", runner.log).start(), None
+    token = re.search(r"::stop-commands::(\w{32})", runner.log)[1]
+    heard = runner.log[:begin] + runner.log.split(f"\n::{token}::\n")[1]
+    assert len(COMMAND_LINE.findall(heard)) == 1
+    assert "\n::error::pwned" not in heard
+    assert "::add-mask::" not in re.sub(r"(?m)^::error title=.*$", "", heard)
+    assert runner.run("finish") == 3
+
+
+def test_inputs_are_words_and_never_code(mock, tmp_path):
+    evil = "$(touch pwned)`touch pwned`\";touch pwned;'|touch pwned"
+    runner = verified(tmp_path, mock, gate=evil, args=f"--suite '$(touch pwned)' {SHORT}")
+    assert runner.outputs["verify"]["exit-code"] == "2"
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_no_script_holds_an_expression_and_every_action_is_pinned():
+    for step in STEPS:
+        assert "${{" not in step.get("run", "")
+        assert re.fullmatch(
+            r"actions/[\w-]+@[0-9a-f]{40}", step.get("uses", f"actions/x@{'0' * 40}")
+        )
+    for script in (ROOT / "ci").iterdir():
+        assert "${{" not in script.read_text(encoding="utf-8")
+    used = {match[3] for match in EXPRESSION.finditer((ROOT / "action.yml").read_text("utf-8"))}
+    assert set(ACTION["inputs"]) <= used | {"artifact", "python-version"}
+
+
+def test_the_tool_is_installed_in_an_environment_of_its_own(tmp_path):
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    noted = tmp_path / "noted"
+    (fake / "python3").write_text(
+        "#!/usr/bin/env bash\n"
+        f'echo "$@" >>{noted}\n'
+        'if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; fi\n'
+    )
+    (fake / "python3").chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(ROOT / "ci" / "install.sh")],
+        env={
+            "PATH": f"{fake}:{os.environ['PATH']}",
+            "RUNNER_TEMP": str(tmp_path / "temp"),
+            "GITHUB_ACTION_PATH": str(ROOT),
+            "GITHUB_PATH": str(tmp_path / "path"),
+            "EXTRAS": "reference",
+        },
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 0
+    place = tmp_path / "temp" / "gpt-oss-verify" / "venv"
+    made, installed = noted.read_text().splitlines()
+    assert made == f"-m venv {place}"
+    assert installed.endswith(f"{ROOT}[reference]")
+    assert (tmp_path / "path").read_text() == f"{place}/bin\n"
+
+
+def test_the_example_workflow_gives_only_inputs_that_there_are():
+    workflow = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text("utf-8"))
+    steps = workflow["jobs"]["verify"]["steps"]
+    (own,) = (step for step in steps if "gpt-oss-verify" in step["uses"])
+    assert set(own["with"]) <= set(ACTION["inputs"])
+
+
+def test_the_gitlab_job_ends_with_the_exit_code_and_leaves_its_reports(mock, tmp_path):
+    template = ROOT / "templates" / "gpt-oss-verify.gitlab-ci.yml"
+    job = yaml.safe_load(template.read_text(encoding="utf-8"))["gpt-oss-verify"]
+    entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"]}
+    gate = {"budget": {"max_requests": 3}}
+    (tmp_path / "providers.yaml").write_text(yaml.safe_dump({"providers": {"mine": entry}}))
+    (tmp_path / "gate.yaml").write_text(yaml.safe_dump(gate))
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", "\n".join(job["script"])],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            **job["variables"],
+            "PATH": f"{BINARIES}:{os.environ['PATH']}",
+            "PROVIDER": "mine",
+            "GATE": "gate.yaml",
+        },
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == job["allow_failure"]["exit_codes"] == 4, done.stdout + done.stderr
+    assert "max_requests 3 (gate.yaml)" in " ".join(done.stdout.split())
+    assert list(tmp_path.glob(job["artifacts"]["reports"]["junit"]))

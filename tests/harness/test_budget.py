@@ -1,0 +1,191 @@
+"""Budgets: no request beyond a limit, whatever was finished kept."""
+
+import asyncio
+import json
+
+import mock_provider
+import pytest
+from background import in_background
+from healthy import MODEL, Say, provider_of, right
+from mock_provider import MockProvider
+
+from harness.budget import Budget, Metered
+from harness.cli.app import run
+from harness.conversation import Message
+from harness.dialects import DIALECTS
+from harness.dialects.base import Settings
+from harness.errors import ConfigurationError
+from harness.providers import Prices, adhoc_provider, changed
+from harness.records import Limits
+from harness.run_log import RunLog
+from harness.samples import Sample, plan
+from harness.sampling import run_attempts
+from harness.transport import open_transport
+
+PRICES = Prices(input=1_000, output=1_000)
+
+
+def attempts(count, max_turns=1):
+    samples = [Sample(f"s{n}", (Message("user", "Hi"),)) for n in range(count)]
+    how = Settings("m")
+    return list(plan(samples, how, apis=["chat"], modes=[False], tries=1, max_turns=max_turns))
+
+
+async def sample(mock, folder, budget, *, count=20, concurrency=4, prices=None):
+    provider = changed(adhoc_provider(mock.base_url, "m", ["chat"]), prices=prices)
+    with RunLog(folder) as log:
+        async with open_transport(provider) as transport:
+            await run_attempts(
+                attempts(count),
+                transport=transport,
+                log=log,
+                concurrency=concurrency,
+                allowance=budget.of(provider),
+            )
+    return len((folder / "rollouts.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 20, 99])
+async def test_requests_stop_at_the_limit_and_what_was_finished_is_kept(most, tmp_path):
+    async with MockProvider(always=mock_provider.text('{"choices": []}')) as mock:
+        budget = Budget(Limits(max_requests=most))
+        done = await sample(mock, tmp_path, budget)
+        assert len(mock.posts) == done == budget.requests == min(most, 20)
+    assert (budget.stopped is None) == (most >= 20)
+
+
+async def test_a_request_that_is_sent_again_counts_again(tmp_path):
+    script = [mock_provider.status(429, "slow down")] * 2
+    async with MockProvider(script=script) as mock:
+        budget = Budget(Limits(max_requests=5))
+        await sample(mock, tmp_path, budget, concurrency=1)
+        assert len(mock.posts) == budget.requests == 5
+
+
+async def test_the_sum_is_kept_but_for_what_is_under_way(tmp_path):
+    body = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Hi."}}]}
+    usage = {"prompt_tokens": 60, "completion_tokens": 40, "total_tokens": 100}
+    reply = json.dumps(body | {"usage": usage})
+    async with MockProvider(always=mock_provider.text(reply)) as mock:
+        budget = Budget(Limits(max_cost=0.45))
+        await sample(mock, tmp_path, budget, concurrency=1, prices=PRICES)
+        assert budget.cost == pytest.approx(0.5)
+        assert len(mock.posts) == 5
+    assert "max_cost $0.45" in (budget.stopped or "")
+    assert "5 requests" in (budget.stopped or "")
+    assert "$0.5" in (budget.stopped or "")
+
+
+async def test_tokens_that_nobody_counted_are_paid_for_too(tmp_path):
+    async with MockProvider(
+        always=mock_provider.text('{"choices": "' + "x" * 4_000 + '"}')
+    ) as mock:
+        budget = Budget(Limits(max_cost=1.5))
+        await sample(mock, tmp_path, budget, concurrency=1, prices=PRICES)
+        assert len(mock.posts) == 2
+
+
+async def test_after_the_deadline_nothing_is_begun_and_what_was_begun_ends(tmp_path):
+    now = 0.0
+    budget = Budget(Limits(deadline=10, origins={"deadline": "--deadline"}), clock=lambda: now)
+
+    async def slow(request, writer):
+        nonlocal now
+        now += 4
+        await asyncio.sleep(0.01)
+        mock_provider.write_text(writer, "{}")
+
+    async with MockProvider(always=slow) as mock:
+        assert await sample(mock, tmp_path, budget, concurrency=1) == 3
+    assert "deadline 10 s (--deadline): 3 requests in 12 s" in (budget.stopped or "")
+
+
+def test_an_attempt_begins_only_if_its_usual_requests_fit():
+    budget = Budget(Limits(max_requests=3))
+    allowance = budget.of(adhoc_provider("http://127.0.0.1:1/v1", "m", ["chat"]))
+    assert allowance is not None
+    (first,) = attempts(1, max_turns=10)
+    with allowance.metered(None, first, DIALECTS["chat"]) as sending:  # type: ignore[arg-type]
+        assert isinstance(sending, Metered)
+        assert budget.allows(1)
+        assert not budget.allows(2)
+    assert budget.allows(3)
+
+
+def test_a_budget_without_limits_meters_nothing():
+    assert Budget().of(adhoc_provider("http://127.0.0.1:1/v1", "m", ["chat"])) is None
+
+
+def test_a_sum_needs_prices():
+    with pytest.raises(ConfigurationError, match=r"has no prices.*give prices"):
+        Budget(Limits(max_cost=1)).check(adhoc_provider("http://127.0.0.1:1/v1", "m", ["chat"]))
+
+
+@pytest.mark.parametrize(
+    ("limits", "requests", "rpm", "said"),
+    [
+        (Limits(max_requests=9), 10, None, "10 requests or more are planned, max_requests 9"),
+        (Limits(max_requests=10), 10, None, None),
+        (Limits(deadline=60), 300, 100, "3 minutes or more at 100 a minute, deadline 60 s"),
+        (Limits(deadline=60), 300, None, None),
+    ],
+)
+def test_a_plan_beyond_the_budget_is_foreseen(limits, requests, rpm, said):
+    foreseen = Budget(limits).foreseen(requests, rpm)
+    assert foreseen is None if said is None else said in (foreseen or "")
+
+
+# --- On the command line
+
+
+@pytest.fixture
+def mock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
+        yield running
+
+
+def at(mock, *more):
+    few = ("-n", "2", "-k", "2", "--api", "chat")
+    return ["--base-url", mock.base_url, "--model", MODEL, *few, *more]
+
+
+def test_a_run_that_ran_out_is_inconclusive_and_goes_on(mock, tmp_path, capsys):
+    assert run(at(mock, "--max-requests", "7")) == 4
+    out, err = capsys.readouterr()
+    assert "8 requests or more are planned" in err
+    assert "Stopped by the budget, max_requests 7 (--max-requests): 6 requests" in out
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert len(mock.received) <= 7
+    before = (folder / "rollouts.jsonl").read_text()
+    assert json.loads((folder / "run.json").read_text())["finished_at"] is None
+    assert run(["recheck", str(folder)]) == 4
+    assert run(["--resume", str(folder)]) == 0
+    assert (folder / "rollouts.jsonl").read_text().startswith(before)
+    assert json.loads((folder / "run.json").read_text())["stopped"] is None
+
+
+def test_what_fails_already_fails_although_the_budget_is_used_up(mock, capsys):
+    mock.always = provider_of(lambda _: [Say(text="No.")])
+    assert run(at(mock, "--max-requests", "6")) == 1
+    assert "Stopped by the budget" in capsys.readouterr().out
+
+
+def test_probes_are_within_the_budget_too(mock):
+    assert run(at(mock, "--only", "prompt", "--max-requests", "5")) in {1, 4}
+    assert len(mock.received) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--deadline", "soon"), "--deadline is a time such as 20m"),
+        (("--deadline", "0"), "--deadline is a time such as 20m"),
+        (("--max-requests", "0"), "--max-requests must be at least 1"),
+        (("--max-cost", "-1"), "--max-cost is in dollars above 0, not -1"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(mock, options, said, capsys):
+    assert run(at(mock, *options)) == 2
+    assert said in capsys.readouterr().err
