@@ -1,0 +1,257 @@
+"""Gates in files: what they may say, which of them wins, and what the verdict says of them."""
+
+import json
+
+import pytest
+import yaml
+from background import in_background
+from healthy import MODEL, Say, provider_of, right
+from hypothesis import given
+from hypothesis import strategies as st
+from mock_provider import MockProvider
+
+from harness import demands
+from harness.checks import CHECKS
+from harness.cli.app import run
+from harness.errors import ConfigurationError
+from harness.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
+from harness.judgement import CheckResult
+from harness.records import Limits, Thresholds
+from harness.suites import choose
+
+
+def silent(_case):
+    return [Say(text="I cannot do that.")]
+
+
+def as_thresholds(**gate):
+    return joined([Layer(gate_entry(gate, "gate.yaml"), "gate.yaml")]).thresholds(Thresholds())
+
+
+# --- What a gate may say
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("20m", 1200), ("1h30m", 5400), ("45s", 45), ("90", 90), (90, 90), (1.5, 1.5), ("2h5s", 7205)],
+)
+def test_durations(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0", 0, -1, "m", "1d", True, None, "5m1h"])
+def test_no_durations(text):
+    with pytest.raises(ValueError, match="is a time such as 20m"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("max_invalids: 1", "gate.yaml: unknown key max_invalids; did you mean 'max_invalid'?"),
+        ("budget: {max_costs: 1}", "unknown key budget.max_costs; did you mean 'max_cost'?"),
+        ("min_pass_at_k: 90", "min_pass_at_k: input should be less than or equal to 1"),
+        ("margins: {aime25: 0}", "margins.aime25: input should be greater than 0"),
+        ("budget: {deadline: soon}", "budget.deadline: is a time such as 20m"),
+        ("- max_invalid", "gate.yaml: must be a mapping such as max_invalid: 0"),
+        ("max_invalid: 1\nmax_invalid: 2", 'the key "max_invalid" is there twice'),
+        ("gate: {suite: quick, fly: 1}", "unknown key gate.fly"),
+    ],
+)
+def test_what_a_file_may_not_say_is_said_in_a_sentence(content, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gate.yaml").write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_gate_file((tmp_path / "gate.yaml").relative_to(tmp_path))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["max_invalid", "suite"]), st.just(1)), max_size=5))
+def test_the_last_layer_that_says_something_wins(said):
+    values = [{key: 3 if key == "max_invalid" else "full" for key in layer} for layer in said]
+    layers = [Layer(gate_entry(each, "x"), f"layer {n}") for n, each in enumerate(values)]
+    gate = joined(layers)
+    for name in ("max_invalid", "suite"):
+        saying = [n for n, each in enumerate(values) if name in each]
+        assert gate.origins.get(name) == (f"layer {saying[-1]}" if saying else None)
+
+
+def test_a_budget_and_margins_come_out_by_name():
+    entry = gate_entry({"budget": {"deadline": "20m"}, "margins": {"aime25": 5}}, "gate.yaml")
+    gate = joined([Layer(entry, "gate.yaml")])
+    assert gate.limits(Limits()) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
+    assert gate.margins == {"aime25": 5}
+
+
+# --- Single checks
+
+
+@pytest.mark.parametrize("name", ["usage.sum", "usage", "chat.reasoning", "prompt", "harmony"])
+def test_checks_are_named_by_id_family_or_beginning(name):
+    demands.check_names(as_thresholds(may_warn=[name], must_pass=[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("usage.sun", "did you mean 'usage.sum'?"),
+        ("promt", "did you mean 'prompt'?"),
+        ("zzz", "families are "),
+        ("usage.su", "did you mean 'usage.sum'?"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_a_hint(name, said):
+    with pytest.raises(ConfigurationError) as caught:
+        demands.check_names(as_thresholds(must_pass=[name]))
+    assert said in str(caught.value)
+    assert "must_pass (gate.yaml)" in str(caught.value)
+
+
+def result(status="passed", applicable=4, name="usage.sum"):
+    return CheckResult(check=CHECKS[name].about, status=status, applicable=applicable, failures=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "broken", "unsettled"),
+    [
+        (result(), 0, 0),
+        (result("failed"), 1, 0),
+        (result("warned"), 1, 0),
+        (result("declared"), 1, 0),
+        (result("not_verifiable", 0), 0, 1),
+        (result("skipped", 0), 0, 1),
+    ],
+)
+def test_what_must_pass_must_pass(found, broken, unsettled):
+    thresholds = as_thresholds(must_pass=["usage.sum"])
+    assert len(list(demands.broken([found], thresholds))) == broken
+    assert len(list(demands.unsettled([found], run_settings(), thresholds))) == unsettled
+
+
+def test_of_a_family_one_must_have_been_judged():
+    thresholds = as_thresholds(must_pass=["usage"])
+    other = next(n for n, c in CHECKS.items() if c.about.family == "usage" and n != "usage.sum")
+    results = [result(), result("skipped", 0, other)]
+    assert not list(demands.unsettled(results, run_settings(), thresholds))
+    assert list(demands.unsettled(results[1:], run_settings(), thresholds))
+
+
+def run_settings(**changes):
+    from analyses import run_info
+
+    return run_info().settings.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "covered"),
+    [
+        ({"suite": "quick"}, True),
+        ({"suite": "full"}, True),
+        ({"suite": "smoke"}, False),
+        ({"suite": "quick", "skip": ("smoke",)}, False),
+        ({"suite": "quick", "skip": (choose("quick").probes[0].id,)}, False),
+        ({"suite": "full", "only": ("smoke",)}, False),
+    ],
+)
+def test_the_suite_of_the_gate_must_have_been_asked_whole(changes, covered):
+    thresholds = as_thresholds(suite="quick")
+    said = list(demands.unsettled([], run_settings(**changes), thresholds))
+    assert said == [] if covered else "the suite quick (gate.yaml)" in said[0]
+
+
+# --- On the command line
+
+
+@pytest.fixture
+def mock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as running:
+        yield running
+
+
+def asked(mock, tmp_path, *options, for_all=None, own=None):
+    entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"], "gate": own}
+    content = {"providers": {"mine": {k: v for k, v in entry.items() if v is not None}}}
+    content |= {} if for_all is None else {"gate": for_all}
+    (tmp_path / "providers.yaml").write_text(yaml.safe_dump(content))
+    return run(["-p", "mine", "-n", "1", "-k", "1", "--no-streaming", *options])
+
+
+def test_flags_win_over_the_file_over_the_entry_over_all_providers(mock, tmp_path, capsys):
+    mock.always = provider_of(silent)
+    nothing = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0}
+    (tmp_path / "gate.yaml").write_text("min_pass_at_k: 0.3")
+    for origin, options, for_all, own in [
+        ("(providers.yaml, gate)", (), {"min_pass_at_k": 0.1}, None),
+        ("(providers.yaml, providers.mine.gate)", (), nothing, {"min_pass_at_k": 0.2}),
+        ("(gate.yaml)", ("--gate", "gate.yaml"), nothing, {"min_pass_at_k": 0.2}),
+        ("(--min-pass-at-k)", ("--gate", "gate.yaml", "--min-pass-at-k", "0.4"), None, nothing),
+    ]:
+        assert asked(mock, tmp_path, *options, for_all=for_all, own=own) == 1
+        assert f"% {origin} is asked" in capsys.readouterr().out, origin
+
+
+def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path, capsys):
+    mock.always = provider_of(silent)
+    gate = {"min_pass_at_k": 0.0, "min_pass_hat_k": 0.0, "suite": "smoke"}
+    (tmp_path / "strict.yaml").write_text(
+        "gate: {max_invalid: 0, must_pass: [reasoning.in_answer]}"
+    )
+    asked(mock, tmp_path, own=gate)
+    (folder,) = (tmp_path / "runs").iterdir()
+    first = json.loads((folder / "analysis.json").read_text())["verdict"]
+    (tmp_path / "providers.yaml").unlink()
+    run(["recheck", str(folder)])
+    assert json.loads((folder / "analysis.json").read_text())["verdict"] == first
+    assert first["thresholds"]["origins"]["suite"] == "providers.yaml, providers.mine.gate"
+    run(["recheck", str(folder), "--gate", "strict.yaml"])
+    other = json.loads((folder / "analysis.json").read_text())["verdict"]
+    assert other["thresholds"]["min_pass_at_k"] == 0.9
+    assert other["thresholds"]["origins"]["must_pass"] == "strict.yaml"
+
+
+def without_sum(request_body):
+    return {**request_body, "usage": {**request_body["usage"], "total_tokens": 1}}
+
+
+def test_what_may_only_warn_invalidates_nothing(mock, tmp_path, capsys, monkeypatch):
+    import healthy
+
+    whole = healthy.chat_whole
+    monkeypatch.setattr(healthy, "chat_whole", lambda say: without_sum(whole(say)))
+    assert asked(mock, tmp_path) == 1
+    assert "1 invalid of 1" in capsys.readouterr().out
+    assert asked(mock, tmp_path, "--may-warn", "usage.sum") == 0
+    out = capsys.readouterr().out
+    assert "warning usage.sum" in out
+    assert asked(mock, tmp_path, "--may-warn", "usage.sum", "--must-pass", "usage") == 1
+    assert "usage.sum must pass (--must-pass), but has warnings." in capsys.readouterr().out
+
+
+def test_a_suite_that_the_gate_asks_for_is_asked(mock, tmp_path):
+    assert asked(mock, tmp_path, "--suite", "smoke", own={"suite": "quick"}) == 4
+    asked(mock, tmp_path, "--max-requests", "4", own={"suite": "quick"})
+    newest = max((tmp_path / "runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert json.loads((newest / "run.json").read_text())["settings"]["suite"] == "quick"
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ({"fly": 1}, "unknown key providers.mine.gate.fly"),
+        ({"evals": ["aime"]}, "there is no eval 'aime'; did you mean 'aime25'?"),
+        ({"margins": {"gpqaa": 3}}, "there is no eval 'gpqaa'; did you mean 'gpqa'?"),
+        ({"evals": ["healthbench"]}, "the eval healthbench is none of --evals quick"),
+        ({"may_warn": ["usge"]}, "did you mean 'usage'?"),
+        ({"budget": {"max_cost": 3}}, "provider mine has no prices, so max_cost $3"),
+    ],
+)
+def test_a_gate_that_cannot_be_used_is_refused_before_anything_is_asked(
+    mock, tmp_path, gate, said, capsys
+):
+    assert asked(mock, tmp_path, own=gate) == 2
+    assert said in capsys.readouterr().err
+    assert not mock.received
+    assert not (tmp_path / "runs").exists()
