@@ -1,0 +1,97 @@
+"""What a gate file and a budget do to eval runs, against a provider over a real socket."""
+
+import json
+
+import pytest
+from background import in_background
+from mock_provider import MockProvider
+from quiz import MODEL, quiz
+
+from harness.cli import quick_evals
+from harness.cli.app import run
+
+HEALTHBENCH = ("--eval", "healthbench", "--examples", "2")
+
+
+@pytest.fixture
+def mock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    with in_background(MockProvider(always=quiz(0.8), models=[MODEL])) as running:
+        yield running
+
+
+def at(mock, *more, command="eval"):
+    return [command, "--base-url", mock.base_url, "--model", MODEL, "--api", "chat", *more]
+
+
+def scored(mock, *more):
+    return run(at(mock, "--samples", "--max-tokens", "500", *more))
+
+
+def info(tmp_path):
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder, json.loads((folder / "run.json").read_text())
+
+
+def test_an_eval_that_ran_out_is_inconclusive_and_goes_on(mock, tmp_path, capsys):
+    assert scored(mock, "--eval", "aime25", "-k", "2", "--max-requests", "9") == 4
+    assert "Stopped by the budget, max_requests 9 (--max-requests)" in capsys.readouterr().out
+    folder, written = info(tmp_path)
+    assert len(mock.received) == 9
+    assert (written["ended"], written["finished_at"]) == (None, None)
+    assert run(["recheck", str(folder)]) == 4
+    assert run(["eval", "--resume", str(folder)]) == 0
+    assert info(tmp_path)[1]["stopped"] is None
+
+
+def test_grading_is_within_the_same_budget(mock, tmp_path):
+    assert scored(mock, *HEALTHBENCH, "--max-requests", "9") == 4
+    folder, written = info(tmp_path)
+    grades = (folder / f"grades-127.0.0.1-{MODEL}.jsonl").read_text().splitlines()
+    assert len(mock.received) == 9
+    assert 0 < len(grades) <= 5
+    assert "max_requests 9" in written["stopped"]
+    assert run(["eval", "--resume", str(folder)]) == 0
+
+
+def test_rounds_stop_with_the_budget(mock, tmp_path):
+    options = ("--eval", "aime25", "-k", "8", "--until-decided", "--max-requests", "20")
+    assert scored(mock, *options) == 4
+    assert len(mock.received) <= 20
+    assert info(tmp_path)[1]["ended"] is None
+
+
+def test_the_gate_says_which_evals_by_default_and_refuses_fewer(mock, tmp_path, capsys):
+    (tmp_path / "gate.yaml").write_text("evals: [aime25, gpqa]\nmargins: {aime25: 30}")
+    assert scored(mock, "--gate", "gate.yaml", "-k", "1") == 0
+    folder, written = info(tmp_path)
+    assert written["settings"]["evals"] == ["aime25", "gpqa"]
+    assert written["settings"]["origins"]["margins.aime25"] == "gate.yaml"
+    (tmp_path / "more.yaml").write_text("evals: [aime25, healthbench]")
+    capsys.readouterr()
+    assert run(["recheck", str(folder), "--gate", "more.yaml"]) == 4
+    assert "The gate (more.yaml) asks for the eval healthbench" in capsys.readouterr().out
+
+
+def test_a_grader_needs_prices_too(mock, tmp_path, capsys):
+    entry = f"{{base_url: {mock.base_url}, model: {MODEL}, apis: [chat]"
+    text = f"providers:\n  a: {entry}, prices: {{input: 1, output: 1}}}}\n  b: {entry}}}\n"
+    (tmp_path / "providers.yaml").write_text(text)
+    options = ["--samples", *HEALTHBENCH, "--grader", "b", "--max-cost", "5"]
+    assert run(["eval", "-p", "a", *options]) == 2
+    assert "provider b has no prices" in capsys.readouterr().err
+
+
+def test_a_used_up_smoke_test_begins_no_evals(mock, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(quick_evals, "load_data", lambda name, _="": _samples(name))
+    smoke = ["-n", "1", "-k", "1", "--no-streaming", "--evals", "quick", "--max-requests", "3"]
+    assert run([*at(mock)[1:], *smoke]) in {1, 4}
+    assert "The evals were not begun" in capsys.readouterr().out
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def _samples(name):
+    from evals.registry import load_data
+
+    return load_data(name, "samples")
