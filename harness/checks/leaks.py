@@ -22,6 +22,12 @@ _REMAINS = re.compile(
 )
 _REMAINS_IN_REASONING = re.compile(_GLUED)
 _COT_TAG = re.compile(r"^\s*<(think|thinking|reasoning)>|</(think|thinking|reasoning)>", re.I)
+# Markers of other models' prompt formats.
+_FOREIGN = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|begin_of_text"
+    r"|user|assistant|system|observation|eos)\|>|</?start_of_turn>|<end_of_turn>|\[/?INST\]"
+    "|<\N{FULLWIDTH VERTICAL LINE}[^<>]{1,40}\N{FULLWIDTH VERTICAL LINE}>"
+)
 # How gpt-oss begins to think, and rarely begins to answer.
 _COT_OPENING = re.compile(
     r"\s*(?:The user (?:asks|wants|says|is asking|has asked)|User (?:asks|wants|says)"
@@ -102,6 +108,22 @@ family.check(
 )
 
 family.check(
+    "harmony.foreign",
+    over=answers,
+    severity="error",
+    summary="No marker of another model's prompt format stands in any text.",
+    why="gpt-oss has no such tokens: another model answers, or harmony is written over its format.",
+    source=HARMONY,
+    tolerated=0.02,
+)(
+    _search(
+        _FOREIGN,
+        "A marker of another prompt format stands in the {place}.",
+        ("answer", "reasoning", "tool name", "arguments"),
+    )
+)
+
+family.check(
     "reasoning.in_answer",
     over=answers,
     severity="error",
@@ -125,6 +147,27 @@ def _untagged(answer: Answer) -> Iterator[Problem]:
     if not reply.reasoning and _COT_OPENING.match(reply.text):
         message = "There is no reasoning, and the answer begins like one."
         yield Problem(turn, message, "an answer", reply.text)
+
+
+@family.check(
+    "reasoning.in_answer.repeated",
+    over=answers,
+    severity="warning",
+    summary="The CoT does not stand before the answer once more.",
+    why="Users are shown what was not meant for them.",
+    source=RAW_COT,
+    tolerated=0.02,
+)
+def _repeated(answer: Answer) -> Iterator[Problem]:
+    turn, reply = answer
+    text, reasoning = reply.text.strip(), reply.reasoning.strip()
+    if (
+        len(reasoning) > _SHORTEST_COPY
+        and len(text) > len(reasoning)
+        and text.startswith(reasoning)
+    ):
+        message = "The answer begins with the whole reasoning."
+        yield Problem(turn, message, "an answer that begins after it", reply.text)
 
 
 @family.check(

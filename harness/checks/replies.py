@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from harness.checks.base import CHAT, RESPONSES, Family, Problem
+from harness.checks.base import CHAT, RAW_COT, RESPONSES, Family, Problem
 from harness.checks.events import objects
 from harness.checks.subjects import Answer, Item, answers, conversations, items
 from harness.checks.view import Turn, View
@@ -91,6 +91,46 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
         message = f"The response holds an item of type {kind}, of which the request said nothing."
         expected = "reasoning, message or function_call"
         yield Problem(found.turn, message, expected, kind, f"{found.path}.type")
+
+
+@family.check(
+    "responses.item.repeated",
+    over=answers,
+    severity="warning",
+    summary="No CoT and no message stands twice in a response.",
+    why="Clients show it twice, and send it back twice.",
+    source=RESPONSES,
+    apis=("responses",),
+    tolerated=0.02,
+)
+def _repeated_item(answer: Answer) -> Iterator[Problem]:
+    known: set[str] = set()
+    for index, item in enumerate(objects(answer.reply.raw.get("output"))):
+        content = repr(item.get("content")) if item.get("content") else None
+        if content in known:
+            message = "Two items of a response have the same content."
+            yield Problem(answer.turn, message, "one of them", content, f"$.output[{index}]")
+        elif content is not None:
+            known.add(content)
+
+
+@family.check(
+    "responses.item.order",
+    over=answers,
+    severity="warning",
+    summary="The CoT of a response stands before what it led to.",
+    why="The model is given it back in this order.",
+    source=RAW_COT,
+    apis=("responses",),
+)
+def _item_order(answer: Answer) -> Iterator[Problem]:
+    kinds = [item.get("type") for item in objects(answer.reply.raw.get("output"))]
+    complete = answer.reply.finish != "length"
+    if complete and kinds[-1:] == ["reasoning"] and {"message", "function_call"} & set(kinds):
+        message = "The response ends with its CoT."
+        yield Problem(
+            answer.turn, message, "a message or a call at the end", str(kinds), "$.output"
+        )
 
 
 @family.check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from harness.checks.base import CHAT, GUIDE, Family, Problem
@@ -14,6 +15,12 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # and that for so many characters.
 _LONGEST_PIECE, _FEWEST_TIMES, _SHORTEST_RUN = 300, 6, 400
 _SHORTEST_DOUBLED = 80
+_NOTHING = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})
+# Two such runs are needed: one alone may be honest, as the end of a German quotation is.
+_FEWEST_MISREAD = 2
+_USUAL_SIGNS = "\u00a0«»–—‘’“”„…€°"
+_CODECS = ("latin-1", "cp1252")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
 
 @family.check(
@@ -32,6 +39,38 @@ def _garbled(answer: Answer) -> Iterator[Problem]:
             message = f"A character in the {place} could not be decoded."
             around = text[max(0, at - 40) : at + 40]
             yield Problem(answer.turn, message, "a character", around)
+
+
+@family.check(
+    "text.mojibake",
+    over=answers,
+    severity="warning",
+    summary="No text is UTF-8 that was read as Latin-1 or as Windows-1252.",
+    why="All letters beyond ASCII are wrong, in texts and in arguments that tools are run with.",
+    source="https://www.rfc-editor.org/rfc/rfc8259#section-8.1",
+    tolerated=0.02,
+)
+def _mojibake(answer: Answer) -> Iterator[Problem]:
+    for place, text in _texts(answer):
+        found = [run for run in misread(text) if run not in answer.turn.prompt]
+        if len(found) >= _FEWEST_MISREAD:
+            message = f"Letters of the {place} were decoded as if they had a byte each."
+            yield Problem(answer.turn, message, "UTF-8", " ".join(found))
+
+
+@family.check(
+    "text.placeholder",
+    over=answers,
+    severity="warning",
+    summary="An answer is not a programming language's word for nothing.",
+    why="A text that was not there was written down as one; clients show it.",
+    source=CHAT,
+    tolerated=0.02,
+)
+def _placeholder(answer: Answer) -> Iterator[Problem]:
+    text = answer.reply.text.strip()
+    if text in _NOTHING and text not in answer.turn.prompt:
+        yield Problem(answer.turn, "The answer is a word for nothing.", "an answer, or null", text)
 
 
 @family.check(
@@ -68,6 +107,19 @@ def _doubled(answer: Answer) -> Iterator[Problem]:
         first, second = stripped[:half].strip(), stripped[half:].strip()
         if len(stripped) >= _SHORTEST_DOUBLED and first == second:
             yield Problem(answer.turn, f"The {place} stands there twice.", "once", second)
+
+
+def misread(text: str) -> list[str]:
+    """Runs of characters whose bytes, in Latin-1 or Windows-1252, are the UTF-8 of usual ones."""
+    return [run for run in _BEYOND_ASCII.findall(text) if any(_readable(run, c) for c in _CODECS)]
+
+
+def _readable(run: str, codec: str) -> bool:
+    try:
+        meant = run.encode(codec).decode("utf-8")
+    except UnicodeError:
+        return False
+    return all(sign.isalpha() or sign in _USUAL_SIGNS for sign in meant)
 
 
 def repeated_piece(text: str) -> str | None:

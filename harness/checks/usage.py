@@ -10,6 +10,7 @@ from harness.checks.subjects import Answer, Counted, answers, counted, limited
 family = Family("usage")
 
 _PATH = "$.usage"
+_INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
 _BILLING_WHY = "Users are billed and budgets are kept by these figures."
 # Tokens of harmony's own markers and headers in one reply, with room to spare.
 _MARKERS = 64
@@ -77,6 +78,24 @@ def _reasoning_excess(said: Counted) -> Iterator[Problem]:
     if reasoning is not None and not 0 <= reasoning <= output:
         message = "There are more reasoning tokens than output tokens, or fewer than none."
         yield Problem(said.turn, message, f"0 to {output}", str(reasoning), _PATH)
+
+
+@family.check(
+    "usage.cached.excess",
+    over=counted,
+    severity="error",
+    summary="Cached tokens are a part of the input tokens.",
+    why=_BILLING_WHY,
+    source=CHAT,
+)
+def _cached_excess(said: Counted) -> Iterator[Problem]:
+    counts = said.reply.raw.get("usage")
+    details = counts.get(_INPUT_DETAILS[said.turn.api]) if isinstance(counts, dict) else None
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    given = said.usage.input_tokens
+    if isinstance(cached, int) and given is not None and not 0 <= cached <= given:
+        message = "There are more cached tokens than input tokens, or fewer than none."
+        yield Problem(said.turn, message, f"0 to {given}", str(cached), _PATH)
 
 
 @family.check(

@@ -30,6 +30,7 @@ from mutations import change_event, drop, event_of, first_call, put, remove_even
 
 from harness import checks
 from harness.checks import CHECKS
+from harness.checks.texts import misread
 from harness.judging import Judge, settle
 from harness.records import Response, Retry
 
@@ -579,6 +580,16 @@ def test_the_evidence_of_a_stream_has_the_event_and_the_path():
 def test_nothing_is_expected_of_an_answer_that_did_not_come():
     broken = json_response({"error": {"message": "overloaded"}}, 503)
     assert found([CALL, broken]) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["»Spaß« sagt er, »der Fuß«.", "Ça va ? « À bientôt »", "naïve Gödel, žluté lodě",
+     "東京 🌊 ÄÖÜß", "È «così»", "ÁÉÍÓÚ ÂÊÎ", "20 °C – 30 °C…"],
+)  # fmt: skip
+def test_honest_letters_are_not_misread(text):
+    assert len(misread(text)) < 2
+    assert misread(f"{text.encode().decode('latin-1')} Ã©Ã¨ et Ã\xa0") != []
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: check.id)

@@ -172,6 +172,17 @@ def _more_in_deltas(chunks: list[dict[str, Any]]) -> None:
         chunk["choices"][0]["delta"].update(EXTRA)
 
 
+def _think_twice(body: dict[str, Any]) -> None:
+    body["output"].insert(0, {**body["output"][0], "id": "rs_77"})
+
+
+def _one_index(found: list[dict[str, Any]]) -> None:
+    for event in found:
+        if "output_index" in event:
+            event["output_index"] = 0
+
+
+THOUGHT = "The user asks for the weather in Lisbon; I know it is sunny there."
 FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
 STRICT = [
     {"type": "function", "function": {"name": "get_weather", "strict": True,
@@ -399,6 +410,74 @@ DEFECTS = (
         "G10", "the CoT under a name nobody knows",
         streamed(_rename_reasoning),
         "chat.reasoning.missing",
+    ),
+    # H. Of no thread
+    _defect(
+        "H01", "another model's marker", whole(content("It is sunny.<|im_end|>")), "harmony.foreign"
+    ),
+    _defect(
+        "H02", "UTF-8 read as Latin-1", whole(content("Il fait trÃ¨s beau, et voilÃ\xa0 tout.")),
+        "text.mojibake",
+    ),
+    _defect(
+        "H02", "or as Windows-1252",
+        whole(put(f"{MESSAGE}.reasoning", "Câ€™est lâ€™heure.")),
+        "text.mojibake",
+    ),
+    _defect("H03", "no content, in words", whole(content("None"), CALL), "text.placeholder"),
+    _defect(
+        "H04", "the CoT once more before the answer",
+        whole(both(content(f"{THOUGHT} It is sunny."), put(f"{MESSAGE}.reasoning", THOUGHT))),
+        "reasoning.in_answer.repeated",
+    ),
+    _defect(
+        "H05", "more cached tokens than there are",
+        whole(put("usage.prompt_tokens_details", {"cached_tokens": 900})), "usage.cached.excess",
+    ),
+    _defect(
+        "H05", "in Responses, too",
+        response(put("usage.input_tokens_details", {"cached_tokens": 900})), "usage.cached.excess",
+    ),
+    _defect("H06", "the CoT item twice", response(_think_twice), "responses.item.repeated"),
+    _defect(
+        "H07", "the CoT after its call",
+        response(lambda body: body["output"].reverse(), CALL), "responses.item.order",
+    ),
+    _defect("H08", "a message of the user", whole(put(f"{MESSAGE}.role", "user")), "chat.schema"),
+    _defect("H09", "an unknown end", whole(put("choices.0.finish_reason", "eos")), "chat.schema"),
+    _defect(
+        "H10", "content in parts",
+        whole(put(f"{MESSAGE}.content", [{"type": "text", "text": "Sunny"}])),
+        "reply.unreadable", "chat.schema",
+    ),
+    _defect(
+        "H11", "arguments in Python's words",
+        whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", "{'location': 'Lisbon'}"), CALL),
+        "calls.arguments.json",
+    ),
+    _defect(
+        "H12", "chunks after the end",
+        streamed(lambda chunks: [*chat_blocks(chunks), data(chunks[1])]), "chat.stream.done",
+    ),
+    _defect("H13", "an empty call id", response(put("output.1.call_id", ""), CALL),
+            "calls.id.missing"),
+    _defect(
+        "H14", "every item at one index", events(_one_index),
+        "responses.stream.items", "responses.stream.final",
+    ),
+    _defect(
+        "H15", "the end of the arguments says other ones",
+        events(lambda e: event_of(e, "response.function_call_arguments.done").update(
+            arguments='{"location": "Porto"}'), CALL),
+        "responses.stream.done_text",
+    ),
+    _defect(
+        "H16", "a call that starts at index 1",
+        streamed(lambda chunks: [
+            first_call([chunk]).update(index=1) for chunk in chunks
+            if chunk["choices"] and chunk["choices"][0]["delta"].get("tool_calls")
+        ] and chat_blocks(chunks), CALL),
+        "chat.stream.tool_calls",
     ),
 )  # fmt: skip
 

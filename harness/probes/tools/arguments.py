@@ -6,6 +6,7 @@ for, but with the special part deleted, escaped once more, or replaced.
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Value:
         """What servers make of the text."""
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
+        instead |= {html.escape(self.special), self.special.encode().decode("latin-1")}
         if self.before or self.after:
             instead.add("")
         if not self.special.isascii():
