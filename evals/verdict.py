@@ -58,10 +58,18 @@ def judge_scores(
 
 
 def judge_cell(scores: CellScores, baseline: Baseline, margin: float) -> CellVerdict:
-    """Judge a cell once, when all its tries are there."""
+    """Judge a cell once, when all its tries are there; before, it may only fail.
+
+    It does if it would although every try that is missing were right.
+    """
     if scores.missing:
         planned = scores.planned * len(scores.scores)
-        return _undecided(scores, f"{scores.missing} of {planned} planned tries are missing.")
+        missing = f"{scores.missing} of {planned} planned tries are missing"
+        best = _judge(_all_right(scores), baseline, margin, TAIL)
+        if best.decision != "fail":
+            return _undecided(scores, f"{missing}.")
+        reason = f"{best.reason} That is with every missing try taken as right: {missing}."
+        return best.model_copy(update={"reason": reason})
     return _judge(scores, baseline, margin, TAIL)
 
 
@@ -95,6 +103,15 @@ def _judge(scores: CellScores, baseline: Baseline, margin: float, tail: float) -
         baseline=reference.info,
         warnings=reference.warnings,
     )
+
+
+def _all_right(scores: CellScores) -> CellScores:
+    """The same with every missing try scored 1, the most there is."""
+    filled = {
+        question: (*tries, *[1.0] * (scores.planned - len(tries)))
+        for question, tries in scores.scores.items()
+    }
+    return scores.model_copy(update={"scores": filled})
 
 
 def _undecided(scores: CellScores, why: str) -> CellVerdict:

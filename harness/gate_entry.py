@@ -39,9 +39,9 @@ class BudgetEntry(Entry):
 
     max_cost: float | None = Field(default=None, gt=0, description="US dollars")
     max_requests: int | None = Field(default=None, ge=1)
-    deadline: Annotated[float, BeforeValidator(seconds)] | None = Field(
-        default=None, description="20m, 1h30m, or seconds"
-    )
+    deadline: (
+        Annotated[float, BeforeValidator(seconds, json_schema_input_type=float | str)] | None
+    ) = Field(default=None, description="20m, 1h30m, or seconds")
 
 
 class GateEntry(Entry):

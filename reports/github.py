@@ -23,7 +23,7 @@ _IN_PROPERTY = _IN_MESSAGE | {":": "%3A", ",": "%2C"}
 Level = Literal["error", "warning"]
 
 
-def annotations(analysis: Analysis) -> list[str]:
+def run_annotations(analysis: Analysis) -> list[str]:
     """The verdict if it is not a pass, then what failed and what warned, ten at most."""
     return list(_annotations(analysis))[:MOST_ANNOTATIONS]
 

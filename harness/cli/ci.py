@@ -47,7 +47,7 @@ def _annotations(folders: list[Path]) -> list[str]:
     lines: list[str] = []
     for folder in folders:
         if run_kind(folder) == SMOKE_TEST:
-            lines += github.annotations(read_analysis(folder))
+            lines += github.run_annotations(read_analysis(folder))
         else:
             scored = read_eval_analysis(folder)
             lines += github.verdict_annotations(scored.decision or "pass", scored.reasons)

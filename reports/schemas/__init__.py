@@ -13,6 +13,7 @@ from evals.records import EvalRunInfo, TryScore
 from evals.results import EvalAnalysis
 from harness.auditing.findings import Audit
 from harness.bundling.manifest import Manifest
+from harness.gate_entry import GateEntry
 from harness.judgement import Analysis, Examination, Judgement
 from harness.records import RolloutLine, RunInfo
 
@@ -25,6 +26,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "eval-analysis": EvalAnalysis,
     "eval-run": EvalRunInfo,
     "examination": Examination,
+    "gate": GateEntry,
     "history": History,
     "judgement": Judgement,
     "rollout": RolloutLine,

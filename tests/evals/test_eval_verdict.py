@@ -48,6 +48,13 @@ def cut(scores, tries):
     return scores.model_copy(update={"scores": short})
 
 
+@pytest.mark.parametrize(("tries", "decision"), [(15, "fail"), (4, "inconclusive")])
+def test_a_cell_fails_early_only_if_nothing_that_is_missing_could_help(tries, decision):
+    verdict = judge_scores([cut(recorded("aime25", 0.3), tries)], choose_baseline(None)).cells[0]
+    assert verdict.decision == decision
+    assert f"{30 * (16 - tries)} of 480 planned tries are missing." in verdict.reason
+
+
 @pytest.mark.parametrize(("name", "healthy"), [("aime25", 0.8615), ("gpqa", 0.725)])
 def test_an_equal_provider_passes_and_one_ten_points_worse_fails(name, healthy):
     healthy_range = choose_baseline(None)
