@@ -8,19 +8,19 @@ from collections.abc import Iterator
 BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
 
 
-def blocks(stream: bytearray) -> Iterator[tuple[bytearray, int]]:
-    """The blocks of a stream without their blank lines, whatever the line ends.
+def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
+    """The blocks of a stream as text, without their blank lines, whatever the line ends.
 
     With each comes its extent: how many bytes of the stream it takes to know that it is complete.
-    What is left over after the last blank line is a block as well.
+    What is left over after the last blank line is a block as well. What is no UTF-8 is replaced.
     """
     start = 0
     for end, extent in _blank_lines(stream):
-        block = stream[start:end].lstrip(b"\r\n")
+        block = stream[start:end].decode(errors="replace").lstrip("\r\n")
         if block:
             yield block, extent
         start = extent
-    rest = stream[start:].strip(b"\r\n")
+    rest = stream[start:].decode(errors="replace").strip("\r\n")
     if rest:
         yield rest, len(stream)
 

@@ -109,8 +109,8 @@ class Receiver:
         for block, extent in blocks(self.received):
             while arrival < last and self.extents[arrival] < extent:
                 arrival += 1
-            text = redactor.text(block.decode(errors="replace"))
-            parts.append(StreamPart(round(self.times[arrival] - self.sent, 6), text))
+            at = round(self.times[arrival] - self.sent, 6)
+            parts.append(StreamPart(at, redactor.text(block)))
             if len(parts) % ITEMS_IN_A_STEP == 0:
                 yield
         return parts

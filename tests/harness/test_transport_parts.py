@@ -25,15 +25,15 @@ BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]
     ("stream", "found"),
     [
         (b"", []),
-        (b"data: 1\n\n", [(b"data: 1", 9)]),
-        (b"data: 1\r\n\r\ndata: 2", [(b"data: 1", 11), (b"data: 2", 18)]),
-        (b"data: 1\r\rdata: 2\r\r", [(b"data: 1", 9), (b"data: 2", 18)]),
-        (b"a\r\nb\r\n\r\nc\nd\n\n", [(b"a\r\nb", 8), (b"c\nd", 13)]),
-        (b"\n\n\n\ndata: 1\n\n\n\n", [(b"data: 1", 13)]),
-        (b"a\n\r\nb\n", [(b"a", 4), (b"b", 6)]),
+        (b"data: 1\n\n", [("data: 1", 9)]),
+        (b"data: 1\r\n\r\ndata: 2", [("data: 1", 11), ("data: 2", 18)]),
+        (b"data: 1\r\rdata: 2\r\r", [("data: 1", 9), ("data: 2", 18)]),
+        (b"a\r\nb\r\n\r\nc\nd\n\n", [("a\r\nb", 8), ("c\nd", 13)]),
+        (b"\n\n\n\ndata: 1\n\n\n\n", [("data: 1", 13)]),
+        (b"a\n\r\nb\n", [("a", 4), ("b", 6)]),
     ],
 )
-def test_blocks(stream: bytes, found: list[tuple[bytes, int]]) -> None:
+def test_blocks(stream: bytes, found: list[tuple[str, int]]) -> None:
     assert list(blocks(bytearray(stream))) == found
 
 
