@@ -92,7 +92,7 @@ def _setting(rng: Random) -> Setting:
 
 def _scene(rng: Random, setting: Setting) -> Scene:
     offers = _offers(rng) if rng.random() < 0.86 else ()
-    secret = canary.secret(rng) if rng.random() < 0.22 else None
+    secret = canary.secret(rng) if rng.random() < 0.2 else None
     manner = orders.manner(rng) if rng.random() < 0.08 else None
     setting = replace(
         setting,
@@ -120,14 +120,14 @@ def _instructions(rng: Random, secret: Secret | None, manner: Manner | None) -> 
 
 def _offers(rng: Random) -> tuple[Offer, ...]:
     draw = rng.random()
-    if draw < 0.58:
+    if draw < 0.6:
         return calls.SMOKE_OFFERS
-    if draw < 0.63:
+    if draw < 0.64:
         return calls.COMPATIBILITY_OFFERS
-    if draw < 0.69:
+    if draw < 0.7:
         chosen = [_relative(rng, family) for family in FAMILIES]
         return tuple(rng.sample(chosen, rng.randint(3, len(chosen))))
-    if draw < 0.71:
+    if draw < 0.72:
         return (_relative(rng, rng.choice(list(FAMILIES))),)
     if draw < 0.81:
         return _catalogue(rng)
@@ -173,7 +173,7 @@ def _invented(rng: Random) -> Offer:
 
 def _task(rng: Random, scene: Scene) -> Task:
     setting, offers = scene.setting, scene.offers
-    if scene.secret and rng.random() < 0.35:
+    if scene.secret and rng.random() < 0.3:
         return canary.asks(rng, setting, scene.secret)
     if not offers or rng.random() < 0.04:
         return _plain_task(rng, scene)
