@@ -86,13 +86,20 @@ class Folder:
         )
 
     @property
+    def as_sealed(self) -> bool:
+        """Whether run.json is as sealed last; a bundle has the hashes of what it shortened."""
+        hashes = member_hashes(self.members)
+        if self.manifest is not None:
+            hashes |= self.manifest.run_members
+        return bool(self.seals) and run_hash(hashes) == self.seals[-1].run
+
+    @property
     def cut(self) -> bool:
         """Whether the last sitting was killed, so that no seal speaks of it."""
-        if self.finished:
-            return False
-        resumed = self.head.resumed
-        again = bool(self.seals and resumed) and resumed[-1] >= self.seals[-1].at
-        return again or self.unsealed > 0
+        if self.finished or not self.seals:
+            return not self.finished
+        begun = self.head.resumed[-1:] >= (self.seals[-1].at,)
+        return self.unsealed > 0 or (begun and not self.as_sealed)
 
 
 def read_folder(path: Path) -> Folder:
@@ -164,7 +171,8 @@ def _breaches(folder: Folder, expected: str | None) -> Iterator[Breach]:
     yield from _seals(folder)
     yield from _expected(folder, expected)
     if folder.seals and not folder.cut:
-        yield from _settings(folder)
+        if not folder.as_sealed:
+            yield _breach("settings", RUN_FILE, "was changed after the run was sealed")
         yield from _files(folder)
 
 
@@ -201,6 +209,9 @@ def _seals(folder: Folder) -> Iterator[Breach]:
                 yield _breach("seal", where, f"{name}: {problem}")
     if folder.seals and folder.finished:
         yield from _added(folder, folder.seals[-1])
+    chained = any(walk.state.records > walk.state.unchained for walk in folder.walks)
+    if folder.finished and chained and not folder.seals:
+        yield _breach("seal", RUN_FILE, "a finished run with a chain has a seal; this one has none")
 
 
 def _added(folder: Folder, last: Seal) -> Iterator[Breach]:
@@ -227,15 +238,6 @@ def _expected(folder: Folder, expected: str | None) -> Iterator[Breach]:
         own = folder.seals[-1].short if folder.seals else "none"
         message = f"the run's seal is {own}, not the one given"
         yield _breach("seal", "run.json", message)
-
-
-def _settings(folder: Folder) -> Iterator[Breach]:
-    """Whether run.json is as sealed; a bundle says by their hashes what it shortened."""
-    hashes = member_hashes(folder.members)
-    if folder.manifest is not None:
-        hashes |= folder.manifest.run_members
-    if run_hash(hashes) != folder.seals[-1].run:
-        yield _breach("settings", "run.json", "was changed after the run was sealed")
 
 
 def _files(folder: Folder) -> Iterator[Breach]:

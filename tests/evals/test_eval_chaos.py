@@ -81,3 +81,4 @@ def test_every_try_ends_once_and_as_it_would_have_undisturbed(tmp_path, monkeypa
     assert len(ids) == PLANNED
     assert set(ids.values()) == {1}
     assert outcomes(wild) == outcomes(calm)
+    assert run(["audit", str(wild)]) == 0

@@ -184,6 +184,11 @@ def test_a_run_made_anew_is_found_only_with_its_seal_from_elsewhere(copy: Path) 
         audited(copy, "12")
 
 
+def test_a_seal_that_was_taken_away_is_missed(copy: Path) -> None:
+    write_run_info(copy, read_run_info(copy).model_copy(update={"seals": ()}))
+    assert kinds(copy) == {"seal"}
+
+
 def test_attempts_that_a_finished_run_lacks_are_found(copy: Path) -> None:
     info = read_run_info(copy)
     write_run_info(copy, info.model_copy(update={"planned": RECORDS + 1, "seals": ()}))
