@@ -7,10 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from reference_engine import mxfp4
 from reference_engine.config import ModelConfig
 from reference_engine.kernels import Kernels
-from reference_engine.kernels.experts import PackedLinear, packed_experts_of
+from reference_engine.kernels.experts import PackedLinear, lay_out, packed_experts_of, unpack
 from reference_engine.model import Block, MixtureOfExperts, Transformer
 
 PACKED_WEIGHTS = ("mlp1_weight", "mlp2_weight")
@@ -20,8 +19,8 @@ PACKED_WEIGHTS = ("mlp1_weight", "mlp2_weight")
 class PackedMixtureOfExperts(MixtureOfExperts):
     """The second half of a block, its experts in MXFP4.
 
-    In the place of `mlp1_weight` and `mlp2_weight` it has buffers of these names with `_blocks`,
-    (E, out, in / 32, 16), and `_scales`, (E, out, in / 32).
+    In the place of `mlp1_weight` and `mlp2_weight` it has buffers of these names with `_blocks` and
+    `_scales`, laid out as in a `PackedLinear`.
     """
 
     def __init__(self, config: ModelConfig, kernels: Kernels) -> None:
@@ -30,12 +29,10 @@ class PackedMixtureOfExperts(MixtureOfExperts):
         self._run = packed_experts_of(kernels)
 
     def hold(self, name: str, blocks: Tensor, scales: Tensor) -> None:
-        """Takes an MXFP4 pair for the parameter `name`.
-
-        Scales are laid out with neighbouring outputs together, as the kernel reads them.
-        """
+        """Takes a checkpoint's MXFP4 pair for the parameter `name`."""
+        blocks, scales = lay_out(blocks, scales)
         self.register_buffer(f"{name}_blocks", blocks)
-        self.register_buffer(f"{name}_scales", scales.mT.contiguous().mT)
+        self.register_buffer(f"{name}_scales", scales)
 
     def mixed(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`."""
@@ -57,9 +54,8 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
     def _decoded(self, name: str) -> Tensor:
         blocks, scales = self._pair(name)
-        weight = torch.stack(
-            [mxfp4.decode(*pair, self.mlp1_bias.dtype) for pair in zip(blocks, scales, strict=True)]
-        )
+        experts = zip(blocks, scales, strict=True)
+        weight = torch.stack([unpack(*pair, self.mlp1_bias.dtype) for pair in experts])
         return weight.mT.contiguous() if name == "mlp2_weight" else weight
 
 

@@ -1,15 +1,13 @@
 """The mixture of experts in Triton, straight from packed MXFP4; `experts` holds the plain twin.
 
 Two grouped matrix products. The first fuses bias and clamped SwiGLU, the second bias and the
-router's weight; in between lie (rows, I) activations in the order of experts. Weights stand on the
-left of each product and tokens on the right: a GPU unpacks 4-bit values into the registers that
-its matrix units take the left side from, and few tokens need few columns. In bfloat16 the products
-are Triton's `dot_scaled`, which the compiler turns into what the GPU has for MXFP4. In float32 the
-values are unpacked here.
+router's weight; in between lie (rows, I) activations in the order of experts. In bfloat16 the
+products are Triton's `dot_scaled`: the compiler puts the weights to the left and unpacks them into
+the registers that a GPU's matrix units take the left side from, or uses what the GPU has for MXFP4.
+In float32 the values are unpacked here.
 
 Error against float64 on the same inputs and weights, as a share of the largest result: at most
-2^-7 in bfloat16 (the inner activations and the products' inputs are rounded to 8 bits) and 2e-6 in
-float32.
+2^-7 in bfloat16 (the inner activations are rounded to 8 bits) and 2e-6 in float32.
 """
 
 from __future__ import annotations
@@ -29,14 +27,16 @@ _GROUP = tl.constexpr(32)
 _CONFIGURATIONS = configurations(
     {"BLOCK_OUT": out, "BLOCK_IN": inputs, "num_warps": warps, "num_stages": stages}
     for out, inputs, warps, stages in (
-        (64, 128, 4, 3),
-        (32, 256, 4, 4),
+        # For few rows; smaller blocks would leave too few scales to be loaded ahead.
         (64, 256, 4, 3),
-        (64, 128, 4, 5),
+        (64, 256, 4, 4),
         (128, 128, 4, 3),
-        (128, 128, 4, 4),
+        (128, 128, 4, 5),
+        (128, 256, 4, 3),
+        (128, 256, 8, 3),
+        # For many.
+        (128, 64, 4, 4),
         (128, 128, 8, 3),
-        (128, 64, 8, 4),
         (256, 64, 8, 3),
         (256, 128, 8, 3),
     )
@@ -45,9 +45,9 @@ _KEY = ["IN", "OUT", "BLOCK_ROWS"]
 
 
 @triton.jit
-def _unpack(blocks, scales, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr):
-    """Values (BLOCK_OUT, BLOCK_IN) in float32 of bytes (.., BLOCK_IN / 2), scales (.., / 32)."""
-    codes = tl.join(blocks & 15, blocks >> 4).reshape(BLOCK_OUT, BLOCK_IN).to(tl.int32)
+def _unpack(packed, scales, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr):
+    """Float32 values (BLOCK_OUT, BLOCK_IN) of bytes (.., BLOCK_IN / 2) and scales (.., / 32)."""
+    codes = tl.join(packed & 15, packed >> 4).reshape(BLOCK_OUT, BLOCK_IN).to(tl.int32)
     magnitude = codes & 7
     # Twice the value: 0, 1, then 2 and 3 doubled as often as the exponent says.
     doubled = tl.where(magnitude < 2, magnitude, (2 + (magnitude & 1)) << ((magnitude >> 1) - 1))
@@ -65,8 +65,6 @@ def _product(
     token_used,
     blocks,
     scales,
-    scale_stride,
-    group_stride,
     expert,
     output,
     IN: tl.constexpr,
@@ -75,38 +73,41 @@ def _product(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """One expert's weights times some tokens, (BLOCK_OUT, BLOCK_ROWS) in float32.
+    """Some tokens times one expert's weights, (BLOCK_ROWS, BLOCK_OUT) in float32.
 
-    `token` are the rows of `tokens` (.., IN) to take, `output` the rows of the weights.
+    `token` are the rows of `tokens` (.., IN) to take, `output` those of the weights.
     """
-    total = tl.zeros((BLOCK_OUT, BLOCK_ROWS), tl.float32)
+    total = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
     output_used = output < OUT
-    block_row = (expert * OUT + output).to(tl.int64) * (IN // 2)
-    scale_row = expert.to(tl.int64) * (OUT * (IN // _GROUP)) + output * scale_stride
     token_row = token.to(tl.int64) * IN
+    block_row = (expert * OUT + output).to(tl.int64) * (IN // 2)
+    scale_row = expert.to(tl.int64) * (IN // _GROUP * OUT) + output
     for start in tl.range(0, IN, BLOCK_IN):
+        feature = start + tl.arange(0, BLOCK_IN)
         byte = start // 2 + tl.arange(0, BLOCK_IN // 2)
         group = start // _GROUP + tl.arange(0, BLOCK_IN // _GROUP)
-        feature = start + tl.arange(0, BLOCK_IN)
+        x = tl.load(
+            tokens + token_row[:, None] + feature[None, :],
+            mask=token_used[:, None] & (feature < IN)[None, :],
+            other=0.0,
+        )
         packed = tl.load(
             blocks + block_row[:, None] + byte[None, :],
             mask=output_used[:, None] & (byte < IN // 2)[None, :],
             other=0,
         )
         scale = tl.load(
-            scales + scale_row[:, None] + group[None, :] * group_stride,
+            scales + scale_row[:, None] + group[None, :] * OUT,
             mask=output_used[:, None] & (group < IN // _GROUP)[None, :],
             other=0,
         )
-        x = tl.load(
-            tokens + token_row[:, None] + feature[None, :],
-            mask=token_used[:, None] & (feature < IN)[None, :],
-            other=0.0,
-        ).trans(1, 0)
+        # From the order of memory to that of a checkpoint, see `experts.lay_out`.
+        packed = packed.reshape(BLOCK_OUT, BLOCK_IN // _GROUP, 4, 4).permute(0, 1, 3, 2)
+        packed = packed.reshape(BLOCK_OUT, BLOCK_IN // 2)
         if x.dtype == tl.bfloat16:
-            total = tl.dot_scaled(packed, scale, "e2m1", x, None, "bf16", total)
+            total = tl.dot_scaled(x, None, "bf16", packed.trans(1, 0), scale, "e2m1", total)
         else:
-            total += dot(_unpack(packed, scale, BLOCK_OUT, BLOCK_IN), x)
+            total += dot(x, _unpack(packed, scale, BLOCK_OUT, BLOCK_IN).trans(1, 0))
     return total
 
 
@@ -122,8 +123,6 @@ def _gate_up_kernel(
     blocks,
     scales,
     bias,
-    scale_stride,
-    group_stride,
     limit,
     EXPERTS: tl.constexpr,
     TOP: tl.constexpr,
@@ -147,8 +146,6 @@ def _gate_up_kernel(
         row_used,
         blocks,
         scales,
-        scale_stride,
-        group_stride,
         expert,
         output,
         IN,
@@ -157,8 +154,8 @@ def _gate_up_kernel(
         BLOCK_OUT,
         BLOCK_IN,
     )
-    made += tl.load(bias + expert * OUT + output, mask=output < OUT, other=0.0)[:, None]
-    gate, linear = made.trans(1, 0).reshape(BLOCK_ROWS, BLOCK_OUT // 2, 2).split()
+    made += tl.load(bias + expert * OUT + output, mask=output < OUT, other=0.0)[None, :]
+    gate, linear = made.reshape(BLOCK_ROWS, BLOCK_OUT // 2, 2).split()
     gate = tl.minimum(gate, limit)
     linear = tl.minimum(tl.maximum(linear, -limit), limit)
     result = gate * tl.sigmoid(gate * _ALPHA) * (linear + 1)
@@ -183,8 +180,6 @@ def _down_kernel(
     blocks,
     scales,
     bias,
-    scale_stride,
-    group_stride,
     EXPERTS: tl.constexpr,
     IN: tl.constexpr,
     OUT: tl.constexpr,
@@ -206,8 +201,6 @@ def _down_kernel(
         row_used,
         blocks,
         scales,
-        scale_stride,
-        group_stride,
         expert,
         output,
         IN,
@@ -216,12 +209,12 @@ def _down_kernel(
         BLOCK_OUT,
         BLOCK_IN,
     )
-    made += tl.load(bias + expert * OUT + output, mask=output < OUT, other=0.0)[:, None]
-    made *= tl.load(weights + slot, mask=row_used, other=0.0)[None, :]
+    made += tl.load(bias + expert * OUT + output, mask=output < OUT, other=0.0)[None, :]
+    made *= tl.load(weights + slot, mask=row_used, other=0.0)[:, None]
     tl.store(
-        out + slot.to(tl.int64)[None, :] * OUT + output[:, None],
+        out + slot.to(tl.int64)[:, None] * OUT + output[None, :],
         made,
-        mask=row_used[None, :] & (output < OUT)[:, None],
+        mask=row_used[:, None] & (output < OUT)[None, :],
     )
 
 
@@ -235,8 +228,7 @@ def packed_experts(
 ) -> Tensor:
     """What `experts.packed_experts` computes, with the same arguments, in float32.
 
-    Blocks must be contiguous. Scales may have their last dimensions transposed in memory, which is
-    the faster layout: a tile reads those of neighbouring outputs together. A token's experts are
+    Nothing here waits for the GPU, and launches depend on shapes alone. A token's experts are
     summed in the order of `chosen`, whatever other tokens choose.
     """
     top, experts = chosen.shape[1], gate_up.blocks.shape[0]
@@ -268,7 +260,6 @@ def _launch_gate_up(
         linear.blocks,
         linear.scales,
         linear.bias,
-        *linear.scales.stride()[1:],
         limit,
         EXPERTS=experts,
         TOP=top,
@@ -295,7 +286,6 @@ def _launch_down(
         linear.blocks,
         linear.scales,
         linear.bias,
-        *linear.scales.stride()[1:],
         EXPERTS=experts,
         IN=inner.shape[1],
         OUT=size,
