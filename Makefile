@@ -12,7 +12,7 @@ help:
 	@echo "make test     lint, types, import layers and all tests"
 	@echo "make lint     lint, types and import layers only"
 	@echo "make format   format the code"
-	@echo "make bench    engine speed, throughput of the sampler, truth of recorded times"
+	@echo "make bench    engine speed, throughput of the sampler, truth of recorded times, memory"
 	@echo "make clean    remove the virtual environment and caches"
 
 verify: $(VENV)/.reference
@@ -38,6 +38,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/harness_throughput.py
 	$(BIN)/python benchmarks/streaming.py
+	$(BIN)/python benchmarks/endurance.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
