@@ -5,8 +5,8 @@
 Each run has a process of its own: a whole eval job against a mock server, with its records, scores
 and display, and then its judgement. Two sizes tell what a finished sample leaves in memory.
 
-Measured: 3,000 samples peaked at 59.6 MB and 30,000 at 59.9 MB, 15 bytes a sample; judging them, for
-which numpy and scipy are loaded, at 86 and 94 MB, 321 bytes a sample.
+Measured: 3,000 samples peaked at 59.6 MB and 30,000 at 59.9 MB, 15 bytes a sample; judging them,
+for which numpy and scipy are loaded, at 86 and 94 MB, 321 bytes a sample.
 """
 
 from __future__ import annotations
