@@ -11,10 +11,9 @@ from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import grading_tasks
 from evals.plan import Plan
 from evals.records import Cell, EvalSettings
-from harness.providers import Prices, Provider
+from harness.budget import CHARACTERS_PER_TOKEN, dollars
+from harness.providers import Provider
 from harness.records import Record
-
-CHARACTERS_PER_TOKEN = 4
 
 OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
     "aime25": {"low": 2_000, "medium": 7_000, "high": 20_000},
@@ -127,10 +126,6 @@ def _cost(provider: Provider, amount: _Amount, share: float, most: int | None) -
         input_tokens=given,
         output_tokens=made,
         most_output_tokens=most,
-        dollars=None if provider.prices is None else _dollars(provider.prices, given, made),
+        dollars=None if provider.prices is None else dollars(provider.prices, given, made),
         minutes=max(limits) or None,
     )
-
-
-def _dollars(prices: Prices, given: int, made: int) -> float:
-    return (given * prices.input + made * prices.output) / 1_000_000

@@ -79,14 +79,22 @@ class Budget:
         """The budget with what requests to this provider cost; None where nothing is limited."""
         return None if self.noted is None else Allowance(self, provider.prices)
 
-    def foreseen(self, requests: int, rpm: int | None) -> str | None:
-        """Why so many requests cannot all be made, in a sentence; None if they may be."""
+    def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
+        """Why so many requests cannot all be made, in a sentence; None if they may be.
+
+        Args:
+            requests: How many are planned at least.
+            rpm: How many the provider allows a minute.
+            cost: What they are expected to cost.
+        """
         most, deadline = self.limits.max_requests, self.limits.deadline
         if most is not None and requests > most:
             why = f"{requests:,} requests or more are planned, {self._named('max_requests')}"
         elif deadline is not None and rpm and requests / rpm * 60 > deadline:
             minutes = f"{requests / rpm:,.0f} minutes or more at {rpm} a minute"
             why = f"{requests:,} requests take {minutes}, {self._named('deadline')}"
+        elif cost is not None and _at_least(cost, self.limits.max_cost):
+            why = f"it is expected to cost about ${cost:,.2f}, {self._named('max_cost')}"
         else:
             return None
         return f"The budget is too small for the plan: {why}. The run goes as far as it allows."

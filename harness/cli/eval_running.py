@@ -19,6 +19,7 @@ from harness.cli.eval_options import EvalGateOptions
 from harness.cli.screen import stderr
 from harness.display import display
 from harness.errors import ProviderUnavailableError, StoppedError
+from harness.plain import plain
 from harness.watcher import Watcher
 from reports.eval_plan import plan_lines
 
@@ -45,6 +46,11 @@ def say_plan(draft: Draft, screen: Console, *, as_json: bool) -> None:
         return
     for line in plan_lines(expected):
         screen.print(line, soft_wrap=True)
+    parts = [expected.sampling, *([expected.grading] if expected.grading else [])]
+    costs = [part.dollars for part in parts if part.dollars is not None]
+    requests = 0 if draft.info.settings.until_decided else expected.sampling.requests
+    if warning := draft.budget.foreseen(requests, draft.provider.rpm, sum(costs)):
+        screen.print(plain(warning), soft_wrap=True)
 
 
 def carry_out(job: EvalJob, show: Show, sample: Sampling = sample_here) -> int:

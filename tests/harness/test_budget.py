@@ -135,6 +135,12 @@ def test_a_plan_beyond_the_budget_is_foreseen(limits, requests, rpm, said):
     assert foreseen is None if said is None else said in (foreseen or "")
 
 
+def test_a_plan_that_is_expected_to_cost_more_is_foreseen():
+    budget = Budget(Limits(max_cost=2))
+    assert budget.foreseen(10, None, 1.99) is None
+    assert "about $2.50, max_cost $2 (the limit)" in (budget.foreseen(10, None, 2.5) or "")
+
+
 # --- On the command line
 
 

@@ -1,6 +1,8 @@
 """Gates in files: what they may say, which of them wins, and what the verdict says of them."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -82,6 +84,14 @@ def test_a_budget_and_margins_come_out_by_name():
     gate = joined([Layer(entry, "gate.yaml")])
     assert gate.limits(Limits()) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
     assert gate.margins == {"aime25": 5}
+
+
+def test_the_gate_in_the_documents_is_one():
+    text = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(max_invalid.*?)```", text, re.DOTALL)
+    gate = gate_entry(yaml.safe_load(shown), "docs/ci.md")
+    assert {name for name, value in gate if value in (None, {}, ())} == set()
+    demands.check_names(joined([Layer(gate, "x")]).thresholds(Thresholds()))
 
 
 # --- Single checks
