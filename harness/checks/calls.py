@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from harness.checks.base import CHAT, GUIDE, HARMONY, Family, Problem
-from harness.checks.json_text import misfit, parsed_object, trailing_object
+from harness.checks.json_text import misfit, parsed_object, parsed_string, trailing_object
 from harness.checks.subjects import (
     Answer,
     Call,
@@ -122,6 +122,22 @@ def _arguments(found: Call) -> Iterator[Problem]:
     if parsed_object(found.call.arguments) is None:
         message = f"The arguments of {found.call.name} are not a JSON object."
         yield Problem(found.turn, message, "a JSON object", found.call.arguments)
+
+
+@family.check(
+    "calls.arguments.escaped",
+    over=calls,
+    severity="error",
+    summary="A tool call's arguments are not a JSON string that holds their JSON.",
+    why="The server has written them down twice; tools get a text in place of their arguments.",
+    source=CHAT,
+    tolerated=0.02,
+)
+def _escaped(found: Call) -> Iterator[Problem]:
+    inner = parsed_string(found.call.arguments)
+    if inner is not None and parsed_object(inner) is not None:
+        message = f"The arguments of {found.call.name} are escaped twice."
+        yield Problem(found.turn, message, inner, found.call.arguments)
 
 
 @family.check(

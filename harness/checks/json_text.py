@@ -19,11 +19,22 @@ _MOST_STARTS = 32
 
 def parsed_object(text: str) -> dict[str, object] | None:
     """The JSON object that a text is; None if it is none."""
+    value = _parsed(text)
+    return value if isinstance(value, dict) else None
+
+
+def parsed_string(text: str) -> str | None:
+    """The string that a text is in JSON; None if it is none."""
+    value = _parsed(text)
+    return value if isinstance(value, str) else None
+
+
+def _parsed(text: str) -> object:
     try:
-        value = strict_json.loads(text)
+        value: object = strict_json.loads(text)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    return value
 
 
 def trailing_object(text: str) -> dict[str, object] | None:

@@ -30,6 +30,7 @@ _CARRIERS: Mapping[str, tuple[str, ...]] = {
     "answer.json": ("structured",),
     "calls.choice": ("tools.choice",),
     "calls.id.repeated": ("tools.loop.dependent",),
+    "calls.name.built_in": ("options.precedence",),
     "calls.name": (CASES, "tools.names"),
     "calls.parallel": ("tools.choice",),
     "chat.choices": ("sampling.n",),

@@ -177,6 +177,20 @@ def test_texts_that_servers_harm_fail(name: str) -> None:
         assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
 
 
+def test_arguments_that_end_after_a_letter_beyond_ascii_fail() -> None:
+    def stalled(ask: Ask, _: Attempt) -> Say:
+        value = arguments.VALUES[ask.name]
+        key = next(iter(value.tool.parameters["properties"]))
+        ends = [at for at, sign in enumerate(value.whole) if not sign.isascii()]
+        text = value.whole[: ends[0] + 1] if ends else "?"
+        return calling(value.tool, f'{{"{key}": "{text}')
+
+    found = statuses(judged(arguments.BENCH, stalled))
+    assert {name for name, status in found.items() if status == "failed"} == {
+        f"tools.arguments.{name}" for name in ("accents", "other_script", "ideographs", "emoji")
+    }
+
+
 def test_texts_that_the_model_copies_badly_are_not_verifiable() -> None:
     found = judged(arguments.BENCH, lambda ask, _: _writing("Something else", ask))
     assert set(statuses(found).values()) == {"not_verifiable"}

@@ -63,8 +63,7 @@ def test_detectors_mean_ids_beginnings_and_families() -> None:
     assert known(fault("a", "harmony.markers")) == ("harmony.markers",)
     assert set(known(fault("a", "parity.usage"))) > {"parity.usage.prompt"}
     assert set(known(fault("a", "load"))) == {p for p in PROBES if p.startswith("load.")}
-    assert known(fault("a", "harmony")) == ("harmony.markers", "harmony.remains",
-                                            "harmony.remains.reasoning")  # fmt: skip
+    assert known(fault("a", "harmony.remains")) == ("harmony.remains", "harmony.remains.reasoning")
 
 
 def test_what_should_find_a_fault_is_asked_first() -> None:

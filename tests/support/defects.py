@@ -456,6 +456,11 @@ DEFECTS = (
         "calls.arguments.json",
     ),
     _defect(
+        "H11", "arguments written down twice",
+        whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", json.dumps(ARGUMENTS)), CALL),
+        "calls.arguments.json", "calls.arguments.escaped",
+    ),
+    _defect(
         "H12", "chunks after the end",
         streamed(lambda chunks: [*chat_blocks(chunks), data(chunks[1])]), "chat.stream.done",
     ),

@@ -126,12 +126,19 @@ def _judge(answers: Answers, name: str, value: Value) -> Iterator[Trial]:
         if value.whole in text:
             judged = True
             yield None
-        elif harmed is not None:
+        elif harmed is not None or _cut_off(found, value):
             judged = True
             message = "A text in the arguments of a call came back harmed."
-            yield Problem(found.turn, message, value.whole, text)
+            yield Problem(found.turn, message, value.whole, text or found.call.arguments)
     if not judged:
         raise NotVerifiableError("The model did not copy the text into a call.")
+
+
+def _cut_off(found: Call, value: Value) -> bool:
+    """Whether the arguments end within the text, right after a sign beyond ASCII."""
+    ends = [at + 1 for at, sign in enumerate(value.whole) if not sign.isascii()]
+    whole = found.turn.reply is not None and found.turn.reply.finish != "length"
+    return whole and any(found.call.arguments.endswith(value.whole[:end]) for end in ends)
 
 
 def _text(found: Call) -> str:

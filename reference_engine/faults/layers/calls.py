@@ -66,7 +66,7 @@ def _arguments_as_object(data: Json, asked: Asked) -> Json:
     "arguments-escaped-twice",
     "The arguments of a call are a JSON string that holds the JSON.",
     source=HYPOTHETICAL,
-    detectors=("calls.arguments.json",),
+    detectors=("calls.arguments.escaped",),
 )
 def _arguments_escaped_twice(data: Json, asked: Asked) -> Json:
     for call in calls_in(data):

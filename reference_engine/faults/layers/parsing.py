@@ -216,7 +216,7 @@ def _preamble_lost(parser: HarmonyParser, _: Order) -> HarmonyParser:
     "text-stalls-after-non-ascii",
     "After a character beyond ASCII the rest of a message is dropped.",
     source="openai/harmony PR#83",
-    detectors=("parity.content", "parity.text", "text.garbled"),
+    detectors=("tools.arguments",),
 )
 def _text_stalls_after_non_ascii(parser: HarmonyParser, _: Order) -> HarmonyParser:
     stalled: list[bool] = []

@@ -178,7 +178,7 @@ def _call_refused_by_server(parser: HarmonyParser, _: Order) -> HarmonyParser:
     "builtin-called",
     "A request without tools is answered with a call of a built-in tool.",
     source="vllm#27385",
-    detectors=("calls.name.built_in", "calls.name.unknown"),
+    detectors=("calls.name.built_in",),
 )
 def _builtin_called(parser: HarmonyParser, order: Order) -> HarmonyParser:
     def change(event: Event) -> Iterable[Event]:
