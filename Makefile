@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help verify evals test lint format bench clean
+.PHONY: help verify evals selftest test lint format bench clean
 
 help:
 	@echo "make verify   verify the bundled reference engine, end to end"
 	@echo "make evals    score it on the sample questions, with a report"
+	@echo "make selftest give the reference engine every known defect, and see each one found"
 	@echo "make test     lint, types, import layers and all tests"
 	@echo "make lint     lint, types and import layers only"
 	@echo "make format   format the code"
@@ -20,6 +21,9 @@ verify: $(VENV)/.reference
 
 evals: $(VENV)/.reference
 	$(BIN)/gpt-oss-verify eval --provider reference --eval aime25,gpqa,healthbench --samples
+
+selftest: $(VENV)/.reference
+	$(BIN)/gpt-oss-verify selftest
 
 test: lint
 	$(BIN)/pytest
