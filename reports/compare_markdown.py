@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from evals.comparison.records import Comparison, Row
+from evals.comparison.records import Comparison, Difference, Row
 from reports import compare_words, markup
 
 _MOST_CHECKS = 60
@@ -40,6 +40,8 @@ def _entries(comparison: Comparison) -> Iterator[str]:
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
+    yield from (f"- {markup.plain(sentence)}" for sentence in compare_words.summary(comparison))
+    yield ""
     rows = compare_words.tested_rows(comparison)
     if rows:
         yield "## Differences"
@@ -48,14 +50,17 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         for row in rows:
             found = row.differences[index]
             if found is not None:
-                mark = compare_words.MARKS[found.seen]
-                name = row.name if row.group is None else f"{row.group} {row.name}"
-                said = markup.plain(compare_words.verdict(found))
-                line = f"{markup.code(entry.label)}, {markup.plain(name)} is {said}"
-                yield f"- {mark} **{line}**" if mark else f"- {line}"
+                yield f"- {_difference(entry.label, row, found)}"
     yield ""
     yield markup.plain(compare_words.how_tested(comparison))
     yield ""
+
+
+def _difference(label: str, row: Row, found: Difference) -> str:
+    name = row.name if row.group is None else f"{row.group} {row.name}"
+    said = f"{markup.plain(name)}: {markup.plain(compare_words.verdict(found))}"
+    mark = compare_words.MARKS[found.seen]
+    return f"{mark} **{markup.code(label)}, {said}**" if mark else f"{markup.code(label)}, {said}"
 
 
 def _table(head: str, rows: Sequence[Row], comparison: Comparison) -> Iterator[str]:

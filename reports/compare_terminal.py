@@ -14,6 +14,8 @@ from reports.columns import Row, tables
 
 _MOST_CHECKS = 25
 _MOST_FLIPS = 10
+_FEW = 2
+"""Columns up to which every difference is told, seen or not."""
 
 
 def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
@@ -105,18 +107,22 @@ def _style(label: str, cell: str) -> str:
 
 
 def _differences(comparison: Comparison) -> Iterator[Text]:
+    """What was seen; what was not seen only where there are few columns."""
     rows = compare_words.tested_rows(comparison)
+    few = len(comparison.entries) <= _FEW
+    for sentence in compare_words.summary(comparison):
+        yield Text(sentence, style="bold")
+    yield Text()
     for index, entry in enumerate(comparison.entries):
-        said = [(row, row.differences[index]) for row in rows]
-        found = [(row, one) for row, one in said if one is not None]
-        if not found:
-            continue
-        yield Text(f"{words.visible(entry.label)} beside {comparison.against}", style="bold")
-        for row, one in found:
+        for row in rows:
+            found = row.differences[index]
+            if found is None or (found.seen == "none" and not few):
+                continue
             name = row.name if row.group is None else f"{row.group} {row.name}"
-            style = {"better": "green", "worse": "red", "none": ""}[one.seen]
-            yield Text(f"  {name}: {compare_words.verdict(one)}", style=style)
-        yield Text()
+            style = {"better": "green", "worse": "red", "none": ""}[found.seen]
+            said = f"{name}: {compare_words.verdict(found)}"
+            yield Text(said if few else f"{words.visible(entry.label)}, {said}", style=style)
+    yield Text()
 
 
 def _flips(comparison: Comparison) -> Iterator[Text]:

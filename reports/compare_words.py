@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from evals.comparison.records import (
     Change,
@@ -102,7 +102,22 @@ def could_see(detectable: float | None) -> str:
     """What a pair of runs could have seen."""
     if detectable is None:
         return "they could not have seen any worsening"
-    return f"worse by {points(detectable, signed=False)} would have been seen"
+    return f"worse by {points(detectable, signed=False)} points or more would have been seen"
+
+
+def summary(comparison: Comparison) -> Iterator[str]:
+    """For each entry but the reference, what was seen, in one sentence."""
+    base = base_index(comparison)
+    for index, entry in enumerate(comparison.entries):
+        if index != base:
+            found = [row.differences[index] for row in tested_rows(comparison)]
+            seen = [one for one in found if one is not None]
+            yield f"{words.visible(entry.label)}: {_seen(seen)}{_failing(comparison, index)}."
+
+
+def base_index(comparison: Comparison) -> int:
+    """Which entry is the reference."""
+    return [entry.label for entry in comparison.entries].index(comparison.against)
 
 
 def how_tested(comparison: Comparison) -> str:
@@ -233,6 +248,34 @@ def news(one: News) -> list[str]:
 def estimate(value: Estimate | None) -> str:
     """A rate, or a dash."""
     return NOTHING if value is None else words.estimate(value)
+
+
+def _seen(found: Sequence[Difference]) -> str:
+    if not found:
+        return "no case and no question is shared"
+    counts = {mark: sum(one.seen == mark for one in found) for mark in ("worse", "better")}
+    told = [f"{mark} in {count} of {len(found)}" for mark, count in counts.items() if count]
+    if told:
+        return " and ".join(told)
+    sizes = [one.detectable for one in found if one.detectable is not None]
+    could = could_see(max(sizes) if len(sizes) == len(found) else None)
+    return f"no difference seen in {len(found)} ({could})"
+
+
+def _failing(comparison: Comparison, index: int) -> str:
+    """How many checks fail in only one of an entry and the reference."""
+    base, here, there = base_index(comparison), 0, 0
+    for row in check_rows(comparison, only_differing=True):
+        ours, theirs = row.cells[index], row.cells[base]
+        if ours is not None and theirs is not None and ours.status != theirs.status:
+            here += ours.status == "failed"
+            there += theirs.status == "failed"
+    fails = [
+        f"{words.counted(count, 'check')} failed only {where}"
+        for count, where in ((here, "here"), (there, "there"))
+        if count
+    ]
+    return f"; {', '.join(fails)}" if fails else ""
 
 
 def _listed(what: str, names: Sequence[str], one: str) -> str:

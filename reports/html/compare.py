@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from evals.comparison.records import Comparison, Difference, Entry, Measured, Row
+from evals.comparison.records import Comparison, Difference, Entry, Flip, Measured, Row
 from harness.run_folder import PAGE_FILE
 from reports import compare_words
 from reports.html.charts.forest import Compared, forest
@@ -17,8 +17,14 @@ from reports.html.figure import Figure
 from reports.html.page import render_page
 
 Json: TypeAlias = dict[str, Any]
-_SECTIONS = {"Pass rates": "rates", "Outcomes": "results", "Times": "speed", "Verdict": "verdict"}
-_SCORE_SECTIONS = {"Scores": "scores", "Outcomes of tries": "scores", "Length and time": "length"}
+_ANCHORS = {
+    "Pass rates": "attempts",
+    "Outcomes": "attempts",
+    "Times": "speed",
+    "Scores": "questions",
+    "Outcomes of tries": "questions",
+    "Length and time": "length",
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         label="Comparison",
         title=_title(comparison),
         links=links,
-        summary=list(_summary(comparison)),
+        summary=list(compare_words.summary(comparison)),
         how_tested=compare_words.how_tested(comparison),
         figures=list(_figures(comparison)),
         groups=groups,
@@ -85,47 +91,6 @@ def _title(comparison: Comparison) -> str:
     names = [entry.label for entry in comparison.entries if entry.label != comparison.against]
     said = ", ".join(names) if len(names) <= 3 else f"{len(names)} columns"
     return f"{said} beside {comparison.against}"
-
-
-def _summary(comparison: Comparison) -> Iterator[str]:
-    """For each entry but the reference, what was seen, in one sentence."""
-    tested = compare_words.tested_rows(comparison)
-    for index, entry in enumerate(comparison.entries):
-        if entry.label == comparison.against:
-            continue
-        found = [row.differences[index] for row in tested]
-        seen = [one for one in found if one is not None]
-        yield f"{entry.label}: {_said(seen)}{_statuses(comparison, index)}."
-
-
-def _said(found: Sequence[Difference]) -> str:
-    if not found:
-        return "nothing to pair"
-    counts = {mark: sum(one.seen == mark for one in found) for mark in ("worse", "better")}
-    told = [f"{mark} in {count} of {len(found)}" for mark, count in counts.items() if count]
-    if told:
-        return " and ".join(told)
-    sizes = [one.detectable for one in found if one.detectable is not None]
-    could = compare_words.could_see(max(sizes) if len(sizes) == len(found) else None)
-    return f"no difference seen in {len(found)} ({could})"
-
-
-def _statuses(comparison: Comparison, index: int) -> str:
-    base = next(
-        place for place, one in enumerate(comparison.entries) if one.label == comparison.against
-    )
-    only_here = only_there = 0
-    for row in compare_words.check_rows(comparison, only_differing=True):
-        here, there = row.cells[index], row.cells[base]
-        if here is not None and there is not None and here.status != there.status:
-            only_here += here.status == "failed"
-            only_there += there.status == "failed"
-    told = []
-    if only_here:
-        told.append(f"{only_here} checks fail that do not there")
-    if only_there:
-        told.append(f"{only_there} fail there only")
-    return f"; {', '.join(told)}" if told else ""
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
@@ -155,7 +120,8 @@ def _row(
         key = None
         if found is not None:
             key = str(len(opened))
-            opened[key] = _opened(row, index, entry, links[index])
+            flipped = [_flip(one) for one in _flips(comparison, entry.label, row)]
+            opened[key] = _opened(row, index, entry, links[index]) | {"flips": flipped}
         cells.append(_cell(row, index, entry, key))
     return PageRow(
         label=compare_words.label(row),
@@ -205,6 +171,19 @@ def _opened(row: Row, index: int, entry: Entry, link: str | None) -> Json:
     }
 
 
+def _flips(comparison: Comparison, label: str, row: Row) -> Iterator[Flip]:
+    """The cases behind the difference of a row that was tested."""
+    if not any(row.differences) or row.unit != "share":
+        return
+    for found in comparison.flips:
+        if found.label == label:
+            yield from (one for one in found.flips if one.group in {row.group, row.name})
+
+
+def _flip(one: Flip) -> str:
+    return f"{compare_words.MARKS['better' if one.better else 'worse']} {compare_words.flip(one)}"
+
+
 def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator[tuple[str, str]]:
     yield "value", compare_words.cell(row, found)
     if found.status is not None:
@@ -229,7 +208,7 @@ def _where(record: str, exchange: int, path: str | None) -> str:
 def _anchor(row: Row) -> str:
     if row.unit == "status":
         return "checks"
-    return _SECTIONS.get(row.section) or _SCORE_SECTIONS.get(row.section, "verdict")
+    return _ANCHORS.get(row.section, "verdict")
 
 
 def _link(entry: Entry, folder: Path) -> str | None:

@@ -5,7 +5,7 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from compared_runs import SMALL, TINY, always, attempts, judged_run, never_in
+from compared_runs import SMALL, TINY, always, attempts, judged_run, miscounted, never_in
 from recorded_runs import many_cases, troubled
 
 from evals.base import DatasetInfo
@@ -90,15 +90,15 @@ def test_cases_that_flipped_are_named(made):
 
 def test_a_check_that_fails_in_one_run_differs_and_has_its_evidence(tmp_path):
     judged_run(tmp_path / "one", provider="one")
-    judged_run(tmp_path / "two", troubled(SMALL, tries=5, seed=11), provider="two")
+    judged_run(tmp_path / "two", miscounted(), provider="two")
     found = side_by_side(tmp_path / "one", tmp_path / "two")
-    differing = [row for row in found.rows if row.unit == "status" and row.differs]
-    assert differing
-    for row in differing:
-        assert row.cells[0].status != row.cells[1].status
-        worse = row.cells[1]
-        assert worse.examples[0].id == row.name
-        assert 0 < worse.hits <= worse.total
+    (row,) = rows(found, "usage.sum").values()
+    assert row.differs
+    assert [cell.status for cell in row.cells] == ["passed", "failed"]
+    assert row.cells[1].hits == 20
+    assert row.cells[1].examples[0].id == row.name
+    assert row.differences[1].seen == "worse"
+    assert row.differences[1].pairs is None
 
 
 def test_other_tries_are_compared_and_said(made, tmp_path):
@@ -273,14 +273,14 @@ def test_the_run_before_is_the_latest_finished_one_with_the_same_settings(tmp_pa
 
 def test_news_names_checks_cases_and_groups_that_came_to_fail(made, tmp_path):
     before = read_run(judged_run(tmp_path / "before"))
-    broken = list(troubled(SMALL, tries=5, seed=11))
-    now = read_run(judged_run(tmp_path / "now", broken, day=1))
-    failed = {r.check.id for r in now.analysis.checks if r.status == "failed"}
+    now = read_run(judged_run(tmp_path / "now", miscounted(), day=1))
     found = news(now, before)
-    assert {change.id for change in found.broken} == failed
-    assert not found.fixed
+    ((change,), fixed) = found.broken, found.fixed
+    assert (change.id, change.before, change.after) == ("usage.sum", "passed", "failed")
+    assert change.beyond_chance
+    assert not fixed
     back = news(before, now)
-    assert {change.id for change in back.fixed} == failed
+    assert [change.id for change in back.fixed] == ["usage.sum"]
     assert not back.broken
     quiet = news(before, before)
     assert quiet.quiet

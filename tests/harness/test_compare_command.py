@@ -9,6 +9,8 @@ from compared_runs import TINY, attempts, judged_run, never_in
 from healthy import MODEL, Say, provider_of, right
 from jsonschema import Draft202012Validator
 from mock_provider import MockProvider
+from quiz import MODEL as QUIZ_MODEL
+from quiz import quiz
 
 from harness.cli.app import run
 from reports import schemas
@@ -60,7 +62,7 @@ def test_without_a_folder_one_is_made_in_runs(runs, tmp_path, capsys):
         "compare.json",
         "compare.md",
     }
-    assert "beside beta" in said(capsys)
+    assert "alpha: worse in 1 of 4." in said(capsys)
 
 
 def test_json_is_all_that_stands_on_stdout_and_writes_no_file(runs, tmp_path, capsys):
@@ -158,6 +160,29 @@ def test_a_second_run_ends_with_what_is_new(tmp_path, capsys):
     assert sentence in (second / "report.html").read_text()
     assert "## Since the run before" in (second / "report.md").read_text()
     assert not (first / "news.json").exists()
+
+
+def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
+    folders = []
+    for chance in (0.95, 0.2):
+        with in_background(MockProvider(always=quiz(chance), models=[QUIZ_MODEL])) as mock:
+            at = ["eval", "--base-url", mock.base_url, "--model", QUIZ_MODEL, "--eval", "aime25"]
+            assert run([*at, "--samples", "--api", "chat", "-k", "3", "--out", "evals"]) == 0
+        folders += [
+            str(path) for path in (tmp_path / "evals").iterdir() if str(path) not in folders
+        ]
+    assert run(["baseline", "create", folders[0], "good.json"]) == 0
+    capsys.readouterr()
+    assert run(["compare", "good.json", folders[1], "card", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = (row for row in found["rows"] if row["section"] == "Scores")
+    assert row["differences"][1]["seen"] == "worse"
+    assert row["cells"][2] is None
+    assert "sample questions" in found["entries"][2]["notes"][0]
+    assert run(["compare", *folders, "--out", "page"]) == 0
+    assert "aime25, gpt-oss-mock" in said(capsys)
+    assert run(["history", "--runs", "evals"]) == 0
+    assert "eval: 2 runs" in said(capsys)
 
 
 def test_history_is_a_table_a_page_and_json(runs, tmp_path, capsys):

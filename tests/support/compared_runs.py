@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from healthy import SUITE, Say, right, rollout
+from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from recorded_runs import write_run
 
 from harness import run_folder, smoke
@@ -48,6 +48,25 @@ def attempts(passes: Passes, suite: Suite = SMALL, tries: int = 5) -> Iterator[R
                         sample=case.id,
                         attempt=number,
                     )
+
+
+def miscounted(suite: Suite = SMALL, tries: int = 5) -> Iterator[Rollout]:
+    """Every attempt of a run that passes, its tokens added up wrong in `chat · whole`."""
+    for one in attempts(always, suite, tries):
+        if one.api == "responses" or one.streaming:
+            yield one
+            continue
+        case = next(case for case in suite.cases if case.id == one.sample)
+        first, last = right(case)
+        whole = chat_whole(first)
+        whole["usage"]["total_tokens"] = 1
+        yield rollout(
+            [json_response(whole), last],
+            api="chat",
+            streaming=False,
+            sample=one.sample,
+            attempt=one.attempt,
+        )
 
 
 def judged_run(

@@ -51,6 +51,8 @@
       node("p", "", cell.about),
       definition(cell.facts),
       ...cell.examples.map(showExample),
+      ...(cell.flips.length ? [node("h3", "", "Answered differently"),
+        node("ul", "plain", ...cell.flips.map((text) => node("li", "", text)))] : []),
       ...(cell.href ? [node("p", "", link(cell.href, "Open the report of this run"))] : []),
     );
     viewer.showModal();

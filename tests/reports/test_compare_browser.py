@@ -1,0 +1,181 @@
+"""The pages of a comparison and a history in a real browser: whatever Chromium is found here."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from compared_runs import attempts, judged_run, miscounted, never_in
+from nasty import NASTY
+
+from evals.comparison.comparing import compare, labelled
+from evals.comparison.reading import read_column
+from evals.comparison.runs_folder import history_of
+from harness.cli.report_files import write_reports
+from reports.html.compare import render_compare_html
+from reports.html.history import render_history_html
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+SCREENSHOTS = os.environ.get("REPORT_SCREENSHOTS")
+HOSTILE = NASTY["handler"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        reason = f"THE PAGES WERE NOT LOOKED AT: no Chromium here (looked for {', '.join(NAMES)})"
+        pytest.skip(reason)
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    judged_run(folder / "good", provider="good", day=0)
+    judged_run(folder / "bad", attempts(never_in("chat · whole")), provider=HOSTILE, day=1)
+    judged_run(folder / "mixed", miscounted(), provider="good", day=2)
+    write_reports(folder / "mixed", ("html",))
+    names = [str(folder / name) for name in ("good", "bad", "mixed")]
+    found = compare(labelled([read_column(name) for name in names]), 0, "0.1.0")
+    (folder / "compare.html").write_text(render_compare_html(found, folder), encoding="utf-8")
+    history = render_history_html(history_of(folder, None), folder)
+    (folder / "history.html").write_text(history, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def opened(browser, folder):
+    """Open a page; nothing may be said on the console, and nothing asked of the network."""
+    troubles, contexts = [], []
+
+    def open_page(name="compare", **options):
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on(
+            "request",
+            lambda request: request.url.startswith("file:") or troubles.append(request.url),
+        )
+        page.goto((folder / f"{name}.html").as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def shot(page, name):
+    if SCREENSHOTS:
+        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{SCREENSHOTS}/{name}.png", full_page=True)
+
+
+def test_differences_come_first_and_the_rest_can_be_shown_and_searched(opened):
+    page = opened()
+    shot(page, "compare-light")
+    rows = page.locator(".matrix tbody tr:not(.head):visible")
+    before = rows.count()
+    (worse,) = page.get_by_role("button", name="pass@1").all()[1:2]
+    assert "▼" in worse.inner_text()
+    page.get_by_label("only differences").uncheck()
+    assert rows.count() > before
+    page.get_by_role("searchbox").fill("usage.sum")
+    assert rows.count() == 1
+    page.get_by_role("searchbox").fill("no such thing")
+    assert page.get_by_text("Nothing to show").is_visible()
+
+
+def test_a_cell_opens_its_evidence_and_gives_the_focus_back(opened):
+    page = opened()
+    page.locator("button.entry.failed:visible").first.click()
+    viewer = page.get_by_role("dialog")
+    assert viewer.get_by_text("expected").first.is_visible()
+    link = viewer.locator("dd a").first
+    assert link.get_attribute("href").startswith("mixed/report.html#try=")
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+    link_target = page.locator("button.entry.failed:visible").first
+    assert page.evaluate("document.activeElement.dataset.c") == link_target.get_attribute("data-c")
+
+
+def test_the_evidence_of_a_cell_is_the_transcript_in_the_report_of_its_run(opened):
+    page = opened()
+    page.locator("button.entry.failed:visible").first.click()
+    page.get_by_role("dialog").locator("dd a").first.click()
+    page.wait_for_url("**/mixed/report.html#try=*")
+    assert page.get_by_role("dialog").is_visible()
+
+
+def test_arrow_keys_move_in_the_matrix(opened):
+    page = opened()
+    first = page.locator("button.entry[tabindex='0']")
+    assert first.count() == 1
+    first.focus()
+    start = page.evaluate("document.activeElement.dataset.c")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.c") != start
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.dataset.c") == start
+    page.keyboard.press("Enter")
+    assert page.get_by_role("dialog").is_visible()
+
+
+def test_the_first_column_and_the_head_stay_while_the_matrix_is_scrolled(opened):
+    page = opened(viewport={"width": 600, "height": 700})
+    page.get_by_label("only differences").uncheck()
+    frame = page.locator(".matrix-frame")
+    head = page.locator(".matrix thead th").first
+    before = head.bounding_box()
+    frame.evaluate("each => each.scrollBy(200, 400)")
+    assert head.bounding_box() == before
+
+
+@pytest.mark.parametrize("name", ["compare", "history"])
+def test_a_phone_needs_no_sideways_scrolling(name, opened):
+    page = opened(name, viewport={"width": 390, "height": 844}, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    shot(page, f"{name}-phone")
+
+
+@pytest.mark.parametrize("name", ["compare", "history"])
+def test_dark_is_the_systems_choice_until_the_reader_chooses(name, opened):
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = opened(name, color_scheme="light").evaluate(background)
+    page = opened(name, color_scheme="dark")
+    assert page.evaluate(background) != light
+    shot(page, f"{name}-dark")
+    page.get_by_role("button", name="Light").click()
+    assert page.evaluate(background) == light
+
+
+def test_a_name_runs_nothing(opened):
+    for name in ("compare", "history"):
+        page = opened(name)
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main img, main script").count() == 0
+
+
+def test_without_javascript_every_measure_is_there(opened):
+    page = opened(java_script_enabled=False)
+    assert page.locator(".matrix tbody tr:visible").count() > 100
+
+
+def test_a_history_draws_every_run_and_leads_to_its_report(opened):
+    page = opened("history")
+    shot(page, "history-light")
+    section = page.locator("main section").filter(has_text="good, smoke test: 2 runs")
+    assert section.locator("svg").count() == 2
+    assert section.locator("svg").first.locator("circle").count() == 2
+    section.get_by_role("link").first.click()
+    page.wait_for_url("**/mixed/report.html")
