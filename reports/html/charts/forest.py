@@ -13,6 +13,8 @@ from reports.html.charts.svg import WIDTH, Scale, chart, line, tag, text, ticks
 
 _ROW = 34
 _LEFT, _RIGHT, _TOP, _BOTTOM = 14, 14, 4, 26
+_LONGEST = 28
+"""Characters of a label that leave room for the figures beside it."""
 _LEAST_REACH = 0.02
 """The axis always spans two points to both sides, so that tiny differences look tiny."""
 
@@ -63,8 +65,12 @@ def _drawn(one: Compared, x: Scale, top: float) -> list[Markup]:
     height = top + _ROW - 9
     figures = f"{one.value * 100:+.1f} ({one.low * 100:+.1f} to {one.high * 100:+.1f})"
     return [
-        text(_LEFT, top + 13, one.label, kind="name"),
+        text(_LEFT, top + 13, _short(one.label), kind="name"),
         text(WIDTH - _RIGHT, top + 13, figures, anchor="end", kind="figures"),
         line(x(one.low), height, x(one.high), height, f"reach {one.seen}"),
         tag("circle", cx=x(one.value), cy=height, r=4, class_=f"point {one.seen}"),
     ]
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
