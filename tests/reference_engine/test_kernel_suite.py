@@ -1,4 +1,4 @@
-"""Runs the kernels' tests in a process of their own: in Triton's interpreter, and on a GPU.
+"""Runs the kernels' tests in processes of their own: in Triton's interpreter, compiled, on a GPU.
 
 TRITON_INTERPRET must be set before Triton is imported, and stays for the life of a process.
 """
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-SUITES = [HERE / f"kernel_{name}.py" for name in ("attention", "experts", "model")]
+SUITES = ("attention", "experts", "model")
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,8 +26,9 @@ pytestmark = [
 ]
 
 
-def run(**environment):
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SUITES]
+def run(*suites, **environment):
+    files = [HERE / f"kernel_{suite}.py" for suite in suites]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files]
     kept = {name: text for name, text in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
         command, env=kept | environment, capture_output=True, text=True, check=False
@@ -36,11 +37,15 @@ def run(**environment):
 
 
 def test_kernels_in_the_interpreter():
-    run(TRITON_INTERPRET="1")
+    run(*SUITES, TRITON_INTERPRET="1")
+
+
+def test_kernels_compile_for_an_h200(tmp_path):
+    run("compile", TRITON_CACHE_DIR=str(tmp_path))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_kernels_on_a_gpu():
     """Written without a GPU at hand: this has never run."""
-    run()
+    run(*SUITES)

@@ -1,0 +1,100 @@
+"""The kernels compiled for an H200 (sm_90) without one; run by test_kernel_suite.py.
+
+Triton brings its own compiler and assembler, so what a GPU would run can be read on any machine:
+whether the matrix units are used, loads go ahead of their use, and registers suffice.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+import pytest
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from reference_engine.kernels.attention_triton import _attention_kernel
+from reference_engine.kernels.experts_triton import _down_kernel, _gate_up_kernel
+
+H200 = GPUTarget("cuda", 90, 32)
+TYPES = {
+    "*bf16": "inner query key_pages value_pages sinks bias",
+    "*fp32": "out part_maximum part_sum weights",
+    "*i32": "slots ends tile_experts tile_rows block_tables query_starts context_lengths",
+    "*u8": "blocks scales",
+    "fp32": "limit scale",
+    "i32": "sequences heads table_width query_stride page_stride key_stride",
+}
+MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads"}
+
+# gpt-oss-20b: 2,880 wide, 32 experts; 64 query heads of size 64 over 8 of keys and values.
+EXPERTS = {"EXPERTS": 32, "IN": 2880, "OUT": 5760, "BLOCK_OUT": 128, "BLOCK_IN": 128}
+HEADS = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
+
+
+def compiled(tuned, warps, stages, tokens="*bf16", **constants):
+    """What the autotuner `tuned` would launch with these constants."""
+    kernel = tuned.fn
+    types = {name: kind for kind, names in TYPES.items() for name in names.split()}
+    types |= {"tokens": tokens} | dict.fromkeys(constants, "constexpr")
+    signature = {name: types[name] for name in kernel.arg_names}
+    aligned = [
+        (place,)
+        for place, name in enumerate(kernel.arg_names)
+        if signature[name].startswith("*") or name in MULTIPLES_OF_16
+    ]
+    source = ASTSource(
+        fn=kernel,
+        signature=signature,
+        constexprs=constants,
+        attrs={place: [["tt.divisibility", 16]] for place in aligned},
+    )
+    return triton.compile(source, target=H200, options={"num_warps": warps, "num_stages": stages})
+
+
+def loop(made):
+    """The intermediate code of the kernel's loop."""
+    code = made.asm["ttgir"]
+    return code[code.index("scf.for") :].partition("scf.yield")[0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "rows", "warps"),
+    [(_gate_up_kernel, 16, 4), (_down_kernel, 128, 8)],
+    ids=["gate and up, decoding", "down, reading prompts"],
+)
+def test_experts(kernel, rows, warps):
+    top = {"TOP": 4} if kernel is _gate_up_kernel else {}
+    made = compiled(kernel, warps, 3, BLOCK_ROWS=rows, **top, **EXPERTS)
+    code = made.asm["sass"]
+    assert "HGMMA" in code
+    assert "LDL" not in code, "registers are spilled"
+    assert "async_copy_global_to_local" in loop(made)
+    if rows == 16:
+        assert "tt.load" not in loop(made), "a load is not ahead of its use"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "splits", "window", "matrix_unit"),
+    [(2, 8, 0, "HMMA"), (16, 1, 128, "HGMMA")],
+    ids=["decoding, keys split", "reading prompts through a window"],
+)
+def test_attention(tokens, splits, window, matrix_unit):
+    made = compiled(
+        _attention_kernel,
+        4,
+        3,
+        "i32",
+        **HEADS,
+        WINDOW=window,
+        SPLITS=splits,
+        SEQUENCES=64,
+        BLOCK_TOKENS=tokens,
+        BLOCK_KEYS=64,
+    )
+    code = made.asm["sass"]
+    assert matrix_unit in code
+    assert "LDL" not in code, "registers are spilled"
+    assert "tt.load" not in loop(made), "a load is not ahead of its use"
