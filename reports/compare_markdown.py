@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evals.comparison.records import Comparison, Difference, Row
-from reports import compare_words, markup
+from reports import compare_words, markup, news_words
 
 _MOST_CHECKS = 60
 _MOST_FLIPS = 30
@@ -116,7 +116,7 @@ def _news(comparison: Comparison) -> Iterator[str]:
         yield "## New since the run before"
         yield ""
         for one in comparison.news:
-            said = " ".join(markup.plain(sentence) for sentence in compare_words.news(one))
+            said = " ".join(markup.plain(sentence) for sentence in news_words.sentences(one))
             yield f"- {markup.code(one.run)}: {said}"
         yield ""
 

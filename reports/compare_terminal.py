@@ -9,7 +9,7 @@ from rich.text import Text
 
 from evals.comparison.records import Comparison, Entry
 from evals.comparison.records import Row as Measure
-from reports import compare_words, words
+from reports import compare_words, news_words, words
 from reports.columns import Row, tables
 
 _MOST_CHECKS = 25
@@ -43,7 +43,7 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
         console.print(line)
     for one in comparison.news:
         console.print(Text(words.visible(one.run), style="bold"))
-        for sentence in compare_words.news(one):
+        for sentence in news_words.sentences(one):
             console.print(Text(f"  {sentence}"))
         console.print()
     console.print(Text(compare_words.how_tested(comparison), style="dim"))

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from evals.comparison.records import (
     Change,
-    CheckChange,
     Comparison,
     Difference,
     Entry,
     Flip,
     Measured,
-    News,
     Row,
     Unit,
 )
@@ -41,7 +39,6 @@ _UNITS: Mapping[Unit, str] = {
     "status": "",
     "decision": "",
 }
-_NAMED = 5
 
 
 def label(row: Row) -> str:
@@ -223,28 +220,6 @@ def flip(one: Flip) -> str:
     return f"{words.visible(one.sample)}, {one.group}: {here}, there {there}"
 
 
-def news(one: News) -> list[str]:
-    """What is new since the previous run, a sentence each; the first names that run."""
-    since = f"Since {one.previous} ({moment(one.previous_at)})"
-    if one.quiet:
-        return [f"{since}: nothing new beyond chance."]
-    found = [
-        _listed("came to fail", [_check(change) for change in one.broken], "check"),
-        _listed("no longer failing", [_check(change) for change in one.fixed], "check"),
-        _listed(
-            "worse beyond chance",
-            [_flipped(each) for each in one.flips if not each.better],
-            "case",
-        ),
-        _listed(
-            "better beyond chance", [_flipped(each) for each in one.flips if each.better], "case"
-        ),
-        *(f"{each.name} is {verdict(each.difference)}." for each in one.scores),
-    ]
-    said = [sentence for sentence in found if sentence]
-    return [f"{since}: {said[0]}", *said[1:]]
-
-
 def estimate(value: Estimate | None) -> str:
     """A rate, or a dash."""
     return NOTHING if value is None else words.estimate(value)
@@ -276,29 +251,6 @@ def _failing(comparison: Comparison, index: int) -> str:
         if count
     ]
     return f"; {', '.join(fails)}" if fails else ""
-
-
-def _listed(what: str, names: Sequence[str], one: str) -> str:
-    if not names:
-        return ""
-    shown = "; ".join(names[:_NAMED])
-    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{words.counted(len(names), one)} {what}: {shown}{more}."
-
-
-def _check(change: CheckChange) -> str:
-    chance = "" if change.beyond_chance else ", which chance could do"
-    return (
-        f"{change.id} (failures {change.here[0]} of {change.here[1]}, "
-        f"before {change.there[0]} of {change.there[1]}{chance})"
-    )
-
-
-def _flipped(one: Flip) -> str:
-    return (
-        f"{words.visible(one.sample)}, {one.group} ({one.here[0]} of {one.here[1]}, "
-        f"before {one.there[0]} of {one.there[1]})"
-    )
 
 
 def _paired(found: Difference) -> str:

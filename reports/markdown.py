@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from evals.comparison.records import News
 from harness.judgement import Analysis, CheckResult, CheckStatus, WorstCase
-from reports import compare_words, markup, words
+from reports import markup, news_words, words
 
 _HEADS: Mapping[CheckStatus, str] = {
     "failed": "Errors",
@@ -146,7 +146,7 @@ def _worst(cases: Sequence[WorstCase]) -> Iterator[str]:
 def _news(news: News) -> Iterator[str]:
     yield "## Since the run before"
     yield ""
-    yield " ".join(map(markup.plain, compare_words.news(news)))
+    yield " ".join(map(markup.plain, news_words.sentences(news)))
     yield ""
 
 

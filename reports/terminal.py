@@ -10,7 +10,7 @@ from rich.text import Text
 
 from evals.comparison.records import News
 from harness.judgement import Analysis, CheckResult, CheckStatus, WorstCase
-from reports import compare_words, words
+from reports import news_words, words
 from reports.columns import tables
 
 STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
@@ -56,7 +56,7 @@ def print_analysis(
     console.print(verdict_lines(label, STYLES[verdict.decision], verdict.reasons))
     console.print()
     if news is not None:
-        console.print(Text(" ".join(compare_words.news(news))))
+        console.print(Text(" ".join(news_words.sentences(news))))
         console.print()
     for label, text in (
         ("Report", f"{folder}/report.html"),

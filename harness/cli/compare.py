@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
-from harness.cli.options import HOW, GateOptions, PlanOptions, at_least
+from harness.cli.options import HOW, BudgetOptions, GateOptions, PlanOptions, at_least
 from harness.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ _ASK = Group("To run them first", sort_key=1)
 _FLAG = Parameter(negative=(), show_default=False, group=HOW)
 _PLAN = PlanOptions()
 _GATE = GateOptions()
+_BUDGET = BudgetOptions()
 
 
 def compare(
@@ -27,6 +28,7 @@ def compare(
     apis: Annotated[str | None, Parameter(alias="--api", group=_ASK)] = None,
     plan: PlanOptions = _PLAN,
     gate: GateOptions = _GATE,
+    budget: BudgetOptions = _BUDGET,
     concurrency: Annotated[int | None, Parameter(group=_ASK)] = None,
     out: Annotated[Path | None, Parameter(group=HOW)] = None,
     as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False,
@@ -41,6 +43,7 @@ def compare(
         apis: responses, chat, or both with a comma between.
         plan: What to ask.
         gate: What must be reached.
+        budget: What each run may use.
         concurrency: Attempts in flight. Default: the provider entry's, or 8.
         out: Folder for compare.html, .md and .json. Default: a new one in runs.
         as_json: Print the comparison as JSON on stdout, instead of writing files.
@@ -49,7 +52,7 @@ def compare(
 
     at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
     at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
-    asked = provider_runs.Asked(provider, providers_file, apis, plan, gate, concurrency)
+    asked = provider_runs.Asked(provider, providers_file, apis, plan, gate, budget, concurrency)
     _require_enough(runs, asked)
     folders, unavailable = provider_runs.carry_out(asked)
     names = [*runs, *map(str, folders)]

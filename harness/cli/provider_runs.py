@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.cli import ending, jobs
 from harness.cli.choice import chosen_provider
-from harness.cli.options import GateOptions, PlanOptions, ProviderOptions
+from harness.cli.options import BudgetOptions, GateOptions, PlanOptions, ProviderOptions
 from harness.cli.screen import stderr
 from harness.cli.verify import carry_out as sample
 from harness.errors import ProviderUnavailableError
@@ -24,13 +24,14 @@ class Asked:
     apis: str | None
     plan: PlanOptions
     gate: GateOptions
+    budget: BudgetOptions
     concurrency: int | None
 
     def has_options(self) -> bool:
         """Whether anything was said about how to run providers."""
         said = (self.providers_file, self.apis, self.concurrency)
-        defaults = PlanOptions(), GateOptions()
-        return said != (None, None, None) or (self.plan, self.gate) != defaults
+        defaults = PlanOptions(), GateOptions(), BudgetOptions()
+        return said != (None, None, None) or (self.plan, self.gate, self.budget) != defaults
 
 
 def carry_out(asked: Asked) -> tuple[list[Path], int]:
@@ -49,7 +50,7 @@ def carry_out(asked: Asked) -> tuple[list[Path], int]:
         chosen_provider(chosen, asked.concurrency)
     folders, code = [], EXIT_PASS
     for chosen in planned:
-        job = jobs.new(chosen, asked.plan, asked.gate, asked.concurrency, None)
+        job = jobs.new(chosen, asked.plan, asked.gate, asked.concurrency, None, asked.budget)
         talk.print(f"{chosen.provider}: {job.folder}", soft_wrap=True)
         try:
             sample(job, talk, debug=False)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from evals.comparison.records import Comparison, Difference, Entry, Flip, Measured, Row
 from harness.run_folder import PAGE_FILE
-from reports import compare_words
+from reports import compare_words, news_words
 from reports.html.charts.forest import Compared, forest
 from reports.html.figure import Figure
 from reports.html.page import render_page
@@ -75,6 +75,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         own_styles=("compare.css",),
         comparison=comparison,
         words=compare_words,
+        news=[(one.run, news_words.sentences(one)) for one in comparison.news],
         label="Comparison",
         title=_title(comparison),
         links=links,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from evals.comparison.records import News
 from harness.judgement import Analysis, Examination, GroupAnalysis
 from harness.records import Rollout
-from reports import compare_words, words
+from reports import news_words, words
 from reports.html.charts.curves import Curve, curves
 from reports.html.charts.distributions import distributions
 from reports.html.check_list import families, statuses
@@ -79,7 +79,7 @@ def render_html(
         place=words.address(analysis.run.provider),
         models=analysis.run.provider.model,
         size=words.size(analysis),
-        news=[] if news is None else compare_words.news(news),
+        news=[] if news is None else news_words.sentences(news),
         next_step=_next_step(analysis),
         tiles=list(tiles(analysis)),
         statuses=statuses(analysis.checks),
