@@ -8,6 +8,7 @@ from typing import NamedTuple
 from harness.records import StreamPart
 
 _DATA = "data: "
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 class Event(NamedTuple):
@@ -23,9 +24,12 @@ class Event(NamedTuple):
 
 
 def events(parts: Iterable[StreamPart]) -> Iterator[Event]:
-    """The events of a stream in order; comments and blocks without data are passed over."""
+    """The events of a stream in order; comments and blocks without data are passed over.
+
+    By the rules of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6.
+    """
     for index, part in enumerate(parts):
-        raw = part.raw
+        raw = part.raw if index else part.raw.removeprefix(_BYTE_ORDER_MARK)
         if raw.startswith(_DATA) and "\n" not in raw and "\r" not in raw:
             yield Event(index, part.at, "", raw[len(_DATA) :])
             continue

@@ -21,11 +21,20 @@ from harness.records import Api
 from reference_engine.harmony.vocabulary import VocabularyError
 
 _FEW_TOKENS = 16
+_REFUSABLE = frozenset({"request.refused"})
+_RARE = frozenset({"result in parts"})
+"""What a provider may refuse, if it says so."""
 
 
 def _asks(_api: Api) -> tuple[Ask, ...]:
     return tuple(
-        Ask(name, prompt.turns, prompt.tools, max_tokens=_FEW_TOKENS)
+        Ask(
+            name,
+            prompt.turns,
+            prompt.tools,
+            max_tokens=_FEW_TOKENS,
+            provokes=_REFUSABLE if name in _RARE else frozenset(),
+        )
         for name, prompt in PROMPTS.items()
     )
 

@@ -431,6 +431,12 @@ def test_events_by_the_rules_of_event_streams() -> None:
     ]
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_stream_may_begin_with_a_byte_order_mark(mark: str) -> None:
+    parts = [StreamPart(at=0.0, raw=f"{mark}data: 1"), StreamPart(at=1.0, raw=f"{mark}data: 2")]
+    assert [event.data for event in events(parts)] == (["1"] if mark else ["1", "2"])
+
+
 def test_a_stream_of_very_many_chunks() -> None:
     piece = {
         "reasoning": "think ",

@@ -91,6 +91,16 @@ async def test_stream_is_recorded_block_by_block_with_arrival_times() -> None:
     assert times[-1] <= exchange.elapsed
 
 
+async def test_http_1_0_without_a_length_ends_with_the_connection() -> None:
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    async with MockProvider(script=[mock.raw(head + b"data: 1\n\ndata: [DONE]\n\n")]) as provider:
+        exchange = await send(provider)
+    assert exchange.failure is None
+    assert exchange.response is not None
+    assert exchange.response.complete
+    assert [part.raw for part in exchange.response.parts] == ["data: 1", "data: [DONE]"]
+
+
 async def test_json_instead_of_a_stream_is_a_body() -> None:
     async with MockProvider(script=[mock.text('{"a": 1}')]) as provider:
         exchange = await send(provider)
