@@ -76,3 +76,25 @@ def test_a_rate_must_be_above_its_threshold_or_perfect():
     assert exceeds(0.91, 0.9)
     assert not exceeds(0.9, 0.9)
     assert exceeds(1.0, 1.0)
+
+
+def test_what_cannot_be_reached_any_more_fails_before_the_end():
+    lost = group(finished=10).model_copy(update={"best_pass_hat": 0.9})
+    verdict = decide([lost], Thresholds(), stopped="Stopped by the budget.")
+    assert verdict.decision == "fail"
+    assert "pass^5 can be 90.0% at most, more than 90% is asked" in verdict.reasons[0]
+    assert verdict.reasons[-1] == "Stopped by the budget."
+    hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
+    assert decide([hopeful], Thresholds()).decision == "inconclusive"
+
+
+def test_demands_count_beside_the_rates():
+    assert decide([group()], Thresholds(), broken=["No."]).reasons == ("No.",)
+    assert decide([group()], Thresholds(), broken=["No."]).decision == "fail"
+    assert decide([group()], Thresholds(), unsettled=["Not asked."]).decision == "inconclusive"
+
+
+def test_a_reason_says_where_what_is_asked_was_said():
+    gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
+    assert "95.5% (gate.yaml) is asked" in decide([group(at=0.95)], gate).reasons[0]
+    assert "(asked: above 95.5%, gate.yaml)" in decide([group()], gate).reasons[0]
