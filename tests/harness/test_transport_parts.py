@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.records import Exchange, Request, Response, StreamPart
@@ -37,6 +37,7 @@ def test_blocks(stream: bytes, found: list[tuple[str, int]]) -> None:
     assert list(blocks(bytearray(stream))) == found
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(BLOCKS[:3])),
     st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r"]),
