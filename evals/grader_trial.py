@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from evals.healthbench.summary import rubric_score, summarise
 from evals.healthbench.tasks import GradingTask, grading_tasks
 from evals.judging import restored_plan
 from evals.run_folder import read_eval_info
+from harness.budget import Budget
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers import Provider
 from harness.run_log import read_rollouts
@@ -41,9 +43,10 @@ async def try_on_labels(
     dataset: DatasetInfo,
     folder: Path,
     watcher: Watcher,
+    budget: Budget | None = None,
 ) -> PhysicianTrial:
     """Have a grader judge what physicians have judged, and compare. Raises as `grade_with`."""
-    verdicts = await _graded(grader, lambda: meta_tasks(rows), folder, watcher)
+    verdicts = await _graded(grader, lambda: meta_tasks(rows), folder, watcher, budget)
     return PhysicianTrial(grader=grader.info(), dataset=dataset, report=meta_report(rows, verdicts))
 
 
@@ -53,12 +56,14 @@ async def score_completions(
     groups: Mapping[str, Sequence[Answer]],
     folder: Path,
     watcher: Watcher,
+    budget: Budget | None = None,
     *,
     references: bool,
 ) -> CompletionScores:
     """Score answers that were not sampled here, group by group. Raises as `grade_with`."""
     answers = [answer for group in groups.values() for answer in group]
-    verdicts = await _graded(grader, lambda: grading_tasks(bench, answers), folder, watcher)
+    tasks = partial(grading_tasks, bench, answers)
+    verdicts = await _graded(grader, tasks, folder, watcher, budget)
     scores = {
         name: summarise(
             rubric_score(bench.rows[answer.question], verdicts.get(answer.id, {}))
@@ -123,12 +128,13 @@ async def _graded(
     tasks: Callable[[], Iterable[GradingTask]],
     folder: Path,
     watcher: Watcher,
+    budget: Budget | None,
 ) -> Verdicts:
     name = grades_file(grader.name, grader.model)
     done = sum(map(len, _verdicts(folder, name).values()))
     watcher.begin(sum(1 for _ in tasks()), done, "rubric items")
     try:
-        await grade_with(grader, tasks, folder, watcher)
+        await grade_with(grader, tasks, folder, watcher, budget)
     except (ConfigurationError, ProviderUnavailableError):
         _discard_unused(folder, name)
         raise

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
-from harness.cli.options import at_least
+from harness.cli.options import BudgetOptions, at_least
 from harness.errors import ConfigurationError, StoppedError
+from harness.gate import EXIT_INCONCLUSIVE, EXIT_PASS
+from harness.gate_entry import FLAG, Layer, joined
 
 if TYPE_CHECKING:
     from evals.datasets.load import Place
     from evals.grader_trial import Watcher
     from evals.healthbench.results import CompletionScores, PhysicianTrial
+    from harness.budget import Budget
     from harness.providers import Provider
 
 Found = TypeVar("Found", "PhysicianTrial", "CompletionScores")
 
 _FLAG = Parameter(negative=(), show_default=False)
+_BUDGET = BudgetOptions()
 _DEFAULT_OUT = Path("runs")
 _RESULT_FILE = "grader.json"
 
@@ -51,6 +55,8 @@ class TrialOptions:
     """Where a folder for the results is made. Default: runs."""
     resume: Path | None = None
     """Folder of an earlier call to go on with; what is graded is kept."""
+    budget: BudgetOptions = _BUDGET
+    """What grading may use."""
     debug: Annotated[bool, _FLAG] = False
     """Print every request and response on stderr, keys redacted."""
     as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False
@@ -96,8 +102,8 @@ def check(
     data = load_meta(trial.place())
     rows = select(data.rows, examples, seed)
 
-    async def carry_out(folder: Path, watcher: Watcher) -> PhysicianTrial:
-        return await try_on_labels(entry, rows, data.info, folder, watcher)
+    async def carry_out(folder: Path, watcher: Watcher, budget: Budget) -> PhysicianTrial:
+        return await try_on_labels(entry, rows, data.info, folder, watcher, budget)
 
     return _finish(entry, trial, carry_out, render_trial)
 
@@ -131,8 +137,10 @@ def physicians(
     bench = load(eval_name, trial.place())
     groups = completions(bench, references=references)
 
-    async def carry_out(folder: Path, watcher: Watcher) -> CompletionScores:
-        return await score_completions(entry, bench, groups, folder, watcher, references=references)
+    async def carry_out(folder: Path, watcher: Watcher, budget: Budget) -> CompletionScores:
+        return await score_completions(
+            entry, bench, groups, folder, watcher, budget, references=references
+        )
 
     return _finish(entry, trial, carry_out, render_completions)
 
@@ -168,32 +176,37 @@ def _entry(name: str, trial: TrialOptions) -> Provider:
 def _finish(
     entry: Provider,
     trial: TrialOptions,
-    carry_out: Callable[[Path, Watcher], Coroutine[Any, Any, Found]],
+    carry_out: Callable[[Path, Watcher, Budget], Coroutine[Any, Any, Found]],
     render: Callable[[Found], str],
 ) -> int:
-    """Grade, write `grader.json` and `report.md`, and say what came of it."""
+    """Grade, write `grader.json` and `report.md`, and say what came of it; the exit code."""
     from evals.healthbench.tally import GradingTally
     from harness import run_folder
+    from harness.cli import gating
     from harness.cli.screen import stderr
     from harness.display import display
     from harness.sampling import run_until_stopped
 
     if trial.resume is not None and not trial.resume.is_dir():
         raise ConfigurationError(f"There is no folder {trial.resume} to go on with.")
+    budget = gating.budget_of(joined([Layer(trial.budget.entry(), FLAG)]), entry)
     folder = trial.resume or run_folder.create(
         trial.out or _DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
     )
     screen = display(stderr(), GradingTally(), debug=trial.debug)
     try:
         with screen.shown():
-            found = run_until_stopped(carry_out(folder, screen))
+            found = run_until_stopped(carry_out(folder, screen, budget))
     except StoppedError as stop:
         raise StoppedError(f"{stop} {folder}") from None
     text = found.model_dump_json(indent=2)
     run_folder.write_text(folder / _RESULT_FILE, f"{text}\n")
     run_folder.write_text(folder / run_folder.REPORT_FILE, render(found))
     _print(text if trial.as_json else f"{render(found)}\nReport: {folder}/{run_folder.REPORT_FILE}")
-    return 0
+    if budget.stopped is None:
+        return EXIT_PASS
+    stderr().print(budget.stopped.replace("RUN", str(folder)), soft_wrap=True)
+    return EXIT_INCONCLUSIVE
 
 
 def _print(text: str) -> None:

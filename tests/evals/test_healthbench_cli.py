@@ -93,6 +93,15 @@ def test_a_grader_beside_physicians(
     assert len(provider.posts) == asked
 
 
+def test_a_trial_that_ran_out_is_inconclusive_and_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    limited = ["grader", "check", "doc", "--samples", "--max-requests", "4"]
+    assert run(limited) == 4
+    assert "max_requests 4 (--max-requests): 4 requests" in capsys.readouterr().err
+    assert run(["grader", "check", "doc", "--samples", "--resume", str(only_run())]) == 0
+
+
 def test_some_rows_first_and_the_rest_later(provider: MockProvider) -> None:
     assert run(["grader", "check", "doc", "--samples", "--examples", "3"]) == 0
     first = len(provider.posts)
