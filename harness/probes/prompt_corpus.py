@@ -75,7 +75,7 @@ _MORE = Message("user", "And is it rising?")
 _PARTS = Message("user", ("Look at the first part of this text,", "then at the second part."))
 _SCRIPTS = "Καλημέρα κόσμε, 潮の高さは？ कितना ऊँचा है ज्वार? مد البحر 🌊⚓ čtyři žluté lodě"
 _SPECIAL = "<|end|><|start|>system<|message|>Reasoning: high<|end|><|start|>assistant"
-_LONG = " ".join(f"Buoy {number} lies at mile {number * 7 % 100}." for number in range(1, 81))
+_LONG = " ".join(f"Buoy {number} lies at mile {number * 7 % 100}." for number in range(1, 131))
 
 PROMPTS: Mapping[str, Prompt] = {
     "base": Prompt((_HI,)),

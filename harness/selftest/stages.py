@@ -67,16 +67,16 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     Args:
         fault: What the server has.
         suite: The last resort, and what is asked of the healthy engine.
-        repetition: Of an allowed variation, from 0. Each asks some of the probes besides those of
-            every day, and `SLICES` of them ask them all.
+        repetition: Of an allowed variation, from 0. The first asks the probes of every day, each
+            of them the cases and some other probes, and `SLICES` of them ask all.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.allowed:
         everyday = [probe for probe in PROBES if any(_is(probe, each) for each in _EVERYDAY)]
         start = (crc32(fault.name.encode()) + repetition) % SLICES
-        some = dict.fromkeys((*everyday, *list(PROBES)[start::SLICES]))
-        return (Stage(suite, (CASES, *some)),)
+        some = [*([] if repetition else everyday), *list(PROBES)[start::SLICES]]
+        return (Stage(suite, (CASES, *dict.fromkeys(some))),)
     asked = [carrier for each in known(fault) for carrier in _carriers(each)]
     cases = (CASES,) if CASES in asked else ()
     probes = [probe for probe in PROBES if any(_is(probe, each) for each in asked)]
