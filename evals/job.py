@@ -105,8 +105,8 @@ def sample(job: EvalJob, watcher: Watcher) -> None:
         StoppedError: The user stopped the run.
     """
     prepare(job)
-    with sealed(job.folder):
-        note_end(job, run_until_stopped(_sample(job, watcher)))
+    with sealed(job.folder) as ending:
+        ending.info = ended(job, run_until_stopped(_sample(job, watcher)))
 
 
 def prepare(job: EvalJob) -> None:
@@ -116,11 +116,11 @@ def prepare(job: EvalJob) -> None:
         write_questions(job.folder, loaded)
 
 
-def note_end(job: EvalJob, ended: RunEnd | None) -> None:
-    """Write down that sampling came to its end, or that it did not. Raises RunLogError."""
-    finished_at = None if ended is None else _now()
-    finished = {"finished_at": finished_at, "ended": ended, "stopped": job.budget.stopped}
-    write_run_info(job.folder, job.info.model_copy(update=finished))
+def ended(job: EvalJob, end: RunEnd | None) -> EvalRunInfo:
+    """What `run.json` says when sampling has come to its end, or has been stopped before."""
+    finished_at = None if end is None else _now()
+    finished = {"finished_at": finished_at, "ended": end, "stopped": job.budget.stopped}
+    return job.info.model_copy(update=finished)
 
 
 def grade_answers(job: EvalJob, watcher: Watcher) -> None:
@@ -142,14 +142,13 @@ def grade(job: EvalJob, watcher: Watcher) -> None:
     """
     if not graded_evals(job.plan):
         raise ConfigurationError(f"{job.folder} holds no HealthBench answers, so nothing to grade.")
-    with sealed(job.folder):
+    with sealed(job.folder) as ending:
         grade_answers(job, watcher)
         sampled = sum(job.plan.find(rollout) is not None for rollout in read_rollouts(job.folder))
         if job.info.ended is None and sampled == job.plan.planned:
-            note_end(job, "all tries")
+            ending.info = ended(job, "all tries")
         else:
-            stopped = {"stopped": job.budget.stopped}
-            write_run_info(job.folder, job.info.model_copy(update=stopped))
+            ending.info = job.info.model_copy(update={"stopped": job.budget.stopped})
 
 
 async def _sample(job: EvalJob, watcher: Watcher) -> RunEnd | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from evals.job import EvalJob, grade_answers, note_end, prepare, resumed, sample
+from evals.job import EvalJob, ended, grade_answers, prepare, resumed, sample
 from evals.records import EvalRunInfo
 from evals.run_folder import questions_file
 from harness.errors import HarnessError, ProviderUnavailableError
@@ -125,10 +125,10 @@ def sample_in_parts(job: EvalJob, executor: Executor, watcher: Watcher) -> None:
     count = max(1, min(executor.workers, job.plan.planned))
     watcher.stage(f"{count} parts on their way")
     watcher.begin(job.plan.planned, 0)
-    with sealed(job.folder):
+    with sealed(job.folder) as ending:
         _join_parts(job, executor, count, watcher)
         grade_answers(job, watcher)
-        note_end(job, "all tries")
+        ending.info = ended(job, "all tries")
 
 
 def _join_parts(job: EvalJob, executor: Executor, count: int, watcher: Watcher) -> None:

@@ -30,12 +30,17 @@ InfoT = TypeVar("InfoT", bound=Record)
 
 def write_run_info(folder: Path, info: Record) -> None:
     """Write `run.json`, replacing an older one in one step. Raises RunLogError."""
+    write_run_json(folder, info.model_dump_json(indent=2).encode())
+
+
+def write_run_json(folder: Path, content: bytes) -> None:
+    """The same of JSON."""
     path = folder / RUN_FILE
     draft = path.with_suffix(".tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
-            file.write(info.model_dump_json(indent=2).encode() + b"\n")
+            file.write(content + b"\n")
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

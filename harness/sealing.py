@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -13,24 +14,35 @@ import orjson
 
 from harness import chain
 from harness.errors import HarnessError, RunLogError
-from harness.records import LogSeal, Seal
-from harness.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE, write_text
-from harness.run_log import ROLLOUTS_FILE, RUN_FILE
+from harness.records import LogSeal, Record, Seal
+from harness.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
+from harness.run_log import ROLLOUTS_FILE, RUN_FILE, write_run_json
 
 SEALS = "seals"
 _LOGS = (ROLLOUTS_FILE, "grades-*.jsonl")
 _FILES = (CASES_FILE, TOOLS_FILE, GOLDEN_FILE, "questions-*.jsonl")
 
 
+@dataclass
+class Ending:
+    """What `run.json` is to say once the block is over; None to leave it as it is."""
+
+    info: Record | None = None
+
+
 @contextmanager
-def sealed(folder: Path) -> Iterator[None]:
+def sealed(folder: Path) -> Iterator[Ending]:
     """Seal the run in `folder` at the end of the block, however that ends.
+
+    What the block notes as its ending is written together with the seal: no process can be killed
+    between the two and leave a finished run without one.
 
     Raises:
         RunLogError: The run cannot be read, or the seal not be written.
     """
+    ending = Ending()
     try:
-        yield
+        yield ending
     except HarnessError as stop:
         try:
             seal(folder)
@@ -38,26 +50,28 @@ def sealed(folder: Path) -> Iterator[None]:
             # Whatever made the block fail is what the user has to know.
             raise stop from None
         raise
-    seal(folder)
+    seal(folder, ending.info)
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, info: Record | None = None) -> None:
     """Add a seal of the present state to `run.json`, unless nothing was recorded or has changed.
+
+    Args:
+        folder: The run's.
+        info: What `run.json` is to say, if not what it says.
 
     Raises:
         RunLogError: The run cannot be read, or the seal not be written.
     """
-    members = read_members(folder)
+    members = read_members(folder) if info is None else info.model_dump(mode="json")
     earlier = [Seal.model_validate(one) for one in members.get(SEALS, [])]
     before = earlier[-1] if earlier else None
     made = _made(folder, members, before)
-    if not any(log.records for log in made.logs.values()):
-        return
-    if before is not None and made.run == before.run and made.logs == before.logs:
-        return
-    seals = [one.model_dump(mode="json") for one in (*earlier, made)]
-    content = orjson.dumps(members | {SEALS: seals}, option=orjson.OPT_INDENT_2)
-    write_text(folder / RUN_FILE, content.decode() + "\n")
+    same = before is not None and made.run == before.run and made.logs == before.logs
+    empty = not any(log.records for log in made.logs.values())
+    seals = earlier if same or empty else [*earlier, made]
+    whole = members | {SEALS: [one.model_dump(mode="json") for one in seals]}
+    write_run_json(folder, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
 
 
 def hash_of(one: Seal) -> str:

@@ -95,12 +95,12 @@ def sample(job: Job, watcher: Watcher) -> None:
         RunLogError: The run folder could not be written.
         StoppedError: The user stopped the run.
     """
-    with sealed(job.folder):
+    with sealed(job.folder) as ending:
         run_until_stopped(carry_out(job, watcher))
         stopped = job.budget.stopped
         finished_at = None if stopped else datetime.now(UTC).isoformat(timespec="seconds")
         changes = {"finished_at": finished_at, "stopped": stopped}
-        write_run_info(job.folder, job.info.model_copy(update=changes))
+        ending.info = job.info.model_copy(update=changes)
 
 
 def judge(
