@@ -11,7 +11,6 @@ from harness import providers
 from harness.budget import Budget
 from harness.cli.eval_options import EvalGateOptions
 from harness.cli.options import BudgetOptions, GateOptions
-from harness.demands import check_names
 from harness.errors import ConfigurationError
 from harness.gate_entry import FLAG, Gate, Layer, joined, load_gate_file, provider_layers
 from harness.providers import Provider
@@ -35,7 +34,7 @@ def asked_of(
 def thresholds_of(gate: Gate) -> Thresholds:
     """The defaults with what the gate says. Raises ConfigurationError for unknown checks."""
     thresholds = gate.thresholds(Thresholds())
-    check_names(thresholds)
+    _check_names(thresholds)
     return thresholds
 
 
@@ -48,7 +47,7 @@ def thresholds_again(options: GateOptions, before: Thresholds) -> Thresholds:
     base = before if options.gate is None else Thresholds()
     gate = _checked(joined(_own(options, BudgetOptions())))
     thresholds = gate.thresholds(base)
-    check_names(thresholds)
+    _check_names(thresholds)
     return thresholds
 
 
@@ -98,3 +97,10 @@ def _checked(gate: Gate) -> Gate:
                     f"{where}: there is no eval {name!r}; {suggestion(name, NAMES)}"
                 )
     return gate
+
+
+def _check_names(thresholds: Thresholds) -> None:
+    """Evals have a gate too, and no use for the checks, which take 30 MB to load."""
+    from harness.demands import check_names
+
+    check_names(thresholds)
