@@ -34,7 +34,7 @@ def write_run_info(folder: Path, info: Record) -> None:
 
 
 def write_run_json(folder: Path, content: bytes) -> None:
-    """The same of JSON."""
+    """Write JSON as `run.json`, replacing an older one in one step. Raises RunLogError."""
     path = folder / RUN_FILE
     draft = path.with_suffix(".tmp")
     try:
