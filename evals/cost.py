@@ -11,7 +11,7 @@ from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import grading_tasks
 from evals.plan import Plan
 from evals.records import Cell, EvalSettings
-from harness.budget import CHARACTERS_PER_TOKEN, dollars
+from harness.prices import CHARACTERS_PER_TOKEN, dollars
 from harness.providers import Provider
 from harness.records import Record
 

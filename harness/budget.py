@@ -17,14 +17,12 @@ import orjson
 
 from harness.dialects.base import Dialect, UnreadableReplyError
 from harness.errors import ConfigurationError
+from harness.prices import CHARACTERS_PER_TOKEN, dollars
 from harness.providers import Prices, Provider
 from harness.records import Exchange, Key, Limits
 from harness.samples import Attempt
 from harness.steps import interleaved
 from harness.transport.base import Transport
-
-CHARACTERS_PER_TOKEN = 4
-"""Of requests and replies without token counts; assumed."""
 
 USUAL_TURNS = 2
 """Requests that an attempt with tools takes if all goes well: for the call, and for the answer."""
@@ -221,11 +219,6 @@ class Metered:
             parts = (len(part.raw) for part in exchange.response.parts)
             made = (len(exchange.response.body or "") + sum(parts)) // CHARACTERS_PER_TOKEN
         return dollars(prices, given, made)
-
-
-def dollars(prices: Prices, given: int, made: int) -> float:
-    """What so many tokens cost, `given` in prompts and `made` in replies."""
-    return (given * prices.input + made * prices.output) / 1_000_000
 
 
 def _at_least(value: float, limit: float | None) -> bool:
