@@ -11,17 +11,18 @@ from reference_engine.paged_context import KVPages, PagedContext
 
 DEVICE = "cpu" if interpreting() else "cuda"
 PAGE = 8
-STEPS = ((13, 3), (4, 2), (1, 1), (1, 1), (1, 1))
+STEPS = ((13, 3), (4, 2), (1, 1), (1, 1))
 """New tokens of two sequences: two chunks of their prompts, then decoding."""
 
 
 def run(kernels, dtype):
     """Log probabilities after each step, one (tokens, vocabulary) tensor."""
-    model = packed_transformer(kernels, dtype, head_dim=64, num_local_experts=8).to(DEVICE)
+    shape = {"num_local_experts": 8, "num_hidden_layers": 2}
+    model = packed_transformer(kernels, dtype, **shape).to(DEVICE)
     config = model.config
-    shape = (6, PAGE, config.num_key_value_heads, config.head_dim)
+    pages = (6, PAGE, config.num_key_value_heads, config.head_dim)
     layers = [
-        KVPages(*torch.zeros(2, *shape, dtype=dtype, device=DEVICE))
+        KVPages(*torch.zeros(2, *pages, dtype=dtype, device=DEVICE))
         for _ in range(config.num_hidden_layers)
     ]
     tables = torch.tensor([[4, 0, 2], [3, 5, 1]], dtype=torch.int32, device=DEVICE)
@@ -41,12 +42,12 @@ def run(kernels, dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "mean", "most"),
-    [(torch.float32, 1e-6, 2e-5), (torch.bfloat16, 0.05, float("inf"))],
+    [(torch.float32, 2e-6, 2e-5), (torch.bfloat16, 0.03, float("inf"))],
     ids=["float32", "bfloat16"],
 )
 @torch.inference_mode()
 def test_log_probabilities_agree(dtype, mean, most):
-    """In bfloat16 the mean is bounded: rounding may turn a near tie of the router."""
+    """Measured: means of 5e-7 and 0.01. Rounding to bfloat16 may turn a near tie of the router."""
     difference = (run("triton", dtype) - run("torch", dtype)).abs()
     assert difference.mean() <= mean
     assert difference.max() <= most
