@@ -24,7 +24,7 @@ _TOP_K = 40
 _MIN_P = 0.05
 _UNUSED_TOKEN = 201087
 _BROKEN_EVERY = 4
-_LONGEST_RUNAWAY = 512
+_LONGEST_RUNAWAY = 320
 
 
 @family.fault(
@@ -32,7 +32,7 @@ _LONGEST_RUNAWAY = 512
     "repetition-penalty",
     "Tokens that occurred before are made less probable, though nobody asked for that.",
     source="ollama 6a261db7d",
-    detectors=("sampling.repetition", "numerics.logprobs"),
+    detectors=("numerics.logprobs", "numerics.greedy"),
 )
 def _repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor:
     seen = torch.tensor(sorted(set(tokens)), device=logits.device)
@@ -47,7 +47,7 @@ def _repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor
     "hidden-top-k",
     "Only the 40 most probable tokens can be drawn, though nobody asked for that.",
     source="lmdeploy PR#3962",
-    detectors=("sampling.distribution", "numerics.logprobs"),
+    detectors=("sampling.distribution",),
     visible=False,
 )
 def _hidden_top_k(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
@@ -60,7 +60,7 @@ def _hidden_top_k(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
     "hidden-min-p",
     "Tokens with less than 5 % of the best one's probability are never drawn.",
     source="llama.cpp#27720",
-    detectors=("sampling.distribution", "numerics.logprobs"),
+    detectors=("sampling.distribution",),
     visible=False,
 )
 def _hidden_min_p(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
@@ -128,7 +128,7 @@ def _n_ignored(body: Json, _: Asked) -> Json:
     "out-of-vocabulary-token",
     "Some sampled ids are none of the tokenizer's, so that pieces of text are missing.",
     source="vllm#23013",
-    detectors=("calls.arguments.json", "numerics.logprobs"),
+    detectors=("calls.name.polluted", "calls.arguments.json", "numerics"),
 )
 async def _out_of_vocabulary_token(tokens: AsyncGenerator[Token]) -> AsyncGenerator[Token]:
     count = 0
@@ -158,8 +158,7 @@ def _first_token_wrong(logits: Tensor, _: Sequence[int], step: int) -> Tensor:
     "constrain-token-masked",
     "The marker <|constrain|> of call headers can never be sampled.",
     source="ddalcu/mlx-serve PR#247",
-    detectors=("numerics.logprobs",),
-    visible=False,
+    detectors=("numerics.greedy",),
 )
 def _constrain_token_masked(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
     logits = logits.clone()
@@ -175,7 +174,7 @@ def _unstopped(params: SamplingParams, token: int) -> SamplingParams:
 @family.fault(
     PARAMS,
     "call-not-a-stop",
-    "Generation goes on after <|call|>, up to 512 tokens: the model may invent its call's result.",
+    "Generation goes on after <|call|>, up to 320 tokens: the model may invent its call's result.",
     source="NVIDIA/TensorRT-LLM#10651",
     detectors=("usage.output.unseen", "tools.after_call", "text.runaway"),
 )
@@ -191,7 +190,7 @@ def _reads_on_after_call(_: HarmonyParser, __: Order) -> HarmonyParser:
 @family.fault(
     PARAMS,
     "return-not-a-stop",
-    "Generation goes on after <|return|>, up to 512 tokens.",
+    "Generation goes on after <|return|>, up to 320 tokens.",
     source="mlx-lm#613",
     detectors=("usage.output.unseen", "text.doubled", "text.runaway"),
 )
