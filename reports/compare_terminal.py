@@ -44,7 +44,7 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
     for one in comparison.news:
         console.print(Text(words.visible(one.run), style="bold"))
         for sentence in news_words.sentences(one):
-            console.print(Text(f"  {sentence}"))
+            console.print(Text(f"  {words.visible(sentence)}"))
         console.print()
     console.print(Text(compare_words.how_tested(comparison), style="dim"))
     if written is not None:
@@ -87,7 +87,9 @@ def _checks(comparison: Comparison) -> Iterator[Row]:
     if differing:
         empty = [""] * len(comparison.entries)
         yield "Checks that differ", empty
-        yield from ((f"  {row.name}", _cells(row)) for row in differing[:_MOST_CHECKS])
+        yield from (
+            (f"  {words.visible(row.name)}", _cells(row)) for row in differing[:_MOST_CHECKS]
+        )
         if len(differing) > _MOST_CHECKS:
             yield f"  … and {len(differing) - _MOST_CHECKS} more in the report", empty
 
@@ -118,7 +120,7 @@ def _differences(comparison: Comparison) -> Iterator[Text]:
             found = row.differences[index]
             if found is None or (found.seen == "none" and not few):
                 continue
-            name = row.name if row.group is None else f"{row.group} {row.name}"
+            name = words.visible(row.name if row.group is None else f"{row.group} {row.name}")
             style = {"better": "green", "worse": "red", "none": ""}[found.seen]
             said = f"{name}: {compare_words.verdict(found)}"
             yield Text(said if few else f"{words.visible(entry.label)}, {said}", style=style)

@@ -43,7 +43,7 @@ _UNITS: Mapping[Unit, str] = {
 
 def label(row: Row) -> str:
     """The name of a row with its unit."""
-    return f"{row.name}{_UNITS[row.unit]}"
+    return f"{words.visible(row.name)}{_UNITS[row.unit]}"
 
 
 def cell(row: Row, found: Measured | None) -> str:
@@ -123,8 +123,8 @@ def how_tested(comparison: Comparison) -> str:
         return "Nothing was tested: the runs share no case and no question."
     count = words.counted(comparison.tested, "difference")
     return (
-        f"{count} to {comparison.against} were tested together: better or worse is only said where "
-        "luck would say it even once in fewer than 5 of 100 such comparisons (Holm). Intervals "
+        f"{count} to {words.visible(comparison.against)}, tested together: better or worse is only "
+        "said where luck would say it even once in fewer than 5 of 100 such comparisons (Holm). Intervals "
         "are 95 % for each difference alone. The same cases and questions are paired; what would "
         "have been seen is seen with a chance of 80 %. Times are shown, not tested."
     )
@@ -217,7 +217,8 @@ def changes(differs: Sequence[Change], other: str = "there") -> str:
 def flip(one: Flip) -> str:
     """A case that is answered differently: `weather-1, chat · stream: 0 of 5, there 5 of 5`."""
     here, there = (f"{passed} of {tries}" for passed, tries in (one.here, one.there))
-    return f"{words.visible(one.sample)}, {one.group}: {here}, there {there}"
+    place = words.visible(f"{one.sample}, {one.group}")
+    return f"{place}: {here}, there {there}"
 
 
 def estimate(value: Estimate | None) -> str:

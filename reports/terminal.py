@@ -56,7 +56,7 @@ def print_analysis(
     console.print(verdict_lines(label, STYLES[verdict.decision], verdict.reasons))
     console.print()
     if news is not None:
-        console.print(Text(" ".join(news_words.sentences(news))))
+        console.print(Text(words.visible(" ".join(news_words.sentences(news)))))
         console.print()
     for label, text in (
         ("Report", f"{folder}/report.html"),

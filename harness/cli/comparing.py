@@ -14,6 +14,7 @@ from evals.comparison.records import Comparison, News
 from evals.comparison.runs import Compared, ScoredRun, SmokeRun
 from evals.comparison.runs_folder import previous
 from harness import run_folder
+from harness.cli.bundle import opened_to_stay
 from harness.cli.jobs import DEFAULT_OUT
 from harness.cli.screen import stdout
 from harness.errors import ConfigurationError, RunLogError
@@ -22,6 +23,8 @@ from reports.compare_terminal import print_comparison
 from reports.html.compare import render_compare_html
 
 STEM = "compare"
+_GZIP = b"\x1f\x8b"
+"""What a bundle begins with."""
 
 
 def compare(names: Sequence[str], against: str | None, out: Path | None, *, as_json: bool) -> None:
@@ -51,7 +54,7 @@ def _compared(names: Sequence[str], against: str | None) -> Comparison:
     twice = [name for name in chosen if chosen.count(name) > 1]
     if twice:
         raise ConfigurationError(f"{twice[0]} is named twice; name each run once.")
-    columns = comparing.labelled([read_column(name) for name in chosen])
+    columns = comparing.labelled([read_column(_opened(name)) for name in chosen])
     _require_runs(columns)
     return comparing.compare(
         columns,
@@ -59,6 +62,16 @@ def _compared(names: Sequence[str], against: str | None) -> Comparison:
         version("gpt-oss-verify"),
         [one for one in map(_news, columns) if one is not None],
     )
+
+
+def _opened(name: str) -> str:
+    """The name; of a bundle that of the folder it was opened in, which is kept."""
+    path = Path(name)
+    if not path.is_file():
+        return name
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+    return str(opened_to_stay(path)) if packed else name
 
 
 def _require_runs(columns: Sequence[Compared]) -> None:

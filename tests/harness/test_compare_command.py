@@ -54,6 +54,16 @@ def test_a_comparison_is_on_the_screen_and_in_three_files(runs, tmp_path, capsys
     assert '"cells":' in (tmp_path / "page" / "compare.html").read_text()
 
 
+def test_a_bundle_is_compared_like_the_run_that_it_holds(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(["bundle", runs[0], "--out", "a.tar.gz"]) == 0
+    capsys.readouterr()
+    assert run(["compare", runs[0], "a.tar.gz", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tested"] == 4
+    assert not any(row["differs"] for row in found["rows"])
+
+
 def test_without_a_folder_one_is_made_in_runs(runs, tmp_path, capsys):
     assert run(["compare", *runs[1:], "--against", "runs/b-1"]) == 0
     (folder,) = (tmp_path / "runs").glob("compare-*")
