@@ -36,7 +36,7 @@ def compare(
     """Put runs side by side: what differs, and what of it is more than chance.
 
     Args:
-        runs: Run folders, bundles, baseline files, or names of published baselines (range, card, …).
+        runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
         against: Which of them the others are held to. Default: the first.
         provider: Run this provider first, then compare; name several, one --provider each.
         providers_file: Another providers.yaml than ./providers.yaml or the one that ships.
