@@ -23,7 +23,9 @@ _BUDGET = BudgetOptions()
 def compare(
     *runs: str,
     against: Annotated[str | None, Parameter(group=HOW)] = None,
-    provider: Annotated[tuple[str, ...], Parameter(alias="-p", group=_ASK, negative=())] = (),
+    provider: Annotated[
+        tuple[str, ...], Parameter(alias="-p", group=_ASK, negative=(), show_default=False)
+    ] = (),
     providers_file: Annotated[Path | None, Parameter(name="--providers", group=_ASK)] = None,
     apis: Annotated[str | None, Parameter(alias="--api", group=_ASK)] = None,
     plan: PlanOptions = _PLAN,
