@@ -49,24 +49,21 @@ async def preflight(provider: Provider, apis: Sequence[Api]) -> int:
         ConfigurationError: An environment variable the provider needs is not set.
         ProviderUnavailableError: It does not; the sentence says which and how to mend it.
     """
-    models = await _models(changed(provider, timeout=min(provider.timeout, LONGEST_WAIT)))
+    models = await listed_models(provider)
     for api in apis:
-        exchange = await _ask(provider, api)
-        _refuse_broken_connection(provider, exchange)
-        if exchange.response is not None and exchange.response.status >= 300:
-            _judge(provider, api, exchange.response, models)
+        require_use(provider, api, await ask(provider, api), models)
     return 1 + len(apis)
 
 
-async def _send(provider: Provider, path: str, body: Mapping[str, Any] | None = None) -> Exchange:
-    """Send, over a connection of its own: a server may drop the one it has just failed on."""
-    async with open_transport(provider, retries=_BRIEFLY) as transport:
-        return await transport.send(path, body)
+async def listed_models(provider: Provider) -> list[str] | None:
+    """The ids the provider lists, or None where it keeps no list for us.
 
-
-async def _models(provider: Provider) -> list[str] | None:
-    """The ids the provider lists, or None where it keeps no list for us."""
-    exchange = await _send(provider, "/models")
+    Raises:
+        ConfigurationError: An environment variable the provider needs is not set.
+        ProviderUnreachableError: Nobody answers.
+    """
+    soon = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
+    exchange = await _send(soon, "/models")
     if exchange.failure is not None and exchange.failure.kind == "connect":
         _refuse_broken_connection(provider, exchange)
     response = exchange.response
@@ -78,8 +75,8 @@ async def _models(provider: Provider) -> list[str] | None:
         return None
 
 
-async def _ask(provider: Provider, api: Api) -> Exchange:
-    """The shortest real request."""
+async def ask(provider: Provider, api: Api) -> Exchange:
+    """The shortest real request, and what came of it. Raises ConfigurationError."""
     dialect = DIALECTS[api]
     settings = Settings(provider.model, extra_body=provider.extra_body)
     body = dialect.first_request(
@@ -90,6 +87,23 @@ async def _ask(provider: Provider, api: Api) -> Exchange:
         settings=replace(settings, max_tokens=FEWEST_TOKENS),
     )
     return await _send(provider, dialect.path, body)
+
+
+def require_use(provider: Provider, api: Api, exchange: Exchange, models: list[str] | None) -> None:
+    """See that what `ask` brought leaves a run hope; `models` are the listed ones.
+
+    Raises:
+        ProviderUnavailableError: It does not; the sentence says which and how to mend it.
+    """
+    _refuse_broken_connection(provider, exchange)
+    if exchange.response is not None and exchange.response.status >= 300:
+        _judge(provider, api, exchange.response, models)
+
+
+async def _send(provider: Provider, path: str, body: Mapping[str, Any] | None = None) -> Exchange:
+    """Send, over a connection of its own: a server may drop the one it has just failed on."""
+    async with open_transport(provider, retries=_BRIEFLY) as transport:
+        return await transport.send(path, body)
 
 
 def _refuse_broken_connection(provider: Provider, exchange: Exchange) -> None:

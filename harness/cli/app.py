@@ -16,6 +16,7 @@ from harness.cli import (
     checks,
     ci,
     compare,
+    doctor,
     engine,
     eval_commands,
     evaluate,
@@ -63,6 +64,7 @@ app.command(checks.checks)
 app.command(ci.ci_summary, name="ci-summary", show=False)
 app.command(selftest.selftest)
 app.command(providers.providers)
+app.command(doctor.doctor)
 app.command(grader.app)
 app.command(golden.app)
 app.command(engine.serve, help_flags=[], version_flags=[])
