@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help verify evals selftest test lint format bench clean
+.PHONY: help verify evals selftest golden test lint format bench clean
 
 help:
 	@echo "make verify   verify the bundled reference engine, end to end"
@@ -13,6 +13,7 @@ help:
 	@echo "make test     lint, types, import layers and all tests"
 	@echo "make lint     lint, types and import layers only"
 	@echo "make format   format the code"
+	@echo "make golden   make the small checkpoint's golden file anew, after a change of weights"
 	@echo "make bench    engine speed, throughput of the sampler, truth of recorded times, memory"
 	@echo "make clean    remove the virtual environment and caches"
 
@@ -24,6 +25,10 @@ evals: $(VENV)/.reference
 
 selftest: $(VENV)/.reference
 	$(BIN)/gpt-oss-verify selftest
+
+golden: $(VENV)/.reference
+	$(BIN)/gpt-oss-verify golden create --checkpoint reference_engine/small/checkpoint \
+		--model gpt-oss-small --out harness/golden/gpt-oss-small.json
 
 test: lint
 	$(BIN)/pytest

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from harness.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from harness.golden.records import Distance, Golden, Tolerance
 
 app = App(name="golden", help="Golden files: what a trusted engine says, to compare with.")
 
@@ -52,3 +55,84 @@ def create(
         raise ConfigurationError(f"{out} cannot be written: {error.strerror}.") from None
     stdout().print(str(out), markup=False, soft_wrap=True)
     return 0
+
+
+@app.command
+def follow(
+    run: Path,
+    /,
+    *,
+    checkpoint: Path,
+    tolerance_of: Annotated[Path | None, Parameter(name="--golden")] = None,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    current_date: str | None = None,
+    threads: int | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+) -> int:
+    """Lead the reference engine along the answers of a run, and compare log probabilities.
+
+    Nothing has to agree for that, and any request counts whose reply has log probabilities.
+
+    Args:
+        run: The run's folder.
+        checkpoint: Folder of the checkpoint that the provider serves.
+        tolerance_of: Golden file of this model, for what to tolerate. Default: the run's own, or
+            the one that ships.
+        dtype: Number format. Default: what the device is fastest with.
+        device: Where to compute.
+        current_date: Date line of the provider's system message, YYYY-MM-DD. Default: none.
+        threads: CPU threads.
+        as_json: Print the figures as JSON on stdout.
+    """
+    from harness.cli.screen import stdout
+    from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
+    from harness.golden import following
+    from harness.golden.distance import distance
+    from harness.golden.engine import How
+    from harness.run_log import read_rollouts
+
+    golden = _tolerated(run, tolerance_of)
+    how = How(checkpoint, dtype, device, None, threads, current_date)
+    found = following.follow(read_rollouts(run), how)
+    if not found.compared.differences:
+        stdout().print(
+            f"No reply in {run} has log probabilities that can be compared "
+            f"({found.other_prompts} were to prompts of another length).",
+            soft_wrap=True,
+        )
+        return EXIT_INCONCLUSIVE
+    figures = distance(found.compared)
+    passed = golden.tolerance.allows(figures)
+    if as_json:
+        print(figures.model_dump_json(indent=1))  # noqa: T201
+    else:
+        stdout().print(_told(found.replies, figures, golden.tolerance), soft_wrap=True)
+    return EXIT_PASS if passed else EXIT_FAIL
+
+
+def _tolerated(run: Path, file: Path | None) -> Golden:
+    """The golden file that says what to tolerate. Raises ConfigurationError."""
+    from harness.golden import files
+    from harness.run_log import read_run_info
+
+    info = read_run_info(run)
+    golden = files.load(file) if file else files.kept(run, info)
+    golden = golden or files.fitting(info.provider.model)
+    if golden is None:
+        raise ConfigurationError(
+            f"Nothing says what to tolerate of {info.provider.model}; name a golden file of it "
+            "with --golden."
+        )
+    return golden
+
+
+def _told(replies: int, figures: Distance, allowed: Tolerance) -> str:
+    from harness.golden.distance import shown
+
+    verdict = "That is healthy." if allowed.allows(figures) else "That is too far."
+    return (
+        f"{replies} replies, {figures.tokens} tokens, {figures.values} log probabilities: "
+        f"{shown(figures)}; {figures.agreement:.1%} have the same best token.\n"
+        f"Tolerated: {shown(allowed)}. {verdict}"
+    )

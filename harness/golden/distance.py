@@ -88,3 +88,8 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
         p99=p99,
         gap=max(2 * p99, _MARGIN * max(each.gap for each in worst)),
     )
+
+
+def shown(figures: Distance | Tolerance) -> str:
+    """The figures in words."""
+    return f"median {figures.median:.3f}, 95 % {figures.p95:.3f}, 99 % {figures.p99:.3f} nats apart"

@@ -97,6 +97,11 @@ class Tolerance(Record):
     p99: float
     gap: float
 
+    def allows(self, found: Distance) -> bool:
+        """Whether log probabilities this far away may be those of a healthy engine."""
+        pairs = ((found.median, self.median), (found.p95, self.p95), (found.p99, self.p99))
+        return all(figure <= most for figure, most in pairs)
+
 
 class Golden(Record):
     """A golden file.

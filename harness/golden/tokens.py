@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
@@ -20,3 +21,22 @@ def bytes_of(token: int) -> bytes:
 def special(token: int) -> bool:
     """Whether a token is a marker of harmony and no text."""
     return token >= len(token_bytes())
+
+
+def id_of(name: bytes) -> int | None:
+    """The token of these bytes, or the special one of this name; None where there is none."""
+    found = _ids().get(name)
+    if found is None and name.startswith(b"<|"):
+        ids = encoded(name.decode("utf-8", "replace"))
+        return ids[0] if len(ids) == 1 else None
+    return found
+
+
+def encoded(text: str) -> tuple[int, ...]:
+    """The tokens of a text, markers of harmony among them."""
+    return tuple(harmony_encoding().encode(text, allowed_special="all"))
+
+
+@cache
+def _ids() -> Mapping[bytes, int]:
+    return {data: token for token, data in enumerate(token_bytes()) if data}

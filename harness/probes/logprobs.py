@@ -12,6 +12,7 @@ from harness.checks.events import objects
 from harness.checks.view import Turn
 from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.golden.entries import entry_bytes, raw_entries
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.records import Api
@@ -56,7 +57,7 @@ def _given(answers: Answers) -> Iterator[Trial]:
     for turn, reply in _replies(answers):
         message = "The request asked for log probabilities, and the reply has none."
         none = Problem(turn, message, "one entry for each token", "none", _place(turn))
-        yield None if entries(turn, reply) else none
+        yield None if raw_entries(turn, reply) else none
 
 
 @BENCH.probe(
@@ -70,7 +71,7 @@ def _given(answers: Answers) -> Iterator[Trial]:
 )
 def _values(answers: Answers) -> Iterator[Trial]:
     for turn, reply in _with_entries(answers):
-        found = (_wrong_entry(entry) for entry in entries(turn, reply))
+        found = (_wrong_entry(entry) for entry in raw_entries(turn, reply))
         wrong = next(((at, *each) for at, each in enumerate(found) if each), None)
         if wrong is None:
             yield None
@@ -90,7 +91,7 @@ def _values(answers: Answers) -> Iterator[Trial]:
 )
 def _tokens(answers: Answers) -> Iterator[Trial]:
     for turn, reply in _with_entries(answers):
-        text = _text(entries(turn, reply))
+        text = _text(raw_entries(turn, reply))
         message = "The tokens with log probabilities do not make up the answer."
         other = Problem(turn, message, repr(reply.text), repr(text), _place(turn))
         yield None if _decodable(reply.text) in _decodable(text) else other
@@ -108,7 +109,7 @@ def _replies(answers: Answers) -> Iterator[tuple[Turn, Reply]]:
 
 
 def _with_entries(answers: Answers) -> Sequence[tuple[Turn, Reply]]:
-    found = [(turn, reply) for turn, reply in _replies(answers) if entries(turn, reply)]
+    found = [(turn, reply) for turn, reply in _replies(answers) if raw_entries(turn, reply)]
     if not found:
         raise NotVerifiableError("The replies have no log probabilities.")
     return found
@@ -116,17 +117,6 @@ def _with_entries(answers: Answers) -> Sequence[tuple[Turn, Reply]]:
 
 def _place(turn: Turn) -> str:
     return "$.choices[0].logprobs.content" if turn.api == "chat" else "$.output[*].content[*]"
-
-
-def entries(turn: Turn, reply: Reply) -> list[Mapping[str, Any]]:
-    """One object for each token of the answer, as the API has them."""
-    if turn.api == "chat":
-        choices = objects(reply.raw.get("choices"))
-        logprobs = choices[0].get("logprobs") if choices else None
-        return objects(logprobs.get("content")) if isinstance(logprobs, dict) else []
-    messages = [i for i in objects(reply.raw.get("output")) if i.get("type") == "message"]
-    parts = [part for item in messages for part in objects(item.get("content"))]
-    return [entry for part in parts for entry in objects(part.get("logprobs"))]
 
 
 def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
@@ -170,10 +160,3 @@ def _decodable(text: str) -> str:
 def _text(found: Sequence[Mapping[str, Any]]) -> str:
     """The text of the tokens: of their bytes where given, for one may be part of a character."""
     return b"".join(map(entry_bytes, found)).decode("utf-8", "replace")
-
-
-def entry_bytes(entry: Mapping[str, Any]) -> bytes:
-    """The bytes of one token: as they are given, or those of its text."""
-    raw = entry.get("bytes")
-    given = isinstance(raw, list) and all(byte in range(256) for byte in raw)
-    return bytes(raw or ()) if given else str(entry.get("token")).encode()

@@ -6,19 +6,18 @@ them token by token: log probabilities where it gives them, and in any case the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from harness.checks.base import HARMONY, Problem
 from harness.checks.view import Turn
 from harness.dialects.base import Reply
-from harness.golden.distance import Compared, Entry, compare, distance
+from harness.golden.distance import Compared, Entry, compare, distance, shown
 from harness.golden.divergence import divergence
+from harness.golden.entries import entries_of
 from harness.golden.records import Continuation, Distance, Golden, Token, Tolerance
 from harness.golden.tokens import bytes_of
 from harness.probes import passages
 from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
-from harness.probes.logprobs import entries, entry_bytes
 
 BENCH = Bench("numerics", passages.asks, golden=True)
 _LEAST_VALUES = 40
@@ -134,32 +133,18 @@ def _aligned(tokens: list[Token], turn: Turn, reply: Reply) -> tuple[list[Token]
 
     Most servers report the tokens of the answer, some all that the model wrote.
     """
-    found = [_entry(each) for each in entries(turn, reply)]
+    found = entries_of(turn, reply)
     if found and found[0].name == bytes_of(tokens[0].id):
         return tokens, found
     return [token for token in tokens if token.part == "answer"], found
 
 
-def _entry(entry: Mapping[str, Any]) -> Entry:
-    listed = [entry, *(each for each in entry.get("top_logprobs") or () if isinstance(each, dict))]
-    values = {
-        entry_bytes(each): value
-        for each in listed
-        if isinstance(value := each.get("logprob"), int | float)
-    }
-    return Entry(entry_bytes(entry), values)
-
-
 def _too_far(turn: Turn, found: Distance, allowed: Tolerance) -> Trial:
-    if all(getattr(found, name) <= getattr(allowed, name) for name in ("median", "p95", "p99")):
+    if allowed.allows(found):
         return None
     message = (
         f"The log probabilities are farther from the reference's than those of healthy runs: "
         f"{found.values} of {found.tokens} tokens, of which {found.agreement:.0%} have the same "
         "best alternative."
     )
-    return Problem(turn, message, f"at most {_shown(allowed)}", _shown(found))
-
-
-def _shown(figures: Distance | Tolerance) -> str:
-    return f"median {figures.median:.3f}, 95 % {figures.p95:.3f}, 99 % {figures.p99:.3f} nats apart"
+    return Problem(turn, message, f"at most {shown(allowed)}", shown(found))

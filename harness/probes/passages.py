@@ -49,12 +49,12 @@ def drawn(_api: Api = "chat") -> tuple[Ask, ...]:
     questions = (
         "What is 98123 + 5512 * 3?",
         "Name three things, then name them in another order.",
-        "Invent a short name for a shop that sells lamps.",
+        "What is 4817 + 2936 * 7?",
         "Write two sentences about the sea.",
         "Repeat after me: kwv 9x2 plof, tirrin zab 40 quade.",
         f"{_report(30)}\nInvent two more lines.",
         f"{_report(40)}\nWhich places are flooded?",
-        f"{_report(50)}\nTell a story about one of them.",
+        "Repeat after me: tirrin 4x zab plof 88 quade kwv.",
     )
     return tuple(
         Ask(
@@ -97,9 +97,12 @@ def _requests(api: Api) -> Iterator[Ask]:
         ToolResult("call_1", '{"temperature": 21, "sky": "cloudy"}'),
         tools=True,
     )
-    for name, lines in (("window", 14), ("long", 45), ("longest", 110)):
+    for name, lines in (("window", 14), ("long", 45), ("longest", 75)):
         question = f"What is the code word, and what is said of the {_PLACES[3]}?"
-        yield _ask(api, name, f"The code word is zulu4182.\n{_report(lines)}\n{question}")
+        yield _ask(api, name, f"{_report(lines)}\n{question}")
+    for name, lines in (("copy after", 28), ("copy long after", 60)):
+        wish = "Repeat exactly: kestrel73 sees 418 violet lamps near the old mill."
+        yield _ask(api, name, f"{_report(lines)}\n{wish}")
 
 
 def _ask(
@@ -126,12 +129,13 @@ def _ask(
 
 
 def _report(lines: int) -> str:
-    """So many lines of some 14 tokens each, all different."""
-    return "\n".join(
+    """A code word, then so many lines of some 13 tokens each, all different."""
+    said = (
         f"{100 + 37 * at % 900}: the {_COLOURS[at % 7]} {_PLACES[at * 3 % 8]} is "
         f"{_STATES[at * 5 % 7]} since {1 + at * 11 % 28} May."
         for at in range(lines)
     )
+    return "\n".join(("The code word is zulu4182.", *said))
 
 
 def body(api: Api, ask: Ask, model: str = "") -> dict[str, Any]:

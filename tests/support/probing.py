@@ -11,6 +11,7 @@ from healthy import Say, json_response, rollout
 from harness.checks.view import View, view
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
+from harness.golden.records import Golden
 from harness.judgement import CheckResult
 from harness.probes.base import Ask, Bench
 from harness.probes.judging import probe_results
@@ -28,7 +29,10 @@ def refusal(status: int = 400) -> Response:
 
 
 def judged(
-    bench: Bench, provider: Provider, apis: Sequence[Api] = ("responses", "chat")
+    bench: Bench,
+    provider: Provider,
+    apis: Sequence[Api] = ("responses", "chat"),
+    golden: Golden | None = None,
 ) -> dict[str, CheckResult]:
     """The result of every probe of a bench over this provider, by id."""
     views: dict[str, list[View]] = defaultdict(list)
@@ -45,7 +49,8 @@ def judged(
             attempt=attempt.number,
         )
         views[attempt.sample.id].append(view(_asked(recorded, attempt)))
-    return {each.check.id: each for each in probe_results(bench.probes, views, apis)}
+    results = probe_results(bench.probes, views, apis, golden=golden)
+    return {each.check.id: each for each in results}
 
 
 def _asked(recorded: Any, attempt: Attempt) -> Any:

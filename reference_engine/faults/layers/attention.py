@@ -73,6 +73,7 @@ def _sinks_of_other_heads(model: Transformer) -> None:
     "The sliding window shows one position more than it should.",
     source="mlx-lm PR#390",
     detectors=_DETECTORS,
+    visible=False,
 )
 def _window_one_too_long(model: Transformer) -> None:
     model.config = replace(model.config, sliding_window=model.config.sliding_window + 1)
@@ -84,6 +85,7 @@ def _window_one_too_long(model: Transformer) -> None:
     "The sliding window shows one position less than it should.",
     source=HYPOTHETICAL,
     detectors=_DETECTORS,
+    visible=False,
 )
 def _window_one_too_short(model: Transformer) -> None:
     model.config = replace(model.config, sliding_window=model.config.sliding_window - 1)

@@ -1,0 +1,159 @@
+"""Which numeric faults the golden file finds, by which method, with how many tokens.
+
+    python benchmarks/numerics.py [FAULT …]
+
+Each fault's model runs in this process and is asked by Chat Completions what the probes of numerics
+ask; the probes judge the replies. Without names: the healthy engine in two number formats and three
+batch sizes, and every fault that is in the model's numbers or in the choice of tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import copy
+import gc
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import httpx
+import torch
+from starlette.applications import Starlette
+
+from harness.checks.view import View, view
+from harness.golden import files
+from harness.judgement import CheckResult
+from harness.probes import distribution, numerics, passages
+from harness.probes.base import Ask
+from harness.probes.judging import probe_results
+from harness.probes.plan import sample_id
+from harness.records import Exchange, Request, Response, Rollout
+from reference_engine.checkpoint import load_model
+from reference_engine.engine import Engine
+from reference_engine.faults.catalogue import CATALOGUE
+from reference_engine.faults.seams import LOGITS, MODEL, PARAMS, READ, TOKENS
+from reference_engine.faults.setup import faulty_parts
+from reference_engine.model import Transformer
+from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
+
+_MODEL = "gpt-oss-small"
+_PATH = "/v1/chat/completions"
+_SEAMS = (MODEL, READ, LOGITS, PARAMS, TOKENS)
+_HEALTHY = tuple(
+    (f"healthy, {dtype}, batch {batch}", dtype, batch)
+    for dtype, batch in (("float32", 8), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16", 32))
+)
+
+
+@cache
+def loaded(dtype: str) -> Transformer:
+    """The healthy model."""
+    return load_model(SMALL_CHECKPOINT, dtype=getattr(torch, dtype))
+
+
+@contextlib.contextmanager
+def serving(faults: Sequence[str], dtype: str, batch: int) -> Iterator[Starlette]:
+    """The application with these faults around a running engine."""
+    parts = faulty_parts(faults)
+    model = parts.model(copy.deepcopy(loaded(dtype)))
+    engine = Engine(model, max_batch=batch, max_context=2048, sampler=parts.sampler)
+    engine.start()
+    try:
+        yield parts.app(engine, AppSettings())
+    finally:
+        engine.close()
+
+
+async def rollouts(app: Starlette, asks: Sequence[tuple[str, Ask]]) -> list[Rollout]:
+    """The answers to all asks, asked at once; sample ids come first."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://engine", timeout=None
+    ) as client:
+
+        async def one(sample: str, ask: Ask, number: int) -> Rollout:
+            body = passages.body("chat", ask, _MODEL)
+            if ask.temperature:
+                body["seed"] = 1000 + number
+            reply = await client.post(_PATH, json=body)
+            exchange = Exchange(
+                request=Request(method="POST", url=_PATH, headers={}, body=body),
+                response=Response(status=reply.status_code, headers={}, body=reply.text),
+                started_at="",
+                elapsed=0.0,
+            )
+            return Rollout(
+                id=f"{sample}/chat/whole/{number}",
+                sample=sample,
+                api="chat",
+                streaming=False,
+                attempt=number,
+                end="answered",
+                exchanges=(exchange,),
+            )
+
+        return await asyncio.gather(
+            *(one(sample, ask, k) for sample, ask in asks for k in range(1, ask.tries + 1))
+        )
+
+
+def judged(app: Starlette, *, drawn: bool) -> tuple[list[CheckResult], int]:
+    """What the probes say, and how many tokens were written."""
+    benches = [numerics.BENCH, distribution.BENCH] if drawn else [numerics.BENCH]
+    asks = [(sample_id(bench, ask), ask) for bench in benches for ask in bench.asks("chat")]
+    views: dict[str, list[View]] = {}
+    for each in asyncio.run(rollouts(app, asks)):
+        views.setdefault(each.sample, []).append(view(each))
+    probes = [probe for bench in benches for probe in bench.probes]
+    tokens = sum(
+        reply.usage.output_tokens or 0
+        for found in views.values()
+        for seen in found
+        for _, reply in seen.replies
+        if reply.usage
+    )
+    return list(probe_results(probes, views, ["chat"], golden=files.shipped())), tokens
+
+
+def said(result: CheckResult) -> str:
+    """What a probe says, in one cell of a table."""
+    if result.status in ("passed", "not_verifiable"):
+        return "–" if result.status == "passed" else "not verifiable"
+    if result.check.id == "numerics.greedy":
+        return f"{result.failures} of {result.applicable} replies"
+    return f"{result.examples[0].evidence.got}".removesuffix(" nats apart")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("faults", nargs="*")
+    parser.add_argument("--drawn", action="store_true", help="sample at temperature 1 as well")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    torch.set_num_threads(1)
+    names = arguments.faults or [
+        name
+        for name, fault in CATALOGUE.items()
+        if fault.layer in ("numerics", "sampling") and any(fault.at(seam) for seam in _SEAMS)
+    ]
+    rows = [(name, [name], "bfloat16", 32) for name in names if name != "healthy"]
+    if not arguments.faults or "healthy" in names:
+        rows = [(name, [], dtype, batch) for name, dtype, batch in _HEALTHY] + rows
+    print("| engine | log probabilities | greedy | drawn | tokens | s |")
+    print("| --- | --- | --- | --- | ---: | ---: |")
+    for name, faults, dtype, batch in rows:
+        began = time.monotonic()
+        with serving(faults, dtype, batch) as app:
+            results, tokens = judged(app, drawn=arguments.drawn)
+        cells = [said(result) for result in results] + [""] * (3 - len(results))
+        print(f"| {name} | {' | '.join(cells)} | {tokens} | {time.monotonic() - began:.0f} |")
+        sys.stdout.flush()
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Golden files: made, kept, read; and the arithmetic of comparing with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.dialects.base import Reply
+from harness.errors import ConfigurationError
+from harness.golden import create, engine, files
+from harness.golden.distance import Compared, Entry, compare, distance
+from harness.golden.divergence import divergence
+from harness.golden.engine import Answer, Head, How
+from harness.golden.equality import p_value
+from harness.golden.records import Token
+from harness.golden.tokens import bytes_of
+from harness.probes import passages
+from reference_engine.harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
+from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.scoring import identity
+from reference_engine.server.settings import SMALL_CHECKPOINT
+
+
+def test_the_file_that_ships_is_of_the_checkpoint_that_ships():
+    golden = files.shipped()
+    remade = "has changed since: make golden"
+    assert golden.weights_sha256 == identity(SMALL_CHECKPOINT), f"the checkpoint {remade}"
+    assert golden.requests_sha256 == passages.fingerprint(), f"what is asked {remade}"
+    assert {run.dtype for run in golden.healthy} == {"float32", "bfloat16"}
+    assert {run.batch for run in golden.healthy} >= {1, 8, 32}
+
+
+def test_a_golden_file_fits_models_by_name():
+    assert files.fitting("gpt-oss-small") is files.fitting("local/gpt-oss-small") is not None
+    assert files.fitting("openai/gpt-oss-20b") is None
+
+
+def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "golden.json"
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        files.load(path)
+    path.write_text('{"models": []}')
+    with pytest.raises(ConfigurationError, match=r"no golden file of this version .*golden create"):
+        files.load(path)
+
+
+def tokens(*parts):
+    """Tokens of (text or marker, part), each surely the best, but for a given rival and gap."""
+    made = []
+    for text, part, *rival in parts:
+        ids = [text] if isinstance(text, int) else harmony_encoding().encode(text)
+        for each in ids:
+            top = [(each, -0.01), (RETURN if each != RETURN else END, -9.0)]
+            if rival:
+                other, gap = rival
+                top.insert(1, (harmony_encoding().encode(other)[0], -0.01 - gap))
+            made.append(Token(each, part, tuple(top)))
+    return made
+
+
+HEAD = [(CHANNEL, "marker"), ("analysis", "marker"), (MESSAGE, "marker")]
+TURN = [(END, "marker"), (START, "marker"), ("assistant", "marker"), (CHANNEL, "marker")]
+THOUGHT = ("Hm, so.", "reasoning")
+ANSWER = [
+    *HEAD,
+    THOUGHT,
+    *TURN,
+    ("final", "marker"),
+    (MESSAGE, "marker"),
+    (" blue", "answer", " red", 0.25),
+    (" sky", "answer", " sea", 4.0),
+    (RETURN, "marker"),
+]
+
+
+def reply(text="", reasoning="Hm, so.", calls=()):
+    return Reply(reasoning, text, calls, "stop", None, {})
+
+
+SAME = ["blue sky", " blue sky", " blue sky "]
+
+
+@pytest.mark.parametrize("text", SAME)
+def test_space_around_a_text_is_no_divergence(text):
+    assert divergence(tokens(*ANSWER), reply(text), ended=True) is None
+
+
+DIVERGENT = {
+    "an unlikely token": (reply(" blue sea"), 4.0),
+    "a likely one": (reply(" red sky"), 0.25),
+    "one that was never listed": (reply(" blue moon"), 8.99),
+    "an early end": (reply(" blue"), 8.99),
+    "more text": (reply(" blue sky!"), 8.99),
+    "another thought": (reply(" blue sky", reasoning="Hm, no."), 8.99),
+}
+
+
+@pytest.mark.parametrize(("other", "gap"), DIVERGENT.values(), ids=DIVERGENT)
+def test_the_gap_of_a_divergence(other, gap):
+    found = divergence(tokens(*ANSWER), other, ended=True)
+    assert found.gap == pytest.approx(gap)
+
+
+def test_what_was_cut_off_diverges_from_nothing():
+    golden = tokens(*ANSWER)
+    assert divergence(golden, reply(" blue"), ended=False) is None
+    assert divergence(golden, reply(), ended=False) is None
+    assert divergence(golden[:-1], reply(" blue sky and more"), ended=True) is None
+    assert divergence(golden[:6], reply(" blue sky"), ended=True) is None
+
+
+def test_a_call_where_an_answer_was_due_is_judged_by_the_header():
+    header = [*TURN, ("commentary", "marker", "final", 0.5), (MESSAGE, "marker")]
+    golden = tokens(*HEAD, THOUGHT, *header, ('{"a": 1}', "call"), (CALL, "marker"))
+    assert divergence(golden, reply("It is 1."), ended=True).gap == pytest.approx(0.5)
+
+
+def entries(golden, shift=0.0):
+    return [
+        Entry(bytes_of(t.id), {bytes_of(each): value + shift for each, value in t.top})
+        for t in golden
+    ]
+
+
+def test_tokens_are_compared_up_to_the_first_other_one():
+    golden = tokens(("one two three four", "answer"))
+    said = entries(tokens(("one two", "answer"), (" drei", "answer"), (" four", "answer")))
+    found = compare(golden, said)
+    assert (found.tokens, found.agreeing) == (3, 2)
+    said[1] = Entry(b" zwei", said[1].top)
+    assert compare(golden, said).tokens == 2
+    assert compare(golden, entries(golden)).tokens == 4
+
+
+@given(st.floats(0.001, 5.0))
+def test_a_shift_is_the_distance(shift):
+    golden = tokens(("one two three four", "answer"))
+    found = distance(compare(golden, entries(golden, -shift)) + Compared())
+    assert found.median == pytest.approx(shift)
+    assert found.p99 == pytest.approx(shift)
+    assert found.agreement == 1
+
+
+def sampled(generator, weights, count):
+    words = ["red fox", "red hen", "blue owl", "blue hen", "a cat"]
+    drawn = generator.choice(words, size=(6, count), p=weights)
+    return {f"prompt {at}": list(row) for at, row in enumerate(drawn)}
+
+
+def test_equal_models_are_told_apart_no_more_often_than_said():
+    weights = [0.3, 0.25, 0.2, 0.15, 0.1]
+    generator = np.random.default_rng(1)
+    values = [
+        p_value(sampled(generator, weights, 20), sampled(generator, weights, 6)) for _ in range(40)
+    ]
+    assert sum(value <= 0.05 for value in values) <= 6  # 2 are expected; P(more than 6) < 0.4 %.
+    assert min(values) > 0.001
+
+
+def test_another_model_is_told_apart():
+    generator = np.random.default_rng(2)
+    golden = sampled(generator, [0.3, 0.25, 0.2, 0.15, 0.1], 20)
+    assert p_value(golden, sampled(generator, [0.95, 0.05, 0, 0, 0], 6)) <= 0.001
+
+
+def test_create_asks_for_healthy_runs_and_learns_from_them(monkeypatch):
+    asked = []
+
+    def ask(questions, how):
+        asked.append(how)
+        noise = 0.1 if how.dtype == "bfloat16" else 0.0
+        golden = tokens(*ANSWER)
+        shifted = tuple(
+            Token(t.id, t.part, tuple((each, value - noise) for each, value in t.top))
+            for t in golden
+        )
+        return Head("0f", how.dtype or "?"), [Answer(q.id, 70, shifted) for q in questions]
+
+    monkeypatch.setattr(engine, "ask", ask)
+    golden = create.create(["m"], How(dtype="float32"), lambda _: None)
+    assert [(how.dtype, how.batch) for how in asked[1:]] == list(create.HEALTHY)
+    assert golden.tolerance.p95 == pytest.approx(0.15)
+    assert golden.tolerance.gap == pytest.approx(0.3)
+    assert golden.drawn["drawn 1"].texts == ("Hm, so.\nblue sky",) * create.DRAWS
+    assert list(golden.continuations["copy"].tokens())[-2] == tokens(*ANSWER)[-2]

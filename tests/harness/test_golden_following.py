@@ -1,0 +1,75 @@
+"""The engine led along recorded answers, with an engine that says what the golden file says."""
+
+from __future__ import annotations
+
+import pytest
+from golden_replay import GOLDEN, Replay
+from healthy import rollout
+
+from harness.cli.app import run
+from harness.golden import engine
+from harness.golden.distance import distance
+from harness.golden.engine import Answer, Head, How
+from harness.golden.following import follow
+from harness.probes import passages
+from harness.samples import Attempt, Sample
+
+CUT = {name for name, found in GOLDEN.continuations.items() if found.parts[-1] != "m"}
+WITH_ANSWER = [n for n, c in GOLDEN.continuations.items() if "a" in c.parts and n not in CUT]
+
+
+def recorded(replay, api="chat"):
+    found = []
+    for ask in passages.asks(api):
+        attempt = Attempt(ask.name, Sample(ask.name, ask.turns), api, False, 1, None)
+        one = rollout([replay(ask, attempt)], api=api, streaming=False, sample=ask.name)
+        body = passages.body(api, ask)
+        request = one.exchanges[0].request.model_copy(update={"body": body})
+        exchange = one.exchanges[0].model_copy(update={"request": request})
+        found.append(one.model_copy(update={"exchanges": (exchange,), "id": ask.name}))
+    return found
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    questions = []
+
+    def ask(given, how):
+        questions.extend(given)
+        answers = []
+        for each in given:
+            golden = GOLDEN.continuations[each.id]
+            assert each.completion == golden.ids[: len(each.completion)]
+            tokens = tuple(golden.tokens())[: len(each.completion)]
+            answers.append(Answer(each.id, golden.prompt_tokens, tokens))
+        return Head("0f", "float32"), answers
+
+    monkeypatch.setattr(engine, "ask", ask)
+    return questions
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_the_tokens_of_a_reply_are_put_together_again(api, asked):
+    found = follow(recorded(Replay(), api), How())
+    assert {each.id for each in asked} >= set(WITH_ANSWER)
+    assert all({"messages", "input"} & set(each.body) for each in asked)
+    assert found.replies == len(asked)
+    figures = distance(found.compared)
+    assert (figures.p99, figures.agreement) == (0, 1)
+
+
+def test_replies_to_other_prompts_are_left_out(asked):
+    found = follow(recorded(Replay(more_prompt=9)), How())
+    assert (found.replies, found.other_prompts) == (0, len(asked))
+    assert found.compared.differences == ()
+
+
+def test_nothing_is_asked_where_nothing_can_be_compared(asked):
+    assert follow(recorded(Replay(logprobs=False)), How()).replies == 0
+    assert not asked
+
+
+def test_a_run_that_is_none_is_said_in_a_sentence(tmp_path, capsys):
+    code = run(["golden", "follow", str(tmp_path / "none"), "--checkpoint", str(tmp_path)])
+    assert code == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Probes against the golden file, over a provider that replays it more or less exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from golden_replay import GOLDEN, Replay
+from healthy import Say, chat_whole, json_response
+from probing import judged, statuses
+
+from harness.golden.records import Token
+from harness.probes import distribution, numerics
+from harness.records import Response
+
+SPREAD = GOLDEN.tolerance.median / 1.5  # As far as healthy runs are, in the median.
+
+
+def found(provider: Any) -> dict[str, str]:
+    return statuses(judged(numerics.BENCH, provider, golden=GOLDEN))
+
+
+HEALTHY = {
+    "exact": {},
+    "with the noise of healthy runs": {"noise": SPREAD},
+    "log probabilities of all tokens": {"everything": True},
+}
+
+
+@pytest.mark.parametrize("changes", HEALTHY.values(), ids=HEALTHY)
+def test_the_reference_passes(changes: dict[str, Any]) -> None:
+    assert found(Replay(**changes)) == {"numerics.logprobs": "passed", "numerics.greedy": "passed"}
+
+
+def test_log_probabilities_farther_than_healthy_ones_fail() -> None:
+    provider = Replay(noise=6 * SPREAD)
+    assert found(provider) == {"numerics.logprobs": "failed", "numerics.greedy": "passed"}
+
+
+def test_without_log_probabilities_the_tokens_are_compared_all_the_same() -> None:
+    results = found(Replay(logprobs=False))
+    assert results == {"numerics.logprobs": "not_verifiable", "numerics.greedy": "passed"}
+
+
+class Other(Replay):
+    """Takes another token of an answer: the first one whose best rival is this far behind."""
+
+    least = 0.0
+    most = 100.0
+
+    def changed(self, name: str, tokens: list[Token]) -> list[Token]:
+        for at, token in enumerate(tokens):
+            gap = token.top[0][1] - token.top[1][1]
+            if token.part == "answer" and self.least <= gap <= self.most:
+                return [*tokens[:at], Token(token.top[1][0], "answer", token.top)]
+        return tokens
+
+
+def test_another_token_fails_only_where_the_reference_is_sure() -> None:
+    allowed = GOLDEN.tolerance.gap
+    assert found(Other(most=allowed, everything=False))["numerics.greedy"] == "passed"
+    result = judged(numerics.BENCH, Other(least=2 * allowed), golden=GOLDEN)["numerics.greedy"]
+    assert result.status == "failed"
+    assert "less probable" in result.examples[0].evidence.got
+
+
+UNFIT = {
+    "no golden file": ({}, None, "golden create"),
+    "another prompt": ({"more_prompt": 11}, GOLDEN, "--current-date"),
+    "no CoT": ({"reasoning": False}, GOLDEN, "CoT"),
+    "an old golden file": ({}, GOLDEN.model_copy(update={"requests_sha256": "0"}), "version"),
+}
+
+
+@pytest.mark.parametrize(("changes", "golden", "reason"), UNFIT.values(), ids=UNFIT)
+def test_what_cannot_be_compared_says_why(
+    changes: dict[str, Any], golden: Any, reason: str
+) -> None:
+    for result in judged(numerics.BENCH, Replay(**changes), golden=golden).values():
+        assert result.status == "not_verifiable"
+        assert reason in str(result.reason)
+
+
+def drawn(choose: Any) -> str:
+    def provider(ask: Any, attempt: Any) -> Response:
+        golden = GOLDEN.drawn[ask.name]
+        thought, _, answer = choose(golden.texts, attempt.number).partition("\n")
+        body = chat_whole(Say(text=answer, reasoning=thought))
+        body["usage"]["prompt_tokens"] = golden.prompt_tokens
+        return json_response(body)
+
+    return statuses(judged(distribution.BENCH, provider, golden=GOLDEN))["sampling.distribution"]
+
+
+def test_texts_of_the_reference_pass_and_others_do_not() -> None:
+    assert drawn(lambda texts, number: texts[3 * number % len(texts)]) == "passed"
+    assert drawn(lambda texts, _: texts[0][::-1]) == "failed"

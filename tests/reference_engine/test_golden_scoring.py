@@ -1,0 +1,74 @@
+"""The engine's own view of a continuation: generated, and followed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tiny_model import random_transformer
+
+from reference_engine import scoring
+from reference_engine.scoring import ScoringError, answer_lines, follow
+from reference_engine.server.settings import ServeSettings
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0}
+RESPONSES = {"model": "m", "input": "Hi", "temperature": 0}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    model = random_transformer(num_local_experts=8, vocab_size=201088, max_position_embeddings=512)
+    monkeypatch.setattr(scoring, "load", lambda _: model)
+    return ServeSettings(dtype="float32", max_context=200)
+
+
+def asked(settings, *questions):
+    head, *answers = answer_lines([json.dumps(each).encode() for each in questions], settings)
+    assert len(json.loads(head)["weights_sha256"]) == 64
+    return [json.loads(line) for line in answers]
+
+
+def test_following_gives_the_log_probabilities_of_generating(small):
+    [free] = asked(small, {"id": "1", "api": "chat", "body": CHAT | {"max_tokens": 6}})
+    ids = [token["id"] for token in free["tokens"]]
+    assert len(ids) == 6
+    led, other = asked(
+        small,
+        {"id": "2", "api": "chat", "body": CHAT, "completion": ids},
+        {"id": "3", "api": "responses", "body": RESPONSES, "completion": ids},
+    )
+    assert led["tokens"] == other["tokens"]
+    assert led["prompt_tokens"] == free["prompt_tokens"]
+    for one, same in zip(free["tokens"], led["tokens"], strict=True):
+        assert one["id"] == same["id"] == same["top"][0][0]
+        assert one["logprob"] == pytest.approx(same["logprob"], abs=1e-4)
+
+
+def test_the_log_probabilities_are_those_of_the_whole_forward_pass():
+    model = random_transformer(num_local_experts=8)
+    prompt, completion = list(range(40)), list(range(90))
+    with torch.inference_mode():
+        every = model(torch.tensor([prompt + completion])).log_softmax(-1)[0]
+    found = follow(model, prompt, completion)
+    expected = [float(every[39 + at, token]) for at, token in enumerate(completion)]
+    assert [token.logprob for token in found] == pytest.approx(expected, abs=1e-4)
+
+
+BAD = {
+    "no JSON": b"what",
+    "a body that no server takes": b'{"id": "1", "api": "chat", "body": {"model": "m"}}',
+    "a prompt that is too long": json.dumps(
+        {
+            "id": "1",
+            "api": "chat",
+            "body": CHAT | {"messages": [{"role": "user", "content": "x " * 300}]},
+        }
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("line", BAD.values(), ids=BAD)
+def test_what_cannot_be_answered_is_refused(line, small):
+    with pytest.raises(ScoringError):
+        list(answer_lines([line], small))

@@ -1,0 +1,79 @@
+"""A provider that says what the golden file that ships says, more or less exactly."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from healthy import Say, chat_whole, json_response, responses_whole
+
+from harness.golden import files
+from harness.golden.records import Continuation, Token
+from harness.golden.tokens import bytes_of
+from harness.records import Response
+
+GOLDEN = files.shipped()
+
+
+def text(tokens: list[Token], part: str) -> str:
+    return b"".join(bytes_of(t.id) for t in tokens if t.part == part).decode("utf-8", "replace")
+
+
+class Replay:
+    """Says what the golden file says."""
+
+    noise = 0.0
+    logprobs = True
+    everything = False
+    more_prompt = 0
+    reasoning = True
+
+    def __init__(self, **changes: Any) -> None:
+        vars(self).update(changes)
+        self._random = random.Random(5)
+
+    def __call__(self, ask: Any, attempt: Any) -> Response:
+        golden = GOLDEN.continuations[ask.name]
+        tokens = self.changed(ask.name, list(golden.tokens()))
+        call = text(tokens, "call")
+        thought = text(tokens, "reasoning") if self.reasoning else ""
+        say = Say(None if call else text(tokens, "answer"), reasoning=thought)
+        if call:
+            say = Say(call=("get_weather", call), reasoning=thought)
+        return self.reply(attempt.api, say, tokens, golden)
+
+    def changed(self, _name: str, tokens: list[Token]) -> list[Token]:
+        return tokens
+
+    def reply(self, api: str, say: Say, tokens: list[Token], golden: Continuation) -> Response:
+        shown = [t for t in tokens if self.everything or t.part == "answer"]
+        entries = [self.entry(token) for token in shown] if self.logprobs else []
+        cut = golden.parts[-1] != "m"
+        prompt = golden.prompt_tokens + self.more_prompt
+        if api == "chat":
+            body = chat_whole(say)
+            body["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
+            if cut:
+                body["choices"][0]["finish_reason"] = "length"
+            body["usage"]["prompt_tokens"] = prompt
+        else:
+            body = responses_whole(say)
+            for item in body["output"]:
+                if item["type"] == "message":
+                    item["content"][0]["logprobs"] = entries
+            if cut:
+                body |= {"status": "incomplete", "incomplete_details": {"reason": "length"}}
+                body["incomplete_details"] = {"reason": "max_output_tokens"}
+            body["usage"]["input_tokens"] = prompt
+        return json_response(body)
+
+    def entry(self, token: Token) -> dict[str, Any]:
+        top = [
+            self.named(each, min(0.0, value + self._random.gauss(0, self.noise)))
+            for each, value in token.top
+        ]
+        return {**self.named(token.id, top[0]["logprob"]), "top_logprobs": top}
+
+    def named(self, token: int, value: float) -> dict[str, Any]:
+        data = bytes_of(token)
+        return {"token": data.decode("utf-8", "replace"), "bytes": list(data), "logprob": value}
