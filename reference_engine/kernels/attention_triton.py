@@ -61,6 +61,7 @@ def _tile(program, query_starts, sequences, SEQUENCES: tl.constexpr, BLOCK_TOKEN
         )
     ),
     key=["GROUP", "HEAD_DIM", "BLOCK_TOKENS", "WINDOW", "SPLITS", "PAGE_SIZE"],
+    cache_results=True,
 )
 @triton.jit
 def _attention_kernel(
@@ -232,6 +233,7 @@ def paged_attention(
     of `block_tables` decides that too, so keep it no wider than the longest context needs.
 
     Nothing here waits for the GPU, and launches depend on shapes alone: a CUDA graph may hold them.
+    Only the first call of a size tries configurations; make it before a graph is recorded.
     """
     tokens, heads, head_dim = query.shape
     page_size, kv_heads = key_pages.shape[1:3]

@@ -24,24 +24,36 @@ from reference_engine.model import SWIGLU_ALPHA
 
 _ALPHA = tl.constexpr(SWIGLU_ALPHA)
 _GROUP = tl.constexpr(32)
-_CONFIGURATIONS = configurations(
-    {"BLOCK_OUT": out, "BLOCK_IN": inputs, "num_warps": warps, "num_stages": stages}
-    for out, inputs, warps, stages in (
-        # For few rows; smaller blocks would leave too few scales to be loaded ahead.
-        (64, 256, 4, 3),
-        (64, 256, 4, 4),
-        (128, 128, 4, 3),
-        (128, 128, 4, 5),
-        (128, 256, 4, 3),
-        (128, 256, 8, 3),
-        # For many.
-        (128, 64, 4, 4),
-        (128, 128, 8, 3),
-        (256, 64, 8, 3),
-        (256, 128, 8, 3),
-    )
+_FEW_ROWS, _FEW_WARPS = 32, 4
+
+
+def _fitting(configs, arguments, **constants: int):
+    """Of the configurations, those for few rows or those for many."""
+    few = constants["BLOCK_ROWS"] <= _FEW_ROWS
+    return [each for each in configs if (each.num_warps == _FEW_WARPS) == few]
+
+
+_tuned = triton.autotune(
+    configurations(
+        {"BLOCK_OUT": out, "BLOCK_IN": inputs, "num_warps": warps, "num_stages": stages}
+        for out, inputs, warps, stages in (
+            # For few rows; smaller blocks would leave too few scales to be loaded ahead.
+            (64, 256, 4, 3),
+            (64, 256, 4, 4),
+            (128, 128, 4, 3),
+            (128, 128, 4, 5),
+            (128, 256, 4, 3),
+            # For many.
+            (128, 64, 8, 4),
+            (128, 128, 8, 3),
+            (256, 64, 8, 3),
+            (256, 128, 8, 3),
+        )
+    ),
+    key=["IN", "OUT", "BLOCK_ROWS"],
+    prune_configs_by={"early_config_prune": _fitting},
+    cache_results=True,
 )
-_KEY = ["IN", "OUT", "BLOCK_ROWS"]
 
 
 @triton.jit
@@ -111,20 +123,19 @@ def _product(
     return total
 
 
-@triton.autotune(_CONFIGURATIONS, key=_KEY)
+@_tuned
 @triton.jit
 def _gate_up_kernel(
     inner,
     tokens,
     slots,
-    ends,
     tile_experts,
     tile_rows,
+    tile_ends,
     blocks,
     scales,
     bias,
     limit,
-    EXPERTS: tl.constexpr,
     TOP: tl.constexpr,
     IN: tl.constexpr,
     OUT: tl.constexpr,
@@ -133,11 +144,13 @@ def _gate_up_kernel(
     BLOCK_IN: tl.constexpr,
 ):
     """`inner` (rows, OUT / 2) from `tokens` (tokens, IN); grid (blocks of OUT, tiles)."""
-    expert = tl.load(tile_experts + tl.program_id(1))
-    if expert >= EXPERTS:
+    first = tl.load(tile_rows + tl.program_id(1))
+    end = tl.load(tile_ends + tl.program_id(1))
+    if first >= end:
         return
-    row = tl.load(tile_rows + tl.program_id(1)) + tl.arange(0, BLOCK_ROWS)
-    row_used = row < tl.load(ends + expert)
+    expert = tl.load(tile_experts + tl.program_id(1))
+    row = first + tl.arange(0, BLOCK_ROWS)
+    row_used = row < end
     token = tl.load(slots + row, mask=row_used, other=0) // TOP
     output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     made = _product(
@@ -167,20 +180,19 @@ def _gate_up_kernel(
     )
 
 
-@triton.autotune(_CONFIGURATIONS, key=_KEY)
+@_tuned
 @triton.jit
 def _down_kernel(
     out,
     inner,
     weights,
     slots,
-    ends,
     tile_experts,
     tile_rows,
+    tile_ends,
     blocks,
     scales,
     bias,
-    EXPERTS: tl.constexpr,
     IN: tl.constexpr,
     OUT: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
@@ -188,11 +200,13 @@ def _down_kernel(
     BLOCK_IN: tl.constexpr,
 ):
     """`out` (slots, OUT) float32 from `inner` (rows, IN), weighted; grid (blocks of OUT, tiles)."""
-    expert = tl.load(tile_experts + tl.program_id(1))
-    if expert >= EXPERTS:
+    first = tl.load(tile_rows + tl.program_id(1))
+    end = tl.load(tile_ends + tl.program_id(1))
+    if first >= end:
         return
-    row = tl.load(tile_rows + tl.program_id(1)) + tl.arange(0, BLOCK_ROWS)
-    row_used = row < tl.load(ends + expert)
+    expert = tl.load(tile_experts + tl.program_id(1))
+    row = first + tl.arange(0, BLOCK_ROWS)
+    row_used = row < end
     slot = tl.load(slots + row, mask=row_used, other=0)
     output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     made = _product(
@@ -228,7 +242,8 @@ def packed_experts(
 ) -> Tensor:
     """What `experts.packed_experts` computes, with the same arguments, in float32.
 
-    Nothing here waits for the GPU, and launches depend on shapes alone. A token's experts are
+    Nothing here waits for the GPU, and launches depend on shapes alone; only the first call of a
+    size tries configurations, so make it before a CUDA graph is recorded. A token's experts are
     summed in the order of `chosen`, whatever other tokens choose.
     """
     top, experts = chosen.shape[1], gate_up.blocks.shape[0]
@@ -248,20 +263,19 @@ def _block_rows(rows: int, experts: int) -> int:
 def _launch_gate_up(
     tokens: Tensor, routing: Routing, linear: PackedLinear, limit: float, top: int, block: int
 ) -> Tensor:
-    experts, size = linear.bias.shape
+    size = linear.bias.shape[1]
     inner = tokens.new_empty((len(routing.slots), size // 2))
     _gate_up_kernel[_grid(size, routing)](
         inner,
         tokens,
         routing.slots,
-        routing.ends,
         routing.tile_experts,
         routing.tile_rows,
+        routing.tile_ends,
         linear.blocks,
         linear.scales,
         linear.bias,
         limit,
-        EXPERTS=experts,
         TOP=top,
         IN=tokens.shape[1],
         OUT=size,
@@ -273,20 +287,19 @@ def _launch_gate_up(
 def _launch_down(
     inner: Tensor, weights: Tensor, routing: Routing, linear: PackedLinear, block: int
 ) -> Tensor:
-    experts, size = linear.bias.shape
+    size = linear.bias.shape[1]
     made = inner.new_empty((len(inner), size), dtype=torch.float32)
     _down_kernel[_grid(size, routing)](
         made,
         inner,
         weights,
         routing.slots,
-        routing.ends,
         routing.tile_experts,
         routing.tile_rows,
+        routing.tile_ends,
         linear.blocks,
         linear.scales,
         linear.bias,
-        EXPERTS=experts,
         IN=inner.shape[1],
         OUT=size,
         BLOCK_ROWS=block,

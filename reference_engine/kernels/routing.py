@@ -21,33 +21,36 @@ class Routing:
 
     Attributes:
         slots: (rows,); the slot of each row.
-        ends: (experts,); the row after each expert's last.
-        tile_experts: (tiles,); the expert of each tile, or the number of experts for an idle one.
+        tile_experts: (tiles,); the expert of each tile.
         tile_rows: (tiles,); the first row of each tile.
+        tile_ends: (tiles,); the row after its last, equal to the first for idle tiles.
     """
 
     slots: Tensor
-    ends: Tensor
     tile_experts: Tensor
     tile_rows: Tensor
+    tile_ends: Tensor
 
 
 def route(chosen: Tensor, experts: int, block: int) -> Routing:
     """Sorts the slots of `chosen`, (tokens, top) expert numbers, into tiles of `block` rows."""
     flat = chosen.flatten()
     rows = len(flat)
+    if len(chosen) == 1:  # Its experts are all different: nothing to sort, a tile for each.
+        row = torch.arange(rows, dtype=torch.int32, device=flat.device)
+        return Routing(row, flat.int(), row, row + 1)
     slots = flat.argsort(stable=True)
     counts = torch.zeros(experts, dtype=torch.int64, device=flat.device)
     counts.scatter_add_(0, flat, torch.ones_like(flat))
-    ends = counts.cumsum(0)
-    tile_ends = ((counts + block - 1) // block).cumsum(0)
+    tiles = (counts + block - 1) // block
+    ends, tile_ends = counts.cumsum(0), tiles.cumsum(0)
     tile = torch.arange(most_tiles(rows, experts, block), device=flat.device)
-    expert = torch.searchsorted(tile_ends, tile, right=True)
-    known = expert.clamp(max=experts - 1)
-    last_tiles = tile_ends[known]
-    tiles_before = last_tiles - (counts[known] + block - 1) // block
-    first = ends[known] - counts[known] + (tile - tiles_before) * block
-    return Routing(slots.int(), ends.int(), expert.int(), first.int())
+    expert = torch.searchsorted(tile_ends, tile, right=True).clamp(max=experts - 1)
+    end = ends[expert]
+    first = end - counts[expert] + (tile - tile_ends[expert] + tiles[expert]) * block
+    first = first.clamp(max=end)
+    end = end.clamp(max=first + block)
+    return Routing(slots.int(), expert.int(), first.int(), end.int())
 
 
 def most_tiles(rows: int, experts: int, block: int) -> int:

@@ -22,7 +22,7 @@ H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
     "*bf16": "inner query key_pages value_pages sinks bias",
     "*fp32": "out part_maximum part_sum weights",
-    "*i32": "slots ends tile_experts tile_rows block_tables query_starts context_lengths",
+    "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths",
     "*u8": "blocks scales",
     "fp32": "limit scale",
     "i32": "sequences heads table_width query_stride page_stride key_stride",
@@ -30,7 +30,7 @@ TYPES = {
 MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads"}
 
 # gpt-oss-20b: 2,880 wide, 32 experts; 64 query heads of size 64 over 8 of keys and values.
-EXPERTS = {"EXPERTS": 32, "IN": 2880, "OUT": 5760, "BLOCK_OUT": 128, "BLOCK_IN": 128}
+EXPERTS = {"IN": 2880, "OUT": 5760, "BLOCK_OUT": 128, "BLOCK_IN": 128}
 HEADS = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
 
 
@@ -98,3 +98,10 @@ def test_attention(tokens, splits, window, matrix_unit):
     assert matrix_unit in code
     assert "LDL" not in code, "registers are spilled"
     assert "tt.load" not in loop(made), "a load is not ahead of its use"
+
+
+@pytest.mark.parametrize(("rows", "warps"), [(16, {4}), (128, {8})])
+def test_configurations_are_tried_where_they_fit(rows, warps):
+    tuned = _gate_up_kernel
+    found = tuned.early_config_prune(tuned.configs, {}, BLOCK_ROWS=rows)
+    assert {each.num_warps for each in found} == warps
