@@ -126,7 +126,8 @@ def how_tested(comparison: Comparison) -> str:
         f"{count} to {words.visible(comparison.against)}, tested together: better or worse is only "
         "said where luck would say it even once in fewer than 5 of 100 such comparisons (Holm). "
         "Intervals are 95 % for each difference alone. The same cases and questions are paired; "
-        "what would have been seen is seen with a chance of about 80 %. Times are shown, not tested."
+        "what would have been seen is seen with a chance of about 80 %. Times are shown, not "
+        "tested."
     )
 
 
