@@ -1,0 +1,143 @@
+"""The tool as it is installed: from a built wheel, without the checkout, from any folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from background import in_background
+from healthy import MODEL, provider_of
+from installed import PACKAGES, ROOT, Built, Installation, built
+from mock_provider import MockProvider
+
+LARGEST_WHEEL = 12_000_000
+ONE_CASE = ("-n", "1", "-k", "1")
+DATA = {
+    "evals/data/baselines.json",
+    "evals/data/samples/aime25.jsonl",
+    "evals/data/samples/gpqa.csv",
+    "evals/data/samples/healthbench.jsonl",
+    "harness/data/cases.jsonl",
+    "harness/data/providers.yaml",
+    "harness/data/tools.json",
+    "harness/golden/gpt-oss-small.json",
+    "reference_engine/small/chat_template.jinja",
+    "reference_engine/small/checkpoint/config.json",
+    "reference_engine/small/checkpoint/model.safetensors",
+    "reports/html/templates/base.html",
+    "reports/html/templates/report.css",
+    "reports/html/templates/report.js",
+    "reports/schemas/analysis.schema.json",
+}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return built(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture(scope="module")
+def installation(distributions: Built, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return Installation(tmp_path_factory.mktemp("installed") / "venv", distributions.wheel)
+
+
+def in_wheel(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def of_packages(tree: Path) -> set[str]:
+    found = (path for name in PACKAGES for path in (tree / name).rglob("*") if path.is_file())
+    return {str(path.relative_to(tree)) for path in found}
+
+
+def test_the_wheel_has_all_of_the_packages_and_nothing_else(
+    distributions: Built,
+) -> None:
+    packed = in_wheel(distributions.wheel)
+    assert packed >= DATA
+    assert packed == of_packages(distributions.tree)
+    assert distributions.wheel.stat().st_size < LARGEST_WHEEL
+
+
+def test_the_source_distribution_has_what_the_wheel_has(
+    distributions: Built,
+) -> None:
+    with tarfile.open(distributions.sdist) as archive:
+        unpacked = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    assert unpacked >= in_wheel(distributions.wheel) | {"LICENSE", "README.md", "pyproject.toml"}
+
+
+def test_a_base_install_runs_without_the_checkout(
+    installation: Installation, tmp_path: Path
+) -> None:
+    where = (
+        "import harness, evals, reports; print(harness.__file__, evals.__file__, reports.__file__)"
+    )
+    assert str(ROOT) not in installation.python(where, tmp_path)
+    assert "--provider" in installation.run("--help", cwd=tmp_path)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", installation.run("--version", cwd=tmp_path))
+    assert "started on this machine" in installation.run("providers", cwd=tmp_path)
+    assert "chat.reasoning.missing" in installation.run("checks", cwd=tmp_path)
+
+
+def test_a_base_install_verifies_a_provider(installation: Installation, tmp_path: Path) -> None:
+    with in_background(MockProvider(always=provider_of(), models=[MODEL])) as mock:
+        place = ("--base-url", mock.base_url, "--model", MODEL)
+        said = installation.run(*place, *ONE_CASE, "--json", cwd=tmp_path)
+    assert json.loads(said)["verdict"]["decision"] == "pass"
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "<!doctype html>" in (run / "report.html").read_text(encoding="utf-8")
+    assert "SOUND" in installation.run("audit", str(run), cwd=tmp_path)
+
+
+def test_doctor_finds_a_base_install_healthy_and_says_how_to_get_the_engine(
+    installation: Installation, tmp_path: Path
+) -> None:
+    said = installation.run("doctor", cwd=tmp_path)
+    assert "problem" not in said
+    assert "torch" in said
+    assert "pip install 'gpt-oss-verify[reference]'" in said
+    installation.run("serve", cwd=tmp_path, code=2)
+
+
+@pytest.fixture(scope="module")
+def with_the_engine(installation: Installation) -> Installation:
+    installation.add_all_extras()
+    return installation
+
+
+@pytest.fixture
+def served(with_the_engine: Installation, tmp_path: Path) -> Iterator[str]:
+    """The address of `serve` on the checkpoint that is in the wheel."""
+    server = with_the_engine.start("serve", "--port", "0", "--max-context", "2048", cwd=tmp_path)
+    assert server.stderr is not None
+    said = next(line for line in server.stderr if "http://" in line)
+    match = re.search(r"http://[\w.]+:\d+/v1", said)
+    assert match, said
+    yield match[0]
+    server.terminate()
+    try:
+        server.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.communicate()
+        raise
+
+
+def test_the_engine_in_the_wheel_serves_its_checkpoint(
+    with_the_engine: Installation, served: str, tmp_path: Path
+) -> None:
+    place = ("--base-url", served, "--model", "gpt-oss-small", "--apis", "responses")
+    few = (*ONE_CASE, "--no-streaming", "--temperature", "0", "--max-tokens", "400", "--json")
+    said = json.loads(with_the_engine.run(*place, *few, cwd=tmp_path))
+    assert with_the_engine.run("doctor", *place, cwd=tmp_path).count(" with 200 in ") == 1
+    assert said["verdict"]["decision"] == "pass"

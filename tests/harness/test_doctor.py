@@ -1,0 +1,263 @@
+"""What `doctor` finds, and what it says to do."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from background import in_background
+from mock_provider import MODEL, MockProvider, status
+from packaging.requirements import Requirement
+
+from harness.cli.app import run
+from harness.doctor import installation as installed
+from harness.doctor.configuration import keys, vocabulary_line
+from harness.doctor.lines import Line, exit_code, note, ok, problem, warning
+from harness.doctor.machine import clock, open_files
+from harness.doctor.reach import launch_line, skew
+from harness.providers import Launch, load_providers
+
+KEY = "sk-very-secret"
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def mock() -> Iterator[MockProvider]:
+    with in_background(MockProvider()) as running:
+        yield running
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[Line]:
+    """The lines of the command, as a machine reads them."""
+    assert run(["doctor", *arguments, "--json"]) == code
+    said = json.loads(capsys.readouterr().out)
+    assert said["exit_code"] == code
+    return [Line(**line) for line in said["lines"]]
+
+
+def about(lines: list[Line], topic: str) -> list[Line]:
+    return [line for line in lines if line.topic == topic]
+
+
+def test_an_exit_code_is_that_of_the_worst() -> None:
+    assert exit_code([ok("a", ""), note("b", ""), warning("c", "", "")]) == 0
+    assert exit_code([ok("a", ""), problem("b", "")]) == 2
+    assert exit_code([problem("a", "", code=3), problem("b", "")]) == 3
+
+
+def test_this_installation_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(capsys)
+    assert {line.state for line in lines} <= {"ok", "note"}
+    assert {"Python", "packages", "vocabulary", "disk", "open files"} <= {
+        line.topic for line in lines
+    }
+    assert "providers.yaml here" in about(lines, "providers")[0].text
+
+
+def test_every_extra_for_users_is_looked_at() -> None:
+    offered = set(metadata.metadata("gpt-oss-verify").get_all("Provides-Extra") or ())
+    assert offered - {"test"} == set(installed.EXTRAS)
+
+
+class Versions:
+    """What is installed, as a test has it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, **found: str) -> None:
+        self.found = found
+        patch.setattr(installed, "version", self)
+
+    def __call__(self, name: str) -> str:
+        try:
+            return self.found[name]
+        except KeyError:
+            raise metadata.PackageNotFoundError(name) from None
+
+
+def test_packages_that_are_missing_or_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    Versions(monkeypatch, aiohttp="3.9.1", httpx="0.28.1")
+    asked = list(map(Requirement, ("aiohttp<4,>=3.14", "httpx<0.29,>=0.28", "orjson")))
+    old, missing = installed._base(asked)
+    assert old.text == "aiohttp 3.9.1 is installed; <4,>=3.14 is needed"
+    assert old.remedy == "pip install 'aiohttp<4,>=3.14'"
+    assert missing.text == "orjson is not installed; any version is needed"
+    assert exit_code([old, missing]) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [({}, "note"), ({"a": "1.5", "b": "2"}, "ok"), ({"a": "2.1"}, "warning"), ({"b": "1"}, "note")],
+)
+def test_an_extra_that_is_not_there_is_no_problem(
+    found: dict[str, str], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Versions(monkeypatch, **found)
+    line = installed._extra("x", "things", [Requirement("a<2"), Requirement("b")])
+    assert line.state == state
+    if state != "ok":
+        assert line.remedy == "pip install 'gpt-oss-verify[x]'"
+
+
+def test_nothing_else_is_looked_at_where_packages_are_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Versions(monkeypatch)
+    lines = told(capsys, code=2)
+    assert about(lines, "packages")
+    assert not about(lines, "providers")
+
+
+@pytest.mark.parametrize(
+    ("limit", "state"), [(1000, "ok"), (150, "warning"), (resource.RLIM_INFINITY, "ok")]
+)
+def test_open_files(limit: int, state: str) -> None:
+    assert open_files(limit, concurrency=64).state == state
+
+
+def test_a_clock_before_the_installation_is_wrong() -> None:
+    assert clock(NOON, NOON.replace(hour=11)).state == "ok"
+    assert clock(NOON.replace(year=1970), NOON).state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("date", "lines"),
+    [
+        ("Fri, 02 Jan 2026 12:00:30 GMT", 0),
+        ("Fri, 02 Jan 2026 12:05:00 GMT", 1),
+        ("yesterday", 0),
+        (None, 0),
+    ],
+)
+def test_a_clock_that_differs_from_the_provider_s(date: str | None, lines: int) -> None:
+    headers = {} if date is None else {"Date": date}
+    assert len(list(skew("x", headers, NOON))) == lines
+
+
+def test_a_wrong_file_in_the_folder_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "o200k_base.tiktoken").write_text("wrong", encoding="utf-8")
+    line = vocabulary_line({"TIKTOKEN_ENCODINGS_BASE": str(tmp_path)})
+    assert line.state == "warning"
+    assert "right hash" in line.text
+
+
+def test_keys_are_named_and_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "some.yaml"
+    entry = "{base_url: 'http://h/v1', model: m, apis: [chat], "
+    file.write_text(
+        f"providers:\n  a: {entry}api_key_env: A_KEY}}\n  b: {entry}api_key_env: B_KEY}}\n"
+        f"  c: {entry}headers: {{X: '${{C_KEY}}'}}}}\n  d: {entry}api_key_env: D_KEY}}\n",
+        encoding="utf-8",
+    )
+    values = {"A_KEY": KEY, "C_KEY": f"{KEY}\n{KEY}"}
+    fit, unfit, unset = keys(load_providers(file), values)
+    assert (fit.state, unfit.state, unset.state) == ("ok", "warning", "note")
+    assert unset.text == "not set: B_KEY (b), D_KEY (d)"
+    assert KEY not in f"{fit}{unfit}{unset}"
+
+
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [
+        ("{python} -m json", "ok"),
+        ("{python} -m no_such_module", "problem"),
+        ("{python} -m no_such.module", "problem"),
+        ("no-such-program --port 1", "problem"),
+        (f"{sys.executable} serve.py", "ok"),
+    ],
+)
+def test_what_a_launch_entry_starts_is_looked_for(command: str, state: str) -> None:
+    line = launch_line("mine", Launch.model_validate({"command": command}))
+    assert line.state == state
+    assert line.exit_code == (3 if state == "problem" else 0)
+
+
+# --- A provider over a socket
+
+
+def at(mock: MockProvider, *more: str) -> list[str]:
+    return ["--base-url", mock.base_url, "--model", MODEL, *more]
+
+
+def test_a_provider_that_answers(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = about(told(capsys, *at(mock)), "127.0.0.1")
+    assert [line.state for line in lines] == ["ok", "ok", "ok"]
+    assert f"lists 1 models, {MODEL} among them" in lines[0].text
+    assert "answers /responses with 200 in " in lines[1].text
+    assert "answers /chat/completions with 200 in " in lines[2].text
+
+
+def test_a_key_that_is_refused_is_not_shown(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock.api_key = "another"
+    monkeypatch.setenv("MY_KEY", KEY)
+    assert run(["doctor", *at(mock, "--api-key-env", "MY_KEY")]) == 3
+    out, err = capsys.readouterr()
+    assert "check the key in MY_KEY" in out
+    assert KEY not in out + err
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "code", "sentence"),
+    [
+        ({"always": status(500, "boom")}, (MODEL,), 0, "answers /responses with 500"),
+        ({"always": status(404, "no")}, (MODEL,), 3, "nothing at"),
+        ({}, ("gpt-9",), 0, "gpt-9 not among them"),
+        ({}, (MODEL, "--api-key-env", "NOT_SET_AT_ALL"), 2, "NOT_SET_AT_ALL is not set"),
+    ],
+)
+def test_what_is_wrong_with_a_provider(
+    mock: MockProvider,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    more: tuple[str, ...],
+    code: int,
+    sentence: str,
+) -> None:
+    for name, value in changes.items():
+        setattr(mock, name, value)
+    lines = told(capsys, "--base-url", mock.base_url, "--model", *more, code=code)
+    assert any(sentence in line.text for line in lines)
+
+
+def test_nobody_there_and_all_that_can_be_asked(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = (
+        f"  up: {{base_url: '{mock.base_url}', model: {MODEL}, apis: [chat]}}\n"
+        "  down: {base_url: 'http://127.0.0.1:1/v1', model: m, apis: [chat]}\n"
+        "  closed: {base_url: 'http://127.0.0.1:1/v1', model: m, apis: [chat], "
+        "api_key_env: NOT_SET_AT_ALL}\n"
+    )
+    Path("providers.yaml").write_text(f"providers:\n{entries}", encoding="utf-8")
+    assert not mock.received
+    assert about(told(capsys), "up") == []
+    lines = told(capsys, "--all", code=3)
+    assert [line.state for line in about(lines, "up")] == ["ok", "ok"]
+    assert "does not answer" in about(lines, "down")[0].text
+    assert about(lines, "closed") == []
+    assert {line.exit_code for line in told(capsys, "-p", "up")} == {0}
+
+
+def test_a_file_that_cannot_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("providers.yaml").write_text("providers: 3\n", encoding="utf-8")
+    (line,) = about(told(capsys, code=2), "providers")
+    assert "needs a key `providers`" in line.text
+
+
+def test_people_read_it_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("ok       Python ")
+    assert len(out.splitlines()) < 40

@@ -1,0 +1,136 @@
+"""The tool as a user has it: built from the sources, installed into an environment of its own.
+
+No package is downloaded: the environment sees the packages of the one that runs the tests, either
+all of them or only those that a base install brings.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("evals", "harness", "reference_engine", "reports")
+FILES = ("LICENSE", "README.md", "pyproject.toml")
+BUILD = """
+import sys
+from setuptools import build_meta
+print(getattr(build_meta, f"build_{sys.argv[1]}")(sys.argv[2]))
+"""
+SITE = Path(sysconfig.get_path("purelib"))
+OURS = "gpt-oss-verify"
+
+
+@dataclass(frozen=True)
+class Built:
+    """The source distribution, the wheel that was built from it, and what both were made of."""
+
+    tree: Path
+    sdist: Path
+    wheel: Path
+
+
+def built(folder: Path) -> Built:
+    """Build as a build front end does, but in this environment, which has setuptools."""
+    tree, dist = folder / "tree", folder / "dist"
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, tree / name)
+    sdist = dist / call([sys.executable, "-c", BUILD, "sdist", dist], cwd=tree).splitlines()[-1]
+    shutil.unpack_archive(sdist, folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    wheel = dist / call([sys.executable, "-c", BUILD, "wheel", dist], cwd=unpacked).splitlines()[-1]
+    return Built(tree, sdist, wheel)
+
+
+class Installation:
+    """A virtual environment with nothing in it but our wheel and what a base install needs."""
+
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        venv.create(folder, symlinks=True)
+        self._python = folder / "bin" / "python"
+        self._site = next(folder.glob("lib/python*/site-packages"))
+        pip = [sys.executable, "-m", "pip", "--python", self._python, "install", "--quiet"]
+        call([*pip, "--no-deps", "--no-index", "--no-compile", wheel], cwd=folder)
+        (ours,) = self._site.glob("gpt_oss_verify-*.dist-info")
+        self._see(_linked(_needed(Distribution.at(ours)), folder / "base"))
+
+    def add_all_extras(self) -> None:
+        """See every package that the tests see."""
+        self._see(SITE)
+
+    def run(self, *arguments: str, cwd: Path, code: int = 0) -> str:
+        """What the installed command prints; it is called by its path, as a link to it would be."""
+        return call([self._python.with_name(OURS), *arguments], cwd=cwd, code=code)
+
+    def python(self, code: str, cwd: Path) -> str:
+        return call([self._python, "-c", code], cwd=cwd)
+
+    def start(self, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+        command = [self._python.with_name(OURS), *arguments]
+        return subprocess.Popen(
+            command, cwd=cwd, env=_environment(), stderr=subprocess.PIPE, text=True
+        )
+
+    def _see(self, packages: Path) -> None:
+        # A folder named in a .pth file is searched, and its own .pth files are not read: our
+        # checkout, which the tests see by such a file, stays out of sight.
+        with (self._site / "borrowed.pth").open("a", encoding="utf-8") as file:
+            file.write(f"{packages}\n")
+
+
+def call(command: list[str | Path], cwd: Path, code: int = 0) -> str:
+    """What a command prints. Fails if it does not end with `code`."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what could lead to the checkout."""
+    kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    return kept | {"NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+
+
+def _needed(
+    ours: Distribution, extra: str = "", seen: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """The names of the distributions that installing `ours` brings."""
+    for text in ours.requires or ():
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        if requirement.name not in seen:
+            seen |= {requirement.name}
+            for wanted in ("", *requirement.extras):
+                seen = _needed(distribution(requirement.name), wanted, seen)
+    return seen
+
+
+def _linked(names: frozenset[str], folder: Path) -> Path:
+    """A folder with links to what these distributions put into site-packages."""
+    folder.mkdir()
+    for name in names:
+        for file in distribution(name).files or ():
+            top = file.parts[0]
+            if top not in {"..", "__pycache__"} and not (folder / top).exists():
+                (folder / top).symlink_to(SITE / top)
+    return folder
