@@ -220,7 +220,11 @@ def adhoc_provider(
 ) -> Provider:
     """A provider given on the command line instead of in a file. Raises ConfigurationError."""
     entry = {"base_url": base_url, "model": model, "apis": apis, "api_key_env": api_key_env}
-    return _provider(urlsplit(base_url).hostname or "provider", entry, "command line")
+    try:
+        host = urlsplit(base_url).hostname
+    except ValueError:
+        host = None
+    return _provider(host or "provider", entry, "command line")
 
 
 def changed(provider: Provider, **changes: object) -> Provider:

@@ -16,6 +16,7 @@ from harness.cli import (
     checks,
     ci,
     compare,
+    completion,
     doctor,
     engine,
     eval_commands,
@@ -23,6 +24,7 @@ from harness.cli import (
     golden,
     grader,
     history,
+    init,
     providers,
     runs,
     selftest,
@@ -65,6 +67,8 @@ app.command(ci.ci_summary, name="ci-summary", show=False)
 app.command(selftest.selftest)
 app.command(providers.providers)
 app.command(doctor.doctor)
+app.command(init.init)
+app.command(completion.completion_of(app))
 app.command(grader.app)
 app.command(golden.app)
 app.command(engine.serve, help_flags=[], version_flags=[])
