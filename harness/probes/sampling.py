@@ -6,8 +6,8 @@ fails: the numbers of requests and the bounds are chosen for that.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from statistics import median
 
 from harness.checks.base import CHAT, GUIDE, Problem
@@ -15,17 +15,21 @@ from harness.checks.view import Turn
 from harness.conversation import Message
 from harness.dialects.base import Reply
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import fate, first_replies, served
+from harness.probes.fates import fate, served
 from harness.records import Api
 
 EFFORTS = ("low", "medium", "high")
 _EFFORT_TRIES = 5
-_TRIES = 6
-_HOT_TRIES = 12
+_TRIES = 4
+_HOT_TRIES = 6
+_OPEN_TOKENS = 64
 _CHOICES = 3
 _LEAST_ORDER = 0.75
 """Where the effort changes nothing, five pairs of replies reach it once in nine times."""
-_SAME = 0.5
+_AS_VARIED = 0.6
+"""Replies that should be the same are not, if they vary by more than this share of what the same
+questions vary by at temperature 1."""
+_LEAST_VARIED = 0.15
 _BEGINNING = 60
 """Characters of a reply that are compared: a while later, healthy batches differ by noise."""
 
@@ -34,33 +38,65 @@ _PUZZLE = (
         "user", "How many positive whole numbers below 1000 are divisible by neither 2 nor 3 nor 5?"
     ),
 )
-# What a weak model makes up here may be any bytes.
-_OPEN = (
-    Message("user", "Think of a code word."),
-    Message("assistant", "I have one."),
-    Message("user", "What is the code word?"),
+_QUESTIONS = tuple(
+    (Message("user", text),)
+    for text in (
+        "What is 4817 + 2936 * 7?",
+        "What is 98123 + 5512 * 3?",
+        "Begin a story about a lamp, a lighthouse keeper and a letter.",
+    )
 )
-_SUM = (Message("user", "What is 98123 + 5512 * 3?"),)
+"""Strong models vary most at the last, weak ones at the others."""
 
 
 def _asks(_api: Api) -> tuple[Ask, ...]:
     nonsense = frozenset({"text.garbled"})
     refusal = nonsense | {"request.refused"}
-    seed = {"seed": 20_825}
     return (
         *(
             Ask(f"effort {effort}", _PUZZLE, effort=effort, max_tokens=2048, tries=_EFFORT_TRIES)
             for effort in EFFORTS
         ),
-        Ask("hot", _OPEN, temperature=1.0, tries=_HOT_TRIES, provokes=nonsense),
-        Ask("hot sum", _SUM, temperature=1.0, tries=_TRIES),
-        Ask("cold", _OPEN, temperature=0.0, tries=_TRIES, provokes=nonsense),
-        Ask("seeded", _OPEN, temperature=1.0, tries=_TRIES, options=seed, provokes=refusal),
-        Ask("choices", _OPEN, temperature=1.0, options={"n": _CHOICES}, provokes=refusal),
+        *_open("hot", _HOT_TRIES, nonsense, temperature=1.0),
+        *_open("cold", _TRIES, nonsense, temperature=0.0),
+        *_open("seeded", _TRIES, refusal, temperature=1.0, options={"seed": 20_825}),
+        Ask(
+            "choices",
+            _QUESTIONS[0],
+            temperature=1.0,
+            max_tokens=_OPEN_TOKENS,
+            options={"n": _CHOICES},
+            provokes=refusal,
+        ),
     )
 
 
+def _open(
+    name: str,
+    tries: int,
+    provokes: frozenset[str],
+    *,
+    temperature: float,
+    options: Mapping[str, int] | None = None,
+) -> Iterator[Ask]:
+    """The open questions, each asked several times; what a weak model makes up may be any bytes."""
+    for at, question in enumerate(_QUESTIONS, 1):
+        yield Ask(
+            f"{name} {at}",
+            question,
+            temperature=temperature,
+            max_tokens=_OPEN_TOKENS,
+            tries=tries,
+            options=options or {},
+            provokes=provokes,
+        )
+
+
 BENCH = Bench("sampling", _asks)
+_HOT, _COLD, _SEEDED = (
+    tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
+    for name in ("hot", "cold", "seeded")
+)
 _EFFORT_ASKS = tuple(f"effort {effort}" for effort in EFFORTS)
 
 
@@ -118,7 +154,7 @@ def _thinking(reply: Reply) -> int:
 
 @BENCH.probe(
     "sampling.temperature.high",
-    uses=("hot", "hot sum"),
+    uses=_HOT,
     level="full",
     severity="error",
     summary="At temperature 1, replies to the same question differ.",
@@ -126,16 +162,17 @@ def _thinking(reply: Reply) -> int:
     source=CHAT,
 )
 def _hot(answers: Answers) -> Iterator[Trial]:
-    texts, turn = _texts(answers, "hot")
-    sums, _ = _texts(answers, "hot sum")
-    message = "At temperature 1, all replies to a question are the same, for either of two."
-    same = Problem(turn, message, "replies that differ", f"{len(texts)} times {texts[0]!r}")
-    yield same if len(set(texts)) == 1 and len(set(sums)) == 1 else None
+    texts = [_texts(answers, name) for name in _HOT]
+    turn, _ = next(answers.replies(_HOT[0]))
+    message = "At temperature 1, all replies to a question are the same, for each of three."
+    got = f"{len(texts[0])} times {texts[0][0]!r}, and so on"
+    same = Problem(turn, message, "replies that differ", got)
+    yield same if all(len(set(each)) == 1 for each in texts) else None
 
 
 @BENCH.probe(
     "sampling.temperature.zero",
-    uses=("cold",),
+    uses=(*_HOT, *_COLD),
     level="full",
     severity="error",
     summary="At temperature 0, replies are all but the same.",
@@ -144,14 +181,14 @@ def _hot(answers: Answers) -> Iterator[Trial]:
     source=CHAT,
 )
 def _cold(answers: Answers) -> Iterator[Trial]:
-    cold, turn = _texts(answers, "cold")
-    message = "Most replies at temperature 0 begin differently."
-    yield Problem(turn, message, "the same", _begins(cold)) if _mostly_differ(cold) else None
+    turn, _ = next(answers.replies(_COLD[0]))
+    message = "Replies at temperature 0 begin as differently as at temperature 1."
+    yield _as_varied(answers, turn, message, _COLD)
 
 
 @BENCH.probe(
     "sampling.seed",
-    uses=("hot", "seeded"),
+    uses=(*_HOT, *_SEEDED),
     apis=("chat",),
     needs="seed",
     level="full",
@@ -161,13 +198,10 @@ def _cold(answers: Answers) -> Iterator[Trial]:
     source=CHAT,
 )
 def _seed(answers: Answers) -> Iterator[Trial]:
-    served(answers, "seeded", "seeds")
-    hot, _ = _texts(answers, "hot")
-    seeded, turn = _texts(answers, "seeded")
-    if len(set(hot)) == 1:
-        raise NotVerifiableError("The model's replies hardly differ even without a seed.")
-    message = "Most replies with the same seed begin differently."
-    yield Problem(turn, message, "the same", _begins(seeded)) if _mostly_differ(seeded) else None
+    served(answers, _SEEDED[0], "seeds")
+    turn, _ = next(answers.replies(_SEEDED[0]))
+    message = "Replies with the same seed begin as differently as without."
+    yield _as_varied(answers, turn, message, _SEEDED)
 
 
 @BENCH.probe(
@@ -191,20 +225,30 @@ def _n(answers: Answers) -> Iterator[Trial]:
         yield None if count == _CHOICES else wrong
 
 
-def _texts(answers: Answers, name: str) -> tuple[list[str], Turn]:
-    """CoT and text of each reply, and where the first was seen. Raises NotVerifiableError."""
-    found = list(first_replies(answers.all(name)))
-    if len(found) < _TRIES / 2:
-        raise NotVerifiableError(f"Too few of the replies to {name!r} came whole.")
-    return [reply.reasoning + reply.text for _, reply in found], found[0][0]
+def _as_varied(answers: Answers, turn: Turn, message: str, names: Sequence[str]) -> Trial:
+    """The problem that replies vary by as much as at temperature 1, unless they do not.
+
+    Raises:
+        NotVerifiableError: They vary too little at temperature 1 to compare, or are too few.
+    """
+    usual, found = (_variety([_texts(answers, name) for name in each]) for each in (_HOT, names))
+    if usual < _LEAST_VARIED:
+        raise NotVerifiableError("The model's replies hardly differ at temperature 1.")
+    if found <= _AS_VARIED * usual:
+        return None
+    got = f"{found:.0%} of the pairs differ, of those at temperature 1 {usual:.0%}"
+    return Problem(turn, message, f"at most {_AS_VARIED * usual:.0%} that differ", got)
 
 
-def _mostly_differ(texts: Sequence[str]) -> bool:
-    """Whether no beginning makes up more than half of them."""
-    counts = Counter(text[:_BEGINNING] for text in texts)
-    return max(counts.values()) / len(texts) <= _SAME
+def _texts(answers: Answers, name: str) -> list[str]:
+    """How each reply begins, CoT first. Raises NotVerifiableError."""
+    texts = [(reply.reasoning + reply.text)[:_BEGINNING] for _, reply in answers.replies(name)]
+    if len(texts) < _TRIES / 2:
+        raise NotVerifiableError(f"Too few of the replies to {name!r} came.")
+    return texts
 
 
-def _begins(texts: Sequence[str]) -> str:
-    shown = sorted({text[:_BEGINNING] for text in texts})
-    return f"{len(shown)} beginnings of {len(texts)} replies: {shown}"
+def _variety(questions: Sequence[Sequence[str]]) -> float:
+    """Share of the pairs of replies to the same question that differ."""
+    pairs = [pair for texts in questions for pair in combinations(texts, 2)]
+    return sum(a != b for a, b in pairs) / len(pairs)

@@ -78,8 +78,18 @@ def test_what_has_no_effect_is_found(provider: Any, expected: set[str]) -> None:
 
 
 def test_noise_at_temperature_0_is_healthy() -> None:
-    provider = but("cold", lambda a: Say(text=f"{'A' if a.number > 2 else a.number} word."))
+    provider = but("cold", lambda a: Say(text="Another word." if a.number == 2 else "A word."))
     assert found(provider, "failed") == set()
+
+
+def test_a_model_that_hardly_varies_shows_neither_temperature_nor_seed() -> None:
+    def sure(ask: Ask, attempt: Attempt) -> Any:
+        if ask.name == "hot 1" and attempt.number == 1:
+            return Say(text="Kelp.")
+        return Say(text="Eel.") if ask.name[:3] in ("hot", "col", "see") else healthy(ask, attempt)
+
+    assert found(sure, "failed", "warned") == set()
+    assert found(sure, "not_verifiable") >= {"sampling.temperature.zero", "sampling.seed"}
 
 
 def test_refusals_are_honest() -> None:
