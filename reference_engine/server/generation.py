@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from reference_engine.backends.base import BackendError
 from reference_engine.engine import (
     ContextOverflowError,
     EngineClosedError,
@@ -181,6 +182,9 @@ class Generation:
             raise _overflow(len(self.prompt), self._engine.max_context) from error
         except EngineClosedError as error:
             raise stopping() from error
+        except BackendError as error:
+            wait = {"Retry-After": error.retry_after} if error.retry_after else {}
+            raise ApiError(error.status, str(error), code=error.code, headers=wait) from error
         except GenerationError as error:  # The engine has logged it.
             raise internal_error() from error
 

@@ -17,6 +17,7 @@ import torch
 import uvicorn
 from starlette.applications import Starlette
 
+from reference_engine.backends.base import Backend
 from reference_engine.checkpoint import CheckpointError, load_model
 from reference_engine.config import ConfigError
 from reference_engine.engine import Engine
@@ -75,7 +76,7 @@ def serve(settings: ServeSettings) -> None:
     """
     parts = _parts(settings)
     with _handlers_put_back(), _listening(settings.host, settings.port) as listener:
-        engine = _engine(parts.model(load(settings)), settings, parts)
+        engine = open_engine(settings, parts)
         engine.start()
         try:
             fingerprint = _fingerprint(settings)
@@ -136,9 +137,17 @@ def load(settings: ServeSettings) -> Transformer:
         raise ServeError(str(error)) from error
 
 
-def _engine(model: Transformer, settings: ServeSettings, parts: Parts) -> Engine:
+def open_engine(settings: ServeSettings, parts: Parts | None = None) -> Backend:
+    """Our engine, or the backend that the settings name; not started yet.
+
+    Raises:
+        ServeError: It cannot be had.
+    """
+    if settings.backend.name != "reference":
+        return _backend(settings)
+    parts = parts or Parts()
     return Engine(
-        model,
+        parts.model(load(settings)),
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
         max_context=settings.max_context,
@@ -146,10 +155,35 @@ def _engine(model: Transformer, settings: ServeSettings, parts: Parts) -> Engine
     )
 
 
+def _backend(settings: ServeSettings) -> Backend:
+    from reference_engine.backends.base import BackendUnavailableError
+    from reference_engine.backends.opening import open_backend
+
+    if settings.faults or settings.faults_by_request:
+        raise ServeError("--fault changes our own engine: leave out --backend.")
+    try:
+        harmony_encoding()
+        return open_backend(
+            settings.backend,
+            checkpoint=settings.checkpoint,
+            device=settings.device,
+            dtype=settings.dtype,
+            max_batch=settings.max_batch,
+            max_context=settings.max_context,
+            max_queue=settings.max_queue,
+        )
+    except (BackendUnavailableError, VocabularyError) as error:
+        raise ServeError(str(error)) from error
+
+
 def _fingerprint(settings: ServeSettings) -> str:
-    """Changes when the checkpoint's configuration or the number format does."""
-    config = (settings.checkpoint / "config.json").read_bytes()
-    digest = hashlib.sha256(config + str(settings.dtype).encode()).hexdigest()
+    """Changes when the backend, the checkpoint's configuration or the number format does."""
+    identity = [settings.backend.name.encode(), str(settings.dtype).encode()]
+    if settings.backend.is_remote:
+        identity.append(settings.backend.root.encode())
+    else:
+        identity.append((settings.checkpoint / "config.json").read_bytes())
+    digest = hashlib.sha256(b"\0".join(identity)).hexdigest()
     return f"fp_{digest[:10]}"
 
 

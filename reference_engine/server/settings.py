@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reference_engine.backends.settings import BackendSettings
 from reference_engine.kernels import KernelChoice
 
 SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
@@ -33,10 +34,15 @@ class AppSettings:
     stored_bytes: int = 64 * 2**20
 
 
+_OUR_OWN = BackendSettings()
+
+
 @dataclass(frozen=True)
 class ServeSettings:
     """A server process: the checkpoint to load, how to run it, where to listen.
 
+    With another backend than ours, `dtype` and `device` are those of `transformers`, and a server
+    of its own has no use for them nor for the checkpoint.
     `faults` are options as `reference_engine.faults.plan.read_plan` takes them; with
     `faults_by_request`, requests may name their own.
     """
@@ -53,4 +59,5 @@ class ServeSettings:
     max_queue: int = 256
     faults: tuple[str, ...] = ()
     faults_by_request: bool = False
+    backend: BackendSettings = _OUR_OWN
     app: AppSettings = AppSettings()

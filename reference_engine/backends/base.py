@@ -1,0 +1,77 @@
+"""What a backend offers, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from reference_engine.engine import ContextOverflowError, EngineError
+from reference_engine.sampling import SamplingParams, Token
+
+
+class Backend(Protocol):
+    """What `reference_engine.engine.Engine` offers, of which the server and the chat use no more.
+
+    Attributes:
+        max_context: Most tokens of a prompt and its continuation.
+    """
+
+    max_context: int
+
+    def start(self) -> None:
+        """Make it ready for requests."""
+        ...
+
+    def close(self) -> None:
+        """End it; requests in flight end with an `EngineError`."""
+        ...
+
+    def generate(
+        self, prompt: Sequence[int], params: SamplingParams
+    ) -> AsyncGenerator[Token, None]:
+        """Yield the tokens that continue `prompt`, a stop token included.
+
+        Closing the generator cancels the request.
+
+        Raises:
+            EngineError: The request cannot be served.
+        """
+        ...
+
+
+class BackendUnavailableError(Exception):
+    """A backend that cannot be used at all; the message says why and what to do."""
+
+
+class BackendError(EngineError):
+    """A backend failed at a request.
+
+    Attributes:
+        status: What HTTP calls it: 502 where the backend is away or answers nonsense, 503 where it
+            is too slow or overloaded, 429 where it has had too many requests, 400 where it lacks
+            what the request asks for.
+        code: The same in a word, for programs.
+        retry_after: Seconds that the backend asks to wait, as it said it.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 502, code: str, retry_after: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+def checked_prompt(prompt: Sequence[int], max_context: int) -> list[int]:
+    """The prompt as a list.
+
+    Raises:
+        ContextOverflowError: It leaves no room in the context.
+    """
+    if len(prompt) >= max_context:
+        raise ContextOverflowError(
+            f"The prompt has {len(prompt)} tokens; with its answer it must fit into the context "
+            f"of {max_context}."
+        )
+    return list(prompt)

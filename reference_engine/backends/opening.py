@@ -1,0 +1,31 @@
+"""The backend that the settings name, ready to be started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reference_engine.backends.base import Backend
+from reference_engine.backends.settings import BackendSettings
+
+
+def open_backend(
+    settings: BackendSettings,
+    *,
+    checkpoint: Path,
+    device: str = "cpu",
+    dtype: str | None = None,
+    max_batch: int = 32,
+    max_context: int | None = None,
+    max_queue: int = 256,
+) -> Backend:
+    """Load the model of `transformers`, or ask a server what it serves.
+
+    Raises:
+        BackendUnavailableError: It cannot be had.
+    """
+    from reference_engine.backends.transformers_engine import TransformersEngine, load_transformers
+
+    model = load_transformers(checkpoint, device, dtype)
+    return TransformersEngine(
+        model, max_batch=max_batch, max_context=max_context, max_queue=max_queue
+    )

@@ -1,0 +1,115 @@
+"""Hugging Face transformers behind our server, on the exported small checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+
+import openai
+import pytest
+from scripted import running
+
+from reference_engine.backends.base import BackendUnavailableError
+from reference_engine.backends.opening import open_backend
+from reference_engine.backends.settings import BackendSettings
+from reference_engine.checkpoint import load_model
+from reference_engine.engine import (
+    ContextOverflowError,
+    Engine,
+    EngineClosedError,
+    QueueFullError,
+    SamplingParams,
+)
+from reference_engine.harmony.conversation import Conversation, User
+from reference_engine.harmony.parse import STOP_TOKENS
+from reference_engine.harmony.render import render_prompt
+from reference_engine.server.settings import SMALL_CHECKPOINT
+from reference_engine.small.export import export_small
+
+pytest.importorskip("transformers")
+from reference_engine.backends.transformers_engine import TransformersEngine, load_transformers
+
+SETTINGS = BackendSettings(name="transformers")
+SHORT = render_prompt(Conversation((User("What is 17 + 25?"),)))
+LONG = render_prompt(Conversation((User("What is 17 + 25? " + "Take your time. " * 150),)))
+SEEDED = SamplingParams(60, seed=7, stop_token_ids=STOP_TOKENS, top_logprobs=3)
+
+
+def test_the_bundled_checkpoint_is_refused_with_advice():
+    with pytest.raises(BackendUnavailableError, match="gpt-oss-verify export-small"):
+        open_backend(SETTINGS, checkpoint=SMALL_CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_transformers(export_small(tmp_path_factory.mktemp("hf")), "cpu", None)
+
+
+@pytest.fixture(scope="module")
+def engine(model):
+    engine = TransformersEngine(model, max_batch=4, max_context=1024)
+    engine.start()
+    yield engine
+    engine.close()
+
+
+async def tokens_of(engine, prompt, params=SEEDED):
+    return [token async for token in engine.generate(prompt, params)]
+
+
+@pytest.mark.slow
+async def test_it_says_what_our_engine_says(engine):
+    """The same draws from the same distributions; a long prompt is read in pieces."""
+    assert len(LONG) > 512
+    ours = Engine(load_model(SMALL_CHECKPOINT), max_context=1024)
+    ours.start()
+    try:
+        for prompt in (SHORT, LONG):
+            wanted, got = await tokens_of(ours, prompt), await tokens_of(engine, prompt)
+            assert [token.id for token in got] == [token.id for token in wanted]
+            for here, there in zip(got, wanted, strict=True):
+                assert here.logprob == pytest.approx(there.logprob, abs=2e-3)
+                assert here.top[0][0] == there.top[0][0]
+                assert len(here.top) == 3
+    finally:
+        ours.close()
+
+
+@pytest.mark.slow
+async def test_both_apis_streamed_and_whole_agree(engine):
+    user = {"role": "user", "content": "What is 17 + 25?"}
+    with running(engine) as url:
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            asked = {"model": "gpt-oss-small", "messages": [user], "seed": 7, "logprobs": True}
+            whole = await client.chat.completions.create(**asked)
+            streamed = [
+                chunk.choices[0]
+                async for chunk in await client.chat.completions.create(**asked, stream=True)
+                if chunk.choices
+            ]
+            reply = await client.responses.create(
+                model="gpt-oss-small", input=[user], temperature=0, max_output_tokens=200
+            )
+    said = whole.choices[0]
+    assert said.finish_reason == "stop"
+    assert said.message.content
+    assert said.logprobs.content
+    assert said.message.content == "".join(each.delta.content or "" for each in streamed)
+    assert reply.status == "completed"
+    assert [item.type for item in reply.output] == ["reasoning", "message"]
+
+
+@pytest.mark.slow
+async def test_requests_take_turns_and_leave(model):
+    engine = TransformersEngine(model, max_batch=2, max_context=256, max_queue=0)
+    engine.start()
+    first, second = (engine.generate(SHORT, SEEDED) for _ in range(2))
+    assert await anext(first) == await anext(second)
+    with pytest.raises(QueueFullError):
+        await anext(engine.generate(SHORT, SEEDED))
+    await first.aclose()
+    assert await tokens_of(engine, SHORT, SamplingParams(1, temperature=0))
+    with pytest.raises(ContextOverflowError):
+        await anext(engine.generate(LONG, SEEDED))
+    await asyncio.to_thread(engine.close)
+    with pytest.raises(EngineClosedError):
+        await anext(second)
