@@ -18,7 +18,7 @@ def entry_text(name: str, entry: Mapping[str, object], indent: int = INDENT) -> 
     dumped = yaml.safe_dump(
         {name: dict(entry)}, sort_keys=False, allow_unicode=True, width=1000, indent=INDENT
     )
-    return "".join(f"{' ' * indent}{line}\n" for line in dumped.splitlines())
+    return "".join(f"{' ' * indent}{line}\n" for line in _lines(dumped))
 
 
 def with_entry(text: str, source: str, name: str, entry: Mapping[str, object]) -> str:
@@ -49,14 +49,28 @@ def _written(text: str, name: str, entry: Mapping[str, object]) -> str | None:
     providers = next((value for key, value in root.value if key.value == "providers"), None)
     if not isinstance(providers, MappingNode) or providers.flow_style or not providers.value:
         return None
-    lines = text.rstrip("\n").split("\n")
-    added = entry_text(name, entry, providers.value[0][0].start_mark.column).splitlines()
+    lines = _lines(text)
+    indent = providers.value[0][0].start_mark.column
+    added = _lines(entry_text(name, entry, indent))
     for key, value in providers.value:
         if isinstance(key, ScalarNode) and key.value == name:
             first, last = key.start_mark.line, _last_line(key, value)
             return "\n".join([*lines[:first], *added, *lines[last + 1 :], ""])
     end = _last_line(*providers.value[-1]) + 1
+    while end < len(lines) and _is_comment(lines[end], indent):
+        end += 1
     return "\n".join([*lines[:end], "", *added, *lines[end:], ""])
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines, which knows more kinds of line breaks than files have.
+    return text.rstrip("\n").split("\n")
+
+
+def _is_comment(line: str, indent: int) -> bool:
+    """Whether a line is a comment that belongs to an entry whose name stands at `indent`."""
+    text = line.lstrip(" ")
+    return text.startswith("#") and len(line) - len(text) > indent
 
 
 def _last_line(key: Node, value: Node) -> int:

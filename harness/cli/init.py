@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -167,7 +168,6 @@ def _spoken(provider: Provider, models: list[str]) -> tuple[Api, ...]:
 
 
 def _write(path: Path, text: str, provider: Provider, limits: Mapping[str, int]) -> None:
-    from harness import run_folder
     from harness.cli.screen import stdout
     from harness.entry_text import with_entry
 
@@ -178,9 +178,7 @@ def _write(path: Path, text: str, provider: Provider, limits: Mapping[str, int])
     }
     if provider.api_key_env:
         entry["api_key_env"] = provider.api_key_env
-    run_folder.write_text(
-        path.resolve(), with_entry(text, str(path), provider.name, {**entry, **limits})
-    )
+    _put(path, with_entry(text, str(path), provider.name, {**entry, **limits}))
     option = "" if path == LOCAL_FILE else f"--providers {path} "
     spoken = " and ".join(provider.apis)
     stdout().print(
@@ -191,6 +189,20 @@ def _write(path: Path, text: str, provider: Provider, limits: Mapping[str, int])
         ),
         soft_wrap=True,
     )
+
+
+def _put(path: Path, text: str) -> None:
+    """Write in one step; a link stays one, and a file keeps who may read it."""
+    target = path.resolve()
+    draft = target.with_name(f".{target.name}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        if target.exists():
+            shutil.copymode(target, draft)
+        draft.replace(target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def _say(text: str) -> None:
