@@ -113,7 +113,7 @@ def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
             case Thought():
                 messages.append({"role": "assistant", "content": None, "reasoning": turn.text})
             case ToolCall():
-                _open_message(messages).setdefault("tool_calls", []).append(_tool_call(turn))
+                _own_message(messages).setdefault("tool_calls", []).append(_tool_call(turn))
             case ToolResult():
                 result = {
                     "role": "tool",
@@ -128,8 +128,14 @@ def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
 
 def _open_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
     """The last message if it is an assistant's that has no text yet, else a new one."""
-    last = messages[-1] if messages else {}
-    if last.get("role") != "assistant" or last["content"] is not None:
+    if messages and messages[-1]["role"] == "assistant" and messages[-1]["content"] is not None:
+        messages.append({"role": "assistant", "content": None})
+    return _own_message(messages)
+
+
+def _own_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last message if it is an assistant's, else a new one."""
+    if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     return messages[-1]
 

@@ -487,6 +487,17 @@ def test_chat_joins_what_an_assistant_thinks_calls_and_says() -> None:
     ]
 
 
+def test_text_before_a_call_stands_beside_it_in_chat() -> None:
+    turns = (Message("user", "Hi"), Message("assistant", "I look."), ToolCall("call_1", "f", "{}"))
+    body = DIALECTS["chat"].first_request(
+        turns, instructions=None, tools=(), streaming=False, settings=Settings("m")
+    )
+    assert [(m["role"], m["content"], "tool_calls" in m) for m in body["messages"]] == [
+        ("user", "Hi", False),
+        ("assistant", "I look.", True),
+    ]
+
+
 def test_responses_has_an_item_for_each_turn() -> None:
     body = DIALECTS["responses"].first_request(
         _HISTORY, instructions=None, tools=(), streaming=False, settings=Settings("m")
