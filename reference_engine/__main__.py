@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from reference_engine import checkpoint_commands as commands
+from reference_engine.backends.options import add_backend_options, backend_settings, key_of
 from reference_engine.kernels import KernelChoice
 from reference_engine.server.settings import AppSettings, ServeSettings
 
@@ -30,6 +32,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
             return _list_faults(as_json=arguments.json)
         if arguments.command == "score":
             return _score(arguments)
+        if arguments.command in commands.NAMES:
+            return _run_on_checkpoints(arguments)
         return _serve(arguments)
     except ModuleNotFoundError as error:
         return _complain(f"{error.name} is not installed: pip install 'gpt-oss-verify[reference]'")
@@ -64,6 +68,18 @@ def _score(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_on_checkpoints(arguments: argparse.Namespace) -> int:
+    from reference_engine.harmony.vocabulary import VocabularyError
+
+    try:
+        commands.run(arguments)
+    except (ValueError, VocabularyError) as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 def _list_faults(*, as_json: bool) -> int:
     from reference_engine.faults.catalogue import listing, listing_json
 
@@ -78,16 +94,18 @@ def _complain(text: str) -> int:
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    faults = commands.add_parser("faults", help="list the faults that serve --fault takes")
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    faults = subparsers.add_parser("faults", help="list the faults that serve --fault takes")
     faults.add_argument("--json", action="store_true", help="as a JSON list")
-    score = commands.add_parser(
+    score = subparsers.add_parser(
         "score", help="continue requests, or follow given continuations, with log probabilities"
     )
     _add_engine_options(score.add_argument)
-    serve = commands.add_parser("serve", help="serve a checkpoint over HTTP")
+    serve = subparsers.add_parser("serve", help="serve a checkpoint over HTTP")
     _add_engine_options(serve.add_argument)
+    add_backend_options(serve.add_argument)
     _add_server_options(serve.add_argument)
+    commands.add_commands(subparsers)
     return parser
 
 
@@ -184,7 +202,7 @@ def _settings(arguments: argparse.Namespace) -> ServeSettings:
     app = replace(
         settings.app,
         model_names=tuple(arguments.model_name or AppSettings().model_names),
-        api_key=_api_key(arguments.api_key_env),
+        api_key=key_of("--api-key-env", arguments.api_key_env),
         max_body_bytes=arguments.max_body,
     )
     return replace(
@@ -192,6 +210,7 @@ def _settings(arguments: argparse.Namespace) -> ServeSettings:
         host=arguments.host,
         port=arguments.port,
         max_queue=arguments.max_queue,
+        backend=backend_settings(arguments),
         faults=tuple(arguments.fault or ()),
         faults_by_request=arguments.faults_by_request,
         app=app,
@@ -209,15 +228,6 @@ def _engine_settings(arguments: argparse.Namespace) -> ServeSettings:
         max_context=arguments.max_context,
         app=AppSettings(current_date=_date(arguments.current_date)),
     )
-
-
-def _api_key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable)
-    if not key:
-        raise ValueError(f"--api-key-env names {variable}, but that variable is not set.")
-    return key
 
 
 def _date(wanted: str | None) -> str | None:

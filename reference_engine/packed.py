@@ -30,7 +30,10 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
     def hold(self, name: str, blocks: Tensor, scales: Tensor) -> None:
         """Takes a checkpoint's MXFP4 pair for the parameter `name`."""
-        blocks, scales = lay_out(blocks, scales)
+        self.hold_laid_out(name, *lay_out(blocks, scales))
+
+    def hold_laid_out(self, name: str, blocks: Tensor, scales: Tensor) -> None:
+        """Takes blocks and scales as a `PackedLinear` has them."""
         self.register_buffer(f"{name}_blocks", blocks)
         self.register_buffer(f"{name}_scales", scales)
 

@@ -6,13 +6,34 @@ query-key-value projection in three and, where experts are not MXFP4, stores the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from reference_engine import mxfp4
 from reference_engine.config import ModelConfig
 
 Layout = Literal["original", "hf"]
 Shape = tuple[int, ...]
+
+BYTES_AT_ONCE = 32 * 2**20
+"""How much of a tensor is copied at once, so that no tensor is ever in memory twice."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The part of a parameter that one of several processes holds.
+
+    Attributes:
+        rows: Indices of the first dimension, one range after the other; all when None.
+        columns: Indices of the last dimension; all when None.
+    """
+
+    rows: tuple[range, ...] | None = None
+    columns: range | None = None
+
+
+WHOLE = Cut()
 
 
 @dataclass(frozen=True)
@@ -33,16 +54,48 @@ class Source:
     packed_transposed: bool = False
 
 
-def sources(config: ModelConfig, layout: Layout) -> dict[str, Source]:
-    """Where each of the model's parameters stands in a checkpoint of the given layout."""
-    make = _original if layout == "original" else _hugging_face
-    return make(config)
-
-
 def pair_names(base: str, layout: Layout) -> tuple[str, str]:
     """Names of an MXFP4 pair's blocks and scales."""
     separator = "." if layout == "original" else "_"
     return f"{base}{separator}blocks", f"{base}{separator}scales"
+
+
+def pair_shapes(shape: Shape) -> tuple[Shape, Shape]:
+    """Shapes of an MXFP4 pair's blocks and scales, from the one that it decodes to."""
+    experts, rows, columns = shape
+    scales = (experts, rows, columns // mxfp4.BLOCK)
+    return (*scales, mxfp4.BLOCK // 2), scales
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows (indices of the first dimension) of one stored tensor."""
+
+    tensor: str
+    rows: range
+
+
+def pieces(source: Source, rows: range) -> Iterator[Piece]:
+    """Where the given rows of a parameter stand among the tensors that make it."""
+    begin = 0
+    for name, shape in source.tensors:
+        first, last = max(rows.start, begin), min(rows.stop, begin + shape[0])
+        if first < last:
+            yield Piece(name, range(first - begin, last - begin))
+        begin += shape[0]
+
+
+def portions(rows: range, row_bytes: int) -> Iterator[range]:
+    """Cuts rows into runs of at most `BYTES_AT_ONCE`, or of one row."""
+    step = max(1, BYTES_AT_ONCE // row_bytes)
+    for begin in range(rows.start, rows.stop, step):
+        yield range(begin, min(begin + step, rows.stop))
+
+
+def sources(config: ModelConfig, layout: Layout) -> dict[str, Source]:
+    """Where each of the model's parameters stands in a checkpoint of the given layout."""
+    make = _original if layout == "original" else _hugging_face
+    return make(config)
 
 
 def _plain(name: str, *shape: int) -> Source:

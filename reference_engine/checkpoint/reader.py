@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from reference_engine import mxfp4
 from reference_engine.checkpoint.errors import CheckpointError
-from reference_engine.checkpoint.names import Layout, Shape, Source, pair_names, sources
-from reference_engine.checkpoint.safetensors_file import SafetensorsFile
+from reference_engine.checkpoint.files import open_files
+from reference_engine.checkpoint.names import (
+    WHOLE,
+    Cut,
+    Layout,
+    Shape,
+    Source,
+    pair_names,
+    pair_shapes,
+    pieces,
+    portions,
+    sources,
+)
 from reference_engine.config import ConfigError, ModelConfig, read_config
 
-_INDEX = "model.safetensors.index.json"
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _CODES_PREFIX = "token_codes."
 _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
@@ -40,9 +50,10 @@ class Checkpoint:
         except ConfigError as error:
             raise CheckpointError(str(error)) from None
         with ExitStack() as stack:
-            self._files = _open_files(path, stack)
+            self._files = open_files(path, stack)
             self.layout: Layout = "original" if "embedding.weight" in self._files else "hf"
             self._sources = sources(self.config, self.layout)
+            self._stored = _stored(self._sources.values(), self.layout)
             self._tables: dict[str, Tensor] = {}
             self._check_names()
             self._stack = stack.pop_all()
@@ -57,28 +68,50 @@ class Checkpoint:
         """Whether the token tables are stored as codes (`reference_engine.small.codes`)."""
         return "token_codes" in self.raw_config
 
-    def parameter(self, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Reads one of the model's parameters; it owns its memory."""
+    def parameter(
+        self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut = WHOLE
+    ) -> Tensor:
+        """Reads one of the model's parameters, or a part of it; it owns its memory."""
         source = self._sources[name]
         if self.has_token_codes and source.tensors[0][0] in _TABLES:
             return self._table(source, dtype).to(device)
         if self._has_pair(source):
-            return self._unpacked(source, dtype, device)
-        return self._plain(source, dtype, device)
+            return self._unpacked(name, dtype, device, cut)
+        return self._plain(source, dtype, device, cut)
 
     @property
     def packs_experts(self) -> bool:
         """Whether all experts are stored in MXFP4."""
         return all(self._has_pair(source) for source in self._sources.values() if source.packed)
 
-    def packed(self, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Reads experts as they are stored in MXFP4; they own their memory.
+    def packed(self, name: str, cut: Cut = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Lends experts as they are stored in MXFP4, one after the other.
 
-        Returns:
-            Blocks (experts, out, in / 32, 16) and scales (experts, out, in / 32), uint8.
+        Yields:
+            Blocks (out, in / 32, 16) and scales (out, in / 32), uint8, valid until the next.
         """
-        with self._pair(self._sources[name]) as (blocks, scales):
-            return blocks.to(device, copy=True), scales.to(device, copy=True)
+        source = self._sources[name]
+        assert source.packed is not None
+        base, (experts, *_) = source.packed
+        blocks_name, scales_name = pair_names(base, self.layout)
+        for expert in chain.from_iterable(cut.rows or (range(experts),)):
+            one = range(expert, expert + 1)
+            with self.rows(blocks_name, one) as blocks, self.rows(scales_name, one) as scales:
+                yield blocks[0], scales[0]
+
+    def nbytes(self, name: str) -> int:
+        """How much the tensors of one of the model's parameters take on the disk."""
+        source = self._sources[name]
+        names = [stored for stored, _ in source.tensors]
+        if source.packed and self._has_pair(source):
+            names = list(pair_names(source.packed[0], self.layout))
+        entries = [self._files[stored].entries[stored] for stored in names if stored in self._files]
+        return sum(entry.end - entry.begin for entry in entries)
+
+    def dtype(self, name: str) -> torch.dtype | None:
+        """The type of a stored tensor, None if there is no such tensor."""
+        file = self._files.get(name)
+        return file.entries[name].dtype if file else None
 
     def close(self) -> None:
         """Closes the files; parameters already read stay valid."""
@@ -96,9 +129,11 @@ class Checkpoint:
         self.close()
 
     @contextmanager
-    def _tensor(self, name: str, shape: Shape, dtypes: tuple[torch.dtype, ...]) -> Iterator[Tensor]:
+    def rows(self, name: str, rows: range) -> Iterator[Tensor]:
+        """Lends some rows of a stored tensor that has the type and shape which the model needs."""
         file = self._files[name]
         entry = file.entries[name]
+        shape, dtypes = self._stored[name]
         if entry.dtype not in dtypes:
             wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
             raise CheckpointError(
@@ -110,19 +145,29 @@ class Checkpoint:
                 f"Tensor {name!r} in {file.path} has shape {list(entry.shape)}, but "
                 f"{self.path / 'config.json'} asks for {list(shape)}."
             )
-        with file.tensor(name) as tensor:
+        with file.tensor(name, rows) as tensor:
             yield tensor
 
-    def _plain(self, source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
-        rows = sum(shape[0] for _, shape in source.tensors)
+    def _plain(self, source: Source, dtype: torch.dtype, device: torch.device, cut: Cut) -> Tensor:
+        total = sum(shape[0] for _, shape in source.tensors)
         rest = source.tensors[0][1][1:]
-        out_rest = (*rest[:-2], rest[-1], rest[-2]) if source.transposed else rest
-        out = torch.empty((rows, *out_rest), dtype=dtype, device=device)
+        row_bytes = math.prod(rest) * dtype.itemsize
+        wanted = [piece for rows in cut.rows or (range(total),) for piece in pieces(source, rows)]
+        if source.transposed:
+            rest = (*rest[:-2], rest[-1], rest[-2])
+        columns = slice(None)
+        if cut.columns is not None:
+            columns = slice(cut.columns.start, cut.columns.stop)
+            rest = (*rest[:-1], len(cut.columns))
+        held = sum(len(piece.rows) for piece in wanted)
+        out = torch.empty((held, *rest), dtype=dtype, device=device)
         begin = 0
-        for name, shape in source.tensors:
-            with self._tensor(name, shape, _FLOATS) as stored:
-                out[begin : begin + shape[0]] = stored.mT if source.transposed else stored
-            begin += shape[0]
+        for piece in wanted:
+            for portion in portions(piece.rows, row_bytes):
+                with self.rows(piece.tensor, portion) as stored:
+                    part = stored.mT if source.transposed else stored
+                    out[begin : begin + len(portion)] = part[..., columns]
+                begin += len(portion)
         return out
 
     def _has_pair(self, source: Source) -> bool:
@@ -130,30 +175,18 @@ class Checkpoint:
             return False
         return pair_names(source.packed[0], self.layout)[0] in self._files
 
-    @contextmanager
-    def _pair(self, source: Source) -> Iterator[tuple[Tensor, Tensor]]:
-        """Lends an MXFP4 pair's blocks and scales."""
-        assert source.packed is not None
-        base, (experts, rows, columns) = source.packed
-        blocks_name, scales_name = pair_names(base, self.layout)
-        shape = (experts, rows, columns // mxfp4.BLOCK, mxfp4.BLOCK // 2)
-        with (
-            self._tensor(blocks_name, shape, (torch.uint8,)) as blocks,
-            self._tensor(scales_name, shape[:-1], (torch.uint8,)) as scales,
-        ):
-            yield blocks, scales
-
-    def _unpacked(self, source: Source, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def _unpacked(self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut) -> Tensor:
         """Decodes MXFP4 experts one at a time."""
+        source = self._sources[name]
         assert source.packed is not None
         _, (experts, rows, columns) = source.packed
+        held = sum(map(len, cut.rows)) if cut.rows else experts
         swap = source.packed_transposed
-        shape = (experts, columns, rows) if swap else (experts, rows, columns)
+        shape = (held, columns, rows) if swap else (held, rows, columns)
         out = torch.empty(shape, dtype=dtype, device=device)
-        with self._pair(source) as (blocks, scales):
-            for expert in range(experts):
-                weight = mxfp4.decode(blocks[expert].to(device), scales[expert].to(device), dtype)
-                out[expert] = weight.mT if swap else weight
+        for place, (blocks, scales) in enumerate(self.packed(name, cut)):
+            weight = mxfp4.decode(blocks.to(device), scales.to(device), dtype)
+            out[place] = weight.mT if swap else weight
         return out
 
     def _table(self, source: Source, dtype: torch.dtype) -> Tensor:
@@ -212,53 +245,22 @@ class Checkpoint:
                 )
 
 
+def _stored(
+    wanted: Iterable[Source], layout: Layout
+) -> dict[str, tuple[Shape, tuple[torch.dtype, ...]]]:
+    """Shape and possible types of everything that may be stored."""
+    stored: dict[str, tuple[Shape, tuple[torch.dtype, ...]]] = {}
+    for source in wanted:
+        stored |= {name: (shape, _FLOATS) for name, shape in source.tensors}
+        if source.packed:
+            base, decoded = source.packed
+            pair = zip(pair_names(base, layout), pair_shapes(decoded), strict=True)
+            stored |= {name: (shape, (torch.uint8,)) for name, shape in pair}
+    return stored
+
+
 def _layer_hint(name: str, config: ModelConfig) -> str:
     layer = re.match(r"(?:block|model\.layers)\.(\d+)\.", name)
     if layer and int(layer[1]) >= config.num_hidden_layers:
         return f" (num_hidden_layers is {config.num_hidden_layers})"
     return ""
-
-
-def _open_files(path: Path, stack: ExitStack) -> dict[str, SafetensorsFile]:
-    """Maps every tensor name to the open file that holds it."""
-    index = path / _INDEX
-    listed = _read_index(index) if index.exists() else None
-    paths = sorted(
-        {path / file for file in listed.values()} if listed else path.glob("*.safetensors")
-    )
-    if not paths:
-        raise CheckpointError(f"{path} holds no *.safetensors file.")
-    for file_path in paths:
-        if not file_path.is_file():
-            raise CheckpointError(f"{index} names {file_path.name!r}, which is not there.")
-    holders: dict[str, SafetensorsFile] = {}
-    for file_path in paths:
-        file = stack.enter_context(SafetensorsFile(file_path))
-        for name in file.entries:
-            if name in holders:
-                raise CheckpointError(
-                    f"Tensor {name!r} is in both {holders[name].path} and {file_path}."
-                )
-            holders[name] = file
-    for name, file_name in (listed or {}).items():
-        if name not in holders or holders[name].path.name != file_name:
-            raise CheckpointError(
-                f"{index} says that tensor {name!r} is in {path / file_name}, but it is not."
-            )
-    return holders
-
-
-def _read_index(index: Path) -> dict[str, str]:
-    try:
-        listed: Any = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (OSError, ValueError, KeyError, TypeError):
-        listed = None
-    named = isinstance(listed, dict) and all(
-        isinstance(file, str) and Path(file).name == file for file in listed.values()
-    )
-    if not named or not listed:
-        raise CheckpointError(
-            f"{index} is broken: it must be a JSON object whose 'weight_map' gives each tensor's "
-            "file in the same folder."
-        )
-    return dict(listed)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from reference_engine.checkpoint.errors import CheckpointError
 
-_DTYPES = {
+DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -33,6 +33,8 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+"""Safetensors' names of the types."""
+
 _PREFIX = 8
 _LARGEST_HEADER = 100 * 2**20
 
@@ -45,6 +47,12 @@ class Entry:
     shape: tuple[int, ...]
     begin: int
     end: int
+
+    def part(self, rows: range) -> Entry:
+        """Where these rows stand, indices of the first dimension."""
+        row = (self.end - self.begin) // self.shape[0]
+        begin = self.begin + rows.start * row
+        return Entry(self.dtype, (len(rows), *self.shape[1:]), begin, begin + len(rows) * row)
 
 
 class SafetensorsFile:
@@ -69,9 +77,12 @@ class SafetensorsFile:
                 )
 
     @contextmanager
-    def tensor(self, name: str) -> Iterator[Tensor]:
-        """Lends a tensor over the mapped bytes; copy what must outlive the `with` block."""
-        entry = self.entries[name]
+    def tensor(self, name: str, rows: range | None = None) -> Iterator[Tensor]:
+        """Lends a tensor over the mapped bytes; copy what must outlive the `with` block.
+
+        With `rows`, only these of its first dimension are touched.
+        """
+        entry = self.entries[name] if rows is None else self.entries[name].part(rows)
         count = math.prod(entry.shape)
         begin = self._data_begin + entry.begin
         flat = (
@@ -124,7 +135,7 @@ def _header(path: Path, prefix: bytes, file: BinaryIO) -> tuple[dict[str, Entry]
 
 def _entry(path: Path, name: str, value: dict[str, Any]) -> Entry:
     try:
-        dtype, shape = _DTYPES[value["dtype"]], tuple(int(n) for n in value["shape"])
+        dtype, shape = DTYPES[value["dtype"]], tuple(int(n) for n in value["shape"])
         begin, end = (int(n) for n in value["data_offsets"])
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(

@@ -12,11 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from reference_engine import mxfp4
+from reference_engine.checkpoint.config_files import GENERATION_CONFIG, config_file
+from reference_engine.checkpoint.writer import write_json
+from reference_engine.config import ModelConfig
 from reference_engine.small import codes
 from reference_engine.small.tokenizer_files import write_tokenizer
 
 SHIPPED = Path(__file__).parent / "checkpoint"
-_STOPS = [200_002, 199_999, 200_012]
 _CODES = "token_codes"
 _PAIR = ("_blocks", "_scales")
 
@@ -45,30 +47,18 @@ def export_small(
     del config[_CODES]
     if layout == "original":
         tensors = _original(tensors, config)
-        _write(folder / "config.json", _original_config(config))
+        shape = ModelConfig.from_dict(config, source=source)
+        made = config_file(shape, "original", packed=True, path=source)
+        write_json(folder / "config.json", made)
     else:
         tensors = _unpacked(tensors)
         del config["quantization_config"]
-        _write(folder / "config.json", config)
-        _write(
-            folder / "generation_config.json",
-            {
-                "bos_token_id": 199_998,
-                "pad_token_id": 199_999,
-                "eos_token_id": _STOPS,
-                "do_sample": True,
-                "temperature": 1.0,
-                "top_p": 1.0,
-            },
-        )
+        write_json(folder / "config.json", config)
+        write_json(folder / "generation_config.json", GENERATION_CONFIG)
         write_tokenizer(folder)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
     return folder
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -80,30 +70,6 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             weight = mxfp4.decode(blocks, tensors[base + _PAIR[1]], torch.bfloat16)
             out[base] = weight.transpose(1, 2).contiguous()
     return out
-
-
-def _original_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    same = (
-        "num_hidden_layers",
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "swiglu_limit",
-        "head_dim",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "sliding_window",
-        "initial_context_length",
-        "rope_theta",
-    )
-    scaling = config["rope_scaling"]
-    return {name: config[name] for name in same} | {
-        "num_experts": config["num_local_experts"],
-        "experts_per_token": config["num_experts_per_tok"],
-        "rope_scaling_factor": scaling["factor"],
-        "rope_ntk_alpha": scaling["beta_slow"],
-        "rope_ntk_beta": scaling["beta_fast"],
-    }
 
 
 def _original(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -1,0 +1,98 @@
+"""A model with the weights of a checkpoint, read parameter by parameter to where they stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reference_engine.checkpoint.errors import CheckpointError
+from reference_engine.checkpoint.reader import Checkpoint
+from reference_engine.kernels import KernelChoice, resolve_kernels
+from reference_engine.kernels.experts import lay_out
+from reference_engine.model import Transformer, default_dtype
+from reference_engine.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
+from reference_engine.progress import progress
+
+
+def load_model(
+    path: Path | str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    kernels: KernelChoice = "auto",
+    packed: bool | None = None,
+) -> Transformer:
+    """Loads the model of a checkpoint, ready for inference; a bar shows progress on a terminal.
+
+    Beyond the weights as they are to be held, it needs memory for a part of one tensor.
+
+    Args:
+        path: Folder with config.json and safetensors.
+        device: Where the weights are to live.
+        dtype: Type they are held in; what the device multiplies fastest when None.
+        kernels: What computes attention and packed experts, see `reference_engine.kernels`.
+        packed: Whether experts that are stored in MXFP4 stay so in memory; when None, on CUDA.
+
+    Raises:
+        CheckpointError: The checkpoint is not one of a gpt-oss model.
+        KernelsError: The kernels cannot run on the device.
+    """
+    device = torch.device(device)
+    dtype = dtype or default_dtype(device)
+    resolved = resolve_kernels(kernels, device)
+    packed = device.type == "cuda" if packed is None else packed
+    with open_checkpoint(path) as checkpoint:
+        with torch.device("meta"):
+            model = Transformer(checkpoint.config, kernels=resolved)
+            if packed and checkpoint.packs_experts:
+                pack_experts(model)
+        sizes = {name: checkpoint.nbytes(name) for name in checkpoint.parameter_names}
+        with progress("Loading", sum(sizes.values())) as advance:
+            for name, size in sizes.items():
+                _load(model, name, checkpoint, dtype, device)
+                advance(size)
+    return model.to(device).eval()
+
+
+def open_checkpoint(path: Path | str) -> Checkpoint:
+    """Opens the checkpoint folder `path`, checking names and sizes but reading no weights.
+
+    Raises:
+        CheckpointError: The checkpoint is not one of a gpt-oss model.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not a folder; a checkpoint is a folder with config.json.")
+    return Checkpoint(path)
+
+
+def _load(
+    model: Transformer,
+    name: str,
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    owner, _, attribute = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if isinstance(module, PackedMixtureOfExperts) and attribute in PACKED_WEIGHTS:
+        experts = len(module.mlp1_bias)
+        module.hold_laid_out(attribute, *_laid_out(checkpoint, name, experts, device))
+        return
+    weight = checkpoint.parameter(name, dtype, device)
+    setattr(module, attribute, torch.nn.Parameter(weight, requires_grad=False))
+
+
+def _laid_out(
+    checkpoint: Checkpoint, name: str, experts: int, device: torch.device
+) -> list[Tensor]:
+    """Blocks and scales of all experts as the kernels want them, copied one by one."""
+    held: list[Tensor] = []
+    for place, (blocks, scales) in enumerate(checkpoint.packed(name)):
+        expert = lay_out(blocks[None].to(device), scales[None].to(device))
+        held = held or [part.new_empty((experts, *part.shape[1:])) for part in expert]
+        for whole, part in zip(held, expert, strict=True):
+            whole[place] = part[0]
+    return held

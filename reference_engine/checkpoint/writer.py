@@ -1,0 +1,163 @@
+"""Writes checkpoint folders: shards of bounded size, an index, and nothing that is only half there.
+
+A shard's header is known before its first tensor is: shapes and types fix every offset. So tensors
+go to the disk as they come, and no more than a few rows of one are ever held.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from reference_engine.checkpoint.errors import CheckpointError
+from reference_engine.checkpoint.files import INDEX
+from reference_engine.checkpoint.plan import Target
+from reference_engine.checkpoint.safetensors_file import DTYPES
+from reference_engine.progress import Advance
+
+SHARD_BYTES = 5_000_000_000
+"""Largest shard by default; a tensor that is larger has one of its own."""
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_ALIGNMENT = 8
+_OURS = ("*.json", "*.jinja", "*.safetensors")
+
+
+@contextmanager
+def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
+    """Lends the folder `path`.partial, which becomes `path` when the block ends without an error.
+
+    After an error it is removed; what a killed process left is removed by the next.
+
+    Args:
+        path: The folder to make; it must not be there, or be empty.
+        nbytes: What is going to be written.
+
+    Raises:
+        CheckpointError: The folder is not empty, or cannot be written, or the disk is too small.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise CheckpointError(f"{path} is there already and not empty; name another folder.")
+        _clear(partial)
+        partial.mkdir(parents=True)
+        try:
+            _check_room(partial, nbytes)
+            yield partial
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file as people read it."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_weights(
+    folder: Path,
+    targets: Sequence[Target],
+    contents: Callable[[Target], Iterable[Tensor]],
+    *,
+    shard_bytes: int,
+    advance: Advance,
+) -> None:
+    """Writes tensors into shards, and the index of these if there is more than one.
+
+    Args:
+        folder: Where to write.
+        targets: The tensors, in the order in which they are to be distributed over the shards.
+        contents: Gives the rows of a tensor in order, as many at a time as it likes.
+        shard_bytes: Largest shard; a larger tensor has one of its own.
+        advance: Told of every number of bytes that were written.
+    """
+    shards = _shards(targets, shard_bytes)
+    holders: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        single = len(shards) == 1
+        name = "model" if single else f"model-{number:05}-of-{len(shards):05}"
+        holders |= dict.fromkeys((target.name for target in shard), f"{name}.safetensors")
+        with (folder / f"{name}.safetensors").open("wb") as file:
+            _write_shard(file, shard, contents, advance)
+            file.flush()
+            os.fsync(file.fileno())
+    if len(shards) > 1:
+        total = sum(target.nbytes for target in targets)
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(holders.items()))}
+        write_json(folder / INDEX, index)
+
+
+def _shards(targets: Sequence[Target], limit: int) -> list[list[Target]]:
+    """Fills one shard after the other; within a shard, wide types first, so that all align."""
+    shards: list[list[Target]] = [[]]
+    room = limit
+    for target in targets:
+        if target.nbytes > room and shards[-1]:
+            shards.append([])
+            room = limit
+        shards[-1].append(target)
+        room -= target.nbytes
+    return [sorted(shard, key=lambda target: -target.dtype.itemsize) for shard in shards]
+
+
+def _write_shard(
+    file: BinaryIO,
+    shard: Sequence[Target],
+    contents: Callable[[Target], Iterable[Tensor]],
+    advance: Advance,
+) -> None:
+    file.write(_header(shard))
+    for target in shard:
+        for rows in contents(target):
+            data = memoryview(rows.contiguous().view(-1).view(torch.uint8).numpy())
+            file.write(data)
+            advance(data.nbytes)
+
+
+def _header(shard: Sequence[Target]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    begin = 0
+    for target in shard:
+        header[target.name] = {
+            "dtype": _NAMES[target.dtype],
+            "shape": list(target.shape),
+            "data_offsets": [begin, begin + target.nbytes],
+        }
+        begin += target.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _clear(partial: Path) -> None:
+    """Removes what an earlier attempt left, and nothing that could be anybody else's."""
+    if not partial.exists():
+        return
+    if not all(any(entry.match(kind) for kind in _OURS) for entry in partial.iterdir()):
+        raise CheckpointError(
+            f"{partial} holds files of others; move them, or name another folder."
+        )
+    shutil.rmtree(partial)
+
+
+def _check_room(folder: Path, nbytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < nbytes:
+        raise CheckpointError(
+            f"{folder} would take {_gigabytes(nbytes)}, but its disk has {_gigabytes(free)} free; "
+            "make room, or name a folder on another disk."
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
