@@ -75,9 +75,9 @@ def _greedy() -> Sequence[Question]:
 
 def _drawn() -> Sequence[Question]:
     return [
-        Question(f"{ask.name}/{number}", "chat", passages.body("chat", ask) | {"seed": number})
-        for ask in passages.drawn()
-        for number in range(DRAWS)
+        Question(f"{ask.name}/{number}", "chat", passages.body("chat", ask) | {"seed": seed})
+        for at, ask in enumerate(passages.drawn())
+        for number, seed in enumerate(range(at * DRAWS, (at + 1) * DRAWS))
     ]
 
 

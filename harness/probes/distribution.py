@@ -26,7 +26,7 @@ _PAPER = "https://arxiv.org/abs/2410.20247"
     uses=tuple(ask.name for ask in passages.drawn()),
     apis=("chat",),
     level="full",
-    severity="error",
+    severity="warning",
     summary="Replies drawn at temperature 1 are distributed as those of the reference engine.",
     why="Another temperature, a hidden top_p or other weights make other texts, even where each "
     f"single one looks good; healthy providers fail once in {1 / _LEVEL:,.0f} times.",

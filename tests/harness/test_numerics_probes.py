@@ -94,4 +94,4 @@ def drawn(choose: Any) -> str:
 
 def test_texts_of_the_reference_pass_and_others_do_not() -> None:
     assert drawn(lambda texts, number: texts[3 * number % len(texts)]) == "passed"
-    assert drawn(lambda texts, _: texts[0][::-1]) == "failed"
+    assert drawn(lambda texts, _: texts[0][::-1]) == "warned"
