@@ -12,10 +12,13 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from reference_engine import scheduler
+from reference_engine.block_table import BLOCK
+from reference_engine.cache import KVCache, page_bytes
+from reference_engine.memory import Memory, MemoryTooSmallError
 from reference_engine.model import Transformer
 from reference_engine.sampling import Sampler, SamplingParams, Token, sample
-from reference_engine.scheduler import Scheduler
+from reference_engine.scheduler import Scheduler, Tally
+from reference_engine.sequence import Sequence as TokenSequence
 
 __all__ = [
     "ContextOverflowError",
@@ -30,6 +33,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 _DEFAULT_CONTEXT = 8192
+_DEFAULT_CHUNK = {"cpu": 512, "cuda": 4096}
 
 
 class EngineError(Exception):
@@ -56,7 +60,7 @@ class _Request:
     """A sequence and the way back to its consumer, which lives in an event loop."""
 
     def __init__(self, prompt: tuple[int, ...], params: SamplingParams) -> None:
-        self.sequence = scheduler.Sequence(prompt, params)
+        self.sequence = TokenSequence(prompt, params)
         if params.seed is not None:
             self.sequence.seed = params.seed
         self.loop = asyncio.get_running_loop()
@@ -75,6 +79,10 @@ class Engine:
         max_batch: Requests generated together.
         max_context: Most tokens of a prompt and its continuation.
         max_queue: Requests that may wait for their turn.
+        prefill_chunk: Most tokens of prompts that are read between two tokens of the others; 512
+            on CPU and 4,096 on a GPU if None.
+        memory: How much memory keys and values get; where it holds no sequence of `max_context`
+            tokens, the context is shorter.
         sampler: What draws the tokens.
     """
 
@@ -85,17 +93,27 @@ class Engine:
         max_batch: int = 32,
         max_context: int | None = None,
         max_queue: int = 256,
+        prefill_chunk: int | None = None,
+        memory: Memory | None = None,
         sampler: Sampler = sample,
     ) -> None:
-        longest = model.config.max_position_embeddings
-        self.max_context = min(max_context or _DEFAULT_CONTEXT, longest)
+        weight = model.unembedding.weight
+        bytes_for_keys = (memory or Memory()).bytes_on(weight.device)
+        pages = bytes_for_keys // page_bytes(model.config, weight.dtype)
+        cache = KVCache(model.config, pages, weight.dtype, weight.device)
+        self.max_context = _context(model, cache, max_context or _DEFAULT_CONTEXT)
         self.vocab_size = model.config.vocab_size
         self._scheduler = Scheduler(
-            model, max_batch=max_batch, max_context=self.max_context, sampler=sampler
+            model,
+            cache,
+            max_batch=max_batch,
+            max_context=self.max_context,
+            prefill_chunk=prefill_chunk or _DEFAULT_CHUNK[weight.device.type],
+            sampler=sampler,
         )
         self._max_queue = max_queue
         self._waiting: deque[_Request] = deque()
-        self._active: dict[scheduler.Sequence, _Request] = {}
+        self._active: dict[TokenSequence, _Request] = {}
         self._wake = threading.Condition()
         self._open = False
         self._thread: threading.Thread | None = None
@@ -104,6 +122,11 @@ class Engine:
     def load(self) -> tuple[int, int]:
         """How many requests are running and how many wait."""
         return len(self._active), len(self._waiting)
+
+    @property
+    def tally(self) -> Tally:
+        """What the scheduler has done so far."""
+        return self._scheduler.tally
 
     def start(self) -> None:
         """Starts the worker thread."""
@@ -191,14 +214,18 @@ class Engine:
         for sequence, request in list(self._active.items()):
             if request.cancelled:
                 self._leave(sequence)
-        while self._scheduler.has_room:
-            with self._wake:
-                if not self._waiting:
-                    return
-                request = self._waiting.popleft()
-            if not request.cancelled:
-                self._active[request.sequence] = request
-                self._scheduler.add(request.sequence)
+        while request := self._next():
+            self._active[request.sequence] = request
+            self._scheduler.add(request.sequence)
+
+    def _next(self) -> _Request | None:
+        """The request that has waited longest, once there is room for it."""
+        with self._wake:
+            while self._waiting and self._waiting[0].cancelled:
+                self._waiting.popleft()
+            if self._waiting and self._scheduler.fits(self._waiting[0].sequence):
+                return self._waiting.popleft()
+        return None
 
     def _step(self) -> list[_Mail]:
         mail: list[_Mail] = []
@@ -210,7 +237,7 @@ class Engine:
                 self._leave(step.sequence)
         return mail
 
-    def _leave(self, sequence: scheduler.Sequence) -> None:
+    def _leave(self, sequence: TokenSequence) -> None:
         self._scheduler.remove(sequence)
         del self._active[sequence]
 
@@ -219,6 +246,27 @@ class Engine:
         for request in requests:
             self._leave(request.sequence)
         _deliver((request, error) for request in requests)
+
+
+def _context(model: Transformer, cache: KVCache, wanted: int) -> int:
+    """The longest context that is wanted, that the model knows, and that the pages hold.
+
+    Raises:
+        MemoryTooSmallError: The pages hold next to nothing.
+    """
+    context = min(wanted, model.config.max_position_embeddings)
+    held = cache.layout.longest(cache.pool.size)
+    if held is None or held >= context:
+        return context
+    if held < BLOCK:
+        raise MemoryTooSmallError(
+            f"The memory for keys and values holds {cache.pool.size} pages of {BLOCK} tokens, too "
+            "few for any request: give it more with --kv-memory."
+        )
+    _log.warning(
+        "The memory for keys and values holds no more than %d tokens: contexts end there.", held
+    )
+    return held
 
 
 def _deliver(mail: Iterable[_Mail]) -> None:

@@ -1,160 +1,269 @@
 """Many sequences in one batch: which tokens go through the model in each step.
 
-A step reads one block of each of a few prompts, then takes every running sequence one token
-further. Sequences join and leave between steps. No threads in here; see `engine` for those.
+A step reads a bounded number of blocks of prompts, so that long ones do not stall the others, then
+takes every other sequence one token further. Sequences join and leave between steps. Where pages
+run short, the sequence that came last gives up its own and starts again later: it reads its prompt
+as before, then its own tokens one by one, so that what it goes on to say is the same to the last
+bit. The sequence that came first always moves on. No threads in here; see `engine` for those.
 """
 
 from __future__ import annotations
 
-import secrets
+from bisect import insort
+from collections import deque
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from reference_engine.cache import BLOCK, KVCache, round_up
+from reference_engine.block_table import BLOCK, BlockTable, blocks_of
+from reference_engine.cache import KVCache
+from reference_engine.forward import Forward, GatheredForward, row_multiple
+from reference_engine.gathered_context import Row
 from reference_engine.model import Transformer
-from reference_engine.prefix import PrefixCache
-from reference_engine.sampling import Draw, Sampler, SamplingParams, Token, sample
+from reference_engine.sampling import Draw, Sampler, sample
+from reference_engine.sequence import Sequence, Step
 
-PROMPTS_PER_STEP = 8
-PREFIX_CACHE_BYTES = 256 * 2**20
+HEADROOM = 4 * BLOCK
+"""Tokens beyond its prompt for which a sequence must find pages before it may join."""
 
 
-@dataclass(eq=False)
-class Sequence:
-    """A request on its way through the model.
+@dataclass
+class Tally:
+    """What has happened so far.
 
     Attributes:
-        slot: Its place in the cache, None while it waits.
-        cached: How many of its tokens the cache holds.
-        last: The token generated last, which the next step reads.
+        prompt_tokens: Tokens of prompts that were read.
+        reused_tokens: Tokens of prompts that were found read already.
+        decoded_tokens: Generated tokens that were read, those read again included.
+        preemptions: How often a sequence gave up its pages.
     """
 
-    prompt: tuple[int, ...]
-    params: SamplingParams
-    seed: int = field(default_factory=lambda: secrets.randbits(64))
-    slot: int | None = None
-    cached: int = 0
-    generated: int = 0
-    last: int = 0
-
-    @property
-    def reading(self) -> bool:
-        """Whether part of the prompt has still to be read."""
-        return self.cached < len(self.prompt)
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    decoded_tokens: int = 0
+    preemptions: int = 0
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one sequence gained in a step."""
+@dataclass
+class _Plan:
+    """What a step does; `reading` names the blocks that are read for the first time."""
 
-    sequence: Sequence
-    token: Token
-    finished: bool
+    blocks_left: int
+    read: list[tuple[Sequence, Row]] = field(default_factory=list)
+    decode: list[tuple[Sequence, Row]] = field(default_factory=list)
+    reading: set[bytes] = field(default_factory=set)
 
 
 class Scheduler:
-    """Runs up to `max_batch` sequences of at most `max_context` tokens through a model."""
+    """Runs up to `max_batch` sequences of at most `max_context` tokens through a model.
+
+    `prefill_chunk` is how many tokens of prompts a step reads at most, and at least one block.
+    """
 
     def __init__(
         self,
         model: Transformer,
+        cache: KVCache,
         *,
         max_batch: int,
         max_context: int,
+        prefill_chunk: int,
         sampler: Sampler = sample,
+        forward: Forward | None = None,
     ) -> None:
         self.max_context = max_context
+        self.tally = Tally()
         self._model = model
+        self._cache = cache
         self._sampler = sampler
-        weight = model.unembedding.weight
-        self._device, self._row_multiple = weight.device, row_multiple(weight)
-        slots = round_up(max_batch, self._row_multiple)
-        self._cache = KVCache(model.config, slots, weight.dtype, weight.device)
-        self._prefixes = PrefixCache(self._cache, PREFIX_CACHE_BYTES)
-        self._slots: list[Sequence | None] = [None] * slots
+        self._forward = forward or GatheredForward(model, cache)
+        self._row_multiple = row_multiple(model.unembedding.weight)
+        self._chunk = max(prefill_chunk // BLOCK, 1)
         self._max_batch = max_batch
+        self._running: list[Sequence] = []
+        self._preempted: list[Sequence] = []
+        self._joined = 0
 
     @property
-    def running(self) -> list[Sequence]:
-        """The sequences that hold a slot."""
-        return [sequence for sequence in self._slots if sequence is not None]
+    def running(self) -> int:
+        """How many sequences hold pages."""
+        return len(self._running)
 
     @property
-    def has_room(self) -> bool:
-        """Whether another sequence can join."""
-        return len(self.running) < self._max_batch
+    def preempted(self) -> int:
+        """How many sequences wait for pages after they had some."""
+        return len(self._preempted)
 
-    @torch.inference_mode()
+    def fits(self, sequence: Sequence) -> bool:
+        """Whether the sequence can join now, with the pages for its prompt and some head-room."""
+        if self._preempted or len(self._running) >= self._max_batch:
+            return False
+        table = self._cache.table(sequence.names)
+        shared = table.shared((len(sequence.prompt) - 1) // BLOCK)
+        return self._wanted(sequence) - shared <= self._unpromised()
+
     def add(self, sequence: Sequence) -> None:
-        """Gives the sequence a slot, and what is known of its prompt already."""
-        sequence.slot = self._slots.index(None)
-        self._slots[sequence.slot] = sequence
-        self._cache.reserve(round_up(len(sequence.prompt), BLOCK))
-        sequence.cached = self._prefixes.restore(sequence.prompt, sequence.slot)
+        """Lets a sequence join."""
+        self._joined += 1
+        sequence.order = self._joined
+        self._start(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Frees the slot of a sequence, finished or not."""
-        if sequence.slot is not None:
-            self._slots[sequence.slot] = None
-            sequence.slot = None
+        """Frees the pages of a sequence, finished or not."""
+        if sequence.table is not None:
+            sequence.table.release()
+            sequence.table = None
+            self._running.remove(sequence)
+        elif sequence in self._preempted:
+            self._preempted.remove(sequence)
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
         """Advances the running sequences; those that finish are removed."""
-        decoding = [sequence for sequence in self.running if not sequence.reading]
-        reading = [sequence for sequence in self.running if sequence.reading]
+        self._resume()
+        plan = self._planned()
         ready: list[Sequence] = []
         streams: list[Tensor] = []
-        if reading:
-            self._read(reading[:PROMPTS_PER_STEP], ready, streams)
-        if decoding:
-            self._decode(decoding, ready, streams)
+        if plan.read:
+            self._read(plan.read, ready, streams)
+        if plan.decode:
+            self._decode(plan.decode, ready, streams)
         return self._sample(ready, torch.cat(streams)) if ready else []
 
-    def _read(self, batch: list[Sequence], ready: list[Sequence], streams: list[Tensor]) -> None:
-        """Reads one block of each prompt."""
-        starts = [sequence.cached for sequence in batch]
-        blocks = [
-            sequence.prompt[start : start + BLOCK]
-            for sequence, start in zip(batch, starts, strict=True)
-        ]
-        stream = self._run(
-            [list(block) + [0] * (BLOCK - len(block)) for block in blocks],
-            [_slot(sequence) for sequence in batch],
-            starts,
+    def _wanted(self, sequence: Sequence) -> int:
+        length = min(
+            len(sequence.tokens) + HEADROOM,
+            len(sequence.prompt) + sequence.params.max_tokens,
+            self.max_context,
         )
-        for row, (sequence, block) in enumerate(zip(batch, blocks, strict=True)):
-            if len(block) == BLOCK:
-                self._prefixes.store(sequence.prompt, _slot(sequence), sequence.cached)
-            sequence.cached += len(block)
-            if not sequence.reading:
-                ready.append(sequence)
-                streams.append(stream[row : row + 1, len(block) - 1])
+        return self._cache.layout.pages_for(length)
 
-    def _decode(self, batch: list[Sequence], ready: list[Sequence], streams: list[Tensor]) -> None:
-        """Takes sequences one token further.
+    def _unpromised(self) -> int:
+        """Available pages that the running sequences will not want soon."""
+        promised = sum(
+            max(self._wanted(sequence) - sequence.table.held, 0)
+            for sequence in self._running
+            if sequence.table is not None
+        )
+        return self._cache.pool.available - promised
 
-        All slots up to the last take part, so that the cache is used without copying: rows of
-        others are read over, and what they write is written again before it can be seen.
-        """
-        rows = round_up(1 + max(_slot(sequence) for sequence in batch), self._row_multiple)
-        tokens, starts = [[0]] * rows, [0] * rows
-        for sequence in self.running:
-            if _slot(sequence) < rows:
-                starts[_slot(sequence)] = sequence.cached
-        for sequence in batch:
-            tokens[_slot(sequence)] = [sequence.last]
+    def _start(self, sequence: Sequence) -> None:
+        sequence.table = self._cache.table(sequence.names)
+        sequence.cached = 0
+        insort(self._running, sequence, key=lambda each: each.order)
+
+    def _resume(self) -> None:
+        while self._preempted:
+            first = self._preempted[0]
+            if self._running and self._wanted(first) > self._unpromised():
+                return
+            self._start(self._preempted.pop(0))
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self.tally.preemptions += 1
+        self.remove(sequence)
+        insort(self._preempted, sequence, key=lambda each: each.order)
+
+    def _planned(self) -> _Plan:
+        """Pages go to those who came first; blocks of prompts to all in turn."""
+        plan = _Plan(self._chunk)
+        for sequence in tuple(self._running):
+            if sequence.table is None:  # It lost its pages to one before it.
+                continue
+            if sequence.reading:
+                self._adopt(sequence, sequence.table)
+                self._plan_block(plan, sequence, sequence.table, sequence.cached, preempting=True)
+            elif self._make_room(sequence, sequence.table, sequence.cached + 1):
+                row = self._row(sequence, sequence.table, sequence.cached, 1)
+                plan.decode.append((sequence, row))
+        turns = deque(plan.read)
+        while turns:
+            sequence, row = turns.popleft()
+            assert sequence.table is not None
+            start = row.start + BLOCK
+            if self._plan_block(plan, sequence, sequence.table, start, preempting=False):
+                turns.append(plan.read[-1])
+        return plan
+
+    def _adopt(self, sequence: Sequence, table: BlockTable) -> None:
+        """Takes over what has been read of the same prompt; its last token is left to be read."""
+        blocks = table.adopt((len(sequence.prompt) - 1) // BLOCK)
+        sequence.cached += blocks * BLOCK
+        self.tally.reused_tokens += blocks * BLOCK
+
+    def _plan_block(
+        self, plan: _Plan, sequence: Sequence, table: BlockTable, start: int, *, preempting: bool
+    ) -> bool:
+        """Plans a block of a prompt, unless another sequence reads the same one in this step."""
+        end = min(start + BLOCK, len(sequence.prompt))
+        if plan.blocks_left == 0 or start >= end:
+            return False
+        name = table.names[start // BLOCK] if end - start == BLOCK else None
+        if name in plan.reading:
+            return False
+        if preempting:
+            if not self._make_room(sequence, table, end):
+                return False
+        elif table.missing(blocks_of(end)) > self._cache.pool.available:
+            return False
+        table.extend(blocks_of(end))
+        plan.blocks_left -= 1
+        plan.read.append((sequence, self._row(sequence, table, start, end - start)))
+        if name is not None:
+            plan.reading.add(name)
+        return True
+
+    def _make_room(self, sequence: Sequence, table: BlockTable, length: int) -> bool:
+        """Takes the pages for so many tokens, if need be from those who came later."""
+        blocks = blocks_of(length)
+        while table.missing(blocks) > self._cache.pool.available:
+            if self._running[-1] is sequence:
+                return False
+            self._preempt(self._running[-1])
+        table.extend(blocks)
+        return True
+
+    @staticmethod
+    def _row(sequence: Sequence, table: BlockTable, start: int, count: int) -> Row:
+        return Row(sequence.tokens[start : start + count], start, table.full, table.near)
+
+    def _read(
+        self, rows: list[tuple[Sequence, Row]], ready: list[Sequence], streams: list[Tensor]
+    ) -> None:
+        """Reads blocks of prompts."""
+        stream = self._forward([row for _, row in rows], BLOCK)
+        for at, (sequence, row) in enumerate(rows):
+            assert sequence.table is not None
+            sequence.cached += len(row.tokens)
+            self.tally.prompt_tokens += len(row.tokens)
+            if len(row.tokens) == BLOCK:
+                sequence.table.keep(row.start // BLOCK)
+            self._advanced(sequence, stream[at : at + 1], ready, streams)
+        for sequence, _ in rows:
+            assert sequence.table is not None
+            sequence.table.trim(sequence.cached)
+
+    def _decode(
+        self, rows: list[tuple[Sequence, Row]], ready: list[Sequence], streams: list[Tensor]
+    ) -> None:
+        """Takes sequences one token further."""
+        stream = self._forward([row for _, row in rows], 1)
+        self.tally.decoded_tokens += len(rows)
+        for at, (sequence, _) in enumerate(rows):
+            assert sequence.table is not None
             sequence.cached += 1
-        stream = self._run(tokens, list(range(rows)), starts)
-        ready.extend(batch)
-        streams.append(stream[[_slot(sequence) for sequence in batch], 0])
+            sequence.table.trim(sequence.cached)
+            self._advanced(sequence, stream[at : at + 1], ready, streams)
 
-    def _run(self, tokens: list[list[int]], slots: list[int], starts: list[int]) -> Tensor:
-        context = self._cache.context(slots, starts, len(tokens[0]))
-        return self._model.stream(torch.tensor(tokens, device=self._device), context)
+    @staticmethod
+    def _advanced(
+        sequence: Sequence, stream: Tensor, ready: list[Sequence], streams: list[Tensor]
+    ) -> None:
+        if sequence.cached == len(sequence.tokens):
+            ready.append(sequence)
+            streams.append(stream)
 
     def _sample(self, ready: list[Sequence], stream: Tensor) -> list[Step]:
         padding = -len(stream) % self._row_multiple
@@ -162,30 +271,13 @@ class Scheduler:
         draws = [Draw(each.params, each.seed, each.generated) for each in ready]
         steps = []
         for sequence, token in zip(ready, self._sampler(logits, draws), strict=True):
-            sequence.last = token.id
-            sequence.generated += 1
+            sequence.tokens.append(token.id)
             finished = (
                 token.id in sequence.params.stop_token_ids
                 or sequence.generated >= sequence.params.max_tokens
-                or len(sequence.prompt) + sequence.generated >= self.max_context
+                or len(sequence.tokens) >= self.max_context
             )
             if finished:
                 self.remove(sequence)
             steps.append(Step(sequence, token, finished))
         return steps
-
-
-def row_multiple(weight: Tensor) -> int:
-    """The multiple to which batches are padded so that a row's result ignores its company.
-
-    Measured for PyTorch's matrix products on CPU: in bfloat16 only a single row is treated apart,
-    in float32 every number of rows that is no multiple of eight.
-    """
-    if weight.is_cuda:
-        return 1
-    return 2 if weight.dtype == torch.bfloat16 else 8
-
-
-def _slot(sequence: Sequence) -> int:
-    assert sequence.slot is not None
-    return sequence.slot

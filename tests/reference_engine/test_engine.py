@@ -235,19 +235,27 @@ async def test_a_consumer_whose_loop_is_gone_is_forgotten():
         await abandoned[0].aclose()
 
 
-async def test_known_prefixes_are_not_read_again(monkeypatch):
+async def test_known_prefixes_are_not_read_again():
     model = random_transformer(num_hidden_layers=3)
-    read = []
-    original = model.stream
-    monkeypatch.setattr(
-        model, "stream", lambda x, context: read.append(x.shape) or original(x, context)
-    )
     shared = tokens(200)
     wishes = SamplingParams(max_tokens=1, seed=3, top_logprobs=1)
     async with running(model) as engine:
         await collect(engine, [*shared, 1], wishes)
-        blocks = len(read)
+        assert (engine.tally.prompt_tokens, engine.tally.reused_tokens) == (201, 0)
         again = await collect(engine, [*shared, 2, 3], wishes)
-        assert (blocks, len(read) - blocks) == (4, 1)
+        assert (engine.tally.prompt_tokens, engine.tally.reused_tokens) == (211, 192)
     async with running(model) as fresh:
         assert await collect(fresh, [*shared, 2, 3], wishes) == again
+
+
+async def test_tries_of_one_question_share_its_reading():
+    """All at once: the first reads, the others take its pages over."""
+    model = random_transformer(num_hidden_layers=2)
+    prompt = tokens(300)
+    wishes = [SamplingParams(max_tokens=12, seed=seed, top_logprobs=1) for seed in range(16)]
+    async with running(model) as engine:
+        together = await asyncio.gather(*(collect(engine, prompt, each) for each in wishes))
+        assert engine.tally.prompt_tokens == 300 + 15 * (300 - 256)
+        assert engine.tally.reused_tokens == 15 * 256
+    async with running(model) as engine:
+        assert await collect(engine, prompt, wishes[7]) == together[7]

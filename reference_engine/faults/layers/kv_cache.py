@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from reference_engine.cache import BLOCK
+from reference_engine.block_table import BLOCK
 from reference_engine.faults.base import Family
 from reference_engine.faults.layers.attention import attentions
 from reference_engine.faults.seams import MODEL, READ

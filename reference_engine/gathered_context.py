@@ -1,0 +1,170 @@
+"""Attention over pages for PyTorch: a row's keys are gathered, then attended to as one matrix.
+
+A batch of B rows brings T new tokens each (T = 1 when decoding, a block when reading a prompt);
+all are written before anything is read, so consecutive blocks of one prompt may be rows of the
+same batch. Rows are padded at their end, and what stands there is never seen.
+
+A row's result depends on its own sequence only: where layers see everything, the number of keys is
+rounded up to a multiple of `KEY_MULTIPLE` by the row's own length, and rows of equal rounded length
+go together; the window is the same for all.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reference_engine.block_table import BLOCK
+from reference_engine.cache import KVCache
+from reference_engine.model import sink_attention
+
+KEY_MULTIPLE = 512
+_WINDOW_MULTIPLE = 16
+_NULL_ROW = 0
+_SCRATCH_ROW = 1
+"""Rows of the null page: the zeros that stand for the sink, and where padding is written."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """New tokens of one sequence, from position `start` on, and the sequence's tables."""
+
+    tokens: Sequence[int]
+    start: int
+    full: array[int]
+    near: array[int]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows of a batch that attend over equally many keys; all rows if `members` is None.
+
+    `keys` are (rows, keys) numbers of rows in the cache, the null row first; `visible` is
+    (rows, T, keys - 1).
+    """
+
+    members: Tensor | None
+    keys: Tensor
+    visible: Tensor
+
+
+@dataclass(frozen=True)
+class _View:
+    """What layers of one kind do: where they write, (B, T), and what they attend over."""
+
+    written: Tensor
+    groups: list[_Group]
+
+
+class GatheredContext:
+    """What the rows of one batch see: their own past in the cache, and each other nothing."""
+
+    def __init__(self, cache: KVCache, rows: Sequence[Row], length: int) -> None:
+        self._cache = cache
+        device = cache.layers[0].keys.device
+        starts = torch.tensor([row.start for row in rows])
+        ends = starts + torch.tensor([len(row.tokens) for row in rows])
+        positions = starts[:, None] + torch.arange(length)
+        self._views: dict[str, _View] = {}
+        if cache.layout.full:
+            place = _Places([row.full for row in rows], ends)
+            groups = _full_groups(place, positions)
+            self._views["full_attention"] = _view(place, positions, groups, device)
+        if (window := cache.layout.window) is not None:
+            place = _Places([row.near for row in rows], ends)
+            groups = [_near_group(place, positions, window)]
+            self._views["sliding_attention"] = _view(place, positions, groups, device)
+        self.positions = positions.to(device)
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
+    ) -> Tensor:
+        """Writes the new keys and values, then attends over all that each token may see."""
+        view = self._views[self._cache.config.layer_types[layer]]
+        pages = self._cache.layers[layer]
+        keys, values = pages.keys.flatten(0, 1), pages.values.flatten(0, 1)
+        keys[view.written] = key
+        values[view.written] = value
+        if len(view.groups) == 1:
+            return _attend(view.groups[0], query, keys, values, sinks)
+        out = query.new_empty((*query.shape[:2], query.shape[2] * query.shape[3]))
+        for group in view.groups:
+            out[group.members] = _attend(group, query[group.members], keys, values, sinks)
+        return out
+
+
+class _Places:
+    """Where the positions of each row lie in the cache; those from `ends` on lie nowhere."""
+
+    def __init__(self, tables: Sequence[array[int]], ends: Tensor) -> None:
+        table = np.zeros((len(tables), max(1, *map(len, tables))), dtype=np.int64)
+        for row, pages in enumerate(tables):
+            table[row, : len(pages)] = pages
+        self._table = torch.from_numpy(table)
+        self._ends = ends
+
+    def rows(self, positions: Tensor, elsewhere: int, members: Tensor | None = None) -> Tensor:
+        """The rows of the cache for positions (rows, n), `elsewhere` for those that lie nowhere."""
+        table = self._table if members is None else self._table[members]
+        ends = self._ends if members is None else self._ends[members]
+        block = (positions // BLOCK).clamp(0, table.shape[1] - 1)
+        rows = table.gather(1, block) * BLOCK + positions % BLOCK
+        known = (positions >= 0) & (positions < ends[:, None])
+        return torch.where(known, rows, elsewhere)
+
+
+def _view(place: _Places, positions: Tensor, groups: list[_Group], device: torch.device) -> _View:
+    moved = [
+        _Group(
+            group.members if group.members is None else group.members.to(device),
+            group.keys.to(device),
+            torch.where(group.visible, 0.0, -math.inf).to(device),
+        )
+        for group in groups
+    ]
+    return _View(place.rows(positions, _SCRATCH_ROW).to(device), moved)
+
+
+def _near_group(place: _Places, positions: Tensor, window: int) -> _Group:
+    """Every row sees the same number of positions up to its last."""
+    length = positions.shape[1]
+    count = -(-(window + length) // _WINDOW_MULTIPLE) * _WINDOW_MULTIPLE - 1
+    key = positions[:, :1] - (window - 1) + torch.arange(count)
+    own = positions[..., None]
+    visible = (key[:, None] <= own) & (key[:, None] > own - window) & (key[:, None] >= 0)
+    return _Group(None, _with_sink(place.rows(key, _NULL_ROW)), visible)
+
+
+def _full_groups(place: _Places, positions: Tensor) -> list[_Group]:
+    members: dict[int, list[int]] = {}
+    for row, last in enumerate(positions[:, -1].tolist()):
+        members.setdefault(-(-(2 + last) // KEY_MULTIPLE) * KEY_MULTIPLE, []).append(row)
+    groups = []
+    for keys, rows in members.items():
+        chosen = torch.tensor(rows) if len(members) > 1 else None
+        own = positions if chosen is None else positions[chosen]
+        key = torch.arange(keys - 1).expand(len(rows), keys - 1)
+        visible = key[:, None] <= own[..., None]
+        groups.append(_Group(chosen, _with_sink(place.rows(key, _NULL_ROW, chosen)), visible))
+    return groups
+
+
+def _with_sink(rows: Tensor) -> Tensor:
+    return torch.cat((rows.new_full((len(rows), 1), _NULL_ROW), rows), dim=1)
+
+
+def _attend(group: _Group, query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor) -> Tensor:
+    key, value = (_gathered(store, group.keys) for store in (keys, values))
+    return sink_attention(query, key, value, group.visible, sinks)
+
+
+def _gathered(store: Tensor, rows: Tensor) -> Tensor:
+    """(rows, kv_heads, keys, head_dim) from a store (all rows, kv_heads, head_dim)."""
+    found = store.flatten(1).index_select(0, rows.flatten())
+    return found.view(*rows.shape, *store.shape[1:]).transpose(1, 2)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_model import random_transformer
+
+from reference_engine.block_table import BLOCK
+from reference_engine.cache import KVCache
+from reference_engine.sampling import SamplingParams
+from reference_engine.scheduler import Scheduler
+from reference_engine.sequence import Sequence
+
+CONTEXT = 320
+LEAST_PAGES = 8
+"""What one sequence of CONTEXT tokens needs: five blocks, and three behind the window."""
+TEXT = torch.randint(0, 300, (CONTEXT,), generator=torch.Generator().manual_seed(0)).tolist()
+
+
+@cache
+def model():
+    return random_transformer(num_hidden_layers=2, sliding_window=100)
+
+
+def scheduler(pages: int, *, max_batch: int = 8, chunk: int = 128) -> Scheduler:
+    kv = KVCache(model().config, pages, torch.float32, torch.device("cpu"))
+    return Scheduler(model(), kv, max_batch=max_batch, max_context=CONTEXT, prefill_chunk=chunk)
+
+
+def sequence(length: int, offset: int, tokens: int, seed: int) -> Sequence:
+    """Prompts of one offset begin alike."""
+    prompt = (TEXT[offset:] + TEXT[:offset])[:length]
+    return Sequence(tuple(prompt), SamplingParams(tokens, seed=seed, top_logprobs=1), seed)
+
+
+def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None = None):
+    """Tokens by sequence, each step's joining and leaving included; checks the pages as it goes."""
+    pool, waiting = made._cache.pool, list(waiting)
+    leaves = {waiting[n]: steps for n, steps in (leaving or {}).items()}
+    tokens = {each: [] for each in waiting}
+    done: set[Sequence] = set()
+    for step in range(5000):
+        while waiting and made.fits(waiting[0]):
+            made.add(waiting.pop(0))
+        for each in [each for each, when in leaves.items() if when == step and each not in waiting]:
+            made.remove(each)
+            done.add(each)
+        if not waiting and not made.running and not made.preempted:
+            break
+        for gained in made.step():
+            tokens[gained.sequence].append(gained.token)
+            done |= {gained.sequence} if gained.finished else set()
+        held = {
+            page
+            for each in made._running
+            for page in (*each.table.full, *each.table.near)
+            if page != 0
+        }
+        assert len(held) == pool.used <= pool.size
+    assert done == set(tokens)
+    assert pool.used == 0
+    return list(tokens.values())
+
+
+@cache
+def alone(*wish: int):
+    return run(scheduler(100), [sequence(*wish)])[0]
+
+
+wishes = st.tuples(
+    st.integers(1, 250), st.sampled_from([0, 70]), st.integers(1, 70), st.integers(0, 2)
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    asked=st.lists(wishes, min_size=1, max_size=6),
+    pages=st.integers(LEAST_PAGES, LEAST_PAGES + 8),
+    chunk=st.sampled_from([64, 256]),
+    leaving=st.dictionaries(st.integers(0, 5), st.integers(0, 60), max_size=2),
+)
+def test_pages_never_run_out_and_company_changes_nothing(asked, pages, chunk, leaving):
+    """All end, with the tokens and log probabilities that they get alone, to the last bit."""
+    leaving = {n: step for n, step in leaving.items() if n < len(asked)}
+    made = run(scheduler(pages, chunk=chunk), [sequence(*each) for each in asked], leaving)
+    for n, (wish, tokens) in enumerate(zip(asked, made, strict=True)):
+        wanted = alone(*wish)
+        assert tokens == (wanted[: len(tokens)] if n in leaving else wanted)
+
+
+def test_who_came_last_gives_way_and_begins_again():
+    asked = [(60, 0, 240, 1), (60, 70, 240, 2), (60, 140, 240, 3)]
+    made = scheduler(LEAST_PAGES + 3)
+    assert run(made, [sequence(*each) for each in asked]) == [alone(*each) for each in asked]
+    assert made.tally.preemptions > 0
+    assert made.tally.decoded_tokens > 3 * 239
+
+
+def test_who_cannot_have_its_pages_waits():
+    made = scheduler(LEAST_PAGES)
+    first, second = sequence(300, 0, 20, 1), sequence(200, 70, 20, 2)
+    assert made.fits(first)
+    made.add(first)
+    assert not made.fits(second)
+    while made.running:
+        made.step()
+    assert made.fits(second)
+
+
+def test_no_more_join_than_the_batch_holds():
+    made = scheduler(100, max_batch=1)
+    made.add(sequence(5, 0, 9, 1))
+    assert not made.fits(sequence(5, 0, 9, 2))
+
+
+@pytest.mark.parametrize("chunk", [64, 192, 1000])
+def test_long_prompts_are_read_in_chunks_while_others_go_on(chunk):
+    made = scheduler(100, chunk=chunk)
+    short, long = sequence(5, 70, 30, 1), sequence(300, 0, 2, 2)
+    made.add(short)
+    made.step()
+    made.add(long)
+    before, steps = made.tally.prompt_tokens, 0
+    while long.reading:
+        read = made.tally.prompt_tokens
+        assert [each.sequence for each in made.step()][-1] is short
+        assert 0 < made.tally.prompt_tokens - read <= max(chunk, BLOCK)
+        steps += 1
+    assert made.tally.prompt_tokens - before == 300
+    assert steps == -(-300 // min(chunk, 320))
