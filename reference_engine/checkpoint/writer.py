@@ -119,7 +119,7 @@ def _write_shard(
     file.write(_header(shard))
     for target in shard:
         for rows in contents(target):
-            data = memoryview(rows.contiguous().view(-1).view(torch.uint8).numpy())
+            data = rows.contiguous().view(-1).view(torch.uint8).numpy().data
             file.write(data)
             advance(data.nbytes)
 
