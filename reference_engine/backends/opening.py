@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from reference_engine.backends.base import Backend
+from reference_engine.backends.dialect import Dialect
+from reference_engine.backends.llama_cpp import LlamaCpp
+from reference_engine.backends.ollama import Ollama
+from reference_engine.backends.remote import connect
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.backends.vllm import Vllm
+
+_DIALECTS: dict[str, Dialect] = {"vllm": Vllm(), "llama.cpp": LlamaCpp(), "ollama": Ollama()}
 
 
 def open_backend(
@@ -23,6 +30,8 @@ def open_backend(
     Raises:
         BackendUnavailableError: It cannot be had.
     """
+    if settings.is_remote:
+        return connect(settings, _DIALECTS[settings.name], max_context)
     from reference_engine.backends.transformers_engine import TransformersEngine, load_transformers
 
     model = load_transformers(checkpoint, device, dtype)

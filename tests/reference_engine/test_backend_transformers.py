@@ -6,6 +6,7 @@ import asyncio
 
 import openai
 import pytest
+import torch
 from scripted import running
 
 from reference_engine.backends.base import BackendUnavailableError
@@ -60,7 +61,7 @@ async def tokens_of(engine, prompt, params=SEEDED):
 async def test_it_says_what_our_engine_says(engine):
     """The same draws from the same distributions; a long prompt is read in pieces."""
     assert len(LONG) > 512
-    ours = Engine(load_model(SMALL_CHECKPOINT), max_context=1024)
+    ours = Engine(load_model(SMALL_CHECKPOINT, "cpu", torch.float32), max_context=1024)
     ours.start()
     try:
         for prompt in (SHORT, LONG):

@@ -1,0 +1,109 @@
+"""llama.cpp's own server, asked by token ids through `POST /completion`.
+
+Fields are those of `tools/server/README.md` as llama-cpp-python 0.3.36 carries it. In a stream each
+event has one token, the one that ends the generation included; a token that ends within a character
+of several bytes has no event, and the next one has the text of both, which is tokenised here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+from pydantic import BaseModel
+
+from reference_engine.backends.dialect import Served
+from reference_engine.backends.text import tokens_of_text
+from reference_engine.sampling import SamplingParams, Token
+
+
+class _Alternative(BaseModel):
+    id: int
+    logprob: float
+
+
+class _Drawn(_Alternative):
+    top_logprobs: list[_Alternative] = []
+
+
+class _Event(BaseModel):
+    content: str
+    stop: bool
+    tokens: list[int] = []
+    tokens_predicted: int = 0
+    completion_probabilities: list[_Drawn] = []
+
+
+class _Defaults(BaseModel):
+    n_ctx: int | None = None
+
+
+class _Props(BaseModel):
+    default_generation_settings: _Defaults
+
+
+class LlamaCppReader:
+    """Reads a streamed completion."""
+
+    def __init__(self, top: int | None) -> None:
+        self.finished = False
+        self._top = top
+        self._predicted: int | None = None
+
+    def read(self, event: bytes) -> list[Token]:
+        """The token of one event, or those of a character that several make."""
+        found = _Event.model_validate_json(event)
+        self.finished = found.stop
+        if not found.tokens:
+            return []
+        before, self._predicted = self._predicted, found.tokens_predicted
+        if before is not None and found.tokens_predicted > before + 1 and found.content:
+            return [Token(each) for each in tokens_of_text(found.content)]
+        if self._top is None:
+            return [Token(each) for each in found.tokens]
+        if len(found.completion_probabilities) != len(found.tokens):
+            raise ValueError("log probabilities are missing")
+        rows = zip(found.tokens, found.completion_probabilities, strict=True)
+        return [Token(each, drawn.logprob, self._best(drawn)) for each, drawn in rows]
+
+    def _best(self, drawn: _Drawn) -> tuple[tuple[int, float], ...]:
+        return tuple((each.id, each.logprob) for each in drawn.top_logprobs[: self._top])
+
+
+class LlamaCpp:
+    """llama.cpp's native completion endpoint."""
+
+    path = "/completion"
+
+    def served(self, client: httpx.Client, model: str | None) -> Served:
+        """The server has one model; `n_ctx` is the context of a request."""
+        reply = client.get("/props").raise_for_status()
+        defaults = _Props.model_validate_json(reply.content).default_generation_settings
+        return Served(model or "llama.cpp", defaults.n_ctx)
+
+    def request(
+        self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
+    ) -> Mapping[str, Any]:
+        """Only temperature and top_p are applied, in the order in which our own sampler has them.
+
+        The server stops at the tokens that its model file marks as ends, which for gpt-oss are
+        ours; `n_probs` is at least 1, since 0 asks for none.
+        """
+        return {
+            "prompt": list(prompt),
+            "n_predict": min(params.max_tokens, room - len(prompt)),
+            "samplers": ["temperature", "top_p"],
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "repeat_penalty": 1.0,
+            "seed": -1 if params.seed is None else params.seed % 2**32,
+            "n_probs": 0 if params.top_logprobs is None else max(1, params.top_logprobs),
+            "return_tokens": True,
+            "cache_prompt": True,
+            "stream": True,
+        }
+
+    def reader(self, params: SamplingParams) -> LlamaCppReader:
+        """What reads the reply."""
+        return LlamaCppReader(params.top_logprobs)

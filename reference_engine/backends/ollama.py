@@ -1,0 +1,109 @@
+"""ollama, asked by text through `POST /api/generate` with `raw: true`.
+
+ollama takes and gives no token ids (docs.ollama.com, "Generate a response"). So the prompt goes as
+text, whose tokens it makes itself. Its answer is tokenised here, which keeps the model's text but
+not always its tokens. The token that ended the generation does not come, and is told from the
+message that it ended. Log probabilities of tokens cannot be had this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+from pydantic import BaseModel
+
+from reference_engine.backends.base import BackendError
+from reference_engine.backends.dialect import Served
+from reference_engine.backends.text import TextTokens
+from reference_engine.harmony.parse import CALL, RETURN, HarmonyParser
+from reference_engine.harmony.vocabulary import harmony_encoding
+from reference_engine.sampling import SamplingParams, Token
+
+
+class _Event(BaseModel):
+    response: str
+    done: bool
+    done_reason: str | None = None
+
+
+class _Name(BaseModel):
+    name: str
+
+
+class _Tags(BaseModel):
+    models: list[_Name]
+
+
+class OllamaReader:
+    """Reads a streamed text, and writes the end that ollama keeps to itself."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._text = TextTokens()
+        self._parser = HarmonyParser()
+
+    def read(self, event: bytes) -> list[Token]:
+        """The tokens of one piece of text."""
+        found = _Event.model_validate_json(event)
+        self.finished = found.done
+        tokens = self._text.feed(found.response)
+        if found.done:
+            tokens += self._text.flush()
+        for token in tokens:
+            self._parser.feed(token)
+        if found.done and found.done_reason != "length" and not self._parser.done:
+            message = self._parser.open
+            tokens.append(CALL if message and message.kind == "call" else RETURN)
+        return [Token(each) for each in tokens]
+
+
+class Ollama:
+    """ollama's generate endpoint, raw."""
+
+    path = "/api/generate"
+
+    def served(self, client: httpx.Client, model: str | None) -> Served:
+        """The model named, or the only gpt-oss there is; the context is as large as one asks.
+
+        Names end with a tag, which is `latest` where none is given.
+        """
+        reply = client.get("/api/tags").raise_for_status()
+        names = [each.name for each in _Tags.model_validate_json(reply.content).models]
+        if model is None:
+            found = [name for name in names if "gpt-oss" in name]
+        else:
+            found = [name for name in names if name in {model, f"{model}:latest"}]
+        if len(found) != 1:
+            there = ", ".join(names) or "no model"
+            raise ValueError(f"it has {there}: name one of them with --backend-model")
+        return Served(found[0], None)
+
+    def request(
+        self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
+    ) -> Mapping[str, Any]:
+        """Sampling options that would cut the model's own distribution are undone."""
+        if params.top_logprobs is not None:
+            raise BackendError(
+                "The ollama backend works on text and has no log probabilities of tokens.",
+                status=400,
+                code="unsupported_value",
+            )
+        options: dict[str, Any] = {
+            "num_ctx": room,
+            "num_predict": min(params.max_tokens, room - len(prompt)),
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": 0,
+            "min_p": 0.0,
+            "repeat_penalty": 1.0,
+        }
+        if params.seed is not None:
+            options["seed"] = params.seed
+        text = harmony_encoding().decode(list(prompt))
+        return {"model": model, "prompt": text, "raw": True, "stream": True, "options": options}
+
+    def reader(self, params: SamplingParams) -> OllamaReader:
+        """What reads the reply."""
+        return OllamaReader()

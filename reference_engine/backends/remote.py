@@ -1,0 +1,186 @@
+"""A server of its own as a backend: one streamed request for each generation.
+
+A server that is away, slow, overloaded, breaks off or answers nonsense ends the request with a
+`BackendError` that says which; nothing waits longer than the time-out for its next byte.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import aiohttp
+import httpx
+import orjson
+from aiohttp.http_exceptions import HttpProcessingError
+
+from reference_engine.backends.base import BackendError, BackendUnavailableError, checked_prompt
+from reference_engine.backends.dialect import Dialect, Reader, Served
+from reference_engine.backends.settings import BackendSettings
+from reference_engine.sampling import SamplingParams, Token
+
+_log = logging.getLogger(__name__)
+_DEFAULT_CONTEXT = 8192
+_CONNECT_SECONDS = 10.0
+_LONGEST_LINE = 2**20
+_SHOWN = 300
+_SKIPPED = (b":", b"event:", b"id:", b"retry:")
+_PASSED_ON = {429: "rate_limit_exceeded", 503: "backend_overloaded"}
+
+
+class RemoteEngine:
+    """Generates tokens by asking a server.
+
+    Args:
+        settings: Where the server is.
+        dialect: How it is asked.
+        served: What it has.
+        max_context: Most tokens of a prompt and its continuation, if less than the server's.
+    """
+
+    def __init__(
+        self,
+        settings: BackendSettings,
+        dialect: Dialect,
+        served: Served,
+        max_context: int | None = None,
+    ) -> None:
+        limits = [limit for limit in (served.max_context, max_context) if limit]
+        self.max_context = min(limits, default=_DEFAULT_CONTEXT)
+        self._settings = settings
+        self._dialect = dialect
+        self._model = served.model
+
+    def start(self) -> None:
+        """Nothing to do: the server runs."""
+
+    def close(self) -> None:
+        """Nothing to do: each request has a connection of its own."""
+
+    async def generate(
+        self, prompt: Sequence[int], params: SamplingParams
+    ) -> AsyncGenerator[Token, None]:
+        """Yield the tokens that continue `prompt`, a stop token included.
+
+        Raises:
+            ContextOverflowError: The prompt does not fit.
+            BackendError: The server failed, or lacks what is asked of it.
+        """
+        ids = checked_prompt(prompt, self.max_context)
+        body = self._dialect.request(self._model, ids, params, self.max_context)
+        reader = self._dialect.reader(params)
+        left = params.max_tokens
+        async with aclosing(self._events(orjson.dumps(body))) as events:
+            async for event in events:
+                for token in self._read(reader, event):
+                    yield token
+                    left -= 1
+                    if token.id in params.stop_token_ids or not left:
+                        return
+                if reader.finished:
+                    return
+        raise self._failure("broke off in the middle of an answer")
+
+    def _read(self, reader: Reader, event: bytes) -> list[Token]:
+        try:
+            return reader.read(event)
+        except ValueError as error:
+            _log.warning("%s sent %r: %s", self._settings.name, event[:_SHOWN], error)
+            raise self._failure("answered something else than its documentation says") from error
+
+    async def _events(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The JSON objects of the reply as they come."""
+        silence = self._settings.timeout
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence
+        )
+        url = self._settings.root + self._dialect.path
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, read_bufsize=_LONGEST_LINE) as session,
+                session.post(url, data=body, headers=_headers(self._settings)) as reply,
+            ):
+                if reply.status != 200:
+                    raise await self._refusal(reply)
+                async for line in reply.content:
+                    if event := self._event(line):
+                        yield event
+        except TimeoutError as error:
+            raise self._failure(f"was silent for {silence:g} s", 503, "backend_timeout") from error
+        except aiohttp.ClientConnectorError as error:
+            raise self._failure("cannot be reached", code="backend_unreachable") from error
+        except (aiohttp.ClientError, HttpProcessingError) as error:
+            raise self._failure("broke off in the middle of an answer") from error
+
+    def _event(self, line: bytes) -> bytes | None:
+        """The JSON object of a line, which may be an event of a stream or stand for itself."""
+        line = line.strip()
+        if not line or line.startswith(_SKIPPED):
+            return None
+        data = line.removeprefix(b"data:").strip()
+        if data == b"[DONE]":
+            return None
+        if data.startswith((b'{"error"', b"error:")):
+            _log.warning("%s failed: %r", self._settings.name, data[:_SHOWN])
+            raise self._failure("failed while it worked on the request")
+        return data
+
+    async def _refusal(self, reply: aiohttp.ClientResponse) -> BackendError:
+        """What a status other than 200 means; its text goes to the log, where the operator is."""
+        text = (await reply.content.read(_SHOWN)).decode("utf-8", "replace")
+        _log.warning("%s answered %d: %s", self._settings.name, reply.status, text)
+        if reply.status in _PASSED_ON:
+            return self._failure(
+                "takes no more requests now",
+                reply.status,
+                _PASSED_ON[reply.status],
+                retry_after=reply.headers.get("Retry-After"),
+            )
+        return self._failure(f"refused the request (HTTP {reply.status})")
+
+    def _failure(
+        self,
+        what: str,
+        status: int = 502,
+        code: str = "backend_error",
+        retry_after: str | None = None,
+    ) -> BackendError:
+        message = f"The {self._settings.name} behind this server {what}."
+        return BackendError(message, status=status, code=code, retry_after=retry_after)
+
+
+def connect(
+    settings: BackendSettings, dialect: Dialect, max_context: int | None = None
+) -> RemoteEngine:
+    """Ask a server what it has, once.
+
+    Raises:
+        BackendUnavailableError: It does not answer, or not as a server of this kind.
+    """
+    where = f"{settings.name} at {settings.root}"
+    try:
+        with httpx.Client(
+            base_url=settings.root, headers=_headers(settings), timeout=_CONNECT_SECONDS
+        ) as client:
+            served = dialect.served(client, settings.model)
+    except httpx.HTTPStatusError as error:
+        raise BackendUnavailableError(
+            f"The {where} answers HTTP {error.response.status_code}: check --backend, "
+            "--backend-url and --backend-key-env."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise BackendUnavailableError(
+            f"No answer from the {where} ({error}): start it first, or mend --backend-url."
+        ) from error
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise BackendUnavailableError(f"The {where} cannot be used: {reason}.") from error
+    return RemoteEngine(settings, dialect, served, max_context)
+
+
+def _headers(settings: BackendSettings) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if settings.api_key:
+        headers["Authorization"] = f"Bearer {settings.api_key}"
+    return headers
