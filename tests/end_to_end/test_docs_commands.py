@@ -1,0 +1,231 @@
+"""Every command in the README and the docs: run against a mock, or at least known."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import webbrowser
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from background import in_background
+from docs_pages import PAGES, ROOT, Block, Command, blocks, headings, links
+from healthy import MODEL, SUITE, provider_of
+from mock_provider import MockProvider, Received
+from quiz import quiz
+
+import evals.__main__ as evals_command
+from harness import sealing
+from harness.cli.app import app, run
+from harness.providers import Launch, Prices, Provider, load_providers
+from harness.run_log import read_run_info
+from reference_engine.__main__ import _parser as engine_parser
+from reference_engine.__main__ import main as engine_command
+
+BLOCKS = tuple(blocks())
+NOT_OURS = {"make", "pip", "pytest", "python"}
+COMMANDS = tuple(command for block in BLOCKS for command in block.commands)
+NAMES = ("mine", "groq", "fireworks", "reference")
+RUN_ELSEWHERE = {
+    "serve": "tests/end_to_end/test_packaging.py",
+    "export-small": "tests/reference_engine/test_small_export.py",
+    "selftest": "tests/harness/test_selftest_run.py",
+}
+_FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"))
+BRIEFLY = {"": _FEW, "compare": _FEW, "eval": (("--examples", "1"), ("--tries", "1"))}
+PROMPTS = {case.prompt for case in SUITE.cases}
+
+
+def kind(command: Command) -> str:
+    """The program, and of ours the command."""
+    program, *rest = command.words
+    if program == "gpt-oss-verify":
+        return rest[0] if rest and not rest[0].startswith("-") else ""
+    return " ".join(command.words[:3]) if program == "python" and rest[0] == "-m" else program
+
+
+def to_run(block: Block) -> list[Command]:
+    if block.needs_provider:
+        return []
+    return [each for each in block.commands if kind(each) not in {*NOT_OURS, *RUN_ELSEWHERE}]
+
+
+# --- Commands that are known
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, *rest = command.words
+    match kind(command):
+        case "pip":
+            assert rest[0] == "install"
+            extras = re.findall(r"(?:gpt-oss-verify|\.)\[(\w+)\]", rest[-1])
+            assert set(extras) <= set(metadata.metadata("gpt-oss-verify").get_all("Provides-Extra"))
+        case "make":
+            makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+            assert re.search(rf"^{rest[0]}:", makefile, re.MULTILINE)
+        case "pytest" | "python":
+            assert (ROOT / rest[0]).exists()
+        case "python -m reference_engine":
+            engine_parser("any").parse_args(rest[2:])
+        case "python -m reference_engine.small.train" | "python -m reference_engine.small.evaluate":
+            pass
+        case "python -m evals":
+            monkeypatch.setattr(evals_command, "run", known)
+            assert evals_command.main(rest[2:]) == 0
+        case _:
+            assert program == "gpt-oss-verify"
+            known(rest)
+
+
+def known(words: list[str]) -> int:
+    """Parse the arguments of our command line. Raises if they are not understood."""
+    app.parse_args(words, exit_on_error=False, print_error=False)
+    if words[:1] == ["serve"]:
+        engine_parser("any").parse_args(words)
+    return 0
+
+
+# --- Commands that are run
+
+
+class World:
+    """A folder with providers, runs and files by the names that the pages use."""
+
+    def __init__(self, mock: MockProvider) -> None:
+        self.mock = mock
+        self.write_providers()
+        brief = ["-n", "1", "-k", "1", "--no-streaming", "--apis", "chat"]
+        runs = [self.made("-p", name, *brief) for name in ("groq", "fireworks", "mine")]
+        scored = self.made("eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1")
+        baseline = "baseline-reference.json"
+        assert run(["baseline", "create", scored, baseline]) == 0
+        seal = sealing.hash_of(read_run_info(Path(runs[0])).seals[-1])
+        self.stands_for: Mapping[str, str] = {
+            "RUN": runs[0],
+            "RUN.tar.gz": f"{Path(runs[0]).name}.tar.gz",
+            "runs/groq-…": runs[0],
+            "runs/fireworks-…": runs[1],
+            "runs/together-…": runs[2],
+            "runs/eval-groq-…": scored,
+            "http://localhost:8000/v1": mock.base_url,
+            "openai/gpt-oss-20b": MODEL,
+            "4ae950f30d30390d3b992ad61ca394a8": seal,
+        }
+
+    def write_providers(self) -> None:
+        entry = {"base_url": self.mock.base_url, "model": MODEL, "apis": ["responses", "chat"]}
+        text = yaml.safe_dump({"providers": dict.fromkeys(NAMES, entry)})
+        Path("providers.yaml").write_text(text, encoding="utf-8")
+
+    def made(self, *arguments: str) -> str:
+        before = set(Path("runs").glob("*"))
+        run(arguments)
+        (folder,) = set(Path("runs").glob("*")) - before
+        return str(folder)
+
+    def run(self, command: Command) -> int:
+        words = [self.stands_for.get(word, word) for word in command.words]
+        if words[:3] == ["python", "-m", "reference_engine"]:
+            return engine_command(words[3:])
+        if kind(command) == "init":
+            Path("providers.yaml").unlink()
+        try:
+            return run([*words[1:], *briefly(command)])
+        finally:
+            self.write_providers()
+
+
+def briefly(command: Command) -> tuple[str, ...]:
+    """Options that make little of it, but for those that it has."""
+    if kind(command) == "compare" and "--provider" not in command.words:
+        return ()
+    given = BRIEFLY.get(kind(command), ())
+    return tuple(word for option in given if option[0] not in command.words for word in option)
+
+
+async def both(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer cases as they should be, and any question as it comes."""
+    body = request.body or {}
+    turns = body.get("messages") or body.get("input") or []
+    asked = {str(turn.get("content")) for turn in turns}
+    await (provider_of() if asked & PROMPTS or body.get("stream") else quiz(0.8))(request, writer)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("docs"))
+        patch.setattr(webbrowser, "open", lambda _: True)
+        with in_background(MockProvider(always=both, models=[MODEL])) as mock:
+            yield World(mock)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [b for b in BLOCKS if to_run(b)], ids=str)
+def test_commands_run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in to_run(block):
+        for name, value in command.variables:
+            monkeypatch.setenv(name, value)
+        assert world.run(command) == 0, f"{command} failed"
+
+
+def test_what_is_run_elsewhere_is() -> None:
+    for name, place in RUN_ELSEWHERE.items():
+        assert name.replace("-", "_") in (ROOT / place).read_text(encoding="utf-8")
+
+
+# --- What pages say
+
+
+def test_no_link_is_broken() -> None:
+    for page, path, place in links():
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {path}, which is not there"
+        if place:
+            assert place in headings(target), f"{page.name}: {path} has no heading {place}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in PAGES:
+        if page.parent.name == "docs" and page.name != "README.md":
+            assert f"({page.name})" in index
+
+
+def test_every_key_of_an_entry_is_explained_and_shown(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert rows == (set(Provider.model_fields) - {"name"}) | set(Launch.model_fields)
+    assert all(f"`{name}`" in page for name in Prices.model_fields)
+    capabilities = Provider.model_json_schema()["properties"]["limitations"]["items"]["enum"]
+    assert all(f"`{name}`" in page for name in capabilities)
+    shown: set[str] = set()
+    for provider in shown_providers(page, tmp_path):
+        shown |= provider.model_fields_set
+        shown |= provider.launch.model_fields_set if provider.launch else set()
+    assert shown - {"name"} == rows
+
+
+def test_every_entry_that_is_shown_can_be_used(tmp_path: Path) -> None:
+    for page in PAGES:
+        assert list(shown_providers(page.read_text(encoding="utf-8"), tmp_path)) is not None
+
+
+def shown_providers(page: str, folder: Path) -> Iterator[Provider]:
+    """The entries in the blocks of a page that are a providers.yaml."""
+    for text in re.findall(r"^```yaml\n(providers:\n.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        file = folder / "some.yaml"
+        file.write_text(text, encoding="utf-8")
+        yield from load_providers(file).values()
+
+
+def test_every_option_of_the_server_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "reference-engine.md").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        engine_command(["serve", "--help"])
+    offered = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert offered <= set(re.findall(r"--[a-z-]+", page))
