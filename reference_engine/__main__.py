@@ -13,7 +13,9 @@ from typing import get_args
 
 from reference_engine import checkpoint_commands as commands
 from reference_engine.backends.options import add_backend_options, backend_settings, key_of
+from reference_engine.chat_command import add_chat_options, run_chat
 from reference_engine.kernels import KernelChoice
+from reference_engine.memory import Memory, parse_bytes
 from reference_engine.server.settings import AppSettings, ServeSettings
 
 
@@ -32,6 +34,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
             return _list_faults(as_json=arguments.json)
         if arguments.command == "score":
             return _score(arguments)
+        if arguments.command == "chat":
+            return _chat(arguments)
         if arguments.command in commands.NAMES:
             return _run_on_checkpoints(arguments)
         return _serve(arguments)
@@ -64,6 +68,15 @@ def _score(arguments: argparse.Namespace) -> int:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
     except (ScoringError, ValueError) as error:
+        return _complain(str(error))
+    return 0
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    try:
+        backend = backend_settings(arguments)
+        run_chat(arguments, replace(_engine_settings(arguments), backend=backend))
+    except ValueError as error:
         return _complain(str(error))
     return 0
 
@@ -105,6 +118,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _add_engine_options(serve.add_argument)
     add_backend_options(serve.add_argument)
     _add_server_options(serve.add_argument)
+    chat = subparsers.add_parser("chat", help="talk with a model in the terminal")
+    _add_engine_options(chat.add_argument)
+    add_backend_options(chat.add_argument)
+    add_chat_options(chat.add_argument)
     commands.add_commands(subparsers)
     return parser
 
@@ -149,6 +166,28 @@ def _add_engine_options(add: Callable[..., argparse.Action]) -> None:
         type=_positive,
         metavar="TOKENS",
         help="longest prompt and answer together (default: 8192, or the model's limit if lower)",
+    )
+    add(
+        "--prefill-chunk",
+        type=_positive,
+        metavar="TOKENS",
+        help="most tokens of prompts read between two tokens of the answers under way "
+        "(default: 512 on a CPU, 4096 on a GPU)",
+    )
+    add(
+        "--kv-memory",
+        type=_bytes,
+        metavar="SIZE",
+        help="memory for keys and values, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
+        "--gpu-memory-share on a GPU); requests wait where it is full",
+    )
+    add(
+        "--gpu-memory-share",
+        type=float,
+        default=defaults.memory.gpu_share,
+        metavar="SHARE",
+        help="share of the GPU memory free after the weights that keys and values get "
+        "(default: %(default)s)",
     )
     add("--threads", type=_positive, metavar="N", help="CPU threads of the computation")
     add(
@@ -225,6 +264,8 @@ def _engine_settings(arguments: argparse.Namespace) -> ServeSettings:
         kernels=arguments.kernels,
         threads=arguments.threads,
         max_batch=arguments.max_batch,
+        prefill_chunk=arguments.prefill_chunk,
+        memory=Memory(arguments.kv_memory, arguments.gpu_memory_share),
         max_context=arguments.max_context,
         app=AppSettings(current_date=_date(arguments.current_date)),
     )
@@ -247,6 +288,13 @@ def _integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a whole number, not '{text}'") from None
+
+
+def _bytes(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> int:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from reference_engine.block_table import BLOCK
 from reference_engine.cache import KVCache, page_bytes
+from reference_engine.forward import GatheredForward, MakeForward
 from reference_engine.memory import Memory, MemoryTooSmallError
+from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model import Transformer
 from reference_engine.sampling import Sampler, SamplingParams, Token, sample
-from reference_engine.scheduler import Scheduler, Tally
+from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence as TokenSequence
 
 __all__ = [
@@ -59,10 +62,11 @@ class GenerationError(EngineError):
 class _Request:
     """A sequence and the way back to its consumer, which lives in an event loop."""
 
-    def __init__(self, prompt: tuple[int, ...], params: SamplingParams) -> None:
+    def __init__(self, prompt: tuple[int, ...], params: SamplingParams, clock: TokenClock) -> None:
         self.sequence = TokenSequence(prompt, params)
         if params.seed is not None:
             self.sequence.seed = params.seed
+        self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.inbox: asyncio.Queue[Token | EngineError | None] = asyncio.Queue()
         self.cancelled = False
@@ -84,6 +88,7 @@ class Engine:
         memory: How much memory keys and values get; where it holds no sequence of `max_context`
             tokens, the context is shorter.
         sampler: What draws the tokens.
+        forward: Makes what takes batches through the model.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Engine:
         prefill_chunk: int | None = None,
         memory: Memory | None = None,
         sampler: Sampler = sample,
+        forward: MakeForward = GatheredForward,
     ) -> None:
         weight = model.unembedding.weight
         bytes_for_keys = (memory or Memory()).bytes_on(weight.device)
@@ -110,7 +116,9 @@ class Engine:
             max_context=self.max_context,
             prefill_chunk=prefill_chunk or _DEFAULT_CHUNK[weight.device.type],
             sampler=sampler,
+            forward=forward(model, cache),
         )
+        self.metrics = EngineMetrics(self)
         self._max_queue = max_queue
         self._waiting: deque[_Request] = deque()
         self._active: dict[TokenSequence, _Request] = {}
@@ -123,10 +131,11 @@ class Engine:
         """How many requests are running and how many wait."""
         return len(self._active), len(self._waiting)
 
-    @property
-    def tally(self) -> Tally:
-        """What the scheduler has done so far."""
-        return self._scheduler.tally
+    def snapshot(self) -> Snapshot:
+        """How things stand now."""
+        running, preempted = self._scheduler.running, self._scheduler.preempted
+        requests = {"running": running, "waiting": len(self._waiting), "preempted": preempted}
+        return Snapshot(requests, self._scheduler.pages, self._scheduler.tally.totals())
 
     def start(self) -> None:
         """Starts the worker thread."""
@@ -160,7 +169,7 @@ class Engine:
             EngineClosedError: The engine is closed, or was before the end.
             GenerationError: The model failed.
         """
-        request = _Request(self._checked(prompt), params)
+        request = _Request(self._checked(prompt), params, self.metrics.clock())
         self._submit(request)
         try:
             while (item := await request.inbox.get()) is not None:
@@ -187,6 +196,7 @@ class Engine:
             if not self._open:
                 raise EngineClosedError("The engine is not running.")
             if len(self._waiting) >= self._max_queue:
+                self.metrics.ended("refused")
                 raise QueueFullError(f"{self._max_queue} requests are waiting already.")
             self._waiting.append(request)
             self._wake.notify()
@@ -214,27 +224,35 @@ class Engine:
         for sequence, request in list(self._active.items()):
             if request.cancelled:
                 self._leave(sequence)
-        while request := self._next():
-            self._active[request.sequence] = request
-            self._scheduler.add(request.sequence)
+                self.metrics.ended("cancelled")
+        while joining := self._next():
+            self._active[joining.sequence] = joining
+            self._scheduler.add(joining.sequence)
 
     def _next(self) -> _Request | None:
         """The request that has waited longest, once there is room for it."""
         with self._wake:
             while self._waiting and self._waiting[0].cancelled:
                 self._waiting.popleft()
+                self.metrics.ended("cancelled")
             if self._waiting and self._scheduler.fits(self._waiting[0].sequence):
                 return self._waiting.popleft()
         return None
 
     def _step(self) -> list[_Mail]:
         mail: list[_Mail] = []
-        for step in self._scheduler.step():
+        rows, begun = self._scheduler.running, time.perf_counter()
+        steps = self._scheduler.step()
+        now = time.perf_counter()
+        self.metrics.stepped(rows, now - begun)
+        for step in steps:
             request = self._active[step.sequence]
+            request.clock.tick(now)
             mail.append((request, step.token))
             if step.finished:
                 mail.append((request, None))
                 self._leave(step.sequence)
+                self.metrics.ended("finished")
         return mail
 
     def _leave(self, sequence: TokenSequence) -> None:
@@ -245,6 +263,7 @@ class Engine:
         requests = list(self._active.values())
         for request in requests:
             self._leave(request.sequence)
+            self.metrics.ended("failed")
         _deliver((request, error) for request in requests)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 CPU_BYTES = 512 * 2**20
 """On a CPU, where nothing tells what others need; pages that were never used take none of it."""
-GPU_SHARE = 0.9
+
+_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class MemoryTooSmallError(ValueError):
@@ -25,7 +29,13 @@ class Memory:
     """
 
     bytes: int | None = None
-    gpu_share: float = GPU_SHARE
+    gpu_share: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gpu_share <= 1:
+            raise ValueError(
+                f"--gpu-memory-share must be above 0 and at most 1, not {self.gpu_share}."
+            )
 
     def bytes_on(self, device: torch.device) -> int:
         """The memory for keys and values on a device that holds the weights already."""
@@ -33,5 +43,20 @@ class Memory:
             return self.bytes
         if device.type != "cuda":
             return CPU_BYTES
-        free, _ = torch.cuda.mem_get_info(device)
+        from torch import cuda
+
+        free, _ = cuda.mem_get_info(device)
         return int(free * self.gpu_share)
+
+
+def parse_bytes(text: str) -> int:
+    """The bytes that "512MiB", "40GiB" or a plain number say.
+
+    Raises:
+        ValueError: The text says none, or zero.
+    """
+    match = re.fullmatch(r"(\d+)([KMG]iB)?", text)
+    size = int(match[1]) * _UNITS[match[2] or ""] if match else 0
+    if size == 0:
+        raise ValueError(f"must be a size such as 512MiB or 40GiB, not '{text}'")
+    return size

@@ -24,26 +24,10 @@ from reference_engine.gathered_context import Row
 from reference_engine.model import Transformer
 from reference_engine.sampling import Draw, Sampler, sample
 from reference_engine.sequence import Sequence, Step
+from reference_engine.tally import Tally
 
 HEADROOM = 4 * BLOCK
 """Tokens beyond its prompt for which a sequence must find pages before it may join."""
-
-
-@dataclass
-class Tally:
-    """What has happened so far.
-
-    Attributes:
-        prompt_tokens: Tokens of prompts that were read.
-        reused_tokens: Tokens of prompts that were found read already.
-        decoded_tokens: Generated tokens that were read, those read again included.
-        preemptions: How often a sequence gave up its pages.
-    """
-
-    prompt_tokens: int = 0
-    reused_tokens: int = 0
-    decoded_tokens: int = 0
-    preemptions: int = 0
 
 
 @dataclass
@@ -95,6 +79,13 @@ class Scheduler:
     def preempted(self) -> int:
         """How many sequences wait for pages after they had some."""
         return len(self._preempted)
+
+    @property
+    def pages(self) -> dict[str, int]:
+        """How many pages are in use, known though unused, and blank."""
+        pool = self._cache.pool
+        known = pool.idle
+        return {"used": pool.used, "known": known, "blank": pool.available - known}
 
     def fits(self, sequence: Sequence) -> bool:
         """Whether the sequence can join now, with the pages for its prompt and some head-room."""
@@ -250,10 +241,10 @@ class Scheduler:
     ) -> None:
         """Takes sequences one token further."""
         stream = self._forward([row for _, row in rows], 1)
-        self.tally.decoded_tokens += len(rows)
         for at, (sequence, _) in enumerate(rows):
             assert sequence.table is not None
             sequence.cached += 1
+            self.tally.repeated_tokens += sequence.cached < len(sequence.tokens)
             sequence.table.trim(sequence.cached)
             self._advanced(sequence, stream[at : at + 1], ready, streams)
 
@@ -272,6 +263,7 @@ class Scheduler:
         steps = []
         for sequence, token in zip(ready, self._sampler(logits, draws), strict=True):
             sequence.tokens.append(token.id)
+            self.tally.generated_tokens += 1
             finished = (
                 token.id in sequence.params.stop_token_ids
                 or sequence.generated >= sequence.params.max_tokens

@@ -143,6 +143,8 @@ def _continued(
         model,
         max_batch=settings.max_batch,
         max_context=settings.max_context,
+        prefill_chunk=settings.prefill_chunk,
+        memory=settings.memory,
         max_queue=len(asked),
     )
     engine.start()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.kernels import KernelChoice
+from reference_engine.memory import Memory
 
 SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
 
@@ -56,6 +57,8 @@ class ServeSettings:
     max_context: int | None = None
     threads: int | None = None
     max_batch: int = 32
+    prefill_chunk: int | None = None
+    memory: Memory = field(default_factory=Memory)
     max_queue: int = 256
     faults: tuple[str, ...] = ()
     faults_by_request: bool = False

@@ -1,0 +1,124 @@
+"""What an engine tells of its work, in Prometheus' text format.
+
+What the scheduler counts anyway is read when somebody asks; only times are observed as they pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format: prometheus.io/docs/instrumenting/exposition_formats."""
+
+Outcome = Literal["finished", "cancelled", "refused", "failed"]
+_OUTCOMES: Sequence[Outcome] = ("finished", "cancelled", "refused", "failed")
+_PREFIX = "reference_engine_"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How things stand.
+
+    Attributes:
+        requests: How many are in each state.
+        pages: How many pages of key and value memory are in each state.
+        totals: What was counted so far, by name; the text says of what.
+    """
+
+    requests: Mapping[str, int]
+    pages: Mapping[str, int]
+    totals: Mapping[str, tuple[str, int]]
+
+
+class Observed(Protocol):
+    """Whose work is told."""
+
+    def snapshot(self) -> Snapshot:
+        """How things stand now."""
+        ...
+
+
+class _Standing(Collector):
+    def __init__(self, observed: Observed) -> None:
+        self._observed = observed
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._observed.snapshot()
+        yield _gauge("requests", "Requests by state.", now.requests)
+        yield _gauge("kv_pages", "Pages of key and value memory by state.", now.pages)
+        for name, (text, value) in now.totals.items():
+            yield CounterMetricFamily(_PREFIX + name, text, value)
+
+
+class EngineMetrics:
+    """The metrics of one engine."""
+
+    def __init__(self, observed: Observed) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Standing(observed))
+        self._outcomes = Counter(
+            f"{_PREFIX}requests_ended",
+            "Requests by how they ended.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        for outcome in _OUTCOMES:
+            self._outcomes.labels(outcome)
+        self._first = self._histogram(
+            "time_to_first_token_seconds", "From a request's arrival to its first token.", _SECONDS
+        )
+        self._next = self._histogram(
+            "inter_token_seconds", "Between two tokens of a request.", _SECONDS
+        )
+        self._steps = self._histogram("step_seconds", "How long a step took.", _SECONDS)
+        self._batch = self._histogram("batch_size", "Requests that run in a step.", _ROWS)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Counts a request that is over."""
+        self._outcomes.labels(outcome).inc()
+
+    def stepped(self, rows: int, seconds: float) -> None:
+        """Observes a step of so many running requests."""
+        self._batch.observe(rows)
+        self._steps.observe(seconds)
+
+    def text(self) -> bytes:
+        """All metrics in the text format."""
+        return generate_latest(self._registry)
+
+    def clock(self) -> TokenClock:
+        """Times the tokens of a request that arrives now."""
+        return TokenClock(self._first, self._next)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(_PREFIX + name, text, buckets=buckets, registry=self._registry)
+
+
+class TokenClock:
+    """Observes when the tokens of one request come."""
+
+    def __init__(self, first: Histogram, following: Histogram) -> None:
+        self._next = first
+        self._following = following
+        self._last = time.perf_counter()
+
+    def tick(self, now: float) -> None:
+        """A token came, at `now` of the performance counter."""
+        self._next.observe(now - self._last)
+        self._next, self._last = self._following, now
+
+
+def _gauge(name: str, text: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(_PREFIX + name, text, labels=["state"])
+    for state, value in values.items():
+        family.add_metric([state], value)
+    return family
