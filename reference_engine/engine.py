@@ -15,7 +15,6 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from reference_engine.block_table import BLOCK
 from reference_engine.cache import KVCache, page_bytes
-from reference_engine.forward import GatheredForward, MakeForward
 from reference_engine.memory import Memory, MemoryTooSmallError
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model import Transformer
@@ -88,7 +87,6 @@ class Engine:
         memory: How much memory keys and values get; where it holds no sequence of `max_context`
             tokens, the context is shorter.
         sampler: What draws the tokens.
-        forward: Makes what takes batches through the model.
     """
 
     def __init__(
@@ -101,7 +99,6 @@ class Engine:
         prefill_chunk: int | None = None,
         memory: Memory | None = None,
         sampler: Sampler = sample,
-        forward: MakeForward = GatheredForward,
     ) -> None:
         weight = model.unembedding.weight
         bytes_for_keys = (memory or Memory()).bytes_on(weight.device)
@@ -116,7 +113,6 @@ class Engine:
             max_context=self.max_context,
             prefill_chunk=prefill_chunk or _DEFAULT_CHUNK[weight.device.type],
             sampler=sampler,
-            forward=forward(model, cache),
         )
         self.metrics = EngineMetrics(self)
         self._max_queue = max_queue
