@@ -21,7 +21,9 @@ def test_the_readme_counts_probes_and_requests_as_they_are():
     page = catalogue.markdown(catalogue.entries())
     sizes = re.findall(r"^\| (?:quick|full) \| (\d+) \| (\d+) \|", page, flags=re.M)
     readme = (DOCS.parents[1] / "README.md").read_text("utf-8")
-    found = re.search(r"adds\s(\d+)\sprobes\s\((\d+)\s.*?full`\s(\d+)\s\((\d+)\)", readme, flags=re.S)
+    found = re.search(
+        r"adds\s(\d+)\sprobes\s\((\d+)\s.*?full`\s(\d+)\s\((\d+)\)", readme, flags=re.S
+    )
     assert found is not None
     assert [found.group(1, 2), found.group(3, 4)] == sizes
 
