@@ -51,11 +51,14 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
     chat = ChatHandler(context)
     responses = ResponsesHandler(context)
     models = ModelsHandler(context)
+    stored = "/v1/responses/{response_id}"
     return [
         Route("/v1/chat/completions", _guarded(chat.create), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
-        Route("/v1/responses/{response_id}", _guarded(responses.get), methods=["GET"]),
-        Route("/v1/responses/{response_id}", _guarded(responses.delete), methods=["DELETE"]),
+        Route(stored, _guarded(responses.get), methods=["GET"]),
+        Route(stored, _guarded(responses.delete), methods=["DELETE"]),
+        Route(f"{stored}/input_items", _guarded(responses.input_items), methods=["GET"]),
+        Route(f"{stored}/cancel", _guarded(responses.cancel), methods=["POST"]),
         Route("/v1/models", _guarded(models.list), methods=["GET"]),
         Route("/v1/models/{model:path}", _guarded(models.get), methods=["GET"]),
         Route("/health", _guarded(models.health), methods=["GET"]),

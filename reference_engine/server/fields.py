@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import (
@@ -36,6 +36,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _UNION_TAGS = frozenset({
     *("system", "developer", "user", "assistant", "tool", "message", "reasoning", "text", "str"),
     *("function_call", "function_call_output", "item_reference", "json_object", "json_schema"),
+    *("function_tool", "namespace_tool"),
 })  # fmt: skip
 _UNIONS = frozenset({"input", "response_format", "format", "tool_choice"})
 _TYPE_OF_MEMBER = re.compile(r"[A-Z]|\w+\[")
@@ -98,7 +99,7 @@ def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
 
 def _weight(error: ErrorDetails) -> tuple[bool, int]:
     """An object of a wrong type is said to be that before its fields are looked at."""
-    wrong_type = error["type"] == "literal_error" and error["loc"][-1] == "type"
+    wrong_type = error["type"] in {"literal_error", "tool_type"} and error["loc"][-1] == "type"
     return wrong_type, len(error["loc"])
 
 
@@ -149,6 +150,17 @@ def _zero(value: float) -> float:
 Zero = Annotated[float, AfterValidator(_zero)]
 """A penalty that this server does not have: only its neutral value is accepted."""
 
+
+def _function(kind: object) -> object:
+    if kind != "function":
+        message = "{kind} is not supported, this server has function tools only"
+        raise PydanticCustomError("tool_type", message, {"kind": repr(kind)[:100]})
+    return kind
+
+
+FunctionType = Annotated[Literal["function"], BeforeValidator(_function)]
+"""The type of a tool; hosted tools, such as a web search, are refused by their name."""
+
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -188,6 +200,8 @@ class EffortChoice(RequestModel):
     """`reasoning` of a request."""
 
     effort: Effort | None = None
+    context: Literal["auto"] = "auto"
+    mode: Literal["standard"] = "standard"
     summary: Ignored = None
     generate_summary: Ignored = None
     exclude: bool = False
@@ -198,19 +212,3 @@ class StreamOptions(RequestModel):
 
     include_usage: bool = False
     include_obfuscation: Ignored = None
-
-
-def check_tools(tools: Sequence[FunctionTool], chosen: str | None, *, required: bool) -> None:
-    """Refuse doubled names, and a choice that the tools cannot meet.
-
-    Raises:
-        ApiError: The error that names the field.
-    """
-    names = [tool.name for tool in tools]
-    for at, name in enumerate(names):
-        if name in names[:at]:
-            raise invalid(f"tools[{at}]", f"There are two tools named '{name}'.")
-    if (required or chosen) and not names:
-        raise invalid("tool_choice", "'tool_choice' asks for a call but 'tools' is empty.")
-    if chosen and chosen not in names:
-        raise invalid("tool_choice", f"'tool_choice' names '{chosen}', which is not in 'tools'.")

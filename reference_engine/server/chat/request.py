@@ -13,6 +13,7 @@ from reference_engine.server.fields import (
     ANY_OBJECT,
     EffortChoice,
     FunctionDefinition,
+    FunctionType,
     Ignored,
     JsonSchema,
     Limit,
@@ -22,16 +23,22 @@ from reference_engine.server.fields import (
     Temperature,
     TopP,
     Zero,
-    check_tools,
 )
 from reference_engine.server.generation import Order, Sampling
-from reference_engine.server.steering import ToolPolicy
+from reference_engine.server.tool_choice import (
+    ALLOWED,
+    FORM,
+    NAMED,
+    Choice,
+    Mode,
+    Offered,
+)
 
 
 class Tool(RequestModel):
     """A tool: always a function."""
 
-    type: Literal["function"]
+    type: FunctionType
     function: FunctionDefinition
 
 
@@ -46,6 +53,20 @@ class NamedTool(RequestModel):
 
     type: Literal["function"]
     function: NamedFunction
+
+
+class AllowedNames(RequestModel):
+    """The functions that are left, and whether one must be called."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1)]
+
+
+class AllowedTools(RequestModel):
+    """A tool choice that leaves some of the functions."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedNames
 
 
 class TextFormat(RequestModel):
@@ -84,7 +105,9 @@ class ChatRequest(RequestModel):
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Tool] = Field(default_factory=list)
-    tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
+    tool_choice: Annotated[
+        Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedTools, ALLOWED], FORM
+    ] = "auto"
     reasoning_effort: Effort | None = None
     reasoning: EffortChoice = EffortChoice()
     response_format: Annotated[
@@ -93,11 +116,14 @@ class ChatRequest(RequestModel):
 
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] = Field(default_factory=dict)
     modalities: list[Literal["text"]] = Field(default_factory=list)
     verbosity: Literal["medium"] = "medium"
     metadata: Ignored = None
     parallel_tool_calls: Ignored = None
+    prediction: Ignored = None
     prompt_cache_key: Ignored = None
+    prompt_cache_options: Ignored = None
     prompt_cache_retention: Ignored = None
     safety_identifier: Ignored = None
     service_tier: Ignored = None
@@ -117,8 +143,8 @@ class ChatRequest(RequestModel):
         """
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
-        tools = () if self.tool_choice == "none" else tuple(t.function.tool() for t in self.tools)
-        policy = self._policy()
+        offered = [Offered(t.function.tool(), f"tools[{at}]") for at, t in enumerate(self.tools)]
+        tools, policy = self._choice().applied(offered)
         conversation = Conversation(
             turns=turns_of(self.messages),
             tools=tools,
@@ -137,13 +163,14 @@ class ChatRequest(RequestModel):
             top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )
 
-    def _policy(self) -> ToolPolicy:
-        functions = [tool.function.tool() for tool in self.tools]
-        choice = self.tool_choice
-        chosen = choice.function.name if isinstance(choice, NamedTool) else None
-        mode = "required" if isinstance(choice, NamedTool) else choice
-        check_tools(functions, chosen, required=mode == "required")
-        return ToolPolicy.of(functions, mode, chosen)
+    def _choice(self) -> Choice:
+        match self.tool_choice:
+            case NamedTool(function=function):
+                return Choice("required", chosen=function.name)
+            case AllowedTools(allowed_tools=left):
+                return Choice(left.mode, allowed=tuple(tool.function.name for tool in left.tools))
+            case mode:
+                return Choice(mode)
 
     def _answer_format(self) -> AnswerFormat | None:
         wanted: Any = self.response_format

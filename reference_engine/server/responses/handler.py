@@ -12,15 +12,17 @@ from starlette.responses import Response
 from reference_engine.harmony.conversation import Turn
 from reference_engine.server.connection import EventStream, while_wanted
 from reference_engine.server.context import Context
-from reference_engine.server.errors import ApiError
+from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.responses.items import turns_of
+from reference_engine.server.responses.listing import listed, page
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply
 from reference_engine.server.responses.request import ResponsesRequest, unknown_previous
 from reference_engine.server.responses.store import ResponseStore, Stored
 from reference_engine.server.responses.stream import ResponseStream
+from reference_engine.server.responses.tools import namespaces
 
 
 class ResponsesHandler:
@@ -44,11 +46,11 @@ class ResponsesHandler:
         order = asked.order(turns, context.settings.current_date)
         generation = context.generation(context.engine, order)
         reply = Reply(asked)
-        writer = OutputWriter()
+        writer = OutputWriter(namespaces(asked.tools))
 
         def keep(response: dict[str, Any]) -> None:
             if asked.store:
-                self._store.put(_stored(response, turns, writer))
+                self._store.put(_stored(asked, response, turns, writer))
 
         if asked.stream:
             stream = ResponseStream(reply, generation, writer, keep)
@@ -62,13 +64,32 @@ class ResponsesHandler:
         """A stored response.
 
         Raises:
-            ApiError: There is none of this id.
+            ApiError: There is none of this id, or it is asked for as a stream.
         """
-        response_id = request.path_params["response_id"]
-        stored = self._store.get(response_id)
-        if stored is None:
-            raise _not_found(response_id)
+        stored = self._stored(request)
+        if request.query_params.get("stream", "false").lower() != "false":
+            message = "'stream' is not supported here: only a background response has a stream left"
+            raise invalid("stream", f"{message}, and this server has none.")
         return Response(stored.response, media_type="application/json")
+
+    async def input_items(self, request: Request) -> Response:
+        """The input of a stored response, without that of the responses before it.
+
+        Raises:
+            ApiError: There is none of this id, or the page cannot be had.
+        """
+        stored = self._stored(request)
+        return _json(page(orjson.loads(stored.input), request.query_params))
+
+    async def cancel(self, request: Request) -> Response:
+        """Never possible: only a background response can be cancelled, and there are none.
+
+        Raises:
+            ApiError: Always.
+        """
+        self._stored(request)
+        message = "Only responses created with 'background' true can be cancelled."
+        raise invalid("response_id", message)
 
     async def delete(self, request: Request) -> Response:
         """Forget a stored response.
@@ -80,6 +101,13 @@ class ResponsesHandler:
         if not self._store.delete(response_id):
             raise _not_found(response_id)
         return _json({"id": response_id, "object": "response", "deleted": True})
+
+    def _stored(self, request: Request) -> Stored:
+        response_id = request.path_params["response_id"]
+        stored = self._store.get(response_id)
+        if stored is None:
+            raise _not_found(response_id)
+        return stored
 
     def _turns(self, asked: ResponsesRequest) -> tuple[Turn, ...]:
         """The conversation: what the previous response holds, then the input."""
@@ -99,7 +127,12 @@ async def _write(generation: Generation, writer: OutputWriter) -> None:
             writer.events(parts)
 
 
-def _stored(response: dict[str, Any], turns: tuple[Turn, ...], writer: OutputWriter) -> Stored:
+def _stored(
+    asked: ResponsesRequest,
+    response: dict[str, Any],
+    turns: tuple[Turn, ...],
+    writer: OutputWriter,
+) -> Stored:
     pairs = list(zip(writer.items, writer.turns, strict=True))
     return Stored(
         id=response["id"],
@@ -107,6 +140,7 @@ def _stored(response: dict[str, Any], turns: tuple[Turn, ...], writer: OutputWri
         turns=(*turns, *writer.turns),
         items={item["id"]: (turn, item.get("call_id")) for item, turn in pairs},
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
+        input=orjson.dumps(listed(asked.items)),
     )
 
 

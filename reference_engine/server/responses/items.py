@@ -57,6 +57,8 @@ class CallItem(RequestModel):
     call_id: str
     name: str
     arguments: str
+    namespace: Ignored = None
+    caller: Ignored = None
     id: Ignored = None
     status: Ignored = None
 
@@ -67,6 +69,9 @@ class ResultItem(RequestModel):
     type: Literal["function_call_output"]
     call_id: str
     output: Text
+    name: Ignored = None
+    namespace: Ignored = None
+    caller: Ignored = None
     id: Ignored = None
     status: Ignored = None
 

@@ -7,7 +7,7 @@ are left at the end, so the two cannot differ.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,16 @@ class _Open:
 class OutputWriter:
     """Writes the output of one response.
 
+    Args:
+        namespaces: The namespace of each function that has one; a call repeats it.
+
     Attributes:
         items: The finished items.
         turns: The turn of each of them, in the same order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, namespaces: Mapping[str, str] | None = None) -> None:
+        self._namespaces = namespaces or {}
         self.items: list[dict[str, Any]] = []
         self.turns: list[Turn] = []
         self._open: _Open | None = None
@@ -74,6 +78,8 @@ class OutputWriter:
     def _begin(self, message: Started) -> list[Event]:
         item_id = f"{_PREFIX[message.kind]}_{secrets.token_hex(16)}"
         item = _new_item(message, item_id)
+        if message.kind == "call" and message.name in self._namespaces:
+            item["namespace"] = self._namespaces[message.name]
         self._open = _Open(message, item_id, len(self.items), item, [], [])
         added = _item_event("added", self._open, _begun(item))
         if message.kind == "call":

@@ -12,7 +12,7 @@ from openai.types.responses import Response as ResponseType
 
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Generation
-from reference_engine.server.responses.request import NamedTool, ResponsesRequest, Tool
+from reference_engine.server.responses.request import ResponsesRequest
 
 
 @dataclass
@@ -70,8 +70,8 @@ def _echoed(asked: ResponsesRequest) -> dict[str, Any]:
         "model": asked.model,
         "previous_response_id": asked.previous_response_id,
         "instructions": asked.instructions,
-        "tools": [_tool(tool) for tool in asked.tools],
-        "tool_choice": choice.model_dump() if isinstance(choice, NamedTool) else choice,
+        "tools": [tool.echoed() for tool in asked.tools],
+        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
         "parallel_tool_calls": asked.parallel_tool_calls,
         "reasoning": {"effort": asked.reasoning.effort or "medium", "summary": None},
         "text": {"format": _format(asked), "verbosity": asked.text.verbosity},
@@ -90,16 +90,6 @@ def _echoed(asked: ResponsesRequest) -> dict[str, Any]:
         "safety_identifier": asked.safety_identifier,
         "prompt_cache_key": asked.prompt_cache_key,
         "user": asked.user,
-    }
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description or None,
-        "parameters": tool.parameters,
-        "strict": bool(tool.strict),
     }
 
 

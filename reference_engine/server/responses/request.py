@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from openai.types.responses import ResponseIncludable
 from pydantic import Field
 
 from reference_engine.harmony.conversation import AnswerFormat, Conversation, Developer, Turn
@@ -11,7 +12,6 @@ from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     ANY_OBJECT,
     EffortChoice,
-    FunctionDefinition,
     Ignored,
     JsonSchema,
     Limit,
@@ -21,26 +21,17 @@ from reference_engine.server.fields import (
     Temperature,
     TopP,
     Zero,
-    check_tools,
 )
 from reference_engine.server.generation import Order, Sampling
 from reference_engine.server.responses.items import Item, MessageItem
-from reference_engine.server.steering import ToolPolicy
+from reference_engine.server.responses.tools import (
+    AnyTool,
+    ToolChoice,
+    choice_of,
+    offered,
+)
 
 _LOGPROBS = "message.output_text.logprobs"
-
-
-class Tool(FunctionDefinition):
-    """A tool: always a function."""
-
-    type: Literal["function"]
-
-
-class NamedTool(RequestModel):
-    """A tool choice that names a function."""
-
-    type: Literal["function"]
-    name: str
 
 
 class TextFormat(RequestModel):
@@ -84,9 +75,9 @@ class ResponsesRequest(RequestModel):
     top_p: TopP = 1.0
     seed: Seed | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
-    include: list[str] = Field(default_factory=list)
-    tools: list[Tool] = Field(default_factory=list)
-    tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
+    include: list[ResponseIncludable] = Field(default_factory=list)
+    tools: list[AnyTool] = Field(default_factory=list)
+    tool_choice: ToolChoice = "auto"
     reasoning: EffortChoice = EffortChoice()
     text: TextSettings = TextSettings()
     metadata: dict[str, str] = Field(default_factory=dict)
@@ -100,6 +91,8 @@ class ResponsesRequest(RequestModel):
     truncation: Literal["disabled"] = "disabled"
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
+    client_metadata: Ignored = None
+    prompt_cache_options: Ignored = None
     prompt_cache_retention: Ignored = None
     service_tier: Ignored = None
     stream_options: StreamOptions = StreamOptions()
@@ -122,12 +115,11 @@ class ResponsesRequest(RequestModel):
         Raises:
             ApiError: Fields contradict each other.
         """
-        policy = self._policy()
-        offered = () if self.tool_choice == "none" else tuple(t.tool() for t in self.tools)
+        tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
         instructions = (Developer(self.instructions),) if self.instructions else ()
         conversation = Conversation(
             turns=(*instructions, *turns),
-            tools=offered,
+            tools=tools,
             effort=self.reasoning.effort or "medium",
             answer_format=self._answer_format(),
             current_date=current_date,
@@ -140,14 +132,6 @@ class ResponsesRequest(RequestModel):
             top_logprobs=self.top_logprobs if self.logprobs else None,
         )
         return Order(conversation, sampling, policy)
-
-    def _policy(self) -> ToolPolicy:
-        functions = [tool.tool() for tool in self.tools]
-        choice = self.tool_choice
-        chosen = choice.name if isinstance(choice, NamedTool) else None
-        mode = "required" if isinstance(choice, NamedTool) else choice
-        check_tools(functions, chosen, required=mode == "required")
-        return ToolPolicy.of(functions, mode, chosen)
 
     def _answer_format(self) -> AnswerFormat | None:
         wanted: Any = self.text.format

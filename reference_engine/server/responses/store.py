@@ -18,6 +18,7 @@ class Stored:
         turns: All turns up to and including its own output, without `instructions`.
         items: The turn of each of its output items, with the call id of calls.
         calls: The calls in it that still need an output, name by call id.
+        input: The items of its own input, encoded as they are listed.
     """
 
     id: str
@@ -25,12 +26,13 @@ class Stored:
     turns: tuple[Turn, ...]
     items: dict[str, tuple[Turn, str | None]] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
+    input: bytes = b"[]"
 
     @property
     def size(self) -> int:
         """About how many bytes it takes; texts shared with other responses count again."""
         texts = sum(len(_text(turn)) for turn in self.turns)
-        return texts + 100 * len(self.turns) + len(self.response)
+        return texts + 100 * len(self.turns) + len(self.response) + len(self.input)
 
 
 class ResponseStore:

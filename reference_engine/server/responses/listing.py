@@ -1,0 +1,92 @@
+"""GET /v1/responses/{id}/input_items: the input of a stored response, in pages.
+
+Each item has the fields that `openai.types.responses.ResponseItem` asks for; what the request left
+out (ids, states) is filled in once, when the response is stored.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from reference_engine.server.errors import invalid
+from reference_engine.server.responses.items import (
+    CallItem,
+    Item,
+    MessageItem,
+    ReasoningItem,
+    ReferenceItem,
+    ResultItem,
+)
+
+T = TypeVar("T")
+_LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
+_ORDER: TypeAdapter[str] = TypeAdapter(Literal["asc", "desc"])
+_DEFAULTS = {"limit": "20", "order": "desc"}
+
+
+def listed(items: Sequence[Item]) -> list[dict[str, Any]]:
+    """The items as they are listed; those that refer to other items stay references."""
+    return [_listed(item) for item in items]
+
+
+def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the list that `limit`, `order` and `after` ask for.
+
+    Raises:
+        ApiError: One of them is wrong.
+    """
+    asked = _DEFAULTS | dict(query)
+    limit = _checked(_LIMIT, "limit", asked)
+    in_order = list(items if _checked(_ORDER, "order", asked) == "asc" else reversed(items))
+    if after := asked.get("after"):
+        places = [at for at, item in enumerate(in_order) if item["id"] == after]
+        if not places:
+            raise invalid("after", f"No input item has the id '{after}', which 'after' names.")
+        in_order = in_order[places[0] + 1 :]
+    shown = in_order[:limit]
+    return {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(in_order) > limit,
+    }
+
+
+def _checked(adapter: TypeAdapter[T], name: str, asked: Mapping[str, str]) -> T:
+    try:
+        return adapter.validate_python(asked[name])
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise invalid(name, f"Invalid value for '{name}': {reason}.") from error
+
+
+def _listed(item: Item) -> dict[str, Any]:
+    match item:
+        case MessageItem():
+            kind = "output_text" if item.role == "assistant" else "input_text"
+            part: dict[str, Any] = {"type": kind, "text": item.content}
+            if item.role == "assistant":
+                part["annotations"] = []
+            phase = {"phase": item.phase} if item.phase else {}
+            return _head(item, "msg") | {"role": item.role, "content": [part], **phase}
+        case ReasoningItem():
+            content = [part.model_dump() for part in item.content]
+            return _head(item, "rs") | {"summary": [], "content": content}
+        case CallItem():
+            call = {"call_id": item.call_id, "name": item.name, "arguments": item.arguments}
+            return _head(item, "fc") | call
+        case ResultItem():
+            return _head(item, "fco") | {"call_id": item.call_id, "output": item.output}
+        case ReferenceItem():
+            return {"id": item.id, "type": item.type}
+
+
+def _head(item: MessageItem | ReasoningItem | CallItem | ResultItem, prefix: str) -> dict[str, Any]:
+    given = item.id if isinstance(item.id, str) and item.id else None
+    item_id = given or f"{prefix}_{secrets.token_hex(16)}"
+    return {"id": item_id, "type": item.type, "status": "completed"}

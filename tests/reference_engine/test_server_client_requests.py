@@ -1,0 +1,149 @@
+"""What real clients send beyond the plain request: taken where it does no harm, refused by name."""
+
+from __future__ import annotations
+
+import httpx
+import openai
+import pytest
+from openai.types.responses import Response, ResponseItem
+from pydantic import TypeAdapter
+from scripted import CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
+
+MODEL = "gpt-oss-small"
+USER = {"role": "user", "content": "Hi"}
+OTHER = {"type": "function", "name": "other", "parameters": {"type": "object"}}
+CHAT_OTHER = {"type": "function", "function": {"name": "other"}}
+TEAM = {"type": "namespace", "name": "team", "description": "", "tools": [FLAT_TOOL]}
+ALLOWED = {
+    "type": "allowed_tools",
+    "mode": "required",
+    "tools": [{"type": "function", "name": "get_weather"}],
+}
+CHAT_ALLOWED = {
+    "type": "allowed_tools",
+    "allowed_tools": {
+        "mode": "auto",
+        "tools": [{"type": "function", "function": {"name": "get_weather"}}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def served():
+    engine = ScriptedEngine(CALL)
+    with running(engine) as url, openai.OpenAI(base_url=url, api_key="k", max_retries=0) as client:
+        yield engine, client
+
+
+@pytest.fixture
+def engine(served):
+    return served[0]
+
+
+@pytest.fixture
+def client(served):
+    return served[1]
+
+
+def test_a_namespace_is_offered_as_functions_and_comes_back_with_its_calls(client, engine):
+    reply = client.responses.create(model=MODEL, input="Hi", tools=[TEAM])
+    assert "type get_weather" in engine.prompts[-1]
+    call = reply.output[-1]
+    assert (call.name, call.namespace) == ("get_weather", "team")
+    assert reply.tools[0].tools[0].name == "get_weather"
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    again = client.responses.create(model=MODEL, input=[USER, *reply.output, result], tools=[TEAM])
+    assert again.status == "completed"
+    with client.responses.stream(model=MODEL, input="Hi", tools=[TEAM]) as stream:
+        added = [event.item for event in stream if event.type == "response.output_item.added"]
+    assert added[-1].namespace == "team"
+
+
+def test_an_agents_metadata_does_no_harm(client):
+    client.responses.create(
+        model=MODEL,
+        input="Hi",
+        reasoning={"effort": "low", "context": "auto", "mode": "standard"},
+        extra_body={"client_metadata": {"a": "b"}, "prompt_cache_options": {"mode": "implicit"}},
+    )
+    client.chat.completions.create(
+        model=MODEL, messages=[USER], logit_bias={}, prediction={"type": "content", "content": "x"}
+    )
+
+
+def test_allowed_tools_hide_the_others(client, engine):
+    reply = client.responses.create(
+        model=MODEL, input="Hi", tools=[FLAT_TOOL, OTHER], tool_choice=ALLOWED
+    )
+    assert "type get_weather" in engine.prompts[-1]
+    assert "type other" not in engine.prompts[-1]
+    assert reply.tool_choice.mode == "required"
+    assert [tool.name for tool in reply.tools] == ["get_weather", "other"]
+    client.chat.completions.create(
+        model=MODEL, messages=[USER], tools=[CHAT_TOOL, CHAT_OTHER], tool_choice=CHAT_ALLOWED
+    )
+    assert "type get_weather" in engine.prompts[-1]
+    assert "type other" not in engine.prompts[-1]
+
+
+REFUSED = [
+    ({"tools": [FLAT_TOOL, {"type": "web_search"}]}, "tools[1].type"),
+    ({"tools": [{**TEAM, "tools": []}]}, "tools[0].tools"),
+    ({"tools": [{**TEAM, "tools": [{"type": "custom", "name": "x"}]}]}, "tools[0].tools[0].type"),
+    ({"tools": [{"type": "function"}]}, "tools[0].name"),
+    ({"tools": [FLAT_TOOL, TEAM]}, "tools[1].tools[0]"),
+    ({"tools": [{**FLAT_TOOL, "defer_loading": True}]}, "tools[0].defer_loading"),
+    ({"tools": [5]}, "tools[0]"),
+    ({"tools": [OTHER], "tool_choice": ALLOWED}, "tool_choice"),
+    ({"tools": [OTHER], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.mode"),
+    ({"tools": [OTHER], "tool_choice": {"type": "function"}}, "tool_choice.name"),
+    ({"tools": [OTHER], "tool_choice": 5}, "tool_choice"),
+    ({"include": ["everything"]}, "include[0]"),
+    ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param"), REFUSED, ids=[str(case)[:70] for case in REFUSED])
+def test_what_cannot_be_done_is_refused_by_name(client, fields, param):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL, input="Hi", extra_body=fields)
+    assert caught.value.param == param
+
+
+def test_input_items_come_in_pages(client):
+    said = [
+        USER,
+        {"role": "assistant", "content": "Yes?"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "content": []},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "x"},
+    ]
+    reply = client.responses.create(model=MODEL, input=said)
+    items = list(client.responses.input_items.list(reply.id, limit=2, order="asc"))
+    assert [item.type for item in items] == [each.get("type", "message") for each in said]
+    assert items[1].content[0].text == "Yes?"
+    assert items[2].id == "rs_1"
+    backwards = client.responses.input_items.list(reply.id, after=items[1].id)
+    assert [item.id for item in backwards] == [items[0].id]
+    for item in items:
+        TypeAdapter(ResponseItem).validate_python(item.to_dict())
+    for query, param in (
+        ({"limit": 0}, "limit"),
+        ({"order": "up"}, "order"),
+        ({"after": "x"}, "after"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.responses.input_items.list(reply.id, extra_query=query)
+        assert caught.value.param == param
+
+
+def test_a_stored_response_has_no_stream_and_cannot_be_cancelled(client):
+    reply = client.responses.create(model=MODEL, input="Hi")
+    with pytest.raises(openai.BadRequestError, match="stream"):
+        client.responses.retrieve(reply.id, stream=True)
+    with pytest.raises(openai.BadRequestError, match="background"):
+        client.responses.cancel(reply.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.cancel("resp_x")
+    fetched = httpx.get(f"{client.base_url}responses/{reply.id}", params={"stream": "false"})
+    assert Response.model_validate(fetched.json()).id == reply.id
