@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -20,6 +20,10 @@ class Forward(Protocol):
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
         """Runs the batch; keys and values of its tokens are in the cache afterwards."""
         ...
+
+
+MakeForward = Callable[[Transformer, KVCache], Forward]
+"""Makes what takes a model with its cache through a batch."""
 
 
 class GatheredForward:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from reference_engine.config import ModelConfig
 from reference_engine.kernels import Kernels
+from reference_engine.parallel import ALONE, Shard
 
 SWIGLU_ALPHA = 1.702
 ROW_MULTIPLE = 16
@@ -197,18 +198,16 @@ class MixtureOfExperts(nn.Module):
     one (E · I, H) matrix.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, shard: Shard = ALONE) -> None:
         super().__init__()
-        experts, hidden, inner = (
-            config.num_local_experts,
-            config.hidden_size,
-            config.intermediate_size,
-        )
+        hidden, inner = config.hidden_size, config.intermediate_size
+        experts = len(shard.part(config.num_local_experts))
+        self.shard = shard
         self.top = config.num_experts_per_tok
         self.limit = config.swiglu_limit
         self.dense = experts <= 2 * self.top
         self.norm = RMSNorm(hidden, config.rms_norm_eps)
-        self.gate = Linear(hidden, experts)
+        self.gate = Linear(hidden, config.num_local_experts)
         self.mlp1_weight = nn.Parameter(torch.empty(experts, 2 * inner, hidden))
         self.mlp1_bias = nn.Parameter(torch.empty(experts, 2 * inner))
         self.mlp2_weight = nn.Parameter(torch.empty(experts, inner, hidden))
@@ -219,18 +218,22 @@ class MixtureOfExperts(nn.Module):
         tokens = self.norm(x).flatten(0, 1)
         chosen = self.gate(tokens).float().topk(self.top, dim=-1)
         weights = chosen.values.softmax(-1)
-        return self.mixed(tokens, chosen.indices, weights).view_as(x)
+        own = self.shard.own(chosen.indices, weights, len(self.gate.weight))
+        return self.mixed(tokens, *own).view_as(x)
 
     def mixed(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`."""
+        """Tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`.
+
+        The number after the last expert's stands for none; its weight is zero.
+        """
         run = self._all_experts if self.dense else self._chosen_experts
         return run(tokens, chosen, weights)
 
     def _all_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Every expert sees every token, those not chosen with weight zero: two matrix products."""
         experts, width, hidden = self.mlp1_weight.shape
-        share = weights.new_zeros(len(tokens), experts).scatter(1, chosen, weights)
-        share = share.to(tokens.dtype)
+        share = weights.new_zeros(len(tokens), experts + 1).scatter(1, chosen, weights)
+        share = share[:, :experts].to(tokens.dtype).contiguous()
         first = F.linear(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
         inner = swiglu(first.view(-1, experts, width), self.limit) * share[..., None]
         return torch.addmm(
@@ -240,7 +243,7 @@ class MixtureOfExperts(nn.Module):
     def _chosen_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Each expert sees the tokens that chose it."""
         out = torch.zeros_like(tokens, dtype=torch.float32)
-        for expert in torch.unique(chosen).tolist():
+        for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
             row, place = torch.where(chosen == expert)
             seen = F.pad(tokens[row], (0, 0, 0, -len(row) % ROW_MULTIPLE))
             inner = swiglu(
@@ -254,31 +257,37 @@ class MixtureOfExperts(nn.Module):
 class Block(nn.Module):
     """Attention, then experts, each added to the stream."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig, layer: int, shard: Shard = ALONE) -> None:
         super().__init__()
+        self.shard = shard
         self.attn = Attention(config, layer)
-        self.mlp = MixtureOfExperts(config)
+        self.mlp = MixtureOfExperts(config, shard)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
         """Passes the stream x, (B, T, H), through the block."""
-        x = x + self.attn(x, cos, sin, context)
-        out: Tensor = x + self.mlp(x)
+        x = x + self.shard.sum(self.attn(x, cos, sin, context))
+        out: Tensor = x + self.shard.sum(self.mlp(x))
         return out
 
 
 class Transformer(nn.Module):
     """The model: tokens in, logits out. Its parameters are empty until a checkpoint is loaded.
 
-    `kernels` is what contexts with a paged cache compute attention by.
+    `kernels` is what contexts with a paged cache compute attention by. With a `shard`, heads and
+    experts are those of one of several processes, and `config` says how many heads these are.
     """
 
-    def __init__(self, config: ModelConfig, *, kernels: Kernels = "torch") -> None:
+    def __init__(
+        self, config: ModelConfig, *, kernels: Kernels = "torch", shard: Shard = ALONE
+    ) -> None:
         super().__init__()
+        config = shard.heads_of(config)
         self.config = config
+        self.shard = shard
         self.kernels = kernels
         self.embedding = Embedding(config.vocab_size, config.hidden_size)
         self.rotary = Rotary(config)
-        self.block = nn.ModuleList(Block(config, n) for n in range(config.num_hidden_layers))
+        self.block = nn.ModuleList(Block(config, n, shard) for n in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.unembedding = Linear(config.hidden_size, config.vocab_size, bias=False)
 

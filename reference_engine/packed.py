@@ -11,6 +11,7 @@ from reference_engine.config import ModelConfig
 from reference_engine.kernels import Kernels
 from reference_engine.kernels.experts import PackedLinear, lay_out, packed_experts_of, unpack
 from reference_engine.model import Block, MixtureOfExperts, Transformer
+from reference_engine.parallel import ALONE, Shard
 
 PACKED_WEIGHTS = ("mlp1_weight", "mlp2_weight")
 """The parameters that a pair of blocks and scales stands for."""
@@ -23,8 +24,8 @@ class PackedMixtureOfExperts(MixtureOfExperts):
     `_scales`, laid out as in a `PackedLinear`.
     """
 
-    def __init__(self, config: ModelConfig, kernels: Kernels) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, kernels: Kernels, shard: Shard = ALONE) -> None:
+        super().__init__(config, shard)
         del self.mlp1_weight, self.mlp2_weight
         self._run = packed_experts_of(kernels)
 
@@ -65,7 +66,7 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 def pack_experts(model: Transformer) -> None:
     """Gives every block of a model without weights experts that hold theirs packed."""
     for block in model.block:
-        cast("Block", block).mlp = PackedMixtureOfExperts(model.config, model.kernels)
+        cast("Block", block).mlp = PackedMixtureOfExperts(model.config, model.kernels, model.shard)
 
 
 def expand_experts(model: Transformer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from reference_engine.kernels import KernelChoice, resolve_kernels
 from reference_engine.kernels.experts import lay_out
 from reference_engine.model import Transformer, default_dtype
 from reference_engine.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
+from reference_engine.parallel import ALONE, Shard
 from reference_engine.progress import progress
 
 
@@ -23,6 +25,7 @@ def load_model(
     *,
     kernels: KernelChoice = "auto",
     packed: bool | None = None,
+    shard: Shard = ALONE,
 ) -> Transformer:
     """Loads the model of a checkpoint, ready for inference; a bar shows progress on a terminal.
 
@@ -34,10 +37,12 @@ def load_model(
         dtype: Type they are held in; what the device multiplies fastest when None.
         kernels: What computes attention and packed experts, see `reference_engine.kernels`.
         packed: Whether experts that are stored in MXFP4 stay so in memory; when None, on CUDA.
+        shard: The part of the model that is read; all of it by default.
 
     Raises:
         CheckpointError: The checkpoint is not one of a gpt-oss model.
         KernelsError: The kernels cannot run on the device.
+        ParallelError: The model cannot be cut into that many parts.
     """
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
@@ -45,7 +50,7 @@ def load_model(
     packed = device.type == "cuda" if packed is None else packed
     with open_checkpoint(path) as checkpoint:
         with torch.device("meta"):
-            model = Transformer(checkpoint.config, kernels=resolved)
+            model = Transformer(checkpoint.config, kernels=resolved, shard=shard)
             if packed and checkpoint.packs_experts:
                 pack_experts(model)
         sizes = {name: checkpoint.nbytes(name) for name in checkpoint.parameter_names}
@@ -77,20 +82,23 @@ def _load(
 ) -> None:
     owner, _, attribute = name.rpartition(".")
     module = model.get_submodule(owner)
+    cut = model.shard.cut(name, checkpoint.config)
     if isinstance(module, PackedMixtureOfExperts) and attribute in PACKED_WEIGHTS:
         experts = len(module.mlp1_bias)
-        module.hold_laid_out(attribute, *_laid_out(checkpoint, name, experts, device))
+        module.hold_laid_out(attribute, *_laid_out(checkpoint.packed(name, cut), experts, device))
         return
-    weight = checkpoint.parameter(name, dtype, device)
+    weight = checkpoint.parameter(name, dtype, device, cut)
+    if not model.shard.adds(name):
+        weight.zero_()
     setattr(module, attribute, torch.nn.Parameter(weight, requires_grad=False))
 
 
 def _laid_out(
-    checkpoint: Checkpoint, name: str, experts: int, device: torch.device
+    stored: Iterable[tuple[Tensor, Tensor]], experts: int, device: torch.device
 ) -> list[Tensor]:
     """Blocks and scales of all experts as the kernels want them, copied one by one."""
     held: list[Tensor] = []
-    for place, (blocks, scales) in enumerate(checkpoint.packed(name)):
+    for place, (blocks, scales) in enumerate(stored):
         expert = lay_out(blocks[None].to(device), scales[None].to(device))
         held = held or [part.new_empty((experts, *part.shape[1:])) for part in expert]
         for whole, part in zip(held, expert, strict=True):

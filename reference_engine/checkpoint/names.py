@@ -21,22 +21,6 @@ BYTES_AT_ONCE = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The part of a parameter that one of several processes holds.
-
-    Attributes:
-        rows: Indices of the first dimension, one range after the other; all when None.
-        columns: Indices of the last dimension; all when None.
-    """
-
-    rows: tuple[range, ...] | None = None
-    columns: range | None = None
-
-
-WHOLE = Cut()
-
-
-@dataclass(frozen=True)
 class Source:
     """Stored tensors that together make one parameter, stacked along the first dimension.
 

@@ -17,8 +17,6 @@ from reference_engine import mxfp4
 from reference_engine.checkpoint.errors import CheckpointError
 from reference_engine.checkpoint.files import open_files
 from reference_engine.checkpoint.names import (
-    WHOLE,
-    Cut,
     Layout,
     Shape,
     Source,
@@ -29,6 +27,7 @@ from reference_engine.checkpoint.names import (
     sources,
 )
 from reference_engine.config import ConfigError, ModelConfig, read_config
+from reference_engine.parallel import WHOLE, Cut
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _CODES_PREFIX = "token_codes."

@@ -84,7 +84,8 @@ def packed_experts(
 
     Args:
         tokens: (tokens, H); its type is that of the products.
-        chosen: (tokens, top), int64; experts of each token, all different.
+        chosen: (tokens, top), int64; experts of each token, all different but for the number
+            after the last, which stands for none.
         weights: (tokens, top); what their outputs are weighted by.
         gate_up: H to 2 I, gate and linear part interleaved.
         down: I to H; its bias is added before the output is weighted.
@@ -94,7 +95,7 @@ def packed_experts(
         (tokens, H), in float32 (float64 where the tokens are).
     """
     out = torch.zeros_like(tokens, dtype=torch.promote_types(tokens.dtype, torch.float32))
-    for expert in torch.unique(chosen).tolist():
+    for expert in torch.unique(chosen[chosen < len(gate_up.bias)]).tolist():
         row, place = torch.where(chosen == expert)
         inner = swiglu(_product(tokens[row], gate_up, expert), limit)
         made = _product(inner, down, expert)

@@ -288,7 +288,7 @@ def _launch_down(
     inner: Tensor, weights: Tensor, routing: Routing, linear: PackedLinear, block: int
 ) -> Tensor:
     size = linear.bias.shape[1]
-    made = inner.new_empty((len(inner), size), dtype=torch.float32)
+    made = inner.new_zeros((len(inner), size), dtype=torch.float32)
     _down_kernel[_grid(size, routing)](
         made,
         inner,

@@ -33,15 +33,18 @@ class Routing:
 
 
 def route(chosen: Tensor, experts: int, block: int) -> Routing:
-    """Sorts the slots of `chosen`, (tokens, top) expert numbers, into tiles of `block` rows."""
+    """Sorts the slots of `chosen`, (tokens, top) expert numbers, into tiles of `block` rows.
+
+    Slots with the number `experts`, which stands for none, are in no tile.
+    """
     flat = chosen.flatten()
     rows = len(flat)
     if len(chosen) == 1:  # Its experts are all different: nothing to sort, a tile for each.
         row = torch.arange(rows, dtype=torch.int32, device=flat.device)
-        return Routing(row, flat.int(), row, row + 1)
+        return Routing(row, flat.int(), row, row + (flat < experts).int())
     slots = flat.argsort(stable=True)
-    counts = torch.zeros(experts, dtype=torch.int64, device=flat.device)
-    counts.scatter_add_(0, flat, torch.ones_like(flat))
+    counts = torch.zeros(experts + 1, dtype=torch.int64, device=flat.device)
+    counts = counts.scatter_add_(0, flat, torch.ones_like(flat))[:experts]
     tiles = (counts + block - 1) // block
     ends, tile_ends = counts.cumsum(0), tiles.cumsum(0)
     tile = torch.arange(most_tiles(rows, experts, block), device=flat.device)

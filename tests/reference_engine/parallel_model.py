@@ -1,0 +1,77 @@
+"""What each of several processes does for test_parallel: a model cut in parts, step by step."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reference_engine.block_table import blocks_of
+from reference_engine.cache import KVCache
+from reference_engine.checkpoint import load_model
+from reference_engine.gathered_context import Row
+from reference_engine.model import Transformer
+from reference_engine.parallel import ALONE, Shard
+from reference_engine.ranks import Lead, follow, joined
+from reference_engine.scheduler import BLOCK
+
+PROMPTS = ([*range(100)], [*range(200, 290)])
+DECODED = 12
+
+
+def logprobs(model: Transformer, lead: Lead) -> Tensor:
+    """Of two prompts and of tokens after them, fed one by one: (steps, prompts, vocabulary)."""
+    cache = KVCache(model.config, 32, model.unembedding.weight.dtype, torch.device("cpu"))
+    forward = lead.forward(model, cache)
+    tables = [cache.table([]) for _ in PROMPTS]
+    out = []
+    sequences = [[*prompt, *range(7, 7 + DECODED)] for prompt in PROMPTS]
+    begins = [list(range(0, len(prompt), BLOCK)) for prompt in PROMPTS]
+    steps = [
+        [(start, min(start + BLOCK, len(prompt))) for start in begin]
+        + [(len(prompt) + n, len(prompt) + n + 1) for n in range(DECODED)]
+        for prompt, begin in zip(PROMPTS, begins, strict=True)
+    ]
+    for spans in zip(*steps, strict=True):
+        rows = []
+        for sequence, table, (start, end) in zip(sequences, tables, spans, strict=True):
+            table.extend(blocks_of(end))
+            rows.append(Row(sequence[start:end], start, table.full, table.near))
+        length = BLOCK if spans[0][1] - spans[0][0] > 1 else 1
+        out.append(model.logits(forward(rows, length)).log_softmax(-1))
+    return torch.stack(out)
+
+
+@torch.inference_mode()
+def measured(checkpoint: str, dtype: torch.dtype, *, packed: bool, shard: Shard = ALONE) -> Tensor:
+    """The log probabilities; empty on processes that follow."""
+    model = load_model(checkpoint, dtype=dtype, packed=packed, shard=shard)
+    if shard.rank:
+        follow(model)
+        return torch.empty(0)
+    lead = Lead(shard)
+    try:
+        return logprobs(model, lead)
+    finally:
+        lead.close()
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    checkpoint, out = sys.argv[1:]
+    with joined("cpu") as shard:
+        made = {
+            f"{dtype} {packed}": measured(
+                checkpoint, getattr(torch, dtype), packed=packed, shard=shard
+            )
+            for dtype in ("float32", "bfloat16")
+            for packed in (False, True)
+        }
+    if not shard.rank:
+        torch.save(made, Path(out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""One model in two processes: the parts, their sums, the server over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import parallel_model
+import pytest
+import torch
+from tiny_model import tiny_config
+
+from reference_engine.checkpoint import load_model
+from reference_engine.checkpoint.shapes import TINY
+from reference_engine.checkpoint.synthetic import synthesize
+from reference_engine.kernels.routing import route
+from reference_engine.parallel import ALONE, ParallelError, Shard
+
+HERE = Path(parallel_model.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parallel")
+    for layout in ("hf", "original"):
+        synthesize(tiny_config(), folder / layout, layout)
+    synthesize(TINY, folder / "servable", "hf")
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["hf", "original"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_parts_are_the_whole(checkpoints, layout, packed):
+    whole = load_model(checkpoints / layout, dtype=torch.float32, packed=packed)
+    parts = [
+        load_model(checkpoints / layout, dtype=torch.float32, packed=packed, shard=Shard(rank, 2))
+        for rank in range(2)
+    ]
+    for name, weight in whole.state_dict().items():
+        first, second = (part.state_dict()[name] for part in parts)
+        if name.endswith("attn.out.weight"):
+            assert torch.equal(torch.cat((first, second), 1), weight)
+        elif name.endswith("attn.out.bias"):
+            assert torch.equal(first, weight)
+            assert not second.any()
+        elif ".attn.qkv." in name:
+            heads = [part.unflatten(0, (-1, 16)).split((2, 1, 1)) for part in (first, second)]
+            joined = [torch.cat(pair) for pair in zip(*heads, strict=True)]
+            assert torch.equal(torch.cat(joined).flatten(0, 1), weight)
+        elif name.endswith("sinks") or ".mlp.mlp" in name:
+            assert torch.equal(torch.cat((first, second)), weight)
+        else:
+            assert torch.equal(first, weight)
+            assert torch.equal(second, weight)
+
+
+def test_experts_held_elsewhere_count_for_nothing():
+    chosen = torch.tensor([[3, 0], [1, 2]])
+    weights = torch.tensor([[0.7, 0.3], [0.6, 0.4]])
+    assert ALONE.own(chosen, weights, 4) == (chosen, weights)
+    own, share = Shard(1, 2).own(chosen, weights, 4)
+    assert own.tolist() == [[1, 2], [2, 0]]
+    assert torch.equal(share, torch.tensor([[0.7, 0.0], [0.0, 0.4]]))
+    for rows in (own, own[:1], own[1:]):
+        routing = route(rows, 2, 16)
+        spans = zip(routing.tile_rows.tolist(), routing.tile_ends.tolist(), strict=True)
+        used = [slot for first, end in spans for slot in routing.slots[first:end].tolist()]
+        assert sorted(used) == [n for n, e in enumerate(rows.flatten().tolist()) if e < 2]
+
+
+@pytest.mark.parametrize(("ranks", "word"), [(3, "2 key/value heads"), (4, "2 key/value heads")])
+def test_what_cannot_be_shared_out_is_said(ranks, word):
+    with pytest.raises(ParallelError, match=f"{word} cannot be shared out evenly among {ranks}"):
+        Shard(0, ranks).heads_of(tiny_config())
+    with pytest.raises(ParallelError, match="3 experts cannot"):
+        Shard(0, 2).heads_of(tiny_config(num_local_experts=3))
+
+
+def started(command: list[str], ranks: int = 2, **options: object) -> list[subprocess.Popen]:
+    """The processes that torchrun would start."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE, text=True, **options,
+        )
+        for rank in range(ranks)
+    ]  # fmt: skip
+
+
+def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
+    """Exit code and stderr of each."""
+    try:
+        said = [process.communicate(timeout=120)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_does(checkpoints, tmp_path):
+    """Log probabilities over two prompts of two blocks each and twelve tokens after them.
+
+    Bounds: 1e-5 in float32; 0.1 in bfloat16, where each part of a sum is rounded by itself.
+    """
+    script = str(HERE / "parallel_model.py")
+    out = tmp_path / "made.pt"
+    results = ended(started([script, str(checkpoints / "hf"), str(out)]))
+    assert [code for code, _ in results] == [0, 0], results
+    made = torch.load(out)
+    for dtype, bound in (("float32", 1e-5), ("bfloat16", 0.1)):
+        for packed in (False, True):
+            wanted = parallel_model.measured(
+                str(checkpoints / "hf"), getattr(torch, dtype), packed=packed
+            )
+            found = made[f"{dtype} {packed}"]
+            assert found.shape == wanted.shape == (2 + parallel_model.DECODED, 2, 300)
+            assert (found - wanted).abs().max() < bound
+            assert wanted.std() > 0.1
+
+
+def url_of(leader: subprocess.Popen) -> str:
+    ready = leader.stderr.readline()
+    assert ready.startswith("Serving "), ready + leader.stderr.read()
+    return ready.split()[-1]
+
+
+SERVE = ["-m", "reference_engine", "serve", "--port", "0", "--dtype", "float32", "--threads", "1"]
+BODY = {
+    "model": "gpt-oss-small", "messages": [{"role": "user", "content": "Hi"}], "seed": 5,
+    "max_tokens": 24, "logprobs": True,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_server_over_two_processes_answers_as_one_does(checkpoints):
+    said = []
+    for ranks in (1, 2):
+        processes = started([*SERVE, "--checkpoint", str(checkpoints / "servable")], ranks)
+        url = url_of(processes[0])
+        said.append(httpx.post(f"{url}/chat/completions", json=BODY, timeout=120).json())
+        processes[0].send_signal(signal.SIGTERM)
+        assert ended(processes) == [(0, "")] * ranks
+    one, two = (json.dumps(reply["choices"][0]["message"]) for reply in said)
+    assert one == two
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_all_with_a_sentence(checkpoints):
+    processes = started([*SERVE, "--checkpoint", str(checkpoints / "servable")])
+    url = url_of(processes[0])
+    processes[1].kill()
+    processes[1].wait()
+    reply = httpx.post(f"{url}/chat/completions", json=BODY, timeout=120)
+    assert reply.status_code >= 500
+    (code, error), _ = ended(processes)
+    assert code == 2
+    assert error.strip().splitlines()[-1].startswith("error: Another process of the model is gone")
+
+    processes = started([*SERVE, "--checkpoint", str(checkpoints / "servable")])
+    url_of(processes[0])
+    processes[0].kill()
+    _, (code, error) = ended(processes)
+    assert code == 2
+    assert error.startswith("error: Another process of the model is gone")
