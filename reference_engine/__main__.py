@@ -13,6 +13,7 @@ from typing import get_args
 
 from reference_engine import checkpoint_commands as commands
 from reference_engine.backends.options import add_backend_options, backend_settings, key_of
+from reference_engine.chat_command import add_chat_options, run_chat
 from reference_engine.kernels import KernelChoice
 from reference_engine.memory import Memory, parse_bytes
 from reference_engine.server.settings import AppSettings, ServeSettings
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
             return _list_faults(as_json=arguments.json)
         if arguments.command == "score":
             return _score(arguments)
+        if arguments.command == "chat":
+            return _chat(arguments)
         if arguments.command in commands.NAMES:
             return _run_on_checkpoints(arguments)
         return _serve(arguments)
@@ -65,6 +68,15 @@ def _score(arguments: argparse.Namespace) -> int:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
     except (ScoringError, ValueError) as error:
+        return _complain(str(error))
+    return 0
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    try:
+        backend = backend_settings(arguments)
+        run_chat(arguments, replace(_engine_settings(arguments), backend=backend))
+    except ValueError as error:
         return _complain(str(error))
     return 0
 
@@ -106,6 +118,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _add_engine_options(serve.add_argument)
     add_backend_options(serve.add_argument)
     _add_server_options(serve.add_argument)
+    chat = subparsers.add_parser("chat", help="talk with a model in the terminal")
+    _add_engine_options(chat.add_argument)
+    add_backend_options(chat.add_argument)
+    add_chat_options(chat.add_argument)
     commands.add_commands(subparsers)
     return parser
 

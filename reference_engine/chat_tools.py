@@ -1,0 +1,40 @@
+"""Two tools for the terminal chat, known to the small checkpoint; what they return is made up."""
+
+from __future__ import annotations
+
+import json
+
+from reference_engine.harmony.conversation import Call, FunctionTool
+
+_PLACE = {"location": {"type": "string", "description": "City, region or postal code"}}
+_UNIT = {"unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"}}
+TOOLS = (
+    FunctionTool(
+        "get_weather",
+        "Current weather at a place.",
+        {
+            "type": "object",
+            "properties": _PLACE | _UNIT,
+            "required": ["location"],
+            "additionalProperties": False,
+        },
+    ),
+    FunctionTool("service_status", "Report whether the service is up. Takes no arguments."),
+)
+_OUTPUTS = {
+    "get_weather": {"condition": "sunny", "temperature": 21},
+    "service_status": {"status": "up", "uptime_hours": 412},
+}
+
+
+def answer_call(call: Call) -> str:
+    """What the called tool returns; an error as text where there is none, or no JSON object."""
+    if call.name not in _OUTPUTS:
+        return json.dumps({"error": f"there is no tool {call.name}"})
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError as error:
+        return json.dumps({"error": f"the arguments are no JSON: {error}"})
+    if not isinstance(arguments, dict):
+        return json.dumps({"error": "the arguments are no JSON object"})
+    return json.dumps(_OUTPUTS[call.name])

@@ -1,0 +1,185 @@
+"""The terminal chat: what it shows and keeps with a scripted model, and a process in a pty."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+from scripted import ANSWER, CALL, ScriptedEngine
+
+from reference_engine.chat import Chat, ChatSettings
+from reference_engine.chat_screen import Screen
+from reference_engine.chat_tools import answer_call
+from reference_engine.harmony.conversation import Answer, Call, Reasoning, Result, User
+
+STYLE = re.compile("\x1b\\[[0-9]*m")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def chatting(script=ANSWER, **settings):
+    engine, out = ScriptedEngine(script), Terminal()
+    return engine, out, Chat(engine, ChatSettings(**settings), Screen(out))
+
+
+async def test_the_chain_of_thought_is_dim_and_the_answer_is_kept():
+    engine, out, chat = chatting()
+    await chat.ask("Hi")
+    assert "\x1b[2mI think.\x1b[0m" in out.getvalue().replace("\x1b[0m\x1b[2m", "\x1b[2m")
+    assert STYLE.sub("", out.getvalue()) == "I think.\nHello there.\n\n"
+    assert chat.turns == (User("Hi"), Reasoning("I think."), Answer("Hello there."))
+    await chat.ask("Again")
+    assert "Hello there." in engine.prompts[1]
+    assert "I think." not in engine.prompts[1]
+
+
+async def test_the_models_calls_are_answered():
+    engine, out, chat = chatting(
+        lambda prompt, _: ANSWER if "to=assistant" in prompt else CALL, tools=True
+    )
+    await chat.ask("Weather in Rome?")
+    assert "type get_weather" in engine.prompts[0]
+    shown = STYLE.sub("", out.getvalue())
+    assert 'get_weather {"city": "Rome"}' in shown
+    assert "get_weather → " in shown
+    result, *_, last = chat.turns[3:]
+    assert isinstance(result, Result)
+    assert last == Answer("Hello there.")
+
+
+async def test_calls_without_end_are_ended():
+    engine, out, chat = chatting(CALL, tools=True)
+    await chat.ask("Weather in Rome?")
+    assert len(engine.prompts) == 8
+    assert "8 calls are enough" in out.getvalue()
+
+
+async def test_raw_shows_markers_and_the_prompt():
+    _, out, chat = chatting(raw=True)
+    await chat.ask("Hi")
+    shown = STYLE.sub("", out.getvalue())
+    assert "<|start|>system<|message|>" in shown
+    assert ANSWER in shown
+
+
+async def test_what_the_model_writes_does_not_steer_the_terminal():
+    _, out, chat = chatting("<|channel|>final<|message|>\x1b]0;title\x07 \x1b[2J👋🏽<|return|>")
+    await chat.ask("Hi")
+    assert STYLE.sub("", out.getvalue()) == "]0;title [2J👋🏽\n\n"
+
+
+async def test_a_cancelled_question_is_forgotten():
+    engine, out, chat = chatting()
+    await chat.ask("Hi")
+    engine.pause, begun = 0.05, asyncio.Event()
+    engine.script = lambda prompt, params: begun.set() or ANSWER
+    task = asyncio.ensure_future(chat.ask("More"))
+    await begun.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+    assert engine.cancelled == 1
+    assert chat.turns[-1] == Answer("Hello there.")
+    assert "forgotten" in out.getvalue()
+
+
+async def test_an_engine_that_refuses_is_heard_and_the_chat_goes_on():
+    engine, out, chat = chatting()
+    engine.full = True
+    await chat.ask("Hi")
+    assert chat.turns == ()
+    assert "full" in out.getvalue()
+
+
+def test_commands():
+    _, out, chat = chatting()
+    for line in ("/effort low", "/raw", "/tools", "/effort much", "/reset", "/nonsense"):
+        assert chat.command(line)
+    assert chat.settings == ChatSettings(effort="low", raw=True, tools=True)
+    assert "/effort takes one of low, medium, high." in out.getvalue()
+    assert "/reset" in out.getvalue()
+    assert not chat.command("/quit")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "wanted"),
+    [
+        ("get_weather", '{"location": "Rome"}', "temperature"),
+        ("service_status", "", "uptime_hours"),
+        ("get_weather", "{", "no JSON"),
+        ("get_weather", "[1]", "no JSON object"),
+        ("other", "{}", "there is no tool other"),
+    ],
+)
+def test_demonstration_tools(name, arguments, wanted):
+    assert wanted in answer_call(Call(name, arguments))
+
+
+class Pty:
+    """A chat process with a terminal of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "reference_engine", "chat", "--threads", "1", *arguments]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm"}
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs,
+            env=environment, start_new_session=True, preexec_fn=_take_terminal,
+        )  # fmt: skip
+        os.close(theirs)
+        self.said = ""
+
+    def until(self, wanted: str, since: int = 0) -> int:
+        """Read until this is shown; where it ends."""
+        deadline = time.monotonic() + 120
+        while wanted not in self.said[since:]:
+            assert time.monotonic() < deadline, self.said
+            if select.select([self.ours], [], [], 1)[0]:
+                self.said += os.read(self.ours, 4096).decode("utf-8", "replace")
+        return self.said.index(wanted, since) + len(wanted)
+
+    def type(self, text: str) -> None:
+        os.write(self.ours, text.encode())
+
+
+def _take_terminal() -> None:
+    """Make standard input the controlling terminal, so that Ctrl-C is a signal."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.mark.slow
+def test_a_whole_conversation_in_a_terminal():
+    chat = Pty("--temperature", "0", "--effort", "low")
+    try:
+        at = chat.until("/help lists the commands.")
+        at = chat.until("› ", at)
+        chat.type("What is 17 + 25?\n")
+        at = chat.until("\x1b[2m", at)
+        chat.type("\x03")
+        at = chat.until("forgotten", at)
+        at = chat.until("› ", at)
+        chat.type("/raw\n")
+        at = chat.until("are shown", at)
+        chat.type("What is 17 + 25?\n")
+        at = chat.until("<|return|>", at)
+        assert "Reasoning: low" in chat.said
+        chat.type("\x04")
+        assert chat.process.wait(60) == 0
+    finally:
+        chat.process.kill()
+        chat.process.wait()
+        os.close(chat.ours)
