@@ -66,7 +66,12 @@ def apis(found: Sequence[Api]) -> tuple[Api, ...]:
 def _ask(question: str, checked: Callable[[str], str], default: str | None = None) -> str:
     """Ask until the answer can be used."""
     while True:
-        told = Prompt.ask(question, console=stderr(), default=default, show_default=bool(default))
+        try:
+            told = Prompt.ask(
+                question, console=stderr(), default=default, show_default=bool(default)
+            )
+        except EOFError:
+            raise ConfigurationError("The answers ended; run init again, or give flags.") from None
         text = (told or "").strip()
         if looks_like_key(text):
             stderr().print("That looks like a key. It belongs into an environment variable only.")

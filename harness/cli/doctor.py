@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_SECONDS = 60.0
 _FLAG = Parameter(negative=(), show_default=False, group=HOW)
 _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
+_TOPIC_WIDTH = 16
 _PROVIDER = ProviderOptions()
 
 
@@ -43,12 +44,14 @@ def doctor(
     """
     from harness.doctor.lines import exit_code
 
-    lines = list(_lines(provider, out or Path("runs"), concurrency, every=all_providers))
+    lines = []
+    for line in _lines(provider, out or Path("runs"), concurrency, every=all_providers):
+        lines.append(line)
+        if not as_json:
+            _print(line)
     code = exit_code(lines)
     if as_json:
         _print_json(lines, code)
-    else:
-        _print(lines)
     return code
 
 
@@ -77,45 +80,48 @@ def _lines_on_setup(
     from harness.doctor.reach import reached
 
     yield vocabulary_line()
-    about_file, providers = providers_line(chosen.providers_file)
+    about_file, known = providers_line(chosen.providers_file)
     yield about_file
-    yield from keys(providers, os.environ)
-    most = max((each.concurrency for each in providers.values()), default=1)
+    yield from keys(known, os.environ)
+    asked = _asked(chosen, known, every=every) if about_file.state == "ok" else []
+    most = max((each.concurrency for each in asked or known.values()), default=1)
     yield from machine(runs, concurrency or most)
-    if about_file.state == "ok":
-        yield from asyncio.run(reached(_asked(chosen, providers.values(), every=every)))
+    yield from asyncio.run(reached(asked))
 
 
-def _asked(chosen: ProviderOptions, known: Iterable[Provider], *, every: bool) -> list[Provider]:
-    """The providers to reach, patient for a while only unless --timeout says otherwise."""
+def _asked(
+    chosen: ProviderOptions, known: Mapping[str, Provider], *, every: bool
+) -> list[Provider]:
+    """The providers to reach; no request may take longer than a minute, or --timeout."""
     import os
 
     from harness.cli.choice import chosen_provider
     from harness.doctor.configuration import key_variables
     from harness.providers import changed
 
-    asked = []
-    if (chosen.provider, chosen.base_url) != (None, None):
-        asked.append(chosen_provider(chosen, None))
+    asked: dict[str, Provider] = {}
     if every:
-        asked += [each for each in known if all(map(os.environ.get, key_variables(each)))]
+        able = (each for each in known.values() if all(map(os.environ.get, key_variables(each))))
+        asked = {each.name: each for each in able}
+    if (chosen.provider, chosen.base_url) != (None, None):
+        provider = chosen_provider(chosen, None)
+        asked[provider.name] = provider
     most = chosen.timeout or MOST_SECONDS
-    return [changed(each, timeout=min(each.timeout, most)) for each in asked]
+    return [changed(each, timeout=min(each.timeout, most)) for each in asked.values()]
 
 
-def _print(lines: Sequence[Line]) -> None:
+def _print(line: Line) -> None:
     from rich.text import Text
 
     from harness.cli.screen import stdout
     from harness.plain import plain
 
-    width = max(len(line.topic) for line in lines)
-    for line in lines:
-        shown = Text.assemble((f"{line.state:<8} ", _STYLES[line.state]))
-        shown.append(f"{plain(line.topic):<{width}}  {plain(line.text)}")
-        stdout().print(shown, soft_wrap=True)
-        if line.remedy is not None:
-            stdout().print(f"{'':{width + 11}}{plain(line.remedy)}", soft_wrap=True, style="dim")
+    shown = Text.assemble((f"{line.state:<8} ", _STYLES[line.state]))
+    shown.append(f"{plain(line.topic):<{_TOPIC_WIDTH}} {plain(line.text)}")
+    stdout().print(shown, soft_wrap=True)
+    if line.remedy is not None:
+        indent = " " * (len("problem  ") + _TOPIC_WIDTH + 1)
+        stdout().print(f"{indent}{plain(line.remedy)}", soft_wrap=True, style="dim")
 
 
 def _print_json(lines: Sequence[Line], code: int) -> None:

@@ -19,7 +19,7 @@ def vocabulary_line(environ: Mapping[str, str] = os.environ) -> Line:
         path = vocabulary.vocabulary_file()
     except vocabulary.VocabularyError as error:
         text = f"{error} Without it there are no probes of the prompt and no reference engine."
-        return warning("vocabulary", text, "see above")
+        return warning("vocabulary", text)
     if named and path.parent != Path(named):
         text = f"{path}; {named} has no {vocabulary.FILE_NAME} with the right hash"
         return warning("vocabulary", text, f"mend or unset {vocabulary.FOLDER_VARIABLE}")

@@ -37,13 +37,13 @@ def note(topic: str, text: str, remedy: str | None = None) -> Line:
     return Line(topic, "note", text, remedy)
 
 
-def warning(topic: str, text: str, remedy: str) -> Line:
-    """May spoil a run."""
+def warning(topic: str, text: str, remedy: str | None = None) -> Line:
+    """May spoil a run. Without a remedy, the text holds it, as the messages of errors do."""
     return Line(topic, "warning", text, remedy)
 
 
 def problem(topic: str, text: str, remedy: str | None = None, code: int = EXIT_PROBLEM) -> Line:
-    """Prevents a run. Without a remedy, the text holds it, as the messages of errors do."""
+    """Prevents a run; the remedy as in a warning."""
     return Line(topic, "problem", text, remedy, code)
 
 

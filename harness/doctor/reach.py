@@ -67,7 +67,7 @@ def _is_module(name: str) -> bool:
 def _models_line(provider: Provider, models: Sequence[str] | None) -> Line:
     if models is None:
         return note(provider.name, "keeps no list of models for us")
-    text = f"lists {len(models)} models"
+    text = f"lists {len(models)} model{'' if len(models) == 1 else 's'}"
     if provider.model in models:
         return ok(provider.name, f"{text}, {provider.model} among them")
     return note(provider.name, f"{text}, {provider.model} not among them")

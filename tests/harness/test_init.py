@@ -270,3 +270,11 @@ def test_what_is_not_given_is_asked(
     err = capsys.readouterr().err
     assert err.count("looks like a key") == 1
     assert "'nonsense' is not a URL" in err
+
+
+def test_answers_that_end_early(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("http://127.0.0.1:1/v1\n"))
+    assert run(["init"]) == 2
+    assert "The answers ended" in capsys.readouterr().err
