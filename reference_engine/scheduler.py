@@ -27,7 +27,7 @@ from reference_engine.sequence import Sequence, Step
 from reference_engine.tally import Tally
 
 HEADROOM = 4 * BLOCK
-"""Tokens beyond its prompt for which a sequence must find pages before it may join."""
+"""Tokens beyond those it has for which a sequence must find pages before it may join."""
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Scheduler:
         max_batch: int,
         max_context: int,
         prefill_chunk: int,
+        headroom: int = HEADROOM,
         sampler: Sampler = sample,
         forward: Forward | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class Scheduler:
         self._row_multiple = row_multiple(model.unembedding.weight)
         self._chunk = max(prefill_chunk // BLOCK, 1)
         self._max_batch = max_batch
+        self._headroom = headroom
         self._running: list[Sequence] = []
         self._preempted: list[Sequence] = []
         self._joined = 0
@@ -125,7 +127,7 @@ class Scheduler:
 
     def _wanted(self, sequence: Sequence) -> int:
         length = min(
-            len(sequence.tokens) + HEADROOM,
+            len(sequence.tokens) + self._headroom,
             len(sequence.prompt) + sequence.params.max_tokens,
             self.max_context,
         )

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from reference_engine.sampling import Draw, SamplingParams, sample, uniform
+from reference_engine.sampling import Draw, SamplingParams, sample, sample_together, uniform
 
 
 def draw(logits, *, seed=0, step=0, **wishes):
@@ -118,3 +118,27 @@ def test_a_row_is_drawn_alike_alone_and_in_company():
 def test_wrong_wishes_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SamplingParams(**{"max_tokens": 1, **wrong})
+
+
+@pytest.mark.parametrize("vocabulary", [100, 1000])
+def test_all_rows_at_once_give_the_same_tokens(vocabulary):
+    """What a GPU runs, on rows of every sort: greedy, plain, with temperature, top_p and both."""
+    logits = torch.randn(60, vocabulary, generator=torch.Generator().manual_seed(1)) * 3
+    draws = [
+        Draw(
+            SamplingParams(
+                max_tokens=1,
+                temperature=[0.0, 1.0, 0.6][row % 3],
+                top_p=[1.0, 0.9, 0.3, 1e-9][row % 4],
+                top_logprobs=[None, 0, 3, 20][row // 12 % 4],
+            ),
+            row,
+            5,
+        )
+        for row in range(60)
+    ]
+    one_by_one, together = sample(logits, draws), sample_together(logits, draws)
+    assert [token.id for token in together] == [token.id for token in one_by_one]
+    for ours, theirs in zip(together, one_by_one, strict=True):
+        assert ours.logprob == pytest.approx(theirs.logprob)
+        assert [each for each, _ in ours.top] == [each for each, _ in theirs.top]

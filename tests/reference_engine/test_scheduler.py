@@ -25,9 +25,10 @@ def model():
     return random_transformer(num_hidden_layers=2, sliding_window=100)
 
 
-def scheduler(pages: int, *, max_batch: int = 8, chunk: int = 128) -> Scheduler:
+def scheduler(pages: int, *, chunk: int = 128, **limits: int) -> Scheduler:
     kv = KVCache(model().config, pages, torch.float32, torch.device("cpu"))
-    return Scheduler(model(), kv, max_batch=max_batch, max_context=CONTEXT, prefill_chunk=chunk)
+    limits = {"max_batch": 8, **limits}
+    return Scheduler(model(), kv, max_context=CONTEXT, prefill_chunk=chunk, **limits)
 
 
 def sequence(length: int, offset: int, tokens: int, seed: int) -> Sequence:
@@ -80,12 +81,17 @@ wishes = st.tuples(
     asked=st.lists(wishes, min_size=1, max_size=6),
     pages=st.integers(LEAST_PAGES, LEAST_PAGES + 8),
     chunk=st.sampled_from([64, 256]),
+    headroom=st.sampled_from([0, 0, 256]),
     leaving=st.dictionaries(st.integers(0, 5), st.integers(0, 60), max_size=2),
 )
-def test_pages_never_run_out_and_company_changes_nothing(asked, pages, chunk, leaving):
+def test_pages_never_run_out_and_company_changes_nothing(asked, pages, chunk, headroom, leaving):
     """All end, with the tokens and log probabilities that they get alone, to the last bit."""
     leaving = {n: step for n, step in leaving.items() if n < len(asked)}
-    made = run(scheduler(pages, chunk=chunk), [sequence(*each) for each in asked], leaving)
+    made = run(
+        scheduler(pages, chunk=chunk, headroom=headroom),
+        [sequence(*each) for each in asked],
+        leaving,
+    )
     for n, (wish, tokens) in enumerate(zip(asked, made, strict=True)):
         wanted = alone(*wish)
         assert tokens == (wanted[: len(tokens)] if n in leaving else wanted)
@@ -93,7 +99,7 @@ def test_pages_never_run_out_and_company_changes_nothing(asked, pages, chunk, le
 
 def test_who_came_last_gives_way_and_begins_again():
     asked = [(60, 0, 240, 1), (60, 70, 240, 2), (60, 140, 240, 3)]
-    made = scheduler(LEAST_PAGES + 3)
+    made = scheduler(LEAST_PAGES + 3, headroom=0)
     assert run(made, [sequence(*each) for each in asked]) == [alone(*each) for each in asked]
     assert made.tally.preemptions > 0
     assert made.tally.generated_tokens == 720

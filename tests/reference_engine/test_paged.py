@@ -1,0 +1,107 @@
+"""Batches as a GPU gets them, run by the kernels' plain twins: the same results as padded ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_model import random_transformer
+
+from reference_engine.block_table import BlockTable, Layout, block_names
+from reference_engine.cache import KVCache
+from reference_engine.forward import GatheredForward
+from reference_engine.gathered_context import Row
+from reference_engine.pages import PagePool
+from reference_engine.ragged_forward import RaggedBatch, RaggedForward, bucket, width_for
+from reference_engine.sampling import SamplingParams
+from reference_engine.scheduler import Scheduler
+from reference_engine.sequence import Sequence
+
+TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+
+
+class PaddedForward(RaggedForward):
+    """Decodes in batches that are larger than they need be, as CUDA graphs do."""
+
+    def __call__(self, rows, length):
+        if length > 1:
+            return super().__call__(rows, length)
+        batch = RaggedBatch(self._cache, bucket(len(rows)) + 8, bucket(len(rows)) + 8, 32)
+        batch.fill(rows)
+        return batch.run(self._model)[: len(rows)]
+
+
+@pytest.mark.parametrize("window", [3, 100, 128])
+@torch.inference_mode()
+def test_ragged_batches_give_what_padded_ones_give(window):
+    model = random_transformer(num_hidden_layers=3, sliding_window=window)
+    results = []
+    for forward in (GatheredForward, RaggedForward, PaddedForward):
+        cache = KVCache(model.config, 40, torch.float32, torch.device("cpu"))
+        made = Scheduler(
+            model,
+            cache,
+            max_batch=4,
+            max_context=400,
+            prefill_chunk=192,
+            forward=forward(model, cache),
+        )
+        for length in (300, 64, 1):
+            params = SamplingParams(80, temperature=0, top_logprobs=0)
+            made.add(Sequence(tuple(TEXT[:length]), params, 0))
+        gained = []
+        while made.running:
+            gained += made.step()
+        results.append(gained)
+    plain, *others = results
+    for other in others:
+        assert [step.token.id for step in other] == [step.token.id for step in plain]
+        for ours, theirs in zip(other, plain, strict=True):
+            assert ours.token.logprob == pytest.approx(theirs.token.logprob, abs=1e-4)
+
+
+def test_buckets_are_few_and_hold_their_rows():
+    sizes = {rows: bucket(rows) for rows in range(1, 257)}
+    assert all(rows <= size < rows + 8 for rows, size in sizes.items())
+    assert len(set(sizes.values())) == 35
+    assert [width_for([Row((1,), start, None, None)]) for start in (0, 1023, 1024, 131071)] == [
+        16, 16, 32, 2048,
+    ]  # fmt: skip
+
+
+def test_pages_behind_the_window_serve_again():
+    """A sequence of 2,048 blocks, the longest context there is, with few pages for the window."""
+    layout = Layout(full=True, window=128)
+    pool = PagePool(2048 + layout.near_blocks)
+    assert layout.longest(pool.size) == 131072
+    table = BlockTable(pool, layout, [])
+    for block in range(2048):
+        table.trim(block * 64)
+        table.extend(block + 1)
+        assert pool.used <= block + 1 + layout.near_blocks
+    table.trim(131071)
+    assert pool.used == table.held == 2048 + 2
+    table.release()
+    assert pool.used == 0
+
+
+def test_known_pages_are_found_until_their_memory_is_needed():
+    pool = PagePool(2)
+    first, second = pool.take(), pool.take()
+    pool.name(first, "a")
+    pool.name(second, "b")
+    pool.release(first)
+    pool.release(second)
+    pool.join(pool.find("a"))
+    assert pool.shared("a")
+    assert not pool.shared("b")
+    assert pool.take() == second
+    assert pool.find("b") is None
+    with pytest.raises(IndexError, match="available"):
+        pool.take()
+
+
+def test_blocks_are_named_by_all_that_comes_before():
+    names = block_names(TEXT[:200])
+    assert len(names) == 3
+    assert block_names(TEXT[:128]) == names[:2]
+    assert block_names([TEXT[0] + 1, *TEXT[1:200]])[2] != names[2]
