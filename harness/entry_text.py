@@ -15,8 +15,14 @@ INDENT = 2
 
 def entry_text(name: str, entry: Mapping[str, object], indent: int = INDENT) -> str:
     """The lines of an entry, indented."""
+    # Without a default style, lists and mappings of plain values stand in brackets.
     dumped = yaml.safe_dump(
-        {name: dict(entry)}, sort_keys=False, allow_unicode=True, width=1000, indent=INDENT
+        {name: dict(entry)},
+        default_flow_style=None,
+        sort_keys=False,
+        allow_unicode=True,
+        width=1000,
+        indent=INDENT,
     )
     return "".join(f"{' ' * indent}{line}\n" for line in _lines(dumped))
 

@@ -83,7 +83,7 @@ def init(
     limits = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
     at_least(1, {f"--{name}": limit for name, limit in limits.items()})
     given = {name: limit for name, limit in limits.items() if limit is not None}
-    provider = changed(_completed(draft, offline=offline), name=draft.name, **given)
+    provider = changed(_completed(draft, offline=offline), **given)
     _write(providers_file, text, provider, given)
     return 0
 
@@ -114,9 +114,8 @@ def _completed(draft: Draft, *, offline: bool) -> Provider:
     """The draft with model and APIs, from the provider or the user where they were not given."""
     from harness.cli import asking
 
-    assumed = adhoc_provider(
-        draft.base_url or "", draft.model or "any", BOTH_APIS, draft.api_key_env
-    )
+    given = (draft.base_url or "", draft.model or "any", BOTH_APIS, draft.api_key_env)
+    assumed = changed(adhoc_provider(*given), name=draft.name)
     models = None if offline else _listed(changed(assumed, timeout=MOST_SECONDS))
     provider = changed(assumed, model=draft.model or _model(models or []))
     apis = draft.apis

@@ -6,6 +6,7 @@ import io
 import stat
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def at(mock: MockProvider, *more: str) -> list[str]:
 
 
 def test_an_entry_is_added_after_the_others() -> None:
-    added = "    mine:\n      base_url: http://h/v1\n      model: m\n      apis:\n      - chat\n"
+    added = "    mine:\n      base_url: http://h/v1\n      model: m\n      apis: [chat]\n"
     written = with_entry(OWN, "f", "mine", ENTRY)
     assert written.replace(f"\n{added}", "") == OWN
     assert list(yaml.safe_load(written)["providers"]) == ["first", "second", "mine"]
@@ -85,6 +86,12 @@ def test_an_entry_is_replaced_where_it_stands(name: str) -> None:
     kept = {"# Ours.", "# all of them", "# The second is slow.", "# The end."}
     assert all(comment in written for comment in kept)
     assert ("# moved in May" in written) == (name != "first")
+
+
+def test_every_entry_that_ships_can_be_replaced() -> None:
+    shipped = (resources.files("harness") / "data" / "providers.yaml").read_text(encoding="utf-8")
+    for name in load_providers():
+        assert yaml.safe_load(with_entry(shipped, "f", name, ENTRY))["providers"][name] == ENTRY
 
 
 @pytest.mark.parametrize(
@@ -240,7 +247,7 @@ def test_a_key_that_is_not_set_or_refused_does_not_keep_the_entry_from_being_wri
     mock.api_key = "right"
     given = at(mock, "--model", "m", "--api-key-env", "MINE_KEY", "--force")
     assert run(given) == 0
-    assert "MINE_KEY is not set" in capsys.readouterr().err
+    assert "provider mine: the environment variable MINE_KEY is not set" in capsys.readouterr().err
     monkeypatch.setenv("MINE_KEY", KEY)
     assert run(given) == 0
     said = capsys.readouterr().err
