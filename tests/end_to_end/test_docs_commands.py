@@ -26,7 +26,7 @@ from reference_engine.__main__ import _parser as engine_parser
 from reference_engine.__main__ import main as engine_command
 
 BLOCKS = tuple(blocks())
-NOT_OURS = {"make", "pip", "pytest", "python"}
+NOT_OURS = {"make", "pip", "pytest", "python", "torchrun"}
 COMMANDS = tuple(command for block in BLOCKS for command in block.commands)
 NAMES = ("mine", "groq", "fireworks", "reference")
 RUN_ELSEWHERE = {
@@ -71,8 +71,8 @@ def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.M
             assert (ROOT / rest[0]).exists()
         case "python -m reference_engine":
             engine_parser("any").parse_args(rest[2:])
-        case "python -m reference_engine.small.train" | "python -m reference_engine.small.evaluate":
-            pass
+        case "torchrun":
+            engine_parser("any").parse_args(rest[rest.index("reference_engine") + 1 :])
         case "python -m evals":
             monkeypatch.setattr(evals_command, "run", known)
             assert evals_command.main(rest[2:]) == 0
