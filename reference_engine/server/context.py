@@ -23,7 +23,16 @@ class Context:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def body(self, request: Request) -> bytes:
-        """The request's body, if it is not too large."""
+        """The request's body.
+
+        Raises:
+            ApiError: It is compressed or too large.
+            ClientDisconnect: The client went away.
+        """
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding.lower() not in {"", "identity"}:
+            message = f"The request body is encoded as '{encoding}': send it uncompressed."
+            raise ApiError(415, message, code="unsupported_content_encoding")
         return await read_body(request, self.settings.max_body_bytes)
 
     def require_model(self, name: str) -> None:
