@@ -8,6 +8,7 @@ all stores, and no ratio between the kinds has to be guessed.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,7 +16,10 @@ import torch
 
 from reference_engine.block_table import BLOCK, BlockTable, Layout
 from reference_engine.config import ModelConfig
+from reference_engine.memory import Memory, MemoryTooSmallError
 from reference_engine.paged_context import KVPages
+
+_log = logging.getLogger(__name__)
 from reference_engine.pages import NULL_PAGE, PagePool
 
 
@@ -52,6 +56,34 @@ class KVCache:
     def table(self, names: Sequence[bytes]) -> BlockTable:
         """An empty table for a sequence whose prompt has blocks of these names."""
         return BlockTable(self.pool, self.layout, names)
+
+    def longest_context(self, wanted: int) -> int:
+        """The longest context that is wanted, that the model knows, and that the pages hold.
+
+        Raises:
+            MemoryTooSmallError: The pages hold next to nothing.
+        """
+        context = min(wanted, self.config.max_position_embeddings)
+        held = self.layout.longest(self.pool.size)
+        if held is None or held >= context:
+            return context
+        if held < BLOCK:
+            raise MemoryTooSmallError(
+                f"The memory for keys and values holds {self.pool.size} pages of {BLOCK} tokens, "
+                "too few for any request: give it more with --kv-memory."
+            )
+        _log.warning(
+            "The memory for keys and values holds no more than %d tokens: contexts end there.", held
+        )
+        return held
+
+
+def cache_for(
+    config: ModelConfig, dtype: torch.dtype, device: torch.device, memory: Memory
+) -> KVCache:
+    """A cache of as many pages as the memory holds."""
+    pages = memory.bytes_on(device) // page_bytes(config, dtype)
+    return KVCache(config, pages, dtype, device)
 
 
 def page_bytes(config: ModelConfig, dtype: torch.dtype) -> int:

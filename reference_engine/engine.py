@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from reference_engine.block_table import BLOCK
-from reference_engine.cache import KVCache, page_bytes
-from reference_engine.memory import Memory, MemoryTooSmallError
+from reference_engine.cache import cache_for
+from reference_engine.forward import MakeForward
+from reference_engine.memory import Memory
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model import Transformer
+from reference_engine.ragged_forward import forward_for
 from reference_engine.sampling import Sampler, SamplingParams, Token, sample
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence as TokenSequence
@@ -87,6 +88,7 @@ class Engine:
         memory: How much memory keys and values get; where it holds no sequence of `max_context`
             tokens, the context is shorter.
         sampler: What draws the tokens.
+        forward: Makes what takes batches through the model.
     """
 
     def __init__(
@@ -99,12 +101,11 @@ class Engine:
         prefill_chunk: int | None = None,
         memory: Memory | None = None,
         sampler: Sampler = sample,
+        forward: MakeForward = forward_for,
     ) -> None:
         weight = model.unembedding.weight
-        bytes_for_keys = (memory or Memory()).bytes_on(weight.device)
-        pages = bytes_for_keys // page_bytes(model.config, weight.dtype)
-        cache = KVCache(model.config, pages, weight.dtype, weight.device)
-        self.max_context = _context(model, cache, max_context or _DEFAULT_CONTEXT)
+        cache = cache_for(model.config, weight.dtype, weight.device, memory or Memory())
+        self.max_context = cache.longest_context(max_context or _DEFAULT_CONTEXT)
         self.vocab_size = model.config.vocab_size
         self._scheduler = Scheduler(
             model,
@@ -113,6 +114,7 @@ class Engine:
             max_context=self.max_context,
             prefill_chunk=prefill_chunk or _DEFAULT_CHUNK[weight.device.type],
             sampler=sampler,
+            forward=forward(model, cache),
         )
         self.metrics = EngineMetrics(self)
         self._max_queue = max_queue
@@ -261,27 +263,6 @@ class Engine:
             self._leave(request.sequence)
             self.metrics.ended("failed")
         _deliver((request, error) for request in requests)
-
-
-def _context(model: Transformer, cache: KVCache, wanted: int) -> int:
-    """The longest context that is wanted, that the model knows, and that the pages hold.
-
-    Raises:
-        MemoryTooSmallError: The pages hold next to nothing.
-    """
-    context = min(wanted, model.config.max_position_embeddings)
-    held = cache.layout.longest(cache.pool.size)
-    if held is None or held >= context:
-        return context
-    if held < BLOCK:
-        raise MemoryTooSmallError(
-            f"The memory for keys and values holds {cache.pool.size} pages of {BLOCK} tokens, too "
-            "few for any request: give it more with --kv-memory."
-        )
-    _log.warning(
-        "The memory for keys and values holds no more than %d tokens: contexts end there.", held
-    )
-    return held
 
 
 def _deliver(mail: Iterable[_Mail]) -> None:

@@ -172,6 +172,8 @@ def width_for(rows: Sequence[Row]) -> int:
 
 
 def _depends_on_shapes_alone(model: Transformer) -> bool:
-    """Whether a pass launches the same kernels for all tokens of equal number."""
+    """Whether one process launches all of a pass, the same for all tokens of equal number."""
+    if model.shard.ranks > 1:
+        return False
     experts = (cast("Block", block).mlp for block in model.block)
     return all(isinstance(each, PackedMixtureOfExperts) or each.dense for each in experts)

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, distributed
 
 from reference_engine.cache import KVCache
-from reference_engine.forward import Forward, GatheredForward
+from reference_engine.forward import Forward
 from reference_engine.gathered_context import Row
 from reference_engine.model import Transformer
 from reference_engine.parallel import ALONE, ParallelError, Shard
+from reference_engine.ragged_forward import forward_for
 
 _FOREVER = timedelta(days=3650)
 _T = TypeVar("_T")
@@ -82,7 +83,7 @@ class Lead:
 
     def forward(self, model: Transformer, cache: KVCache) -> Forward:
         """What takes batches through the model, once the others have such a cache, too."""
-        run = GatheredForward(model, cache)
+        run = forward_for(model, cache)
         if self.shard.ranks == 1:
             return run
         self._orders = _orders()
@@ -127,7 +128,7 @@ def follow(model: Transformer) -> None:
     weight = model.unembedding.weight
     try:
         cache = KVCache(model.config, _received(orders, int), weight.dtype, weight.device)
-        run = GatheredForward(model, cache)
+        run = forward_for(model, cache)
         while (order := _received(orders, _Order)).rows:
             run(order.rows, order.length)
     except RuntimeError as error:

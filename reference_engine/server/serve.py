@@ -25,6 +25,8 @@ from reference_engine.harmony.vocabulary import VocabularyError, harmony_encodin
 from reference_engine.kernels import KernelsError
 from reference_engine.memory import MemoryTooSmallError
 from reference_engine.model import Transformer
+from reference_engine.parallel import ALONE, ParallelError, Shard
+from reference_engine.ranks import Lead, device_of, follow, joined
 from reference_engine.server.metrics import metrics_route
 from reference_engine.server.parts import Parts
 from reference_engine.server.settings import ServeSettings
@@ -71,14 +73,31 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: ServeSettings) -> None:
-    """Serve until a signal comes.
+    """Serve until a signal comes; as one of several processes of torchrun, follow the first.
 
     Raises:
-        ServeError: A fault is unknown, the checkpoint cannot be loaded, or the address not be had.
+        ServeError: A fault is unknown, the checkpoint cannot be loaded, the address not be had, or
+            another process of the model is gone.
     """
+    try:
+        with joined(settings.device) as shard:
+            if shard.ranks > 1:
+                settings = replace(settings, device=device_of(settings.device))
+            if shard.rank:
+                _follow(settings, shard)
+            else:
+                _serve(settings, shard)
+    except ParallelError as error:
+        raise ServeError(str(error)) from error
+
+
+def _serve(settings: ServeSettings, shard: Shard) -> None:
     parts = _parts(settings)
+    if shard.ranks > 1 and not _can_be_shared(settings):
+        raise ServeError("Faults and --backend need one process: start it without torchrun.")
     with _handlers_put_back(), _listening(settings.host, settings.port) as listener:
-        engine = open_engine(settings, parts)
+        lead = Lead(shard)
+        engine = open_engine(settings, parts, lead)
         engine.start()
         try:
             fingerprint = _fingerprint(settings)
@@ -94,6 +113,18 @@ def serve(settings: ServeSettings) -> None:
             Server(app).run(sockets=[listener])
         finally:
             engine.close()
+            lead.close()
+
+
+def _follow(settings: ServeSettings, shard: Shard) -> None:
+    for number in _SIGNALS:  # The first process says when to end; torchrun's signals reach it too.
+        signal.signal(number, signal.SIG_IGN)
+    follow(load(settings, shard))
+
+
+def _can_be_shared(settings: ServeSettings) -> bool:
+    plain = not settings.faults and not settings.faults_by_request
+    return plain and settings.backend.name == "reference"
 
 
 def _in_main_thread() -> bool:
@@ -122,8 +153,8 @@ def _parts(settings: ServeSettings) -> Parts:
         raise ServeError(str(error)) from error
 
 
-def load(settings: ServeSettings) -> Transformer:
-    """The model of the settings' checkpoint, and the vocabulary with it.
+def load(settings: ServeSettings, shard: Shard = ALONE) -> Transformer:
+    """The model of the settings' checkpoint, or a part of it, and the vocabulary with it.
 
     Raises:
         ServeError: One of them cannot be had, or the device not be used.
@@ -136,12 +167,16 @@ def load(settings: ServeSettings) -> Transformer:
         harmony_encoding()
         token_bytes()
         dtype = getattr(torch, settings.dtype) if settings.dtype else None
-        return load_model(settings.checkpoint, settings.device, dtype, kernels=settings.kernels)
+        return load_model(
+            settings.checkpoint, settings.device, dtype, kernels=settings.kernels, shard=shard
+        )
     except (CheckpointError, ConfigError, KernelsError, VocabularyError) as error:
         raise ServeError(str(error)) from error
 
 
-def open_engine(settings: ServeSettings, parts: Parts | None = None) -> Backend:
+def open_engine(
+    settings: ServeSettings, parts: Parts | None = None, lead: Lead | None = None
+) -> Backend:
     """Our engine, or the backend that the settings name; not started yet.
 
     Raises:
@@ -149,16 +184,17 @@ def open_engine(settings: ServeSettings, parts: Parts | None = None) -> Backend:
     """
     if settings.backend.name != "reference":
         return _backend(settings)
-    parts = parts or Parts()
+    parts, lead = parts or Parts(), lead or Lead()
     try:
         return Engine(
-            parts.model(load(settings)),
+            parts.model(load(settings, lead.shard)),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             max_context=settings.max_context,
             prefill_chunk=settings.prefill_chunk,
             memory=settings.memory,
             sampler=parts.sampler,
+            forward=lead.forward,
         )
     except MemoryTooSmallError as error:
         raise ServeError(str(error)) from error

@@ -16,6 +16,7 @@ from reference_engine.engine import (
     SamplingParams,
     Token,
 )
+from reference_engine.memory import Memory, MemoryTooSmallError
 from reference_engine.model import Transformer
 
 
@@ -252,6 +253,20 @@ async def test_known_prefixes_are_not_read_again():
         assert read_and_reused(engine) == (211, 192)
     async with running(model) as fresh:
         assert await collect(fresh, [*shared, 2, 3], wishes) == again
+
+
+async def test_the_memory_bounds_the_context(caplog):
+    model = random_transformer(num_hidden_layers=2)
+    page = 2 * 64 * 2 * 16 * 4  # Keys and values of 64 tokens, 2 heads of 16 floats.
+    async with running(model, memory=Memory(5 * page)) as engine:
+        assert engine.max_context == 3 * 64
+        assert "no more than 192 tokens" in caplog.text
+        made = await collect(engine, tokens(180), SamplingParams(max_tokens=500))
+        assert len(made) == 12
+        with pytest.raises(ContextOverflowError, match="context of 192"):
+            await collect(engine, tokens(192), SamplingParams(max_tokens=1))
+    with pytest.raises(MemoryTooSmallError, match="--kv-memory"):
+        Engine(model, memory=Memory(1))
 
 
 async def test_tries_of_one_question_share_its_reading():
