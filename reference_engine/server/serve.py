@@ -206,6 +206,8 @@ def _backend(settings: ServeSettings) -> Backend:
 
     if settings.faults or settings.faults_by_request:
         raise ServeError("--fault changes our own engine: leave out --backend.")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     try:
         harmony_encoding()
         return open_backend(
