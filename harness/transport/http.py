@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -172,7 +173,7 @@ _SENTENCES: dict[FailureKind, str] = {
 
 
 def _kind(error: Exception) -> FailureKind:
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError)):
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError):
         return "connect"
     if isinstance(error.__cause__, ContentEncodingError):
         return "protocol"
@@ -182,7 +183,21 @@ def _kind(error: Exception) -> FailureKind:
 
 
 def _detail(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers {error.status} {error.message}"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the environment's proxy {error.host}:{error.port}: {_reason(error.os_error)}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        number, text = error.os_error.errno, error.os_error.strerror
-        return os.strerror(number) if number and number > 0 else text or str(error)
+        return _reason(error.os_error)
     return str(error) or type(error).__name__
+
+
+def _reason(error: OSError) -> str:
+    """Why there is no connection; the numbers of TLS errors are not the system's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its TLS certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "no reason given").lower().replace("_", " ")
+        return f"TLS failed ({reason})"
+    number, text = error.errno, error.strerror
+    return os.strerror(number) if number and number > 0 else text or str(error)

@@ -1,0 +1,64 @@
+"""Why no connection came about is said as it is: TLS, certificates, proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import mock_provider as mock
+import pytest
+from aiohttp import ClientConnectorCertificateError
+from aiohttp.client_reqrep import ConnectionKey
+from mock_provider import MockProvider
+
+from harness.providers import Provider
+from harness.records import TransportFailure
+from harness.transport import NO_RETRIES, open_transport
+from harness.transport.http import _detail
+
+KEY = ConnectionKey("example.com", 443, True, True, None, None, None)
+ELSEWHERE = "provider.example/v1"
+
+
+async def failure_at(base_url: str) -> TransportFailure:
+    entry = {"name": "p", "base_url": base_url, "model": "m", "apis": ["chat"], "timeout": 20}
+    async with open_transport(Provider.model_validate(entry), retries=NO_RETRIES) as transport:
+        exchange = await transport.send("/chat/completions", {"model": "m"})
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "connect"
+    return exchange.failure
+
+
+async def test_tls_to_a_server_without_it() -> None:
+    async def speak_plainly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(speak_plainly, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        failure = await failure_at(f"https://127.0.0.1:{port}/v1")
+    assert "TLS" in failure.message
+
+
+def test_a_certificate_that_is_not_trusted() -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    told = _detail(ClientConnectorCertificateError(KEY, error))
+    assert told == "its TLS certificate is not trusted (self-signed certificate)"
+
+
+async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with MockProvider() as closed:
+        port = closed.base_url.split(":")[2].partition("/")[0]
+    monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
+    failure = await failure_at(f"http://{ELSEWHERE}")
+    assert f"proxy 127.0.0.1:{port}" in failure.message
+    assert "secret" not in failure.message
+
+
+async def test_a_proxy_that_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = mock.raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    async with MockProvider(script=[refusal]) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.base_url.removesuffix("/v1"))
+        failure = await failure_at(f"https://{ELSEWHERE}")
+    assert "the proxy answers 403" in failure.message
