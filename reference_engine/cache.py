@@ -18,9 +18,9 @@ from reference_engine.block_table import BLOCK, BlockTable, Layout
 from reference_engine.config import ModelConfig
 from reference_engine.memory import Memory, MemoryTooSmallError
 from reference_engine.paged_context import KVPages
+from reference_engine.pages import NULL_PAGE, PagePool
 
 _log = logging.getLogger(__name__)
-from reference_engine.pages import NULL_PAGE, PagePool
 
 
 class KVCache:
