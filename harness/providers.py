@@ -40,6 +40,7 @@ def _url(value: str) -> str:
     try:
         parts = urlsplit(value.replace("{port}", "1"))
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = usable and value.isprintable() and " " not in value
     except ValueError:
         usable = False
     if not usable:

@@ -53,6 +53,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"model": ""}, "providers.mine.model: string should have at least 1 character"),
         ({"base_url": "localhost:8000"}, "providers.mine.base_url: 'localhost:8000' is not a URL"),
         ({"base_url": "http://[::1"}, "is not a URL"),
+        ({"base_url": "http://ex ample/v1"}, "is not a URL"),
         ({"base_url": "http://h:99999/v1"}, "is not a URL"),
         ({"base_url": "http://me:pw@h/v1"}, "holds a user name or password"),
         ({"base_url": "http://h/v1?key=sk-abc"}, "has a ? or # part"),
