@@ -35,7 +35,11 @@ RUN_ELSEWHERE = {
     "selftest": "tests/harness/test_selftest_run.py",
 }
 _FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"))
-BRIEFLY = {"": _FEW, "compare": _FEW, "eval": (("--examples", "1"), ("--tries", "1"))}
+BRIEFLY = {
+    "": _FEW,
+    "compare": (*_FEW, ("--only", "smoke")),
+    "eval": (("--examples", "1"), ("--tries", "1")),
+}
 PROMPTS = {case.prompt for case in SUITE.cases}
 
 

@@ -64,22 +64,29 @@ class Installation:
         call([*pip, "--no-deps", "--no-index", "--no-compile", wheel], cwd=folder)
         (ours,) = self._site.glob("gpt_oss_verify-*.dist-info")
         self._see(_linked(_needed(Distribution.at(ours)), folder / "base"))
+        # pipx and uv put a link to the script where the user's shell looks.
+        self._command = folder / "linked" / OURS
+        self._command.parent.mkdir()
+        self._command.symlink_to(self._python.with_name(OURS))
 
     def add_all_extras(self) -> None:
         """See every package that the tests see."""
         self._see(SITE)
 
     def run(self, *arguments: str, cwd: Path, code: int = 0) -> str:
-        """What the installed command prints; it is called by its path, as a link to it would be."""
-        return call([self._python.with_name(OURS), *arguments], cwd=cwd, code=code)
+        """What the installed command prints."""
+        return call([self._command, *arguments], cwd=cwd, code=code)
 
     def python(self, code: str, cwd: Path) -> str:
         return call([self._python, "-c", code], cwd=cwd)
 
     def start(self, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
-        command = [self._python.with_name(OURS), *arguments]
         return subprocess.Popen(
-            command, cwd=cwd, env=_environment(), stderr=subprocess.PIPE, text=True
+            [self._command, *arguments],
+            cwd=cwd,
+            env=_environment(),
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def _see(self, packages: Path) -> None:
