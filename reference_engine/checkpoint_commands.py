@@ -1,4 +1,4 @@
-"""`python -m reference_engine convert` and `synthesize`: checkpoints from the command line."""
+"""`python -m reference_engine convert`, `download` and `synthesize`: checkpoints to be had."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-NAMES = ("convert", "synthesize")
+NAMES = ("convert", "download", "synthesize")
 _LAYOUTS = ["original", "hf"]
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)", re.IGNORECASE)
@@ -41,6 +41,16 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     synthesize.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
     _add_shard_size(synthesize)
+    download = commands.add_parser(
+        "download", help="fetch a published checkpoint from the Hugging Face hub, hashes checked"
+    )
+    download.add_argument(
+        "name", metavar="NAME", help="gpt-oss-20b, gpt-oss-120b, or a repository as owner/name"
+    )
+    download.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where to put it; made if missing"
+    )
+    download.add_argument("--layout", choices=_LAYOUTS, default="hf", help="(default: %(default)s)")
 
 
 _DEST = "the folder to make; until it is complete, it is called DIR.partial"
@@ -52,6 +62,11 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: It cannot be done; the message says why.
     """
+    if arguments.command == "download":
+        from reference_engine.checkpoint.download import download
+
+        sys.stdout.write(f"{download(arguments.name, arguments.out, arguments.layout)}\n")
+        return
     if arguments.command == "convert":
         from reference_engine.checkpoint.convert import convert
 

@@ -1,13 +1,16 @@
-"""A small Hugging Face hub on this machine: data set files at one revision, some of them gated."""
+"""A small Hugging Face hub on this machine: files at one revision, some of them gated."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import datasets
 import huggingface_hub.constants as constants
@@ -16,7 +19,12 @@ import pytest
 
 @contextmanager
 def fake_hub(
-    files: Mapping[str, str], gated: tuple[str, ...], cache: Path, patch: pytest.MonkeyPatch
+    files: Mapping[str, str],
+    gated: tuple[str, ...],
+    cache: Path,
+    patch: pytest.MonkeyPatch,
+    *,
+    listed: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[list[str]]:
     """Have the Hugging Face libraries talk to a server of our own, with a cache of its own.
 
@@ -25,6 +33,7 @@ def fake_hub(
         gated: Repositories that answer as to somebody who has not accepted the terms.
         cache: Where the libraries are to cache.
         patch: To point the libraries there.
+        listed: Text whose hash the listing of a model gives in the place of the file's own.
 
     Yields:
         The requests served so far, as `<method> <path>`.
@@ -40,22 +49,32 @@ def fake_hub(
 
         def _answer(self, *, with_body: bool) -> None:
             requests.append(f"{self.command} {self.path}")
-            repository, _, rest = self.path.removeprefix("/datasets/").partition("/resolve/")
+            if self.path.startswith("/api/models/"):
+                self._list()
+                return
+            repository, _, rest = _repository_path(self.path).partition("/resolve/")
             revision, _, file = rest.partition("/")
             body = files.get(f"{repository}/{file}", "").encode()
-            if repository in gated:
-                status, headers, body = 403, {"X-Error-Code": "GatedRepo"}, b""
-            elif body:
-                tag = hashlib.sha256(body).hexdigest()
-                status, headers = 200, {"ETag": f'"{tag}"', "X-Repo-Commit": revision}
-            else:
-                status, headers = 404, {"X-Error-Code": "EntryNotFound"}
+            status, headers, body = _file_reply(body, revision, gated=repository in gated)
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             if with_body:
                 self.wfile.write(body)
+
+        def _list(self) -> None:
+            repository = self.path.removeprefix("/api/models/").partition("?")[0]
+            listing = _listing(repository, {**files, **listed})
+            known = bool(listing["siblings"])
+            status, code = _listing_reply(known=known, gated=repository in gated)
+            body = json.dumps(listing).encode()
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *args: object) -> None:
             """Say nothing."""
@@ -75,3 +94,37 @@ def fake_hub(
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+def _repository_path(path: str) -> str:
+    return path.removeprefix("/datasets").removeprefix("/")
+
+
+def _listing(repository: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """What the hub says of a model; its safetensors are kept by LFS."""
+    siblings = []
+    for name, text in files.items():
+        if not name.startswith(f"{repository}/"):
+            continue
+        data = text.encode()
+        entry = {"rfilename": name.removeprefix(f"{repository}/"), "size": len(data)}
+        if name.endswith(".safetensors"):
+            digest = hashlib.sha256(data).hexdigest()
+            entry["lfs"] = {"sha256": digest, "size": len(data), "pointerSize": 134}
+        siblings.append(entry)
+    return {"id": repository, "sha": "0" * 40, "siblings": siblings}
+
+
+def _file_reply(body: bytes, revision: str, *, gated: bool) -> tuple[int, dict[str, str], bytes]:
+    if gated:
+        return 403, {"X-Error-Code": "GatedRepo"}, b""
+    if not body:
+        return 404, {"X-Error-Code": "EntryNotFound"}, b""
+    tag = hashlib.sha256(body).hexdigest()
+    return 200, {"ETag": f'"{tag}"', "X-Repo-Commit": revision}, body
+
+
+def _listing_reply(*, known: bool, gated: bool) -> tuple[int, str]:
+    if gated:
+        return 403, "GatedRepo"
+    return (200, "") if known else (404, "RepoNotFound")
