@@ -1,0 +1,98 @@
+"""The bytes and operations that one pass of a gpt-oss demands: what speed is measured against.
+
+Counted from the shapes alone: weights in MXFP4 (experts) and bfloat16 (all else), keys and values
+in bfloat16. Activations stay near the multiprocessors and are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reference_engine.config import ModelConfig
+
+BYTES = 2
+"""Of a number in bfloat16."""
+MXFP4_BYTES = 17 / 32
+"""Of a number in MXFP4: sixteen bytes and a scale for thirty-two."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Bytes that have to be read from memory, and operations (a multiply-add is two)."""
+
+    moved: float
+    operations: float
+
+    def seconds(self, bandwidth: float, rate: float) -> float:
+        """The least time on a device with that many bytes and operations a second."""
+        return max(self.moved / bandwidth, self.operations / rate)
+
+
+def active_experts(experts: int, chosen: int, tokens: int) -> float:
+    """How many of a layer's experts some token of the batch is expected to choose.
+
+    E (1 - (1 - k / E) ^ B): each of B tokens chooses k of E, all alike probable.
+    """
+    return experts * (1 - (1 - chosen / experts) ** tokens)
+
+
+def decode_step(config: ModelConfig, batch: int, context: int) -> Demand:
+    """One further token for each of `batch` sequences of `context` tokens."""
+    keys = sum(_keys_seen(config, layer, context) for layer in range(config.num_hidden_layers))
+    cache = 2 * BYTES * batch * keys * config.num_key_value_heads * config.head_dim
+    return Demand(
+        moved=_weights_read(config, batch) + cache,
+        operations=_matrix_operations(config, batch, batch) + batch * _per_key(config) * keys,
+    )
+
+
+def prefill(config: ModelConfig, tokens: int) -> Demand:
+    """Reading one prompt, and the scores of the token after it."""
+    pairs = 0.0
+    for layer in range(config.num_hidden_layers):
+        seen = min(_window(config, layer) or tokens, tokens)
+        pairs += seen * (seen + 1) / 2 + (tokens - seen) * seen
+    return Demand(
+        moved=_weights_read(config, tokens),
+        operations=_matrix_operations(config, tokens, 1) + _per_key(config) * pairs,
+    )
+
+
+def _window(config: ModelConfig, layer: int) -> int | None:
+    sliding = config.layer_types[layer] == "sliding_attention"
+    return config.sliding_window if sliding else None
+
+
+def _keys_seen(config: ModelConfig, layer: int, context: int) -> int:
+    return min(_window(config, layer) or context, context)
+
+
+def _per_key(config: ModelConfig) -> float:
+    """Operations of one query token and one key, all heads: a score, and a share of a value."""
+    return 4.0 * config.num_attention_heads * config.head_dim
+
+
+def _attention_weights(config: ModelConfig) -> int:
+    heads = 2 * config.num_attention_heads + 2 * config.num_key_value_heads
+    return config.hidden_size * heads * config.head_dim
+
+
+def _expert_weights(config: ModelConfig) -> int:
+    return 3 * config.hidden_size * config.intermediate_size
+
+
+def _weights_read(config: ModelConfig, tokens: int) -> float:
+    active = active_experts(config.num_local_experts, config.num_experts_per_tok, tokens)
+    router = config.hidden_size * config.num_local_experts
+    layer = BYTES * (_attention_weights(config) + router)
+    layer += MXFP4_BYTES * active * _expert_weights(config)
+    table = BYTES * config.vocab_size * config.hidden_size
+    return config.num_hidden_layers * layer + table
+
+
+def _matrix_operations(config: ModelConfig, tokens: int, scored: int) -> float:
+    router = config.hidden_size * config.num_local_experts
+    chosen = config.num_experts_per_tok * _expert_weights(config)
+    layer = _attention_weights(config) + router + chosen
+    scores = config.vocab_size * config.hidden_size
+    return 2.0 * (tokens * config.num_hidden_layers * layer + scored * scores)

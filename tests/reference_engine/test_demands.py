@@ -1,0 +1,70 @@
+"""What a pass through the model demands, by arithmetic of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference_engine.checkpoint.plan import plan
+from reference_engine.checkpoint.shapes import GPT_OSS_20B, GPT_OSS_120B
+from reference_engine.checkpoint.synthetic import SyntheticWeights
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from demands import active_experts, decode_step, prefill
+
+H200 = (4.8e12, 989e12)
+"""Bytes and dense bfloat16 operations a second, NVIDIA's data sheet."""
+
+
+def test_active_experts_are_what_drawing_them_gives():
+    generator = torch.Generator().manual_seed(0)
+    for tokens in (1, 8, 64):
+        draws = [
+            torch.rand(tokens, 32, generator=generator).topk(4).indices.unique().numel()
+            for _ in range(400)
+        ]
+        mean = sum(draws) / len(draws)
+        assert active_experts(32, 4, tokens) == pytest.approx(mean, abs=0.3)
+    assert active_experts(128, 4, 1) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("config", [GPT_OSS_20B, GPT_OSS_120B])
+def test_a_large_batch_reads_the_whole_checkpoint_but_the_embedding(config):
+    """Norms, biases and sinks, which the demand leaves out, are under one part in 200."""
+    stored = sum(target.nbytes for target in plan(SyntheticWeights(config, 0), "hf"))
+    embedding = 2 * config.vocab_size * config.hidden_size
+    assert prefill(config, 100_000).moved == pytest.approx(stored - embedding, rel=5e-3)
+
+
+def test_operations_of_a_token_are_two_for_each_active_parameter():
+    """The model card counts 3.6 (20b) and 5.1 billion (120b) active, the embedding not among them.
+
+    Arxiv 2508.10925, Table 1; the unembedding counts as active.
+    """
+    for config, active in ((GPT_OSS_20B, 3.61e9), (GPT_OSS_120B, 5.13e9)):
+        assert decode_step(config, 1, 1).operations == pytest.approx(2 * active, rel=0.01)
+
+
+def test_decode_at_batch_1_is_bound_by_memory_and_prefill_by_arithmetic():
+    step, read = decode_step(GPT_OSS_20B, 1, 1024), prefill(GPT_OSS_20B, 16_384)
+    assert step.seconds(*H200) == step.moved / H200[0]
+    assert read.seconds(*H200) == read.operations / H200[1]
+    assert 1 / step.seconds(*H200) == pytest.approx(1300, rel=0.1)
+
+
+@given(st.integers(1, 300), st.integers(1, 4000))
+def test_more_tokens_never_demand_less(batch, context):
+    one, more = (
+        decode_step(GPT_OSS_20B, batch, context),
+        decode_step(GPT_OSS_20B, batch + 1, context),
+    )
+    longer = decode_step(GPT_OSS_20B, batch, context + 1)
+    for other in (more, longer):
+        assert other.moved > one.moved
+        assert other.operations > one.operations
