@@ -73,9 +73,7 @@ def read_info(folder: Path, model: type[InfoT], kind: str) -> InfoT:
                 f"{path} has schema version {version}, this tool reads {SCHEMA_VERSION}; "
                 "use the version of the tool that wrote it"
             ) from None
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RunLogError(f"{path} is damaged: {place}: {first['msg']}") from None
+        raise RunLogError(f"{path} is damaged: {_first_problem(error)}") from None
 
 
 def run_kind(folder: Path) -> str:
@@ -107,7 +105,7 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
         except ValidationError as error:
             if last and not line.endswith(b"\n"):
                 return
-            problem = error.errors()[0]["msg"]
+            problem = _first_problem(error)
             raise RunLogError(f"{path}, line {number} is damaged: {problem}") from None
         if rollout.id not in seen:
             seen.add(rollout.id)
@@ -251,3 +249,10 @@ def _members(content: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """What is wrong first, and where unless it is the whole."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else first["msg"]

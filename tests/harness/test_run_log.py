@@ -218,6 +218,9 @@ def test_run_folders_that_are_none(tmp_path: Path) -> None:
     (tmp_path / RUN_FILE).write_text("{}", encoding="utf-8")
     with pytest.raises(RunLogError, match=r"run\.json is damaged: tool_version: Field required"):
         read_run_info(tmp_path)
+    (tmp_path / RUN_FILE).write_text("{", encoding="utf-8")
+    with pytest.raises(RunLogError, match=r"run\.json is damaged: Invalid JSON"):
+        read_run_info(tmp_path)
     (tmp_path / RUN_FILE).write_text('{"schema_version": 99}', encoding="utf-8")
     with pytest.raises(RunLogError, match="schema version 99"):
         read_run_info(tmp_path)
