@@ -135,12 +135,13 @@ def follow(model: Transformer) -> None:
         raise ParallelError(f"{_LOST} ({str(error).splitlines()[0]})") from error
 
 
-def _orders() -> distributed.ProcessGroup | None:
+def _orders() -> distributed.ProcessGroup:
     """A group for what the leader sends: on the CPU, and patient, for requests may be rare."""
-    return distributed.new_group(backend="gloo", timeout=_FOREVER)
+    group: distributed.ProcessGroup = distributed.new_group(backend="gloo", timeout=_FOREVER)
+    return group
 
 
-def _received(group: distributed.ProcessGroup | None, kind: type[_T]) -> _T:
+def _received(group: distributed.ProcessGroup, kind: type[_T]) -> _T:
     box: list[_T | None] = [None]
     distributed.broadcast_object_list(box, src=0, group=group)
     assert isinstance(box[0], kind)
