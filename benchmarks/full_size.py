@@ -5,7 +5,8 @@
 On one GPU, with random weights (written to --folder first, and kept there). Decode is held against
 the bytes, prefill against the operations that the shapes demand, at the rates which the device
 reaches in a copy and a large matrix product in the same run. With --peers, transformers answers
-the same prompts. Without a GPU it says so and measures the tiny shape on the CPU.
+the same prompts. Without a GPU it says so and gives the tiny shape's tokens per second on the CPU,
+where caches are larger than the model and no share of the limits means anything.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PROMPT = 128
 
 @dataclass(frozen=True)
 class Figure:
-    """Tokens over seconds, and the least seconds that the demand would take."""
+    """Tokens over seconds, and the least seconds that the demand would take on a GPU."""
 
     name: str
     tokens: int
@@ -42,8 +43,8 @@ class Figure:
 
     def line(self) -> str:
         """The figure as a line of the table."""
-        rate, share = self.tokens / self.seconds, self.least / self.seconds
-        return f"{self.name:36}{rate:12.0f}{share:10.0%}"
+        share = f"{self.least / self.seconds:10.0%}" if torch.cuda.is_available() else ""
+        return f"{self.name:36}{self.tokens / self.seconds:12.0f}{share}"
 
 
 def prompts(config: ModelConfig, count: int, length: int) -> list[list[int]]:
@@ -140,13 +141,16 @@ def main() -> None:
         print("PyTorch sees no CUDA device: the tiny shape on the CPU instead, which says little.")
         options.shape, options.batch, options.prefill = "tiny", "1,8", 512
     limit = limits(options.device)
-    print(f"{limit.bandwidth / 1e9:.0f} GB/s copied, {limit.operations / 1e9:.0f} G operations/s")
+    if options.device == "cuda":
+        rates = (limit.bandwidth / 1e9, limit.operations / 1e12)
+        print("{:.0f} GB/s copied, {:.0f} T operations/s in bfloat16".format(*rates))
     for name in options.shape.split(","):
         config = shape_named(name)
         folder = options.folder / Path(name).stem
         if not folder.exists():
             synthesize(config, folder, "hf")
-        print(f"\n{name:36}{'tokens/s':>12}{'of limit':>10}")
+        share = f"{'of limit':>10}" if options.device == "cuda" else ""
+        print(f"\n{name:36}{'tokens/s':>12}{share}")
         measure(folder, config, options, limit)
 
 
