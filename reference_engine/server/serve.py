@@ -168,7 +168,12 @@ def load(settings: ServeSettings, shard: Shard = ALONE) -> Transformer:
         token_bytes()
         dtype = getattr(torch, settings.dtype) if settings.dtype else None
         return load_model(
-            settings.checkpoint, settings.device, dtype, kernels=settings.kernels, shard=shard
+            settings.checkpoint,
+            settings.device,
+            dtype,
+            kernels=settings.kernels,
+            packed=settings.packed or None,
+            shard=shard,
         )
     except (CheckpointError, ConfigError, KernelsError, VocabularyError) as error:
         raise ServeError(str(error)) from error

@@ -52,6 +52,7 @@ class ServeSettings:
     device: str = "cpu"
     dtype: str | None = None
     kernels: KernelChoice = "auto"
+    packed: bool = False
     host: str = "127.0.0.1"
     port: int = 8000
     max_context: int | None = None
