@@ -47,8 +47,8 @@ def add_engine_options(add: Callable[..., argparse.Action]) -> None:
     add(
         "--packed",
         action="store_true",
-        help="keep MXFP4 experts packed in memory, as is always done on a GPU: slower on a CPU, but "
-        "20b takes 14 GB (with --dtype bfloat16)",
+        help="keep MXFP4 experts packed in memory, as is always done on a GPU: slower on a CPU, "
+        "but 20b takes 14 GB (with --dtype bfloat16)",
     )
     add(
         "--max-batch",
