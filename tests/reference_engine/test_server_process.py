@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import openai
@@ -23,6 +24,7 @@ from scripted import CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
 from reference_engine.checkpoint.names import sources
 from reference_engine.config import ModelConfig
+from reference_engine.harmony.parse import FIRST_SPECIAL
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
@@ -33,20 +35,37 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """Random weights whose logits are flat: any token may come, markers included."""
-    folder = tmp_path_factory.mktemp("random")
+def random_weights() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    tensors = {
+    return {
         name: (torch.randn(shape, generator=generator) * 0.1).bfloat16()
         for source in sources(CONFIG, "hf").values()
         for name, shape in source.tensors
     }
+
+
+def written(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
     save_file(tensors, folder / "model.safetensors")
     config = {**vars(CONFIG), "model_type": "gpt_oss"}
     folder.joinpath("config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Random weights whose logits are flat: any token may come, markers included."""
+    return written(tmp_path_factory.mktemp("random"), random_weights())
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    """The same, but markers get a logit near -40: no answer ends before its limit."""
+    tensors = random_weights()
+    tensors["model.embed_tokens.weight"][:, 0] = 10
+    tensors["model.norm.weight"][0] = 1
+    tensors["lm_head.weight"][:, 0] = 0
+    tensors["lm_head.weight"][FIRST_SPECIAL:, 0] = -10
+    return written(tmp_path_factory.mktemp("endless"), tensors)
 
 
 class Process:
@@ -133,9 +152,9 @@ def test_sdk_against_random_weights(process):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_and_its_streams(checkpoint, number):
+def test_a_signal_ends_the_process_and_its_streams(endless, number):
     process = Process(
-        "--checkpoint", str(checkpoint), "--threads", "1", "--api-key-env", "TEST_KEY",
+        "--checkpoint", str(endless), "--threads", "1", "--api-key-env", "TEST_KEY",
         "--model-name", "a", "--model-name", "b", "--current-date", "today",
         environment={"TEST_KEY": "secret"},
     )  # fmt: skip
