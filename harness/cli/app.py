@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from rich.console import Console
 
 from harness.cli import (
@@ -23,6 +23,7 @@ from harness.cli import (
     evaluate,
     golden,
     grader,
+    help_text,
     history,
     init,
     providers,
@@ -47,6 +48,7 @@ app = App(
         "3 provider unreachable or unauthorised · 4 inconclusive"
     ),
     help_format="plaintext",
+    default_parameter=Parameter(show_default=False, negative=()),
     version=lambda: version("gpt-oss-verify"),
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
@@ -73,6 +75,7 @@ app.command(grader.app)
 app.command(golden.app)
 app.command(engine.serve, help_flags=[], version_flags=[])
 app.command(engine.export_small, name="export-small")
+help_text.reflow(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

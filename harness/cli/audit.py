@@ -18,7 +18,7 @@ def audit(
     /,
     *,
     seal: str | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Say whether a run is as it was recorded: nothing removed, changed, added or sampled again.
 

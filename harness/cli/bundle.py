@@ -26,7 +26,7 @@ def bundle(
     out: Path | None = None,
     open_in: Annotated[Path | None, Parameter(name="--open")] = None,
 ) -> int:
-    """Pack a run into one file that others can audit, judge and report on: RUN may be that file.
+    """Pack a run into one file that audit, recheck, report and compare take in place of its folder.
 
     Keys are looked for again and taken out, paths of this machine shortened, and the texts of gated
     questions (GPQA) and of the answers to them replaced. manifest.json in it says what was removed.

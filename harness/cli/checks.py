@@ -10,9 +10,7 @@ from cyclopts import Parameter
 def checks(
     *,
     family: str | None = None,
-    as_markdown: Annotated[
-        bool, Parameter(name="--markdown", negative=(), show_default=False)
-    ] = False,
+    as_markdown: Annotated[bool, Parameter(name="--markdown")] = False,
 ) -> int:
     """List everything that a run can check: what must hold, why, and where it stands.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.cli.provider_runs import Asked
 
 _ASK = Group("To run them first", sort_key=1)
-_FLAG = Parameter(negative=(), show_default=False, group=HOW)
+_HOW = Parameter(group=HOW)
 _PLAN = PlanOptions()
 _GATE = GateOptions()
 _BUDGET = BudgetOptions()
@@ -22,18 +22,16 @@ _BUDGET = BudgetOptions()
 
 def compare(
     *runs: str,
-    against: Annotated[str | None, Parameter(group=HOW)] = None,
-    provider: Annotated[
-        tuple[str, ...], Parameter(alias="-p", group=_ASK, negative=(), show_default=False)
-    ] = (),
+    against: Annotated[str | None, _HOW] = None,
+    provider: Annotated[tuple[str, ...], Parameter(alias="-p", group=_ASK)] = (),
     providers_file: Annotated[Path | None, Parameter(name="--providers", group=_ASK)] = None,
     apis: Annotated[str | None, Parameter(alias="--api", group=_ASK)] = None,
     plan: PlanOptions = _PLAN,
     gate: GateOptions = _GATE,
     budget: BudgetOptions = _BUDGET,
     concurrency: Annotated[int | None, Parameter(group=_ASK)] = None,
-    out: Annotated[Path | None, Parameter(group=HOW)] = None,
-    as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False,
+    out: Annotated[Path | None, _HOW] = None,
+    as_json: Annotated[bool, _HOW, Parameter(name="--json")] = False,
 ) -> int:
     """Put runs side by side: what differs, and what of it is more than chance.
 

@@ -12,7 +12,7 @@ def completion_of(app: App) -> Callable[[Literal["bash", "zsh", "fish"]], int]:
     """The command for all that `app` has."""
 
     def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-        """Print what makes a shell complete commands and options.
+        """Print the script with which a shell completes commands and options.
 
         bash: `eval "$(gpt-oss-verify completion bash)"` in ~/.bashrc. zsh: write it to a file
         _gpt-oss-verify in a folder of $fpath. fish: write it to

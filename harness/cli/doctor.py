@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.providers import Provider
 
 MOST_SECONDS = 60.0
-_FLAG = Parameter(negative=(), show_default=False, group=HOW)
+_HOW = Parameter(group=HOW)
 _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
 _TOPIC_WIDTH = 16
 _PROVIDER = ProviderOptions()
@@ -24,10 +24,10 @@ _PROVIDER = ProviderOptions()
 def doctor(
     *,
     provider: ProviderOptions = _PROVIDER,
-    all_providers: Annotated[bool, _FLAG, Parameter(name="--all")] = False,
-    concurrency: Annotated[int | None, Parameter(group=HOW)] = None,
-    out: Annotated[Path | None, Parameter(group=HOW)] = None,
-    as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False,
+    all_providers: Annotated[bool, _HOW, Parameter(name="--all")] = False,
+    concurrency: Annotated[int | None, _HOW] = None,
+    out: Annotated[Path | None, _HOW] = None,
+    as_json: Annotated[bool, _HOW, Parameter(name="--json")] = False,
 ) -> int:
     """Look at everything a run needs: installation, machine, providers.yaml, keys, the provider.
 

@@ -10,9 +10,9 @@ from cyclopts import App, Parameter
 from harness.cli.options import BudgetOptions, ProviderOptions
 
 _BUDGET = BudgetOptions()
-_JSON = Parameter(name="--json", negative=(), show_default=False)
+_JSON = Parameter(name="--json")
 
-baseline_app = App(name="baseline", help="Measured baselines.", help_format="plaintext")
+baseline_app = App(name="baseline", help="Measured baselines.")
 
 
 def grade(
@@ -22,7 +22,7 @@ def grade(
     grader: str | None = None,
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
     budget: BudgetOptions = _BUDGET,
-    debug: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    debug: bool = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> int:
     """Grade the HealthBench answers of a run, without sampling anything again.

@@ -33,7 +33,7 @@ class EvalOptions:
     """Tries at each question. Default: 16 for aime25, 8 for gpqa, 1 for the others."""
     examples: int | None = None
     """Only so many questions of each eval, chosen by the seed."""
-    streaming: Annotated[bool | None, Parameter(alias="-s")] = None
+    streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Ask for streamed replies. Default: whole ones."""
     temperature: float | None = None
     """Default: 1."""
@@ -50,7 +50,7 @@ class EvalOptions:
 class DataOptions:
     """Where the questions are; by default at their pinned revision on the Hugging Face hub."""
 
-    samples: Annotated[bool | None, Parameter(negative=())] = None
+    samples: bool | None = None
     """The sample questions that come with the tool; needs no internet."""
     data_file: Path | None = None
     """A local copy, JSONL or CSV, of the one eval that is asked."""
@@ -82,7 +82,7 @@ class VerdictOptions:
     """File that says margins by eval, evals that must be asked, and a budget."""
     margin: float | None = None
     """Tolerated drop in points. Default: 5 for aime25, 4 for gpqa, 3 or 4 for HealthBench."""
-    until_decided: Annotated[bool | None, Parameter(negative=())] = None
+    until_decided: bool | None = None
     """Sample in rounds, and stop as soon as every verdict is settled."""
     budget_samples: int | None = None
     """With --until-decided: begin no round that would go beyond so many tries."""
@@ -110,7 +110,7 @@ class EvalGateOptions:
     margin: float | None = None
     """Another margin, in points."""
     held_to: Annotated[Mapping[str, Any], Parameter(parse=False)] = field(default_factory=dict)
-    show_questions: Annotated[bool, Parameter(negative=(), show_default=False)] = False
+    show_questions: bool = False
     """Put the text of questions into the report; GPQA's authors ask not to."""
 
     def changes(self) -> dict[str, object]:

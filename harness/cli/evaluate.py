@@ -12,7 +12,7 @@ from harness.cli.eval_options import DataOptions, EvalOptions, VerdictOptions, p
 from harness.cli.options import HOW, BudgetOptions, ProviderOptions, at_least
 from harness.errors import ConfigurationError
 
-_FLAG = Parameter(negative=(), show_default=False, group=HOW)
+_HOW = Parameter(group=HOW)
 _PROVIDER = ProviderOptions()
 _EVAL = EvalOptions()
 _DATA = DataOptions()
@@ -27,15 +27,15 @@ def evaluate(
     data: DataOptions = _DATA,
     verdict: VerdictOptions = _VERDICT,
     budget: BudgetOptions = _BUDGET,
-    concurrency: Annotated[int | None, Parameter(group=HOW)] = None,
-    shard: Annotated[str | None, Parameter(group=HOW)] = None,
-    executor: Annotated[Literal["ray"] | None, Parameter(group=HOW)] = None,
-    resume: Annotated[Path | None, Parameter(group=HOW)] = None,
-    out: Annotated[Path | None, Parameter(group=HOW)] = None,
-    dry_run: Annotated[bool, _FLAG] = False,
-    show_questions: Annotated[bool, _FLAG] = False,
-    debug: Annotated[bool, _FLAG] = False,
-    as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False,
+    concurrency: Annotated[int | None, _HOW] = None,
+    shard: Annotated[str | None, _HOW] = None,
+    executor: Annotated[Literal["ray"] | None, _HOW] = None,
+    resume: Annotated[Path | None, _HOW] = None,
+    out: Annotated[Path | None, _HOW] = None,
+    dry_run: Annotated[bool, _HOW] = False,
+    show_questions: Annotated[bool, _HOW] = False,
+    debug: Annotated[bool, _HOW] = False,
+    as_json: Annotated[bool, _HOW, Parameter(name="--json")] = False,
 ) -> int:
     """Score a provider on AIME 2025, GPQA Diamond or HealthBench, and compare with a baseline.
 

@@ -20,7 +20,7 @@ def create(
     *,
     checkpoint: Path,
     out: Path,
-    model: Annotated[tuple[str, ...], Parameter(negative=())],
+    model: tuple[str, ...],
     dtype: Literal["float32", "bfloat16"] = "float32",
     device: Literal["cpu", "cuda"] = "cpu",
     current_date: str | None = None,
@@ -32,8 +32,8 @@ def create(
         checkpoint: Folder of the checkpoint, in OpenAI's or Hugging Face's layout.
         out: The file to write.
         model: Name under which providers serve it; may be repeated.
-        dtype: Number format of the golden answers.
-        device: Where to compute.
+        dtype: Number format of the golden answers. Default: float32.
+        device: Where to compute. Default: cpu.
         current_date: Date line of the system message, YYYY-MM-DD. Default: none.
         threads: CPU threads.
     """
@@ -68,7 +68,7 @@ def follow(
     device: Literal["cpu", "cuda"] = "cpu",
     current_date: str | None = None,
     threads: int | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Lead the reference engine along the answers of a run, and compare log probabilities.
 
@@ -77,10 +77,9 @@ def follow(
     Args:
         run: The run's folder.
         checkpoint: Folder of the checkpoint that the provider serves.
-        tolerance_of: Golden file of this model, for what to tolerate. Default: the run's own, or
-            the one that ships.
+        tolerance_of: File that says what to tolerate. Default: the run's, or the one that ships.
         dtype: Number format. Default: what the device is fastest with.
-        device: Where to compute.
+        device: Where to compute. Default: cpu.
         current_date: Date line of the provider's system message, YYYY-MM-DD. Default: none.
         threads: CPU threads.
         as_json: Print the figures as JSON on stdout.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found", "PhysicianTrial", "CompletionScores")
 
-_FLAG = Parameter(negative=(), show_default=False)
 _BUDGET = BudgetOptions()
 _DEFAULT_OUT = Path("runs")
 _RESULT_FILE = "grader.json"
@@ -32,7 +31,6 @@ _RESULT_FILE = "grader.json"
 app = App(
     name="grader",
     help="Try a HealthBench grader, an entry of providers.yaml, before you trust it.",
-    help_format="plaintext",
 )
 
 
@@ -41,7 +39,7 @@ app = App(
 class TrialOptions:
     """Where the data come from, and where results go."""
 
-    samples: Annotated[bool, _FLAG] = False
+    samples: bool = False
     """Ask about the few rows that ship with the tool instead of the published ones."""
     data_file: Path | None = None
     """A local copy of the published file."""
@@ -57,9 +55,9 @@ class TrialOptions:
     """Folder of an earlier call to go on with; what is graded is kept."""
     budget: BudgetOptions = _BUDGET
     """What grading may use."""
-    debug: Annotated[bool, _FLAG] = False
+    debug: bool = False
     """Print every request and response on stderr, keys redacted."""
-    as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False
+    as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print the results as JSON on stdout."""
 
     def place(self) -> Place:
@@ -89,7 +87,7 @@ def check(
     Args:
         grader: Entry of providers.yaml.
         examples: Ask about only so many rows, chosen at random.
-        seed: Other numbers choose other rows.
+        seed: Other numbers choose other rows. Default: 0.
         trial: Data and results.
     """
     from evals.datasets.selection import select
@@ -117,14 +115,14 @@ def physicians(
         Literal["healthbench", "healthbench_hard", "healthbench_consensus"],
         Parameter(name="--eval"),
     ] = "healthbench",
-    references: Annotated[bool, _FLAG] = False,
+    references: bool = False,
     trial: TrialOptions = _OPTIONS,
 ) -> int:
     """Score the answers that physicians wrote, as a model's would be; no provider is sampled.
 
     Args:
         grader: Entry of providers.yaml.
-        eval_name: Whose conversations.
+        eval_name: Whose conversations. Default: healthbench.
         references: Score the models' answers that the physicians were shown instead.
         trial: Data and results.
     """
@@ -147,7 +145,7 @@ def physicians(
 
 @app.command
 def compare(
-    run: Path, /, *graders: str, as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False
+    run: Path, /, *graders: str, as_json: Annotated[bool, Parameter(name="--json")] = False
 ) -> int:
     """Say how far two graders of one run agree: rate, Cohen's kappa, by axis.
 

@@ -16,13 +16,13 @@ def history(
     *,
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
     runs: Path = Path("runs"),
-    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Show the runs of a provider in time, and write history.html beside them.
 
     Args:
         provider: Only this one. Default: all.
-        runs: The folder that the run folders are in.
+        runs: The folder that the run folders are in. Default: runs.
         as_json: Print the history as JSON on stdout, instead of writing a page.
     """
     from evals.comparison.runs_folder import history_of

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
-_FLAG = Parameter(negative=(), show_default=False)
 
 
 def init(
@@ -46,8 +45,8 @@ def init(
     rpm: int | None = None,
     tpm: int | None = None,
     providers_file: Annotated[Path, Parameter(name="--providers")] = LOCAL_FILE,
-    offline: Annotated[bool, _FLAG] = False,
-    force: Annotated[bool, _FLAG] = False,
+    offline: bool = False,
+    force: bool = False,
 ) -> int:
     """Add a provider to providers.yaml; what is not given is asked, if this is a terminal.
 
@@ -63,7 +62,7 @@ def init(
         concurrency: Attempts in flight. Default: 8.
         rpm: Requests a minute that are allowed.
         tpm: Tokens a minute that are allowed.
-        providers_file: The file to write.
+        providers_file: The file to write. Default: providers.yaml.
         offline: Ask the provider nothing.
         force: Replace an entry of this name.
     """

@@ -52,9 +52,9 @@ class PlanOptions:
     """Only the first so many cases."""
     tries: Annotated[int | None, Parameter(alias="-k")] = None
     """Attempts at each case, per API and mode. Default: 5."""
-    streaming: Annotated[bool | None, Parameter(alias="-s")] = None
+    streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streamed replies, or only whole ones. Default: both."""
-    strict: Annotated[bool | None, Parameter(negative=())] = None
+    strict: bool | None = None
     """Ask for exactly the expected arguments, not only for valid ones."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"])] = None
     """Requests in one attempt before giving up. Default: 10."""

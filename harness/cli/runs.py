@@ -22,7 +22,7 @@ def recheck(
     *,
     gate: GateOptions = _GATE,
     evals: EvalGateOptions = _EVAL_GATE,
-    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Judge a run again from its records, with the checks of this version.
 
@@ -50,8 +50,8 @@ def report(
     /,
     *,
     form: Annotated[Format | None, Parameter(name="--format")] = None,
-    open_page: Annotated[bool, Parameter(name="--open", negative=(), show_default=False)] = False,
-    show_questions: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    open_page: Annotated[bool, Parameter(name="--open")] = False,
+    show_questions: bool = False,
 ) -> int:
     """Write the reports of a run again; one that an older version judged is judged again first.
 

@@ -22,21 +22,20 @@ def selftest(
     workers: int = 2,
     repeat: int = 1,
     out: Path = _OUT,
-    as_json: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Run the harness against the reference engine with known defects, and see it find them.
 
     Every fault is asked for first with what should find it, then, where that says nothing, with
-    the whole suite. The healthy engine and its allowed variations must raise no error.
+    the whole suite. The healthy engine and its allowed variations must raise no error. With
+    --repeat 20, every variation is asked the whole suite, too.
 
     Args:
-        faults: Only these faults or layers, commas between; `python -m reference_engine faults`
-            lists them. Default: all.
-        suite: The last resort, and what the healthy engine must pass.
-        workers: Servers at once; each needs a processor core and half a gigabyte.
-        repeat: How often the healthy engine and its allowed variations are run. The rate of false
-            alarms is reported with its bound; 20 times, every variation is asked the whole suite.
-        out: Where the folder with the matrix and the runs is made.
+        faults: Only these, or layers of them (python -m reference_engine faults). Default: all.
+        suite: The last resort, and what the healthy engine must pass. Default: full.
+        workers: Servers at once; each needs a processor core and half a gigabyte. Default: 2.
+        repeat: How often to run what is healthy, to bound the rate of false alarms. Default: 1.
+        out: Where the folder with the matrix and the runs is made. Default: runs.
         as_json: Print the matrix as JSON on stdout.
     """
     from harness import run_folder

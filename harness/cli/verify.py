@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.cli.eval_jobs import Draft
     from harness.smoke import Job
 
-_FLAG = Parameter(negative=(), show_default=False, group=HOW)
+_HOW = Parameter(group=HOW)
 _PROVIDER = ProviderOptions()
 _PLAN = PlanOptions()
 _GATE = GateOptions()
@@ -36,12 +36,12 @@ def verify(
     plan: PlanOptions = _PLAN,
     gate: GateOptions = _GATE,
     budget: BudgetOptions = _BUDGET,
-    concurrency: Annotated[int | None, Parameter(group=HOW)] = None,
-    resume: Annotated[Path | None, Parameter(group=HOW)] = None,
-    out: Annotated[Path | None, Parameter(group=HOW)] = None,
-    evals: Annotated[Literal["quick"] | None, Parameter(group=HOW)] = None,
-    debug: Annotated[bool, _FLAG] = False,
-    as_json: Annotated[bool, _FLAG, Parameter(name="--json")] = False,
+    concurrency: Annotated[int | None, _HOW] = None,
+    resume: Annotated[Path | None, _HOW] = None,
+    out: Annotated[Path | None, _HOW] = None,
+    evals: Annotated[Literal["quick"] | None, _HOW] = None,
+    debug: Annotated[bool, _HOW] = False,
+    as_json: Annotated[bool, _HOW, Parameter(name="--json")] = False,
 ) -> int:
     """Verify a provider.
 

@@ -1,0 +1,42 @@
+"""The help of every command reads alike, whatever command it is."""
+
+import re
+
+import pytest
+from cyclopts import App
+
+from harness.cli.app import app, run
+from harness.cli.help_text import running
+
+
+def every_command(parent: App, path: tuple[str, ...] = ()):
+    yield path
+    for name, command in parent.resolved_commands().items():
+        if not name.startswith("-") and name != "serve":  # the reference engine's own parser
+            yield from every_command(command, (*path, name))
+
+
+@pytest.mark.parametrize("command", list(every_command(app)), ids=" ".join)
+def test_help_reads_alike(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    summary = text.split("\n\n")[1].strip()
+    assert re.fullmatch(r"[A-Z][^\n]*\.", summary), summary
+    assert "[default:" not in text
+    described = re.findall(r"│ (?:\* +)?[-A-Z][^│]*?  (\S[^│]*?) *│", text)
+    unfinished = [one for one in described if not re.search(r"[.)](?: \[[^]]*])*$", one)]
+    assert unfinished == []
+
+
+@pytest.mark.parametrize(
+    ("docstring", "text"),
+    [
+        ("", ""),
+        ("One sentence.", "One sentence."),
+        ("One.\n\n    Two runs\n    on.\n\n    Three.", "One.\n\nTwo runs on.\n\nThree."),
+        ("One.\n\n    Args:\n        run: A run.\n    ", "One."),
+    ],
+)
+def test_a_docstring_becomes_running_text(docstring, text):
+    assert running(docstring) == text
