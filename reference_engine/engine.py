@@ -32,6 +32,7 @@ __all__ = [
     "QueueFullError",
     "SamplingParams",
     "Token",
+    "require_room",
 ]
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,19 @@ class EngineClosedError(EngineError):
 
 class GenerationError(EngineError):
     """The model failed while it worked on the request."""
+
+
+def require_room(prompt: Sequence[int], max_context: int) -> None:
+    """Refuses a prompt that leaves no room for an answer.
+
+    Raises:
+        ContextOverflowError: The context has no more tokens than the prompt.
+    """
+    if len(prompt) >= max_context:
+        raise ContextOverflowError(
+            f"The prompt has {len(prompt)} tokens; with its answer it must fit into the context "
+            f"of {max_context}."
+        )
 
 
 class _Request:
@@ -182,17 +196,15 @@ class Engine:
             raise ValueError("The prompt must hold at least one token.")
         if not (min(prompt) >= 0 and max(prompt) < self.vocab_size):
             raise ValueError(f"The prompt holds a token outside 0 to {self.vocab_size - 1}.")
-        if len(prompt) >= self.max_context:
-            raise ContextOverflowError(
-                f"The prompt has {len(prompt)} tokens; with its answer it must fit into the "
-                f"context of {self.max_context}."
-            )
+        require_room(prompt, self.max_context)
         return tuple(prompt)
 
     def _submit(self, request: _Request) -> None:
         with self._wake:
             if not self._open:
                 raise EngineClosedError("The engine is not running.")
+            if len(self._waiting) >= self._max_queue:
+                self._forget_cancelled()
             if len(self._waiting) >= self._max_queue:
                 self.metrics.ended("refused")
                 raise QueueFullError(f"{self._max_queue} requests are waiting already.")
@@ -230,12 +242,17 @@ class Engine:
     def _next(self) -> _Request | None:
         """The request that has waited longest, once there is room for it."""
         with self._wake:
-            while self._waiting and self._waiting[0].cancelled:
-                self._waiting.popleft()
-                self.metrics.ended("cancelled")
+            self._forget_cancelled()
             if self._waiting and self._scheduler.fits(self._waiting[0].sequence):
                 return self._waiting.popleft()
         return None
+
+    def _forget_cancelled(self) -> None:
+        """Lets those go that wait for nobody any more, wherever they stand in the queue."""
+        left = deque(request for request in self._waiting if not request.cancelled)
+        for _ in range(len(self._waiting) - len(left)):
+            self.metrics.ended("cancelled")
+        self._waiting = left
 
     def _step(self) -> list[_Mail]:
         mail: list[_Mail] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from reference_engine.engine import ContextOverflowError, EngineError
+from reference_engine.engine import EngineError
 from reference_engine.sampling import SamplingParams, Token
 
 
@@ -61,17 +61,3 @@ class BackendError(EngineError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
-
-
-def checked_prompt(prompt: Sequence[int], max_context: int) -> list[int]:
-    """The prompt as a list.
-
-    Raises:
-        ContextOverflowError: It leaves no room in the context.
-    """
-    if len(prompt) >= max_context:
-        raise ContextOverflowError(
-            f"The prompt has {len(prompt)} tokens; with its answer it must fit into the context "
-            f"of {max_context}."
-        )
-    return list(prompt)

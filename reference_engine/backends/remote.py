@@ -15,9 +15,10 @@ import httpx
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from reference_engine.backends.base import BackendError, BackendUnavailableError, checked_prompt
+from reference_engine.backends.base import BackendError, BackendUnavailableError
 from reference_engine.backends.dialect import Dialect, Reader, Served
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.engine import require_room
 from reference_engine.sampling import SamplingParams, Token
 
 _log = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ class RemoteEngine:
             ContextOverflowError: The prompt does not fit.
             BackendError: The server failed, or lacks what is asked of it.
         """
-        ids = checked_prompt(prompt, self.max_context)
-        body = self._dialect.request(self._model, ids, params, self.max_context)
+        require_room(prompt, self.max_context)
+        body = self._dialect.request(self._model, prompt, params, self.max_context)
         reader = self._dialect.reader(params)
         left = params.max_tokens
         async with aclosing(self._events(orjson.dumps(body))) as events:

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference_engine.backends.base import BackendUnavailableError, checked_prompt
-from reference_engine.engine import EngineClosedError, GenerationError, QueueFullError
+from reference_engine.backends.base import BackendUnavailableError
+from reference_engine.engine import EngineClosedError, GenerationError, QueueFullError, require_room
 from reference_engine.sampling import Draw, SamplingParams, Token, sample
 
 _DEFAULT_CONTEXT = 8192
@@ -79,14 +79,14 @@ class TransformersEngine:
             EngineClosedError: The engine is closed, or was before the end.
             GenerationError: The model failed.
         """
-        ids = checked_prompt(prompt, self.max_context)
+        require_room(prompt, self.max_context)
         if self._present >= self._most:
             raise QueueFullError(f"{self._present} requests are here already.")
         self._present += 1
         try:
             async with self._places:
-                sequence = _Sequence(self._model, ids, params)
-                for _ in range(min(params.max_tokens, self.max_context - len(ids))):
+                sequence = _Sequence(self._model, list(prompt), params)
+                for _ in range(min(params.max_tokens, self.max_context - len(prompt))):
                     token = await self._next(sequence)
                     yield token
                     if token.id in params.stop_token_ids:

@@ -180,6 +180,22 @@ async def test_a_full_queue_refuses():
         await second
 
 
+async def test_who_went_away_does_not_fill_the_queue():
+    model = random_transformer(num_hidden_layers=2)
+    async with running(model, max_batch=1, max_queue=2) as engine:
+        first = engine.generate([1], SamplingParams(max_tokens=8000))
+        await anext(first)
+        wishes = SamplingParams(max_tokens=2)
+        waiting = [asyncio.create_task(collect(engine, [n], wishes)) for n in range(2)]
+        await settled(engine, (1, 2))
+        waiting[1].cancel()
+        await asyncio.wait(waiting[1:])
+        third = asyncio.create_task(collect(engine, [3], wishes))
+        await settled(engine, (1, 2))
+        await first.aclose()
+        assert len(await waiting[0]) == len(await third) == 2
+
+
 async def test_the_context_bounds_prompt_and_continuation():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_context=100) as engine:
