@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
 
 from harness.auditing.findings import Audit, Breach, BreachKind, Conclusion
+from harness.auditing.folder import Folder
 from harness.auditing.logs import Walk
-from harness.bundling.manifest import Manifest, read_manifest
-from harness.errors import ConfigurationError, RunLogError
+from harness.bundling.manifest import Manifest
+from harness.errors import ConfigurationError
 from harness.records import Seal
 from harness.run_folder import DERIVED
 from harness.run_log import ROLLOUTS_FILE, RUN_FILE
-from harness.sealing import (
-    file_hashes,
-    hash_of,
-    hash_of_file,
-    logs_of,
-    member_hashes,
-    read_members,
-    run_hash,
-)
+from harness.sealing import file_hashes, hash_of, hash_of_file
 
 SHORTEST_SEAL = 16
 MOST_SHOWN = 10
@@ -34,91 +23,6 @@ MOST_SHOWN = 10
 
 _WITHOUT_SEAL = "the run has no seal: an older version made it, or its only sitting was killed"
 _CUT = "the last sitting was killed before it could be sealed"
-
-
-class RunHead(BaseModel):
-    """What `run.json` has for every kind of run."""
-
-    tool_version: str
-    planned: int
-    started_at: str
-    finished_at: str | None = None
-    ended: str | None = None
-    resumed: tuple[str, ...] = ()
-    merged: tuple[str, ...] = ()
-    merged_seals: tuple[str | None, ...] = ()
-    seals: tuple[Seal, ...] = ()
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A run folder as it was read for an audit; `members` are those of its `run.json`."""
-
-    path: Path
-    members: dict[str, Any]
-    head: RunHead
-    walks: tuple[Walk, ...]
-    manifest: Manifest | None
-
-    @property
-    def seals(self) -> tuple[Seal, ...]:
-        """Its seals, oldest first."""
-        return self.head.seals
-
-    @property
-    def finished(self) -> bool:
-        """Whether all was sampled that was to be."""
-        return self.head.finished_at is not None
-
-    @property
-    def judged_by(self) -> str:
-        """The version that judged the run first; for a bundle the one that packed it."""
-        packed = self.manifest.tool_version if self.manifest else None
-        return packed or self.head.tool_version
-
-    @property
-    def unsealed(self) -> int:
-        """How many records there are beyond the last seal."""
-        sealed = self.seals[-1].logs if self.seals else {}
-        return sum(
-            walk.beyond(sealed[walk.name]) if walk.name in sealed else walk.state.records
-            for walk in self.walks
-        )
-
-    @property
-    def as_sealed(self) -> bool:
-        """Whether run.json is as sealed last; a bundle has the hashes of what it shortened."""
-        hashes = member_hashes(self.members)
-        if self.manifest is not None:
-            hashes |= self.manifest.run_members
-        return bool(self.seals) and run_hash(hashes) == self.seals[-1].run
-
-    @property
-    def cut(self) -> bool:
-        """Whether the last sitting was killed, so that no seal speaks of it."""
-        if self.finished or not self.seals:
-            return not self.finished
-        begun = self.head.resumed[-1:] >= (self.seals[-1].at,)
-        return self.unsealed > 0 or (begun and not self.as_sealed)
-
-
-def read_folder(path: Path) -> Folder:
-    """Read what an audit looks at. Raises RunLogError if it cannot be read."""
-    members = read_members(path)
-    try:
-        head = RunHead.model_validate(members)
-    except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise RunLogError(f"{path / RUN_FILE} is damaged: {place} cannot be read.") from None
-    logs = logs_of(path)
-    if not any(log.name == ROLLOUTS_FILE for log in logs):
-        raise RunLogError(f"{path} has no {ROLLOUTS_FILE}: there is nothing to audit.")
-    counts = {
-        log.name: {one.logs[log.name].records for one in head.seals if log.name in one.logs}
-        for log in logs
-    }
-    walks = tuple(Walk(log, counts[log.name]) for log in logs)
-    return Folder(path, members, head, walks, read_manifest(path))
 
 
 def audit(
@@ -135,7 +39,8 @@ def audit(
     Raises:
         ConfigurationError: `expected` is no seal.
     """
-    breaches = [*_breaches(folder, expected), *judged]
+    wanted = None if expected is None else _digits(expected)
+    breaches = [*_breaches(folder, wanted), *judged]
     why_open = _why_open(folder)
     head = folder.head
     return Audit(
@@ -153,8 +58,18 @@ def audit(
         planned=head.planned,
         logs=tuple(walk.state for walk in folder.walks),
         breaches=tuple(_few(breaches)),
-        notes=(*why_open, *_notes(folder, expected), *notes),
+        notes=(*why_open, *_notes(folder, wanted), *notes),
     )
+
+
+def _digits(seal: str) -> str:
+    """A seal, or its beginning, as somebody gave it. Raises ConfigurationError if it is none."""
+    digits = seal.strip().lower()
+    if len(digits) < SHORTEST_SEAL or set(digits) - set("0123456789abcdef"):
+        raise ConfigurationError(
+            f"{seal!r} is no seal: give at least {SHORTEST_SEAL} of its hexadecimal digits."
+        )
+    return digits
 
 
 def _conclusion(broken: bool, opened: bool) -> Conclusion:
@@ -163,13 +78,13 @@ def _conclusion(broken: bool, opened: bool) -> Conclusion:
     return "not sealed" if opened else "sound"
 
 
-def _breaches(folder: Folder, expected: str | None) -> Iterator[Breach]:
+def _breaches(folder: Folder, wanted: str | None) -> Iterator[Breach]:
     for walk in folder.walks:
         yield from walk.breaches
         yield from _contents(folder, walk)
     yield from _absent(folder)
     yield from _seals(folder)
-    yield from _expected(folder, expected)
+    yield from _expected(folder, wanted)
     if folder.seals and not folder.cut:
         if not folder.as_sealed:
             yield _breach("settings", RUN_FILE, "was changed after the run was sealed")
@@ -226,18 +141,11 @@ def _added(folder: Folder, last: Seal) -> Iterator[Breach]:
             yield _breach("seal", walk.name, message)
 
 
-def _expected(folder: Folder, expected: str | None) -> Iterator[Breach]:
-    if expected is None:
-        return
-    wanted = expected.strip().lower()
-    if len(wanted) < SHORTEST_SEAL or set(wanted) - set("0123456789abcdef"):
-        raise ConfigurationError(
-            f"{expected!r} is no seal: give at least {SHORTEST_SEAL} of its hexadecimal digits."
-        )
-    if not any(seal.hash.startswith(wanted) for seal in folder.seals):
+def _expected(folder: Folder, wanted: str | None) -> Iterator[Breach]:
+    if wanted is not None and not any(seal.hash.startswith(wanted) for seal in folder.seals):
         own = folder.seals[-1].short if folder.seals else "none"
         message = f"the run's seal is {own}, not the one given"
-        yield _breach("seal", "run.json", message)
+        yield _breach("seal", RUN_FILE, message)
 
 
 def _files(folder: Folder) -> Iterator[Breach]:
@@ -272,7 +180,7 @@ def _why_open(folder: Folder) -> list[str]:
     return []
 
 
-def _notes(folder: Folder, expected: str | None) -> Iterator[str]:
+def _notes(folder: Folder, wanted: str | None) -> Iterator[str]:
     if not folder.finished:
         yield "the run is not finished; what is there is looked at"
     for walk in folder.walks:
@@ -282,7 +190,7 @@ def _notes(folder: Folder, expected: str | None) -> Iterator[str]:
         withheld := sum(walk.state.withheld for walk in folder.walks)
     ):
         yield f"the contents of {withheld} records are withheld; their hashes are those recorded"
-    earlier = [one for one in folder.seals[:-1] if expected and one.hash.startswith(expected)]
+    earlier = [one for one in folder.seals[:-1] if wanted and one.hash.startswith(wanted)]
     for one in earlier:
         yield f"the seal given is an earlier one, of {one.at}; the run went on after it"
     for name, seal in zip(folder.head.merged, folder.head.merged_seals, strict=False):

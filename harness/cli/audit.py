@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from harness.auditing.findings import Audit, Breach
-    from harness.auditing.run import Folder
+    from harness.auditing.folder import Folder
 
 
 def audit(
@@ -46,7 +46,7 @@ def audit(
 
 def _audit(path: Path, seal: str | None) -> Audit:
     from harness.auditing import run
-    from harness.auditing.run import read_folder
+    from harness.auditing.folder import read_folder
 
     folder = read_folder(path)
     judged, notes = _judged(folder)

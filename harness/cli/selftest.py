@@ -28,10 +28,11 @@ def selftest(
 
     Every fault is asked for first with what should find it, then, where that says nothing, with
     the whole suite. The healthy engine and its allowed variations must raise no error. With
-    --repeat 20, every variation is asked the whole suite, too.
+    --repeat 20, every variation is asked the whole suite, too. `python -m reference_engine faults`
+    lists the defects.
 
     Args:
-        faults: Only these, or layers of them (python -m reference_engine faults). Default: all.
+        faults: Only these faults or layers, commas between. Default: all.
         suite: The last resort, and what the healthy engine must pass. Default: full.
         workers: Servers at once; each needs a processor core and half a gigabyte. Default: 2.
         repeat: How often to run what is healthy, to bound the rate of false alarms. Default: 1.

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from recorded_runs import troubled, write_run, write_sealed_run
 
 from harness.auditing.findings import Audit
-from harness.auditing.run import audit, read_folder
+from harness.auditing.folder import read_folder
+from harness.auditing.run import audit
 from harness.cli.app import run
 from harness.errors import ConfigurationError, RunLogError
 from harness.run_log import ROLLOUTS_FILE, RUN_FILE, RunLog, read_run_info, write_run_info
@@ -226,7 +227,10 @@ def test_every_sitting_that_ends_in_order_is_vouched_for(tmp_path: Path) -> None
         seal(tmp_path)
     first = read_run_info(tmp_path).seals[0].hash
     assert audited(tmp_path).conclusion == "sound"
-    assert audited(tmp_path, first).notes[-1].startswith("the seal given is an earlier one")
+    for given in (first, first.upper(), f" {first} "):
+        found = audited(tmp_path, given)
+        assert found.breaches == ()
+        assert found.notes[-1].startswith("the seal given is an earlier one")
     with RunLog(tmp_path) as log:
         log.append(rollouts[2])
     assert audited(tmp_path).conclusion == "not sealed"
