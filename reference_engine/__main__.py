@@ -49,7 +49,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         return _complain(str(error))
     # Loading torch takes seconds, which neither --help nor a wrong option should have to wait for.
-    from reference_engine.server.serve import ServeError, serve
+    from reference_engine.server.opening import ServeError
+    from reference_engine.server.serve import serve
 
     try:
         serve(settings)

@@ -31,7 +31,7 @@ def run_chat(arguments: argparse.Namespace, settings: ServeSettings) -> None:
         ValueError: The engine cannot be had; the message says why.
     """
     from reference_engine.chat import ChatSettings, chat
-    from reference_engine.server.serve import ServeError, open_engine
+    from reference_engine.server.opening import ServeError, open_engine
 
     if arguments.temperature < 0:
         raise ValueError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")

@@ -30,9 +30,9 @@ from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Order
+from reference_engine.server.opening import ServeError, load
 from reference_engine.server.responses.items import turns_of
 from reference_engine.server.responses.request import ResponsesRequest
-from reference_engine.server.serve import ServeError, load
 from reference_engine.server.settings import ServeSettings
 
 TOP = 20

@@ -1,4 +1,4 @@
-"""A server process: load the checkpoint, listen, stop cleanly."""
+"""A server process: listen, serve an engine, stop cleanly."""
 
 from __future__ import annotations
 
@@ -13,30 +13,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
 
-import torch
 import uvicorn
 from starlette.applications import Starlette
 
-from reference_engine.backends.base import Backend
-from reference_engine.checkpoint import CheckpointError, load_model
-from reference_engine.config import ConfigError
 from reference_engine.engine import Engine
-from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
-from reference_engine.kernels import KernelsError
-from reference_engine.memory import MemoryTooSmallError
-from reference_engine.model import Transformer
-from reference_engine.parallel import ALONE, ParallelError, Shard
+from reference_engine.parallel import ParallelError, Shard
 from reference_engine.ranks import Lead, device_of, follow, joined
 from reference_engine.server.metrics import metrics_route
+from reference_engine.server.opening import ServeError, load, open_engine
 from reference_engine.server.parts import Parts
 from reference_engine.server.settings import ServeSettings
 
 _GRACE_SECONDS = 3
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class ServeError(Exception):
-    """The server cannot start; the message says why and what to do."""
 
 
 class Server(uvicorn.Server):
@@ -150,81 +139,6 @@ def _parts(settings: ServeSettings) -> Parts:
     try:
         return faulty_parts(settings.faults, by_request=settings.faults_by_request)
     except FaultError as error:
-        raise ServeError(str(error)) from error
-
-
-def load(settings: ServeSettings, shard: Shard = ALONE) -> Transformer:
-    """The model of the settings' checkpoint, or a part of it, and the vocabulary with it.
-
-    Raises:
-        ServeError: One of them cannot be had, or the device not be used.
-    """
-    if settings.device.partition(":")[0] == "cuda" and not torch.cuda.is_available():
-        raise ServeError("PyTorch sees no CUDA device: use --device cpu, or check the driver.")
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    try:
-        harmony_encoding()
-        token_bytes()
-        dtype = getattr(torch, settings.dtype) if settings.dtype else None
-        return load_model(
-            settings.checkpoint,
-            settings.device,
-            dtype,
-            kernels=settings.kernels,
-            packed=settings.packed or None,
-            shard=shard,
-        )
-    except (CheckpointError, ConfigError, KernelsError, VocabularyError) as error:
-        raise ServeError(str(error)) from error
-
-
-def open_engine(
-    settings: ServeSettings, parts: Parts | None = None, lead: Lead | None = None
-) -> Backend:
-    """Our engine, or the backend that the settings name; not started yet.
-
-    Raises:
-        ServeError: It cannot be had.
-    """
-    if settings.backend.name != "reference":
-        return _backend(settings)
-    parts, lead = parts or Parts(), lead or Lead()
-    try:
-        return Engine(
-            parts.model(load(settings, lead.shard)),
-            max_batch=settings.max_batch,
-            max_queue=settings.max_queue,
-            max_context=settings.max_context,
-            prefill_chunk=settings.prefill_chunk,
-            memory=settings.memory,
-            sampler=parts.sampler,
-            forward=lead.forward,
-        )
-    except MemoryTooSmallError as error:
-        raise ServeError(str(error)) from error
-
-
-def _backend(settings: ServeSettings) -> Backend:
-    from reference_engine.backends.base import BackendUnavailableError
-    from reference_engine.backends.opening import open_backend
-
-    if settings.faults or settings.faults_by_request:
-        raise ServeError("--fault changes our own engine: leave out --backend.")
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    try:
-        harmony_encoding()
-        return open_backend(
-            settings.backend,
-            checkpoint=settings.checkpoint,
-            device=settings.device,
-            dtype=settings.dtype,
-            max_batch=settings.max_batch,
-            max_context=settings.max_context,
-            max_queue=settings.max_queue,
-        )
-    except (BackendUnavailableError, VocabularyError) as error:
         raise ServeError(str(error)) from error
 
 
