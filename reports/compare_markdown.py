@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evals.comparison.records import Comparison, Difference, Row
-from reports import compare_words, markup, news_words
+from reports import compare_rows, compare_words, markup, news_words
 
 _MOST_CHECKS = 60
 _MOST_FLIPS = 30
@@ -22,7 +22,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield from _entries(comparison)
     yield from _differences(comparison)
-    for head, rows in compare_words.grouped(compare_words.figure_rows(comparison)).items():
+    for head, rows in compare_rows.grouped(compare_rows.figure_rows(comparison)).items():
         yield from _table(head, rows, comparison)
     yield from _checks(comparison)
     yield from _flips(comparison)
@@ -42,7 +42,7 @@ def _entries(comparison: Comparison) -> Iterator[str]:
 def _differences(comparison: Comparison) -> Iterator[str]:
     yield from (f"- {markup.plain(sentence)}" for sentence in compare_words.summary(comparison))
     yield ""
-    rows = compare_words.tested_rows(comparison)
+    rows = compare_rows.tested_rows(comparison)
     if rows:
         yield "## Differences"
         yield ""
@@ -81,7 +81,7 @@ def _checks(comparison: Comparison) -> Iterator[str]:
     yield from _head(comparison)
     yield from (markup.row([name, *counts]) for name, counts in families)
     yield ""
-    differing = compare_words.check_rows(comparison, only_differing=True)
+    differing = compare_rows.check_rows(comparison, only_differing=True)
     if not differing:
         yield "No check has another status than in the reference."
         yield ""

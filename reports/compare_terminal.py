@@ -9,7 +9,7 @@ from rich.text import Text
 
 from evals.comparison.records import Comparison, Entry
 from evals.comparison.records import Row as Measure
-from reports import compare_words, news_words, words
+from reports import compare_rows, compare_words, news_words, words
 from reports.columns import Row, tables
 
 _MOST_CHECKS = 25
@@ -71,8 +71,8 @@ def _head(label: str) -> str:
 
 def _figures(comparison: Comparison) -> Iterator[Row]:
     empty = [""] * len(comparison.entries)
-    rows = compare_words.figure_rows(comparison)
-    for head, members in compare_words.by_group(rows).items():
+    rows = compare_rows.figure_rows(comparison)
+    for head, members in compare_rows.by_group(rows).items():
         yield head, empty
         for row in members:
             yield f"  {compare_words.label(row)}", _cells(row)
@@ -83,7 +83,7 @@ def _figures(comparison: Comparison) -> Iterator[Row]:
 
 
 def _checks(comparison: Comparison) -> Iterator[Row]:
-    differing = compare_words.check_rows(comparison, only_differing=True)
+    differing = compare_rows.check_rows(comparison, only_differing=True)
     if differing:
         empty = [""] * len(comparison.entries)
         yield "Checks that differ", empty
@@ -110,7 +110,7 @@ def _style(label: str, cell: str) -> str:
 
 def _differences(comparison: Comparison) -> Iterator[Text]:
     """What was seen; what was not seen only where there are few columns."""
-    rows = compare_words.tested_rows(comparison)
+    rows = compare_rows.tested_rows(comparison)
     few = len(comparison.entries) <= _FEW
     for sentence in compare_words.summary(comparison):
         yield Text(sentence, style="bold")

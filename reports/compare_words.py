@@ -15,10 +15,8 @@ from evals.comparison.records import (
     Row,
     Unit,
 )
-from evals.comparison.smoke import CHECKS, RATES, TIMES
-from harness.families import short_title
 from harness.judgement import CheckStatus, Estimate
-from reports import words
+from reports import compare_rows, words
 
 NOTHING = "–"
 SIGNS: Mapping[CheckStatus, str] = {
@@ -29,7 +27,6 @@ SIGNS: Mapping[CheckStatus, str] = {
     "not_verifiable": "?",
     "skipped": "–",
 }
-DECISIONS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 MARKS = {"better": "▲", "worse": "▼", "none": ""}
 _UNITS: Mapping[Unit, str] = {
     "share": " %",
@@ -51,7 +48,7 @@ def cell(row: Row, found: Measured | None) -> str:
     if found is None:
         return NOTHING
     if found.decision is not None:
-        return DECISIONS[found.decision]
+        return words.VERDICTS[found.decision]
     if found.status is not None:
         return _status(found)
     if found.value is None:
@@ -104,17 +101,12 @@ def could_see(detectable: float | None) -> str:
 
 def summary(comparison: Comparison) -> Iterator[str]:
     """For each entry but the reference, what was seen, in one sentence."""
-    base = base_index(comparison)
+    base = compare_rows.base_index(comparison)
     for index, entry in enumerate(comparison.entries):
         if index != base:
-            found = [row.differences[index] for row in tested_rows(comparison)]
+            found = [row.differences[index] for row in compare_rows.tested_rows(comparison)]
             seen = [one for one in found if one is not None]
             yield f"{words.visible(entry.label)}: {_seen(seen)}{_failing(comparison, index)}."
-
-
-def base_index(comparison: Comparison) -> int:
-    """Which entry is the reference."""
-    return [entry.label for entry in comparison.entries].index(comparison.against)
 
 
 def how_tested(comparison: Comparison) -> str:
@@ -131,68 +123,17 @@ def how_tested(comparison: Comparison) -> str:
     )
 
 
-def tested_rows(comparison: Comparison) -> list[Row]:
-    """The rows of cases and questions that were tested."""
-    return [
-        row
-        for row in comparison.rows
-        if row.unit != "status" and any(one is not None for one in row.differences)
-    ]
-
-
-def figure_rows(comparison: Comparison) -> list[Row]:
-    """All rows but those of checks."""
-    return [row for row in comparison.rows if row.unit != "status"]
-
-
-def check_rows(comparison: Comparison, *, only_differing: bool = False) -> list[Row]:
-    """The rows of checks; of many, those that differ are what a reader looks for."""
-    return [
-        row
-        for row in comparison.rows
-        if row.unit == "status" and (row.differs or not only_differing)
-    ]
-
-
-def family(row: Row) -> str:
-    """The family of a check's row."""
-    return row.section.removeprefix(CHECKS)
-
-
 def family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """For each family how many checks failed and warned in each entry: `2 ✕ 1 !`."""
     families: dict[str, list[Counter[CheckStatus]]] = {}
-    for row in check_rows(comparison):
-        counts = families.setdefault(family(row), [Counter() for _ in comparison.entries])
+    for row in compare_rows.check_rows(comparison):
+        counts = families.setdefault(
+            compare_rows.family(row), [Counter() for _ in comparison.entries]
+        )
         for count, found in zip(counts, row.cells, strict=True):
             if found is not None and found.status is not None:
                 count[found.status] += 1
     return [(name, [_counts(count) for count in counts]) for name, counts in families.items()]
-
-
-def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows under their section and, where there is one, their group."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        head = section(row) if row.group is None else f"{section(row)}, {row.group}"
-        found.setdefault(head, []).append(row)
-    return found
-
-
-def by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows that fit a terminal: verdicts and scores by section, rates and times by group."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.group is None:
-            found.setdefault(section(row), []).append(row)
-        elif row.section in {RATES, TIMES}:
-            found.setdefault(row.group, []).append(row)
-    return found
-
-
-def section(row: Row) -> str:
-    """The section of a row as a heading."""
-    return f"{CHECKS}{short_title(family(row))}" if row.unit == "status" else row.section
 
 
 def entry_line(entry: Entry) -> str:
@@ -241,8 +182,8 @@ def _seen(found: Sequence[Difference]) -> str:
 
 def _failing(comparison: Comparison, index: int) -> str:
     """How many checks fail in only one of an entry and the reference."""
-    base, here, there = base_index(comparison), 0, 0
-    for row in check_rows(comparison, only_differing=True):
+    base, here, there = compare_rows.base_index(comparison), 0, 0
+    for row in compare_rows.check_rows(comparison, only_differing=True):
         ours, theirs = row.cells[index], row.cells[base]
         if ours is not None and theirs is not None and ours.status != theirs.status:
             here += ours.status == "failed"

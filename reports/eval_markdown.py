@@ -24,7 +24,7 @@ def render_eval_markdown(
 
 def _lines(analysis: EvalAnalysis, texts: Mapping[tuple[str, str], str]) -> Iterator[str]:
     provider = analysis.run.provider
-    yield f"# {eval_words.VERDICTS[analysis.decision]}: gpt-oss on {markup.code(provider.name)}"
+    yield f"# {words.VERDICTS[analysis.decision]}: gpt-oss on {markup.code(provider.name)}"
     yield ""
     yield from (f"- {markup.plain(reason)}" for reason in analysis.reasons)
     yield from (f"- Note: {markup.plain(warning)}" for warning in _warnings(analysis))

@@ -41,7 +41,7 @@ def print_eval_analysis(analysis: EvalAnalysis, folder: str, console: Console) -
     if any(cell.dataset.sample for cell in cells):
         console.print(eval_words.SAMPLES, style="dim")
         console.print()
-    label = eval_words.VERDICTS[analysis.decision]
+    label = words.VERDICTS[analysis.decision]
     style = _SCORED if analysis.decision is None else STYLES[analysis.decision]
     console.print(verdict_lines(label, style, analysis.reasons))
     for warning in dict.fromkeys(w for cell in cells for w in cell.verdict.warnings):

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from evals.records import Outcome
 from evals.results import CellResult, EvalAnalysis, QuestionResult
-from harness.judgement import Decision, Percentiles
+from harness.judgement import Percentiles
 from reports import words
 
-VERDICTS: Mapping[Decision | None, str] = {
-    "pass": "PASS",
-    "fail": "FAIL",
-    "inconclusive": "INCONCLUSIVE",
-    None: "SCORED",
-}
 SCORE = "score %"
 SAMPLES = (
     "Sample questions that come with the tool: they show that everything works. "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from harness.judgement import Analysis
+from harness.judgement import Analysis, Decision
 from harness.plain import plain
 from reports import words
 
@@ -38,7 +38,7 @@ def outputs(values: Mapping[str, str]) -> str:
     return "".join(f"{name}={' '.join(value.split())}\n" for name, value in values.items())
 
 
-def verdict_annotations(decision: str, reasons: Iterable[str]) -> Iterator[str]:
+def verdict_annotations(decision: Decision, reasons: Iterable[str]) -> Iterator[str]:
     """One annotation for a verdict that is not a pass."""
     if decision != "pass":
         level: Level = "error" if decision == "fail" else "warning"

@@ -49,7 +49,7 @@ def verdict(point: HistoryPoint) -> str:
     """The verdict of a run, or that it was never finished."""
     if not point.complete:
         return "unfinished"
-    return "SCORED" if point.decision is None else words.VERDICTS[point.decision]
+    return words.VERDICTS[point.decision]
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:

@@ -11,6 +11,7 @@ from harness.judgement import (
     Analysis,
     CheckResult,
     CheckStatus,
+    Decision,
     Estimate,
     GroupAnalysis,
     OutcomeKind,
@@ -18,7 +19,12 @@ from harness.judgement import (
 )
 from harness.records import Limits, ProviderInfo, Seal, Thresholds
 
-VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
+VERDICTS: Mapping[Decision | None, str] = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    None: "SCORED",
+}
 INVALID = "invalid"
 STATUSES: Mapping[CheckStatus, str] = {
     "passed": "passed",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from evals.comparison.records import Comparison, Difference, Entry, Flip, Measured, Row
-from harness.run_folder import PAGE_FILE
-from reports import compare_words, news_words
+from reports import compare_rows, compare_words, news_words, words
 from reports.html.charts.forest import Compared, forest
 from reports.html.figure import Figure
+from reports.html.links import report_of
 from reports.html.page import render_page
 
 Json: TypeAlias = dict[str, Any]
@@ -75,6 +74,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         own_styles=("compare.css",),
         comparison=comparison,
         words=compare_words,
+        verdicts=words.VERDICTS,
         news=[(one.run, news_words.sentences(one)) for one in comparison.news],
         label="Comparison",
         title=_title(comparison),
@@ -95,7 +95,7 @@ def _title(comparison: Comparison) -> str:
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
-    for row in compare_words.tested_rows(comparison):
+    for row in compare_rows.tested_rows(comparison):
         found = [
             Compared(entry.label, one.value, one.low, one.high, one.seen)
             for entry, one in zip(comparison.entries, row.differences, strict=True)
@@ -108,7 +108,7 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
 def _groups(
     comparison: Comparison, links: Sequence[str | None], opened: dict[str, Json]
 ) -> Iterator[PageGroup]:
-    for title, rows in compare_words.grouped(comparison.rows).items():
+    for title, rows in compare_rows.grouped(comparison.rows).items():
         made = tuple(_row(row, comparison, links, opened) for row in rows)
         yield PageGroup(title, any(row.differs for row in made), made)
 
@@ -213,13 +213,6 @@ def _anchor(row: Row) -> str:
 
 
 def _link(entry: Entry, folder: Path) -> str | None:
-    """The address of a run's own report, seen from the page."""
     if entry.place is None or entry.kind not in {"smoke test", "eval"}:
         return None
-    report = Path(entry.place).resolve() / PAGE_FILE
-    if not report.exists():
-        return None
-    try:
-        return quote(Path(os.path.relpath(report, folder.resolve())).as_posix())
-    except ValueError:  # another drive
-        return report.as_uri()
+    return report_of(entry.place, folder)

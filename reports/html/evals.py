@@ -79,7 +79,7 @@ def render_eval_html(
         analysis=analysis,
         title=f"gpt-oss on {analysis.run.provider.name}",
         decision=decision,
-        label=eval_words.VERDICTS[decision],
+        label=words.VERDICTS[decision],
         reasons=analysis.reasons,
         warnings=list(
             dict.fromkeys(text for cell in analysis.cells for text in cell.verdict.warnings)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import quote
 
 from evals.comparison.records import History, HistoryPoint, Line
-from harness.run_folder import PAGE_FILE
 from reports import history_words, words
 from reports.html.charts.history import Moment, over_time
 from reports.html.figure import Figure
+from reports.html.links import report_of
 from reports.html.page import render_page
 
 
@@ -94,16 +92,6 @@ def _run(line: Line, point: HistoryPoint, folder: Path) -> PageRun:
     return PageRun(
         cells=tuple(history_words.row(line, point)),
         decision="inconclusive" if not point.complete else point.decision or "",
-        link=_link(point, folder),
+        link=report_of(point.place, folder),
         remarks=tuple(history_words.remarks(point)),
     )
-
-
-def _link(point: HistoryPoint, folder: Path) -> str | None:
-    report = Path(point.place).resolve() / PAGE_FILE
-    if not report.exists():
-        return None
-    try:
-        return quote(Path(os.path.relpath(report, folder.resolve())).as_posix())
-    except ValueError:  # another drive
-        return report.as_uri()

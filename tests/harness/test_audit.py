@@ -227,8 +227,8 @@ def test_every_sitting_that_ends_in_order_is_vouched_for(tmp_path: Path) -> None
         seal(tmp_path)
     first = read_run_info(tmp_path).seals[0].hash
     assert audited(tmp_path).conclusion == "sound"
-    for given in (first, first.upper(), f" {first} "):
-        found = audited(tmp_path, given)
+    for noted in (first, first.upper(), f" {first} "):
+        found = audited(tmp_path, noted)
         assert found.breaches == ()
         assert found.notes[-1].startswith("the seal given is an earlier one")
     with RunLog(tmp_path) as log:
