@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from reference_engine.options import size_option
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 NAMES = ("convert", "download", "synthesize")
 _LAYOUTS = ["original", "hf"]
-_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)", re.IGNORECASE)
 
 
 def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,7 +36,7 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="a published model's, a tiny one, or that of a config.json",
     )
     synthesize.add_argument(
-        "--layout", choices=_LAYOUTS, default="hf", help="(default: %(default)s)"
+        "--layout", choices=_LAYOUTS, default="hf", help="the layout to write (default: hf)"
     )
     synthesize.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
     _add_shard_size(synthesize)
@@ -50,7 +49,9 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     download.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where to put it; made if missing"
     )
-    download.add_argument("--layout", choices=_LAYOUTS, default="hf", help="(default: %(default)s)")
+    download.add_argument(
+        "--layout", choices=_LAYOUTS, default="hf", help="the layout to fetch (default: hf)"
+    )
 
 
 _DEST = "the folder to make; until it is complete, it is called DIR.partial"
@@ -90,15 +91,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _add_shard_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard-size",
-        type=_size,
+        type=size_option,
         default="5GB",
         metavar="SIZE",
         help="largest file of weights, as 500MB or 5GB (default: %(default)s)",
     )
-
-
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if match is None or not (size := round(float(match[1]) * _UNITS[match[2].upper()])):
-        raise argparse.ArgumentTypeError(f"must be a size such as 500MB or 5GB, not '{text}'")
-    return size

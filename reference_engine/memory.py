@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 CPU_BYTES = 512 * 2**20
 """On a CPU, where nothing tells what others need; pages that were never used take none of it."""
 
-_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?B)", re.IGNORECASE)
 
 
 class MemoryTooSmallError(ValueError):
@@ -50,13 +51,13 @@ class Memory:
 
 
 def parse_bytes(text: str) -> int:
-    """The bytes that "512MiB", "40GiB" or a plain number say.
+    """The bytes that "512MiB", "1.5 GiB" or "5GB" say.
 
     Raises:
-        ValueError: The text says none, or zero.
+        ValueError: The text says none, or zero, or has no unit.
     """
-    match = re.fullmatch(r"(\d+)([KMG]iB)?", text)
-    size = int(match[1]) * _UNITS[match[2] or ""] if match else 0
+    match = _SIZE.fullmatch(text)
+    size = round(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
     if size == 0:
-        raise ValueError(f"must be a size such as 512MiB or 40GiB, not '{text}'")
+        raise ValueError(f"must be a size such as 512MiB or 5GB, not '{text}'")
     return size

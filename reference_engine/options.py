@@ -72,7 +72,7 @@ def add_engine_options(add: Callable[..., argparse.Action]) -> None:
     )
     add(
         "--kv-memory",
-        type=_bytes,
+        type=size_option,
         metavar="SIZE",
         help="memory for keys and values, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
         "--gpu-memory-share on a GPU); requests wait where it is full",
@@ -198,7 +198,8 @@ def _integer(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a whole number, not '{text}'") from None
 
 
-def _bytes(text: str) -> int:
+def size_option(text: str) -> int:
+    """The bytes that an option says, for an argument parser's `type`."""
     try:
         return parse_bytes(text)
     except ValueError as error:

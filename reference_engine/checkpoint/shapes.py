@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reference_engine.config import ModelConfig
+from reference_engine.config import ConfigError, ModelConfig
 
 GPT_OSS_20B = ModelConfig(
     vocab_size=201_088,
@@ -42,4 +42,9 @@ def shape_named(name: str) -> ModelConfig:
     Raises:
         ConfigError: It is neither.
     """
-    return SHAPES.get(name) or ModelConfig.from_json(Path(name))
+    if name in SHAPES:
+        return SHAPES[name]
+    if not Path(name).exists():
+        known = ", ".join(SHAPES)
+        raise ConfigError(f"'{name}' is none of {known}, nor a config.json or a folder with one.")
+    return ModelConfig.from_json(Path(name))

@@ -87,12 +87,12 @@ def test_shapes_by_name_and_by_file(written, tmp_path):
 
 def test_what_cannot_be_synthesized_is_one_sentence(tmp_path, capsys):
     assert main(["synthesize", str(tmp_path / "a"), "--shape", "7b"]) == 2
-    assert "7b/config.json does not exist" in capsys.readouterr().err
+    assert "'7b' is none of 20b, 120b, tiny" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="multiples of 32"):
         synthesize(tiny_config(hidden_size=48), tmp_path / "b", "hf")
     with pytest.raises(SystemExit):
         main(["synthesize", str(tmp_path / "c"), "--shape", "20b", "--shard-size", "0GB"])
-    assert "such as 500MB or 5GB, not '0GB'" in capsys.readouterr().err
+    assert "such as 512MiB or 5GB, not '0GB'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
