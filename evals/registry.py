@@ -58,11 +58,3 @@ def make_eval(data: Loaded[Any], seed: int = 0) -> AnyEval:
         case "basic":
             return Basic()
     return HealthBench(data, name=data.info.eval)
-
-
-def load_eval(name: str, place: Place = "hub", seed: int = 0) -> AnyEval:
-    """An eval with all its questions; see `load_data` and `make_eval`.
-
-    `evals.datasets.selection.select` picks some of the questions.
-    """
-    return make_eval(load_data(name, place), seed)

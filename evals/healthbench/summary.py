@@ -104,11 +104,6 @@ class HealthBenchSummary(Record):
         """Scores on the items of each axis: accuracy, completeness and so on."""
         return self.tagged("axis:")
 
-    @property
-    def grader_error_rate(self) -> float:
-        """Share of the tries in which the grader failed on an item."""
-        return self.grader_errors / self.tries
-
     def tagged(self, prefix: str) -> dict[str, Figure]:
         """The figures of the tags that begin with `prefix`, by the rest of their names."""
         return {

@@ -4,6 +4,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sample_evals import load_eval
 
 from evals.aime import Aime, AimeRow
 from evals.base import DatasetInfo, Mark
@@ -11,14 +12,13 @@ from evals.choice_orders import ChoiceOrders
 from evals.datasets.identity import text_id
 from evals.datasets.load import Loaded
 from evals.gpqa import Gpqa, GpqaRow
-from evals.registry import load_eval
 from harness.conversation import Message
 from harness.errors import ConfigurationError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-AIME = load_eval("aime25", "samples")
-GPQA = load_eval("gpqa", "samples")
+AIME = load_eval("aime25")
+GPQA = load_eval("gpqa")
 BASIC = load_eval("basic")
 
 

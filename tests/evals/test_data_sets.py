@@ -10,6 +10,7 @@ import pytest
 from fake_hub import fake_hub
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sample_evals import load_eval
 
 from evals.aime import AimeRow
 from evals.datasets.files import parse_csv, parse_jsonl, read_file
@@ -19,7 +20,7 @@ from evals.datasets.selection import select
 from evals.datasets.sources import BY_NAME, SOURCES
 from evals.gpqa import GpqaRow
 from evals.healthbench.rows import HealthBenchRow
-from evals.registry import NAMES, load_eval
+from evals.registry import NAMES
 from harness.errors import ConfigurationError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -281,10 +282,10 @@ def test_more_examples_than_there_are_is_an_error(examples):
 def test_every_source_has_a_sample_and_is_an_eval():
     assert {source.name for source in SOURCES} < set(NAMES)
     for name in NAMES:
-        test = load_eval(name, "samples")
+        test = load_eval(name)
         assert test.info.eval == test.name == name
         assert test.info.sample
         assert not test.info.gated
         assert len({question.id for question in test.questions}) == test.info.rows
     with pytest.raises(ConfigurationError, match=r"no eval 'aime'; there are aime25"):
-        load_eval("aime", "samples")
+        load_eval("aime")

@@ -1,6 +1,7 @@
 """Figures of a cell from the scores of its tries, and the verdict of a run from its cells."""
 
 import pytest
+from sample_evals import load_eval
 
 from evals.analysis import CellTally, cell_scores, filled, ks, rounds_of, vote
 from evals.base import DatasetInfo
@@ -8,7 +9,6 @@ from evals.decision import CUT_OFF, NOTHING_TO_HOLD_IT_TO, decide, held_back
 from evals.healthbench.summary import rubric_score, summarise
 from evals.judgement import CellVerdict
 from evals.records import Cell, EvalSettings, TryScore
-from evals.registry import load_eval
 
 CELL = Cell(eval="gpqa", model="m", effort="low")
 DATA = DatasetInfo(eval="gpqa", source="s", rows=2, sha256="0")
@@ -158,7 +158,7 @@ def test_a_shard_has_no_verdict_of_its_own():
 
 
 def test_items_without_a_grade_hold_a_verdict_back():
-    row = next(iter(load_eval("healthbench", "samples").rows.values()))
+    row = next(iter(load_eval("healthbench").rows.values()))
     met = {item.id: True for item in row.items}
     assert held_back(VERDICT, summarise([rubric_score(row, met)])) == VERDICT
     held = held_back(VERDICT, summarise([rubric_score(row, {})]))

@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
+from sample_evals import load_eval
 
 from evals.plan import Plan
 from evals.records import EvalSettings
-from evals.registry import load_eval
 from harness.errors import ConfigurationError
 from harness.records import Rollout
 
@@ -24,7 +24,7 @@ def plan(shard=None, **changes):
         "concurrency": 8,
     }
     settings = EvalSettings(**(fields | changes))
-    evals = {name: load_eval(name, "samples", settings.seed) for name in settings.evals}
+    evals = {name: load_eval(name, seed=settings.seed) for name in settings.evals}
     return Plan(settings, evals, shard=shard, extra_body={"provider": "x"})
 
 

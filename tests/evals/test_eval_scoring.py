@@ -5,16 +5,16 @@ import json
 import pytest
 from healthy import Say, chat_whole, exchange, json_response, responses_whole
 from healthy import rollout as recorded
+from sample_evals import load_eval
 
 from evals.plan import Try
 from evals.records import Cell
-from evals.registry import load_eval
 from evals.scoring import score_try
 from harness.records import TransportFailure
 
-AIME = load_eval("aime25", "samples")
-GPQA = load_eval("gpqa", "samples")
-HEALTH = load_eval("healthbench", "samples")
+AIME = load_eval("aime25")
+GPQA = load_eval("gpqa")
+HEALTH = load_eval("healthbench")
 RIGHT = AIME._rows["S-01"].answer
 
 

@@ -59,7 +59,7 @@ def test_a_grader_error_stays_in_the_denominator_with_its_range() -> None:
     found = summarise([rubric_score(A, met(A, True, None)), rubric_score(C, met(C, False, False))])
     assert found.overall.mean == pytest.approx(0.8 / 2)
     assert (found.overall.low, found.overall.high) == pytest.approx((0.3, 0.5))
-    assert (found.grader_errors, found.ungraded_items, found.grader_error_rate) == (1, 1, 0.5)
+    assert (found.grader_errors, found.ungraded_items, found.tries) == (1, 1, 2)
 
 
 def test_what_was_not_answered_stays_in_the_denominator_with_nothing() -> None:

@@ -1,10 +1,7 @@
 """The pages of a comparison and a history in a real browser: whatever Chromium is found here."""
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
+from chromium import chromium, quiet_pages, shot
 from compared_runs import attempts, judged_run, miscounted, never_in
 from nasty import NASTY
 
@@ -15,11 +12,6 @@ from harness.cli.report_files import write_reports
 from reports.html.compare import render_compare_html
 from reports.html.history import render_history_html
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-SCREENSHOTS = os.environ.get("REPORT_SCREENSHOTS")
 HOSTILE = NASTY["handler"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -27,13 +19,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        reason = f"THE PAGES WERE NOT LOOKED AT: no Chromium here (looked for {', '.join(NAMES)})"
-        pytest.skip(reason)
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -53,32 +40,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, folder):
-    """Open a page; nothing may be said on the console, and nothing asked of the network."""
-    troubles, contexts = [], []
-
-    def open_page(name="compare", **options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on(
-            "request",
-            lambda request: request.url.startswith("file:") or troubles.append(request.url),
+    with quiet_pages(browser) as open_page:
+        yield lambda name="compare", **options: open_page(
+            (folder / f"{name}.html").as_uri(), **options
         )
-        page.goto((folder / f"{name}.html").as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
-
-
-def shot(page, name):
-    if SCREENSHOTS:
-        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{SCREENSHOTS}/{name}.png", full_page=True)
 
 
 def test_differences_come_first_and_the_rest_can_be_shown_and_searched(opened):

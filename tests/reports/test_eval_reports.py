@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from sample_evals import load_eval
 
 from evals.analysis import CellTally, filled
 from evals.base import DatasetInfo
@@ -12,7 +13,6 @@ from evals.decision import decide
 from evals.healthbench.summary import rubric_score, summarise
 from evals.judgement import BaselineInfo, CellVerdict, Figure
 from evals.records import Cell, EvalRunInfo, EvalSettings, TryScore
-from evals.registry import load_eval
 from evals.results import EvalAnalysis
 from evals.statistics.comparison import compare
 from evals.statistics.noise import NormalMean
@@ -56,7 +56,7 @@ def result(name, effort, decision, *, sample=False):
             )  # fmt: skip
     rubric, grader = None, None
     if name == "healthbench":
-        rows = load_eval(name, "samples").rows.values()
+        rows = load_eval(name).rows.values()
         met = [{item.id: True for item in row.items} for row in rows]
         rubric = summarise(map(rubric_score, rows, met))
         grader = "gpt-4.1"

@@ -1,22 +1,14 @@
 """The page in a real browser: whatever Chromium is found on this machine."""
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
 from analyses import analysis_of, run_info
+from chromium import chromium, quiet_pages, shot
 from healthy import SUITE, Say, rollout
 from nasty import NASTY
 from recorded_runs import troubled
 
 from reports.html.smoke import render_html
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-SCREENSHOTS = os.environ.get("REPORT_SCREENSHOTS")
 SMALL = SUITE.first(6)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -24,13 +16,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        reason = f"THE REPORT WAS NOT LOOKED AT: no Chromium here (looked for {', '.join(NAMES)})"
-        pytest.skip(reason)
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -50,32 +37,8 @@ def page_file(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, page_file):
-    """Open the page; nothing may be said on the console, and nothing asked of the network."""
-    troubles, contexts = [], []
-
-    def open_page(**options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on(
-            "request",
-            lambda request: request.url.startswith("file:") or troubles.append(request.url),
-        )
-        page.goto(page_file.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
-
-
-def shot(page, name):
-    if SCREENSHOTS:
-        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{SCREENSHOTS}/{name}.png", full_page="viewer" not in name)
+    with quiet_pages(browser) as open_page:
+        yield lambda **options: open_page(page_file.as_uri(), **options)
 
 
 def test_the_verdict_is_on_the_first_screen(opened):

@@ -16,22 +16,21 @@ from typing import Any
 
 from healthy import Say, chat_whole, responses_whole
 from mock_provider import Handler, Received, error, write_head, write_json, write_text
-
-from evals.registry import load_eval
+from sample_evals import load_eval
 
 MODEL = "gpt-oss-mock"
 
 
 @cache
 def _aime() -> Mapping[str, int]:
-    test = load_eval("aime25", "samples")
+    test = load_eval("aime25")
     rows = test._rows.values()
     return {row.question: row.answer for row in rows}
 
 
 @cache
 def _gpqa() -> Mapping[str, str]:
-    test = load_eval("gpqa", "samples")
+    test = load_eval("gpqa")
     rows = test._rows.values()
     return {row.question: row.correct for row in rows}
 
