@@ -13,7 +13,7 @@ from typing import Any, TextIO, get_args
 from reference_engine.backends.base import Backend
 from reference_engine.chat_screen import Screen
 from reference_engine.chat_tools import TOOLS, answer_call
-from reference_engine.engine import EngineError
+from reference_engine.engine_errors import EngineError
 from reference_engine.harmony.conversation import (
     Answer,
     Call,

@@ -14,6 +14,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from reference_engine.cache import cache_for
+from reference_engine.engine_errors import (
+    EngineClosedError,
+    EngineError,
+    GenerationError,
+    QueueFullError,
+    require_room,
+)
 from reference_engine.forward import MakeForward
 from reference_engine.memory import Memory
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
@@ -23,54 +30,11 @@ from reference_engine.sampling import Sampler, SamplingParams, Token, sample
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence as TokenSequence
 
-__all__ = [
-    "ContextOverflowError",
-    "Engine",
-    "EngineClosedError",
-    "EngineError",
-    "GenerationError",
-    "QueueFullError",
-    "SamplingParams",
-    "Token",
-    "require_room",
-]
+__all__ = ["Engine", "SamplingParams", "Token"]
 
 _log = logging.getLogger(__name__)
 _DEFAULT_CONTEXT = 8192
 _DEFAULT_CHUNK = {"cpu": 512, "cuda": 4096}
-
-
-class EngineError(Exception):
-    """A request that the engine cannot serve."""
-
-
-class QueueFullError(EngineError):
-    """Too many requests are waiting; try again later."""
-
-
-class ContextOverflowError(EngineError):
-    """The prompt leaves no room in the context."""
-
-
-class EngineClosedError(EngineError):
-    """The engine is not running, or was closed before the request was finished."""
-
-
-class GenerationError(EngineError):
-    """The model failed while it worked on the request."""
-
-
-def require_room(prompt: Sequence[int], max_context: int) -> None:
-    """Refuses a prompt that leaves no room for an answer.
-
-    Raises:
-        ContextOverflowError: The context has no more tokens than the prompt.
-    """
-    if len(prompt) >= max_context:
-        raise ContextOverflowError(
-            f"The prompt has {len(prompt)} tokens; with its answer it must fit into the context "
-            f"of {max_context}."
-        )
 
 
 class _Request:

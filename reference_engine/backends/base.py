@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from reference_engine.engine import EngineError
+from reference_engine.engine_errors import EngineError
 from reference_engine.sampling import SamplingParams, Token
 
 

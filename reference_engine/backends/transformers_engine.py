@@ -20,7 +20,12 @@ import torch
 from torch import Tensor
 
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.engine import EngineClosedError, GenerationError, QueueFullError, require_room
+from reference_engine.engine_errors import (
+    EngineClosedError,
+    GenerationError,
+    QueueFullError,
+    require_room,
+)
 from reference_engine.sampling import Draw, SamplingParams, Token, sample
 
 _DEFAULT_CONTEXT = 8192

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from reference_engine.backends.base import BackendError
-from reference_engine.engine import (
+from reference_engine.engine import SamplingParams, Token
+from reference_engine.engine_errors import (
     ContextOverflowError,
     EngineClosedError,
     GenerationError,
     QueueFullError,
-    SamplingParams,
-    Token,
 )
 from reference_engine.harmony.conversation import Conversation
 from reference_engine.harmony.parse import (

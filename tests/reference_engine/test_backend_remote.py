@@ -20,7 +20,7 @@ from scripted import CALL, CHAT_TOOL, FLAT_TOOL, running
 from reference_engine.backends.base import BackendError, BackendUnavailableError
 from reference_engine.backends.opening import open_backend
 from reference_engine.backends.settings import BackendSettings
-from reference_engine.engine import ContextOverflowError
+from reference_engine.engine_errors import ContextOverflowError
 from reference_engine.harmony.conversation import Conversation, User
 from reference_engine.harmony.render import render_prompt
 from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes

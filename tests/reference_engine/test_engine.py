@@ -7,14 +7,12 @@ import pytest
 import torch
 from tiny_model import random_transformer
 
-from reference_engine.engine import (
+from reference_engine.engine import Engine, SamplingParams, Token
+from reference_engine.engine_errors import (
     ContextOverflowError,
-    Engine,
     EngineClosedError,
     GenerationError,
     QueueFullError,
-    SamplingParams,
-    Token,
 )
 from reference_engine.memory import Memory, MemoryTooSmallError
 from reference_engine.model import Transformer
