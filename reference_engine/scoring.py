@@ -40,7 +40,6 @@ TOP = 20
 """Alternatives of each token, as many as the APIs give."""
 _MOST_TOKENS = 512
 _ROWS_AT_ONCE = 64
-_PIECE = 2**20
 
 
 class ScoringError(Exception):
@@ -92,8 +91,7 @@ def identity(checkpoint: Path) -> str:
     for path in (checkpoint / "config.json", *sorted(checkpoint.glob("*.safetensors"))):
         digest.update(path.name.encode())
         with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ from reference_engine.checkpoint.errors import CheckpointError
 from reference_engine.checkpoint.names import Layout
 from reference_engine.checkpoint.plan import Origin, contents, plan
 from reference_engine.checkpoint.reader import Checkpoint
+from reference_engine.checkpoint.shapes import VOCABULARY
 from reference_engine.checkpoint.writer import (
     SHARD_BYTES,
     complete_folder,
@@ -19,8 +20,6 @@ from reference_engine.checkpoint.writer import (
     write_weights,
 )
 from reference_engine.progress import progress
-
-_VOCABULARY = 201_088
 
 
 def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHARD_BYTES) -> None:
@@ -67,7 +66,7 @@ def write_checkpoint(
             folder, targets, partial(contents, origin), shard_bytes=shard_bytes, advance=advance
         )
         write_json(folder / "config.json", config)
-        if layout == "hf" and origin.config.vocab_size == _VOCABULARY:
+        if layout == "hf" and origin.config.vocab_size == VOCABULARY:
             _write_companions(folder)
 
 

@@ -20,7 +20,6 @@ _NEEDED: dict[Layout, tuple[str, ...]] = {
     "hf": ("*.json", "*.jinja", "*.safetensors"),
     "original": ("original/*.json", "original/*.safetensors"),
 }
-_PIECE = 2**20
 _LONGEST_REASON = 300
 
 
@@ -96,11 +95,8 @@ def _fetch(repository: str, revision: str, file: RemoteFile, folder: Path) -> No
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sentence(repository: str, folder: Path, error: Exception) -> str:

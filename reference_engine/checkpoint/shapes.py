@@ -10,8 +10,11 @@ from pathlib import Path
 
 from reference_engine.config import ConfigError, ModelConfig
 
+VOCABULARY = 201_088
+"""Tokens that a gpt-oss knows, those without a meaning included."""
+
 GPT_OSS_20B = ModelConfig(
-    vocab_size=201_088,
+    vocab_size=VOCABULARY,
     hidden_size=2880,
     num_hidden_layers=24,
     num_attention_heads=64,
@@ -23,7 +26,7 @@ GPT_OSS_20B = ModelConfig(
 )
 GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_local_experts=128)
 TINY = ModelConfig(
-    vocab_size=201_088,
+    vocab_size=VOCABULARY,
     hidden_size=64,
     num_hidden_layers=2,
     num_attention_heads=4,
