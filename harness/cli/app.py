@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
-from rich.console import Console
 
 from harness.cli import (
     audit,
@@ -31,6 +30,7 @@ from harness.cli import (
     selftest,
     verify,
 )
+from harness.cli.screen import stderr
 from harness.errors import HarnessError
 from harness.gate import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE
 from harness.plain import plain
@@ -110,7 +110,5 @@ def _sentence(error: CycloptsError) -> str:
 
 
 def _complain(text: str, code: int) -> int:
-    Console(stderr=True).print(
-        f"gpt-oss-verify: {plain(text)}", markup=False, highlight=False, soft_wrap=True
-    )
+    stderr().print(f"gpt-oss-verify: {plain(text)}", soft_wrap=True)
     return code

@@ -31,14 +31,13 @@ def audit(
         as_json: Print the audit as JSON on stdout.
     """
     from harness.bundling.archive import opened
-    from harness.cli.screen import stdout
+    from harness.cli.screen import print_raw, stdout
     from reports.audit import EXIT_CODES, print_audit
 
     with opened(run) as folder:
         done = _audit(folder, seal)
     if as_json:
-        # Straight to the stream: a console would wrap it.
-        print(done.model_dump_json(indent=2))  # noqa: T201
+        print_raw(done.model_dump_json(indent=2))
     else:
         print_audit(done, stdout())
     return EXIT_CODES[done.conclusion]

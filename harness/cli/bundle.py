@@ -45,7 +45,7 @@ def bundle(
         made = unpack(run, open_in)
     else:
         made = _packed(run, out or Path(f"{run.resolve().name}.tar.gz"))
-    stdout().print(str(made), markup=False, soft_wrap=True)
+    stdout().print(str(made), soft_wrap=True)
     return 0
 
 
@@ -87,7 +87,7 @@ def _packed(run: Path, out: Path) -> Path:
         pack(copy, out)
     for removal in manifest.removals:
         text = f"removed: {removal.what} ({removal.count}): {removal.why}"
-        stderr().print(text, markup=False, soft_wrap=True)
+        stderr().print(text, soft_wrap=True)
     if manifest.seal:
         stderr().print(f"seal: {manifest.seal[:32]}", soft_wrap=True)
     return out

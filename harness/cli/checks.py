@@ -21,12 +21,11 @@ def checks(
     from rich.text import Text
 
     from harness import catalogue
-    from harness.cli.screen import stdout
+    from harness.cli.screen import print_raw, stdout
 
     listed = catalogue.entries(family)
     if as_markdown:
-        # Straight to the stream: a console would wrap it.
-        print(catalogue.markdown(listed), end="")  # noqa: T201
+        print_raw(catalogue.markdown(listed))
         return 0
     styles = {"error": "red", "warning": "yellow", "info": "cyan"}
     for title, entries in catalogue.by_family(listed).items():

@@ -19,14 +19,14 @@ def ci_summary(result: Path, /, *, talk: Path, code: int) -> int:
         talk: What it said on stderr.
         code: Its exit code.
     """
+    from harness.cli.screen import print_raw
     from reports import github
 
     said = _read(result)
     told = json.loads(said) if said.strip() else {}
     folders = [Path(part["run"]) for part in _parts(told)]
     for line in _annotations(folders) if folders else _error(_read(talk), code):
-        # Straight to the stream: a console would wrap it.
-        print(line)  # noqa: T201
+        print_raw(line)
     _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
     _append("GITHUB_OUTPUT", github.outputs(_outputs(folders, code)))
     return 0

@@ -16,7 +16,7 @@ from evals.comparison.runs_folder import previous
 from harness import run_folder
 from harness.cli.bundle import opened_to_stay
 from harness.cli.jobs import DEFAULT_OUT
-from harness.cli.screen import stdout
+from harness.cli.screen import print_raw, stdout
 from harness.errors import ConfigurationError, RunLogError
 from reports.compare_markdown import render_compare_markdown
 from reports.compare_terminal import print_comparison
@@ -41,8 +41,7 @@ def compare(names: Sequence[str], against: str | None, out: Path | None, *, as_j
         folder = out or run_folder.create(DEFAULT_OUT, STEM, datetime.now(UTC))
         _write(found, folder)
     if as_json:
-        # Straight to the stream: a console would wrap it.
-        print(found.model_dump_json(indent=2))  # noqa: T201
+        print_raw(found.model_dump_json(indent=2))
     else:
         print_comparison(found, f"{folder}/{STEM}.html", stdout())
 

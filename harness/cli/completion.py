@@ -21,8 +21,9 @@ def completion_of(app: App) -> Callable[[Literal["bash", "zsh", "fish"]], int]:
         Args:
             shell: Which shell.
         """
-        # Straight to the stream: a console would wrap it.
-        print(app.generate_completion(prog_name=app.name[0], shell=shell))  # noqa: T201
+        from harness.cli.screen import print_raw
+
+        print_raw(app.generate_completion(prog_name=app.name[0], shell=shell))
         return 0
 
     return completion

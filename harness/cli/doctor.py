@@ -129,10 +129,11 @@ def _print_json(lines: Sequence[Line], code: int) -> None:
     from dataclasses import asdict
     from importlib.metadata import version
 
+    from harness.cli.screen import print_raw
+
     told = {
         "version": version("gpt-oss-verify"),
         "exit_code": code,
         "lines": [asdict(line) for line in lines],
     }
-    # Straight to the stream: a console would wrap it.
-    print(json.dumps(told, indent=2, ensure_ascii=False))  # noqa: T201
+    print_raw(json.dumps(told, indent=2, ensure_ascii=False))

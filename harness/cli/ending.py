@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evals.comparison.runs_folder import read_news
 from harness.cli import report_files
-from harness.cli.screen import stdout
+from harness.cli.screen import print_raw, stdout
 from harness.gate import exit_code
 from harness.judgement import Analysis
 from harness.records import Thresholds
@@ -24,8 +24,7 @@ def finish(folder: Path, thresholds: Thresholds | None = None, *, as_json: bool)
     """Judge a run folder, say what came of it, and give the exit code."""
     analysis = judge(folder, thresholds)
     if as_json:
-        # Straight to the stream: a console would wrap it.
-        print(summary(analysis, folder))  # noqa: T201
+        print_raw(summary(analysis, folder))
     else:
         print_analysis(analysis, str(folder), stdout(), read_news(folder))
     return exit_code(analysis.verdict)

@@ -99,5 +99,5 @@ def create_baseline(run: Path, file: Path | None = None, /) -> int:
         cells, info.provider.name, version("gpt-oss-verify"), datetime.now(UTC)
     )
     measured.write_baseline(baseline, path)
-    stdout().print(str(path), markup=False, soft_wrap=True)
+    stdout().print(str(path), soft_wrap=True)
     return 0

@@ -12,7 +12,7 @@ from evals.results import CellResult, EvalAnalysis
 from evals.run_folder import read_analysis, read_eval_info, read_scores, write_analysis
 from harness.cli.eval_options import EvalGateOptions
 from harness.cli.formats import FILES, FORMATS, Format
-from harness.cli.screen import stdout
+from harness.cli.screen import print_raw, stdout
 from harness.errors import RunLogError
 from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.run_folder import write_text
@@ -45,8 +45,7 @@ def finish(folder: Path, gate: EvalGateOptions = _GATE, *, as_json: bool) -> int
     """Judge a run folder, say what came of it, and give the exit code."""
     analysis = judge(folder, gate)
     if as_json:
-        # Straight to the stream: a console would wrap it.
-        print(json.dumps(summary(analysis, folder), ensure_ascii=False, indent=2))  # noqa: T201
+        print_raw(json.dumps(summary(analysis, folder), ensure_ascii=False, indent=2))
     else:
         print_eval_analysis(analysis, str(folder), stdout())
     return exit_code(analysis)

@@ -16,7 +16,7 @@ from evals.tally import EvalTally
 from harness.cli import eval_ending
 from harness.cli.eval_jobs import Draft
 from harness.cli.eval_options import EvalGateOptions
-from harness.cli.screen import stderr
+from harness.cli.screen import print_raw, stderr
 from harness.display import display
 from harness.errors import ProviderUnavailableError, StoppedError
 from harness.plain import plain
@@ -42,7 +42,7 @@ def say_plan(draft: Draft, screen: Console, *, as_json: bool) -> None:
     """Say what a run would take."""
     expected = expect(draft.plan, draft.info.settings, draft.provider, draft.grader)
     if as_json:
-        print(expected.model_dump_json(indent=2))  # noqa: T201
+        print_raw(expected.model_dump_json(indent=2))
         return
     for line in plan_lines(expected):
         screen.print(line, soft_wrap=True)

@@ -45,7 +45,7 @@ def create(
     talk = stderr()
 
     def told(text: str) -> None:
-        talk.print(text, markup=False, highlight=False, soft_wrap=True)
+        talk.print(text, soft_wrap=True)
 
     how = How(checkpoint, dtype, device, None, threads, current_date)
     golden = made(model, how, told)
@@ -53,7 +53,7 @@ def create(
         out.write_text(files.text(golden), encoding="utf-8", newline="")
     except OSError as error:
         raise ConfigurationError(f"{out} cannot be written: {error.strerror}.") from None
-    stdout().print(str(out), markup=False, soft_wrap=True)
+    stdout().print(str(out), soft_wrap=True)
     return 0
 
 
@@ -84,7 +84,7 @@ def follow(
         threads: CPU threads.
         as_json: Print the figures as JSON on stdout.
     """
-    from harness.cli.screen import stdout
+    from harness.cli.screen import print_raw, stdout
     from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
     from harness.golden import following
     from harness.golden.distance import distance
@@ -104,7 +104,7 @@ def follow(
     figures = distance(found.compared)
     passed = golden.tolerance.allows(figures)
     if as_json:
-        print(figures.model_dump_json(indent=1))  # noqa: T201
+        print_raw(figures.model_dump_json(indent=1))
     else:
         stdout().print(_told(found.replies, figures, golden.tolerance), soft_wrap=True)
     return EXIT_PASS if passed else EXIT_FAIL

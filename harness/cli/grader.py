@@ -155,10 +155,11 @@ def compare(
         as_json: Print the result as JSON on stdout.
     """
     from evals.grader_trial import compare_graders
+    from harness.cli.screen import print_raw
     from reports.graders import render_comparison
 
     found = compare_graders(run, graders)
-    _print(found.model_dump_json(indent=2) if as_json else render_comparison(found))
+    print_raw(found.model_dump_json(indent=2) if as_json else render_comparison(found))
     return 0
 
 
@@ -181,7 +182,7 @@ def _finish(
     from evals.healthbench.tally import GradingTally
     from harness import run_folder
     from harness.cli import gating
-    from harness.cli.screen import stderr
+    from harness.cli.screen import print_raw, stderr
     from harness.display import display
     from harness.sampling import run_until_stopped
 
@@ -200,13 +201,10 @@ def _finish(
     text = found.model_dump_json(indent=2)
     run_folder.write_text(folder / _RESULT_FILE, f"{text}\n")
     run_folder.write_text(folder / run_folder.REPORT_FILE, render(found))
-    _print(text if trial.as_json else f"{render(found)}\nReport: {folder}/{run_folder.REPORT_FILE}")
+    print_raw(
+        text if trial.as_json else f"{render(found)}\nReport: {folder}/{run_folder.REPORT_FILE}"
+    )
     if budget.stopped is None:
         return EXIT_PASS
     stderr().print(budget.stopped.replace("RUN", str(folder)), soft_wrap=True)
     return EXIT_INCONCLUSIVE
-
-
-def _print(text: str) -> None:
-    # Straight to the stream: a console would wrap it.
-    print(text.rstrip("\n"))  # noqa: T201

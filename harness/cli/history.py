@@ -27,7 +27,7 @@ def history(
     """
     from evals.comparison.runs_folder import history_of
     from harness import run_folder
-    from harness.cli.screen import stdout
+    from harness.cli.screen import print_raw, stdout
     from reports.history_terminal import print_history
     from reports.html.history import render_history_html
 
@@ -37,8 +37,7 @@ def history(
     if provider is not None and not found.lines and not found.unread:
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")
     if as_json:
-        # Straight to the stream: a console would wrap it.
-        print(found.model_dump_json(indent=2))  # noqa: T201
+        print_raw(found.model_dump_json(indent=2))
         return 0
     run_folder.write_text(runs / PAGE, render_history_html(found, runs))
     print_history(found, f"{runs}/{PAGE}", stdout())

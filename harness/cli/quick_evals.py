@@ -20,7 +20,7 @@ from harness.cli.choice import chosen_provider
 from harness.cli.eval_jobs import Draft
 from harness.cli.eval_options import DataOptions, EvalOptions, VerdictOptions
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
-from harness.cli.screen import stderr, stdout
+from harness.cli.screen import print_raw, stderr, stdout
 from harness.errors import ConfigurationError
 from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, exit_code
 from harness.smoke import Job
@@ -106,7 +106,7 @@ def _as_json(tested: Job, planned: Draft, out: Path | None) -> int:
         "evals": scores,
         "exit_code": code,
     }
-    print(json.dumps(both, ensure_ascii=False, indent=2))  # noqa: T201
+    print_raw(json.dumps(both, ensure_ascii=False, indent=2))
     return code
 
 

@@ -79,7 +79,7 @@ def report(
 
         paths = report_files.write_reports(run, formats)
     for path in paths:
-        stdout().print(str(path), markup=False, soft_wrap=True)
+        stdout().print(str(path), soft_wrap=True)
     if open_page:
         webbrowser.open(paths[0].resolve().as_uri())
     return 0

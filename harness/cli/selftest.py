@@ -40,7 +40,7 @@ def selftest(
         as_json: Print the matrix as JSON on stdout.
     """
     from harness import run_folder
-    from harness.cli.screen import stderr, stdout
+    from harness.cli.screen import print_raw, stderr, stdout
     from harness.gate import EXIT_FAIL, EXIT_PASS
     from harness.sampling import run_until_stopped
     from harness.selftest import faults as known
@@ -57,7 +57,7 @@ def selftest(
     def told(row: Row) -> None:
         finished.add(row.fault.name)
         line = f"{len(finished)}/{len(chosen)} {row.fault.name}: {row.status}"
-        talk.print(line, markup=False, highlight=False, soft_wrap=True)
+        talk.print(line, soft_wrap=True)
 
     plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat)
     try:
@@ -68,9 +68,8 @@ def selftest(
     run_folder.write_text(folder / "matrix.md", report.markdown(matrix))
     run_folder.write_text(folder / "matrix.html", report.html(matrix))
     if as_json:
-        # Straight to the stream: a console would wrap it.
-        print(matrix.model_dump_json(indent=1))  # noqa: T201
+        print_raw(matrix.model_dump_json(indent=1))
     else:
         report.print_matrix(matrix, stdout())
-        stdout().print(str(folder / "matrix.html"), markup=False, soft_wrap=True)
+        stdout().print(str(folder / "matrix.html"), soft_wrap=True)
     return EXIT_PASS if matrix.passed else EXIT_FAIL

@@ -259,6 +259,11 @@ def test_no_color_and_pipes_get_no_escape_codes(mock, capsys):
     assert "\x1b" not in "".join(capsys.readouterr())
 
 
+def test_names_are_said_as_they_are(capsys):
+    assert run(["--provider", "gpt-oss-20b:free:"]) == 2
+    assert "gpt-oss-20b:free:" in capsys.readouterr().err
+
+
 def test_help_and_version(capsys):
     assert run(["--help"]) == 0
     text = capsys.readouterr().out
