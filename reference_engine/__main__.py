@@ -12,6 +12,7 @@ from reference_engine import checkpoint_commands as commands
 from reference_engine.backends.options import add_backend_options, backend_settings
 from reference_engine.chat_command import add_chat_options, run_chat
 from reference_engine.options import (
+    add_batch_option,
     add_engine_options,
     add_server_options,
     engine_settings,
@@ -115,14 +116,17 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "score", help="continue requests, or follow given continuations, with log probabilities"
     )
     add_engine_options(score.add_argument)
+    add_batch_option(score.add_argument)
     serve = subparsers.add_parser("serve", help="serve a checkpoint over HTTP")
     add_engine_options(serve.add_argument)
+    add_batch_option(serve.add_argument)
     add_backend_options(serve.add_argument)
     add_server_options(serve.add_argument)
     chat = subparsers.add_parser("chat", help="talk with a model in the terminal")
     add_engine_options(chat.add_argument)
     add_backend_options(chat.add_argument)
     add_chat_options(chat.add_argument)
+    chat.set_defaults(max_batch=1)
     commands.add_commands(subparsers)
     return parser
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from typing import get_args
 
 from reference_engine.harmony.conversation import Effort
-from reference_engine.server.settings import ServeSettings
+from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 
 
 def add_chat_options(add: Callable[..., argparse.Action]) -> None:
@@ -36,7 +35,7 @@ def run_chat(arguments: argparse.Namespace, settings: ServeSettings) -> None:
     if arguments.temperature < 0:
         raise ValueError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")
     try:
-        engine = open_engine(replace(settings, max_batch=1))
+        engine = open_engine(settings)
     except ServeError as error:
         raise ValueError(str(error)) from error
     asked = ChatSettings(
@@ -46,10 +45,16 @@ def run_chat(arguments: argparse.Namespace, settings: ServeSettings) -> None:
         seed=arguments.seed,
         current_date=settings.app.current_date,
     )
-    remote = settings.backend.is_remote
-    name = settings.backend.root if remote else settings.checkpoint.resolve().name
     engine.start()
     try:
-        chat(engine, asked, name=f"{name}, by {settings.backend.name}")
+        chat(engine, asked, name=f"{_what_answers(settings)}, by {settings.backend.name}")
     finally:
         engine.close()
+
+
+def _what_answers(settings: ServeSettings) -> str:
+    if settings.backend.is_remote:
+        return settings.backend.root
+    if settings.checkpoint == SMALL_CHECKPOINT:
+        return settings.app.model_names[0]
+    return settings.checkpoint.resolve().name

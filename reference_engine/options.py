@@ -51,13 +51,6 @@ def add_engine_options(add: Callable[..., argparse.Action]) -> None:
         "but 20b takes 14 GB (with --dtype bfloat16)",
     )
     add(
-        "--max-batch",
-        type=_positive,
-        default=defaults.max_batch,
-        metavar="N",
-        help="requests generated together (default: %(default)s)",
-    )
-    add(
         "--max-context",
         type=_positive,
         metavar="TOKENS",
@@ -85,11 +78,22 @@ def add_engine_options(add: Callable[..., argparse.Action]) -> None:
         help="share of the GPU memory free after the weights that keys and values get "
         "(default: %(default)s)",
     )
-    add("--threads", type=_positive, metavar="N", help="CPU threads of the computation")
+    add("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     add(
         "--current-date",
         metavar="DATE",
         help="date for the system message: YYYY-MM-DD or 'today' (default: no date line)",
+    )
+
+
+def add_batch_option(add: Callable[..., argparse.Action]) -> None:
+    """Declare how many requests an engine works on; who asks one at a time has no use for it."""
+    add(
+        "--max-batch",
+        type=_positive,
+        default=ServeSettings().max_batch,
+        metavar="N",
+        help="requests generated together (default: %(default)s)",
     )
 
 
