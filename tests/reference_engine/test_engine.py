@@ -52,7 +52,7 @@ async def settled(engine: Engine, load: tuple[int, int]) -> None:
 @pytest.mark.parametrize("length", [1, 5, 64, 65, 200, 700])
 @pytest.mark.parametrize("window", [3, 128])
 async def test_the_cache_changes_nothing(length, window):
-    """Prompts around the block, the window, the ring and the key multiple."""
+    """Prompts around the block, the window and the key multiple."""
     model = random_transformer(sliding_window=window)
     prompt = tokens(length)
     async with running(model) as engine:
