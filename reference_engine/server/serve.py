@@ -29,12 +29,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
-    """Stops on SIGINT and SIGTERM by telling the requests in flight to end."""
+    """Stops on SIGINT and SIGTERM by telling the requests in flight to end.
 
-    def __init__(self, app: Starlette, *, quiet: bool = True) -> None:
+    Args:
+        app: What `create_app` makes.
+        greeting: A line for stderr, once requests and signals are taken.
+    """
+
+    def __init__(self, app: Starlette, *, greeting: str = "") -> None:
         config = uvicorn.Config(
             app,
-            log_level="error" if quiet else "info",
+            log_level="error",
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -42,6 +47,13 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._app = app
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say so."""
+        await super().startup(sockets)
+        sys.stderr.write(self._greeting)
+        sys.stderr.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the requests in flight, then the server."""
@@ -97,9 +109,8 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
             host, port = listener.getsockname()[:2]
             names = ", ".join(settings.app.model_names)
             shown = f"[{host}]" if ":" in host else host
-            sys.stderr.write(f"Serving {names} at http://{shown}:{port}/v1\n")
-            sys.stderr.flush()
-            Server(app).run(sockets=[listener])
+            greeting = f"Serving {names} at http://{shown}:{port}/v1\n"
+            Server(app, greeting=greeting).run(sockets=[listener])
         finally:
             engine.close()
             lead.close()

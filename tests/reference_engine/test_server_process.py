@@ -173,6 +173,13 @@ def test_a_signal_ends_the_process_and_its_streams(endless, number):
     assert text.strip().split("\n\n")[-1].startswith("event: response.failed\n")
 
 
+@pytest.mark.slow
+def test_a_signal_right_after_the_greeting_ends_the_process_well(checkpoint):
+    process = Process("--checkpoint", str(checkpoint), "--threads", "1")
+    process.signal(signal.SIGTERM)
+    assert process.ended() == (0, "")
+
+
 def run(*arguments: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "reference_engine", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
