@@ -7,7 +7,7 @@ that without any log probability from the provider.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -64,17 +64,19 @@ def _walk(
     places = [at for at, token in enumerate(golden) if token.part in parts]
     whole = b"".join(bytes_of(golden[at].id) for at in places)
     left, rest = _with_leading_space(text.encode(), whole), whole
+    merged: list[tuple[int, float]] = []
     for at in places:
         data = bytes_of(golden[at].id)
         if not left.startswith(data):
             passed = left.startswith(_UNDECODABLE) or (data.startswith(left) and not ended)
             trimmed = not left and not rest.strip()
-            return None if passed or trimmed else _at(golden, at, left)
+            return None if passed or trimmed else _at(golden, at, left, merged)
+        merged += _merged(golden[at], left)
         left, rest = left[len(data) :], rest[len(data) :]
     after = places[-1] + 1 if places else 0
     if not left.strip() or after >= len(golden):
         return None
-    return _at(golden, after, left)
+    return _at(golden, after, left, merged)
 
 
 def _with_leading_space(text: bytes, whole: bytes) -> bytes:
@@ -83,11 +85,26 @@ def _with_leading_space(text: bytes, whole: bytes) -> bytes:
     return text if text.startswith(space) else space + text
 
 
-def _at(golden: Sequence[Token], at: int, left: bytes) -> Divergence:
+def _merged(token: Token, left: bytes) -> Iterator[tuple[int, float]]:
+    """Longer tokens that the text may go on with instead: what they leave of it, and their gap.
+
+    A text does not show its tokens: `online` begins like the golden `on`, and is another token.
+    """
+    data, best = bytes_of(token.id), token.top[0][1]
+    for each, value in token.top:
+        other = b"" if special(each) else bytes_of(each)
+        if len(other) > len(data) and left.startswith(other):
+            yield len(left) - len(other), best - value
+
+
+def _at(
+    golden: Sequence[Token], at: int, left: bytes, merged: Sequence[tuple[int, float]]
+) -> Divergence:
     token = golden[at]
+    instead = (gap for remaining, gap in merged if remaining <= len(left))
     expected = repr(bytes_of(token.id).decode("utf-8", "replace"))
     got = repr(left.decode("utf-8", "replace")[:_SHOWN]) if left else "the end"
-    return Divergence(at, _gap(token, left), expected, got)
+    return Divergence(at, min((_gap(token, left), *instead)), expected, got)
 
 
 def _gap(token: Token, left: bytes) -> float:

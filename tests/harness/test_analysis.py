@@ -228,7 +228,7 @@ def test_probes_that_came_after_a_run_are_not_missing_from_it() -> None:
     whole = analysis_of([known, gone], info)
     assert (whole.complete, whole.probe_requests, whole.probe_answers) == (True, 2, 2)
     assert whole.verdict.decision == "pass"
-    assert {each.status for each in whole.checks if each.check.kind == "probe"} == {
-        "not_verifiable"
-    }
+    probes = {each.check.id: each.status for each in whole.checks if each.check.kind == "probe"}
+    assert probes.pop("prompt.bare") in {"passed", "not_verifiable"}  # needs no more than was made
+    assert set(probes.values()) == {"not_verifiable"}
     assert analysis_of([known], info).verdict.reasons == ("1 of 2 planned attempts were not made.",)

@@ -10,6 +10,7 @@ from healthy import Say, chat_whole, json_response
 from probing import judged, statuses
 
 from harness.golden.records import Token
+from harness.golden.tokens import special
 from harness.probes import distribution, numerics
 from harness.records import Response
 
@@ -52,7 +53,9 @@ class Other(Replay):
         for at, token in enumerate(tokens):
             gap = token.top[0][1] - token.top[1][1]
             if token.part == "answer" and self.least <= gap <= self.most:
-                return [*tokens[:at], Token(token.top[1][0], "answer", token.top)]
+                other = token.top[1][0]
+                part = "marker" if special(other) else "answer"
+                return [*tokens[:at], Token(other, part, token.top)]
         return tokens
 
 
