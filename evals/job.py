@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,12 +28,13 @@ from harness.run_log import RunLog, read_rollouts, write_run_info
 from harness.sampling import run_attempts, run_until_stopped
 from harness.sealing import sealed
 from harness.transport import RetryPolicy, Transport, open_transport
+from harness.versions import versions
 from harness.watcher import Watcher
 
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken answer says nothing of the model's ability: it is asked for again, and on record."""
 
-_VERSIONS_THAT_MATTER = ("aiohttp", "numpy", "openai", "pydantic", "scipy")
+_PACKAGES_THAT_MATTER = ("aiohttp", "numpy", "openai", "pydantic", "scipy")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def new_info(
         datasets=tuple(loaded.info for loaded in data),
         planned=plan.planned,
         shard=shard,
-        versions=_versions(),
+        versions=versions(_PACKAGES_THAT_MATTER),
         started_at=_now(),
     )
     return info, plan
@@ -212,11 +212,6 @@ async def _opened(job: EvalJob, watcher: Watcher) -> AsyncIterator[Transport]:
 async def _grade(job: EvalJob, watcher: Watcher) -> None:
     if graded_evals(job.plan) and job.grader is not None and not job.budget.stopped:
         await grade_run(job.plan, job.folder, job.grader, watcher, job.budget)
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in _VERSIONS_THAT_MATTER}
-    return {"python": platform.python_version(), "platform": platform.platform(), **packages}
 
 
 def _now() -> str:

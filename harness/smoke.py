@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,9 +29,10 @@ from harness.sampling import Observer, run_attempts, run_until_stopped
 from harness.sealing import sealed
 from harness.suites import choose
 from harness.transport import RetryPolicy, open_transport
+from harness.versions import versions
 from harness.watcher import Watcher
 
-_VERSIONS_THAT_MATTER = ("aiohttp", "jsonschema", "openai", "pydantic", "uvloop")
+_PACKAGES_THAT_MATTER = ("aiohttp", "jsonschema", "openai", "pydantic", "uvloop")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def new_job(
         tools_sha256=suite.tools_file.sha256,
         golden_sha256=golden and golden_files.digest(golden),
         planned=sum(1 for _ in _attempts(provider, suite, settings, golden=golden is not None)),
-        versions=_versions(),
+        versions=versions(_PACKAGES_THAT_MATTER),
         started_at=now.isoformat(timespec="seconds"),
     )
     folder = run_folder.create(out, provider.name, now)
@@ -227,8 +227,3 @@ def _case_attempts(provider: Provider, suite: Suite, settings: RunSettings) -> I
         tries=settings.tries,
         max_turns=settings.max_turns,
     )
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in _VERSIONS_THAT_MATTER}
-    return {"python": platform.python_version(), "platform": platform.platform(), **packages}

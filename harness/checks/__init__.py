@@ -78,5 +78,4 @@ def _reply_ids(seen: View) -> tuple[str, ...]:
 
 def _first_input(seen: View) -> int | None:
     turn = seen.turns[0] if seen.turns else None
-    usage = turn.reply.usage if turn and turn.reply else None
-    return None if usage is None else usage.input_tokens
+    return turn.reply.input_tokens if turn and turn.reply else None

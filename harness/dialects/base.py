@@ -53,6 +53,16 @@ class Reply:
     usage: Usage | None
     raw: Mapping[str, Any]
 
+    @property
+    def input_tokens(self) -> int | None:
+        """Tokens of the prompt as reported; None where the provider said nothing."""
+        return None if self.usage is None else self.usage.input_tokens
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens of CoT and answer as reported; None where the provider said nothing."""
+        return None if self.usage is None else self.usage.output_tokens
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -77,7 +77,7 @@ def _recorded(rollout: Rollout) -> Iterator[_Recorded]:
             tokens = (*_opening(reply, found), *(id_of(each.name) for each in found))
             asked = {key: value for key, value in body.items() if key in _KEPT}
             question = Question(rollout.id, turn.api, {"model": "", **asked}, _ids(tokens))
-            yield _Recorded(question, found, _prompt_tokens(reply))
+            yield _Recorded(question, found, reply.input_tokens)
 
 
 def _known(found: Iterable[Entry]) -> Sequence[Entry]:
@@ -100,7 +100,3 @@ def _opening(reply: Reply, found: Sequence[Entry]) -> tuple[int, ...]:
         return ()
     thought = encoded(_THOUGHT.format(reply.reasoning)) if reply.reasoning else ()
     return (*thought, *encoded(_ANSWER))
-
-
-def _prompt_tokens(reply: Reply) -> int | None:
-    return None if reply.usage is None else reply.usage.input_tokens

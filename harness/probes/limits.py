@@ -94,7 +94,7 @@ def _limited(turn: Turn) -> Iterator[Trial]:
         message = "A reply that the limit of tokens cuts off does not come."
         yield Problem(turn, message, "a reply that says it was cut", fate(turn))
         return
-    count = reply.usage.output_tokens if reply.usage else None
+    count = reply.output_tokens
     if count is not None and count > LIMIT:
         message = "The reply is longer than the limit."
         yield Problem(turn, message, f"{LIMIT} tokens at most", f"{count}", "$.usage")
@@ -121,7 +121,7 @@ def _cut(turn: Turn) -> str:
 )
 def _default(answers: Answers) -> Iterator[Trial]:
     for turn, reply in answers.replies("unlimited"):
-        count = reply.usage.output_tokens if reply.usage else None
+        count = reply.output_tokens
         if reply.finish != "length":
             yield None
         elif count is None:

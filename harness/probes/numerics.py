@@ -106,11 +106,11 @@ def _comparable(answers: Answers, golden: Golden) -> Iterator[tuple[Turn, Reply,
         raise NotVerifiableError("None of the requests got a reply.")
     if not any(reply.reasoning for _, reply, _ in replies):
         raise NotVerifiableError("The replies come without the CoT that the answers follow.")
-    same = [each for each in replies if _prompt_tokens(each[1]) == each[2].prompt_tokens]
+    same = [each for each in replies if each[1].input_tokens == each[2].prompt_tokens]
     if not same:
         _, reply, continuation = replies[0]
         raise NotVerifiableError(
-            f"The prompts are others: {_prompt_tokens(reply) or 'an unknown number of'} tokens "
+            f"The prompts are others: {reply.input_tokens or 'an unknown number of'} tokens "
             f"and not {continuation.prompt_tokens}. If it is the date line, make a golden file "
             "with --current-date."
         )
@@ -122,10 +122,6 @@ def _replies(answers: Answers, name: str) -> Iterator[tuple[Turn, Reply]]:
         yield from answers.replies(name)
     except NotVerifiableError:
         return
-
-
-def _prompt_tokens(reply: Reply) -> int | None:
-    return None if reply.usage is None else reply.usage.input_tokens
 
 
 def _aligned(tokens: list[Token], turn: Turn, reply: Reply) -> tuple[list[Token], list[Entry]]:

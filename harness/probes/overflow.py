@@ -47,7 +47,7 @@ def _overflow(answers: Answers) -> Iterator[Trial]:
             message = "A prompt that does not fit the context is not refused."
             yield Problem(turn, message, "status 400 or 413", fate(turn))
         else:
-            count = turn.reply.usage.input_tokens if turn.reply.usage else None
+            count = turn.reply.input_tokens
             if not count:
                 raise NotVerifiableError("The provider does not report prompt tokens.")
             message = "A prompt that does not fit the context was cut, and nobody was told."

@@ -15,7 +15,6 @@ import orjson
 from harness.checks.base import Problem
 from harness.checks.view import Turn, View
 from harness.conversation import Message
-from harness.dialects.base import Reply
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused
 from harness.probes.tools.offers import WEATHER
@@ -137,7 +136,7 @@ def _break_in(view: View) -> Trial:
         message = "A stored response cannot be continued by its id."
         return Problem(second, message, "a reply", fate(second))
     if _WORD not in second.reply.text.lower():
-        before, after = _input_tokens(first.reply), _input_tokens(second.reply)
+        before, after = first.reply.input_tokens, second.reply.input_tokens
         if before is None or after is None:
             raise NotVerifiableError("The provider does not report prompt tokens.")
         if after <= before:
@@ -155,7 +154,3 @@ def _wrong_echo(turn: Turn, raw: Mapping[str, Any]) -> Trial:
     message = "The response does not name the one that it continues."
     expected, got = (orjson.dumps(value).decode() for value in (sent, echoed))
     return Problem(turn, message, expected, got, "$.previous_response_id")
-
-
-def _input_tokens(reply: Reply) -> int | None:
-    return reply.usage.input_tokens if reply.usage else None

@@ -94,7 +94,7 @@ def _asked(answers: Answers) -> Iterator[Trial]:
         return
     turn, reply = found[0]
     _, without = answers.reply("without")
-    told, untold = _input_tokens(reply), _input_tokens(without)
+    told, untold = reply.input_tokens, without.input_tokens
     if told is None or untold is None:
         raise NotVerifiableError("The provider does not report prompt tokens.")
     message = "The answer does not follow its schema, and the prompt does not hold it."
@@ -142,7 +142,3 @@ def _is_prose(text: str) -> bool:
     visible = [character for character in text if not character.isspace()]
     letters = sum(character.isalnum() for character in visible)
     return parsed_object(text.strip()) is None and letters > len(visible) / 2
-
-
-def _input_tokens(reply: Reply) -> int | None:
-    return reply.usage.input_tokens if reply.usage else None
