@@ -41,12 +41,12 @@ _PUZZLE = (
 _QUESTIONS = tuple(
     (Message("user", text),)
     for text in (
-        "What is 4817 + 2936 * 7?",
-        "What is 98123 + 5512 * 3?",
-        "Begin a story about a lamp, a lighthouse keeper and a letter.",
+        "Name three random animals and a colour.",
+        "Is tea better than coffee, and why? Give a reason nobody expects.",
+        "A: 3 apples B: 7 pears C: 12 plums D: 5 figs. Which of these is the odd one out?",
     )
 )
-"""Strong models vary most at the last, weak ones at the others."""
+"""None has a right answer, so that weak and strong models vary at all of them."""
 
 
 def _asks(_api: Api) -> tuple[Ask, ...]:

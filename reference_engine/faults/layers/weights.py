@@ -50,7 +50,7 @@ def _fp4_nibbles_swapped(model: Transformer) -> None:
     "fp4-scales-off-by-one",
     "The exponent of the MXFP4 scales has a bias of 126 and not 127.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=(*_DETECTORS, "chat.reasoning.missing", "responses.reasoning.missing"),
 )
 def _fp4_scales_off_by_one(model: Transformer) -> None:
     _each_packed(model, lambda weight: weight * 2)
