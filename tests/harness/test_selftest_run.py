@@ -15,7 +15,7 @@ SOON = (
     "stale-reasoning-kept",
     "content-parts-lost",
     "preamble-not-replayed",
-    "result-order-reversed",
+    "second-system-dropped",
     "errors-as-html",
     "unknown-model-accepted",
 )
