@@ -247,7 +247,7 @@ def test_the_checks_are_counted_by_family():
     head = next(line for line in printed(analysis).splitlines() if line.startswith("checks"))
     assert head.split() == ["checks", "passed", "failed", "not", "verifiable", "skipped"]
     counts = Counter(each.status for each in analysis.checks if each.check.family == "usage")
-    assert usage.split()[1:3] == [str(counts["passed"]), str(counts["failed"])] == ["7", "1"]
+    assert usage.split()[1:3] == [str(counts["passed"]), str(counts["failed"])]
     row = next(line for line in render_markdown(analysis).splitlines() if "| usage |" in line)
     assert row.split(" | ")[1:3] == ["7", "1"]
 
