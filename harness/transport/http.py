@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -132,7 +133,7 @@ class HttpTransport:
                 self._session.request(
                     method,
                     url,
-                    data=data,
+                    data=None if data is None else BytesIO(data),
                     headers=headers,
                     allow_redirects=False,
                     timeout=self._connecting,
