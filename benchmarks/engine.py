@@ -1,5 +1,6 @@
-"""Tokens per second of the reference engine: alone, with 32 requests in flight, and beside
-transformers' generate on the same weights and prompts.
+"""Tokens per second of the reference engine: alone, with 32 requests in flight, and beside other
+engines on the same weights and prompts, those that are installed: transformers, and OpenAI's own
+PyTorch model (`pip install --no-deps gpt-oss`; it asks for Python 3.12).
 
     python benchmarks/engine.py [--checkpoint DIR] [--tokens N] [--requests N]
 
@@ -15,11 +16,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
+from peers import Peer, apart, installed_peers
 
 from reference_engine.checkpoint import load_model
 from reference_engine.config import ModelConfig
@@ -29,6 +32,8 @@ from reference_engine.model import Transformer, default_dtype
 SHIPPED = Path(__file__).parents[1] / "reference_engine" / "small" / "checkpoint"
 SHARED_PROMPT = 400
 OWN_PROMPT = 24
+COMPARED = 256
+"""Tokens of a prompt whose log probabilities are held against a peer's: twice the window."""
 
 
 @dataclass(frozen=True)
@@ -112,61 +117,17 @@ def measure_engine(model: Transformer, requests: int, tokens: int) -> tuple[Rate
     return alone, together, Rate(read.name, sum(map(len, fresh)), read.wall, read.cpu)
 
 
-def hugging_face(model: Transformer) -> torch.nn.Module:
-    """The same weights in transformers' GptOssForCausalLM."""
-    from transformers import GptOssConfig, GptOssForCausalLM
-
-    from reference_engine.checkpoint.names import sources
-
-    c = model.config
-    names = [name for name in c.__dataclass_fields__ if not name.startswith(("rope", "initial"))]
-    rope = {
-        "rope_type": "yarn",
-        "rope_theta": c.rope_theta,
-        "factor": c.rope_factor,
-        "beta_fast": c.rope_beta_fast,
-        "beta_slow": c.rope_beta_slow,
-        "truncate": False,
-        "original_max_position_embeddings": c.initial_context_length,
-    }
-    settings = {name: getattr(c, name) for name in names}
-    config = GptOssConfig(**settings, rope_parameters=rope, eos_token_id=None, pad_token_id=0)
-    with torch.device("meta"):
-        twin = GptOssForCausalLM(config)
-    weights = dict(model.named_parameters())
-    state = {}
-    for name, source in sources(c, "hf").items():
-        parts = weights[name].detach().split([shape[0] for _, shape in source.tensors])
-        for (stored, _), part in zip(source.tensors, parts, strict=True):
-            state[stored] = part.mT.contiguous() if source.transposed else part
-    twin.load_state_dict(state, assign=True)
-    twin.model.rotary_emb = type(twin.model.rotary_emb)(config)
-    return twin.eval()
-
-
-def measure_transformers(model: Transformer, requests: int, tokens: int) -> tuple[Rate, Rate]:
-    """Transformers' generate, alone and with all prompts in one batch."""
-    twin = hugging_face(model)
-    batch = torch.tensor(prompts(requests, model.config.vocab_size))
-    check = batch[:1, -32:]
-    with torch.inference_mode():
-        apart = (twin(check).logits.float() - model(check)).abs().mean()
-    print(f"mean difference of the logits, transformers and engine: {apart:.3f}")
-
-    def run(rows: torch.Tensor) -> int:
-        out = twin.generate(
-            rows,
-            attention_mask=torch.ones_like(rows),
-            max_new_tokens=tokens,
-            min_new_tokens=tokens,
-            do_sample=True,
-            top_k=0,
-        )
-        return int(out[:, rows.shape[1] :].numel())
-
-    run(batch[:1, :8])
-    alone = timed("transformers, alone", lambda: run(batch[:1]))
-    return alone, timed(f"transformers, batch of {requests}", lambda: run(batch))
+def measure_peer(model: Transformer, peer: Peer, requests: int, tokens: int) -> list[Rate]:
+    """A peer alone, and with all prompts in one batch if it takes batches."""
+    batch = prompts(requests, model.config.vocab_size)
+    median, most = apart(model, peer, batch[0][:COMPARED])
+    print(f"{peer.name}: log probabilities apart by {median:.2g} in the median, {most:.2g} at most")
+    peer.generate([batch[0][:8]], tokens)
+    rates = [timed(f"{peer.name}, alone", lambda: peer.generate(batch[:1], tokens))]
+    if peer.batches:
+        name = f"{peer.name}, batch of {requests}"
+        rates.append(timed(name, lambda: peer.generate(batch, tokens)))
+    return rates
 
 
 def main() -> None:
@@ -177,7 +138,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--without-transformers", action="store_true")
+    parser.add_argument("--without-peers", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype) if options.dtype else default_dtype(options.device)
@@ -185,16 +146,17 @@ def main() -> None:
     model = load_model(folder, options.device, dtype) if folder else random_model(dtype)
     print(f"{folder or 'random weights'}, {dtype}, {options.device}, {options.threads} threads")
 
-    alone, together, reading = measure_engine(model, options.requests, options.tokens)
-    rates = [alone, together, reading]
-    if not options.without_transformers:
-        rates += measure_transformers(model, options.requests, options.tokens)
+    ours = measure_engine(model, options.requests, options.tokens)
+    others = [] if options.without_peers else installed_peers(model)
+    theirs = [measure_peer(model, peer, options.requests, options.tokens) for peer in others]
     print(f"{'':34}{'tokens/s':>10}{'tokens / CPU second':>22}")
-    for rate in rates:
-        print(f"{rate.name:34}{rate.per_second:10.0f}{rate.tokens / rate.cpu:22.0f}")
+    for rate in (*ours, *chain(*theirs)):
+        print(f"{rate.name:34}{rate.per_second:10.1f}{rate.tokens / rate.cpu:22.1f}")
+    alone, together, _ = ours
     print(f"batching: {together.per_second / alone.per_second:.1f} times the rate alone")
-    for ours, theirs in zip(rates[:2], rates[3:], strict=False):
-        print(f"{ours.name}: {ours.per_second / theirs.per_second:.1f} times transformers")
+    for rates in theirs:
+        for mine, other in zip(ours, rates, strict=False):
+            print(f"{mine.name}: {mine.per_second / other.per_second:.1f} times {other.name}")
 
 
 if __name__ == "__main__":
