@@ -4,6 +4,7 @@ import pytest
 from chromium import chromium, quiet_pages, shot
 from compared_runs import attempts, judged_run, miscounted, never_in
 from nasty import NASTY
+from playwright.sync_api import expect
 
 from evals.comparison.comparing import compare, labelled
 from evals.comparison.reading import read_column
@@ -58,18 +59,18 @@ def test_differences_come_first_and_the_rest_can_be_shown_and_searched(opened):
     page.get_by_role("searchbox").fill("usage.sum")
     assert rows.count() == 1
     page.get_by_role("searchbox").fill("no such thing")
-    assert page.get_by_text("Nothing to show").is_visible()
+    expect(page.get_by_text("Nothing to show")).to_be_visible()
 
 
 def test_a_cell_opens_its_evidence_and_gives_the_focus_back(opened):
     page = opened()
     page.locator("button.entry.failed:visible").first.click()
     viewer = page.get_by_role("dialog")
-    assert viewer.get_by_text("expected").first.is_visible()
+    expect(viewer.get_by_text("expected").first).to_be_visible()
     link = viewer.locator("dd a").first
     assert link.get_attribute("href").startswith("mixed/report.html#try=")
     page.keyboard.press("Escape")
-    assert not viewer.is_visible()
+    expect(viewer).not_to_be_visible()
     link_target = page.locator("button.entry.failed:visible").first
     assert page.evaluate("document.activeElement.dataset.c") == link_target.get_attribute("data-c")
 
@@ -79,7 +80,7 @@ def test_the_evidence_of_a_cell_is_the_transcript_in_the_report_of_its_run(opene
     page.locator("button.entry.failed:visible").first.click()
     page.get_by_role("dialog").locator("dd a").first.click()
     page.wait_for_url("**/mixed/report.html#try=*")
-    assert page.get_by_role("dialog").is_visible()
+    expect(page.get_by_role("dialog")).to_be_visible()
 
 
 def test_arrow_keys_move_in_the_matrix(opened):
@@ -93,7 +94,7 @@ def test_arrow_keys_move_in_the_matrix(opened):
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.dataset.c") == start
     page.keyboard.press("Enter")
-    assert page.get_by_role("dialog").is_visible()
+    expect(page.get_by_role("dialog")).to_be_visible()
 
 
 def test_the_first_column_and_the_head_stay_while_the_matrix_is_scrolled(opened):

@@ -5,6 +5,7 @@ from analyses import analysis_of, run_info
 from chromium import chromium, quiet_pages, shot
 from healthy import SUITE, Say, rollout
 from nasty import NASTY
+from playwright.sync_api import expect
 from recorded_runs import troubled
 
 from reports.html.smoke import render_html
@@ -82,8 +83,8 @@ def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(opened):
     record = page.evaluate("document.activeElement.dataset.r")
     page.keyboard.press("Enter")
     viewer = page.get_by_role("dialog")
-    assert viewer.is_visible()
-    assert viewer.get_by_text("Request 1").is_visible()
+    expect(viewer).to_be_visible()
+    expect(viewer.get_by_text("Request 1")).to_be_visible()
     shot(page, "viewer-light")
     title = page.locator("#viewer-title")
     first = title.inner_text()
@@ -92,7 +93,7 @@ def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(opened):
     page.keyboard.press("ArrowLeft")
     assert title.inner_text() == first
     page.keyboard.press("Escape")
-    assert not viewer.is_visible()
+    expect(viewer).not_to_be_visible()
     assert page.evaluate("document.activeElement.dataset.r") == record
 
 
@@ -105,9 +106,9 @@ def test_evidence_leads_to_its_transcript_and_the_raw_exchange(opened):
     viewer = page.get_by_role("dialog")
     assert record.split("/")[0] in viewer.locator("h2").inner_text()
     viewer.get_by_text("Raw exchange").first.click()
-    assert viewer.get_by_text("Request: POST").first.is_visible()
+    expect(viewer.get_by_text("Request: POST").first).to_be_visible()
     page.reload()
-    assert viewer.is_visible(), "the address of a transcript opens it"
+    expect(viewer, "the address of a transcript opens it").to_be_visible()
 
 
 def test_what_a_model_said_runs_nothing(opened):
@@ -147,10 +148,10 @@ def test_a_phone_needs_no_sideways_scrolling(opened):
 def test_print_has_the_checks_and_not_the_controls(opened):
     page = opened()
     page.emulate_media(media="print")
-    assert not page.locator(".top").is_visible()
-    assert page.locator("#checks").is_visible()
+    expect(page.locator(".top")).not_to_be_visible()
+    expect(page.locator("#checks")).to_be_visible()
 
 
 def test_without_javascript_everything_but_transcripts_is_there(opened):
     page = opened(java_script_enabled=False)
-    assert page.locator("details.check.passed").first.is_visible()
+    expect(page.locator("details.check.passed").first).to_be_visible()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
@@ -18,10 +19,9 @@ _SCREENSHOTS = os.environ.get("REPORT_SCREENSHOTS")
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser; the test is skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api")
     if _CHROMIUM is None:
         pytest.skip(f"NO PAGE WAS LOOKED AT: no Chromium here (looked for {', '.join(_NAMES)})")
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
