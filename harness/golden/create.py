@@ -7,13 +7,19 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from harness.golden import engine
-from harness.golden.distance import Compared, Entry, compare, distance, tolerance
+from harness.golden.distance import (
+    LEAST_VALUES,
+    Compared,
+    Entry,
+    compare,
+    distance,
+    tolerance,
+)
 from harness.golden.engine import Answer, How, Question
 from harness.golden.records import (
     MILLI,
     PARTS,
     Continuation,
-    Distance,
     Drawn,
     Golden,
     HealthyRun,
@@ -54,7 +60,7 @@ def create(models: Sequence[str], how: How, told: Told, healthy: Runs = HEALTHY)
     for dtype, batch in healthy:
         told(f"healthy run in {dtype}, {batch} requests together")
         _, others = engine.ask(_greedy(), replace(how, dtype=dtype, batch=batch))
-        runs.append(HealthyRun(dtype=dtype, batch=batch, distance=_distance(greedy, others)))
+        runs.append(_healthy_run(dtype, batch, greedy, others))
     return Golden(
         models=tuple(models),
         weights_sha256=head.weights_sha256,
@@ -81,17 +87,25 @@ def _drawn() -> Sequence[Question]:
     ]
 
 
-def _distance(golden: Mapping[str, Answer], others: Sequence[Answer]) -> Distance:
-    compared = Compared()
+def _healthy_run(
+    dtype: str, batch: int, golden: Mapping[str, Answer], others: Sequence[Answer]
+) -> HealthyRun:
+    each: list[Compared] = []
     gaps: list[float] = []
     for other in others:
         pairs = list(zip(golden[other.id].tokens, other.tokens, strict=False))
         shown = [pair for pair in pairs if pair[0].part in _SHOWN]
-        compared += compare([own for own, _ in shown], [_entry(each) for _, each in shown])
+        each.append(compare([own for own, _ in shown], [_entry(token) for _, token in shown]))
         first = next((pair for pair in pairs if pair[0].id != pair[1].id), None)
         if first is not None:
             gaps.append(_gap(*first))
-    return distance(compared, gaps)
+    judged = [one for one in each if len(one.differences) >= LEAST_VALUES]
+    return HealthyRun(
+        dtype=dtype,
+        batch=batch,
+        distance=distance(sum(each, Compared()), gaps),
+        farthest=max((distance(one).p95 for one in judged), default=0.0),
+    )
 
 
 def _entry(token: Token) -> Entry:

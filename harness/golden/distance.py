@@ -18,6 +18,8 @@ from harness.golden.tokens import bytes_of
 
 _MARGIN = 1.5
 """A provider may be this many times as far as the farthest healthy run."""
+LEAST_VALUES = 40
+"""So many differences are needed to say how far something is."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
         median=_MARGIN * max(each.median for each in worst),
         p95=_MARGIN * max(each.p95 for each in worst),
         p99=p99,
+        request_p95=_MARGIN * max(run.farthest for run in healthy),
         gap=max(2 * p99, _MARGIN * max(each.gap for each in worst)),
     )
 

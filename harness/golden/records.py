@@ -82,19 +82,28 @@ class Distance(Record):
 
 
 class HealthyRun(Record):
-    """A healthy engine of another number format or batch size, and how far it was."""
+    """A healthy engine of another number format or batch size, and how far it was.
+
+    `farthest` is the largest 95th percentile that one request alone has.
+    """
 
     dtype: str
     batch: int
     distance: Distance
+    farthest: float
 
 
 class Tolerance(Record):
-    """What no healthy engine exceeds, in nats; see `Distance`."""
+    """What no healthy engine exceeds, in nats; see `Distance`.
+
+    `request_p95` is for the 95th percentile of one request alone: a defect that only some prompts
+    meet is lost among the figures of all.
+    """
 
     median: float
     p95: float
     p99: float
+    request_p95: float
     gap: float
 
     def allows(self, found: Distance) -> bool:

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from harness.checks.base import HARMONY, Problem
 from harness.checks.view import Turn
 from harness.dialects.base import Reply
-from harness.golden.distance import Compared, Entry, compare, distance, shown
+from harness.golden.distance import (
+    LEAST_VALUES,
+    Compared,
+    Entry,
+    compare,
+    distance,
+    shown,
+)
 from harness.golden.divergence import divergence
 from harness.golden.entries import entries_of
 from harness.golden.records import Continuation, Distance, Golden, Token, Tolerance
@@ -20,7 +27,6 @@ from harness.probes import passages
 from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
 
 BENCH = Bench("numerics", passages.asks, golden=True)
-_LEAST_VALUES = 40
 _CREATE = "`gpt-oss-verify golden create` makes one, and --golden names it"
 _USES = tuple(ask.name for ask in passages.asks("chat"))
 
@@ -37,22 +43,24 @@ _USES = tuple(ask.name for ask in passages.asks("chat"))
 )
 def _logprobs(answers: Answers) -> Iterator[Trial]:
     golden = reference(answers)
-    compared = Compared()
-    seen: Turn | None = None
+    compared: list[tuple[Turn, Compared]] = []
     for turn, reply, continuation in _comparable(answers, golden):
         tokens = list(continuation.tokens())
         found = divergence(tokens, reply, ended=reply.finish != "length")
-        if found is not None and tokens[found.at].part in ("reasoning", "marker"):
-            continue
-        more = compare(*_aligned(tokens, turn, reply))
-        seen = seen or (turn if more.differences else None)
-        compared += more
-    if seen is None or len(compared.differences) < _LEAST_VALUES:
+        if found is None or tokens[found.at].part not in ("reasoning", "marker"):
+            compared.append((turn, compare(*_aligned(tokens, turn, reply))))
+    together = sum((each for _, each in compared), Compared())
+    values = len(together.differences)
+    if values < LEAST_VALUES:
         raise NotVerifiableError(
-            f"{len(compared.differences)} log probabilities could be compared with the golden "
-            f"ones, and {_LEAST_VALUES} are needed: the replies have none, or go other ways."
+            f"{values} log probabilities could be compared with the golden ones, and "
+            f"{LEAST_VALUES} are needed: the replies have none, or go other ways."
         )
-    yield _too_far(seen, distance(compared), golden.tolerance)
+    first = next(turn for turn, each in compared if each.differences)
+    yield _too_far(first, distance(together), golden.tolerance)
+    for turn, each in compared:
+        if len(each.differences) >= LEAST_VALUES:
+            yield _one_too_far(turn, distance(each), golden.tolerance)
 
 
 @BENCH.probe(
@@ -144,3 +152,14 @@ def _too_far(turn: Turn, found: Distance, allowed: Tolerance) -> Trial:
         "best alternative."
     )
     return Problem(turn, message, f"at most {shown(allowed)}", shown(found))
+
+
+def _one_too_far(turn: Turn, found: Distance, allowed: Tolerance) -> Trial:
+    if found.p95 <= allowed.request_p95:
+        return None
+    message = (
+        "The log probabilities of this reply are farther from the reference's than those of any "
+        f"reply of healthy runs: {found.values} of {found.tokens} tokens."
+    )
+    most = f"95 % within {allowed.request_p95:.3f} nats"
+    return Problem(turn, message, most, f"95 % within {found.p95:.3f} nats")

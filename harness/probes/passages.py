@@ -31,11 +31,19 @@ _COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
 _PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
 _STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
 
-_CALL = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
 _CALLED: tuple[Turn, ...] = (
     Message("user", "What is the weather in Lisbon?"),
     Thought("The user wants get_weather, with Lisbon."),
-    _CALL,
+    ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}'),
+    ToolResult("call_1", '{"temperature": 21, "sky": "cloudy"}'),
+)
+_CALLED_TWICE: tuple[Turn, ...] = (
+    Message("user", "What is the weather in Oslo, and in Cairo?"),
+    Thought("The user wants get_weather, with Oslo and with Cairo."),
+    ToolCall("call_1", WEATHER.name, '{"location": "Oslo"}'),
+    ToolCall("call_2", WEATHER.name, '{"location": "Cairo"}'),
+    ToolResult("call_1", '{"temperature": 4, "sky": "snow"}'),
+    ToolResult("call_2", '{"temperature": 38, "sky": "clear"}'),
 )
 
 
@@ -90,13 +98,8 @@ def _requests(api: Api) -> Iterator[Ask]:
         effort="medium",
     )
     yield _ask(api, "call", "What is the weather in Reykjavik?", tools=True)
-    yield _ask(
-        api,
-        "result",
-        *_CALLED,
-        ToolResult("call_1", '{"temperature": 21, "sky": "cloudy"}'),
-        tools=True,
-    )
+    yield _ask(api, "result", *_CALLED, tools=True)
+    yield _ask(api, "two results", *_CALLED_TWICE, tools=True)
     for name, lines in (("window", 14), ("long", 45), ("longest", 75)):
         question = f"What is the code word, and what is said of the {_PLACES[3]}?"
         yield _ask(api, name, f"{_report(lines)}\n{question}")

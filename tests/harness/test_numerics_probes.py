@@ -38,6 +38,13 @@ def test_log_probabilities_farther_than_healthy_ones_fail() -> None:
     assert found(provider) == {"numerics.logprobs": "failed", "numerics.greedy": "passed"}
 
 
+def test_a_defect_that_one_prompt_meets_is_not_lost_among_the_others() -> None:
+    provider = Replay(noise=0.6 * GOLDEN.tolerance.request_p95, noisy="turns")
+    result = judged(numerics.BENCH, provider, golden=GOLDEN)["numerics.logprobs"]
+    assert (result.status, result.failures) == ("failed", 2)  # One reply over each API.
+    assert "this reply" in result.examples[0].message
+
+
 def test_without_log_probabilities_the_tokens_are_compared_all_the_same() -> None:
     results = found(Replay(logprobs=False))
     assert results == {"numerics.logprobs": "not_verifiable", "numerics.greedy": "passed"}

@@ -23,6 +23,8 @@ class Replay:
     """Says what the golden file says."""
 
     noise = 0.0
+    noisy: str | None = None
+    """The only request whose log probabilities are noisy; None: all are."""
     logprobs = True
     everything = False
     more_prompt = 0
@@ -40,14 +42,17 @@ class Replay:
         say = Say(None if call else text(tokens, "answer"), reasoning=thought)
         if call:
             say = Say(call=("get_weather", call), reasoning=thought)
-        return self.reply(attempt.api, say, tokens, golden)
+        noise = self.noise if self.noisy in (None, ask.name) else 0.0
+        return self.reply(attempt.api, say, tokens, golden, noise)
 
     def changed(self, _name: str, tokens: list[Token]) -> list[Token]:
         return tokens
 
-    def reply(self, api: str, say: Say, tokens: list[Token], golden: Continuation) -> Response:
+    def reply(
+        self, api: str, say: Say, tokens: list[Token], golden: Continuation, noise: float
+    ) -> Response:
         shown = [t for t in tokens if self.everything or t.part == "answer"]
-        entries = [self.entry(token) for token in shown] if self.logprobs else []
+        entries = [self.entry(token, noise) for token in shown] if self.logprobs else []
         cut = golden.parts[-1] != "m"
         prompt = golden.prompt_tokens + self.more_prompt
         if api == "chat":
@@ -67,9 +72,9 @@ class Replay:
             body["usage"]["input_tokens"] = prompt
         return json_response(body)
 
-    def entry(self, token: Token) -> dict[str, Any]:
+    def entry(self, token: Token, noise: float) -> dict[str, Any]:
         top = [
-            self.named(each, min(0.0, value + self._random.gauss(0, self.noise)))
+            self.named(each, min(0.0, value + self._random.gauss(0, noise)))
             for each, value in token.top
         ]
         return {**self.named(token.id, top[0]["logprob"]), "top_logprobs": top}
