@@ -1,0 +1,16 @@
+"""Our model against the record of what OpenAI's own answers on the same weights."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from openai_record import POSITIONS, RECORD, model_and_tokens
+
+
+def test_log_probabilities_are_those_of_openais_own_model():
+    model, tokens = model_and_tokens()
+    recorded = json.loads(RECORD.read_text(encoding="utf-8"))["logprobs"]
+    with torch.inference_mode():
+        ours = model(tokens[None])[0, list(POSITIONS)].log_softmax(-1)
+    assert (ours - torch.tensor(recorded)).abs().max() <= 1e-3
