@@ -1,0 +1,80 @@
+"""Memory and time of a published shape on a CPU: writing it, loading it, and a few tokens of it.
+
+    python benchmarks/loading.py [--shape 20b] [--folder DIR] [--tokens N]
+
+Random weights of the shape are written to --folder (13 GB for 20b), and stay there; loaded, they
+are held as `serve --packed --dtype bfloat16` holds them. Memory is the most that was resident in
+each step, this process's libraries included (Linux).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from full_size import arrivals, prompts
+
+from reference_engine.checkpoint import load_model
+from reference_engine.checkpoint.shapes import shape_named
+from reference_engine.checkpoint.synthetic import synthesize
+from reference_engine.engine import Engine
+
+PROMPT = 8
+PROCESS = Path("/proc/self")
+
+T = TypeVar("T")
+
+
+def reset_peak() -> None:
+    """Has the kernel begin again to note the most that is resident (proc_pid_clear_refs(5))."""
+    (PROCESS / "clear_refs").write_text("5", encoding="ascii")
+
+
+def peak() -> int:
+    """The most bytes that were resident since the last reset."""
+    lines = (PROCESS / "status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def measured(name: str, work: Callable[[], T]) -> T:
+    reset_peak()
+    begin = time.perf_counter()
+    done = work()
+    print(f"{name:12}{time.perf_counter() - begin:8.1f} s{peak() / 1e9:8.2f} GB", flush=True)
+    return done
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--shape", default="20b")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "gpt-oss")
+    parser.add_argument("--layout", choices=["original", "hf"], default="original")
+    parser.add_argument("--tokens", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    config = shape_named(options.shape)
+    folder = options.folder / f"{Path(options.shape).stem}-{options.layout}"
+    if not folder.exists():
+        measured("writing", lambda: synthesize(config, folder, options.layout))
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    print(f"{'on disk':22}{size / 1e9:8.2f} GB", flush=True)
+    model = measured("loading", lambda: load_model(folder, dtype=torch.bfloat16, packed=True))
+    engine = Engine(model, max_batch=1)
+    engine.start()
+    try:
+        batch = prompts(config, 1, PROMPT)
+        (times,) = measured("generating", lambda: arrivals(engine, batch, options.tokens))
+    finally:
+        engine.close()
+    made = len(times) - 1
+    print(f"{made / (times[-1] - times[0]):.2f} tokens/s after the first")
+
+
+if __name__ == "__main__":
+    main()
