@@ -20,6 +20,9 @@ ROWS_AT_ONCE = 4
 """Few rows at a time on CPU, so that the float32 copies are small and the allocator keeps their
 memory: fresh pages for the whole batch would cost more than the arithmetic."""
 _MASK = 2**64 - 1
+_LEAST_TEMPERATURE = 1e-30
+"""Colder is the same, since float32 tells no two logits apart that are closer; but logits divided
+by less would overflow."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
         return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
 
     temperature = of_rows([draw.params.temperature for draw in draws])
-    scaled = logits / torch.where(temperature > 0, temperature, 1).float()
+    scaled = logits / of_rows([_divisor(draw.params) for draw in draws]).float()
     target = of_rows([uniform(draw.seed, draw.step) for draw in draws])
     chosen = _draw(scaled, target)
     if any(draw.params.top_p < 1 for draw in draws):
@@ -137,10 +140,10 @@ def _tokens(
 
 
 def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
-    temperatures = [draw.params.temperature or 1.0 for draw in draws]
+    divisors = [_divisor(draw.params) for draw in draws]
     scaled = logits
-    if any(temperature != 1.0 for temperature in temperatures):
-        scaled = logits / torch.tensor(temperatures, device=logits.device)[:, None]
+    if any(divisor != 1.0 for divisor in divisors):
+        scaled = logits / torch.tensor(divisors, device=logits.device)[:, None]
     uniforms = [uniform(draw.seed, draw.step) for draw in draws]
     target = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)[:, None]
     chosen: list[int] = _draw(scaled, target)[:, 0].tolist()
@@ -150,6 +153,11 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
         elif draw.params.top_p < 1:
             chosen[row] = _draw_nucleus(scaled[row], draw)
     return [_token(logits[row], chosen[row], draw.params) for row, draw in enumerate(draws)]
+
+
+def _divisor(params: SamplingParams) -> float:
+    """What the logits are divided by; a greedy choice needs no division."""
+    return max(params.temperature, _LEAST_TEMPERATURE) if params.temperature else 1.0
 
 
 def _draw(scaled: Tensor, target: Tensor) -> Tensor:

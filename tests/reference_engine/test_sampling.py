@@ -28,6 +28,16 @@ def test_temperature_zero_takes_the_best():
     assert {draw([0.0, 3.0, 2.9], seed=seed, temperature=0).id for seed in range(20)} == {1}
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-40, 1e-20])
+@pytest.mark.parametrize("sampler", [sample, sample_together])
+def test_a_temperature_next_to_zero_takes_the_best(sampler, temperature):
+    """Such numbers, or the logits divided by them, are too small or too large for float32."""
+    logits = torch.tensor([0.0, 30.0, 29.0, -40.0]).expand(3, -1)
+    wishes = [SamplingParams(1, temperature=temperature, top_p=top_p) for top_p in (1.0, 0.5, 1e-9)]
+    tokens = sampler(logits, [Draw(params, 3, 0) for params in wishes])
+    assert [token.id for token in tokens] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("vocabulary", [5, 128, 300])
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
 def test_frequencies_follow_the_softmax(vocabulary, temperature):
