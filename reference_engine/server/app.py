@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reference_engine.server.chat.handler import ChatHandler
@@ -20,6 +20,7 @@ from reference_engine.server.errors import ApiError, internal_error
 from reference_engine.server.generation import Engine, Generation
 from reference_engine.server.models import ModelsHandler
 from reference_engine.server.responses.handler import ResponsesHandler
+from reference_engine.server.responses.websocket import ResponsesSocket
 from reference_engine.server.settings import AppSettings
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,13 @@ def create_app(
 def _routes(context: Context) -> Sequence[BaseRoute]:
     chat = ChatHandler(context)
     responses = ResponsesHandler(context)
+    socket = ResponsesSocket(context)
     models = ModelsHandler(context)
     stored = "/v1/responses/{response_id}"
     return [
         Route("/v1/chat/completions", _guarded(chat.create), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
+        WebSocketRoute("/v1/responses", socket.serve),
         Route(stored, _guarded(responses.get), methods=["GET"]),
         Route(stored, _guarded(responses.delete), methods=["DELETE"]),
         Route(f"{stored}/input_items", _guarded(responses.input_items), methods=["GET"]),
@@ -73,7 +76,7 @@ class _Authentication:
         self._expected = f"Bearer {api_key}".encode() if api_key else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._expected is None or scope["type"] != "http" or scope["path"] in _OPEN_PATHS:
+        if self._expected is None or scope["path"] in _OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"authorization", b"")

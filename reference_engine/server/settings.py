@@ -24,6 +24,7 @@ class AppSettings:
         fingerprint: `system_fingerprint` of the replies.
         stored_responses: How many Responses are kept for `previous_response_id`.
         stored_bytes: How much memory they may take together.
+        websocket_seconds: How long a WebSocket may stay open; the hour is Open Responses' limit.
     """
 
     model_names: tuple[str, ...] = ("gpt-oss-small",)
@@ -33,6 +34,7 @@ class AppSettings:
     fingerprint: str = "fp_reference"
     stored_responses: int = 1000
     stored_bytes: int = 64 * 2**20
+    websocket_seconds: float = 3600
 
 
 _OUR_OWN = BackendSettings()

@@ -20,9 +20,10 @@ from reference_engine.server.responses.listing import listed, page
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply
 from reference_engine.server.responses.request import ResponsesRequest, unknown_previous
-from reference_engine.server.responses.store import ResponseStore, Stored
+from reference_engine.server.responses.store import Memory, ResponseStore, Stored
 from reference_engine.server.responses.stream import ResponseStream
 from reference_engine.server.responses.tools import namespaces
+from reference_engine.server.responses.websocket import CONNECTION_STORE
 
 
 class ResponsesHandler:
@@ -42,15 +43,15 @@ class ResponsesHandler:
         context = self._context
         asked = parse_request(ResponsesRequest, await context.body(request))
         context.require_model(asked.model)
-        turns = self._turns(asked)
+        memory = Memory(self._store, getattr(request.state, CONNECTION_STORE, None))
+        turns = _turns(asked, memory)
         order = asked.order(turns, context.settings.current_date)
         generation = context.generation(context.engine, order)
         reply = Reply(asked)
         writer = OutputWriter(namespaces(asked.tools))
 
         def keep(response: dict[str, Any]) -> None:
-            if asked.store:
-                self._store.put(_stored(asked, response, turns, writer))
+            memory.put(_stored(asked, response, turns, writer), share=asked.store)
 
         if asked.stream:
             stream = ResponseStream(reply, generation, writer, keep)
@@ -109,16 +110,17 @@ class ResponsesHandler:
             raise _not_found(response_id)
         return stored
 
-    def _turns(self, asked: ResponsesRequest) -> tuple[Turn, ...]:
-        """The conversation: what the previous response holds, then the input."""
-        earlier: tuple[Turn, ...] = ()
-        calls: dict[str, str] = {}
-        if asked.previous_response_id is not None:
-            stored = self._store.get(asked.previous_response_id)
-            if stored is None:
-                raise unknown_previous(asked.previous_response_id)
-            earlier, calls = stored.turns, dict(stored.calls)
-        return turns_of(asked.items, earlier, calls, self._store.item)
+
+def _turns(asked: ResponsesRequest, memory: Memory) -> tuple[Turn, ...]:
+    """The conversation: what the previous response holds, then the input."""
+    earlier: tuple[Turn, ...] = ()
+    calls: dict[str, str] = {}
+    if asked.previous_response_id is not None:
+        stored = memory.get(asked.previous_response_id)
+        if stored is None:
+            raise unknown_previous(asked.previous_response_id)
+        earlier, calls = stored.turns, dict(stored.calls)
+    return turns_of(asked.items, earlier, calls, memory.item)
 
 
 async def _write(generation: Generation, writer: OutputWriter) -> None:

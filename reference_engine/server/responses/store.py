@@ -82,6 +82,33 @@ class ResponseStore:
         return True
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What a request can go back to: the server's store, and the one of its connection."""
+
+    shared: ResponseStore
+    own: ResponseStore | None = None
+
+    def put(self, stored: Stored, *, share: bool) -> None:
+        """Keep a response for the connection and, if it may, for everybody."""
+        for store in self._stores if share else self._stores[:-1]:
+            store.put(stored)
+
+    def get(self, response_id: str) -> Stored | None:
+        """A response, wherever it is kept."""
+        found = (store.get(response_id) for store in self._stores)
+        return next(filter(None, found), None)
+
+    def item(self, item_id: str) -> tuple[Turn, str | None] | None:
+        """The turn of an output item, with its call id if it is a call."""
+        found = (store.item(item_id) for store in self._stores)
+        return next(filter(None, found), None)
+
+    @property
+    def _stores(self) -> tuple[ResponseStore, ...]:
+        return (self.shared,) if self.own is None else (self.own, self.shared)
+
+
 def _text(turn: Turn) -> str:
     match turn:
         case Call(_, text) | Result(_, text):

@@ -1,0 +1,187 @@
+"""Responses over a WebSocket: each message is served as the POST it stands for.
+
+A connection answers one message at a time and remembers its last response, so that
+`previous_response_id` works without `store`. Source: "WebSocket Transport" of Open Responses
+2026-04-24, https://www.openresponses.org/specification/2026-04-24.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from starlette.types import Message, Receive, Scope
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from reference_engine.server.context import Context
+from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.responses.store import ResponseStore
+
+CONNECTION_STORE = "connection_store"
+"""The name, in the state of a request that came over a WebSocket, of its connection's store."""
+
+_MOST_WAITING = 16
+_POLICY_VIOLATION = 1008
+
+
+class ResponsesSocket:
+    """Answers the messages of WebSockets."""
+
+    def __init__(self, context: Context) -> None:
+        self._settings = context.settings
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Answer one client until it goes away or its time is over."""
+        await websocket.accept()
+        settings = self._settings
+        connection = _Connection(websocket, ResponseStore(1, settings.stored_bytes))
+        reading = asyncio.create_task(connection.read())
+        try:
+            await connection.answer(settings.websocket_seconds)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+class _Connection:
+    """One client: what it has asked and not been answered, and its last response."""
+
+    def __init__(self, websocket: WebSocket, store: ResponseStore) -> None:
+        self._websocket = websocket
+        self._store = store
+        self._waiting: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._gone = asyncio.Event()
+
+    async def read(self) -> None:
+        """Take the messages as they come, until the client goes away or sends too many."""
+        while (message := await self._websocket.receive())["type"] == "websocket.receive":
+            if self._waiting.qsize() == _MOST_WAITING:
+                await self._close(_POLICY_VIOLATION, "Too many messages are waiting.")
+                break
+            self._waiting.put_nowait(message.get("text") or message.get("bytes") or "")
+        self._gone.set()
+        self._waiting.put_nowait(None)
+
+    async def answer(self, seconds: float) -> None:
+        """Answer the messages in turn; after so many seconds, no further one."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not self._gone.is_set():
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await self._waiting.get()
+            except TimeoutError:
+                text = (
+                    f"This connection has reached its limit of {seconds:g} seconds: open another."
+                )
+                await self._refuse(ApiError(400, text, code="websocket_connection_limit_reached"))
+                await self._close()
+                return
+            if message is not None:
+                await self._turn(message)
+
+    async def say(self, text: str) -> None:
+        """Send a message, unless there is nobody any more."""
+        if self._gone.is_set():
+            return
+        try:
+            await self._websocket.send_text(text)
+        except WebSocketDisconnect:
+            self._gone.set()
+
+    async def _close(self, code: int = 1000, reason: str = "") -> None:
+        self._gone.set()
+        with contextlib.suppress(WebSocketDisconnect):
+            await self._websocket.close(code, reason)
+
+    async def _turn(self, message: str | bytes) -> None:
+        try:
+            previous, body = _request(message)
+        except ApiError as error:
+            await self._refuse(error)
+            return
+        reply = _Reply(self.say)
+        await self._websocket.app(self._scope(), self._receive(body), reply.send)
+        if reply.status != 200:
+            await self._send_error(reply.status, orjson.loads(reply.rest))
+        # The turn's own response has taken the place of this one, unless the turn has failed.
+        self._store.delete(previous)
+
+    def _scope(self) -> Scope:
+        state = self._websocket.scope.get("state", {}) | {CONNECTION_STORE: self._store}
+        changed = {"type": "http", "method": "POST", "http_version": "1.1", "state": state}
+        return {**self._websocket.scope, **changed}
+
+    def _receive(self, body: bytes) -> Receive:
+        first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            if first:
+                return first.pop()
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+
+        return receive
+
+    async def _refuse(self, error: ApiError) -> None:
+        await self._send_error(error.status, error.body())
+
+    async def _send_error(self, status: int, body: dict[str, Any]) -> None:
+        error = body["error"]
+        named = error | {"code": error["code"] or error["type"]}
+        event = {"type": "error", "status": status, "error": named}
+        await self.say(orjson.dumps(event).decode())
+
+
+class _Reply:
+    """Takes the reply to a POST: sends the data of its events on, keeps what is no stream.
+
+    Attributes:
+        status: Its HTTP status.
+        rest: What was not sent on.
+    """
+
+    def __init__(self, say: Callable[[str], Awaitable[None]]) -> None:
+        self._say = say
+        self.status = 200
+        self.rest = b""
+
+    async def send(self, message: Message) -> None:
+        """Take one ASGI message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            return
+        self.rest += message.get("body", b"")
+        if self.status != 200:
+            return
+        *lines, self.rest = self.rest.split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: "):
+                await self._say(line.removeprefix(b"data: ").decode())
+
+
+def _request(message: str | bytes) -> tuple[str, bytes]:
+    """The response that a `response.create` message continues, and the body it stands for.
+
+    Clients need not say that they want a stream; openai-agents does, and is not refused.
+
+    Raises:
+        ApiError: It is no such message.
+    """
+    try:
+        data = orjson.loads(message)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"The message is not valid JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise ApiError(400, "The message must be a JSON object.")
+    kind = data.pop("type", None)
+    if kind != "response.create":
+        raise invalid("type", "Invalid value for 'type': only 'response.create' is supported.")
+    if data.get("stream") is False:
+        raise invalid("stream", "Invalid value for 'stream': a WebSocket always streams.")
+    try:
+        return str(data.get("previous_response_id")), orjson.dumps(data | {"stream": True})
+    except orjson.JSONEncodeError as error:
+        raise ApiError(400, "The message is nested too deeply.") from error
