@@ -19,6 +19,15 @@ class Served:
     max_context: int | None
 
 
+def plain_seed(seed: int) -> int:
+    """A seed from 0 to 2^31 - 2, as every server takes it.
+
+    To vLLM, llama.cpp and ollama -1 means a random one, which to llama.cpp 2^32 - 1 is as well, and
+    none takes more than 64 bits.
+    """
+    return seed % (2**31 - 1)
+
+
 class Reader(Protocol):
     """Reads one streamed reply.
 

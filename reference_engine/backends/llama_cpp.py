@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from reference_engine.backends.dialect import Served
+from reference_engine.backends.dialect import Served, plain_seed
 from reference_engine.backends.text import tokens_of_text
 from reference_engine.sampling import SamplingParams, Token
 
@@ -97,7 +97,7 @@ class LlamaCpp:
             "temperature": params.temperature,
             "top_p": params.top_p,
             "repeat_penalty": 1.0,
-            "seed": -1 if params.seed is None else params.seed % 2**32,
+            "seed": -1 if params.seed is None else plain_seed(params.seed),
             "n_probs": 0 if params.top_logprobs is None else max(1, params.top_logprobs),
             "return_tokens": True,
             "cache_prompt": True,

@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel
 
 from reference_engine.backends.base import BackendError
-from reference_engine.backends.dialect import Served
+from reference_engine.backends.dialect import Served, plain_seed
 from reference_engine.backends.text import TextTokens
 from reference_engine.harmony.parse import CALL, RETURN, HarmonyParser
 from reference_engine.harmony.vocabulary import harmony_encoding
@@ -100,7 +100,7 @@ class Ollama:
             "repeat_penalty": 1.0,
         }
         if params.seed is not None:
-            options["seed"] = params.seed
+            options["seed"] = plain_seed(params.seed)
         text = harmony_encoding().decode(list(prompt))
         return {"model": model, "prompt": text, "raw": True, "stream": True, "options": options}
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from reference_engine.backends.dialect import Served
+from reference_engine.backends.dialect import Served, plain_seed
 from reference_engine.sampling import SamplingParams, Token
 
 _NAMED_BY_ID = "token_id:"
@@ -110,7 +110,7 @@ class Vllm:
             "stream": True,
         }
         if params.seed is not None:
-            body["seed"] = params.seed
+            body["seed"] = plain_seed(params.seed)
         if params.top_logprobs is not None:
             body |= {"logprobs": params.top_logprobs, "return_tokens_as_token_ids": True}
         return body

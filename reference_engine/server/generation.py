@@ -37,6 +37,9 @@ from reference_engine.server.steering import ToolPolicy, continuation
 FinishReason = Literal["stop", "length", "tool_calls"]
 _RETRY_SECONDS = "1"
 _SMALLEST_TOP_P = 1e-9
+_NEXT_DRAWS = 2**32
+"""Added to the seed where the model goes on after a header that was written for it, lest the draws
+repeat those that led it astray; larger than any number of choices."""
 
 
 class Engine(Protocol):
@@ -164,7 +167,7 @@ class Generation:
             max_tokens=limit,
             temperature=sampling.temperature,
             top_p=max(sampling.top_p, _SMALLEST_TOP_P),
-            seed=sampling.seed,
+            seed=None if sampling.seed is None else sampling.seed + self._steered * _NEXT_DRAWS,
             stop_token_ids=STOP_TOKENS,
             top_logprobs=sampling.top_logprobs,
         )

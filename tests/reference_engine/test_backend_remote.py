@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from dataclasses import replace
 
 import httpx
 import openai
@@ -186,6 +187,19 @@ async def opened(name: str, url: str, **more):
     return await asyncio.to_thread(open_backend, settings, checkpoint=SMALL_CHECKPOINT)
 
 
+def seed_of(body: dict) -> int:
+    return body.get("options", body)["seed"]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**63])
+async def test_no_seed_means_a_random_one_or_is_too_large(upstream, seed):
+    server, engine = upstream
+    async for _ in engine.generate(PROMPT, replace(PARAMS, seed=seed)):
+        pass
+    [body] = server.bodies
+    assert 0 <= seed_of(body) < 2**31
+
+
 async def test_the_tokens_come_as_the_model_wrote_them(upstream):
     server, engine = upstream
     tokens = [token async for token in engine.generate(PROMPT, PARAMS)]
@@ -193,8 +207,7 @@ async def test_the_tokens_come_as_the_model_wrote_them(upstream):
     [body] = server.bodies
     wanted = PROMPT if server.name != "ollama" else harmony_encoding().decode(PROMPT)
     assert body["prompt"] == wanted
-    seed = body["options"]["seed"] if server.name == "ollama" else body["seed"]
-    assert seed == 5
+    assert seed_of(body) == 5
     assert engine.max_context == (8192 if server.name == "ollama" else 4096)
 
 

@@ -114,6 +114,17 @@ def test_the_model_picks_among_several_functions(engine, client):
     assert calls(reply) == [("other_tool", "{}")]
 
 
+def test_draws_go_on_with_another_seed_after_each_header(engine, client):
+    """The same numbers again would favour what they led to before."""
+    engine.script = script(start=ANSWER, open="!<|call|>", full=ROME)
+    engine.params.clear()
+    for _ in range(2):
+        ask(client, tools=[CHAT_TOOL, OTHER_TOOL], tool_choice="required", seed=5)
+    seeds = [params.seed for params in engine.params]
+    assert seeds[:3] == seeds[3:]
+    assert (seeds[0], len(set(seeds))) == (5, 3)
+
+
 @pytest.mark.parametrize("picked", [".get_wether<|message|>{}<|call|>", "!<|call|>", " <|return|>"])
 def test_a_pick_that_is_not_offered_becomes_one_that_is(engine, client, picked):
     engine.script = script(start=ANSWER, open=picked, full=ROME)
