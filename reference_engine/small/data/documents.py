@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from reference_engine.small.data import words
+from reference_engine.small.data import natural, words
+from reference_engine.small.data.natural import capitalised
 from reference_engine.small.data.samples import prose
 
 _INLINE = (
@@ -39,19 +40,23 @@ def document(rng: Random, *, one_line: bool = False) -> str:
         return _line(rng)
     if draw < 0.66:
         return rng.choice(_BLOCKS)(rng)
-    parts = [rng.choice((_line, _sentence, _sentence))(rng) for _ in range(rng.randint(1, 3))]
+    parts = [
+        rng.choice((_line, _sentence, _sentence))(rng) for _ in range(rng.choice((1, 1, 2, 2, 3)))
+    ]
     if rng.random() < 0.5:
-        parts.insert(0, f"{rng.choice(_STARTS[:4])} {_capital(_some(rng, 1, 3))}")
+        parts.insert(0, f"{rng.choice(_STARTS[:4])} {capitalised(_some(rng, 1, 3))}")
     if rng.random() < 0.4:
         parts.append(rng.choice(_BLOCKS)(rng))
     return rng.choice(("\n", "\n\n", "\n\n")).join(parts)
 
 
 def _some(rng: Random, low: int, high: int) -> str:
-    natural = rng.random() < 0.6
-    text = prose(rng, low, high + 1) if natural else words.words(rng, low, high)
+    draw = rng.random()
+    if draw < 0.45:
+        return natural.phrase(rng)
+    text = prose(rng, low, high + 1) if draw < 0.7 else words.words(rng, low, high)
     if rng.random() < 0.3:
-        text = _capital(text)
+        text = capitalised(text)
     if rng.random() < 0.1:
         text = f"{text} {words.number_text(rng)}"
     if rng.random() < 0.08:
@@ -59,15 +64,59 @@ def _some(rng: Random, low: int, high: int) -> str:
     return text
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _sentence(rng: Random) -> str:
-    return _capital(prose(rng, 2, 7)) + rng.choice((".", ".", ".", "", "!", "?", ":", ";"))
+    """A sentence, bare or with marks around some of its words."""
+    draw = rng.random()
+    if draw < 0.45:
+        return emphasised(rng)
+    if draw < 0.75:
+        return natural.sentence(rng)
+    return capitalised(prose(rng, 2, 7)) + rng.choice((".", ".", ".", "", "!", "?", ":", ";"))
+
+
+_AROUND = (
+    ("**", "**"), ("**", "**"), ("*", "*"), ("*", "*"), ("_", "_"), ("__", "__"), ("`", "`"),
+    ("`", "`"), ("`", "`"), ("~~", "~~"), ("***", "***"), ("[", "](https://{c}.org)"),
+    ("[", "](/{c})"), ("[", "](https://www.{c}.com/{c})"), ("[", "](#{c})"), ("<b>", "</b>"),
+    ("``", "``"), ("**_", "_**"), ("==", "=="), ("<kbd>", "</kbd>"), ("![", "]({c}.jpg)"),
+)  # fmt: skip
+_STOPS = ".,:;!?"
+
+
+def emphasised(rng: Random) -> str:
+    """A sentence in which one or two runs of words are marked, the stops outside or inside."""
+    parts = natural.sentence(rng).split(" ")
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        at = rng.randrange(len(parts))
+        end = min(len(parts), at + rng.choice((1, 1, 1, 2, 3)))
+        run = " ".join(parts[at:end])
+        if any(mark in run for mark in "*_`~[<="):
+            continue
+        stop = run[-1] if run[-1] in _STOPS and rng.random() < 0.75 else ""
+        left, right = rng.choice(_AROUND)
+        right = right.replace("{c}", words.word(rng))
+        parts[at:end] = [f"{left}{run[: len(run) - len(stop)]}{right}{stop}"]
+    return " ".join(parts)
 
 
 def _line(rng: Random) -> str:
+    draw = rng.random()
+    if draw < 0.3:
+        return emphasised(rng)
+    if draw < 0.36:
+        return f"{rng.choice(_STARTS)} {_sentence(rng)}"
+    if draw < 0.44:
+        left, right = rng.choice(_AROUND)
+        text = natural.phrase(rng)
+        text = rng.choice((text, capitalised(text), text.split(" ")[-1]))
+        return (
+            f"{left}{text}{right.replace('{c}', words.word(rng))}{rng.choice(('', '', '.', '!'))}"
+        )
+    return _marked(rng)
+
+
+def _marked(rng: Random) -> str:
+    """A piece of Markdown, alone or with some words around it."""
     one, two, three = _some(rng, 1, 3), _some(rng, 1, 3), _some(rng, 1, 4)
     inline = rng.choice(_INLINE).replace("{c}", words.word(rng))
     inline = inline.replace("{a}", one).replace("{b}", two)
@@ -81,13 +130,25 @@ def _line(rng: Random) -> str:
     return f"{rng.choice(_STARTS)} {rng.choice((one, one, inline))}"
 
 
+def _item(rng: Random, size: int) -> str:
+    """What stands behind a list's mark."""
+    draw = rng.random()
+    if draw < 0.3:
+        return capitalised(natural.phrase(rng))
+    if draw < 0.5:
+        return natural.phrase(rng)
+    if draw < 0.65:
+        return _sentence(rng)
+    return _some(rng, 1, size)
+
+
 def _list(rng: Random, mark: Callable[[int], str]) -> str:
     size = rng.choice((1, 1, 2, 3))
-    return "\n".join(f"{mark(at)}{_some(rng, 1, size)}" for at in range(rng.randint(2, 4)))
+    return "\n".join(f"{mark(at)}{_item(rng, size)}" for at in range(rng.randint(2, 4)))
 
 
 def _bullets(rng: Random) -> str:
-    mark = rng.choice(("- ", "- ", "* ", "+ ", "  - "))
+    mark = rng.choice(("- ", "- ", "- ", "* ", "+ ", "  - "))
     return _list(rng, lambda _: mark)
 
 
@@ -107,14 +168,15 @@ def _quote(rng: Random) -> str:
 def _nested(rng: Random) -> str:
     mark = rng.choice(("- ", "* ", "1. "))
     deep = rng.choice(("  - ", "   - ", "    * "))
-    lines = [f"{mark}{_some(rng, 1, 2)}", f"{deep}{_some(rng, 1, 2)}", f"{deep}{_some(rng, 1, 2)}"]
-    return "\n".join((*lines, f"{mark}{_some(rng, 1, 2)}")[: rng.randint(2, 4)])
+    lines = [f"{sign}{_item(rng, 2)}" for sign in (mark, deep, deep, mark)]
+    return "\n".join(lines[: rng.randint(2, 4)])
 
 
 def _table(rng: Random) -> str:
     columns = rng.randint(2, 3)
-    made = rng.choice((words.word, words.word, words.capital, words.number_text))
-    head = [words.word(rng).capitalize() for _ in range(columns)]
+    made = rng.choice((words.word, natural.phrase, words.capital, words.number_text))
+    named = rng.choice((words.word, natural.phrase))
+    head = [capitalised(named(rng)) for _ in range(columns)]
     cells = [head, *([made(rng) for _ in range(columns)] for _ in range(rng.randint(1, 2)))]
     rows = [f"| {' | '.join(row)} |" for row in cells]
     rule = rng.choice(
@@ -122,6 +184,21 @@ def _table(rng: Random) -> str:
          "|" + ":--|" * columns, "|" + "-|" * columns)
     )  # fmt: skip
     return "\n".join((rows[0], rule, *rows[1:]))
+
+
+def _broken(rng: Random) -> str:
+    """Lines of one paragraph, as in a poem or an address."""
+    end = rng.choice(("  ", "  ", "\\", "<br>", ""))
+    parts = [rng.choice((natural.sentence, natural.phrase))(rng) for _ in range(rng.randint(2, 3))]
+    return f"{end}\n".join(parts)
+
+
+def _headed(rng: Random) -> str:
+    """A heading over a list, a sentence or both."""
+    title = f"{rng.choice(_STARTS[:4])} {capitalised(natural.phrase(rng))}"
+    below = rng.choice((_bullets, _numbered, _tasks, _sentence, _quote))(rng)
+    parts = [title, _sentence(rng), below] if rng.random() < 0.25 else [title, below]
+    return rng.choice(("\n", "\n\n")).join(parts)
 
 
 def _fence(rng: Random) -> str:
@@ -144,5 +221,5 @@ def _links(rng: Random) -> str:
 
 _BLOCKS: tuple[Callable[[Random], str], ...] = (
     _bullets, _bullets, _numbered, _numbered, _tasks, _quote, _nested, _table, _fence, _fence,
-    _ruled, _links,
+    _ruled, _links, _bullets, _headed, _headed, _broken,
 )  # fmt: skip

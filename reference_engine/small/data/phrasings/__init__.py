@@ -7,9 +7,9 @@ text whose slots are named after parameters, or `{"text": …, "values": …}` w
 arguments that the text implies without a slot. `known_tools.jsonl` has asks for tools that are
 defined in `catalogue`; `kinds.jsonl` has kinds of things with their members and questions to which
 a member is the answer; `second_wishes.jsonl` has wishes for a call on what a first one gave;
-`small_talk.jsonl` has answers with the lines they answer. `sentences.txt`, `chatter.txt` and
-`instructions.txt` are no requests: texts in many languages, what people say around a request, and
-what developers tell an assistant.
+`small_talk.jsonl` has answers with the lines they answer. `sentences.txt`, `everyday.txt`,
+`chatter.txt` and `instructions.txt` are no requests: texts in many languages, patterns of English
+sentences, what people say around a request, and what developers tell an assistant.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ _SLOTS: Mapping[str, tuple[str, str]] = {
     "manner_after": ("p", ""),
     "sentences": ("", ""),
     "chatter": ("", ""),
+    "everyday": ("", "NSAVMPTDw"),
     "instructions": ("", "w"),
 }
 """For each file the slots that a line must have, and those that it may have."""
