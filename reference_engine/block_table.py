@@ -60,7 +60,9 @@ class Layout:
 
     def longest(self, pages: int) -> int | None:
         """The longest sequence that so many pages hold, in tokens; None for any length."""
-        return max(pages - self.near_blocks, pages // 2, 0) * BLOCK if self.full else None
+        if not self.full:
+            return None if pages >= self.near_blocks else pages * BLOCK
+        return max(pages - self.near_blocks, pages // 2) * BLOCK
 
     def first_near(self, position: int) -> int:
         """The first block that the token at a position sees through the window."""

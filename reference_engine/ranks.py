@@ -132,7 +132,8 @@ def follow(model: Transformer) -> None:
         while (order := _received(orders, _Order)).rows:
             run(order.rows, order.length)
     except RuntimeError as error:
-        raise ParallelError(f"{_LOST} ({str(error).splitlines()[0]})") from error
+        reason = str(error).partition("\n")[0]
+        raise ParallelError(f"{_LOST} ({reason})" if reason else _LOST) from error
 
 
 def _orders() -> distributed.ProcessGroup:

@@ -84,6 +84,14 @@ def test_pages_behind_the_window_serve_again():
     assert pool.used == 0
 
 
+@pytest.mark.parametrize(("full", "window"), [(True, None), (True, 128), (False, 128)])
+def test_a_sequence_that_memory_is_said_to_hold_finds_its_pages(full, window):
+    layout = Layout(full, window)
+    for pages in range(1, 9):
+        longest = layout.longest(pages)
+        assert layout.pages_for(1000 if longest is None else longest) <= pages
+
+
 def test_known_pages_are_found_until_their_memory_is_needed():
     pool = PagePool(2)
     first, second = pool.take(), pool.take()

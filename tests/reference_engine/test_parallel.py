@@ -14,8 +14,9 @@ import httpx
 import parallel_model
 import pytest
 import torch
-from tiny_model import tiny_config
+from tiny_model import random_transformer, tiny_config
 
+from reference_engine import ranks
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.shapes import TINY
 from reference_engine.checkpoint.synthetic import synthesize
@@ -106,6 +107,16 @@ def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
         for process in processes:
             process.kill()
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def test_a_lost_leader_is_reported_even_where_the_library_says_nothing(monkeypatch):
+    def lost(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(ranks, "_orders", lambda: None)
+    monkeypatch.setattr(ranks, "_received", lost)
+    with pytest.raises(ParallelError, match="Another process of the model is gone"):
+        ranks.follow(random_transformer())
 
 
 @pytest.mark.slow
