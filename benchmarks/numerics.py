@@ -27,12 +27,12 @@ from starlette.applications import Starlette
 
 from harness.checks.view import View, view
 from harness.golden import files
-from harness.judgement import CheckResult
 from harness.probes import distribution, numerics, passages
 from harness.probes.base import Ask
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
-from harness.records import Exchange, Request, Response, Rollout
+from harness.records.judgements import CheckResult
+from harness.records.rollouts import Exchange, Request, Response, Rollout
 from reference_engine.checkpoint import load_model
 from reference_engine.engine import Engine
 from reference_engine.faults.catalogue import CATALOGUE

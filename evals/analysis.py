@@ -13,7 +13,7 @@ from evals.results import Amounts, AtK, CellResult, QuestionResult
 from evals.statistics.intervals import mean_score, pass_at, pass_hat
 from evals.statistics.tries import Scores, complete_rounds
 from evals.statistics.votes import maj_at_k
-from harness.metrics import percentiles
+from harness.statistics.metrics import percentiles
 
 HARDEST = 10
 _RIGHT = "right"

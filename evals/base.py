@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from harness.conversation import Message
-from harness.records import Record
+from harness.dialects.conversation import Message
+from harness.records.base import Record
 
 Marking = Literal["correct", "wrong", "no_answer"]
 

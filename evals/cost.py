@@ -11,9 +11,9 @@ from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import grading_tasks
 from evals.plan import Plan
 from evals.records import Cell, EvalSettings
-from harness.prices import CHARACTERS_PER_TOKEN, dollars
-from harness.providers import Provider
-from harness.records import Record
+from harness.configuration.prices import CHARACTERS_PER_TOKEN, dollars
+from harness.configuration.providers import Provider
+from harness.records.base import Record
 
 OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
     "aime25": {"low": 2_000, "medium": 7_000, "high": 20_000},

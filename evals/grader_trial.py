@@ -22,11 +22,11 @@ from evals.healthbench.summary import rubric_score, summarise
 from evals.healthbench.tasks import GradingTask, grading_tasks
 from evals.judging import restored_plan
 from evals.run_folder import read_eval_info
-from harness.budget import Budget
+from harness.configuration.providers import Provider
 from harness.errors import ConfigurationError, ProviderUnavailableError
-from harness.providers import Provider
-from harness.run_log import read_rollouts
-from harness.sampling import Observer
+from harness.sampling.budget import Budget
+from harness.sampling.watching import Observer
+from harness.storage.run_log import read_rollouts
 
 
 class Watcher(Observer, Protocol):

@@ -13,11 +13,11 @@ from evals.healthbench.grading import grade_with
 from evals.healthbench.ledger import read_verdicts
 from evals.healthbench.tasks import GradingTask, grading_tasks
 from evals.plan import Plan
-from harness.budget import Budget
-from harness.providers import Provider
-from harness.records import Rollout
-from harness.run_log import read_rollouts
-from harness.watcher import Watcher
+from harness.configuration.providers import Provider
+from harness.records.rollouts import Rollout
+from harness.sampling.budget import Budget
+from harness.sampling.watching import Watcher
+from harness.storage.run_log import read_rollouts
 
 
 def graded_evals(plan: Plan) -> Mapping[str, HealthBench]:

@@ -18,18 +18,18 @@ from evals.records import EvalRunInfo, EvalSettings, RunEnd
 from evals.registry import make_eval
 from evals.rounds import sample_rounds
 from evals.run_folder import read_eval_info, write_questions
-from harness import run_folder
-from harness.budget import Budget
+from harness.configuration.providers import Provider, changed
+from harness.endpoints.launch import launched
+from harness.endpoints.preflight import preflight
 from harness.errors import ConfigurationError
-from harness.launch import launched
-from harness.preflight import preflight
-from harness.providers import Provider, changed
-from harness.run_log import RunLog, read_rollouts, write_run_info
-from harness.sampling import run_attempts, run_until_stopped
-from harness.sealing import sealed
+from harness.sampling.budget import Budget
+from harness.sampling.run import run_attempts, run_until_stopped
+from harness.sampling.watching import Watcher
+from harness.storage import run_folder
+from harness.storage.run_log import RunLog, read_rollouts, write_run_info
+from harness.storage.sealing import sealed
+from harness.storage.versions import versions
 from harness.transport import RetryPolicy, Transport, open_transport
-from harness.versions import versions
-from harness.watcher import Watcher
 
 PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken answer says nothing of the model's ability: it is asked for again, and on record."""

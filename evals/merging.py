@@ -9,10 +9,10 @@ from evals.judging import restored_plan
 from evals.records import EvalRunInfo
 from evals.run_folder import questions_file, read_eval_info
 from harness.errors import ConfigurationError, RunLogError
-from harness.records import Rollout
-from harness.run_folder import write_text
-from harness.run_log import RunLog, read_rollouts, write_run_info
-from harness.sealing import logs_of, sealed
+from harness.records.rollouts import Rollout
+from harness.storage.run_folder import write_text
+from harness.storage.run_log import RunLog, read_rollouts, write_run_info
+from harness.storage.sealing import logs_of, sealed
 
 MAY_DIFFER = {"concurrency", "tries", "baseline", "margin"}
 

@@ -11,8 +11,8 @@ from evals.datasets.selection import select
 from evals.records import Cell, EvalSettings
 from evals.registry import AnyEval
 from harness.dialects.base import Settings
-from harness.records import Rollout
-from harness.samples import Attempt, Sample
+from harness.records.rollouts import Rollout
+from harness.samples.attempts import Attempt, Sample
 
 
 @dataclass(frozen=True)

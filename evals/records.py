@@ -8,7 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from evals.base import DatasetInfo
-from harness.records import SCHEMA_VERSION, Api, Limits, ProviderInfo, Record, Seal
+from harness.records.base import Record
+from harness.records.rollouts import Api
+from harness.records.runs import SCHEMA_VERSION, Limits, ProviderInfo, Seal
 
 EVAL_RUN = "eval"
 

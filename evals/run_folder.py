@@ -19,8 +19,8 @@ from evals.records import EVAL_RUN, EvalRunInfo, TryScore
 from evals.registry import ROWS
 from evals.results import EvalAnalysis
 from harness.errors import RunLogError
-from harness.run_folder import ANALYSIS_FILE, PROVIDER_LOG, SCORES_FILE, write_text
-from harness.run_log import ROLLOUTS_FILE, RUN_FILE, read_info
+from harness.storage.run_folder import ANALYSIS_FILE, PROVIDER_LOG, SCORES_FILE, write_text
+from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, read_info
 
 
 def read_eval_info(folder: Path) -> EvalRunInfo:

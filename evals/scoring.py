@@ -26,7 +26,7 @@ from evals.records import Outcome, TryScore
 from evals.registry import AnyEval
 from harness.dialects import DIALECTS
 from harness.dialects.base import Reply, UnreadableReplyError
-from harness.records import Exchange, Rollout
+from harness.records.rollouts import Exchange, Rollout
 
 _DETAIL = 200
 _REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)

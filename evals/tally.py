@@ -9,8 +9,8 @@ from evals.healthbench.grade import grade_of
 from evals.plan import Plan
 from evals.records import Outcome
 from evals.scoring import score_try
-from harness.records import Rollout
-from harness.tally import errors
+from harness.display import errors
+from harness.records.rollouts import Rollout
 
 _SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 

@@ -26,7 +26,7 @@ from harness.bundling.manifest import Removal
 from harness.dialects import DIALECTS
 from harness.dialects.base import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
-from harness.records import Exchange, Request, Response, Rollout
+from harness.records.rollouts import Exchange, Request, Response, Rollout
 
 _TOLD = ("messages", "input", "instructions", "tools", "stream")
 _REFUSED = "[withheld]"

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -14,12 +15,24 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from harness.plain import plain
-from harness.records import Exchange, Request, Rollout
-from harness.samples import Attempt
-from harness.tally import Tally
+from harness.records.rollouts import Exchange, Request, Rollout
+from harness.samples.attempts import Attempt
+from harness.text.plain import plain
 
 SECONDS_BETWEEN_LINES = 10.0
+
+
+class Tally(Protocol):
+    """Counts rollouts as they finish; its `str` is what the display says of them."""
+
+    @property
+    def finished(self) -> int:
+        """Everything counted so far."""
+        ...
+
+    def add(self, rollout: Rollout) -> None:
+        """Count one more rollout."""
+        ...
 
 
 class Progress:
@@ -162,6 +175,11 @@ def display(console: Console, tally: Tally, *, debug: bool) -> LiveDisplay | Lin
     if debug:
         return DebugDisplay(console, tally)
     return LiveDisplay(console, tally) if console.is_terminal else LineDisplay(console, tally)
+
+
+def errors(count: int) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{count:,} error{'' if count == 1 else 's'}"
 
 
 def pace(limit: int, most: int) -> str:

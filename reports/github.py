@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from harness.judgement import Analysis, Decision
-from harness.plain import plain
+from harness.records.judgements import Analysis, Decision
+from harness.text.plain import plain
 from reports import words
 
 MOST_ANNOTATIONS = 10

@@ -14,8 +14,8 @@ from typing import Literal
 from xml.etree import ElementTree as ET
 
 from evals.results import CellResult, EvalAnalysis
-from harness.judgement import Analysis, CheckResult, Decision, Examination, Finding
-from harness.plain import plain
+from harness.records.judgements import Analysis, CheckResult, Decision, Examination, Finding
+from harness.text.plain import plain
 from reports import eval_words, words
 from reports.tries import Tries, Try
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.judgement import Examination, Finding, Judgement, Outcome
+from harness.records.judgements import Examination, Finding, Judgement, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.judgement import (
+from harness.records.judgements import (
     Analysis,
     CheckResult,
     CheckStatus,
@@ -17,7 +17,7 @@ from harness.judgement import (
     OutcomeKind,
     Percentiles,
 )
-from harness.records import Limits, ProviderInfo, Seal, Thresholds
+from harness.records.runs import Limits, ProviderInfo, Seal, Thresholds
 
 VERDICTS: Mapping[Decision | None, str] = {
     "pass": "PASS",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from evals.judgement import CellScores
 from harness.errors import ConfigurationError
-from harness.records import Record
+from harness.records.base import Record
 
 BASELINE_VERSION: Literal[1] = 1
 

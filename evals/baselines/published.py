@@ -10,7 +10,7 @@ from importlib.resources import files
 from pydantic import Field
 
 from evals.judgement import Figure, SourceKind
-from harness.records import Record
+from harness.records.base import Record
 
 _SIZE = re.compile(r"(?<!\d)(120|20)b(?![a-z0-9])", re.IGNORECASE)
 

@@ -13,10 +13,10 @@ from evals.comparison.runs import Attempt, Compared, PublishedFigures, ScoredRun
 from evals.judging import finished_scores
 from evals.records import EVAL_RUN
 from evals.run_folder import read_analysis as read_eval_analysis
-from harness import run_folder
 from harness.errors import ConfigurationError, RunLogError
-from harness.judgement import Judgement
-from harness.run_log import SMOKE_TEST, read_run_info, run_kind
+from harness.records.judgements import Judgement
+from harness.storage import run_folder
+from harness.storage.run_log import SMOKE_TEST, read_run_info, run_kind
 
 
 def read_column(name: str) -> Compared:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from harness.judgement import CheckStatus, Decision, Estimate, Finding
-from harness.records import Record
+from harness.records.base import Record
+from harness.records.judgements import CheckStatus, Decision, Estimate, Finding
 
 COMPARISON_VERSION = 1
 HISTORY_VERSION = 1

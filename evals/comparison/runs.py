@@ -13,8 +13,8 @@ from evals.comparison.records import Entry
 from evals.judgement import CellScores
 from evals.records import Cell
 from evals.results import EvalAnalysis
-from harness.cases import Case
-from harness.judgement import Analysis, OutcomeKind
+from harness.records.judgements import Analysis, OutcomeKind
+from harness.samples.cases import Case
 
 
 class Attempt(NamedTuple):

@@ -8,7 +8,7 @@ from evals.comparison.records import Change
 from evals.comparison.runs import ScoredRun, SmokeRun
 from evals.judgement import CellScores
 from evals.records import EvalRunInfo
-from harness.records import RunInfo
+from harness.records.runs import RunInfo
 
 _NOT_SENT = "not sent"
 _SMOKE_FIELDS = (

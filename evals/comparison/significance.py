@@ -18,8 +18,8 @@ from evals.comparison.records import Difference, Seen
 from evals.statistics.comparison import difference
 from evals.statistics.levels import POWER, distance
 from evals.statistics.noise import UNSEEN, BinomialMean, Mean, NormalMean
-from harness.judgement import Estimate
-from harness.metrics import CONFIDENCE, exact_bounds
+from harness.records.judgements import Estimate
+from harness.statistics.metrics import CONFIDENCE, exact_bounds
 
 ALPHA = 1 - CONFIDENCE
 _HALVINGS = 40
@@ -45,7 +45,7 @@ def rate_mean(rate: Estimate, trials: int) -> Mean:
     the interval; at 0 and 1, where the interval has no clusters in it, it is all of them.
 
     Args:
-        rate: The share and its interval, as `harness.metrics.clustered_rate` gives them.
+        rate: The share and its interval, as `harness.statistics.metrics.clustered_rate` gives them.
         trials: How many trials there were.
     """
     share = rate.value

@@ -11,8 +11,8 @@ from evals.comparison.records import Measured, Unit
 from evals.comparison.runs import Attempt, SmokeRun
 from evals.comparison.significance import ALPHA, Pair, rate_mean
 from evals.statistics.comparison import paired_means
-from harness.judgement import CheckResult, Estimate, GroupAnalysis, OutcomeKind
-from harness.metrics import clustered_rate, exact_bounds
+from harness.records.judgements import CheckResult, Estimate, GroupAnalysis, OutcomeKind
+from harness.statistics.metrics import clustered_rate, exact_bounds
 
 RATES = "Pass rates"
 OUTCOMES = "Outcomes"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import strict_json
 from harness.errors import ConfigurationError
+from harness.text import strict_json
 
 _LONGEST_FIELD = 2**31 - 1
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from evals.healthbench.ledger import Verdicts
 from evals.healthbench.rows import HealthBenchRow
-from harness.records import Record
+from harness.records.base import Record
 
 
 class Agreement(Record):

@@ -11,7 +11,7 @@ from evals.healthbench.rows import IdealCompletions
 from harness.dialects import DIALECTS
 from harness.dialects.base import UnreadableReplyError
 from harness.errors import ConfigurationError
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 
 _GIVEN_UP = ("length", "content_filter")
 

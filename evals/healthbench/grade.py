@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.dialects import DIALECTS
 from harness.dialects.base import UnreadableReplyError
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 
 _MOST_TRIALS = 64
 _KEY = "criteria_met"

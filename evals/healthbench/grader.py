@@ -6,9 +6,9 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from harness.configuration.providers import Provider, find_provider, load_providers
 from harness.dialects.base import Settings
-from harness.providers import Provider, find_provider, load_providers
-from harness.records import Api
+from harness.records.rollouts import Api
 
 DEFAULT_GRADER = "openai-grader"
 """OpenAI's own choice, gpt-4.1-2025-04-14, with a key variable of its own."""

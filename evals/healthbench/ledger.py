@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from evals.healthbench.grade import grade_of
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 
 REQUESTS = 3
 """How often a grader is asked about one item before that counts as the grader's error."""

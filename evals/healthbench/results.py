@@ -7,7 +7,8 @@ from typing import Literal
 from evals.base import DatasetInfo
 from evals.healthbench.agreement import AgreementReport
 from evals.healthbench.summary import HealthBenchSummary
-from harness.records import ProviderInfo, Record
+from harness.records.base import Record
+from harness.records.runs import ProviderInfo
 
 
 class Concord(Record):

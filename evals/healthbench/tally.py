@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evals.healthbench.grade import grade_of
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 
 
 class GradingTally:

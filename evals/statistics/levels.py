@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.distributions import (
+from harness.statistics.distributions import (
     normal_below,
     normal_quantile,
     student_below,

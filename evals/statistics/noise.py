@@ -20,7 +20,7 @@ from typing import Protocol
 
 from evals.statistics.levels import distance
 from evals.statistics.tries import QuestionTries, Scores, is_binary, summarise
-from harness.metrics import exact_bounds
+from harness.statistics.metrics import exact_bounds
 
 UNSEEN = 2.0
 """Surprises added to those that were seen, so that agreement by luck is not taken for certainty.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 
 from evals.statistics.levels import POWER, TAIL, distance
-from harness.distributions import normal_below
+from harness.statistics.distributions import normal_below
 
 
 def run_error(mean: float, questions: int, tries: int, between: float = 0.0) -> float:

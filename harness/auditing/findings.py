@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.records import Record
+from harness.records.base import Record
 
 AUDIT_VERSION = 1
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from harness.auditing.logs import Walk
 from harness.bundling.manifest import Manifest, read_manifest
 from harness.errors import RunLogError
-from harness.records import Seal
-from harness.run_log import ROLLOUTS_FILE, RUN_FILE
-from harness.sealing import logs_of, member_hashes, read_members, run_hash
+from harness.records.runs import Seal
+from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE
+from harness.storage.sealing import logs_of, member_hashes, read_members, run_hash
 
 
 class RunHead(BaseModel):

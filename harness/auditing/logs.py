@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from harness import chain
 from harness.auditing.findings import Breach, BreachKind, LogState
 from harness.errors import RunLogError
-from harness.records import LogSeal
+from harness.records.runs import LogSeal
+from harness.storage import chain
 
 
 class Walk:

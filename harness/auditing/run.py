@@ -12,10 +12,10 @@ from harness.auditing.folder import Folder
 from harness.auditing.logs import Walk
 from harness.bundling.manifest import Manifest
 from harness.errors import ConfigurationError
-from harness.records import Seal
-from harness.run_folder import DERIVED
-from harness.run_log import ROLLOUTS_FILE, RUN_FILE
-from harness.sealing import file_hashes, hash_of, hash_of_file
+from harness.records.runs import Seal
+from harness.storage.run_folder import DERIVED
+from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE
+from harness.storage.sealing import file_hashes, hash_of, hash_of_file
 
 SHORTEST_SEAL = 16
 MOST_SHOWN = 10

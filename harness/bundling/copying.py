@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 import orjson
 
-from harness import chain
 from harness.bundling.manifest import MANIFEST_FILE, Manifest, Removal
 from harness.bundling.scrubbing import Scrubber, shortened
 from harness.errors import ConfigurationError, RunLogError
-from harness.records import Rollout
-from harness.run_folder import PROVIDER_LOG, write_text
-from harness.run_log import RUN_FILE
-from harness.sealing import (
+from harness.records.rollouts import Rollout
+from harness.storage import chain
+from harness.storage.run_folder import PROVIDER_LOG, write_text
+from harness.storage.run_log import RUN_FILE
+from harness.storage.sealing import (
     SEALS,
     file_hashes,
     hash_of_file,

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from harness.errors import RunLogError
-from harness.records import Record
+from harness.records.base import Record
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_VERSION = 1

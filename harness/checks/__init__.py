@@ -22,7 +22,7 @@ from harness.checks import (
 from harness.checks.across import COMPARISONS, compared
 from harness.checks.base import Check, Known
 from harness.checks.view import View, view
-from harness.judgement import Examination
+from harness.records.judgements import Examination
 
 __all__ = ["CATALOGUE", "CHECKS", "FAMILIES", "Check", "View", "compared", "examine", "view"]
 

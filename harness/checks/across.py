@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.checks.base import CHAT, Known
-from harness.judgement import Description, Evidence, Examination, Finding
-from harness.records import Api
+from harness.records.judgements import Description, Evidence, Examination, Finding
+from harness.records.rollouts import Api
 
 _BOTH: tuple[Api, ...] = ("responses", "chat")
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 from harness.checks.events import Breach
 from harness.checks.view import Turn, View
-from harness.judgement import Description, Evidence, Finding, Mode, Severity
-from harness.records import Api, Capability
+from harness.records.judgements import Description, Evidence, Finding, Mode, Severity
+from harness.records.rollouts import Api
+from harness.records.runs import Capability
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.dialects.fields import DEEPEST, too_deep
 from harness.dialects.sse import events as read_events
-from harness.records import StreamPart
+from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
 # Where the deltas of Chat say something.

@@ -9,9 +9,9 @@ from typing import Any
 from jsonschema.exceptions import UnknownType
 from referencing.exceptions import Unresolvable
 
-from harness import strict_json
 from harness.dialects.base import Tool
-from harness.tools import schema_problem
+from harness.samples.tools import schema_problem
+from harness.text import strict_json
 
 # Places in a text at which an object at its end is looked for, so that odd texts cost little.
 _MOST_STARTS = 32

@@ -12,7 +12,7 @@ from harness.checks.responses_grammar import TERMINAL
 from harness.checks.streams import Rule, rules
 from harness.checks.subjects import streams
 from harness.checks.view import Turn
-from harness.judgement import Severity
+from harness.records.judgements import Severity
 
 family = Family("stream")
 

@@ -9,8 +9,8 @@ from harness.checks.base import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Family, 
 from harness.checks.events import DONE, speaks
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
 from harness.checks.view import Turn
-from harness.judgement import Severity
-from harness.records import Api
+from harness.records.judgements import Severity
+from harness.records.rollouts import Api
 
 family = Family("stream")
 

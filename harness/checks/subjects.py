@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from harness.checks.view import Turn, View
-from harness.conversation import ToolCall
 from harness.dialects.base import Reply, Usage
+from harness.dialects.conversation import ToolCall
 
 # A reply of fewer tokens is over before anyone could see how it arrives.
 FEWEST_TOKENS = 64

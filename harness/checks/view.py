@@ -17,8 +17,8 @@ from harness.checks.request import Asked
 from harness.checks.sdk import Mismatch, event_model, mismatches
 from harness.dialects import DIALECTS
 from harness.dialects.base import Reply, UnreadableReplyError
-from harness.judgement import Mode
-from harness.records import Api, Exchange, Rollout
+from harness.records.judgements import Mode
+from harness.records.rollouts import Api, Exchange, Rollout
 
 _OK = range(200, 300)
 

@@ -32,8 +32,8 @@ from harness.cli import (
 )
 from harness.cli.screen import stderr
 from harness.errors import HarnessError
-from harness.gate import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE
-from harness.plain import plain
+from harness.text.plain import plain
+from harness.verdict.gate import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = App(
     name="gpt-oss-verify",

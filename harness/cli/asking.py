@@ -11,11 +11,11 @@ from rich.prompt import Prompt
 
 from harness.cli.options import parse_apis
 from harness.cli.screen import stderr
+from harness.configuration.key_shapes import looks_like_key
+from harness.configuration.providers import adhoc_provider
 from harness.errors import ConfigurationError
-from harness.key_shapes import looks_like_key
-from harness.plain import plain
-from harness.providers import adhoc_provider
-from harness.records import Api
+from harness.records.rollouts import Api
+from harness.text.plain import plain
 
 BOTH = "responses,chat"
 

@@ -95,8 +95,8 @@ def _packed(run: Path, out: Path) -> Path:
 
 def _require_judged(run: Path) -> None:
     from harness.errors import RunLogError
-    from harness.run_folder import ANALYSIS_FILE
-    from harness.run_log import run_kind
+    from harness.storage.run_folder import ANALYSIS_FILE
+    from harness.storage.run_log import run_kind
 
     run_kind(run)
     if not (run / ANALYSIS_FILE).exists():
@@ -105,7 +105,7 @@ def _require_judged(run: Path) -> None:
 
 def _hiding(run: Path) -> Hiding:
     from harness.bundling.copying import NothingHidden
-    from harness.run_log import SMOKE_TEST, run_kind
+    from harness.storage.run_log import SMOKE_TEST, run_kind
 
     if run_kind(run) == SMOKE_TEST:
         return NothingHidden()
@@ -116,11 +116,11 @@ def _hiding(run: Path) -> Hiding:
 
 def _judge(run: Path, copy: Path) -> None:
     """Judge the copy of a run by what the run was judged by."""
-    from harness.run_log import SMOKE_TEST, run_kind
+    from harness.storage.run_log import SMOKE_TEST, run_kind
 
     if run_kind(run) == SMOKE_TEST:
         from harness.cli import ending
-        from harness.run_folder import read_analysis
+        from harness.storage.run_folder import read_analysis
 
         ending.judge(copy, read_analysis(run).verdict.thresholds)
         return
@@ -140,7 +140,7 @@ def _judge(run: Path, copy: Path) -> None:
 
 def _judgement(folder: Path) -> object:
     """What a run was judged to be, without what may differ in a copy."""
-    from harness.run_folder import ANALYSIS_FILE
+    from harness.storage.run_folder import ANALYSIS_FILE
 
     return _compared(json.loads((folder / ANALYSIS_FILE).read_bytes()))
 

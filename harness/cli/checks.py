@@ -20,8 +20,8 @@ def checks(
     """
     from rich.text import Text
 
-    from harness import catalogue
     from harness.cli.screen import print_raw, stdout
+    from harness.verification import catalogue
 
     listed = catalogue.entries(family)
     if as_markdown:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness import providers
 from harness.cli.options import ProviderOptions, parse_apis
+from harness.configuration import providers
+from harness.configuration.providers import Provider
 from harness.errors import ConfigurationError
-from harness.providers import Provider
-from harness.records import Api, ProviderInfo
+from harness.records.rollouts import Api
+from harness.records.runs import ProviderInfo
 
 BOTH_APIS: tuple[Api, ...] = ("responses", "chat")
 

@@ -13,11 +13,11 @@ from evals.comparison.reading import read_column, read_run
 from evals.comparison.records import Comparison, News
 from evals.comparison.runs import Compared, ScoredRun, SmokeRun
 from evals.comparison.runs_folder import previous
-from harness import run_folder
 from harness.cli.bundle import opened_to_stay
 from harness.cli.jobs import DEFAULT_OUT
 from harness.cli.screen import print_raw, stdout
 from harness.errors import ConfigurationError, RunLogError
+from harness.storage import run_folder
 from reports.compare_markdown import render_compare_markdown
 from reports.compare_terminal import print_comparison
 from reports.html.compare import render_compare_html

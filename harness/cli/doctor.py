@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from harness.cli.options import HOW, ProviderOptions
 
 if TYPE_CHECKING:
+    from harness.configuration.providers import Provider
     from harness.doctor.lines import Line
-    from harness.providers import Provider
 
 MOST_SECONDS = 60.0
 _HOW = Parameter(group=HOW)
@@ -96,8 +96,8 @@ def _asked(
     import os
 
     from harness.cli.choice import chosen_provider
+    from harness.configuration.providers import changed
     from harness.doctor.configuration import key_variables
-    from harness.providers import changed
 
     asked: dict[str, Provider] = {}
     if every:
@@ -114,7 +114,7 @@ def _print(line: Line) -> None:
     from rich.text import Text
 
     from harness.cli.screen import stdout
-    from harness.plain import plain
+    from harness.text.plain import plain
 
     shown = Text.assemble((f"{line.state:<8} ", _STYLES[line.state]))
     shown.append(f"{plain(line.topic):<{_TOPIC_WIDTH}} {plain(line.text)}")

@@ -14,9 +14,9 @@ from harness.cli.eval_options import EvalGateOptions
 from harness.cli.formats import FILES, FORMATS, Format
 from harness.cli.screen import print_raw, stdout
 from harness.errors import RunLogError
-from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.run_folder import write_text
-from harness.run_log import read_rollouts
+from harness.storage.run_folder import write_text
+from harness.storage.run_log import read_rollouts
+from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from reports import words
 from reports.eval_markdown import render_eval_markdown
 from reports.eval_terminal import print_eval_analysis

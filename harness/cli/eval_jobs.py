@@ -19,8 +19,6 @@ from evals.plan import Plan
 from evals.records import EvalRunInfo, EvalSettings
 from evals.registry import NAMES, load_data, make_eval
 from evals.run_folder import read_eval_info
-from harness import providers
-from harness.budget import Budget
 from harness.cli import gating
 from harness.cli.choice import chosen_provider, same_provider
 from harness.cli.eval_options import (
@@ -34,10 +32,12 @@ from harness.cli.eval_options import (
     parse_list,
 )
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
+from harness.configuration import providers
+from harness.configuration.gate_entry import FLAG, Layer, joined
+from harness.configuration.providers import Provider
 from harness.errors import ConfigurationError
-from harness.gate_entry import FLAG, Layer, joined
-from harness.providers import Provider
-from harness.records import Api
+from harness.records.rollouts import Api
+from harness.sampling.budget import Budget
 
 DEFAULT_OUT = Path("runs")
 _UNLIMITED = BudgetOptions()

@@ -19,8 +19,8 @@ from harness.cli.eval_options import EvalGateOptions
 from harness.cli.screen import print_raw, stderr
 from harness.display import display
 from harness.errors import ProviderUnavailableError, StoppedError
-from harness.plain import plain
-from harness.watcher import Watcher
+from harness.sampling.watching import Watcher
+from harness.text.plain import plain
 from reports.eval_plan import plan_lines
 
 Sampling: TypeAlias = Callable[[EvalJob, Watcher], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from harness.run_folder import ANALYSIS_FILE, JUNIT_FILE, PAGE_FILE, REPORT_FILE
+from harness.storage.run_folder import ANALYSIS_FILE, JUNIT_FILE, PAGE_FILE, REPORT_FILE
 
 Format = Literal["html", "md", "junit", "json"]
 FORMATS: tuple[Format, ...] = ("html", "md", "junit", "json")

@@ -7,15 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import providers
-from harness.budget import Budget
 from harness.cli.eval_options import EvalGateOptions
 from harness.cli.options import BudgetOptions, GateOptions
+from harness.configuration import providers
+from harness.configuration.gate_entry import (
+    FLAG,
+    Gate,
+    Layer,
+    joined,
+    load_gate_file,
+    provider_layers,
+)
+from harness.configuration.providers import Provider
 from harness.errors import ConfigurationError
-from harness.gate_entry import FLAG, Gate, Layer, joined, load_gate_file, provider_layers
-from harness.providers import Provider
-from harness.records import Limits, Thresholds
-from harness.suggestion import suggestion
+from harness.records.runs import Limits, Thresholds
+from harness.sampling.budget import Budget
+from harness.text.suggestion import suggestion
 
 
 def asked_of(
@@ -101,6 +108,6 @@ def _checked(gate: Gate) -> Gate:
 
 def _check_names(thresholds: Thresholds) -> None:
     """Evals have a gate too, and no use for the checks, which take 30 MB to load."""
-    from harness.demands import check_names
+    from harness.verdict.demands import check_names
 
     check_names(thresholds)

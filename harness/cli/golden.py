@@ -85,11 +85,11 @@ def follow(
         as_json: Print the figures as JSON on stdout.
     """
     from harness.cli.screen import print_raw, stdout
-    from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
     from harness.golden import following
     from harness.golden.distance import distance
     from harness.golden.engine import How
-    from harness.run_log import read_rollouts
+    from harness.storage.run_log import read_rollouts
+    from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
     golden = _tolerated(run, tolerance_of)
     how = How(checkpoint, dtype, device, None, threads, current_date)
@@ -113,7 +113,7 @@ def follow(
 def _tolerated(run: Path, file: Path | None) -> Golden:
     """The golden file that says what to tolerate. Raises ConfigurationError."""
     from harness.golden import files
-    from harness.run_log import read_run_info
+    from harness.storage.run_log import read_run_info
 
     info = read_run_info(run)
     golden = files.load(file) if file else files.kept(run, info)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import App, Parameter
 
 from harness.cli.options import BudgetOptions, at_least
+from harness.configuration.gate_entry import FLAG, Layer, joined
 from harness.errors import ConfigurationError, StoppedError
-from harness.gate import EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.gate_entry import FLAG, Layer, joined
+from harness.verdict.gate import EXIT_INCONCLUSIVE, EXIT_PASS
 
 if TYPE_CHECKING:
     from evals.datasets.load import Place
     from evals.grader_trial import Watcher
     from evals.healthbench.results import CompletionScores, PhysicianTrial
-    from harness.budget import Budget
-    from harness.providers import Provider
+    from harness.configuration.providers import Provider
+    from harness.sampling.budget import Budget
 
 Found = TypeVar("Found", "PhysicianTrial", "CompletionScores")
 
@@ -165,7 +165,7 @@ def compare(
 
 def _entry(name: str, trial: TrialOptions) -> Provider:
     from evals.healthbench.grader import find_grader
-    from harness.providers import changed
+    from harness.configuration.providers import changed
 
     at_least(1, {"--concurrency": trial.concurrency})
     entry = find_grader(name, trial.providers_file)
@@ -180,11 +180,11 @@ def _finish(
 ) -> int:
     """Grade, write `grader.json` and `report.md`, and say what came of it; the exit code."""
     from evals.healthbench.tally import GradingTally
-    from harness import run_folder
     from harness.cli import gating
     from harness.cli.screen import print_raw, stderr
     from harness.display import display
-    from harness.sampling import run_until_stopped
+    from harness.sampling.run import run_until_stopped
+    from harness.storage import run_folder
 
     if trial.resume is not None and not trial.resume.is_dir():
         raise ConfigurationError(f"There is no folder {trial.resume} to go on with.")

@@ -26,8 +26,8 @@ def history(
         as_json: Print the history as JSON on stdout, instead of writing a page.
     """
     from evals.comparison.runs_folder import history_of
-    from harness import run_folder
     from harness.cli.screen import print_raw, stdout
+    from harness.storage import run_folder
     from reports.history_terminal import print_history
     from reports.html.history import render_history_html
 

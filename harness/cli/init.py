@@ -14,21 +14,21 @@ from cyclopts import Parameter
 
 from harness.cli.choice import BOTH_APIS
 from harness.cli.options import at_least, names, parse_apis
-from harness.configuration import read_text
+from harness.configuration.key_shapes import looks_like_key
+from harness.configuration.providers import LOCAL_FILE, adhoc_provider, changed, load_providers
+from harness.configuration.yaml_files import read_text
 from harness.errors import (
     ConfigurationError,
     ProviderUnauthorizedError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
-from harness.key_shapes import looks_like_key
-from harness.plain import plain
-from harness.providers import LOCAL_FILE, adhoc_provider, changed, load_providers
+from harness.text.plain import plain
 
 if TYPE_CHECKING:
     from harness.cli.asking import Draft
-    from harness.providers import Provider
-    from harness.records import Api
+    from harness.configuration.providers import Provider
+    from harness.records.rollouts import Api
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
@@ -126,7 +126,7 @@ def _completed(draft: Draft, *, offline: bool) -> Provider:
 
 def _listed(provider: Provider) -> list[str] | None:
     """The models it lists; None if it cannot be asked, which is then said."""
-    from harness.preflight import listed_models
+    from harness.endpoints.preflight import listed_models
 
     try:
         return asyncio.run(listed_models(provider)) or []
@@ -148,7 +148,7 @@ def _model(listed: Sequence[str]) -> str:
 
 def _spoken(provider: Provider, models: list[str]) -> tuple[Api, ...]:
     """The APIs it answers on; none if that cannot be found out, which is then said."""
-    from harness.discovery import spoken_by
+    from harness.endpoints.discovery import spoken_by
 
     try:
         spoken = asyncio.run(spoken_by(provider, models))
@@ -167,7 +167,7 @@ def _spoken(provider: Provider, models: list[str]) -> tuple[Api, ...]:
 
 def _write(path: Path, text: str, provider: Provider, limits: Mapping[str, int]) -> None:
     from harness.cli.screen import stdout
-    from harness.entry_text import with_entry
+    from harness.configuration.entry_text import with_entry
 
     entry: dict[str, object] = {
         "base_url": provider.base_url,

@@ -6,8 +6,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness import run_folder, smoke
-from harness.cases import load_suite
 from harness.cli import gating
 from harness.cli.choice import chosen_provider, same_provider
 from harness.cli.options import (
@@ -20,9 +18,12 @@ from harness.cli.options import (
 )
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
-from harness.records import RunSettings
-from harness.run_log import read_run_info
-from harness.suites import choose
+from harness.probes.suites import choose
+from harness.records.runs import RunSettings
+from harness.samples.cases import load_suite
+from harness.storage import run_folder
+from harness.storage.run_log import read_run_info
+from harness.verification import smoke
 
 DEFAULT_TRIES = 5
 DEFAULT_MAX_TURNS = 10

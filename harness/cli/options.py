@@ -9,9 +9,10 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from harness.configuration.gate_entry import BudgetEntry, GateEntry, seconds
 from harness.errors import ConfigurationError
-from harness.gate_entry import BudgetEntry, GateEntry, seconds
-from harness.records import Api, SuiteName
+from harness.records.rollouts import Api
+from harness.records.runs import SuiteName
 
 HOW = Group("How to run", sort_key=4)
 

@@ -11,8 +11,8 @@ from harness.cli.options import BudgetOptions, GateOptions, PlanOptions, Provide
 from harness.cli.screen import stderr
 from harness.cli.verify import carry_out as sample
 from harness.errors import ProviderUnavailableError
-from harness.gate import EXIT_PASS, EXIT_UNREACHABLE
-from harness.plain import plain
+from harness.text.plain import plain
+from harness.verdict.gate import EXIT_PASS, EXIT_UNREACHABLE
 
 
 @dataclass(frozen=True)

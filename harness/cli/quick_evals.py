@@ -22,8 +22,8 @@ from harness.cli.eval_options import DataOptions, EvalOptions, VerdictOptions
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
 from harness.cli.screen import print_raw, stderr, stdout
 from harness.errors import ConfigurationError
-from harness.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, exit_code
-from harness.smoke import Job
+from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, exit_code
+from harness.verification.smoke import Job
 
 TRIES: Mapping[str, int] = {"aime25": 4, "gpqa": 1}
 EFFORT = "medium"

@@ -11,13 +11,14 @@ from evals.records import TryScore
 from evals.results import EvalAnalysis
 from evals.run_folder import read_analysis as read_eval_analysis
 from evals.run_folder import read_scores
-from harness import run_folder, smoke
 from harness.auditing.findings import Breach
 from harness.cli import eval_ending, report_files
 from harness.cli.formats import FILES, Format
-from harness.judgement import Analysis, Examination
-from harness.run_folder import ANALYSIS_FILE, JUDGEMENTS_FILE, SCORES_FILE
-from harness.run_log import SMOKE_TEST, run_kind
+from harness.records.judgements import Analysis, Examination
+from harness.storage import run_folder
+from harness.storage.run_folder import ANALYSIS_FILE, JUDGEMENTS_FILE, SCORES_FILE
+from harness.storage.run_log import SMOKE_TEST, run_kind
+from harness.verification import smoke
 
 _REPORTS: tuple[Format, ...] = ("md", "html", "junit")
 

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from evals.comparison.runs_folder import read_news, write_news
-from harness import run_folder, smoke
 from harness.cli.formats import FILES, FORMATS, Format
 from harness.errors import RunLogError
-from harness.judgement import Analysis
-from harness.records import Thresholds
-from harness.run_log import read_rollouts, read_run_info
+from harness.records.judgements import Analysis
+from harness.records.runs import Thresholds
+from harness.storage import run_folder
+from harness.storage.run_log import read_rollouts, read_run_info
+from harness.verification import smoke
 from reports.html.smoke import render_html
 from reports.junit import render_junit
 from reports.markdown import render_markdown

@@ -34,7 +34,7 @@ def recheck(
     """
     from harness.cli import ending, gating
     from harness.cli.bundle import opened_to_stay
-    from harness.run_log import read_run_info
+    from harness.storage.run_log import read_run_info
 
     run = opened_to_stay(run)
     if _is_eval(run):
@@ -86,6 +86,6 @@ def report(
 
 
 def _is_eval(run: Path) -> bool:
-    from harness.run_log import RUN_FILE, SMOKE_TEST, run_kind
+    from harness.storage.run_log import RUN_FILE, SMOKE_TEST, run_kind
 
     return (run / RUN_FILE).exists() and run_kind(run) != SMOKE_TEST

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from harness.cli.options import at_least, names
 from harness.errors import StoppedError
-from harness.records import SuiteName
+from harness.records.runs import SuiteName
 
 _OUT = Path("runs")
 
@@ -39,13 +39,13 @@ def selftest(
         out: Where the folder with the matrix and the runs is made. Default: runs.
         as_json: Print the matrix as JSON on stdout.
     """
-    from harness import run_folder
     from harness.cli.screen import print_raw, stderr, stdout
-    from harness.gate import EXIT_FAIL, EXIT_PASS
-    from harness.sampling import run_until_stopped
+    from harness.sampling.run import run_until_stopped
     from harness.selftest import faults as known
     from harness.selftest import run
     from harness.selftest.matrix import Row
+    from harness.storage import run_folder
+    from harness.verdict.gate import EXIT_FAIL, EXIT_PASS
     from reports import selftest as report
 
     at_least(1, {"--workers": workers, "--repeat": repeat})

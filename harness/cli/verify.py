@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.cli.eval_jobs import Draft
-    from harness.smoke import Job
+    from harness.verification.smoke import Job
 
 _HOW = Parameter(group=HOW)
 _PROVIDER = ProviderOptions()
@@ -59,7 +59,7 @@ def verify(
     """
     from harness.cli import ending, jobs
     from harness.cli.screen import stderr
-    from harness.plain import plain
+    from harness.text.plain import plain
 
     talk = stderr()
     at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
@@ -84,11 +84,12 @@ def verify(
 
 def carry_out(job: Job, talk: Console, *, debug: bool) -> None:
     """Sample what the job plans; what was finished is judged even if that is not all."""
-    from harness import run_folder, smoke
     from harness.cli import ending
     from harness.display import display
-    from harness.judging import Judge
-    from harness.smoke_tally import SmokeTally
+    from harness.judging.judge import Judge
+    from harness.storage import run_folder
+    from harness.verification import smoke
+    from harness.verification.tally import SmokeTally
 
     judge = Judge(job.suite, strict=job.info.settings.strict)
     screen = display(talk, SmokeTally(judge), debug=debug)

@@ -7,6 +7,6 @@ from collections.abc import Mapping
 from harness.dialects.base import Dialect
 from harness.dialects.chat import ChatDialect
 from harness.dialects.responses import ResponsesDialect
-from harness.records import Api
+from harness.records.rollouts import Api
 
 DIALECTS: Mapping[Api, Dialect] = {"responses": ResponsesDialect(), "chat": ChatDialect()}

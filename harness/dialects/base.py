@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from harness.conversation import ToolCall, Turn
-from harness.records import Api, Exchange
+from harness.dialects.conversation import ToolCall, Turn
+from harness.records.rollouts import Api, Exchange
 from harness.steps import Steps
 
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.conversation import Message, Thought, ToolCall, ToolResult, Turn
 from harness.dialects.base import Finish, Replies, Reply, Settings, Tool, UnreadableReplyError
+from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult, Turn
 from harness.dialects.fields import (
     good_response,
     is_done,
@@ -17,7 +17,7 @@ from harness.dialects.fields import (
     optional_member,
     read_usage,
 )
-from harness.records import Api, Exchange, Response
+from harness.records.rollouts import Api, Exchange, Response
 from harness.steps import ITEMS_IN_A_STEP, Steps, completed
 
 FINISHES: Mapping[str, Finish] = {

@@ -9,7 +9,7 @@ import orjson
 
 from harness.dialects.base import UnreadableReplyError, Usage
 from harness.dialects.sse import Event, events
-from harness.records import Exchange, Response
+from harness.records.rollouts import Exchange, Response
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from harness.records import StreamPart
+from harness.records.rollouts import StreamPart
 
 _DATA = "data: "
 _BYTE_ORDER_MARK = "\ufeff"

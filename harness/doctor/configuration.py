@@ -6,9 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from harness.configuration.providers import (
+    ENVIRONMENT_NAME,
+    LOCAL_FILE,
+    Provider,
+    access,
+    load_providers,
+)
 from harness.doctor.lines import Line, note, ok, problem, warning
 from harness.errors import ConfigurationError
-from harness.providers import ENVIRONMENT_NAME, LOCAL_FILE, Provider, access, load_providers
 from reference_engine.harmony import vocabulary
 
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden.records import Golden
-from harness.records import RunInfo
-from harness.run_folder import GOLDEN_FILE, write_text
+from harness.records.runs import RunInfo
+from harness.storage.run_folder import GOLDEN_FILE, write_text
 
 SHIPPED = "gpt-oss-small.json"
 

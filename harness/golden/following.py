@@ -17,7 +17,7 @@ from harness.golden.distance import Compared, Entry, compare
 from harness.golden.engine import How, Question
 from harness.golden.entries import entries_of
 from harness.golden.tokens import encoded, id_of
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 
 _KEPT = frozenset(
     {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from harness.records import Record
+from harness.records.base import Record
 
 MILLI = 1000
 """Log probabilities are kept as whole thousandths of a nat."""

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from harness.checks.base import Problem
 from harness.checks.view import Turn, View
-from harness.conversation import Turn as Said
 from harness.dialects.base import Reply, Tool
+from harness.dialects.conversation import Turn as Said
 from harness.golden.records import Golden
-from harness.judgement import Description, Mode, Severity
-from harness.records import Api, Capability, Key
+from harness.records.judgements import Description, Mode, Severity
+from harness.records.rollouts import Api, Key
+from harness.records.runs import Capability
 
 Level = Literal["quick", "full"]
 """The smallest suite that holds a probe."""

@@ -12,12 +12,12 @@ from typing import Any
 
 from harness.checks.base import RAW_COT, Problem
 from harness.checks.view import Turn, View
-from harness.conversation import Message, Thought, ToolCall, ToolResult
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused
 from harness.probes.tools.offers import WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _WORDS = ("zulu4182", "orchid596", "kestrel73")
 _ASK = "What is the weather in Lisbon? In your final answer, state the code word."

@@ -12,12 +12,12 @@ from typing import Any
 
 from harness.checks.base import Problem
 from harness.checks.view import Turn, View
-from harness.conversation import Message, ToolCall, ToolResult
-from harness.judgement import Severity
+from harness.dialects.conversation import Message, ToolCall, ToolResult
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused
 from harness.probes.tools.offers import WEATHER
-from harness.records import Api
+from harness.records.judgements import Severity
+from harness.records.rollouts import Api
 
 ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
 

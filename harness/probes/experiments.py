@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from harness import checks
 from harness.checks.view import View
 from harness.golden.records import Golden
-from harness.judgement import CheckResult, Examination
 from harness.probes.base import Probe
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
-from harness.records import Api, Rollout
+from harness.records.judgements import CheckResult, Examination
+from harness.records.rollouts import Api, Rollout
 
 
 class Experiments:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from harness.check_results import declared, not_judged, result
 from harness.checks.base import Problem, finding_of
 from harness.checks.view import View
 from harness.golden.records import Golden
-from harness.judgement import CheckResult, Finding
-from harness.metrics import clustered_rate
+from harness.judging.check_results import declared, not_judged, result
 from harness.probes.base import Answers, NotVerifiableError, Probe, Trial
 from harness.probes.plan import sample_id
-from harness.records import Api
+from harness.records.judgements import CheckResult, Finding
+from harness.records.rollouts import Api
+from harness.statistics.metrics import clustered_rate
 
 
 def probe_results(

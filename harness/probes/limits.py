@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from harness.checks.base import CHAT, RESPONSES, Problem
 from harness.checks.view import Turn, View
-from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.probes.tools.offers import WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 
 LIMIT = 16
 """Output tokens; the least that OpenAI's own Responses API takes."""

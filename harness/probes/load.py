@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.checks.base import CHAT, GUIDE, Problem
 from harness.checks.subjects import calls
 from harness.checks.view import View
-from harness.conversation import Message
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, status
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
-from harness.records import Api
+from harness.records.rollouts import Api
 
 AT_ONCE = 64
 

@@ -10,12 +10,12 @@ from typing import Any
 from harness.checks.base import CHAT, Problem
 from harness.checks.events import objects
 from harness.checks.view import Turn
-from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message
 from harness.golden.entries import entry_bytes, raw_entries
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _ALTERNATIVES = 3
 _TOLERANCE = 1e-3

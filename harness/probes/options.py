@@ -11,11 +11,11 @@ import orjson
 
 from harness.checks.base import HARMONY, RESPONSES, Problem
 from harness.checks.view import Turn
-from harness.conversation import Message, Role
+from harness.dialects.conversation import Message, Role
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import served
 from harness.probes.tools.offers import WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _HI = (Message("user", "Hi there!"),)
 _METADATA = {"purpose": "verification", "number": "17"}

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.base import Problem
-from harness.conversation import Message
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.errors import ERRORS
 from harness.probes.fates import fate, refused
-from harness.records import Api
+from harness.records.rollouts import Api
 
 CONTEXT = 131_072
 """Tokens of the context of both gpt-oss models (their model card)."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from harness.checks.base import CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.checks.view import Turn
-from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.strata import Stratum, p_value
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
-from harness.records import Api
+from harness.records.rollouts import Api
 
 Answered = tuple[Turn, Reply]
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import orjson
 
-from harness.conversation import Message, Thought, ToolCall, ToolResult, Turn
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
+from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult, Turn
 from harness.probes.base import Ask
 from harness.probes.plan import settings_of
 from harness.probes.tools.offers import WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 
 ALTERNATIVES = 20
 _MOST_TOKENS = 48

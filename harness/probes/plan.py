@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from harness.dialects.base import Settings
-from harness.judgement import Mode
 from harness.probes.base import Ask, Bench, Probe
-from harness.records import Api
-from harness.samples import Attempt, Sample, plan
+from harness.records.judgements import Mode
+from harness.records.rollouts import Api
+from harness.samples.attempts import Attempt, Sample, plan
 
 PREFIX = "probe:"
 

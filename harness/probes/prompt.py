@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from harness.checks.base import HARMONY, RAW_COT, Problem
 from harness.checks.view import Turn as Seen
-from harness.judgement import Severity
 from harness.probes.base import Answers, Ask, Bench, Level, NotVerifiableError, Trial
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.prompt_tools import FEATURES
 from harness.probes.rendering import bare_lengths, differences
-from harness.records import Api
+from harness.records.judgements import Severity
+from harness.records.rollouts import Api
 from reference_engine.harmony.vocabulary import VocabularyError
 
 _FEW_TOKENS = 16

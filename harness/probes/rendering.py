@@ -15,8 +15,8 @@ from typing import Literal
 
 import openai_harmony as oh
 
-from harness.conversation import Message, Thought, ToolCall, ToolResult, Turn
 from harness.dialects.base import Tool
+from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult, Turn
 from reference_engine.harmony.vocabulary import harmony_encoding
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)

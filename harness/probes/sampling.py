@@ -12,11 +12,11 @@ from statistics import median
 
 from harness.checks.base import CHAT, GUIDE, Problem
 from harness.checks.view import Turn
-from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
-from harness.records import Api
+from harness.records.rollouts import Api
 
 EFFORTS = ("low", "medium", "high")
 _EFFORT_TRIES = 5

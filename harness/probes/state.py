@@ -14,11 +14,11 @@ import orjson
 
 from harness.checks.base import Problem
 from harness.checks.view import Turn, View
-from harness.conversation import Message
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused
 from harness.probes.tools.offers import WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"

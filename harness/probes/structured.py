@@ -12,11 +12,11 @@ from typing import Any
 from harness.checks.base import Problem
 from harness.checks.json_text import misfit, parsed_object
 from harness.checks.view import Turn
-from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from pydantic import TypeAdapter
 
 from harness.errors import ConfigurationError
-from harness.records import Record
+from harness.records.base import Record
 
 HEALTHY = "healthy"
 """The name by which the engine without any fault is chosen."""

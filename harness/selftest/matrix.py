@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.judgement import Severity
-from harness.records import Record
+from harness.records.base import Record
+from harness.records.judgements import Severity
 from harness.selftest.faults import Fault
 
 RowStatus = Literal[

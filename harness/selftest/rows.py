@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.judgement import CheckResult, Severity
-from harness.metrics import CONFIDENCE, exact_bounds
-from harness.records import Record
+from harness.records.base import Record
+from harness.records.judgements import CheckResult, Severity
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, Innocent, Row, RowStatus
 from harness.selftest.stages import known
+from harness.statistics.metrics import CONFIDENCE, exact_bounds
 
 _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
 

@@ -12,9 +12,9 @@ from zlib import crc32
 
 from harness.checks import CATALOGUE
 from harness.probes import PROBES
-from harness.records import SuiteName
+from harness.probes.suites import CASES
+from harness.records.runs import SuiteName
 from harness.selftest.faults import HEALTHY, Fault
-from harness.suites import CASES
 
 FEW_CASES = ("weather-lisbon", "status-up", "language-greek")
 """Cases that hold a call without and with arguments, and text in another script."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from harness.records import Exchange, Key
+from harness.records.rollouts import Exchange, Key
 from harness.transport.base import Transport
 
 LimitChanged: TypeAlias = Callable[[int, int], None]

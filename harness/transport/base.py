@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from harness.records import Exchange, Key
+from harness.records.rollouts import Exchange, Key
 
 
 class Transport(Protocol):

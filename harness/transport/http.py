@@ -18,8 +18,8 @@ import aiohttp
 import orjson
 from aiohttp.http_exceptions import ContentEncodingError
 
-from harness.providers import Access, Provider
-from harness.records import Exchange, FailureKind, Key, Request, TransportFailure
+from harness.configuration.providers import Access, Provider
+from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
 from harness.transport.receiver import EVENT_STREAM, MEBIBYTE, Limits, Receiver
 from harness.transport.redact import REDACTED, Redactor, secrets_in

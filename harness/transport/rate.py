@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from harness.records import Exchange, Key
+from harness.records.rollouts import Exchange, Key
 from harness.transport.base import Transport
 
 BURST_SECONDS = 5

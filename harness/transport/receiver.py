@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.records import Response, StreamPart
+from harness.records.rollouts import Response, StreamPart
 from harness.steps import ITEMS_IN_A_STEP, Steps
 from harness.transport.blocks import blocks
 from harness.transport.redact import Redactor

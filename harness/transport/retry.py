@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from harness.records import Exchange, Key, Retry
+from harness.records.rollouts import Exchange, Key, Retry
 from harness.transport.adaptive import OVERLOAD_STATUSES, overloaded
 from harness.transport.base import Transport
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from harness.dialects import DIALECTS
 from harness.dialects.base import Reply, UnreadableReplyError
-from harness.records import Api, Exchange
+from harness.records.rollouts import Api, Exchange
 from reports.html.trimming import shown
 
 Speaker = Literal["system", "developer", "user", "cot", "call", "result", "final", "problem"]

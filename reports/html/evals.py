@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from evals.records import TryScore
 from evals.results import CellResult, EvalAnalysis
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 from reports import eval_words, words
 from reports.html.eval_charts import effort_charts, length_charts, rate_charts
 from reports.html.heatmap import Heatmap, Look, heatmap

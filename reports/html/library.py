@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 from reports.html.selection import choose, fitting
 from reports.html.traffic import Traffic
 from reports.html.transcripts import Json, packed, said_of, transcript

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.run_folder import PAGE_FILE
+from harness.storage.run_folder import PAGE_FILE
 
 
 def report_of(run: str, folder: Path) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evals.records import EvalRunInfo
-from harness.judgement import Analysis
-from harness.records import ProviderInfo, RunInfo
+from harness.records.judgements import Analysis
+from harness.records.runs import ProviderInfo, RunInfo
 from reports import words
 
 _Fact = tuple[str, str]

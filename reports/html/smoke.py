@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evals.comparison.records import News
-from harness.judgement import Analysis, Examination, GroupAnalysis
-from harness.records import Rollout
+from harness.records.judgements import Analysis, Examination, GroupAnalysis
+from harness.records.rollouts import Rollout
 from reports import news_words, words
 from reports.html.charts.curves import Curve, curves
 from reports.html.charts.distributions import distributions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from harness.records import Exchange, Retry
+from harness.records.rollouts import Exchange, Retry
 
 _STRETCHES = 60
 _OK = range(200, 300)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.dialects.base import Reply
-from harness.records import Exchange, Response, Retry, Rollout, StreamPart
+from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
 from reports.html.conversation import answered, asked
 from reports.html.trimming import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, shown
 from reports.tries import Try

@@ -13,9 +13,10 @@ from evals.records import EvalRunInfo, TryScore
 from evals.results import EvalAnalysis
 from harness.auditing.findings import Audit
 from harness.bundling.manifest import Manifest
-from harness.gate_entry import GateEntry
-from harness.judgement import Analysis, Examination, Judgement
-from harness.records import RolloutLine, RunInfo
+from harness.configuration.gate_entry import GateEntry
+from harness.records.judgements import Analysis, Examination, Judgement
+from harness.records.rollouts import RolloutLine
+from harness.records.runs import RunInfo
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, type[BaseModel]] = {

@@ -18,10 +18,11 @@ from mock_provider import MockProvider, Received
 from quiz import quiz
 
 import evals.__main__ as evals_command
-from harness import sealing
 from harness.cli.app import app, run
-from harness.providers import Launch, Prices, Provider, load_providers
-from harness.run_log import read_run_info
+from harness.configuration.prices import Prices
+from harness.configuration.providers import Launch, Provider, load_providers
+from harness.storage import sealing
+from harness.storage.run_log import read_run_info
 from reference_engine.__main__ import _parser as engine_parser
 from reference_engine.__main__ import main as engine_command
 

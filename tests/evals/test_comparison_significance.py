@@ -18,7 +18,7 @@ from evals.comparison.significance import (
 )
 from evals.statistics.comparison import paired_means
 from evals.statistics.noise import NormalMean
-from harness.metrics import clustered_rate
+from harness.statistics.metrics import clustered_rate
 
 SURE, LOST = (5, 5), (0, 5)
 runs = st.lists(

@@ -8,7 +8,7 @@ from sample_evals import load_eval
 from evals.plan import Plan
 from evals.records import EvalSettings
 from harness.errors import ConfigurationError
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 
 MODELS = ("openai/gpt-oss-20b", "b")
 

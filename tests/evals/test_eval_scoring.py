@@ -10,7 +10,7 @@ from sample_evals import load_eval
 from evals.plan import Try
 from evals.records import Cell
 from evals.scoring import score_try
-from harness.records import TransportFailure
+from harness.records.rollouts import TransportFailure
 
 AIME = load_eval("aime25")
 GPQA = load_eval("gpqa")

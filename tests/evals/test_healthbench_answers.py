@@ -13,12 +13,12 @@ from mock_provider import MODEL, MockProvider, Received
 from evals.healthbench.answers import GROUPS, Answer, completions, run_answers
 from evals.healthbench.bench import load
 from evals.healthbench.grader import DEFAULT_GRADER, find_grader, grades_file
+from harness.configuration.providers import adhoc_provider
 from harness.dialects.base import Settings
 from harness.errors import ConfigurationError
-from harness.providers import adhoc_provider
-from harness.run_log import RunLog, read_rollouts
-from harness.samples import Sample, plan
-from harness.sampling import run_attempts
+from harness.samples.attempts import Sample, plan
+from harness.sampling.run import run_attempts
+from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
 
 BENCH = load("healthbench", "samples")

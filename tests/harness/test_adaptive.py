@@ -12,8 +12,8 @@ import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
 
-from harness.providers import adhoc_provider, changed
-from harness.records import Exchange, Key, Request, Response, TransportFailure
+from harness.configuration.providers import adhoc_provider, changed
+from harness.records.rollouts import Exchange, Key, Request, Response, TransportFailure
 from harness.transport import RetryPolicy, open_transport
 from harness.transport.adaptive import AdaptiveTransport, Slots
 from harness.transport.http import allow_open_files

@@ -14,8 +14,8 @@ from healthy import (
 )
 
 from harness.checks import CATALOGUE
-from harness.judgement import Analysis
-from harness.records import Thresholds
+from harness.records.judgements import Analysis
+from harness.records.runs import Thresholds
 
 CASES = SUITE.cases[:3]
 SILENT = [Say(text="I cannot do that.")]

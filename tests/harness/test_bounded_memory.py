@@ -12,12 +12,12 @@ from typing import Any
 
 import healthy
 
-from harness.conversation import Message
 from harness.dialects.base import Settings
-from harness.records import Exchange, Key, Rollout
-from harness.run_log import RunLog, read_rollouts
-from harness.samples import Attempt, Sample
-from harness.sampling import run_attempts
+from harness.dialects.conversation import Message
+from harness.records.rollouts import Exchange, Key, Rollout
+from harness.samples.attempts import Attempt, Sample
+from harness.sampling.run import run_attempts
+from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport.adaptive import AdaptiveTransport
 from harness.transport.rate import RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy

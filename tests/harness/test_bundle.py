@@ -17,9 +17,9 @@ from harness.bundling import archive
 from harness.bundling.scrubbing import Scrubber, shortened
 from harness.cli.app import run
 from harness.errors import RunLogError
-from harness.records import Rollout
-from harness.run_log import read_run_info, write_run_info
-from harness.sealing import seal
+from harness.records.rollouts import Rollout
+from harness.storage.run_log import read_run_info, write_run_info
+from harness.storage.sealing import seal
 
 SMALL = SUITE.first(1)
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"

@@ -3,9 +3,9 @@ from collections import Counter
 
 import pytest
 
-from harness.cases import load_suite, parse_cases
 from harness.errors import ConfigurationError
-from harness.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
+from harness.samples.cases import load_suite, parse_cases
+from harness.samples.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
 
 SUITE = load_suite()
 

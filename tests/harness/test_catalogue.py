@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import catalogue
 from harness.checks import CATALOGUE
 from harness.cli.app import run
 from harness.errors import ConfigurationError
+from harness.verification import catalogue
 
 DOCS = Path(__file__).parents[2] / "docs" / "checks.md"
 

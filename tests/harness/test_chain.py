@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from test_run_log import rollout, small_disk, written
 
-from harness import chain
 from harness.errors import RunLogError
-from harness.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
+from harness.storage import chain
+from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 
 
 def chains(path: Path) -> list[str]:

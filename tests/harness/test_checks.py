@@ -31,8 +31,8 @@ from mutations import change_event, drop, event_of, first_call, put, remove_even
 from harness import checks
 from harness.checks import CHECKS
 from harness.checks.texts import misread
-from harness.judging import Judge, settle
-from harness.records import Response, Retry
+from harness.judging.judge import Judge, settle
+from harness.records.rollouts import Response, Retry
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = right(CASE)

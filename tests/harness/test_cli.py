@@ -176,7 +176,7 @@ def test_ctrl_c_anywhere_ends_with_130(monkeypatch, capsys):
     def stop(_path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.providers.load_providers", stop)
+    monkeypatch.setattr("harness.configuration.providers.load_providers", stop)
     assert run(["providers"]) == 130
     assert capsys.readouterr().err == "gpt-oss-verify: stopped\n"
 

@@ -8,11 +8,11 @@ from typing import Any
 import mock_provider as mock
 import pytest
 
-from harness.conversation import Message, Role, Thought, ToolCall, ToolResult
 from harness.dialects import DIALECTS
 from harness.dialects.base import Dialect, Reply, Settings, Tool, UnreadableReplyError, Usage
+from harness.dialects.conversation import Message, Role, Thought, ToolCall, ToolResult
 from harness.dialects.sse import Event, events
-from harness.records import Api, Exchange, Request, Response, StreamPart, TransportFailure
+from harness.records.rollouts import Api, Exchange, Request, Response, StreamPart, TransportFailure
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
 CHAT, RESPONSES = DIALECTS["chat"], DIALECTS["responses"]

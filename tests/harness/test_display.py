@@ -5,9 +5,9 @@ from healthy import SUITE, Say, right, rollout
 from rich.console import Console
 
 from harness.display import DebugDisplay, LineDisplay, LiveDisplay, display
-from harness.judging import Judge
-from harness.records import Response
-from harness.smoke_tally import SmokeTally
+from harness.judging.judge import Judge
+from harness.records.rollouts import Response
+from harness.verification.tally import SmokeTally
 
 JUDGE = Judge(SUITE, strict=False)
 CASE = SUITE.cases[0]

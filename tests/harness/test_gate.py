@@ -1,9 +1,9 @@
 import pytest
 
 from harness.checks import CHECKS
-from harness.gate import decide, exceeds, exit_code
-from harness.judgement import CheckResult, Estimate, GroupAnalysis, Latency, Tokens
-from harness.records import Thresholds
+from harness.records.judgements import CheckResult, Estimate, GroupAnalysis, Latency, Tokens
+from harness.records.runs import Thresholds
+from harness.verdict.gate import decide, exceeds, exit_code
 
 
 def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="stream", failures=0):

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mock_provider import MockProvider
 
-from harness import demands
 from harness.checks import CHECKS
 from harness.cli.app import run
+from harness.configuration.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
 from harness.errors import ConfigurationError
-from harness.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
-from harness.judgement import CheckResult
-from harness.records import Limits, Thresholds
-from harness.suites import choose
+from harness.probes.suites import choose
+from harness.records.judgements import CheckResult
+from harness.records.runs import Limits, Thresholds
+from harness.verdict import demands
 
 
 def silent(_case):

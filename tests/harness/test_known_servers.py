@@ -5,8 +5,8 @@ from healthy import Say, chat_whole, json_response, rollout, stream_response
 from mock_provider import data
 
 from harness import checks
-from harness.conversation import ToolResult
 from harness.dialects import DIALECTS
+from harness.dialects.conversation import ToolResult
 
 ARGUMENTS = '{"location": "Lisbon"}'
 CALL = Say(call=("get_weather", ARGUMENTS))

@@ -13,9 +13,9 @@ import pytest
 from mock_provider import MockProvider
 from waiting import until
 
+from harness.configuration.providers import Provider
+from harness.endpoints.launch import launched
 from harness.errors import LaunchError
-from harness.launch import launched
-from harness.providers import Provider
 
 SERVER = """
 import http.server, os, subprocess, sys
@@ -108,7 +108,7 @@ async def test_started_and_stopped(tmp_path: Path) -> None:
 async def test_one_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.launch.SECONDS_TO_STOP", 0.2)
+    monkeypatch.setattr("harness.endpoints.launch.SECONDS_TO_STOP", 0.2)
     async with launched(provider("stubborn"), tmp_path / "log") as ready:
         assert await answers(ready.base_url)
     await silence(ready.base_url)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.metrics import (
+from harness.statistics.metrics import (
     clustered_estimate,
     clustered_rate,
     pass_at_k,

@@ -12,7 +12,7 @@ from probing import judged, statuses
 from harness.golden.records import Token
 from harness.golden.tokens import special
 from harness.probes import distribution, numerics
-from harness.records import Response
+from harness.records.rollouts import Response
 
 SPREAD = GOLDEN.tolerance.median / 1.5  # As far as healthy runs are, in the median.
 

@@ -10,15 +10,15 @@ import mock_provider as mock
 import pytest
 from mock_provider import MODEL, MockProvider
 
+from harness.configuration.providers import adhoc_provider, changed
+from harness.endpoints.preflight import preflight
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
-from harness.preflight import preflight
-from harness.providers import adhoc_provider, changed
-from harness.records import Api
+from harness.records.rollouts import Api
 
 APIS: tuple[Api, ...] = ("responses", "chat")
 
@@ -69,7 +69,7 @@ async def test_one_that_hangs() -> None:
 async def test_one_that_is_slow_to_list_its_models_or_to_load_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.preflight.LONGEST_WAIT", 0.2)
+    monkeypatch.setattr("harness.endpoints.preflight.LONGEST_WAIT", 0.2)
     async with MockProvider(delay=0.4, models_delay=0.4) as provider:
         await check(provider)
     assert len(provider.posts) == 2

@@ -12,8 +12,8 @@ from probing import judged, refusal, statuses
 
 from harness.probes import logprobs, options, structured
 from harness.probes.base import Ask
-from harness.records import Response
-from harness.samples import Attempt
+from harness.records.rollouts import Response
+from harness.samples.attempts import Attempt
 
 TOKENS = ("The", " word", " is", " kelp", ".")
 

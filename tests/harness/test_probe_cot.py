@@ -10,11 +10,11 @@ import pytest
 from healthy import Say, chat_whole, json_response, responses_whole
 from probing import judged, refusal, statuses
 
-from harness.conversation import Message, Thought, Turn
+from harness.dialects.conversation import Message, Thought, Turn
 from harness.probes import cot, state
 from harness.probes.base import Ask
-from harness.records import Api, Response
-from harness.samples import Attempt
+from harness.records.rollouts import Api, Response
+from harness.samples.attempts import Attempt
 
 SEEN = Say(text="The code word is {}.", reasoning="I recall it.")
 UNSEEN = Say(text="I do not know the code word.", reasoning="Nobody gave one.")

@@ -9,11 +9,11 @@ from healthy import Say, exchange, json_response, response
 from mock_provider import error
 from probing import judged, refusal, statuses
 
-from harness.judgement import CheckResult
 from harness.probes import errors, overflow
 from harness.probes.base import Ask
-from harness.records import Response
-from harness.samples import Attempt
+from harness.records.judgements import CheckResult
+from harness.records.rollouts import Response
+from harness.samples.attempts import Attempt
 
 HELLO = Say(text="Hello.")
 DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}

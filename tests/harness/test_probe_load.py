@@ -10,13 +10,14 @@ from healthy import Say, provider_of
 from mock_provider import MODEL, MockProvider, Received
 from probing import judged, refusal, statuses
 
-from harness import smoke
-from harness.cases import load_suite
+from harness.configuration.providers import adhoc_provider
 from harness.probes.base import Ask
 from harness.probes.load import AT_ONCE, BENCH, WORDS
-from harness.providers import adhoc_provider
-from harness.records import Response, Rollout, RunSettings
-from harness.samples import Attempt
+from harness.records.rollouts import Response, Rollout
+from harness.records.runs import RunSettings
+from harness.samples.attempts import Attempt
+from harness.samples.cases import load_suite
+from harness.verification import smoke
 
 _numbers = itertools.count(1)
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probing import judged, statuses
 
-from harness.judgement import CheckResult
 from harness.probes.base import Ask
 from harness.probes.parity import BENCH
 from harness.probes.strata import Stratum, p_value
-from harness.records import Response
-from harness.samples import Attempt
+from harness.records.judgements import CheckResult
+from harness.records.rollouts import Response
+from harness.samples.attempts import Attempt
 
 _CALLS = {"weather", "language", "chart"}
 

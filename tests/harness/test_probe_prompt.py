@@ -9,15 +9,15 @@ import pytest
 from healthy import Say, chat_whole, exchange, json_response
 
 from harness.checks.view import view
-from harness.conversation import Message, Thought, ToolCall, ToolResult
 from harness.dialects.base import Tool
-from harness.judgement import CheckResult
+from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
 from harness.probes.prompt import BENCH
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings
-from harness.records import Rollout
+from harness.records.judgements import CheckResult
+from harness.records.rollouts import Rollout
 
 Count = Callable[[Prompt], int | None]
 _SYSTEM_MESSAGE = 1_000

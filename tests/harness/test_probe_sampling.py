@@ -12,8 +12,8 @@ from probing import judged, refusal, statuses
 
 from harness.probes.base import Ask
 from harness.probes.sampling import BENCH, order
-from harness.records import Response
-from harness.samples import Attempt
+from harness.records.rollouts import Response
+from harness.samples.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}
 

@@ -10,8 +10,8 @@ import pytest
 from healthy import Say, chat_whole, json_response, responses_whole
 from probing import Provider, judged, refusal, statuses
 
-from harness.conversation import ToolResult
 from harness.dialects.base import Tool
+from harness.dialects.conversation import ToolResult
 from harness.probes.base import Ask
 from harness.probes.tools import (
     arguments,
@@ -25,8 +25,8 @@ from harness.probes.tools import (
 )
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schema_corpus import DEFINITIONS
-from harness.records import Response
-from harness.samples import Attempt
+from harness.records.rollouts import Response
+from harness.samples.attempts import Attempt
 
 _numbers = itertools.count(1)
 

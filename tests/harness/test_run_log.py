@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import run_log
 from harness.errors import RunLogError
-from harness.records import ProviderInfo, Rollout, RunInfo, RunSettings
-from harness.run_folder import create
-from harness.run_log import (
+from harness.records.rollouts import Rollout
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings
+from harness.storage import run_log
+from harness.storage.run_folder import create
+from harness.storage.run_log import (
     ROLLOUTS_FILE,
     RUN_FILE,
     RunLog,

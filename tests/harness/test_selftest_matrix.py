@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.check_results import result
 from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
-from harness.judgement import CheckResult, Evidence, Finding, Severity
+from harness.judging.check_results import result
 from harness.probes import PROBES
+from harness.records.judgements import CheckResult, Evidence, Finding, Severity
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row

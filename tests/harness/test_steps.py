@@ -9,7 +9,7 @@ import pytest
 
 from harness.dialects import DIALECTS
 from harness.dialects.base import UnreadableReplyError
-from harness.records import Api, Exchange
+from harness.records.rollouts import Api, Exchange
 from harness.steps import ITEMS_IN_A_STEP, Steps, completed, interleaved
 from harness.transport.receiver import Limits, Receiver
 from harness.transport.redact import Redactor

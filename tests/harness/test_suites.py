@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
-from harness.suites import choose
+from harness.probes.suites import choose
 
 
 def ids(*asked, **more):

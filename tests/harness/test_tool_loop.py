@@ -8,13 +8,13 @@ import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
 
-from harness.conversation import Message
+from harness.configuration.providers import adhoc_provider, changed
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings, Tool
-from harness.providers import adhoc_provider, changed
-from harness.records import Api, Rollout
-from harness.samples import Attempt, Sample, plan
-from harness.tool_loop import attempt_seed, rollout
+from harness.dialects.conversation import Message
+from harness.records.rollouts import Api, Rollout
+from harness.samples.attempts import Attempt, Sample, plan
+from harness.sampling.tool_loop import attempt_seed, rollout
 from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')

@@ -12,9 +12,9 @@ import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
 
+from harness.configuration.providers import Provider, adhoc_provider, changed
 from harness.errors import ConfigurationError
-from harness.providers import Provider, adhoc_provider, changed
-from harness.records import Exchange, Key
+from harness.records.rollouts import Exchange, Key
 from harness.transport import NO_RETRIES, Limits, RetryPolicy, open_transport
 
 KEY = "sk-very/secret+key=123"

@@ -11,8 +11,8 @@ from aiohttp import ClientConnectorCertificateError
 from aiohttp.client_reqrep import ConnectionKey
 from mock_provider import MockProvider
 
-from harness.providers import Provider
-from harness.records import TransportFailure
+from harness.configuration.providers import Provider
+from harness.records.rollouts import TransportFailure
 from harness.transport import NO_RETRIES, open_transport
 from harness.transport.http import _detail
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.records import Exchange, Request, Response, StreamPart
+from harness.records.rollouts import Exchange, Request, Response, StreamPart
 from harness.steps import completed
 from harness.transport.blocks import blocks
 from harness.transport.rate import Bucket, tokens_used

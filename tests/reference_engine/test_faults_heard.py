@@ -15,7 +15,7 @@ from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 
 from harness import checks
 from harness.checks import CHECKS
-from harness.records import Api, Exchange, Request, Response, Rollout, StreamPart
+from harness.records.rollouts import Api, Exchange, Request, Response, Rollout, StreamPart
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.setup import faulty_parts
 from reference_engine.server.settings import AppSettings

@@ -16,7 +16,7 @@ from evals.records import Cell, EvalRunInfo, EvalSettings, TryScore
 from evals.results import EvalAnalysis
 from evals.statistics.comparison import compare
 from evals.statistics.noise import NormalMean
-from harness.records import ProviderInfo
+from harness.records.runs import ProviderInfo
 from reports.eval_markdown import render_eval_markdown
 from reports.eval_plan import plan_lines
 from reports.eval_terminal import print_eval_analysis

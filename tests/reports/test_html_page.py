@@ -9,7 +9,7 @@ from analyses import analysis_of, run_info
 from healthy import SUITE, Say, right, rollout
 from recorded_runs import broken, many_cases, troubled
 
-from harness.judgement import Evidence, Finding, Judgement, Outcome, Speed, Tokens
+from harness.records.judgements import Evidence, Finding, Judgement, Outcome, Speed, Tokens
 from reports.html import heatmap, selection
 from reports.html.check_list import families, statuses
 from reports.html.smoke import render_html

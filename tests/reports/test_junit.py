@@ -5,8 +5,8 @@ from analyses import analysis_of, run_info
 from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from inline_snapshot import snapshot
 
-from harness.gate import exit_code
-from harness.records import Thresholds
+from harness.records.runs import Thresholds
+from harness.verdict.gate import exit_code
 from reports.junit import render_junit
 
 CASES = SUITE.cases[:3]

@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 from recorded_runs import troubled, write_run
 
 from harness.cli.app import run
-from harness.run_folder import read_judgements
+from harness.storage.run_folder import read_judgements
 from reports import schemas
 
 SMALL = SUITE.first(2)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 
 from healthy import MODEL, STARTED, SUITE
 
-from harness.analysis import analyse
-from harness.cases import Suite
-from harness.judgement import Analysis, Examination
-from harness.records import Api, ProviderInfo, Rollout, RunInfo, RunSettings, Thresholds
+from harness.records.judgements import Analysis, Examination
+from harness.records.rollouts import Api, Rollout
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Thresholds
+from harness.samples.cases import Suite
+from harness.verdict.analysis import analyse
 
 
 def run_info(

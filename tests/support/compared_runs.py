@@ -11,10 +11,11 @@ from typing import Any
 from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from recorded_runs import write_run
 
-from harness import run_folder, smoke
-from harness.cases import Case, Suite
-from harness.records import Rollout
-from harness.run_log import read_run_info, write_run_info
+from harness.records.rollouts import Rollout
+from harness.samples.cases import Case, Suite
+from harness.storage import run_folder
+from harness.storage.run_log import read_run_info, write_run_info
+from harness.verification import smoke
 
 SMALL = SUITE.first(4)
 TINY = SUITE.first(1)

@@ -39,7 +39,7 @@ from mutations import (
     responses_stream,
 )
 
-from harness.records import Rollout, StreamPart, TransportFailure
+from harness.records.rollouts import Rollout, StreamPart, TransportFailure
 
 ARGUMENTS = '{"location": "Lisbon"}'
 CALL = Say(call=("get_weather", ARGUMENTS))

@@ -10,7 +10,7 @@ from healthy import Say, chat_whole, json_response, responses_whole
 from harness.golden import files
 from harness.golden.records import Continuation, Token
 from harness.golden.tokens import bytes_of
-from harness.records import Response
+from harness.records.rollouts import Response
 
 GOLDEN = files.shipped()
 

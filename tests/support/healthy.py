@@ -15,11 +15,11 @@ from typing import Any
 
 from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
 
-from harness.cases import Case, load_suite
-from harness.conversation import Message
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
-from harness.records import Api, Exchange, LoopEnd, Request, Response, Rollout, StreamPart
+from harness.dialects.conversation import Message
+from harness.records.rollouts import Api, Exchange, LoopEnd, Request, Response, Rollout, StreamPart
+from harness.samples.cases import Case, load_suite
 
 MODEL = "gpt-oss-mock"
 SUITE = load_suite()

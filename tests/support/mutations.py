@@ -19,7 +19,7 @@ from healthy import (
     stream_response,
 )
 
-from harness.records import Rollout
+from harness.records.rollouts import Rollout
 
 Change = Callable[[Any], object]
 

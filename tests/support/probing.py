@@ -12,12 +12,12 @@ from harness.checks.view import View, view
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
 from harness.golden.records import Golden
-from harness.judgement import CheckResult
 from harness.probes.base import Ask, Bench
 from harness.probes.judging import probe_results
 from harness.probes.plan import attempts
-from harness.records import Api, Exchange, Response
-from harness.samples import Attempt
+from harness.records.judgements import CheckResult
+from harness.records.rollouts import Api, Exchange, Response
+from harness.samples.attempts import Attempt
 
 Provider = Callable[[Ask, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
 """What is said to an ask: one answer, or those of several turns."""

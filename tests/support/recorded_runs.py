@@ -14,11 +14,12 @@ from typing import Any
 from analyses import run_info
 from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
-from harness.cases import Case, SourceFile, Suite
-from harness.records import Exchange, Retry, Rollout, RunInfo, TransportFailure
-from harness.run_folder import write_suite
-from harness.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
-from harness.sealing import seal
+from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
+from harness.records.runs import RunInfo
+from harness.samples.cases import Case, SourceFile, Suite
+from harness.storage.run_folder import write_suite
+from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
+from harness.storage.sealing import seal
 
 _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from harness.checks.base import HARMONY, Problem
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
-from harness.conversation import Message
 from harness.dialects.base import Tool
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import LANGUAGE, NOTE, REPLY_TOKENS, TOOLS
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _MARKDOWN = next(tool for tool in TOOLS if tool.name == "markdown_to_html")
 

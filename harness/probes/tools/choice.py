@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.checks.base import Problem
-from harness.conversation import Message
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, first_replies, served
 from harness.probes.tools.offers import FUNCTION_CALLING, LANGUAGE, REPLY_TOKENS, TOOLS
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _TOOL_CHOICE = f"{FUNCTION_CALLING}#tool-choice"
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)

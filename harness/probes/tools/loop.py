@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from harness.checks.base import GUIDE, RAW_COT, Problem
 from harness.checks.subjects import Call, calls
 from harness.checks.view import View
-from harness.conversation import Message
 from harness.dialects.base import Tool
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, REPLY_TOKENS, TOOLS, WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _TURNS = 4
 _REQUIRED = 0.5

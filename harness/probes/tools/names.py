@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 
 from harness.checks.base import CHAT, HARMONY, Problem
 from harness.checks.subjects import Call, calls
-from harness.conversation import Message
 from harness.dialects.base import Tool
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure
 from harness.probes.tools.offers import FUNCTION_CALLING, LANGUAGE, REPLY_TOKENS, STATUS, WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.base import HARMONY, Problem
-from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import first_replies
 from harness.probes.tools.offers import REPLY_TOKENS, WEATHER
-from harness.records import Api
+from harness.records.rollouts import Api
 from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding
 
 _TRIES = 4

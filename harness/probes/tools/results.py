@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from harness.checks.base import HARMONY, Problem
 from harness.checks.view import Turn
-from harness.conversation import Message, ToolCall, ToolResult
 from harness.dialects.base import Reply, Tool
+from harness.dialects.conversation import Message, ToolCall, ToolResult
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import REPLY_TOKENS
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _LOOK_UP = Tool(
     "get_code_word",

@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.checks.base import RESPONSES, Problem
 from harness.checks.json_text import parsed_object
-from harness.conversation import Message
 from harness.dialects.base import Reply, Tool
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, first_replies, served
 from harness.probes.tools.offers import (
@@ -20,7 +20,7 @@ from harness.probes.tools.offers import (
     WEATHER,
 )
 from harness.probes.tools.schema_corpus import DEFINITIONS, Definition
-from harness.records import Api
+from harness.records.rollouts import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)

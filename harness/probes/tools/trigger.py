@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from harness.checks.base import GUIDE, Problem
 from harness.checks.view import Turn
-from harness.conversation import Message
 from harness.dialects.base import Reply
+from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
-from harness.records import Api
+from harness.records.rollouts import Api
 
 NEEDED: Mapping[str, tuple[str, str]] = {
     "status": ("Is the service up right now?", "service_status"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.plain import plain
+from harness.text.plain import plain
 
 WIDTH = 360
 """Width of every chart in user units; on a phone that is about its width in pixels."""

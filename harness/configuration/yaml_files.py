@@ -1,0 +1,91 @@
+"""YAML files that users write: read with care, and refused with one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import ConfigurationError
+from harness.text.suggestion import suggestion
+
+
+class Entry(BaseModel):
+    """Base of what stands in such a file: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises ConfigurationError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: is not UTF-8 text") from None
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """The content of a file; `source` is its name in messages. Raises ConfigurationError."""
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{source}: {_yaml_message(error)}") from None
+
+
+def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str] = ()) -> str:
+    """The first problem of an entry, with its key.
+
+    Args:
+        error: What was found.
+        model: The entry's type.
+        place: The keys under which the entry stands.
+    """
+    first, *more = error.errors(include_url=False, include_input=False)
+    keys = [str(part) for part in first["loc"]]
+    key = ".".join([*place, *keys])
+    if first["type"] == "missing":
+        message = f"{key} is missing"
+    elif first["type"] == "extra_forbidden":
+        known = [name for name in _inner(model, keys[:-1]).model_fields if name != "name"]
+        message = f"unknown key {key}; {suggestion(keys[-1], known)}"
+    else:
+        text = first["msg"].removeprefix("Value error, ")
+        message = f"{key}: {text[0].lower()}{text[1:]}"
+    return message + (f" (and {len(more)} more)" if more else "")
+
+
+def _inner(model: type[Entry], keys: Sequence[str]) -> type[Entry]:
+    """The type of the entry that stands under `keys` in a `model`."""
+    for key in keys:
+        annotation: Any = model.model_fields[key].annotation
+        kinds = [annotation, *get_args(annotation)]
+        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Entry))
+    return model
+
+
+def _yaml_message(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return f"is not YAML: {error}"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a mapping with the same key twice, where YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = json.dumps(self.construct_object(key, deep=True), default=str)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name} is there twice", key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,203 @@
+"""Providers that the tool starts itself and stops again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+
+from harness.configuration.providers import Launch, Provider, changed
+from harness.endpoints import guard
+from harness.errors import LaunchError
+
+SECONDS_TO_STOP = 10.0
+SECONDS_TO_ANSWER = 5.0
+SECONDS_BETWEEN_LOOKS = 0.1
+TAIL_LINES = 8
+TAIL_BYTES = 4096
+
+
+@asynccontextmanager
+async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
+    """Start the provider's `launch` command if it has one, and stop it on the way out.
+
+    Yields the provider with its real port in `base_url`. Its output goes to the file `log`. If
+    the process ends while it is in use, the body is cancelled and LaunchError raised.
+
+    Raises:
+        LaunchError: It could not be started, ended early or did not become ready in time.
+    """
+    launch = provider.launch
+    if launch is None:
+        yield provider
+        return
+    port = _free_port()
+    ready = changed(provider, base_url=provider.base_url.replace("{port}", port))
+    ready_url = (launch.ready_url or f"{provider.base_url}/models").replace("{port}", port)
+    await _see_that_nobody_answers(provider.name, ready_url)
+    async with _process(provider.name, launch, port, log) as process:
+        await _wait_until_ready(provider.name, launch, ready_url, process, log)
+        try:
+            async with _cancelled_when_ended(process):
+                yield ready
+        except _EndedError:
+            raise LaunchError(
+                f"provider {provider.name}: its process ended with exit code "
+                f"{process.returncode} in the middle of the run; what is finished is kept, "
+                f"go on with --resume{_tail(log)}"
+            ) from None
+
+
+@asynccontextmanager
+async def _process(
+    name: str, launch: Launch, port: str, log: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The launch command in a process group of its own, which ends with ours in any case."""
+    command = [
+        argument.replace("{port}", port).replace("{python}", sys.executable)
+        for argument in launch.command
+    ]
+    held_by_guard, held_by_us = os.pipe()
+    try:
+        process = await _start(name, launch, command, log, stdin=held_by_guard)
+        try:
+            yield process
+        finally:
+            await _stop(process)
+    finally:
+        os.close(held_by_guard)
+        os.close(held_by_us)
+
+
+async def _start(
+    name: str, launch: Launch, command: list[str], log: Path, stdin: int
+) -> asyncio.subprocess.Process:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", guard.__file__, *command),
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                env=os.environ | launch.env,
+                cwd=launch.cwd,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise LaunchError(
+            f"provider {name}: its launch command cannot be started: "
+            f"{error.filename}: {error.strerror}"
+        ) from None
+
+
+class _EndedError(Exception):
+    """The process ended while it was in use."""
+
+
+@asynccontextmanager
+async def _cancelled_when_ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """Cancel the body when the process ends, and raise _EndedError in its place."""
+    body = asyncio.current_task()
+    ended = False
+
+    async def watch() -> None:
+        nonlocal ended
+        await process.wait()
+        ended = True
+        if body is not None:
+            body.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if ended and body is not None and body.uncancel() == 0:
+            raise _EndedError from None
+        raise
+    finally:
+        watching.cancel()
+
+
+async def _see_that_nobody_answers(name: str, url: str) -> None:
+    """Refuse to take a server that is already there for the one we start."""
+    async with _session() as session:
+        if await _is_ready(session, url):
+            raise LaunchError(
+                f"provider {name}: something already answers at {url}; "
+                "stop it, or use {port} in the launch entry"
+            )
+
+
+async def _wait_until_ready(
+    name: str, launch: Launch, url: str, process: asyncio.subprocess.Process, log: Path
+) -> None:
+    deadline = time.monotonic() + launch.ready_timeout
+    async with _session() as session:
+        while not await _is_ready(session, url):
+            if process.returncode is not None:
+                raise LaunchError(
+                    f"provider {name}: its launch command ended with exit code "
+                    f"{process.returncode} before it was ready{_tail(log)}"
+                )
+            if time.monotonic() > deadline:
+                raise LaunchError(
+                    f"provider {name}: not ready after {launch.ready_timeout:g} s "
+                    f"({url} does not answer with 200){_tail(log)}"
+                )
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_TO_ANSWER))
+
+
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End the whole process group: kindly at first, by force if that does not help."""
+    try:
+        _signal_group(process, signal.SIGTERM)
+        async with asyncio.timeout(SECONDS_TO_STOP):
+            await process.wait()
+    except TimeoutError:
+        pass
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        await process.wait()
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def _tail(log: Path) -> str:
+    """The last lines of a log, to stand at the end of a message."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        lines = file.read().decode(errors="replace").strip().splitlines()[-TAIL_LINES:]
+    if not lines:
+        return f"; it wrote nothing to {log}"
+    return f"; the end of {log}:\n" + "\n".join(f"  {line}" for line in lines)

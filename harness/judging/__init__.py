@@ -1,0 +1,1 @@
+"""From single rollouts to outcomes, judgements and results of checks. Pure."""

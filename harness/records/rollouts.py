@@ -1,0 +1,124 @@
+"""Every exchange as it was on the wire, gathered into rollouts.
+
+`rollouts.jsonl` holds one `Rollout` a line; anything judged later is judged from these records
+alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.records.base import Record
+
+Api = Literal["responses", "chat"]
+
+Key = Literal["right", "wrong", "none"]
+"""The key that a request is sent with."""
+
+
+class Request(Record):
+    """One HTTP request. `headers` are redacted before they are recorded.
+
+    A body that was no JSON object by intent is `text`.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any] | None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPart:
+    """One block of a server-sent event stream as received, without its closing blank line.
+
+    `at` is in seconds since the request was sent; `raw` may be a comment or span several lines.
+    A dataclass, because a stream has many: it takes an eighth of the memory of a model.
+    """
+
+    at: float
+    raw: str
+
+
+class Response(Record):
+    """One HTTP response; a stream has `parts`, anything else has `body`.
+
+    Text is decoded as UTF-8 with errors replaced. `complete` is False when the connection
+    closed before the response ended.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: str | None = None
+    parts: tuple[StreamPart, ...] = ()
+    complete: bool = True
+
+
+FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol"]
+
+
+class TransportFailure(Record):
+    """Why no complete response came, in one sentence."""
+
+    kind: FailureKind
+    message: str
+
+
+class Retry(Record):
+    """An attempt that failed in a way worth repeating, and the wait before the next one."""
+
+    status: int | None = None
+    failure: TransportFailure | None = None
+    waited: float
+
+
+class Exchange(Record):
+    """One request and what became of it. Exactly one of `response` or `failure` is the end of it;
+    a stream that broke half way has both. `started_at` is ISO 8601 UTC, `elapsed` in seconds.
+    """
+
+    request: Request
+    response: Response | None = None
+    failure: TransportFailure | None = None
+    retries: tuple[Retry, ...] = ()
+    started_at: str
+    elapsed: float
+
+
+LoopEnd = Literal["answered", "max_turns", "failed", "unreadable"]
+
+
+class Rollout(Record):
+    """One attempt at one sample over one API: all its exchanges, in order.
+
+    `end` says why sampling stopped: the model answered, the turns ran out, an exchange failed
+    (transport or HTTP status), or a reply could not be read. Judgement is made elsewhere.
+    """
+
+    id: str = Field(
+        description="<sample>/<api>/<stream|whole>/<try> in the smoke test; unique in any run"
+    )
+    sample: str
+    api: Api
+    streaming: bool
+    attempt: int
+    end: LoopEnd
+    exchanges: tuple[Exchange, ...]
+
+
+class RolloutLine(Rollout):
+    """A line of `rollouts.jsonl`: a rollout and its place in the log (see `harness.storage.chain`).
+
+    It is read as a `Rollout`.
+    """
+
+    withheld: str | None = Field(
+        default=None, description="in a bundle, hash of the record whose contents were replaced"
+    )
+    chain: str | None = Field(
+        default=None, description="hash of the chain before and this record; older lines have none"
+    )

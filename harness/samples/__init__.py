@@ -1,0 +1,1 @@
+"""What is asked of the model: cases and their tools, as attempts."""

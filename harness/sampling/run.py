@@ -1,0 +1,118 @@
+"""A whole run: attempts from a plan, many at a time, each on disk as soon as it has finished."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import Coroutine, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import uvloop
+
+from harness.dialects import DIALECTS
+from harness.dialects.base import Dialect
+from harness.errors import HarnessError, StoppedError
+from harness.samples.attempts import Attempt
+from harness.sampling.budget import Allowance, SpentError
+from harness.sampling.tool_loop import rollout
+from harness.sampling.watching import Observer
+from harness.storage.run_log import RunLog
+from harness.transport.base import Transport
+
+T = TypeVar("T")
+
+
+async def run_attempts(
+    attempts: Iterable[Attempt],
+    *,
+    transport: Transport,
+    log: RunLog,
+    concurrency: int,
+    observer: Observer | None = None,
+    allowance: Allowance | None = None,
+) -> None:
+    """Carry out every attempt that was not in the log when it was opened.
+
+    At most `concurrency` are in flight; `attempts` may be endless or costly to make, each is
+    taken when its turn comes. Cancelling this drops the attempts in flight; the log keeps what
+    was finished. Without `allowance` nothing is limited; once it is used up no request is begun,
+    and attempts that would need one more are dropped.
+
+    Raises:
+        RunLogError: The log could not be written; everything in flight is dropped.
+    """
+    waiting = iter(attempts)
+
+    async def work() -> None:
+        for attempt in waiting:
+            if attempt.id in log.finished:
+                continue
+            dialect = DIALECTS[attempt.api]
+            try:
+                with _within(allowance, transport, attempt, dialect) as sending:
+                    if observer:
+                        observer.started(attempt)
+                    done = await rollout(attempt, sending, dialect)
+            except SpentError:
+                return
+            log.append(done)
+            if observer:
+                observer.finished(done)
+
+    failure: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(concurrency):
+                workers.create_task(work())
+    except* HarnessError as group:
+        failure = group.exceptions[0]
+    if failure is not None:
+        raise failure
+
+
+def _within(
+    allowance: Allowance | None, transport: Transport, attempt: Attempt, dialect: Dialect
+) -> AbstractContextManager[Transport]:
+    if allowance is None:
+        return nullcontext(transport)
+    return allowance.metered(transport, attempt, dialect)
+
+
+def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` in which Ctrl-C and SIGTERM cancel `main` and let it clean up.
+
+    The event loop is uvloop's, which leaves more of a core to the requests. What is in memory
+    before is not looked at by the garbage collector meanwhile: going through all that was
+    imported takes some fifty milliseconds, by which arrival times would be wrong.
+
+    Raises:
+        StoppedError: The process was told to stop.
+    """
+
+    async def guarded() -> T:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        stops = 0
+
+        def stop() -> None:
+            nonlocal stops
+            stops += 1
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if stops:
+                raise StoppedError("stopped before the end; go on with --resume") from None
+            raise
+
+    gc.freeze()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(guarded())
+    finally:
+        gc.unfreeze()

@@ -1,0 +1,95 @@
+"""One attempt at one sample: ask, run the canned tools, go on until the model answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from harness.dialects.base import Dialect, Reply, UnreadableReplyError
+from harness.dialects.conversation import Message, ToolCall, ToolResult, Turn
+from harness.records.rollouts import Exchange, LoopEnd, Rollout
+from harness.samples.attempts import Attempt, Sample
+from harness.steps import interleaved
+from harness.transport.base import Transport
+
+
+async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> Rollout:
+    """Carry out one attempt. Nothing a provider does raises: `Rollout.end` says how it ended.
+
+    Ends "answered" with the first reply that calls no tool or was cut off by a token limit, once
+    the user has nothing more to say, and "max_turns" when the model is not at that end after its
+    `max_turns` requests. A tool nobody offered gets an error text as its result. With a seed in
+    its settings, the attempt has one of its own.
+    """
+    sample, settings = attempt.sample, attempt.settings
+    if settings.seed is not None:
+        settings = replace(settings, seed=attempt_seed(settings.seed, attempt.id))
+    body: dict[str, Any] = dialect.first_request(
+        sample.turns,
+        instructions=sample.instructions,
+        tools=sample.tools,
+        streaming=attempt.streaming,
+        settings=settings,
+    )
+    said = iter(sample.then)
+    exchanges: list[Exchange] = []
+    end: LoopEnd = "max_turns"
+    while len(exchanges) < attempt.max_turns:
+        sent = body if exchanges or sample.raw is None else sample.raw
+        exchange = await transport.send(dialect.path, sent, key=attempt.key)
+        exchanges.append(exchange)
+        if not _went_well(exchange):
+            end = "failed"
+            break
+        try:
+            reply = await interleaved(dialect.reading(exchange))
+        except UnreadableReplyError:
+            end = "unreadable"
+            break
+        turns = _what_follows(sample, reply, said)
+        if not turns:
+            end = "answered"
+            break
+        body = dialect.next_request(body, reply, turns, stored=settings.stored)
+    return Rollout(
+        id=attempt.id,
+        sample=sample.id,
+        api=attempt.api,
+        streaming=attempt.streaming,
+        attempt=attempt.number,
+        end=end,
+        exchanges=tuple(exchanges),
+    )
+
+
+def _what_follows(sample: Sample, reply: Reply, said: Iterator[str]) -> tuple[Turn, ...]:
+    """The results of the tools that were called, or what the user says next, if anything."""
+    if reply.finish == "length":
+        return ()
+    if reply.calls:
+        return tuple(ToolResult(call.id, tool_result(sample, call)) for call in reply.calls)
+    text = next(said, None) if reply.text else None
+    return () if text is None else (Message("user", text),)
+
+
+def tool_result(sample: Sample, call: ToolCall) -> str:
+    """What the canned tool answers, or an error text if the sample has no such tool."""
+    for tool in sample.tools:
+        if tool.name == call.name:
+            return tool.output
+    return orjson.dumps({"error": f"there is no tool named {call.name}"}).decode()
+
+
+def attempt_seed(seed: int, attempt_id: str) -> int:
+    """A seed for one attempt, so that tries differ but a run can be repeated."""
+    digest = hashlib.sha256(f"{seed}/{attempt_id}".encode()).digest()
+    return int.from_bytes(digest[:4]) >> 1
+
+
+def _went_well(exchange: Exchange) -> bool:
+    response = exchange.response
+    return exchange.failure is None and response is not None and 200 <= response.status < 300

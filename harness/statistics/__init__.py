@@ -1,0 +1,1 @@
+"""pass@k, pass^k, intervals and the distributions under them. Pure."""

@@ -1,0 +1,1 @@
+"""The run folder on disk: its log, the hash chain through it, and its seal."""

@@ -1,0 +1,260 @@
+"""The run folder on disk: `run.json` and append-only logs such as `rollouts.jsonl`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import RunLogError
+from harness.records.base import Record
+from harness.records.rollouts import Rollout
+from harness.records.runs import SCHEMA_VERSION, RunInfo
+from harness.storage import chain
+
+RUN_FILE = "run.json"
+ROLLOUTS_FILE = "rollouts.jsonl"
+SECONDS_BETWEEN_SYNCS = 2.0
+SMOKE_TEST = "smoke test"
+_ROLLOUT = TypeAdapter(Rollout)
+
+
+InfoT = TypeVar("InfoT", bound=Record)
+
+
+def write_run_info(folder: Path, info: Record) -> None:
+    """Write `run.json`, replacing an older one in one step. Raises RunLogError."""
+    write_run_json(folder, info.model_dump_json(indent=2).encode())
+
+
+def write_run_json(folder: Path, content: bytes) -> None:
+    """Write JSON as `run.json`, replacing an older one in one step. Raises RunLogError."""
+    path = folder / RUN_FILE
+    draft = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(content + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise RunLogError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_run_info(folder: Path) -> RunInfo:
+    """Read the `run.json` of a smoke test. Raises RunLogError if there is none or it is not one."""
+    return read_info(folder, RunInfo, SMOKE_TEST)
+
+
+def read_info(folder: Path, model: type[InfoT], kind: str) -> InfoT:
+    """Read `run.json` as `model`.
+
+    Raises:
+        RunLogError: There is none, it is of a run of another kind, or it is not ours.
+    """
+    path = folder / RUN_FILE
+    found, content = _read_kind(folder)
+    if found != kind:
+        raise RunLogError(f"{folder} is the run of another kind of test: {found}, not {kind}.")
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        version = _members(content).get("schema_version")
+        if version is not None and version != SCHEMA_VERSION:
+            raise RunLogError(
+                f"{path} has schema version {version}, this tool reads {SCHEMA_VERSION}; "
+                "use the version of the tool that wrote it"
+            ) from None
+        raise RunLogError(f"{path} is damaged: {_first_problem(error)}") from None
+
+
+def run_kind(folder: Path) -> str:
+    """What kind of run a folder holds. Raises RunLogError if it holds none."""
+    return _read_kind(folder)[0]
+
+
+def _read_kind(folder: Path) -> tuple[str, bytes]:
+    path = folder / RUN_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise RunLogError(f"{folder} is not a run folder: it has no {RUN_FILE}") from None
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
+    return str(_members(content).get("kind", SMOKE_TEST)), content
+
+
+def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
+    """The finished rollouts of a log one by one, in the order they finished, each id once.
+
+    A torn last line is passed over. Raises RunLogError naming the line if any other is damaged.
+    """
+    path = folder / name
+    seen: set[str] = set()
+    for number, line, last in _lines(path):
+        try:
+            rollout = Rollout.model_validate_json(chain.record_of(line))
+        except ValidationError as error:
+            if last and not line.endswith(b"\n"):
+                return
+            problem = _first_problem(error)
+            raise RunLogError(f"{path}, line {number} is damaged: {problem}") from None
+        if rollout.id not in seen:
+            seen.add(rollout.id)
+            yield rollout
+
+
+class RunLog:
+    """Appends finished rollouts to a file in a run folder; opening it heals a torn last line.
+
+    Only one process at a time can hold a log. Every line continues the hash chain of the log (see
+    `harness.storage.chain`). Use as a context manager.
+
+    Attributes:
+        finished: The ids that were in the log when it was opened. What is appended is only
+            counted, so that memory does not grow with the length of a run.
+    """
+
+    def __init__(self, folder: Path, name: str = ROLLOUTS_FILE) -> None:
+        """Open or create the log. Raises RunLogError."""
+        self._path = folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise RunLogError(f"{self._path} cannot be opened: {error.strerror}") from error
+        try:
+            self._lock()
+            ids, self._size, self._chain = _scan(self._path)
+            os.ftruncate(self._file, self._size)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self.finished = frozenset(ids)
+        self._count = len(ids)
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="fsync")
+        self._syncing: Future[None] | None = None
+        self._synced_at = time.monotonic()
+
+    def append(self, rollout: Rollout) -> None:
+        """Write one rollout; it survives the death of the process once this returns.
+
+        A rollout that was there when the log was opened is ignored. Raises RunLogError, for
+        instance when the disk is full; the log then still holds exactly those appended before.
+        """
+        if rollout.id in self.finished:
+            return
+        line, after = chain.linked(_ROLLOUT.dump_json(rollout), self._chain)
+        try:
+            self._write(line)
+        except OSError as error:
+            os.ftruncate(self._file, self._size)
+            raise self._failed(error) from error
+        self._chain = after
+        self._size += len(line)
+        self._count += 1
+
+    def _write(self, line: bytes) -> None:
+        """Write all of `line`, and see to it now and then that it reaches the disk.
+
+        A slow disk must not hold up the event loop, or arrival times would be recorded wrong.
+        """
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        if time.monotonic() - self._synced_at < SECONDS_BETWEEN_SYNCS:
+            return
+        if self._syncing is None or self._syncing.done():
+            if self._syncing is not None:
+                self._syncing.result()
+            self._syncing = self._syncer.submit(os.fsync, self._file)
+            self._synced_at = time.monotonic()
+
+    def _failed(self, error: OSError) -> RunLogError:
+        return RunLogError(
+            f"{self._path} cannot be written: {error.strerror}; the {self._count} "
+            "finished attempts are kept, mend the cause and go on with --resume"
+        )
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunLogError(f"{self._path} is being written by another process") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._syncer.shutdown()
+        try:
+            os.fsync(self._file)
+        except OSError as failed:
+            raise self._failed(failed) from failed
+        finally:
+            os.close(self._file)
+
+
+def _scan(path: Path) -> tuple[set[str], int, bytes]:
+    """The ids in a log, the length of its sound part, and the chain after that.
+
+    Raises RunLogError if it is damaged inside.
+    """
+    finished: set[str] = set()
+    size = 0
+    head = chain.beginning(path.name)
+    for number, line, last in _lines(path):
+        try:
+            if not line.endswith(b"\n"):
+                break
+            finished.add(str(orjson.loads(line)["id"]))
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            if last:
+                break
+            raise RunLogError(f"{path}, line {number} is damaged; restore or remove it") from None
+        size += len(line)
+        head = chain.after(line, head)
+    return finished, size, head
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """The lines of a file with their numbers, and whether each is the last."""
+    try:
+        with path.open("rb") as file:
+            number, line = 1, file.readline()
+            while line:
+                following = file.readline()
+                yield number, line, not following
+                number, line = number + 1, following
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _members(content: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """What is wrong first, and where unless it is the whole."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else first["msg"]

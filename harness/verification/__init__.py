@@ -1,0 +1,1 @@
+"""The main job: cases and probes, asked of a provider and judged."""
