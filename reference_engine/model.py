@@ -26,7 +26,7 @@ import math
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_engine.config import ModelConfig

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from reference_engine.block_table import BLOCK, BlockTable, blocks_of
