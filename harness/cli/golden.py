@@ -41,6 +41,7 @@ def create(
     from harness.golden import files
     from harness.golden.create import create as made
     from harness.golden.engine import How
+    from harness.probes import passages
 
     talk = stderr()
 
@@ -48,7 +49,7 @@ def create(
         talk.print(text, soft_wrap=True)
 
     how = How(checkpoint, dtype, device, None, threads, current_date)
-    golden = made(model, how, told)
+    golden = made(model, how, passages.requests(), told)
     try:
         out.write_text(files.text(golden), encoding="utf-8", newline="")
     except OSError as error:

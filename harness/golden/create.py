@@ -24,9 +24,10 @@ from harness.golden.records import (
     Golden,
     HealthyRun,
     Token,
+    drawn_text,
 )
+from harness.golden.requests import Requests
 from harness.golden.tokens import bytes_of
-from harness.probes import passages
 
 DRAWS = 20
 _UNSHOWN = 5
@@ -41,12 +42,15 @@ HEALTHY: Runs = (("float32", 32), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16",
 Told = Callable[[str], None]
 
 
-def create(models: Sequence[str], how: How, told: Told, healthy: Runs = HEALTHY) -> Golden:
+def create(
+    models: Sequence[str], how: How, requests: Requests, told: Told, healthy: Runs = HEALTHY
+) -> Golden:
     """Ask the engine everything, once for the golden answers and once for each healthy run.
 
     Args:
         models: Names under which providers serve the model.
         how: The checkpoint, and the number format of the golden answers.
+        requests: What to ask.
         told: Is told what is being done.
         healthy: The runs from which to learn what to tolerate.
 
@@ -54,35 +58,35 @@ def create(models: Sequence[str], how: How, told: Told, healthy: Runs = HEALTHY)
         ConfigurationError: The engine cannot answer.
     """
     told(f"golden answers in {how.dtype or 'the usual format'}")
-    head, answers = engine.ask((*_greedy(), *_drawn()), how)
+    head, answers = engine.ask((*_greedy(requests), *_drawn(requests)), how)
     greedy = {answer.id: answer for answer in answers if "/" not in answer.id}
     runs = []
     for dtype, batch in healthy:
         told(f"healthy run in {dtype}, {batch} requests together")
-        _, others = engine.ask(_greedy(), replace(how, dtype=dtype, batch=batch))
+        _, others = engine.ask(_greedy(requests), replace(how, dtype=dtype, batch=batch))
         runs.append(_healthy_run(dtype, batch, greedy, others))
     return Golden(
         models=tuple(models),
         weights_sha256=head.weights_sha256,
-        requests_sha256=passages.fingerprint(),
+        requests_sha256=requests.sha256,
         tool_version=version("gpt-oss-verify"),
         dtype=head.dtype,
         current_date=how.current_date,
         continuations={name: _continuation(answer) for name, answer in greedy.items()},
-        drawn={ask.name: _texts(ask.name, answers) for ask in passages.drawn()},
+        drawn={name: _texts(name, answers) for name in requests.drawn},
         healthy=tuple(runs),
         tolerance=tolerance(runs),
     )
 
 
-def _greedy() -> Sequence[Question]:
-    return [Question(ask.name, "chat", passages.body("chat", ask)) for ask in passages.asks("chat")]
+def _greedy(requests: Requests) -> Sequence[Question]:
+    return [Question(name, "chat", body) for name, body in requests.greedy.items()]
 
 
-def _drawn() -> Sequence[Question]:
+def _drawn(requests: Requests) -> Sequence[Question]:
     return [
-        Question(f"{ask.name}/{number}", "chat", passages.body("chat", ask) | {"seed": seed})
-        for at, ask in enumerate(passages.drawn())
+        Question(f"{name}/{number}", "chat", {**body, "seed": seed})
+        for at, (name, body) in enumerate(requests.drawn.items())
         for number, seed in enumerate(range(at * DRAWS, (at + 1) * DRAWS))
     ]
 
@@ -133,7 +137,7 @@ def _flat(token: Token) -> tuple[int, ...]:
 
 def _texts(name: str, answers: Sequence[Answer]) -> Drawn:
     own = [answer for answer in answers if answer.id.startswith(f"{name}/")]
-    texts = (passages.drawn_text(_part(a, "reasoning"), _part(a, "answer")) for a in own)
+    texts = (drawn_text(_part(a, "reasoning"), _part(a, "answer")) for a in own)
     return Drawn(prompt_tokens=own[0].prompt_tokens, texts=tuple(texts))
 
 

@@ -64,6 +64,11 @@ class Drawn(Record):
     texts: tuple[str, ...]
 
 
+def drawn_text(reasoning: str, answer: str) -> str:
+    """What is compared of a drawn reply; servers differ in the space around the texts."""
+    return f"{reasoning.strip()}\n{answer.strip()}"
+
+
 class Distance(Record):
     """How far log probabilities are from the golden ones, in nats.
 

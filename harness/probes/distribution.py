@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from harness.checks.base import Problem
 from harness.checks.view import Turn
 from harness.golden.equality import p_value
+from harness.golden.records import drawn_text
 from harness.probes import passages
 from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
 from harness.probes.numerics import reference
@@ -42,7 +43,7 @@ def _distribution(answers: Answers) -> Iterator[Trial]:
                 count = None if reply.usage is None else reply.usage.input_tokens
                 if count == drawn.prompt_tokens:
                     first = first or turn
-                    text = passages.drawn_text(reply.reasoning, reply.text)
+                    text = drawn_text(reply.reasoning, reply.text)
                     texts.setdefault(name, []).append(text)
     count = sum(map(len, texts.values()))
     if first is None or count < _LEAST_REPLIES:

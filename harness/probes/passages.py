@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from hashlib import sha256
 from typing import Any
-
-import orjson
 
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
 from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult, Turn
+from harness.golden.requests import Requests
 from harness.probes.base import Ask
 from harness.probes.plan import settings_of
 from harness.probes.tools.offers import WEATHER
@@ -152,13 +150,15 @@ def body(api: Api, ask: Ask, model: str = "") -> dict[str, Any]:
     )
 
 
+def requests() -> Requests:
+    """All requests, as a golden file answers them."""
+    return Requests(
+        {ask.name: body("chat", ask) for ask in asks("chat")},
+        {ask.name: body("chat", ask) for ask in drawn()},
+    )
+
+
 @cache
 def fingerprint() -> str:
-    """SHA-256 of all requests, as Chat Completions has them."""
-    bodies = [body("chat", ask) for ask in (*asks("chat"), *drawn("chat"))]
-    return sha256(orjson.dumps(bodies, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def drawn_text(reasoning: str, answer: str) -> str:
-    """What is compared of a drawn reply; servers differ in the space around the texts."""
-    return f"{reasoning.strip()}\n{answer.strip()}"
+    """SHA-256 of all requests."""
+    return requests().sha256

@@ -179,7 +179,7 @@ def test_create_asks_for_healthy_runs_and_learns_from_them(monkeypatch):
         return Head("0f", how.dtype or "?"), [Answer(q.id, 70, shifted) for q in questions]
 
     monkeypatch.setattr(engine, "ask", ask)
-    golden = create.create(["m"], How(dtype="float32"), lambda _: None)
+    golden = create.create(["m"], How(dtype="float32"), passages.requests(), lambda _: None)
     assert [(how.dtype, how.batch) for how in asked[1:]] == list(create.HEALTHY)
     assert golden.tolerance.p95 == pytest.approx(0.15)
     assert golden.tolerance.gap == pytest.approx(0.3)
