@@ -58,6 +58,7 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
         Route("/v1/chat/completions", _guarded(chat.create), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
         WebSocketRoute("/v1/responses", socket.serve),
+        Route("/v1/responses/compact", _guarded(responses.compact), methods=["POST"]),
         Route(stored, _guarded(responses.get), methods=["GET"]),
         Route(stored, _guarded(responses.delete), methods=["DELETE"]),
         Route(f"{stored}/input_items", _guarded(responses.input_items), methods=["GET"]),

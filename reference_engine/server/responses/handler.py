@@ -15,11 +15,16 @@ from reference_engine.server.context import Context
 from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Generation
+from reference_engine.server.responses.compaction import CompactRequest, compacted
 from reference_engine.server.responses.items import turns_of
 from reference_engine.server.responses.listing import listed, page
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply
-from reference_engine.server.responses.request import ResponsesRequest, unknown_previous
+from reference_engine.server.responses.request import (
+    ConversationRequest,
+    ResponsesRequest,
+    unknown_previous,
+)
 from reference_engine.server.responses.store import Memory, ResponseStore, Stored
 from reference_engine.server.responses.stream import ResponseStream
 from reference_engine.server.responses.tools import namespaces
@@ -60,6 +65,22 @@ class ResponsesHandler:
         response = reply.finished(writer.items, generation)
         keep(response)
         return _json(response)
+
+    async def compact(self, request: Request) -> Response:
+        """What may stand for a conversation in later requests.
+
+        Raises:
+            ApiError: The request cannot be served.
+        """
+        context = self._context
+        asked = parse_request(CompactRequest, await context.body(request))
+        context.require_model(asked.model)
+        turns = _turns(asked, Memory(self._store))
+        order = asked.order(turns, context.settings.current_date)
+        generation = context.generation(context.engine, order)
+        writer = OutputWriter()
+        await while_wanted(request.receive, context.stop, _write(generation, writer))
+        return _json(compacted(turns, writer, generation))
 
     async def get(self, request: Request) -> Response:
         """A stored response.
@@ -111,7 +132,7 @@ class ResponsesHandler:
         return stored
 
 
-def _turns(asked: ResponsesRequest, memory: Memory) -> tuple[Turn, ...]:
+def _turns(asked: ConversationRequest, memory: Memory) -> tuple[Turn, ...]:
     """The conversation: what the previous response holds, then the input."""
     earlier: tuple[Turn, ...] = ()
     calls: dict[str, str] = {}

@@ -19,6 +19,9 @@ from reference_engine.harmony.conversation import (
 )
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import Ignored, RequestModel, Text
+from reference_engine.server.responses.sealed import Opened
+
+_IN_SHORT = "Our conversation so far, in short:\n\n"
 
 
 class MessageItem(RequestModel):
@@ -83,6 +86,15 @@ class ReferenceItem(RequestModel):
     id: str
 
 
+class CompactionItem(RequestModel):
+    """The summary of an earlier conversation, as a compaction returned it."""
+
+    type: Literal["compaction"]
+    encrypted_content: Opened
+    id: Ignored = None
+    created_by: Ignored = None
+
+
 def _kind(item: object) -> str | None:
     """The tag of an item: its type, or message where it has none but a role."""
     if isinstance(item, dict):
@@ -96,12 +108,13 @@ Item = Annotated[
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[CallItem, Tag("function_call")]
     | Annotated[ResultItem, Tag("function_call_output")]
-    | Annotated[ReferenceItem, Tag("item_reference")],
+    | Annotated[ReferenceItem, Tag("item_reference")]
+    | Annotated[CompactionItem, Tag("compaction")],
     Discriminator(
         _kind,
         custom_error_type="item_type",
         custom_error_message="the item's type is not supported; supported are message, reasoning, "
-        "function_call, function_call_output and item_reference",
+        "function_call, function_call_output, item_reference and compaction",
     ),
 ]
 
@@ -136,6 +149,8 @@ def turns_of(
                 calls[item.call_id] = item.name
             case ResultItem():
                 turns.append(_result(item, at, calls))
+            case CompactionItem():
+                turns.append(Answer(_IN_SHORT + item.encrypted_content))
             case ReferenceItem():
                 turns.append(_referenced(item, at, calls, stored_item))
     if calls:

@@ -15,12 +15,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from reference_engine.server.errors import invalid
 from reference_engine.server.responses.items import (
     CallItem,
+    CompactionItem,
     Item,
     MessageItem,
     ReasoningItem,
     ReferenceItem,
     ResultItem,
 )
+from reference_engine.server.responses.sealed import sealed
 
 T = TypeVar("T")
 _LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
@@ -82,11 +84,15 @@ def _listed(item: Item) -> dict[str, Any]:
             return _head(item, "fc") | call
         case ResultItem():
             return _head(item, "fco") | {"call_id": item.call_id, "output": item.output}
+        case CompactionItem():
+            return _head(item, "cmp") | {"encrypted_content": sealed(item.encrypted_content)}
         case ReferenceItem():
             return {"id": item.id, "type": item.type}
 
 
-def _head(item: MessageItem | ReasoningItem | CallItem | ResultItem, prefix: str) -> dict[str, Any]:
+def _head(
+    item: MessageItem | ReasoningItem | CallItem | ResultItem | CompactionItem, prefix: str
+) -> dict[str, Any]:
     given = item.id if isinstance(item.id, str) and item.id else None
     item_id = given or f"{prefix}_{secrets.token_hex(16)}"
     return {"id": item_id, "type": item.type, "status": "completed"}

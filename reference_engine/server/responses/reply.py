@@ -34,7 +34,7 @@ class Reply:
         """The response with all its output, checked against the SDK's own type."""
         cut = generation.finish == "length"
         response = self._response("incomplete" if cut else "completed", output)
-        response["usage"] = _usage(generation)
+        response["usage"] = usage_of(generation)
         if cut:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
         else:
@@ -97,7 +97,8 @@ def _format(asked: ResponsesRequest) -> dict[str, Any]:
     return asked.text.format.model_dump(by_alias=True, exclude_none=True)
 
 
-def _usage(generation: Generation) -> dict[str, Any]:
+def usage_of(generation: Generation) -> dict[str, Any]:
+    """The tokens that an answer took."""
     prompt, completed = len(generation.prompt), len(generation.completion)
     return {
         "input_tokens": prompt,

@@ -61,13 +61,35 @@ class TextSettings(RequestModel):
     verbosity: Literal["medium"] = "medium"
 
 
-class ResponsesRequest(RequestModel):
-    """The body of POST /v1/responses; `seed` is our addition."""
+_Input = Annotated[list[Item], Field(min_length=1)] | str
+
+
+class ConversationRequest(RequestModel):
+    """What any request about a conversation holds."""
 
     model: str
-    input: Annotated[list[Item], Field(min_length=1)] | str
+    input: _Input | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
+    prompt_cache_key: str | None = None
+
+    @property
+    def items(self) -> list[Item]:
+        """The input as items."""
+        if isinstance(self.input, str):
+            return [MessageItem(role="user", content=self.input)]
+        return self.input or []
+
+    @property
+    def opening(self) -> tuple[Developer, ...]:
+        """The instructions as a turn, if there are any."""
+        return (Developer(self.instructions),) if self.instructions else ()
+
+
+class ResponsesRequest(ConversationRequest):
+    """The body of POST /v1/responses; `seed` is our addition."""
+
+    input: _Input
     store: bool = True
     stream: bool = False
     max_output_tokens: Limit | None = None
@@ -83,7 +105,6 @@ class ResponsesRequest(RequestModel):
     metadata: dict[str, str] = Field(default_factory=dict)
     parallel_tool_calls: bool = True
     max_tool_calls: int | None = None
-    prompt_cache_key: str | None = None
     safety_identifier: str | None = None
     user: str | None = None
 
@@ -98,13 +119,6 @@ class ResponsesRequest(RequestModel):
     stream_options: StreamOptions = StreamOptions()
 
     @property
-    def items(self) -> list[Item]:
-        """The input as items."""
-        if isinstance(self.input, str):
-            return [MessageItem(role="user", content=self.input)]
-        return self.input
-
-    @property
     def logprobs(self) -> bool:
         """Whether the answer's tokens come with their log probabilities."""
         return _LOGPROBS in self.include or self.top_logprobs > 0
@@ -116,9 +130,8 @@ class ResponsesRequest(RequestModel):
             ApiError: Fields contradict each other.
         """
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
-        instructions = (Developer(self.instructions),) if self.instructions else ()
         conversation = Conversation(
-            turns=(*instructions, *turns),
+            turns=(*self.opening, *turns),
             tools=tools,
             effort=self.reasoning.effort or "medium",
             answer_format=self._answer_format(),
