@@ -8,21 +8,15 @@ from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.small.data import natural
 from reference_engine.small.data.documents import document
 from reference_engine.small.data.phrases import fill, template
+from reference_engine.small.data.showing import FENCES, QUOTES, Pairs, between
 from reference_engine.small.data.spans import copy
 from reference_engine.small.data.task import Ask, parameter_names
 
 _TEMPLATE_SHARE = 0.5
 _MARKS = "*_#[~>|<"
-_QUOTES = (
-    ('"', '"'), ('"', '"'), ('"', '"'), ("'", "'"), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"),
-    ("«", "»"), ("„", "“"), ("「", "」"), ("<md>", "</md>"),
-)  # fmt: skip
-_FENCES = (
-    ("```\n", "\n```"), ("```markdown\n", "\n```"), ("```md\n", "\n```"), ("```\n", "\n```"),
-    ("~~~\n", "\n~~~"), ("<md>\n", "\n</md>"), ("<markdown>\n", "\n</markdown>"),
-    ("<text>\n", "\n</text>"), ('"""\n', '\n"""'), ("<<<\n", "\n>>>"), ("<source>", "</source>"),
-    ("--- begin ---\n", "\n--- end ---"), ("<input>\n", "\n</input>"), ("[[", "]]"), ('"', '"'),
-    ('"', '"'), ("“", "”"), ("<doc>\n", "\n</doc>"), ("BEGIN\n", "\nEND"), ("'", "'"),
+_TAGS = (
+    ("```markdown\n", "\n```"), ("```md\n", "\n```"), ("<md>\n", "\n</md>"),
+    ("<markdown>\n", "\n</markdown>"), ("<source>", "</source>"),
 )  # fmt: skip
 
 
@@ -48,7 +42,7 @@ def _within(rng: Random, source: str) -> str:
     """Markdown inside a sentence: in quotes, or bare where its own marks show its ends."""
     if source[0] in "*_~[<" and source[-1] in "*_~])>" and rng.random() < 0.3:
         return source
-    return _between(rng, source, _QUOTES)
+    return _between(rng, source, (*QUOTES, ("<md>", "</md>")))
 
 
 def _apart(rng: Random, source: str, *, closed: bool) -> str:
@@ -57,22 +51,16 @@ def _apart(rng: Random, source: str, *, closed: bool) -> str:
     bare = 0.65 if "\n" in source and closed else 0.45
     if not quoting and rng.random() < bare:
         return source
-    return _between(rng, source, _FENCES if "\n" in source else (*_QUOTES, *_FENCES))
+    return _between(
+        rng, source, (*FENCES, *_TAGS) if "\n" in source else (*QUOTES, *FENCES, *_TAGS)
+    )
 
 
-def _between(rng: Random, source: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    """The source between two signs that do not occur in it and do not run into it."""
+def _between(rng: Random, source: str, pairs: Pairs) -> str:
+    """The source between two signs, which are not those of code unless it has marks itself."""
     if not any(mark in source for mark in _MARKS):
         pairs = tuple(pair for pair in pairs if pair[0] not in {"`", "```\n", "~~~\n"})
-    clear = [
-        (left, right)
-        for left, right in pairs
-        if not (left.strip() in source or right.strip() in source)
-        and left[-1] != source[0]
-        and right[0] != source[-1]
-    ]
-    left, right = rng.choice(clear or [("<<", ">>")])
-    return f"{left}{source}{right}"
+    return between(rng, source, pairs)
 
 
 def _framed(rng: Random) -> str:

@@ -23,10 +23,16 @@ def prose(rng: Random, low: int, high: int) -> str:
 
 
 def utterance(rng: Random) -> str:
-    """A word or a line in some language, with the signs that real text has."""
+    """A word or a line in some language, with the signs that real text has; not all in quotes."""
+    text = _utterance(rng)
+    return text[1:-1] if text[:1] == "«" and text.find("»") == len(text) - 1 > 1 else text
+
+
+def _utterance(rng: Random) -> str:
     draw = rng.random()
     if draw < 0.3:
-        return rng.choice(phrasings.lines("sentences"))
+        text = rng.choice(phrasings.lines("sentences"))
+        return _signed(rng, text) if rng.random() < 0.15 else text
     if draw < 0.42:
         return _excerpt(rng)
     if draw < 0.52:
@@ -61,6 +67,7 @@ def _signed(rng: Random, text: str) -> str:
             f"{part[:middle]}'{part[middle:]}", f"{part}'s", f"{part},", f"{part} –", f"{part}...",
             f"({part})", f"{part}:", f"{words.number_text(rng)} {part}", f"«{part}»",
             f"{part[:middle]}-{part[middle:]}", f"{part}!", f"{part};", f"{part}/{part}",
+            f"“{part}”", f'"{part}"', f"{part} {words.number_text(rng)}", f"{part}: {part}",
         )
     )  # fmt: skip
     return " ".join(parts)
