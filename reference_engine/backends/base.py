@@ -9,22 +9,14 @@ from reference_engine.engine_errors import EngineError
 from reference_engine.sampling import SamplingParams, Token
 
 
-class Backend(Protocol):
-    """What `reference_engine.engine.Engine` offers, of which the server and the chat use no more.
+class TokenSource(Protocol):
+    """What continues prompts: all that answering a request needs of an engine.
 
     Attributes:
         max_context: Most tokens of a prompt and its continuation.
     """
 
     max_context: int
-
-    def start(self) -> None:
-        """Make it ready for requests."""
-        ...
-
-    def close(self) -> None:
-        """End it; requests in flight end with an `EngineError`."""
-        ...
 
     def generate(
         self, prompt: Sequence[int], params: SamplingParams
@@ -36,6 +28,18 @@ class Backend(Protocol):
         Raises:
             EngineError: The request cannot be served.
         """
+        ...
+
+
+class Backend(TokenSource, Protocol):
+    """What `reference_engine.engine.Engine` offers, as far as a server or a chat needs it."""
+
+    def start(self) -> None:
+        """Make it ready for requests."""
+        ...
+
+    def close(self) -> None:
+        """End it; requests in flight end with an `EngineError`."""
         ...
 
 

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from reference_engine.backends.base import TokenSource
 from reference_engine.faults.active import changes
 from reference_engine.faults.seams import LOGITS, ORDER, PARAMS, PARSER, PROMPT, READ, TOKENS
 from reference_engine.harmony.conversation import Conversation
 from reference_engine.harmony.parse import HarmonyParser
 from reference_engine.sampling import Draw, SamplingParams, Token, sample
-from reference_engine.server.generation import Engine, Generation, Order
+from reference_engine.server.generation import Generation, Order
 
 
 class FaultyGeneration(Generation):
     """A generation with the seams ORDER, PROMPT and PARSER."""
 
-    def __init__(self, engine: Engine, order: Order) -> None:
+    def __init__(self, engine: TokenSource, order: Order) -> None:
         for change in changes(ORDER):
             order = change(order)
         super().__init__(engine, order)
@@ -41,12 +42,12 @@ class FaultyGeneration(Generation):
 class FaultyEngine:
     """An engine with the seams READ, PARAMS, LOGITS and TOKENS around another one."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: TokenSource) -> None:
         self._engine = engine
         self.max_context = engine.max_context
 
     def generate(self, prompt: Sequence[int], params: SamplingParams) -> AsyncGenerator[Token]:
-        """Sample tokens, see `Engine`."""
+        """Sample tokens, see `TokenSource`."""
         read = list(prompt)
         for change_read in changes(READ):
             read = change_read(read)

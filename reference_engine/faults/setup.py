@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from starlette.applications import Starlette
 
+from reference_engine.backends.base import TokenSource
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.inside import FaultyEngine, FaultyGeneration, adjusted_sample
 from reference_engine.faults.plan import FaultError, read_plan
 from reference_engine.faults.wire import FaultyWire
 from reference_engine.server.app import create_app
-from reference_engine.server.generation import Engine
 from reference_engine.server.parts import Parts
 from reference_engine.server.settings import AppSettings
 
@@ -28,7 +28,7 @@ def faulty_parts(options: Sequence[str], *, by_request: bool = False) -> Parts:
     """
     plan = read_plan(options, CATALOGUE)
 
-    def create_faulty_app(engine: Engine, settings: AppSettings) -> Starlette:
+    def create_faulty_app(engine: TokenSource, settings: AppSettings) -> Starlette:
         app = create_app(FaultyEngine(engine), settings, FaultyGeneration)
         app.add_middleware(
             FaultyWire, plan=plan, served=settings.model_names[0], by_request=by_request

@@ -14,10 +14,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from reference_engine.backends.base import TokenSource
 from reference_engine.server.chat.handler import ChatHandler
 from reference_engine.server.context import Context
 from reference_engine.server.errors import ApiError, internal_error
-from reference_engine.server.generation import Engine, Generation
+from reference_engine.server.generation import Generation
 from reference_engine.server.models import ModelsHandler
 from reference_engine.server.responses.handler import ResponsesHandler
 from reference_engine.server.responses.websocket import ResponsesSocket
@@ -30,7 +31,7 @@ _OPEN_PATHS = frozenset({"/health"})
 
 
 def create_app(
-    engine: Engine, settings: AppSettings, generation: type[Generation] = Generation
+    engine: TokenSource, settings: AppSettings, generation: type[Generation] = Generation
 ) -> Starlette:
     """The application around an engine; set `app.state.stop` to end the requests in flight."""
     context = Context(engine, settings, generation)

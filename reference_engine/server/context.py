@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from reference_engine.backends.base import TokenSource
 from reference_engine.server.connection import read_body
 from reference_engine.server.errors import ApiError
-from reference_engine.server.generation import Engine, Generation
+from reference_engine.server.generation import Generation
 from reference_engine.server.settings import AppSettings
 
 
@@ -17,7 +18,7 @@ from reference_engine.server.settings import AppSettings
 class Context:
     """The engine, the settings, what runs an order, and the event that ends requests in flight."""
 
-    engine: Engine
+    engine: TokenSource
     settings: AppSettings
     generation: type[Generation] = Generation
     stop: asyncio.Event = field(default_factory=asyncio.Event)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
-from reference_engine.backends.base import BackendError
-from reference_engine.engine import SamplingParams, Token
+from reference_engine.backends.base import BackendError, TokenSource
 from reference_engine.engine_errors import (
     ContextOverflowError,
     EngineClosedError,
@@ -30,6 +29,7 @@ from reference_engine.harmony.parse import (
     Started,
 )
 from reference_engine.harmony.render import RenderError, least_tokens, render_prompt
+from reference_engine.sampling import SamplingParams, Token
 from reference_engine.server.errors import ApiError, internal_error, stopping
 from reference_engine.server.shown import Part, Piece, ShownText
 from reference_engine.server.steering import ToolPolicy, continuation
@@ -40,16 +40,6 @@ _SMALLEST_TOP_P = 1e-9
 _NEXT_DRAWS = 2**32
 """Added to the seed where the model goes on after a header that was written for it, lest the draws
 repeat those that led it astray; larger than any number of choices."""
-
-
-class Engine(Protocol):
-    """What the server needs of the engine."""
-
-    max_context: int
-
-    def generate(self, prompt: Sequence[int], params: SamplingParams) -> AsyncGenerator[Token]:
-        """Sample tokens; the stop token is the last one, unless the limit came first."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +80,7 @@ class Generation:
         finish: Why the answer ended, once it has.
     """
 
-    def __init__(self, engine: Engine, order: Order) -> None:
+    def __init__(self, engine: TokenSource, order: Order) -> None:
         """Render the prompt.
 
         Raises:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 
+from reference_engine.backends.base import TokenSource
 from reference_engine.model import Transformer
 from reference_engine.sampling import Sampler, sample
 from reference_engine.server.app import create_app
-from reference_engine.server.generation import Engine
 from reference_engine.server.settings import AppSettings
 
 
@@ -24,4 +24,4 @@ class Parts:
 
     model: Callable[[Transformer], Transformer] = _as_loaded
     sampler: Sampler = sample
-    app: Callable[[Engine, AppSettings], Starlette] = create_app
+    app: Callable[[TokenSource, AppSettings], Starlette] = create_app
