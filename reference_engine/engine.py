@@ -42,8 +42,6 @@ class _Request:
 
     def __init__(self, prompt: tuple[int, ...], params: SamplingParams, clock: TokenClock) -> None:
         self.sequence = TokenSequence(prompt, params)
-        if params.seed is not None:
-            self.sequence.seed = params.seed
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.inbox: asyncio.Queue[Token | EngineError | None] = asyncio.Queue()

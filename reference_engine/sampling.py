@@ -8,6 +8,7 @@ a fixed order over fixed chunks of the vocabulary, so company changes nothing.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -81,6 +82,11 @@ class Draw:
 
 Sampler = Callable[[Tensor, Sequence[Draw]], list[Token]]
 """What `sample` is."""
+
+
+def seed_of(params: SamplingParams) -> int:
+    """The seed asked for, or a new one."""
+    return secrets.randbits(64) if params.seed is None else params.seed
 
 
 def uniform(seed: int, step: int) -> float:

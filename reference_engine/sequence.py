@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 
 from reference_engine.block_table import BlockTable, block_names
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.sampling import SamplingParams, Token, seed_of
 
 
 @dataclass(eq=False)
@@ -14,6 +13,7 @@ class Sequence:
     """A request on its way through the model.
 
     Attributes:
+        seed: Of the draws.
         tokens: The prompt, then what was generated.
         names: The names of the prompt's full blocks, see `block_table`.
         cached: How many of the tokens the cache holds.
@@ -23,7 +23,7 @@ class Sequence:
 
     prompt: tuple[int, ...]
     params: SamplingParams
-    seed: int = field(default_factory=lambda: secrets.randbits(64))
+    seed: int = field(init=False)
     tokens: list[int] = field(init=False)
     names: list[bytes] = field(init=False)
     cached: int = 0
@@ -31,6 +31,7 @@ class Sequence:
     table: BlockTable | None = None
 
     def __post_init__(self) -> None:
+        self.seed = seed_of(self.params)
         self.tokens = list(self.prompt)
         self.names = block_names(self.prompt)
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,19 +25,21 @@ from reference_engine.engine_errors import (
     QueueFullError,
     require_room,
 )
-from reference_engine.sampling import Draw, SamplingParams, Token, sample
+from reference_engine.sampling import Draw, SamplingParams, Token, sample, seed_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _DEFAULT_CONTEXT = 8192
 _PREFILL_TOKENS = 512
 """Prompt tokens read at once: the scores of all their pairs with the past are held together."""
-_SEED_BITS = 63
 
 
 class TransformersEngine:
     """Generates tokens with a model of transformers.
 
     Args:
-        model: A `GptOssForCausalLM`, or any causal model with the same interface.
+        model: A `GptOssForCausalLM`, or any causal model with its interface.
         max_batch: Requests worked on in turn; each has a cache.
         max_context: Most tokens of a prompt and its continuation.
         max_queue: Requests that may wait for their turn.
@@ -46,7 +47,7 @@ class TransformersEngine:
 
     def __init__(
         self,
-        model: Any,  # noqa: ANN401  What transformers builds has no type of its own.
+        model: PreTrainedModel,
         *,
         max_batch: int = 32,
         max_context: int | None = None,
@@ -123,14 +124,14 @@ class TransformersEngine:
 class _Sequence:
     """A request: the tokens that the model has yet to read, its cache, and its draws."""
 
-    def __init__(self, model: Any, prompt: list[int], params: SamplingParams) -> None:  # noqa: ANN401
+    def __init__(self, model: PreTrainedModel, prompt: list[int], params: SamplingParams) -> None:
         from transformers import DynamicCache
 
         self._model = model
         self._cache = DynamicCache(config=model.config)
         self._unread = prompt
         self._params = params
-        self._seed = random.getrandbits(_SEED_BITS) if params.seed is None else params.seed
+        self._seed = seed_of(params)
         self._drawn = 0
 
     def step(self) -> Token | None:
@@ -153,7 +154,7 @@ class _Sequence:
         return logits
 
 
-def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> Any:  # noqa: ANN401
+def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> PreTrainedModel:
     """The model of a checkpoint in Hugging Face's layout, ready to generate.
 
     Raises:
@@ -176,7 +177,8 @@ def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> Any: 
         raise BackendUnavailableError(
             f"transformers cannot load {checkpoint}: {reason} (it reads Hugging Face's layout only)"
         ) from error
-    return model.to(device).eval()
+    ready: PreTrainedModel = model.to(device).eval()
+    return ready
 
 
 def _refuse_codes(checkpoint: Path) -> None:

@@ -47,7 +47,7 @@ def test_ragged_batches_give_what_padded_ones_give(window):
         )
         for length in (300, 64, 1):
             params = SamplingParams(80, temperature=0, top_logprobs=0)
-            made.add(Sequence(tuple(TEXT[:length]), params, 0))
+            made.add(Sequence(tuple(TEXT[:length]), params))
         gained = []
         while made.running:
             gained += made.step()

@@ -34,7 +34,7 @@ def scheduler(pages: int, *, chunk: int = 128, **limits: int) -> Scheduler:
 def sequence(length: int, offset: int, tokens: int, seed: int) -> Sequence:
     """Prompts of one offset begin alike."""
     prompt = (TEXT[offset:] + TEXT[:offset])[:length]
-    return Sequence(tuple(prompt), SamplingParams(tokens, seed=seed, top_logprobs=1), seed)
+    return Sequence(tuple(prompt), SamplingParams(tokens, seed=seed, top_logprobs=1))
 
 
 def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None = None):
