@@ -29,7 +29,7 @@ from evals.statistics.levels import TAIL
 from evals.statistics.noise import Mean, NormalMean, run_mean
 from evals.statistics.power import chance_to_see
 from evals.statistics.sequential import FIRST_LOOK, always_valid_tail
-from harness.records.judgements import Decision
+from harness.records.analysis import Decision
 
 Chances = NDArray[np.float64]
 Runs = list[list[list[float]]]

@@ -31,7 +31,7 @@ from harness.probes import distribution, numerics, passages
 from harness.probes.base import Ask
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
-from harness.records.judgements import CheckResult
+from harness.records.analysis import CheckResult
 from harness.records.rollouts import Exchange, Request, Response, Rollout
 from reference_engine.checkpoint import load_model
 from reference_engine.engine import Engine

@@ -8,7 +8,7 @@ from evals.healthbench.summary import HealthBenchSummary
 from evals.judgement import CellVerdict
 from evals.records import EvalSettings
 from evals.results import CellResult
-from harness.records.judgements import Decision
+from harness.records.analysis import Decision
 
 MOST_UNGRADED = 0.01
 """By how much items without a grade may move a score before it is said to be undecided."""

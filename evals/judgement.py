@@ -10,8 +10,8 @@ from pydantic import Field
 from evals.base import DatasetInfo
 from evals.records import Cell
 from evals.statistics.comparison import Comparison
+from harness.records.analysis import Decision
 from harness.records.base import Record
-from harness.records.judgements import Decision
 from harness.records.rollouts import Api
 
 SourceKind = Literal["card", "reproduction", "third_party", "measured"]

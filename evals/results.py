@@ -11,8 +11,8 @@ from evals.healthbench.summary import HealthBenchSummary
 from evals.judgement import CellVerdict
 from evals.records import Cell, EvalRunInfo, Outcome
 from evals.statistics.intervals import MeanScore
+from harness.records.analysis import Decision, Estimate, Percentiles
 from harness.records.base import Record
-from harness.records.judgements import Decision, Estimate, Percentiles
 
 EVAL_ANALYSIS_VERSION = 1
 

@@ -17,7 +17,7 @@ from evals.statistics.comparison import Comparison, compare
 from evals.statistics.levels import TAIL
 from evals.statistics.sequential import FIRST_LOOK, always_valid_tail
 from evals.statistics.tries import complete_rounds
-from harness.records.judgements import Decision
+from harness.records.analysis import Decision
 
 OTHER_MARGIN = 0.05
 """Margin of an eval about which nothing is published."""

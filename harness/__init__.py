@@ -24,4 +24,6 @@ Its packages, each of which imports only what stands below it:
     statistics      pass@k, pass^k and their intervals
     records         the types on disk, which all of these share
     text, steps, errors
+
+What ships with it is in `data`.
 """

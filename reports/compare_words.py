@@ -15,7 +15,7 @@ from evals.comparison.records import (
     Row,
     Unit,
 )
-from harness.records.judgements import CheckStatus, Estimate
+from harness.records.analysis import CheckStatus, Estimate
 from reports import compare_rows, words
 
 NOTHING = "–"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from harness.records.judgements import Analysis, Decision
+from harness.records.analysis import Analysis, Decision
 from harness.text.plain import plain
 from reports import words
 

@@ -14,7 +14,8 @@ from typing import Literal
 from xml.etree import ElementTree as ET
 
 from evals.results import CellResult, EvalAnalysis
-from harness.records.judgements import Analysis, CheckResult, Decision, Examination, Finding
+from harness.records.analysis import Analysis, CheckResult, Decision
+from harness.records.judgements import Examination, Finding
 from harness.text.plain import plain
 from reports import eval_words, words
 from reports.tries import Tries, Try

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from evals.comparison.records import News
-from harness.records.judgements import Analysis, CheckResult, CheckStatus, WorstCase
+from harness.records.analysis import Analysis, CheckResult, CheckStatus, WorstCase
 from reports import markup, news_words, words
 
 _HEADS: Mapping[CheckStatus, str] = {

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.comparison.records import News
-from harness.records.judgements import Analysis, CheckResult, CheckStatus, WorstCase
+from harness.records.analysis import Analysis, CheckResult, CheckStatus, WorstCase
 from reports import news_words, words
 from reports.columns import tables
 

@@ -7,16 +7,16 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.records.judgements import (
+from harness.records.analysis import (
     Analysis,
     CheckResult,
     CheckStatus,
     Decision,
     Estimate,
     GroupAnalysis,
-    OutcomeKind,
     Percentiles,
 )
+from harness.records.judgements import OutcomeKind
 from harness.records.runs import Limits, ProviderInfo, Seal, Thresholds
 
 VERDICTS: Mapping[Decision | None, str] = {

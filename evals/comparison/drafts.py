@@ -8,7 +8,7 @@ from typing import Self
 
 from evals.comparison.records import Difference, Measured, Row, Unit
 from evals.comparison.significance import Pair
-from harness.records.judgements import Decision
+from harness.records.analysis import Decision
 
 VERDICTS = "Verdict"
 JUDGED = frozenset({"passed", "warned", "failed", "declared"})

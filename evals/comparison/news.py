@@ -11,7 +11,7 @@ from evals.comparison.runs import Compared, ScoredRun, SmokeRun, cell_key
 from evals.comparison.scores import NotPaired, pair_scores, row_name, shared_tries
 from evals.comparison.significance import ALPHA, Pair, beyond_chance, differences, fisher, p_value
 from evals.comparison.smoke import check_pair, paired, success_pair
-from harness.records.judgements import CheckResult, CheckStatus
+from harness.records.analysis import CheckResult, CheckStatus
 
 Tries: TypeAlias = tuple[str, str, Sequence[float], Sequence[float]]
 """A group, a case or question in it, and the tries of both runs."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from harness.records.analysis import CheckStatus, Decision, Estimate
 from harness.records.base import Record
-from harness.records.judgements import CheckStatus, Decision, Estimate, Finding
+from harness.records.judgements import Finding
 
 COMPARISON_VERSION = 1
 HISTORY_VERSION = 1

@@ -13,7 +13,8 @@ from evals.comparison.records import Entry
 from evals.judgement import CellScores
 from evals.records import Cell
 from evals.results import EvalAnalysis
-from harness.records.judgements import Analysis, OutcomeKind
+from harness.records.analysis import Analysis
+from harness.records.judgements import OutcomeKind
 from harness.samples.cases import Case
 
 

@@ -18,7 +18,7 @@ from evals.results import EvalAnalysis
 from evals.run_folder import read_analysis as read_eval_analysis
 from evals.run_folder import read_eval_info
 from harness.errors import HarnessError, RunLogError
-from harness.records.judgements import Analysis
+from harness.records.analysis import Analysis
 from harness.records.runs import RunInfo
 from harness.storage.run_folder import read_analysis, write_text
 from harness.storage.run_log import RUN_FILE, SMOKE_TEST, read_run_info, run_kind

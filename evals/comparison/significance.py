@@ -18,7 +18,7 @@ from evals.comparison.records import Difference, Seen
 from evals.statistics.comparison import difference
 from evals.statistics.levels import POWER, distance
 from evals.statistics.noise import UNSEEN, BinomialMean, Mean, NormalMean
-from harness.records.judgements import Estimate
+from harness.records.analysis import Estimate
 from harness.statistics.metrics import CONFIDENCE, exact_bounds
 
 ALPHA = 1 - CONFIDENCE

@@ -11,7 +11,8 @@ from evals.comparison.records import Measured, Unit
 from evals.comparison.runs import Attempt, SmokeRun
 from evals.comparison.significance import ALPHA, Pair, rate_mean
 from evals.statistics.comparison import paired_means
-from harness.records.judgements import CheckResult, Estimate, GroupAnalysis, OutcomeKind
+from harness.records.analysis import CheckResult, Estimate, GroupAnalysis
+from harness.records.judgements import OutcomeKind
 from harness.statistics.metrics import clustered_rate, exact_bounds
 
 RATES = "Pass rates"

@@ -16,8 +16,8 @@ from evals.statistics.levels import TAIL
 from evals.statistics.noise import Mean, NormalMean, run_mean
 from evals.statistics.power import detectable_drop, tries_needed
 from evals.statistics.tries import Scores, summarise
+from harness.records.analysis import Decision, Estimate
 from harness.records.base import Record
-from harness.records.judgements import Decision, Estimate
 
 
 class Comparison(Record):

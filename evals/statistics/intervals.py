@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from evals.statistics.levels import distance
 from evals.statistics.noise import run_mean
 from evals.statistics.tries import QuestionTries, Scores, is_binary, summarise
+from harness.records.analysis import Estimate
 from harness.records.base import Record
-from harness.records.judgements import Estimate
 from harness.statistics.metrics import CONFIDENCE, clustered_estimate, pass_at_k, pass_hat_k
 
 

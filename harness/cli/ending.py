@@ -8,7 +8,7 @@ from pathlib import Path
 from evals.comparison.runs_folder import read_news
 from harness.cli import report_files
 from harness.cli.screen import print_raw, stdout
-from harness.records.judgements import Analysis
+from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
 from harness.verdict.gate import exit_code
 from reports import words

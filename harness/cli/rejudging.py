@@ -14,7 +14,8 @@ from evals.run_folder import read_scores
 from harness.auditing.findings import Breach
 from harness.cli import eval_ending, report_files
 from harness.cli.formats import FILES, Format
-from harness.records.judgements import Analysis, Examination
+from harness.records.analysis import Analysis
+from harness.records.judgements import Examination
 from harness.storage import run_folder
 from harness.storage.run_folder import ANALYSIS_FILE, JUDGEMENTS_FILE, SCORES_FILE
 from harness.storage.run_log import SMOKE_TEST, run_kind

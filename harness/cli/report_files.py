@@ -9,7 +9,7 @@ from pathlib import Path
 from evals.comparison.runs_folder import read_news, write_news
 from harness.cli.formats import FILES, FORMATS, Format
 from harness.errors import RunLogError
-from harness.records.judgements import Analysis
+from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
 from harness.storage import run_folder
 from harness.storage.run_log import read_rollouts, read_run_info

@@ -7,15 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.checks import CATALOGUE
 from harness.checks.base import Known
-from harness.records.judgements import (
-    CheckResult,
-    CheckStatus,
-    Description,
-    Examination,
-    Finding,
-    Mode,
-    Severity,
-)
+from harness.records.analysis import CheckResult, CheckStatus
+from harness.records.judgements import Description, Examination, Finding, Mode, Severity
 from harness.records.rollouts import Api
 from harness.records.runs import Capability
 from harness.statistics.metrics import clustered_rate

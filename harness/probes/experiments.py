@@ -11,7 +11,8 @@ from harness.golden.records import Golden
 from harness.probes.base import Probe
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
-from harness.records.judgements import CheckResult, Examination
+from harness.records.analysis import CheckResult
+from harness.records.judgements import Examination
 from harness.records.rollouts import Api, Rollout
 
 

@@ -10,7 +10,8 @@ from harness.golden.records import Golden
 from harness.judging.check_results import declared, not_judged, result
 from harness.probes.base import Answers, NotVerifiableError, Probe, Trial
 from harness.probes.plan import sample_id
-from harness.records.judgements import CheckResult, Finding
+from harness.records.analysis import CheckResult
+from harness.records.judgements import Finding
 from harness.records.rollouts import Api
 from harness.statistics.metrics import clustered_rate
 

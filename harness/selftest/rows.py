@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.records.analysis import CheckResult
 from harness.records.base import Record
-from harness.records.judgements import CheckResult, Severity
+from harness.records.judgements import Severity
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, Innocent, Row, RowStatus
 from harness.selftest.stages import known

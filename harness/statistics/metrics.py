@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from math import comb
 
-from harness.records.judgements import Estimate, Percentiles
+from harness.records.analysis import Estimate, Percentiles
 from harness.statistics.distributions import beta_quantile, student_quantile
 
 CONFIDENCE = 0.95

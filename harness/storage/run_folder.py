@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import RunLogError
-from harness.records.judgements import Analysis, Examination, Judgement
+from harness.records.analysis import Analysis
+from harness.records.judgements import Examination, Judgement
 from harness.records.runs import RunInfo
 from harness.samples.cases import Suite, load_suite
 from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE

@@ -13,19 +13,8 @@ from harness.judging.judge import Judge, settle
 from harness.probes.experiments import Experiments
 from harness.probes.plan import PREFIX
 from harness.probes.suites import choose
-from harness.records.judgements import (
-    Analysis,
-    Estimate,
-    Examination,
-    GroupAnalysis,
-    Judgement,
-    Latency,
-    Mode,
-    Outcome,
-    OutcomeKind,
-    Tokens,
-    WorstCase,
-)
+from harness.records.analysis import Analysis, Estimate, GroupAnalysis, Latency, WorstCase
+from harness.records.judgements import Examination, Judgement, Mode, Outcome, OutcomeKind, Tokens
 from harness.records.rollouts import Api, Rollout
 from harness.records.runs import RunInfo, Thresholds
 from harness.samples.cases import Suite

@@ -9,7 +9,8 @@ from harness.errors import ConfigurationError
 from harness.judging.check_results import as_warning
 from harness.probes import PROBES
 from harness.probes.suites import choose
-from harness.records.judgements import CheckResult, CheckStatus, Description
+from harness.records.analysis import CheckResult, CheckStatus
+from harness.records.judgements import Description
 from harness.records.runs import RunSettings, Thresholds
 from harness.text.suggestion import suggestion
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.records.judgements import CheckResult, Decision, Estimate, GroupAnalysis, Verdict
+from harness.records.analysis import CheckResult, Decision, Estimate, GroupAnalysis, Verdict
 from harness.records.runs import Thresholds
 
 EXIT_PASS = 0

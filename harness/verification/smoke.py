@@ -18,7 +18,8 @@ from harness.golden import files as golden_files
 from harness.golden.records import Golden
 from harness.probes import plan as probe_plan
 from harness.probes.suites import choose
-from harness.records.judgements import Analysis, Examination
+from harness.records.analysis import Analysis
+from harness.records.judgements import Examination
 from harness.records.runs import RunInfo, RunSettings, Thresholds
 from harness.samples.attempts import Attempt, Sample, plan
 from harness.samples.cases import Suite

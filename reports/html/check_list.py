@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.records.analysis import CheckResult
 from harness.records.families import short_title
-from harness.records.judgements import CheckResult
 from reports import words
 
 _NOTED = "noted"

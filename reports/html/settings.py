@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evals.records import EvalRunInfo
-from harness.records.judgements import Analysis
+from harness.records.analysis import Analysis
 from harness.records.runs import ProviderInfo, RunInfo
 from reports import words
 

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evals.comparison.records import News
-from harness.records.judgements import Analysis, Examination, GroupAnalysis
+from harness.records.analysis import Analysis, GroupAnalysis
+from harness.records.judgements import Examination
 from harness.records.rollouts import Rollout
 from reports import news_words, words
 from reports.html.charts.curves import Curve, curves

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.records.judgements import Analysis, CheckResult, Estimate
+from harness.records.analysis import Analysis, CheckResult, Estimate
 from reports import words
 
 

@@ -14,7 +14,8 @@ from evals.results import EvalAnalysis
 from harness.auditing.findings import Audit
 from harness.bundling.manifest import Manifest
 from harness.configuration.gate_entry import GateEntry
-from harness.records.judgements import Analysis, Examination, Judgement
+from harness.records.analysis import Analysis
+from harness.records.judgements import Examination, Judgement
 from harness.records.rollouts import RolloutLine
 from harness.records.runs import RunInfo
 

@@ -14,7 +14,7 @@ from healthy import (
 )
 
 from harness.checks import CATALOGUE
-from harness.records.judgements import Analysis
+from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
 
 CASES = SUITE.cases[:3]

@@ -1,7 +1,8 @@
 import pytest
 
 from harness.checks import CHECKS
-from harness.records.judgements import CheckResult, Estimate, GroupAnalysis, Latency, Tokens
+from harness.records.analysis import CheckResult, Estimate, GroupAnalysis, Latency
+from harness.records.judgements import Tokens
 from harness.records.runs import Thresholds
 from harness.verdict.gate import decide, exceeds, exit_code
 

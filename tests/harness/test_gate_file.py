@@ -17,7 +17,7 @@ from harness.cli.app import run
 from harness.configuration.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
 from harness.errors import ConfigurationError
 from harness.probes.suites import choose
-from harness.records.judgements import CheckResult
+from harness.records.analysis import CheckResult
 from harness.records.runs import Limits, Thresholds
 from harness.verdict import demands
 

@@ -11,7 +11,7 @@ from probing import judged, refusal, statuses
 
 from harness.probes import errors, overflow
 from harness.probes.base import Ask
-from harness.records.judgements import CheckResult
+from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
 from harness.samples.attempts import Attempt
 

@@ -14,7 +14,7 @@ from probing import judged, statuses
 from harness.probes.base import Ask
 from harness.probes.parity import BENCH
 from harness.probes.strata import Stratum, p_value
-from harness.records.judgements import CheckResult
+from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
 from harness.samples.attempts import Attempt
 

@@ -16,7 +16,7 @@ from harness.probes.plan import sample_id
 from harness.probes.prompt import BENCH
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings
-from harness.records.judgements import CheckResult
+from harness.records.analysis import CheckResult
 from harness.records.rollouts import Rollout
 
 Count = Callable[[Prompt], int | None]

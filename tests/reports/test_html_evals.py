@@ -9,7 +9,7 @@ from evals.judgement import BaselineInfo, CellVerdict, Figure
 from evals.records import Cell, EvalRunInfo, EvalSettings, TryScore
 from evals.results import EvalAnalysis
 from evals.statistics.comparison import Comparison
-from harness.records.judgements import Estimate
+from harness.records.analysis import Estimate
 from harness.records.runs import ProviderInfo
 from reports.html.evals import render_eval_html
 

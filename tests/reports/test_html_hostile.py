@@ -10,7 +10,7 @@ from analyses import analysis_of, run_info
 from healthy import SUITE, Say, json_response, rollout
 from nasty import NASTY
 
-from harness.records.judgements import Analysis
+from harness.records.analysis import Analysis
 from reports.html.charts.svg import tag
 from reports.html.page import embedded
 from reports.html.smoke import render_html

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from healthy import MODEL, STARTED, SUITE
 
-from harness.records.judgements import Analysis, Examination
+from harness.records.analysis import Analysis
+from harness.records.judgements import Examination
 from harness.records.rollouts import Api, Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Thresholds
 from harness.samples.cases import Suite

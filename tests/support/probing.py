@@ -15,7 +15,7 @@ from harness.golden.records import Golden
 from harness.probes.base import Ask, Bench
 from harness.probes.judging import probe_results
 from harness.probes.plan import attempts
-from harness.records.judgements import CheckResult
+from harness.records.analysis import CheckResult
 from harness.records.rollouts import Api, Exchange, Response
 from harness.samples.attempts import Attempt
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
-from harness.records.judgements import Percentiles
+from harness.records.analysis import Percentiles
 from harness.statistics.metrics import percentiles
 from reports.html.charts.svg import WIDTH, Scale, chart, line, path, tag, text, ticks
 

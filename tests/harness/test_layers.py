@@ -1,0 +1,19 @@
+"""What `harness` says of its packages is what import-linter holds them to."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import harness
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def test_the_packages_are_listed_as_they_are_layered():
+    contracts = tomllib.loads(PYPROJECT.read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    layer_of = {name: number for number, layer in enumerate(layers) for name in layer.split(" | ")}
+    listing = re.findall(r"^    (.+)$", harness.__doc__ or "", flags=re.MULTILINE)
+    listed = [*(line.split()[0] for line in listing[:-1]), *listing[-1].split(", ")]
+    assert sorted(listed) == sorted(layer_of)
+    assert [layer_of[name] for name in listed] == sorted(layer_of.values())
