@@ -129,7 +129,8 @@ def get_weather(city: str) -> str:
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(
-    "model_type", [agents.OpenAIChatCompletionsModel, agents.OpenAIResponsesModel]
+    "model_type",
+    [agents.OpenAIChatCompletionsModel, agents.OpenAIResponsesModel, agents.OpenAIResponsesWSModel],
 )
 async def test_an_agent_uses_a_tool(async_client, engine, model_type, streamed):
     agents.set_tracing_disabled(disabled=True)
@@ -141,8 +142,9 @@ async def test_an_agent_uses_a_tool(async_client, engine, model_type, streamed):
             pass
     else:
         result = await agents.Runner.run(agent, "Weather in Rome?")
+    await model.close()
     assert result.final_output == "Hello there."
     assert "sunny in Rome" in engine.prompts[-1]
     assert "Be brief." in engine.prompts[-1]
-    if model_type is agents.OpenAIResponsesModel:
+    if model_type is not agents.OpenAIChatCompletionsModel:
         assert "<|channel|>analysis<|message|>I think." in engine.prompts[-1]

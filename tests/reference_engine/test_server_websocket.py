@@ -11,10 +11,11 @@ import openai
 import pytest
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
-from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running
+from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from reference_engine.faults.setup import faulty_parts
 from reference_engine.server.settings import AppSettings
 
 MODEL = "gpt-oss-small"
@@ -197,6 +198,15 @@ def test_the_key_is_asked_for(engine):
         assert refusal.value.response.status_code == 401
         with connected(url, additional_headers={"Authorization": "Bearer secret"}) as socket:
             assert ask(socket)["status"] == "completed"
+
+
+def test_faults_and_variations_are_those_of_a_stream(engine):
+    app = faulty_parts(["ok:open-responses-events"]).app(engine, AppSettings())
+    with serving(app) as url, connected(url) as socket:
+        send(socket)
+        kinds = {event["type"] for event in turn(socket)}
+    assert "response.reasoning.delta" in kinds
+    assert "response.reasoning_text.delta" not in kinds
 
 
 def test_a_stopping_server_ends_the_connection(engine):
