@@ -1,25 +1,16 @@
-"""Points as people write them down: pairs, lists, tables, years, and amounts with units."""
+"""Points as people write them down: pairs, two lists, tables, JSON; or told."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import NamedTuple
 
 from reference_engine.small.data.phrases import listed
-
-Number = float
-"""A whole number or a decimal, such that `str` writes it as the request does."""
+from reference_engine.small.data.point_numbers import NUMBERS, Number, PointText, across, several
+from reference_engine.small.data.told_points import told
 
 Points = list[tuple[Number, Number]]
-
-
-class PointText(NamedTuple):
-    """Points, and the text that says them; a text of several lines is a block of its own."""
-
-    text: str
-    points: list[list[Number]]
 
 
 def point_text(rng: Random) -> PointText:
@@ -27,59 +18,18 @@ def point_text(rng: Random) -> PointText:
     if rng.random() < 0.13:
         return _series(rng)
     if rng.random() < 0.36:
-        return _told(rng)
-    number = rng.choice(_NUMBERS)
+        return told(rng)
+    number = rng.choice(NUMBERS)
     count = rng.choice((2, 2, 3, 3, 3, 4, 4, 5, 6))
-    points = list(zip(_across(rng, number, count), _several(rng, number, count), strict=True))
+    points = list(zip(across(rng, number, count), several(rng, number, count), strict=True))
     writer = rng.choice((_pairs, _pairs, _pairs, _pairs, _two_lists, _rows, _as_json))
     return PointText(writer(rng, points), [[x, y] for x, y in points])
 
 
-def _small(rng: Random) -> Number:
-    return rng.randint(0, rng.choice((9, 20, 100, 500, 9999)))
-
-
-def _signed(rng: Random) -> Number:
-    return rng.randint(-20, 20)
-
-
-def _tenths(rng: Random) -> Number:
-    return rng.randint(0, rng.choice((99, 999))) / 10
-
-
-def _mixed(rng: Random) -> Number:
-    return rng.randint(-90, 300) / 10 if rng.random() < 0.7 else rng.randint(-9, 20)
-
-
-def _hundredths(rng: Random) -> Number:
-    return rng.randint(1, 2000) / 100
-
-
-_NUMBERS: tuple[Callable[[Random], Number], ...] = (
-    _small, _small, _small, _small, _small, _tenths, _signed, _mixed, _hundredths,
-)  # fmt: skip
-
-
-def _several(rng: Random, number: Callable[[Random], Number], count: int) -> list[Number]:
-    return [number(rng) for _ in range(count)]
-
-
-def _across(rng: Random, number: Callable[[Random], Number], count: int) -> list[Number]:
-    """Values of x: evenly spaced, or whatever was measured."""
-    if rng.random() < 0.55:
-        return _several(rng, number, count)
-    return _steps(rng, rng.choice((0, 1, 1, 1, 10, 100)), rng.choice((1, 1, 1, 2, 5, 10)), count)
-
-
-def _steps(rng: Random, first: int, step: int, count: int) -> list[Number]:
-    start = first + rng.choice((0, 0, 0, step, 2 * step))
-    return [start + step * at for at in range(count)]
-
-
 def _series(rng: Random) -> PointText:
     """Values alone, which stand at 1, 2, 3 and so on."""
-    number = rng.choice(_NUMBERS)
-    values = _several(rng, number, rng.randint(3, 6))
+    number = rng.choice(NUMBERS)
+    values = several(rng, number, rng.randint(3, 6))
     text = listed(rng, [str(value) for value in values])
     return PointText(text, [[at, value] for at, value in enumerate(values, 1)])
 
@@ -201,74 +151,3 @@ def _as_json(rng: Random, points: Points) -> str:
     else:
         rows = [[x, y] for x, y in points]
     return json.dumps(rows, separators=compact)
-
-
-_MEASURES = (
-    "{v} kg", "{v} kg", "{v}kg", "{v} %", "{v}%", "{v} percent", "${v}", "${v}", "{v} €", "€{v}",
-    "£{v}", "{v} euros", "{v} dollars", "{v} m", "{v} cm", "{v}cm", "{v} mm", "{v} km", "{v} km/h",
-    "{v} degrees", "{v}°C", "{v} °C", "{v}°", "{v} litres", "{v} l", "{v} kWh", "{v} points",
-    "{v} people", "{v} visitors", "{v} boxes", "{v} orders", "{v} goals", "{v} calls", "{v} bpm",
-    "{v} ms", "{v} MB", "{v} pages", "{v} steps", "{v} votes", "{v} eggs", "{v} tickets", "{v} V",
-    "{v} lbs", "{v} hPa", "{v} kcal", "{v} Stück", "{v} personnes", "{v} fish", "{v} bikes",
-)  # fmt: skip
-_MARKS = (
-    "week", "week", "day", "day", "hour", "month", "lap", "round", "level", "page", "floor", "game",
-    "sprint", "trial", "test", "chapter", "lesson", "stage", "season", "run", "Woche", "Tag",
-    "semaine", "jour", "semana", "día", "Monat", "stop", "batch", "try", "step", "Week", "Day",
-)  # fmt: skip
-_COUNTED = (
-    "{m} {x}: {y}", "{m} {x} {y}", "{m} {x} was {y}", "{m} {x} gave {y}", "{m} {x} had {y}",
-    "{y} in {m} {x}", "{y} on {m} {x}", "{y} at {m} {x}", "{y} for {m} {x}", "{m} {x} -> {y}",
-    "{m} {x} = {y}", "in {m} {x} it was {y}", "{m} {x} brought {y}", "{y} ({m} {x})",
-    "{m} {x} ({y})", "{m} {x} with {y}", "{m} {x}, {y}", "{m} {x} came to {y}", "{m} {x} => {y}",
-)  # fmt: skip
-_DATED = (
-    "{y} in {x}", "{y} in {x}", "in {x} it was {y}", "{x}: {y}", "{x} had {y}", "{x} {y}",
-    "{y} for {x}", "{x} ({y})", "{x} saw {y}", "{x} - {y}", "{y} back in {x}", "{y} during {x}",
-    "{x} was {y}", "{x} with {y}", "we had {y} in {x}", "in {x} {y}", "{y} ({x})", "{x} => {y}",
-    "the year {x} gave {y}", "{x} brought {y}", "{x} → {y}", "{y} en {x}", "im Jahr {x} {y}",
-)  # fmt: skip
-_SCALES = (
-    "{v} s", "{v} s", "{v} min", "{v} minutes", "{v} h", "{v} hours", "{v} m", "{v} km", "{v} cm",
-    "{v} °C", "{v} degrees", "{v} seconds", "{v} years", "{v} months", "{v} mg", "{v} V", "{v} N",
-    "{v} Hz", "{v} rpm", "{v} km/h", "{v} bar", "{v} users", "{v} ms", "{v} days", "{v} weeks",
-)  # fmt: skip
-_MEASURED = (
-    "at {x} it is {y}", "at {x} it was {y}", "at {x} {y}", "{y} at {x}", "{x}: {y}", "{x} -> {y}",
-    "after {x} {y}", "{y} after {x}", "after {x} we had {y}", "{x} gave {y}", "with {x} it is {y}",
-    "{x} => {y}", "for {x} I got {y}", "{x} = {y}", "{x} makes {y}", "{x} / {y}",
-    "at {x} I read {y}", "{x} means {y}", "{x}, then {y}", "it is {y} at {x}", "{x} vs {y}",
-)  # fmt: skip
-
-
-def _told(rng: Random) -> PointText:
-    """Points told as values of something at a time or a place, mostly in units."""
-    count = rng.choice((2, 3, 3, 3, 4, 4, 5))
-    number = rng.choice((_small, _small, _small, _tenths, _hundredths))
-    ys = _several(rng, number, count)
-    measure = rng.choice(_MEASURES) if rng.random() < 0.6 else "{v}"
-    forms, scale, xs = _told_along(rng, count)
-    form = rng.choice(forms)
-    joins = ("; ", "\n", "; ", ". ") if ", " in form else (", ", ", ", "; ", ", then ", "\n", "\n")
-    said = [
-        form.replace("{x}", scale.format(v=x)).replace("{y}", measure.format(v=y))
-        for x, y in zip(xs, ys, strict=True)
-    ]
-    if rng.random() < 0.15 and form.index("{x}") < form.index("{y}"):
-        said[1:] = [f"{x}: {y}" for x, y in zip(xs[1:], ys[1:], strict=True)]
-    join = rng.choice(joins)
-    last = rng.choice((" and ", ", and ")) if join == ", " and rng.random() < 0.7 else join
-    text = join.join(said[:-1]) + last + said[-1]
-    return PointText(text, [[x, y] for x, y in zip(xs, ys, strict=True)])
-
-
-def _told_along(rng: Random, count: int) -> tuple[Sequence[str], str, list[Number]]:
-    """Forms to tell a value in, how x is written there, and the values of x."""
-    draw = rng.random()
-    if draw < 0.33:
-        return _DATED, "{v}", _steps(rng, rng.randint(1950, 2028), rng.choice((1, 1, 1, 5)), count)
-    if draw < 0.67:
-        mark = rng.choice(_MARKS)
-        forms = [form.replace("{m}", mark) for form in _COUNTED]
-        return forms, "{v}", _steps(rng, rng.choice((1, 1, 1, 2, 20)), rng.choice((1, 1, 2)), count)
-    return _MEASURED, rng.choice(_SCALES), _across(rng, _tenths, count)
