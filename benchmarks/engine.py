@@ -25,9 +25,10 @@ import torch
 from peers import Peer, apart, installed_peers
 
 from reference_engine.checkpoint import load_model
+from reference_engine.checkpoint.loading import default_dtype
 from reference_engine.config import ModelConfig
 from reference_engine.engine import Engine, SamplingParams
-from reference_engine.model import Transformer, default_dtype
+from reference_engine.model import Transformer
 
 SHIPPED = Path(__file__).parents[1] / "reference_engine" / "small" / "checkpoint"
 SHARED_PROMPT = 400

@@ -2,7 +2,7 @@
 
 What makes a gpt-oss, in the order of this file:
 
-- RMSNorm before each half of a block, and a last one; computed in float32.
+- RMSNorm before each half of a block, and a last one; computed in float32 (in `layers`).
 - Rotary positions by YaRN: base 150,000, stretched 32 times from 4,096 positions, with a ramp
   between the dimensions that turn 32 times and once within them, its ends *not* rounded, and
   cosine and sine multiplied by the concentration 0.1 ln 32 + 1.
@@ -23,7 +23,7 @@ Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediat
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from reference_engine.config import ModelConfig
 from reference_engine.kernels import Kernels
+from reference_engine.layers import Embedding, Linear, RMSNorm
 from reference_engine.parallel import ALONE, Shard
 
 SWIGLU_ALPHA = 1.702
@@ -55,45 +56,6 @@ class Context(Protocol):
         `query` is (B, T, heads, head_dim), `key` and `value` are (B, T, kv_heads, head_dim).
         """
         ...
-
-
-class Linear(nn.Module):
-    """A matrix product, with bias or without. Unlike PyTorch's it does not initialise itself."""
-
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (..., inputs) to (..., outputs)."""
-        return F.linear(x, self.weight, self.bias)
-
-
-class Embedding(nn.Module):
-    """A row of numbers for each token."""
-
-    def __init__(self, tokens: int, size: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(tokens, size))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Maps (B, T) token ids to (B, T, H)."""
-        return F.embedding(tokens, self.weight)
-
-
-class RMSNorm(nn.Module):
-    """Divides by the root mean square, then scales."""
-
-    def __init__(self, size: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.scale = nn.Parameter(torch.empty(size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Takes the float32 stream and returns the type that the matrices want."""
-        x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
-        return (x * self.scale).to(self.scale.dtype)
 
 
 def rotary_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
@@ -180,8 +142,7 @@ class Attention(nn.Module):
         heads = self.qkv(self.norm(x)).unflatten(-1, (-1, self.head_dim))
         query, key, value = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        attended = context.attend(self.layer, query, key, value, self.sinks)
-        added: Tensor = self.out(attended)
+        added: Tensor = self.out(context.attend(self.layer, query, key, value, self.sinks))
         return added
 
 
@@ -266,8 +227,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
         """Passes the stream x, (B, T, H), through the block."""
         x = x + self.shard.sum(self.attn(x, cos, sin, context))
-        out: Tensor = x + self.shard.sum(self.mlp(x))
-        return out
+        return x + self.shard.sum(self.mlp(x))
 
 
 class Transformer(nn.Module):
@@ -281,8 +241,7 @@ class Transformer(nn.Module):
         self, config: ModelConfig, *, kernels: Kernels = "torch", shard: Shard = ALONE
     ) -> None:
         super().__init__()
-        config = shard.heads_of(config)
-        self.config = config
+        self.config = config = shard.heads_of(config)
         self.shard = shard
         self.kernels = kernels
         self.embedding = Embedding(config.vocab_size, config.hidden_size)
@@ -290,6 +249,11 @@ class Transformer(nn.Module):
         self.block = nn.ModuleList(Block(config, n, shard) for n in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.unembedding = Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks in order."""
+        return [cast("Block", block) for block in self.block]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (B, T, vocabulary) in float32 for whole sequences (B, T), without a cache."""
@@ -299,7 +263,7 @@ class Transformer(nn.Module):
         """The residual stream (B, T, H) after the last block."""
         x: Tensor = self.embedding(tokens).float()
         cos, sin = self.rotary.angles(context.positions)
-        for block in self.block:
+        for block in self.blocks:
             x = block(x, cos, sin, context)
         return x
 
@@ -332,15 +296,4 @@ class WholeSequences:
     ) -> Tensor:
         """Causal attention among the given tokens."""
         key, value = (F.pad(x.transpose(1, 2), (0, 0, 1, 0)) for x in (key, value))
-        visible = self._visible[self._layer_types[layer]]
-        return sink_attention(query, key, value, visible, sinks)
-
-
-def default_dtype(device: torch.device | str) -> torch.dtype:
-    """What the device multiplies fastest: bfloat16 where it has instructions for it."""
-    device = torch.device(device)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    fast = has.get("avx512_bf16") or has.get("amx_bf16")
-    return torch.bfloat16 if fast else torch.float32
+        return sink_attention(query, key, value, self._visible[self._layer_types[layer]], sinks)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reference_engine.config import ModelConfig
 from reference_engine.kernels import Kernels
 from reference_engine.kernels.experts import PackedLinear, lay_out, packed_experts_of, unpack
-from reference_engine.model import Block, MixtureOfExperts, Transformer
+from reference_engine.model import MixtureOfExperts, Transformer
 from reference_engine.parallel import ALONE, Shard
 
 PACKED_WEIGHTS = ("mlp1_weight", "mlp2_weight")
@@ -64,16 +62,12 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
 def pack_experts(model: Transformer) -> None:
     """Gives every block of a model without weights experts that hold theirs packed."""
-    for block in map(_as_block, model.block):
+    for block in model.blocks:
         block.mlp = PackedMixtureOfExperts(model.config, model.kernels, model.shard)
 
 
 def expand_experts(model: Transformer) -> None:
     """Unpacks the experts of a model, in place, so that their values can be changed."""
-    for block in map(_as_block, model.block):
+    for block in model.blocks:
         if isinstance(block.mlp, PackedMixtureOfExperts):
             block.mlp = block.mlp.expanded(model.config)
-
-
-def _as_block(module: nn.Module) -> Block:
-    return cast("Block", module)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from reference_engine.block_table import blocks_of
 from reference_engine.cache import KVCache
 from reference_engine.forward import Forward, GatheredForward
 from reference_engine.gathered_context import Row
-from reference_engine.model import Block, Transformer
+from reference_engine.model import Transformer
 from reference_engine.packed import PackedMixtureOfExperts
 from reference_engine.paged_context import PagedContext
 
@@ -175,5 +174,5 @@ def _depends_on_shapes_alone(model: Transformer) -> bool:
     """Whether one process launches all of a pass, the same for all tokens of equal number."""
     if model.shard.ranks > 1:
         return False
-    experts = (cast("Block", block).mlp for block in model.block)
+    experts = (block.mlp for block in model.blocks)
     return all(isinstance(each, PackedMixtureOfExperts) or each.dense for each in experts)

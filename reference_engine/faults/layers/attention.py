@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from reference_engine.config import ModelConfig
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.seams import MODEL
-from reference_engine.model import Attention, Block, Transformer, rotary_frequencies
+from reference_engine.model import Attention, Transformer, rotary_frequencies
 
 family = Family("numerics")
 
@@ -23,8 +22,7 @@ _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 def attentions(model: Transformer) -> Iterator[Attention]:
     """The attention of each block."""
-    for block in model.block:
-        yield cast("Block", block).attn
+    return (block.attn for block in model.blocks)
 
 
 @dataclass(frozen=True)

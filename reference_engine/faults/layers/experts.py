@@ -13,7 +13,6 @@ from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.seams import MODEL
 from reference_engine.model import (
     SWIGLU_ALPHA,
-    Block,
     MixtureOfExperts,
     Transformer,
     swiglu,
@@ -46,8 +45,7 @@ class StagedExperts(MixtureOfExperts):
 
 def experts_of(model: Transformer) -> Iterator[MixtureOfExperts]:
     """The experts of each block."""
-    for block in model.block:
-        yield cast("Block", block).mlp
+    return (block.mlp for block in model.blocks)
 
 
 def staged(model: Transformer) -> Iterator[StagedExperts]:

@@ -12,7 +12,8 @@ from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.layers.attention import attentions
 from reference_engine.faults.layers.experts import experts_of
 from reference_engine.faults.seams import MODEL
-from reference_engine.model import RMSNorm, Transformer
+from reference_engine.layers import RMSNorm
+from reference_engine.model import Transformer
 
 family = Family("numerics")
 
