@@ -17,67 +17,8 @@ from reference_engine.server.settings import AppSettings, ServeSettings
 
 def add_engine_options(add: Callable[..., argparse.Action]) -> None:
     """Declare those of an engine, with an argument parser's `add_argument`."""
-    defaults = ServeSettings()
-    add(
-        "--checkpoint",
-        type=Path,
-        default=defaults.checkpoint,
-        metavar="DIR",
-        help="original or Hugging Face layout; the bundled small one by default",
-    )
-    add(
-        "--device",
-        default=defaults.device,
-        choices=["cpu", "cuda"],
-        help="where to compute (default: %(default)s)",
-    )
-    add(
-        "--dtype",
-        default=defaults.dtype,
-        choices=["float32", "bfloat16"],
-        help="number format of the computation (default: what the device is fastest with)",
-    )
-    add(
-        "--kernels",
-        default=defaults.kernels,
-        choices=get_args(KernelChoice),
-        help="what computes attention and experts: Triton needs a CUDA device, and is taken there "
-        "by default",
-    )
-    add(
-        "--packed",
-        action="store_true",
-        help="keep MXFP4 experts packed in memory, as is always done on a GPU: slower on a CPU, "
-        "but 20b takes 14 GB (with --dtype bfloat16)",
-    )
-    add(
-        "--max-context",
-        type=_positive,
-        metavar="TOKENS",
-        help="longest prompt and answer together (default: 8192, or the model's limit if lower)",
-    )
-    add(
-        "--prefill-chunk",
-        type=_positive,
-        metavar="TOKENS",
-        help="most tokens of prompts read between two tokens of the answers under way "
-        "(default: 512 on a CPU, 4096 on a GPU)",
-    )
-    add(
-        "--kv-memory",
-        type=size_option,
-        metavar="SIZE",
-        help="memory for keys and values, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
-        "--gpu-memory-share on a GPU); requests wait where it is full",
-    )
-    add(
-        "--gpu-memory-share",
-        type=float,
-        default=defaults.memory.gpu_share,
-        metavar="SHARE",
-        help="share of the GPU memory free after the weights that keys and values get "
-        "(default: %(default)s)",
-    )
+    _add_model_options(add)
+    _add_context_options(add)
     add("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     add(
         "--current-date",
@@ -180,6 +121,75 @@ def engine_settings(arguments: argparse.Namespace) -> ServeSettings:
         memory=Memory(arguments.kv_memory, arguments.gpu_memory_share),
         max_context=arguments.max_context,
         app=AppSettings(current_date=_date(arguments.current_date)),
+    )
+
+
+def _add_model_options(add: Callable[..., argparse.Action]) -> None:
+    """What is loaded, and what computes with it."""
+    defaults = ServeSettings()
+    add(
+        "--checkpoint",
+        type=Path,
+        default=defaults.checkpoint,
+        metavar="DIR",
+        help="original or Hugging Face layout; the bundled small one by default",
+    )
+    add(
+        "--device",
+        default=defaults.device,
+        choices=["cpu", "cuda"],
+        help="where to compute (default: %(default)s)",
+    )
+    add(
+        "--dtype",
+        default=defaults.dtype,
+        choices=["float32", "bfloat16"],
+        help="number format of the computation (default: what the device is fastest with)",
+    )
+    add(
+        "--kernels",
+        default=defaults.kernels,
+        choices=get_args(KernelChoice),
+        help="what computes attention and experts: Triton needs a CUDA device, and is taken there "
+        "by default",
+    )
+    add(
+        "--packed",
+        action="store_true",
+        help="keep MXFP4 experts packed in memory, as is always done on a GPU: slower on a CPU, "
+        "but 20b takes 14 GB (with --dtype bfloat16)",
+    )
+
+
+def _add_context_options(add: Callable[..., argparse.Action]) -> None:
+    """How much is read and kept at once."""
+    add(
+        "--max-context",
+        type=_positive,
+        metavar="TOKENS",
+        help="longest prompt and answer together (default: 8192, or the model's limit if lower)",
+    )
+    add(
+        "--prefill-chunk",
+        type=_positive,
+        metavar="TOKENS",
+        help="most tokens of prompts read between two tokens of the answers under way "
+        "(default: 512 on a CPU, 4096 on a GPU)",
+    )
+    add(
+        "--kv-memory",
+        type=size_option,
+        metavar="SIZE",
+        help="memory for keys and values, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
+        "--gpu-memory-share on a GPU); requests wait where it is full",
+    )
+    add(
+        "--gpu-memory-share",
+        type=float,
+        default=Memory().gpu_share,
+        metavar="SHARE",
+        help="share of the GPU memory free after the weights that keys and values get "
+        "(default: %(default)s)",
     )
 
 
