@@ -14,7 +14,7 @@ Points = list[tuple[Number, Number]]
 
 
 def point_text(rng: Random) -> PointText:
-    """Two to six points in one of the ways that people write them."""
+    """Two to seven points in one of the ways that people write them."""
     if rng.random() < 0.13:
         return _series(rng)
     if rng.random() < 0.36:
@@ -29,7 +29,7 @@ def point_text(rng: Random) -> PointText:
 def _series(rng: Random) -> PointText:
     """Values alone, which stand at 1, 2, 3 and so on."""
     number = rng.choice(NUMBERS)
-    values = several(rng, number, rng.randint(3, 6))
+    values = several(rng, number, rng.choice((3, 3, 4, 5, 5, 7)))
     text = listed(rng, [str(value) for value in values])
     return PointText(text, [[at, value] for at, value in enumerate(values, 1)])
 
