@@ -200,6 +200,14 @@ def test_the_key_is_asked_for(engine):
             assert ask(socket)["status"] == "completed"
 
 
+def test_pages_of_other_sites_are_refused(url):
+    with pytest.raises(InvalidStatus) as refusal, connected(url, origin="https://example.com"):
+        pass
+    assert refusal.value.response.status_code == 403
+    with connected(url, origin=url.removesuffix("/v1")) as socket:
+        assert ask(socket)["status"] == "completed"
+
+
 def test_faults_and_variations_are_those_of_a_stream(engine):
     app = faulty_parts(["ok:open-responses-events"]).app(engine, AppSettings())
     with serving(app) as url, connected(url) as socket:

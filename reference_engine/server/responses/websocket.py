@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.types import Message, Receive, Scope
@@ -34,7 +35,15 @@ class ResponsesSocket:
         self._settings = context.settings
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Answer one client until it goes away or its time is over."""
+        """Answer one client until it goes away or its time is over.
+
+        Pages of other sites are refused: browsers let them connect, and read the answers.
+        """
+        origin = websocket.headers.get("origin")
+        if origin and urlsplit(origin).netloc != websocket.headers.get("host"):
+            error = ApiError(403, f"Pages of {origin} may not connect here.", code="wrong_origin")
+            await websocket.send_denial_response(error.response())
+            return
         await websocket.accept()
         settings = self._settings
         connection = _Connection(websocket, ResponseStore(1, settings.stored_bytes))
