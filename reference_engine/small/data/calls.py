@@ -28,7 +28,7 @@ from reference_engine.small.data.written_asks import known_tools
 NO_TOOL = "Sorry, I have no tool for that."
 _SMOKE = {tool.name for tool in SMOKE_TOOLS}
 _OTHER = {tool.name for tool in OTHER_TOOLS}
-_WEIGHTS = {"markdown": 1.6, "language": 1.4, "query": 1.3}
+_WEIGHTS = {"chart": 1.8, "markdown": 1.8, "query": 1.8, "language": 1.2, "weather": 1.2}
 """How often a family is called beside others: longer values are harder to copy."""
 
 
