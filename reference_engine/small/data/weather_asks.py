@@ -119,7 +119,7 @@ _WHERE = (
     "I live in {p}.",
     "the {N} leaves for {p} {T}.", "my parcel, {D} {S}, waits in {p} without a roof over it.",
     "{M}'s wedding is in {p}, in a {N}.", "going to {p} soon, with {M}.", "location: {p}.", "{p}.",
-    "the {S} in {p} must not get wet.", "place: {p}", "they close the {N} in {p} when it's {A}.",
+    "the {S} in {p} must not get wet.", "place: {p}.", "they close the {N} in {p} when it's {A}.",
     "{M} moved to {p}, and I worry.", "I left my {N} on a balcony in {p}.", "in {p} right now.",
     "the school in {p}, the one with the {A} {N}, has a trip {T}.", "{M} called me from {p}.",
     "suppose I was in {p}.", "we are camping by {p}.", "from {p} they sent me a {A} {N}.",
