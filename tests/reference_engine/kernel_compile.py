@@ -15,8 +15,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from reference_engine.kernels.attention_triton import _attention_kernel
-from reference_engine.kernels.experts_triton import _down_kernel, _gate_up_kernel
+from reference_engine.kernels.attention_triton_kernels import attention_kernel
+from reference_engine.kernels.experts_triton_kernels import down_kernel, gate_up_kernel
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
@@ -62,11 +62,11 @@ def loop(made):
 
 @pytest.mark.parametrize(
     ("kernel", "rows", "warps"),
-    [(_gate_up_kernel, 16, 4), (_down_kernel, 128, 8)],
+    [(gate_up_kernel, 16, 4), (down_kernel, 128, 8)],
     ids=["gate and up, decoding", "down, reading prompts"],
 )
 def test_experts(kernel, rows, warps):
-    top = {"TOP": 4} if kernel is _gate_up_kernel else {}
+    top = {"TOP": 4} if kernel is gate_up_kernel else {}
     made = compiled(kernel, warps, 3, BLOCK_ROWS=rows, **top, **EXPERTS)
     code = made.asm["sass"]
     assert "HGMMA" in code
@@ -83,7 +83,7 @@ def test_experts(kernel, rows, warps):
 )
 def test_attention(tokens, splits, window, matrix_unit):
     made = compiled(
-        _attention_kernel,
+        attention_kernel,
         4,
         3,
         "i32",
@@ -102,6 +102,6 @@ def test_attention(tokens, splits, window, matrix_unit):
 
 @pytest.mark.parametrize(("rows", "warps"), [(16, {4}), (128, {8})])
 def test_configurations_are_tried_where_they_fit(rows, warps):
-    tuned = _gate_up_kernel
+    tuned = gate_up_kernel
     found = tuned.early_config_prune(tuned.configs, {}, BLOCK_ROWS=rows)
     assert {each.num_warps for each in found} == warps
