@@ -44,8 +44,7 @@ def paged_attention(
     """
     tokens, heads, head_dim = query.shape
     page_size, kv_heads = key_pages.shape[1:3]
-    sequences = len(context_lengths)
-    group = heads // kv_heads
+    sequences, group = len(context_lengths), heads // kv_heads
     query, block_tables = query.contiguous(), block_tables.contiguous()
     block_tokens = _block_tokens(tokens, sequences, group)
     tiles = tokens // block_tokens + sequences
@@ -55,7 +54,6 @@ def paged_attention(
         splits = _splits(tiles * kv_heads, keys, query.device)
     out = torch.empty_like(query)
     parts, maxima, sums = (out, out, out) if splits == 1 else _parts(splits, query)
-    columns = max(16, power_of_two(head_dim))
     attention_kernel[(tiles, kv_heads, splits)](
         parts,
         maxima,
@@ -82,23 +80,33 @@ def paged_attention(
         SEQUENCES=power_of_two(sequences),
         GROUP=group,
         GROUP_ROWS=power_of_two(group),
-        HEAD_COLUMNS=columns,
+        HEAD_COLUMNS=_columns(head_dim),
         BLOCK_TOKENS=block_tokens,
     )
     if splits > 1:
-        combine_kernel[(tokens * heads,)](
-            out,
-            parts,
-            maxima,
-            sums,
-            sinks,
-            tokens * heads,
-            heads,
-            HEAD_DIM=head_dim,
-            SPLITS=splits,
-            HEAD_COLUMNS=columns,
-        )
+        _combine(out, parts, maxima, sums, sinks)
     return out
+
+
+def _combine(out: Tensor, parts: Tensor, maxima: Tensor, sums: Tensor, sinks: Tensor) -> None:
+    splits, tokens, heads, head_dim = parts.shape
+    combine_kernel[(tokens * heads,)](
+        out,
+        parts,
+        maxima,
+        sums,
+        sinks,
+        tokens * heads,
+        heads,
+        HEAD_DIM=head_dim,
+        SPLITS=splits,
+        HEAD_COLUMNS=_columns(head_dim),
+    )
+
+
+def _columns(head_dim: int) -> int:
+    """The columns of a tile: powers of two that a matrix unit takes."""
+    return max(16, power_of_two(head_dim))
 
 
 def _block_tokens(tokens: int, sequences: int, group: int) -> int:
