@@ -7,31 +7,17 @@ another: one token each where they decode, many where a prompt is read.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from reference_engine.kernels import Kernels
 
-
-class PagedAttention(Protocol):
-    """What `paged_attention` is, in PyTorch or Triton."""
-
-    def __call__(
-        self,
-        query: Tensor,
-        key_pages: Tensor,
-        value_pages: Tensor,
-        block_tables: Tensor,
-        query_starts: Tensor,
-        context_lengths: Tensor,
-        sinks: Tensor,
-        window: int | None,
-        scale: float,
-    ) -> Tensor:
-        """See `paged_attention`."""
-        ...
+PagedAttention = Callable[
+    [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int | None, float], Tensor
+]
+"""What `paged_attention` is, in PyTorch or Triton."""
 
 
 def paged_attention_of(kernels: Kernels) -> PagedAttention:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -47,20 +47,8 @@ def unpack(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     return mxfp4.decode(blocks.mT.flatten(-2), scales.mT, dtype)
 
 
-class PackedExperts(Protocol):
-    """What `packed_experts` is, in PyTorch or Triton."""
-
-    def __call__(
-        self,
-        tokens: Tensor,
-        chosen: Tensor,
-        weights: Tensor,
-        gate_up: PackedLinear,
-        down: PackedLinear,
-        limit: float,
-    ) -> Tensor:
-        """See `packed_experts`."""
-        ...
+PackedExperts = Callable[[Tensor, Tensor, Tensor, PackedLinear, PackedLinear, float], Tensor]
+"""What `packed_experts` is, in PyTorch or Triton."""
 
 
 def packed_experts_of(kernels: Kernels) -> PackedExperts:
