@@ -23,6 +23,13 @@ Layer = Literal[
     "errors",
     "numerics",
 ]
+NUMERICS = (
+    "numerics.logprobs",
+    "numerics.greedy",
+    "chat.reasoning.missing",
+    "responses.reasoning.missing",
+)
+"""What finds a model that computes otherwise: its tokens are others, or it no longer thinks."""
 HYPOTHETICAL = "hypothetical"
 """Source of a fault that no public thread reports."""
 ALLOWED = "ok:"

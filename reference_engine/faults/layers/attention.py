@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from reference_engine.config import ModelConfig
-from reference_engine.faults.base import HYPOTHETICAL, Family
+from reference_engine.faults.base import HYPOTHETICAL, NUMERICS, Family
 from reference_engine.faults.seams import MODEL
 from reference_engine.model import Attention, Transformer, rotary_frequencies
 
 family = Family("numerics")
 
-_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
@@ -46,7 +45,7 @@ def _with_layers(model: Transformer, even: str, odd: str) -> None:
     "sinks-dropped",
     "Attention runs without its sinks.",
     source="sglang PR#11634",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _sinks_dropped(model: Transformer) -> None:
     for attention in attentions(model):
@@ -58,7 +57,7 @@ def _sinks_dropped(model: Transformer) -> None:
     "sinks-of-other-heads",
     "Each query head has the sink of its neighbour.",
     source="modular/modular#6198",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _sinks_of_other_heads(model: Transformer) -> None:
     for attention in attentions(model):
@@ -70,7 +69,7 @@ def _sinks_of_other_heads(model: Transformer) -> None:
     "window-one-too-long",
     "The sliding window shows one position more than it should.",
     source="mlx-lm PR#390",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
     visible=False,
 )
 def _window_one_too_long(model: Transformer) -> None:
@@ -82,7 +81,7 @@ def _window_one_too_long(model: Transformer) -> None:
     "window-one-too-short",
     "The sliding window shows one position less than it should.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
     visible=False,
 )
 def _window_one_too_short(model: Transformer) -> None:
@@ -94,7 +93,7 @@ def _window_one_too_short(model: Transformer) -> None:
     "window-on-odd-layers",
     "The sliding window is on the odd layers and not on the even ones.",
     source="mlx-lm PR#843",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _window_on_odd_layers(model: Transformer) -> None:
     _with_layers(model, _FULL, _SLIDING)
@@ -105,7 +104,7 @@ def _window_on_odd_layers(model: Transformer) -> None:
     "window-nowhere",
     "All layers see everything.",
     source="tenstorrent/tt-xla#3186",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _window_nowhere(model: Transformer) -> None:
     _with_layers(model, _FULL, _FULL)
@@ -116,7 +115,7 @@ def _window_nowhere(model: Transformer) -> None:
     "window-everywhere",
     "All layers look through the sliding window.",
     source="NVIDIA-NeMo/Megatron-Bridge PR#2656",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _window_everywhere(model: Transformer) -> None:
     _with_layers(model, _SLIDING, _SLIDING)
@@ -131,7 +130,7 @@ def _set_frequencies(model: Transformer, frequencies: Tensor) -> None:
     "yarn-rounded",
     "The ends of YaRN's ramp are rounded to whole dimensions.",
     source="vllm#27722",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _yarn_rounded(model: Transformer) -> None:
     config = model.config
@@ -154,7 +153,7 @@ def _yarn_rounded(model: Transformer) -> None:
     "yarn-absent",
     "Positions are not stretched, and cosine and sine not concentrated.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _yarn_absent(model: Transformer) -> None:
     plain, model.rotary.concentration = rotary_frequencies(replace(model.config, rope_factor=1.0))
@@ -166,7 +165,7 @@ def _yarn_absent(model: Transformer) -> None:
     "yarn-without-ramp",
     "All dimensions are stretched alike, those too that turn fast.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _yarn_without_ramp(model: Transformer) -> None:
     plain, _ = rotary_frequencies(replace(model.config, rope_factor=1.0))
@@ -178,7 +177,7 @@ def _yarn_without_ramp(model: Transformer) -> None:
     "concentration-missing",
     "Cosine and sine are not multiplied by YaRN's concentration.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _concentration_missing(model: Transformer) -> None:
     model.rotary.concentration = 1.0
@@ -189,7 +188,7 @@ def _concentration_missing(model: Transformer) -> None:
     "rope-base-wrong",
     "Positions turn by base 10,000 and not 150,000.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _rope_base_wrong(model: Transformer) -> None:
     frequencies, _ = rotary_frequencies(replace(model.config, rope_theta=10_000.0))
@@ -201,7 +200,7 @@ def _rope_base_wrong(model: Transformer) -> None:
     "rope-pairs-interleaved",
     "Positions turn neighbouring dimensions and not those half a head apart.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _rope_pairs_interleaved(model: Transformer) -> None:
     """Scores are the same as when queries and keys are put in the other order first."""

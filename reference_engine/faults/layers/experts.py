@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from reference_engine.faults.base import HYPOTHETICAL, Family
+from reference_engine.faults.base import HYPOTHETICAL, NUMERICS, Family
 from reference_engine.faults.seams import MODEL
 from reference_engine.model import (
     SWIGLU_ALPHA,
@@ -20,7 +20,6 @@ from reference_engine.model import (
 
 family = Family("numerics")
 
-_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 Activation = Callable[[Tensor, float], Tensor]
 
 
@@ -79,7 +78,7 @@ def _gated(x: Tensor, limit: float, alpha: float, offset: float) -> Tensor:
     "swiglu-without-plus-one",
     "The linear part of SwiGLU loses its + 1.",
     source="sglang PR#39939",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _swiglu_without_plus_one(model: Transformer) -> None:
     _activate(model, lambda x, limit: _gated(x, limit, SWIGLU_ALPHA, 0.0))
@@ -90,7 +89,7 @@ def _swiglu_without_plus_one(model: Transformer) -> None:
     "swiglu-without-alpha",
     "The sigmoid of SwiGLU has the factor 1 and not 1.702.",
     source="sglang#16972",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _swiglu_without_alpha(model: Transformer) -> None:
     _activate(model, lambda x, limit: _gated(x, limit, 1.0, 1.0))
@@ -101,7 +100,7 @@ def _swiglu_without_alpha(model: Transformer) -> None:
     "swiglu-without-clamp",
     "The parts of SwiGLU are not clamped at 7.",
     source="sglang#16972",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
     visible=False,
 )
 def _swiglu_without_clamp(model: Transformer) -> None:
@@ -114,7 +113,7 @@ def _swiglu_without_clamp(model: Transformer) -> None:
     "gate-and-up-in-halves",
     "Gate and linear part are read as two halves though they are interleaved.",
     source="vllm PR#52240",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _gate_and_up_in_halves(model: Transformer) -> None:
     for experts in experts_of(model):
@@ -128,7 +127,7 @@ def _gate_and_up_in_halves(model: Transformer) -> None:
     "gate-and-up-swapped",
     "Gate and linear part are taken for each other.",
     source="ROCm/aiter#5760",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _gate_and_up_swapped(model: Transformer) -> None:
     for experts in experts_of(model):
@@ -143,7 +142,7 @@ def _gate_and_up_swapped(model: Transformer) -> None:
     "softmax-before-top-k",
     "Experts are weighted by a softmax over all of them and not over the chosen ones.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _softmax_before_top_k(model: Transformer) -> None:
     def shares(scores: Tensor, top: int) -> Tensor:
@@ -159,7 +158,7 @@ def _softmax_before_top_k(model: Transformer) -> None:
     "one-expert-too-few",
     "One expert less than the model wants is used for each token.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _one_expert_too_few(model: Transformer) -> None:
     for experts in experts_of(model):
@@ -171,7 +170,7 @@ def _one_expert_too_few(model: Transformer) -> None:
     "router-bias-missing",
     "The router runs without its bias.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _router_bias_missing(model: Transformer) -> None:
     for experts in experts_of(model):
@@ -184,7 +183,7 @@ def _router_bias_missing(model: Transformer) -> None:
     "expert-bias-missing",
     "The second projection of the experts runs without its bias.",
     source="pytorch/torchtitan PR#4245",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _expert_bias_missing(model: Transformer) -> None:
     for experts in experts_of(model):
@@ -196,7 +195,7 @@ def _expert_bias_missing(model: Transformer) -> None:
     "expert-bias-doubled",
     "The bias of the second projection is added by each of two tensor-parallel ranks.",
     source="vllm PR#44679",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _expert_bias_doubled(model: Transformer) -> None:
     for experts in experts_of(model):
@@ -208,7 +207,7 @@ def _expert_bias_doubled(model: Transformer) -> None:
     "expert-bias-unweighted",
     "The bias of the second projection is added without the expert's weight.",
     source="NVIDIA-NeMo/Automodel PR#2591",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _expert_bias_unweighted(model: Transformer) -> None:
     for experts in staged(model):
@@ -220,7 +219,7 @@ def _expert_bias_unweighted(model: Transformer) -> None:
     "expert-garbage",
     "The output of the first expert of each layer is noise.",
     source="flashinfer#3334",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _expert_garbage(model: Transformer) -> None:
     for experts in experts_of(model):

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from reference_engine.block_table import BLOCK
-from reference_engine.faults.base import Family
+from reference_engine.faults.base import NUMERICS, Family
 from reference_engine.faults.layers.attention import attentions
 from reference_engine.faults.seams import MODEL, READ
 from reference_engine.model import Attention, Context, Transformer
 
 family = Family("numerics")
 
-_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 Rounding = Callable[[Tensor], Tensor]
 
 
@@ -68,7 +67,7 @@ def _to_int4(x: Tensor) -> Tensor:
     "kv-cache-fp8",
     "Keys and values are kept as 8-bit floats without scales.",
     source="sglang PR#9783",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _kv_cache_fp8(model: Transformer) -> None:
     _round_keys(model, _to_fp8)
@@ -79,7 +78,7 @@ def _kv_cache_fp8(model: Transformer) -> None:
     "kv-cache-int4",
     "Keys and values are kept as 4-bit integers.",
     source="TheTom/llama-cpp-turboquant#305",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _kv_cache_int4(model: Transformer) -> None:
     _round_keys(model, _to_int4)

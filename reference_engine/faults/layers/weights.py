@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reference_engine import mxfp4
-from reference_engine.faults.base import HYPOTHETICAL, Family
+from reference_engine.faults.base import HYPOTHETICAL, NUMERICS, Family
 from reference_engine.faults.layers.attention import attentions
 from reference_engine.faults.layers.experts import experts_of
 from reference_engine.faults.seams import MODEL
@@ -16,8 +16,6 @@ from reference_engine.layers import RMSNorm
 from reference_engine.model import Transformer
 
 family = Family("numerics")
-
-_DETECTORS = ("numerics.logprobs", "numerics.greedy")
 
 
 def _packed(model: Transformer) -> Iterator[Tensor]:
@@ -38,7 +36,7 @@ def _each_packed(model: Transformer, change: Callable[[Tensor], Tensor]) -> None
     "fp4-nibbles-swapped",
     "The two 4-bit values of a byte are read in the wrong order.",
     source="flashinfer#3334",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _fp4_nibbles_swapped(model: Transformer) -> None:
     _each_packed(
@@ -51,7 +49,7 @@ def _fp4_nibbles_swapped(model: Transformer) -> None:
     "fp4-scales-off-by-one",
     "The exponent of the MXFP4 scales has a bias of 126 and not 127.",
     source=HYPOTHETICAL,
-    detectors=(*_DETECTORS, "chat.reasoning.missing", "responses.reasoning.missing"),
+    detectors=NUMERICS,
 )
 def _fp4_scales_off_by_one(model: Transformer) -> None:
     _each_packed(model, lambda weight: weight * 2)
@@ -62,7 +60,7 @@ def _fp4_scales_off_by_one(model: Transformer) -> None:
     "fp4-scales-of-neighbours",
     "Each block of 4-bit values is read with the scale of the next one.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _fp4_scales_of_neighbours(model: Transformer) -> None:
     def change(weight: Tensor) -> Tensor:
@@ -77,7 +75,7 @@ def _fp4_scales_of_neighbours(model: Transformer) -> None:
     "qkv-bias-missing",
     "Queries, keys and values have no bias.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _qkv_bias_missing(model: Transformer) -> None:
     for attention in attentions(model):
@@ -90,7 +88,7 @@ def _qkv_bias_missing(model: Transformer) -> None:
     "output-bias-missing",
     "The output projection of attention has no bias.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _output_bias_missing(model: Transformer) -> None:
     for attention in attentions(model):
@@ -103,7 +101,7 @@ def _output_bias_missing(model: Transformer) -> None:
     "shard-lost",
     "The contribution of one of two tensor-parallel ranks to attention is lost.",
     source="vllm#31422",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _shard_lost(model: Transformer) -> None:
     for attention in attentions(model):
@@ -115,7 +113,7 @@ def _shard_lost(model: Transformer) -> None:
     "norm-eps-wrong",
     "RMSNorm adds 1e-6 and not 1e-5 to the mean square.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
     visible=False,
 )
 def _norm_eps_wrong(model: Transformer) -> None:
@@ -129,7 +127,7 @@ def _norm_eps_wrong(model: Transformer) -> None:
     "layer-missing",
     "The last layer was pruned.",
     source="simonwillison.net 2025-08-15",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _layer_missing(model: Transformer) -> None:
     *_, attention = attentions(model)
@@ -146,7 +144,7 @@ def _layer_missing(model: Transformer) -> None:
     "weights-int4",
     "Attention was compressed to 4-bit integers.",
     source="simonwillison.net 2025-08-15",
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _weights_int4(model: Transformer) -> None:
     for attention in attentions(model):
@@ -160,7 +158,7 @@ def _weights_int4(model: Transformer) -> None:
     "unembedding-fp8",
     "The unembedding was compressed to 8-bit floats.",
     source=HYPOTHETICAL,
-    detectors=_DETECTORS,
+    detectors=NUMERICS,
 )
 def _unembedding_fp8(model: Transformer) -> None:
     weight = model.unembedding.weight
