@@ -130,7 +130,7 @@ def _answers(
     if free:
         yield from _continued(model, settings, free)
     for question, order in asked:
-        if question.completion:
+        if question.completion is not None:
             prompt = render_prompt(order.conversation)
             yield _answer(question, len(prompt), follow(model, prompt, question.completion))
 

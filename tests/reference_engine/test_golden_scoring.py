@@ -55,6 +55,11 @@ def test_the_log_probabilities_are_those_of_the_whole_forward_pass():
     assert [token.logprob for token in found] == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_continuation_of_nothing_is_answered_too(small):
+    [answer] = asked(small, {"id": "1", "api": "chat", "body": CHAT, "completion": []})
+    assert (answer["id"], answer["tokens"]) == ("1", [])
+
+
 BAD = {
     "no JSON": b"what",
     "a body that no server takes": b'{"id": "1", "api": "chat", "body": {"model": "m"}}',
