@@ -100,11 +100,6 @@ class Engine:
         self._open = False
         self._thread: threading.Thread | None = None
 
-    @property
-    def load(self) -> tuple[int, int]:
-        """How many requests are running and how many wait."""
-        return len(self._active), len(self._waiting)
-
     def snapshot(self) -> Snapshot:
         """How things stand now."""
         running, preempted = self._scheduler.running, self._scheduler.preempted

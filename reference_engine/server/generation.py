@@ -114,7 +114,8 @@ class Generation:
         """The answer's parts as they come; ends when the model, a stop string or the limit ends it.
 
         Raises:
-            ApiError: The engine takes no more requests; only before the first batch.
+            ApiError: The engine fails, or takes no more requests; it is asked again after each
+                header that is written for the model.
         """
         self._restart = True
         while self._restart:
