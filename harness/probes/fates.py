@@ -48,12 +48,18 @@ def failure(seen: View, what: str) -> Problem | None:
     Args:
         seen: The rollout.
         what: What was asked, as the object of a sentence.
+
+    Raises:
+        NotVerifiableError: A stream came where none was asked for: `reply.unreadable` says so, and
+            it is not for want of what was asked.
     """
     if not seen.turns:
         return None
     last = seen.turns[-1]
     if last.reply is not None:
         return None
+    if last.good_status and last.events and seen.mode == "whole":
+        raise NotVerifiableError(f"Streams come in place of whole replies, also with {what}.")
     return Problem(last, f"The provider fails at {what}.", "a reply", fate(last))
 
 

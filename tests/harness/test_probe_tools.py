@@ -7,12 +7,20 @@ import json
 from dataclasses import replace
 
 import pytest
-from healthy import Say, chat_whole, json_response, responses_whole
+from healthy import (
+    Say,
+    chat_whole,
+    json_response,
+    responses_blocks,
+    responses_events,
+    responses_whole,
+    stream_response,
+)
 from probing import Provider, judged, refusal, statuses
 
 from harness.dialects.base import Tool
 from harness.dialects.conversation import ToolResult
-from harness.probes.base import Ask
+from harness.probes.base import Ask, Bench
 from harness.probes.tools import (
     arguments,
     choice,
@@ -111,6 +119,13 @@ def test_a_refused_tool_choice_is_honest() -> None:
     assert results["tools.choice.none"].status == "not_verifiable"
     reason = results["tools.choice.named"].reason
     assert reason == "The provider refuses tool_choice named (status 400)."
+
+
+@pytest.mark.parametrize("bench", [choice.BENCH, names.BENCH, schemas.BENCH])
+def test_streams_in_place_of_whole_replies_are_not_blamed_on_what_was_asked(bench: Bench) -> None:
+    stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
+    found = statuses(judged(bench, lambda *_: stream, ["responses"]))
+    assert set(found.values()) == {"not_verifiable"}
 
 
 # --- Names
