@@ -39,11 +39,20 @@ def chosen_provider(chosen: ProviderOptions, concurrency: int | None) -> Provide
 
 
 def same_provider(info: ProviderInfo, chosen: ProviderOptions, concurrency: int | None) -> Provider:
-    """The provider of an earlier run, as its entry is today or as it was given then."""
+    """The provider of an earlier run, as its entry is today or as it was given then.
+
+    Raises:
+        ConfigurationError: It is another one, or one that cannot be told from what was recorded.
+    """
     known = providers.load_providers(chosen.providers_file)
     if (chosen.provider, chosen.base_url, chosen.model) == (None, None, None):
         if info.name in known and _matches(known[info.name], info):
             return _changed(known[info.name], timeout=chosen.timeout, concurrency=concurrency)
+        if "{port}" in info.base_url:
+            raise ConfigurationError(
+                f"The run started {info.name} by an entry that is not in these providers, or has "
+                "changed: name the file that has it with --providers."
+            )
         entry = providers.adhoc_provider(info.base_url, info.model, BOTH_APIS, chosen.api_key_env)
         adhoc = providers.changed(entry, name=info.name, extra_body=info.extra_body)
         return _changed(adhoc, timeout=chosen.timeout, concurrency=concurrency)

@@ -16,6 +16,10 @@ from mock_provider import MockProvider, status, text
 
 from harness.cli import engine
 from harness.cli.app import main, run
+from harness.cli.choice import same_provider
+from harness.cli.options import ProviderOptions
+from harness.errors import ConfigurationError
+from harness.records.runs import ProviderInfo
 
 KEY = "sk-very-secret"
 QUICK = ("-n", "2", "-k", "2")
@@ -314,6 +318,19 @@ def test_resume_refuses_another_provider_and_changed_cases(mock, tmp_path, capsy
     (folder / "cases.jsonl").write_text((folder / "cases.jsonl").read_text() + "\n")
     assert run(["--resume", str(folder)]) == 2
     assert "was changed after the run" in capsys.readouterr().err
+
+
+def test_resume_of_a_started_provider_asks_for_its_entry():
+    info = ProviderInfo(
+        name="gone",
+        base_url="http://127.0.0.1:{port}/v1",
+        model=MODEL,
+        extra_body={},
+        header_names=(),
+        launch_command=("serve",),
+    )
+    with pytest.raises(ConfigurationError, match=r"started gone by an entry .* --providers"):
+        same_provider(info, ProviderOptions(), None)
 
 
 @pytest.mark.slow
