@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from harness.checks.base import CHAT, GUIDE, Family, Problem
 from harness.checks.subjects import Answer, answers
+from harness.checks.view import View
 
 family = Family("leaks")
 
@@ -39,6 +40,24 @@ def _garbled(answer: Answer) -> Iterator[Problem]:
             message = f"A character in the {place} could not be decoded."
             around = text[max(0, at - 40) : at + 40]
             yield Problem(answer.turn, message, "a character", around)
+
+
+def _answers_beyond_ascii(seen: View) -> Iterator[Answer]:
+    return (answer for answer in answers(seen) if not answer.turn.prompt.isascii())
+
+
+@family.check(
+    "text.garbled.beyond_ascii",
+    over=_answers_beyond_ascii,
+    severity="error",
+    summary="In reply to a prompt with accents, emoji or another script, no character is lost.",
+    why="Such replies have characters of several tokens, which most others do not: what breaks "
+    "them is rare among all texts, and not among these.",
+    source="https://www.rfc-editor.org/rfc/rfc8259#section-8.1",
+    tolerated=0.05,
+)
+def _garbled_beyond_ascii(answer: Answer) -> Iterator[Problem]:
+    yield from _garbled(answer)
 
 
 @family.check(

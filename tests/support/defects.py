@@ -244,6 +244,14 @@ DEFECTS = (
         whole(content("Sunny \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} today")),
         "text.garbled",
     ),
+    _defect(
+        "A16", "half characters, where accents were asked about",
+        whole(
+            content("Sunny in Li\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}ge"),
+            messages=[{"role": "user", "content": "Quel temps fait-il à Liège ?"}],
+        ),
+        "text.garbled", "text.garbled.beyond_ascii",
+    ),
     _defect("A17", "a channel that could not be parsed", status(500), "request.failed"),
     _defect(
         "A18", "the CoT goes on into the answer",
