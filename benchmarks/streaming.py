@@ -10,9 +10,11 @@ A bare client listens to the same server in the same way and does nothing but lo
 what it gets wrong is the fault of the server and the machine, and no client could do better.
 CPU time is that of one client alone; on a busy machine it grows by half, and the errors far more.
 
-Measured on a machine with six times as much to do as it has cores, at 100 streams: 16 µs an event
-against 6 µs of the bare client. 39 to 47 % of the intervals were within 5 %, 26 to 34 % of the bare
-client's: there the machine decides. A figure for the client needs two cores that are free.
+Measured on two cores with nothing else to do, server and client together on them, in one run: 500
+streams of 100 events a second take 13 µs an event, two thirds of a core, against 6 µs of the bare
+client. The error of one interval is 1.4 % in the median (bare: 0.4 %), 83 % of the intervals are
+within 5 % (bare: 94 %), and the mean of no stream is off by more than 1.7 % (bare: 1 %). With 250
+streams 93 % of the intervals are within 5 % (bare: 98 %).
 """
 
 from __future__ import annotations
