@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from harness.golden import engine
 from harness.golden.distance import (
-    LEAST_VALUES,
+    LEAST_ALONE,
     Compared,
     Entry,
     compare,
@@ -103,7 +103,7 @@ def _healthy_run(
         first = next((pair for pair in pairs if pair[0].id != pair[1].id), None)
         if first is not None:
             gaps.append(_gap(*first))
-    judged = [one for one in each if len(one.differences) >= LEAST_VALUES]
+    judged = [one for one in each if len(one.differences) >= LEAST_ALONE]
     return HealthyRun(
         dtype=dtype,
         batch=batch,

@@ -20,6 +20,11 @@ _MARGIN = 1.5
 """A provider may be this many times as far as the farthest healthy run."""
 LEAST_VALUES = 40
 """So many differences are needed to say how far something is."""
+LEAST_ALONE = 100
+"""So many are needed of one reply alone: five tokens with all their alternatives.
+
+A reply that goes another way sooner may have been asked in another of the healthy renderings.
+"""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from harness.checks.base import HARMONY, Problem
 from harness.checks.view import Turn
 from harness.dialects.base import Reply
 from harness.golden.distance import (
+    LEAST_ALONE,
     LEAST_VALUES,
     Compared,
     Entry,
@@ -59,7 +60,7 @@ def _logprobs(answers: Answers) -> Iterator[Trial]:
     first = next(turn for turn, each in compared if each.differences)
     yield _too_far(first, distance(together), golden.tolerance)
     for turn, each in compared:
-        if len(each.differences) >= LEAST_VALUES:
+        if len(each.differences) >= LEAST_ALONE:
             yield _one_too_far(turn, distance(each), golden.tolerance)
 
 
