@@ -85,7 +85,8 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
     """What to allow, learned from healthy runs: their largest figures with a margin.
 
     Where two log probabilities may each be off by the tolerated 99th percentile, the best token
-    may be another if it was less than twice as far ahead.
+    may be another if it was less than twice as far ahead. Where no healthy reply was long enough to
+    be judged alone, a provider's may be as far as the 99th percentile of all.
     """
     worst = [run.distance for run in healthy]
     p99 = _MARGIN * max(each.p99 for each in worst)
@@ -93,7 +94,7 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
         median=_MARGIN * max(each.median for each in worst),
         p95=_MARGIN * max(each.p95 for each in worst),
         p99=p99,
-        request_p95=_MARGIN * max(run.farthest for run in healthy),
+        request_p95=_MARGIN * max(run.farthest for run in healthy) or p99,
         gap=max(2 * p99, _MARGIN * max(each.gap for each in worst)),
     )
 

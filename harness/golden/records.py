@@ -89,7 +89,8 @@ class Distance(Record):
 class HealthyRun(Record):
     """A healthy engine of another number format or batch size, and how far it was.
 
-    `farthest` is the largest 95th percentile that one request alone has.
+    `farthest` is the largest 95th percentile that one request alone has, 0 where none was long
+    enough to say.
     """
 
     dtype: str

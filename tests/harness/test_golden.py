@@ -182,6 +182,7 @@ def test_create_asks_for_healthy_runs_and_learns_from_them(monkeypatch):
     golden = create.create(["m"], How(dtype="float32"), passages.requests(), lambda _: None)
     assert [(how.dtype, how.batch) for how in asked[1:]] == list(create.HEALTHY)
     assert golden.tolerance.p95 == pytest.approx(0.15)
+    assert golden.tolerance.request_p95 == pytest.approx(0.15)  # No reply was long enough.
     assert golden.tolerance.gap == pytest.approx(0.3)
     assert golden.drawn["drawn 1"].texts == ("Hm, so.\nblue sky",) * create.DRAWS
     assert list(golden.continuations["copy"].tokens())[-2] == tokens(*ANSWER)[-2]
