@@ -11,6 +11,8 @@ from harness.checks.view import View
 
 family = Family("leaks")
 
+GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
+"""What is found of a text that was cut in a character, or drawn at a high temperature."""
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # A text runs away if it ends with one piece of up to so many characters, so many times over,
 # and that for so many characters.

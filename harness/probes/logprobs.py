@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.checks.base import CHAT, Problem
 from harness.checks.events import objects
+from harness.checks.texts import GARBLED
 from harness.checks.view import Turn
 from harness.dialects.base import Reply
 from harness.dialects.conversation import Message
@@ -35,7 +36,7 @@ def _asks(api: Api) -> tuple[Ask, ...]:
             (Message("user", question),),
             temperature=0.0,
             options=options | {"top_logprobs": _ALTERNATIVES},
-            provokes=frozenset({"request.refused", "chat.logprobs.missing", "text.garbled"}),
+            provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
         )
         for name, question in _QUESTIONS.items()
     )

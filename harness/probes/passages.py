@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from harness.checks.texts import GARBLED
 from harness.dialects import DIALECTS
 from harness.dialects.base import Settings
 from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult, Turn
@@ -70,7 +71,7 @@ def drawn(_api: Api = "chat") -> tuple[Ask, ...]:
             temperature=1.0,
             max_tokens=_MOST_DRAWN,
             tries=DRAWS,
-            provokes=frozenset({"text.garbled"}),
+            provokes=GARBLED,
         )
         for at, question in enumerate(questions, 1)
     )
@@ -125,7 +126,7 @@ def _ask(
         temperature=0.0,
         max_tokens=_MOST_TOKENS,
         options=options | {"top_logprobs": ALTERNATIVES},
-        provokes=frozenset({"request.refused", "chat.logprobs.missing", "text.garbled"}),
+        provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
     )
 
 

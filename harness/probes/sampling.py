@@ -11,6 +11,7 @@ from itertools import combinations
 from statistics import median
 
 from harness.checks.base import CHAT, GUIDE, Problem
+from harness.checks.texts import GARBLED
 from harness.checks.view import Turn
 from harness.dialects.base import Reply
 from harness.dialects.conversation import Message
@@ -50,15 +51,14 @@ _QUESTIONS = tuple(
 
 
 def _asks(_api: Api) -> tuple[Ask, ...]:
-    nonsense = frozenset({"text.garbled"})
-    refusal = nonsense | {"request.refused"}
+    refusal = GARBLED | {"request.refused"}
     return (
         *(
             Ask(f"effort {effort}", _PUZZLE, effort=effort, max_tokens=2048, tries=_EFFORT_TRIES)
             for effort in EFFORTS
         ),
-        *_open("hot", _HOT_TRIES, nonsense, temperature=1.0),
-        *_open("cold", _TRIES, nonsense, temperature=0.0),
+        *_open("hot", _HOT_TRIES, GARBLED, temperature=1.0),
+        *_open("cold", _TRIES, GARBLED, temperature=0.0),
         *_open("seeded", _TRIES, refusal, temperature=1.0, options={"seed": 20_825}),
         Ask(
             "choices",

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.checks.base import Problem
 from harness.checks.json_text import misfit, parsed_object
+from harness.checks.texts import GARBLED
 from harness.checks.view import Turn
 from harness.dialects.base import Reply
 from harness.dialects.conversation import Message
@@ -48,7 +49,7 @@ def _format(api: Api, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asks(api: Api) -> tuple[Ask, ...]:
-    provokes = frozenset({"request.refused", "answer.json", "text.garbled"})
+    provokes = GARBLED | {"request.refused", "answer.json"}
     named, free = _format(api, _HARBOUR), _format(api, _VERDICT)
     return (
         Ask("named", _NAMED, tries=4, options=named, provokes=provokes),
