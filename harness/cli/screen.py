@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 
 
@@ -17,4 +19,4 @@ def stderr() -> Console:
 
 def print_raw(text: str) -> None:
     """Print what other programs read straight to stdout, with one line end: consoles wrap."""
-    print(text.rstrip("\n"))  # noqa: T201
+    sys.stdout.write(text.rstrip("\n") + "\n")

@@ -6,6 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 import torch
 from tiny_model import random_transformer
+from waiting import until
 
 from reference_engine.engine import Engine, SamplingParams, Token
 from reference_engine.engine_errors import (
@@ -50,9 +51,7 @@ def load(engine: Engine) -> tuple[int, int]:
 
 
 async def settled(engine: Engine, wanted: tuple[int, int]) -> None:
-    async with asyncio.timeout(20):
-        while load(engine) != wanted:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: load(engine) == wanted, 20)
 
 
 @pytest.mark.parametrize("length", [1, 5, 64, 65, 200, 700])
