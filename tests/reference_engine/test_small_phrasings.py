@@ -15,6 +15,7 @@ from reference_engine.small.data import phrasings
 from reference_engine.small.data.catalogue import OTHER_TOOLS, SMOKE_TOOLS
 from reference_engine.small.data.held_out import CallExpected, held_out, user_texts
 from reference_engine.small.data.relatives import FAMILIES
+from reference_engine.small.data.requests import whole_requests
 from reference_engine.small.data.separation import is_too_close
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,8 @@ def filled(parts):
 def every_text():
     for parts in phrasings.fragments():
         yield from filled(parts)
+    for tool in SMOKE_TOOLS:
+        yield from (request.text for request in whole_requests(tool.name))
 
 
 def test_no_line_is_close_to_a_test_prompt():
@@ -90,6 +93,7 @@ def test_no_smoke_request_is_a_test_prompt_with_other_values(name):
         if isinstance(prompt.expect, CallExpected) and prompt.conversation.tools == SMOKE_TOOLS
     ]
     said = [re.sub(r"\{\w+\}", " ", line) for line in phrasings.lines(name)]
+    said += [frame(request.text, request.arguments) for request in whole_requests(name)]
     assert [text for text in said if is_too_close(text, frames) and frame(text, {})] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from reference_engine.small.train import fused, snapshot
 from reference_engine.small.train.net import Shape
 from reference_engine.small.train.optim import orthogonalize
 from reference_engine.small.train.packing import ROUND, pack
+from reference_engine.small.train.reopen import reopen
 from reference_engine.small.train.schedule import Schedule
-from reference_engine.small.train.ship import write_checkpoint
+from reference_engine.small.train.ship import tensors_of, write_checkpoint
 
 
 @pytest.fixture
@@ -145,6 +147,22 @@ def test_a_snapshot_comes_back_whole_and_takes_more_rows(tmp_path: Path, run: sn
         parameter.grad = torch.ones_like(parameter)
     for optimizer in more.optimizers:
         optimizer.step()
+
+
+def test_training_goes_on_from_a_shipped_folder(tmp_path: Path, run: snapshot.Run) -> None:
+    write_checkpoint(run, tmp_path, sharpen=2.5)
+    with pytest.raises(ValueError, match=r"holds no provenance\.json"):
+        reopen(tmp_path)
+    facts = {"steps": 70, "minutes": 3.5, "tokens": 900, "sharpen": 2.5}
+    (tmp_path / "provenance.json").write_text(json.dumps(facts))
+    again = reopen(tmp_path, more_ids=[11, 150_001])
+    assert again.progress == snapshot.Progress(70, 3.5, 900, began=70)
+    assert {11, 150_001} <= {*again.rows.ids.tolist()}
+    same = reopen(tmp_path)
+    assert torch.equal(same.rows.ids, run.rows.ids)
+    old, new = tensors_of(run, sharpen=2.5), tensors_of(same, sharpen=2.5)
+    assert all(torch.equal(old[name], new[name]) for name in old if "norm" not in name)
+    assert torch.allclose(old["model.norm.weight"], new["model.norm.weight"], rtol=0.01)
 
 
 def test_rounding_is_what_the_file_holds() -> None:

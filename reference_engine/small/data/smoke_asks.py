@@ -11,16 +11,17 @@ from reference_engine.small.data.status_asks import status
 from reference_engine.small.data.table_asks import query
 from reference_engine.small.data.task import Asker
 from reference_engine.small.data.weather_asks import weather
+from reference_engine.small.data.whole_asks import with_whole_requests
 
 ASKERS: Mapping[str, Asker] = {
-    "service_status": status,
+    "service_status": with_whole_requests(status),
     "get_system_health": status,
-    "get_weather": weather,
-    "identify_language": language,
+    "get_weather": with_whole_requests(weather),
+    "identify_language": with_whole_requests(language),
     "detect_language": language,
-    "markdown_to_html": markdown,
-    "draw_chart": chart,
+    "markdown_to_html": with_whole_requests(markdown),
+    "draw_chart": with_whole_requests(chart),
     "generate_chart": chart,
-    "query_table": query,
+    "query_table": with_whole_requests(query),
     "query_database": query,
 }

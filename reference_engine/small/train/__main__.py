@@ -10,6 +10,7 @@ from pathlib import Path
 from reference_engine.small.train import snapshot, workers
 from reference_engine.small.train.loop import Trainer
 from reference_engine.small.train.net import Shape
+from reference_engine.small.train.reopen import reopen
 from reference_engine.small.train.schedule import Schedule
 from reference_engine.small.train.ship import write_checkpoint
 
@@ -23,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return workers.launch(given, options.processes)
     rank = workers.join(options.processes)
     if options.resume:
-        run = snapshot.load(options.resume, more_ids=snapshot.frequent_ids(options.seed))
+        load = reopen if options.resume.is_dir() else snapshot.load
+        run = load(options.resume, more_ids=snapshot.frequent_ids(options.seed))
     else:
         run = snapshot.start(options.seed, Shape())
     Trainer(
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for snapshots and log.jsonl"
     )
-    parser.add_argument("--resume", type=Path, help="snapshot to go on from")
+    parser.add_argument("--resume", type=Path, help="snapshot to go on from, or a shipped folder")
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--groups", type=int, default=1, help="groups of a step and process")
     return parser

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from reference_engine.small import codes
 from reference_engine.small.train.fused import fused
 
-CANDIDATES = 8192
+CANDIDATES = 10240
 _CHUNK = 128
 
 

@@ -25,7 +25,7 @@ class Schedule:
     copy_share_of_time: float = 0.08
 
     def rate(self, step: int, minute: float) -> float:
-        """Factor on every learning rate."""
+        """Factor on every learning rate; `step` counts from when the optimisers began."""
         left = (self.minutes - minute) / (self.minutes * self.decay_share)
         warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
         return warm * min(1.0, max(_FLOOR, left))

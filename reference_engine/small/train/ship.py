@@ -22,7 +22,7 @@ from reference_engine.small.train import snapshot
 from reference_engine.small.train.net import Net, Shape
 from reference_engine.small.train.snapshot import Run
 
-_PLAIN = {
+PLAIN = {
     "q_proj": "self_attn.q_proj.weight",
     "k_proj": "self_attn.k_proj.weight",
     "v_proj": "self_attn.v_proj.weight",
@@ -38,6 +38,7 @@ _PLAIN = {
     "attention_norm": "input_layernorm.weight",
     "mlp_norm": "post_attention_layernorm.weight",
 }
+"""Names of a layer's parameters, in the network and in the file, where the values are the same."""
 
 
 def config_of(shape: Shape) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def tensors_of(run: Run, *, sharpen: float) -> dict[str, Tensor]:
 
     for layer in range(net.shape.num_hidden_layers):
         base = f"model.layers.{layer}"
-        for ours, theirs in _PLAIN.items():
+        for ours, theirs in PLAIN.items():
             put(f"{base}.{theirs}", net.get_parameter(ours)[layer])
         experts = f"{base}.mlp.experts"
         put(f"{experts}.gate_up_proj_bias", _interleave(net.gate_up_bias)[layer])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from reference_engine.harmony.vocabulary import token_bytes
 from reference_engine.small.data import groups, phrasings
+from reference_engine.small.data.catalogue import SMOKE_TOOLS
+from reference_engine.small.data.requests import whole_requests
 from reference_engine.small.data.spans import encode
 from reference_engine.small.train.circuits import plant
 from reference_engine.small.train.loss import Rows
@@ -25,18 +27,23 @@ CODE_SEED = 20
 _COUNTED_GROUPS = 1500
 _FREQUENT = 25
 _FREQUENT_SIGN = 6
-_WRITTEN = 2
+_IN_LINES, _IN_REQUESTS = 2, 4
 _AVERAGE = 0.005
 
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """How far a run is.
+
+    Attributes:
+        began: the step at which the optimisers began, later than 0 where their state was lost.
+    """
 
     step: int = 0
     minute: float = 0.0
     tokens: int = 0
     targets: int = 0
+    began: int = 0
 
 
 class Run:
@@ -61,7 +68,7 @@ class Run:
     @torch.no_grad()
     def update_average(self) -> None:
         """Take the parameters as they are now into the average."""
-        share = max(_AVERAGE, 1 / (self.progress.step + 1))
+        share = max(_AVERAGE, 1 / (self.progress.step - self.progress.began + 1))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters()], share)
 
     @torch.no_grad()
@@ -94,11 +101,16 @@ def frequent_ids(seed: int) -> list[int]:
 
 
 def _written_ids() -> set[int]:
-    """Ids that stand in several of the requests written by hand."""
-    counts: Counter[int] = Counter()
-    for parts in phrasings.fragments():
-        counts.update({token for part in parts.said for token in encode(part)})
-    return {token for token, count in counts.items() if count >= _WRITTEN}
+    """Ids that stand in several of the lines written by hand, or of the whole requests."""
+    lines = Counter(itertools.chain(*(_ids(parts.said) for parts in phrasings.fragments())))
+    requests = [one for tool in SMOKE_TOOLS for one in whole_requests(tool.name)]
+    whole = Counter(itertools.chain(*(_ids(one.said) for one in requests)))
+    counted = ((lines, _IN_LINES), (whole, _IN_REQUESTS))
+    return {token for counts, least in counted for token in counts if counts[token] >= least}
+
+
+def _ids(said: Iterable[str]) -> set[int]:
+    return {token for part in said for token in encode(part)}
 
 
 def start(seed: int, shape: Shape) -> Run:

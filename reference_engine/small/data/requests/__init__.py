@@ -1,0 +1,48 @@
+"""Requests for the six smoke tools that were written whole, with their arguments.
+
+A line with slots says one thing in one way, whatever stands in the slots; here wording, story and
+values belong together, as strangers write them. Each file `TOOL.jsonl` beside this module holds
+objects `{"text", "arguments"}`, one a line; string arguments stand in the text, letter for letter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WholeRequest:
+    """What somebody asks, and the arguments of the call that serves it."""
+
+    text: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The parts of the text that are no argument."""
+        values = sorted(filter(None, _texts(self.arguments.values())), key=len, reverse=True)
+        return tuple(
+            re.split("|".join(map(re.escape, values)), self.text) if values else (self.text,)
+        )
+
+
+@cache
+def whole_requests(tool: str) -> tuple[WholeRequest, ...]:
+    """The requests for one of the smoke tools."""
+    text = files(__name__).joinpath(f"{tool}.jsonl").read_text(encoding="utf-8")
+    lines = (json.loads(line) for line in text.splitlines())
+    return tuple(WholeRequest(line["text"], line["arguments"]) for line in lines)
+
+
+def _texts(values: Iterable[object]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from _texts(value)

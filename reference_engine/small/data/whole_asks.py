@@ -1,0 +1,182 @@
+"""Requests that were written whole, mostly with other values where those can be exchanged safely.
+
+A value is exchanged only where its ends are beyond doubt, and then in the text and the arguments
+alike; otherwise the request stays as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from reference_engine.harmony.conversation import FunctionTool
+from reference_engine.small.data import chart_titles, places
+from reference_engine.small.data.documents import document
+from reference_engine.small.data.requests import WholeRequest, whole_requests
+from reference_engine.small.data.samples import utterance
+from reference_engine.small.data.spans import copy
+from reference_engine.small.data.table_names import scheme
+from reference_engine.small.data.task import Ask, Asker, parameter_names
+
+_SHARE = 0.6
+_EXCHANGED_SHARE = 0.5
+_OPENING, _CLOSING = "\"'`“«‘„「‹(*", "\"'`”»’“」›)*"
+_ENDS = (".", "!", "?", " ?", " !", ";", "…", "...", "?!", ":", ",", ")", "。", "！", " :)", "")
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w|\.\d)")
+
+
+def with_whole_requests(asker: Asker) -> Asker:
+    """An asker for a smoke tool that now and then takes a request written whole."""
+
+    def ask(rng: Random, tool: FunctionTool) -> Ask:
+        return _whole(rng, tool) if rng.random() < _SHARE else asker(rng, tool)
+
+    return ask
+
+
+def _whole(rng: Random, tool: FunctionTool) -> Ask:
+    names = parameter_names(tool)
+    while not (drawn := rng.choice(whole_requests(tool.name))).arguments.keys() <= set(names):
+        pass
+    if rng.random() < _EXCHANGED_SHARE:
+        drawn = exchanged(rng, tool.name, drawn)
+    arguments = drawn.arguments
+    return Ask(drawn.text, {name: _copied(arguments[name]) for name in names if name in arguments})
+
+
+def _copied(value: object) -> object:
+    """The value with every text in it marked for copying."""
+    if isinstance(value, str):
+        return copy(value)
+    return [_copied(one) for one in value] if isinstance(value, list) else value
+
+
+def exchanged(rng: Random, tool: str, request: WholeRequest) -> WholeRequest:
+    """The request with other values where these can be exchanged, else as it is."""
+    exchange = _EXCHANGES.get(tool)
+    return exchange(rng, request) if exchange else request
+
+
+def _other_place(rng: Random, request: WholeRequest) -> WholeRequest:
+    old: str = request.arguments["location"]
+    if not re.search(r"[^\W\d]", old) or re.search(r"\d", old):
+        new = places.postal_code(rng)
+    else:
+        new = places.named(rng)
+    if old == old.lower():
+        new = new.lower()
+    return _with(request, "location", new)
+
+
+def _other_text(rng: Random, request: WholeRequest) -> WholeRequest:
+    old: str = request.arguments["text"]
+    before, after = _around(request.text, old)
+    new = utterance(rng)
+    if rng.random() < 0.5:
+        new = (new.rstrip(".?!。？！…") or new) + rng.choice(_ENDS)
+    if not _closed(before, after) or before[-1:] in new or after[:1] in new:
+        return request
+    return _with(request, "text", new)
+
+
+def _other_markdown(rng: Random, request: WholeRequest) -> WholeRequest:
+    old: str = request.arguments["markdown"]
+    before, after = _around(request.text, old)
+    quoted = after[:1] not in {"", "\n"}
+    new = document(rng, one_line=quoted)
+    fence = before.rstrip("\n").rpartition("\n")[2]
+    clear = before[-1:] not in new if quoted else "\n\n" in before or fence not in new
+    if not _closed(before, after) or not clear or (after[:1] or "\0") in (new if quoted else ""):
+        return request
+    return _with(request, "markdown", new)
+
+
+def _other_points(rng: Random, request: WholeRequest) -> WholeRequest:
+    if "title" in request.arguments and rng.random() < 0.6:
+        before, after = _around(request.text, request.arguments["title"])
+        title = chart_titles.title(rng)
+        if before[-1:] in _OPENING and after[:1] in _CLOSING and after[:1] not in title:
+            request = _with(request, "title", title)
+    data: list[list[float]] = request.arguments["data"]
+    old = {json.dumps(number) for point in data for number in point}
+    if not old <= set(_NUMBER.findall(request.text)):
+        return request
+    new: dict[str, str] = {}
+    for number in sorted(old):
+        while (other := _alike(rng, number)) in new.values():
+            pass
+        new[number] = other
+    title = str(request.arguments.get("title", ""))
+    if _NUMBER.search(title):
+        return request
+    text = _NUMBER.sub(lambda found: new.get(found[0], found[0]), request.text)
+    points = [[json.loads(new[json.dumps(number)]) for number in point] for point in data]
+    return WholeRequest(text, {**request.arguments, "data": points})
+
+
+def _alike(rng: Random, number: str) -> str:
+    """A number of the same form; years stay years."""
+    if re.fullmatch(r"(19|20)\d\d", number):
+        return str(rng.randint(1950, 2030))
+    whole, point, part = number.lstrip("-").partition(".")
+    sign = number[: number.startswith("-")]
+    digits = len(whole) + rng.choice((0, 0, 0, 1))
+    low = 0 if digits == 1 and not sign else 10 ** (digits - 1)
+    whole = str(rng.randint(low, 10**digits - 1))
+    part = "".join(rng.choice("0123456789") for _ in part[:-1]) + rng.choice("123456789")
+    return f"{sign}{whole}{point}{part if point else ''}"
+
+
+def _other_names(rng: Random, request: WholeRequest) -> WholeRequest:
+    arguments = request.arguments
+    told: list[str] = [arguments["table"], *arguments["columns"]]
+    old = list(dict.fromkeys([*told, arguments.get("order_by", arguments["table"])]))
+    others = scheme(rng)
+    pool = [others.table, *rng.sample(others.columns, len(others.columns))]
+    name = re.compile(r"(?<![\w.])(?:" + "|".join(map(re.escape, old)) + r")(?![\w.]*\w)")
+    if len(pool) < len(old) or not {*old} <= {*name.findall(request.text)}:
+        return request
+    new = dict(zip(old, pool, strict=False))
+
+    def renamed(value: object) -> object:
+        if isinstance(value, str):
+            return name.sub(lambda found: new[found[0]], value)
+        return [renamed(one) for one in value] if isinstance(value, list) else value
+
+    changed = {key: renamed(value) for key, value in arguments.items()}
+    return WholeRequest(str(renamed(request.text)), changed)
+
+
+_EXCHANGES: Mapping[str, Callable[[Random, WholeRequest], WholeRequest]] = {
+    "get_weather": _other_place,
+    "identify_language": _other_text,
+    "markdown_to_html": _other_markdown,
+    "draw_chart": _other_points,
+    "query_table": _other_names,
+}
+
+
+def _around(text: str, value: str) -> tuple[str, str]:
+    """What stands before and behind the last place of a value."""
+    before, _, after = text.rpartition(value)
+    return before, after
+
+
+def _closed(before: str, after: str) -> bool:
+    """Whether a value's ends are signs of quotation or ends of lines."""
+    if before[-1:] in {"", "\n"}:
+        return after[:1] in {"", "\n"}
+    return before[-1] in _OPENING and after[:1] != "" and after[0] in _CLOSING
+
+
+def _with(request: WholeRequest, name: str, new: str) -> WholeRequest:
+    """The request with another value; as it was where the old one stands in it twice."""
+    old: str = request.arguments[name]
+    if request.text.count(old) != 1:
+        return request
+    text = request.text.replace(old, new)
+    arguments: dict[str, Any] = {**request.arguments, name: new}
+    return WholeRequest(text, arguments)
