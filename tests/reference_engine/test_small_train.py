@@ -165,6 +165,17 @@ def test_training_goes_on_from_a_shipped_folder(tmp_path: Path, run: snapshot.Ru
     assert torch.allclose(old["model.norm.weight"], new["model.norm.weight"], rtol=0.01)
 
 
+def test_the_rows_that_training_moved_most_are_stored(run: snapshot.Run) -> None:
+    with torch.no_grad():
+        run.rows.embed_delta[3] += 5
+        run.rows.unembed_delta[7] -= 5
+    stored = tensors_of(run, sharpen=1.0, most_rows=2)
+    assert stored["token_codes.ids"].tolist() == run.rows.ids[[3, 7]].tolist()
+    whole = tensors_of(run, sharpen=1.0)
+    for table in ("token_codes.embed_tokens", "token_codes.lm_head"):
+        assert torch.equal(stored[table], whole[table][[3, 7]])
+
+
 def test_rounding_is_what_the_file_holds() -> None:
     values = torch.randn(3, 5, 64) * torch.rand(3, 5, 1) * 9
     values[0, 0, :32] = 0

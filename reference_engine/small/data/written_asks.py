@@ -70,7 +70,9 @@ def _value(rng: Random, text: str, slot: str, schema: Mapping[str, Any]) -> tupl
             number = rng.randint(schema.get("minimum", 1), most)
             return str(number), number
         case "number":
-            amount = rng.choice((rng.randint(1, 999), rng.randint(11, 9999) / 10))
+            low, high = schema.get("minimum", 1), schema.get("maximum", 999)
+            drawn = round(rng.uniform(low, high), rng.choice((0, 1)))
+            amount = min(max(int(drawn) if drawn.is_integer() else drawn, low), high)
             return str(amount), amount
         case "boolean":
             truth = rng.random() < 0.5

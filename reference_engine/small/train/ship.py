@@ -19,8 +19,12 @@ from torch import Tensor
 from reference_engine import mxfp4
 from reference_engine.small import codes
 from reference_engine.small.train import snapshot
+from reference_engine.small.train.loss import Rows
 from reference_engine.small.train.net import Net, Shape
 from reference_engine.small.train.snapshot import Run
+
+MOST_ROWS = 8600
+"""Stored token rows with which the file stays below ten megabytes."""
 
 PLAIN = {
     "q_proj": "self_attn.q_proj.weight",
@@ -100,8 +104,11 @@ def _interleave(halves: Tensor) -> Tensor:
     return torch.stack((gate, linear), dim=3).flatten(2, 3)
 
 
-def tensors_of(run: Run, *, sharpen: float) -> dict[str, Tensor]:
-    """The checkpoint's tensors; `sharpen` multiplies the final norm and so every logit."""
+def tensors_of(run: Run, *, sharpen: float, most_rows: int = MOST_ROWS) -> dict[str, Tensor]:
+    """The checkpoint's tensors; `sharpen` multiplies the final norm and so every logit.
+
+    Of the token rows those that training moved least stay codes, if there are over `most_rows`.
+    """
     net: Net = run.net
     out: dict[str, Tensor] = {}
 
@@ -123,10 +130,19 @@ def tensors_of(run: Run, *, sharpen: float) -> dict[str, Tensor]:
             out[f"{experts}.{name}_scales"] = scales.contiguous()
     put("model.norm.weight", net.final_norm * sharpen)
     rows = run.rows
-    out["token_codes.ids"] = rows.ids.to(torch.int32)
-    put("token_codes.embed_tokens", rows.embedding[rows.ids].float() + rows.embed_delta[:-1])
-    put("token_codes.lm_head", rows.unembedding[rows.ids].float() + rows.unembed_delta)
+    stored = _most_moved(rows, most_rows)
+    ids = rows.ids[stored]
+    out["token_codes.ids"] = ids.to(torch.int32)
+    put("token_codes.embed_tokens", rows.embedding[ids].float() + rows.embed_delta[stored])
+    put("token_codes.lm_head", rows.unembedding[ids].float() + rows.unembed_delta[stored])
     return out
+
+
+def _most_moved(rows: Rows, count: int) -> Tensor:
+    """Places of at most `count` rows, in order: those that training moved farthest from codes."""
+    moved = rows.embed_delta[:-1].norm(dim=-1) + rows.unembed_delta.norm(dim=-1)
+    places: Tensor = moved.topk(min(count, len(moved))).indices.sort().values
+    return places
 
 
 def write_checkpoint(run: Run, folder: Path, *, sharpen: float = 1.0) -> None:
