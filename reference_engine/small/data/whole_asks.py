@@ -1,4 +1,4 @@
-"""Requests that were written whole, mostly with other values where those can be exchanged safely.
+"""Requests that were written whole, half of them with other values where that is safe.
 
 A value is exchanged only where its ends are beyond doubt, and then in the text and the arguments
 alike; otherwise the request stays as it was written.
@@ -68,50 +68,56 @@ def _other_place(rng: Random, request: WholeRequest) -> WholeRequest:
         new = places.named(rng)
     if old == old.lower():
         new = new.lower()
-    return _with(request, "location", new)
+    return _replaced(request, "location", new)
 
 
 def _other_text(rng: Random, request: WholeRequest) -> WholeRequest:
-    old: str = request.arguments["text"]
-    before, after = _around(request.text, old)
+    before, after = _around(request.text, request.arguments["text"])
     new = utterance(rng)
     if rng.random() < 0.5:
         new = (new.rstrip(".?!。？！…") or new) + rng.choice(_ENDS)
-    if not _closed(before, after) or before[-1:] in new or after[:1] in new:
+    if not _closed(before, after) or _any_in(new, before[-1:], after[:1]):
         return request
-    return _with(request, "text", new)
+    return _replaced(request, "text", new)
 
 
 def _other_markdown(rng: Random, request: WholeRequest) -> WholeRequest:
-    old: str = request.arguments["markdown"]
-    before, after = _around(request.text, old)
-    quoted = after[:1] not in {"", "\n"}
-    new = document(rng, one_line=quoted)
-    fence = before.rstrip("\n").rpartition("\n")[2]
-    clear = before[-1:] not in new if quoted else "\n\n" in before or fence not in new
-    if not _closed(before, after) or not clear or (after[:1] or "\0") in (new if quoted else ""):
-        return request
-    return _with(request, "markdown", new)
+    before, after = _around(request.text, request.arguments["markdown"])
+    in_quotes = after[:1] not in {"", "\n"}
+    new = document(rng, one_line=in_quotes)
+    line_before = before.rstrip("\n").rpartition("\n")[2]
+    if in_quotes:
+        clear = not _any_in(new, before[-1:], after[:1])
+    else:
+        clear = "\n\n" in before or line_before not in new
+    return _replaced(request, "markdown", new) if clear and _closed(before, after) else request
 
 
-def _other_points(rng: Random, request: WholeRequest) -> WholeRequest:
+def _other_chart(rng: Random, request: WholeRequest) -> WholeRequest:
     if "title" in request.arguments and rng.random() < 0.6:
-        before, after = _around(request.text, request.arguments["title"])
-        title = chart_titles.title(rng)
-        if before[-1:] in _OPENING and after[:1] in _CLOSING and after[:1] not in title:
-            request = _with(request, "title", title)
+        request = _other_title(rng, request)
+    return _other_numbers(rng, request)
+
+
+def _other_title(rng: Random, request: WholeRequest) -> WholeRequest:
+    before, after = _around(request.text, request.arguments["title"])
+    title = chart_titles.title(rng)
+    if _in_quotes(before, after) and not _any_in(title, after[:1]):
+        return _replaced(request, "title", title)
+    return request
+
+
+def _other_numbers(rng: Random, request: WholeRequest) -> WholeRequest:
     data: list[list[float]] = request.arguments["data"]
     old = {json.dumps(number) for point in data for number in point}
-    if not old <= set(_NUMBER.findall(request.text)):
+    said = {*_NUMBER.findall(request.text)}
+    if not old <= said or _NUMBER.search(request.arguments.get("title", "")):
         return request
     new: dict[str, str] = {}
     for number in sorted(old):
         while (other := _alike(rng, number)) in new.values():
             pass
         new[number] = other
-    title = str(request.arguments.get("title", ""))
-    if _NUMBER.search(title):
-        return request
     text = _NUMBER.sub(lambda found: new.get(found[0], found[0]), request.text)
     points = [[json.loads(new[json.dumps(number)]) for number in point] for point in data]
     return WholeRequest(text, {**request.arguments, "data": points})
@@ -154,7 +160,7 @@ _EXCHANGES: Mapping[str, Callable[[Random, WholeRequest], WholeRequest]] = {
     "get_weather": _other_place,
     "identify_language": _other_text,
     "markdown_to_html": _other_markdown,
-    "draw_chart": _other_points,
+    "draw_chart": _other_chart,
     "query_table": _other_names,
 }
 
@@ -167,16 +173,22 @@ def _around(text: str, value: str) -> tuple[str, str]:
 
 def _closed(before: str, after: str) -> bool:
     """Whether a value's ends are signs of quotation or ends of lines."""
-    if before[-1:] in {"", "\n"}:
-        return after[:1] in {"", "\n"}
-    return before[-1] in _OPENING and after[:1] != "" and after[0] in _CLOSING
+    lines = before[-1:] in {"", "\n"} and after[:1] in {"", "\n"}
+    return lines or _in_quotes(before, after)
 
 
-def _with(request: WholeRequest, name: str, new: str) -> WholeRequest:
+def _in_quotes(before: str, after: str) -> bool:
+    return before != "" != after and before[-1] in _OPENING and after[0] in _CLOSING
+
+
+def _any_in(text: str, *signs: str) -> bool:
+    return any(sign in text for sign in signs if sign)
+
+
+def _replaced(request: WholeRequest, name: str, new: str) -> WholeRequest:
     """The request with another value; as it was where the old one stands in it twice."""
     old: str = request.arguments[name]
     if request.text.count(old) != 1:
         return request
-    text = request.text.replace(old, new)
     arguments: dict[str, Any] = {**request.arguments, name: new}
-    return WholeRequest(text, arguments)
+    return WholeRequest(request.text.replace(old, new), arguments)
