@@ -28,7 +28,7 @@ FAHRENHEIT = re.compile(r"fahrenheit|°F|\bF\b", re.IGNORECASE)
 
 def drawn(tool: FunctionTool) -> list[Ask]:
     rng = Random(11)
-    return [smoke_asks.ASKERS[tool.name](rng, tool) for _ in range(DRAWS)]
+    return [smoke_asks.COMPOSED[tool.name](rng, tool) for _ in range(DRAWS)]
 
 
 @pytest.mark.parametrize("tool", TEXT_TOOLS, ids=lambda tool: tool.name)

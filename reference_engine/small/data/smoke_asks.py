@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reference_engine.small.data.catalogue import SMOKE_TOOLS
 from reference_engine.small.data.chart_asks import chart
 from reference_engine.small.data.language_asks import language
 from reference_engine.small.data.markdown_asks import markdown
@@ -13,15 +14,22 @@ from reference_engine.small.data.task import Asker
 from reference_engine.small.data.weather_asks import weather
 from reference_engine.small.data.whole_asks import with_whole_requests
 
-ASKERS: Mapping[str, Asker] = {
-    "service_status": with_whole_requests(status),
+COMPOSED: Mapping[str, Asker] = {
+    "service_status": status,
     "get_system_health": status,
-    "get_weather": with_whole_requests(weather),
-    "identify_language": with_whole_requests(language),
+    "get_weather": weather,
+    "identify_language": language,
     "detect_language": language,
-    "markdown_to_html": with_whole_requests(markdown),
-    "draw_chart": with_whole_requests(chart),
+    "markdown_to_html": markdown,
+    "draw_chart": chart,
     "generate_chart": chart,
-    "query_table": with_whole_requests(query),
+    "query_table": query,
     "query_database": query,
 }
+"""Requests put together from parts, by the tool's name."""
+
+ASKERS: Mapping[str, Asker] = {
+    **COMPOSED,
+    **{tool.name: with_whole_requests(COMPOSED[tool.name]) for tool in SMOKE_TOOLS},
+}
+"""The same, and for the smoke tools whole requests among them."""

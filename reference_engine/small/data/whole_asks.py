@@ -23,6 +23,7 @@ from reference_engine.small.data.task import Ask, Asker, parameter_names
 
 _SHARE = 0.6
 _EXCHANGED_SHARE = 0.5
+_CHOSEN = {"unit", "chart_type"}
 _OPENING, _CLOSING = "\"'`“«‘„「‹(*", "\"'`”»’“」›)*"
 _ENDS = (".", "!", "?", " ?", " !", ";", "…", "...", "?!", ":", ",", ")", "。", "！", " :)", "")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w|\.\d)")
@@ -43,15 +44,15 @@ def _whole(rng: Random, tool: FunctionTool) -> Ask:
         pass
     if rng.random() < _EXCHANGED_SHARE:
         drawn = exchanged(rng, tool.name, drawn)
-    arguments = drawn.arguments
-    return Ask(drawn.text, {name: _copied(arguments[name]) for name in names if name in arguments})
+    given = [name for name in names if name in drawn.arguments]
+    return Ask(drawn.text, {name: _copied(name, drawn.arguments[name]) for name in given})
 
 
-def _copied(value: object) -> object:
-    """The value with every text in it marked for copying."""
-    if isinstance(value, str):
-        return copy(value)
-    return [_copied(one) for one in value] if isinstance(value, list) else value
+def _copied(name: str, value: object) -> object:
+    """The value with every text in it marked for copying, but for words of the definition."""
+    if isinstance(value, list):
+        return [_copied(name, one) for one in value]
+    return copy(value) if isinstance(value, str) and name not in _CHOSEN else value
 
 
 def exchanged(rng: Random, tool: str, request: WholeRequest) -> WholeRequest:
