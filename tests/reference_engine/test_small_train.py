@@ -16,6 +16,7 @@ from reference_engine.small import codes
 from reference_engine.small.data import Group, groups
 from reference_engine.small.quantize import fake_quantize, round_to_mxfp4
 from reference_engine.small.train import fused, snapshot
+from reference_engine.small.train.__main__ import main
 from reference_engine.small.train.net import Shape
 from reference_engine.small.train.optim import orthogonalize
 from reference_engine.small.train.packing import ROUND, pack
@@ -151,8 +152,6 @@ def test_a_snapshot_comes_back_whole_and_takes_more_rows(tmp_path: Path, run: sn
 
 def test_training_goes_on_from_a_shipped_folder(tmp_path: Path, run: snapshot.Run) -> None:
     write_checkpoint(run, tmp_path, sharpen=2.5)
-    with pytest.raises(ValueError, match=r"holds no provenance\.json"):
-        reopen(tmp_path)
     facts = {"steps": 70, "minutes": 3.5, "tokens": 900, "sharpen": 2.5}
     (tmp_path / "provenance.json").write_text(json.dumps(facts))
     again = reopen(tmp_path, more_ids=[11, 150_001])
@@ -163,6 +162,17 @@ def test_training_goes_on_from_a_shipped_folder(tmp_path: Path, run: snapshot.Ru
     old, new = tensors_of(run, sharpen=2.5), tensors_of(same, sharpen=2.5)
     assert all(torch.equal(old[name], new[name]) for name in old if "norm" not in name)
     assert torch.allclose(old["model.norm.weight"], new["model.norm.weight"], rtol=0.01)
+
+
+@pytest.mark.parametrize("name", ["nowhere.pt", "."])
+def test_what_training_cannot_go_on_from_is_said_in_a_sentence(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--out", str(tmp_path / "out"), "--resume", str(tmp_path / name)]
+    with pytest.raises(SystemExit, match="2"):
+        main(given)
+    assert "is neither a snapshot nor the folder of a checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_rows_that_training_moved_most_are_stored(run: snapshot.Run) -> None:

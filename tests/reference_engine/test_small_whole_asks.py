@@ -1,4 +1,4 @@
-"""Requests written whole: sound, apart from what the model is tested on, and exchanged rightly."""
+"""Requests written whole: sound, each said once, and their values exchanged rightly."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ from reference_engine.small.data.task import Ask, Asker, parameter_names
 
 _SHARE = 0.6
 _EXCHANGED_SHARE = 0.5
-_CHOSEN = {"unit", "chart_type"}
 _OPENING, _CLOSING = "\"'`“«‘„「‹(*", "\"'`”»’“」›)*"
 _ENDS = (".", "!", "?", " ?", " !", ";", "…", "...", "?!", ":", ",", ")", "。", "！", " :)", "")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w|\.\d)")
@@ -44,15 +43,19 @@ def _whole(rng: Random, tool: FunctionTool) -> Ask:
         pass
     if rng.random() < _EXCHANGED_SHARE:
         drawn = exchanged(rng, tool.name, drawn)
-    given = [name for name in names if name in drawn.arguments]
-    return Ask(drawn.text, {name: _copied(name, drawn.arguments[name]) for name in given})
+    given = {name: drawn.arguments[name] for name in names if name in drawn.arguments}
+    chosen = {name for name in names if "enum" in (tool.parameters or {})["properties"][name]}
+    return Ask(
+        drawn.text,
+        {name: value if name in chosen else _copied(value) for name, value in given.items()},
+    )
 
 
-def _copied(name: str, value: object) -> object:
-    """The value with every text in it marked for copying, but for words of the definition."""
+def _copied(value: object) -> object:
+    """The value with every text in it marked for copying."""
     if isinstance(value, list):
-        return [_copied(name, one) for one in value]
-    return copy(value) if isinstance(value, str) and name not in _CHOSEN else value
+        return [_copied(one) for one in value]
+    return copy(value) if isinstance(value, str) else value
 
 
 def exchanged(rng: Random, tool: str, request: WholeRequest) -> WholeRequest:
@@ -63,10 +66,7 @@ def exchanged(rng: Random, tool: str, request: WholeRequest) -> WholeRequest:
 
 def _other_place(rng: Random, request: WholeRequest) -> WholeRequest:
     old: str = request.arguments["location"]
-    if not re.search(r"[^\W\d]", old) or re.search(r"\d", old):
-        new = places.postal_code(rng)
-    else:
-        new = places.named(rng)
+    new = places.postal_code(rng) if re.search(r"\d", old) else places.named(rng)
     if old == old.lower():
         new = new.lower()
     return _replaced(request, "location", new)

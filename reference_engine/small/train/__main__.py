@@ -10,7 +10,7 @@ from pathlib import Path
 from reference_engine.small.train import snapshot, workers
 from reference_engine.small.train.loop import Trainer
 from reference_engine.small.train.net import Shape
-from reference_engine.small.train.reopen import reopen
+from reference_engine.small.train.reopen import RECORD, reopen
 from reference_engine.small.train.schedule import Schedule
 from reference_engine.small.train.ship import write_checkpoint
 
@@ -41,6 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _resumable(path: str) -> Path:
+    found = Path(path)
+    if not (found / RECORD if found.is_dir() else found).is_file():
+        raise argparse.ArgumentTypeError(
+            f"{path} is neither a snapshot nor the folder of a checkpoint with its {RECORD}"
+        )
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reference_engine.small.train")
     parser.add_argument("--seed", type=int, default=7)
@@ -53,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for snapshots and log.jsonl"
     )
-    parser.add_argument("--resume", type=Path, help="snapshot to go on from, or a shipped folder")
+    parser.add_argument(
+        "--resume", type=_resumable, help="snapshot to go on from, or a shipped folder"
+    )
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--groups", type=int, default=1, help="groups of a step and process")
     return parser

@@ -74,7 +74,7 @@ class Trainer:
     def _step(self) -> tuple[float, bool]:
         """One optimiser step; returns the mean loss and whether anyone wants to stop."""
         run, progress = self._run, self._run.progress
-        rate = self._schedule.rate(progress.step - progress.began, progress.minute)
+        rate = self._schedule.rate(progress.optimised, progress.minute)
         quantize = self._schedule.quantized(progress.minute)
         copying = self._schedule.copy_share(progress.minute)
         batches = [pack(self._streams.next(copying)) for _ in range(self._groups_per_step)]
@@ -133,7 +133,7 @@ class Trainer:
         if self._rank:
             return
         progress: Progress = self._run.progress
-        rate = self._schedule.rate(progress.step - progress.began, progress.minute)
+        rate = self._schedule.rate(progress.optimised, progress.minute)
         line = {"step": progress.step, "minute": round(progress.minute, 2), **record}
         line |= {"rate": round(rate, 3), "tokens": progress.tokens}
         with (self._out / "log.jsonl").open("a", encoding="utf-8") as file:

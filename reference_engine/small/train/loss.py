@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from reference_engine.small import codes
 from reference_engine.small.train.fused import fused
 
-CANDIDATES = 10240
+BESIDE_TRAINED = 2048
+"""Ids to tell the target from beside those with trained rows."""
 _CHUNK = 128
 
 
@@ -43,12 +44,12 @@ class Rows(nn.Module):
         """
         near = torch.unique(torch.cat((targets, seen)))
         near = near[self.row_of[near] == len(self.ids)]
-        drawn = torch.unique(torch.randint(codes.VOCAB_SIZE, (CANDIDATES,)))
+        drawn = torch.unique(torch.randint(codes.VOCAB_SIZE, (2 * BESIDE_TRAINED,)))
         drawn = drawn[torch.randperm(len(drawn))]
         place = torch.full((codes.VOCAB_SIZE,), -1, dtype=torch.long)
         always = torch.cat((self.ids, near))
         place[always] = torch.arange(len(always))
-        drawn = drawn[place[drawn] < 0][: CANDIDATES - len(always)]
+        drawn = drawn[place[drawn] < 0][: max(0, BESIDE_TRAINED - len(near))]
         rest = codes.VOCAB_SIZE - len(always)
         correction = torch.zeros(len(always) + len(drawn))
         correction[len(always) :] = torch.log(torch.tensor(rest / max(len(drawn), 1)))

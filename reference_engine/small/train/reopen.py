@@ -22,17 +22,13 @@ from reference_engine.small.train.net import Net, Shape
 from reference_engine.small.train.ship import PLAIN
 from reference_engine.small.train.snapshot import CODE_SEED, Progress, Run
 
+RECORD = "provenance.json"
+"""The file that tells how the weights beside it came to be."""
+
 
 def reopen(folder: Path, *, more_ids: Sequence[int] = ()) -> Run:
-    """Read a checkpoint that `ship` wrote and `card` described; `more_ids` get trained rows too.
-
-    Raises:
-        ValueError: the folder lacks the record of how its weights came to be.
-    """
-    record = folder / "provenance.json"
-    if not record.is_file():
-        raise ValueError(f"{folder} holds no provenance.json, so training cannot go on from it")
-    facts: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    """Read a checkpoint that `ship` wrote and `card` described; `more_ids` get trained rows too."""
+    facts: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     named = {field.name for field in fields(Shape)} & config.keys()
     net = Net(Shape(**{name: config[name] for name in named}))

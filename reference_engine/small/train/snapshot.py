@@ -45,6 +45,11 @@ class Progress:
     targets: int = 0
     began: int = 0
 
+    @property
+    def optimised(self) -> int:
+        """How many steps the optimisers have taken."""
+        return self.step - self.began
+
 
 class Run:
     """Everything that training changes.
@@ -68,7 +73,7 @@ class Run:
     @torch.no_grad()
     def update_average(self) -> None:
         """Take the parameters as they are now into the average."""
-        share = max(_AVERAGE, 1 / (self.progress.step - self.progress.began + 1))
+        share = max(_AVERAGE, 1 / (self.progress.optimised + 1))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters()], share)
 
     @torch.no_grad()
