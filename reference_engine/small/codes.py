@@ -74,6 +74,21 @@ def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     return pieces, flags
 
 
+@cache
+def look_alikes() -> npt.NDArray[np.int64]:
+    """For each id its first and its last bare piece and both with a leading space, (ids, 4).
+
+    These are the rows that its own is the nearest to. Where a token does not exist, the bare one
+    stands for it.
+    """
+    pieces, flags = bare_pieces()
+    spaced = np.arange(VOCAB_SIZE)
+    twins = np.flatnonzero(flags[:, 0] & ~flags[:, 1])
+    spaced[pieces[twins, 0]] = twins
+    ends = pieces[:, [0, 2]]
+    return np.concatenate((ends, spaced[ends]), axis=1)
+
+
 def piece_codes(seed: int) -> npt.NDArray[np.float32]:
     """A ±1 code of 64 numbers for each id (raw generator bits: the same on every version)."""
     raw = np.random.PCG64(seed).random_raw(VOCAB_SIZE).astype("<u8")

@@ -62,6 +62,18 @@ def test_a_word_without_a_twin_carries_its_pieces(
     assert not unembedding[token, codes.MIDDLE_AT : codes.FLAGS_AT].any()
 
 
+@pytest.mark.parametrize(
+    ("text", "alike"),
+    [
+        ("Paris", {"Paris", " Paris"}),
+        (" Paris", {"Paris", " Paris"}),
+        (" Lisbon", {"Lis", " Lis", "bon", " bon"}),
+    ],
+)
+def test_a_token_looks_like_its_pieces_with_and_without_a_space(text: str, alike: set[str]) -> None:
+    assert set(codes.look_alikes()[only(text)].tolist()) == {only(one) for one in alike}
+
+
 def test_splitting_agrees_with_the_tokenizer() -> None:
     encoding = harmony_encoding()
     words = [word for word in token_bytes()[3000:200_000:97] if word.startswith(b" ")]

@@ -97,6 +97,16 @@ def test_the_sampled_loss_estimates_the_whole_one(run: snapshot.Run) -> None:
     assert abs(sampled - whole) < 0.05 * whole
 
 
+def test_what_looks_like_a_target_always_takes_part(run: snapshot.Run) -> None:
+    untrained = [one for one in range(5000, 5400) if run.rows.row_of[one] == len(run.rows.ids)]
+    targets = torch.tensor(untrained)
+    rows, correction, _ = run.rows.candidates(targets, targets)
+    surely = {tuple(row) for row in rows[correction == 0].tolist()}
+    for alike in codes.look_alikes()[untrained].flatten():
+        if run.rows.row_of[alike] == len(run.rows.ids):
+            assert tuple(run.rows.unembedding[alike].float().tolist()) in surely
+
+
 @pytest.mark.usefixtures("eager")
 def test_the_loss_has_the_gradient_of_a_cross_entropy(run: snapshot.Run) -> None:
     states = torch.randn(8, codes.WIDTH).mul(0.2).to(torch.bfloat16).requires_grad_()

@@ -27,6 +27,7 @@ class Rows(nn.Module):
         self.ids = torch.tensor(sorted(ids), dtype=torch.long)
         self.row_of = torch.full((codes.VOCAB_SIZE,), len(ids), dtype=torch.long)
         self.row_of[self.ids] = torch.arange(len(ids))
+        self.look_alikes = torch.from_numpy(codes.look_alikes())
         self.embed_delta = nn.Parameter(torch.zeros(len(ids) + 1, hidden_size))
         self.unembed_delta = nn.Parameter(torch.zeros(len(ids), hidden_size))
 
@@ -39,10 +40,12 @@ class Rows(nn.Module):
     def candidates(self, targets: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows to tell apart, the correction of their logits, and where the targets stand.
 
-        Trained ids and the ids of the batch always take part. Of the rest a uniform sample does,
-        and each of it stands for many: the log of how many is added to its logit.
+        Trained ids, the ids of the batch and those that look like a target always take part (a
+        sample would hold `station` beside ` station` once in a hundred times). Of the rest a
+        uniform sample does, and each of it stands for many: the log of how many is added to its
+        logit.
         """
-        near = torch.unique(torch.cat((targets, seen)))
+        near = torch.unique(torch.cat((targets, seen, self.look_alikes[targets].flatten())))
         near = near[self.row_of[near] == len(self.ids)]
         drawn = torch.unique(torch.randint(codes.VOCAB_SIZE, (2 * BESIDE_TRAINED,)))
         drawn = drawn[torch.randperm(len(drawn))]
