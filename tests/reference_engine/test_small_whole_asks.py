@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reference_engine.small.data.catalogue import SMOKE_TOOLS
-from reference_engine.small.data.requests import WholeRequest, whole_requests
+from reference_engine.small.data.requests import WholeRequest, whole_requests, written_values
 from reference_engine.small.data.spans import plain
 from reference_engine.small.data.task import Ask
 from reference_engine.small.data.whole_asks import exchanged, with_whole_requests
@@ -67,6 +67,25 @@ def test_exchanged_values_stand_in_the_text_and_in_the_arguments(name):
 def test_a_value_whose_ends_are_in_doubt_stays(name, text, arguments):
     request = WholeRequest(text, arguments)
     assert all(exchanged(Random(seed), name, request) == request for seed in range(50))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "text"),
+    [
+        ("get_weather", "location", "Rain in Bath?"),
+        ("identify_language", "text", "Language?\nBath"),
+        ("markdown_to_html", "markdown", "As HTML:\n\nBath"),
+        ("draw_chart", "title", 'Bars called "Bath" of 1 2 and 3 4'),
+    ],
+)
+def test_a_value_becomes_one_of_another_request_now_and_then(name, given, text):
+    points = {"chart_type": "bar", "data": [[1, 2], [3, 4]]} if name == "draw_chart" else {}
+    request = WholeRequest(text, {**points, given: "Bath"})
+    rng = Random(4)
+    others = [exchanged(rng, name, request).arguments[given] for _ in range(100)]
+    known = [other for other in others if other in written_values(name, given) and other != "Bath"]
+    assert 15 < len(known) < 75
+    assert len({*known}) > 10
 
 
 def test_numbers_change_alike_in_text_and_points():

@@ -17,7 +17,7 @@ from reference_engine.harmony.conversation import (
 from reference_engine.small.data import results, thoughts, words
 from reference_engine.small.data.calls import Offer, calling, closed_ask
 from reference_engine.small.data.phrases import fill
-from reference_engine.small.data.phrasings import second_wishes
+from reference_engine.small.data.phrasings import lines, second_wishes
 from reference_engine.small.data.spans import copy, to_json
 from reference_engine.small.data.task import Setting, Task
 
@@ -37,15 +37,6 @@ _ORDERED = (
     "{one} {two}", "{one}\n{two}", "First this: {one} Then: {two}", "Two things. {one} {two}",
     "{one} When that is done: {two}", "Step one: {one}\nStep two: {two}", "{one} Next: {two}",
     "Start with this. {one} {two}", "1. {one}\n2. {two}", "{one} And afterwards: {two}",
-)  # fmt: skip
-_TWICE = (
-    "Do the same for {v}.", "And also {v}.", "Then {v} as well.", "The same for {v}, please.",
-    "After that {v} too.", "And for {v}.", "Plus {v}.", "Also do it for {v}.",
-    "Next, {v}.", "Then on to {v}.", "Once that is done, {v}.", "{v} comes second.",
-    "There is a second one, {v}.", "Don't forget {v}.", "I also want it for {v}.",
-    "My second one is {v}.", "Then do {v}, please.", "{v} after that.", "{v} as well, please.",
-    "One more of these, for {v}.", "Likewise for {v}.", "And finally {v}.", "Then {v} again.",
-    "When you have that, go on with {v}.", "Second: {v}.", "Both this and {v}, please.",
 )  # fmt: skip
 
 
@@ -126,7 +117,8 @@ def _twice(rng: Random, setting: Setting, offer: Offer) -> Task:
     parameter = _only_string(offer.tool) or ""
     value = rng.choice((words.capital, words.place, words.word))(rng)
     stop = "" if ask.text[-1] in ".?!" else "."
-    text = f"{ask.text}{stop} {fill(rng, rng.choice(_TWICE), {'v': value})}"
+    again = fill(rng, rng.choice(lines("twice")), {"v": value})
+    text = f"{ask.text}{stop} {again}"
     outcome = results.outcome(rng)
     thought, made = calling(setting, offer.tool, ask)
     result = Result(offer.tool.name, outcome.output)

@@ -7,6 +7,7 @@ from random import Random
 from reference_engine.harmony.conversation import Answer, Reasoning, User
 from reference_engine.small.data import documents, samples, thoughts, words
 from reference_engine.small.data.phrases import fill, quoted
+from reference_engine.small.data.requests import written_values
 from reference_engine.small.data.spans import copy, to_json
 from reference_engine.small.data.task import Setting, Task
 
@@ -23,12 +24,17 @@ def _prose(rng: Random) -> str:
     return samples.prose(rng, 1, 8)
 
 
+def _markdown(rng: Random) -> str:
+    return rng.choice(written_values("markdown_to_html", "markdown"))
+
+
 _MAKERS = (
     words.word, words.word, words.capital, words.capital, words.place, words.foreign, words.foreign,
     words.foreign_sentence, words.nonce, words.made_up, words.sentence, words.identifier,
     words.code_word, words.number_text, words.person, words.tokens, documents.document,
     documents.document, documents.document, documents.document, documents.document,
     samples.utterance, samples.utterance, samples.utterance, _prose, _prose, _prose, _prose,
+    _markdown, _markdown,
 )  # fmt: skip
 
 

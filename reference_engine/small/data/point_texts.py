@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from random import Random
 
+from reference_engine.small.data import words
 from reference_engine.small.data.phrases import listed
 from reference_engine.small.data.point_numbers import NUMBERS, Number, PointText, across, several
 from reference_engine.small.data.told_points import told
@@ -14,15 +15,15 @@ Points = list[tuple[Number, Number]]
 
 
 def point_text(rng: Random) -> PointText:
-    """Two to seven points in one of the ways that people write them."""
+    """Two to eight points in one of the ways that people write them."""
     if rng.random() < 0.13:
         return _series(rng)
     if rng.random() < 0.36:
         return told(rng)
     number = rng.choice(NUMBERS)
-    count = rng.choice((2, 2, 3, 3, 3, 4, 4, 5, 6))
+    count = rng.choice((2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8))
     points = list(zip(across(rng, number, count), several(rng, number, count), strict=True))
-    writer = rng.choice((_pairs, _pairs, _pairs, _pairs, _two_lists, _rows, _as_json))
+    writer = rng.choice((_pairs, _pairs, _pairs, _pairs, _two_lists, _rows, _rows, _as_json))
     return PointText(writer(rng, points), [[x, y] for x, y in points])
 
 
@@ -125,16 +126,25 @@ _HEADS = (
     ("Stunde", "Wert"), ("t", "v"), ("speed", "fuel"), ("size", "price"), ("km", "min"),
     ("n", "time"), ("depth", "pressure"), ("mois", "ventes"), ("hora", "gente"), ("in", "out"),
 )  # fmt: skip
+_MARKDOWN_TABLES = (
+    ("| {x} | {y} |", "|---|---|"), ("| {x} | {y} |", "| --- | --- |"), ("{x} | {y}", "--|--"),
+    ("|{x}|{y}|", "|-|-|"), ("| {x} | {y} |", "|:--|--:|"), ("{x} | {y}", "--- | ---"),
+)  # fmt: skip
 _CELLS = ("\t", "\t", " | ", ",", ",", ", ", ";", "   ", " : ")
+
+
+def _head(rng: Random) -> tuple[str, str]:
+    return rng.choice(_HEADS) if rng.random() < 0.4 else (words.word(rng), words.word(rng))
 
 
 def _rows(rng: Random, points: Points) -> str:
     """A table of two columns."""
     rows = [(str(x), str(y)) for x, y in points]
-    head = [rng.choice(_HEADS)] if rng.random() < 0.55 else []
-    if head and rng.random() < 0.3:
-        lines = [f"| {x} | {y} |" for x, y in (*head, *rows)]
-        return "\n".join([lines[0], "|---|---|", *lines[1:]])
+    head = [_head(rng)] if rng.random() < 0.7 else []
+    if head and rng.random() < 0.35:
+        form, rule = rng.choice(_MARKDOWN_TABLES)
+        lines = [form.format(x=x, y=y) for x, y in (*head, *rows)]
+        return "\n".join([lines[0], rule, *lines[1:]])
     cell = rng.choice(_CELLS)
     return "\n".join(cell.join(row) for row in (*head, *rows))
 

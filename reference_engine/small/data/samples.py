@@ -6,6 +6,7 @@ from functools import cache
 from random import Random
 
 from reference_engine.small.data import phrasings, words
+from reference_engine.small.data.requests import written_values
 
 
 @cache
@@ -31,7 +32,7 @@ def utterance(rng: Random) -> str:
 def _utterance(rng: Random) -> str:
     draw = rng.random()
     if draw < 0.3:
-        text = rng.choice(phrasings.lines("sentences"))
+        text = _written(rng)
         return _signed(rng, text) if rng.random() < 0.15 else text
     if draw < 0.42:
         return _excerpt(rng)
@@ -43,15 +44,29 @@ def _utterance(rng: Random) -> str:
     text = maker(rng)
     while rng.random() < 0.3:
         text = _signed(rng, text)
-    return text
+    return _echoing(rng, text) if rng.random() < 0.2 else text
+
+
+def _written(rng: Random) -> str:
+    """A sentence or some lines that somebody wrote, in any language."""
+    if rng.random() < 0.3:
+        return rng.choice(phrasings.lines("sentences"))
+    return rng.choice(written_values("identify_language", "text"))
+
+
+def _echoing(rng: Random, text: str) -> str:
+    """The text with one of its words in another place, too: what follows it is not always one."""
+    parts = text.split(" ")
+    parts.insert(rng.randint(0, len(parts)), rng.choice(parts))
+    return " ".join(parts).strip()
 
 
 def _excerpt(rng: Random) -> str:
     """Some words in a row of a sentence, or two sentences."""
-    text = rng.choice(phrasings.lines("sentences"))
+    text = _written(rng)
     parts = text.split(" ")
     if len(parts) < 3:
-        return f"{text} {rng.choice(phrasings.lines('sentences'))}"
+        return f"{text} {_written(rng)}"
     at = rng.randrange(len(parts) - 1)
     return " ".join(parts[at : rng.randint(at + 1, len(parts))])
 

@@ -78,7 +78,7 @@ class _Axis(NamedTuple):
 
 def told(rng: Random) -> PointText:
     """Points told as values of something at a time or a place, mostly in units."""
-    count = rng.choice((2, 3, 3, 3, 4, 4, 5))
+    count = rng.choice((2, 3, 3, 3, 4, 4, 5, 6, 7))
     number = rng.choice((small, small, small, tenths, hundredths))
     ys = several(rng, number, count)
     measure = rng.choice(_MEASURES) if rng.random() < 0.6 else "{v}"

@@ -15,7 +15,7 @@ from typing import Any
 from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.small.data import chart_titles, places
 from reference_engine.small.data.documents import document
-from reference_engine.small.data.requests import WholeRequest, whole_requests
+from reference_engine.small.data.requests import WholeRequest, whole_requests, written_values
 from reference_engine.small.data.samples import utterance
 from reference_engine.small.data.spans import copy
 from reference_engine.small.data.table_names import scheme
@@ -23,6 +23,7 @@ from reference_engine.small.data.task import Ask, Asker, parameter_names
 
 _SHARE = 0.6
 _EXCHANGED_SHARE = 0.5
+_OF_ANOTHER_SHARE = 0.5
 _OPENING, _CLOSING = "\"'`“«‘„「‹(*", "\"'`”»’“」›)*"
 _ENDS = (".", "!", "?", " ?", " !", ";", "…", "...", "?!", ":", ",", ")", "。", "！", " :)", "")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w|\.\d)")
@@ -66,7 +67,12 @@ def exchanged(rng: Random, tool: str, request: WholeRequest) -> WholeRequest:
 
 def _other_place(rng: Random, request: WholeRequest) -> WholeRequest:
     old: str = request.arguments["location"]
-    new = places.postal_code(rng) if re.search(r"\d", old) else places.named(rng)
+    numbered = bool(re.search(r"\d", old))
+    new = places.postal_code(rng) if numbered else places.named(rng)
+    if rng.random() < _OF_ANOTHER_SHARE:
+        new = _of_another(
+            rng, "get_weather", "location", lambda place: bool(re.search(r"\d", place)) == numbered
+        )
     if old == old.lower():
         new = new.lower()
     return _replaced(request, "location", new)
@@ -75,7 +81,9 @@ def _other_place(rng: Random, request: WholeRequest) -> WholeRequest:
 def _other_text(rng: Random, request: WholeRequest) -> WholeRequest:
     before, after = _around(request.text, request.arguments["text"])
     new = utterance(rng)
-    if rng.random() < 0.5:
+    if rng.random() < _OF_ANOTHER_SHARE:
+        new = _of_another(rng, "identify_language", "text")
+    elif rng.random() < 0.5:
         new = (new.rstrip(".?!。？！…") or new) + rng.choice(_ENDS)
     if not _closed(before, after) or _any_in(new, before[-1:], after[:1]):
         return request
@@ -86,6 +94,13 @@ def _other_markdown(rng: Random, request: WholeRequest) -> WholeRequest:
     before, after = _around(request.text, request.arguments["markdown"])
     in_quotes = after[:1] not in {"", "\n"}
     new = document(rng, one_line=in_quotes)
+    if rng.random() < _OF_ANOTHER_SHARE:
+        new = _of_another(
+            rng,
+            "markdown_to_html",
+            "markdown",
+            lambda source: not (in_quotes and "\n" in source),
+        )
     line_before = before.rstrip("\n").rpartition("\n")[2]
     if in_quotes:
         clear = not _any_in(new, before[-1:], after[:1])
@@ -103,6 +118,8 @@ def _other_chart(rng: Random, request: WholeRequest) -> WholeRequest:
 def _other_title(rng: Random, request: WholeRequest) -> WholeRequest:
     before, after = _around(request.text, request.arguments["title"])
     title = chart_titles.title(rng)
+    if rng.random() < _OF_ANOTHER_SHARE:
+        title = _of_another(rng, "draw_chart", "title")
     if _in_quotes(before, after) and not _any_in(title, after[:1]):
         return _replaced(request, "title", title)
     return request
@@ -164,6 +181,17 @@ _EXCHANGES: Mapping[str, Callable[[Random, WholeRequest], WholeRequest]] = {
     "draw_chart": _other_chart,
     "query_table": _other_names,
 }
+
+
+def _anything(_value: str) -> bool:
+    return True
+
+
+def _of_another(rng: Random, tool: str, name: str, fits: Callable[[str], bool] = _anything) -> str:
+    """What some other request gives for the argument, of those values that fit."""
+    while not fits(value := rng.choice(written_values(tool, name))):
+        pass
+    return value
 
 
 def _around(text: str, value: str) -> tuple[str, str]:

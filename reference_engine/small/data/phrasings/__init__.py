@@ -59,6 +59,7 @@ _SLOTS: Mapping[str, tuple[str, str]] = {
     "chatter": ("", ""),
     "everyday": ("", "NSAVMPTDw"),
     "instructions": ("", "w"),
+    "twice": ("v", ""),
 }
 """For each file the slots that a line must have, and those that it may have."""
 

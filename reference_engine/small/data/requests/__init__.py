@@ -40,6 +40,13 @@ def whole_requests(tool: str) -> tuple[WholeRequest, ...]:
     return tuple(WholeRequest(line["text"], line["arguments"]) for line in lines)
 
 
+@cache
+def written_values(tool: str, name: str) -> tuple[str, ...]:
+    """The different texts that the requests for a tool give for one of its arguments."""
+    given = (request.arguments.get(name) for request in whole_requests(tool))
+    return tuple(dict.fromkeys(value for value in given if isinstance(value, str)))
+
+
 def _texts(values: Iterable[object]) -> Iterator[str]:
     for value in values:
         if isinstance(value, str):
