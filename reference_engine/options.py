@@ -12,7 +12,7 @@ from typing import get_args
 from reference_engine.backends.options import backend_settings, key_of
 from reference_engine.kernels import KernelChoice
 from reference_engine.memory import Memory, parse_bytes
-from reference_engine.server.settings import AppSettings, ServeSettings
+from reference_engine.server.settings import TODAY, AppSettings, ServeSettings
 
 
 def add_engine_options(add: Callable[..., argparse.Action]) -> None:
@@ -120,7 +120,7 @@ def engine_settings(arguments: argparse.Namespace) -> ServeSettings:
         prefill_chunk=arguments.prefill_chunk,
         memory=Memory(arguments.kv_memory, arguments.gpu_memory_share),
         max_context=arguments.max_context,
-        app=AppSettings(current_date=_date(arguments.current_date)),
+        app=AppSettings(dated=_date(arguments.current_date)),
     )
 
 
@@ -194,10 +194,8 @@ def _add_context_options(add: Callable[..., argparse.Action]) -> None:
 
 
 def _date(wanted: str | None) -> str | None:
-    if wanted is None:
-        return None
-    if wanted == "today":
-        return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    if wanted in {None, TODAY}:
+        return wanted
     try:
         return datetime.date.fromisoformat(wanted).isoformat()
     except ValueError:

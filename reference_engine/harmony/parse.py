@@ -190,27 +190,28 @@ class _Header:
         self._continues_prompt = continues_prompt
         self._parts: dict[int, bytearray] = {START: bytearray()}
         self._part = START
+        self._recipient = ""
 
     def add(self, data: bytes) -> None:
         self.length += 1
         self._parts[self._part] += data
 
     def mark(self, token: int) -> None:
+        """Begin a part; where it is written a second time, the first one's recipient stays."""
+        _, recipient = _without_recipient(self._text(token))
+        self._recipient = self._recipient or recipient
         self._part = token
         self._parts[token] = bytearray()
 
     def read(self) -> _Reading | None:
         """The header's meaning, or None if another party than the assistant speaks."""
-        role, channel, constrain = (
-            self._parts.get(part, b"").decode("utf-8", "replace")
-            for part in (START, CHANNEL, CONSTRAIN)
-        )
-        role, recipient = _without_recipient(role)
+        role, recipient = _without_recipient(self._text(START))
         if not self._continues_prompt and role and not role.startswith("assistant"):
             return None
         role = role.removeprefix("assistant").strip()
-        channel, other_recipient = _without_recipient(channel)
-        recipient = recipient or other_recipient
+        channel, in_channel = _without_recipient(self._text(CHANNEL))
+        constrain, in_constrain = _without_recipient(self._text(CONSTRAIN))
+        recipient = recipient or self._recipient or in_channel or in_constrain
         if recipient == "assistant":
             return None
         if CHANNEL in self._parts:
@@ -224,6 +225,9 @@ class _Header:
             started = Started("call", recipient.removeprefix(_FUNCTIONS))
         rest = _CONTENT_TYPE.sub("", rest.strip()) + _AFTER_CONSTRAIN.sub("", constrain)
         return _Reading(started, rest)
+
+    def _text(self, part: int) -> str:
+        return self._parts.get(part, b"").decode("utf-8", "replace")
 
 
 def _channel_kind(channel: str) -> tuple[Kind, str]:

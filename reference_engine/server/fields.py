@@ -129,9 +129,10 @@ def _joined(content: object) -> object:
     texts = []
     for at, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else None
-        text = part.get(_TEXT_PARTS[kind]) if kind in _TEXT_PARTS else None
+        field = _TEXT_PARTS.get(kind) if isinstance(kind, str) else None
+        text = part.get(field) if field else None
         if not isinstance(text, str):
-            problem = "has no text" if kind in _TEXT_PARTS else "is not supported, only text is"
+            problem = "has no text" if field else "is not supported, only text is"
             message = "part {at} of type {kind} " + problem
             raise PydanticCustomError("content_part", message, {"at": at, "kind": repr(kind)})
         texts.append(text)
@@ -193,7 +194,7 @@ class JsonSchema(RequestModel):
     name: str
     description: str = ""
     schema_: dict[str, Any] = Field(alias="schema", default_factory=dict)
-    strict: Ignored = None
+    strict: bool | None = None
 
 
 class EffortChoice(RequestModel):
@@ -204,7 +205,6 @@ class EffortChoice(RequestModel):
     mode: Literal["standard"] = "standard"
     summary: Ignored = None
     generate_summary: Ignored = None
-    exclude: bool = False
 
 
 class StreamOptions(RequestModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from reference_engine.backends.settings import BackendSettings
 from reference_engine.kernels import KernelChoice
 from reference_engine.memory import Memory
 
+TODAY = "today"
 SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
 
 
@@ -20,7 +22,7 @@ class AppSettings:
         model_names: The ids under which the one loaded model answers; the first is its own.
         api_key: What clients must send as a bearer token, or None to ask for nothing.
         max_body_bytes: Larger request bodies are refused.
-        current_date: ISO date for the system message, or None to leave the line out.
+        dated: ISO date for the system message, `today`, or None to leave the line out.
         fingerprint: `system_fingerprint` of the replies.
         stored_responses: How many Responses are kept for `previous_response_id`.
         stored_bytes: How much memory they may take together.
@@ -30,11 +32,18 @@ class AppSettings:
     model_names: tuple[str, ...] = ("gpt-oss-small",)
     api_key: str | None = None
     max_body_bytes: int = 16 * 2**20
-    current_date: str | None = None
+    dated: str | None = None
     fingerprint: str = "fp_reference"
     stored_responses: int = 1000
     stored_bytes: int = 64 * 2**20
     websocket_seconds: float = 3600
+
+    @property
+    def current_date(self) -> str | None:
+        """ISO date for the system message of a request that comes now; `today` is that of UTC."""
+        if self.dated == TODAY:
+            return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+        return self.dated
 
 
 _OUR_OWN = BackendSettings()

@@ -9,7 +9,8 @@ out is that message taken back, and a header put in its place, after which the m
 - none (where the tools are left out of the prompt too), or no tools at all: the header of a final
   answer in place of a call.
 
-With `auto`, nothing is taken back: a call to a function that was not offered is reported as it is.
+With `auto`, only a call to a function that `allowed_tools` leaves out is taken back. One to a
+function that does not exist is reported as it is.
 """
 
 from __future__ import annotations
@@ -31,24 +32,36 @@ _UNFIT_ENDS = STOP_TOKENS | {START, CHANNEL}
 
 @dataclass(frozen=True)
 class ToolPolicy:
-    """What the request allows; `names` are the functions a required call may go to."""
+    """What the request allows.
+
+    Attributes:
+        names: The functions that a required call may go to.
+        withheld: The functions of the request that no call may go to.
+    """
 
     mode: Literal["auto", "required", "forbidden"] = "auto"
     names: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, tools: Sequence[FunctionTool], mode: str, chosen: str | None) -> ToolPolicy:
+    def of(
+        cls,
+        tools: Sequence[FunctionTool],
+        mode: str,
+        chosen: str | None,
+        withheld: tuple[str, ...] = (),
+    ) -> ToolPolicy:
         """The policy of a tool choice: `none`, `auto` or `required`, or the function it names."""
         names = (chosen,) if chosen else tuple(tool.name for tool in tools)
         if chosen or mode == "required":
             return cls("required", names)
-        return cls("forbidden") if mode == "none" or not names else cls()
+        return cls("forbidden") if mode == "none" or not names else cls(withheld=withheld)
 
     def allows(self, message: Started) -> bool:
         """Whether the model may write this message."""
         match self.mode:
             case "auto":
-                return True
+                return message.name not in self.withheld
             case "forbidden":
                 return message.kind != "call"
             case "required":
@@ -63,7 +76,7 @@ class ToolPolicy:
             astray: The message that the model began, or None if it ended its turn without a call.
             again: The model has had its chance to pick a function.
         """
-        if self.mode == "forbidden":
+        if self.mode != "required":
             return _FINAL
         if len(self.names) > 1 and not again:
             return _ANY_CALL

@@ -60,7 +60,8 @@ class Choice:
         left = tuple(
             each.tool for each in tools if self.allowed is None or each.tool.name in self.allowed
         )
-        policy = ToolPolicy.of(left, self.mode, self.chosen)
+        withheld = tuple(each.tool.name for each in tools if each.tool not in left)
+        policy = ToolPolicy.of(left, self.mode, self.chosen, withheld)
         return (() if self.mode == "none" else left), policy
 
     def _check(self, names: Sequence[str], tools: Sequence[Offered]) -> None:

@@ -111,6 +111,14 @@ BROKEN = [
      [("answer", "", "a", True)]),
     ("end of text", "<|channel|>final<|message|>a<|endoftext|>", [("answer", "", "a", True)]),
     ("reasoning ends the turn", "<|channel|>analysis<|message|>Hm.<|return|>", [HM]),
+    ("channel said twice", "<|channel|>commentary to=functions.a<|channel|>commentary<|message|>{}"
+     "<|call|>", [CALL_A]),
+    ("content type as a channel", "<|channel|>commentary to=functions.a <|channel|>json<|message|>"
+     "{}<|call|>", [CALL_A]),
+    ("recipient after the content type", "<|channel|>commentary <|constrain|>json to=functions.a"
+     "<|message|>{}<|call|>", [CALL_A]),
+    ("another channel at once", "<|channel|>analysis<|channel|>final<|message|>Hi.<|return|>",
+     [("answer", "", "Hi.", True)]),
     ("two recipients", " to=functions.a<|channel|>commentary to=functions.a <|constrain|>json"
      "<|message|>{}<|call|>", [CALL_A]),
 ]  # fmt: skip

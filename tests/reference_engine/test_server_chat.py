@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 
 import httpx
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, ScriptedEngine, running
+
+from reference_engine.server.settings import TODAY, AppSettings
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
@@ -327,3 +330,21 @@ def test_a_call_to_a_function_that_was_not_offered_is_reported(engine, client):
 )  # fmt: skip
 def test_harmless_fields_are_accepted(engine, client, field):
     ask(client, **field)
+
+
+class Tomorrow(datetime.datetime):
+    """A clock on which it is always the last minute of the year 2030."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2030, 12, 31, 23, 59, tzinfo=tz)
+
+
+def test_today_is_the_day_of_the_request(monkeypatch):
+    engine = ScriptedEngine()
+    with running(engine, AppSettings(dated=TODAY)) as url, httpx.Client(base_url=url) as client:
+        ask(client)
+        monkeypatch.setattr(datetime, "datetime", Tomorrow)
+        ask(client)
+    assert "Current date: 20" in engine.prompts[0]
+    assert "Current date: 2030-12-31" in engine.prompts[1]

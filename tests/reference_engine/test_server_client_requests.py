@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import openai
 import pytest
-from openai.types.responses import Response, ResponseItem
+from openai.types.responses import EasyInputMessage, Response, ResponseItem
 from pydantic import TypeAdapter
 from scripted import CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
@@ -86,6 +86,38 @@ def test_allowed_tools_hide_the_others(client, engine):
     assert "type other" not in engine.prompts[-1]
 
 
+def test_a_function_that_is_not_among_the_allowed_ones_is_not_called(client, engine):
+    allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{**OTHER}]}
+    del allowed["tools"][0]["parameters"]
+    tools = [FLAT_TOOL, OTHER]
+    begun = "<|start|>assistant<|channel|>final<|message|>"
+    engine.script = lambda prompt, _: "Sunny.<|return|>" if prompt.endswith(begun) else CALL
+    try:
+        reply = client.responses.create(model=MODEL, input="Hi", tools=tools, tool_choice=allowed)
+        assert [item.type for item in reply.output] == ["reasoning", "message"]
+        reply = client.responses.create(model=MODEL, input="Hi", tools=[OTHER])
+        assert reply.output[-1].name == "get_weather"
+    finally:
+        engine.script = lambda *_: CALL
+
+
+def test_an_item_is_known_by_its_role_or_by_its_id(client, engine):
+    said = EasyInputMessage(role="user", content="Zanzibar").model_dump()
+    assert said["type"] is None
+    first = client.responses.create(model=MODEL, input=[said], tools=[FLAT_TOOL])
+    assert "Zanzibar" in engine.prompts[-1]
+    call = first.output[-1]
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    client.responses.create(model=MODEL, input=[USER, {"id": call.id}, result], tools=[FLAT_TOOL])
+    assert "to=functions.get_weather" in engine.prompts[-1]
+
+
+def test_a_refusal_is_what_the_assistant_said(client, engine):
+    refusal = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
+    client.chat.completions.create(model=MODEL, messages=[USER, refusal, USER])
+    assert "<|channel|>final<|message|>I cannot help with that.<|end|>" in engine.prompts[-1]
+
+
 REFUSED = [
     ({"tools": [FLAT_TOOL, {"type": "web_search"}]}, "tools[1].type"),
     ({"tools": [{**TEAM, "tools": []}]}, "tools[0].tools"),
@@ -100,6 +132,15 @@ REFUSED = [
     ({"tools": [OTHER], "tool_choice": 5}, "tool_choice"),
     ({"include": ["everything"]}, "include[0]"),
     ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
+    ({"reasoning": {"exclude": True}}, "reasoning.exclude"),
+    (
+        {"text": {"format": {"type": "json_schema", "name": "x", "schema": {}, "strict": "no"}}},
+        "text.format.strict",
+    ),
+    (
+        {"input": [{"type": "message", "role": "user", "content": [{"type": {}, "text": "x"}]}]},
+        "input[0].content",
+    ),
 ]
 
 

@@ -64,6 +64,28 @@ def test_chat_parsing_helper(client, engine):
     assert response.output_parsed == City(city="Rome")
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_parsed_messages_go_back_as_they_came(client, engine):
+    class GetWeather(BaseModel):
+        city: str
+
+    tools = [openai.pydantic_function_tool(GetWeather, name="get_weather")]
+    reply = client.chat.completions.parse(model=MODEL, messages=[USER], tools=tools)
+    message = reply.choices[0].message
+    (call,) = message.tool_calls
+    assert call.function.parsed_arguments == GetWeather(city="Rome")
+    result = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
+    engine.script = lambda *_: '<|channel|>final<|message|>{"city": "Rome"}<|return|>'
+    messages = [USER, message, result]
+    answer = client.chat.completions.parse(
+        model=MODEL, messages=messages, tools=tools, response_format=GetWeather
+    )
+    messages += [answer.choices[0].message, USER]
+    client.chat.completions.create(model=MODEL, messages=messages, tools=tools)
+    assert 'json<|message|>{"city": "Rome"}<|call|>' in engine.prompts[-1]
+    assert '<|channel|>final<|message|>{"city": "Rome"}<|end|>' in engine.prompts[-1]
+
+
 async def test_chat_async_stream(async_client):
     stream = await async_client.chat.completions.create(model=MODEL, messages=[USER], stream=True)
     deltas = [chunk.choices[0].delta async for chunk in stream]

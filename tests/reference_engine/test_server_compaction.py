@@ -118,6 +118,12 @@ def test_without_a_summary_nothing_is_lost(engine, client):
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "no_summary")
 
 
+def test_half_a_summary_is_none(engine, client):
+    engine.script = lambda *_: "<|channel|>final<|message|>" + "We launch. " * 5000
+    reply = client.post("/responses/compact", json={"model": MODEL, "input": TALK})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+
 def test_the_openai_client(engine, client):
     with openai.OpenAI(base_url=str(client.base_url), api_key="none", max_retries=0) as sdk:
         window = sdk.responses.compact(model=MODEL, input=TALK)

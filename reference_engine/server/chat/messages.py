@@ -47,6 +47,7 @@ class CalledFunction(RequestModel):
 
     name: str
     arguments: str
+    parsed_arguments: Ignored = None
 
 
 class ToolCall(RequestModel):
@@ -66,8 +67,9 @@ class AssistantMessage(RequestModel):
     reasoning: str = ""
     reasoning_content: str = ""
     tool_calls: list[ToolCall] = Field(default_factory=list)
+    refusal: str = ""
     name: Ignored = None
-    refusal: Ignored = None
+    parsed: Ignored = None
     annotations: Ignored = None
     reasoning_details: Ignored = None
     provider_specific_fields: Ignored = None
@@ -76,9 +78,9 @@ class AssistantMessage(RequestModel):
         """What the assistant thought, said and called, in this order."""
         if reasoning := self.reasoning or self.reasoning_content:
             yield Reasoning(reasoning)
-        if self.content:
+        if said := self.content or self.refusal:
             preamble = self.tool_calls or calls_next
-            yield Preamble(self.content) if preamble else Answer(self.content)
+            yield Preamble(said) if preamble else Answer(said)
         for call in self.tool_calls:
             yield Call(call.function.name, call.function.arguments)
 
@@ -97,7 +99,7 @@ Message = Annotated[
 ]
 
 
-_ASSISTANT_SAYS = frozenset({"content", "reasoning", "reasoning_content", "tool_calls"})
+_ASSISTANT_SAYS = frozenset({"content", "refusal", "reasoning", "reasoning_content", "tool_calls"})
 
 
 def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:

@@ -35,6 +35,12 @@ from reference_engine.server.tool_choice import (
 )
 
 
+class ShownEffort(EffortChoice):
+    """`reasoning` of a request, with the word that some servers have for leaving the CoT out."""
+
+    exclude: bool = False
+
+
 class Tool(RequestModel):
     """A tool: always a function."""
 
@@ -109,7 +115,7 @@ class ChatRequest(RequestModel):
         Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedTools, ALLOWED], FORM
     ] = "auto"
     reasoning_effort: Effort | None = None
-    reasoning: EffortChoice = EffortChoice()
+    reasoning: ShownEffort = ShownEffort()
     response_format: Annotated[
         TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
     ] = TextFormat(type="text")

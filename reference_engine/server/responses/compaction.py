@@ -57,8 +57,11 @@ def compacted(
     """The reply, once the summary is written.
 
     Raises:
-        ApiError: The model has written none.
+        ApiError: The model has written none, or the context has no room for the whole of it.
     """
+    if generation.finish == "length":
+        message = "The conversation leaves the model's context no room for its summary."
+        raise ApiError(400, message, code="context_length_exceeded")
     summary = "\n".join(turn.text for turn in writer.turns if isinstance(turn, Answer))
     if not summary:
         raise ApiError(500, "The model wrote no summary: try again.", code="no_summary")

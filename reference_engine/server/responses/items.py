@@ -82,7 +82,7 @@ class ResultItem(RequestModel):
 class ReferenceItem(RequestModel):
     """An item of a stored response, by its id."""
 
-    type: Literal["item_reference"]
+    type: Literal["item_reference"] = "item_reference"
     id: str
 
 
@@ -96,9 +96,13 @@ class CompactionItem(RequestModel):
 
 
 def _kind(item: object) -> str | None:
-    """The tag of an item: its type, or message where it has none but a role."""
+    """The tag of an item: its type, or what its role or its id alone make of it."""
     if isinstance(item, dict):
-        kind = item.get("type", "message" if "role" in item else None)
+        kind = item.get("type")
+        if kind is None and item.get("role") is not None:
+            return "message"
+        if kind is None and item.get("id") is not None:
+            return "item_reference"
         return kind if isinstance(kind, str) else None
     return getattr(item, "type", None)
 
