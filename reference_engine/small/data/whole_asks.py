@@ -21,7 +21,7 @@ from reference_engine.small.data.spans import copy
 from reference_engine.small.data.table_names import scheme
 from reference_engine.small.data.task import Ask, Asker, parameter_names
 
-_SHARE = 0.6
+_SHARE = 0.75
 _EXCHANGED_SHARE = 0.5
 _OF_ANOTHER_SHARE = 0.5
 _OPENING, _CLOSING = "\"'`“«‘„「‹(*", "\"'`”»’“」›)*"
