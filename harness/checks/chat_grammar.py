@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.checks.events import DONE, SPOKEN, Breach, Event, objects
+from harness.checks.events import SPOKEN, Breach, Event, objects
 
 DONE_MARK = "chat.stream.done"
 FINISH = "chat.stream.finish"
@@ -51,7 +51,7 @@ class _Walk:
         self._same(event, event.data)
         choices = objects(event.data.get("choices"))
         for choice in choices:
-            if choice.get("index", 0) == 0:
+            if not choice.get("index"):
                 self._choice(event, choice)
         self._count(event, event.data, choices)
 
@@ -60,8 +60,8 @@ class _Walk:
         if not events:
             return
         last = events[-1]
-        marks = sum(event.text == DONE for event in events)
-        if marks != 1 or last.text != DONE:
+        marks = sum(event.is_done for event in events)
+        if marks != 1 or not last.is_done:
             message = "The stream does not end with exactly one [DONE]."
             got = f"{marks} of them, last event: {last.text}"
             self._note(DONE_MARK, last, message, "data: [DONE]", got)

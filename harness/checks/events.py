@@ -33,6 +33,11 @@ class Event:
         return kind if isinstance(kind, str) else ""
 
     @property
+    def is_done(self) -> bool:
+        """Whether this is the mark that closes a stream of Chat."""
+        return self.text.strip() == DONE
+
+    @property
     def is_error(self) -> bool:
         """Whether this is an error sent in the middle of a stream."""
         return self.data is not None and (bool(self.data.get("error")) or self.type == "error")

@@ -17,7 +17,7 @@ _MARKER = re.compile(
 # A header of which a detokeniser or a parser dropped the markers.
 _GLUED = r"assistant(?:analysis|commentary|final)"
 _REMAINS = re.compile(
-    rf"^\s*(?:analysis|commentary|final)(?=[A-Z])|{_GLUED}|\bto=functions\."
+    rf"^\s*(?:analysis|commentary|final)[A-Z]|{_GLUED}|\bto=functions\."
     r"|^\s*(?:analysis|commentary|final)(?:json|code)?message(?![a-z])"
 )
 _REMAINS_IN_REASONING = re.compile(_GLUED)
@@ -45,8 +45,9 @@ def _search(pattern: re.Pattern[str], message: str, places: Collection[str]) -> 
     def judge(answer: Answer) -> Iterator[Problem]:
         turn, reply = answer
         for place, text in _texts(reply):
-            found = pattern.search(text) if place in places else None
-            if found and found.group().strip() not in turn.prompt:
+            every = pattern.finditer(text) if place in places else ()
+            found = next((one for one in every if one.group().strip() not in turn.prompt), None)
+            if found:
                 around = text[max(0, found.start() - 40) : found.end() + 40]
                 yield Problem(turn, message.format(place=place), "plain text", around)
 

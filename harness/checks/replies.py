@@ -13,7 +13,7 @@ from harness.checks.view import Turn, View
 
 family = Family("schema")
 
-_SIZE = re.compile(r"\b(20|120)b\b", re.IGNORECASE)
+_SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
 # Clocks differ, and a reply may have waited; a day is beyond both.
 _SECONDS_OFF = 86_400
 
@@ -143,7 +143,7 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
 )
 def _model(answer: Answer) -> Iterator[Problem]:
     asked, named = answer.turn.asked.body.get("model"), answer.reply.raw.get("model")
-    sizes = [_SIZE.findall(name) if isinstance(name, str) else [] for name in (asked, named)]
+    sizes = [{*_SIZE.findall(name)} if isinstance(name, str) else {} for name in (asked, named)]
     if not named or (all(sizes) and sizes[0] != sizes[1]):
         message = "The reply is said to come from another model." if named else "No model is named."
         yield Problem(answer.turn, message, str(asked), repr(named), "$.model")

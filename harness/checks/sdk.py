@@ -18,11 +18,12 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-# Required by this version of the package, yet left out by healthy servers: fields that came late,
-# and detail objects of usage, which has checks of its own.
-_MAY_BE_MISSING = frozenset(
-    {"cache_write_tokens", "input_tokens_details", "output_tokens_details", "logprobs"}
-)
+# Required by this version of the package, yet left out or null by healthy servers: fields that came
+# late, and details of usage, which has checks of its own.
+_MAY_BE_MISSING = frozenset({
+    *("cache_write_tokens", "cached_tokens", "reasoning_tokens", "logprobs"),
+    *("input_tokens_details", "output_tokens_details"),
+})  # fmt: skip
 # Closed sets in the package that are OpenAI's own business.
 _MAY_BE_OTHER = frozenset(
     {"service_tier", "prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
@@ -159,6 +160,6 @@ def _is_minor(error: ErrorDetails, path: str) -> bool:
     if _ECHO.match(path):
         return True
     name = re.split(r"[.\[]", path.rstrip("]"))[-1]
-    if error["type"] == "missing":
+    if error["type"] == "missing" or error["input"] is None:
         return name in _MAY_BE_MISSING
     return error["type"] == "literal_error" and name in _MAY_BE_OTHER

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from harness.checks.base import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Family, Problem
-from harness.checks.events import DONE, speaks
+from harness.checks.events import speaks
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
 from harness.checks.view import Turn
 from harness.records.judgements import Severity
@@ -80,7 +80,7 @@ def _content_type(turn: Turn) -> Iterator[Problem]:
 )
 def _event_json(turn: Turn) -> Iterator[Problem]:
     for event in turn.events:
-        if event.data is None and event.text != DONE:
+        if event.data is None and not event.is_done:
             message = "An event's data is not a JSON object."
             yield Problem(turn, message, "a JSON object", event.text, event=event.number)
 

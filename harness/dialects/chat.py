@@ -26,6 +26,7 @@ FINISHES: Mapping[str, Finish] = {
     "length": "length",
     "content_filter": "content_filter",
 }
+Placed = tuple[str, dict[str, Any]]
 REASONING_FIELDS = ("reasoning", "reasoning_content")
 TEXT_FIELDS = ("content", *REASONING_FIELDS)
 
@@ -75,7 +76,8 @@ class ChatDialect:
         The CoT goes back as `reasoning`, and in the provider's own field as well if it used
         another one.
         """
-        message = reply.raw["choices"][0]["message"]
+        _, choice = _first(objects(reply.raw, "choices", ""))
+        message = choice["message"]
         assistant: dict[str, Any] = {"role": "assistant", "content": message.get("content")}
         if reply.reasoning:
             assistant["reasoning"] = reply.reasoning
@@ -164,7 +166,7 @@ def _reply(raw: dict[str, Any]) -> Reply:
     choices = objects(raw, "choices", "")
     if not choices:
         raise UnreadableReplyError("choices is empty or missing")
-    path, choice = choices[0]
+    path, choice = _first(choices)
     message = member(choice, "message", dict, path)
     finish = optional_member(choice, "finish_reason", str, path)
     path = f"{path}.message"
@@ -176,6 +178,15 @@ def _reply(raw: dict[str, Any]) -> Reply:
         usage=read_usage(raw, given="prompt", made="completion"),
         raw=raw,
     )
+
+
+def _first(choices: Sequence[Placed]) -> Placed:
+    return next(filter(_is_first, choices), choices[0])
+
+
+def _is_first(placed: Placed) -> bool:
+    """Whether this is the choice that is read, were there several."""
+    return not placed[1].get("index")
 
 
 def _reasoning(message: Mapping[str, Any], path: str) -> str:
@@ -205,7 +216,8 @@ def _reassembled(response: Response) -> Steps[dict[str, Any]]:
         if count % ITEMS_IN_A_STEP == 0:
             yield
         whole.update({key: value for key, value in chunk.items() if value is not None})
-        for path, choice in objects(chunk, "choices", f"stream part {event.part}: ")[:1]:
+        choices = objects(chunk, "choices", f"stream part {event.part}: ")
+        for path, choice in filter(_is_first, choices):
             finish = optional_member(choice, "finish_reason", str, path) or finish
             delta = optional_member(choice, "delta", dict, path)
             if delta:

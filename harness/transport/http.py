@@ -13,6 +13,7 @@ from importlib.metadata import version
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -21,7 +22,13 @@ from aiohttp.http_exceptions import ContentEncodingError
 from harness.configuration.providers import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
-from harness.transport.receiver import EVENT_STREAM, MEBIBYTE, Limits, Receiver
+from harness.transport.receiver import (
+    EVENT_STREAM,
+    MEBIBYTE,
+    Limits,
+    Receiver,
+    without_surrogates,
+)
 from harness.transport.redact import REDACTED, Redactor, secrets_in
 from harness.transport.tap import Tap
 
@@ -34,17 +41,26 @@ WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 async def open_session(provider: Provider) -> AsyncIterator[aiohttp.ClientSession]:
     """A connection pool for one provider. Proxy settings of the environment count, but not here.
 
-    The pool forgets idle connections before servers commonly do, lest a request meet a closed one.
+    Credentials of the environment (`~/.netrc`) do not: they would go out unseen. The pool forgets
+    idle connections before servers commonly do, lest a request meet a closed one.
     """
-    local = urlsplit(provider.base_url).hostname in LOOPBACK
     allow_open_files(provider.concurrency + SPARE_FILES)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
-        trust_env=not local,
+        proxy=_proxy(provider.base_url),
     ) as session:
         yield session
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL, if any."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in LOOPBACK or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def allow_open_files(count: int) -> None:
@@ -146,7 +162,7 @@ class HttpTransport:
             return self._timed_out(error, expired_at=now(), deadline=deadline)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             kind = _kind(error)
-            detail = self._redactor.text(_detail(error))
+            detail = self._redactor.text(without_surrogates(_detail(error)))
             return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}: {detail}")
         if receiver.too_large:
             size = f"{receiver.limit / MEBIBYTE:g} MiB"

@@ -32,6 +32,11 @@ class Limits:
     kept_bytes: int = 64 * 1024
 
 
+def without_surrogates(text: str) -> str:
+    """Bytes that are no UTF-8, kept by aiohttp as surrogates, as replacement characters."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 @dataclass(slots=True)
 class Receiver:
     """Takes the bytes of one response, and apart from them when they arrived.
@@ -64,8 +69,8 @@ class Receiver:
         """Take status, headers (several of one name are joined) and media type."""
         self.status = status
         for name, value in headers.items():
-            key = name.lower()
-            self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
+            key, said = name.lower(), without_surrogates(value)
+            self.headers[key] = f"{self.headers[key]}, {said}" if key in self.headers else said
         self.streaming = content_type == EVENT_STREAM
 
     def arrived(self, at: float, extent: int) -> None:

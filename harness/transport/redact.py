@@ -24,8 +24,9 @@ def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
 class Redactor:
     """Replaces secrets in headers, texts and JSON.
 
-    Secrets of fewer than eight characters ("EMPTY", "none") are only taken out of headers: as a
-    key they protect nothing, and cutting them from texts would spoil the record.
+    Secrets of fewer than eight characters ("EMPTY", "none") are only taken out of headers, where
+    they stand as a word: as a key they protect nothing, and cutting them from texts would spoil the
+    record.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -44,7 +45,7 @@ class Redactor:
         """Headers with the values of secret ones replaced."""
         return {
             name: REDACTED
-            if _is_secret(name) or any(secret in value for secret in self._secrets)
+            if _is_secret(name) or any(_holds(value, secret) for secret in self._secrets)
             else value
             for name, value in headers.items()
         }
@@ -63,6 +64,10 @@ class Redactor:
         text = encoded.decode()
         clean = self.text(text)
         return dict(body) if clean is text else orjson.loads(clean)
+
+
+def _holds(value: str, secret: str) -> bool:
+    return secret in (value if len(secret) >= SHORTEST_SECRET else value.split())
 
 
 @lru_cache(maxsize=1024)

@@ -27,7 +27,8 @@ class RetryPolicy:
     while to find out how many requests at once are right for it.
 
     The wait doubles from `first_wait` up to `longest_wait`, each time shortened at random by up
-    to half so that many clients spread out. A Retry-After is honoured up to `longest_retry_after`.
+    to half so that many clients spread out. A Retry-After is honoured up to `longest_retry_after`,
+    unless it asks for no wait at all, as it seems to where the clocks differ.
 
     An answer that breaks off or takes too long is a finding about the provider, so it is not
     repeated unless `retries_when_broken` says so, for those who want the answer.
@@ -51,7 +52,7 @@ class RetryPolicy:
 
     def wait(self, attempt: int, retry_after: float | None) -> float:
         """Seconds to wait after failed attempt number `attempt`, counted from 0."""
-        if retry_after is not None:
+        if retry_after:
             return min(retry_after, self.longest_retry_after)
         longest: float = min(self.first_wait * 2**attempt, self.longest_wait)
         return longest * random.uniform(0.5, 1)  # noqa: S311 (nothing secret about it)
@@ -120,7 +121,7 @@ def retry_after(exchange: Exchange) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)

@@ -55,6 +55,7 @@ class Tap(asyncio.Protocol):
         Raises:
             TimeoutError: For `idle` seconds nothing came, the first byte being there.
             aiohttp.ClientError: The response broke off.
+            ValueError: Its body is not framed as HTTP wants it.
         """
         while not self._done.is_set():
             begun = self._content.total_bytes > 0
@@ -64,6 +65,8 @@ class Tap(asyncio.Protocol):
             await self._done_within(left)
         if self._problem is not None:
             raise self._problem
+        if not (self._receiver.too_large or self._content.is_eof()):
+            raise ValueError("the chunks of its body are not well-formed")  # aiohttp hid the error.
         while not self._receiver.too_large and (chunk := await self._content.readany()):
             self._receiver.feed(chunk)
 

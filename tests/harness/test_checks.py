@@ -458,9 +458,38 @@ def test_a_reply_id_that_comes_again_is_heard():
 
 
 def test_a_reply_of_another_size_is_heard():
-    for named, heard_of in (("openai/gpt-oss-120b", set()), ("gpt-oss-20b", {"reply.model"})):
+    twice = "/models/gpt-oss-120b/gpt-oss-120b-mxfp4.gguf"
+    others = [(name, {"reply.model"}) for name in ("gpt-oss-20b", "gpt_oss_20b", "gpt-oss-20B_q4")]
+    for named, heard_of in (("openai/gpt-oss-120b", set()), (twice, set()), *others):
         recorded = mutations.chat(put("model", named), CALL, {"model": "gpt-oss-120b"})
         assert heard(recorded) == heard_of
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "check"),
+    [
+        ("analysisWe need four.", "Run an analysis of it.", "harmony.remains"),
+        ("finalThe word is X.", "Say it in your final answer.", "harmony.remains"),
+        ("You wrote <|end|>. So.<|channel|>final", "What is <|end|>?", "harmony.markers"),
+    ],
+)
+def test_words_of_the_prompt_hide_no_header(said, asked, check):
+    prompt = {"messages": [{"role": "user", "content": asked}]}
+    assert check in heard(mutations.chat(put("choices.0.message.content", said), ANSWER, prompt))
+
+
+def test_a_marker_that_the_user_wrote_is_no_leak():
+    prompt = {"messages": [{"role": "user", "content": "What is <|end|>?"}]}
+    said = put("choices.0.message.content", "<|end|> ends a message.")
+    assert heard(mutations.chat(said, ANSWER, prompt)) == set()
+
+
+@pytest.mark.parametrize("details", [None, {}, {"cached_tokens": None, "reasoning_tokens": None}])
+def test_usage_without_details_is_no_error(details):
+    body = responses_whole(ANSWERED)
+    body["usage"] |= {"input_tokens_details": details, "output_tokens_details": details}
+    found = checks.examine(checks.view(rollout([json_response(body)], api="responses"))).findings
+    assert [each for each in found if each.severity == "error"] == []
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,25 @@ def test_interleaved_calls_comments_and_a_missing_done_in_a_chat_stream() -> Non
     assert reply.usage == Usage(1, None, None, None)
 
 
+def test_of_several_choices_the_first_is_read() -> None:
+    def choice(index: int | None, key: str, text: str, finish: str | None = None) -> dict[str, Any]:
+        return {"index": index, key: {"content": text}, "finish_reason": finish}
+
+    blocks = [
+        mock.data({"choices": [choice(1, "delta", "It "), choice(0, "delta", "Sun")]}),
+        mock.data({"choices": [choice(1, "delta", "rains.", "length")]}),
+        mock.data({"choices": [choice(None, "delta", "ny.", "stop")]}),
+        "data: [DONE] ",
+    ]
+    streamed = CHAT.read(exchange(blocks, streaming=True))
+    assert (streamed.text, streamed.finish) == ("Sunny.", "stop")
+    whole = {"choices": [choice(1, "message", "Rain."), choice(0, "message", "Sunny.", "stop")]}
+    reply = CHAT.read(exchange(whole))
+    assert (reply.text, reply.finish) == ("Sunny.", "stop")
+    body = CHAT.next_request(first(CHAT), reply, [Message("user", "And now?")])
+    assert body["messages"][-2]["content"] == "Sunny."
+
+
 @pytest.mark.parametrize(
     ("finish_reason", "finish"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
@@ -225,6 +226,36 @@ async def test_malformed_http_is_a_failure(content: bytes) -> None:
     assert exchange.failure is not None
     assert exchange.failure.kind == "protocol"
     assert exchange.retries == ()
+
+
+@pytest.mark.parametrize("broken", [b"nothex\r\n", b"5\r\nlonger", b"HTTP/1.1 502 Bad\r\n\r\n"])
+async def test_a_stream_whose_framing_breaks_is_a_failure_that_keeps_what_came(
+    broken: bytes,
+) -> None:
+    async def break_off(_: object, writer: asyncio.StreamWriter) -> None:
+        mock.write_head(writer, {"Content-Type": "text/event-stream"})
+        mock.write_chunk(writer, b"data: 1\n\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(broken)
+        await writer.drain()
+        writer.close()
+
+    async with MockProvider(script=[break_off]) as provider:
+        exchange = await send(provider)
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "protocol"
+    assert exchange.response is not None
+    assert exchange.response.parts[0].raw == "data: 1"
+
+
+async def test_a_header_that_is_no_utf8_can_be_written_down() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nX-Region: S\xe3o Paulo\r\nContent-Length: 2\r\n\r\n{}"
+    async with MockProvider(script=[mock.raw(answer)]) as provider:
+        exchange = await send(provider, BODY)
+    assert exchange.response is not None
+    assert exchange.response.headers["x-region"] == "S\ufffdo Paulo"
+    assert "S\ufffdo" in exchange.model_dump_json()
 
 
 async def test_invalid_utf8_is_replaced() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from pathlib import Path
 
 import mock_provider as mock
 import pytest
@@ -54,6 +55,22 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
     failure = await failure_at(f"http://{ELSEWHERE}")
     assert f"proxy 127.0.0.1:{port}" in failure.message
     assert "secret" not in failure.message
+
+
+async def test_credentials_of_the_environment_are_not_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    entry = {"name": "p", "base_url": f"http://{ELSEWHERE}", "model": "m", "apis": ["chat"]}
+    async with MockProvider(script=[mock.text("{}")]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.base_url.removesuffix("/v1"))
+        async with open_transport(Provider.model_validate(entry), retries=NO_RETRIES) as transport:
+            exchange = await transport.send("/chat/completions", {"model": "m"})
+    assert exchange.failure is None
+    assert "authorization" not in proxy.received[0].headers
 
 
 async def test_a_proxy_that_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from harness.transport.blocks import blocks
 from harness.transport.rate import Bucket, tokens_used
 from harness.transport.receiver import Limits, Receiver
 from harness.transport.redact import Redactor
-from harness.transport.retry import RetryPolicy
+from harness.transport.retry import RetryPolicy, retry_after
 
 BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]
 
@@ -87,9 +87,29 @@ def test_waits_grow_up_to_a_limit(attempt: int, longest: float) -> None:
     assert longest / 2 <= min(waits) < max(waits) <= longest
 
 
-@pytest.mark.parametrize(("asked", "wait"), [(0, 0), (3.5, 3.5), (3600, 60)])
+@pytest.mark.parametrize(("asked", "wait"), [(3.5, 3.5), (3600, 60)])
 def test_retry_after_is_honoured_up_to_a_limit(asked: float, wait: float) -> None:
     assert RetryPolicy().wait(0, asked) == wait
+
+
+def test_retry_after_nothing_is_no_reason_to_hurry() -> None:
+    assert all(RetryPolicy().wait(3, 0.0) >= 2 for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    "value", ["soon", "Thu, 01 Jan 99999999999999999999 00:00:00 GMT", "1 Jan 2026 10:00 +9999999"]
+)
+def test_a_retry_after_that_says_nothing_is_none(value: str) -> None:
+    response = Response(status=429, headers={"retry-after": value}, body="")
+    request = Request(method="POST", url="u", headers={}, body={})
+    exchange = Exchange(request=request, response=response, started_at="", elapsed=0.1)
+    assert not retry_after(exchange)
+
+
+def test_a_placeholder_for_a_key_hides_no_media_type() -> None:
+    told = {"content-type": "text/event-stream; charset=utf-8", "retry-after": "10"}
+    for placeholder in ("x", "-", "text", "json", "1", "s"):
+        assert Redactor({placeholder}).headers(told) == told
 
 
 def test_a_bucket_lets_through_what_a_minute_allows() -> None:
