@@ -1,64 +1,79 @@
 """`python -m evals`: the flags that users of gpt_oss.evals know, the same job underneath.
 
 The flags and their defaults are those of `gpt_oss/evals/__main__.py` in openai/gpt-oss. All other
-options of `gpt-oss-verify eval` are taken as well.
+options of `gpt-oss-verify eval` are taken as well. A provider of its own brings its own address,
+model and concurrency, and a run that is resumed all its settings: no default speaks over them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.cli.app import run
 
 EXAMPLES_IN_DEBUG = 5
+PLACE: Mapping[str, str] = {
+    "--base-url": "http://localhost:8000/v1",
+    "--model": "gpt-oss-120b,gpt-oss-20b",
+    "--n-threads": "1584",
+}
+PLAN: Mapping[str, str] = {
+    "--eval": "gpqa,healthbench,healthbench_hard,healthbench_consensus,aime25",
+    "--reasoning-effort": "low,medium,high",
+    "--sampler": "responses",
+    "--temperature": "1.0",
+}
+LONG = {"-p": "--provider", "-k": "--tries"}
+API_OF = {"responses": "responses", "chat_completions": "chat"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run an eval; its exit code."""
     known, others = _parser().parse_known_args(arguments)
+    names = {LONG.get(name, name) for name in (word.partition("=")[0] for word in others)}
+    defaults: dict[str, str] = {}
+    if "--resume" not in names:
+        defaults |= PLAN
+        if "--provider" not in names:
+            defaults |= PLACE
+    given = {f"--{name.replace('_', '-')}": value for name, value in vars(known).items()}
+    wanted = defaults | {name: value for name, value in given.items() if value is not None}
+    debug = wanted.pop("--debug")
+    if debug:
+        wanted = {"--examples": str(EXAMPLES_IN_DEBUG), "--tries": "1", **wanted}
+    if sampler := wanted.pop("--sampler", None):
+        wanted["--api"] = API_OF[sampler]
+    if threads := wanted.pop("--n-threads", None):
+        wanted["--concurrency"] = threads
     options = [
-        *("--base-url", known.base_url),
-        *("--model", known.model),
-        *("--eval", known.eval),
-        *("--reasoning-effort", known.reasoning_effort),
-        *("--api", "responses" if known.sampler == "responses" else "chat"),
-        *("--temperature", str(known.temperature)),
-        *("--concurrency", str(known.n_threads)),
+        word for name, value in wanted.items() if name not in names for word in (name, value)
     ]
-    examples, tries = known.examples, None
-    if known.debug:
-        options.append("--debug")
-        examples, tries = examples or EXAMPLES_IN_DEBUG, 1
-    for name, value in (("--examples", examples), ("--tries", tries)):
-        if value is not None:
-            options += (name, str(value))
-    return run(["eval", *options, *others])
+    return run(["eval", *options, *(["--debug"] if debug else []), *others])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m evals",
         description="Score a provider of gpt-oss. Other options: gpt-oss-verify eval --help.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", default="gpt-oss-120b,gpt-oss-20b", help="with commas between")
-    parser.add_argument("--reasoning-effort", default="low,medium,high", help="the same")
-    parser.add_argument(
-        "--sampler", choices=["responses", "chat_completions"], default="responses", help="API"
-    )
-    parser.add_argument("--base-url", default="http://localhost:8000/v1", help="where it is")
-    parser.add_argument(
-        "--eval",
-        default="gpqa,healthbench,healthbench_hard,healthbench_consensus,aime25",
-        help="with commas between",
-    )
-    parser.add_argument("--temperature", type=float, default=1.0, help="sampling temperature")
-    parser.add_argument("--n-threads", type=int, default=1584, help="tries in flight")
+
+    def add(name: str, said: str, choices: Sequence[str] | None = None) -> None:
+        default = PLACE.get(name) or PLAN.get(name)
+        shown = said if default is None else f"{said} (default: {default})"
+        parser.add_argument(name, choices=choices, help=shown)
+
+    add("--model", "with commas between")
+    add("--reasoning-effort", "the same")
+    add("--sampler", "API", [*API_OF])
+    add("--base-url", "where it is")
+    add("--eval", "with commas between")
+    add("--temperature", "sampling temperature")
+    add("--n-threads", "tries in flight")
+    add("--examples", "questions of each eval")
     parser.add_argument("--debug", action="store_true", help="few questions, every request shown")
-    parser.add_argument("--examples", type=int, help="questions of each eval")
     return parser
 
 

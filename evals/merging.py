@@ -14,7 +14,16 @@ from harness.storage.run_folder import write_text
 from harness.storage.run_log import RunLog, read_rollouts, write_run_info
 from harness.storage.sealing import logs_of, sealed
 
-MAY_DIFFER = {"concurrency", "tries", "baseline", "margin"}
+MAY_DIFFER = {
+    "concurrency",
+    "tries",
+    "budget",
+    "baseline",
+    "margin",
+    "margins",
+    "must_ask",
+    "origins",
+}
 
 
 def merged_info(folders: Sequence[Path]) -> EvalRunInfo:
@@ -29,7 +38,7 @@ def merged_info(folders: Sequence[Path]) -> EvalRunInfo:
     """
     if len(folders) < 2:
         raise ConfigurationError("There is nothing to merge: name two runs or more.")
-    if len({folder.resolve().name for folder in folders}) < len(folders):
+    if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigurationError("The same run is named twice: its tries would count twice.")
     infos = [read_eval_info(folder) for folder in folders]
     for folder, info in zip(folders[1:], infos[1:], strict=True):

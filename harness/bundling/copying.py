@@ -103,7 +103,7 @@ def copy_run(source: Path, target: Path, hiding: Hiding, scrubber: Scrubber) -> 
     return Manifest(
         run=source.resolve().name,
         tool_version=version("gpt-oss-verify"),
-        seal=seals[-1].get("hash"),
+        seal=seals[-1].get("hash") if isinstance(seals[-1], dict) else None,
         removals=(*_removals(source, members, scrubber), *hiding.removals()),
         run_members={name: before[name] for name in sorted(changed)},
         replaced=replaced,
@@ -161,7 +161,7 @@ def _files(source: Path, target: Path, hiding: Hiding, scrubber: Scrubber) -> di
     hidden = hiding.files()
     hashes = file_hashes(source)
     for name in hashes:
-        text = hidden.get(name) or (source / name).read_bytes().decode()
+        text = hidden.get(name) or (source / name).read_bytes().decode(errors="replace")
         if scrubber.text(text) != text:
             raise ConfigurationError(
                 f"{source / name} holds what looks like a key: a run that asks it is not packed."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -33,7 +34,7 @@ from harness.cli import (
 from harness.cli.screen import stderr
 from harness.errors import HarnessError
 from harness.text.plain import plain
-from harness.verdict.gate import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAGE
+from harness.verdict.gate import EXIT_BROKEN_PIPE, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = App(
     name="gpt-oss-verify",
@@ -45,7 +46,7 @@ app = App(
     ),
     help_epilogue=(
         "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
-        "3 provider unreachable or unauthorised · 4 inconclusive"
+        "3 provider unreachable or unauthorised · 4 inconclusive · 70 an error of the tool itself"
     ),
     help_format="plaintext",
     default_parameter=Parameter(show_default=False, negative=()),
@@ -99,6 +100,9 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has gone; nothing is left to be said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except Exception:  # noqa: BLE001 (a crash must not read as a verdict, which exit code 1 is)
+        traceback.print_exc()
+        return _complain("this is an error of the tool itself; please report it", EXIT_CRASH)
     return code if isinstance(code, int) else 0
 
 

@@ -46,15 +46,18 @@ def same_provider(info: ProviderInfo, chosen: ProviderOptions, concurrency: int 
     """
     known = providers.load_providers(chosen.providers_file)
     if (chosen.provider, chosen.base_url, chosen.model) == (None, None, None):
-        if info.name in known and _matches(known[info.name], info):
-            return _changed(known[info.name], timeout=chosen.timeout, concurrency=concurrency)
+        entry = known.get(info.name)
+        if entry is not None and entry.base_url == info.base_url:
+            return _changed(
+                entry, model=info.model, timeout=chosen.timeout, concurrency=concurrency
+            )
         if "{port}" in info.base_url:
             raise ConfigurationError(
                 f"The run started {info.name} by an entry that is not in these providers, or has "
                 "changed: name the file that has it with --providers."
             )
-        entry = providers.adhoc_provider(info.base_url, info.model, BOTH_APIS, chosen.api_key_env)
-        adhoc = providers.changed(entry, name=info.name, extra_body=info.extra_body)
+        adhoc = providers.adhoc_provider(info.base_url, info.model, BOTH_APIS, chosen.api_key_env)
+        adhoc = providers.changed(adhoc, name=info.name, extra_body=info.extra_body)
         return _changed(adhoc, timeout=chosen.timeout, concurrency=concurrency)
     provider = chosen_provider(chosen, concurrency)
     if not _matches(provider, info):

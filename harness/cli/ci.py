@@ -23,13 +23,22 @@ def ci_summary(result: Path, /, *, talk: Path, code: int) -> int:
     from reports import github
 
     said = _read(result)
-    told = json.loads(said) if said.strip() else {}
+    told = _told(said)
     folders = [Path(part["run"]) for part in _parts(told)]
     for line in _annotations(folders) if folders else _error(_read(talk), code):
         print_raw(line)
     _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
     _append("GITHUB_OUTPUT", github.outputs(_outputs(folders, code)))
     return 0
+
+
+def _told(said: str) -> Mapping[str, Any]:
+    """What the run printed; nothing where it was cut off."""
+    try:
+        told = json.loads(said)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _parts(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

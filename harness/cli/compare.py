@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
-from harness.cli.options import HOW, BudgetOptions, GateOptions, PlanOptions, at_least
+from harness.cli.options import HOW, LEAST_SEED, BudgetOptions, GateOptions, PlanOptions, at_least
 from harness.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def compare(
 
     at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
     at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
+    at_least(0, {"--temperature": plan.temperature})
+    at_least(LEAST_SEED, {"--seed": plan.seed})
     asked = provider_runs.Asked(provider, providers_file, apis, plan, gate, budget, concurrency)
     _require_enough(runs, asked)
     folders, unavailable = provider_runs.carry_out(asked)

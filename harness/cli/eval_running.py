@@ -73,7 +73,7 @@ def sample_shown(job: EvalJob, sample: Sampling = sample_here, *, debug: bool) -
         with screen.shown():
             sample(job, screen)
     except ProviderUnavailableError:
-        if discard_unused(job.folder):
+        if not job.info.resumed and discard_unused(job.folder):
             raise
         eval_ending.judge(job.folder)
         talk.print(f"What was finished is judged in {job.folder}/report.md", soft_wrap=True)

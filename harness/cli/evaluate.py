@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from harness.cli.eval_options import DataOptions, EvalOptions, VerdictOptions, parse_shard
-from harness.cli.options import HOW, BudgetOptions, ProviderOptions, at_least
+from harness.cli.options import HOW, LEAST_SEED, BudgetOptions, ProviderOptions, at_least
 from harness.errors import ConfigurationError
 
 _HOW = Parameter(group=HOW)
@@ -60,9 +60,17 @@ def evaluate(
 
     at_least(1, {"--tries": what.tries, "--concurrency": concurrency})
     at_least(1, {"--max-tokens": what.max_tokens, "--examples": what.examples})
+    at_least(0, {"--temperature": what.temperature, "--top-p": what.top_p})
+    at_least(LEAST_SEED, {"--seed": what.seed})
     show = eval_running.Show(debug=debug, as_json=as_json, questions=show_questions)
     if resume is not None:
-        others = {"--shard": shard, "--executor": executor, "--out": out, "--api": provider.apis}
+        others: dict[str, object] = {
+            "--shard": shard,
+            "--executor": executor,
+            "--out": out,
+            "--api": provider.apis,
+        }
+        others["--dry-run"] = dry_run or None
         _only_resume(what, data, verdict, others)
         return eval_running.carry_out(eval_jobs.go_on(resume, provider, concurrency, budget), show)
     parts = parse_shard(shard)

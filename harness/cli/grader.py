@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from harness.cli.options import BudgetOptions, at_least
 from harness.configuration.gate_entry import FLAG, Layer, joined
 from harness.errors import ConfigurationError, StoppedError
+from harness.storage.run_log import RUN_FILE
 from harness.verdict.gate import EXIT_INCONCLUSIVE, EXIT_PASS
 
 if TYPE_CHECKING:
@@ -188,6 +189,10 @@ def _finish(
 
     if trial.resume is not None and not trial.resume.is_dir():
         raise ConfigurationError(f"There is no folder {trial.resume} to go on with.")
+    if trial.resume is not None and (trial.resume / RUN_FILE).exists():
+        raise ConfigurationError(
+            f"{trial.resume} is the folder of a run; a trial of a grader has a folder of its own."
+        )
     budget = gating.budget_of(joined([Layer(trial.budget.entry(), FLAG)]), entry)
     folder = trial.resume or run_folder.create(
         trial.out or _DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)

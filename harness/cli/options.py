@@ -157,8 +157,19 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def at_least(least: int, numbers: Mapping[str, int | None]) -> None:
-    """Refuse numbers below `least`. Raises ConfigurationError naming the option."""
+MOST = 2**63 - 1
+"""The greatest number that every JSON parser on the way takes."""
+LEAST_SEED = -MOST
+
+
+def at_least(least: int, numbers: Mapping[str, float | None]) -> None:
+    """Refuse numbers below `least`, and what is no number or too great to be sent.
+
+    Raises:
+        ConfigurationError: There is one; the message names the option.
+    """
     for name, number in numbers.items():
-        if number is not None and number < least:
-            raise ConfigurationError(f"{name} must be at least {least}, not {number}.")
+        if number is None or least <= number <= MOST:
+            continue
+        bound = f"at most {MOST}" if number > MOST else f"at least {least}"
+        raise ConfigurationError(f"{name} must be {bound}, not {number}.")

@@ -73,7 +73,9 @@ def _reports(folder: Path, texts: Callable[[Format], Iterable[str]]) -> Iterator
     """The reports that are there and say none of the texts that they may say."""
     for form in _REPORTS:
         path = folder / FILES[form]
-        if path.exists():
+        if path.is_dir():
+            yield path.name
+        elif path.exists():
             found = path.read_text(encoding="utf-8", errors="replace")
             if all(found != text for text in texts(form)):
                 yield path.name

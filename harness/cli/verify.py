@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from harness.cli.options import (
     HOW,
+    LEAST_SEED,
     BudgetOptions,
     GateOptions,
     PlanOptions,
@@ -64,6 +65,8 @@ def verify(
     talk = stderr()
     at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
     at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
+    at_least(0, {"--temperature": plan.temperature})
+    at_least(LEAST_SEED, {"--seed": plan.seed})
     then = _planned_evals(provider, concurrency, gate, budget, wanted=evals, resume=resume)
     if resume is None:
         job = jobs.new(provider, plan, gate, concurrency, out, budget)
@@ -97,7 +100,7 @@ def carry_out(job: Job, talk: Console, *, debug: bool) -> None:
         with screen.shown():
             smoke.sample(job, screen)
     except ProviderUnavailableError:
-        if run_folder.discard_unused(job.folder):
+        if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
         ending.judge(job.folder)
         talk.print(f"What was finished is judged in {job.folder}/report.md", soft_wrap=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -29,6 +29,9 @@ from harness.text.suggestion import suggestion
 
 LOCAL_FILE = Path("providers.yaml")
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+_KEY_OPTION = re.compile(r"-{1,2}[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
+_HIDDEN = "[redacted]"
 
 
 def _url(value: str) -> str:
@@ -130,9 +133,22 @@ class Provider(Entry):
             model=self.model,
             extra_body=self.extra_body,
             header_names=tuple(self.headers),
-            launch_command=self.launch.command if self.launch else None,
+            launch_command=tuple(_without_keys(self.launch.command)) if self.launch else None,
             limitations=self.limitations,
         )
+
+
+def _without_keys(command: Iterable[str]) -> Iterator[str]:
+    """A command with the values of options such as `--api-key` left out."""
+    hide = False
+    for word in command:
+        option, equals, _ = word.partition("=")
+        names_key = _KEY_OPTION.fullmatch(option) is not None
+        if names_key and equals:
+            yield f"{option}={_HIDDEN}"
+        else:
+            yield _HIDDEN if hide else word
+        hide = names_key and not equals
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ def parse_yaml(text: str, source: str) -> object:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{source}: {_yaml_message(error)}") from None
+    except (ValueError, RecursionError) as error:
+        # A date or number that there cannot be, or lists in lists without end.
+        raise ConfigurationError(f"{source}: holds what cannot be read: {error}") from None
 
 
 def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str] = ()) -> str:
@@ -76,12 +79,17 @@ def _yaml_message(error: yaml.YAMLError) -> str:
     return f"is not YAML: {error}"
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
     """Refuses a mapping with the same key twice, where YAML would keep the last in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if key.tag == _MERGE:
+                continue
             name = json.dumps(self.construct_object(key, deep=True), default=str)
             if name in seen:
                 raise yaml.constructor.ConstructorError(

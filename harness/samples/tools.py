@@ -95,17 +95,17 @@ def _schema(parameters: object, where: str) -> Mapping[str, Any]:
     for reference in _references(parameters):
         try:
             Registry().resolver_with_root(root).lookup(reference)
-        except Unresolvable:
+        except (Unresolvable, ValueError):
             reason = f"{where}: parameters has a $ref that leads nowhere: {reference!r}."
             raise ConfigurationError(reason) from None
     return parameters
 
 
 def _references(schema: object) -> Iterator[str]:
-    """Every `$ref` in a schema."""
+    """Every `$ref` and `$dynamicRef` in a schema."""
     if isinstance(schema, dict):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"]
+        references = (schema.get("$ref"), schema.get("$dynamicRef"))
+        yield from (each for each in references if isinstance(each, str))
         schema = list(schema.values())
     for inner in schema if isinstance(schema, list) else ():
         yield from _references(inner)

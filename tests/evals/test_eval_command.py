@@ -131,6 +131,19 @@ def test_the_flags_of_gpt_oss_evals_mean_the_same(mock, tmp_path, monkeypatch):
     assert settings["temperature"] == 0.6
 
 
+def test_the_defaults_of_gpt_oss_evals_speak_over_no_entry_and_no_run(mock, tmp_path):
+    entry = {"base_url": mock.base_url, "model": MODEL, "apis": ["chat"], "concurrency": 2}
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
+    plan = ["--eval", "basic", "--reasoning-effort", "low", "--samples"]
+    more = ["-p", "mine", "--api", "chat", "--debug", "--examples", "1", "-k", "2"]
+    assert gpt_oss_evals([*plan, *more]) == 0
+    (folder,) = runs(tmp_path)
+    settings = json.loads((folder / "run.json").read_text())["settings"]
+    assert (settings["models"], settings["concurrency"]) == ([MODEL], 2)
+    assert settings["tries"] == {"basic": 2}
+    assert gpt_oss_evals(["--resume", str(folder)]) == 0
+
+
 # --- Going on, judging again
 
 
@@ -252,6 +265,17 @@ def test_shards_merged_are_the_whole_run(mock, tmp_path, capsys):
     assert scores(merged) == scores(whole)
 
 
+def test_shards_of_one_name_and_of_two_budgets_are_merged(mock, tmp_path, capsys):
+    size = ("--eval", "basic", "-k", "2")
+    assert run(at(mock, *size, "--shard", "1/2", "--out", "one", "--max-requests", "90")) == 0
+    assert run(at(mock, *size, "--shard", "2/2", "--out", "two")) == 0
+    (one,), (two,) = runs(tmp_path, "one"), runs(tmp_path, "two")
+    two = two.rename(two.with_name(one.name))
+    assert run(["merge", str(one), str(two), "--out", "merged"]) == 0
+    assert run(["merge", str(one), f"{one}/../{one.name}", "--out", "merged"]) == 2
+    assert "named twice" in capsys.readouterr().err
+
+
 def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
     size = ("--eval", "gpqa,healthbench", "-k", "2")
     for _ in range(2):
@@ -285,6 +309,8 @@ def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
         (["--grader", "nobody", "--eval", "healthbench"], "there is no provider 'nobody'"),
         (["--baseline", "nobody"], "There is no baseline 'nobody'"),
         (["--baseline", "none.json"], "cannot be read"),
+        (["--seed", f"{10**25}"], "--seed must be at most"),
+        (["--top-p", "nan"], "--top-p must be at least 0"),
         (["--resume", "none"], "leave out"),
     ],
 )
@@ -303,6 +329,7 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
     [
         (["eval"], "Name a provider with --provider"),
         (["eval", "--resume", "none"], "is not a run folder"),
+        (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
         (["merge", "none"], "name two runs or more"),
         (["grade", "none"], "is not a run folder"),
         (["baseline", "create", "none"], "is not a run folder"),

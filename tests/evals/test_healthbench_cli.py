@@ -93,6 +93,17 @@ def test_a_grader_beside_physicians(
     assert len(provider.posts) == asked
 
 
+def test_a_trial_does_not_go_on_in_the_folder_of_a_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    assert run(["grader", "check", "doc", "--samples", "--resume", str(folder)]) == 2
+    assert "is the folder of a run" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
 def test_a_trial_that_ran_out_is_inconclusive_and_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

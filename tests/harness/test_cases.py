@@ -150,6 +150,8 @@ def test_what_a_tool_may_leave_out():
         ('[{"function": 1}]', "function must be"),
         ('[{"name": "f", "parameters": {"$ref": "#/$defs/a"}}]', "a .ref that leads nowhere: '#"),
         ('[{"name": "f", "parameters": {"$ref": "http://127.0.0.1:9/a"}}]', "leads nowhere"),
+        ('[{"name": "f", "parameters": {"$ref": "http://[x"}}]', "leads nowhere"),
+        ('[{"name": "f", "parameters": {"$dynamicRef": "#nope"}}]', "leads nowhere"),
         ('[{"name": "f", "parameters": {"maximum": 99999999999999999999}}]', "cannot be sent"),
         ('[{"name": "f", "parameters": {"default": NaN}}]', "is not JSON: NaN"),
         ('[{"name": "f", "description": "\\ud800"}]', "cannot be sent as JSON"),

@@ -129,6 +129,10 @@ def test_strict_asks_for_the_expected_arguments(mock):
         (["-p", "reference", "--tools", "none.json"], "There is no file none.json"),
         (["-p", "reference", "--timeout", "0"], "timeout"),
         (["-p", "reference", "--api-key-env", "sk-123"], "never a key"),
+        (["-p", "reference", "--seed", f"{10**25}"], "--seed must be at most 9223372036854775807"),
+        (["-p", "reference", "--max-tokens", f"{10**25}"], "--max-tokens must be at most"),
+        (["-p", "reference", "--temperature", "nan"], "--temperature must be at least 0, not nan"),
+        (["-p", "reference", "--deadline", "9" * 400], "--deadline"),
         (["--resume", "none"], "none"),
         (["--resume", "none", "-k", "3"], "leave out --tries"),
         (["recheck", "none"], "is not a run folder"),
@@ -183,6 +187,17 @@ def test_ctrl_c_anywhere_ends_with_130(monkeypatch, capsys):
     monkeypatch.setattr("harness.configuration.providers.load_providers", stop)
     assert run(["providers"]) == 130
     assert capsys.readouterr().err == "gpt-oss-verify: stopped\n"
+
+
+def test_a_crash_is_no_verdict(monkeypatch, capsys):
+    def crash(*_arguments, **_more):
+        raise RuntimeError("oh")
+
+    monkeypatch.setattr("harness.configuration.providers.load_providers", crash)
+    assert run(["providers"]) == 70
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback")
+    assert error.endswith("an error of the tool itself; please report it\n")
 
 
 def test_main_exits_with_the_code(monkeypatch):
@@ -294,6 +309,31 @@ def test_resume_asks_only_what_is_missing(mock, tmp_path, capsys):
     assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
     asked = [request for request in mock.posts if "tools" in request.body]
     assert len(asked) == 6
+
+
+def test_a_run_without_a_record_outlives_a_resume_that_finds_nobody(tmp_path, capsys):
+    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as gone:
+        assert run(at(gone, "--max-requests", "2")) == 4
+    folder = only_run(tmp_path)
+    before = {path.name for path in folder.iterdir()}
+    assert rollouts(folder) == []
+    assert run(["--resume", str(folder)]) == 3
+    assert "does not answer" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} >= before
+
+
+def test_resume_takes_the_key_and_limits_of_its_entry_for_another_model(
+    mock, tmp_path, monkeypatch
+):
+    mock.api_key = KEY
+    monkeypatch.setenv("MOCK_KEY", KEY)
+    entry = {"base_url": mock.base_url, "model": "m", "apis": ["chat"], "api_key_env": "MOCK_KEY"}
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
+    assert run(["-p", "mine", "--model", MODEL, *QUICK]) == 0
+    keep(only_run(tmp_path), 2)
+    mock.received.clear()
+    assert run(["--resume", str(only_run(tmp_path))]) == 0
+    assert {post.body["model"] for post in mock.posts} == {MODEL}
 
 
 def test_resume_of_a_finished_run_asks_nothing(mock, tmp_path):

@@ -101,6 +101,9 @@ def test_unusable_entries(tmp_path: Path, changes: dict[str, Any], problem: str)
         ("providers: {}\nprovider: {}", "unknown key 'provider'"),
         ("providers: {a: 3}", "providers.a must be a mapping"),
         ("providers: {a: {b: [}", "line 1, column 21"),
+        ("providers: {a: {model: 2024-13-45}}", "month must be in 1..12"),
+        (f"providers: {{a: {{rpm: {'9' * 5000}}}}}", "holds what cannot be read"),
+        (f"providers: {'[' * 3000}", "holds what cannot be read"),
         ("providers:\n  a: {}\n  a: {}", 'line 3, column 3: the key "a" is there twice'),
     ],
 )
@@ -111,6 +114,33 @@ def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
         load_providers(path)
     assert problem in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_entries_may_share_what_they_have_in_common(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "providers:\n"
+        "  a: &a {base_url: 'http://h/v1', model: m, apis: [chat], rpm: 6}\n"
+        "  b: {<<: *a, model: other}\n"
+    )
+    assert load_providers(path)["b"].model == "other"
+    assert load_providers(path)["b"].rpm == 6
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("serve m --api-key sk-abc --port 1", "serve m --api-key [redacted] --port 1"),
+        ("serve --api-key=sk-abc --max-tokens 9", "serve --api-key=[redacted] --max-tokens 9"),
+        ("serve --hf-token sk-abc --tokenizer t", "serve --hf-token [redacted] --tokenizer t"),
+        ("serve --api-key-env NAME", "serve --api-key-env NAME"),
+    ],
+)
+def test_a_key_in_a_command_is_not_written_down(tmp_path: Path, command: str, shown: str) -> None:
+    provider = load_providers(written(tmp_path, launch={"command": command}))["mine"]
+    assert provider.info().launch_command == tuple(shown.split())
+    assert provider.launch is not None
+    assert provider.launch.command == tuple(command.split())
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
