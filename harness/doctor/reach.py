@@ -48,11 +48,14 @@ def launch_line(name: str, launch: Launch) -> Line:
     program, *arguments = launch.command
     if program == "{python}":
         program = sys.executable
+    if launch.cwd is not None and "/" in program:
+        program = str(launch.cwd / program)
     if shutil.which(program, path=launch.env.get("PATH")) is None:
         text = f"{program}, which the launch entry starts, is not to be found"
         return problem(name, text, "install it, or give its path", EXIT_UNREACHABLE)
-    if program == sys.executable and arguments[:1] == ["-m"] and not _is_module(arguments[1]):
-        text = f"Python has no module {arguments[1]}, which the launch entry starts"
+    flag, module = [*arguments, "", ""][:2]
+    if program == sys.executable and flag == "-m" and module and not _is_module(module):
+        text = f"Python has no module {module}, which the launch entry starts"
         return problem(name, text, "install it", EXIT_UNREACHABLE)
     return ok(name, "is started by the tool when it is needed, and was not started now")
 

@@ -7,6 +7,7 @@ that without any log probability from the provider.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -53,8 +54,22 @@ def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Diverge
     came = _CALL if reply.calls else _TEXT
     if due != came:
         return _other_header(golden, due, reply)
-    text = reply.calls[0].arguments if reply.calls else reply.text
-    return _walk(golden, due, text, ended=ended)
+    if not reply.calls:
+        return _walk(golden, due, reply.text, ended=ended)
+    found = [_walk(golden, due, each, ended=ended) for each in _writings(reply.calls[0].arguments)]
+    return None if None in found else max((each for each in found if each), key=lambda one: one.at)
+
+
+def _writings(arguments: str) -> Iterator[str]:
+    """Arguments as they came, and as a server may have written them anew after parsing them."""
+    yield arguments
+    try:
+        parsed = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return
+    for separators in ((", ", ": "), (",", ":")):
+        for ascii_only in (False, True):
+            yield json.dumps(parsed, separators=separators, ensure_ascii=ascii_only)
 
 
 def _walk(

@@ -30,7 +30,7 @@ def entries_of(turn: Turn, reply: Reply) -> list[Entry]:
 def entry_bytes(entry: Mapping[str, Any]) -> bytes:
     """The bytes of one token: as they are given, or those of its text."""
     raw = entry.get("bytes")
-    given = isinstance(raw, list) and all(byte in range(256) for byte in raw)
+    given = isinstance(raw, list) and all(type(byte) is int and 0 <= byte < 256 for byte in raw)
     return bytes(raw or ()) if given else str(entry.get("token")).encode()
 
 

@@ -36,13 +36,14 @@ _PAPER = "https://arxiv.org/abs/2410.20247"
 def _distribution(answers: Answers) -> Iterator[Trial]:
     golden = reference(answers)
     texts: dict[str, list[str]] = {}
+    thinks = False
     first: Turn | None = None
     for name, drawn in golden.drawn.items():
         for seen in answers.views.get(name, ()):
             for turn, reply in seen.replies:
                 count = None if reply.usage is None else reply.usage.input_tokens
                 if count == drawn.prompt_tokens:
-                    first = first or turn
+                    first, thinks = first or turn, thinks or bool(reply.reasoning)
                     text = drawn_text(reply.reasoning, reply.text)
                     texts.setdefault(name, []).append(text)
     count = sum(map(len, texts.values()))
@@ -51,6 +52,8 @@ def _distribution(answers: Answers) -> Iterator[Trial]:
             f"{count} replies to prompts as long as the golden ones could be compared, and "
             f"{_LEAST_REPLIES} are needed."
         )
+    if not thinks:
+        raise NotVerifiableError("No reply has a chain of thought, and the golden texts hold it.")
     found = p_value({name: each.texts for name, each in golden.drawn.items()}, texts)
     message = f"{count} replies at temperature 1 are distributed otherwise than the reference's."
     other = Problem(first, message, f"a p-value above {_LEVEL:g}", f"p = {found:.2g}")

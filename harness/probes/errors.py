@@ -14,7 +14,7 @@ from harness.checks.base import Problem
 from harness.checks.view import Turn, View
 from harness.dialects.conversation import Message, ToolCall, ToolResult
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import fate, refused
+from harness.probes.fates import fate, refused, require_heard
 from harness.probes.tools.offers import WEATHER
 from harness.records.judgements import Severity
 from harness.records.rollouts import Api
@@ -205,6 +205,7 @@ def _said(turn: Turn) -> str:
 
 def _judge(mistake: Mistake, answers: Answers) -> Iterator[Trial]:
     for view in answers.all(mistake.name):
+        require_heard(view)
         turn = view.turns[-1]
         message = "A wrong request is answered."
         passed = Problem(turn, message, "a refusal", turn.reply.text if turn.reply else "")

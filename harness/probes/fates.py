@@ -10,6 +10,7 @@ from harness.dialects.base import Reply
 from harness.probes.base import Answers, NotVerifiableError
 
 _REFUSED = range(400, 500)
+_TURNED_AWAY = {408, 425, 429}
 
 
 def status(turn: Turn) -> int | None:
@@ -18,8 +19,20 @@ def status(turn: Turn) -> int | None:
     return None if response is None else response.status
 
 
+def require_heard(seen: View) -> None:
+    """See to it that the last request was not turned away, as over a rate limit.
+
+    Raises:
+        NotVerifiableError: It was, whatever it asked for.
+    """
+    code = status(seen.turns[-1]) if seen.turns else None
+    if code in _TURNED_AWAY:
+        raise NotVerifiableError(f"The provider turned a request away (status {code}).")
+
+
 def refused(seen: View) -> bool:
-    """Whether the last request was answered with a 4xx status."""
+    """Whether the last request was answered with a 4xx status. Raises as `require_heard` does."""
+    require_heard(seen)
     return bool(seen.turns) and status(seen.turns[-1]) in _REFUSED
 
 

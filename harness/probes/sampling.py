@@ -11,6 +11,7 @@ from itertools import combinations
 from statistics import median
 
 from harness.checks.base import CHAT, GUIDE, Problem
+from harness.checks.events import objects
 from harness.checks.texts import GARBLED
 from harness.checks.view import Turn
 from harness.dialects.base import Reply
@@ -217,9 +218,9 @@ def _seed(answers: Answers) -> Iterator[Trial]:
 def _n(answers: Answers) -> Iterator[Trial]:
     for view in served(answers, "choices", "several choices"):
         turn = view.turns[-1]
-        choices = None if turn.reply is None else turn.reply.raw.get("choices")
-        count = len(choices) if isinstance(choices, list) else 0
-        got = fate(turn) if turn.reply is None else f"{count} choices"
+        choices = objects({} if turn.reply is None else turn.reply.raw.get("choices"))
+        count = sum(isinstance(choice.get("message"), dict) for choice in choices)
+        got = fate(turn) if turn.reply is None else f"{count} choices with a message"
         message = "The reply does not have the choices that were asked for."
         wrong = Problem(turn, message, f"{_CHOICES} choices", got, "$.choices")
         yield None if count == _CHOICES else wrong

@@ -105,7 +105,7 @@ def _asked(answers: Answers) -> Iterator[Trial]:
 
 @BENCH.probe(
     "structured.reasoning",
-    uses=("named", "free"),
+    uses=("named", "free", "without"),
     needs="json_schema",
     severity="error",
     summary="A schema for the answer leaves the CoT alone.",
@@ -114,6 +114,9 @@ def _asked(answers: Answers) -> Iterator[Trial]:
     required=_ENOUGH,
 )
 def _reasoning(answers: Answers) -> Iterator[Trial]:
+    _, without = answers.reply("without")
+    if not without.reasoning:
+        raise NotVerifiableError("There is no chain of thought without a schema either.")
     for name in ("named", "free"):
         for turn, reply in _replies(answers, name):
             message = "There is no chain of thought before an answer that follows a schema."

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dialects.base import Reply
+from harness.dialects.conversation import ToolCall
 from harness.errors import ConfigurationError
 from harness.golden import create, engine, files
 from harness.golden.distance import Compared, Entry, compare, distance
 from harness.golden.divergence import divergence
 from harness.golden.engine import Answer, Head, How
+from harness.golden.entries import entry_bytes
 from harness.golden.equality import p_value
 from harness.golden.records import Token
 from harness.golden.tokens import bytes_of
@@ -109,6 +111,24 @@ def test_what_was_cut_off_diverges_from_nothing():
     assert divergence(golden, reply(), ended=False) is None
     assert divergence(golden[:-1], reply(" blue sky and more"), ended=True) is None
     assert divergence(golden[:6], reply(" blue sky"), ended=True) is None
+
+
+@pytest.mark.parametrize("golden", ['{"a": "é", "b": [1, 2]}', '{"a":"é","b":[1,2]}'])
+@pytest.mark.parametrize(
+    "came", ['{"a":"é","b":[1,2]}', '{"a": "\\u00e9", "b": [1, 2]}', '{"a": "é", "b": [1, 2]}']
+)
+def test_arguments_written_anew_are_no_divergence(golden, came):
+    header = [*TURN, ("commentary", "marker"), (MESSAGE, "marker")]
+    due = tokens(*HEAD, THOUGHT, *header, (golden, "call"), (CALL, "marker"))
+    assert divergence(due, reply(calls=(ToolCall("1", "f", came),)), ended=True) is None
+    other = came.replace("2", "3")
+    found = divergence(due, reply(calls=(ToolCall("1", "f", other),)), ended=True)
+    assert "2" in found.expected
+
+
+@pytest.mark.parametrize("raw", [[72.0, 105.0], [True], ["H"], [300]])
+def test_bytes_that_are_none_give_way_to_the_text(raw):
+    assert entry_bytes({"token": "Hi", "bytes": raw}) == b"Hi"
 
 
 def test_a_call_where_an_answer_was_due_is_judged_by_the_header():

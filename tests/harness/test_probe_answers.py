@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,6 +137,13 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 def test_structured_answers(provider: Any, found: dict[str, str]) -> None:
     results = statuses(judged(structured.BENCH, provider, ["chat"]))
     assert {name: status for name, status in results.items() if status != "passed"} == found
+
+
+def test_a_thought_that_is_never_shown_is_not_blamed_on_the_schema() -> None:
+    said = {"named": GOOD, "free": FREE}
+    silent = {name: replace(say, reasoning="") for name, say in {**said, "without": PROSE}.items()}
+    found = judged(structured.BENCH, lambda ask, _: silent[ask.name], ["chat"])
+    assert statuses(found)["structured.reasoning"] == "not_verifiable"
 
 
 # --- Options

@@ -65,6 +65,12 @@ def test_errors_of_another_kind_fail(wrong: Any, failed: set[str]) -> None:
     assert of_status(results(wrong), "failed") == failed
 
 
+def test_a_request_that_was_turned_away_shows_nothing() -> None:
+    found = results(full(429))
+    assert of_status(found, "passed") <= {"errors.key", "errors.body"}
+    assert "errors.status" in of_status(found, "not_verifiable")
+
+
 def test_what_clients_survive_is_a_warning() -> None:
     assert of_status(results(refusal()), "warned") == {"errors.body.fields"}
     answered = of_status(results(HELLO), "warned")

@@ -73,6 +73,16 @@ def test_answers_that_differ_by_chance_are_no_defect() -> None:
     assert judged(BENCH, varied)["parity.content"].status == "not_verifiable"
 
 
+def test_one_prompt_on_a_near_tie_is_no_defect() -> None:
+    def provider(ask: Ask, attempt: Attempt) -> Say:
+        if ask.name in _CALLS:
+            return say(ask)
+        hello = ask.name == "hello"
+        return Say(text=f"Hello!{' 👋' if hello and attempt.streaming else ''} How are you?")
+
+    assert judged(BENCH, provider)["parity.content"].status == "passed"
+
+
 def _counting(**counts: int) -> Callable[[Ask, Attempt], Say | Response]:
     """A provider over Chat whose streams report other counts."""
 

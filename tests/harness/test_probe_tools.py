@@ -206,6 +206,23 @@ def test_arguments_that_end_after_a_letter_beyond_ascii_fail() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "status"),
+    [
+        ("accents", "Žluté lodě", "not_verifiable"),
+        ("accents", " lodě", "failed"),
+        ("accents", "lut lod", "failed"),
+        ("emoji", "žluté 潮 wave", "not_verifiable"),
+        ("emoji", "žluté 潮", "failed"),
+    ],
+)
+def test_what_the_model_changes_is_told_from_what_is_gone(
+    name: str, text: str, status: str
+) -> None:
+    found = judged(arguments.BENCH, lambda ask, _: _writing(text, ask))
+    assert found[f"tools.arguments.{name}"].status == status
+
+
 def test_texts_that_the_model_copies_badly_are_not_verifiable() -> None:
     found = judged(arguments.BENCH, lambda ask, _: _writing("Something else", ask))
     assert set(statuses(found).values()) == {"not_verifiable"}
@@ -334,6 +351,13 @@ def test_what_was_said_before_a_call_is_looked_for(
         whole["usage"] |= {"completion_tokens": tokens}
     found = judged(preamble.BENCH, lambda *_: json_response(whole), apis=["chat"])
     assert statuses(found)["tools.preamble"] == status
+
+
+def test_tokens_of_a_hidden_thought_are_no_lost_preamble() -> None:
+    whole = chat_whole(replace(calling(WEATHER), text=None, reasoning=""))
+    whole["usage"] |= {"completion_tokens": 90}
+    found = judged(preamble.BENCH, lambda *_: json_response(whole), apis=["chat"])
+    assert statuses(found)["tools.preamble"] == "not_verifiable"
 
 
 def test_without_a_call_there_is_no_preamble() -> None:

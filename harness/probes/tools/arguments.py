@@ -42,11 +42,20 @@ class Value:
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
         instead |= {html.escape(self.special), self.special.encode().decode("latin-1")}
-        if self.before or self.after:
+        if self.before and self.after:
             instead.add("")
         if not self.special.isascii():
             instead |= {sign * len(self.special) for sign in "?\ufffd"}
+            instead |= {"".join(filter(str.isascii, self.special))} - {""}
         return tuple(f"{self.before}{each}{self.after}" for each in instead if each != self.special)
+
+    def is_lost_from(self, text: str) -> bool:
+        """Whether a text is what stands on one side of `special`, and `special` is gone."""
+        if self.before and not self.after:
+            return text.rstrip().endswith(self.before.strip())
+        if self.after and not self.before:
+            return text.lstrip().startswith(self.after.strip())
+        return False
 
     @property
     def whole(self) -> str:
@@ -126,7 +135,7 @@ def _judge(answers: Answers, name: str, value: Value) -> Iterator[Trial]:
         if value.whole in text:
             judged = True
             yield None
-        elif harmed is not None or _cut_off(found, value):
+        elif harmed is not None or value.is_lost_from(text) or _cut_off(found, value):
             judged = True
             message = "A text in the arguments of a call came back harmed."
             yield Problem(found.turn, message, value.whole, text or found.call.arguments)

@@ -50,7 +50,7 @@ BENCH = Bench("tools.preamble", _asks)
 def _preamble(answers: Answers) -> Iterator[Trial]:
     judged = False
     for turn, reply in first_replies(answers.all("announced")):
-        if not reply.calls:
+        if not reply.calls or not (reply.reasoning or reply.text):
             continue
         lost = _lost_tokens(reply)
         if reply.text:
