@@ -168,7 +168,8 @@ def _repeat(analysis: Analysis) -> Iterator[str]:
         yield f"- {name}: {markup.code(str(value))}"
     yield (
         f"- thresholds: at most {thresholds.max_invalid} invalid, "
-        f"pass@k above {thresholds.min_pass_at_k:.0%}, pass^k above {thresholds.min_pass_hat_k:.0%}"
+        f"pass@k above {thresholds.min_pass_at_k * 100:g}%, "
+        f"pass^k above {thresholds.min_pass_hat_k * 100:g}%"
     )
     given = [*words.gate(thresholds), *words.gate(run.settings.budget)]
     yield from (f"- {n}: {markup.plain(v)}" for n, v in given if n not in _IN_ONE_LINE or "(" in v)

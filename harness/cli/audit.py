@@ -56,15 +56,22 @@ def _judged(folder: Folder) -> tuple[Sequence[Breach], Sequence[str]]:
     """What does not follow from the records, as far as this version can tell."""
     from importlib.metadata import version
 
+    from harness.auditing.findings import Breach
+    from harness.cli.formats import FILES
     from harness.cli.rejudging import unfounded
     from harness.errors import ConfigurationError, RunLogError
 
     if any(breach.kind == "record" for walk in folder.walks for breach in walk.breaches):
         return (), ("the records were not judged again: some cannot be read",)
+    ours = folder.judged_by == version("gpt-oss-verify") and not folder.cut
     try:
         found = list(unfounded(folder.path))
     except (ConfigurationError, RunLogError) as error:
-        return (), (f"the records were not judged again: {error}",)
-    if folder.judged_by == version("gpt-oss-verify") and not folder.cut:
+        untold = f"the records were not judged again: {error}"
+        if isinstance(error, ConfigurationError) or not ours:
+            return (), (untold,)
+        told = [path.name for path in map(folder.path.joinpath, FILES.values()) if path.exists()]
+        return [Breach(kind="judgement", where=name, message=untold) for name in told], (untold,)
+    if ours:
         return found, ()
     return (), [f"{one.where} {one.message}" for one in found]

@@ -15,7 +15,7 @@ from harness.errors import ConfigurationError
 if TYPE_CHECKING:
     from harness.bundling.copying import Hiding
 
-_MAY_DIFFER = ("run", "dataset", "detail")
+_MAY_DIFFER = ("run", "run_id", "dataset", "detail")
 """Members in which the judgement of a copy may differ: what was replaced, and quoted errors."""
 
 
@@ -115,14 +115,17 @@ def _hiding(run: Path) -> Hiding:
 
 
 def _judge(run: Path, copy: Path) -> None:
-    """Judge the copy of a run by what the run was judged by."""
+    """Judge the copy of a run by what the run was judged by; whose paths that names is left out."""
+    from harness.bundling.scrubbing import shortened
     from harness.storage.run_log import SMOKE_TEST, run_kind
 
     if run_kind(run) == SMOKE_TEST:
         from harness.cli import ending
         from harness.storage.run_folder import read_analysis
 
-        ending.judge(copy, read_analysis(run).verdict.thresholds)
+        thresholds = read_analysis(run).verdict.thresholds
+        told = shortened(thresholds.model_dump(mode="json"))
+        ending.judge(copy, type(thresholds).model_validate(told))
         return
     from evals.run_folder import read_analysis as read_eval_analysis
     from harness.cli import eval_ending
@@ -135,14 +138,17 @@ def _judge(run: Path, copy: Path) -> None:
             f"{run} is held to the file {baseline}, which others do not have. Hold it to published "
             f"figures first: gpt-oss-verify recheck {run} --baseline range"
         )
-    eval_ending.judge(copy, EvalGateOptions(held_to=eval_ending.held_to(stored)))
+    held_to = eval_ending.held_to(stored)
+    held_to["origins"] = shortened(dict(stored.run.settings.origins))
+    eval_ending.judge(copy, EvalGateOptions(held_to=held_to))
 
 
 def _judgement(folder: Path) -> object:
-    """What a run was judged to be, without what may differ in a copy."""
+    """What a run was judged to be, without what may differ in a copy, and paths shortened."""
+    from harness.bundling.scrubbing import shortened
     from harness.storage.run_folder import ANALYSIS_FILE
 
-    return _compared(json.loads((folder / ANALYSIS_FILE).read_bytes()))
+    return _compared(shortened(json.loads((folder / ANALYSIS_FILE).read_bytes())))
 
 
 def _compared(value: object) -> object:

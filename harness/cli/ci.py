@@ -24,8 +24,9 @@ def ci_summary(result: Path, /, *, talk: Path, code: int) -> int:
 
     said = _read(result)
     told = _told(said)
-    folders = [Path(part["run"]) for part in _parts(told)]
-    for line in _annotations(folders) if folders else _error(_read(talk), code):
+    folders = [Path(part["run"]) for part in _parts(told)] or _judged_beside(result)
+    lines = _annotations(folders) if told else [*_error(_read(talk), code), *_annotations(folders)]
+    for line in lines[: github.MOST_ANNOTATIONS]:
         print_raw(line)
     _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
     _append("GITHUB_OUTPUT", github.outputs(_outputs(folders, code)))
@@ -39,6 +40,11 @@ def _told(said: str) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _judged_beside(result: Path) -> list[Path]:
+    """The runs that were judged before the tool ended without a result."""
+    return sorted(path.parent for path in result.parent.glob("runs/*/analysis.json"))
 
 
 def _parts(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -60,7 +66,7 @@ def _annotations(folders: list[Path]) -> list[str]:
         else:
             scored = read_eval_analysis(folder)
             lines += github.verdict_annotations(scored.decision or "pass", scored.reasons)
-    return lines[: github.MOST_ANNOTATIONS]
+    return lines
 
 
 def _error(talk: str, code: int) -> list[str]:

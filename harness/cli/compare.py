@@ -55,16 +55,17 @@ def compare(
     at_least(0, {"--temperature": plan.temperature})
     at_least(LEAST_SEED, {"--seed": plan.seed})
     asked = provider_runs.Asked(provider, providers_file, apis, plan, gate, budget, concurrency)
-    _require_enough(runs, asked)
+    beside = int(against is not None and against not in runs)
+    _require_enough(len(runs) + len(asked.providers) + beside, asked)
     folders, unavailable = provider_runs.carry_out(asked)
     names = [*runs, *map(str, folders)]
-    if len(names) > 1:
+    if len(names) + beside > 1:
         comparing.compare(names, against, out, as_json=as_json)
     return unavailable
 
 
-def _require_enough(runs: tuple[str, ...], asked: Asked) -> None:
-    if len(runs) + len(asked.providers) < 2:
+def _require_enough(columns: int, asked: Asked) -> None:
+    if columns < 2:
         raise ConfigurationError(
             "Name at least two runs, or providers to run: compare RUN RUN, or "
             "compare --provider A --provider B."
