@@ -44,7 +44,8 @@ def _told(said: str) -> Mapping[str, Any]:
 
 def _judged_beside(result: Path) -> list[Path]:
     """The runs that were judged before the tool ended without a result."""
-    return sorted(path.parent for path in result.parent.glob("runs/*/analysis.json"))
+    judged = (path.parent for path in result.parent.glob("runs/*/analysis.json"))
+    return sorted(folder for folder in judged if (folder / "report.md").exists())
 
 
 def _parts(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 from background import in_background
+from compared_runs import judged_run
 from healthy import MODEL, Say, provider_of, right
 from mock_provider import MockProvider, status
+
+from harness.cli.app import run
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -201,3 +204,18 @@ def test_the_gitlab_job_ends_with_the_exit_code_and_leaves_its_reports(mock, tmp
     assert done.returncode == job["allow_failure"]["exit_codes"] == 4, done.stdout + done.stderr
     assert "max_requests 3 (gate.yaml)" in " ".join(done.stdout.split())
     assert list(tmp_path.glob(job["artifacts"]["reports"]["junit"]))
+
+
+def test_a_tool_that_ends_without_a_result_leaves_what_was_judged(tmp_path, monkeypatch, capsys):
+    judged_run(tmp_path / "runs" / "a-1", provider="alpha", day=0, tries=1)
+    assert run(["report", str(tmp_path / "runs" / "a-1")]) == 0
+    capsys.readouterr()
+    for name in ("result.json", "talk.txt"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    told = ["--talk", str(tmp_path / "talk.txt"), "--code", "3"]
+    assert run(["ci-summary", str(tmp_path / "result.json"), *told]) == 0
+    assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
+    assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()
+    assert (tmp_path / "summary.md").read_text() != ""

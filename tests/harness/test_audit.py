@@ -160,6 +160,21 @@ def test_a_judgement_that_does_not_follow_is_found(
     assert f"judgement · {file}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("file", ["analysis.json", "judgements.jsonl"])
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_report_without_the_judgement_behind_it_is_not_believed(
+    copy: Path, file: str, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (copy / "report.md").read_text(encoding="utf-8")
+    (copy / "report.md").write_text(text.replace("# FAIL", "# PASS", 1), encoding="utf-8")
+    if content is None:
+        (copy / file).unlink()
+    else:
+        (copy / file).write_text(content, encoding="utf-8")
+    assert run(["audit", str(copy)]) == 1
+    assert "judgement · " in capsys.readouterr().out
+
+
 def test_an_attempt_made_again_is_found_even_if_the_chain_is_made_anew(copy: Path) -> None:
     rollouts = list(troubled(SMALL, tries=2))
     (copy / ROLLOUTS_FILE).unlink()

@@ -70,6 +70,23 @@ def test_nothing_secret_is_in_it(packed: Path) -> None:
     assert "--log=…/some.log" in content
 
 
+def test_the_path_of_a_gate_file_is_shortened_everywhere(folder: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "somebodys-home" / "gate.yaml"
+    gate.parent.mkdir()
+    gate.write_text("min_pass_at_k: 0.5\n")
+    assert run(["recheck", str(folder), "--gate", str(gate)]) in {0, 1}
+    assert "somebodys-home" in (folder / "analysis.json").read_text(encoding="utf-8")
+    assert run(["bundle", str(folder)]) == 0
+    packed = tmp_path / f"{folder.name}.tar.gz"
+    assert b"somebodys-home" not in gzip.decompress(packed.read_bytes())
+
+
+def test_a_run_in_a_folder_of_another_name_is_packed(folder: Path, tmp_path: Path) -> None:
+    renamed = folder.rename(tmp_path / "renamed")
+    assert run(["bundle", str(renamed)]) == 0
+    assert run(["audit", str(tmp_path / "renamed.tar.gz")]) == 0
+
+
 def test_it_can_be_audited_judged_and_reported_on(
     folder: Path, packed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

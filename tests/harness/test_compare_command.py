@@ -54,6 +54,16 @@ def test_a_comparison_is_on_the_screen_and_in_three_files(runs, tmp_path, capsys
     assert '"cells":' in (tmp_path / "page" / "compare.html").read_text()
 
 
+def test_what_a_run_is_held_against_need_not_be_among_the_runs(runs, tmp_path, capsys):
+    assert run(["compare", runs[1], "--against", runs[0], "--out", "page"]) == 0
+    found = json.loads((tmp_path / "page" / "compare.json").read_text())
+    assert found["against"] == "alpha 2026-11-01 10:00"
+    assert len(found["entries"]) == 2
+    capsys.readouterr()
+    assert run(["compare", runs[0], "--against", runs[0]]) == 2
+    assert "Name at least two runs" in capsys.readouterr().err
+
+
 def test_a_bundle_is_compared_like_the_run_that_it_holds(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert run(["bundle", runs[0], "--out", "a.tar.gz"]) == 0
