@@ -12,14 +12,14 @@ from reports import eval_words, markup, words
 def render_eval_markdown(
     analysis: EvalAnalysis, texts: Mapping[tuple[str, str], str] | None = None
 ) -> str:
-    """The whole report.
+    """The report, cut where it would be too long.
 
     Args:
         analysis: What to report.
         texts: The text of each question by eval and id; None leaves them out, as the authors of
             GPQA ask.
     """
-    return "\n".join(_lines(analysis, texts or {})) + "\n"
+    return markup.fitted("\n".join(_lines(analysis, texts or {})) + "\n")
 
 
 def _lines(analysis: EvalAnalysis, texts: Mapping[tuple[str, str], str]) -> Iterator[str]:

@@ -17,15 +17,13 @@ _HEADS: Mapping[CheckStatus, str] = {
 }
 
 
+_LONGEST_PROMPT = 2_000
 _IN_ONE_LINE = ("max invalid", "min pass at k", "min pass hat k")
 """Thresholds that are told together, and once more alone where they are not the defaults."""
 
-MOST_CHARACTERS = 60_000
-"""A comment on GitHub may have 65,536."""
-
 
 def render_markdown(analysis: Analysis, news: News | None = None) -> str:
-    """The whole report, with fewer examples of findings where it would be too long otherwise.
+    """The report, with fewer examples of findings where it would be too long, and at last cut.
 
     Args:
         analysis: What to report.
@@ -34,9 +32,9 @@ def render_markdown(analysis: Analysis, news: News | None = None) -> str:
     text = ""
     for examples in (None, 1, 0):
         text = "\n".join(_lines(analysis, news, examples)) + "\n"
-        if len(text) <= MOST_CHARACTERS:
+        if len(text) <= markup.MOST_CHARACTERS:
             break
-    return text
+    return markup.fitted(text)
 
 
 def _lines(analysis: Analysis, news: News | None, examples: int | None) -> Iterator[str]:
@@ -135,12 +133,16 @@ def _worst(cases: Sequence[WorstCase]) -> Iterator[str]:
         outcomes = ", ".join(f"{kind} {count}" for kind, count in case.outcomes.items())
         head = f"{case.passed} of {case.tries} passed"
         yield f"- **{head}**: {markup.code(case.sample)}, {case.group} ({outcomes})"
-        yield f"  - prompt {markup.code(case.prompt)}"
+        yield f"  - prompt {markup.code(_shown(case.prompt))}"
         yield f"  - {markup.code(case.record)}: {markup.plain(case.example.detail)}"
         if case.example.expected is not None:
             yield f"  - expected {markup.code(case.example.expected)}"
             yield f"  - got {markup.code(case.example.got or '')}"
     yield ""
+
+
+def _shown(prompt: str) -> str:
+    return prompt if len(prompt) <= _LONGEST_PROMPT else f"{prompt[:_LONGEST_PROMPT]}…"
 
 
 def _news(news: News) -> Iterator[str]:

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 from reports import words
 
+MOST_CHARACTERS = 60_000
+"""A comment on GitHub may have 65,536."""
+
+_CUT = "\n\n(The rest did not fit: it is in report.html.)\n"
+
 
 def row(cells: Sequence[str]) -> str:
     """A row of a table."""
@@ -26,3 +31,11 @@ def plain(text: str) -> str:
     """Text that cannot turn into markup, nor call people (`@name`) where it is posted."""
     escaped = re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", words.visible(text))
     return escaped.replace("@", "@\N{ZERO WIDTH SPACE}")
+
+
+def fitted(text: str) -> str:
+    """A report, cut at the end of a line where it is longer than `MOST_CHARACTERS`."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    kept, _, _ = text[: MOST_CHARACTERS - len(_CUT)].rpartition("\n")
+    return kept + _CUT

@@ -316,3 +316,14 @@ def test_the_markdown_report_fits_a_comment_whatever_was_found():
         assert len(text) <= 65_536
         assert "To repeat this run" in text
     assert "m" * 900 in text
+
+
+def test_the_markdown_report_fits_a_comment_however_long_the_prompts_are():
+    analysis = analysis_of(failing(), CHAT)
+    case = analysis.worst_cases[0].model_copy(update={"prompt": "p" * 30_000})
+    text = render_markdown(analysis.model_copy(update={"worst_cases": (case,) * 10}))
+    assert len(text) <= 60_000
+    assert "To repeat this run" in text
+    text = render_markdown(analysis.model_copy(update={"worst_cases": (case,) * 90}))
+    assert 55_000 < len(text) <= 60_000
+    assert text.endswith("The rest did not fit: it is in report.html.)\n")
