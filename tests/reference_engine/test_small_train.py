@@ -15,7 +15,7 @@ from reference_engine.checkpoint import load_model
 from reference_engine.small import codes
 from reference_engine.small.data import Group, groups
 from reference_engine.small.quantize import fake_quantize, round_to_mxfp4
-from reference_engine.small.train import fused, snapshot
+from reference_engine.small.train import fused, ship, snapshot
 from reference_engine.small.train.__main__ import main
 from reference_engine.small.train.net import Shape
 from reference_engine.small.train.optim import orthogonalize
@@ -39,6 +39,8 @@ def group() -> Group:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> snapshot.Run:
     monkeypatch.setattr(snapshot, "_COUNTED_GROUPS", 20)
+    monkeypatch.setattr(snapshot, "_IN_LINES", 20)
+    monkeypatch.setattr(snapshot, "_IN_REQUESTS", 100)
     run = snapshot.start(3, Shape(num_hidden_layers=4))
     with torch.no_grad():
         for parameter in run.parameters():
@@ -161,6 +163,7 @@ def test_a_snapshot_comes_back_whole_and_takes_more_rows(tmp_path: Path, run: sn
 
 
 def test_training_goes_on_from_a_shipped_folder(tmp_path: Path, run: snapshot.Run) -> None:
+    assert len(run.rows.ids) < ship.MOST_ROWS
     write_checkpoint(run, tmp_path, sharpen=2.5)
     facts = {"steps": 70, "minutes": 3.5, "tokens": 900, "sharpen": 2.5}
     (tmp_path / "provenance.json").write_text(json.dumps(facts))
