@@ -59,8 +59,8 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
     from evals.records import EvalSettings
     from evals.registry import load_data
     from evals.tally import EvalTally
-    from harness.configuration.providers import adhoc_provider, changed
     from harness.display import LiveDisplay
+    from harness.providers.entries import adhoc_provider, changed
 
     questions, tries = size
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)

@@ -25,8 +25,8 @@ import httpx
 import torch
 from starlette.applications import Starlette
 
-from harness.checks.view import View, view
 from harness.golden import files
+from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import distribution, numerics, passages
 from harness.probes.base import Ask
 from harness.probes.judging import probe_results
@@ -88,7 +88,7 @@ async def rollouts(app: Starlette, asks: Sequence[tuple[str, Ask]]) -> list[Roll
                 elapsed=0.0,
             )
             return Rollout(
-                id=f"{sample}/chat/whole/{number}",
+                id=f"{sample}/chat/non-streaming/{number}",
                 sample=sample,
                 api="chat",
                 streaming=False,
@@ -106,9 +106,9 @@ def judged(app: Starlette, *, drawn: bool) -> tuple[list[CheckResult], int]:
     """What the probes say, and how many tokens were written."""
     benches = [numerics.BENCH, distribution.BENCH] if drawn else [numerics.BENCH]
     asks = [(sample_id(bench, ask), ask) for bench in benches for ask in bench.asks("chat")]
-    views: dict[str, list[View]] = {}
+    views: dict[str, list[ParsedRollout]] = {}
     for each in asyncio.run(rollouts(app, asks)):
-        views.setdefault(each.sample, []).append(view(each))
+        views.setdefault(each.sample, []).append(parse_rollout(each))
     probes = [probe for bench in benches for probe in bench.probes]
     tokens = sum(
         reply.usage.output_tokens or 0

@@ -39,13 +39,13 @@ from urllib.parse import urlsplit
 import mock_server
 import uvloop
 
-from harness.configuration.providers import adhoc_provider, changed
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message
+from harness.api.base import Settings
+from harness.api.conversation import Message
+from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Rollout
-from harness.samples.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.storage.run_log import RunLog, read_rollouts
+from harness.tasks.attempts import Attempt, Sample
 from harness.transport import open_transport
 
 STREAMS_AFTER_EACH_OTHER = 3

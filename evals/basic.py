@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evals.base import DatasetInfo, Mark, Put, Question
 from evals.datasets.identity import rows_sha256
-from harness.dialects.conversation import Message
+from harness.api.conversation import Message
 
 _GREETING = "hi"
 _SHOWN = 80

@@ -11,8 +11,8 @@ from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import grading_tasks
 from evals.plan import Plan
 from evals.records import Cell, EvalSettings
-from harness.configuration.prices import CHARACTERS_PER_TOKEN, dollars
-from harness.configuration.providers import Provider
+from harness.providers.entries import Provider
+from harness.providers.prices import CHARACTERS_PER_TOKEN, dollars
 from harness.records.base import Record
 
 OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {

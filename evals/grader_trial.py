@@ -22,8 +22,8 @@ from evals.healthbench.summary import rubric_score, summarise
 from evals.healthbench.tasks import GradingTask, grading_tasks
 from evals.judging import restored_plan
 from evals.run_folder import read_eval_info
-from harness.configuration.providers import Provider
 from harness.errors import ConfigurationError, ProviderUnavailableError
+from harness.providers.entries import Provider
 from harness.sampling.budget import Budget
 from harness.sampling.watching import Observer
 from harness.storage.run_log import read_rollouts

@@ -13,7 +13,7 @@ from evals.healthbench.grading import grade_with
 from evals.healthbench.ledger import read_verdicts
 from evals.healthbench.tasks import GradingTask, grading_tasks
 from evals.plan import Plan
-from harness.configuration.providers import Provider
+from harness.providers.entries import Provider
 from harness.records.rollouts import Rollout
 from harness.sampling.budget import Budget
 from harness.sampling.watching import Watcher

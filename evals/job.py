@@ -18,10 +18,10 @@ from evals.records import EvalRunInfo, EvalSettings, RunEnd
 from evals.registry import make_eval
 from evals.rounds import sample_rounds
 from evals.run_folder import read_eval_info, write_questions
-from harness.configuration.providers import Provider, changed
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.errors import ConfigurationError
+from harness.providers.entries import Provider, changed
 from harness.sampling.budget import Budget
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.sampling.watching import Watcher

@@ -10,9 +10,9 @@ from evals.base import Question
 from evals.datasets.selection import select
 from evals.records import Cell, EvalSettings
 from evals.registry import AnyEval
-from harness.dialects.base import Settings
+from harness.api.base import Settings
 from harness.records.rollouts import Rollout
-from harness.samples.attempts import Attempt, Sample
+from harness.tasks.attempts import Attempt, Sample
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from evals.healthbench.summary import rubric_score
 from evals.plan import Try
 from evals.records import Outcome, TryScore
 from evals.registry import AnyEval
-from harness.dialects import DIALECTS
-from harness.dialects.base import Reply, UnreadableReplyError
+from harness.api import DIALECTS
+from harness.api.base import Reply, UnreadableReplyError
 from harness.records.rollouts import Exchange, Rollout
 
 _DETAIL = 200

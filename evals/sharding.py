@@ -12,14 +12,14 @@ from typing import Protocol
 from evals.job import EvalJob, ended, grade_answers, prepare, resumed, sample
 from evals.records import EvalRunInfo
 from evals.run_folder import questions_file
-from harness.configuration.providers import Provider, changed
 from harness.errors import HarnessError, ProviderUnavailableError
+from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
-from harness.samples.attempts import Attempt
 from harness.sampling.watching import Watcher
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 from harness.storage.sealing import sealed
+from harness.tasks.attempts import Attempt
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from evals.judging import restored_plan
 from evals.plan import Try
 from evals.run_folder import questions_file, read_eval_info, read_questions
 from evals.scoring import refusal_phrase
+from harness.api import DIALECTS
+from harness.api.base import Reply, UnreadableReplyError
 from harness.bundling.manifest import Removal
-from harness.dialects import DIALECTS
-from harness.dialects.base import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.records.rollouts import Exchange, Request, Response, Rollout
 

@@ -84,7 +84,7 @@ def _chat(arguments: argparse.Namespace) -> int:
 
 
 def _run_on_checkpoints(arguments: argparse.Namespace) -> int:
-    from reference_engine.harmony.vocabulary import VocabularyError
+    from harmony.vocabulary import VocabularyError
 
     try:
         commands.run(arguments)

@@ -10,11 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TextIO, get_args
 
-from reference_engine.backends.base import Backend
-from reference_engine.chat_screen import Screen
-from reference_engine.chat_tools import TOOLS, answer_call
-from reference_engine.engine_errors import EngineError
-from reference_engine.harmony.conversation import (
+from harmony.conversation import (
     Answer,
     Call,
     Conversation,
@@ -25,8 +21,12 @@ from reference_engine.harmony.conversation import (
     Turn,
     User,
 )
-from reference_engine.harmony.parse import STOP_TOKENS, Delta, Ended, HarmonyParser, Started
-from reference_engine.harmony.render import RenderError, render_prompt
+from harmony.parse import STOP_TOKENS, Delta, Ended, HarmonyParser, Started
+from harmony.render import RenderError, render_prompt
+from reference_engine.backends.base import Backend
+from reference_engine.chat_screen import Screen
+from reference_engine.chat_tools import TOOLS, answer_call
+from reference_engine.engine_errors import EngineError
 from reference_engine.sampling import SamplingParams
 
 HELP = """\

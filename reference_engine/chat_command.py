@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import get_args
 
-from reference_engine.harmony.conversation import Effort
+from harmony.conversation import Effort
 from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 
 

@@ -6,8 +6,8 @@ import codecs
 from collections.abc import Sequence
 from typing import TextIO
 
-from reference_engine.harmony.parse import FIRST_SPECIAL, Delta, Ended, Event, Started
-from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.parse import FIRST_SPECIAL, Delta, Ended, Event, Started
+from harmony.vocabulary import harmony_encoding, token_bytes
 
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 _ALLOWED = "\n\t"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from reference_engine.harmony.conversation import Call, FunctionTool
+from harmony.conversation import Call, FunctionTool
 
 _PLACE = {"location": {"type": "string", "description": "City, region or postal code"}}
 _UNIT = {"unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"}}

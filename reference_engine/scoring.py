@@ -21,10 +21,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
+from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, HarmonyParser, Started
+from harmony.render import render_prompt
 from reference_engine.engine import Engine
 from reference_engine.engine_errors import EngineError
-from reference_engine.harmony.parse import FIRST_SPECIAL, STOP_TOKENS, HarmonyParser, Started
-from reference_engine.harmony.render import render_prompt
 from reference_engine.model import Transformer, WholeSequences
 from reference_engine.sampling import SamplingParams, Token
 from reference_engine.server.chat.request import ChatRequest

@@ -157,7 +157,7 @@ def changes(differs: Sequence[Change], other: str = "there") -> str:
 
 
 def flip(one: Flip) -> str:
-    """A case that is answered differently: `weather-1, chat · stream: 0 of 5, there 5 of 5`."""
+    """A case that is answered differently: `weather-1, chat · streaming: 0 of 5, there 5 of 5`."""
     here, there = (f"{passed} of {tries}" for passed, tries in (one.here, one.there))
     place = words.visible(f"{one.sample}, {one.group}")
     return f"{place}: {here}, there {there}"

@@ -88,7 +88,7 @@ class Measured(Record):
 class Row(Record):
     """One measure of all entries, in their order; None where an entry has nothing of the kind.
 
-    `name` says what is measured (`pass@5`, a check's id), `group` of what (`chat · stream`).
+    `name` says what is measured (`pass@5`, a check's id), `group` of what (`chat · streaming`).
     `differences` is None where nothing is tested: for the reference itself, and for rows that are
     only shown.
     """

@@ -15,7 +15,7 @@ from evals.records import Cell
 from evals.results import EvalAnalysis
 from harness.records.analysis import Analysis
 from harness.records.judgements import OutcomeKind
-from harness.samples.cases import Case
+from harness.tasks.cases import Case
 
 
 class Attempt(NamedTuple):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.rows import IdealCompletions
-from harness.dialects import DIALECTS
-from harness.dialects.base import UnreadableReplyError
+from harness.api import DIALECTS
+from harness.api.base import UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.records.rollouts import Rollout
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from harness.dialects import DIALECTS
-from harness.dialects.base import UnreadableReplyError
+from harness.api import DIALECTS
+from harness.api.base import UnreadableReplyError
 from harness.records.rollouts import Rollout
 
 _MOST_TRIALS = 64

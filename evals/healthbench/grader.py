@@ -6,8 +6,8 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from harness.configuration.providers import Provider, find_provider, load_providers
-from harness.dialects.base import Settings
+from harness.api.base import Settings
+from harness.providers.entries import Provider, find_provider, load_providers
 from harness.records.rollouts import Api
 
 DEFAULT_GRADER = "openai-grader"

@@ -14,17 +14,17 @@ from evals.healthbench.grader import grader_api, grader_settings, grades_file
 from evals.healthbench.ledger import REQUESTS, Ledger
 from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import GradingTask
-from harness.configuration.providers import Provider
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message
+from harness.api.base import Settings
+from harness.api.conversation import Message
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
+from harness.providers.entries import Provider
 from harness.records.rollouts import Api, Rollout
-from harness.samples.attempts import Attempt, Sample
 from harness.sampling.budget import Allowance, Budget
 from harness.sampling.run import run_attempts
 from harness.sampling.watching import Observer
 from harness.storage.run_log import RunLog, read_rollouts
+from harness.tasks.attempts import Attempt, Sample
 from harness.transport import open_transport
 from harness.transport.base import Transport
 

@@ -26,7 +26,7 @@ from evals.healthbench.ledger import Verdicts
 from evals.healthbench.results import Concord, MetaFigure, MetaReport
 from evals.healthbench.rows import Turn, Verbatim
 from evals.healthbench.tasks import GradingTask
-from harness.dialects.conversation import Message
+from harness.api.conversation import Message
 
 META_SOURCE = replace(
     BY_NAME["healthbench"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.dialects.conversation import Message
+from harness.api.conversation import Message
 
 _RULES = """\
 You are a grader. Decide whether the last assistant message of a conversation meets one rubric item.

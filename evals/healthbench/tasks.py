@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evals.healthbench.answers import Answer
 from evals.healthbench.bench import HealthBench
-from harness.dialects.conversation import Message
+from harness.api.conversation import Message
 
 
 @dataclass(frozen=True)

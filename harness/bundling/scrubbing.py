@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
-from harness.configuration.providers import ENVIRONMENT_NAME, load_providers
 from harness.errors import ConfigurationError
+from harness.providers.entries import ENVIRONMENT_NAME, load_providers
 from harness.transport.redact import REDACTED, Redactor
 
 _START = r"(?:(?<![\w-])|(?<=\\[nrt]))"

@@ -21,10 +21,19 @@ from harness.checks import (
 )
 from harness.checks.across import COMPARISONS, compared
 from harness.checks.base import Check, Known
-from harness.checks.view import View, view
+from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.records.judgements import Examination
 
-__all__ = ["CATALOGUE", "CHECKS", "FAMILIES", "Check", "View", "compared", "examine", "view"]
+__all__ = [
+    "CATALOGUE",
+    "CHECKS",
+    "FAMILIES",
+    "Check",
+    "ParsedRollout",
+    "compared",
+    "examine",
+    "parse_rollout",
+]
 
 MODULES = (
     schema,
@@ -49,7 +58,7 @@ CHECKS: Mapping[str, Check] = {check.id: check for family in FAMILIES for check 
 CATALOGUE: Mapping[str, Known] = {**CHECKS, **{each.id: each for each in COMPARISONS}}
 
 
-def examine(seen: View, *, except_for: Collection[str] = ()) -> Examination:
+def examine(seen: ParsedRollout, *, except_for: Collection[str] = ()) -> Examination:
     """What the checks have to say about one rollout.
 
     Args:
@@ -71,11 +80,11 @@ def examine(seen: View, *, except_for: Collection[str] = ()) -> Examination:
     )
 
 
-def _reply_ids(seen: View) -> tuple[str, ...]:
+def _reply_ids(seen: ParsedRollout) -> tuple[str, ...]:
     ids = (reply.raw.get("id") for _, reply in seen.replies)
     return tuple(each for each in ids if isinstance(each, str) and each)
 
 
-def _first_input(seen: View) -> int | None:
+def _first_input(seen: ParsedRollout) -> int | None:
     turn = seen.turns[0] if seen.turns else None
     return turn.reply.input_tokens if turn and turn.reply else None

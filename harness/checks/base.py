@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from harness.checks.events import Breach
-from harness.checks.view import Turn, View
+from harness.parsing.events import Breach
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.judgements import Description, Evidence, Finding, Mode, Severity
 from harness.records.rollouts import Api
 from harness.records.runs import Capability
@@ -35,7 +35,7 @@ _LONGEST_EXCERPT = 300
 class Problem:
     """What a check found wrong in one turn; `event` or `path` say where in it."""
 
-    turn: Turn
+    turn: ParsedExchange
     message: str
     expected: str
     got: str
@@ -43,13 +43,13 @@ class Problem:
     event: int | None = None
 
     @classmethod
-    def of(cls, turn: Turn, breach: Breach) -> Problem:
+    def of(cls, turn: ParsedExchange, breach: Breach) -> Problem:
         """The problem that a breach of a stream's grammar is."""
         return cls(turn, breach.message, breach.expected, breach.got, breach.path, breach.event)
 
 
 S = TypeVar("S")
-Look = Callable[[View], tuple[int, list[Problem]]]
+Look = Callable[[ParsedRollout], tuple[int, list[Problem]]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Check(Known):
 
     look: Look
 
-    def examine(self, seen: View) -> tuple[bool, list[Finding]]:
+    def examine(self, seen: ParsedRollout) -> tuple[bool, list[Finding]]:
         """Whether the rollout held anything to judge, and everything there is to say of it."""
         if seen.rollout.api not in self.about.apis or seen.mode not in self.about.modes:
             return False, []
@@ -121,13 +121,13 @@ class Family:
         self,
         check_id: str,
         *,
-        over: Callable[[View], Iterable[S]],
+        over: Callable[[ParsedRollout], Iterable[S]],
         severity: Severity,
         summary: str,
         why: str,
         source: str,
         apis: Iterable[Api] = ("responses", "chat"),
-        modes: Iterable[Mode] = ("stream", "whole"),
+        modes: Iterable[Mode] = ("streaming", "non-streaming"),
         tolerated: float = 0.0,
         needs: Capability | None = None,
     ) -> Callable[[Callable[[S], Iterable[Problem]]], Callable[[S], Iterable[Problem]]]:
@@ -157,7 +157,7 @@ class Family:
         )
 
         def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
-            def look(seen: View) -> tuple[int, list[Problem]]:
+            def look(seen: ParsedRollout) -> tuple[int, list[Problem]]:
                 subjects = list(over(seen))
                 return len(subjects), [found for each in subjects for found in judge(each)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from harness.api.base import Tool
 from harness.checks.base import CHAT, GUIDE, HARMONY, Family, Problem
 from harness.checks.json_text import misfit, parsed_object, parsed_string, trailing_object
 from harness.checks.subjects import (
@@ -15,8 +16,7 @@ from harness.checks.subjects import (
     ended_with_tools,
     strict_calls,
 )
-from harness.checks.view import View
-from harness.dialects.base import Tool
+from harness.parsing.rollout import ParsedRollout
 
 family = Family("tools")
 
@@ -52,7 +52,7 @@ def _call_id(found: Call) -> Iterator[Problem]:
     why="Their results cannot be told apart.",
     source=CHAT,
 )
-def _repeated_call_id(seen: View) -> Iterator[Problem]:
+def _repeated_call_id(seen: ParsedRollout) -> Iterator[Problem]:
     known: set[str] = set()
     for turn, call in calls(seen):
         if call.id and call.id in known:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.checks import chat_grammar as grammar
 from harness.checks.base import CHAT_STREAM, Family
 from harness.checks.streams import Rule, rules
+from harness.parsing import chat_grammar as grammar
 
 family = Family("stream")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.checks.base import CHAT, GUIDE, RESPONSES, Family, Problem
 from harness.checks.subjects import Answer, Item, answers, completed_items, ended, with_calls
-from harness.checks.view import Turn
+from harness.parsing.rollout import ParsedExchange
 
 family = Family("finish")
 
@@ -103,7 +103,7 @@ def _item_status(found: Item) -> Iterator[Problem]:
         yield Problem(found.turn, message, "completed", repr(status), f"{found.path}.status")
 
 
-def _forced(turn: Turn) -> bool:
+def _forced(turn: ParsedExchange) -> bool:
     """Whether the request forced a call: OpenAI itself then says `stop`."""
     return turn.asked.tool_choice in ("required", "named")
 

@@ -9,8 +9,8 @@ from typing import Any
 from jsonschema.exceptions import UnknownType
 from referencing.exceptions import Unresolvable
 
-from harness.dialects.base import Tool
-from harness.samples.tools import schema_problem
+from harness.api.base import Tool
+from harness.tasks.tools import schema_problem
 from harness.text import strict_json
 
 # Places in a text at which an object at its end is looked for, so that odd texts cost little.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 
+from harness.api.base import Reply
 from harness.checks.base import HARMONY, RAW_COT, Family, Problem
 from harness.checks.subjects import Answer, answers
-from harness.dialects.base import Reply
 
 family = Family("leaks")
 

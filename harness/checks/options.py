@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.base import CHAT, GUIDE, Family, Problem
-from harness.checks.events import objects
 from harness.checks.json_text import misfit, parsed_object
 from harness.checks.subjects import Answer, Counted, answers, asked_for, ended, limited
-from harness.checks.view import View
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedRollout
 
 family = Family("parameters")
 
@@ -43,7 +43,7 @@ def _choice(answer: Answer) -> Iterator[Problem]:
     yield Problem(turn, message, expected, f"calls: {', '.join(called) or 'none'}")
 
 
-def _single_calls(seen: View) -> Iterator[Answer]:
+def _single_calls(seen: ParsedRollout) -> Iterator[Answer]:
     return (a for a in answers(seen) if a.turn.asked.body.get("parallel_tool_calls") is False)
 
 
@@ -76,7 +76,7 @@ def _several(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.turn, message, "one", str(len(answer.reply.calls)))
 
 
-def _stopping(seen: View) -> Iterator[Answer]:
+def _stopping(seen: ParsedRollout) -> Iterator[Answer]:
     return (answer for answer in ended(seen) if answer.turn.asked.stops)
 
 
@@ -96,7 +96,7 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.turn, message, f"no {stop!r}", answer.reply.text)
 
 
-def _with_logprobs(seen: View) -> Iterator[Answer]:
+def _with_logprobs(seen: ParsedRollout) -> Iterator[Answer]:
     return (answer for answer in asked_for("logprobs")(seen) if answer.reply.text)
 
 
@@ -119,7 +119,7 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
         yield Problem(turn, message, "logprobs", "none", "$.choices[0].logprobs")
 
 
-def _structured(seen: View) -> Iterator[Answer]:
+def _structured(seen: ParsedRollout) -> Iterator[Answer]:
     replies = (answer for answer in ended(seen) if answer.turn.asked.wants_json)
     return (answer for answer in replies if not answer.reply.calls)
 

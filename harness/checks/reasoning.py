@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.checks.base import RAW_COT, Family, Problem
-from harness.checks.events import objects
 from harness.checks.subjects import (
     Answer,
     Item,
@@ -17,7 +16,8 @@ from harness.checks.subjects import (
     readable,
     reasoning_items,
 )
-from harness.checks.view import Turn, View
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
 family = Family("cot")
 
@@ -40,7 +40,7 @@ _MISSING_WHY = "Without the CoT sent back, gpt-oss loses its thread between tool
     apis=("chat",),
     tolerated=_SOMETIMES_ABSENT,
 )
-def _chat_missing(seen: View) -> Iterator[Problem]:
+def _chat_missing(seen: ParsedRollout) -> Iterator[Problem]:
     replies = list(answers(seen))
     if not any(reply.reasoning for _, reply in replies):
         message = "No reply of this attempt carried any reasoning."
@@ -73,7 +73,7 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
     source=RAW_COT,
     apis=("chat",),
 )
-def _chat_type(turn: Turn) -> Iterator[Problem]:
+def _chat_type(turn: ParsedExchange) -> Iterator[Problem]:
     for name in _TEXT_FIELDS:
         for message in _messages(turn):
             value = message.get(name)
@@ -93,7 +93,7 @@ def _chat_type(turn: Turn) -> Iterator[Problem]:
     apis=("responses",),
     tolerated=_SOMETIMES_ABSENT,
 )
-def _responses_missing(seen: View) -> Iterator[Problem]:
+def _responses_missing(seen: ParsedRollout) -> Iterator[Problem]:
     if not any(reasoning_items(seen)):
         turn, reply = next(answers(seen))
         message = "No reply of this attempt holds a reasoning item."
@@ -166,7 +166,7 @@ def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
         yield Problem(later[0].turn, message, "reasoning", "no reasoning")
 
 
-def _messages(turn: Turn) -> Iterator[Mapping[str, Any]]:
+def _messages(turn: ParsedExchange) -> Iterator[Mapping[str, Any]]:
     """Every message and delta of a Chat reply."""
     for body in (turn.body, *(event.data for event in turn.events)):
         for choice in objects(None if body is None else body.get("choices")):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from harness.checks.base import CHAT, RAW_COT, RESPONSES, Family, Problem
-from harness.checks.events import objects
 from harness.checks.subjects import Answer, Item, answers, conversations, items
-from harness.checks.view import Turn, View
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
 family = Family("schema")
 
@@ -41,7 +41,7 @@ def _reply_id(answer: Answer) -> Iterator[Problem]:
     why="Logs cannot tell them apart; conversations go on without.",
     source=CHAT,
 )
-def _repeated_reply_id(seen: View) -> Iterator[Problem]:
+def _repeated_reply_id(seen: ParsedRollout) -> Iterator[Problem]:
     known: set[object] = set()
     for turn, reply in answers(seen):
         reply_id = reply.raw.get("id")
@@ -158,7 +158,7 @@ def _model(answer: Answer) -> Iterator[Problem]:
     source=CHAT,
 )
 def _created(answer: Answer) -> Iterator[Problem]:
-    turn: Turn = answer.turn
+    turn: ParsedExchange = answer.turn
     key = "created" if turn.api == "chat" else "created_at"
     made = answer.reply.raw.get(key)
     sent = datetime.fromisoformat(turn.exchange.started_at).timestamp()

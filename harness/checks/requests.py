@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.checks.base import GUIDE, Family, Problem
 from harness.checks.subjects import delivered, exchanges
-from harness.checks.view import Turn
+from harness.parsing.rollout import ParsedExchange
 
 family = Family("errors")
 
@@ -30,7 +30,7 @@ _REFUSALS = frozenset({400, 404, 405, 415, 422})
     "are what providers refuse most.",
     source=GUIDE,
 )
-def _refused(turn: Turn) -> Iterator[Problem]:
+def _refused(turn: ParsedExchange) -> Iterator[Problem]:
     response = turn.exchange.response
     if response is not None and response.status in _REFUSALS:
         said = f"status {response.status}: {response.body or ''}"
@@ -46,7 +46,7 @@ def _refused(turn: Turn) -> Iterator[Problem]:
     source=GUIDE,
     tolerated=0.02,
 )
-def _failed(turn: Turn) -> Iterator[Problem]:
+def _failed(turn: ParsedExchange) -> Iterator[Problem]:
     response = turn.exchange.response
     if response is None or response.status < _INTERNAL_ERROR:
         return
@@ -65,7 +65,7 @@ def _failed(turn: Turn) -> Iterator[Problem]:
     "clients that do not repeat their requests lose the answer.",
     source=GUIDE,
 )
-def _server_error(turn: Turn) -> Iterator[Problem]:
+def _server_error(turn: ParsedExchange) -> Iterator[Problem]:
     failed = sum(retry.status == _INTERNAL_ERROR for retry in turn.exchange.retries)
     if failed:
         message = "A request went well only when it was repeated."

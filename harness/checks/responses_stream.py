@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from harness.checks import responses_grammar as grammar
 from harness.checks.base import RESPONSES_STREAM, Family, Problem
-from harness.checks.events import Event, objects
-from harness.checks.responses_grammar import TERMINAL
 from harness.checks.streams import Rule, rules
 from harness.checks.subjects import streams
-from harness.checks.view import Turn
+from harness.parsing import responses_grammar as grammar
+from harness.parsing.events import Event, objects
+from harness.parsing.responses_grammar import TERMINAL
+from harness.parsing.rollout import ParsedExchange
 from harness.records.judgements import Severity
 
 family = Family("stream")
@@ -19,7 +19,7 @@ family = Family("stream")
 _GATHER_WHY = "Clients put the response together from these events."
 _AGREE_WHY = "Clients that show deltas and clients that read whole texts must see the same."
 
-Judge = Callable[[Turn], Iterable[Problem]]
+Judge = Callable[[ParsedExchange], Iterable[Problem]]
 
 _RULES = (
     Rule(
@@ -87,7 +87,7 @@ def _check(
         why=why,
         source=RESPONSES_STREAM,
         apis=("responses",),
-        modes=("stream",),
+        modes=("streaming",),
     )
 
 
@@ -96,7 +96,7 @@ def _check(
     "sequence_number grows from event to event.",
     "Clients order and resume streams by it.",
 )
-def _sequence(turn: Turn) -> Iterator[Problem]:
+def _sequence(turn: ParsedExchange) -> Iterator[Problem]:
     last = -1
     for event in turn.known_events:
         number = (event.data or {}).get("sequence_number")
@@ -113,7 +113,7 @@ def _sequence(turn: Turn) -> Iterator[Problem]:
     "response.created is the first event, and comes once.",
     _GATHER_WHY,
 )
-def _created(turn: Turn) -> Iterator[Problem]:
+def _created(turn: ParsedExchange) -> Iterator[Problem]:
     for position, event in enumerate(turn.known_events):
         if (event.type == "response.created") is not (position == 0):
             message = "The stream does not begin with response.created, once."
@@ -127,7 +127,7 @@ def _created(turn: Turn) -> Iterator[Problem]:
     "The last event, and no other, is response.completed, .incomplete or .failed.",
     "Clients wait for it; it carries the final response.",
 )
-def _terminal(turn: Turn) -> Iterator[Problem]:
+def _terminal(turn: ParsedExchange) -> Iterator[Problem]:
     events = turn.known_events
     ends = [event for event in events if event.type in TERMINAL]
     if events and not events[-1].is_error and (len(ends) != 1 or events[-1] is not ends[0]):
@@ -141,7 +141,7 @@ def _terminal(turn: Turn) -> Iterator[Problem]:
     "The status of the final response is the one its event is named after.",
     "Clients decide by either whether the answer can be used.",
 )
-def _status(turn: Turn) -> Iterator[Problem]:
+def _status(turn: ParsedExchange) -> Iterator[Problem]:
     for event, response in _responses(turn):
         expected = TERMINAL.get(event.type)
         if expected is not None and response.get("status") != expected:
@@ -155,7 +155,7 @@ def _status(turn: Turn) -> Iterator[Problem]:
     "The response has the same id in all events.",
     "Clients send it back as previous_response_id.",
 )
-def _same_id(turn: Turn) -> Iterator[Problem]:
+def _same_id(turn: ParsedExchange) -> Iterator[Problem]:
     first: object = None
     for event, response in _responses(turn):
         found = response.get("id")
@@ -172,7 +172,7 @@ def _same_id(turn: Turn) -> Iterator[Problem]:
     "Most clients read the type from the data.",
     severity="warning",
 )
-def _event_name(turn: Turn) -> Iterator[Problem]:
+def _event_name(turn: ParsedExchange) -> Iterator[Problem]:
     wrong = next((event for event in turn.known_events if event.name != event.type), None)
     if wrong is not None:
         message = "An event: line does not name the event's type."
@@ -185,7 +185,7 @@ def _event_name(turn: Turn) -> Iterator[Problem]:
     "The final response holds the very items that were streamed.",
     _AGREE_WHY,
 )
-def _final(turn: Turn) -> Iterator[Problem]:
+def _final(turn: ParsedExchange) -> Iterator[Problem]:
     streamed: dict[int, Mapping[str, Any]] = {}
     for event in turn.known_events:
         data = event.data or {}
@@ -199,7 +199,10 @@ def _final(turn: Turn) -> Iterator[Problem]:
 
 
 def _compare(
-    turn: Turn, event: Event, streamed: Mapping[int, Mapping[str, Any]], final: list[object]
+    turn: ParsedExchange,
+    event: Event,
+    streamed: Mapping[int, Mapping[str, Any]],
+    final: list[object],
 ) -> Iterator[Problem]:
     if event.type == "response.completed" and set(streamed) != set(range(len(final))):
         message = "The final response does not have the items that were streamed."
@@ -222,7 +225,7 @@ def _essence(item: Mapping[str, Any]) -> tuple[object, ...]:
     return (*(item.get(key) for key in keys), parts)
 
 
-def _responses(turn: Turn) -> Iterator[tuple[Event, Mapping[str, Any]]]:
+def _responses(turn: ParsedExchange) -> Iterator[tuple[Event, Mapping[str, Any]]]:
     """The events that carry a response object, each with it."""
     for event in turn.known_events:
         response = (event.data or {}).get("response")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from harness.checks.base import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Family, Problem
-from harness.checks.events import objects
-from harness.checks.sdk import OTHER_REASONING_EVENTS, event_model
 from harness.checks.subjects import Answer, answers, exchanges, good_statuses, readable
-from harness.checks.view import Turn
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange
+from harness.parsing.sdk_types import OTHER_REASONING_EVENTS, event_model
 
 family = Family("schema")
 
@@ -38,7 +38,7 @@ _MINOR_WHY = "The field is young, often left out or outside gpt-oss; clients get
     why="No client can use it.",
     source=GUIDE,
 )
-def _unreadable(turn: Turn) -> Iterator[Problem]:
+def _unreadable(turn: ParsedExchange) -> Iterator[Problem]:
     if turn.unreadable is not None:
         response = turn.exchange.response
         body = "" if response is None else response.body or ""
@@ -54,7 +54,7 @@ def _unreadable(turn: Turn) -> Iterator[Problem]:
     source=CHAT,
     apis=("chat",),
 )
-def _chat(turn: Turn) -> Iterator[Problem]:
+def _chat(turn: ParsedExchange) -> Iterator[Problem]:
     return _problems(turn, minor=False)
 
 
@@ -67,7 +67,7 @@ def _chat(turn: Turn) -> Iterator[Problem]:
     source=CHAT,
     apis=("chat",),
 )
-def _chat_minor(turn: Turn) -> Iterator[Problem]:
+def _chat_minor(turn: ParsedExchange) -> Iterator[Problem]:
     return _problems(turn, minor=True)
 
 
@@ -80,7 +80,7 @@ def _chat_minor(turn: Turn) -> Iterator[Problem]:
     source=RESPONSES,
     apis=("responses",),
 )
-def _responses(turn: Turn) -> Iterator[Problem]:
+def _responses(turn: ParsedExchange) -> Iterator[Problem]:
     return _problems(turn, minor=False)
 
 
@@ -93,7 +93,7 @@ def _responses(turn: Turn) -> Iterator[Problem]:
     source=RESPONSES,
     apis=("responses",),
 )
-def _responses_minor(turn: Turn) -> Iterator[Problem]:
+def _responses_minor(turn: ParsedExchange) -> Iterator[Problem]:
     return _problems(turn, minor=True)
 
 
@@ -105,9 +105,9 @@ def _responses_minor(turn: Turn) -> Iterator[Problem]:
     why="Clients pass over events they do not know.",
     source=RESPONSES,
     apis=("responses",),
-    modes=("stream",),
+    modes=("streaming",),
 )
-def _event_type(turn: Turn) -> Iterator[Problem]:
+def _event_type(turn: ParsedExchange) -> Iterator[Problem]:
     unknown = {
         event.type: event
         for event in reversed(turn.events)
@@ -126,9 +126,9 @@ def _event_type(turn: Turn) -> Iterator[Problem]:
     why="Open Responses' response.reasoning.* and vLLM's reasoning_part events are known variants.",
     source=OPEN_RESPONSES,
     apis=("responses",),
-    modes=("stream",),
+    modes=("streaming",),
 )
-def _reasoning_dialect(turn: Turn) -> Iterator[Problem]:
+def _reasoning_dialect(turn: ParsedExchange) -> Iterator[Problem]:
     other = next((event for event in turn.events if event.type in OTHER_REASONING_EVENTS), None)
     if other is not None:
         message = "Reasoning is streamed in another dialect than the guide's."
@@ -144,7 +144,7 @@ def _reasoning_dialect(turn: Turn) -> Iterator[Problem]:
     why="The openai package gets by without these keys, and so do most clients.",
     source=CHAT,
     apis=("chat",),
-    modes=("whole",),
+    modes=("non-streaming",),
 )
 def _chat_required(answer: Answer) -> Iterator[Problem]:
     for choice in objects(answer.reply.raw.get("choices")):
@@ -169,13 +169,13 @@ def _responses_required(answer: Answer) -> Iterator[Problem]:
     yield from _missing(answer.turn, missing, "$")
 
 
-def _missing(turn: Turn, keys: list[str], path: str) -> Iterator[Problem]:
+def _missing(turn: ParsedExchange, keys: list[str], path: str) -> Iterator[Problem]:
     if keys:
         message = "Required keys are missing."
         yield Problem(turn, message, "every required key", f"without {', '.join(keys)}", path)
 
 
-def _problems(turn: Turn, *, minor: bool) -> Iterator[Problem]:
+def _problems(turn: ParsedExchange, *, minor: bool) -> Iterator[Problem]:
     """Each place once, where it was first seen."""
     first = {miss.path: (event, miss) for event, miss in reversed(turn.mismatches)}
     for event, miss in reversed(first.values()):

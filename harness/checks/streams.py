@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from harness.checks.base import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Family, Problem
-from harness.checks.events import speaks
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
-from harness.checks.view import Turn
+from harness.parsing.events import speaks
+from harness.parsing.rollout import ParsedExchange
 from harness.records.judgements import Severity
 from harness.records.rollouts import Api
 
@@ -41,12 +41,12 @@ def rules(to: Family, api: Api, source: str, table: Iterable[Rule]) -> None:
             why=rule.why,
             source=source,
             apis=(api,),
-            modes=("stream",),
+            modes=("streaming",),
         )(_first_breach(rule.id))
 
 
-def _first_breach(rule: str) -> Callable[[Turn], Iterator[Problem]]:
-    def judge(turn: Turn) -> Iterator[Problem]:
+def _first_breach(rule: str) -> Callable[[ParsedExchange], Iterator[Problem]]:
+    def judge(turn: ParsedExchange) -> Iterator[Problem]:
         first = next((breach for breach in turn.breaches if breach.rule == rule), None)
         if first is not None:
             yield Problem.of(turn, first)
@@ -61,9 +61,9 @@ def _first_breach(rule: str) -> Callable[[Turn], Iterator[Problem]]:
     summary="A streamed reply has the media type text/event-stream.",
     why="Clients choose their parser by it; browsers refuse anything else.",
     source=SERVER_SENT_EVENTS,
-    modes=("stream",),
+    modes=("streaming",),
 )
-def _content_type(turn: Turn) -> Iterator[Problem]:
+def _content_type(turn: ParsedExchange) -> Iterator[Problem]:
     if turn.content_type != "text/event-stream":
         message = "The request asked for a stream; the reply is not declared as one."
         yield Problem(turn, message, "text/event-stream", turn.content_type or "no content-type")
@@ -76,9 +76,9 @@ def _content_type(turn: Turn) -> Iterator[Problem]:
     summary="Every event's data is a JSON object (or Chat's closing [DONE]).",
     why="Clients parse each event as JSON and stop at one that is not.",
     source=CHAT_STREAM,
-    modes=("stream",),
+    modes=("streaming",),
 )
-def _event_json(turn: Turn) -> Iterator[Problem]:
+def _event_json(turn: ParsedExchange) -> Iterator[Problem]:
     for event in turn.events:
         if event.data is None and not event.is_done:
             message = "An event's data is not a JSON object."
@@ -92,9 +92,9 @@ def _event_json(turn: Turn) -> Iterator[Problem]:
     summary="No error is sent inside a stream that began with status 200.",
     why="Many clients see an answer that just stops.",
     source=CHAT_STREAM,
-    modes=("stream",),
+    modes=("streaming",),
 )
-def _error_event(turn: Turn) -> Iterator[Problem]:
+def _error_event(turn: ParsedExchange) -> Iterator[Problem]:
     for event in turn.events:
         if event.is_error or event.type == "response.failed":
             message = "The stream carries an error."
@@ -108,10 +108,10 @@ def _error_event(turn: Turn) -> Iterator[Problem]:
     summary="A stream that began is sent to its end.",
     why="A line may break now and then; more often it is a server that failed half way.",
     source=GUIDE,
-    modes=("stream",),
+    modes=("streaming",),
     tolerated=0.02,
 )
-def _cut(turn: Turn) -> Iterator[Problem]:
+def _cut(turn: ParsedExchange) -> Iterator[Problem]:
     response, failure = turn.exchange.response, turn.exchange.failure
     cut = failure is not None and failure.kind == "cut"
     if response is not None and (cut or not response.complete):
@@ -127,9 +127,9 @@ def _cut(turn: Turn) -> Iterator[Problem]:
     summary="A stream arrives while it is made, not in one burst at its end.",
     why="Users wait for the whole answer: something on the way holds the stream back.",
     source=SERVER_SENT_EVENTS,
-    modes=("stream",),
+    modes=("streaming",),
 )
-def _burst(turn: Turn) -> Iterator[Problem]:
+def _burst(turn: ParsedExchange) -> Iterator[Problem]:
     """Bursts are told by the rate of tokens between first and last text: no server decodes so fast.
 
     One piece of text alone is a burst, too; replies too short or too quick for anyone to notice
@@ -153,9 +153,9 @@ def _burst(turn: Turn) -> Iterator[Problem]:
     summary="A reply that was not streamed has the media type application/json.",
     why="Most clients parse it whatever it says.",
     source=CHAT_STREAM,
-    modes=("whole",),
+    modes=("non-streaming",),
 )
-def _json_content_type(turn: Turn) -> Iterator[Problem]:
+def _json_content_type(turn: ParsedExchange) -> Iterator[Problem]:
     if turn.content_type != "application/json":
         message = "The reply is not declared as JSON."
         yield Problem(turn, message, "application/json", turn.content_type or "no content-type")

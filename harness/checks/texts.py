@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.checks.base import CHAT, GUIDE, Family, Problem
 from harness.checks.subjects import Answer, answers
-from harness.checks.view import View
+from harness.parsing.rollout import ParsedRollout
 
 family = Family("leaks")
 
@@ -44,7 +44,7 @@ def _garbled(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.turn, message, "a character", around)
 
 
-def _answers_beyond_ascii(seen: View) -> Iterator[Answer]:
+def _answers_beyond_ascii(seen: ParsedRollout) -> Iterator[Answer]:
     return (answer for answer in answers(seen) if not answer.turn.prompt.isascii())
 
 

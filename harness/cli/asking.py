@@ -11,9 +11,9 @@ from rich.prompt import Prompt
 
 from harness.cli.options import parse_apis
 from harness.cli.screen import stderr
-from harness.configuration.key_shapes import looks_like_key
-from harness.configuration.providers import adhoc_provider
 from harness.errors import ConfigurationError
+from harness.providers.entries import adhoc_provider
+from harness.providers.key_shapes import looks_like_key
 from harness.records.rollouts import Api
 from harness.text.plain import plain
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.cli.options import ProviderOptions, parse_apis
-from harness.configuration import providers
-from harness.configuration.providers import Provider
 from harness.errors import ConfigurationError
+from harness.providers import entries as providers
+from harness.providers.entries import Provider
 from harness.records.rollouts import Api
 from harness.records.runs import ProviderInfo
 

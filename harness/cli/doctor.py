@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from harness.cli.options import HOW, ProviderOptions
 
 if TYPE_CHECKING:
-    from harness.configuration.providers import Provider
     from harness.doctor.lines import Line
+    from harness.providers.entries import Provider
 
 MOST_SECONDS = 60.0
 _HOW = Parameter(group=HOW)
@@ -96,8 +96,8 @@ def _asked(
     import os
 
     from harness.cli.choice import chosen_provider
-    from harness.configuration.providers import changed
     from harness.doctor.configuration import key_variables
+    from harness.providers.entries import changed
 
     asked: dict[str, Provider] = {}
     if every:

@@ -32,10 +32,10 @@ from harness.cli.eval_options import (
     parse_list,
 )
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
-from harness.configuration import providers
-from harness.configuration.gate_entry import FLAG, Layer, joined
-from harness.configuration.providers import Provider
 from harness.errors import ConfigurationError
+from harness.providers import entries as providers
+from harness.providers.entries import Provider
+from harness.providers.gate_entry import FLAG, Layer, joined
 from harness.records.rollouts import Api
 from harness.sampling.budget import Budget
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from harness.cli.eval_options import EvalGateOptions
 from harness.cli.options import BudgetOptions, GateOptions
-from harness.configuration import providers
-from harness.configuration.gate_entry import (
+from harness.errors import ConfigurationError
+from harness.providers import entries as providers
+from harness.providers.entries import Provider
+from harness.providers.gate_entry import (
     FLAG,
     Gate,
     Layer,
@@ -18,8 +20,6 @@ from harness.configuration.gate_entry import (
     load_gate_file,
     provider_layers,
 )
-from harness.configuration.providers import Provider
-from harness.errors import ConfigurationError
 from harness.records.runs import Limits, Thresholds
 from harness.sampling.budget import Budget
 from harness.text.suggestion import suggestion

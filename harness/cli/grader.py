@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import App, Parameter
 
 from harness.cli.options import BudgetOptions, at_least
-from harness.configuration.gate_entry import FLAG, Layer, joined
 from harness.errors import ConfigurationError, StoppedError
+from harness.providers.gate_entry import FLAG, Layer, joined
 from harness.storage.run_log import RUN_FILE
 from harness.verdict.gate import EXIT_INCONCLUSIVE, EXIT_PASS
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evals.datasets.load import Place
     from evals.grader_trial import Watcher
     from evals.healthbench.results import CompletionScores, PhysicianTrial
-    from harness.configuration.providers import Provider
+    from harness.providers.entries import Provider
     from harness.sampling.budget import Budget
 
 Found = TypeVar("Found", "PhysicianTrial", "CompletionScores")
@@ -166,7 +166,7 @@ def compare(
 
 def _entry(name: str, trial: TrialOptions) -> Provider:
     from evals.healthbench.grader import find_grader
-    from harness.configuration.providers import changed
+    from harness.providers.entries import changed
 
     at_least(1, {"--concurrency": trial.concurrency})
     entry = find_grader(name, trial.providers_file)

@@ -14,20 +14,20 @@ from cyclopts import Parameter
 
 from harness.cli.choice import BOTH_APIS
 from harness.cli.options import at_least, names, parse_apis
-from harness.configuration.key_shapes import looks_like_key
-from harness.configuration.providers import LOCAL_FILE, adhoc_provider, changed, load_providers
-from harness.configuration.yaml_files import read_text
 from harness.errors import (
     ConfigurationError,
     ProviderUnauthorizedError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from harness.providers.entries import LOCAL_FILE, adhoc_provider, changed, load_providers
+from harness.providers.key_shapes import looks_like_key
+from harness.providers.yaml_files import read_text
 from harness.text.plain import plain
 
 if TYPE_CHECKING:
     from harness.cli.asking import Draft
-    from harness.configuration.providers import Provider
+    from harness.providers.entries import Provider
     from harness.records.rollouts import Api
 
 MODELS_SHOWN = 8
@@ -167,7 +167,7 @@ def _spoken(provider: Provider, models: list[str]) -> tuple[Api, ...]:
 
 def _write(path: Path, text: str, provider: Provider, limits: Mapping[str, int]) -> None:
     from harness.cli.screen import stdout
-    from harness.configuration.entry_text import with_entry
+    from harness.providers.entry_text import with_entry
 
     entry: dict[str, object] = {
         "base_url": provider.base_url,

@@ -20,9 +20,9 @@ from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.probes.suites import choose
 from harness.records.runs import RunSettings
-from harness.samples.cases import load_suite
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
+from harness.tasks.cases import load_suite
 from harness.verification import smoke
 
 DEFAULT_TRIES = 5

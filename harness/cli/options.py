@@ -9,8 +9,8 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from harness.configuration.gate_entry import BudgetEntry, GateEntry, seconds
 from harness.errors import ConfigurationError
+from harness.providers.gate_entry import BudgetEntry, GateEntry, seconds
 from harness.records.rollouts import Api
 from harness.records.runs import SuiteName
 

@@ -20,7 +20,7 @@ def providers(
     from rich.text import Text
 
     from harness.cli.screen import stdout
-    from harness.configuration.providers import load_providers
+    from harness.providers.entries import load_providers
 
     entries = load_providers(providers_file)
     width = max(map(len, entries), default=0)

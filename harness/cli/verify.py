@@ -89,7 +89,7 @@ def carry_out(job: Job, talk: Console, *, debug: bool) -> None:
     """Sample what the job plans; what was finished is judged even if that is not all."""
     from harness.cli import ending
     from harness.display import display
-    from harness.judging.judge import Judge
+    from harness.scoring.judge import Judge
     from harness.storage import run_folder
     from harness.verification import smoke
     from harness.verification.tally import SmokeTally

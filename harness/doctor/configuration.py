@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.configuration.providers import (
+from harmony import vocabulary
+from harness.doctor.lines import Line, note, ok, problem, warning
+from harness.errors import ConfigurationError
+from harness.providers.entries import (
     ENVIRONMENT_NAME,
     LOCAL_FILE,
     Provider,
     access,
     load_providers,
 )
-from harness.doctor.lines import Line, note, ok, problem, warning
-from harness.errors import ConfigurationError
-from reference_engine.harmony import vocabulary
 
 
 def vocabulary_line(environ: Mapping[str, str] = os.environ) -> Line:

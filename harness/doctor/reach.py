@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 
-from harness.configuration.providers import Launch, Provider
-from harness.dialects import DIALECTS
+from harness.api import DIALECTS
 from harness.doctor.lines import EXIT_UNREACHABLE, Line, note, ok, problem, warning
 from harness.endpoints.preflight import ask, listed_models, require_use
 from harness.errors import ConfigurationError, ProviderUnavailableError
+from harness.providers.entries import Launch, Provider
 from harness.records.rollouts import Exchange
 
 LARGEST_SKEW = timedelta(minutes=1)

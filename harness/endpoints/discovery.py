@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.configuration.providers import Provider
 from harness.endpoints.preflight import ask, require_use
 from harness.errors import (
     ModelNotFoundError,
@@ -12,6 +11,7 @@ from harness.errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from harness.providers.entries import Provider
 from harness.records.rollouts import Api
 
 

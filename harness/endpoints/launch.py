@@ -14,9 +14,9 @@ from pathlib import Path
 
 import aiohttp
 
-from harness.configuration.providers import Launch, Provider, changed
 from harness.endpoints import guard
 from harness.errors import LaunchError
+from harness.providers.entries import Launch, Provider, changed
 
 SECONDS_TO_STOP = 10.0
 SECONDS_TO_ANSWER = 5.0

@@ -9,17 +9,17 @@ from typing import Any, NoReturn
 
 import orjson
 
-from harness.configuration.providers import Provider, changed
-from harness.dialects import DIALECTS
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message
-from harness.dialects.fields import error_message, excerpt
+from harness.api import DIALECTS
+from harness.api.base import Settings
+from harness.api.conversation import Message
+from harness.api.fields import error_message, excerpt
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Api, Exchange, Response
 from harness.transport import RetryPolicy, open_transport
 

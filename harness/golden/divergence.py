@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from harness.dialects.base import Reply
+from harness.api.base import Reply
 from harness.golden.records import Token
 from harness.golden.tokens import bytes_of, special
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.checks.events import objects
-from harness.checks.view import Turn
-from harness.dialects.base import Reply
+from harness.api.base import Reply
 from harness.golden.distance import Entry
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange
 
 
-def raw_entries(turn: Turn, reply: Reply) -> list[Mapping[str, Any]]:
+def raw_entries(turn: ParsedExchange, reply: Reply) -> list[Mapping[str, Any]]:
     """One object for each token of the answer, as the API has them."""
     if turn.api == "chat":
         choices = objects(reply.raw.get("choices"))
@@ -22,7 +22,7 @@ def raw_entries(turn: Turn, reply: Reply) -> list[Mapping[str, Any]]:
     return [entry for part in parts for entry in objects(part.get("logprobs"))]
 
 
-def entries_of(turn: Turn, reply: Reply) -> list[Entry]:
+def entries_of(turn: ParsedExchange, reply: Reply) -> list[Entry]:
     """The same by bytes, with what can be a log probability."""
     return [_entry(each) for each in raw_entries(turn, reply)]
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.checks.view import view
-from harness.dialects.base import Reply
+from harness.api.base import Reply
 from harness.golden import engine
 from harness.golden.distance import Compared, Entry, compare
 from harness.golden.engine import How, Question
 from harness.golden.entries import entries_of
 from harness.golden.tokens import encoded, id_of
+from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Rollout
 
 _KEPT = frozenset(
@@ -68,7 +68,7 @@ def follow(rollouts: Iterable[Rollout], how: How) -> Followed:
 
 def _recorded(rollout: Rollout) -> Iterator[_Recorded]:
     """The first reply of a rollout, if its tokens are known."""
-    for turn, reply in list(view(rollout).replies)[:1]:
+    for turn, reply in list(parse_rollout(rollout).replies)[:1]:
         body = turn.exchange.request.body or {}
         if reply.calls or "previous_response_id" in body:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import harmony_encoding, token_bytes
 
 
 @cache

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.api.base import Reply, Tool
+from harness.api.conversation import ConversationItem as Said
 from harness.checks.base import Problem
-from harness.checks.view import Turn, View
-from harness.dialects.base import Reply, Tool
-from harness.dialects.conversation import Turn as Said
 from harness.golden.records import Golden
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.judgements import Description, Mode, Severity
 from harness.records.rollouts import Api, Key
 from harness.records.runs import Capability
@@ -65,17 +65,19 @@ class Answers:
     """
 
     api: Api
-    views: Mapping[str, Sequence[View]]
+    views: Mapping[str, Sequence[ParsedRollout]]
     golden: Golden | None = None
 
-    def all(self, name: str, mode: Mode | None = None) -> tuple[View, ...]:
+    def all(self, name: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The rollouts of one ask. Raises NotVerifiableError where there are none."""
         found = tuple(v for v in self.views.get(name, ()) if mode in (None, v.mode))
         if not found:
             raise NotVerifiableError(f"The request {name!r} was not made.")
         return found
 
-    def replies(self, name: str, mode: Mode | None = None) -> Iterator[tuple[Turn, Reply]]:
+    def replies(
+        self, name: str, mode: Mode | None = None
+    ) -> Iterator[tuple[ParsedExchange, Reply]]:
         """The first reply of each rollout of one ask that could be read.
 
         Raises:
@@ -88,7 +90,7 @@ class Answers:
             raise NotVerifiableError(f"The request {name!r} got no reply: {_fate(views[0])}.")
         yield from readable
 
-    def reply(self, name: str, mode: Mode | None = None) -> tuple[Turn, Reply]:
+    def reply(self, name: str, mode: Mode | None = None) -> tuple[ParsedExchange, Reply]:
         """The first of `replies`. Raises NotVerifiableError."""
         return next(self.replies(name, mode))
 
@@ -153,7 +155,7 @@ class Bench:
         source: str,
         level: Level = "quick",
         apis: Iterable[Api] = ("responses", "chat"),
-        modes: Iterable[Mode] = ("whole",),
+        modes: Iterable[Mode] = ("non-streaming",),
         needs: Capability | None = None,
         required: float = 1.0,
     ) -> Callable[[Judge], Judge]:
@@ -191,7 +193,7 @@ class Bench:
         return add
 
 
-def _fate(view: View) -> str:
+def _fate(view: ParsedRollout) -> str:
     """What became of a rollout without a readable reply, in a few words."""
     exchange = view.rollout.exchanges[-1] if view.rollout.exchanges else None
     if exchange is None:

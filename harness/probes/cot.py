@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from harness.api.base import Reply
+from harness.api.conversation import Message, Thought, ToolCall, ToolResult
 from harness.checks.base import RAW_COT, Problem
-from harness.checks.view import Turn, View
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused
 from harness.probes.tools.offers import WEATHER
@@ -119,7 +119,7 @@ def _returned(answers: Answers) -> Iterator[Trial]:
             yield None if reply.reasoning else missing
 
 
-def _taken(view: View) -> Trial:
+def _taken(view: ParsedRollout) -> Trial:
     """Whether the last request, whose history has CoT, was answered."""
     last = view.turns[-1]
     if last.good_status:
@@ -144,7 +144,7 @@ def _accepted(answers: Answers) -> Iterator[Trial]:
 @BENCH.probe(
     "cot.accepted.own",
     uses=("own",),
-    modes=("whole", "stream"),
+    modes=("non-streaming", "streaming"),
     severity="error",
     summary="What the provider returned, CoT and calls and all, is taken back as it came.",
     why="Agents send back what they got.",
@@ -204,7 +204,7 @@ def _used(answers: Answers, names: tuple[str, ...]) -> Iterator[Trial]:
         yield None if _knows(reply, name) else missed
 
 
-def _served(answers: Answers, name: str) -> Iterator[tuple[Turn, Reply]]:
+def _served(answers: Answers, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
     if all(refused(view) for view in answers.all(name)):
         raise NotVerifiableError("The provider refuses CoT that is sent back.")
     return answers.replies(name)

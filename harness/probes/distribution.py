@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.base import Problem
-from harness.checks.view import Turn
 from harness.golden.equality import p_value
 from harness.golden.records import drawn_text
+from harness.parsing.rollout import ParsedExchange
 from harness.probes import passages
 from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
 from harness.probes.numerics import reference
@@ -37,7 +37,7 @@ def _distribution(answers: Answers) -> Iterator[Trial]:
     golden = reference(answers)
     texts: dict[str, list[str]] = {}
     thinks = False
-    first: Turn | None = None
+    first: ParsedExchange | None = None
     for name, drawn in golden.drawn.items():
         for seen in answers.views.get(name, ()):
             for turn, reply in seen.replies:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.api.conversation import Message, ToolCall, ToolResult
 from harness.checks.base import Problem
-from harness.checks.view import Turn, View
-from harness.dialects.conversation import Message, ToolCall, ToolResult
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused, require_heard
 from harness.probes.tools.offers import WEATHER
@@ -136,14 +136,14 @@ def _status(answers: Answers) -> Iterator[Trial]:
 @BENCH.probe(
     "errors.stream",
     uses=("wrong_type",),
-    modes=("stream",),
+    modes=("streaming",),
     severity="error",
     summary="A wrong request for a stream is refused by its status, before the stream begins.",
     why="SDKs raise errors by the status; an error event in a stream reaches few programs.",
     source=ERRORS,
 )
 def _stream(answers: Answers) -> Iterator[Trial]:
-    for view in answers.all("wrong_type", "stream"):
+    for view in answers.all("wrong_type", "streaming"):
         turn = view.turns[-1]
         message = "A wrong request for a stream is not refused by its status."
         broken = Problem(turn, message, "status 400 or another 4xx", fate(turn))
@@ -190,7 +190,7 @@ def _fields(answers: Answers) -> Iterator[Trial]:
         yield Problem(turn, message, expected, _said(turn), "$.error") if wrong else None
 
 
-def _refusals(answers: Answers) -> list[Turn]:
+def _refusals(answers: Answers) -> list[ParsedExchange]:
     """The turns in which a wrong request was refused. Raises NotVerifiableError."""
     views = [view for name in _NAMES for view in answers.all(name) if refused(view)]
     if not views:
@@ -198,7 +198,7 @@ def _refusals(answers: Answers) -> list[Turn]:
     return [view.turns[-1] for view in views]
 
 
-def _said(turn: Turn) -> str:
+def _said(turn: ParsedExchange) -> str:
     response = turn.exchange.response
     return "nothing" if response is None else response.body or "nothing"
 
@@ -251,5 +251,5 @@ def _key(answers: Answers) -> Iterator[Trial]:
             yield None if status in (401, 403) else wrong
 
 
-def _headers(view: View) -> set[str]:
+def _headers(view: ParsedRollout) -> set[str]:
     return set(view.turns[0].exchange.request.headers)

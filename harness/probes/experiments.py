@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from harness import checks
-from harness.checks.view import View
 from harness.golden.records import Golden
+from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes.base import Probe
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
@@ -44,7 +44,7 @@ class Experiments:
             for ask in probe.bench.asks(api)
         }
         self.made = 0
-        self._views: dict[str, list[View]] = defaultdict(list)
+        self._views: dict[str, list[ParsedRollout]] = defaultdict(list)
 
     def add(self, rollout: Rollout) -> None:
         """Take one that was made for a probe; what no chosen probe asks for is only counted."""
@@ -52,7 +52,7 @@ class Experiments:
         ask = self._asks.get((rollout.sample, rollout.api))
         if ask is None:
             return
-        seen = checks.view(rollout)
+        seen = parse_rollout(rollout)
         self._views[rollout.sample].append(seen)
         self.examinations.append(checks.examine(seen, except_for=ask.provokes))
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.api.base import Reply
 from harness.checks.base import Problem
-from harness.checks.view import Turn, View
-from harness.dialects.base import Reply
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, NotVerifiableError
 
 _REFUSED = range(400, 500)
 _TURNED_AWAY = {408, 425, 429}
 
 
-def status(turn: Turn) -> int | None:
+def status(turn: ParsedExchange) -> int | None:
     """The HTTP status of a turn; None where no response came."""
     response = turn.exchange.response
     return None if response is None else response.status
 
 
-def require_heard(seen: View) -> None:
+def require_heard(seen: ParsedRollout) -> None:
     """See to it that the last request was not turned away, as over a rate limit.
 
     Raises:
@@ -30,13 +30,13 @@ def require_heard(seen: View) -> None:
         raise NotVerifiableError(f"The provider turned a request away (status {code}).")
 
 
-def refused(seen: View) -> bool:
+def refused(seen: ParsedRollout) -> bool:
     """Whether the last request was answered with a 4xx status. Raises as `require_heard` does."""
     require_heard(seen)
     return bool(seen.turns) and status(seen.turns[-1]) in _REFUSED
 
 
-def served(answers: Answers, name: str, feature: str) -> tuple[View, ...]:
+def served(answers: Answers, name: str, feature: str) -> tuple[ParsedRollout, ...]:
     """The rollouts of one ask that was not refused.
 
     Args:
@@ -55,7 +55,7 @@ def served(answers: Answers, name: str, feature: str) -> tuple[View, ...]:
     return kept
 
 
-def failure(seen: View, what: str) -> Problem | None:
+def failure(seen: ParsedRollout, what: str) -> Problem | None:
     """The problem that a rollout without a readable end is; None where all was well.
 
     Args:
@@ -71,12 +71,12 @@ def failure(seen: View, what: str) -> Problem | None:
     last = seen.turns[-1]
     if last.reply is not None:
         return None
-    if last.good_status and last.events and seen.mode == "whole":
+    if last.good_status and last.events and seen.mode == "non-streaming":
         raise NotVerifiableError(f"Streams come in place of whole replies, also with {what}.")
     return Problem(last, f"The provider fails at {what}.", "a reply", fate(last))
 
 
-def fate(turn: Turn) -> str:
+def fate(turn: ParsedExchange) -> str:
     """What became of a turn without a readable reply, in a few words."""
     if turn.exchange.failure is not None:
         return turn.exchange.failure.message
@@ -86,7 +86,7 @@ def fate(turn: Turn) -> str:
     return turn.unreadable or "no reply"
 
 
-def first_replies(views: tuple[View, ...]) -> Iterator[tuple[Turn, Reply]]:
+def first_replies(views: tuple[ParsedRollout, ...]) -> Iterator[tuple[ParsedExchange, Reply]]:
     """The first reply of each rollout, where it could be read and was not cut off."""
     for seen in views:
         found = next(iter(seen.replies), None)

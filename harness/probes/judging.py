@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.checks.base import Problem, finding_of
-from harness.checks.view import View
 from harness.golden.records import Golden
-from harness.judging.check_results import declared, not_judged, result
+from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import Answers, NotVerifiableError, Probe, Trial
 from harness.probes.plan import sample_id
 from harness.records.analysis import CheckResult
 from harness.records.judgements import Finding
 from harness.records.rollouts import Api
+from harness.scoring.check_results import declared, not_judged, result
 from harness.statistics.metrics import clustered_rate
 
 
 def probe_results(
     probes: Iterable[Probe],
-    views: Mapping[str, Sequence[View]],
+    views: Mapping[str, Sequence[ParsedRollout]],
     apis: Sequence[Api],
     limitations: Collection[str] = (),
     golden: Golden | None = None,
@@ -37,7 +37,7 @@ def probe_results(
 
 def _result(
     probe: Probe,
-    views: Mapping[str, Sequence[View]],
+    views: Mapping[str, Sequence[ParsedRollout]],
     apis: Sequence[Api],
     limitations: Collection[str],
     golden: Golden | None,
@@ -66,7 +66,7 @@ def _result(
 
 
 def _answers(
-    probe: Probe, views: Mapping[str, Sequence[View]], api: Api, golden: Golden | None
+    probe: Probe, views: Mapping[str, Sequence[ParsedRollout]], api: Api, golden: Golden | None
 ) -> Answers:
     by_name = {
         ask.name: views.get(sample_id(probe.bench, ask), ()) for ask in probe.bench.asks(api)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.api.base import Reply
+from harness.api.conversation import Message
 from harness.checks.base import CHAT, RESPONSES, Problem
-from harness.checks.view import Turn, View
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.probes.tools.offers import WEATHER
@@ -56,7 +56,7 @@ BENCH = Bench("limits", _asks)
 @BENCH.probe(
     "limits.finish",
     uses=("cut", "cut tool"),
-    modes=("whole", "stream"),
+    modes=("non-streaming", "streaming"),
     severity="error",
     summary="A reply that would be longer ends at the limit of tokens, and says that it was cut.",
     why="Half an answer is taken for a whole one; an endless one costs without end.",
@@ -80,14 +80,14 @@ def _finish_otherwise(answers: Answers) -> Iterator[Trial]:
     yield from _at_limit(answers.all("cut otherwise"))
 
 
-def _at_limit(views: list[View] | tuple[View, ...]) -> Iterator[Trial]:
+def _at_limit(views: list[ParsedRollout] | tuple[ParsedRollout, ...]) -> Iterator[Trial]:
     judged = [trial for view in views for trial in _limited(view.turns[-1])]
     if not judged:
         raise NotVerifiableError("The model's replies are shorter than the limit.")
     yield from judged
 
 
-def _limited(turn: Turn) -> Iterator[Trial]:
+def _limited(turn: ParsedExchange) -> Iterator[Trial]:
     """What there is to say of one reply; nothing if it ended by itself before the limit."""
     reply = turn.reply
     if reply is None:
@@ -105,7 +105,7 @@ def _limited(turn: Turn) -> Iterator[Trial]:
         yield Problem(turn, message, _cut(turn), f"{reply.finish}, {count} tokens")
 
 
-def _cut(turn: Turn) -> str:
+def _cut(turn: ParsedExchange) -> str:
     if turn.api == "chat":
         return "finish_reason length"
     return 'status incomplete, incomplete_details {"reason": "max_output_tokens"}'
@@ -158,7 +158,7 @@ def _stop(answers: Answers) -> Iterator[Trial]:
             yield _wrong_stop(turn, reply, whole, before)
 
 
-def _wrong_stop(turn: Turn, reply: Reply, whole: Reply, before: str) -> Trial:
+def _wrong_stop(turn: ParsedExchange, reply: Reply, whole: Reply, before: str) -> Trial:
     got = repr(reply.text)
     if STOP in reply.text:
         return Problem(turn, "The stop string is part of the answer.", f"no {STOP!r}", got)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.api.conversation import Message
 from harness.checks.base import CHAT, GUIDE, Problem
 from harness.checks.subjects import calls
-from harness.checks.view import View
-from harness.dialects.conversation import Message
+from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, status
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
@@ -60,7 +60,7 @@ _USES = tuple(word for words in WORDS.values() for word in words)
     why="One user reads what another wrote.",
     source="https://github.com/openai/harmony/pull/26",
     level="full",
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
 )
 def _cross_talk(answers: Answers) -> Iterator[Trial]:
     for word, seen in _answered(answers):
@@ -79,7 +79,7 @@ def _cross_talk(answers: Answers) -> Iterator[Trial]:
     why="A server that breaks under load breaks in production.",
     source=GUIDE,
     level="full",
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
     required=_REQUIRED,
 )
 def _served(answers: Answers) -> Iterator[Trial]:
@@ -103,7 +103,7 @@ def _served(answers: Answers) -> Iterator[Trial]:
     why="State shared between requests garbles what is read and written.",
     source="https://github.com/sgl-project/sglang/issues/8914",
     level="full",
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
     required=_OWN_REQUIRED,
 )
 def _own(answers: Answers) -> Iterator[Trial]:
@@ -122,7 +122,7 @@ def _own(answers: Answers) -> Iterator[Trial]:
     why="Logs and caches mix them up; within one conversation they still differ.",
     source=CHAT,
     level="full",
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
 )
 def _call_ids(answers: Answers) -> Iterator[Trial]:
     known: set[str] = set()
@@ -136,7 +136,7 @@ def _call_ids(answers: Answers) -> Iterator[Trial]:
         raise NotVerifiableError("No reply held a call.")
 
 
-def _answered(answers: Answers) -> Iterator[tuple[str, View]]:
+def _answered(answers: Answers) -> Iterator[tuple[str, ParsedRollout]]:
     """The rollouts with a readable reply, and the word of each. Raises NotVerifiableError."""
     found = [
         (word, seen)
@@ -149,7 +149,7 @@ def _answered(answers: Answers) -> Iterator[tuple[str, View]]:
     yield from found
 
 
-def _said(seen: View) -> str:
+def _said(seen: ParsedRollout) -> str:
     """Everything a reply says: CoT, text, names and arguments of calls."""
     return "\n".join(
         "\n".join((reply.reasoning, reply.text, *(f"{c.name} {c.arguments}" for c in reply.calls)))

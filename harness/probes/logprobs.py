@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from harness.api.base import Reply
+from harness.api.conversation import Message
 from harness.checks.base import CHAT, Problem
-from harness.checks.events import objects
 from harness.checks.texts import GARBLED
-from harness.checks.view import Turn
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message
 from harness.golden.entries import entry_bytes, raw_entries
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.records.rollouts import Api
@@ -98,7 +98,7 @@ def _tokens(answers: Answers) -> Iterator[Trial]:
         yield None if _decodable(reply.text) in _decodable(text) else other
 
 
-def _replies(answers: Answers) -> Iterator[tuple[Turn, Reply]]:
+def _replies(answers: Answers) -> Iterator[tuple[ParsedExchange, Reply]]:
     """Replies with an answer. Raises NotVerifiableError."""
     views = [view for name in _QUESTIONS for view in served(answers, name, "log probabilities")]
     for view in views:
@@ -109,14 +109,14 @@ def _replies(answers: Answers) -> Iterator[tuple[Turn, Reply]]:
             yield turn, turn.reply
 
 
-def _with_entries(answers: Answers) -> Sequence[tuple[Turn, Reply]]:
+def _with_entries(answers: Answers) -> Sequence[tuple[ParsedExchange, Reply]]:
     found = [(turn, reply) for turn, reply in _replies(answers) if raw_entries(turn, reply)]
     if not found:
         raise NotVerifiableError("The replies have no log probabilities.")
     return found
 
 
-def _place(turn: Turn) -> str:
+def _place(turn: ParsedExchange) -> str:
     return "$.choices[0].logprobs.content" if turn.api == "chat" else "$.output[*].content[*]"
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.api.base import Reply
 from harness.checks.base import HARMONY, Problem
-from harness.checks.view import Turn
-from harness.dialects.base import Reply
 from harness.golden.distance import (
     LEAST_ALONE,
     LEAST_VALUES,
@@ -24,6 +23,7 @@ from harness.golden.divergence import divergence
 from harness.golden.entries import entries_of
 from harness.golden.records import Continuation, Distance, Golden, Token, Tolerance
 from harness.golden.tokens import bytes_of
+from harness.parsing.rollout import ParsedExchange
 from harness.probes import passages
 from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
 
@@ -44,7 +44,7 @@ _USES = tuple(ask.name for ask in passages.asks("chat"))
 )
 def _logprobs(answers: Answers) -> Iterator[Trial]:
     golden = reference(answers)
-    compared: list[tuple[Turn, Compared]] = []
+    compared: list[tuple[ParsedExchange, Compared]] = []
     for turn, reply, continuation in _comparable(answers, golden):
         tokens = list(continuation.tokens())
         found = divergence(tokens, reply, ended=reply.finish != "length")
@@ -99,7 +99,9 @@ def reference(answers: Answers) -> Golden:
     return answers.golden
 
 
-def _comparable(answers: Answers, golden: Golden) -> Iterator[tuple[Turn, Reply, Continuation]]:
+def _comparable(
+    answers: Answers, golden: Golden
+) -> Iterator[tuple[ParsedExchange, Reply, Continuation]]:
     """The replies to prompts that were as long as the golden ones, with the golden answers.
 
     Raises:
@@ -126,14 +128,16 @@ def _comparable(answers: Answers, golden: Golden) -> Iterator[tuple[Turn, Reply,
     yield from same
 
 
-def _replies(answers: Answers, name: str) -> Iterator[tuple[Turn, Reply]]:
+def _replies(answers: Answers, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
     try:
         yield from answers.replies(name)
     except NotVerifiableError:
         return
 
 
-def _aligned(tokens: list[Token], turn: Turn, reply: Reply) -> tuple[list[Token], list[Entry]]:
+def _aligned(
+    tokens: list[Token], turn: ParsedExchange, reply: Reply
+) -> tuple[list[Token], list[Entry]]:
     """Golden tokens and those of the reply, from the same place on.
 
     Most servers report the tokens of the answer, some all that the model wrote.
@@ -144,7 +148,7 @@ def _aligned(tokens: list[Token], turn: Turn, reply: Reply) -> tuple[list[Token]
     return [token for token in tokens if token.part == "answer"], found
 
 
-def _too_far(turn: Turn, found: Distance, allowed: Tolerance) -> Trial:
+def _too_far(turn: ParsedExchange, found: Distance, allowed: Tolerance) -> Trial:
     if allowed.allows(found):
         return None
     message = (
@@ -155,7 +159,7 @@ def _too_far(turn: Turn, found: Distance, allowed: Tolerance) -> Trial:
     return Problem(turn, message, f"at most {shown(allowed)}", shown(found))
 
 
-def _one_too_far(turn: Turn, found: Distance, allowed: Tolerance) -> Trial:
+def _one_too_far(turn: ParsedExchange, found: Distance, allowed: Tolerance) -> Trial:
     if found.p95 <= allowed.request_p95:
         return None
     message = (

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import orjson
 
+from harness.api.conversation import Message, Role
 from harness.checks.base import HARMONY, RESPONSES, Problem
-from harness.checks.view import Turn
-from harness.dialects.conversation import Message, Role
+from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import served
 from harness.probes.tools.offers import WEATHER
@@ -93,7 +93,7 @@ def _metadata(answers: Answers) -> Iterator[Trial]:
         yield _differs(turn, "metadata", _METADATA, reply.raw.get("metadata"))
 
 
-def _differs(turn: Turn, name: str, sent: object, got: object) -> Trial:
+def _differs(turn: ParsedExchange, name: str, sent: object, got: object) -> Trial:
     if sent == got:
         return None
     message = f"The response has another {name} than the request."

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.api.conversation import Message
 from harness.checks.base import Problem
-from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.errors import ERRORS
 from harness.probes.fates import fate, refused

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.api.base import Reply
+from harness.api.conversation import Message
 from harness.checks.base import CHAT, CHAT_STREAM, GUIDE, Problem
-from harness.checks.view import Turn
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message
+from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.strata import Stratum, p_value
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.rollouts import Api
 
-Answered = tuple[Turn, Reply]
+Answered = tuple[ParsedExchange, Reply]
 
 PROMPTS = {
     "weather": "What is the weather in Lisbon?",
@@ -77,7 +77,7 @@ def _register(feature: _Feature) -> None:
         summary=f"Streams hold {feature.words} as often as whole replies do.",
         why="The model is the same: what differs was lost or invented on the way.",
         source=GUIDE,
-        modes=("stream", "whole"),
+        modes=("streaming", "non-streaming"),
     )
     def judge(answers: Answers) -> Iterator[Trial]:
         return _as_often(answers, feature)
@@ -94,7 +94,7 @@ for _each in _FEATURES:
     summary="A stream adds up to the text, CoT and arguments of the whole reply.",
     why="At temperature 0 the provider gave the same each time; pieces were lost or repeated.",
     source=CHAT_STREAM,
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
 )
 def _content(answers: Answers) -> Iterator[Trial]:
     """One prompt may differ by a near tie that fell four times as a defect would have it."""
@@ -128,7 +128,7 @@ def _content(answers: Answers) -> Iterator[Trial]:
     summary="Prompt tokens are the same, streamed or whole.",
     why="The prompt is the same; users pay by the count.",
     source=CHAT,
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
 )
 def _prompt_tokens(answers: Answers) -> Iterator[Trial]:
     yield from _counted_alike(answers, "prompt", lambda reply: _usage(reply, "input_tokens"))
@@ -141,7 +141,7 @@ def _prompt_tokens(answers: Answers) -> Iterator[Trial]:
     summary="The same reply has the same number of output tokens, streamed or whole.",
     why="Users pay by the count; a few tokens of format may differ.",
     source=CHAT,
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
 )
 def _output_tokens(answers: Answers) -> Iterator[Trial]:
     def same_reply(streams: Sequence[Answered], wholes: Sequence[Answered]) -> bool:
@@ -159,11 +159,11 @@ def _output_tokens(answers: Answers) -> Iterator[Trial]:
     summary="Reasoning tokens are reported streamed as well as whole, or in neither.",
     why="Costs are explained in one mode and not in the other; clients survive.",
     source=CHAT,
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
 )
 def _reasoning_tokens(answers: Answers) -> Iterator[Trial]:
     told: dict[str, set[bool]] = {"stream": set(), "whole": set()}
-    first: Turn | None = None
+    first: ParsedExchange | None = None
     for name in PROMPTS:
         streams, wholes = _pair(answers, name)
         first = first or streams[0][0]
@@ -179,7 +179,7 @@ def _reasoning_tokens(answers: Answers) -> Iterator[Trial]:
 
 def _as_often(answers: Answers, feature: _Feature) -> Iterator[Trial]:
     strata: list[Stratum] = []
-    odd: Turn | None = None
+    odd: ParsedExchange | None = None
     for name in PROMPTS:
         streams, wholes = _pair(answers, name)
         counts = [sum(feature.has(reply) for _, reply in each) for each in (streams, wholes)]
@@ -230,7 +230,7 @@ _PARTS: dict[str, Callable[[Reply], str]] = {
 
 def _pair(answers: Answers, name: str) -> tuple[Sequence[Answered], Sequence[Answered]]:
     """The streamed and the whole replies to one ask. Raises NotVerifiableError."""
-    return list(answers.replies(name, "stream")), list(answers.replies(name, "whole"))
+    return list(answers.replies(name, "streaming")), list(answers.replies(name, "non-streaming"))
 
 
 def _same(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str | None:

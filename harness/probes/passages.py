@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from harness.api import DIALECTS
+from harness.api.base import Settings
+from harness.api.conversation import ConversationItem, Message, Thought, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
-from harness.dialects import DIALECTS
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult, Turn
 from harness.golden.requests import Requests
 from harness.probes.base import Ask
 from harness.probes.plan import settings_of
@@ -30,13 +30,13 @@ _COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
 _PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
 _STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
 
-_CALLED: tuple[Turn, ...] = (
+_CALLED: tuple[ConversationItem, ...] = (
     Message("user", "What is the weather in Lisbon?"),
     Thought("The user wants get_weather, with Lisbon."),
     ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}'),
     ToolResult("call_1", '{"temperature": 21, "sky": "cloudy"}'),
 )
-_CALLED_TWICE: tuple[Turn, ...] = (
+_CALLED_TWICE: tuple[ConversationItem, ...] = (
     Message("user", "What is the weather in Oslo, and in Cairo?"),
     Thought("The user wants get_weather, with Oslo and with Cairo."),
     ToolCall("call_1", WEATHER.name, '{"location": "Oslo"}'),
@@ -110,7 +110,7 @@ def _requests(api: Api) -> Iterator[Ask]:
 def _ask(
     api: Api,
     name: str,
-    *said: str | Turn,
+    *said: str | ConversationItem,
     effort: str = "low",
     tools: bool = False,
     instructions: str | None = None,

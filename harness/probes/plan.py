@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from harness.dialects.base import Settings
+from harness.api.base import Settings
 from harness.probes.base import Ask, Bench, Probe
 from harness.records.judgements import Mode
 from harness.records.rollouts import Api
-from harness.samples.attempts import Attempt, Sample, plan
+from harness.tasks.attempts import Attempt, Sample, plan
 
 PREFIX = "probe:"
 
@@ -38,7 +38,7 @@ def attempts(probes: Iterable[Probe], settings: Settings, apis: Iterable[Api]) -
                     [_sample(bench, ask)],
                     settings_of(ask, settings),
                     apis=[api],
-                    modes=[mode == "stream" for mode in modes],
+                    modes=[mode == "streaming" for mode in modes],
                     tries=ask.tries,
                     max_turns=ask.max_turns,
                     key=ask.key,

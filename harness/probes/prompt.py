@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from harmony.vocabulary import VocabularyError
 from harness.checks.base import HARMONY, RAW_COT, Problem
-from harness.checks.view import Turn as Seen
+from harness.parsing.rollout import ParsedExchange as Seen
 from harness.probes.base import Answers, Ask, Bench, Level, NotVerifiableError, Trial
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.prompt_tools import FEATURES
 from harness.probes.rendering import bare_lengths, differences
 from harness.records.judgements import Severity
 from harness.records.rollouts import Api
-from reference_engine.harmony.vocabulary import VocabularyError
 
 _FEW_TOKENS = 16
 _REFUSABLE = frozenset({"request.refused"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.dialects.base import Tool
-from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult
+from harness.api.base import Tool
+from harness.api.conversation import Message, Thought, ToolCall, ToolResult
 from harness.probes.prompt_tools import FEATURES
 from harness.probes.rendering import Prompt
 

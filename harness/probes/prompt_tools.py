@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.dialects.base import Tool
+from harness.api.base import Tool
 
 _TEXT: Mapping[str, Any] = {"type": "string"}
 _PLACES = ("Brest", "Dover", "Ostend", "Bilbao", "Cork", "Esbjerg", "Tallinn", "Porto")

@@ -15,9 +15,9 @@ from typing import Literal
 
 import openai_harmony as oh
 
-from harness.dialects.base import Tool
-from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult, Turn
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import harmony_encoding
+from harness.api.base import Tool
+from harness.api.conversation import ConversationItem, Message, Thought, ToolCall, ToolResult
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"
@@ -64,7 +64,7 @@ def renderings() -> Iterator[Rendering]:
 class Prompt:
     """What is rendered: a conversation and the tools on offer."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[ConversationItem, ...]
     tools: tuple[Tool, ...] = ()
 
 
@@ -72,7 +72,7 @@ def differences(longer: Prompt, shorter: Prompt) -> frozenset[int]:
     """By how many tokens one prompt may be longer than the other, each in the same rendering.
 
     Raises:
-        reference_engine.harmony.vocabulary.VocabularyError: The vocabulary could not be had.
+        harmony.vocabulary.VocabularyError: The vocabulary could not be had.
     """
     return frozenset(count(longer, how) - count(shorter, how) for how in _distinct(longer, shorter))
 
@@ -81,7 +81,7 @@ def bare_lengths(prompt: Prompt) -> frozenset[int]:
     """Tokens of a prompt without instructions, tools and calls, with a date and without.
 
     Raises:
-        reference_engine.harmony.vocabulary.VocabularyError: The vocabulary could not be had.
+        harmony.vocabulary.VocabularyError: The vocabulary could not be had.
     """
     return frozenset(count(prompt, Rendering(), date) for date in (None, _SOME_DATE))
 
@@ -134,7 +134,7 @@ def _renderings_of(*, instructs: bool, parts: bool, calls: bool) -> Sequence[Ren
     return tuple(chosen)
 
 
-def _instructs(turn: Turn) -> bool:
+def _instructs(turn: ConversationItem) -> bool:
     return isinstance(turn, Message) and turn.role in ("system", "developer")
 
 
@@ -162,7 +162,9 @@ def _described(tool: Tool) -> oh.ToolDescription:
     return oh.ToolDescription.new(tool.name, tool.description, dict(tool.parameters))
 
 
-def _message(turn: Turn, turns: Sequence[Turn], how: Rendering) -> oh.Message:
+def _message(
+    turn: ConversationItem, turns: Sequence[ConversationItem], how: Rendering
+) -> oh.Message:
     match turn:
         case Thought(text):
             return _assistant(text, "analysis")

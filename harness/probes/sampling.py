@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import median
 
+from harness.api.base import Reply
+from harness.api.conversation import Message
 from harness.checks.base import CHAT, GUIDE, Problem
-from harness.checks.events import objects
 from harness.checks.texts import GARBLED
-from harness.checks.view import Turn
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.records.rollouts import Api
@@ -226,7 +226,7 @@ def _n(answers: Answers) -> Iterator[Trial]:
         yield None if count == _CHOICES else wrong
 
 
-def _as_varied(answers: Answers, turn: Turn, message: str, names: Sequence[str]) -> Trial:
+def _as_varied(answers: Answers, turn: ParsedExchange, message: str, names: Sequence[str]) -> Trial:
     """The problem that replies vary by as much as at temperature 1, unless they do not.
 
     Raises:

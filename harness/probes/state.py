@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
+from harness.api.conversation import Message
 from harness.checks.base import Problem
-from harness.checks.view import Turn, View
-from harness.dialects.conversation import Message
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused
 from harness.probes.tools.offers import WEATHER
@@ -59,7 +59,7 @@ BENCH = Bench("state", _asks)
     "state.previous_response",
     uses=("told",),
     apis=("responses",),
-    modes=("whole", "stream"),
+    modes=("non-streaming", "streaming"),
     needs="previous_response_id",
     severity="error",
     summary="A stored response is continued by its id, with all that came before.",
@@ -75,7 +75,7 @@ def _continued(answers: Answers) -> Iterator[Trial]:
     "state.previous_response.calls",
     uses=("called",),
     apis=("responses",),
-    modes=("whole", "stream"),
+    modes=("non-streaming", "streaming"),
     needs="previous_response_id",
     severity="error",
     summary="The result of a stored response's tool call can be sent with nothing but its id.",
@@ -105,7 +105,7 @@ def _unknown(answers: Answers) -> Iterator[Trial]:
         yield None if refused(view) else wrong
 
 
-def _went_on(answers: Answers, name: str) -> list[View]:
+def _went_on(answers: Answers, name: str) -> list[ParsedRollout]:
     """The rollouts in which a stored response was continued.
 
     Raises:
@@ -124,12 +124,12 @@ def _went_on(answers: Answers, name: str) -> list[View]:
     return found
 
 
-def _claims_to_store(view: View) -> bool:
+def _claims_to_store(view: ParsedRollout) -> bool:
     reply = view.turns[0].reply
     return reply is not None and reply.raw.get("store") is True
 
 
-def _break_in(view: View) -> Trial:
+def _break_in(view: ParsedRollout) -> Trial:
     """Where a continued conversation breaks off, if it does."""
     first, second = view.turns[:2]
     if second.reply is None or first.reply is None:
@@ -146,7 +146,7 @@ def _break_in(view: View) -> Trial:
     return _wrong_echo(second, second.reply.raw)
 
 
-def _wrong_echo(turn: Turn, raw: Mapping[str, Any]) -> Trial:
+def _wrong_echo(turn: ParsedExchange, raw: Mapping[str, Any]) -> Trial:
     sent = turn.asked.body.get("previous_response_id")
     echoed = raw.get("previous_response_id")
     if echoed == sent:

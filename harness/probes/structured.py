@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from harness.api.base import Reply
+from harness.api.conversation import Message
 from harness.checks.base import Problem
 from harness.checks.json_text import misfit, parsed_object
 from harness.checks.texts import GARBLED
-from harness.checks.view import Turn
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message
+from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.records.rollouts import Api
@@ -124,7 +124,7 @@ def _reasoning(answers: Answers) -> Iterator[Trial]:
             yield None if _is_prose(reply.reasoning) else lost
 
 
-def _replies(answers: Answers, name: str) -> Iterator[tuple[Turn, Reply]]:
+def _replies(answers: Answers, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
     for view in served(answers, name, _FEATURE):
         turn = view.turns[-1]
         if turn.reply is None:
@@ -132,7 +132,7 @@ def _replies(answers: Answers, name: str) -> Iterator[tuple[Turn, Reply]]:
         yield turn, turn.reply
 
 
-def _unfit(turn: Turn, reply: Reply) -> Trial:
+def _unfit(turn: ParsedExchange, reply: Reply) -> Trial:
     found = parsed_object(reply.text.strip())
     schema = turn.asked.answer_schema or {}
     problem = "a JSON object" if found is None else misfit(found, schema)

@@ -91,7 +91,7 @@ class GroupAnalysis(Record):
 
     @property
     def name(self) -> str:
-        """The group in words: `responses · stream`."""
+        """The group in words: `responses · streaming`."""
         return f"{self.api} · {self.mode}"
 
 

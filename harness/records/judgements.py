@@ -10,7 +10,7 @@ from harness.records.base import Record
 from harness.records.rollouts import Api
 
 Severity = Literal["error", "warning", "info"]
-Mode = Literal["stream", "whole"]
+Mode = Literal["streaming", "non-streaming"]
 OutcomeKind = Literal[
     "success",
     "provider_error",
@@ -119,7 +119,7 @@ class Examination(Record):
 
     @property
     def group(self) -> str:
-        """The API and mode in words: `responses · stream`."""
+        """The API and mode in words: `responses · streaming`."""
         return f"{self.api} · {self.mode}"
 
 

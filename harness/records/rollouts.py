@@ -99,9 +99,7 @@ class Rollout(Record):
     (transport or HTTP status), or a reply could not be read. Judgement is made elsewhere.
     """
 
-    id: str = Field(
-        description="<sample>/<api>/<stream|whole>/<try> in the smoke test; unique in any run"
-    )
+    id: str = Field(description="<sample>/<api>/<mode>/<try> in the smoke test; unique in any run")
     sample: str
     api: Api
     streaming: bool

@@ -15,14 +15,14 @@ from typing import Any
 
 import orjson
 
-from harness.configuration.prices import CHARACTERS_PER_TOKEN, Prices, dollars
-from harness.configuration.providers import Provider
-from harness.dialects.base import Dialect, UnreadableReplyError
+from harness.api.base import Dialect, UnreadableReplyError
 from harness.errors import ConfigurationError
+from harness.providers.entries import Provider
+from harness.providers.prices import CHARACTERS_PER_TOKEN, Prices, dollars
 from harness.records.rollouts import Exchange, Key
 from harness.records.runs import Limits
-from harness.samples.attempts import Attempt
 from harness.steps import interleaved
+from harness.tasks.attempts import Attempt
 from harness.transport.base import Transport
 
 USUAL_TURNS = 2

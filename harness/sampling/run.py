@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from harness.dialects import DIALECTS
-from harness.dialects.base import Dialect
+from harness.api import DIALECTS
+from harness.api.base import Dialect
 from harness.errors import HarnessError, StoppedError
-from harness.samples.attempts import Attempt
 from harness.sampling.budget import Allowance, SpentError
 from harness.sampling.tool_loop import rollout
 from harness.sampling.watching import Observer
 from harness.storage.run_log import RunLog
+from harness.tasks.attempts import Attempt
 from harness.transport.base import Transport
 
 T = TypeVar("T")

@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from harness.dialects.base import Dialect, Reply, UnreadableReplyError
-from harness.dialects.conversation import Message, ToolCall, ToolResult, Turn
+from harness.api.base import Dialect, Reply, UnreadableReplyError
+from harness.api.conversation import ConversationItem, Message, ToolCall, ToolResult
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
-from harness.samples.attempts import Attempt, Sample
 from harness.steps import interleaved
+from harness.tasks.attempts import Attempt, Sample
 from harness.transport.base import Transport
 
 
@@ -66,7 +66,9 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
     )
 
 
-def _what_follows(sample: Sample, reply: Reply, said: Iterator[str]) -> tuple[Turn, ...]:
+def _what_follows(
+    sample: Sample, reply: Reply, said: Iterator[str]
+) -> tuple[ConversationItem, ...]:
     """The results of the tools that were called, or what the user says next, if anything."""
     if reply.finish == "length":
         return ()

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from harness.configuration.providers import Launch, Provider, changed
 from harness.endpoints.launch import launched
+from harness.providers.entries import Launch, Provider, changed
 from harness.selftest.faults import HEALTHY, Fault
 
 _MODEL = "gpt-oss-small"

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.configuration.providers import Provider
 from harness.errors import HarnessError
+from harness.providers.entries import Provider
 from harness.records.runs import SuiteName
 from harness.selftest import engines, rows
 from harness.selftest.faults import Fault

@@ -14,8 +14,8 @@ from harness.errors import RunLogError
 from harness.records.analysis import Analysis
 from harness.records.judgements import Examination, Judgement
 from harness.records.runs import RunInfo
-from harness.samples.cases import Suite, load_suite
 from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE
+from harness.tasks.cases import Suite, load_suite
 
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"

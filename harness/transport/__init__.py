@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from harness.configuration.providers import Provider, access
+from harness.providers.entries import Provider, access
 from harness.transport.adaptive import AdaptiveTransport, LimitChanged
 from harness.transport.base import Transport
 from harness.transport.http import HttpTransport, open_session

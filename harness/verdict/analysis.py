@@ -8,8 +8,6 @@ from statistics import mean
 
 from harness.checks.base import excerpt
 from harness.golden.records import Golden
-from harness.judging.check_results import check_results
-from harness.judging.judge import Judge, settle
 from harness.probes.experiments import Experiments
 from harness.probes.plan import PREFIX
 from harness.probes.suites import choose
@@ -17,8 +15,10 @@ from harness.records.analysis import Analysis, Estimate, GroupAnalysis, Latency,
 from harness.records.judgements import Examination, Judgement, Mode, Outcome, OutcomeKind, Tokens
 from harness.records.rollouts import Api, Rollout
 from harness.records.runs import RunInfo, Thresholds
-from harness.samples.cases import Suite
+from harness.scoring.check_results import check_results
+from harness.scoring.judge import Judge, settle
 from harness.statistics.metrics import clustered_estimate, pass_at_k, pass_hat_k, percentiles
+from harness.tasks.cases import Suite
 from harness.verdict import demands, gate
 
 WORST_CASES = 10
@@ -57,7 +57,9 @@ def analyse(
     by_group: dict[tuple[Api, Mode], list[Judgement]] = defaultdict(list)
     for judgement in judged:
         by_group[judgement.api, judgement.mode].append(judgement)
-    modes: list[Mode] = ["stream" if streaming else "whole" for streaming in settings.streaming]
+    modes: list[Mode] = [
+        "streaming" if streaming else "non-streaming" for streaming in settings.streaming
+    ]
     planned = [(api, mode) for api in settings.apis for mode in modes if chosen.cases]
     groups = tuple(
         _group(api, mode, suite, settings.tries, by_group[api, mode]) for api, mode in planned

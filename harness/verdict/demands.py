@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
-from harness.judging.check_results import as_warning
 from harness.probes import PROBES
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.judgements import Description
 from harness.records.runs import RunSettings, Thresholds
+from harness.scoring.check_results import as_warning
 from harness.text.suggestion import suggestion
 
 _EVERY = (

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from harness.api.base import Settings
 from harness.checks import CATALOGUE
-from harness.dialects.base import Settings
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
 from harness.probes.plan import attempts
@@ -20,7 +20,7 @@ from harness.records.rollouts import Api
 from harness.records.runs import SuiteName
 
 _APIS: tuple[Api, ...] = ("responses", "chat")
-_MODES: tuple[Mode, ...] = ("stream", "whole")
+_MODES: tuple[Mode, ...] = ("streaming", "non-streaming")
 _HEAD = """\
 # What is checked
 

@@ -9,20 +9,18 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.configuration.providers import Provider, changed
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message
+from harness.api.base import Settings
+from harness.api.conversation import Message
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.golden import files as golden_files
 from harness.golden.records import Golden
 from harness.probes import plan as probe_plan
 from harness.probes.suites import choose
+from harness.providers.entries import Provider, changed
 from harness.records.analysis import Analysis
 from harness.records.judgements import Examination
 from harness.records.runs import RunInfo, RunSettings, Thresholds
-from harness.samples.attempts import Attempt, Sample, plan
-from harness.samples.cases import Suite
 from harness.sampling.budget import Budget
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.sampling.watching import Observer, Watcher
@@ -30,6 +28,8 @@ from harness.storage import run_folder
 from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 from harness.storage.sealing import sealed
 from harness.storage.versions import versions
+from harness.tasks.attempts import Attempt, Sample, plan
+from harness.tasks.cases import Suite
 from harness.transport import RetryPolicy, open_transport
 from harness.verdict.analysis import analyse
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.display import errors
-from harness.judging.judge import Judge
 from harness.records.rollouts import Rollout
+from harness.scoring.judge import Judge
 
 
 class SmokeTally:

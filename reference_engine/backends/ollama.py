@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
+from harmony.parse import CALL, RETURN, HarmonyParser
+from harmony.vocabulary import harmony_encoding
 from reference_engine.backends.base import BackendError
 from reference_engine.backends.dialect import Served, plain_seed
 from reference_engine.backends.text import TextTokens
-from reference_engine.harmony.parse import CALL, RETURN, HarmonyParser
-from reference_engine.harmony.vocabulary import harmony_encoding
 from reference_engine.sampling import SamplingParams, Token
 
 

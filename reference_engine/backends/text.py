@@ -5,7 +5,7 @@ The ids are those of the tokeniser, not necessarily those that the model drew: t
 
 from __future__ import annotations
 
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import harmony_encoding
 
 _MARK = "<|"
 _MARK_END = "|>"

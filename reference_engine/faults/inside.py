@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from harmony.conversation import Conversation
+from harmony.parse import HarmonyParser
 from reference_engine.backends.base import TokenSource
 from reference_engine.faults.active import changes
 from reference_engine.faults.seams import LOGITS, ORDER, PARAMS, PARSER, PROMPT, READ, TOKENS
-from reference_engine.harmony.conversation import Conversation
-from reference_engine.harmony.parse import HarmonyParser
 from reference_engine.sampling import Draw, SamplingParams, Token, sample
 from reference_engine.server.generation import Generation, Order
 

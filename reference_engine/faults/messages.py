@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from reference_engine.harmony.parse import MESSAGE, START
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.parse import MESSAGE, START
+from harmony.vocabulary import harmony_encoding
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from reference_engine.harmony.conversation import Turn
+from harmony.conversation import Turn
 from reference_engine.server.generation import Order
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import ClassVar
 
-from reference_engine.harmony.parse import (
+from harmony.parse import (
     FIRST_SPECIAL,
     STOP_TOKENS,
     Delta,
@@ -16,7 +16,7 @@ from reference_engine.harmony.parse import (
     Kind,
     Started,
 )
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import harmony_encoding
 
 Filter = Callable[[Event], Iterable[Event]]
 

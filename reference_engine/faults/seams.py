@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from torch import Tensor
 
+from harmony.conversation import Conversation
+from harmony.parse import HarmonyParser
 from reference_engine.faults.base import Seam
 from reference_engine.faults.traffic import Asked, Frame, Frames, Json, Reply
-from reference_engine.harmony.conversation import Conversation
-from reference_engine.harmony.parse import HarmonyParser
 from reference_engine.model import Transformer
 from reference_engine.sampling import SamplingParams, Token
 from reference_engine.server.generation import Order

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from reference_engine.harmony.conversation import AnswerFormat, Effort, FunctionTool
+from harmony.conversation import AnswerFormat, Effort, FunctionTool
 from reference_engine.server.errors import ApiError, invalid
 
 M = TypeVar("M", bound="RequestModel")

@@ -11,15 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from reference_engine.backends.base import BackendError, TokenSource
-from reference_engine.engine_errors import (
-    ContextOverflowError,
-    EngineClosedError,
-    GenerationError,
-    QueueFullError,
-)
-from reference_engine.harmony.conversation import Conversation
-from reference_engine.harmony.parse import (
+from harmony.conversation import Conversation
+from harmony.parse import (
     FIRST_SPECIAL,
     STOP_TOKENS,
     Delta,
@@ -28,7 +21,14 @@ from reference_engine.harmony.parse import (
     HarmonyParser,
     Started,
 )
-from reference_engine.harmony.render import RenderError, least_tokens, render_prompt
+from harmony.render import RenderError, least_tokens, render_prompt
+from reference_engine.backends.base import BackendError, TokenSource
+from reference_engine.engine_errors import (
+    ContextOverflowError,
+    EngineClosedError,
+    GenerationError,
+    QueueFullError,
+)
 from reference_engine.sampling import SamplingParams, Token
 from reference_engine.server.errors import ApiError, internal_error, stopping
 from reference_engine.server.shown import Part, Piece, ShownText

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.sampling import Token
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import torch
 
+from harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
 from reference_engine.backends.base import Backend, BackendUnavailableError
 from reference_engine.checkpoint import CheckpointError, load_model
 from reference_engine.config import ConfigError
 from reference_engine.engine import Engine
-from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
 from reference_engine.kernels import KernelsError
 from reference_engine.memory import MemoryTooSmallError
 from reference_engine.model import Transformer

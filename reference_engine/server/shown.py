@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from reference_engine.harmony.parse import Delta, Ended, Kind, Started
+from harmony.parse import Delta, Ended, Kind, Started
 from reference_engine.sampling import Token
 from reference_engine.server.stops import StopStrings
 

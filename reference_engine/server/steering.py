@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reference_engine.harmony.conversation import FunctionTool
-from reference_engine.harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.conversation import FunctionTool
+from harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
+from harmony.vocabulary import harmony_encoding
 
 _FINAL = "<|channel|>final<|message|>"
 _ANY_CALL = "<|channel|>commentary to=functions"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Tag
 
-from reference_engine.harmony.conversation import FunctionTool
+from harmony.conversation import FunctionTool
 from reference_engine.server.errors import invalid
 from reference_engine.server.steering import ToolPolicy
 

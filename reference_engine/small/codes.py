@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reference_engine.harmony.vocabulary import token_bytes
+from harmony.vocabulary import token_bytes
 
 VOCAB_SIZE = 201_088
 CODE = 64

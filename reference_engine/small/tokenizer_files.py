@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import harmony_encoding
 from reference_engine.small.codes import token_ranks
 
 FIRST_SPECIAL, SPECIALS = 199_998, 21

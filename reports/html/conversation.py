@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from harness.dialects import DIALECTS
-from harness.dialects.base import Reply, UnreadableReplyError
+from harness.api import DIALECTS
+from harness.api.base import Reply, UnreadableReplyError
 from harness.records.rollouts import Api, Exchange
 from reports.html.trimming import shown
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.dialects.base import Reply
+from harness.api.base import Reply
 from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
 from reports.html.conversation import answered, asked
 from reports.html.trimming import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, shown

@@ -13,7 +13,7 @@ from evals.records import EvalRunInfo, TryScore
 from evals.results import EvalAnalysis
 from harness.auditing.findings import Audit
 from harness.bundling.manifest import Manifest
-from harness.configuration.gate_entry import GateEntry
+from harness.providers.gate_entry import GateEntry
 from harness.records.analysis import Analysis
 from harness.records.judgements import Examination, Judgement
 from harness.records.rollouts import RolloutLine

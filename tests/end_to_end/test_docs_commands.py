@@ -19,8 +19,8 @@ from quiz import quiz
 
 import evals.__main__ as evals_command
 from harness.cli.app import app, run
-from harness.configuration.prices import Prices
-from harness.configuration.providers import Launch, Provider, load_providers
+from harness.providers.entries import Launch, Provider, load_providers
+from harness.providers.prices import Prices
 from harness.storage import sealing
 from harness.storage.run_log import read_run_info
 from reference_engine.__main__ import _parser as engine_parser

@@ -20,8 +20,13 @@ from evals.judgement import CellScores, Sampling
 from evals.records import Cell
 from harness.errors import ConfigurationError, HarnessError
 
-GROUPS = ("responses · stream", "responses · whole", "chat · stream", "chat · whole")
-BROKEN = "chat · whole"
+GROUPS = (
+    "responses · streaming",
+    "responses · non-streaming",
+    "chat · streaming",
+    "chat · non-streaming",
+)
+BROKEN = "chat · non-streaming"
 LITTLE = {"suite": TINY, "tries": 1}
 
 
@@ -127,11 +132,11 @@ def test_groups_that_only_one_run_has_are_left_out_and_named(made, tmp_path):
     judged_run(tmp_path / "chat", chat, apis=("chat",))
     found = side_by_side(made / "good", tmp_path / "chat")
     first = rows(found, "pass@1")
-    assert first["responses · stream"].cells[1] is None
-    assert first["responses · stream"].differences == (None, None)
+    assert first["responses · streaming"].cells[1] is None
+    assert first["responses · streaming"].differences == (None, None)
     assert first[BROKEN].differences[1] is not None
     assert found.entries[1].notes == (
-        "Only one of the two was asked over responses · stream, responses · whole.",
+        "Only one of the two was asked over responses · streaming, responses · non-streaming.",
     )
 
 

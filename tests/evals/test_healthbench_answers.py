@@ -13,12 +13,12 @@ from mock_provider import MODEL, MockProvider, Received
 from evals.healthbench.answers import GROUPS, Answer, completions, run_answers
 from evals.healthbench.bench import load
 from evals.healthbench.grader import DEFAULT_GRADER, find_grader, grades_file
-from harness.configuration.providers import adhoc_provider
-from harness.dialects.base import Settings
+from harness.api.base import Settings
 from harness.errors import ConfigurationError
-from harness.samples.attempts import Sample, plan
+from harness.providers.entries import adhoc_provider
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
+from harness.tasks.attempts import Sample, plan
 from harness.transport import open_transport
 
 BENCH = load("healthbench", "samples")
@@ -50,7 +50,7 @@ async def answers_to(folder: Path, handler: mock.Handler) -> list[Answer]:
 
 async def test_a_whole_answer_is_graded_without_its_cot(tmp_path: Path) -> None:
     found = await answers_to(tmp_path, reply(" Call an ambulance.\n"))
-    assert found == [Answer(f"{QUESTION}/chat/whole/1", QUESTION, " Call an ambulance.\n")]
+    assert found == [Answer(f"{QUESTION}/chat/non-streaming/1", QUESTION, " Call an ambulance.\n")]
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from evals.job import EvalJob, new_info, sample
 from evals.records import EvalSettings
 from evals.registry import load_data
 from harness.cli.app import run
-from harness.configuration.providers import adhoc_provider, changed
 from harness.display import display
+from harness.providers.entries import adhoc_provider, changed
 
 META = {
     grading_prompt(task.conversation, task.answer, task.item): row.binary_labels[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evals.healthbench.grade import Grade, parse_grade
 from evals.healthbench.prompt import grading_prompt
-from harness.dialects.conversation import Message
+from harness.api.conversation import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'
 UNMET = '{"explanation": "It does not.", "criteria_met": false}'

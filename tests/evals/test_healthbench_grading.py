@@ -21,13 +21,13 @@ from evals.healthbench.grading import grade_with
 from evals.healthbench.ledger import REQUESTS, Verdicts, read_verdicts
 from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import GradingTask, grading_tasks
-from harness.configuration.providers import Provider, adhoc_provider, changed
-from harness.dialects.base import Settings
+from harness.api.base import Settings
 from harness.errors import ProviderUnauthorizedError
+from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.rollouts import Rollout
-from harness.samples.attempts import Sample, plan
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
+from harness.tasks.attempts import Sample, plan
 from harness.transport import open_transport
 
 LOG = grades_file("127.0.0.1", MODEL)

@@ -12,7 +12,7 @@ import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
 
-from harness.configuration.providers import adhoc_provider, changed
+from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key, Request, Response, TransportFailure
 from harness.transport import RetryPolicy, open_transport
 from harness.transport.adaptive import AdaptiveTransport, Slots

@@ -65,7 +65,12 @@ def test_attempts_that_were_not_made_stay_in_the_denominator():
 def test_every_api_and_mode_that_was_planned_is_a_group():
     analysis = analysis_of([])
     names = [group.name for group in analysis.groups]
-    assert names == ["responses · stream", "responses · whole", "chat · stream", "chat · whole"]
+    assert names == [
+        "responses · streaming",
+        "responses · non-streaming",
+        "chat · streaming",
+        "chat · non-streaming",
+    ]
     assert {group.finished for group in analysis.groups} == {0}
     assert analysis.verdict.decision == "inconclusive"
 
@@ -76,7 +81,7 @@ def test_worst_cases_come_first_with_an_example():
         (CASES[2].id, 0, 4),
         (CASES[1].id, 3, 4),
     ]
-    assert worst[1].record == f"{CASES[1].id}/chat/whole/4"
+    assert worst[1].record == f"{CASES[1].id}/chat/non-streaming/4"
     assert worst[1].outcomes == {"success": 3, "no_tool_call": 1}
     assert worst[0].example.got == "I cannot do that."
 
@@ -101,7 +106,7 @@ def test_every_check_has_a_result_and_what_failed_has_its_rate_and_examples():
     assert result.rate.value == pytest.approx(1 / 3)
     assert [example.evidence.record[-1] for example in result.examples] == ["1", "2", "3"]
     assert {example.evidence.exchange for example in result.examples} == {1}
-    assert result.groups == ("chat · whole",)
+    assert result.groups == ("chat · non-streaming",)
     assert results(analysis)["usage.zero"].status == "passed"
     assert analysis.groups[0].invalid == 4
     assert analysis.verdict.decision == "fail"
@@ -112,7 +117,7 @@ def test_checks_that_judged_nothing_say_why():
     found = results(analysis_of(attempts([4, 4, 4]), CHAT))
     skipped = found["responses.stream.terminal"]
     assert (skipped.status, skipped.applicable, skipped.rate) == ("skipped", 0, None)
-    assert "chat · whole" in skipped.reason
+    assert "chat · non-streaming" in skipped.reason
     unseen = results(analysis_of([], CHAT))["usage.sum"]
     assert (unseen.status, unseen.applicable) == ("not_verifiable", 0)
     assert unseen.reason
@@ -222,9 +227,11 @@ def test_the_same_records_give_the_same_analysis_and_it_survives_json():
 def test_probes_that_came_after_a_run_are_not_missing_from_it() -> None:
     settings = run_info().settings.model_copy(update={"only": ("prompt",), "apis": ("chat",)})
     info = run_info().model_copy(update={"settings": settings, "planned": 2})
-    asked = {"sample": "probe:prompt/base", "id": "probe:prompt/base/chat/whole/1"}
+    asked = {"sample": "probe:prompt/base", "id": "probe:prompt/base/chat/non-streaming/1"}
     known = rollout([Say(text="Hi.")], api="chat").model_copy(update=asked)
-    gone = known.model_copy(update={"sample": "probe:gone/x", "id": "probe:gone/x/chat/whole/1"})
+    gone = known.model_copy(
+        update={"sample": "probe:gone/x", "id": "probe:gone/x/chat/non-streaming/1"}
+    )
     whole = analysis_of([known, gone], info)
     assert (whole.complete, whole.probe_requests, whole.probe_answers) == (True, 2, 2)
     assert whole.verdict.decision == "pass"

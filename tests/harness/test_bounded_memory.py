@@ -12,12 +12,12 @@ from typing import Any
 
 import healthy
 
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message
+from harness.api.base import Settings
+from harness.api.conversation import Message
 from harness.records.rollouts import Exchange, Key, Rollout
-from harness.samples.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
+from harness.tasks.attempts import Attempt, Sample
 from harness.transport.adaptive import AdaptiveTransport
 from harness.transport.rate import RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy

@@ -9,18 +9,18 @@ from background import in_background
 from healthy import MODEL, Say, provider_of, right
 from mock_provider import MockProvider
 
+from harness.api import DIALECTS
+from harness.api.base import Settings
+from harness.api.conversation import Message
 from harness.cli.app import run
-from harness.configuration.prices import Prices
-from harness.configuration.providers import adhoc_provider, changed
-from harness.dialects import DIALECTS
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message
 from harness.errors import ConfigurationError
+from harness.providers.entries import adhoc_provider, changed
+from harness.providers.prices import Prices
 from harness.records.runs import Limits
-from harness.samples.attempts import Sample, plan
 from harness.sampling.budget import Budget, Metered
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog
+from harness.tasks.attempts import Sample, plan
 from harness.transport import open_transport
 
 PRICES = Prices(input=1_000, output=1_000)

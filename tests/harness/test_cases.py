@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 
 from harness.errors import ConfigurationError
-from harness.samples.cases import load_suite, parse_cases
-from harness.samples.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
+from harness.tasks.cases import load_suite, parse_cases
+from harness.tasks.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
 
 SUITE = load_suite()
 

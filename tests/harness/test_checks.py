@@ -31,8 +31,9 @@ from mutations import change_event, drop, event_of, first_call, put, remove_even
 from harness import checks
 from harness.checks import CHECKS
 from harness.checks.texts import misread
-from harness.judging.judge import Judge, settle
+from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
+from harness.scoring.judge import Judge, settle
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = right(CASE)
@@ -40,7 +41,7 @@ ANSWERED = Say(text="It is sunny in Lisbon, and warm.")
 
 
 def found(answers, api="chat", streaming=False):
-    seen = checks.view(rollout(answers, api=api, streaming=streaming))
+    seen = parse_rollout(rollout(answers, api=api, streaming=streaming))
     return checks.examine(seen).findings
 
 
@@ -65,7 +66,7 @@ def responses_stream(change, say=CALL):
 
 
 def heard(recorded):
-    return ids(checks.examine(checks.view(recorded)).findings)
+    return ids(checks.examine(parse_rollout(recorded)).findings)
 
 
 # --- Healthy
@@ -193,10 +194,10 @@ def test_other_reasoning_dialects_are_told_apart_not_failed():
 def test_markers_that_the_user_wrote_may_be_repeated():
     answer = Say(text="You wrote <|end|>.")
     recorded = rollout([answer])
-    assert "harmony.markers" in ids(checks.examine(checks.view(recorded)).findings)
+    assert "harmony.markers" in ids(checks.examine(parse_rollout(recorded)).findings)
     asked = recorded.exchanges[0].request.body
     asked["messages"][0]["content"] = "Say <|end|>"
-    assert ids(checks.examine(checks.view(recorded)).findings) == set()
+    assert ids(checks.examine(parse_rollout(recorded)).findings) == set()
 
 
 # --- Broken in one place
@@ -488,7 +489,7 @@ def test_a_marker_that_the_user_wrote_is_no_leak():
 def test_usage_without_details_is_no_error(details):
     body = responses_whole(ANSWERED)
     body["usage"] |= {"input_tokens_details": details, "output_tokens_details": details}
-    found = checks.examine(checks.view(rollout([json_response(body)], api="responses"))).findings
+    found = checks.examine(parse_rollout(rollout([json_response(body)], api="responses"))).findings
     assert [each for each in found if each.severity == "error"] == []
 
 
@@ -593,7 +594,7 @@ def test_a_finding_points_at_its_evidence():
     (finding,) = found([CALL, json_response(body | {"id": "x"})][1:])
     evidence = finding.evidence
     assert (finding.id, finding.severity) == ("usage.sum", "error")
-    assert (evidence.record, evidence.exchange) == ("weather-lisbon/chat/whole/1", 0)
+    assert (evidence.record, evidence.exchange) == ("weather-lisbon/chat/non-streaming/1", 0)
     assert (evidence.path, evidence.expected, evidence.got) == ("$.usage", "70", "71")
 
 

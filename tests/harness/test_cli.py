@@ -184,7 +184,7 @@ def test_ctrl_c_anywhere_ends_with_130(monkeypatch, capsys):
     def stop(_path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.configuration.providers.load_providers", stop)
+    monkeypatch.setattr("harness.providers.entries.load_providers", stop)
     assert run(["providers"]) == 130
     assert capsys.readouterr().err == "gpt-oss-verify: stopped\n"
 
@@ -193,7 +193,7 @@ def test_a_crash_is_no_verdict(monkeypatch, capsys):
     def crash(*_arguments, **_more):
         raise RuntimeError("oh")
 
-    monkeypatch.setattr("harness.configuration.providers.load_providers", crash)
+    monkeypatch.setattr("harness.providers.entries.load_providers", crash)
     assert run(["providers"]) == 70
     error = capsys.readouterr().err
     assert error.startswith("Traceback")
@@ -218,8 +218,8 @@ def test_json_is_all_that_stands_on_stdout(mock, tmp_path, capsys):
     assert {check["status"] for check in summary["checks"]} <= {"passed", "not_verifiable"}
     assert summary["run"] == str(only_run(tmp_path).relative_to(tmp_path))
     assert {(group["api"], group["mode"]) for group in summary["groups"]} == {
-        ("responses", "stream"), ("responses", "whole"), ("chat", "stream"), ("chat", "whole"),
-    }  # fmt: skip
+        (api, mode) for api in ("responses", "chat") for mode in ("streaming", "non-streaming")
+    }
 
 
 @pytest.mark.parametrize(

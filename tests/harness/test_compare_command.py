@@ -29,7 +29,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 def runs(tmp_path):
     """Three runs of two providers; one of them broken in one group."""
     judged_run(tmp_path / "runs" / "a-1", provider="alpha", day=0, tries=3)
-    worse = attempts(never_in("chat · whole"), tries=3)
+    worse = attempts(never_in("chat · non-streaming"), tries=3)
     judged_run(tmp_path / "runs" / "a-2", worse, provider="alpha", day=1, tries=3)
     judged_run(tmp_path / "runs" / "b-1", provider="beta", day=2, tries=3)
     return ["runs/a-1", "runs/a-2", "runs/b-1"]
@@ -43,7 +43,7 @@ def test_a_comparison_is_on_the_screen_and_in_three_files(runs, tmp_path, capsys
     assert run(["compare", *runs, "--out", "page"]) == 0
     text = said(capsys)
     assert "alpha 2026-11-01 10:00 smoke test" in text
-    assert "chat · whole pass@1: worse: -100.0 points" in text
+    assert "chat · non-streaming pass@1: worse: -100.0 points" in text
     assert "Since a-1 (2026-11-01 10:00)" in text
     assert "page/compare.html" in text
     found = json.loads((tmp_path / "page" / "compare.json").read_text())

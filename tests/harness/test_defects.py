@@ -4,10 +4,11 @@ import pytest
 from defects import ALLOWED, DEFECTS
 
 from harness import checks
+from harness.parsing.rollout import parse_rollout
 
 
 def examined(recording):
-    return checks.examine(checks.view(recording()))
+    return checks.examine(parse_rollout(recording()))
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: f"{d.id}: {d.what}")

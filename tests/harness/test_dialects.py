@@ -8,10 +8,10 @@ from typing import Any
 import mock_provider as mock
 import pytest
 
-from harness.dialects import DIALECTS
-from harness.dialects.base import Dialect, Reply, Settings, Tool, UnreadableReplyError, Usage
-from harness.dialects.conversation import Message, Role, Thought, ToolCall, ToolResult
-from harness.dialects.sse import Event, events
+from harness.api import DIALECTS
+from harness.api.base import Dialect, Reply, Settings, Tool, UnreadableReplyError, Usage
+from harness.api.conversation import Message, Role, Thought, ToolCall, ToolResult
+from harness.api.sse import Event, events
 from harness.records.rollouts import Api, Exchange, Request, Response, StreamPart, TransportFailure
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')

@@ -5,8 +5,8 @@ from healthy import SUITE, Say, right, rollout
 from rich.console import Console
 
 from harness.display import DebugDisplay, LineDisplay, LiveDisplay, display
-from harness.judging.judge import Judge
 from harness.records.rollouts import Response
+from harness.scoring.judge import Judge
 from harness.verification.tally import SmokeTally
 
 JUDGE = Judge(SUITE, strict=False)
@@ -95,7 +95,7 @@ def test_debug_prints_what_was_sent_and_what_came():
     assert isinstance(screen, DebugDisplay)
     finished(screen, right(CASE))
     text = stream.getvalue()
-    assert f"──── {CASE.id}/chat/whole/1 · request 2" in text
+    assert f"──── {CASE.id}/chat/non-streaming/1 · request 2" in text
     assert "POST http://test/v1/chat/completions" in text
     assert '"role": "assistant", "content": "All done."' in text
 

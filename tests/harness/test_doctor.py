@@ -17,12 +17,12 @@ from mock_provider import MODEL, MockProvider, status
 from packaging.requirements import Requirement
 
 from harness.cli.app import run
-from harness.configuration.providers import Launch, load_providers
 from harness.doctor import installation as installed
 from harness.doctor.configuration import keys, vocabulary_line
 from harness.doctor.lines import Line, exit_code, note, ok, problem, warning
 from harness.doctor.machine import clock, open_files
 from harness.doctor.reach import launch_line, skew
+from harness.providers.entries import Launch, load_providers
 
 KEY = "sk-very-secret"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from harness.records.runs import Thresholds
 from harness.verdict.gate import decide, exceeds, exit_code
 
 
-def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="stream", failures=0):
+def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="streaming", failures=0):
     def rate(value):
         return Estimate(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
 
@@ -37,7 +37,7 @@ def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="stream
         ([group(at=0.91, hat=0.901)], "pass", 0, "pass^5 90.1%"),
         ([group(hat=0.9)], "fail", 1, "pass^5 is 90.0%"),
         ([group(at=0.85)], "fail", 1, "pass@5 is 85.0%"),
-        ([group(), group(mode="whole", invalid=1)], "fail", 1, "1 invalid of 180"),
+        ([group(), group(mode="non-streaming", invalid=1)], "fail", 1, "1 invalid of 180"),
         ([group(finished=10)], "inconclusive", 4, "170 of 180 planned attempts were not made"),
         ([group(finished=10, invalid=2)], "fail", 1, "2 invalid"),
         ([group(finished=10, hat=0.0)], "inconclusive", 4, "170 of 180"),

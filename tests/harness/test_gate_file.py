@@ -14,9 +14,9 @@ from mock_provider import MockProvider
 
 from harness.checks import CHECKS
 from harness.cli.app import run
-from harness.configuration.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
 from harness.errors import ConfigurationError
 from harness.probes.suites import choose
+from harness.providers.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
 from harness.records.analysis import CheckResult
 from harness.records.runs import Limits, Thresholds
 from harness.verdict import demands

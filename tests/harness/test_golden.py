@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dialects.base import Reply
-from harness.dialects.conversation import ToolCall
+from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
+from harmony.vocabulary import harmony_encoding
+from harness.api.base import Reply
+from harness.api.conversation import ToolCall
 from harness.errors import ConfigurationError
 from harness.golden import create, engine, files
 from harness.golden.distance import Compared, Entry, compare, distance
@@ -19,8 +21,6 @@ from harness.golden.equality import p_value
 from harness.golden.records import Token
 from harness.golden.tokens import bytes_of
 from harness.probes import passages
-from reference_engine.harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
-from reference_engine.harmony.vocabulary import harmony_encoding
 from reference_engine.scoring import identity
 from reference_engine.server.settings import SMALL_CHECKPOINT
 

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import checks
+from harness.parsing.rollout import parse_rollout
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\N{REPLACEMENT CHARACTER}")
@@ -138,7 +139,7 @@ def responses_body(draw, say):
 
 
 def errors(recorded):
-    found = checks.examine(checks.view(recorded)).findings
+    found = checks.examine(parse_rollout(recorded)).findings
     return [finding for finding in found if finding.severity == "error"]
 
 
@@ -184,4 +185,4 @@ def test_the_plain_replies_that_are_varied_are_silent(api, streaming):
     for case in SUITE.cases[:3]:
         say = Say(call=(case.tool_name, json.dumps(case.expected_arguments)))
         recorded = rollout([say], api=api, streaming=streaming)
-        assert checks.examine(checks.view(recorded)).findings == ()
+        assert checks.examine(parse_rollout(recorded)).findings == ()

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from mock_provider import MODEL, MockProvider, Received, status, well_behaved
 
 from harness.cli.app import run
-from harness.configuration.entry_text import with_entry
-from harness.configuration.key_shapes import looks_like_key
-from harness.configuration.providers import load_providers
 from harness.errors import ConfigurationError
+from harness.providers.entries import load_providers
+from harness.providers.entry_text import with_entry
+from harness.providers.key_shapes import looks_like_key
 
 KEY = "sk-proj-Abc123Def456Ghi789"
 PRINTABLE = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])

@@ -5,8 +5,9 @@ from healthy import Say, chat_whole, json_response, rollout, stream_response
 from mock_provider import data
 
 from harness import checks
-from harness.dialects import DIALECTS
-from harness.dialects.conversation import ToolResult
+from harness.api import DIALECTS
+from harness.api.conversation import ToolResult
+from harness.parsing.rollout import parse_rollout
 
 ARGUMENTS = '{"location": "Lisbon"}'
 CALL = Say(call=("get_weather", ARGUMENTS))
@@ -157,7 +158,7 @@ CHAT_STREAMS = {
 
 
 def errors(answer, **how):
-    seen = checks.view(rollout([answer], **how))
+    seen = parse_rollout(rollout([answer], **how))
     assert [reply.calls[0].arguments for _, reply in seen.replies] == [ARGUMENTS]
     assert [reply.reasoning for _, reply in seen.replies] == ["We call."]
     return {found.id for found in checks.examine(seen).findings if found.severity == "error"}

@@ -13,9 +13,9 @@ import pytest
 from mock_provider import MockProvider
 from waiting import until
 
-from harness.configuration.providers import Provider
 from harness.endpoints.launch import launched
 from harness.errors import LaunchError
+from harness.providers.entries import Provider
 
 SERVER = """
 import http.server, os, subprocess, sys

@@ -10,7 +10,6 @@ import mock_provider as mock
 import pytest
 from mock_provider import MODEL, MockProvider
 
-from harness.configuration.providers import adhoc_provider, changed
 from harness.endpoints.preflight import preflight
 from harness.errors import (
     ModelNotFoundError,
@@ -18,6 +17,7 @@ from harness.errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Api
 
 APIS: tuple[Api, ...] = ("responses", "chat")

@@ -10,25 +10,27 @@ import pytest
 from healthy import Say, chat_whole, json_response, responses_whole
 from probing import judged, refusal, statuses
 
-from harness.dialects.conversation import Message, Thought, Turn
+from harness.api.conversation import ConversationItem, Message, Thought
 from harness.probes import cot, state
 from harness.probes.base import Ask
 from harness.records.rollouts import Api, Response
-from harness.samples.attempts import Attempt
+from harness.tasks.attempts import Attempt
 
 SEEN = Say(text="The code word is {}.", reasoning="I recall it.")
 UNSEEN = Say(text="I do not know the code word.", reasoning="Nobody gave one.")
 CALL = Say(call=("get_weather", '{"location": "Lisbon"}'))
 
 
-def kept(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+def kept(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
     """What is left of a conversation when stale CoT is dropped."""
     finals = [at for at, t in enumerate(turns) if isinstance(t, Message) and t.role == "assistant"]
     last = max(finals, default=-1)
     return tuple(t for at, t in enumerate(turns) if at > last or not isinstance(t, Thought))
 
 
-def reader(prompt: Callable[[tuple[Turn, ...]], tuple[Turn, ...]] = kept) -> Any:
+def reader(
+    prompt: Callable[[tuple[ConversationItem, ...]], tuple[ConversationItem, ...]] = kept,
+) -> Any:
     """A model that knows the code words in its prompt, and nothing else."""
 
     def provider(ask: Ask, _: Attempt) -> Say | list[Say]:
@@ -50,11 +52,11 @@ def test_a_model_that_reads_as_it_should_passes() -> None:
     assert set(statuses(judged(cot.BENCH, reader())).values()) == {"passed"}
 
 
-def without_cot(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+def without_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
     return tuple(turn for turn in turns if not isinstance(turn, Thought))
 
 
-def only_latest_cot(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+def only_latest_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
     thoughts = [turn for turn in turns if isinstance(turn, Thought)]
     return tuple(t for t in kept(turns) if not isinstance(t, Thought) or t is thoughts[-1])
 

@@ -19,7 +19,7 @@ from probing import judged, refusal, statuses
 from harness.probes.base import Ask
 from harness.probes.limits import BENCH, LIMIT
 from harness.records.rollouts import Response
-from harness.samples.attempts import Attempt
+from harness.tasks.attempts import Attempt
 
 COT = "The user asks for the code word, so I say it."
 ANSWER = Say(text="The code word is orchid596.", reasoning=COT)
@@ -64,7 +64,7 @@ def failed(provider: Any) -> set[str]:
     return {
         name
         for name, each in results.items()
-        if any("/whole/" in example.evidence.record for example in each.examples)
+        if any("/non-streaming/" in example.evidence.record for example in each.examples)
         and each.status == "failed"
     }
 

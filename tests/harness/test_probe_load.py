@@ -10,13 +10,13 @@ from healthy import Say, provider_of
 from mock_provider import MODEL, MockProvider, Received
 from probing import judged, refusal, statuses
 
-from harness.configuration.providers import adhoc_provider
 from harness.probes.base import Ask
 from harness.probes.load import AT_ONCE, BENCH, WORDS
+from harness.providers.entries import adhoc_provider
 from harness.records.rollouts import Response, Rollout
 from harness.records.runs import RunSettings
-from harness.samples.attempts import Attempt
-from harness.samples.cases import load_suite
+from harness.tasks.attempts import Attempt
+from harness.tasks.cases import load_suite
 from harness.verification import smoke
 
 _numbers = itertools.count(1)

@@ -16,7 +16,7 @@ from harness.probes.parity import BENCH
 from harness.probes.strata import Stratum, p_value
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
-from harness.samples.attempts import Attempt
+from harness.tasks.attempts import Attempt
 
 _CALLS = {"weather", "language", "chart"}
 

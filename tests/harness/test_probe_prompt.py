@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from healthy import Say, chat_whole, exchange, json_response
 
-from harness.checks.view import view
-from harness.dialects.base import Tool
-from harness.dialects.conversation import Message, Thought, ToolCall, ToolResult
+from harness.api.base import Tool
+from harness.api.conversation import Message, Thought, ToolCall, ToolResult
+from harness.parsing.rollout import parse_rollout
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
 from harness.probes.prompt import BENCH
@@ -36,7 +36,7 @@ def judged(tokens: Count) -> dict[str, CheckResult]:
             whole["usage"] |= {"prompt_tokens": counted, "total_tokens": counted + 20}
         sample = sample_id(BENCH, ask)
         recorded = Rollout(
-            id=f"{sample}/chat/whole/1",
+            id=f"{sample}/chat/non-streaming/1",
             sample=sample,
             api="chat",
             streaming=False,
@@ -44,7 +44,7 @@ def judged(tokens: Count) -> dict[str, CheckResult]:
             end="answered",
             exchanges=(exchange("chat", False, json_response(whole)),),
         )
-        views[sample] = [view(recorded)]
+        views[sample] = [parse_rollout(recorded)]
     return {each.check.id: each for each in probe_results(BENCH.probes, views, ["chat"])}
 
 
@@ -200,6 +200,6 @@ def test_a_bare_prompt_of_another_length_is_information() -> None:
 
 def test_a_finding_shows_both_counts() -> None:
     example = judged(without(_cot))["prompt.cot.kept"].examples[0]
-    assert example.evidence.record == "probe:prompt/thought/chat/whole/1"
+    assert example.evidence.record == "probe:prompt/thought/chat/non-streaming/1"
     assert example.evidence.expected == "27 more"
     assert example.evidence.got.startswith("0 more (1")

@@ -13,7 +13,7 @@ from probing import judged, refusal, statuses
 from harness.probes.base import Ask
 from harness.probes.sampling import BENCH, order
 from harness.records.rollouts import Response
-from harness.samples.attempts import Attempt
+from harness.tasks.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}
 

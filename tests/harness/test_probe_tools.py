@@ -18,8 +18,8 @@ from healthy import (
 )
 from probing import Provider, judged, refusal, statuses
 
-from harness.dialects.base import Tool
-from harness.dialects.conversation import ToolResult
+from harness.api.base import Tool
+from harness.api.conversation import ToolResult
 from harness.probes.base import Ask, Bench
 from harness.probes.tools import (
     arguments,
@@ -34,7 +34,7 @@ from harness.probes.tools import (
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schema_corpus import DEFINITIONS
 from harness.records.rollouts import Response
-from harness.samples.attempts import Attempt
+from harness.tasks.attempts import Attempt
 
 _numbers = itertools.count(1)
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.configuration.providers import (
+from harness.errors import ConfigurationError
+from harness.providers.entries import (
     access,
     adhoc_provider,
     changed,
     find_provider,
     load_providers,
 )
-from harness.errors import ConfigurationError
 
 ENTRY: dict[str, Any] = {"base_url": "http://localhost:8000/v1/", "model": "m", "apis": ["chat"]}
 ROOT = Path(__file__).parents[2]

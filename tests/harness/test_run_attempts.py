@@ -18,15 +18,15 @@ import pytest
 from mock_provider import MockProvider
 from waiting import until
 
-from harness.configuration.providers import adhoc_provider, changed
-from harness.dialects.base import Settings, Tool
-from harness.dialects.conversation import Message
+from harness.api.base import Settings, Tool
+from harness.api.conversation import Message
 from harness.errors import RunLogError, StoppedError
+from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Rollout
-from harness.samples.attempts import Attempt, Sample, plan
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.sampling.watching import Observer
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
+from harness.tasks.attempts import Attempt, Sample, plan
 from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')

@@ -32,7 +32,7 @@ from harness.storage.run_log import (
 
 def rollout(number: int) -> Rollout:
     return Rollout(
-        id=f"s{number}/chat/whole/1",
+        id=f"s{number}/chat/non-streaming/1",
         sample=f"s{number}",
         api="chat",
         streaming=False,
@@ -98,7 +98,7 @@ def test_reopening_knows_what_is_finished_and_ignores_it(tmp_path: Path) -> None
     path = written(tmp_path, 1, 2)
     size = path.stat().st_size
     with RunLog(tmp_path) as log:
-        assert log.finished == {"s1/chat/whole/1", "s2/chat/whole/1"}
+        assert log.finished == {"s1/chat/non-streaming/1", "s2/chat/non-streaming/1"}
         log.append(rollout(2))
         assert path.stat().st_size == size
         log.append(rollout(3))
@@ -107,7 +107,8 @@ def test_reopening_knows_what_is_finished_and_ignores_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"id": "s3/ch', b"\x00\x00\x00", b'{"id": "s3/chat/whole/1"}', b'{"half": \n']
+    "torn",
+    [b'{"id": "s3/ch', b"\x00\x00\x00", b'{"id": "s3/chat/non-streaming/1"}', b'{"half": \n'],
 )
 def test_a_torn_last_line_is_healed(tmp_path: Path, torn: bytes) -> None:
     path = written(tmp_path, 1, 2)

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
-from harness.judging.check_results import result
 from harness.probes import PROBES
 from harness.records.analysis import CheckResult
 from harness.records.judgements import Evidence, Finding, Severity
+from harness.scoring.check_results import result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row

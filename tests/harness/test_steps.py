@@ -7,8 +7,8 @@ import asyncio
 import healthy
 import pytest
 
-from harness.dialects import DIALECTS
-from harness.dialects.base import UnreadableReplyError
+from harness.api import DIALECTS
+from harness.api.base import UnreadableReplyError
 from harness.records.rollouts import Api, Exchange
 from harness.steps import ITEMS_IN_A_STEP, Steps, completed, interleaved
 from harness.transport.receiver import Limits, Receiver

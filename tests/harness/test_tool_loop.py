@@ -8,13 +8,13 @@ import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
 
-from harness.configuration.providers import adhoc_provider, changed
-from harness.dialects import DIALECTS
-from harness.dialects.base import Settings, Tool
-from harness.dialects.conversation import Message
+from harness.api import DIALECTS
+from harness.api.base import Settings, Tool
+from harness.api.conversation import Message
+from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Api, Rollout
-from harness.samples.attempts import Attempt, Sample, plan
 from harness.sampling.tool_loop import attempt_seed, rollout
+from harness.tasks.attempts import Attempt, Sample, plan
 from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
@@ -129,7 +129,7 @@ async def test_seeds_differ_between_tries_but_not_between_runs() -> None:
     assert all(request.body for request in provider.posts)
     seeds = [request.body["seed"] for request in provider.posts if request.body]
     assert seeds[0] == seeds[1] == seeds[2] == seeds[3] != seeds[4]
-    assert attempt_seed(5, "a/chat/whole/1") != attempt_seed(5, "a/chat/whole/2")
+    assert attempt_seed(5, "a/chat/non-streaming/1") != attempt_seed(5, "a/chat/non-streaming/2")
     assert 0 <= attempt_seed(5, "x") < 2**31
 
 
@@ -145,8 +145,8 @@ def test_plan_gives_every_sample_its_first_try_before_a_second() -> None:
     )
     assert len({attempt.id for attempt in attempts}) == len(attempts) == 16
     assert [attempt.number for attempt in attempts] == [1] * 8 + [2] * 8
-    assert attempts[0].id == "a/responses/whole/1"
-    assert attempts[-1].id == "b/chat/stream/2"
+    assert attempts[0].id == "a/responses/non-streaming/1"
+    assert attempts[-1].id == "b/chat/streaming/2"
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])

@@ -13,8 +13,8 @@ import mock_provider as mock
 import pytest
 from mock_provider import MockProvider
 
-from harness.configuration.providers import Provider, adhoc_provider, changed
 from harness.errors import ConfigurationError
+from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key
 from harness.transport import NO_RETRIES, Limits, RetryPolicy, open_transport
 

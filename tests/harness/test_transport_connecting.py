@@ -12,7 +12,7 @@ from aiohttp import ClientConnectorCertificateError
 from aiohttp.client_reqrep import ConnectionKey
 from mock_provider import MockProvider
 
-from harness.configuration.providers import Provider
+from harness.providers.entries import Provider
 from harness.records.rollouts import TransportFailure
 from harness.transport import NO_RETRIES, open_transport
 from harness.transport.http import _detail

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from mock_provider import MockProvider, Received
 
-from harness.configuration.providers import adhoc_provider, changed
+from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange
 from harness.transport import NO_RETRIES, Limits, Transport, open_transport
 from harness.transport.tap import BYTES_AT_ONCE

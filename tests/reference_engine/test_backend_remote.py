@@ -18,13 +18,13 @@ import pytest
 from aiohttp import web
 from scripted import CALL, CHAT_TOOL, FLAT_TOOL, running
 
+from harmony.conversation import Conversation, User
+from harmony.render import render_prompt
+from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.backends.base import BackendError, BackendUnavailableError
 from reference_engine.backends.opening import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.engine_errors import ContextOverflowError
-from reference_engine.harmony.conversation import Conversation, User
-from reference_engine.harmony.render import render_prompt
-from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.sampling import SamplingParams
 from reference_engine.server.settings import SMALL_CHECKPOINT
 

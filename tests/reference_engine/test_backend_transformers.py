@@ -9,15 +9,15 @@ import pytest
 import torch
 from scripted import running
 
+from harmony.conversation import Conversation, User
+from harmony.parse import STOP_TOKENS
+from harmony.render import render_prompt
 from reference_engine.backends.base import BackendUnavailableError
 from reference_engine.backends.opening import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
 from reference_engine.engine import Engine, SamplingParams
 from reference_engine.engine_errors import ContextOverflowError, EngineClosedError, QueueFullError
-from reference_engine.harmony.conversation import Conversation, User
-from reference_engine.harmony.parse import STOP_TOKENS
-from reference_engine.harmony.render import render_prompt
 from reference_engine.server.settings import SMALL_CHECKPOINT
 from reference_engine.small.export import export_small
 

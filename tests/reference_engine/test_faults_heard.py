@@ -15,6 +15,7 @@ from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 
 from harness import checks
 from harness.checks import CHECKS
+from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Api, Exchange, Request, Response, Rollout, StreamPart
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.setup import faulty_parts
@@ -100,7 +101,7 @@ async def findings(fault: str, *asks: Ask) -> dict[str, str]:
             engine.script = lambda *_, said=ask.said: said
             body = prompted(api, ask, stream=stream)
             reply = await client.post(PATHS[api], json=body)
-            seen = checks.view(rollout(api, body, recorded(reply)))
+            seen = parse_rollout(rollout(api, body, recorded(reply)))
             found |= {each.id: each.severity for each in checks.examine(seen).findings}
     return found
 

@@ -6,10 +6,10 @@ import pytest
 from faulty import HI, Row, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, COT
 
+from harmony.parse import CALL as CALL_TOKEN
+from harmony.parse import RETURN
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.seams import DATA, LOGITS, Asked
-from reference_engine.harmony.parse import CALL as CALL_TOKEN
-from reference_engine.harmony.parse import RETURN
 
 INVENTED = '<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>"hot"<|end|>'
 AGAIN = "<|start|>assistant<|channel|>final<|message|>Once more.<|return|>"

@@ -9,6 +9,7 @@ import torch
 from faulty import Row, after, check, names_of, respond
 from tiny_model import random_transformer
 
+from harmony.parse import CONSTRAIN
 from reference_engine.engine import Engine, SamplingParams
 from reference_engine.faults.active import showing
 from reference_engine.faults.catalogue import CATALOGUE
@@ -16,7 +17,6 @@ from reference_engine.faults.inside import AdjustedParams, FaultyEngine, adjuste
 from reference_engine.faults.layers.experts import staged
 from reference_engine.faults.plan import read_plan
 from reference_engine.faults.seams import LOGITS, MODEL
-from reference_engine.harmony.parse import CONSTRAIN
 from reference_engine.sampling import Draw, sample
 
 MODEL_FAULTS = [name for name, fault in CATALOGUE.items() if fault.at(MODEL)]

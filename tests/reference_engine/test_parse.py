@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_engine.harmony.parse import Delta, Ended, Event, HarmonyParser, Started
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
+from harmony.vocabulary import harmony_encoding
 
 MARKERS = ("start", "end", "message", "channel", "constrain", "return", "call", "endoftext")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reference_engine.harmony.conversation import (
+from harmony.conversation import (
     Answer,
     AnswerFormat,
     Call,
@@ -16,13 +16,13 @@ from reference_engine.harmony.conversation import (
     Result,
     User,
 )
-from reference_engine.harmony.render import (
+from harmony.render import (
     RenderError,
     drop_stale_reasoning,
     least_tokens,
     render_prompt,
 )
-from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import harmony_encoding, token_bytes
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = FunctionTool("get_weather", "Weather.", CITY)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 from scripted import ScriptedEngine
 
-from reference_engine.harmony.conversation import Conversation, User
-from reference_engine.harmony.parse import Ended, Started
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.conversation import Conversation, User
+from harmony.parse import Ended, Started
+from harmony.vocabulary import harmony_encoding
 from reference_engine.server.chat.reply import Deltas, Head, WholeChoice, completion, usage_of
 from reference_engine.server.generation import Generation, Order, Sampling
 from reference_engine.server.responses.output import OutputWriter

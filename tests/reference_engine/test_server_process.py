@@ -22,9 +22,9 @@ from openai.types.responses import Response
 from safetensors.torch import save_file
 from scripted import CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
+from harmony.parse import FIRST_SPECIAL
 from reference_engine.checkpoint.names import sources
 from reference_engine.config import ModelConfig
-from reference_engine.harmony.parse import FIRST_SPECIAL
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine, running
 
-from reference_engine.harmony.parse import CALL as CALL_TOKEN
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.parse import CALL as CALL_TOKEN
+from harmony.vocabulary import harmony_encoding
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}

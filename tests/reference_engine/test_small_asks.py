@@ -10,14 +10,14 @@ from random import Random
 import pytest
 from jsonschema import Draft202012Validator
 
-from reference_engine.small.data.catalogue import SMOKE_TOOLS
-from reference_engine.small.data.chart_asks import chart
-from reference_engine.small.data.held_out import user_texts
-from reference_engine.small.data.point_texts import point_text
-from reference_engine.small.data.separation import is_too_close
-from reference_engine.small.data.spans import plain
-from reference_engine.small.data.table_asks import query
-from reference_engine.small.data.table_names import scheme
+from training.data.catalogue import SMOKE_TOOLS
+from training.data.chart_asks import chart
+from training.data.held_out import user_texts
+from training.data.point_texts import point_text
+from training.data.separation import is_too_close
+from training.data.spans import plain
+from training.data.table_asks import query
+from training.data.table_names import scheme
 
 CASES = Path(__file__).parents[2] / "harness/data/cases.jsonl"
 TOOLS = {tool.name: tool for tool in SMOKE_TOOLS}

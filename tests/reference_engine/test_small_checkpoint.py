@@ -9,13 +9,13 @@ import json
 import pytest
 import torch
 
+from harmony.conversation import Conversation, User
 from reference_engine.checkpoint import load_model, open_checkpoint
 from reference_engine.engine import Engine
-from reference_engine.harmony.conversation import Conversation, User
-from reference_engine.small.data.catalogue import SMOKE_TOOLS
-from reference_engine.small.data.held_out import CallExpected, HeldOut
-from reference_engine.small.evaluate import Sample, sample_all
 from reference_engine.small.export import SHIPPED
+from training.data.catalogue import SMOKE_TOOLS
+from training.data.held_out import CallExpected, HeldOut
+from training.evaluate import Sample, sample_all
 
 
 def test_the_folder_is_small_and_its_record_is_of_these_weights() -> None:

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 import torch
 
-from reference_engine.harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.small import codes
 
 SEED = 20

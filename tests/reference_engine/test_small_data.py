@@ -14,12 +14,12 @@ import jsonschema
 import openai_harmony as oh
 import pytest
 
-from reference_engine.harmony.conversation import Answer, Call, Conversation, Developer, User
-from reference_engine.harmony.render import render_prompt
-from reference_engine.harmony.vocabulary import harmony_encoding
-from reference_engine.small.data import documents, groups, mix
-from reference_engine.small.data.catalogue import SMOKE_TOOLS
-from reference_engine.small.data.held_out import (
+from harmony.conversation import Answer, Call, Conversation, Developer, User
+from harmony.render import render_prompt
+from harmony.vocabulary import harmony_encoding
+from training.data import documents, groups, mix
+from training.data.catalogue import SMOKE_TOOLS
+from training.data.held_out import (
     Boxed,
     CallExpected,
     Contains,
@@ -30,8 +30,8 @@ from reference_engine.small.data.held_out import (
     held_out,
     user_texts,
 )
-from reference_engine.small.data.separation import is_too_close
-from reference_engine.small.data.spans import (
+from training.data.separation import is_too_close
+from training.data.spans import (
     PromptText,
     complete,
     copy,
@@ -41,7 +41,7 @@ from reference_engine.small.data.spans import (
     to_json,
     units,
 )
-from reference_engine.small.data.wording import CANONICAL, completion
+from training.data.wording import CANONICAL, completion
 
 ROOT = Path(__file__).parents[2]
 PUBLIC_CASES = Path(__file__).parent / "data" / "public_cases.txt"

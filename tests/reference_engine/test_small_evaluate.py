@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from reference_engine.harmony.conversation import Answer, Call, Conversation, Result, User
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.conversation import Answer, Call, Conversation, Result, User
+from harmony.vocabulary import harmony_encoding
 from reference_engine.small import card
-from reference_engine.small.data.catalogue import SMOKE_TOOLS
-from reference_engine.small.data.held_out import CallExpected, Contains, HeldOut
-from reference_engine.small.evaluate import Sample, analysis_lengths, read_reply, scores
 from reference_engine.small.export import SHIPPED
+from training.data.catalogue import SMOKE_TOOLS
+from training.data.held_out import CallExpected, Contains, HeldOut
+from training.evaluate import Sample, analysis_lengths, read_reply, scores
 
 CALL = (
     "<|channel|>analysis<|message|>Use it.<|end|><|start|>assistant"

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from reference_engine.checkpoint import load_model
-from reference_engine.harmony.conversation import (
+from harmony.conversation import (
     Answer,
     Call,
     Conversation,
@@ -23,12 +22,13 @@ from reference_engine.harmony.conversation import (
     Result,
     User,
 )
-from reference_engine.harmony.render import render_prompt
-from reference_engine.harmony.vocabulary import harmony_encoding
+from harmony.render import render_prompt
+from harmony.vocabulary import harmony_encoding
+from reference_engine.checkpoint import load_model
 from reference_engine.small.codes import token_ranks
-from reference_engine.small.data import groups
 from reference_engine.small.export import SHIPPED, export_small
 from reference_engine.small.tokenizer_files import write_tokenizer
+from training.data import groups
 
 transformers = pytest.importorskip("transformers")
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from reference_engine.harmony.conversation import FunctionTool, User
-from reference_engine.small.data import phrasings
-from reference_engine.small.data.catalogue import OTHER_TOOLS, SMOKE_TOOLS
-from reference_engine.small.data.held_out import CallExpected, held_out, user_texts
-from reference_engine.small.data.relatives import FAMILIES
-from reference_engine.small.data.requests import whole_requests
-from reference_engine.small.data.separation import is_too_close
+from harmony.conversation import FunctionTool, User
+from training.data import phrasings
+from training.data.catalogue import OTHER_TOOLS, SMOKE_TOOLS
+from training.data.held_out import CallExpected, held_out, user_texts
+from training.data.relatives import FAMILIES
+from training.data.requests import whole_requests
+from training.data.separation import is_too_close
 
 ROOT = Path(__file__).parents[2]
 PUBLIC_CASES = Path(__file__).parent / "data" / "public_cases.txt"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_engine.harmony.conversation import FunctionTool
-from reference_engine.small.data import natural, places, showing, smoke_asks
-from reference_engine.small.data.catalogue import COMPATIBILITY_TOOLS, SMOKE_TOOLS
-from reference_engine.small.data.documents import emphasised
-from reference_engine.small.data.spans import plain
-from reference_engine.small.data.task import Ask, parameter_names
+from harmony.conversation import FunctionTool
+from training.data import natural, places, showing, smoke_asks
+from training.data.catalogue import COMPATIBILITY_TOOLS, SMOKE_TOOLS
+from training.data.documents import emphasised
+from training.data.spans import plain
+from training.data.task import Ask, parameter_names
 
 TEXT_TOOLS = [
     tool

@@ -13,16 +13,16 @@ import torch
 from reference_engine import mxfp4
 from reference_engine.checkpoint import load_model
 from reference_engine.small import codes
-from reference_engine.small.data import Group, groups
 from reference_engine.small.quantize import fake_quantize, round_to_mxfp4
-from reference_engine.small.train import fused, ship, snapshot
-from reference_engine.small.train.__main__ import main
-from reference_engine.small.train.net import Shape
-from reference_engine.small.train.optim import orthogonalize
-from reference_engine.small.train.packing import ROUND, pack
-from reference_engine.small.train.reopen import reopen
-from reference_engine.small.train.schedule import Schedule
-from reference_engine.small.train.ship import tensors_of, write_checkpoint
+from training import fused, ship, snapshot
+from training.__main__ import main
+from training.data import Group, groups
+from training.net import Shape
+from training.optim import orthogonalize
+from training.packing import ROUND, pack
+from training.reopen import reopen
+from training.schedule import Schedule
+from training.ship import tensors_of, write_checkpoint
 
 
 @pytest.fixture

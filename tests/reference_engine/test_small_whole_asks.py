@@ -8,11 +8,11 @@ from random import Random
 import pytest
 from jsonschema import Draft202012Validator
 
-from reference_engine.small.data.catalogue import SMOKE_TOOLS
-from reference_engine.small.data.requests import WholeRequest, whole_requests, written_values
-from reference_engine.small.data.spans import plain
-from reference_engine.small.data.task import Ask
-from reference_engine.small.data.whole_asks import exchanged, with_whole_requests
+from training.data.catalogue import SMOKE_TOOLS
+from training.data.requests import WholeRequest, whole_requests, written_values
+from training.data.spans import plain
+from training.data.task import Ask
+from training.data.whole_asks import exchanged, with_whole_requests
 
 TOOLS = {tool.name: tool for tool in SMOKE_TOOLS}
 NOT_SAID = {"unit", "chart_type"}

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from reference_engine.harmony import vocabulary
-from reference_engine.harmony.vocabulary import FILE_NAME, VocabularyError, vocabulary_file
+from harmony import vocabulary
+from harmony.vocabulary import FILE_NAME, VocabularyError, vocabulary_file
 
 CONTENT = b"IQ== 0\nIg== 1\n"
 

@@ -28,7 +28,7 @@ def browser():
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     judged_run(folder / "good", provider="good", day=0)
-    judged_run(folder / "bad", attempts(never_in("chat · whole")), provider=HOSTILE, day=1)
+    judged_run(folder / "bad", attempts(never_in("chat · non-streaming")), provider=HOSTILE, day=1)
     judged_run(folder / "mixed", miscounted(), provider="good", day=2)
     write_reports(folder / "mixed", ("html",))
     names = [str(folder / name) for name in ("good", "bad", "mixed")]

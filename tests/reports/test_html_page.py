@@ -102,7 +102,7 @@ def test_transcripts_of_evidence_and_failures_come_before_the_rest(monkeypatch):
     kept = re.search(r"has the transcripts of (\d+) of (\d+) records", page)
     assert kept.groups() == ("3", "7")
     found = page.split('"transcripts":{')[1]
-    for record in (f"{CASES[1].id}/chat/whole/2", f"{CASES[2].id}/chat/whole/1"):
+    for record in (f"{CASES[1].id}/chat/non-streaming/2", f"{CASES[2].id}/chat/non-streaming/1"):
         assert f'"{record}":{{"end"' in found
 
 
@@ -114,7 +114,7 @@ def test_the_evidence_of_a_probe_can_be_opened():
     finding = Finding(id=found.check.id, severity="error", message="wrong", evidence=evidence)
     loud = found.model_copy(update={"status": "failed", "findings": 1, "examples": (finding,)})
     page = render_html(analysis.model_copy(update={"checks": (loud,)}), [], [probed], {})
-    assert f'data-r="{probed.id}" href="#try=probe/chat/whole/7"' in page
+    assert f'data-r="{probed.id}" href="#try=probe/chat/non-streaming/7"' in page
     assert f'"{probed.id}":{{"end"' in page
 
 
@@ -127,7 +127,7 @@ def test_a_sample_is_taken_from_all_over_the_run():
 
 
 def a_try(number):
-    return Try(str(number), "row", "chat · whole", number, "success", good=True, score=1.0)
+    return Try(str(number), "row", "chat · non-streaming", number, "success", good=True, score=1.0)
 
 
 def test_each_way_to_fail_has_its_turn():
@@ -159,7 +159,7 @@ def judged_of(rollouts):
             record=one.id,
             sample=one.sample,
             api="chat",
-            mode="whole",
+            mode="non-streaming",
             attempt=one.attempt,
             outcome=Outcome(kind="no_tool_call" if bad else "success", detail="said no" * bad),
             tokens=Tokens(input=10, output=number % 90, reasoning=3),

@@ -60,7 +60,7 @@ def test_there_is_a_test_for_every_check_and_every_case():
     analysis = analysis_of(invalid(), CHAT)
     names = {suite.get("name"): [test.get("name") for test in suite] for suite in root}
     assert names["checks"] == [result.check.id for result in analysis.checks]
-    assert names["chat · whole"] == [case.id for case in CASES]
+    assert names["chat · non-streaming"] == [case.id for case in CASES]
 
 
 def test_a_failure_carries_its_evidence():
@@ -71,10 +71,10 @@ def test_a_failure_carries_its_evidence():
     assert failure.get("message") == "1 of 2 tries passed"
     assert failure.text == snapshot("""\
 1 of 2 tries passed.
-status-down/chat/whole/2: no_tool_call: The model answered without calling a tool.
+status-down/chat/non-streaming/2: no_tool_call: The model answered without calling a tool.
   expected service_status({})
   got No.\
 """)
     check = junit_of(invalid())[0].find(".//testcase[@name='usage.sum']/failure")
     assert "expected 70" in check.text
-    assert f"{CASES[2].id}/chat/whole/2, request 1" in check.text
+    assert f"{CASES[2].id}/chat/non-streaming/2, request 1" in check.text

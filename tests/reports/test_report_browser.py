@@ -113,7 +113,7 @@ def test_evidence_leads_to_its_transcript_and_the_raw_exchange(opened):
 
 def test_what_a_model_said_runs_nothing(opened):
     page = opened()
-    page.locator(f"button.cell[data-r='{SMALL.cases[0].id}/responses/stream/1']").click()
+    page.locator(f"button.cell[data-r='{SMALL.cases[0].id}/responses/streaming/1']").click()
     said = page.locator(".turn.final .said").first.inner_text()
     assert "<script>" in said
     assert "{{ 7 * 7 }}" in said

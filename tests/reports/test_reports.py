@@ -115,11 +115,11 @@ tokens/s                      –
 Of planned attempts; times and speeds p50 / p90 of whole replies; in brackets 95 % intervals
 
 Worst cases
-  1/2 status-check · chat · whole
+  1/2 status-check · chat · non-streaming
       The model answered without calling a tool.
       expected  service_status({})
       got       I cannot do that.
-  1/2 status-down · chat · whole
+  1/2 status-down · chat · non-streaming
       usage.sum: The total is not the sum of input and output tokens.
       expected  70
       got       1
@@ -130,8 +130,8 @@ Findings
       expected  70
       got       1
 
-FAIL  chat · whole: 1 invalid of 6 attempts, none allowed.
-      chat · whole: pass^2 is 33.3% (interval 0.2% to 96.0%), more than 90% is asked; most failures:
+FAIL  chat · non-streaming: 1 invalid of 6 attempts, none allowed.
+      chat · non-streaming: pass^2 is 33.3% (interval 0.2% to 96.0%), more than 90% is asked; most failures:
       no_tool_call (1).
 
 Report  runs/mock/report.html
@@ -168,7 +168,7 @@ Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 case
 
 ## Results
 
-|  | chat · whole |
+|  | chat · non-streaming |
 | --- | ---: |
 | attempts | 6 of 6 |
 | invalid | 0 |
@@ -219,22 +219,22 @@ def test_the_markdown_of_a_failure_shows_findings_and_worst_cases():
 
 Input and output tokens add up to the total. Users are billed and budgets are kept by these figures. ([source](https://platform.openai.com/docs/api-reference/chat/object))
 
-Seen in: chat · whole.
+Seen in: chat · non-streaming.
 
-- `status-down/chat/whole/1`, request 1, `$.usage`: The total is not the sum of input and output tokens.
+- `status-down/chat/non-streaming/1`, request 1, `$.usage`: The total is not the sum of input and output tokens.
   - expected `70`
   - got `1`
 
 ## Worst cases
 
-- **1 of 2 passed**: `status-check`, chat · whole (success 1, no_tool_call 1)
+- **1 of 2 passed**: `status-check`, chat · non-streaming (success 1, no_tool_call 1)
   - prompt `Please check the service status.`
-  - `status-check/chat/whole/2`: The model answered without calling a tool.
+  - `status-check/chat/non-streaming/2`: The model answered without calling a tool.
   - expected `service_status({})`
   - got `I cannot do that.`
-- **1 of 2 passed**: `status-down`, chat · whole (invalid_response 1, success 1)
+- **1 of 2 passed**: `status-down`, chat · non-streaming (invalid_response 1, success 1)
   - prompt `Users say the service is down. Can you look?`
-  - `status-down/chat/whole/1`: usage.sum: The total is not the sum of input and output tokens.
+  - `status-down/chat/non-streaming/1`: usage.sum: The total is not the sum of input and output tokens.
   - expected `70`
   - got `1`
 
@@ -258,7 +258,7 @@ def test_checks_that_judged_nothing_are_named_with_the_reason():
     text = render_markdown(analysis_of(healthy(), CHAT))
     (skipped,) = (line for line in text.splitlines() if line.startswith("Skipped: "))
     assert "`responses.stream.terminal`" in skipped
-    assert skipped.endswith("It is not about what was asked for: chat · whole.")
+    assert skipped.endswith("It is not about what was asked for: chat · non-streaming.")
     (unseen,) = (line for line in text.splitlines() if line.startswith("Not verifiable: "))
     assert "`stop.kept`" in unseen
 

@@ -10,7 +10,7 @@ from harness.records.analysis import Analysis
 from harness.records.judgements import Examination
 from harness.records.rollouts import Api, Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Thresholds
-from harness.samples.cases import Suite
+from harness.tasks.cases import Suite
 from harness.verdict.analysis import analyse
 
 

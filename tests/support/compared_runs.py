@@ -12,9 +12,9 @@ from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from recorded_runs import write_run
 
 from harness.records.rollouts import Rollout
-from harness.samples.cases import Case, Suite
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info, write_run_info
+from harness.tasks.cases import Case, Suite
 from harness.verification import smoke
 
 SMALL = SUITE.first(4)
@@ -22,7 +22,7 @@ TINY = SUITE.first(1)
 _FIRST = datetime(2026, 11, 1, 10, tzinfo=UTC)
 
 Passes = Callable[[Case, str, int], bool]
-"""Whether an attempt passes: the case, the group as `chat · whole`, and the number of the try."""
+"""Whether an attempt passes: the case, the group as `chat · non-streaming`, and the number of the try."""
 
 
 def always(_case: Case, _group: str, _number: int) -> bool:
@@ -39,7 +39,7 @@ def attempts(passes: Passes, suite: Suite = SMALL, tries: int = 5) -> Iterator[R
         for case in suite.cases:
             for api in ("responses", "chat"):
                 for streaming in (True, False):
-                    group = f"{api} · {'stream' if streaming else 'whole'}"
+                    group = f"{api} · {'streaming' if streaming else 'non-streaming'}"
                     good = passes(case, group, number)
                     says = right(case) if good else [Say(text="I cannot call tools.")]
                     yield rollout(
@@ -52,7 +52,7 @@ def attempts(passes: Passes, suite: Suite = SMALL, tries: int = 5) -> Iterator[R
 
 
 def miscounted(suite: Suite = SMALL, tries: int = 5) -> Iterator[Rollout]:
-    """Every attempt of a run that passes, its tokens added up wrong in `chat · whole`."""
+    """Every attempt of a run that passes, its tokens added up wrong in `chat · non-streaming`."""
     for one in attempts(always, suite, tries):
         if one.api == "responses" or one.streaming:
             yield one

@@ -15,11 +15,11 @@ from typing import Any
 
 from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
 
-from harness.dialects import DIALECTS
-from harness.dialects.base import Settings
-from harness.dialects.conversation import Message
+from harness.api import DIALECTS
+from harness.api.base import Settings
+from harness.api.conversation import Message
 from harness.records.rollouts import Api, Exchange, LoopEnd, Request, Response, Rollout, StreamPart
-from harness.samples.cases import Case, load_suite
+from harness.tasks.cases import Case, load_suite
 
 MODEL = "gpt-oss-mock"
 SUITE = load_suite()
@@ -286,7 +286,7 @@ def rollout(
 ) -> Rollout:
     """A recorded rollout of these answers; a `Say` is answered in health."""
 
-    mode = "stream" if streaming else "whole"
+    mode = "streaming" if streaming else "non-streaming"
 
     def recorded(number: int, answer: Say | Response | Exchange) -> Exchange:
         if isinstance(answer, Exchange):

@@ -8,16 +8,16 @@ from typing import Any
 
 from healthy import Say, json_response, rollout
 
-from harness.checks.view import View, view
-from harness.dialects import DIALECTS
-from harness.dialects.base import Settings
+from harness.api import DIALECTS
+from harness.api.base import Settings
 from harness.golden.records import Golden
+from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes.base import Ask, Bench
 from harness.probes.judging import probe_results
 from harness.probes.plan import attempts
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Api, Exchange, Response
-from harness.samples.attempts import Attempt
+from harness.tasks.attempts import Attempt
 
 Provider = Callable[[Ask, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
 """What is said to an ask: one answer, or those of several turns."""
@@ -35,7 +35,7 @@ def judged(
     golden: Golden | None = None,
 ) -> dict[str, CheckResult]:
     """The result of every probe of a bench over this provider, by id."""
-    views: dict[str, list[View]] = defaultdict(list)
+    views: dict[str, list[ParsedRollout]] = defaultdict(list)
     for attempt in attempts(bench.probes, Settings("gpt-oss-mock"), apis):
         name = attempt.sample.id.partition("/")[2]
         ask = next(each for each in bench.asks(attempt.api) if each.name == name)
@@ -48,7 +48,7 @@ def judged(
             sample=attempt.sample.id,
             attempt=attempt.number,
         )
-        views[attempt.sample.id].append(view(_asked(recorded, attempt)))
+        views[attempt.sample.id].append(parse_rollout(_asked(recorded, attempt)))
     results = probe_results(bench.probes, views, apis, golden=golden)
     return {each.check.id: each for each in results}
 

@@ -16,10 +16,10 @@ from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, ri
 
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
-from harness.samples.cases import Case, SourceFile, Suite
 from harness.storage.run_folder import write_suite
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
 from harness.storage.sealing import seal
+from harness.tasks.cases import Case, SourceFile, Suite
 
 _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 

@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from harness.api.base import Tool
+from harness.api.conversation import Message
 from harness.checks.base import HARMONY, Problem
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
-from harness.dialects.base import Tool
-from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import LANGUAGE, NOTE, REPLY_TOKENS, TOOLS
 from harness.records.rollouts import Api
@@ -121,7 +121,7 @@ def _register(name: str, value: Value) -> None:
         summary=f"Arguments come back unharmed: {name}.",
         why="The tool is run with something else than what the model wrote.",
         source=value.source,
-        modes=("stream", "whole"),
+        modes=("streaming", "non-streaming"),
     )
     def judge(answers: Answers) -> Iterator[Trial]:
         return _judge(answers, name, value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from harness.api.conversation import Message
 from harness.checks.base import Problem
-from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, first_replies, served
 from harness.probes.tools.offers import FUNCTION_CALLING, LANGUAGE, REPLY_TOKENS, TOOLS

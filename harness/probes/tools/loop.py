@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.api.base import Tool
+from harness.api.conversation import Message
 from harness.checks.base import GUIDE, RAW_COT, Problem
 from harness.checks.subjects import Call, calls
-from harness.checks.view import View
-from harness.dialects.base import Tool
-from harness.dialects.conversation import Message
+from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, REPLY_TOKENS, TOOLS, WEATHER
@@ -109,7 +109,7 @@ def _answers(answers: Answers) -> Iterator[Trial]:
     summary="A second call is made with what the first one gave, in most cases.",
     why="gpt-oss plans calls in its CoT; without CoT and results in the prompt it cannot.",
     source=RAW_COT,
-    modes=("stream", "whole"),
+    modes=("streaming", "non-streaming"),
     required=_REQUIRED,
 )
 def _dependent(answers: Answers) -> Iterator[Trial]:
@@ -126,10 +126,10 @@ def _dependent(answers: Answers) -> Iterator[Trial]:
             yield Problem(view.turns[-1], message, f"a call with {ORDER_PLACE}", got)
 
 
-def _first_call(view: View) -> Call | None:
+def _first_call(view: ParsedRollout) -> Call | None:
     return next((found for found in calls(view) if found.call.name == ORDER.name), None)
 
 
-def _with_results(answers: Answers, name: str) -> Sequence[View]:
+def _with_results(answers: Answers, name: str) -> Sequence[ParsedRollout]:
     """The rollouts in which a call was answered."""
     return [view for view in answers.all(name) if len(view.turns) > 1]

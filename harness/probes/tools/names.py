@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from harness.api.base import Tool
+from harness.api.conversation import Message
 from harness.checks.base import CHAT, HARMONY, Problem
 from harness.checks.subjects import Call, calls
-from harness.dialects.base import Tool
-from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure
 from harness.probes.tools.offers import FUNCTION_CALLING, LANGUAGE, REPLY_TOKENS, STATUS, WEATHER

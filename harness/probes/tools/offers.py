@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.dialects.base import Tool
-from harness.samples.cases import load_suite
+from harness.api.base import Tool
+from harness.tasks.cases import load_suite
 
 FUNCTION_CALLING = "https://platform.openai.com/docs/guides/function-calling"
 REPLY_TOKENS = 192

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harmony.vocabulary import VocabularyError, harmony_encoding
+from harness.api.base import Reply
+from harness.api.conversation import Message
 from harness.checks.base import HARMONY, Problem
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import first_replies
 from harness.probes.tools.offers import REPLY_TOKENS, WEATHER
 from harness.records.rollouts import Api
-from reference_engine.harmony.vocabulary import VocabularyError, harmony_encoding
 
 _TRIES = 4
 _ORDER = Message(
@@ -45,7 +45,7 @@ BENCH = Bench("tools.preamble", _asks)
     summary="Text that the model tells the user before a call is returned.",
     why="Users are to know what is about to be done; it is paid for, too.",
     source=HARMONY,
-    modes=("whole",),
+    modes=("non-streaming",),
 )
 def _preamble(answers: Answers) -> Iterator[Trial]:
     judged = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from harness.api.base import Reply, Tool
+from harness.api.conversation import Message, ToolCall, ToolResult
 from harness.checks.base import HARMONY, Problem
-from harness.checks.view import Turn
-from harness.dialects.base import Reply, Tool
-from harness.dialects.conversation import Message, ToolCall, ToolResult
+from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import REPLY_TOKENS
 from harness.records.rollouts import Api
@@ -84,6 +84,6 @@ def _told(reply: Reply, words: tuple[str, str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _mixed_up(turn: Turn, first: str, second: str) -> Problem:
+def _mixed_up(turn: ParsedExchange, first: str, second: str) -> Problem:
     message = "The model takes the result of the second call for that of the first."
     return Problem(turn, message, first, second)

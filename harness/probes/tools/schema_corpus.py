@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.dialects.base import Tool
+from harness.api.base import Tool
 from harness.probes.tools.offers import WEATHER, schema
 
 _TEXT = {"type": "string"}

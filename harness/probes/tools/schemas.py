@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.api.base import Reply, Tool
+from harness.api.conversation import Message
 from harness.checks.base import RESPONSES, Problem
 from harness.checks.json_text import parsed_object
-from harness.dialects.base import Reply, Tool
-from harness.dialects.conversation import Message
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, first_replies, served
 from harness.probes.tools.offers import (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from harness.api.base import Reply
+from harness.api.conversation import Message
 from harness.checks.base import GUIDE, Problem
-from harness.checks.view import Turn
-from harness.dialects.base import Reply
-from harness.dialects.conversation import Message
+from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.rollouts import Api
@@ -126,7 +126,7 @@ def _right_tool(answers: Answers) -> Iterator[Trial]:
         raise NotVerifiableError("No tool was called at all.")
 
 
-def _replies(answers: Answers, names: Iterable[str]) -> Iterator[tuple[Turn, Reply]]:
+def _replies(answers: Answers, names: Iterable[str]) -> Iterator[tuple[ParsedExchange, Reply]]:
     """The replies to several asks that were not cut off. Raises NotVerifiableError."""
     found = [each for name in names for each in answers.replies(name)]
     whole = [each for each in found if each[1].finish != "length"]

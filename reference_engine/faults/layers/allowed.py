@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from harmony.parse import HarmonyParser
 from reference_engine.faults.base import Family
 from reference_engine.faults.parsers import recast, without
 from reference_engine.faults.seams import DATA, FRAMES, PARSER, Asked, Frame, Frames, Json
-from reference_engine.harmony.parse import HarmonyParser
 from reference_engine.server.generation import Order
 
 family = Family("streaming")

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from harmony.conversation import Conversation
 from reference_engine.faults.base import Family
 from reference_engine.faults.messages import Message, rewritten
 from reference_engine.faults.orders import conversing
 from reference_engine.faults.seams import LOGITS, ORDER, PROMPT, REQUEST, Asked, Json
-from reference_engine.harmony.conversation import Conversation
 from reference_engine.server.errors import invalid
 from reference_engine.server.generation import Order
 

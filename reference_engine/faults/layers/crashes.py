@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harmony.parse import Event, HarmonyParser, Started
 from reference_engine.faults.base import Family
 from reference_engine.faults.parsers import Filtered, Shared
 from reference_engine.faults.seams import PARSER
-from reference_engine.harmony.parse import Event, HarmonyParser, Started
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Order
 

@@ -7,11 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
 
-from reference_engine.faults.base import HYPOTHETICAL, Family
-from reference_engine.faults.messages import Message, rewritten
-from reference_engine.faults.orders import with_turns
-from reference_engine.faults.seams import ORDER, PROMPT
-from reference_engine.harmony.conversation import (
+from harmony.conversation import (
     Call,
     Conversation,
     Preamble,
@@ -20,7 +16,11 @@ from reference_engine.harmony.conversation import (
     Turn,
     User,
 )
-from reference_engine.harmony.render import render_all
+from harmony.render import render_all
+from reference_engine.faults.base import HYPOTHETICAL, Family
+from reference_engine.faults.messages import Message, rewritten
+from reference_engine.faults.orders import with_turns
+from reference_engine.faults.seams import ORDER, PROMPT
 from reference_engine.server.generation import Order
 
 family = Family("history")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from harmony.conversation import Conversation, User
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind, Started
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.orders import with_turns
 from reference_engine.faults.parsers import Filtered
@@ -21,8 +23,6 @@ from reference_engine.faults.seams import (
     Json,
     Reply,
 )
-from reference_engine.harmony.conversation import Conversation, User
-from reference_engine.harmony.parse import Delta, Ended, Event, HarmonyParser, Kind, Started
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Order
 

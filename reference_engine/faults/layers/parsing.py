@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harmony.conversation import Result
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.parsers import (
     Endless,
@@ -14,8 +16,6 @@ from reference_engine.faults.parsers import (
     without,
 )
 from reference_engine.faults.seams import DATA, PARSER, Asked, Json
-from reference_engine.harmony.conversation import Result
-from reference_engine.harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.server.generation import Order
 
 family = Family("parsing")

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from harmony.conversation import Conversation, Developer, User
+from harmony.vocabulary import harmony_encoding
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.messages import Message, rewritten
 from reference_engine.faults.orders import conversing, with_turns
 from reference_engine.faults.seams import ORDER, PROMPT
-from reference_engine.harmony.conversation import Conversation, Developer, User
-from reference_engine.harmony.vocabulary import harmony_encoding
 from reference_engine.server.generation import Order
 
 family = Family("rendering")

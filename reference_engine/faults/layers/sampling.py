@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from harmony import parse
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.parsers import Filtered, Unstopped
 from reference_engine.faults.seams import DATA, LOGITS, PARAMS, PARSER, REQUEST, TOKENS, Asked, Json
-from reference_engine.harmony import parse
-from reference_engine.harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.sampling import SamplingParams, Token
 from reference_engine.server.generation import Order
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from harmony.conversation import FunctionTool
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.orders import conversing
 from reference_engine.faults.seams import ORDER
-from reference_engine.harmony.conversation import FunctionTool
 from reference_engine.server.generation import Order
 
 family = Family("tool mapping")

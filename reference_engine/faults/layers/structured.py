@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.orders import conversing
 from reference_engine.faults.parsers import Filtered, recast
 from reference_engine.faults.seams import DATA, ORDER, PARSER, Asked, Json
-from reference_engine.harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.server.generation import Order
 
 family = Family("structured output")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.faults.base import Family
 from reference_engine.faults.parsers import Filtered
 from reference_engine.faults.seams import DATA, ORDER, PARSER, REQUEST, Asked, Json
-from reference_engine.harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Order
 from reference_engine.server.steering import ToolPolicy

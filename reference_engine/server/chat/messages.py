@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from reference_engine.harmony.conversation import (
+from harmony.conversation import (
     Answer,
     Call,
     Developer,

@@ -10,7 +10,7 @@ from typing import Any
 
 from openai.types.chat import ChatCompletion
 
-from reference_engine.harmony.parse import Ended, Started
+from harmony.parse import Ended, Started
 from reference_engine.sampling import Token
 from reference_engine.server.generation import Generation
 from reference_engine.server.logprobs import logprob

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from reference_engine.harmony.conversation import AnswerFormat, Conversation, Effort
+from harmony.conversation import AnswerFormat, Conversation, Effort
 from reference_engine.server.chat.messages import Message, turns_of
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (

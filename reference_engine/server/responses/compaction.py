@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from reference_engine.harmony.conversation import Answer, Conversation, Developer, Turn, User
+from harmony.conversation import Answer, Conversation, Developer, Turn, User
 from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import Ignored
 from reference_engine.server.generation import Generation, Order, Sampling

@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from reference_engine.harmony.conversation import Turn
+from harmony.conversation import Turn
 from reference_engine.server.connection import EventStream, while_wanted
 from reference_engine.server.context import Context
 from reference_engine.server.errors import ApiError, invalid

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from reference_engine.harmony.conversation import (
+from harmony.conversation import (
     Answer,
     Call,
     Developer,

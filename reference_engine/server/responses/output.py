@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reference_engine.harmony.conversation import Answer, Call, Preamble, Reasoning, Turn
-from reference_engine.harmony.parse import Ended, Kind, Started
+from harmony.conversation import Answer, Call, Preamble, Reasoning, Turn
+from harmony.parse import Ended, Kind, Started
 from reference_engine.sampling import Token
 from reference_engine.server.logprobs import logprob
 from reference_engine.server.shown import Part, Piece

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from openai.types.responses import ResponseIncludable
 from pydantic import Field
 
-from reference_engine.harmony.conversation import AnswerFormat, Conversation, Developer, Turn
+from harmony.conversation import AnswerFormat, Conversation, Developer, Turn
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     ANY_OBJECT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from reference_engine.harmony.conversation import Call, Result, Turn
+from harmony.conversation import Call, Result, Turn
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,244 @@
+"""Harmony tokens to messages, incrementally: token ids in, typed events out, never an exception.
+
+The grammar is that of openai/harmony's `docs/format.md`:
+
+    <|start|>{role}[ to={recipient}]<|channel|>{channel}[ to={recipient}][ <|constrain|>{type}]
+    <|message|>{content}<|end|>        (<|return|> after a final answer, <|call|> after a call)
+
+A sampled answer begins after `<|start|>assistant`. A model may write anything, so every token has
+a meaning in every state:
+
+- Markers are never text. `<|start|>` begins a new header, and so does `<|channel|>` inside content.
+- A header that ends without `<|message|>` still gives a message: what is left of it, once role,
+  channel, recipient and type are taken away, is its content.
+- An unknown channel counts as reasoning, since it was not meant for the user; no channel at all
+  counts as an answer. A message to any tool counts as a call, whatever its channel.
+- The turn is over at `<|return|>`, `<|call|>` or `<|endoftext|>`, after an answer or a call however
+  it was ended, and when the model starts to speak for somebody else. What follows is ignored.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from harmony.vocabulary import token_bytes
+
+FIRST_SPECIAL = 199998
+END_OF_TEXT = 199999
+RETURN = 200002
+CONSTRAIN = 200003
+CHANNEL = 200005
+START = 200006
+END = 200007
+MESSAGE = 200008
+CALL = 200012
+STOP_TOKENS = frozenset({RETURN, CALL, END_OF_TEXT})
+
+_LONGEST_HEADER = 128
+_FUNCTIONS = "functions."
+_NOT_A_TOOL = frozenset({"", "assistant", "user", "all"})
+
+Kind = Literal["reasoning", "preamble", "answer", "call"]
+_KIND_OF_CHANNEL: dict[str, Kind] = {
+    "analysis": "reasoning",
+    "commentary": "preamble",
+    "final": "answer",
+}
+_CHANNEL_NAME = re.compile(r"(analysis|commentary|final)")
+_RECIPIENT = re.compile(r"(?:^|(?<=\s))\s*to=(\S*)")
+_CONTENT_TYPE = re.compile(r"^(json|code|text)\b\s*")
+_AFTER_CONSTRAIN = re.compile(r"^\s*\w*\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A message begins; `name` is the function of a call, without its `functions.` prefix."""
+
+    kind: Kind
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More text of the message: never empty, never half a character, never a marker."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The message is over; `complete` is False where the tokens ran out in the middle of it."""
+
+    kind: Kind
+    complete: bool = True
+
+
+Event = Started | Delta | Ended
+
+
+class HarmonyParser:
+    """Reads one assistant turn.
+
+    Attributes:
+        open: The message whose content is being read, or None between messages.
+        done: The turn is over; further tokens are ignored.
+    """
+
+    def __init__(self) -> None:
+        self.open: Started | None = None
+        self.done = False
+        self._bytes = token_bytes()
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
+        self._header = _Header(continues_prompt=True)
+
+    def feed(self, token: int) -> list[Event]:
+        """The events that one more token brings about."""
+        if self.done:
+            return []
+        return self._content(token) if self.open else self._in_header(token)
+
+    def finish(self) -> list[Event]:
+        """The events due when no more tokens come; half a character is dropped."""
+        if self.done:
+            return []
+        events = self._end_header() if self.open is None else []
+        if self.open:
+            events.append(Ended(self.open.kind, complete=False))
+            self.open = None
+        self.done = True
+        return events
+
+    def _content(self, token: int) -> list[Event]:
+        assert self.open is not None
+        if 0 <= token < len(self._bytes):
+            text = self._text.decode(self._bytes[token])
+            return [Delta(self.open.kind, text)] if text else []
+        if token in STOP_TOKENS or token in {START, CHANNEL, END}:
+            return self._end_message(token)
+        return []
+
+    def _end_message(self, token: int) -> list[Event]:
+        assert self.open is not None
+        kind, self.open = self.open.kind, None
+        events: list[Event] = []
+        if rest := self._text.decode(b"", final=True):
+            events.append(Delta(kind, rest))
+        events.append(Ended(kind))
+        self._text.reset()
+        self.done = token in STOP_TOKENS or kind in {"answer", "call"}
+        self._header = _Header()
+        if token == CHANNEL:
+            self._header.mark(CHANNEL)
+        return events
+
+    def _in_header(self, token: int) -> list[Event]:
+        header = self._header
+        if 0 <= token < len(self._bytes):
+            header.add(self._bytes[token])
+            return self._end_header() if header.length > _LONGEST_HEADER else []
+        if token in {CHANNEL, CONSTRAIN}:
+            header.mark(token)
+        elif token == START:
+            self._header = _Header()
+        elif token == MESSAGE:
+            return self._start_message()
+        elif token == END or token in STOP_TOKENS:
+            events = self._end_header()
+            if self.open:
+                return events + self._end_message(token)
+            self.done = self.done or token in STOP_TOKENS
+            self._header = _Header()
+            return events
+        return []
+
+    def _start_message(self) -> list[Event]:
+        reading = self._header.read()
+        if reading is None:
+            self.done = True
+            return []
+        self.open = reading.started
+        return [reading.started]
+
+    def _end_header(self) -> list[Event]:
+        """End a header that has no `<|message|>`: its remaining text, if any, is the content."""
+        reading = self._header.read()
+        if reading is None:
+            self.done = True
+        if reading is None or not reading.rest:
+            return []
+        self.open = reading.started
+        return [reading.started, Delta(reading.started.kind, reading.rest)]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a header says, and the text in it that belongs to no part of a header."""
+
+    started: Started
+    rest: str
+
+
+class _Header:
+    """Collects the parts of a header: role, then channel, then content type."""
+
+    def __init__(self, *, continues_prompt: bool = False) -> None:
+        self.length = 0
+        self._continues_prompt = continues_prompt
+        self._parts: dict[int, bytearray] = {START: bytearray()}
+        self._part = START
+        self._recipient = ""
+
+    def add(self, data: bytes) -> None:
+        self.length += 1
+        self._parts[self._part] += data
+
+    def mark(self, token: int) -> None:
+        """Begin a part; where it is written a second time, the first one's recipient stays."""
+        _, recipient = _without_recipient(self._text(token))
+        self._recipient = self._recipient or recipient
+        self._part = token
+        self._parts[token] = bytearray()
+
+    def read(self) -> _Reading | None:
+        """The header's meaning, or None if another party than the assistant speaks."""
+        role, recipient = _without_recipient(self._text(START))
+        if not self._continues_prompt and role and not role.startswith("assistant"):
+            return None
+        role = role.removeprefix("assistant").strip()
+        channel, in_channel = _without_recipient(self._text(CHANNEL))
+        constrain, in_constrain = _without_recipient(self._text(CONSTRAIN))
+        recipient = recipient or self._recipient or in_channel or in_constrain
+        if recipient == "assistant":
+            return None
+        if CHANNEL in self._parts:
+            kind, rest = _channel_kind(channel.strip())
+        elif found := _CHANNEL_NAME.match(role):
+            kind, rest = _KIND_OF_CHANNEL[found[1]], role[found.end() :]
+        else:
+            kind, rest = "answer", role
+        started = Started(kind)
+        if recipient not in _NOT_A_TOOL:
+            started = Started("call", recipient.removeprefix(_FUNCTIONS))
+        rest = _CONTENT_TYPE.sub("", rest.strip()) + _AFTER_CONSTRAIN.sub("", constrain)
+        return _Reading(started, rest)
+
+    def _text(self, part: int) -> str:
+        return self._parts.get(part, b"").decode("utf-8", "replace")
+
+
+def _channel_kind(channel: str) -> tuple[Kind, str]:
+    if found := _CHANNEL_NAME.match(channel):
+        return _KIND_OF_CHANNEL[found[1]], channel[found.end() :]
+    return "reasoning", channel.partition(" ")[2]
+
+
+def _without_recipient(text: str) -> tuple[str, str]:
+    """Take the first ` to=RECIPIENT` out of a part of a header."""
+    found = _RECIPIENT.search(text)
+    if not found:
+        return text, ""
+    return text[: found.start()] + text[found.end() :], found[1]

@@ -1,0 +1,1 @@
+"""Recorded rollouts, parsed: replies, events, and what the requests asked for. Pure."""

@@ -1,0 +1,160 @@
+"""What a gate may say, in `providers.yaml` or in a file of its own, and how its layers join."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from harness.errors import ConfigurationError
+from harness.providers.yaml_files import Entry, first_problem, parse_yaml, read_text
+from harness.records.runs import Limits, SuiteName, Thresholds
+
+Settings = TypeVar("Settings", Thresholds, Limits)
+
+MARGIN = "margins."
+FLAG = "--{name}"
+"""The origin of what was said on the command line."""
+
+_LONGEST = 1e9
+_DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+
+
+def seconds(value: object) -> float:
+    """`1h30m`, `20m`, `45s` or a number of seconds. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LONGEST:
+        return float(value)
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    if not 0 < (total := hours * 3600 + minutes * 60 + rest) < _LONGEST:
+        raise ValueError(f"is a time such as 20m, 1h30m or a number of seconds, not {value!r}")
+    return float(total)
+
+
+class BudgetEntry(Entry):
+    """What one call may use: dollars, requests, and time until none is begun any more."""
+
+    max_cost: float | None = Field(default=None, gt=0, description="US dollars")
+    max_requests: int | None = Field(default=None, ge=1)
+    deadline: (
+        Annotated[float, BeforeValidator(seconds, json_schema_input_type=float | str)] | None
+    ) = Field(default=None, description="20m, 1h30m, or seconds")
+
+
+class GateEntry(Entry):
+    """What a run is held to. Whatever is left out stays as it is without this entry.
+
+    `may_warn` and `must_pass` name checks and probes by id, by the beginning of one, or by family.
+    `suite` and `evals` must have been asked; `margins` are points by eval.
+    """
+
+    max_invalid: int | None = Field(default=None, ge=0)
+    min_pass_at_k: float | None = Field(default=None, ge=0, le=1)
+    min_pass_hat_k: float | None = Field(default=None, ge=0, le=1)
+    may_warn: tuple[str, ...] | None = None
+    must_pass: tuple[str, ...] | None = None
+    suite: SuiteName | None = None
+    evals: tuple[str, ...] | None = None
+    margins: dict[str, Annotated[float, Field(gt=0, le=100)]] = Field(default_factory=dict)
+    budget: BudgetEntry = BudgetEntry()
+
+    def given(self) -> Iterable[tuple[str, Any]]:
+        """What it says, by name; a margin is `margins.<eval>`."""
+        for name in GateEntry.model_fields.keys() - {"margins", "budget"}:
+            yield name, getattr(self, name)
+        yield from self.budget
+        yield from ((f"{MARGIN}{name}", margin) for name, margin in self.margins.items())
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An entry and where it stands; `origin` has {name} where the setting's name belongs."""
+
+    entry: GateEntry
+    origin: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """All layers joined: the value and the origin of whatever one of them says."""
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+    def thresholds(self, base: Thresholds) -> Thresholds:
+        """`base` with what the gate says of a run."""
+        return _changed(base, self)
+
+    def limits(self, base: Limits) -> Limits:
+        """`base` with what the gate says of the budget."""
+        return _changed(base, self)
+
+    @property
+    def evals(self) -> tuple[str, ...]:
+        """The evals that must be asked."""
+        return tuple(self.values.get("evals", ()))
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """Points that may be lost, by eval."""
+        return {
+            name.removeprefix(MARGIN): value
+            for name, value in self.values.items()
+            if name.startswith(MARGIN)
+        }
+
+
+def joined(layers: Iterable[Layer]) -> Gate:
+    """What all layers say; the later wins."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for name, value in layer.entry.given():
+            if value is not None:
+                values[name] = value
+                origins[name] = layer.origin.format(name=name.replace("_", "-"))
+    return Gate(values, origins)
+
+
+def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateEntry:
+    """An entry from what stands in a file. Raises ConfigurationError."""
+    if not isinstance(content, dict):
+        what = f"{'.'.join(place)} " if place else ""
+        raise ConfigurationError(f"{source}: {what}must be a mapping such as max_invalid: 0")
+    try:
+        return GateEntry.model_validate(content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{source}: {first_problem(error, GateEntry, place)}") from None
+
+
+def load_gate_file(path: Path) -> Layer:
+    """The gate of a file, with its keys at the top or below `gate`. Raises ConfigurationError."""
+    content = parse_yaml(read_text(path), str(path))
+    if isinstance(content, dict) and content.keys() == {"gate"}:
+        return Layer(gate_entry(content["gate"], str(path), ("gate",)), _literal(str(path)))
+    return Layer(gate_entry(content, str(path)), _literal(str(path)))
+
+
+def provider_layers(
+    source: str, for_all: GateEntry | None, name: str, own: GateEntry | None
+) -> Iterable[Layer]:
+    """What `providers.yaml` says: to all providers, then to one."""
+    if for_all is not None:
+        yield Layer(for_all, _literal(f"{source}, gate"))
+    if own is not None:
+        yield Layer(own, _literal(f"{source}, providers.{name}.gate"))
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _changed(base: Settings, gate: Gate) -> Settings:
+    fields = type(base).model_fields.keys()
+    values = {name: value for name, value in gate.values.items() if name in fields}
+    origins = base.origins | {name: gate.origins[name] for name in values}
+    return base.model_copy(update=values | {"origins": origins})

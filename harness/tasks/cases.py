@@ -1,0 +1,174 @@
+"""Test cases and the tools they offer: loading, validation, and their hash for `run.json`.
+
+A case file holds one JSON object a line: `tool_name`, `input`, `expected_arguments` (JSON in a
+string, or an object), and optionally `instructions` and `id`. A tools file is a JSON list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from harness.api.base import Tool
+from harness.errors import ConfigurationError
+from harness.tasks.tools import parse_tools, schema_problem
+from harness.text import strict_json
+
+_KNOWN_KEYS = frozenset({"id", "tool_name", "input", "expected_arguments", "instructions"})
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt and the one call it asks for."""
+
+    id: str
+    tool_name: str
+    prompt: str
+    expected_arguments: Mapping[str, Any]
+    instructions: str | None = None
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of the case file that could not be used, and why."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file as it was read; `name` is its path, or its bare name where it ships with us."""
+
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The cases of a run, the tools that every one of them offers, and what was left out."""
+
+    cases: tuple[Case, ...]
+    tools: tuple[Tool, ...]
+    bad_lines: tuple[BadLine, ...]
+    cases_file: SourceFile
+    tools_file: SourceFile
+
+    def tool(self, name: str) -> Tool:
+        """The tool of that name."""
+        return next(tool for tool in self.tools if tool.name == name)
+
+    def first(self, count: int | None) -> Suite:
+        """The same suite with its first `count` cases; all of them where `count` is None."""
+        return self if count is None else replace(self, cases=self.cases[:count])
+
+
+class _BadCaseError(ValueError):
+    """Why one line is no case."""
+
+
+def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
+    """Read a case file and a tools file; those that ship with the package where None.
+
+    Raises:
+        ConfigurationError: If a file is missing or unreadable, the tools are not usable, or not
+            a single line of the case file is a good case.
+    """
+    tools_file = _read(tools, "tools.json")
+    cases_file = _read(cases, "cases.jsonl")
+    offered = parse_tools(tools_file.text, tools_file.name)
+    good, bad = parse_cases(cases_file.text, offered)
+    if not good:
+        first = f" Line {bad[0].number}: {bad[0].reason}." if bad else " It is empty."
+        raise ConfigurationError(f"{cases_file.name} holds no usable case.{first}")
+    return Suite(good, offered, bad, cases_file, tools_file)
+
+
+def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], tuple[BadLine, ...]]:
+    """Read every line that is a case; number and explain those that are not."""
+    good: dict[str, Case] = {}
+    bad: list[BadLine] = []
+    by_name = {tool.name: tool for tool in tools}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            case = _case(line, by_name)
+        except _BadCaseError as error:
+            bad.append(BadLine(number, str(error)))
+            continue
+        if case.id in good:
+            bad.append(BadLine(number, f"the id {case.id!r} (or the same case) appears twice"))
+        else:
+            good[case.id] = case
+    return tuple(good.values()), tuple(bad)
+
+
+def _case(line: str, tools: Mapping[str, Tool]) -> Case:
+    try:
+        row = strict_json.loads(line)
+    except ValueError as error:
+        raise _BadCaseError(f"not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise _BadCaseError("not a JSON object")
+    if unknown := sorted(row.keys() - _KNOWN_KEYS):
+        raise _BadCaseError(f"unknown key {unknown[0]!r}")
+    tool_name = _field(row, "tool_name")
+    prompt = _field(row, "input")
+    if tool_name not in tools:
+        raise _BadCaseError(f"tool_name {tool_name!r} is not in the tools file")
+    arguments = _arguments(row.get("expected_arguments"), tools[tool_name])
+    instructions = _field(row, "instructions") if row.get("instructions") is not None else None
+    identity = json.dumps([tool_name, prompt, instructions])
+    case_id = row.get("id", f"{tool_name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}")
+    if not isinstance(case_id, str) or not _SAFE_ID.fullmatch(case_id):
+        raise _BadCaseError("id must consist of letters, digits, '.', '_' and '-'")
+    return Case(case_id, tool_name, prompt, arguments, instructions)
+
+
+def _arguments(value: object, tool: Tool) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = strict_json.loads(value)
+        except ValueError as error:
+            raise _BadCaseError(f"expected_arguments is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise _BadCaseError("expected_arguments must be a JSON object, or one in a string")
+    problem = schema_problem(value, tool)
+    if problem:
+        raise _BadCaseError(f"expected_arguments do not fit {tool.name}: {problem}")
+    return value
+
+
+def _field(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise _BadCaseError(f"{key} must be a string that is not empty")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise _BadCaseError(f"{key} holds half a character (a lone surrogate)")
+    return value
+
+
+def _read(path: Path | None, default: str) -> SourceFile:
+    if path is None:
+        text = (resources.files("harness") / "data" / default).read_text("utf-8")
+        return SourceFile(default, text)
+    try:
+        return SourceFile(str(path), path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"There is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None

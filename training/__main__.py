@@ -1,0 +1,74 @@
+"""`python -m training --seed 7 --minutes 90 --out DIR`: train and write."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from training import snapshot, workers
+from training.loop import Trainer
+from training.net import Shape
+from training.reopen import RECORD, reopen
+from training.schedule import Schedule
+from training.ship import write_checkpoint
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start the worker processes, or be one of them."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not workers.is_worker():
+        return workers.launch(given, options.processes)
+    rank = workers.join(options.processes)
+    if options.resume:
+        load = reopen if options.resume.is_dir() else snapshot.load
+        run = load(options.resume, more_ids=snapshot.frequent_ids(options.seed))
+    else:
+        run = snapshot.start(options.seed, Shape())
+    Trainer(
+        run,
+        Schedule(options.minutes),
+        seed=options.seed,
+        rank=rank,
+        out=options.out,
+        groups_per_step=options.groups,
+    ).train()
+    if rank == 0:
+        write_checkpoint(run, options.out / "checkpoint")
+    return 0
+
+
+def _resumable(path: str) -> Path:
+    found = Path(path)
+    if not (found / RECORD if found.is_dir() else found).is_file():
+        raise argparse.ArgumentTypeError(
+            f"{path} is neither a snapshot nor the folder of a checkpoint with its {RECORD}"
+        )
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=90,
+        help="length of the whole run, by which learning rate and rounding are planned",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for snapshots and log.jsonl"
+    )
+    parser.add_argument(
+        "--resume", type=_resumable, help="snapshot to go on from, or a shipped folder"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="one thread each")
+    parser.add_argument("--groups", type=int, default=1, help="groups of a step and process")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

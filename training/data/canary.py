@@ -1,0 +1,170 @@
+"""Secrets that stand somewhere in the prompt and are asked for; or are asked for and do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from harmony.conversation import Answer, Reasoning, Result, Turn, User
+from training.data import results, thoughts, words
+from training.data.calls import Offer, calling, closed_ask
+from training.data.phrases import fill, pick, quoted
+from training.data.spans import copy
+from training.data.task import Setting, Task
+
+_NAMES = (
+    "code word", "code word", "code word", "code word", "password", "secret", "magic word",
+    "passphrase", "keyword", "access code", "secret word", "codeword", "token", "pass code",
+    "safe word", "key", "PIN", "identifier", "reference", "tag", "nickname", "label", "phrase",
+    "door code", "security word", "verification code", "session code", "check word", "pin code",
+)  # fmt: skip
+_TOLD = (
+    "The {n} is {v}.", "The {n} is {v}.", "{n}: {v}", "Remember the {n}: {v}.", "My {n} is {v}.",
+    "Our {n} today is {v}.", "{v} is the {n}.", "Keep in mind that the {n} is {v}.",
+    "I have chosen {v} as the {n}.", "Note: {n} = {v}.", "If asked, the {n} is {v}.",
+    "The {n} for this conversation is {v}.", "Let the {n} be {v}.", "Please memorise the {n} {v}.",
+    "The {n} will be {v} from now on.", "We agreed on the {n} {v}.", "Use {v} as the {n}.",
+)  # fmt: skip
+_ASKED = (
+    "What is the {n}?", "Tell me the {n}.", "Which {n} was it?", "Say the {n}.", "The {n}, please.",
+    "Repeat the {n}.", "Do you remember the {n}?", "What was the {n} again?", "Give me the {n}.",
+    "I forgot the {n}. What is it?", "Please state the {n}.", "Can you tell me the {n}?",
+    "Now the {n}.", "What {n} did you get?", "Quote the {n}.", "Do you know the {n}?", "{n}?",
+    "Write the {n} down.", "Name the {n}.", "What's the {n}", "Would you repeat the {n} for me?",
+    "I need the {n} now.", "Reveal the {n}.", "Answer with the {n}.", "And the {n} was?",
+)  # fmt: skip
+_LATER = (
+    "At the end say the {n}.", "Afterwards tell me the {n} you thought of.", "Then name the {n}.",
+    "Finish with the {n} from your reasoning.", "When done, repeat your {n}.",
+    "Pick a {n}, and after the call tell me what it is.", "Once you have it, give me the {n}.",
+    "In your final answer, state the {n}.", "And end by quoting the {n}.",
+    "Think of a {n} first and tell me it last.",
+)  # fmt: skip
+_WANTED = (
+    "Think of a {n}.", "Choose a {n}.", "Make up a {n} for me.", "Which {n} shall we use?",
+    "I need a {n}.",
+)  # fmt: skip
+_ACKNOWLEDGED = ("Understood.", "Noted.", "All right.", "Okay, I will remember that.", "Got it.")
+_BARE = ("Reply with it alone.", "Nothing else.", "Only that, no other words.", "Just the value.")
+
+
+@dataclass(frozen=True)
+class Secret:
+    """What a secret is called, and what it is."""
+
+    name: str
+    value: str
+
+
+def secret(rng: Random) -> Secret:
+    """Any secret."""
+    value = words.code_word(rng) if rng.random() < 0.85 else words.words(rng, 2, 3)
+    return Secret(rng.choice(_NAMES), value)
+
+
+def told(rng: Random, hidden: Secret) -> str:
+    """A sentence that gives the secret away."""
+    text = pick(rng, "canary_told", _TOLD).replace("{n}", hidden.name)
+    if rng.random() < 0.8:
+        text = text[:1].upper() + text[1:]
+    shown = hidden.value if re.search(r"[\"'`]\{v\}", text) else quoted(rng, hidden.value, 0.25)
+    return fill(rng, text, {"v": shown})
+
+
+def asks(rng: Random, setting: Setting, hidden: Secret | None) -> Task:
+    """Ask for a secret that the developer message holds; without one, for one nobody knows."""
+    skill = "canary in developer message" if hidden else "canary unknown"
+    name = hidden.name if hidden else rng.choice(_NAMES)
+    before: tuple[Turn, ...] = ()
+    if rng.random() < 0.25:
+        before = (User(words.sentence(rng)), Answer(rng.choice(_ACKNOWLEDGED)))
+    return _finish(rng, setting, skill, before, Secret(name, hidden.value if hidden else ""))
+
+
+def earlier_turn(rng: Random, setting: Setting) -> Task:
+    """The secret was given by the user, or said by the assistant, some turns ago."""
+    hidden = secret(rng)
+    if rng.random() < 0.65:
+        first: tuple[Turn, ...] = (User(told(rng, hidden)), Answer(rng.choice(_ACKNOWLEDGED)))
+    else:
+        wish = fill(rng, rng.choice(_WANTED), {"n": hidden.name})
+        first = (User(wish), Answer(f"The {hidden.name} is {hidden.value}."))
+    between: tuple[Turn, ...] = ()
+    while rng.random() < 0.4:
+        other = rng.choice((words.sentence(rng), told(rng, _other(rng, hidden))))
+        between += (User(other), Answer(rng.choice(_ACKNOWLEDGED)))
+    turns = (*between, *first) if rng.random() < 0.3 else (*first, *between)
+    if rng.random() < 0.12:
+        return _finish(
+            rng, setting, "canary unknown", turns, Secret(_other(rng, hidden, between).name, "")
+        )
+    return _finish(rng, setting, "canary in earlier turn", turns, hidden)
+
+
+def _other(rng: Random, hidden: Secret, turns: tuple[Turn, ...] = ()) -> Secret:
+    """A secret of another name than those that were mentioned."""
+    said = " ".join(turn.text.lower() for turn in turns if isinstance(turn, User))
+    names = [
+        name
+        for name in (*_NAMES, "room number", "colour", "user name", "phone number")
+        if name not in hidden.name and hidden.name not in name and name not in said
+        and not {"word", "code"} & set(name.split()) & set(hidden.name.split())
+    ]  # fmt: skip
+    return Secret(rng.choice(names), words.code_word(rng))
+
+
+def in_thought(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
+    """The secret stands only in the returned chain of thought, before a tool's result."""
+    hidden = secret(rng)
+    offer = rng.choice(offers)
+    ask = closed_ask(rng, offer)
+    thought, made = calling(setting, offer.tool, ask)
+    parts = [told(rng, hidden), thought.text]
+    if rng.random() < 0.4:
+        parts.insert(0, told(rng, _other(rng, hidden)))
+    if rng.random() < 0.4:
+        parts.reverse()
+    outcome = results.outcome(rng)
+    reasoning = Reasoning(" ".join(parts))
+    result = Result(offer.tool.name, outcome.output)
+    later = rng.random() < 0.6
+    wish = pick(rng, *(("canary_later", _LATER) if later else ("canary_asked", _ASKED)))
+    wish = fill(rng, wish, {"n": hidden.name})
+    if rng.random() < 0.75:
+        turns: tuple[Turn, ...] = (User(f"{ask.text}{rng.choice((' ', chr(10)))}{wish}"), reasoning)
+        after: tuple[Turn, ...] = (made, result)
+    else:
+        turns, after = (User(ask.text), reasoning), (made, result, User(wish))
+    if rng.random() < 0.12:
+        lost = (turns[0], *after) if rng.random() < 0.5 else (turns[0], thought, *after)
+        return _ending(setting, "canary unknown", lost, Secret(hidden.name, ""), bare=False)
+    return _ending(setting, "canary in thought", (*turns, *after), hidden, bare=False)
+
+
+def _finish(
+    rng: Random, setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret
+) -> Task:
+    form = pick(rng, "canary_asked", _ASKED)
+    form = rng.choice((form, form, form.lower(), f"Please answer: {form}"))
+    question = fill(rng, form, {"n": hidden.name})
+    bare = rng.random() < 0.12
+    if bare:
+        question = f"{question} {rng.choice(_BARE)}"
+    return _ending(setting, skill, (*turns, User(question)), hidden, bare=bare)
+
+
+def _ending(
+    setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret, *, bare: bool
+) -> Task:
+    if not hidden.value:
+        said = f"I do not know the {copy(hidden.name)}."
+        medium = f"Nobody gave a {copy(hidden.name)} here, so I do not know it."
+        thinking = thoughts.answering(setting.effort, "Not given.", medium)
+        return Task(skill, turns, (Reasoning(thinking), Answer(said)))
+    said = f"The {copy(hidden.name)} is {copy(hidden.value)}."
+    thinking = thoughts.answering(setting.effort, "Recall it.", f"I recall: {said}")
+    if bare:
+        said = copy(hidden.value)
+    return Task(skill, turns, (Reasoning(thinking), Answer(said)))

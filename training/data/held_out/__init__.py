@@ -1,0 +1,236 @@
+"""Prompts to evaluate the small checkpoint with, written by hand outside the training grammar.
+
+Each line of the `*.jsonl` files beside this module is an object with
+
+- `skill`: what it tests;
+- `tools`: what is on offer: `"smoke"` for the six tools of the smoke test, `"compatibility"` for
+  their six relatives, the name of a tool of the catalogue, or a whole definition
+  (`name`, `description`, `parameters`);
+- `turns`: the conversation: `{"developer": text}`, `{"user": text}`, `{"reasoning": text}`,
+  `{"answer": text}`, `{"call": name, "arguments": object}` or `{"result": name, "output": text}`;
+- `effort`: low, medium or high;
+- `expect`: one of `{"call": name, "arguments": object}`, `{"contains": text}`, `{"exact": text}`,
+  `{"no_call": true}`, `{"json": object, "keys": [name]}`, `{"boxed": integer}`,
+  `{"letter": "A"}`.
+
+`blind.jsonl`, where it exists, holds prompts that nobody looked at before the weights were final.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Protocol
+
+from harmony.conversation import (
+    Answer,
+    Call,
+    Conversation,
+    Developer,
+    FunctionTool,
+    Reasoning,
+    Result,
+    Turn,
+    User,
+)
+from training.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
+
+_SETS = {"smoke": SMOKE_TOOLS, "compatibility": COMPATIBILITY_TOOLS}
+_BY_NAME = {tool.name: tool for tool in (*COMPATIBILITY_TOOLS, *OTHER_TOOLS, *SMOKE_TOOLS)}
+_BOXED = re.compile(r"\\boxed\{(\d+)\}")
+_LETTER = re.compile(r"Answer: ([A-D])\b")
+
+
+class Expectation(Protocol):
+    """What a reply must be."""
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """Whether the model's reply (None when it is neither call nor answer) is right."""
+        ...
+
+
+@dataclass(frozen=True)
+class CallExpected:
+    """A call of this tool with exactly these arguments."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """Name and arguments are right."""
+        return self.called(reply) and isinstance(reply, Call) and self._exact(reply.arguments)
+
+    def called(self, reply: Call | Answer | None) -> bool:
+        """The right tool is called, whatever the arguments."""
+        return isinstance(reply, Call) and reply.name == self.name
+
+    def _exact(self, arguments: str) -> bool:
+        try:
+            return bool(json.loads(arguments) == self.arguments)
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True)
+class Contains:
+    """An answer that holds this text."""
+
+    text: str
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """The text stands in the answer."""
+        return isinstance(reply, Answer) and self.text in reply.text
+
+
+@dataclass(frozen=True)
+class Exact:
+    """An answer that is this text."""
+
+    text: str
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """The answer is the text."""
+        return isinstance(reply, Answer) and reply.text == self.text
+
+
+@dataclass(frozen=True)
+class NoCall:
+    """Any answer, but no call."""
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """There is an answer."""
+        return isinstance(reply, Answer)
+
+
+@dataclass(frozen=True)
+class JsonObject:
+    """An answer that is a JSON object with exactly these keys, some of them with these values."""
+
+    keys: frozenset[str]
+    values: Mapping[str, Any]
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """Keys and values are right."""
+        found = self.parsed(reply)
+        return found is not None and self.values.items() <= found.items()
+
+    def parsed(self, reply: Call | Answer | None) -> dict[str, Any] | None:
+        """The object, if the reply is one with the right keys."""
+        try:
+            found = json.loads(reply.text) if isinstance(reply, Answer) else None
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) and found.keys() == self.keys else None
+
+
+@dataclass(frozen=True)
+class Boxed:
+    r"""An answer whose last `\boxed{}` holds this integer."""
+
+    value: int
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """The last box is right."""
+        found = _BOXED.findall(reply.text) if isinstance(reply, Answer) else []
+        return bool(found) and int(found[-1]) == self.value
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An answer whose last `Answer: X` names this option."""
+
+    letter: str
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """The last letter is right."""
+        found = _LETTER.findall(reply.text) if isinstance(reply, Answer) else []
+        return bool(found) and found[-1] == self.letter
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One prompt, and what the reply to it must be.
+
+    Attributes:
+        blind: whether it was written by someone who saw neither training data nor results, and
+            was first used when the shipped weights were final.
+    """
+
+    skill: str
+    conversation: Conversation
+    expect: Expectation
+    blind: bool = False
+
+
+def held_out() -> Iterator[HeldOut]:
+    """All held-out prompts, file by file."""
+    folder = files(__name__)
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".jsonl"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                yield _held_out(json.loads(line), blind=file.name.startswith("blind"))
+
+
+def user_texts() -> tuple[str, ...]:
+    """The last thing the user says in each held-out prompt."""
+    last = (
+        [turn.text for turn in prompt.conversation.turns if isinstance(turn, User)][-1]
+        for prompt in held_out()
+    )
+    return tuple(dict.fromkeys(last))
+
+
+def _held_out(line: Mapping[str, Any], *, blind: bool) -> HeldOut:
+    conversation = Conversation(
+        tuple(_turn(turn) for turn in line["turns"]), _tools(line["tools"]), line["effort"]
+    )
+    return HeldOut(line["skill"], conversation, _expectation(line["expect"]), blind)
+
+
+def _tools(named: Sequence[str | Mapping[str, Any]]) -> tuple[FunctionTool, ...]:
+    tools: list[FunctionTool] = []
+    for tool in named:
+        if isinstance(tool, str):
+            tools += _SETS.get(tool) or (_BY_NAME[tool],)
+        else:
+            tools.append(FunctionTool(tool["name"], tool["description"], tool["parameters"]))
+    return tuple(tools)
+
+
+def _turn(turn: Mapping[str, Any]) -> Turn:
+    match turn:
+        case {"developer": text}:
+            return Developer(text)
+        case {"user": text}:
+            return User(text)
+        case {"reasoning": text}:
+            return Reasoning(text)
+        case {"answer": text}:
+            return Answer(text)
+        case {"call": name, "arguments": arguments}:
+            return Call(name, json.dumps(arguments, ensure_ascii=False))
+        case {"result": name, "output": output}:
+            return Result(name, output)
+    raise ValueError(f"held-out turn {turn!r} is of no known kind")
+
+
+def _expectation(expect: Mapping[str, Any]) -> Expectation:
+    match expect:
+        case {"call": name, "arguments": arguments}:
+            return CallExpected(name, arguments)
+        case {"contains": text}:
+            return Contains(text)
+        case {"exact": text}:
+            return Exact(text)
+        case {"no_call": True}:
+            return NoCall()
+        case {"json": values, "keys": keys}:
+            return JsonObject(frozenset(keys), values)
+        case {"boxed": value}:
+            return Boxed(value)
+        case {"letter": letter}:
+            return Letter(letter)
+    raise ValueError(f"held-out expectation {expect!r} is of no known kind")

@@ -1,0 +1,244 @@
+"""Groups of examples: a shared setting, then tasks of several kinds in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+from harmony.conversation import Call, Conversation, Developer, Effort, Turn
+from harmony.render import render_prompt
+from training.data import (
+    calls,
+    canary,
+    chains,
+    copying,
+    grading,
+    orders,
+    phrasings,
+    puzzles,
+    words,
+)
+from training.data.calls import Offer
+from training.data.canary import Secret
+from training.data.invented_tools import synthetic
+from training.data.orders import Manner
+from training.data.phrases import fill
+from training.data.relatives import FAMILIES, relative
+from training.data.spans import PromptText, Unit, complete, encode, plain, units
+from training.data.task import Setting, Task
+from training.data.wording import CANONICAL, Style, completion, forced_header, history
+from training.data.wording import style as draw_style
+from training.data.written_asks import written_tools
+
+GROUP_SIZE = 8
+_EFFORTS: tuple[Effort, ...] = ("low", "low", "medium", "medium", "medium", "high")
+_ASSISTANT = "<|start|>assistant"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt without its group's prefix, and what the model must emit after it."""
+
+    skill: str
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Examples whose prompts all begin with the same system and developer messages."""
+
+    prefix: tuple[int, ...]
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A setting with all that its tasks may refer to."""
+
+    setting: Setting
+    offers: tuple[Offer, ...] = ()
+    secret: Secret | None = None
+    manner: Manner | None = None
+    style: Style = CANONICAL
+
+
+def groups(seed: int, *, copy_share: float) -> Iterator[Group]:
+    """An endless, repeatable stream; `copy_share` of the groups are pure copy tasks."""
+    rng = Random(seed)  # noqa: S311
+    while True:
+        yield encoded(*scene_tasks(rng, copy_share))
+
+
+def scene_tasks(rng: Random, copy_share: float) -> tuple[Scene, list[Task]]:
+    """One group before it becomes tokens."""
+    setting = _setting(rng)
+    if rng.random() < copy_share:
+        tasks = [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
+        return Scene(setting), tasks
+    scene = _scene(rng, setting)
+    tasks = [_task(rng, scene) for _ in range(GROUP_SIZE)]
+    if scene.manner:
+        tasks = [scene.manner.applied(task) for task in tasks]
+    return scene, tasks
+
+
+def _setting(rng: Random) -> Setting:
+    effort: Effort = rng.choice(_EFFORTS)
+    date = f"20{rng.randint(24, 29)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+    return Setting((), effort, date if rng.random() < 0.6 else None, "")
+
+
+def _scene(rng: Random, setting: Setting) -> Scene:
+    offers = _offers(rng) if rng.random() < 0.86 else ()
+    secret = canary.secret(rng) if rng.random() < 0.2 else None
+    manner = orders.manner(rng) if rng.random() < 0.08 else None
+    setting = replace(
+        setting,
+        tools=tuple(offer.tool for offer in offers),
+        instructions=_instructions(rng, secret, manner),
+    )
+    return Scene(setting, offers, secret, manner, draw_style(rng))
+
+
+def _instructions(rng: Random, secret: Secret | None, manner: Manner | None) -> str:
+    """What the developer says: nothing, or sentences with the secret and the order among them."""
+    count = rng.choice((1, 1, 2, 3)) if rng.random() < 0.35 else 0
+    if secret or manner:
+        count = rng.choice((0, 0, 1, 1, 2, 2, 3, 5))
+    drawn = words.some(rng, phrasings.lines("instructions"), count, count)
+    parts = [fill(rng, line, {}) for line in drawn]
+    if secret:
+        parts.insert(rng.randint(0, len(parts)), canary.told(rng, secret))
+    if manner:
+        parts.insert(rng.randint(0, len(parts)), manner.instruction)
+    if len(parts) > 1 and rng.random() < 0.15:
+        return "\n".join(f"- {part}" for part in parts)
+    return rng.choice((" ", " ", "\n", "\n\n")).join(parts)
+
+
+def _offers(rng: Random) -> tuple[Offer, ...]:
+    draw = rng.random()
+    if draw < 0.6:
+        return calls.SMOKE_OFFERS
+    if draw < 0.64:
+        return calls.COMPATIBILITY_OFFERS
+    if draw < 0.7:
+        chosen = [_relative(rng, family) for family in FAMILIES]
+        return tuple(rng.sample(chosen, rng.randint(3, len(chosen))))
+    if draw < 0.72:
+        return (_relative(rng, rng.choice(list(FAMILIES))),)
+    if draw < 0.81:
+        return _catalogue(rng)
+    return _mixed(rng, 1 if draw < 0.84 else rng.randint(2, 8))
+
+
+def _catalogue(rng: Random) -> tuple[Offer, ...]:
+    """Tools of the catalogue; perhaps a smoke tool and one that nobody has seen among them."""
+    offers = rng.sample(calls.OTHER_OFFERS, rng.choice((1, 2, 3, 3, 4, 5, 6, 8, 12)))
+    if rng.random() < 0.5:
+        offers.append(rng.choice((*calls.SMOKE_OFFERS, _relative(rng, rng.choice(list(FAMILIES))))))
+    if rng.random() < 0.5:
+        offers.append(_invented(rng))
+    return _distinct(rng.sample(offers, len(offers)))
+
+
+def _relative(rng: Random, family: str) -> Offer:
+    return Offer(*relative(rng, family), family)
+
+
+def _mixed(rng: Random, count: int) -> tuple[Offer, ...]:
+    """Tools of all kinds, no two of them of one family."""
+    families = [
+        rng.choice((*calls.SMOKE_OFFERS, *calls.COMPATIBILITY_OFFERS)),
+        *(_relative(rng, family) for family in FAMILIES),
+    ]
+    written = [Offer(tool, asker, tool.name) for tool, asker in rng.sample(written_tools(), 14)]
+    invented = [_invented(rng) for _ in range(6)]
+    pool = [*families, *rng.sample(calls.OTHER_OFFERS, 5), *written, *invented]
+    chosen: dict[str, Offer] = {offer.family: offer for offer in rng.sample(pool, count)}
+    return _distinct(list(chosen.values()))
+
+
+def _distinct(offers: list[Offer]) -> tuple[Offer, ...]:
+    """The offers without those whose name another has."""
+    return tuple({offer.tool.name: offer for offer in offers}.values())
+
+
+def _invented(rng: Random) -> Offer:
+    tool, asker = synthetic(rng)
+    return Offer(tool, asker, tool.name)
+
+
+def _task(rng: Random, scene: Scene) -> Task:
+    setting, offers = scene.setting, scene.offers
+    if scene.secret and rng.random() < 0.3:
+        return canary.asks(rng, setting, scene.secret)
+    if not offers or rng.random() < 0.04:
+        return _plain_task(rng, scene)
+    draw = rng.random()
+    if draw < 0.09:
+        task = chains.chain(rng, setting, offers)
+        if task:
+            return task
+    if draw < 0.75:
+        return calls.call(rng, setting, offers)
+    if draw < 0.81:
+        return calls.answer(rng, setting, offers)
+    if draw < 0.88:
+        return calls.no_call(rng, setting, offers)
+    if scene.secret:
+        return canary.asks(rng, setting, scene.secret)
+    if draw < 0.96:
+        return canary.in_thought(rng, setting, offers)
+    return canary.earlier_turn(rng, setting)
+
+
+def _plain_task(rng: Random, scene: Scene) -> Task:
+    setting = scene.setting
+    draw = rng.random()
+    if draw < 0.3:
+        return puzzles.total(rng, setting)
+    if draw < 0.5:
+        return puzzles.choice(rng, setting)
+    if draw < 0.59:
+        return grading.grade(rng, setting)
+    if draw < 0.78:
+        return orders.obey(rng, setting)
+    if draw < 0.95 and scene.secret:
+        return canary.asks(rng, setting, scene.secret)
+    if draw < 0.92:
+        return canary.earlier_turn(rng, setting)
+    if draw < 0.95:
+        return canary.asks(rng, setting, None)
+    return calls.no_call(rng, setting, scene.offers)
+
+
+def encoded(scene: Scene, tasks: list[Task]) -> Group:
+    """The group as tokens."""
+    prefix = _prefix(scene)
+    known = units(prefix)
+    return Group(prefix, tuple(_example(known, task, scene.style) for task in tasks))
+
+
+def _prefix(scene: Scene) -> tuple[int, ...]:
+    setting = scene.setting
+    turns: tuple[Turn, ...] = (Developer(setting.instructions),) if setting.instructions else ()
+    tokens = render_prompt(
+        Conversation(turns, setting.tools, setting.effort, current_date=setting.current_date)
+    )
+    tokens = tokens[: -len(encode(_ASSISTANT))]
+    return scene.style.prefix(tuple(tokens), bool(setting.instructions))
+
+
+def _example(prefix: tuple[Unit, ...], task: Task, style: Style) -> Example:
+    said = plain("".join(history(turn, style) for turn in task.turns)) + _ASSISTANT
+    last = task.reply[-1]
+    written = completion(task.reply)
+    if task.prefill and isinstance(last, Call):
+        done = forced_header(last) if task.prefill == "header" else f"<|channel|>{task.prefill}"
+        said += done
+        written = written.removeprefix(done)
+    prompt = encode(plain(said))
+    return Example(task.skill, prompt, complete(written, PromptText((*prefix, *units(prompt)))))

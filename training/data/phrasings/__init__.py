@@ -1,0 +1,215 @@
+"""Requests written by hand, one a line, with slots such as `{p}` for what varies.
+
+A grammar says the same thing in ever new mixtures of the same few words; people do not. Each file
+`NAME.txt` beside this module holds many people's ways to say one thing; `tools.jsonl` holds tools
+of many kinds, each line an object with `name`, `description`, `parameters` and `asks`. An ask is a
+text whose slots are named after parameters, or `{"text": …, "values": …}` where `values` are
+arguments that the text implies without a slot. `known_tools.jsonl` has asks for tools that are
+defined in `catalogue`; `kinds.jsonl` has kinds of things with their members and questions to which
+a member is the answer; `second_wishes.jsonl` has wishes for a call on what a first one gave;
+`small_talk.jsonl` has answers with the lines they answer. `sentences.txt`, `everyday.txt`,
+`chatter.txt` and `instructions.txt` are no requests: texts in many languages, patterns of English
+sentences, what people say around a request, and what developers tell an assistant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from harmony.conversation import FunctionTool
+from training.data.catalogue import OTHER_TOOLS
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_SLOTS: Mapping[str, tuple[str, str]] = {
+    "service_status": ("", "t"),
+    "get_weather": ("p", "u"),
+    "identify_language": ("t", ""),
+    "markdown_to_html": ("m", "j"),
+    "draw_chart": ("kd", "e"),
+    "draw_line": ("d", "e"),
+    "draw_bar": ("d", "e"),
+    "draw_scatter": ("d", "e"),
+    "query_table": ("ct", "e"),
+    "canary_told": ("nv", ""),
+    "canary_asked": ("n", ""),
+    "canary_later": ("n", ""),
+    "sums": ("ab", "w"),
+    "choice_kind": ("k", ""),
+    "decline": ("", "w"),
+    "sums_boxed": ("", "N"),
+    "choice_letter": ("", ""),
+    "order_exactly": ("v", ""),
+    "order_shout": ("v", ""),
+    "order_times": ("vn", ""),
+    "order_begin": ("pv", ""),
+    "order_end": ("pv", ""),
+    "order_wrap": ("vb", ""),
+    "order_keyed": ("kv", ""),
+    "manner_before": ("p", ""),
+    "manner_after": ("p", ""),
+    "sentences": ("", ""),
+    "chatter": ("", ""),
+    "everyday": ("", "NSAVMPTDw"),
+    "instructions": ("", "w"),
+    "twice": ("v", ""),
+}
+"""For each file the slots that a line must have, and those that it may have."""
+
+
+FILES = tuple(_SLOTS)
+
+
+@cache
+def lines(name: str) -> tuple[str, ...]:
+    """The lines of `NAME.txt`.
+
+    Raises:
+        ValueError: a line lacks a slot, or has one that nothing fills.
+    """
+    return checked(name, files(__name__).joinpath(f"{name}.txt").read_text(encoding="utf-8"))
+
+
+def checked(name: str, text: str) -> tuple[str, ...]:
+    """The different lines of a text, if their slots are those that the file `name` may have.
+
+    Raises:
+        ValueError: a line lacks a slot, or has one that nothing fills.
+    """
+    needed, allowed = (set(slots) for slots in _SLOTS[name])
+    found = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    for line in found:
+        slots = set(_SLOT.findall(line))
+        if not needed <= slots <= needed | allowed:
+            raise ValueError(f"{name}.txt has slots {sorted(slots)} in the line {line!r}")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class WrittenAsk:
+    """A request with a slot for each argument that it does not imply."""
+
+    text: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WrittenTool:
+    """A tool, and requests that it serves."""
+
+    tool: FunctionTool
+    asks: tuple[WrittenAsk, ...]
+
+
+@cache
+def tools() -> tuple[WrittenTool, ...]:
+    """The tools of `tools.jsonl`.
+
+    Raises:
+        ValueError: a tool or one of its requests is unsound.
+    """
+    return tuple(
+        written_tool(
+            FunctionTool(line["name"], line["description"], line["parameters"]), line["asks"]
+        )
+        for line in _json_lines("tools.jsonl")
+    )
+
+
+@cache
+def known_tools() -> tuple[WrittenTool, ...]:
+    """The tools of `known_tools.jsonl`.
+
+    Raises:
+        ValueError: a request is unsound.
+    """
+    named = {tool.name: tool for tool in OTHER_TOOLS}
+    return tuple(
+        written_tool(named[line["name"]], line["asks"]) for line in _json_lines("known_tools.jsonl")
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Things of one kind, and questions that only such a thing answers."""
+
+    name: str
+    members: tuple[str, ...]
+    questions: tuple[str, ...]
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """The kinds of `kinds.jsonl`."""
+    return tuple(
+        Kind(line["kind"], tuple(line["members"]), tuple(line["questions"]))
+        for line in _json_lines("kinds.jsonl")
+    )
+
+
+@cache
+def second_wishes() -> Mapping[str, tuple[str, ...]]:
+    """Wishes for a second call, `{f}` being the field to use, by the second tool's family."""
+    return {line["family"]: tuple(line["wishes"]) for line in _json_lines("second_wishes.jsonl")}
+
+
+@cache
+def small_talk() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Answers, each with the lines that it answers."""
+    return tuple((line["answer"], tuple(line["lines"])) for line in _json_lines("small_talk.jsonl"))
+
+
+def _json_lines(file: str) -> list[dict[str, Any]]:
+    text = files(__name__).joinpath(file).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """A line cut at its slots: `said` has one part more than there are `slots`."""
+
+    said: tuple[str, ...]
+    slots: tuple[str, ...]
+
+
+def fragments() -> Iterator[Fragments]:
+    """Every line and request of all files, cut at its slots."""
+    texts = [line for name in FILES for line in lines(name)]
+    texts += [ask.text for one in (*tools(), *known_tools()) for ask in one.asks]
+    texts += [wish for wishes in second_wishes().values() for wish in wishes]
+    texts += [question for kind in kinds() for question in kind.questions]
+    texts += [line for _, talk in small_talk() for line in talk]
+    for text in texts:
+        parts = _SLOT.split(text)
+        yield Fragments(tuple(parts[::2]), tuple(parts[1::2]))
+
+
+def written_tool(tool: FunctionTool, written: Sequence[str | Mapping[str, Any]]) -> WrittenTool:
+    """A tool with its requests, each of which gives what the tool needs and nothing else.
+
+    Raises:
+        ValueError: a request does not.
+    """
+    schema = tool.parameters or {}
+    properties = schema.get("properties", {})
+    asks = tuple(
+        WrittenAsk(ask, {}) if isinstance(ask, str) else WrittenAsk(ask["text"], ask["values"])
+        for ask in written
+    )
+    for ask in asks:
+        slots = set(_SLOT.findall(ask.text))
+        given = slots | ask.values.keys()
+        missing = set(schema.get("required", ())) - given
+        if missing or given - properties.keys() or slots & ask.values.keys():
+            raise ValueError(f"{tool.name}: the arguments of {ask.text!r} do not fit the tool")
+        for name, value in ask.values.items():
+            if not Draft202012Validator(properties[name]).is_valid(value):
+                raise ValueError(f"{tool.name}: {value!r} is no {name}, in {ask.text!r}")
+    return WrittenTool(tool, asks)

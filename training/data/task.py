@@ -1,0 +1,51 @@
+"""What one training example is before it becomes tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+
+from harmony.conversation import Effort, FunctionTool, Turn
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the examples of one group share: the system and developer messages."""
+
+    tools: tuple[FunctionTool, ...] = ()
+    effort: Effort = "medium"
+    current_date: str | None = None
+    instructions: str = ""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A user's request that one tool serves; strings in `arguments` are marked for copying."""
+
+    text: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+Asker = Callable[[Random, FunctionTool], Ask]
+"""Writes a request for one tool."""
+
+
+def parameter_names(tool: FunctionTool) -> tuple[str, ...]:
+    """The parameters of a tool, in order."""
+    return tuple((tool.parameters or {}).get("properties", {}))
+
+
+Prefill = Literal["", "commentary to=functions.", "header"]
+"""What a server may write itself to force a call: nothing, up to the name, or all but arguments."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The turns so far, and the turns the model must add."""
+
+    skill: str
+    turns: tuple[Turn, ...]
+    reply: tuple[Turn, ...]
+    prefill: Prefill = ""

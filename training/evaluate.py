@@ -1,0 +1,237 @@
+"""How well a checkpoint does on prompts outside its training grammar, sampled at temperature 1.0.
+
+`python -m training.evaluate --checkpoint DIR --tries 4 [--json FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import torch
+
+from harmony.conversation import Answer, Call, Result
+from harmony.parse import STOP_TOKENS, Delta, Event, HarmonyParser, Started
+from harmony.render import render_prompt
+from harmony.vocabulary import harmony_encoding
+from reference_engine.checkpoint import load_model
+from reference_engine.engine import Engine
+from reference_engine.sampling import SamplingParams
+from reference_engine.small.export import SHIPPED
+from training.data.catalogue import SMOKE_TOOLS
+from training.data.held_out import CallExpected, HeldOut, JsonObject, held_out
+
+MAX_TOKENS = 400
+_WELL_FORMED = re.compile(
+    r"(<\|channel\|>analysis<\|message\|>[^<]*(<(?!\|)[^<]*)*<\|end\|><\|start\|>assistant)?"
+    r"(<\|channel\|>commentary to=functions\.[\w-]+ <\|constrain\|>json<\|message\|>"
+    r"(?s:.*)<\|call\|>"
+    r"|<\|channel\|>final<\|message\|>(?s:.*)<\|return\|>)"
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reply to a held-out prompt."""
+
+    prompt: HeldOut
+    text: str
+    reply: Call | Answer | None
+    analysis_tokens: int
+
+    @property
+    def well_formed(self) -> bool:
+        """Whether the reply is exactly what the harmony format asks for."""
+        return _WELL_FORMED.fullmatch(self.text) is not None
+
+    @property
+    def met(self) -> bool:
+        """Whether the reply is right."""
+        return self.prompt.expect.met(self.reply)
+
+    @property
+    def called(self) -> bool:
+        """Whether the expected tool is called."""
+        expect = self.prompt.expect
+        return isinstance(expect, CallExpected) and expect.called(self.reply)
+
+    @property
+    def valid_call(self) -> bool:
+        """Whether the expected tool is called with arguments that fit its schema."""
+        if not self.called or not isinstance(self.reply, Call):
+            return False
+        name = self.reply.name
+        tool = next(tool for tool in self.prompt.conversation.tools if tool.name == name)
+        try:
+            jsonschema.validate(json.loads(self.reply.arguments), dict(tool.parameters or {}))
+        except (ValueError, jsonschema.ValidationError):
+            return False
+        return True
+
+
+def read_reply(tokens: Iterable[int]) -> tuple[Call | Answer | None, int]:
+    """The call or answer a generation ends in, and how many of its tokens are reasoning."""
+    parser = HarmonyParser()
+    started: Started | None = None
+    text: list[str] = []
+    reasoning = 0
+
+    def take(events: Iterable[Event]) -> None:
+        nonlocal started
+        for event in events:
+            if isinstance(event, Started):
+                started = event
+                text.clear()
+            elif isinstance(event, Delta):
+                text.append(event.text)
+
+    for token in tokens:
+        take(parser.feed(token))
+        reasoning += parser.open is not None and parser.open.kind == "reasoning"
+    take(parser.finish())
+    if started is None or started.kind not in {"call", "answer"}:
+        return None, reasoning
+    whole = "".join(text)
+    return (Call(started.name, whole) if started.kind == "call" else Answer(whole)), reasoning
+
+
+async def _sample(engine: Engine, prompt: HeldOut, seed: int) -> Sample:
+    params = SamplingParams(max_tokens=MAX_TOKENS, seed=seed, stop_token_ids=STOP_TOKENS)
+    stream = engine.generate(render_prompt(prompt.conversation), params)
+    tokens = [token.id async for token in stream]
+    reply, reasoning = read_reply(tokens)
+    return Sample(prompt, harmony_encoding().decode(tokens), reply, reasoning)
+
+
+async def sample_all(engine: Engine, prompts: Sequence[HeldOut], tries: int) -> list[Sample]:
+    """`tries` replies to each prompt."""
+    jobs = [
+        _sample(engine, prompt, seed=number * tries + attempt)
+        for number, prompt in enumerate(prompts)
+        for attempt in range(tries)
+    ]
+    return list(await asyncio.gather(*jobs))
+
+
+def _rate(samples: Sequence[Sample], good: Callable[[Sample], bool]) -> dict[str, float | int]:
+    hits = sum(map(good, samples))
+    return {"rate": round(hits / len(samples), 4), "right": hits, "of": len(samples)}
+
+
+def scores(samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, float | int]]]:
+    """Rates over all samples that are not blind, over the blind ones, and by skill."""
+    blind = [one for one in samples if one.prompt.blind]
+    overall = _overall([one for one in samples if not one.prompt.blind])
+    overall |= {f"blind, {name}": rate for name, rate in _overall(blind).items()}
+    by_skill: dict[str, list[Sample]] = defaultdict(list)
+    for one in samples:
+        by_skill[f"{'blind, ' * one.prompt.blind}{one.prompt.skill}"].append(one)
+    skills = {skill: _rate(found, lambda one: one.met) for skill, found in sorted(by_skill.items())}
+    return {"overall": overall, "by skill": skills}
+
+
+def _overall(samples: Sequence[Sample]) -> dict[str, dict[str, float | int]]:
+    expected_call = [one for one in samples if isinstance(one.prompt.expect, CallExpected)]
+    first_call = [one for one in expected_call if not _after_result(one)]
+    smoke = [one for one in first_call if one.prompt.conversation.tools == SMOKE_TOOLS]
+    to_answer = [
+        one
+        for one in samples
+        if _after_result(one) and not isinstance(one.prompt.expect, CallExpected)
+    ]
+    grader = [one for one in samples if isinstance(one.prompt.expect, JsonObject)]
+    canary = [one for one in samples if one.prompt.skill.startswith("canary")]
+    measures: dict[str, tuple[list[Sample], Callable[[Sample], bool]]] = {
+        "well-formed harmony": (list(samples), lambda one: one.well_formed),
+        "smoke tools: valid call": (smoke, lambda one: one.valid_call),
+        "smoke tools: exact arguments": (smoke, lambda one: one.met),
+        "all tools: valid call": (expected_call, lambda one: one.valid_call),
+        "all tools: exact arguments": (expected_call, lambda one: one.met),
+        "final answer after a tool result": (
+            to_answer,
+            lambda one: isinstance(one.reply, Answer),
+        ),
+        "canary repeated": (canary, lambda one: one.met),
+        "grader JSON well-formed": (grader, _grader_parses),
+    }
+    return {name: _rate(found, good) for name, (found, good) in measures.items() if found}
+
+
+def analysis_lengths(samples: Sequence[Sample]) -> dict[str, float]:
+    """Mean number of reasoning tokens for each effort."""
+    lengths: dict[str, list[int]] = defaultdict(list)
+    for one in samples:
+        lengths[one.prompt.conversation.effort].append(one.analysis_tokens)
+    return {
+        effort: round(sum(lengths[effort]) / len(lengths[effort]), 1)
+        for effort in ("low", "medium", "high")
+        if lengths[effort]
+    }
+
+
+def _after_result(sample: Sample) -> bool:
+    return isinstance(sample.prompt.conversation.turns[-1], Result)
+
+
+def _grader_parses(sample: Sample) -> bool:
+    expect = sample.prompt.expect
+    return isinstance(expect, JsonObject) and expect.parsed(sample.reply) is not None
+
+
+def evaluate(checkpoint: Path, tries: int) -> tuple[list[Sample], dict[str, Any]]:
+    """Load, sample, score."""
+    engine = Engine(load_model(checkpoint, dtype=torch.float32), max_batch=32, max_queue=100_000)
+    engine.start()
+    try:
+        samples = asyncio.run(sample_all(engine, list(held_out()), tries))
+    finally:
+        engine.close()
+    lengths = analysis_lengths(samples)
+    return samples, {"tries": tries, **scores(samples), "analysis tokens by effort": lengths}
+
+
+def _print(report: dict[str, Any]) -> None:
+    out = sys.stdout.write
+    for part in ("overall", "by skill"):
+        out(f"{part}\n")
+        for name, rate in report[part].items():
+            out(f"  {name:36} {rate['rate']:7.1%}  {rate['right']:5} of {rate['of']}\n")
+    lengths = report["analysis tokens by effort"]
+    out("analysis tokens  " + "  ".join(f"{name} {mean}" for name, mean in lengths.items()) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate")
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    parser.add_argument("--tries", type=int, default=4, help="replies to each prompt")
+    parser.add_argument("--json", type=Path, help="file for the scores")
+    parser.add_argument("--misses", type=Path, help="file for the replies that were not right")
+    options = parser.parse_args(arguments)
+    samples, report = evaluate(options.checkpoint, options.tries)
+    _print(report)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if options.misses:
+        missed = [_miss(one) for one in samples if not one.met or not one.well_formed]
+        options.misses.write_text("".join(missed), encoding="utf-8")
+    return 0
+
+
+def _miss(sample: Sample) -> str:
+    asked = str(sample.prompt.conversation.turns[-1])
+    line = {"skill": sample.prompt.skill, "last turn": asked, "expected": str(sample.prompt.expect)}
+    return json.dumps(line | {"reply": sample.text}, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""A group of conversations as tensors: one prefix, then the examples one after another.
+
+Lengths are rounded up with filler tokens, which nothing sees: oneDNN compiles a kernel for every
+new shape of a matrix product, and with free lengths nearly every shape would be new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.data import Group
+
+ROUND = 64
+_ROUND_EXAMPLE = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A packed group. Packed order: prefix, filler, each example without padding, filler.
+
+    Attributes:
+        ids: token ids, (tokens,).
+        positions: each token's position in its own conversation, (tokens,).
+        prefix: how many tokens the shared prefix has.
+        cut: where the examples begin in packed order.
+        examples: how many examples there are.
+        longest: slots of an example in the padded form, which is (examples, longest).
+        pad_index: for each padded slot the example token in it, counted from the cut (slots
+            without a token repeat token 0), (examples * longest,).
+        slots: for each example token its padded slot, filler left out.
+        target_at: packed places whose next token is to be learned, (targets,).
+        targets: those next tokens, (targets,).
+        example_of: which example each target belongs to, (targets,).
+    """
+
+    ids: Tensor
+    positions: Tensor
+    prefix: int
+    cut: int
+    examples: int
+    longest: int
+    pad_index: Tensor
+    slots: Tensor
+    target_at: Tensor
+    targets: Tensor
+    example_of: Tensor
+
+    @property
+    def real_tokens(self) -> int:
+        """Tokens that are no filler."""
+        return self.prefix + len(self.slots)
+
+
+def round_up(length: int, multiple: int = ROUND) -> int:
+    """The next multiple."""
+    return -(-length // multiple) * multiple
+
+
+def pack(group: Group) -> Batch:
+    """Lay a group out; the last token of a completion is a target but never an input."""
+    prefix, cut = len(group.prefix), round_up(len(group.prefix))
+    rows = [example.prompt + example.completion[:-1] for example in group.examples]
+    longest = round_up(max(len(row) for row in rows), _ROUND_EXAMPLE)
+    ids = [*group.prefix, *[0] * (cut - prefix)]
+    positions = list(range(cut))
+    slots: list[int] = []
+    pad_index = torch.zeros(len(rows), longest, dtype=torch.long)
+    target_at: list[int] = []
+    targets: list[int] = []
+    example_of: list[int] = []
+    for at, (row, example) in enumerate(zip(rows, group.examples, strict=True)):
+        start = len(ids)
+        pad_index[at, : len(row)] = torch.arange(start - cut, start - cut + len(row))
+        slots += range(at * longest, at * longest + len(row))
+        ids += row
+        positions += range(prefix, prefix + len(row))
+        first = start + len(example.prompt) - 1
+        target_at += range(first, first + len(example.completion))
+        targets += example.completion
+        example_of += [at] * len(example.completion)
+    filler = round_up(len(ids)) - len(ids)
+    return Batch(
+        ids=_long(ids + [0] * filler),
+        positions=_long(positions + [0] * filler),
+        prefix=prefix,
+        cut=cut,
+        examples=len(rows),
+        longest=longest,
+        pad_index=pad_index.flatten(),
+        slots=_long(slots),
+        target_at=_long(target_at),
+        targets=_long(targets),
+        example_of=_long(example_of),
+    )
+
+
+def _long(values: Sequence[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.long)
