@@ -22,7 +22,7 @@ TINY = SUITE.first(1)
 _FIRST = datetime(2026, 11, 1, 10, tzinfo=UTC)
 
 Passes = Callable[[Case, str, int], bool]
-"""Whether an attempt passes: the case, the group as `chat · non-streaming`, and the number of the try."""
+"""Whether an attempt passes: the case, the group such as `chat · streaming`, and the try."""
 
 
 def always(_case: Case, _group: str, _number: int) -> bool:
