@@ -1,4 +1,4 @@
-"""The two APIs a provider may speak: how to ask, how to read an answer, how to go on."""
+"""The two APIs of a provider: how to build a request, read a reply and continue a conversation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What both dialects share: a `Reply` read from an exchange, and the `Dialect` protocol."""
+"""The types that both APIs share, and the `Dialect` protocol."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -15,12 +14,12 @@ Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
 
 
 class UnreadableReplyError(Exception):
-    """A response with a good status that cannot be read as this dialect; says what and where."""
+    """A response does not follow its API; the message names the place and the problem."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A function on offer: `parameters` is a JSON schema; `output` is what the canned tool says."""
+    """A function tool: `parameters` is a JSON schema, `output` the fixed output of each call."""
 
     name: str
     description: str
@@ -30,7 +29,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts as reported; None where the provider gave none."""
+    """Token counts that the provider reports; None for a count that it omits."""
 
     input_tokens: int | None
     output_tokens: int | None
@@ -40,10 +39,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """One assistant reply, streamed or not, in the words both dialects share.
+    """One assistant reply, streaming or not, in terms that both APIs share.
 
-    `reasoning` is the raw chain of thought, wherever the dialect carried it; `raw` is the whole
-    JSON object (for a stream: the final object of Responses, the reassembled Chat completion).
+    `reasoning` is the raw CoT, whichever field carried it. `raw` is the complete JSON object: for
+    a stream, the final object of Responses or the reassembled Chat completion.
     """
 
     reasoning: str
@@ -55,21 +54,21 @@ class Reply:
 
     @property
     def input_tokens(self) -> int | None:
-        """Tokens of the prompt as reported; None where the provider said nothing."""
+        """Reported prompt tokens, or None."""
         return None if self.usage is None else self.usage.input_tokens
 
     @property
     def output_tokens(self) -> int | None:
-        """Tokens of CoT and answer as reported; None where the provider said nothing."""
+        """Reported completion tokens (CoT and answer), or None."""
         return None if self.usage is None else self.usage.output_tokens
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a request carries besides its conversation.
+    """The parts of a request other than its conversation.
 
-    `seed` goes where the dialect has a place for it: Chat Completions, not Responses; `stored`,
-    which asks the provider to keep the replies, the other way round.
+    `seed` applies to Chat Completions only. `stored` applies to Responses only and requests that
+    the provider stores its replies.
     """
 
     model: str
@@ -83,23 +82,28 @@ class Settings:
 
 
 class Dialect(Protocol):
-    """Pure functions over JSON; nothing here touches the network."""
+    """Requests and replies of one API as pure functions over JSON, without network access."""
 
     api: Api
     path: str
 
     def first_request(
         self,
-        turns: Sequence[ConversationItem],
+        items: Sequence[ConversationItem],
         *,
         instructions: str | None,
         tools: Sequence[Tool],
         streaming: bool,
         settings: Settings,
     ) -> dict[str, Any]:
-        """The body of the first request of a rollout: the conversation so far, and what is asked.
+        """The body of the first request of a rollout.
 
-        `instructions` go where the dialect has a place for them apart from the conversation.
+        Args:
+            items: The conversation so far.
+            instructions: Sent in the API's own field or message for instructions.
+            tools: The function tools that the model may call.
+            streaming: Whether to request a stream.
+            settings: The other parts of the request.
         """
         ...
 
@@ -107,13 +111,13 @@ class Dialect(Protocol):
         self,
         body: Mapping[str, Any],
         reply: Reply,
-        turns: Sequence[ConversationItem],
+        items: Sequence[ConversationItem],
         *,
         stored: bool = False,
     ) -> dict[str, Any]:
-        """The body after `reply`: its CoT and calls sent back, then `turns`.
+        """The body after `reply`, with its CoT and calls sent back and `items` appended.
 
-        Where the dialect has a way to go on from a `stored` reply by its id, that is used.
+        Where the API can refer to a `stored` reply by its id, the body does so.
         """
         ...
 
@@ -124,23 +128,3 @@ class Dialect(Protocol):
     def reading(self, exchange: Exchange) -> Steps[Reply]:
         """`read` in small steps."""
         ...
-
-
-class Replies:
-    """The replies of exchanges that were read and are still in use, so that none is read twice."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._known: dict[int, tuple[weakref.ref[Exchange], Reply]] = {}
-
-    def recall(self, exchange: Exchange) -> Reply | None:
-        """The reply that was read from this very exchange, if it was."""
-        known = self._known.get(id(exchange))
-        return known[1] if known is not None and known[0]() is exchange else None
-
-    def keep(self, exchange: Exchange, reply: Reply) -> Reply:
-        """Remember `reply`, as long as the exchange is in use elsewhere, and return it."""
-        key = id(exchange)
-        forgotten = weakref.ref(exchange, lambda _: self._known.pop(key, None))
-        self._known[key] = forgotten, reply
-        return reply

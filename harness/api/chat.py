@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api.base import Finish, Replies, Reply, Settings, Tool, UnreadableReplyError
-from harness.api.conversation import ConversationItem, Message, Thought, ToolCall, ToolResult
-from harness.api.fields import (
-    good_response,
-    is_done,
-    json_body,
-    json_events,
-    member,
-    objects,
-    optional_member,
-    read_usage,
-)
-from harness.records.rollouts import Api, Exchange, Response
-from harness.steps import ITEMS_IN_A_STEP, Steps, completed
+from harness.api.base import Finish, Reply, Settings, Tool, UnreadableReplyError
+from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
+from harness.api.fields import member, objects, optional_member, read_usage
+from harness.api.reading import ReplyReader, is_done, json_events
+from harness.records.rollouts import Api, Response
+from harness.steps import ITEMS_IN_A_STEP, Steps
 
 FINISHES: Mapping[str, Finish] = {
     "stop": "stop",
@@ -26,23 +18,19 @@ FINISHES: Mapping[str, Finish] = {
     "length": "length",
     "content_filter": "content_filter",
 }
-Placed = tuple[str, dict[str, Any]]
 REASONING_FIELDS = ("reasoning", "reasoning_content")
 TEXT_FIELDS = ("content", *REASONING_FIELDS)
 
 
-class ChatDialect:
+class ChatDialect(ReplyReader):
     """POST /chat/completions."""
 
     api: Api = "chat"
     path = "/chat/completions"
 
-    def __init__(self) -> None:
-        self._replies = Replies()
-
     def first_request(
         self,
-        turns: Sequence[ConversationItem],
+        items: Sequence[ConversationItem],
         *,
         instructions: str | None,
         tools: Sequence[Tool],
@@ -50,7 +38,7 @@ class ChatDialect:
         settings: Settings,
     ) -> dict[str, Any]:
         """The body of the first request of a rollout; `instructions` become a system message."""
-        messages = _messages(turns)
+        messages = _messages(items)
         if instructions is not None:
             messages.insert(0, {"role": "system", "content": instructions})
         body: dict[str, Any] = {"model": settings.model, "messages": messages}
@@ -72,76 +60,89 @@ class ChatDialect:
         self,
         body: Mapping[str, Any],
         reply: Reply,
-        turns: Sequence[ConversationItem],
+        items: Sequence[ConversationItem],
         *,
         stored: bool = False,
     ) -> dict[str, Any]:
-        """The body after `reply`: its CoT and calls sent back, then `turns`.
+        """The body after `reply`, with its CoT and calls sent back and `items` appended.
 
-        The CoT goes back as `reasoning`, and in the provider's own field as well if it used
-        another one.
+        The CoT is sent back as `reasoning` and in every other CoT field that the provider used.
         """
-        _, choice = _first(objects(reply.raw, "choices", ""))
+        _, choice = _first_choice(objects(reply.raw, "choices", ""))
         message = choice["message"]
         assistant: dict[str, Any] = {"role": "assistant", "content": message.get("content")}
         if reply.reasoning:
             assistant["reasoning"] = reply.reasoning
-        for own_field in ("reasoning_content", "reasoning_details"):
-            if message.get(own_field):
-                assistant[own_field] = message[own_field]
+        for field in ("reasoning_content", "reasoning_details"):
+            if message.get(field):
+                assistant[field] = message[field]
         if reply.calls:
             assistant["tool_calls"] = [_tool_call(call) for call in reply.calls]
-        return {**body, "messages": [*body["messages"], assistant, *_messages(turns)]}
+        return {**body, "messages": [*body["messages"], assistant, *_messages(items)]}
 
-    def read(self, exchange: Exchange) -> Reply:
-        """Read a finished exchange. Raises UnreadableReplyError."""
-        return completed(self.reading(exchange))
+    def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
+        """The chat.completion object that the chunks of a stream add up to."""
+        completion: dict[str, Any] = {}
+        message = _MessageBuilder()
+        finish: str | None = None
+        for count, (event, chunk) in enumerate(json_events(response), start=1):
+            if count % ITEMS_IN_A_STEP == 0:
+                yield
+            completion.update({key: value for key, value in chunk.items() if value is not None})
+            choices = objects(chunk, "choices", f"stream part {event.part}: ")
+            for path, choice in filter(_is_first, choices):
+                finish = optional_member(choice, "finish_reason", str, path) or finish
+                delta = optional_member(choice, "delta", dict, path)
+                if delta:
+                    message.add(delta, f"{path}.delta")
+        if finish is None and not is_done(response):
+            raise UnreadableReplyError("the stream ended without finish_reason and without [DONE]")
+        choice = {"index": 0, "message": message.build(), "finish_reason": finish}
+        return {**completion, "object": "chat.completion", "choices": [choice]}
 
-    def reading(self, exchange: Exchange) -> Steps[Reply]:
-        """`read` in small steps."""
-        known = self._replies.recall(exchange)
-        if known is not None:
-            return known
-        response = good_response(exchange)
-        if (exchange.request.body or {}).get("stream"):
-            raw = yield from _reassembled(response)
-        else:
-            raw = json_body(response)
-        return self._replies.keep(exchange, _reply(raw))
+    def _reply(self, raw: dict[str, Any]) -> Reply:
+        """The reply that a chat.completion object holds."""
+        choices = objects(raw, "choices", "")
+        if not choices:
+            raise UnreadableReplyError("choices is empty or missing")
+        path, choice = _first_choice(choices)
+        message = member(choice, "message", dict, path)
+        finish = optional_member(choice, "finish_reason", str, path)
+        path = f"{path}.message"
+        return Reply(
+            reasoning=_reasoning(message, path),
+            text=optional_member(message, "content", str, path) or "",
+            calls=tuple(_call(call, place) for place, call in objects(message, "tool_calls", path)),
+            finish=FINISHES.get(finish or "", "unknown"),
+            usage=read_usage(raw, prompt="prompt", completion="completion"),
+            raw=raw,
+        )
 
 
-def _messages(turns: Sequence[ConversationItem]) -> list[dict[str, Any]]:
-    """Turns as messages: a thought and what follows it until the next are one assistant's."""
+def _messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:
+    """Items as messages: reasoning starts an assistant message, which the next items complete."""
     messages: list[dict[str, Any]] = []
-    for turn in turns:
-        match turn:
+    for item in items:
+        match item:
             case Message(role="assistant"):
-                _open_message(messages)["content"] = _content(turn.text)
-            case Thought():
-                messages.append({"role": "assistant", "content": None, "reasoning": turn.text})
+                if messages and messages[-1].get("content") is not None:
+                    messages.append({"role": "assistant", "content": None})
+                _assistant_message(messages)["content"] = _content(item.text)
+            case Reasoning():
+                messages.append({"role": "assistant", "content": None, "reasoning": item.text})
             case ToolCall():
-                _own_message(messages).setdefault("tool_calls", []).append(_tool_call(turn))
+                calls = _assistant_message(messages).setdefault("tool_calls", [])
+                calls.append(_tool_call(item))
             case ToolResult():
-                result = {
-                    "role": "tool",
-                    "tool_call_id": turn.call_id,
-                    "content": _content(turn.text),
-                }
-                messages.append(result)
+                result = {"role": "tool", "tool_call_id": item.call_id}
+                messages.append(result | {"content": _content(item.text)})
             case Message():
-                messages.append({"role": turn.role, "content": _content(turn.text)})
+                messages.append({"role": item.role, "content": _content(item.text)})
     return messages
 
 
-def _open_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last message if it is an assistant's that has no text yet, else a new one."""
-    if messages and messages[-1]["role"] == "assistant" and messages[-1]["content"] is not None:
-        messages.append({"role": "assistant", "content": None})
-    return _own_message(messages)
-
-
-def _own_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last message if it is an assistant's, else a new one."""
+def _assistant_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last message if it is the assistant's, else a new one."""
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     return messages[-1]
@@ -166,31 +167,12 @@ def _function(tool: Tool) -> dict[str, Any]:
     }
 
 
-def _reply(raw: dict[str, Any]) -> Reply:
-    """Read a whole chat.completion object."""
-    choices = objects(raw, "choices", "")
-    if not choices:
-        raise UnreadableReplyError("choices is empty or missing")
-    path, choice = _first(choices)
-    message = member(choice, "message", dict, path)
-    finish = optional_member(choice, "finish_reason", str, path)
-    path = f"{path}.message"
-    return Reply(
-        reasoning=_reasoning(message, path),
-        text=optional_member(message, "content", str, path) or "",
-        calls=tuple(_call(call, place) for place, call in objects(message, "tool_calls", path)),
-        finish=FINISHES.get(finish or "", "unknown"),
-        usage=read_usage(raw, given="prompt", made="completion"),
-        raw=raw,
-    )
-
-
-def _first(choices: Sequence[Placed]) -> Placed:
+def _first_choice(choices: Sequence[tuple[str, dict[str, Any]]]) -> tuple[str, dict[str, Any]]:
     return next(filter(_is_first, choices), choices[0])
 
 
-def _is_first(placed: Placed) -> bool:
-    """Whether this is the choice that is read, were there several."""
+def _is_first(placed: tuple[str, dict[str, Any]]) -> bool:
+    """Whether this choice has index 0 or none; only that choice is read."""
     return not placed[1].get("index")
 
 
@@ -212,29 +194,8 @@ def _call(call: Mapping[str, Any], path: str) -> ToolCall:
     )
 
 
-def _reassembled(response: Response) -> Steps[dict[str, Any]]:
-    """The chat.completion object that the chunks of a stream add up to."""
-    whole: dict[str, Any] = {}
-    message = _Message()
-    finish: str | None = None
-    for count, (event, chunk) in enumerate(json_events(response), start=1):
-        if count % ITEMS_IN_A_STEP == 0:
-            yield
-        whole.update({key: value for key, value in chunk.items() if value is not None})
-        choices = objects(chunk, "choices", f"stream part {event.part}: ")
-        for path, choice in filter(_is_first, choices):
-            finish = optional_member(choice, "finish_reason", str, path) or finish
-            delta = optional_member(choice, "delta", dict, path)
-            if delta:
-                message.add(delta, f"{path}.delta")
-    if finish is None and not is_done(response):
-        raise UnreadableReplyError("the stream ended without a finish_reason and without [DONE]")
-    choice = {"index": 0, "message": message.whole(), "finish_reason": finish}
-    return {**whole, "object": "chat.completion", "choices": [choice]}
-
-
-class _Message:
-    """An assistant message in the making; texts stay in pieces until the end."""
+class _MessageBuilder:
+    """Reassembles an assistant message from deltas; joins the pieces of each text at the end."""
 
     def __init__(self) -> None:
         self._texts: dict[str, list[str]] = {}
@@ -243,7 +204,7 @@ class _Message:
         self._arguments: dict[int, list[str]] = {}
 
     def add(self, delta: Mapping[str, Any], path: str) -> None:
-        """Take one delta. Raises UnreadableReplyError."""
+        """Add one delta. Raises UnreadableReplyError."""
         for name in delta:
             if name in TEXT_FIELDS:
                 text = optional_member(delta, name, str, path)
@@ -257,7 +218,7 @@ class _Message:
                     self._add_call(call, call_path)
 
     def _add_detail(self, delta: Mapping[str, Any]) -> None:
-        """Join the pieces of one text; gateways want details back as whole as they were made."""
+        """Join the pieces of one detail: gateways require details back as they were before."""
         last = self._details[-1] if self._details else {}
         text, before = delta.get("text"), last.get("text")
         same = all(last.get(key) == delta.get(key) for key in ("type", "index", "id"))
@@ -281,17 +242,13 @@ class _Message:
         arguments = optional_member(function, "arguments", str, path) or ""
         self._arguments.setdefault(index, []).append(arguments)
 
-    def whole(self) -> dict[str, Any]:
-        """The message as it would have come without streaming."""
+    def build(self) -> dict[str, Any]:
+        """The message that a non-streaming response would have."""
         message: dict[str, Any] = {"role": "assistant", "content": None}
         message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
         if self._details:
             message["reasoning_details"] = self._details
-        if self._calls:
-            message["tool_calls"] = [self._whole_call(index) for index in sorted(self._calls)]
+        for index, call in sorted(self._calls.items()):
+            call["function"]["arguments"] = "".join(self._arguments[index])
+            message.setdefault("tool_calls", []).append(call)
         return message
-
-    def _whole_call(self, index: int) -> dict[str, Any]:
-        call = self._calls[index]
-        arguments = "".join(self._arguments[index])
-        return {**call, "function": {**call["function"], "arguments": arguments}}

@@ -1,7 +1,7 @@
-"""A conversation before it is put into either dialect's JSON.
+"""A conversation, independent of the API that carries it.
 
-The turns are harmony's: what the model thinks, calls and says are turns of their own. Chat
-Completions joins them into assistant messages, Responses has an item for each.
+The items follow harmony: CoT, tool calls and final answers are separate items. Chat Completions
+merges them into assistant messages; Responses has one item for each.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ Role = Literal["system", "developer", "user", "assistant"]
 
 @dataclass(frozen=True)
 class Message:
-    """Text by one role; as an assistant's, it is a final answer. A tuple is sent as text parts."""
+    """Text by one role; with role `assistant`, a final answer. A tuple is sent as text parts."""
 
     role: Role
     text: str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Thought:
+class Reasoning:
     """Raw chain of thought (CoT) of the assistant."""
 
     text: str
@@ -29,7 +29,7 @@ class Thought:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A tool call of the assistant. `arguments` is the raw string, valid JSON or not."""
+    """A tool call of the assistant. `arguments` is the raw string, which may be invalid JSON."""
 
     id: str
     name: str
@@ -38,10 +38,10 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a called tool gave back. A tuple is sent as text parts."""
+    """The output of a tool call. A tuple is sent as text parts."""
 
     call_id: str
     text: str | tuple[str, ...]
 
 
-ConversationItem = Message | Thought | ToolCall | ToolResult
+ConversationItem = Message | Reasoning | ToolCall | ToolResult

@@ -1,23 +1,21 @@
-"""Reading JSON that others wrote: lenient about what is extra, exact about what is needed."""
+"""Read fields of a provider's JSON: ignore unknown fields, validate the ones that are used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import orjson
 
 from harness.api.base import UnreadableReplyError, Usage
-from harness.api.sse import Event, events
-from harness.records.rollouts import Exchange, Response
 
 T = TypeVar("T")
 
 NAMES: dict[type, str] = {
-    str: "text",
-    int: "a whole number",
+    str: "a string",
+    int: "an integer",
     float: "a number",
-    bool: "true or false",
+    bool: "a boolean",
     list: "a list",
     dict: "an object",
     type(None): "null",
@@ -27,16 +25,16 @@ DEEPEST = 100
 
 
 def member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T:
-    """`value[key]`, which must be there and of `kind`, or UnreadableReplyError with its path."""
+    """The required field `value[key]` of type `kind`. Raises UnreadableReplyError."""
     found = optional_member(value, key, kind, path)
     if found is None:
         problem = "is null" if key in value else "is missing"
-        raise UnreadableReplyError(f"{_join(path, key)} {problem}, {NAMES[kind]} is needed")
+        raise UnreadableReplyError(f"{_join(path, key)} {problem}, expected {NAMES[kind]}")
     return found
 
 
 def optional_member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T | None:
-    """`value[key]` or None if it is missing or null; anything else but `kind` is unreadable."""
+    """`value[key]`, or None if it is missing or null. Raises UnreadableReplyError."""
     found: T | None = value.get(key)
     if found is None or type(found) is kind:
         return found
@@ -46,7 +44,7 @@ def optional_member(value: Mapping[str, Any], key: str, kind: type[T], path: str
 
 
 def objects(value: Mapping[str, Any], key: str, path: str) -> list[tuple[str, dict[str, Any]]]:
-    """The objects of the list `value[key]` (none if missing or null), each with its path."""
+    """The objects of the list `value[key]`, each with its path; [] if it is missing or null."""
     items = optional_member(value, key, list, path)
     if not items:
         return []
@@ -59,93 +57,38 @@ def objects(value: Mapping[str, Any], key: str, path: str) -> list[tuple[str, di
     return found
 
 
-def good_response(exchange: Exchange) -> Response:
-    """The response of an exchange that went well as far as HTTP is concerned."""
-    if exchange.failure is not None:
-        raise UnreadableReplyError(exchange.failure.message)
-    response = exchange.response
-    if response is None or not 200 <= response.status < 300:
-        status = response.status if response else "none"
-        raise UnreadableReplyError(f"the HTTP status is {status}")
-    return response
-
-
-def json_body(response: Response) -> dict[str, Any]:
-    """The one JSON object that is the answer to a request without streaming."""
-    if response.body is None:
-        raise UnreadableReplyError("an event stream came where one JSON object was asked for")
-    return parsed(response.body, "the body")
-
-
-def json_events(response: Response) -> Iterator[tuple[Event, dict[str, Any]]]:
-    """The events of an answer to a request with streaming, without the closing `[DONE]`."""
-    if response.body is not None:
-        kind = response.headers.get("content-type", "no content type")
-        raise UnreadableReplyError(
-            f"an event stream was asked for, but {kind} came: {excerpt(response.body)}"
-        )
-    empty = True
-    for event in events(response.parts):
-        if event.data.strip() != "[DONE]":
-            empty = False
-            yield event, parsed(event.data, f"stream part {event.part}")
-    if empty:
-        first = response.parts[0].raw if response.parts else ""
-        raise UnreadableReplyError(f"the stream has no events with data: {excerpt(first)}")
-
-
-def is_done(response: Response) -> bool:
-    """Whether the stream ended with `[DONE]`."""
-    return any(event.data.strip() == "[DONE]" for event in events(response.parts[-3:]))
-
-
-def parsed(text: str, place: str) -> dict[str, Any]:
-    """`text` as a JSON object that is not an error report."""
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableReplyError(f"{place} is not JSON ({error}): {excerpt(text)}") from None
-    if not isinstance(value, dict):
-        raise UnreadableReplyError(f"{place} should be a JSON object: {excerpt(text)}")
-    if text.count("[") + text.count("{") > DEEPEST and too_deep(value):
-        raise UnreadableReplyError(f"{place} is nested deeper than {DEEPEST} levels")
-    if value.get("error"):
-        raise UnreadableReplyError(f"{place} is an error: {error_message(value['error'])}")
-    return value
-
-
 def too_deep(value: object) -> bool:
-    """Whether JSON is nested so deeply that it could not be written down and read again."""
+    """Whether JSON is nested more than `DEEPEST` levels, too deep to be written and read back."""
     layer = [value]
     for _ in range(DEEPEST):
-        layer = [inner for outer in layer for inner in _inside(outer)]
+        layer = [inner for outer in layer for inner in _children(outer)]
         if not layer:
             return False
     return True
 
 
 def error_message(error: object) -> str:
-    """The message of an OpenAI-shaped error, or an excerpt of whatever it is."""
+    """The message of an OpenAI-style error object, or an excerpt of any other value."""
     message = error.get("message") if isinstance(error, Mapping) else error
     return message if isinstance(message, str) else excerpt(orjson.dumps(error).decode())
 
 
-def read_usage(value: Mapping[str, Any], *, given: str, made: str) -> Usage | None:
-    """The usage object of a reply; counts that are not whole numbers count as not given.
+def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usage | None:
+    """The usage object of a reply; a count that is not an integer is None.
 
     Args:
         value: The object that may have a key `usage`.
-        given: What the dialect calls the tokens of the prompt, without `_tokens`.
-        made: What it calls the tokens of the reply.
+        prompt: The API's word for prompt tokens: `prompt` or `input`.
+        completion: The API's word for completion tokens: `completion` or `output`.
     """
     usage = value.get("usage")
     if not isinstance(usage, dict):
         return None
-    details = usage.get(f"{made}_tokens_details")
+    details = usage.get(f"{completion}_tokens_details")
     reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
     return Usage(
-        input_tokens=_count(usage.get(f"{given}_tokens")),
-        output_tokens=_count(usage.get(f"{made}_tokens")),
+        input_tokens=_count(usage.get(f"{prompt}_tokens")),
+        output_tokens=_count(usage.get(f"{completion}_tokens")),
         reasoning_tokens=_count(reasoning),
         total_tokens=_count(usage.get("total_tokens")),
     )
@@ -156,7 +99,7 @@ def excerpt(text: str) -> str:
     return repr(text if len(text) <= EXCERPT else text[:EXCERPT] + "…")
 
 
-def _inside(value: object) -> Iterable[object]:
+def _children(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()

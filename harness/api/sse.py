@@ -1,4 +1,4 @@
-"""Server-sent events, read from the recorded blocks of a stream. Pure."""
+"""Decoder of server-sent events, the only one in the harness. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _DATA = "data: "
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-class Event(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """One event: `name` is its `event:` field or '', `part` the index of its recorded block.
 
-    A tuple, because a stream has many: it is made in half the time of a dataclass.
+    A named tuple takes half as long to create as a dataclass, and a stream has many events.
     """
 
     part: int
@@ -23,15 +23,15 @@ class Event(NamedTuple):
     data: str
 
 
-def events(parts: Iterable[StreamPart]) -> Iterator[Event]:
-    """The events of a stream in order; comments and blocks without data are passed over.
+def decode_events(parts: Iterable[StreamPart]) -> Iterator[ServerSentEvent]:
+    """The events of a stream in order, without comments and blocks that have no data.
 
-    By the rules of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6.
+    Follows https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6.
     """
     for index, part in enumerate(parts):
         raw = part.raw if index else part.raw.removeprefix(_BYTE_ORDER_MARK)
         if raw.startswith(_DATA) and "\n" not in raw and "\r" not in raw:
-            yield Event(index, part.at, "", raw[len(_DATA) :])
+            yield ServerSentEvent(index, part.at, "", raw[len(_DATA) :])
             continue
         name, data = "", []
         for line in raw.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
@@ -42,4 +42,4 @@ def events(parts: Iterable[StreamPart]) -> Iterator[Event]:
             elif field == "event":
                 name = value
         if data:
-            yield Event(index, part.at, name, "\n".join(data))
+            yield ServerSentEvent(index, part.at, name, "\n".join(data))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.api.base import Reply
-from harness.api.conversation import Message, Thought, ToolCall, ToolResult
+from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
 from harness.checks.base import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
@@ -29,13 +29,13 @@ _LISBON = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
 _OSLO = ToolCall("call_2", WEATHER.name, '{"location": "Oslo"}')
 _LISBON_RESULT = ToolResult("call_1", _LISBON_WEATHER)
 _OSLO_RESULT = ToolResult("call_2", '{"temperature": 9}')
-_MORE_THOUGHT = Thought(f"The user wants {WEATHER.name}. With location: Oslo.")
+_MORE_THOUGHT = Reasoning(f"The user wants {WEATHER.name}. With location: Oslo.")
 _ANSWER = Message("assistant", "It is 21 degrees in Lisbon.")
 _ENOUGH = 0.5
 
 
-def _thought(word: str) -> Thought:
-    return Thought(f"The code word is {word}. The user wants {WEATHER.name}, with Lisbon.")
+def _thought(word: str) -> Reasoning:
+    return Reasoning(f"The code word is {word}. The user wants {WEATHER.name}, with Lisbon.")
 
 
 def _asks(api: Api) -> tuple[Ask, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.api import DIALECTS
 from harness.api.base import Settings
-from harness.api.conversation import ConversationItem, Message, Thought, ToolCall, ToolResult
+from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
 from harness.golden.requests import Requests
 from harness.probes.base import Ask
@@ -32,13 +32,13 @@ _STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "floode
 
 _CALLED: tuple[ConversationItem, ...] = (
     Message("user", "What is the weather in Lisbon?"),
-    Thought("The user wants get_weather, with Lisbon."),
+    Reasoning("The user wants get_weather, with Lisbon."),
     ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}'),
     ToolResult("call_1", '{"temperature": 21, "sky": "cloudy"}'),
 )
 _CALLED_TWICE: tuple[ConversationItem, ...] = (
     Message("user", "What is the weather in Oslo, and in Cairo?"),
-    Thought("The user wants get_weather, with Oslo and with Cairo."),
+    Reasoning("The user wants get_weather, with Oslo and with Cairo."),
     ToolCall("call_1", WEATHER.name, '{"location": "Oslo"}'),
     ToolCall("call_2", WEATHER.name, '{"location": "Cairo"}'),
     ToolResult("call_1", '{"temperature": 4, "sky": "snow"}'),

@@ -17,7 +17,7 @@ import openai_harmony as oh
 
 from harmony.vocabulary import harmony_encoding
 from harness.api.base import Tool
-from harness.api.conversation import ConversationItem, Message, Thought, ToolCall, ToolResult
+from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"
@@ -166,7 +166,7 @@ def _message(
     turn: ConversationItem, turns: Sequence[ConversationItem], how: Rendering
 ) -> oh.Message:
     match turn:
-        case Thought(text):
+        case Reasoning(text):
             return _assistant(text, "analysis")
         case ToolCall(_, name, arguments):
             call = _assistant(_written(arguments, how.arguments), "commentary")

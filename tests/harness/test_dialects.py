@@ -10,8 +10,8 @@ import pytest
 
 from harness.api import DIALECTS
 from harness.api.base import Dialect, Reply, Settings, Tool, UnreadableReplyError, Usage
-from harness.api.conversation import Message, Role, Thought, ToolCall, ToolResult
-from harness.api.sse import Event, events
+from harness.api.conversation import Message, Reasoning, Role, ToolCall, ToolResult
+from harness.api.sse import ServerSentEvent, decode_events
 from harness.records.rollouts import Api, Exchange, Request, Response, StreamPart, TransportFailure
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
@@ -332,18 +332,18 @@ def chat_call(**call: Any) -> dict[str, Any]:
         ('{"error": ' + "[" * 600 + "]" * 600 + "}", "nested deeper than 100 levels"),
         ({}, "choices is empty or missing"),
         ({"choices": []}, "choices is empty or missing"),
-        ({"choices": 3}, "choices should be a list, but is a whole number"),
+        ({"choices": 3}, "choices should be a list, but is an integer"),
         ({"choices": [3]}, r"choices\[0\] should be an object"),
         ({"choices": [{}]}, r"choices\[0\].message is missing"),
         ({"choices": [{"message": None}]}, r"choices\[0\].message is null"),
-        (chat_message(content={"a": 1}), "message.content should be text, but is an object"),
-        (chat_message(reasoning=["a"]), "message.reasoning should be text, but is a list"),
+        (chat_message(content={"a": 1}), "message.content should be a string, but is an object"),
+        (chat_message(reasoning=["a"]), "message.reasoning should be a string, but is a list"),
         (chat_call(id="1"), r"tool_calls\[0\].function is missing"),
         (chat_call(function={"name": "a", "arguments": "{}"}), r"tool_calls\[0\].id is missing"),
         (chat_call(id="1", function={"arguments": "{}"}), "function.name is missing"),
         (
             chat_call(id="1", function={"name": "a", "arguments": {}}),
-            "function.arguments should be text, but is an object",
+            "function.arguments should be a string, but is an object",
         ),
     ],
 )
@@ -384,12 +384,12 @@ CHUNK = mock.data({"choices": [{"index": 0, "delta": {"content": "a"}}]})
         (['{"choices": []}'], r"no events with data: '\{\"choices\"'?"),
         ([CHUNK, "data: {"], "stream part 1 is not JSON"),
         ([CHUNK, 'data: {"error": {"message": "boom"}}'], "stream part 1 is an error: boom"),
-        ([CHUNK], "without a finish_reason and without"),
+        ([CHUNK], "without finish_reason and without"),
         (
             [mock.data({"choices": [{"delta": {"tool_calls": [{"id": "1"}]}}]})],
             r"stream part 0: choices\[0\].delta.tool_calls\[0\].index is missing",
         ),
-        ([mock.data({"choices": [{"delta": {"content": 3}}]})], "should be text"),
+        ([mock.data({"choices": [{"delta": {"content": 3}}]})], "should be a string"),
     ],
 )
 def test_unreadable_chat_streams(blocks: list[str], problem: str) -> None:
@@ -426,8 +426,8 @@ def test_unreadable_responses_streams(blocks: list[str], problem: str) -> None:
         (exchange("{}", status=500), "the HTTP status is 500"),
         (exchange("{}", status=302), "the HTTP status is 302"),
         (exchange("{}", failed=True), "it was cut"),
-        (exchange(["data: {}"]), "an event stream came where one JSON object"),
-        (exchange("{}", streaming=True), "an event stream was asked for, but no content type"),
+        (exchange(["data: {}"]), "expected one JSON object, got an event stream"),
+        (exchange("{}", streaming=True), "expected an event stream, got no content type"),
     ],
 )
 def test_exchanges_without_a_reply(dialect: Dialect, recorded: Exchange, problem: str) -> None:
@@ -444,16 +444,16 @@ def test_events_by_the_rules_of_event_streams() -> None:
         "retry: 5",
     ]
     parts = [StreamPart(at=float(index), raw=raw) for index, raw in enumerate(blocks)]
-    assert list(events(parts)) == [
-        Event(1, 1.0, "", "no space\n two spaces"),
-        Event(2, 2.0, "named", "x\n"),
+    assert list(decode_events(parts)) == [
+        ServerSentEvent(1, 1.0, "", "no space\n two spaces"),
+        ServerSentEvent(2, 2.0, "named", "x\n"),
     ]
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_a_stream_may_begin_with_a_byte_order_mark(mark: str) -> None:
     parts = [StreamPart(at=0.0, raw=f"{mark}data: 1"), StreamPart(at=1.0, raw=f"{mark}data: 2")]
-    assert [event.data for event in events(parts)] == (["1"] if mark else ["1", "2"])
+    assert [event.data for event in decode_events(parts)] == (["1"] if mark else ["1", "2"])
 
 
 def test_a_stream_of_very_many_chunks() -> None:
@@ -474,10 +474,10 @@ def test_a_stream_of_very_many_chunks() -> None:
 _HISTORY = (
     Message("system", "Be brief."),
     Message("user", ("Weather", "in Oslo?")),
-    Thought("Call it."),
+    Reasoning("Call it."),
     ToolCall("call_1", "get_weather", '{"location": "Oslo"}'),
     ToolResult("call_1", "rain"),
-    Thought("Say it."),
+    Reasoning("Say it."),
     Message("assistant", "It rains."),
     Message("assistant", "Take a coat."),
     Message("user", "Thanks"),

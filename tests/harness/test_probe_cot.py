@@ -10,7 +10,7 @@ import pytest
 from healthy import Say, chat_whole, json_response, responses_whole
 from probing import judged, refusal, statuses
 
-from harness.api.conversation import ConversationItem, Message, Thought
+from harness.api.conversation import ConversationItem, Message, Reasoning
 from harness.probes import cot, state
 from harness.probes.base import Ask
 from harness.records.rollouts import Api, Response
@@ -25,7 +25,7 @@ def kept(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
     """What is left of a conversation when stale CoT is dropped."""
     finals = [at for at, t in enumerate(turns) if isinstance(t, Message) and t.role == "assistant"]
     last = max(finals, default=-1)
-    return tuple(t for at, t in enumerate(turns) if at > last or not isinstance(t, Thought))
+    return tuple(t for at, t in enumerate(turns) if at > last or not isinstance(t, Reasoning))
 
 
 def reader(
@@ -53,12 +53,12 @@ def test_a_model_that_reads_as_it_should_passes() -> None:
 
 
 def without_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
-    return tuple(turn for turn in turns if not isinstance(turn, Thought))
+    return tuple(turn for turn in turns if not isinstance(turn, Reasoning))
 
 
 def only_latest_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
-    thoughts = [turn for turn in turns if isinstance(turn, Thought)]
-    return tuple(t for t in kept(turns) if not isinstance(t, Thought) or t is thoughts[-1])
+    thoughts = [turn for turn in turns if isinstance(turn, Reasoning)]
+    return tuple(t for t in kept(turns) if not isinstance(t, Reasoning) or t is thoughts[-1])
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_answers_that_differ_by_chance_are_no_defect() -> None:
     assert "failed" not in statuses(found).values()
 
     def varied(ask: Ask, attempt: Attempt) -> Say:
-        return Say(text=f"Answer {attempt.id}", reasoning=f"Thought {attempt.id}")
+        return Say(text=f"Answer {attempt.id}", reasoning=f"Reasoning {attempt.id}")
 
     assert judged(BENCH, varied)["parity.content"].status == "not_verifiable"
 

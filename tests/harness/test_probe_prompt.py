@@ -9,7 +9,7 @@ import pytest
 from healthy import Say, chat_whole, exchange, json_response
 
 from harness.api.base import Tool
-from harness.api.conversation import Message, Thought, ToolCall, ToolResult
+from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
 from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
@@ -60,7 +60,7 @@ def _is_final(turn: object) -> bool:
 
 
 def _cot(turn: object) -> bool:
-    return isinstance(turn, Thought)
+    return isinstance(turn, Reasoning)
 
 
 @pytest.mark.parametrize("how", list(renderings())[::7], ids=str)

@@ -1,0 +1,104 @@
+"""Read the response of an exchange as a reply. Pure."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from harness.api.base import Reply, UnreadableReplyError
+from harness.api.fields import DEEPEST, error_message, excerpt, too_deep
+from harness.api.sse import ServerSentEvent, decode_events
+from harness.records.rollouts import Exchange, Response
+from harness.steps import Steps, completed
+
+DONE = "[DONE]"
+
+
+class ReplyReader:
+    """Base of both dialects: reads each exchange once and caches its reply while it is in use."""
+
+    def __init__(self) -> None:
+        self._cache: dict[int, tuple[weakref.ref[Exchange], Reply]] = {}
+
+    def read(self, exchange: Exchange) -> Reply:
+        """Read a finished exchange. Raises UnreadableReplyError."""
+        return completed(self.reading(exchange))
+
+    def reading(self, exchange: Exchange) -> Steps[Reply]:
+        """`read` in small steps."""
+        key = id(exchange)
+        cached = self._cache.get(key)
+        if cached is not None and cached[0]() is exchange:
+            return cached[1]
+        response = _good_response(exchange)
+        if (exchange.request.body or {}).get("stream"):
+            raw = yield from self._reassembled(response)
+        else:
+            raw = _json_body(response)
+        reply = self._reply(raw)
+        self._cache[key] = weakref.ref(exchange, lambda _: self._cache.pop(key, None)), reply
+        return reply
+
+    def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
+        """The object that a non-streaming response would have as its body."""
+        raise NotImplementedError
+
+    def _reply(self, raw: dict[str, Any]) -> Reply:
+        """The reply that a complete response object holds."""
+        raise NotImplementedError
+
+
+def json_events(response: Response) -> Iterator[tuple[ServerSentEvent, dict[str, Any]]]:
+    """The events of a streaming response, without the final `[DONE]`."""
+    if response.body is not None:
+        kind = response.headers.get("content-type", "no content type")
+        raise UnreadableReplyError(
+            f"expected an event stream, got {kind}: {excerpt(response.body)}"
+        )
+    empty = True
+    for event in decode_events(response.parts):
+        if event.data.strip() != DONE:
+            empty = False
+            yield event, _json_object(event.data, f"stream part {event.part}")
+    if empty:
+        first = response.parts[0].raw if response.parts else ""
+        raise UnreadableReplyError(f"the stream has no events with data: {excerpt(first)}")
+
+
+def is_done(response: Response) -> bool:
+    """Whether the stream ends with `[DONE]`."""
+    return any(event.data.strip() == DONE for event in decode_events(response.parts[-3:]))
+
+
+def _good_response(exchange: Exchange) -> Response:
+    if exchange.failure is not None:
+        raise UnreadableReplyError(exchange.failure.message)
+    response = exchange.response
+    if response is None or not 200 <= response.status < 300:
+        status = response.status if response else "none"
+        raise UnreadableReplyError(f"the HTTP status is {status}")
+    return response
+
+
+def _json_body(response: Response) -> dict[str, Any]:
+    if response.body is None:
+        raise UnreadableReplyError("expected one JSON object, got an event stream")
+    return _json_object(response.body, "the body")
+
+
+def _json_object(text: str, place: str) -> dict[str, Any]:
+    """`text` as a JSON object that does not report an error."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableReplyError(f"{place} is not JSON ({error}): {excerpt(text)}") from None
+    if not isinstance(value, dict):
+        raise UnreadableReplyError(f"{place} should be a JSON object: {excerpt(text)}")
+    if text.count("[") + text.count("{") > DEEPEST and too_deep(value):
+        raise UnreadableReplyError(f"{place} is nested deeper than {DEEPEST} levels")
+    if value.get("error"):
+        raise UnreadableReplyError(f"{place} is an error: {error_message(value['error'])}")
+    return value
