@@ -13,8 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from evals.comparison.significance import Pair, beyond_chance, differences
-from evals.statistics.comparison import paired_means
+from harness.statistics.differences import Pair, differences, paired_means, significant_cases
 
 CASES, TRIES, GROUPS = 36, 5, 4
 PAGES = 150
@@ -58,7 +57,7 @@ def page(shape: tuple[float, float], random: Random) -> tuple[bool, bool, bool]:
     drop = found[0].detectable or 1.0
     worse = paired(sampled(groups[0], random, drop), there[0])
     seen = differences([worse, *pairs[1:]])[0].seen == "worse"
-    return any(one.seen != "none" for one in found), any(beyond_chance(tables)), seen
+    return any(one.seen != "none" for one in found), any(significant_cases(tables)), seen
 
 
 def main() -> None:

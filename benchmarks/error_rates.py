@@ -23,13 +23,10 @@ from scipy.special import betaincinv
 from evals.baselines.figures import pooled_mean
 from evals.baselines.published import Benchmark
 from evals.judgement import Figure
-from evals.statistics.comparison import compare
-from evals.statistics.intervals import mean_score
-from evals.statistics.levels import TAIL
-from evals.statistics.noise import Mean, NormalMean, run_mean
-from evals.statistics.power import chance_to_see
-from evals.statistics.sequential import FIRST_LOOK, always_valid_tail
 from harness.records.analysis import Decision
+from harness.statistics.differences import TAIL
+from harness.statistics.mean_scores import Mean, NormalMean, mean_score, run_mean
+from harness.statistics.noninferiority import FIRST_LOOK, always_valid_tail, chance_to_see, compare
 
 Chances = NDArray[np.float64]
 Runs = list[list[list[float]]]

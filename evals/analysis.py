@@ -10,10 +10,16 @@ from evals.healthbench.summary import HealthBenchSummary
 from evals.judgement import CellScores, CellVerdict, Sampling
 from evals.records import Cell, EvalSettings, Outcome, TryScore
 from evals.results import Amounts, AtK, CellResult, QuestionResult
-from evals.statistics.intervals import mean_score, pass_at, pass_hat
-from evals.statistics.tries import Scores, complete_rounds
-from evals.statistics.votes import maj_at_k
-from harness.statistics.metrics import percentiles
+from harness.statistics.estimators import (
+    Scores,
+    complete_rounds,
+    maj_at_k,
+    pass_at_k,
+    pass_hat_k,
+    percentiles,
+)
+from harness.statistics.intervals import pass_estimate
+from harness.statistics.mean_scores import mean_score
 
 HARDEST = 10
 _RIGHT = "right"
@@ -123,8 +129,8 @@ class CellTally:
         return tuple(
             AtK(
                 k=k,
-                pass_at=pass_at(scores, k),
-                pass_hat=pass_hat(scores, k),
+                pass_at=pass_estimate(pass_at_k, scores, k),
+                pass_hat=pass_estimate(pass_hat_k, scores, k),
                 majority=self._majority(k, tries),
             )
             for k in ks(tries)

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from evals.base import DatasetInfo
 from evals.records import Cell
-from evals.statistics.comparison import Comparison
 from harness.records.analysis import Decision
 from harness.records.base import Record
 from harness.records.rollouts import Api
+from harness.statistics.noninferiority import Comparison
 
 SourceKind = Literal["card", "reproduction", "third_party", "measured"]
 

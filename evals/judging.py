@@ -21,8 +21,8 @@ from evals.registry import make_eval
 from evals.results import CellResult, EvalAnalysis
 from evals.run_folder import read_eval_info, read_questions, write_scores
 from evals.scoring import not_run, score_try
-from evals.statistics.tries import Scores
 from evals.verdict import judge_scores
+from harness.statistics.estimators import Scores
 from harness.storage.run_log import read_rollouts
 
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")

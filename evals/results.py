@@ -10,9 +10,9 @@ from evals.base import DatasetInfo
 from evals.healthbench.summary import HealthBenchSummary
 from evals.judgement import CellVerdict
 from evals.records import Cell, EvalRunInfo, Outcome
-from evals.statistics.intervals import MeanScore
 from harness.records.analysis import Decision, Estimate, Percentiles
 from harness.records.base import Record
+from harness.statistics.mean_scores import MeanScore
 
 EVAL_ANALYSIS_VERSION = 1
 

@@ -9,7 +9,7 @@ from evals.judging import judge
 from evals.plan import Plan, Try
 from evals.records import Cell, EvalSettings, RunEnd
 from evals.results import EvalAnalysis
-from evals.statistics.sequential import FIRST_LOOK
+from harness.statistics.noninferiority import FIRST_LOOK
 
 
 async def sample_rounds(

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from evals.baselines.base import MAKE_ONE, Baseline, NoReference, Reference
 from evals.baselines.published import published_scores
 from evals.judgement import BaselineInfo, CellScores, CellVerdict, EvalVerdict
-from evals.statistics.comparison import Comparison, compare
-from evals.statistics.levels import TAIL
-from evals.statistics.sequential import FIRST_LOOK, always_valid_tail
-from evals.statistics.tries import complete_rounds
 from harness.records.analysis import Decision
+from harness.statistics.differences import TAIL
+from harness.statistics.estimators import complete_rounds
+from harness.statistics.noninferiority import FIRST_LOOK, Comparison, always_valid_tail, compare
 
 OTHER_MARGIN = 0.05
 """Margin of an eval about which nothing is published."""

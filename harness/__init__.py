@@ -22,7 +22,7 @@ Its packages; each imports only packages below it:
     tasks           cases, tools and attempts
     api             conversations in Chat Completions and the Responses API
     providers       providers.yaml and gate files
-    statistics      pass@k, pass^k and their intervals
+    statistics      estimators, intervals, tests of differences, non-inferiority
     records         the types on disk, which all packages share
     text, steps, errors
 

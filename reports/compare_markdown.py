@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from evals.comparison.records import Comparison, Difference, Row
+from evals.comparison.records import Comparison, Row
+from harness.statistics.differences import Difference
 from reports import compare_rows, compare_words, markup, news_words
 
 _MOST_CHECKS = 60

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from evals.comparison.records import (
     Change,
     Comparison,
-    Difference,
     Entry,
     Flip,
     Measured,
@@ -16,6 +15,7 @@ from evals.comparison.records import (
     Unit,
 )
 from harness.records.analysis import CheckStatus, Estimate
+from harness.statistics.differences import Difference
 from reports import compare_rows, words
 
 NOTHING = "–"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evals.judgement import BaselineInfo, CellScores
-from evals.statistics.noise import Mean
+from harness.statistics.mean_scores import Mean
 
 MAKE_ONE = "measure one with `gpt-oss-verify baseline create RUN`"
 

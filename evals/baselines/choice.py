@@ -12,8 +12,8 @@ from evals.baselines.published import PublishedScores, known_model, published_sc
 from evals.baselines.runs import MeasuredRun
 from evals.baselines.sampling import sampling_warnings
 from evals.judgement import CellScores
-from evals.statistics.noise import run_mean
 from harness.errors import ConfigurationError
+from harness.statistics.mean_scores import run_mean
 
 RANGE = "range"
 """Name of the default baseline: the healthy range of the independent reproductions."""

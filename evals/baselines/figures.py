@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from evals.baselines.published import Benchmark
 from evals.judgement import BaselineInfo, Figure
-from evals.statistics.noise import BinomialMean, Mean
-from evals.statistics.power import run_error
+from harness.statistics.mean_scores import BinomialMean, Mean
+from harness.statistics.noninferiority import run_error
 
 CARD = "card"
 

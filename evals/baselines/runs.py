@@ -9,8 +9,8 @@ from evals.baselines.measured import MeasuredBaseline
 from evals.baselines.published import known_model
 from evals.baselines.sampling import differences
 from evals.judgement import BaselineInfo, CellScores, Figure
-from evals.statistics.comparison import paired_means
-from evals.statistics.noise import Mean
+from harness.statistics.differences import paired_means
+from harness.statistics.mean_scores import Mean
 
 
 @dataclass(frozen=True)

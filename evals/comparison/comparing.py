@@ -20,8 +20,8 @@ from evals.comparison.records import (
 from evals.comparison.runs import Compared, PublishedFigures, ScoredRun, SmokeRun, cell_key
 from evals.comparison.scores import NotPaired, pair_scores, score_rows
 from evals.comparison.settings import differing
-from evals.comparison.significance import differences
 from evals.comparison.smoke import smoke_rows
+from harness.statistics.differences import differences
 
 
 def compare(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from evals.comparison.records import Difference, Measured, Row, Unit
-from evals.comparison.significance import Pair
+from evals.comparison.records import Measured, Row, Unit
 from harness.records.analysis import Decision
+from harness.statistics.differences import Difference, Pair
 
 VERDICTS = "Verdict"
 JUDGED = frozenset({"passed", "warned", "failed", "declared"})

@@ -9,9 +9,16 @@ from evals.comparison.drafts import JUDGED
 from evals.comparison.records import CheckChange, Flip, News, ScoreChange
 from evals.comparison.runs import Compared, ScoredRun, SmokeRun, cell_key
 from evals.comparison.scores import NotPaired, pair_scores, row_name, shared_tries
-from evals.comparison.significance import ALPHA, Pair, beyond_chance, differences, fisher, p_value
 from evals.comparison.smoke import check_pair, paired, success_pair
 from harness.records.analysis import CheckResult, CheckStatus
+from harness.statistics.differences import (
+    Pair,
+    differences,
+    fisher_exact,
+    p_value,
+    significant_cases,
+)
+from harness.statistics.intervals import ALPHA
 
 Tries: TypeAlias = tuple[str, str, Sequence[float], Sequence[float]]
 """A group, a case or question in it, and the tries of both runs."""
@@ -46,9 +53,9 @@ def flips(shared: Sequence[Tries]) -> tuple[Flip, ...]:
     binary = [one for one in shared if {*one[2], *one[3]} <= {0.0, 1.0}]
     tables = [(_counted(ours), _counted(theirs)) for _, _, ours, theirs in binary]
     found = [
-        Flip(sample=case, group=group, here=here, there=there, p=fisher(here, there))
+        Flip(sample=case, group=group, here=here, there=there, p=fisher_exact(here, there))
         for (group, case, _, _), (here, there), sure in zip(
-            binary, tables, beyond_chance(tables), strict=True
+            binary, tables, significant_cases(tables), strict=True
         )
         if sure
     ]
@@ -104,7 +111,7 @@ def _change(now: CheckResult, before: CheckResult) -> CheckChange:
         after=now.status,
         here=(now.failures, now.applicable),
         there=(before.failures, before.applicable),
-        beyond_chance=pair is not None and p_value(pair.here, pair.there) < ALPHA,
+        beyond_chance=pair is not None and p_value(pair.run, pair.reference) < ALPHA,
     )
 
 

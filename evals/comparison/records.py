@@ -8,13 +8,13 @@ from typing import Literal
 from harness.records.analysis import CheckStatus, Decision, Estimate
 from harness.records.base import Record
 from harness.records.judgements import Finding
+from harness.statistics.differences import Difference
 
 COMPARISON_VERSION = 1
 HISTORY_VERSION = 1
 
 EntryKind = Literal["smoke test", "eval", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
-Seen = Literal["better", "worse", "none"]
 
 
 class Change(Record):
@@ -44,27 +44,6 @@ class Entry(Record):
     complete: bool = True
     differs: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-class Difference(Record):
-    """An entry minus the reference, paired where the row is about cases or questions.
-
-    `low` and `high` are a 95 % interval of this difference alone. `p` is its two-sided p-value,
-    `adjusted` the same after Holm's correction for all differences that the comparison tests;
-    `seen` says better or worse only where `adjusted` is below 5 %. `detectable` is the smallest
-    true worsening that these runs would have shown with a chance of 80 %, after correction; None
-    if they could not have shown any.
-    `pairs` counts the cases or questions both have; None where rates are compared unpaired.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
-    adjusted: float
-    seen: Seen
-    detectable: float | None
-    pairs: int | None = None
 
 
 class Measured(Record):

@@ -10,11 +10,12 @@ from evals.baselines.runs import MeasuredRun
 from evals.comparison.drafts import DraftRow, verdict_row
 from evals.comparison.records import Measured
 from evals.comparison.runs import CellKey, Compared, PublishedFigures, ScoredRun, cell_key
-from evals.comparison.significance import ALPHA, Pair
 from evals.judgement import CellScores
 from evals.records import Outcome
 from evals.results import CellResult
-from evals.statistics.intervals import mean_score
+from harness.statistics.differences import Pair
+from harness.statistics.intervals import ALPHA
+from harness.statistics.mean_scores import mean_score
 
 SCORES = "Scores"
 OUTCOMES = "Outcomes of tries"
@@ -63,7 +64,7 @@ def pair_scores(here: Compared, there: Compared, key: CellKey) -> Pair | NotPair
         turned = _published_pair(there, here, key)
         if isinstance(turned, NotPaired):
             return turned
-        return Pair(turned.there, turned.here, turned.cases)
+        return Pair(turned.reference, turned.run, turned.cases)
     return NotPaired("there are no scores to compare.")
 
 
@@ -121,8 +122,8 @@ def _published_score(
         if isinstance(run, ScoredRun):
             pair = _published_pair(run, column, key)
             if isinstance(pair, Pair):
-                low, high = pair.there.bounds(ALPHA / 2)
-                return Measured(value=pair.there.value, low=low, high=high)
+                low, high = pair.reference.bounds(ALPHA / 2)
+                return Measured(value=pair.reference.value, low=low, high=high)
     return None
 
 

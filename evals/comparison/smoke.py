@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from evals.comparison.drafts import DraftRow, verdict_row
 from evals.comparison.records import Measured, Unit
 from evals.comparison.runs import Attempt, SmokeRun
-from evals.comparison.significance import ALPHA, Pair, rate_mean
-from evals.statistics.comparison import paired_means
 from harness.records.analysis import CheckResult, Estimate, GroupAnalysis
 from harness.records.judgements import OutcomeKind
-from harness.statistics.metrics import clustered_rate, exact_bounds
+from harness.statistics.differences import Pair, paired_means
+from harness.statistics.intervals import clustered_rate, median_interval
+from harness.statistics.mean_scores import rate_mean
 
 RATES = "Pass rates"
 OUTCOMES = "Outcomes"
@@ -143,7 +142,7 @@ def _successes(attempts: Sequence[Attempt]) -> list[float]:
 def _times(name: str, runs: Sequence[SmokeRun | None]) -> Iterator[DraftRow]:
     for measure, unit in _UNITS.items():
         cells = tuple(
-            None if run is None else median(run.times.get(measure, {}).get(name, ()))
+            None if run is None else _median(run.times.get(measure, {}).get(name, ()))
             for run in runs
         )
         if any(cells):
@@ -155,26 +154,6 @@ def _times(name: str, runs: Sequence[SmokeRun | None]) -> Iterator[DraftRow]:
                 group=name,
                 about="Median of all requests. Shown, not tested: it depends on place and hour.",
             )
-
-
-def median(values: Sequence[float]) -> Measured | None:
-    """The median with a 95 % interval between two of the values, whatever their distribution.
-
-    The number of values below the true median is binomial with chance 1/2, so the bounds are those
-    order statistics that exact bounds of that share name (David and Nagaraja, Order Statistics,
-    2003, section 7.1).
-    """
-    if not values:
-        return None
-    ordered = sorted(values)
-    count = len(ordered)
-    low, high = exact_bounds(count / 2, count, ALPHA / 2)
-    return Measured(
-        value=ordered[(count - 1) // 2],
-        low=ordered[max(0, math.floor(low * count) - 1)],
-        high=ordered[min(count - 1, math.ceil(high * count))],
-        total=count,
-    )
 
 
 def _checks(runs: Sequence[SmokeRun | None], against: int) -> Iterator[DraftRow]:
@@ -201,6 +180,12 @@ def _checks(runs: Sequence[SmokeRun | None], against: int) -> Iterator[DraftRow]
             about=check.summary,
         )
         yield row.testing(pairs)
+
+
+def _median(values: Sequence[float]) -> Measured | None:
+    if not values:
+        return None
+    return _estimated(median_interval(values)).model_copy(update={"total": len(values)})
 
 
 def _checked(result: CheckResult) -> Measured:

@@ -1,4 +1,4 @@
-"""Do two graders say the same of the same answers? Pure."""
+"""Agreement between two graders on the same answers. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from evals.healthbench.ledger import Verdicts
 from evals.healthbench.rows import HealthBenchRow
 from harness.records.base import Record
+from harness.statistics.estimators import cohens_kappa
 
 
 class Agreement(Record):
-    """How often two graders agree on a set of items, as a table of four counts.
+    """How often two graders agree on a set of items: a 2 × 2 table.
 
-    `first_only` counts the items that the first grader calls met and the second unmet.
+    `first_only` counts the items that only the first grader considers met.
     """
 
     both_met: int = 0
@@ -23,7 +24,7 @@ class Agreement(Record):
 
     @property
     def items(self) -> int:
-        """Items that both have graded."""
+        """Items that both graders graded."""
         return self.both_met + self.first_only + self.second_only + self.neither
 
     @property
@@ -33,22 +34,15 @@ class Agreement(Record):
 
     @property
     def kappa(self) -> float | None:
-        """Cohen's kappa: agreement beyond chance, 1 at best (Cohen 1960).
-
-        None without items, and where both say the same of all: then there is nothing beyond chance.
-        """
-        if self.rate is None:
-            return None
-        first = (self.both_met + self.first_only) / self.items
-        second = (self.both_met + self.second_only) / self.items
-        chance = first * second + (1 - first) * (1 - second)
-        return None if chance == 1 else (self.rate - chance) / (1 - chance)
+        """Cohen's kappa; None without items, or if both graders gave all items the same grade."""
+        return cohens_kappa(self.both_met, self.first_only, self.second_only, self.neither)
 
 
 class AgreementReport(Record):
-    """Two graders on the same answers: over all items, and over those of each tag.
+    """Agreement of two graders on the same answers, over all items and by tag.
 
-    `first_ungraded` counts items that only the second grader graded, and the other way round.
+    `first_ungraded` counts the items that only the second grader graded, `second_ungraded` those
+    that only the first graded.
     """
 
     overall: Agreement
@@ -69,12 +63,12 @@ class AgreementReport(Record):
 def agreement(
     answers: Iterable[tuple[str, HealthBenchRow]], first: Verdicts, second: Verdicts
 ) -> AgreementReport:
-    """Hold the grades of two graders against each other.
+    """Compare the grades of two graders.
 
     Args:
-        answers: The id of each graded answer, with its question.
+        answers: The id of each graded answer, and its question.
         first: The grades of one grader.
-        second: Those of the other.
+        second: The grades of the other grader.
     """
     overall = _Table()
     tags: dict[str, _Table] = defaultdict(_Table)
@@ -94,7 +88,7 @@ def agreement(
 
 
 class _Table:
-    """Counts of pairs of grades; None stands for no grade."""
+    """Counts of pairs of grades; None is a missing grade."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[bool | None, bool | None], int] = defaultdict(int)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.score import Score, score, tag_scores, ungraded
-from evals.statistics.intervals import mean_score
 from harness.records.analysis import Estimate
 from harness.records.base import Record
+from harness.statistics.mean_scores import mean_score
 
 RESAMPLES = 1000
 _AT_A_TIME = 50

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.base import Problem
-from harness.golden.equality import p_value
 from harness.golden.records import drawn_text
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import passages
 from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
 from harness.probes.numerics import reference
+from harness.statistics.model_equality import p_value
 
 BENCH = Bench("sampling.drawn", passages.drawn, golden=True)
 _LEVEL = 0.001

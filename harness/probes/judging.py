@@ -13,7 +13,7 @@ from harness.records.analysis import CheckResult
 from harness.records.judgements import Finding
 from harness.records.rollouts import Api
 from harness.scoring.check_results import declared, not_judged, result
-from harness.statistics.metrics import clustered_rate
+from harness.statistics.intervals import clustered_rate
 
 
 def probe_results(

@@ -14,9 +14,9 @@ from harness.api.conversation import Message
 from harness.checks.base import CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.strata import Stratum, p_value
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.rollouts import Api
+from harness.statistics.differences import Counts, mantel_haenszel
 
 Answered = tuple[ParsedExchange, Reply]
 
@@ -178,21 +178,25 @@ def _reasoning_tokens(answers: Answers) -> Iterator[Trial]:
 
 
 def _as_often(answers: Answers, feature: _Feature) -> Iterator[Trial]:
-    strata: list[Stratum] = []
+    tables: list[tuple[Counts, Counts]] = []
     odd: ParsedExchange | None = None
     for name in PROMPTS:
         streams, wholes = _pair(answers, name)
-        counts = [sum(feature.has(reply) for _, reply in each) for each in (streams, wholes)]
-        strata.append(Stratum(counts[0], len(streams), counts[1], len(wholes)))
-        if counts[0] * len(wholes) != counts[1] * len(streams):
+        stream, whole = (
+            (sum(feature.has(reply) for _, reply in each), len(each)) for each in (streams, wholes)
+        )
+        tables.append((stream, whole))
+        if stream[0] * whole[1] != whole[0] * stream[1]:
             odd = odd or streams[0][0]
-    if odd is None or p_value(strata) >= _SIGNIFICANT:
+    if odd is None or mantel_haenszel(tables) >= _SIGNIFICANT:
         yield None
         return
-    got = f"{sum(s.hits for s in strata)} of {sum(s.trials for s in strata)} streams"
-    expected = f"{sum(s.other_hits for s in strata)} of {sum(s.other_trials for s in strata)}"
+    got, expected = (
+        f"{sum(hits for hits, _ in side)} of {sum(trials for _, trials in side)}"
+        for side in zip(*tables, strict=True)
+    )
     message = f"Streams hold {feature.words} more or less often than whole replies do."
-    yield Problem(odd, message, f"as in {expected} whole replies", got)
+    yield Problem(odd, message, f"as in {expected} whole replies", f"{got} streams")
 
 
 def _counted_alike(

@@ -19,6 +19,7 @@ from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.records.rollouts import Api
+from harness.statistics.differences import share_larger
 
 EFFORTS = ("low", "medium", "high")
 _EFFORT_TRIES = 5
@@ -101,15 +102,6 @@ _HOT, _COLD, _SEEDED = (
 _EFFORT_ASKS = tuple(f"effort {effort}" for effort in EFFORTS)
 
 
-def order(smaller: Sequence[float], larger: Sequence[float]) -> float:
-    """Share of pairs in which the second is larger, ties as halves (Mann and Whitney 1947).
-
-    One half where both are alike; 1 where every value of the second is larger.
-    """
-    pairs = [(a, b) for a in smaller for b in larger]
-    return sum((a < b) + (a == b) / 2 for a, b in pairs) / len(pairs)
-
-
 @BENCH.probe(
     "sampling.effort",
     uses=("effort low", "effort high"),
@@ -140,7 +132,7 @@ def _unordered(answers: Answers, less: str, more: str) -> Trial:
     lengths = {effort: [_thinking(r) for _, r in pairs] for effort, pairs in found.items()}
     if not any(lengths[more]):
         raise NotVerifiableError("The replies have no CoT to compare.")
-    if order(lengths[less], lengths[more]) >= _LEAST_ORDER:
+    if share_larger(lengths[less], lengths[more]) >= _LEAST_ORDER:
         return None
     turn, _ = found[more][0]
     message = f"The model does not think longer at {more} effort than at {less} effort."

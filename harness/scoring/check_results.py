@@ -11,7 +11,7 @@ from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.judgements import Description, Examination, Finding, Mode, Severity
 from harness.records.rollouts import Api
 from harness.records.runs import Capability
-from harness.statistics.metrics import clustered_rate
+from harness.statistics.intervals import clustered_rate
 
 EXAMPLES = 3
 

@@ -13,7 +13,7 @@ from harness.records.rollouts import Api, Rollout
 from harness.scoring import outcomes
 from harness.scoring.check_results import as_warning
 from harness.scoring.latency import speed
-from harness.statistics.metrics import clustered_rate
+from harness.statistics.intervals import clustered_rate
 from harness.tasks.cases import Suite
 
 E = TypeVar("E", bound=Examination)

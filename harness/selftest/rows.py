@@ -10,7 +10,7 @@ from harness.records.judgements import Severity
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, Innocent, Row, RowStatus
 from harness.selftest.stages import known
-from harness.statistics.metrics import CONFIDENCE, exact_bounds
+from harness.statistics.intervals import ALPHA, exact_bounds
 
 _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
 
@@ -78,7 +78,7 @@ def accused(sight: Sight) -> bool:
 def innocent(every: Sequence[Row]) -> Innocent:
     """How often servers without a defect were accused of one, over all rows that have such."""
     runs, alarms = sum(row.runs for row in every), sum(row.accused for row in every)
-    _, most = exact_bounds(alarms, runs, 1 - CONFIDENCE)
+    _, most = exact_bounds(alarms, runs, ALPHA)
     return Innocent(runs=runs, accused=alarms, rate_at_most=most)
 
 

@@ -17,7 +17,8 @@ from harness.records.rollouts import Api, Rollout
 from harness.records.runs import RunInfo, Thresholds
 from harness.scoring.check_results import check_results
 from harness.scoring.judge import Judge, settle
-from harness.statistics.metrics import clustered_estimate, pass_at_k, pass_hat_k, percentiles
+from harness.statistics.estimators import pass_at_k, pass_hat_k, percentiles
+from harness.statistics.intervals import clustered_estimate
 from harness.tasks.cases import Suite
 from harness.verdict import demands, gate
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from evals.comparison.records import Comparison, Difference, Entry, Flip, Measured, Row
+from evals.comparison.records import Comparison, Entry, Flip, Measured, Row
+from harness.statistics.differences import Difference
 from reports import compare_rows, compare_words, news_words, words
 from reports.html.charts.forest import Compared, forest
 from reports.html.figure import Figure

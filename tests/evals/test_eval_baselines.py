@@ -12,8 +12,8 @@ from evals.baselines.measured import create_baseline, read_baseline, write_basel
 from evals.baselines.published import known_model, published_scores
 from evals.judgement import CellScores, Figure, Sampling
 from evals.records import Cell
-from evals.statistics.power import run_error
 from harness.errors import ConfigurationError
+from harness.statistics.noninferiority import run_error
 
 EFFORTS = ("low", "medium", "high")
 MODELS = ("gpt-oss-120b", "gpt-oss-20b")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +16,6 @@ from harness.golden.distance import Compared, Entry, compare, distance
 from harness.golden.divergence import divergence
 from harness.golden.engine import Answer, Head, How
 from harness.golden.entries import entry_bytes
-from harness.golden.equality import p_value
 from harness.golden.records import Token
 from harness.golden.tokens import bytes_of
 from harness.probes import passages
@@ -161,28 +159,6 @@ def test_a_shift_is_the_distance(shift):
     assert found.median == pytest.approx(shift)
     assert found.p99 == pytest.approx(shift)
     assert found.agreement == 1
-
-
-def sampled(generator, weights, count):
-    words = ["red fox", "red hen", "blue owl", "blue hen", "a cat"]
-    drawn = generator.choice(words, size=(6, count), p=weights)
-    return {f"prompt {at}": list(row) for at, row in enumerate(drawn)}
-
-
-def test_equal_models_are_told_apart_no_more_often_than_said():
-    weights = [0.3, 0.25, 0.2, 0.15, 0.1]
-    generator = np.random.default_rng(1)
-    values = [
-        p_value(sampled(generator, weights, 20), sampled(generator, weights, 6)) for _ in range(40)
-    ]
-    assert sum(value <= 0.05 for value in values) <= 6  # 2 are expected; P(more than 6) < 0.4 %.
-    assert min(values) > 0.001
-
-
-def test_another_model_is_told_apart():
-    generator = np.random.default_rng(2)
-    golden = sampled(generator, [0.3, 0.25, 0.2, 0.15, 0.1], 20)
-    assert p_value(golden, sampled(generator, [0.95, 0.05, 0, 0, 0], 6)) <= 0.001
 
 
 def test_create_asks_for_healthy_runs_and_learns_from_them(monkeypatch):

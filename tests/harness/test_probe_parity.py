@@ -7,13 +7,10 @@ from dataclasses import replace
 
 import pytest
 from healthy import Say, chat_blocks, chat_chunks, chat_whole, json_response, stream_response
-from hypothesis import given
-from hypothesis import strategies as st
 from probing import judged, statuses
 
 from harness.probes.base import Ask
 from harness.probes.parity import BENCH
-from harness.probes.strata import Stratum, p_value
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
 from harness.tasks.attempts import Attempt
@@ -109,24 +106,3 @@ def _counting(**counts: int) -> Callable[[Ask, Attempt], Say | Response]:
 def test_counts_that_differ_are_found(counts: dict[str, int], found: tuple[str, str]) -> None:
     results = statuses(judged(BENCH, _counting(**counts), apis=["chat"]))
     assert {each for each in results.items() if each[1] != "passed"} == {found}
-
-
-_strata = st.lists(
-    st.integers(1, 4).flatmap(
-        lambda n: st.builds(Stratum, st.integers(0, n), st.just(n), st.integers(0, n), st.just(n))
-    ),
-    max_size=6,
-)
-
-
-@given(_strata)
-def test_a_p_value_is_symmetric_in_the_modes(strata: list[Stratum]) -> None:
-    swapped = [Stratum(s.other_hits, s.other_trials, s.hits, s.trials) for s in strata]
-    assert 0 < p_value(strata) <= 1
-    assert p_value(swapped) == pytest.approx(p_value(strata))
-
-
-def test_p_values_are_those_of_the_exact_test() -> None:
-    assert p_value([Stratum(0, 2, 2, 2)] * 3) == pytest.approx(2 / 6**3)
-    assert p_value([Stratum(1, 4, 3, 4)]) == pytest.approx(2 * 17 / 70)
-    assert p_value([Stratum(2, 2, 2, 2), Stratum(0, 2, 0, 2)]) == 1.0

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 from healthy import Say, chat_whole, json_response
-from hypothesis import given
-from hypothesis import strategies as st
 from probing import judged, refusal, statuses
 
 from harness.probes.base import Ask
-from harness.probes.sampling import BENCH, order
+from harness.probes.sampling import BENCH
 from harness.records.rollouts import Response
 from harness.tasks.attempts import Attempt
 
@@ -95,9 +93,3 @@ def test_a_model_that_hardly_varies_shows_neither_temperature_nor_seed() -> None
 def test_refusals_are_honest() -> None:
     assert found(but("choices", refusal()), "not_verifiable") == {"sampling.n"}
     assert found(but("seeded", refusal()), "not_verifiable") == {"sampling.seed"}
-
-
-@given(st.lists(st.integers(0, 9), min_size=1), st.lists(st.integers(0, 9), min_size=1))
-def test_order_is_that_of_the_reverse_turned_round(first: list[int], second: list[int]) -> None:
-    assert order(first, second) == pytest.approx(1 - order(second, first))
-    assert order(first, [max(first) + 1]) == 1

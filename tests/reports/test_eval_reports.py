@@ -14,9 +14,9 @@ from evals.healthbench.summary import rubric_score, summarise
 from evals.judgement import BaselineInfo, CellVerdict, Figure
 from evals.records import Cell, EvalRunInfo, EvalSettings, TryScore
 from evals.results import EvalAnalysis
-from evals.statistics.comparison import compare
-from evals.statistics.noise import NormalMean
 from harness.records.runs import ProviderInfo
+from harness.statistics.mean_scores import NormalMean
+from harness.statistics.noninferiority import compare
 from reports.eval_markdown import render_eval_markdown
 from reports.eval_plan import plan_lines
 from reports.eval_terminal import print_eval_analysis

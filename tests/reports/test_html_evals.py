@@ -8,9 +8,9 @@ from evals.base import DatasetInfo
 from evals.judgement import BaselineInfo, CellVerdict, Figure
 from evals.records import Cell, EvalRunInfo, EvalSettings, TryScore
 from evals.results import EvalAnalysis
-from evals.statistics.comparison import Comparison
 from harness.records.analysis import Estimate
 from harness.records.runs import ProviderInfo
+from harness.statistics.noninferiority import Comparison
 from reports.html.evals import render_eval_html
 
 SECRET = "What is the answer that nobody may read?"

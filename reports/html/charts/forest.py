@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from evals.comparison.records import Seen
+from harness.statistics.differences import Seen
 from reports.html.charts.svg import WIDTH, Scale, chart, line, tag, text, ticks
 
 _ROW = 34

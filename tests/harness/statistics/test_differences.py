@@ -5,20 +5,20 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import fisher_exact
+from scipy.stats import mannwhitneyu
 
-from evals.comparison.significance import (
+from harness.statistics.differences import (
     Pair,
-    beyond_chance,
     differences,
-    fisher,
+    fisher_exact,
     holm,
+    mantel_haenszel,
     p_value,
-    rate_mean,
+    paired_means,
+    share_larger,
+    significant_cases,
 )
-from evals.statistics.comparison import paired_means
-from evals.statistics.noise import NormalMean
-from harness.statistics.metrics import clustered_rate
+from harness.statistics.mean_scores import NormalMean
 
 SURE, LOST = (5, 5), (0, 5)
 runs = st.lists(
@@ -97,12 +97,17 @@ def test_a_difference_that_would_count_alone_may_be_luck_among_many():
     assert among.detectable > alone.detectable > abs(alone.value) / 2
 
 
-@settings(deadline=None)
-@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
-def test_fisher_is_that_of_scipy(hits, misses, other_hits, other_misses):
-    here, there = (hits, hits + misses), (other_hits, other_hits + other_misses)
-    expected = fisher_exact([[hits, misses], [other_hits, other_misses]]).pvalue
-    assert fisher(here, there) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("run", "reference", "p"),
+    [
+        ((3, 4), (1, 4), 34 / 70),  # Fisher's tea tasting: Agresti 2013, section 3.5.2
+        ((10, 13), (2, 17), 0.0005367),  # criminal twins: Fisher 1935, two-sided as in R
+        ((5, 5), (0, 5), 2 / 252),
+        ((0, 5), (0, 5), 1.0),
+    ],
+)
+def test_fisher_gives_the_published_p_values(run, reference, p):
+    assert fisher_exact(run, reference) == pytest.approx(p, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +122,48 @@ def test_fisher_is_that_of_scipy(hits, misses, other_hits, other_misses):
     ],
 )
 def test_cases_count_only_where_they_could_have_flipped(tables, found):
-    assert beyond_chance(tables) == found
+    assert significant_cases(tables) == found
+
+
+def test_the_false_discovery_rate_is_that_of_benjamini_and_hochberg():
+    """By hand: 2/252 < 2/3 of 5 %, and 52/252 > 5 %."""
+    tables = [(LOST, SURE), (LOST, SURE), ((1, 5), (4, 5))]
+    assert significant_cases(tables) == [True, True, False]
+
+
+tables = st.lists(
+    st.integers(1, 4).flatmap(
+        lambda n: st.tuples(
+            st.tuples(st.integers(0, n), st.just(n)), st.tuples(st.integers(0, n), st.just(n))
+        )
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None)
+@given(tables)
+def test_mantel_haenszel_is_symmetric(drawn):
+    swapped = [(other, one) for one, other in drawn]
+    assert 0 < mantel_haenszel(drawn) <= 1
+    assert mantel_haenszel(swapped) == pytest.approx(mantel_haenszel(drawn))
 
 
 @pytest.mark.parametrize(
-    "counts", [[(0, 5)] * 4, [(5, 5)] * 4, [(1, 5), (0, 5), (3, 5)], [(2, 30)]]
+    ("drawn", "p"),
+    [
+        ([((0, 2), (2, 2))] * 3, 2 / 6**3),
+        ([((1, 4), (3, 4))], 2 * 17 / 70),
+        ([((2, 2), (2, 2)), ((0, 2), (0, 2))], 1.0),
+        ([((1, 2), (3, 5)), ((2, 3), (0, 4))], 2 * 210 / 735),
+    ],
 )
-def test_a_rate_keeps_the_interval_that_it_had(counts):
-    rate = clustered_rate(counts)
-    low, high = rate_mean(rate, sum(size for _, size in counts)).bounds(0.025)
-    assert (low, high) == pytest.approx((rate.low, rate.high), abs=0.02)
+def test_mantel_haenszel_is_the_exact_test(drawn, p):
+    assert mantel_haenszel(drawn) == pytest.approx(p)
+
+
+@settings(deadline=None)
+@given(*[st.lists(st.integers(0, 9), min_size=1, max_size=8)] * 2)
+def test_the_share_of_larger_values_is_the_statistic_of_mann_and_whitney(first, second):
+    expected = mannwhitneyu(second, first, method="asymptotic").statistic
+    assert share_larger(first, second) * len(first) * len(second) == pytest.approx(expected)

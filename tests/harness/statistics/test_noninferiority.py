@@ -2,10 +2,17 @@ import math
 
 import pytest
 
-from evals.statistics.comparison import compare, difference, paired_means
-from evals.statistics.noise import NormalMean, run_mean
-from evals.statistics.power import chance_to_see, detectable_drop, run_error, tries_needed
-from evals.statistics.sequential import FIRST_LOOK, always_valid_tail
+from harness.statistics.differences import difference, paired_means
+from harness.statistics.mean_scores import NormalMean, run_mean
+from harness.statistics.noninferiority import (
+    FIRST_LOOK,
+    always_valid_tail,
+    chance_to_see,
+    compare,
+    detectable_drop,
+    run_error,
+    tries_needed,
+)
 
 EXACT = NormalMean(0.82, 0.0, 8)
 

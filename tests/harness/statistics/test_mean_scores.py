@@ -4,9 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.statistics.intervals import clustered_error, mean_score, pass_at, pass_hat
-from evals.statistics.noise import NormalMean, run_mean
-from evals.statistics.tries import complete_rounds
+from harness.statistics.estimators import complete_rounds, pass_at_k, pass_hat_k
+from harness.statistics.intervals import clustered_rate, pass_estimate
+from harness.statistics.mean_scores import (
+    NormalMean,
+    clustered_error,
+    mean_score,
+    rate_mean,
+    run_mean,
+)
 
 TWO_HARD = [[1.0] * 4 + [0.0] * 4] * 2 + [[1.0] * 8] * 8
 right_or_wrong = st.lists(
@@ -95,10 +101,10 @@ def test_one_question_says_nothing_of_others():
 
 def test_pass_at_and_pass_hat_over_questions():
     scores = [[1.0, 0.0], [1.0, 1.0]]
-    assert (pass_at(scores, 1).value, pass_at(scores, 2).value) == (0.75, 1.0)
-    assert (pass_hat(scores, 1).value, pass_hat(scores, 2).value) == (0.75, 0.5)
+    assert [pass_estimate(pass_at_k, scores, k).value for k in (1, 2)] == [0.75, 1.0]
+    assert [pass_estimate(pass_hat_k, scores, k).value for k in (1, 2)] == [0.75, 0.5]
     with pytest.raises(ValueError, match="k must be between"):
-        pass_at([[1.0, 0.0], [1.0]], 2)
+        pass_estimate(pass_at_k, [[1.0, 0.0], [1.0]], 2)
 
 
 @pytest.mark.parametrize("scores", [[], [[1.0], []]])
@@ -111,3 +117,12 @@ def test_a_round_counts_when_every_question_has_had_it():
     assert complete_rounds([[1.0, 0.0, 1.0], [0.0, 1.0]]) == [[1.0, 0.0], [0.0, 1.0]]
     assert complete_rounds([[1.0], []]) == [[], []]
     assert complete_rounds([]) == []
+
+
+@pytest.mark.parametrize(
+    "counts", [[(0, 5)] * 4, [(5, 5)] * 4, [(1, 5), (0, 5), (3, 5)], [(2, 30)]]
+)
+def test_a_rate_keeps_the_interval_that_it_had(counts):
+    rate = clustered_rate(counts)
+    low, high = rate_mean(rate, sum(size for _, size in counts)).bounds(0.025)
+    assert (low, high) == pytest.approx((rate.low, rate.high), abs=0.02)

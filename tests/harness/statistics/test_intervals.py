@@ -1,46 +1,10 @@
 import random
-from itertools import combinations
-from math import isclose
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics.metrics import (
-    clustered_estimate,
-    clustered_rate,
-    pass_at_k,
-    pass_hat_k,
-    percentiles,
-)
-
-
-@st.composite
-def counts(draw):
-    tries = draw(st.integers(1, 8))
-    return tries, draw(st.integers(0, tries)), draw(st.integers(1, tries))
-
-
-@given(counts())
-def test_the_estimators_are_the_share_of_all_subsets(drawn):
-    tries, successes, k = drawn
-    results = [True] * successes + [False] * (tries - successes)
-    subsets = list(combinations(results, k))
-    assert isclose(pass_at_k(tries, successes, k), sum(map(any, subsets)) / len(subsets))
-    assert isclose(pass_hat_k(tries, successes, k), sum(map(all, subsets)) / len(subsets))
-
-
-@given(counts())
-def test_at_least_one_is_never_rarer_than_all(drawn):
-    assert pass_hat_k(*drawn) <= pass_at_k(*drawn) + 1e-12
-
-
-@pytest.mark.parametrize(("tries", "successes", "k"), [(5, 6, 1), (5, -1, 1), (5, 1, 0), (5, 1, 6)])
-def test_impossible_counts_are_refused(tries, successes, k):
-    with pytest.raises(ValueError):
-        pass_at_k(tries, successes, k)
-    with pytest.raises(ValueError):
-        pass_hat_k(tries, successes, k)
+from harness.statistics.intervals import clustered_estimate, clustered_rate
 
 
 @settings(deadline=None)
@@ -119,10 +83,3 @@ def test_a_rate_weighs_clusters_by_their_size():
 def test_a_rate_of_nothing_is_refused(counts):
     with pytest.raises(ValueError):
         clustered_rate(counts)
-
-
-def test_percentiles_are_values_that_were_measured():
-    found = percentiles([3.0, 1.0, 2.0, 10.0])
-    assert found is not None
-    assert (found.count, found.p50, found.p90, found.p99) == (4, 2.0, 10.0, 10.0)
-    assert percentiles([]) is None

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom
 
 RATES = runpy.run_path(
-    str(Path(__file__).parents[2] / "benchmarks" / "error_rates.py"), run_name="error_rates"
+    str(Path(__file__).parents[3] / "benchmarks" / "error_rates.py"), run_name="error_rates"
 )
 AIME, GPQA = RATES["AIME"], RATES["GPQA"]
 RUNS = 200

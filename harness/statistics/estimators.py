@@ -1,0 +1,176 @@
+"""Point estimates: pass@k, pass^k, maj@k, percentiles, Cohen's kappa."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import comb
+
+from harness.records.analysis import Percentiles
+
+Scores = Sequence[Sequence[float]]
+"""For each question, the scores of its tries."""
+
+
+@dataclass(frozen=True)
+class QuestionScore:
+    """The tries of one question.
+
+    `variance` is the unbiased variance between tries; None for a single try.
+    """
+
+    count: int
+    mean: float
+    variance: float | None
+
+
+def question_scores(scores: Scores) -> list[QuestionScore]:
+    """Number, mean and variance of the tries of each question.
+
+    Raises:
+        ValueError: If there are no questions, or a question has no tries.
+    """
+    if not scores or not all(scores):
+        raise ValueError("a score needs at least one question, and every question a try")
+    return [
+        QuestionScore(len(tries), math.fsum(tries) / len(tries), sample_variance(tries))
+        for tries in scores
+    ]
+
+
+def sample_variance(values: Sequence[float]) -> float | None:
+    """Unbiased sample variance; None for fewer than two values.
+
+    `statistics.variance` computes with fractions and takes 50 times as long.
+    """
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.fsum((x - mean) ** 2 for x in values) / (len(values) - 1)
+
+
+def is_binary(scores: Scores) -> bool:
+    """Whether every score is 0 or 1."""
+    return all(score in {0.0, 1.0} for tries in scores for score in tries)
+
+
+def complete_rounds(scores: Scores) -> list[Sequence[float]]:
+    """The tries of the rounds that are complete for every question.
+
+    Later tries are left out because they are a biased selection: short answers finish first, and
+    the length of an answer is correlated with its correctness.
+    """
+    rounds = min((len(tries) for tries in scores), default=0)
+    return [tries[:rounds] for tries in scores]
+
+
+def pass_at_k(tries: int, successes: int, k: int) -> float:
+    """Probability that at least one of `k` tries succeeds: 1 - C(n-c, k) / C(n, k).
+
+    Unbiased (Chen et al. 2021, arXiv 2107.03374).
+
+    Raises:
+        ValueError: If not 0 <= successes <= tries or not 1 <= k <= tries.
+    """
+    _require(tries, successes, k)
+    return 1.0 - comb(tries - successes, k) / comb(tries, k)
+
+
+def pass_hat_k(tries: int, successes: int, k: int) -> float:
+    """Probability that all of `k` tries succeed: C(c, k) / C(n, k).
+
+    Unbiased (Yao et al. 2024, arXiv 2406.12045).
+
+    Raises:
+        ValueError: If not 0 <= successes <= tries or not 1 <= k <= tries.
+    """
+    _require(tries, successes, k)
+    return comb(successes, k) / comb(tries, k)
+
+
+def maj_at_k(answers: Sequence[str | None], target: str, k: int) -> float:
+    """Probability that the most frequent answer among `k` of these tries is `target`.
+
+    Unbiased and deterministic: the mean over all C(n, k) subsets, which are counted, not drawn.
+    Tied answers share the win equally. None is a try without an answer, which has no vote. A
+    subset without votes is lost.
+
+    Args:
+        answers: One answer per try; equal strings are equal answers.
+        target: The correct answer.
+        k: Number of tries that vote.
+
+    Raises:
+        ValueError: If not 1 <= k <= number of answers.
+    """
+    _require(len(answers), 0, k)
+    counts = Counter(answer for answer in answers if answer is not None)
+    right = counts.pop(target, 0)
+    silent = sum(answer is None for answer in answers)
+    rivals = tuple(counts.values())
+    won = sum(
+        (
+            comb(right, votes) * _winning_ways(rivals, silent, k - votes, votes)
+            for votes in range(1, min(right, k) + 1)
+        ),
+        Fraction(0),
+    )
+    return float(won / comb(len(answers), k))
+
+
+def percentiles(values: Sequence[float]) -> Percentiles | None:
+    """Nearest-rank percentiles, so that each is a measured value; None without values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+
+    def rank(share: float) -> float:
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+    return Percentiles(count=len(ordered), p50=rank(0.5), p90=rank(0.9), p99=rank(0.99))
+
+
+def cohens_kappa(both: int, first_only: int, second_only: int, neither: int) -> float | None:
+    """Agreement of two raters beyond chance, from a table of counts; 1 at most (Cohen 1960).
+
+    None without counts, and if both raters gave all items the same single label, where agreement
+    beyond chance is not defined.
+    """
+    items = both + first_only + second_only + neither
+    if not items:
+        return None
+    first, second = (both + first_only) / items, (both + second_only) / items
+    chance = first * second + (1 - first) * (1 - second)
+    return None if chance == 1 else ((both + neither) / items - chance) / (1 - chance)
+
+
+def _winning_ways(rivals: Sequence[int], silent: int, others: int, votes: int) -> Fraction:
+    """Weighted number of ways to draw `others` tries so that `votes` for the target win.
+
+    `ways` counts, rival by rival, the ways to draw a number of tries of which a number of rivals
+    tie with the target. Each way weighs as much as the target's share of the win.
+    """
+    ways = {(0, 0): 1}
+    for rival in rivals:
+        grown: Counter[tuple[int, int]] = Counter()
+        for (drawn, tied), count in ways.items():
+            for taken in range(min(rival, votes, others - drawn) + 1):
+                grown[drawn + taken, tied + (taken == votes)] += count * comb(rival, taken)
+        ways = dict(grown)
+    return sum(
+        (
+            Fraction(count * comb(silent, others - drawn), tied + 1)
+            for (drawn, tied), count in ways.items()
+        ),
+        Fraction(0),
+    )
+
+
+def _require(tries: int, successes: int, k: int) -> None:
+    if not 0 <= successes <= tries:
+        raise ValueError(f"{successes} successes in {tries} tries")
+    if not 1 <= k <= tries:
+        raise ValueError(f"k must be between 1 and {tries}, not {k}")

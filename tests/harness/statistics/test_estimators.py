@@ -1,0 +1,113 @@
+from collections import Counter
+from itertools import combinations
+from math import isclose
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.statistics.estimators import (
+    cohens_kappa,
+    maj_at_k,
+    pass_at_k,
+    pass_hat_k,
+    percentiles,
+)
+
+ballots = st.lists(st.sampled_from(["70", "7", "0", None]), min_size=1, max_size=7)
+
+
+@st.composite
+def counts(draw):
+    tries = draw(st.integers(1, 8))
+    return tries, draw(st.integers(0, tries)), draw(st.integers(1, tries))
+
+
+@given(counts())
+def test_the_estimators_are_the_share_of_all_subsets(drawn):
+    tries, successes, k = drawn
+    results = [True] * successes + [False] * (tries - successes)
+    subsets = list(combinations(results, k))
+    assert isclose(pass_at_k(tries, successes, k), sum(map(any, subsets)) / len(subsets))
+    assert isclose(pass_hat_k(tries, successes, k), sum(map(all, subsets)) / len(subsets))
+
+
+@given(counts())
+def test_at_least_one_is_never_rarer_than_all(drawn):
+    assert pass_hat_k(*drawn) <= pass_at_k(*drawn) + 1e-12
+
+
+@pytest.mark.parametrize(("tries", "successes", "k"), [(5, 6, 1), (5, -1, 1), (5, 1, 0), (5, 1, 6)])
+def test_impossible_counts_are_refused(tries, successes, k):
+    with pytest.raises(ValueError):
+        pass_at_k(tries, successes, k)
+    with pytest.raises(ValueError):
+        pass_hat_k(tries, successes, k)
+
+
+def vote(drawn):
+    counts = Counter(answer for answer in drawn if answer is not None)
+    most = max(counts.values(), default=0)
+    winners = [answer for answer, count in counts.items() if count == most]
+    return 1 / len(winners) if "70" in winners else 0.0
+
+
+@settings(deadline=None)
+@given(ballots, st.data())
+def test_the_estimate_is_the_mean_over_all_subsets(answers, data):
+    k = data.draw(st.integers(1, len(answers)))
+    subsets = list(combinations(answers, k))
+    expected = sum(map(vote, subsets)) / len(subsets)
+    assert maj_at_k(answers, "70", k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answers", "k", "expected"),
+    [
+        (["70", "70", "7"], 3, 1.0),
+        (["70", "7"], 2, 0.5),
+        (["70", "7", "0"], 3, 1 / 3),
+        (["70", None, None], 3, 1.0),
+        ([None, None], 2, 0.0),
+        (["70", "70", "7", "7"], 2, 0.5),
+        (["70"] * 9 + ["7"] * 7, 16, 1.0),
+    ],
+)
+def test_votes_by_hand(answers, k, expected):
+    assert maj_at_k(answers, "70", k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_a_vote_needs_voters(k):
+    with pytest.raises(ValueError, match="k must be between 1 and 2"):
+        maj_at_k(["70", "7"], "70", k)
+
+
+def test_thousands_of_tries_can_be_counted():
+    assert maj_at_k(["a"] * 3000, "a", 1500) == 1
+    assert maj_at_k(["a", "b"] * 2000, "a", 1) == 0.5
+
+
+def test_percentiles_are_values_that_were_measured():
+    found = percentiles([3.0, 1.0, 2.0, 10.0])
+    assert found is not None
+    assert (found.count, found.p50, found.p90, found.p99) == (4, 2.0, 10.0, 10.0)
+    assert percentiles([]) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "kappa"),
+    [
+        # Sim and Wright, Physical Therapy 85 (2005), tables 1 and 2.
+        ((22, 2, 4, 11), 0.67),
+        ((118, 5, 2, 0), -0.02),
+        ((5, 0, 0, 3), 1.0),
+    ],
+)
+def test_kappa_is_the_published_one(table, kappa):
+    assert cohens_kappa(*table) == pytest.approx(kappa, abs=0.005)
+
+
+@pytest.mark.parametrize("table", [(0, 0, 0, 0), (7, 0, 0, 0), (0, 0, 0, 7)])
+def test_kappa_is_undefined_without_variation(table):
+    assert cohens_kappa(*table) is None
