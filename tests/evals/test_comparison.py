@@ -136,7 +136,7 @@ def test_groups_that_only_one_run_has_are_left_out_and_named(made, tmp_path):
     assert first["responses · streaming"].differences == (None, None)
     assert first[BROKEN].differences[1] is not None
     assert found.entries[1].notes == (
-        "Only one of the two was asked over responses · streaming, responses · non-streaming.",
+        "Only one of the two was asked over responses · non-streaming, responses · streaming.",
     )
 
 
