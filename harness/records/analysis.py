@@ -1,7 +1,4 @@
-"""What judging a whole run yields: figures, results of checks, and a verdict.
-
-These types are written to `analysis.json`. They hold no behaviour beyond looking things up.
-"""
+"""What judging a whole run yields; `analysis.json` is an `Analysis`. No behaviour."""
 
 from __future__ import annotations
 
@@ -11,96 +8,262 @@ from typing import Literal
 from pydantic import Field
 
 from harness.records.base import Record
-from harness.records.judgements import Description, Finding, Mode, Outcome, OutcomeKind, Tokens
-from harness.records.rollouts import Api
-from harness.records.runs import RunInfo, Thresholds
+from harness.records.conditions import Condition
+from harness.records.runs import DatasetInfo, RunInfo, Thresholds
+from harness.records.scores import Description, Estimate, Finding, Outcome, Percentiles
 
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 
 Decision = Literal["pass", "fail", "inconclusive"]
 CheckStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
-
-
-class Estimate(Record):
-    """A mean with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Percentiles(Record):
-    """A distribution in four figures; `count` says how many measurements there were."""
-
-    count: int = Field(description="measurements that the percentiles are of")
-    p50: float
-    p90: float
-    p99: float
+SourceKind = Literal["card", "reproduction", "third_party", "measured"]
 
 
 class Latency(Record):
-    """Speed of a group: seconds per request, seconds to the first token, tokens per second."""
+    """Seconds per request, seconds to the first token, tokens per second."""
 
     total: Percentiles | None = Field(
-        default=None, description="seconds, of every request that got a whole answer"
+        default=None, description="seconds, of every exchange with a complete response"
     )
     first_token: Percentiles | None = Field(
-        default=None, description="seconds, of every whole stream in which text came"
+        default=None, description="seconds, of every complete stream with text"
     )
     tokens_per_second: Percentiles | None = Field(
         default=None,
-        description="of every whole stream with a token count and eight events with text or more",
+        description="of every complete stream with a token count and eight or more text events",
+    )
+    last: Percentiles | None = Field(
+        default=None, description="seconds, of the last exchange of every finished attempt"
     )
 
 
-class GroupAnalysis(Record):
-    """One API in one mode. `pass_at[i]` and `pass_hat[i]` are for k = i + 1.
+class TokenCounts(Record):
+    """Tokens of a task under one condition, as the provider reports them."""
 
-    The denominator of every rate is `planned`; `invalid` counts attempts with an error finding.
-    `best_pass_at` and `best_pass_hat` are what the last of them could be at most, if every attempt
-    that is missing passed.
+    input: int = Field(default=0, description="sum over the replies that reported usage")
+    output: int = Field(default=0, description="sum over the replies that reported usage")
+    reasoning: int = Field(default=0, description="sum over the replies that reported it")
+    unreported: int = Field(default=0, description="replies without usage")
+    reasoning_each: Percentiles | None = Field(
+        default=None, description="reasoning tokens of every attempt that reported them"
+    )
+    answer_each: Percentiles | None = Field(
+        default=None, description="output less reasoning tokens, where both were reported"
+    )
+
+
+class MeanScore(Record):
+    """A mean score with both of its uncertainties.
+
+    `estimate` is the mean over samples with a 95 % interval for other samples of the kind, and
+    `clustered_error` its standard error (Miller 2024, arXiv 2411.00640, section 2.2: the deviation
+    between sample means over the root of their number; None for a single sample). `run_error` is
+    the standard error of sampling the same questions again.
     """
 
-    api: Api
-    mode: Mode
-    cases: int = Field(description="cases asked")
-    tries: int = Field(description="attempts planned for each case")
-    planned: int = Field(
-        description="cases × tries; the denominator of every count and rate of attempts"
+    estimate: Estimate
+    clustered_error: float | None
+    run_error: float
+    questions: int
+    tries: int
+
+
+class AtK(Record):
+    """Results of `k` tries at each sample."""
+
+    k: int = Field(description="tries, of those planned for each sample")
+    pass_at: Estimate = Field(description="share of samples that at least one of k tries passes")
+    pass_hat: Estimate = Field(description="share of samples that all of k tries pass")
+    majority: float | None = Field(
+        default=None,
+        description="share of samples whose most frequent answer in k tries is right (evals)",
     )
-    finished: int = Field(description="planned attempts that were made, however they ended")
-    outcomes: Mapping[OutcomeKind, int] = Field(
-        description="planned attempts by how they ended; they add up to planned"
-    )
-    invalid: int = Field(
-        description="finished attempts in which a reply could not be read or had an error finding"
-    )
-    exact: int = Field(description="successes with exactly the expected arguments")
-    pass_at: tuple[Estimate, ...] = Field(
-        description="share of cases of which one of k tries passes; one not made has not passed"
-    )
-    pass_hat: tuple[Estimate, ...] = Field(
-        description="share of cases of which all of k tries pass; one not made has not passed"
-    )
+
+
+class RubricFigure(Record):
+    """A mean over graded attempts.
+
+    Attributes:
+        mean: Clipped to [0, 1], as published.
+        unclipped: The same before clipping.
+        low: What `mean` would be if every ungraded item were not met.
+        high: The same if every ungraded item were met.
+        interval: 95 % interval of the mean for other questions of the kind, attempts clustered by
+            question; not clipped below 0.
+        bootstrap_std: Standard deviation of the clipped mean over 1,000 resamples of the attempts,
+            the error that OpenAI's script prints.
+        tries: Number of attempts.
+    """
+
+    mean: float
+    unclipped: float
+    low: float
+    high: float
+    interval: Estimate
+    bootstrap_std: float
+    tries: int
+
+
+class RubricSummary(Record):
+    """The figures of a rubric-graded eval under one condition, by one grader.
+
+    `grader_errors` counts the attempts with at least one item that the grader failed to grade;
+    `unanswered` those without an answer to grade.
+    """
+
+    overall: RubricFigure
+    tags: dict[str, RubricFigure]
+    tries: int
+    unanswered: int
+    grader_errors: int
+    items: int
+    ungraded_items: int
+
+    @property
+    def themes(self) -> dict[str, RubricFigure]:
+        """Scores of the conversations of each theme."""
+        return self.tagged("theme:")
+
+    @property
+    def axes(self) -> dict[str, RubricFigure]:
+        """Scores on the items of each axis: accuracy, completeness and so on."""
+        return self.tagged("axis:")
+
+    def tagged(self, prefix: str) -> dict[str, RubricFigure]:
+        """The figures of the tags with this prefix, by the rest of their names."""
+        return {
+            tag.removeprefix(prefix): figure
+            for tag, figure in self.tags.items()
+            if tag.startswith(prefix)
+        }
+
+
+class Comparison(Record):
+    """A score compared with its baseline, on the scale of the score, where 0.01 is a point.
+
+    `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
+    `detectable` is the smallest drop that such a run detects with 80 % power, so that a provider
+    worse by `margin + detectable` fails as often. `further_tries` is how many more tries of every
+    question would settle an inconclusive comparison if the difference stays the same; None where
+    it is settled, or where no number suffices.
+    """
+
+    decision: Decision
+    score: float
+    baseline: float
+    difference: Estimate
+    margin: float
+    detectable: float
+    further_tries: int | None = None
+
+
+class BaselineFigure(Record):
+    """One published or measured score, on the scale 0 to 1. `tries` is None where not stated."""
+
+    source: str
+    where: str
+    kind: SourceKind
+    value: float
+    tries: int | None = None
+    hardware: str | None = None
+    note: str | None = None
+
+
+class BaselineInfo(Record):
+    """The baseline of a task under one condition: its figures, and the reason for choosing them."""
+
+    name: str
+    explanation: str
+    figures: tuple[BaselineFigure, ...]
+
+    @property
+    def low(self) -> float:
+        """The lowest of its figures."""
+        return min(figure.value for figure in self.figures)
+
+    @property
+    def high(self) -> float:
+        """The highest of its figures."""
+        return max(figure.value for figure in self.figures)
+
+
+class BaselineVerdict(Record):
+    """A score compared with its baseline; `decision` is None where there is no baseline."""
+
+    decision: Decision | None
+    reason: str
+    comparison: Comparison | None = None
+    baseline: BaselineInfo | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class FailedSample(Record):
+    """A sample that did not pass every time under one condition, with one failed attempt.
+
+    `prompt` is None for evals, whose texts are not repeated in analyses.
+    """
+
+    sample: str
+    mean: float = Field(description="mean value of the finished attempts")
+    passed: int = Field(description="finished attempts with the value 1")
+    tries: int = Field(description="attempts: planned in tool calling, finished in evals")
+    outcomes: Mapping[Outcome, int]
+    record: str = Field(description="id of the failed attempt")
+    outcome: Outcome
+    detail: str = ""
+    expected: str | None = None
+    got: str | None = None
+    answer: str | None = None
+    order: tuple[int, ...] | None = None
+    tool: str | None = None
+    prompt: str | None = None
+
+
+class TaskResult(Record):
+    """The figures of one task under one condition.
+
+    The denominator of every rate is `planned`. `invalid` and `exact` are for tool calling;
+    `score`, `openai_score`, `dataset` and `baseline` for evals; `rubric` and `grader` for graded
+    evals. `best_pass_at` and `best_pass_hat` are the highest values that the last pass@k and
+    pass^k could reach if every attempt that is missing passed.
+    """
+
+    task: str
+    condition: Condition
+    samples: int = Field(description="samples")
+    tries: int = Field(description="attempts at each sample that count")
+    planned: int = Field(description="attempts that count, made or not")
+    finished: int = Field(description="attempts that were made, however they ended")
+    outcomes: Mapping[Outcome, int] = Field(description="attempts by outcome")
+    invalid: int = Field(default=0, description="attempts with an unreadable reply or an error")
+    exact: int = Field(default=0, description="successes with exactly the expected arguments")
+    at_k: tuple[AtK, ...] = ()
     best_pass_at: float = 1.0
     best_pass_hat: float = 1.0
-    tokens: Tokens
-    latency: Latency
-    requests: int = Field(description="requests of the finished attempts, retries not counted")
-    retries: int = Field(description="requests that were repeated")
+    score: MeanScore | None = None
+    openai_score: float | None = None
+    tokens: TokenCounts = TokenCounts()
+    latency: Latency = Latency()
+    requests: int = 0
+    retries: int = 0
+    failures: tuple[FailedSample, ...] = ()
+    dataset: DatasetInfo | None = None
+    rubric: RubricSummary | None = None
+    grader: str | None = None
+    baseline: BaselineVerdict | None = None
 
     @property
     def name(self) -> str:
-        """The group in words: `responses · streaming`."""
-        return f"{self.api} · {self.mode}"
+        """API and mode: `responses · streaming`."""
+        return self.condition.name
 
 
 class CheckResult(Record):
-    """What came of one check or probe in a whole run.
+    """The result of one check or probe in a whole run.
 
     `failed` has a finding of severity error, `warned` one of severity warning; `not_verifiable`
-    met nothing that it could judge; `skipped` was not asked for; `declared` found what the
-    provider's entry says it cannot do. `reason` explains every status but the first two and a
+    had nothing to judge; `skipped` was not requested; `declared` found a capability missing that
+    the provider's entry declares missing. `reason` explains every status but the first two and a
     plain pass. Of the `applicable` rollouts (for a probe: repetitions) `failures` had a finding;
     `rate` is their share, None where nothing was applicable.
     """
@@ -109,53 +272,49 @@ class CheckResult(Record):
     status: CheckStatus
     reason: str | None = None
     applicable: int = Field(
-        default=0, description="rollouts (probe: repetitions) in which there was something to judge"
+        default=0, description="rollouts (probe: repetitions) with something to judge"
     )
     failures: int = Field(default=0, description="of the applicable, those with a finding")
     rate: Estimate | None = Field(
         default=None, description="failures / applicable, clustered by sample"
     )
-    findings: int = Field(default=0, description="findings in all; one rollout may have several")
+    findings: int = Field(default=0, description="findings in all; a rollout may have several")
     groups: tuple[str, ...] = ()
     examples: tuple[Finding, ...] = ()
 
 
-class WorstCase(Record):
-    """A case that did not pass every time in one group, with one failed attempt as example."""
-
-    sample: str
-    tool: str
-    prompt: str
-    group: str
-    passed: int = Field(description="attempts of the group at the case that passed")
-    tries: int = Field(description="attempts planned for it in the group")
-    outcomes: Mapping[OutcomeKind, int]
-    example: Outcome
-    record: str
-
-
 class Verdict(Record):
-    """What the gate says, and why, most important reason first."""
+    """What the gate decides, and why, most important reason first.
 
-    decision: Decision
+    `decision` is None for a complete run without anything to compare it with: sample questions
+    without a measured baseline, or a shard.
+    """
+
+    decision: Decision | None
     reasons: tuple[str, ...]
     thresholds: Thresholds
 
 
 class Analysis(Record):
-    """The judgement of a whole run; what `analysis.json` holds.
-
-    Of `probe_requests` that the probes planned, `probe_answers` were made.
-    """
+    """The judgement of a whole run; what `analysis.json` holds."""
 
     version: int = ANALYSIS_VERSION
     run_id: str
     run: RunInfo
-    bad_lines: int = Field(description="lines of the case file left out: in no denominator")
-    complete: bool = Field(description="whether everything planned was made")
+    bad_lines: int = Field(default=0, description="lines of the case file that were left out")
+    complete: bool = Field(description="whether everything planned was sampled and graded")
     probe_requests: int = Field(default=0, description="rollouts that the probes planned")
-    probe_answers: int = Field(default=0, description="of these, those made")
-    groups: tuple[GroupAnalysis, ...]
+    probe_responses: int = Field(default=0, description="of these, those made")
+    results: tuple[TaskResult, ...]
     checks: tuple[CheckResult, ...]
-    worst_cases: tuple[WorstCase, ...]
     verdict: Verdict
+
+    @property
+    def tool_calling(self) -> tuple[TaskResult, ...]:
+        """The results of tool calling."""
+        return tuple(each for each in self.results if each.score is None)
+
+    @property
+    def evals(self) -> tuple[TaskResult, ...]:
+        """The results of evals."""
+        return tuple(each for each in self.results if each.score is not None)

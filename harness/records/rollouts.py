@@ -12,8 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.records.base import Record
-
-Api = Literal["responses", "chat"]
+from harness.records.conditions import Api, Condition
 
 Key = Literal["right", "wrong", "none"]
 """The key that a request is sent with."""
@@ -93,19 +92,24 @@ LoopEnd = Literal["answered", "max_turns", "failed", "unreadable"]
 
 
 class Rollout(Record):
-    """One attempt at one sample over one API: all its exchanges, in order.
+    """One attempt at one sample under one condition: all its exchanges, in order.
 
     `end` says why sampling stopped: the model answered, the turns ran out, an exchange failed
-    (transport or HTTP status), or a reply could not be read. Judgement is made elsewhere.
+    (transport or HTTP status), or a reply could not be read.
     """
 
-    id: str = Field(description="<sample>/<api>/<mode>/<try> in the smoke test; unique in any run")
+    id: str = Field(description="unique in the run")
+    task: str
     sample: str
-    api: Api
-    streaming: bool
-    attempt: int
+    condition: Condition
+    attempt: int = Field(description="from 1; which of the tries at the sample")
     end: LoopEnd
     exchanges: tuple[Exchange, ...]
+
+    @property
+    def api(self) -> Api:
+        """The API of the condition."""
+        return self.condition.api
 
 
 class RolloutLine(Rollout):

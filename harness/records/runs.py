@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.records.base import Record
-from harness.records.rollouts import Api
+from harness.records.conditions import Api, Condition, Mode
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SuiteName = Literal["smoke", "quick", "full"]
 Capability = Literal[
@@ -68,27 +68,86 @@ class Limits(Record):
     origins: dict[str, str] = Field(default={})
 
 
-class RunSettings(Record):
-    """What was asked for on the command line, defaults filled in.
+TaskKind = Literal["tool_calling", "probes", "eval"]
+RunEnd = Literal["complete", "decided", "budget"]
 
-    `only` and `skip` name probes and families (see `harness.probes.suites.choose`).
+
+class DatasetInfo(Record):
+    """Which data an eval samples: enough to tell whether two runs sampled the same.
+
+    `sha256` is taken over the normalised rows, not over a file, so that a local copy in another
+    format is recognised as the same data. A score on `sample` data is never compared with a
+    published one. The text of `gated` data appears in no report unless requested; in a bundle,
+    where that text is replaced, `withheld` is the hash of the replaced rows.
     """
 
-    apis: tuple[Api, ...]
-    streaming: tuple[bool, ...]
-    tries: int
-    first_cases: int | None = None
-    max_turns: int
-    strict: bool
-    concurrency: int
-    seed: int | None = None
-    reasoning_effort: str | None = None
+    eval: str
+    source: str
+    revision: str | None = None
+    rows: int
+    sha256: str
+    sample: bool = False
+    gated: bool = False
+    withheld: str | None = None
+
+
+class Sampling(Record):
+    """How a task samples the model; None means that the parameter is not sent."""
+
     temperature: float | None = None
+    top_p: float | None = None
     max_tokens: int | None = None
-    thresholds: Thresholds = Thresholds()
+    seed: int | None = None
+    max_turns: int = 1
+
+
+class TaskInfo(Record):
+    """One task of a run as `run.json` describes it.
+
+    `planned` counts all planned attempts of the task (of this shard, if the run is a shard).
+    """
+
+    name: str
+    kind: TaskKind
+    conditions: tuple[Condition, ...]
+    samples: int = Field(description="samples under each condition")
+    tries: int = Field(description="planned attempts at each sample under each condition")
+    planned: int
+    sampling: Sampling = Sampling()
+    dataset: DatasetInfo | None = None
+    files: dict[str, str] = Field(
+        default={}, description="SHA-256 of the files in the run folder that the task needs"
+    )
+
+
+class RunSettings(Record):
+    """The settings of a run, defaults filled in.
+
+    `suite`, `only` and `skip` choose the tool-call cases and probes (see
+    `harness.probes.suites.choose`); `evals` names the evals. `margin` and `margins` are in points.
+    """
+
     suite: SuiteName = "smoke"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    evals: tuple[str, ...] = ()
+    apis: tuple[Api, ...]
+    modes: tuple[Mode, ...]
+    first_cases: int | None = None
+    examples: int | None = None
+    strict: bool = False
+    concurrency: int
+    seed: int | None = None
+    thresholds: Thresholds = Thresholds()
+    grader: ProviderInfo | None = None
+    baseline: str | None = None
+    margin: float | None = None
+    margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")
+    required_evals: tuple[str, ...] = Field(default=(), description="evals that the gate requires")
+    origins: Mapping[str, str] = Field(default={}, description="where the gate sets what")
+    until_decided: bool = False
+    budget_samples: int | None = None
+    budget_tokens: int | None = None
     budget: Limits | None = None
 
 
@@ -123,12 +182,12 @@ class Seal(Record):
 
 
 class RunInfo(Record):
-    """`run.json`: all it takes to understand, resume and repeat a run.
+    """`run.json`: all that is needed to understand, resume and repeat a run.
 
-    `planned` counts the attempts of the plan; hashes are sha256 of the files as read; times are
-    ISO 8601 UTC, `finished_at` is None until every attempt is in the log. `stopped` says how the
-    budget ended sampling before that. `resumed` has the time of each `--resume`, `seals` a seal for
-    each sitting that ended in order; the last is the run's.
+    Times are ISO 8601 UTC. `ended` states why sampling ended, None until it has; then `stopped`
+    states how a budget stopped one session of it. `merged` names the runs that this one was merged
+    from, `merged_seals` their seals at that time. `resumed` has the time of each `--resume`, `seals`
+    one seal for each session that ended in order; the last is the run's.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -136,17 +195,27 @@ class RunInfo(Record):
     command: tuple[str, ...]
     provider: ProviderInfo
     settings: RunSettings
-    cases_file: str
-    cases_sha256: str
-    tools_file: str
-    tools_sha256: str
-    golden_sha256: str | None = Field(
-        default=None, description="of golden.json; None in a run that needs none or has none"
-    )
-    planned: int
-    versions: dict[str, str] = Field(description="python, platform and the packages that matter")
+    tasks: tuple[TaskInfo, ...]
+    shard: tuple[int, int] | None = None
+    merged: tuple[str, ...] = ()
+    merged_seals: tuple[str | None, ...] = ()
+    versions: dict[str, str] = Field(description="Python, platform and relevant packages")
     started_at: str
     finished_at: str | None = None
+    ended: RunEnd | None = None
     stopped: str | None = None
     resumed: tuple[str, ...] = ()
     seals: tuple[Seal, ...] = ()
+
+    @property
+    def planned(self) -> int:
+        """Planned attempts of all tasks."""
+        return sum(task.planned for task in self.tasks)
+
+    def task(self, name: str) -> TaskInfo | None:
+        """The task of that name, if the run has one."""
+        return next((task for task in self.tasks if task.name == name), None)
+
+    def of_kind(self, kind: TaskKind) -> tuple[TaskInfo, ...]:
+        """The tasks of one kind."""
+        return tuple(task for task in self.tasks if task.kind == kind)

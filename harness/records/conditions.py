@@ -1,0 +1,49 @@
+"""What varies between attempts at one sample: the model, its effort, the API and the mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from harness.records.base import Record
+
+Api = Literal["responses", "chat"]
+Mode = Literal["streaming", "non-streaming"]
+
+APIS: tuple[Api, ...] = ("responses", "chat")
+MODES: tuple[Mode, ...] = ("streaming", "non-streaming")
+
+
+class Condition(Record):
+    """The model, the reasoning effort (None: not sent), the API and the mode of an attempt."""
+
+    model: str
+    effort: str | None = None
+    api: Api
+    mode: Mode
+
+    @property
+    def streaming(self) -> bool:
+        """Whether requests ask for a stream."""
+        return self.mode == "streaming"
+
+    @property
+    def name(self) -> str:
+        """API and mode: `chat · streaming`."""
+        return f"{self.api} · {self.mode}"
+
+
+PARTS = ("model", "effort", "api", "mode")
+
+
+def varying(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """The parts in which conditions differ, in the order of `PARTS`."""
+    return tuple(
+        part for part in PARTS if len({getattr(each, part) for each in conditions}) > 1
+    )
+
+
+def path_of(condition: Condition, parts: Sequence[str]) -> str:
+    """Some parts of a condition as the middle of an id: `chat/streaming`."""
+    values = (getattr(condition, part) or "default" for part in parts)
+    return "/".join(value.replace("/", ":") for value in values)

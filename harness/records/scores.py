@@ -1,0 +1,181 @@
+"""What scoring a rollout yields: findings with evidence, an outcome, a value, usage and timing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from harness.records.base import Record
+from harness.records.conditions import Api, Condition, Mode
+
+Severity = Literal["error", "warning", "info"]
+Outcome = Literal[
+    "success",
+    "correct",
+    "wrong",
+    "graded",
+    "answered",
+    "no_answer",
+    "refused",
+    "truncated",
+    "timeout",
+    "provider_error",
+    "invalid_response",
+    "no_tool_call",
+    "wrong_tool",
+    "invalid_arguments",
+    "wrong_arguments",
+    "max_turns",
+    "grader_error",
+    "not_run",
+]
+"""How an attempt ended. `success` is a valid tool call; `answered` a reply to a probe request."""
+
+
+class Description(Record):
+    """What is known of a rule before anything was sampled.
+
+    A check judges single rollouts, a probe an experiment of several. `summary` says in one line
+    what must hold, `why` gives the reason for the severity, `source` the specification.
+    """
+
+    id: str
+    kind: Literal["check", "probe"] = "check"
+    family: str
+    severity: Severity
+    summary: str
+    why: str
+    source: str
+    apis: tuple[Api, ...]
+    modes: tuple[Mode, ...]
+
+
+class Evidence(Record):
+    """Where a finding was seen: a record, an exchange in it, and a JSON path or event number."""
+
+    record: str
+    exchange: int
+    path: str | None = None
+    event: int | None = None
+    expected: str
+    got: str
+
+
+class Finding(Record):
+    """One problem that a rule found in one rollout. An error makes the response invalid."""
+
+    id: str
+    severity: Severity
+    message: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of a rollout as the provider reported them.
+
+    Each count is a sum over the replies that reported it, None where none did; `unreported`
+    counts replies without any usage.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+    unreported: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times of one complete exchange in seconds; the last two are None unless it was streamed."""
+
+    total: float
+    first_token: float | None = None
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A line of `scores.jsonl`: what was judged of one planned attempt.
+
+    A dataclass rather than a model, because a run has tens of thousands.
+
+    Attributes:
+        record: Id of the rollout.
+        task: The task it belongs to.
+        sample: The sample.
+        condition: The condition.
+        attempt: Which try it is, from 1.
+        outcome: How it ended.
+        value: 1 or 0 where answers are right or wrong; a rubric score of at most 1 in HealthBench;
+            None for probe requests, which are judged together.
+        detail: The reason for the outcome, in one sentence.
+        expected: What was expected, if the outcome is a failure of the model.
+        got: What came instead.
+        exact: Whether a tool call has exactly the expected arguments; None without such a call.
+        answer: The answer extracted from the text (evals).
+        openai_value: The value that OpenAI's own script gives the same text (evals).
+        order: The order in which the choices were presented (GPQA).
+        usage: Token counts.
+        timing: One entry for each exchange that came with a complete response.
+        seconds: Time of the last exchange, complete or not.
+        requests: Requests, retries not counted.
+        retries: Requests that were repeated.
+        applicable: Ids of the rules that had something to judge.
+        findings: What they found.
+        reply_ids: Ids of the replies; used to compare rollouts, not stored.
+        first_input: Prompt tokens of the first request; used to compare rollouts, not stored.
+    """
+
+    record: str
+    task: str
+    sample: str
+    condition: Condition
+    attempt: int
+    outcome: Outcome
+    value: float | None = None
+    detail: str = ""
+    expected: str | None = None
+    got: str | None = None
+    exact: bool | None = None
+    answer: str | None = None
+    openai_value: float | None = None
+    order: tuple[int, ...] | None = None
+    usage: Usage = Usage()
+    timing: tuple[Timing, ...] = ()
+    seconds: float | None = None
+    requests: int = 0
+    retries: int = 0
+    applicable: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
+    reply_ids: tuple[str, ...] = ()
+    first_input: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the attempt was made."""
+        return self.outcome != "not_run"
+
+    @property
+    def invalid(self) -> bool:
+        """Whether a reply could not be read, or an error was found in one."""
+        errors = any(finding.severity == "error" for finding in self.findings)
+        return errors or self.outcome == "invalid_response"
+
+
+class Estimate(Record):
+    """A mean with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Percentiles(Record):
+    """A distribution in four figures."""
+
+    count: int = Field(description="measurements that the percentiles are of")
+    p50: float
+    p90: float
+    p99: float
