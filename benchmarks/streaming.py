@@ -45,7 +45,7 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Rollout
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.storage.run_log import RunLog, read_rollouts
-from harness.tasks.attempts import Attempt, Sample
+from harness.sampling.attempts import Attempt, Sample
 from harness.transport import open_transport
 
 STREAMS_AFTER_EACH_OTHER = 3

@@ -8,12 +8,13 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from evals.base import DatasetInfo, Mark, Put, Question
+from evals.base import Mark, Put, Question
 from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
 from evals.extraction.integer import integer_answer
 from harness.api.conversation import Message
+from harness.records.runs import DatasetInfo
 
 _PROBLEMS_IN_A_CONTEST = 15
 _PROMPT = (

@@ -7,28 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from harness.api.conversation import Message
-from harness.records.base import Record
+from harness.records.runs import DatasetInfo
 
 Marking = Literal["correct", "wrong", "no_answer"]
-
-
-class DatasetInfo(Record):
-    """Which data were asked: enough to know whether two runs asked the same.
-
-    `sha256` is over the normalised rows, not over a file, so that a local copy in another format
-    is recognised as the same data. A score on `sample` data is never compared with a published
-    one; the text of `gated` data appears in no report unless asked for. In a bundle, where that
-    text is replaced, `withheld` is the hash of the rows as they stand there.
-    """
-
-    eval: str
-    source: str
-    revision: str | None = None
-    rows: int
-    sha256: str
-    sample: bool = False
-    gated: bool = False
-    withheld: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evals.base import DatasetInfo, Mark, Put, Question
+from evals.base import Mark, Put, Question
 from evals.datasets.identity import rows_sha256
 from harness.api.conversation import Message
+from harness.records.runs import DatasetInfo
 
 _GREETING = "hi"
 _SHOWN = 80

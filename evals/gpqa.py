@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from evals.base import DatasetInfo, Mark, Put, Question
+from evals.base import Mark, Put, Question
 from evals.choice_orders import ChoiceOrders
 from evals.datasets.identity import text_id
 from evals.datasets.load import Loaded
@@ -20,6 +20,7 @@ from evals.extraction.letter import letter_answer
 from evals.extraction.noted import noted_letters
 from harness.api.conversation import Message
 from harness.errors import ConfigurationError
+from harness.records.runs import DatasetInfo
 
 _PROMPT = """\
 {question}

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from evals.base import DatasetInfo
 from evals.healthbench.agreement import agreement
 from evals.healthbench.answers import Answer, final_answer
 from evals.healthbench.bench import HealthBench
@@ -24,6 +23,7 @@ from evals.judging import restored_plan
 from evals.run_folder import read_eval_info
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider
+from harness.records.runs import DatasetInfo
 from harness.sampling.budget import Budget
 from harness.sampling.watching import Observer
 from harness.storage.run_log import read_rollouts

@@ -15,11 +15,11 @@ from evals.run_folder import questions_file
 from harness.errors import HarnessError, ProviderUnavailableError
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
+from harness.sampling.attempts import Attempt
 from harness.sampling.watching import Watcher
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 from harness.storage.sealing import sealed
-from harness.tasks.attempts import Attempt
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from evals.base import DatasetInfo
 from evals.datasets.identity import rows_sha256
 from evals.datasets.load import Loaded
 from evals.extraction.noted import note, withheld
@@ -27,6 +26,7 @@ from harness.api.base import Reply, UnreadableReplyError
 from harness.bundling.manifest import Removal
 from harness.errors import ConfigurationError
 from harness.records.rollouts import Exchange, Request, Response, Rollout
+from harness.records.runs import DatasetInfo
 
 _TOLD = ("messages", "input", "instructions", "tools", "stream")
 _REFUSED = "[withheld]"

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records.rollouts import Exchange, Request, Rollout
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 from harness.text.plain import plain
 
 SECONDS_BETWEEN_LINES = 10.0

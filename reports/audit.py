@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from rich.console import Console
 from rich.text import Text
 
 from harness.auditing.findings import Audit, Conclusion, LogState
-from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from reports import words
 from reports.terminal import verdict_lines
 

@@ -14,7 +14,8 @@ from evals.comparison.records import (
     Row,
     Unit,
 )
-from harness.records.analysis import CheckStatus, Estimate
+from harness.records.analysis import CheckStatus
+from harness.records.scores import Estimate
 from harness.statistics.differences import Difference
 from reports import compare_rows, words
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from evals.records import Outcome
 from evals.results import CellResult, EvalAnalysis, QuestionResult
-from harness.records.analysis import Percentiles
+from harness.records.scores import Percentiles
 from reports import words
 
 SCORE = "score %"

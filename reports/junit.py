@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 from xml.etree import ElementTree as ET
 
+from harness.records.judgements import Examination
+
 from evals.results import CellResult, EvalAnalysis
 from harness.records.analysis import Analysis, CheckResult, Decision
-from harness.records.judgements import Examination, Finding
+from harness.records.scores import Finding
 from harness.text.plain import plain
 from reports import eval_words, words
 from reports.tries import Tries, Try

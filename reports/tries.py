@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.records.judgements import Examination, Finding, Judgement, Outcome
+from harness.records.judgements import Examination, Judgement
+
+from harness.records.scores import Finding, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,9 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.records.analysis import (
-    Analysis,
-    CheckResult,
-    CheckStatus,
-    Decision,
-    Estimate,
-    GroupAnalysis,
-    Percentiles,
-)
-from harness.records.judgements import OutcomeKind
+from harness.records.analysis import Analysis, CheckResult, CheckStatus, Decision, GroupAnalysis
 from harness.records.runs import Limits, ProviderInfo, Seal, Thresholds
+from harness.records.scores import Estimate, OutcomeKind, Percentiles
 
 VERDICTS: Mapping[Decision | None, str] = {
     "pass": "PASS",

@@ -13,7 +13,8 @@ from evals.comparison.runs import cell_key
 from evals.comparison.scores import row_name
 from evals.comparison.settings import moving, settings_of
 from evals.results import EvalAnalysis
-from harness.records.analysis import Analysis, Estimate
+from harness.records.analysis import Analysis
+from harness.records.scores import Estimate
 
 UNUSUAL = 3.0
 """A pause this many times as long as the median pause between runs is marked as a gap."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from harness.records.judgements import Judgement
+
 from evals.baselines.choice import RANGE, PublishedBaseline
 from evals.baselines.measured import MeasuredBaseline, read_baseline
 from evals.baselines.published import published_scores
@@ -14,7 +16,6 @@ from evals.judging import finished_scores
 from evals.records import EVAL_RUN
 from evals.run_folder import read_analysis as read_eval_analysis
 from harness.errors import ConfigurationError, RunLogError
-from harness.records.judgements import Judgement
 from harness.storage import run_folder
 from harness.storage.run_log import SMOKE_TEST, read_run_info, run_kind
 

@@ -14,7 +14,7 @@ from evals.judgement import CellScores
 from evals.records import Cell
 from evals.results import EvalAnalysis
 from harness.records.analysis import Analysis
-from harness.records.judgements import OutcomeKind
+from harness.records.scores import OutcomeKind
 from harness.tasks.cases import Case
 
 

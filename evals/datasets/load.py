@@ -9,13 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias
 
-from evals.base import DatasetInfo
 from evals.datasets.files import RawRow, read_file
 from evals.datasets.hub import read_hub
 from evals.datasets.identity import rows_sha256
 from evals.datasets.rows import RowT, read_rows
 from evals.datasets.sources import Source
 from harness.errors import ConfigurationError
+from harness.records.runs import DatasetInfo
 
 Place: TypeAlias = Literal["hub", "samples"] | Path
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from evals.base import DatasetInfo, Put, Question
+from evals.base import Put, Question
 from evals.datasets.load import Loaded, Place, load_rows
 from evals.datasets.sources import BY_NAME
 from evals.healthbench.rows import HealthBenchRow
 from harness.errors import ConfigurationError
+from harness.records.runs import DatasetInfo
 
 NAMES = ("healthbench", "healthbench_hard", "healthbench_consensus")
 

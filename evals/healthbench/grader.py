@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.api.base import Settings
 from harness.providers.entries import Provider, find_provider, load_providers
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 DEFAULT_GRADER = "openai-grader"
 """OpenAI's own choice, gpt-4.1-2025-04-14, with a key variable of its own."""

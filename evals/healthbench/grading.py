@@ -19,12 +19,13 @@ from harness.api.conversation import Message
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.providers.entries import Provider
-from harness.records.rollouts import Api, Rollout
+from harness.records.conditions import Api
+from harness.records.rollouts import Rollout
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Allowance, Budget
 from harness.sampling.run import run_attempts
 from harness.sampling.watching import Observer
 from harness.storage.run_log import RunLog, read_rollouts
-from harness.tasks.attempts import Attempt, Sample
 from harness.transport import open_transport
 from harness.transport.base import Transport
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from evals.base import DatasetInfo
 from evals.healthbench.agreement import AgreementReport
 from evals.healthbench.summary import HealthBenchSummary
 from harness.records.base import Record
-from harness.records.runs import ProviderInfo
+from harness.records.runs import DatasetInfo, ProviderInfo
 
 
 class Concord(Record):

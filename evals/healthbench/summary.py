@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.score import Score, score, tag_scores, ungraded
-from harness.records.analysis import Estimate
+from harness.records.scores import Estimate
 from harness.records.base import Record
 from harness.statistics.mean_scores import mean_score
 

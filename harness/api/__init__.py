@@ -7,6 +7,6 @@ from collections.abc import Mapping
 from harness.api.base import Dialect
 from harness.api.chat import ChatDialect
 from harness.api.responses import ResponsesDialect
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 DIALECTS: Mapping[Api, Dialect] = {"responses": ResponsesDialect(), "chat": ChatDialect()}

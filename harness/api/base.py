@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from harness.api.conversation import ConversationItem, ToolCall
-from harness.records.rollouts import Api, Exchange
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange
 from harness.steps import Steps
 
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]

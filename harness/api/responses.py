@@ -9,7 +9,8 @@ from harness.api.base import Finish, Reply, Settings, Tool, UnreadableReplyError
 from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.api.fields import error_message, excerpt, member, objects, optional_member, read_usage
 from harness.api.reading import ReplyReader, json_events
-from harness.records.rollouts import Api, Response
+from harness.records.conditions import Api
+from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
 
 FINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})

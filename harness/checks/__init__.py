@@ -22,7 +22,7 @@ from harness.checks import (
 from harness.checks.across import COMPARISONS, compared
 from harness.checks.base import Check, Known
 from harness.parsing.rollout import ParsedRollout, parse_rollout
-from harness.records.judgements import Examination
+from harness.records.scores import Finding
 
 __all__ = [
     "CATALOGUE",
@@ -58,33 +58,17 @@ CHECKS: Mapping[str, Check] = {check.id: check for family in FAMILIES for check 
 CATALOGUE: Mapping[str, Known] = {**CHECKS, **{each.id: each for each in COMPARISONS}}
 
 
-def examine(seen: ParsedRollout, *, except_for: Collection[str] = ()) -> Examination:
-    """What the checks have to say about one rollout.
+def examine(
+    parsed: ParsedRollout, *, except_for: Collection[str] = ()
+) -> tuple[frozenset[str], tuple[Finding, ...]]:
+    """The ids of the checks that had something to judge in a rollout, and what they found.
 
     Args:
-        seen: The rollout.
-        except_for: Ids of checks that do not hold for it, because it provoked what they find.
+        parsed: The rollout.
+        except_for: Ids of checks that do not apply, because the request provokes what they find.
     """
     looks = {
-        check.id: check.examine(seen) for check in CHECKS.values() if check.id not in except_for
+        check.id: check.examine(parsed) for check in CHECKS.values() if check.id not in except_for
     }
-    return Examination(
-        record=seen.rollout.id,
-        sample=seen.rollout.sample,
-        api=seen.rollout.api,
-        mode=seen.mode,
-        applicable=frozenset(check_id for check_id, (had_any, _) in looks.items() if had_any),
-        findings=tuple(finding for _, found in looks.values() for finding in found),
-        reply_ids=_reply_ids(seen),
-        first_input=_first_input(seen),
-    )
-
-
-def _reply_ids(seen: ParsedRollout) -> tuple[str, ...]:
-    ids = (reply.raw.get("id") for _, reply in seen.replies)
-    return tuple(each for each in ids if isinstance(each, str) and each)
-
-
-def _first_input(seen: ParsedRollout) -> int | None:
-    turn = seen.turns[0] if seen.turns else None
-    return turn.reply.input_tokens if turn and turn.reply else None
+    applicable = frozenset(check_id for check_id, (had_any, _) in looks.items() if had_any)
+    return applicable, tuple(finding for _, found in looks.values() for finding in found)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.checks.base import CHAT, Known
-from harness.records.judgements import Description, Evidence, Examination, Finding
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
+from harness.records.scores import Description, Evidence, Finding, Score
 
 _BOTH: tuple[Api, ...] = ("responses", "chat")
 
@@ -24,17 +24,17 @@ class Difference:
     path: str
 
 
-Compare = Callable[[Sequence[Examination]], Iterable[Difference]]
+Compare = Callable[[Sequence[Score]], Iterable[Difference]]
 
 
 @dataclass(frozen=True)
 class Comparison(Known):
     """A check of several rollouts; `applies` tells which of them it can compare."""
 
-    applies: Callable[[Examination], bool]
+    applies: Callable[[Score], bool]
     compare: Compare
 
-    def findings(self, examined: Sequence[Examination]) -> dict[str, Finding]:
+    def findings(self, examined: Sequence[Score]) -> dict[str, Finding]:
         """By record, what there is to say of the rollouts that the comparison applies to."""
         found: dict[str, Finding] = {}
         for difference in self.compare([each for each in examined if self.applies(each)]):
@@ -54,7 +54,7 @@ class Comparison(Known):
         return found
 
 
-def _shared_ids(examined: Sequence[Examination]) -> Iterator[Difference]:
+def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     first: dict[str, str] = {}
     for each in examined:
         for reply_id in each.reply_ids:
@@ -64,10 +64,10 @@ def _shared_ids(examined: Sequence[Examination]) -> Iterator[Difference]:
                 yield Difference(each.record, message, "a new id", reply_id, "$.id")
 
 
-def _input_tokens(examined: Sequence[Examination]) -> Iterator[Difference]:
-    groups: dict[tuple[str, Api], list[Examination]] = defaultdict(list)
+def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
+    groups: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
     for each in examined:
-        groups[each.sample, each.api].append(each)
+        groups[each.task, each.sample, each.condition.api].append(each)
     for group in groups.values():
         counts = [each.first_input for each in group]
         usual = max(counts, key=counts.count)
@@ -115,7 +115,7 @@ COMPARISONS = (
 )
 
 
-def compared(examined: Sequence[Examination]) -> dict[str, tuple[frozenset[str], list[Finding]]]:
+def compared(examined: Sequence[Score]) -> dict[str, tuple[frozenset[str], list[Finding]]]:
     """By record: the comparisons that apply to a rollout, and what they found."""
     found = [(each, each.findings(examined)) for each in COMPARISONS]
     return {

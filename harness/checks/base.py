@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from harness.parsing.events import Breach
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.records.judgements import Description, Evidence, Finding, Mode, Severity
-from harness.records.rollouts import Api
+from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
+from harness.records.scores import Description, Evidence, Finding, Severity
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"

@@ -10,7 +10,7 @@ from jsonschema.exceptions import UnknownType
 from referencing.exceptions import Unresolvable
 
 from harness.api.base import Tool
-from harness.tasks.tools import schema_problem
+from harness.api.tools import schema_problem
 from harness.text import strict_json
 
 # Places in a text at which an object at its end is looked for, so that odd texts cost little.

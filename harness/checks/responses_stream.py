@@ -12,7 +12,7 @@ from harness.parsing import responses_grammar as grammar
 from harness.parsing.events import Event, objects
 from harness.parsing.responses_grammar import TERMINAL
 from harness.parsing.rollout import ParsedExchange
-from harness.records.judgements import Severity
+from harness.records.scores import Severity
 
 family = Family("stream")
 

@@ -9,8 +9,8 @@ from harness.checks.base import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Family, 
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
 from harness.parsing.events import speaks
 from harness.parsing.rollout import ParsedExchange
-from harness.records.judgements import Severity
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
+from harness.records.scores import Severity
 
 family = Family("stream")
 

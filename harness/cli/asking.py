@@ -14,7 +14,7 @@ from harness.cli.screen import stderr
 from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider
 from harness.providers.key_shapes import looks_like_key
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 from harness.text.plain import plain
 
 BOTH = "responses,chat"

@@ -36,7 +36,7 @@ from harness.errors import ConfigurationError
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
 from harness.providers.gate_entry import FLAG, Layer, joined
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 from harness.sampling.budget import Budget
 
 DEFAULT_OUT = Path("runs")

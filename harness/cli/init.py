@@ -28,7 +28,7 @@ from harness.text.plain import plain
 if TYPE_CHECKING:
     from harness.cli.asking import Draft
     from harness.providers.entries import Provider
-    from harness.records.rollouts import Api
+    from harness.records.conditions import Api
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0

@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter
 
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import BudgetEntry, GateEntry, seconds
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 from harness.records.runs import SuiteName
 
 HOW = Group("How to run", sort_key=4)

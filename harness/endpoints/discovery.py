@@ -12,7 +12,7 @@ from harness.errors import (
     ProviderUnreachableError,
 )
 from harness.providers.entries import Provider
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 
 @dataclass(frozen=True)

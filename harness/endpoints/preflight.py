@@ -20,7 +20,8 @@ from harness.errors import (
     ProviderUnreachableError,
 )
 from harness.providers.entries import Provider, changed
-from harness.records.rollouts import Api, Exchange, Response
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Response
 from harness.transport import RetryPolicy, open_transport
 
 FEWEST_TOKENS = 16

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from harness.errors import ConfigurationError
 from harness.golden.records import Token
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden.records import Golden
-from harness.records.runs import RunInfo
-from harness.storage.run_folder import GOLDEN_FILE, write_text
+from harness.storage.run_folder import GOLDEN_FILE
 
 SHIPPED = "gpt-oss-small.json"
 
@@ -55,25 +54,20 @@ def digest(golden: Golden) -> str:
     return sha256(text(golden).encode()).hexdigest()
 
 
-def keep(folder: Path, golden: Golden) -> None:
-    """Keep a golden file in a run's folder, so that the run can be judged again.
-
-    Raises:
-        RunLogError: It cannot be written.
-    """
-    write_text(folder / GOLDEN_FILE, text(golden))
-
-
-def kept(folder: Path, info: RunInfo) -> Golden | None:
+def kept(folder: Path, sha256_expected: str | None) -> Golden | None:
     """The golden file of a run, if it has one.
 
+    Args:
+        folder: The run's.
+        sha256_expected: The hash in `run.json`; None if the run has no golden file.
+
     Raises:
-        ConfigurationError: It is missing, or none of this version.
-        RunLogError: It is not the one that `run.json` speaks of.
+        ConfigurationError: The file is missing, or of another version.
+        RunLogError: The hash differs.
     """
-    if info.golden_sha256 is None:
+    if sha256_expected is None:
         return None
     golden = load(folder / GOLDEN_FILE)
-    if digest(golden) != info.golden_sha256:
-        raise RunLogError(f"{GOLDEN_FILE} in {folder} was changed after the run; put it back.")
+    if digest(golden) != sha256_expected:
+        raise RunLogError(f"{GOLDEN_FILE} in {folder} was changed after the run; restore it.")
     return golden

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from harness.api.base import Tool
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 ToolChoice = Literal["auto", "none", "required", "named"]
 _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")

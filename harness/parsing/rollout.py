@@ -17,8 +17,8 @@ from harness.parsing import chat_grammar, responses_grammar
 from harness.parsing.events import Breach, Event, json_object, parse_events
 from harness.parsing.request import Asked
 from harness.parsing.sdk_types import Mismatch, event_model, mismatches
-from harness.records.judgements import Mode
-from harness.records.rollouts import Api, Exchange, Rollout
+from harness.records.conditions import Api, Mode
+from harness.records.rollouts import Exchange, Rollout
 
 _OK = range(200, 300)
 
@@ -108,7 +108,7 @@ class ParsedRollout:
     @property
     def mode(self) -> Mode:
         """Whether replies were asked for as streams or whole."""
-        return "streaming" if self.rollout.streaming else "non-streaming"
+        return self.rollout.condition.mode
 
     @property
     def delivered(self) -> Iterator[ParsedExchange]:

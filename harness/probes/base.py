@@ -16,9 +16,10 @@ from harness.api.conversation import ConversationItem as Said
 from harness.checks.base import Problem
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.records.judgements import Description, Mode, Severity
-from harness.records.rollouts import Api, Key
+from harness.records.conditions import Api, Mode
+from harness.records.rollouts import Key
 from harness.records.runs import Capability
+from harness.records.scores import Description, Severity
 
 Level = Literal["quick", "full"]
 """The smallest suite that holds a probe."""

@@ -17,7 +17,7 @@ from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused
 from harness.probes.tools.offers import WEATHER
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _WORDS = ("zulu4182", "orchid596", "kestrel73")
 _ASK = "What is the weather in Lisbon? In your final answer, state the code word."

@@ -16,8 +16,8 @@ from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, refused, require_heard
 from harness.probes.tools.offers import WEATHER
-from harness.records.judgements import Severity
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
+from harness.records.scores import Severity
 
 ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
 

@@ -8,10 +8,9 @@ from harness.checks.base import Problem, finding_of
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import Answers, NotVerifiableError, Probe, Trial
-from harness.probes.plan import sample_id
 from harness.records.analysis import CheckResult
-from harness.records.judgements import Finding
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
+from harness.records.scores import Finding
 from harness.scoring.check_results import declared, not_judged, result
 from harness.statistics.intervals import clustered_rate
 
@@ -68,9 +67,7 @@ def _result(
 def _answers(
     probe: Probe, views: Mapping[str, Sequence[ParsedRollout]], api: Api, golden: Golden | None
 ) -> Answers:
-    by_name = {
-        ask.name: views.get(sample_id(probe.bench, ask), ()) for ask in probe.bench.asks(api)
-    }
+    by_name = {ask.name: views.get(ask.name, ()) for ask in probe.bench.asks(api)}
     return Answers(
         api,
         {name: [v for v in found if v.rollout.api == api] for name, found in by_name.items()},

@@ -15,7 +15,7 @@ from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
 from harness.probes.tools.offers import WEATHER
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 LIMIT = 16
 """Output tokens; the least that OpenAI's own Responses API takes."""

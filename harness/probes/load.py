@@ -11,7 +11,7 @@ from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, status
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 AT_ONCE = 64
 

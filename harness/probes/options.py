@@ -15,7 +15,7 @@ from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import served
 from harness.probes.tools.offers import WEATHER
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _HI = (Message("user", "Hi there!"),)
 _METADATA = {"purpose": "verification", "number": "17"}

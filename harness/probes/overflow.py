@@ -12,7 +12,7 @@ from harness.checks.base import Problem
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.errors import ERRORS
 from harness.probes.fates import fate, refused
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 CONTEXT = 131_072
 """Tokens of the context of both gpt-oss models (their model card)."""

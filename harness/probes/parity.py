@@ -15,7 +15,7 @@ from harness.checks.base import CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 from harness.statistics.differences import Counts, mantel_haenszel
 
 Answered = tuple[ParsedExchange, Reply]

@@ -20,7 +20,7 @@ from harness.golden.requests import Requests
 from harness.probes.base import Ask
 from harness.probes.plan import settings_of
 from harness.probes.tools.offers import WEATHER
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 ALTERNATIVES = 20
 _MOST_TOKENS = 48

@@ -17,8 +17,8 @@ from harness.probes.base import Answers, Ask, Bench, Level, NotVerifiableError, 
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.prompt_tools import FEATURES
 from harness.probes.rendering import bare_lengths, differences
-from harness.records.judgements import Severity
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
+from harness.records.scores import Severity
 
 _FEW_TOKENS = 16
 _REFUSABLE = frozenset({"request.refused"})

@@ -18,7 +18,7 @@ from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 from harness.statistics.differences import share_larger
 
 EFFORTS = ("low", "medium", "high")

@@ -17,7 +17,7 @@ from harness.checks.texts import GARBLED
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import fate, served
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)

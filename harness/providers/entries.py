@@ -23,7 +23,7 @@ from harness.errors import ConfigurationError
 from harness.providers.gate_entry import GateEntry, gate_entry
 from harness.providers.prices import Prices
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml, read_text
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 from harness.records.runs import Capability, ProviderInfo
 from harness.text.suggestion import suggestion
 

@@ -105,6 +105,16 @@ class Rollout(Record):
     attempt: int = Field(description="from 1; which of the tries at the sample")
     end: LoopEnd
     exchanges: tuple[Exchange, ...]
+    presented_as: int | None = Field(
+        default=None,
+        description="in a merged run, the number with which the sample was presented, if not "
+        "`attempt`; it determines the order of choices",
+    )
+
+    @property
+    def presentation(self) -> int:
+        """The number that determined how the sample was presented."""
+        return self.attempt if self.presented_as is None else self.presented_as
 
     @property
     def api(self) -> Api:

@@ -21,8 +21,8 @@ from harness.providers.entries import Provider
 from harness.providers.prices import CHARACTERS_PER_TOKEN, Prices, dollars
 from harness.records.rollouts import Exchange, Key
 from harness.records.runs import Limits
+from harness.sampling.attempts import Attempt
 from harness.steps import interleaved
-from harness.tasks.attempts import Attempt
 from harness.transport.base import Transport
 
 USUAL_TURNS = 2

@@ -14,11 +14,11 @@ import uvloop
 from harness.api import DIALECTS
 from harness.api.base import Dialect
 from harness.errors import HarnessError, StoppedError
+from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Allowance, SpentError
 from harness.sampling.tool_loop import rollout
 from harness.sampling.watching import Observer
 from harness.storage.run_log import RunLog
-from harness.tasks.attempts import Attempt
 from harness.transport.base import Transport
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ async def run_attempts(
         for attempt in waiting:
             if attempt.id in log.finished:
                 continue
-            dialect = DIALECTS[attempt.api]
+            dialect = DIALECTS[attempt.condition.api]
             try:
                 with _within(allowance, transport, attempt, dialect) as sending:
                     if observer:

@@ -12,8 +12,8 @@ import orjson
 from harness.api.base import Dialect, Reply, UnreadableReplyError
 from harness.api.conversation import ConversationItem, Message, ToolCall, ToolResult
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
+from harness.sampling.attempts import Attempt, Sample
 from harness.steps import interleaved
-from harness.tasks.attempts import Attempt, Sample
 from harness.transport.base import Transport
 
 
@@ -32,7 +32,7 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
         sample.turns,
         instructions=sample.instructions,
         tools=sample.tools,
-        streaming=attempt.streaming,
+        streaming=attempt.condition.streaming,
         settings=settings,
     )
     said = iter(sample.then)
@@ -57,9 +57,9 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
         body = dialect.next_request(body, reply, turns, stored=settings.stored)
     return Rollout(
         id=attempt.id,
+        task=attempt.task,
         sample=sample.id,
-        api=attempt.api,
-        streaming=attempt.streaming,
+        condition=attempt.condition,
         attempt=attempt.number,
         end=end,
         exchanges=tuple(exchanges),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.records.rollouts import Rollout
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 
 
 class Observer(Protocol):

@@ -1,1 +1,1 @@
-"""From single rollouts to outcomes, judgements and results of checks. Pure."""
+"""What every scorer needs: measurements of single rollouts. Pure."""

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from harness.checks import CATALOGUE
 from harness.checks.base import Known
 from harness.records.analysis import CheckResult, CheckStatus
-from harness.records.judgements import Description, Examination, Finding, Mode, Severity
-from harness.records.rollouts import Api
+from harness.records.scores import Description, Finding, Score, Severity
+from harness.records.conditions import Mode
+from harness.records.conditions import Api
 from harness.records.runs import Capability
 from harness.statistics.intervals import clustered_rate
 
@@ -20,7 +21,7 @@ _NOTHING_TO_JUDGE = "No reply of this run held anything that it could judge."
 
 
 def check_results(
-    examinations: Sequence[Examination],
+    examinations: Sequence[Score],
     planned: Collection[tuple[Api, Mode]],
     limitations: Collection[str] = (),
 ) -> tuple[CheckResult, ...]:
@@ -31,7 +32,7 @@ def check_results(
         planned: The groups of the run; a check that is about none of them was skipped.
         limitations: What the provider's entry declares missing.
     """
-    applicable: dict[str, list[Examination]] = defaultdict(list)
+    applicable: dict[str, list[Score]] = defaultdict(list)
     for examination in examinations:
         for check_id in examination.applicable:
             applicable[check_id].append(examination)
@@ -95,7 +96,7 @@ def as_warning(finding: Finding) -> Finding:
 
 
 def _result(
-    check: Known, examinations: Sequence[Examination], planned: Collection[tuple[Api, Mode]]
+    check: Known, examinations: Sequence[Score], planned: Collection[tuple[Api, Mode]]
 ) -> CheckResult:
     about = check.about
     if not any(api in about.apis and mode in about.modes for api, mode in planned):
@@ -103,12 +104,12 @@ def _result(
         return not_judged(about, "skipped", f"It is not about what was asked for: {asked}.")
     if not examinations:
         return not_judged(about, "not_verifiable", _NOTHING_TO_JUDGE)
-    by_sample: dict[str, list[bool]] = defaultdict(list)
+    by_sample: dict[tuple[str, str], list[bool]] = defaultdict(list)
     found: list[tuple[str, Finding]] = []
     for examination in examinations:
         own = [finding for finding in examination.findings if finding.id == about.id]
-        by_sample[examination.sample].append(bool(own))
-        found += ((examination.group, finding) for finding in own)
+        by_sample[examination.task, examination.sample].append(bool(own))
+        found += ((examination.condition.name, finding) for finding in own)
     counted = result(about, found, [(sum(hits), len(hits)) for hits in by_sample.values()])
     lowered = any(finding.severity != about.severity for _, finding in found)
     return counted.model_copy(update={"reason": check.tolerance}) if lowered else counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.records.base import Record
-from harness.records.judgements import Severity
+from harness.records.scores import Severity
 from harness.selftest.faults import Fault
 
 RowStatus = Literal[

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.records.analysis import CheckResult
 from harness.records.base import Record
-from harness.records.judgements import Severity
+from harness.records.scores import Severity
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, Innocent, Row, RowStatus
 from harness.selftest.stages import known

@@ -14,13 +14,13 @@ from harness.api.base import UnreadableReplyError
 from harness.providers.entries import Provider
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunSettings
+from harness.sampling.attempts import Attempt
 from harness.selftest import engines
 from harness.selftest.faults import Fault
 from harness.selftest.rows import Sight, accused
 from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, read_rollouts, write_run_info
-from harness.tasks.attempts import Attempt
 from harness.tasks.cases import Suite, load_suite
 from harness.transport import NO_RETRIES
 from harness.verification import smoke

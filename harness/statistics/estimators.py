@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import comb
 
-from harness.records.analysis import Percentiles
+from harness.records.scores import Percentiles
 
 Scores = Sequence[Sequence[float]]
 """For each question, the scores of its tries."""

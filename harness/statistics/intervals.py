@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from harness.records.analysis import Estimate
+from harness.records.scores import Estimate
 from harness.statistics.estimators import Scores
 
 ALPHA = 0.05

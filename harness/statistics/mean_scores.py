@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from harness.records.analysis import Estimate
+from harness.records.scores import Estimate
 from harness.records.base import Record
 from harness.statistics.estimators import (
     QuestionScore,

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import math
 
-from harness.records.analysis import Decision, Estimate
+from harness.records.analysis import Decision
+from harness.records.scores import Estimate
 from harness.records.base import Record
 from harness.statistics.differences import POWER, TAIL, difference
 from harness.statistics.intervals import critical_value

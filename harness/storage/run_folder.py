@@ -1,4 +1,4 @@
-"""What a run folder holds besides its log: the cases it asked, its analysis, its report."""
+"""What a run folder holds besides its log: the files of its tasks, its analysis, its reports."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import RunLogError
 from harness.records.analysis import Analysis
-from harness.records.judgements import Examination, Judgement
-from harness.records.runs import RunInfo
+from harness.records.scores import Score
 from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE
-from harness.tasks.cases import Suite, load_suite
 
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"
 GOLDEN_FILE = "golden.json"
 ANALYSIS_FILE = "analysis.json"
-JUDGEMENTS_FILE = "judgements.jsonl"
 REPORT_FILE = "report.md"
 PAGE_FILE = "report.html"
 JUNIT_FILE = "junit.xml"
 PROVIDER_LOG = "provider.log"
 SCORES_FILE = "scores.jsonl"
-DERIVED = (ANALYSIS_FILE, JUDGEMENTS_FILE, SCORES_FILE, REPORT_FILE, PAGE_FILE, JUNIT_FILE)
-"""What judging and reporting make of the rest, and can make again."""
+DERIVED = (ANALYSIS_FILE, SCORES_FILE, REPORT_FILE, PAGE_FILE, JUNIT_FILE)
+"""Files that are derived from the others, and can be made again."""
 
 COMPARED = {"applicable", "reply_ids", "first_input"}
-_JUDGED: TypeAdapter[Judgement | Examination] = TypeAdapter(Judgement | Examination)
+_SCORE = TypeAdapter(Score)
 _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 
 
@@ -50,37 +47,16 @@ def create(parent: Path, provider: str, now: datetime) -> Path:
     raise RunLogError(f"{parent} is full of runs called {stem}; name another folder with --out.")
 
 
-def write_suite(folder: Path, suite: Suite) -> None:
-    """Keep the cases and tools as they were read, so that the run can be judged again."""
-    write_text(folder / CASES_FILE, suite.cases_file.text)
-    write_text(folder / TOOLS_FILE, suite.tools_file.text)
-
-
-def read_suite(folder: Path, info: RunInfo) -> Suite:
-    """The cases that a run asked.
-
-    Raises:
-        ConfigurationError: If they are missing.
-        RunLogError: If they are not those that `run.json` speaks of.
-    """
-    suite = load_suite(folder / CASES_FILE, folder / TOOLS_FILE)
-    hashes = (suite.cases_file.sha256, suite.tools_file.sha256)
-    if hashes != (info.cases_sha256, info.tools_sha256):
-        raise RunLogError(
-            f"{CASES_FILE} or {TOOLS_FILE} in {folder} was changed after the run; put them back."
-        )
-    return suite.first(info.settings.first_cases)
-
-
 def discard_unused(folder: Path) -> bool:
-    """Whether nothing was sampled in a run; then its folder goes, save a provider's output."""
+    """Whether nothing was sampled in a run; its folder is then deleted, but for provider output."""
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
     if log.exists() and log.stat().st_size:
         return False
     if output.exists() and output.stat().st_size:
         return True
     written = (RUN_FILE, CASES_FILE, TOOLS_FILE, GOLDEN_FILE)
-    for path in (log, output, *(folder / name for name in written)):
+    paths = (folder / name for name in written)
+    for path in (log, output, *paths, *folder.glob("questions-*.jsonl")):
         path.unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
@@ -110,39 +86,42 @@ def read_analysis(folder: Path) -> Analysis:
         ) from None
 
 
-def write_judgements(folder: Path, judged: Iterable[Examination]) -> None:
-    """Write `judgements.jsonl`: what was judged of each rollout, one a line. Raises RunLogError.
+def write_scores(folder: Path, scores: Iterable[Score]) -> None:
+    """Write `scores.jsonl`, one score a line, without what only serves to compare rollouts.
 
-    What only serves to compare rollouts with each other is left out.
+    Raises:
+        RunLogError: The file cannot be written.
     """
-    path = folder / JUDGEMENTS_FILE
+    path = folder / SCORES_FILE
     draft = path.with_name(f"{path.name}.tmp")
     try:
         with draft.open("wb") as file:
-            for one in judged:
-                file.write(one.model_dump_json(exclude=COMPARED).encode() + b"\n")
+            for score in scores:
+                file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise RunLogError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def read_judgements(folder: Path) -> Iterator[Examination]:
-    """What was judged of each rollout; a `Judgement` where it was an attempt at a case.
+def read_scores(folder: Path) -> Iterator[Score]:
+    """The scores of a run as they were when it was last judged.
 
     Raises:
-        RunLogError: The file is not there, or not of this version.
+        RunLogError: The file is missing, damaged, or of another version.
     """
-    path = folder / JUDGEMENTS_FILE
+    path = folder / SCORES_FILE
     try:
         with path.open("rb") as file:
             for line in file:
-                yield _JUDGED.validate_json(line)
+                yield _SCORE.validate_json(line)
     except OSError as error:
-        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
+        raise RunLogError(
+            f"{path} cannot be read: {error.strerror}; make it with: gpt-oss-verify recheck {folder}"
+        ) from None
     except ValidationError:
         raise RunLogError(
-            f"{path} was written by another version; make it again with: "
+            f"{path} is damaged or was written by another version; make it again with: "
             f"gpt-oss-verify recheck {folder}"
         ) from None
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -18,16 +18,13 @@ from harness.errors import RunLogError
 from harness.records.base import Record
 from harness.records.rollouts import Rollout
 from harness.records.runs import SCHEMA_VERSION, RunInfo
-from harness.storage import chain
+from harness.storage import chain, version2
 
 RUN_FILE = "run.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
 SECONDS_BETWEEN_SYNCS = 2.0
-SMOKE_TEST = "smoke test"
+OLD_VERSION = 2
 _ROLLOUT = TypeAdapter(Rollout)
-
-
-InfoT = TypeVar("InfoT", bound=Record)
 
 
 def write_run_info(folder: Path, info: Record) -> None:
@@ -52,66 +49,74 @@ def write_run_json(folder: Path, content: bytes) -> None:
 
 
 def read_run_info(folder: Path) -> RunInfo:
-    """Read the `run.json` of a smoke test. Raises RunLogError if there is none or it is not one."""
-    return read_info(folder, RunInfo, SMOKE_TEST)
-
-
-def read_info(folder: Path, model: type[InfoT], kind: str) -> InfoT:
-    """Read `run.json` as `model`.
+    """Read `run.json`; one of schema version 2 is converted.
 
     Raises:
-        RunLogError: There is none, it is of a run of another kind, or it is not ours.
+        RunLogError: There is none, or it is damaged or of another version.
     """
     path = folder / RUN_FILE
-    found, content = _read_kind(folder)
-    if found != kind:
-        raise RunLogError(f"{folder} is the run of another kind of test: {found}, not {kind}.")
+    content = _read_run_file(folder)
+    members = _members(content)
     try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        version = _members(content).get("schema_version")
-        if version is not None and version != SCHEMA_VERSION:
+        if members.get("schema_version") == OLD_VERSION:
+            return RunInfo.model_validate(version2.upgraded_info(members, folder))
+        return RunInfo.model_validate_json(content)
+    except (ValidationError, KeyError, TypeError) as error:
+        version = members.get("schema_version")
+        if version not in (None, OLD_VERSION, SCHEMA_VERSION):
             raise RunLogError(
-                f"{path} has schema version {version}, this tool reads {SCHEMA_VERSION}; "
-                "use the version of the tool that wrote it"
+                f"{path} has schema version {version}, this tool reads {OLD_VERSION} and "
+                f"{SCHEMA_VERSION}; use the version of the tool that wrote it"
             ) from None
-        raise RunLogError(f"{path} is damaged: {_first_problem(error)}") from None
+        problem = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise RunLogError(f"{path} is damaged: {problem}") from None
 
 
-def run_kind(folder: Path) -> str:
-    """What kind of run a folder holds. Raises RunLogError if it holds none."""
-    return _read_kind(folder)[0]
-
-
-def _read_kind(folder: Path) -> tuple[str, bytes]:
+def _read_run_file(folder: Path) -> bytes:
     path = folder / RUN_FILE
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise RunLogError(f"{folder} is not a run folder: it has no {RUN_FILE}") from None
     except OSError as error:
         raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
-    return str(_members(content).get("kind", SMOKE_TEST)), content
 
 
 def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
     """The finished rollouts of a log one by one, in the order they finished, each id once.
 
-    A torn last line is passed over. Raises RunLogError naming the line if any other is damaged.
+    Rollouts of schema version 2 are converted. A torn last line is ignored. Raises RunLogError
+    naming the line if any other is damaged.
     """
     path = folder / name
+    upgrade = _upgrade(folder)
     seen: set[str] = set()
     for number, line, last in _lines(path):
         try:
-            rollout = Rollout.model_validate_json(chain.record_of(line))
-        except ValidationError as error:
+            record = chain.record_of(line)
+            if upgrade is None:
+                rollout = Rollout.model_validate_json(record)
+            else:
+                rollout = Rollout.model_validate(upgrade(orjson.loads(record)))
+        except (ValidationError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             if last and not line.endswith(b"\n"):
                 return
-            problem = _first_problem(error)
+            problem = _first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise RunLogError(f"{path}, line {number} is damaged: {problem}") from None
         if rollout.id not in seen:
             seen.add(rollout.id)
             yield rollout
+
+
+def _upgrade(folder: Path) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """How to convert the rollouts of a run; None where they are of this version."""
+    try:
+        members = _members((folder / RUN_FILE).read_bytes())
+    except OSError:
+        return None
+    if members.get("schema_version") != OLD_VERSION:
+        return None
+    return version2.rollout_upgrade(members)
 
 
 class RunLog:
@@ -183,7 +188,7 @@ class RunLog:
     def _failed(self, error: OSError) -> RunLogError:
         return RunLogError(
             f"{self._path} cannot be written: {error.strerror}; the {self._count} "
-            "finished attempts are kept, mend the cause and go on with --resume"
+            "finished attempts are kept; fix the problem and rerun with --resume"
         )
 
     def _lock(self) -> None:

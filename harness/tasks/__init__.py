@@ -1,1 +1,1 @@
-"""What is asked of the model: cases and their tools, as attempts."""
+"""Tasks: samples, how they are sampled, and how each rollout is scored."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.base import Tool
+from harness.api.tools import parse_tools, schema_problem
 from harness.errors import ConfigurationError
-from harness.tasks.tools import parse_tools, schema_problem
 from harness.text import strict_json
 
 _KNOWN_KEYS = frozenset({"id", "tool_name", "input", "expected_arguments", "instructions"})

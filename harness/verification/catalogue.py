@@ -14,10 +14,10 @@ from harness.errors import ConfigurationError
 from harness.probes import PROBES
 from harness.probes.plan import attempts
 from harness.probes.suites import choose
+from harness.records.conditions import Api, Mode
 from harness.records.families import title
-from harness.records.judgements import Description, Mode
-from harness.records.rollouts import Api
 from harness.records.runs import SuiteName
+from harness.records.scores import Description
 
 _APIS: tuple[Api, ...] = ("responses", "chat")
 _MODES: tuple[Mode, ...] = ("streaming", "non-streaming")

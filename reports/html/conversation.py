@@ -8,7 +8,8 @@ from typing import Any, Literal, TypedDict
 
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
-from harness.records.rollouts import Api, Exchange
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange
 from reports.html.trimming import shown
 
 Speaker = Literal["system", "developer", "user", "cot", "call", "result", "final", "problem"]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from evals.results import CellResult
-from harness.records.analysis import Estimate
+from harness.records.scores import Estimate
 from reports import eval_words, words
 from reports.html.charts.curves import Curve, curves
 from reports.html.charts.distributions import distributions

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from harness.records.judgements import Examination
+
 from evals.comparison.records import News
 from harness.records.analysis import Analysis, GroupAnalysis
-from harness.records.judgements import Examination
 from harness.records.rollouts import Rollout
 from reports import news_words, words
 from reports.html.charts.curves import Curve, curves

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.records.analysis import Analysis, CheckResult, Estimate
+from harness.records.analysis import Analysis, CheckResult
+from harness.records.scores import Estimate
 from reports import words
 
 

@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from typing import Any
 
+from harness.records.judgements import Examination, Judgement
 from pydantic import BaseModel
 
 from evals.comparison.records import Comparison, History
@@ -15,7 +16,6 @@ from harness.auditing.findings import Audit
 from harness.bundling.manifest import Manifest
 from harness.providers.gate_entry import GateEntry
 from harness.records.analysis import Analysis
-from harness.records.judgements import Examination, Judgement
 from harness.records.rollouts import RolloutLine
 from harness.records.runs import RunInfo
 

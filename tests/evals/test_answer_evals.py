@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from sample_evals import load_eval
 
 from evals.aime import Aime, AimeRow
-from evals.base import DatasetInfo, Mark
+from evals.base import Mark
 from evals.choice_orders import ChoiceOrders
 from evals.datasets.identity import text_id
 from evals.datasets.load import Loaded
 from evals.gpqa import Gpqa, GpqaRow
 from harness.api.conversation import Message
 from harness.errors import ConfigurationError
+from harness.records.runs import DatasetInfo
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -8,7 +8,6 @@ import pytest
 from compared_runs import SMALL, TINY, always, attempts, judged_run, miscounted, never_in
 from recorded_runs import many_cases, troubled
 
-from evals.base import DatasetInfo
 from evals.baselines.measured import create_baseline, write_baseline
 from evals.comparison.comparing import compare, labelled
 from evals.comparison.history import gaps
@@ -19,6 +18,7 @@ from evals.comparison.runs_folder import history_of, previous, read_news, write_
 from evals.judgement import CellScores, Sampling
 from evals.records import Cell
 from harness.errors import ConfigurationError, HarnessError
+from harness.records.runs import DatasetInfo
 
 GROUPS = (
     "responses · streaming",

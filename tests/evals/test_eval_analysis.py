@@ -4,11 +4,11 @@ import pytest
 from sample_evals import load_eval
 
 from evals.analysis import CellTally, cell_scores, filled, ks, rounds_of, vote
-from evals.base import DatasetInfo
 from evals.decision import CUT_OFF, NOTHING_TO_HOLD_IT_TO, decide, held_back
 from evals.healthbench.summary import rubric_score, summarise
 from evals.judgement import CellVerdict
 from evals.records import Cell, EvalSettings, TryScore
+from harness.records.runs import DatasetInfo
 
 CELL = Cell(eval="gpqa", model="m", effort="low")
 DATA = DatasetInfo(eval="gpqa", source="s", rows=2, sha256="0")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.base import DatasetInfo
+from harness.records.runs import DatasetInfo
 from evals.baselines.base import NoReference
 from evals.baselines.choice import choose_baseline
 from evals.baselines.figures import choose_figures, pooled_mean

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 import pytest
 from scipy.special import betaincinv
 
-from evals.base import DatasetInfo
 from evals.baselines.choice import choose_baseline
 from evals.baselines.measured import create_baseline, write_baseline
 from evals.judgement import CellScores, Sampling
 from evals.records import Cell
 from evals.verdict import default_margin, judge_scores, look
+from harness.records.runs import DatasetInfo
 
 SIZES = {"aime25": (30, 16), "gpqa": (198, 8)}
 SAMPLING = Sampling(api="responses", temperature=1.0, top_p=1.0, max_tokens=131_072)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
+from harness.tasks.attempts import plan
 from mock_provider import MODEL, MockProvider, Received
 
 from evals.healthbench.answers import GROUPS, Answer, completions, run_answers
@@ -16,9 +17,9 @@ from evals.healthbench.grader import DEFAULT_GRADER, find_grader, grades_file
 from harness.api.base import Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider
+from harness.sampling.attempts import Sample
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
-from harness.tasks.attempts import Sample, plan
 from harness.transport import open_transport
 
 BENCH = load("healthbench", "samples")

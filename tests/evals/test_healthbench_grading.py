@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
+from harness.tasks.attempts import plan
 from mock_grader import Grader, graded, prompt_of, say, truth
 from mock_provider import MODEL, MockProvider, Received
 from waiting import until
@@ -25,9 +26,9 @@ from harness.api.base import Settings
 from harness.errors import ProviderUnauthorizedError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.rollouts import Rollout
+from harness.sampling.attempts import Sample
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
-from harness.tasks.attempts import Sample, plan
 from harness.transport import open_transport
 
 LOG = grades_file("127.0.0.1", MODEL)

@@ -15,9 +15,9 @@ import healthy
 from harness.api.base import Settings
 from harness.api.conversation import Message
 from harness.records.rollouts import Exchange, Key, Rollout
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
-from harness.tasks.attempts import Attempt, Sample
 from harness.transport.adaptive import AdaptiveTransport
 from harness.transport.rate import RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy

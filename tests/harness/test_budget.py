@@ -6,6 +6,7 @@ import json
 import mock_provider
 import pytest
 from background import in_background
+from harness.tasks.attempts import plan
 from healthy import MODEL, Say, provider_of, right
 from mock_provider import MockProvider
 
@@ -17,10 +18,10 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider, changed
 from harness.providers.prices import Prices
 from harness.records.runs import Limits
+from harness.sampling.attempts import Sample
 from harness.sampling.budget import Budget, Metered
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog
-from harness.tasks.attempts import Sample, plan
 from harness.transport import open_transport
 
 PRICES = Prices(input=1_000, output=1_000)

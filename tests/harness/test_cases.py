@@ -3,9 +3,9 @@ from collections import Counter
 
 import pytest
 
+from harness.api.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
 from harness.errors import ConfigurationError
 from harness.tasks.cases import load_suite, parse_cases
-from harness.tasks.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
 
 SUITE = load_suite()
 

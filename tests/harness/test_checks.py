@@ -7,6 +7,7 @@ import re
 import mutations
 import pytest
 from defects import DEFECTS
+from harness.scoring.judge import Judge, settle
 from healthy import (
     SUITE,
     Say,
@@ -33,7 +34,6 @@ from harness.checks import CHECKS
 from harness.checks.texts import misread
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
-from harness.scoring.judge import Judge, settle
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = right(CASE)

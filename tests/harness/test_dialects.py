@@ -12,7 +12,8 @@ from harness.api import DIALECTS
 from harness.api.base import Dialect, Reply, Settings, Tool, UnreadableReplyError, Usage
 from harness.api.conversation import Message, Reasoning, Role, ToolCall, ToolResult
 from harness.api.sse import ServerSentEvent, decode_events
-from harness.records.rollouts import Api, Exchange, Request, Response, StreamPart, TransportFailure
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Request, Response, StreamPart, TransportFailure
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
 CHAT, RESPONSES = DIALECTS["chat"], DIALECTS["responses"]

@@ -1,10 +1,11 @@
 import pytest
+from harness.records.judgements import Tokens
+from harness.verdict.gate import decide, exceeds, exit_code
 
 from harness.checks import CHECKS
-from harness.records.analysis import CheckResult, Estimate, GroupAnalysis, Latency
-from harness.records.judgements import Tokens
+from harness.records.analysis import CheckResult, GroupAnalysis, Latency
 from harness.records.runs import Thresholds
-from harness.verdict.gate import decide, exceeds, exit_code
+from harness.records.scores import Estimate
 
 
 def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="streaming", failures=0):

@@ -12,7 +12,7 @@ from harness.golden.distance import distance
 from harness.golden.engine import Answer, Head, How
 from harness.golden.following import follow
 from harness.probes import passages
-from harness.tasks.attempts import Attempt, Sample
+from harness.sampling.attempts import Attempt, Sample
 
 CUT = {name for name, found in GOLDEN.continuations.items() if found.parts[-1] != "m"}
 WITH_ANSWER = [n for n, c in GOLDEN.continuations.items() if "a" in c.parts and n not in CUT]

@@ -1,12 +1,12 @@
 import json
 
 import pytest
+from harness.scoring.judge import Judge, settle
+from harness.scoring.outcomes import same_arguments
 from healthy import SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
 from harness import checks
 from harness.records.rollouts import TransportFailure
-from harness.scoring.judge import Judge, settle
-from harness.scoring.outcomes import same_arguments
 
 LISBON = next(case for case in SUITE.cases if case.id == "weather-lisbon")
 WEATHER = SUITE.tool("get_weather").parameters

@@ -18,7 +18,7 @@ from harness.errors import (
     ProviderUnreachableError,
 )
 from harness.providers.entries import adhoc_provider, changed
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 APIS: tuple[Api, ...] = ("responses", "chat")
 

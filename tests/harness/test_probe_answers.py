@@ -14,7 +14,7 @@ from probing import judged, refusal, statuses
 from harness.probes import logprobs, options, structured
 from harness.probes.base import Ask
 from harness.records.rollouts import Response
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 
 TOKENS = ("The", " word", " is", " kelp", ".")
 

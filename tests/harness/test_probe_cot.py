@@ -13,8 +13,9 @@ from probing import judged, refusal, statuses
 from harness.api.conversation import ConversationItem, Message, Reasoning
 from harness.probes import cot, state
 from harness.probes.base import Ask
-from harness.records.rollouts import Api, Response
-from harness.tasks.attempts import Attempt
+from harness.records.conditions import Api
+from harness.records.rollouts import Response
+from harness.sampling.attempts import Attempt
 
 SEEN = Say(text="The code word is {}.", reasoning="I recall it.")
 UNSEEN = Say(text="I do not know the code word.", reasoning="Nobody gave one.")

@@ -13,7 +13,7 @@ from harness.probes import errors, overflow
 from harness.probes.base import Ask
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 
 HELLO = Say(text="Hello.")
 DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}

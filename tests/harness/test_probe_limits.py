@@ -19,7 +19,7 @@ from probing import judged, refusal, statuses
 from harness.probes.base import Ask
 from harness.probes.limits import BENCH, LIMIT
 from harness.records.rollouts import Response
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 
 COT = "The user asks for the code word, so I say it."
 ANSWER = Say(text="The code word is orchid596.", reasoning=COT)

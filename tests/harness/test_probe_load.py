@@ -15,7 +15,7 @@ from harness.probes.load import AT_ONCE, BENCH, WORDS
 from harness.providers.entries import adhoc_provider
 from harness.records.rollouts import Response, Rollout
 from harness.records.runs import RunSettings
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 from harness.tasks.cases import load_suite
 from harness.verification import smoke
 

@@ -13,7 +13,7 @@ from harness.probes.base import Ask
 from harness.probes.parity import BENCH
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 
 _CALLS = {"weather", "language", "chart"}
 

@@ -11,7 +11,7 @@ from probing import judged, refusal, statuses
 from harness.probes.base import Ask
 from harness.probes.sampling import BENCH
 from harness.records.rollouts import Response
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}
 

@@ -34,7 +34,7 @@ from harness.probes.tools import (
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schema_corpus import DEFINITIONS
 from harness.records.rollouts import Response
-from harness.tasks.attempts import Attempt
+from harness.sampling.attempts import Attempt
 
 _numbers = itertools.count(1)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
+from harness.tasks.attempts import plan
 from mock_provider import MockProvider
 from waiting import until
 
@@ -23,10 +24,10 @@ from harness.api.conversation import Message
 from harness.errors import RunLogError, StoppedError
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Rollout
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.sampling.watching import Observer
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
-from harness.tasks.attempts import Attempt, Sample, plan
 from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')

@@ -14,7 +14,7 @@ from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
 from harness.records.analysis import CheckResult
-from harness.records.judgements import Evidence, Finding, Severity
+from harness.records.scores import Evidence, Finding, Severity
 from harness.scoring.check_results import result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault

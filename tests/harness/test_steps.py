@@ -9,7 +9,8 @@ import pytest
 
 from harness.api import DIALECTS
 from harness.api.base import UnreadableReplyError
-from harness.records.rollouts import Api, Exchange
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange
 from harness.steps import ITEMS_IN_A_STEP, Steps, completed, interleaved
 from harness.transport.receiver import Limits, Receiver
 from harness.transport.redact import Redactor

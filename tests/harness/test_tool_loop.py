@@ -6,15 +6,17 @@ from typing import Any
 
 import mock_provider as mock
 import pytest
+from harness.tasks.attempts import plan
 from mock_provider import MockProvider
 
 from harness.api import DIALECTS
 from harness.api.base import Settings, Tool
 from harness.api.conversation import Message
 from harness.providers.entries import adhoc_provider, changed
-from harness.records.rollouts import Api, Rollout
+from harness.records.conditions import Api
+from harness.records.rollouts import Rollout
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.tool_loop import attempt_seed, rollout
-from harness.tasks.attempts import Attempt, Sample, plan
 from harness.transport import RetryPolicy, open_transport
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')

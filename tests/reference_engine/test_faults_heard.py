@@ -16,7 +16,8 @@ from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 from harness import checks
 from harness.checks import CHECKS
 from harness.parsing.rollout import parse_rollout
-from harness.records.rollouts import Api, Exchange, Request, Response, Rollout, StreamPart
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Request, Response, Rollout, StreamPart
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.setup import faulty_parts
 from reference_engine.server.settings import AppSettings

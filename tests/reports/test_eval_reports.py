@@ -7,7 +7,7 @@ from rich.console import Console
 from sample_evals import load_eval
 
 from evals.analysis import CellTally, filled
-from evals.base import DatasetInfo
+from harness.records.runs import DatasetInfo
 from evals.cost import Cost, Expectation
 from evals.decision import decide
 from evals.healthbench.summary import rubric_score, summarise

@@ -4,11 +4,11 @@ import re
 from healthy import MODEL, STARTED, Say, rollout
 
 from evals.analysis import CellTally, filled
-from evals.base import DatasetInfo
+from harness.records.runs import DatasetInfo
 from evals.judgement import BaselineInfo, CellVerdict, Figure
 from evals.records import Cell, EvalRunInfo, EvalSettings, TryScore
 from evals.results import EvalAnalysis
-from harness.records.analysis import Estimate
+from harness.records.scores import Estimate
 from harness.records.runs import ProviderInfo
 from harness.statistics.noninferiority import Comparison
 from reports.html.evals import render_eval_html

@@ -6,10 +6,11 @@ from itertools import cycle, islice, pairwise
 from weakref import finalize
 
 from analyses import analysis_of, run_info
+from harness.records.judgements import Judgement, Speed, Tokens
 from healthy import SUITE, Say, right, rollout
 from recorded_runs import broken, many_cases, troubled
 
-from harness.records.judgements import Evidence, Finding, Judgement, Outcome, Speed, Tokens
+from harness.records.scores import Evidence, Finding, Outcome
 from reports.html import heatmap, selection
 from reports.html.check_list import families, statuses
 from reports.html.smoke import render_html

@@ -2,11 +2,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from analyses import analysis_of, run_info
+from harness.verdict.gate import exit_code
 from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from inline_snapshot import snapshot
 
 from harness.records.runs import Thresholds
-from harness.verdict.gate import exit_code
 from reports.junit import render_junit
 
 CASES = SUITE.cases[:3]

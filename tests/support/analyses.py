@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from harness.records.judgements import Examination
+from harness.verdict.analysis import analyse
 from healthy import MODEL, STARTED, SUITE
 
 from harness.records.analysis import Analysis
-from harness.records.judgements import Examination
-from harness.records.rollouts import Api, Rollout
+from harness.records.conditions import Api
+from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Thresholds
 from harness.tasks.cases import Suite
-from harness.verdict.analysis import analyse
 
 
 def run_info(

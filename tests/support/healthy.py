@@ -18,7 +18,8 @@ from mock_provider import Handler, Received, data, write_chunk, write_head, writ
 from harness.api import DIALECTS
 from harness.api.base import Settings
 from harness.api.conversation import Message
-from harness.records.rollouts import Api, Exchange, LoopEnd, Request, Response, Rollout, StreamPart
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollout, StreamPart
 from harness.tasks.cases import Case, load_suite
 
 MODEL = "gpt-oss-mock"

@@ -16,8 +16,9 @@ from harness.probes.base import Ask, Bench
 from harness.probes.judging import probe_results
 from harness.probes.plan import attempts
 from harness.records.analysis import CheckResult
-from harness.records.rollouts import Api, Exchange, Response
-from harness.tasks.attempts import Attempt
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Response
+from harness.sampling.attempts import Attempt
 
 Provider = Callable[[Ask, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
 """What is said to an ask: one answer, or those of several turns."""

@@ -18,7 +18,7 @@ from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import LANGUAGE, NOTE, REPLY_TOKENS, TOOLS
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _MARKDOWN = next(tool for tool in TOOLS if tool.name == "markdown_to_html")
 

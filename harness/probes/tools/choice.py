@@ -10,7 +10,7 @@ from harness.checks.base import Problem
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure, first_replies, served
 from harness.probes.tools.offers import FUNCTION_CALLING, LANGUAGE, REPLY_TOKENS, TOOLS
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _TOOL_CHOICE = f"{FUNCTION_CALLING}#tool-choice"
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)

@@ -12,7 +12,7 @@ from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, REPLY_TOKENS, TOOLS, WEATHER
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _TURNS = 4
 _REQUIRED = 0.5

@@ -12,7 +12,7 @@ from harness.checks.subjects import Call, calls
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import failure
 from harness.probes.tools.offers import FUNCTION_CALLING, LANGUAGE, REPLY_TOKENS, STATUS, WEATHER
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),

@@ -15,7 +15,7 @@ from harness.checks.base import HARMONY, Problem
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.fates import first_replies
 from harness.probes.tools.offers import REPLY_TOKENS, WEATHER
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _TRIES = 4
 _ORDER = Message(

@@ -11,7 +11,7 @@ from harness.checks.base import HARMONY, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import REPLY_TOKENS
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _LOOK_UP = Tool(
     "get_code_word",

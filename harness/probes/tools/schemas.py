@@ -20,7 +20,7 @@ from harness.probes.tools.offers import (
     WEATHER,
 )
 from harness.probes.tools.schema_corpus import DEFINITIONS, Definition
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)

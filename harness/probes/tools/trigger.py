@@ -10,7 +10,7 @@ from harness.checks.base import GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
-from harness.records.rollouts import Api
+from harness.records.conditions import Api
 
 NEEDED: Mapping[str, tuple[str, str]] = {
     "status": ("Is the service up right now?", "service_status"),

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
-from harness.records.analysis import Percentiles
+from harness.records.scores import Percentiles
 from harness.statistics.estimators import percentiles
 from reports.html.charts.svg import WIDTH, Scale, chart, line, path, tag, text, ticks
 

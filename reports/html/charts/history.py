@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from harness.records.analysis import Estimate
+from harness.records.scores import Estimate
 from reports.html.charts.svg import WIDTH, Scale, chart, line, path, tag, text
 
 _HEIGHT = 200

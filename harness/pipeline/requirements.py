@@ -1,4 +1,4 @@
-"""What a gate says of single checks and probes: which may only warn, and which must pass. Pure."""
+"""What a gate requires of single checks and probes: which may only warn, which must pass. Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
+from harness.pipeline.score import as_warning
 from harness.probes import PROBES
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult, CheckStatus
-from harness.records.judgements import Description
-from harness.records.runs import RunSettings, Thresholds
-from harness.scoring.check_results import as_warning
+from harness.records.runs import RunInfo, Thresholds
+from harness.records.scores import Description
 from harness.text.suggestion import suggestion
 
 _EVERY = (
     *(check.about for check in CATALOGUE.values()),
     *(probe.about for probe in PROBES.values()),
 )
-_SAID: Mapping[CheckStatus, str] = {
+_NOT_PASSED: Mapping[CheckStatus, str] = {
     "failed": "failed",
     "warned": "has warnings",
     "declared": "is declared missing by the provider's entry",
@@ -26,7 +26,7 @@ _SAID: Mapping[CheckStatus, str] = {
 
 
 def check_names(thresholds: Thresholds) -> None:
-    """Refuse names that are no check, probe, beginning or family. Raises ConfigurationError."""
+    """Refuse names that match no check, probe, prefix or family. Raises ConfigurationError."""
     for setting in ("may_warn", "must_pass"):
         for name in getattr(thresholds, setting):
             if not any(names(name, about) for about in _EVERY):
@@ -40,21 +40,21 @@ def check_names(thresholds: Thresholds) -> None:
 
 
 def names(name: str, about: Description) -> bool:
-    """Whether `name` means this check: its id, the beginning of its id up to a dot, its family."""
+    """Whether `name` is the id of this rule, a prefix of it that ends at a dot, or its family."""
     return name in (about.id, about.family) or about.id.startswith(f"{name}.")
 
 
 def may_warn(thresholds: Thresholds) -> frozenset[str]:
-    """The ids of the checks and probes whose errors are warnings to this gate."""
+    """The ids of the rules whose errors this gate treats as warnings."""
     return frozenset(
         about.id for about in _EVERY if any(names(name, about) for name in thresholds.may_warn)
     )
 
 
 def lowered(results: Iterable[CheckResult], thresholds: Thresholds) -> Iterator[CheckResult]:
-    """The same results, with failures of what may only warn as warnings."""
+    """The results, with failures of rules that may only warn as warnings."""
     soft = may_warn(thresholds)
-    reason = f"It may only warn, says the gate{thresholds.where('may_warn')}."
+    reason = f"The gate lets it only warn{thresholds.where('may_warn')}."
     for result in results:
         found = result.status in ("failed", "warned") and result.check.severity == "error"
         if found and result.check.id in soft:
@@ -66,34 +66,39 @@ def lowered(results: Iterable[CheckResult], thresholds: Thresholds) -> Iterator[
 
 
 def broken(results: Sequence[CheckResult], thresholds: Thresholds) -> Iterator[str]:
-    """Each demand that a result breaks, in a sentence."""
+    """Each `must_pass` requirement that a result violates, in a sentence."""
     for name in thresholds.must_pass:
         for result in results:
-            if names(name, result.check) and result.status in _SAID:
-                asked = thresholds.where("must_pass")
-                yield f"{result.check.id} must pass{asked}, but {_SAID[result.status]}."
+            if names(name, result.check) and result.status in _NOT_PASSED:
+                where = thresholds.where("must_pass")
+                yield f"{result.check.id} must pass{where}, but {_NOT_PASSED[result.status]}."
 
 
-def unsettled(
-    results: Sequence[CheckResult], settings: RunSettings, thresholds: Thresholds
+def unverified(
+    results: Sequence[CheckResult], info: RunInfo, thresholds: Thresholds
 ) -> Iterator[str]:
-    """Each demand on which the run has nothing to say, in a sentence.
+    """Each requirement that the run cannot judge, in a sentence.
 
-    A check that is named by its id must have judged something; of a family or beginning, one must.
+    A rule that is named by its id must have judged something; of a family or prefix, one must.
     """
     for name in thresholds.must_pass:
         named = [result for result in results if names(name, result.check)]
         if not any(result.applicable for result in named):
-            known = next((each.reason for each in named if each.reason), "It was not asked for.")
-            yield f"{name} must pass{thresholds.where('must_pass')}, but was not judged: {known}"
-    if thresholds.suite is not None and not _covers(settings, thresholds):
+            reasons = (each.reason for each in named if each.reason)
+            reason = next(reasons, "The run did not include it.")
+            where = thresholds.where("must_pass")
+            yield f"{name} must pass{where}, but was not judged: {reason}"
+    if thresholds.suite is not None and not _covers(info, thresholds):
         yield (
-            f"The gate asks for the suite {thresholds.suite}{thresholds.where('suite')}, "
-            "and the run did not ask all of it."
+            f"The gate requires the suite {thresholds.suite}{thresholds.where('suite')}, "
+            "and the run did not include all of it."
         )
 
 
-def _covers(settings: RunSettings, thresholds: Thresholds) -> bool:
-    asked = choose(settings.suite, settings.only, settings.skip)
+def _covers(info: RunInfo, thresholds: Thresholds) -> bool:
+    settings = info.settings
+    if not any(task.kind != "eval" for task in info.tasks):
+        return False
+    chosen = choose(settings.suite, settings.only, settings.skip)
     wanted = choose(thresholds.suite or settings.suite)
-    return asked.cases and {probe.id for probe in wanted.probes} <= {p.id for p in asked.probes}
+    return chosen.cases and {probe.id for probe in wanted.probes} <= {p.id for p in chosen.probes}

@@ -1,0 +1,525 @@
+"""An eval as a task: its questions are sampled, its answers marked or graded, its mean compared.
+
+An attempt has exactly one outcome. The rules apply in this order:
+
+1. `provider_error`: the request failed, its status was not 2xx, or the reply could not be read.
+2. `truncated`: the reply stopped at its token limit.
+3. `refused`: it stopped at a content filter, or the API or the model states that it refuses.
+4. `no_answer`: the reply has no text, or no answer was found in it.
+5. `correct`, `wrong`; in HealthBench `graded`, or `grader_error` if an item has no grade.
+
+Only the final answer is marked, never the CoT. Every outcome but those of rule 5 scores 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evals.base import AnswerEval
+from evals.baselines.choice import choose_baseline
+from evals.baselines.scores import EvalScores
+from evals.datasets.files import read_file
+from evals.datasets.identity import rows_sha256
+from evals.datasets.load import Loaded
+from evals.datasets.rows import read_rows
+from evals.datasets.selection import select
+from evals.healthbench.bench import HealthBench
+from evals.healthbench.grader import grades_file
+from evals.healthbench.grading import grade_answers
+from evals.healthbench.ledger import Verdicts, read_verdicts
+from evals.healthbench.summary import rubric_score, summarise
+from evals.registry import ROWS, AnyEval, make_eval
+from evals.verdict import default_margin, hold_back_ungraded, judge_scores
+from harness.api.base import Reply, Settings
+from harness.errors import RunLogError
+from harness.parsing.rollout import ParsedRollout
+from harness.providers.entries import Provider
+from harness.records.analysis import AtK, FailedSample, TaskResult
+from harness.records.conditions import Condition
+from harness.records.rollouts import Exchange
+from harness.records.runs import DatasetInfo, RunInfo, Sampling, TaskInfo
+from harness.records.scores import Outcome, Score
+from harness.sampling.attempts import Attempt, Sample
+from harness.sampling.budget import Budget
+from harness.sampling.watching import Watcher
+from harness.scoring.measure import latency, measured, token_counts
+from harness.statistics.estimators import Scores, complete_rounds, maj_at_k
+from harness.statistics.intervals import mean_score, pass_at, pass_hat
+from harness.storage.run_folder import write_text
+from harness.storage.run_log import read_rollouts
+from harness.tasks.base import Task
+
+SHOWN_FAILURES = 10
+_DETAIL = 200
+_RIGHT = "right"
+_ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
+_REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
+"""How gpt-oss itself begins a refusal."""
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What all evals of a run share.
+
+    Attributes:
+        examples: Questions to sample, chosen by `seed`; None for all of them.
+        seed: Chooses questions and orders the choices of multiple-choice questions.
+        extra_body: Further members of every request body.
+        grader: The model that grades: its entry's name and model, if any eval is graded.
+        baseline: The name or file of the baseline.
+        margins: Non-inferiority margins by eval, on the scale of scores, where not the default.
+        until_decided: Whether the run samples in rounds until its verdict is settled.
+        sharded: Whether the run is a part of a run.
+    """
+
+    examples: int | None = None
+    seed: int = 0
+    extra_body: Mapping[str, Any] | None = None
+    grader: tuple[str, str] | None = None
+    baseline: str | None = None
+    margins: Mapping[str, float] | None = None
+    until_decided: bool = False
+    sharded: bool = False
+
+
+class EvalTask(Task):
+    """One eval of a run.
+
+    Attributes:
+        test: The eval.
+        asked: The ids of the questions to sample.
+    """
+
+    patient = True
+
+    def __init__(
+        self,
+        data: Loaded[Any],
+        conditions: Sequence[Condition],
+        tries: int | None,
+        sampling: Sampling,
+        options: EvalOptions,
+        grader: Provider | None = None,
+    ) -> None:
+        """Prepare an eval.
+
+        Args:
+            data: Its rows.
+            conditions: The conditions to sample under.
+            tries: Attempts at each question under each condition; None for the eval's default.
+            sampling: The sampling parameters.
+            options: What all evals of the run share.
+            grader: The provider that grades; None if nothing is to be graded now.
+
+        Raises:
+            ConfigurationError: The eval has fewer questions than `options.examples`.
+        """
+        self.test: AnyEval = make_eval(data, options.seed)
+        self._data = data
+        self._options = options
+        self._grader = grader
+        self._verdicts: Verdicts = {}
+        self.asked = tuple(
+            question.id for question in select(self.test.questions, options.examples, options.seed)
+        )
+        self._known = frozenset(self.asked)
+        tries = tries or self.test.tries
+        self.info = TaskInfo(
+            name=data.info.eval,
+            kind="eval",
+            conditions=tuple(conditions),
+            samples=len(self.asked),
+            tries=tries,
+            planned=len(self.asked) * len(conditions) * tries,
+            sampling=sampling,
+            dataset=data.info,
+        )
+
+    @cached_property
+    def graded(self) -> bool:
+        """Whether answers are graded against rubrics."""
+        return isinstance(self.test, HealthBench)
+
+    def write_files(self, folder: Path) -> None:
+        """Keep the rows, so that the run can be judged again. Raises RunLogError."""
+        if self.name in ROWS:
+            rows = (row.model_dump_json(by_alias=True) for row in self._data.rows)
+            write_text(folder / questions_file(self.name), "".join(f"{row}\n" for row in rows))
+
+    def attempts(self, number: int) -> Iterator[Attempt]:
+        """The `number`-th attempt at every question under every condition."""
+        if number > self.info.tries:
+            return
+        for condition in self.info.conditions:
+            for question in self.asked:
+                yield self._attempt(question, condition, number)
+
+    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
+        """Score one attempt; replies to evals are not subject to the checks."""
+        rollout = parsed.rollout
+        if rollout.sample not in self._known or not 1 <= rollout.attempt <= self.info.tries:
+            return None
+        score = measured(parsed, checks=False)
+        reply, problem = _reply(parsed)
+        failure = _failure(reply, problem)
+        if self.graded:
+            return replace(score, **(failure or self._grade_of(rollout.id, rollout.sample)))
+        marked = {} if reply is None else self._marked(parsed, reply)
+        return replace(score, **{"openai_value": 0.0, **marked, **(failure or {})})
+
+    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
+        """The mean score, its comparison with the baseline, and more, under each condition."""
+        groups: dict[Condition, list[Score]] = defaultdict(list)
+        for score in scores:
+            groups[score.condition].append(score)
+        for condition in self.info.conditions:
+            yield self._result(condition, groups[condition])
+
+    async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:
+        """Grade every answer without a grade.
+
+        Raises:
+            ProviderUnavailableError: The grader could not be used at all.
+            RunLogError: A log could not be read or written.
+        """
+        if isinstance(self.test, HealthBench) and self._grader is not None:
+            known = {row.id for row in self.test.questions}
+            await grade_answers(
+                self.test, self.name, known, folder, self._grader, watcher, budget
+            )
+
+    def read_grades(self, folder: Path) -> None:
+        """Read the grades of the run's grader, if there are any. Raises RunLogError."""
+        self._verdicts = {}
+        if self.graded and self._options.grader is not None:
+            name = grades_file(*self._options.grader)
+            if (folder / name).exists():
+                self._verdicts = read_verdicts(read_rollouts(folder, name))
+
+    def eval_scores(self, condition: Condition, scores: Sequence[Score]) -> EvalScores:
+        """What is compared with a baseline, and what a measured baseline consists of."""
+        return EvalScores(
+            eval=self.name,
+            model=condition.model,
+            effort=condition.effort or "default",
+            dataset=self._data.info,
+            api=condition.api,
+            sampling=self.info.sampling.model_copy(update={"seed": None}),
+            grader=self._options.grader[1] if self.graded and self._options.grader else None,
+            planned=self.info.tries,
+            scores=self._by_question(scores),
+        )
+
+    def _attempt(self, question: str, condition: Condition, number: int) -> Attempt:
+        sampling = self.info.sampling
+        settings = Settings(
+            model=condition.model,
+            reasoning_effort=condition.effort,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            extra_body=self._options.extra_body,
+        )
+        sample = Sample(question, self.test.put(question, number).messages)
+        identity = self.attempt_id(question, condition, number)
+        return Attempt(identity, self.name, sample, condition, number, settings)
+
+    def _marked(self, parsed: ParsedRollout, reply: Reply) -> dict[str, Any]:
+        test: AnswerEval = self.test  # type: ignore[assignment]
+        sample, number = parsed.rollout.sample, parsed.rollout.presentation
+        mark = test.mark(sample, number, reply.text)
+        refused = mark.marking == "no_answer" and refusal_phrase(reply.text)
+        return {
+            "outcome": "refused" if refused else mark.marking,
+            "value": float(mark.marking == "correct"),
+            "answer": mark.answer,
+            "openai_value": mark.openai_score,
+            "order": test.put(sample, number).order,
+        }
+
+    def _grade_of(self, record: str, question: str) -> dict[str, Any]:
+        test: HealthBench = self.test  # type: ignore[assignment]
+        found = rubric_score(test.rows[question], self._verdicts.get(record, {}))
+        if not found.ungraded:
+            return {"outcome": "graded", "value": found.score.value}
+        detail = (
+            f"{found.ungraded} of {found.items} rubric items without a grade: "
+            f"between {found.score.low:.3f} and {found.score.high:.3f}"
+        )
+        return {"outcome": "grader_error", "value": found.score.value, "detail": detail}
+
+    def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
+        made = [score for score in planned if score.finished]
+        own = self.eval_scores(condition, made)
+        counted = self._counted(own.scores)
+        total = sum(map(len, counted))
+        tries = max(map(len, counted))
+        outcomes = Counter[Outcome](score.outcome for score in made)
+        if missing := max(0, total - len(made)):
+            outcomes["not_run"] = missing
+        openai = [score.openai_value for score in made if score.openai_value is not None]
+        rubric = self._rubric(planned)
+        options = self._options
+        margins = options.margins or {}
+        verdict = judge_scores(
+            own,
+            choose_baseline(options.baseline),
+            margins.get(self.name, default_margin(self.name)),
+            every_round=options.until_decided,
+        )
+        unreported = sum(score.usage.output is None for score in made)
+        return TaskResult(
+            task=self.name,
+            condition=condition,
+            samples=len(counted),
+            tries=tries,
+            planned=total,
+            finished=len(made),
+            outcomes=dict(outcomes.most_common()),
+            at_k=() if rubric else tuple(_curve(made, self.asked, counted, tries)),
+            score=mean_score(counted),
+            openai_score=sum(openai) / max(total, len(openai)) if openai else None,
+            tokens=token_counts(made).model_copy(update={"unreported": unreported}),
+            latency=latency(made),
+            requests=sum(score.requests for score in made),
+            retries=sum(score.retries for score in made),
+            failures=tuple(_failures(made)),
+            dataset=self._data.info,
+            rubric=rubric,
+            grader=own.grader,
+            baseline=verdict if rubric is None else hold_back_ungraded(verdict, own, rubric),
+        )
+
+    def _by_question(self, scores: Sequence[Score]) -> dict[str, tuple[float, ...]]:
+        """The values of the finished attempts at every question, in the order of their numbers."""
+        found: dict[str, list[tuple[int, float]]] = {question: [] for question in self.asked}
+        for score in scores:
+            found[score.sample].append((score.attempt, score.value or 0.0))
+        return {
+            question: tuple(value for _, value in sorted(tries))
+            for question, tries in found.items()
+        }
+
+    def _counted(self, scores: Mapping[str, tuple[float, ...]]) -> Scores:
+        """The attempts that the score is the mean of."""
+        if self._options.sharded:
+            return [found for found in scores.values() if found] or [(0.0,)]
+        rounds = rounds_of(scores) if self._options.until_decided else 0
+        return filled(scores, rounds or self.info.tries)
+
+    def _rubric(self, planned: Sequence[Score]) -> Any:
+        if not isinstance(self.test, HealthBench):
+            return None
+        rows = self.test.rows
+        found = [
+            rubric_score(
+                rows[score.sample],
+                self._verdicts.get(score.record, {}) if score.outcome in _ANSWERED else None,
+            )
+            for score in planned
+        ]
+        return summarise(found) if found else None
+
+
+def questions_file(name: str) -> str:
+    """The name of the file with the rows of an eval."""
+    return f"questions-{name}.jsonl"
+
+
+def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
+    """The rows of an eval as the run sampled them.
+
+    Raises:
+        ConfigurationError: They are missing or cannot be read.
+        RunLogError: They are not those that `run.json` describes.
+    """
+    if info.eval not in ROWS:
+        return Loaded((), info)
+    path = folder / questions_file(info.eval)
+    rows = read_rows(read_file(path), ROWS[info.eval])
+    if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
+        raise RunLogError(f"{path} was changed after the run; restore it.")
+    return Loaded(rows, info)
+
+
+def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[EvalTask]:
+    """The evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
+    options = options_of(info)
+    return [
+        EvalTask(
+            read_questions(folder, task.dataset),
+            task.conditions,
+            task.tries,
+            task.sampling,
+            options,
+            grader,
+        )
+        for task in info.of_kind("eval")
+        if task.dataset is not None
+    ]
+
+
+def options_of(info: RunInfo) -> EvalOptions:
+    """The options of a run's evals."""
+    settings = info.settings
+    margins = {name: margin / 100 for name, margin in settings.margins.items()}
+    if settings.margin is not None:
+        margins = dict.fromkeys(settings.evals, settings.margin / 100)
+    return EvalOptions(
+        examples=settings.examples,
+        seed=settings.seed or 0,
+        extra_body=info.provider.extra_body,
+        grader=settings.grader and (settings.grader.name, settings.grader.model),
+        baseline=settings.baseline,
+        margins=margins,
+        until_decided=settings.until_decided,
+        sharded=info.shard is not None,
+    )
+
+
+def refusal_phrase(text: str) -> str:
+    """The words with which a text refuses, and a space; '' if it does not."""
+    found = _REFUSAL.match(text.strip())
+    return f"{found[0]} " if found else ""
+
+
+def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
+    """The number of attempts that every question has had."""
+    complete = complete_rounds(list(scores.values()))
+    return len(complete[0]) if complete else 0
+
+
+def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
+    """The first `tries` values of every question; missing ones count as 0."""
+    return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
+
+
+def ks(tries: int) -> list[int]:
+    """The k of pass@k to report: powers of two below the number of tries, and that number."""
+    powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
+    return [*powers, tries]
+
+
+def vote(score: Score) -> str | None:
+    """The answer of an attempt in a majority vote, equal where it means the same.
+
+    A letter means a choice, and choices are in another order in every attempt. None is no vote.
+    """
+    if score.outcome == "correct":
+        return _RIGHT
+    if score.outcome != "wrong" or score.answer is None:
+        return None
+    if score.order is None:
+        return score.answer
+    return f"choice {score.order['ABCD'.index(score.answer)]}"
+
+
+def _curve(
+    made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
+) -> Iterator[AtK]:
+    if min(map(len, counted)) < tries:
+        return
+    votes: dict[str, list[str | None]] = {question: [] for question in asked}
+    for score in made:
+        votes[score.sample].append(vote(score))
+    padded = [found + [None] * (tries - len(found)) for found in votes.values()]
+    for k in ks(tries):
+        won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
+        yield AtK(
+            k=k,
+            pass_at=pass_at(counted, k),
+            pass_hat=pass_hat(counted, k),
+            majority=won / len(padded),
+        )
+
+
+def _failures(made: Sequence[Score]) -> Sequence[FailedSample]:
+    by_question: dict[str, list[Score]] = defaultdict(list)
+    for score in made:
+        by_question[score.sample].append(score)
+    found = []
+    for question, scores in by_question.items():
+        worst = min(scores, key=lambda score: score.value or 0.0)
+        if (worst.value or 0.0) >= 1:
+            continue
+        values = [score.value or 0.0 for score in scores]
+        found.append(
+            FailedSample(
+                sample=question,
+                mean=sum(values) / len(values),
+                passed=sum(value == 1 for value in values),
+                tries=len(scores),
+                outcomes=dict(Counter[Outcome](s.outcome for s in scores).most_common()),
+                record=worst.record,
+                outcome=worst.outcome,
+                answer=worst.answer,
+                order=worst.order,
+                detail=worst.detail,
+            )
+        )
+    return sorted(found, key=lambda each: (each.mean, each.sample))[:SHOWN_FAILURES]
+
+
+def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
+    """The reply that ended an attempt; without one, the reason."""
+    if not parsed.turns:
+        return None, "no request was made"
+    last = parsed.turns[-1]
+    if parsed.rollout.end == "failed":
+        return None, _what_failed(last.exchange)
+    if last.reply is None:
+        return None, f"the reply cannot be read: {last.unreadable}"
+    return last.reply, ""
+
+
+def _failure(reply: Reply | None, problem: str) -> dict[str, Any] | None:
+    """The outcome of an attempt without an answer to mark."""
+    if reply is None:
+        return _failed("provider_error", problem[:_DETAIL])
+    if reply.finish == "length":
+        return _failed("truncated", "the reply stopped at its token limit")
+    if reply.finish == "content_filter":
+        return _failed("refused", "the reply stopped at a content filter")
+    refusal = _refusal(reply.raw)
+    if refusal:
+        return _failed("refused", refusal[:_DETAIL])
+    if not reply.text.strip():
+        called = f"it calls {reply.calls[0].name}" if reply.calls else "its text is empty"
+        return _failed("no_answer", f"the reply has no answer: {called}")
+    return None
+
+
+def _failed(outcome: Outcome, detail: str) -> dict[str, Any]:
+    return {"outcome": outcome, "value": 0.0, "detail": detail}
+
+
+def _what_failed(exchange: Exchange) -> str:
+    if exchange.failure is not None:
+        return f"{exchange.failure.kind}: {exchange.failure.message}"
+    if exchange.response is None:
+        return "there was no response"
+    body = " ".join((exchange.response.body or "").split())
+    return f"status {exchange.response.status}: {body}"
+
+
+def _refusal(raw: Mapping[str, Any]) -> str:
+    """The refusal that an API separates from the answer; '' if there is none."""
+    choices, output = raw.get("choices"), raw.get("output")
+    if isinstance(choices, list) and choices:
+        refusal = choices[0]["message"].get("refusal")
+        return refusal if isinstance(refusal, str) else ""
+    parts = [
+        part
+        for item in (output if isinstance(output, list) else [])
+        if isinstance(item, dict) and isinstance(item.get("content"), list)
+        for part in item["content"]
+        if isinstance(part, dict) and part.get("type") == "refusal"
+    ]
+    return str(parts[0].get("refusal") or "the model refuses") if parts else ""

@@ -1,0 +1,1 @@
+"""The pipeline of every run: plan, run, score, analyze, gate."""

@@ -1,0 +1,160 @@
+"""From the scores of a whole run to its figures, the results of its rules, and its verdict. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.pipeline import gate, requirements
+from harness.pipeline.plan import Plan
+from harness.pipeline.score import Scorer, apply_tolerances
+from harness.records.analysis import Analysis, CheckResult, TaskResult
+from harness.records.conditions import Api, Mode
+from harness.records.rollouts import Rollout
+from harness.records.runs import RunInfo, TaskKind, Thresholds
+from harness.records.scores import Score
+from harness.scoring.check_results import check_results
+from harness.tasks.tool_calling import ToolCalling
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a run, with tolerances applied, and how many rollouts its log has by task."""
+
+    every: tuple[Score, ...]
+    read: Mapping[str, int]
+
+
+def scored(
+    rollouts: Iterable[Rollout], plan: Plan, info: RunInfo, thresholds: Thresholds
+) -> Scores:
+    """Score every planned attempt of a run.
+
+    Args:
+        rollouts: Its log.
+        plan: Its plan.
+        info: Its `run.json`.
+        thresholds: The gate; it may lower errors to warnings.
+    """
+    kinds = {task.name: task.info.kind for task in plan.tasks}
+    scorer = Scorer(plan)
+    by_kind: dict[TaskKind, list[Score]] = {"tool_calling": [], "probes": [], "eval": []}
+    for score in scorer.scores(rollouts, missing=not info.settings.until_decided):
+        by_kind[kinds[score.task]].append(score)
+    soft = requirements.may_warn(thresholds)
+    return Scores(
+        (
+            *apply_tolerances(by_kind["tool_calling"], soft),
+            *apply_tolerances(by_kind["probes"], soft),
+            *by_kind["eval"],
+        ),
+        scorer.read,
+    )
+
+
+def analyze(
+    rollouts: Iterable[Rollout],
+    plan: Plan,
+    info: RunInfo,
+    *,
+    run_id: str,
+    thresholds: Thresholds | None = None,
+    keep: Callable[[Iterable[Score]], object] = iter,
+) -> Analysis:
+    """Judge a whole run.
+
+    Args:
+        rollouts: Its log.
+        plan: Its plan; tasks that read grades have been given them.
+        info: Its `run.json`.
+        run_id: The name of its folder.
+        thresholds: Other thresholds than its own.
+        keep: Called with every score.
+    """
+    limits = thresholds or info.settings.thresholds
+    scores = scored(rollouts, plan, info, limits)
+    keep(scores.every)
+    results = tuple(_results(plan, scores.every))
+    probe_results = tuple(
+        requirements.lowered(
+            (result for task in plan.tasks for result in task.probe_results()), limits
+        )
+    )
+    every_check, probe_checks = _check_results(plan, scores.every, info, limits)
+    planned = Counter({task.name: task.planned for task in info.tasks})
+    probes = info.of_kind("probes")
+    probe_requests = sum(task.planned for task in probes)
+    probe_responses = min(probe_requests, sum(scores.read.get(task.name, 0) for task in probes))
+    complete = _complete(info, results, probe_requests == probe_responses)
+    return Analysis(
+        run_id=run_id,
+        run=info,
+        bad_lines=_bad_lines(plan),
+        complete=complete,
+        probe_requests=probe_requests,
+        probe_responses=probe_responses,
+        results=results,
+        checks=(*every_check, *probe_results) if _has_checks(info) else (),
+        verdict=gate.decide(
+            info,
+            results,
+            limits,
+            checks=(*every_check, *probe_results),
+            beyond_cases=(*probe_checks, *probe_results),
+            complete=complete,
+            planned=planned.total(),
+            made=probe_responses + sum(result.finished for result in results),
+        ),
+    )
+
+
+def _results(plan: Plan, scores: Sequence[Score]) -> Iterable[TaskResult]:
+    by_task: dict[str, list[Score]] = {task.name: [] for task in plan.tasks}
+    for score in scores:
+        by_task[score.task].append(score)
+    for task in plan.tasks:
+        yield from task.results(by_task[task.name])
+
+
+def _check_results(
+    plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
+) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
+    """The results of checks over all rollouts, and over those of probes alone."""
+    kinds = {task.name: task.info.kind for task in plan.tasks}
+    made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
+    probed = [score for score in made if kinds[score.task] == "probes"]
+    groups = _groups(info, probed)
+    limitations = info.provider.limitations
+    every = check_results(made, groups, limitations)
+    alone = check_results(probed, groups, limitations)
+    return tuple(requirements.lowered(every, thresholds)), alone
+
+
+def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
+    """The APIs and modes that the run samples, apart from evals."""
+    cases = [each for task in info.of_kind("tool_calling") for each in task.conditions]
+    conditions = [*cases, *(score.condition for score in probed)]
+    return list(dict.fromkeys((each.api, each.mode) for each in conditions))
+
+
+def _has_checks(info: RunInfo) -> bool:
+    return any(task.kind != "eval" for task in info.tasks)
+
+
+def _bad_lines(plan: Plan) -> int:
+    return sum(len(task.suite.bad_lines) for task in plan.tasks if isinstance(task, ToolCalling))
+
+
+def _complete(info: RunInfo, results: Sequence[TaskResult], probed: bool) -> bool:
+    """Whether everything that was planned has been sampled and graded."""
+    evals = [result for result in results if result.score is not None]
+    cases = [result for result in results if result.score is None]
+    if not probed or any(result.finished < result.planned for result in cases):
+        return False
+    if not evals:
+        return True
+    if info.ended is None or info.settings.until_decided:
+        return info.ended is not None
+    planned = sum(task.planned for task in info.of_kind("eval"))
+    return sum(result.finished for result in evals) >= planned

@@ -1,0 +1,85 @@
+"""Which attempts a run makes, and in which order.
+
+The first try at every sample of every task comes before any second try. Tasks with a concurrency or
+a retry policy of their own are sampled in stages of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.records.runs import TaskInfo
+from harness.sampling.attempts import Attempt
+from harness.tasks.base import Task
+
+Shard = tuple[int, int]
+"""`(i, n)`: the i-th of n parts, counted from 1."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tasks that are sampled together: `burst` attempts in flight, or as many as the run has."""
+
+    tasks: tuple[Task, ...]
+    burst: int | None = None
+    patient: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tasks of a run, or the part of them that one shard samples."""
+
+    tasks: tuple[Task, ...]
+    shard: Shard | None = None
+
+    @property
+    def stages(self) -> Iterator[Stage]:
+        """Tasks without a burst first, patient ones after the others; then each burst."""
+        steady = [task for task in self.tasks if task.burst is None]
+        for patient in (False, True):
+            tasks = tuple(task for task in steady if task.patient is patient)
+            if tasks:
+                yield Stage(tasks, patient=patient)
+        for task in self.tasks:
+            if task.burst is not None:
+                yield Stage((task,), task.burst, task.patient)
+
+    @property
+    def rounds(self) -> int:
+        """The largest number of tries of any task."""
+        return max((task.info.tries for task in self.tasks), default=0)
+
+    def attempts(self, stage: Stage | None = None) -> Iterator[Attempt]:
+        """All attempts, or those of one stage; only this shard's, if the plan is for a shard."""
+        wanted = {task.name for task in (stage.tasks if stage else self.tasks)}
+        for attempt in _part(self._every_attempt(), self.shard):
+            if attempt.task in wanted:
+                yield attempt
+
+    def infos(self) -> tuple[TaskInfo, ...]:
+        """The tasks as `run.json` describes them, with the attempts planned for this shard."""
+        if self.shard is None:
+            return tuple(task.info for task in self.tasks)
+        planned = Counter(attempt.task for attempt in self.attempts())
+        return tuple(
+            task.info.model_copy(update={"planned": planned[task.name]}) for task in self.tasks
+        )
+
+    def _every_attempt(self) -> Iterator[Attempt]:
+        for number in range(1, self.rounds + 1):
+            for task in self.tasks:
+                yield from task.attempts(number)
+
+
+def _part(attempts: Iterable[Attempt], shard: Shard | None) -> Iterator[Attempt]:
+    part, parts = shard or (1, 1)
+    for place, attempt in enumerate(attempts):
+        if place % parts == part - 1:
+            yield attempt
+
+
+def task_named(tasks: Sequence[Task], name: str) -> Task | None:
+    """The task of that name."""
+    return next((task for task in tasks if task.name == name), None)

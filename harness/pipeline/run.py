@@ -1,0 +1,316 @@
+"""One run: planned, sampled into its folder, resumed, and judged from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from harness.endpoints.launch import launched
+from harness.endpoints.preflight import preflight
+from harness.pipeline.analyze import analyze
+from harness.pipeline.plan import Plan, Shard
+from harness.providers.entries import Provider, changed
+from harness.records.analysis import Analysis
+from harness.records.conditions import Api, Condition
+from harness.records.runs import RunEnd, RunInfo, RunSettings, Thresholds
+from harness.records.scores import Score
+from harness.sampling.attempts import Attempt
+from harness.sampling.budget import Budget
+from harness.sampling.run import run_attempts, run_until_stopped
+from harness.sampling.watching import Watcher
+from harness.storage import run_folder
+from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
+from harness.storage.sealing import sealed
+from harness.storage.versions import versions
+from harness.tasks.base import Task
+from harness.transport import RetryPolicy, open_transport
+
+PATIENT = RetryPolicy(retries_when_broken=4)
+"""A broken response does not measure the model's ability: it is requested again, and recorded."""
+FIRST_LOOK = 2
+"""The first round after which `until_decided` looks at the scores."""
+LONG_REPLY = 1800.0
+"""Seconds that a request of a patient task may take by default: 131,072 tokens take long."""
+PACKAGES = ("aiohttp", "jsonschema", "numpy", "openai", "pydantic", "scipy", "uvloop")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything needed to carry out a run, or to resume it."""
+
+    provider: Provider
+    plan: Plan
+    info: RunInfo
+    folder: Path
+    budget: Budget = field(default_factory=Budget)
+    retries: RetryPolicy | None = None
+
+
+def new_info(
+    provider: Provider, plan: Plan, settings: RunSettings, command: Sequence[str]
+) -> RunInfo:
+    """What `run.json` says of a new run; nothing is written."""
+    return RunInfo(
+        tool_version=version("gpt-oss-verify"),
+        command=tuple(command),
+        provider=provider.info(),
+        settings=settings,
+        tasks=plan.infos(),
+        shard=plan.shard,
+        versions=versions(PACKAGES),
+        started_at=_now(),
+    )
+
+
+def new_job(
+    provider: Provider,
+    tasks: Sequence[Task],
+    settings: RunSettings,
+    *,
+    out: Path,
+    command: Sequence[str],
+    budget: Budget | None = None,
+    shard: Shard | None = None,
+    retries: RetryPolicy | None = None,
+) -> Job:
+    """Plan a run and make its folder. Raises RunLogError.
+
+    Args:
+        provider: The provider to sample.
+        tasks: The tasks.
+        settings: The settings, defaults filled in.
+        out: The folder in which the run's folder is made.
+        command: The command line, for `run.json`.
+        budget: What the run may use.
+        shard: The part of the run to sample.
+        retries: Another retry policy than each task's own.
+    """
+    plan = Plan(tuple(tasks), shard)
+    info = new_info(provider, plan, settings, command)
+    folder = run_folder.create(out, provider.name, datetime.now(UTC))
+    return Job(provider, plan, info, folder, budget or Budget(), retries)
+
+
+def resumed(
+    folder: Path,
+    provider: Provider,
+    tasks: Sequence[Task],
+    budget: Budget,
+    thresholds: Thresholds | None = None,
+) -> Job:
+    """The job that finishes the run in `folder`. Raises RunLogError."""
+    info = read_run_info(folder)
+    settings: dict[str, object] = {"concurrency": provider.concurrency, "budget": budget.noted}
+    if thresholds is not None:
+        settings["thresholds"] = thresholds
+    changes = {
+        "settings": info.settings.model_copy(update=settings),
+        "resumed": (*info.resumed, _now()),
+        "stopped": None,
+    }
+    plan = Plan(tuple(tasks), info.shard)
+    return Job(provider, plan, info.model_copy(update=changes), folder, budget)
+
+
+def sample(job: Job, watcher: Watcher) -> None:
+    """Sample what is left of a run, and grade it; everything is in its folder, which is sealed.
+
+    Raises:
+        ProviderUnavailableError: The provider or the grader could not be used at all.
+        RunLogError: The run folder could not be written.
+        StoppedError: The user stopped the run.
+    """
+    prepare(job)
+    with sealed(job.folder) as ending:
+        ending.info = ended(job, run_until_stopped(_sample(job, watcher)))
+
+
+def prepare(job: Job) -> None:
+    """Write what a run folder holds before anything is sampled. Raises RunLogError."""
+    write_run_info(job.folder, job.info)
+    for task in job.plan.tasks:
+        task.write_files(job.folder)
+
+
+def ended(job: Job, end: RunEnd | None) -> RunInfo:
+    """`run.json` when sampling has ended, or was stopped before (`end` is None)."""
+    finished_at = None if end is None else _now()
+    return job.info.model_copy(
+        update={"finished_at": finished_at, "ended": end, "stopped": job.budget.stopped}
+    )
+
+
+def grade(job: Job, watcher: Watcher) -> None:
+    """Only grade the answers of a run; the grader is then the run's.
+
+    Raises:
+        ProviderUnavailableError: The grader could not be used at all.
+        RunLogError: The run folder could not be written.
+        StoppedError: The user stopped it.
+    """
+    with sealed(job.folder) as ending:
+        run_until_stopped(_grade(job, watcher))
+        sampled = sum(1 for _ in read_rollouts(job.folder))
+        if job.info.ended is None and sampled >= job.info.planned:
+            ending.info = ended(job, "complete")
+        else:
+            ending.info = job.info.model_copy(update={"stopped": job.budget.stopped})
+
+
+def judge(
+    folder: Path,
+    tasks: Sequence[Task],
+    *,
+    thresholds: Thresholds | None = None,
+    changes: Mapping[str, object] | None = None,
+    keep: Callable[[Iterable[Score]], object] = iter,
+) -> Analysis:
+    """Judge a run from its folder; nothing is written, and nothing needs the network.
+
+    Args:
+        folder: The run's.
+        tasks: Its tasks, restored from the folder.
+        thresholds: Other thresholds than the run's own.
+        changes: Settings to use instead of the run's own, such as another baseline.
+        keep: Called with every score.
+
+    Raises:
+        RunLogError: The folder cannot be read.
+    """
+    info = read_run_info(folder)
+    if changes:
+        settings = info.settings.model_copy(update=dict(changes))
+        info = info.model_copy(update={"settings": settings})
+    for task in tasks:
+        task.read_grades(folder)
+    return analyze(
+        read_rollouts(folder),
+        Plan(tuple(tasks), info.shard),
+        info,
+        run_id=folder.name,
+        thresholds=thresholds,
+        keep=keep,
+    )
+
+
+async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watcher) -> None:
+    """Make every planned request that is not in the log yet. Raises RunLogError."""
+    for stage in job.plan.stages:
+        attempts = job.plan.attempts(stage)
+        burst = max(stage.burst or 0, job.info.settings.concurrency)
+        await _attempt(job, provider, log, watcher, attempts, burst, patient=stage.patient)
+
+
+async def _sample(job: Job, watcher: Watcher) -> RunEnd | None:
+    with RunLog(job.folder) as log:
+        if job.info.settings.until_decided:
+            return await _until_decided(job, log, watcher)
+        done = sum(attempt.id in log.finished for attempt in job.plan.attempts())
+        if done < job.info.planned:
+            async with _ready(job, watcher) as provider:
+                watcher.begin(job.info.planned, done)
+                await make_requests(job, provider, log, watcher)
+    await _grade(job, watcher)
+    return None if job.budget.stopped else "complete"
+
+
+async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | None:
+    """Sample in rounds: one more try at every sample of the results that are undecided."""
+    settings = job.info.settings
+    if job.info.ended is not None:
+        return job.info.ended
+    undecided: set[tuple[str, Condition]] | None = None
+    made = 0
+    async with _ready(job, watcher) as provider:
+        for number in range(1, job.plan.rounds + 1):
+            attempts = [
+                attempt
+                for task in job.plan.tasks
+                for attempt in task.attempts(number)
+                if undecided is None or (attempt.task, attempt.condition) in undecided
+            ]
+            made += len(attempts)
+            if settings.budget_samples is not None and made > settings.budget_samples:
+                return "budget"
+            watcher.begin(len(attempts), sum(each.id in log.finished for each in attempts))
+            await _attempt(job, provider, log, watcher, attempts, settings.concurrency)
+            await _grade(job, watcher)
+            if job.budget.stopped is not None:
+                return None
+            if number < FIRST_LOOK:
+                continue
+            analysis = judge(job.folder, job.plan.tasks)
+            undecided = _undecided(analysis)
+            every = len(analysis.results)
+            watcher.stage(f"round {number}: {every - len(undecided)} of {every} results decided")
+            if not undecided:
+                return "decided"
+            used = sum(result.tokens.output for result in analysis.results)
+            if settings.budget_tokens is not None and used >= settings.budget_tokens:
+                return "budget"
+    return "complete"
+
+
+def _undecided(analysis: Analysis) -> set[tuple[str, Condition]]:
+    """The results that more tries may still change."""
+    return {
+        (result.task, result.condition)
+        for result in analysis.results
+        if result.baseline is not None and result.baseline.decision == "inconclusive"
+    }
+
+
+async def _attempt(
+    job: Job,
+    provider: Provider,
+    log: RunLog,
+    watcher: Watcher,
+    attempts: Iterable[Attempt],
+    concurrency: int,
+    *,
+    patient: bool = True,
+) -> None:
+    widened = changed(provider, concurrency=concurrency)
+    if patient:
+        widened = changed(widened, timeout=max(provider.timeout, LONG_REPLY))
+    retries = job.retries or (PATIENT if patient else None)
+    async with open_transport(
+        widened, retries=retries, limit_changed=watcher.limit_changed
+    ) as transport:
+        await run_attempts(
+            attempts,
+            transport=transport,
+            log=log,
+            concurrency=concurrency,
+            observer=watcher,
+            allowance=job.budget.of(provider),
+        )
+
+
+@asynccontextmanager
+async def _ready(job: Job, watcher: Watcher) -> AsyncIterator[Provider]:
+    """The provider, started if it has a launch command, after a request for each model and API."""
+    watcher.stage("starting the provider" if job.provider.launch else "contacting the provider")
+    log = job.folder / run_folder.PROVIDER_LOG
+    apis: dict[str, dict[Api, None]] = {}
+    for task in job.info.tasks:
+        for condition in task.conditions:
+            apis.setdefault(condition.model, {})[condition.api] = None
+    async with launched(job.provider, log) as provider:
+        for model, used in apis.items():
+            job.budget.note(await preflight(changed(provider, model=model), tuple(used)))
+        yield provider
+
+
+async def _grade(job: Job, watcher: Watcher) -> None:
+    for task in job.plan.tasks:
+        if not job.budget.stopped:
+            await task.grade(job.folder, watcher, job.budget)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,151 @@
+"""A probe group as a task: its requests are sampled, and its probes judge the responses together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.api.base import Settings
+from harness.golden.files import digest, text
+from harness.golden.records import Golden
+from harness.parsing.rollout import ParsedRollout
+from harness.probes.base import Ask, Bench, Probe
+from harness.probes.judging import probe_results
+from harness.probes.plan import settings_of
+from harness.records.analysis import CheckResult, TaskResult
+from harness.records.conditions import MODES, Api, Condition
+from harness.records.runs import TaskInfo
+from harness.records.scores import Outcome, Score
+from harness.sampling.attempts import Attempt, Sample
+from harness.scoring.measure import measured
+from harness.storage.run_folder import GOLDEN_FILE, write_text
+from harness.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What all probe groups of a run share.
+
+    Attributes:
+        model: The model to request.
+        apis: The APIs to send requests over.
+        limitations: Capabilities that the provider's entry declares missing.
+        golden: The golden file, if the run has one.
+        extra_body: Further members of every request body.
+    """
+
+    model: str
+    apis: tuple[Api, ...]
+    limitations: Collection[str] = ()
+    golden: Golden | None = None
+    extra_body: Mapping[str, Any] | None = None
+
+
+class ProbeTask(Task):
+    """The requests of one probe group that some of its probes use."""
+
+    def __init__(self, group: Bench, probes: Sequence[Probe], options: ProbeOptions) -> None:
+        """Prepare a probe group.
+
+        Args:
+            group: The group.
+            probes: Those of its probes that the run includes.
+            options: What all probe groups of the run share.
+        """
+        self.burst = group.burst
+        self._probes = probes
+        self._options = options
+        self._settings = Settings(options.model, extra_body=options.extra_body)
+        self._requests: dict[tuple[str, Api], Ask] = {}
+        self._planned: list[tuple[Ask, Condition]] = []
+        for api in options.apis:
+            for ask in group.asks(api):
+                self._requests[ask.name, api] = ask
+                used = [p for p in probes if ask.name in p.uses and api in p.about.apis]
+                modes = [mode for mode in MODES if any(mode in p.about.modes for p in used)]
+                for mode in sorted(modes):
+                    condition = Condition(model=options.model, api=api, mode=mode)
+                    self._planned.append((ask, condition))
+        self._parsed: dict[str, list[ParsedRollout]] = defaultdict(list)
+        golden = options.golden if group.golden else None
+        self.info = TaskInfo(
+            name=group.name,
+            kind="probes",
+            conditions=tuple(dict.fromkeys(condition for _, condition in self._planned)),
+            samples=len({ask.name for ask, _ in self._planned}),
+            tries=max((ask.tries for ask, _ in self._planned), default=0),
+            planned=sum(ask.tries for ask, _ in self._planned),
+            files={} if golden is None else {GOLDEN_FILE: digest(golden)},
+        )
+
+    def write_files(self, folder: Path) -> None:
+        """Keep the golden file, if the group has one. Raises RunLogError."""
+        if self.info.files and self._options.golden is not None:
+            write_text(folder / GOLDEN_FILE, text(self._options.golden))
+
+    def attempts(self, number: int) -> Iterator[Attempt]:
+        """The `number`-th repetition of every request that has so many."""
+        for ask, condition in self._planned:
+            if number <= ask.tries:
+                yield Attempt(
+                    self.attempt_id(ask.name, condition, number),
+                    self.name,
+                    Sample(
+                        ask.name,
+                        ask.turns,
+                        instructions=ask.instructions,
+                        tools=ask.tools,
+                        then=ask.then,
+                        raw=ask.raw,
+                    ),
+                    condition,
+                    number,
+                    settings_of(ask, self._settings),
+                    ask.max_turns,
+                    ask.key,
+                )
+
+    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
+        """Measure one rollout and keep it for the probes."""
+        rollout = parsed.rollout
+        ask = self._requests.get((rollout.sample, rollout.api))
+        if ask is None:
+            return None
+        if checks:
+            self._parsed[rollout.sample].append(parsed)
+        score = measured(parsed, checks=checks, except_for=ask.provokes)
+        return replace(score, outcome=_outcome(parsed))
+
+    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
+        """Nothing: probes have results of rules, not figures."""
+        return iter(())
+
+    def probe_results(self) -> Sequence[CheckResult]:
+        """The result of every probe of the group that the run includes."""
+        options = self._options
+        return probe_results(
+            self._probes, self._parsed, options.apis, options.limitations, options.golden
+        )
+
+
+def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:
+    """One task for each group of the chosen probes; without a golden file, those that need none."""
+    groups = {probe.bench.name: probe.bench for probe in probes}
+    return [
+        ProbeTask(group, [probe for probe in probes if probe.bench is group], options)
+        for group in groups.values()
+        if options.golden is not None or not group.golden
+    ]
+
+
+def _outcome(parsed: ParsedRollout) -> Outcome:
+    rollout = parsed.rollout
+    if rollout.end == "unreadable":
+        return "invalid_response"
+    if rollout.end != "failed":
+        return "answered"
+    failure = rollout.exchanges[-1].failure
+    return "timeout" if failure is not None and failure.kind == "timeout" else "provider_error"

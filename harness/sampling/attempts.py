@@ -1,0 +1,44 @@
+"""What is sampled: a conversation to continue, and one planned attempt at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.api.base import Settings, Tool
+from harness.api.conversation import ConversationItem
+from harness.records.conditions import Condition
+from harness.records.rollouts import Key
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A test case or dataset row as far as sampling is concerned.
+
+    `turns` is the conversation that the model continues, oldest item first; `then` holds further
+    user messages, sent one after each answer. `raw` is sent in place of the first request body.
+    """
+
+    id: str
+    turns: tuple[ConversationItem, ...]
+    instructions: str | None = None
+    tools: tuple[Tool, ...] = ()
+    then: tuple[str, ...] = ()
+    raw: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One planned attempt at a sample.
+
+    `id` becomes the id of the rollout; `number` counts from 1. Tool calls are answered and the
+    model is asked to continue until `max_turns` requests were sent, all with the same `key`.
+    """
+
+    id: str
+    task: str
+    sample: Sample
+    condition: Condition
+    number: int
+    settings: Settings
+    max_turns: int = 1
+    key: Key = "right"

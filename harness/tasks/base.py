@@ -1,0 +1,95 @@
+"""What a task is: samples to put to a model under some conditions, and a scorer.
+
+Tool calling, every probe group and every eval is a `Task`. The pipeline plans, samples, scores and
+analyzes all of them in the same way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.parsing.rollout import ParsedRollout
+from harness.records.analysis import CheckResult, TaskResult
+from harness.records.conditions import Condition, path_of, varying
+from harness.records.runs import TaskInfo
+from harness.records.scores import Score
+from harness.sampling.attempts import Attempt
+from harness.sampling.budget import Budget
+from harness.sampling.watching import Watcher
+
+
+class Task(ABC):
+    """Samples, conditions and a scorer.
+
+    Attributes:
+        info: The task as `run.json` describes it.
+        burst: Attempts in flight at once, if the task needs its own number; such tasks are sampled
+            after all others.
+        patient: Whether a broken response is requested again several times, because it says
+            nothing about what the task measures.
+    """
+
+    info: TaskInfo
+    burst: int | None = None
+    patient: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the task."""
+        return self.info.name
+
+    @abstractmethod
+    def attempts(self, number: int) -> Iterator[Attempt]:
+        """Every planned attempt that is the `number`-th at its sample, counted from 1."""
+
+    @abstractmethod
+    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
+        """Score one rollout; None if it is not a planned one.
+
+        Args:
+            parsed: The rollout.
+            checks: Whether to run the checks of single rollouts, too.
+        """
+
+    @abstractmethod
+    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
+        """The figures under each condition, from all scores of the task."""
+
+    def probe_results(self) -> Sequence[CheckResult]:
+        """The results of probes: rules about several rollouts, from those scored so far."""
+        return ()
+
+    async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:  # noqa: B027
+        """Grade the answers in a run folder that have no grade yet, if the task has a grader."""
+
+    def read_grades(self, folder: Path) -> None:  # noqa: B027
+        """Read the grades in a run folder, which `score` needs. Raises RunLogError."""
+
+    def write_files(self, folder: Path) -> None:  # noqa: B027 (most tasks have none)
+        """Keep in the run folder what is needed to score it again. Raises RunLogError."""
+
+    def all_attempts(self) -> Iterator[Attempt]:
+        """Every planned attempt, first tries first."""
+        for number in range(1, self.info.tries + 1):
+            yield from self.attempts(number)
+
+    def attempt_id(self, sample: str, condition: Condition, number: int) -> str:
+        """`<task>/<sample>/<parts of the condition that vary in the task>/<number>`."""
+        parts = varying(self.info.conditions)
+        middle = f"{path_of(condition, parts)}/" if parts else ""
+        return f"{self.name}/{sample}/{middle}{number}"
+
+
+def not_run(attempt: Attempt, value: float | None = 0.0) -> Score:
+    """The score of a planned attempt that was not made."""
+    return Score(
+        record=attempt.id,
+        task=attempt.task,
+        sample=attempt.sample.id,
+        condition=attempt.condition,
+        attempt=attempt.number,
+        outcome="not_run",
+        value=value,
+    )

@@ -1,0 +1,375 @@
+"""Tool calling: the smoke test's cases, each of which expects one call of one tool.
+
+An attempt has exactly one outcome. The rules apply in this order:
+
+1. `timeout`, `provider_error`: the last exchange failed, or its status was not 2xx. A response that
+   is too large or not HTTP is an `invalid_response`.
+2. `invalid_response`: a reply could not be read, or a check found an error in one.
+3. `truncated`: a reply stopped at its token limit or at a content filter.
+4. `max_turns`: the model still called tools when the turns were used up.
+5. `no_tool_call`: it answered without calling a tool.
+6. `wrong_tool`: it called tools, but never the expected one.
+7. `invalid_arguments`: its first call of the expected tool has arguments that are not a JSON object
+   or do not match the tool's schema.
+8. `wrong_arguments`: they match the schema but are not the expected ones. Only with `strict`;
+   otherwise this is recorded with the success.
+
+Arguments are the expected ones if they are equal as JSON after the schema's defaults are filled in:
+the order of keys does not matter, 2 equals 2.0, and strings are compared exactly except for Unicode
+normal form (NFC) and surrounding white space.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from harness.api.base import Reply, Settings, Tool
+from harness.api.conversation import Message, ToolCall
+from harness.api.tools import schema_problem
+from harness.checks.base import excerpt
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.records.analysis import AtK, FailedSample, TaskResult
+from harness.records.conditions import Condition
+from harness.records.rollouts import Exchange
+from harness.records.runs import Sampling, TaskInfo
+from harness.records.scores import Estimate, Finding, Outcome, Score
+from harness.sampling.attempts import Attempt, Sample
+from harness.scoring.measure import latency, measured, token_counts
+from harness.statistics.metrics import clustered_estimate, pass_at_k, pass_hat_k
+from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
+from harness.tasks.base import Task
+from harness.tasks.cases import Case, Suite
+from harness.text import strict_json
+
+NAME = "tool_calling"
+SHOWN_FAILURES = 10
+
+
+class ToolCalling(Task):
+    """The tool-call cases of a run.
+
+    Attributes:
+        suite: The cases and their tools.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        conditions: Sequence[Condition],
+        *,
+        tries: int,
+        sampling: Sampling,
+        strict: bool = False,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Prepare the cases of `suite` for sampling and scoring.
+
+        Args:
+            suite: The cases and their tools.
+            conditions: The conditions to sample them under.
+            tries: Attempts at each case under each condition.
+            sampling: The sampling parameters to send.
+            strict: Whether only exactly the expected arguments pass.
+            extra_body: Further members of every request body.
+        """
+        self.suite = suite
+        self._strict = strict
+        self._extra_body = extra_body
+        self._cases = {case.id: case for case in suite.cases}
+        self.info = TaskInfo(
+            name=NAME,
+            kind="tool_calling",
+            conditions=tuple(conditions),
+            samples=len(suite.cases),
+            tries=tries,
+            planned=len(suite.cases) * len(conditions) * tries,
+            sampling=sampling,
+            files={
+                CASES_FILE: suite.cases_file.sha256,
+                TOOLS_FILE: suite.tools_file.sha256,
+            },
+        )
+
+    def write_files(self, folder: Path) -> None:
+        """Keep the cases and tools as they were read. Raises RunLogError."""
+        write_text(folder / CASES_FILE, self.suite.cases_file.text)
+        write_text(folder / TOOLS_FILE, self.suite.tools_file.text)
+
+    def attempts(self, number: int) -> Iterator[Attempt]:
+        """The `number`-th attempt at every case under every condition."""
+        if number > self.info.tries:
+            return
+        sampling = self.info.sampling
+        for case in self.suite.cases:
+            prompt = (Message("user", case.prompt),)
+            sample = Sample(case.id, prompt, case.instructions, self.suite.tools)
+            for condition in self.info.conditions:
+                settings = Settings(
+                    model=condition.model,
+                    reasoning_effort=condition.effort,
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    max_tokens=sampling.max_tokens,
+                    seed=sampling.seed,
+                    extra_body=self._extra_body,
+                )
+                identity = self.attempt_id(case.id, condition, number)
+                yield Attempt(
+                    identity, NAME, sample, condition, number, settings, sampling.max_turns
+                )
+
+    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
+        """Score one attempt at a case.
+
+        An error among its findings makes it an invalid response, but some findings turn out to be
+        tolerable once all rollouts are known: see `invalidated`.
+        """
+        rollout = parsed.rollout
+        case = self._cases.get(rollout.sample)
+        if case is None or not 1 <= rollout.attempt <= self.info.tries:
+            return None
+        tool = self.suite.tool(case.tool_name)
+        return replace(
+            measured(parsed, checks=checks), **_outcome(parsed, case, tool, strict=self._strict)
+        )
+
+    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
+        """pass@k, pass^k, outcomes and failed cases under each condition."""
+        groups: dict[Condition, list[Score]] = defaultdict(list)
+        for score in scores:
+            groups[score.condition].append(score)
+        for condition in self.info.conditions:
+            yield self._result(condition, groups[condition])
+
+    def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
+        made = [score for score in planned if score.finished]
+        tries = self.info.tries
+        successes = Counter(score.sample for score in made if score.value == 1)
+        done = Counter(score.sample for score in made)
+        passed = [successes[case.id] for case in self.suite.cases]
+        best = [successes[case.id] + tries - done[case.id] for case in self.suite.cases]
+        return TaskResult(
+            task=NAME,
+            condition=condition,
+            samples=len(self.suite.cases),
+            tries=tries,
+            planned=len(self.suite.cases) * tries,
+            finished=len(made),
+            outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
+            invalid=sum(score.invalid for score in made),
+            exact=sum(score.value == 1 and score.exact is True for score in made),
+            at_k=tuple(_at_k(passed, tries, k) for k in range(1, tries + 1)),
+            best_pass_at=mean(count > 0 for count in best),
+            best_pass_hat=mean(count >= tries for count in best),
+            tokens=token_counts(made),
+            latency=latency(made),
+            requests=sum(score.requests for score in made),
+            retries=sum(score.retries for score in made),
+            failures=tuple(self._failures(planned)),
+        )
+
+    def _failures(self, planned: Sequence[Score]) -> Sequence[FailedSample]:
+        by_case: dict[str, list[Score]] = defaultdict(list)
+        for score in planned:
+            by_case[score.sample].append(score)
+        found = []
+        for case in self.suite.cases:
+            made = [score for score in by_case[case.id] if score.finished]
+            failed = [score for score in made if score.value != 1]
+            if failed:
+                found.append(_failed_sample(case, by_case[case.id], made, failed[0]))
+        return sorted(found, key=lambda each: (each.passed, each.sample))[:SHOWN_FAILURES]
+
+
+def invalidated(score: Score, findings: Sequence[Finding]) -> Score:
+    """The score once it is known which findings count: an error makes the response invalid."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors or score.outcome in ("timeout", "provider_error", "invalid_response"):
+        return replace(score, findings=tuple(findings))
+    first = errors[0]
+    return replace(
+        score,
+        findings=tuple(findings),
+        outcome="invalid_response",
+        value=0.0,
+        detail=f"{first.id}: {first.message}",
+        expected=first.evidence.expected,
+        got=first.evidence.got,
+        exact=None,
+    )
+
+
+def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> bool:
+    """Whether two argument objects are equal; see the module's docstring."""
+    return _normal(expected, schema) == _normal(got, schema)
+
+
+def _at_k(passed: Sequence[int], tries: int, k: int) -> AtK:
+    def estimate(estimator: Any) -> Estimate:
+        return clustered_estimate([estimator(tries, count, k) for count in passed], tries // k)
+
+    return AtK(k=k, pass_at=estimate(pass_at_k), pass_hat=estimate(pass_hat_k))
+
+
+def _failed_sample(
+    case: Case, planned: Sequence[Score], made: Sequence[Score], example: Score
+) -> FailedSample:
+    passed = sum(score.value == 1 for score in made)
+    return FailedSample(
+        sample=case.id,
+        mean=passed / len(made),
+        passed=passed,
+        tries=len(planned),
+        outcomes=dict(Counter[Outcome](score.outcome for score in planned)),
+        record=example.record,
+        outcome=example.outcome,
+        detail=excerpt(example.detail),
+        expected=None if example.expected is None else excerpt(example.expected),
+        got=None if example.got is None else excerpt(example.got),
+        tool=case.tool_name,
+        prompt=case.prompt,
+    )
+
+
+Fields = Mapping[str, Any]
+"""Fields of a `Score` that state its outcome."""
+
+
+def _failure(outcome: Outcome, detail: str, **more: Any) -> Fields:
+    return {"outcome": outcome, "value": 0.0, "detail": detail, **more}
+
+
+def _outcome(parsed: ParsedRollout, case: Case, tool: Tool, *, strict: bool) -> Fields:
+    return (
+        _broken(parsed)
+        or _unreadable(parsed)
+        or _stopped(parsed)
+        or _called(parsed, case, tool, strict)
+    )
+
+
+def _broken(parsed: ParsedRollout) -> Fields | None:
+    if parsed.rollout.end != "failed":
+        return None
+    exchange = parsed.rollout.exchanges[-1]
+    if exchange.failure is None:
+        return _failure("provider_error", _status(exchange))
+    if exchange.failure.kind == "timeout":
+        return _failure("timeout", exchange.failure.message)
+    if exchange.failure.kind in ("too_large", "protocol"):
+        return _failure("invalid_response", exchange.failure.message)
+    return _failure("provider_error", exchange.failure.message)
+
+
+def _status(exchange: Exchange) -> str:
+    response = exchange.response
+    if response is None:
+        return "There was no response."
+    body = " ".join((response.body or "").split())
+    return f"Status {response.status}: {body[:200]}" if body else f"Status {response.status}."
+
+
+def _unreadable(parsed: ParsedRollout) -> Fields | None:
+    if parsed.rollout.end != "unreadable":
+        return None
+    reason = next((each.unreadable for each in parsed.turns if each.unreadable), None)
+    return _failure("invalid_response", reason or "The reply could not be read.")
+
+
+def _stopped(parsed: ParsedRollout) -> Fields | None:
+    if any(reply.finish in ("length", "content_filter") for _, reply in parsed.replies):
+        return _failure("truncated", "A reply was cut off before its end.")
+    if parsed.rollout.end == "max_turns":
+        requests = len(parsed.turns)
+        return _failure("max_turns", f"The model still called tools after {requests} requests.")
+    return None
+
+
+def _called(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) -> Fields:
+    calls = [call for _, reply in parsed.replies for call in reply.calls]
+    expected = f"{tool.name}({_compact(case.expected_arguments)})"
+    if not calls:
+        return _failure(
+            "no_tool_call",
+            "The model answered without calling a tool.",
+            expected=expected,
+            got=_last_text(parsed.replies),
+        )
+    call = next((call for call in calls if call.name == tool.name), None)
+    if call is None:
+        return _failure(
+            "wrong_tool",
+            f"The model called {calls[0].name}, never {tool.name}.",
+            expected=expected,
+            got=f"{calls[0].name}({calls[0].arguments})",
+        )
+    return _arguments(call, case, tool, strict)
+
+
+def _arguments(call: ToolCall, case: Case, tool: Tool, strict: bool) -> Fields:
+    shown = {
+        "expected": f"{tool.name}({_compact(case.expected_arguments)})",
+        "got": f"{call.name}({call.arguments})",
+    }
+    try:
+        problem, exact = _argument_problem(call.arguments, case, tool)
+    except RecursionError:
+        problem, exact = "The arguments are nested too deeply.", False
+    if problem is not None:
+        return _failure("invalid_arguments", problem, **shown)
+    if exact:
+        return {"outcome": "success", "value": 1.0, "exact": True}
+    detail = "The arguments match the schema but are not the expected ones."
+    if strict:
+        return _failure("wrong_arguments", detail, exact=False, **shown)
+    return {"outcome": "success", "value": 1.0, "detail": detail, "exact": False, **shown}
+
+
+def _argument_problem(text: str, case: Case, tool: Tool) -> tuple[str | None, bool]:
+    """Why the arguments are invalid, if they are; and whether they are the expected ones."""
+    try:
+        arguments = strict_json.loads(text)
+    except ValueError as error:
+        return f"The arguments are not JSON: {error}.", False
+    if not isinstance(arguments, dict):
+        return "The arguments are not a JSON object.", False
+    problem = schema_problem(arguments, tool)
+    if problem is not None:
+        return f"The arguments do not match the schema: {problem}", False
+    return None, same_arguments(case.expected_arguments, arguments, tool.parameters)
+
+
+def _normal(value: object, schema: object) -> object:
+    known: Mapping[str, Any] = schema if isinstance(schema, dict) else {}
+    if isinstance(value, dict):
+        properties = known.get("properties")
+        parts: Mapping[str, Any] = properties if isinstance(properties, dict) else {}
+        defaults = {
+            name: part["default"]
+            for name, part in parts.items()
+            if isinstance(part, dict) and "default" in part
+        }
+        filled = defaults | value
+        return {name: _normal(entry, parts.get(name)) for name, entry in filled.items()}
+    if isinstance(value, list):
+        return [_normal(entry, known.get("items")) for entry in value]
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value).strip()
+    # In Python True == 1; in JSON they differ.
+    return ("boolean", value) if isinstance(value, bool) else value
+
+
+def _last_text(replies: Iterable[tuple[ParsedExchange, Reply]]) -> str:
+    texts = [reply.text for _, reply in replies]
+    return texts[-1] if texts and texts[-1] else "(no text)"
+
+
+def _compact(arguments: Mapping[str, Any]) -> str:
+    return json.dumps(arguments, ensure_ascii=False)
