@@ -19,14 +19,13 @@ from evals.healthbench.results import CompletionScores, GraderComparison, Physic
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.summary import rubric_score, summarise
 from evals.healthbench.tasks import GradingTask, grading_tasks
-from evals.judging import restored_plan
-from evals.run_folder import read_eval_info
+from evals.task import restored_evals
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo
 from harness.sampling.budget import Budget
 from harness.sampling.watching import Observer
-from harness.storage.run_log import read_rollouts
+from harness.storage.run_log import read_rollouts, read_run_info
 
 
 class Watcher(Observer, Protocol):
@@ -115,12 +114,17 @@ def _label(name: str, logs: Mapping[str, str], folder: Path) -> str:
 
 def _answered(folder: Path) -> Iterator[tuple[str, HealthBenchRow]]:
     """The answers of a run that can be graded, by id, with their questions."""
-    plan = restored_plan(folder, read_eval_info(folder))
+    info = read_run_info(folder)
+    benches = {
+        task.name: task.test
+        for task in restored_evals(folder, info)
+        if isinstance(task.test, HealthBench)
+    }
     for rollout in read_rollouts(folder):
-        one = plan.find(rollout)
-        test = None if one is None else plan.evals[one.cell.eval]
-        if one is not None and isinstance(test, HealthBench) and final_answer(rollout):
-            yield rollout.id, test.rows[one.question]
+        bench = benches.get(rollout.task)
+        row = None if bench is None else bench.rows.get(rollout.sample)
+        if row is not None and final_answer(rollout):
+            yield rollout.id, row
 
 
 async def _graded(

@@ -1,63 +1,67 @@
-"""Runs joined into one: the shards of a run, or tries taken on different days or machines."""
+"""Runs joined into one: the shards of a run, or tries from different days or machines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.judging import restored_plan
-from evals.records import EvalRunInfo
-from evals.run_folder import questions_file, read_eval_info
-from harness.errors import ConfigurationError, RunLogError
+from evals.task import questions_file
+from harness.errors import ConfigurationError
+from harness.pipeline.plan import Plan
 from harness.records.rollouts import Rollout
+from harness.records.runs import RunInfo
 from harness.storage.run_folder import write_text
-from harness.storage.run_log import RunLog, read_rollouts, write_run_info
+from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 from harness.storage.sealing import logs_of, sealed
+from harness.tasks.base import Task
 
 MAY_DIFFER = {
     "concurrency",
-    "tries",
     "budget",
     "baseline",
     "margin",
     "margins",
-    "must_ask",
+    "required_evals",
     "origins",
 }
 
 
-def merged_info(folders: Sequence[Path]) -> EvalRunInfo:
-    """What the runs come to together.
+def merged_info(folders: Sequence[Path]) -> RunInfo:
+    """`run.json` of several eval runs as one.
 
-    Shards of one run keep the ids of their tries. Whole runs become one with as many tries as all
-    of them have; later ones get the numbers after those of the earlier.
+    Shards of one run keep the ids of their attempts. Whole runs become one with as many tries as
+    all of them have; attempts of later runs are numbered after those of earlier ones.
 
     Raises:
-        ConfigurationError: The runs asked other questions, or in another way, or the same tries.
-        RunLogError: A folder is not that of an eval run.
+        ConfigurationError: The runs differ in their questions or settings, or have the same
+            attempts, or are not eval runs.
+        RunLogError: A folder does not hold a run.
     """
     if len(folders) < 2:
-        raise ConfigurationError("There is nothing to merge: name two runs or more.")
+        raise ConfigurationError("There is nothing to merge: name two or more runs.")
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise ConfigurationError("The same run is named twice: its tries would count twice.")
-    infos = [read_eval_info(folder) for folder in folders]
+        raise ConfigurationError("The same run is named twice; its attempts would count twice.")
+    infos = [read_run_info(folder) for folder in folders]
+    for folder, info in zip(folders, infos, strict=True):
+        if any(task.kind != "eval" for task in info.tasks):
+            raise ConfigurationError(f"{folder} is not a run of evals alone; only those merge.")
     for folder, info in zip(folders[1:], infos[1:], strict=True):
         _require_same(infos[0], info, folders[0], folder)
     sharded = any(info.shard is not None for info in infos)
     if sharded:
         _require_shards(infos)
     first = infos[0]
-    tries = {
-        name: first.settings.tries[name]
-        if sharded
-        else sum(info.settings.tries[name] for info in infos)
-        for name in first.settings.evals
-    }
-    whole = first.model_copy(
+    tasks = []
+    for index, task in enumerate(first.tasks):
+        tries = task.tries if sharded else sum(info.tasks[index].tries for info in infos)
+        planned = task.samples * len(task.conditions) * tries
+        tasks.append(task.model_copy(update={"tries": tries, "planned": planned}))
+    return first.model_copy(
         update={
-            "settings": first.settings.model_copy(update={"tries": tries}),
+            "schema_version": RunInfo.model_fields["schema_version"].default,
+            "tasks": tuple(tasks),
             "shard": None,
-            "ended": None if None in [info.ended for info in infos] else "all tries",
+            "ended": None if None in [info.ended for info in infos] else "complete",
             "merged": tuple(folder.resolve().name for folder in folders),
             "merged_seals": tuple(info.seals[-1].hash if info.seals else None for info in infos),
             "resumed": (),
@@ -66,116 +70,105 @@ def merged_info(folders: Sequence[Path]) -> EvalRunInfo:
             "finished_at": max(info.finished_at or info.started_at for info in infos),
         }
     )
-    return whole.model_copy(update={"planned": restored_plan(folders[0], whole).planned})
 
 
-def merge(folders: Sequence[Path], info: EvalRunInfo, out: Path) -> None:
+def merge(folders: Sequence[Path], info: RunInfo, out: Path, tasks: Sequence[Task]) -> None:
     """Write the folder of a merged run: its questions, rollouts and grades, newly chained.
 
     Args:
         folders: The runs.
-        info: What they come to, from `merged_info`.
+        info: See `merged_info`.
         out: An empty folder.
+        tasks: The tasks of the first run, restored.
 
     Raises:
         RunLogError: A log cannot be read or written.
     """
     write_run_info(out, info)
-    for data in info.datasets:
-        source = folders[0] / questions_file(data.eval)
+    for task in info.tasks:
+        source = folders[0] / questions_file(task.name)
         if source.exists():
             write_text(out / source.name, source.read_text(encoding="utf-8"))
-    before = dict.fromkeys(info.settings.evals, 0)
+    ids = Plan(tuple(tasks))
+    before = {task.name: 0 for task in info.tasks}
     with sealed(out):
         for folder in folders:
-            part = read_eval_info(folder)
-            _join(folder, part, out, before)
+            part = read_run_info(folder)
+            _join(folder, out, dict(before), {task.name: task for task in ids.tasks})
             if part.shard is None:
-                for name, tries in part.settings.tries.items():
-                    before[name] += tries
+                for task in part.tasks:
+                    before[task.name] += task.tries
 
 
-def _join(folder: Path, part: EvalRunInfo, out: Path, before: dict[str, int]) -> None:
-    """Append the logs of one run to those in `out`."""
-    rename = _renaming(folder, part, dict(before))
-    for log in logs_of(folder):
-        _append(out, log.name, _renamed(read_rollouts(folder, log.name), rename))
+def _join(folder: Path, out: Path, before: Mapping[str, int], tasks: Mapping[str, Task]) -> None:
+    """Append the logs of one run to those in `out`, with new ids."""
+    ids: dict[str, str] = {}
+    for path in sorted(logs_of(folder), key=lambda path: path.name.startswith("grades-")):
+        with RunLog(out, path.name) as log:
+            for rollout in _renumbered(read_rollouts(folder, path.name), before, tasks, ids):
+                log.append(rollout)
 
 
-def _append(folder: Path, name: str, rollouts: Iterator[Rollout]) -> None:
-    with RunLog(folder, name) as log:
-        for rollout in rollouts:
-            log.append(rollout)
-
-
-def _renamed(rollouts: Iterator[Rollout], rename: Callable[[str], str]) -> Iterator[Rollout]:
-    """The rollouts with new ids. `attempt` stays: it says how the question was put."""
+def _renumbered(
+    rollouts: Iterator[Rollout],
+    before: Mapping[str, int],
+    tasks: Mapping[str, Task],
+    ids: dict[str, str],
+) -> Iterator[Rollout]:
+    """The rollouts as they are numbered in the merged run; `ids` collects old and new ids."""
     for rollout in rollouts:
-        changes = {"id": rename(rollout.id), "sample": rename(rollout.sample)}
+        task = tasks.get(rollout.task)
+        if task is None:
+            yield _of_grade(rollout, ids)
+            continue
+        number = rollout.attempt + before[rollout.task]
+        identity = task.attempt_id(rollout.sample, rollout.condition, number)
+        ids[rollout.id] = identity
+        shown = None if number == rollout.presentation else rollout.presentation
+        changes = {"id": identity, "attempt": number, "presented_as": shown}
         yield rollout.model_copy(update=changes)
 
 
-def _renaming(folder: Path, info: EvalRunInfo, before: dict[str, int]) -> Callable[[str], str]:
-    """How the ids of a run's records read in the merged run.
-
-    The id of a try ends in its number; that of a grade goes on after it.
-    """
-    if not any(before.values()):
-        return lambda identity: identity
-    plan = restored_plan(folder, info)
-    stems = {
-        f"{cell.name}/{question.id}/": before[cell.eval]
-        for cell in plan.cells
-        for question in plan.questions[cell.eval]
-    }
-
-    def rename(identity: str) -> str:
-        end = identity.find("/")
-        while end >= 0:
-            stem = identity[: end + 1]
-            if stem in stems:
-                number, slash, rest = identity[end + 1 :].partition("/")
-                return f"{stem}{int(number) + stems[stem]}{slash}{rest}"
-            end = identity.find("/", end + 1)
-        return identity
-
-    return rename
+def _of_grade(rollout: Rollout, ids: Mapping[str, str]) -> Rollout:
+    """A grade under the new id of its answer: its sample is `<answer>/<item>`."""
+    answer, _, item = rollout.sample.rpartition("/")
+    sample = f"{ids.get(answer, answer)}/{item}"
+    return rollout.model_copy(update={"id": f"{sample}/{rollout.attempt}", "sample": sample})
 
 
-def _require_same(first: EvalRunInfo, other: EvalRunInfo, path: Path, other_path: Path) -> None:
+def _require_same(first: RunInfo, other: RunInfo, path: Path, other_path: Path) -> None:
+    where = f"{path} and {other_path} cannot be merged"
     ours = first.settings.model_dump(exclude=MAY_DIFFER)
     theirs = other.settings.model_dump(exclude=MAY_DIFFER)
     differing = [name for name in ours if ours[name] != theirs[name]]
     if differing:
         name = differing[0]
-        raise ConfigurationError(
-            f"{path} and {other_path} cannot be merged: they differ in {name} "
-            f"({ours[name]} and {theirs[name]})."
-        )
-    if (first.provider.base_url, first.provider.name) != (
-        other.provider.base_url,
-        other.provider.name,
-    ):
-        raise ConfigurationError(
-            f"{path} and {other_path} cannot be merged: they are runs of different providers."
-        )
-    hashes = [[data.sha256 for data in info.datasets] for info in (first, other)]
+        raise ConfigurationError(f"{where}: they differ in {name} ({ours[name]}, {theirs[name]}).")
+    places = [(info.provider.base_url, info.provider.name) for info in (first, other)]
+    if places[0] != places[1]:
+        raise ConfigurationError(f"{where}: they are runs of different providers.")
+    for here, there in zip(first.tasks, other.tasks, strict=False):
+        if (here.name, here.conditions, here.sampling) != (
+            there.name,
+            there.conditions,
+            there.sampling,
+        ):
+            raise ConfigurationError(f"{where}: they sample {here.name} differently.")
+    hashes = [[task.dataset and task.dataset.sha256 for task in i.tasks] for i in (first, other)]
     if hashes[0] != hashes[1]:
+        raise ConfigurationError(f"{where}: they have different questions.")
+    seeded = any(task.sampling.seed is not None for task in first.tasks)
+    if first.shard is None and other.shard is None and seeded:
         raise ConfigurationError(
-            f"{path} and {other_path} cannot be merged: they asked different questions."
-        )
-    if first.shard is None and other.shard is None and first.settings.send_seed:
-        raise ConfigurationError(
-            f"{path} and {other_path} cannot be merged: with the same --seed their tries are the "
-            "same requests, not new ones."
+            f"{where}: with the same --seed their attempts are the same requests, not new ones."
         )
 
 
-def _require_shards(infos: Sequence[EvalRunInfo]) -> None:
+def _require_shards(infos: Sequence[RunInfo]) -> None:
     parts = [info.shard for info in infos]
     if None in parts or len(set(parts)) < len(parts):
         raise ConfigurationError("Merge either whole runs or different shards of one run.")
-    if len({part[1] for part in parts if part is not None}) > 1 or any(
-        info.settings.tries != infos[0].settings.tries for info in infos
-    ):
-        raise RunLogError("These shards are of runs that were divided differently.")
+    tries = [[task.tries for task in info.tasks] for info in infos]
+    sizes = {part[1] for part in parts if part is not None}
+    if len(sizes) > 1 or any(each != tries[0] for each in tries):
+        raise ConfigurationError("These shards are of runs that were divided differently.")

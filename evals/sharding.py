@@ -1,22 +1,25 @@
-"""An eval run made in parts, by whatever runs functions elsewhere; the logs are joined here."""
+"""An eval run sampled in parts on other machines, by Ray; the logs are joined here."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Protocol
 
-from evals.job import EvalJob, ended, grade_answers, prepare, resumed, sample
-from evals.records import EvalRunInfo
-from evals.run_folder import questions_file
-from harness.errors import HarnessError, ProviderUnavailableError
+from evals.task import questions_file, restored_evals
+from harness.errors import ConfigurationError, HarnessError, ProviderUnavailableError
+from harness.pipeline.run import Job, ended, prepare, resumed, sample
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
-from harness.sampling.attempts import Attempt
-from harness.sampling.watching import Watcher
+from harness.records.runs import RunInfo
+from harness.sampling.budget import Budget
+from harness.sampling.run import run_until_stopped
+from harness.sampling.watching import Silent, Watcher
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 from harness.storage.sealing import sealed
@@ -24,7 +27,7 @@ from harness.storage.sealing import sealed
 
 @dataclass(frozen=True)
 class Part:
-    """All it takes to make one shard anywhere; keys are looked up there, by name.
+    """All that is needed to sample one shard anywhere; keys are looked up there, by name.
 
     `provider` and `info` are JSON, `questions` the content of files by name.
     """
@@ -35,46 +38,56 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What making a part came to: its log, compressed, and why it is not whole if it is not."""
+class Sampled:
+    """The compressed log of a part, and the error that ended it early, if one did."""
 
     log: bytes
     error: str | None = None
 
 
 class Executor(Protocol):
-    """Runs `make_part` somewhere. `workers` is how many parts can be made at once."""
+    """Runs `sample_part` somewhere."""
 
     @property
     def workers(self) -> int:
-        """How many parts can be made at once."""
+        """How many parts can be sampled at once."""
         ...
 
-    def execute(self, parts: Sequence[Part]) -> Iterator[Made]:
-        """Make the parts, each given back as soon as it is made."""
+    def execute(self, parts: Sequence[Part]) -> Iterator[Sampled]:
+        """Sample the parts; each is yielded as soon as it is finished."""
         ...
 
 
-class _Silent:
-    """A watcher for where nobody looks."""
+class RayExecutor:
+    """Each part is a Ray task that takes one CPU.
 
-    def stage(self, text: str) -> None:
-        """Nothing to say."""
+    The cluster is the one that `RAY_ADDRESS` names, else one on this machine. Its nodes need this
+    tool installed, and the environment variables with keys.
+    """
 
-    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Nothing to say."""
+    def __init__(self) -> None:
+        """Connect, or start a cluster here. Raises ConfigurationError if Ray is not installed."""
+        self._ray = _library()
+        self._ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
 
-    def limit_changed(self, limit: int, most: int) -> None:
-        """Nothing to say."""
+    @property
+    def workers(self) -> int:
+        """The CPUs of the cluster."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
-    def started(self, attempt: Attempt) -> None:
-        """Nothing to say."""
+    def execute(self, parts: Sequence[Part]) -> Iterator[Sampled]:
+        """Sample the parts; each is yielded as soon as it is finished."""
+        task = self._ray.remote(sample_part)
+        waiting = [task.remote(part) for part in parts]
+        try:
+            while waiting:
+                done, waiting = self._ray.wait(waiting)
+                yield self._ray.get(done[0])
+        finally:
+            self._ray.shutdown()
 
-    def finished(self, rollout: Rollout) -> None:
-        """Nothing to say."""
 
-
-def divided(job: EvalJob, count: int) -> list[Part]:
+def divided(job: Job, count: int) -> list[Part]:
     """The job in `count` parts that share its provider's limits between them."""
     entry = changed(
         job.provider,
@@ -97,54 +110,66 @@ def divided(job: EvalJob, count: int) -> list[Part]:
     ]
 
 
-def make_part(part: Part) -> Made:
+def sample_part(part: Part) -> Sampled:
     """Sample one part in a folder of its own. Never raises a HarnessError: it is in the result."""
     with TemporaryDirectory() as place:
         folder = Path(place)
-        write_run_info(folder, EvalRunInfo.model_validate_json(part.info))
+        info = RunInfo.model_validate_json(part.info)
+        write_run_info(folder, info)
         for name, text in part.questions.items():
             write_text(folder / name, text)
         error = None
         try:
-            job = resumed(folder, Provider.model_validate_json(part.provider), None)
-            sample(job, _Silent())
+            provider = Provider.model_validate_json(part.provider)
+            tasks = restored_evals(folder, info)
+            sample(resumed(folder, provider, tasks, Budget()), Silent())
         except HarnessError as problem:
             error = str(problem)
         log = folder / ROLLOUTS_FILE
-        return Made(zlib.compress(log.read_bytes() if log.exists() else b"", 1), error)
+        return Sampled(zlib.compress(log.read_bytes() if log.exists() else b"", 1), error)
 
 
-def sample_in_parts(job: EvalJob, executor: Executor, watcher: Watcher) -> None:
-    """Carry out a whole job in parts, join their logs, and grade here.
+def sample_in_parts(job: Job, executor: Executor, watcher: Watcher) -> None:
+    """Sample a whole job in parts, join their logs, and grade here.
 
     Raises:
-        ProviderUnavailableError: A part could not be made; the others are kept.
+        ProviderUnavailableError: A part failed; the others are kept.
         RunLogError: The run folder could not be written.
     """
     prepare(job)
-    count = max(1, min(executor.workers, job.plan.planned))
-    watcher.stage(f"{count} parts on their way")
-    watcher.begin(job.plan.planned, 0)
+    count = max(1, min(executor.workers, job.info.planned))
+    watcher.stage(f"sampling {count} parts")
+    watcher.begin(job.info.planned, 0)
     with sealed(job.folder) as ending:
         _join_parts(job, executor, count, watcher)
-        grade_answers(job, watcher)
-        ending.info = ended(job, "all tries")
+        for task in job.plan.tasks:
+            run_until_stopped(task.grade(job.folder, watcher, job.budget))
+        ending.info = ended(job, "complete")
 
 
-def _join_parts(job: EvalJob, executor: Executor, count: int, watcher: Watcher) -> None:
+def _join_parts(job: Job, executor: Executor, count: int, watcher: Watcher) -> None:
     errors = []
     with RunLog(job.folder) as log:
-        for made in executor.execute(divided(job, count)):
-            if made.error is not None:
-                errors.append(made.error)
-            for rollout in _unpacked(made):
+        for part in executor.execute(divided(job, count)):
+            if part.error is not None:
+                errors.append(part.error)
+            for rollout in _unpacked(part):
                 log.append(rollout)
                 watcher.finished(rollout)
     if errors:
         raise ProviderUnavailableError(f"{len(errors)} of {count} parts failed: {errors[0]}")
 
 
-def _unpacked(made: Made) -> Iterator[Rollout]:
+def _unpacked(part: Sampled) -> Iterator[Rollout]:
     with TemporaryDirectory() as place:
-        (Path(place) / ROLLOUTS_FILE).write_bytes(zlib.decompress(made.log))
+        (Path(place) / ROLLOUTS_FILE).write_bytes(zlib.decompress(part.log))
         yield from read_rollouts(Path(place))
+
+
+def _library() -> ModuleType:
+    try:
+        return import_module("ray")
+    except ImportError:
+        raise ConfigurationError(
+            "Ray is not installed: pip install 'gpt-oss-verify[ray]', or leave out --executor."
+        ) from None

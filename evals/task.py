@@ -49,8 +49,15 @@ from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
 from harness.sampling.watching import Watcher
 from harness.scoring.measure import latency, measured, token_counts
-from harness.statistics.estimators import Scores, complete_rounds, maj_at_k
-from harness.statistics.intervals import mean_score, pass_at, pass_hat
+from harness.statistics.estimators import (
+    Scores,
+    complete_rounds,
+    maj_at_k,
+    pass_at_k,
+    pass_hat_k,
+)
+from harness.statistics.intervals import pass_estimate
+from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import read_rollouts
 from harness.tasks.base import Task
@@ -189,10 +196,7 @@ class EvalTask(Task):
             RunLogError: A log could not be read or written.
         """
         if isinstance(self.test, HealthBench) and self._grader is not None:
-            known = {row.id for row in self.test.questions}
-            await grade_answers(
-                self.test, self.name, known, folder, self._grader, watcher, budget
-            )
+            await grade_answers(self.test, self.name, folder, self._grader, watcher, budget)
 
     def read_grades(self, folder: Path) -> None:
         """Read the grades of the run's grader, if there are any. Raises RunLogError."""
@@ -376,7 +380,7 @@ def options_of(info: RunInfo) -> EvalOptions:
         examples=settings.examples,
         seed=settings.seed or 0,
         extra_body=info.provider.extra_body,
-        grader=settings.grader and (settings.grader.name, settings.grader.model),
+        grader=None if settings.grader is None else (settings.grader.name, settings.grader.model),
         baseline=settings.baseline,
         margins=margins,
         until_decided=settings.until_decided,
@@ -434,8 +438,8 @@ def _curve(
         won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
         yield AtK(
             k=k,
-            pass_at=pass_at(counted, k),
-            pass_hat=pass_hat(counted, k),
+            pass_at=pass_estimate(pass_at_k, counted, k),
+            pass_hat=pass_estimate(pass_hat_k, counted, k),
             majority=won / len(padded),
         )
 

@@ -1,83 +1,71 @@
-"""From scores and a baseline to pass, fail or inconclusive, with reasons in plain sentences.
-
-The provider passes if every cell passes, and fails if one fails. All of them having to pass keeps
-the chance of a wrong pass at that of a single cell (Berger 1982, intersection-union). A wrong fail
-has more chances with more cells; for a provider without a drop each is far below 5 %, since its
-distance from the margin counts too.
-"""
+"""From scores and a baseline to pass, fail or inconclusive, with the reason in a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from evals.baselines.base import MAKE_ONE, Baseline, NoReference, Reference
 from evals.baselines.published import published_scores
-from evals.judgement import BaselineInfo, CellScores, CellVerdict, EvalVerdict
-from harness.records.analysis import Decision
+from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, NoReference, Reference
+from harness.records.analysis import BaselineInfo, BaselineVerdict, Comparison, RubricSummary
 from harness.statistics.differences import TAIL
 from harness.statistics.estimators import complete_rounds
-from harness.statistics.noninferiority import FIRST_LOOK, Comparison, always_valid_tail, compare
+from harness.statistics.noninferiority import FIRST_LOOK, always_valid_tail, compare
 
 OTHER_MARGIN = 0.05
 """Margin of an eval about which nothing is published."""
+MOST_UNGRADED = 0.01
+"""How far ungraded items may move a score before the verdict becomes inconclusive."""
 
 
 def default_margin(name: str) -> float:
-    """The margin of an eval, 0.01 being a point; why it is that is in `data/baselines.json`."""
+    """The margin of an eval, where 0.01 is a point; `data/baselines.json` has its reason."""
     benchmark = published_scores().benchmarks.get(name)
     return OTHER_MARGIN if benchmark is None else benchmark.margin / 100
 
 
 def judge_scores(
-    cells: Sequence[CellScores],
-    baseline: Baseline,
-    margins: Mapping[str, float] | None = None,
-    every_round: bool = False,
-) -> EvalVerdict:
-    """Hold every cell to its baseline.
+    scores: EvalScores, baseline: Baseline, margin: float, *, every_round: bool = False
+) -> BaselineVerdict:
+    """Compare the scores of one eval under one condition with the baseline.
 
     Args:
-        cells: The scores of a run.
-        baseline: What they are held to.
-        margins: Tolerated drop by eval where it is not the default; 0.01 is a point.
-        every_round: Whether this is one look of many at a run that stops when it is settled: only
-            complete rounds count, and bounds hold over all looks.
+        scores: The scores.
+        baseline: The baseline.
+        margin: The tolerated drop; 0.01 is a point.
+        every_round: Whether this is one of many looks at a run that stops when it is settled: only
+            complete rounds count, and the bounds hold over all looks.
     """
-    judge = look if every_round else judge_cell
-    chosen = margins or {}
-    verdicts = tuple(
-        judge(scores, baseline, chosen.get(scores.cell.eval, default_margin(scores.cell.eval)))
-        for scores in cells
+    return _look(scores, baseline, margin) if every_round else _judge_once(scores, baseline, margin)
+
+
+def hold_back_ungraded(
+    verdict: BaselineVerdict, scores: EvalScores, rubric: RubricSummary
+) -> BaselineVerdict:
+    """The verdict, but inconclusive where ungraded items leave too much open."""
+    overall = rubric.overall
+    if verdict.decision is None or overall.high - overall.low <= MOST_UNGRADED:
+        return verdict
+    reason = (
+        f"{scores.name}: undecided: {rubric.ungraded_items} of {rubric.items} rubric items have no "
+        f"grade, so the score is between {overall.low:.1%} and {overall.high:.1%}; grade them with "
+        "`gpt-oss-verify grade RUN`."
     )
-    return EvalVerdict(
-        decision=_overall([verdict.decision for verdict in verdicts]),
-        reasons=_reasons(verdicts),
-        cells=verdicts,
-    )
+    return verdict.model_copy(update={"decision": "inconclusive", "reason": reason})
 
 
-def judge_cell(scores: CellScores, baseline: Baseline, margin: float) -> CellVerdict:
-    """Judge a cell once, when all its tries are there; before, it may only fail.
-
-    It does if it would although every try that is missing were right.
-    """
+def _judge_once(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
+    """The verdict once all attempts were made; before, it fails if it would even if all passed."""
     if scores.missing:
         planned = scores.planned * len(scores.scores)
-        missing = f"{scores.missing} of {planned} planned tries are missing"
+        missing = f"{scores.missing} of {planned} planned attempts are missing"
         best = _judge(_all_right(scores), baseline, margin, TAIL)
         if best.decision != "fail":
             return _undecided(scores, f"{missing}.")
-        reason = f"{best.reason} That is with every missing try taken as right: {missing}."
+        reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
         return best.model_copy(update={"reason": reason})
     return _judge(scores, baseline, margin, TAIL)
 
 
-def look(scores: CellScores, baseline: Baseline, margin: float) -> CellVerdict:
-    """Judge the rounds of a cell that are complete, as one look of many at a growing run.
-
-    The run is settled, and may stop, when the decision is pass or fail; and when it is None, since
-    then there is nothing to wait for.
-    """
+def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
+    """The verdict on the complete rounds, as one look of many at a growing run."""
     rounds = complete_rounds(list(scores.scores.values()))
     done = len(rounds[0]) if rounds else 0
     if done < FIRST_LOOK:
@@ -88,24 +76,23 @@ def look(scores: CellScores, baseline: Baseline, margin: float) -> CellVerdict:
     return _judge(so_far, baseline, margin, always_valid_tail(done, scores.planned))
 
 
-def _judge(scores: CellScores, baseline: Baseline, margin: float, tail: float) -> CellVerdict:
+def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -> BaselineVerdict:
     reference = baseline.reference(scores)
     if isinstance(reference, NoReference):
-        reason = f"{_name(scores)}: not compared: {reference.reason}"
-        return CellVerdict(cell=scores.cell, decision=None, reason=reason)
+        reason = f"{scores.name}: not compared: {reference.reason}"
+        return BaselineVerdict(decision=None, reason=reason)
     comparison = compare(reference.run, reference.baseline, margin, tail)
-    return CellVerdict(
-        cell=scores.cell,
+    return BaselineVerdict(
         decision=comparison.decision,
-        reason=f"{_name(scores)}: {_sentence(comparison, reference)}",
+        reason=f"{scores.name}: {_sentence(comparison, reference)}",
         comparison=comparison,
         baseline=reference.info,
         warnings=reference.warnings,
     )
 
 
-def _all_right(scores: CellScores) -> CellScores:
-    """The same with every missing try scored 1, the most there is."""
+def _all_right(scores: EvalScores) -> EvalScores:
+    """The scores with every missing attempt scored 1, the maximum."""
     filled = {
         question: (*tries, *[1.0] * (scores.planned - len(tries)))
         for question, tries in scores.scores.items()
@@ -113,26 +100,8 @@ def _all_right(scores: CellScores) -> CellScores:
     return scores.model_copy(update={"scores": filled})
 
 
-def _undecided(scores: CellScores, why: str) -> CellVerdict:
-    return CellVerdict(
-        cell=scores.cell, decision="inconclusive", reason=f"{_name(scores)}: undecided: {why}"
-    )
-
-
-def _overall(decisions: Sequence[Decision | None]) -> Decision:
-    if "fail" in decisions:
-        return "fail"
-    if "inconclusive" in decisions or "pass" not in decisions:
-        return "inconclusive"
-    return "pass"
-
-
-def _reasons(verdicts: Sequence[CellVerdict]) -> tuple[str, ...]:
-    order: list[Decision | None] = ["fail", "inconclusive", None, "pass"]
-    ranked = sorted(verdicts, key=lambda verdict: order.index(verdict.decision))
-    if not ranked:
-        return ("Nothing was judged: the run has no scores.",)
-    return tuple(verdict.reason for verdict in ranked)
+def _undecided(scores: EvalScores, why: str) -> BaselineVerdict:
+    return BaselineVerdict(decision="inconclusive", reason=f"{scores.name}: undecided: {why}")
 
 
 def _sentence(comparison: Comparison, reference: Reference) -> str:
@@ -148,20 +117,20 @@ def _sentence(comparison: Comparison, reference: Reference) -> str:
         drop = (comparison.margin + comparison.detectable) * 100
         return (
             f"as good as its baseline within {margin}: {measured}; a provider {drop:.1f} points"
-            " worse than it would have failed with a chance of 80 %."
+            " worse would have failed with a probability of 80 %."
         )
     if comparison.decision == "fail":
         return f"worse than its baseline by more than {margin}: {measured}."
-    return f"not settled whether it is within {margin}: {measured}; {_what_next(comparison)}"
+    return f"undecided whether it is within {margin}: {measured}; {_what_next(comparison)}"
 
 
 def _what_next(comparison: Comparison) -> str:
     if comparison.further_tries is None:
-        return f"more tries cannot settle it, this baseline is too uncertain: {MAKE_ONE}."
+        return f"more tries cannot settle it because this baseline is too uncertain: {MAKE_ONE}."
     times = "try" if comparison.further_tries == 1 else "tries"
     return (
         f"about {comparison.further_tries} more {times} of every question would settle it if the"
-        " difference stays."
+        " difference stays the same."
     )
 
 
@@ -173,7 +142,3 @@ def _baseline(info: BaselineInfo) -> str:
 
 def _points(value: float) -> str:
     return f"{value * 100:+.1f}"
-
-
-def _name(scores: CellScores) -> str:
-    return f"{scores.cell.eval}, {scores.cell.model}, {scores.cell.effort} effort"

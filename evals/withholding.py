@@ -1,8 +1,8 @@
-"""A run without the texts of gated questions: what it asked and heard, but not in words.
+"""A run without the texts of gated questions.
 
-Of a question stay its id and the order of its choices, of an answer its length, its hash and the
-letters found in it, of a request its settings, of a reply its model, end and token counts. So
-scores follow from the records as before, except that letters are taken as they were noted.
+A question keeps its id and the order of its choices; an answer its length, its hash and the letters
+extracted from it; a request its settings; a reply its model, finish reason and token counts. Scores
+follow from these records as before, with the letters that were extracted from the original texts.
 """
 
 from __future__ import annotations
@@ -17,55 +17,49 @@ from evals.datasets.identity import rows_sha256
 from evals.datasets.load import Loaded
 from evals.extraction.noted import note, withheld
 from evals.gpqa import Gpqa, GpqaRow
-from evals.judging import restored_plan
-from evals.plan import Try
-from evals.run_folder import questions_file, read_eval_info, read_questions
-from evals.scoring import refusal_phrase
+from evals.task import questions_file, read_questions, refusal_phrase, restored_evals
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.bundling.manifest import Removal
 from harness.errors import ConfigurationError
 from harness.records.rollouts import Exchange, Request, Response, Rollout
-from harness.records.runs import DatasetInfo
+from harness.records.runs import TaskInfo
+from harness.storage.run_log import read_run_info
 
-_TOLD = ("messages", "input", "instructions", "tools", "stream")
+_TEXTS = ("messages", "input", "instructions", "tools", "stream")
 _REFUSED = "[withheld]"
 
 
 class GatedTexts:
-    """Hides the questions of the gated data sets of an eval run; see `harness.bundling.copying`."""
+    """Hides the questions of the gated datasets of a run; see `harness.bundling.copying`."""
 
     def __init__(self, folder: Path) -> None:
-        """Look at the run in a folder.
+        """Read the run in a folder.
 
         Raises:
-            ConfigurationError: Its questions cannot be read, or there is no way to hide them.
+            ConfigurationError: Its questions cannot be read, or cannot be hidden.
             RunLogError: It cannot be read.
         """
-        info = read_eval_info(folder)
-        self._plan = restored_plan(folder, info)
+        self._info = read_run_info(folder)
         self._tests: dict[str, Gpqa] = {}
-        for data in info.datasets:
-            test = self._plan.evals[data.eval]
-            if data.gated and not isinstance(test, Gpqa):
-                raise ConfigurationError(
-                    f"The questions of {data.eval} are gated, and nothing here can hide them."
-                )
-            if data.gated and isinstance(test, Gpqa):
-                self._tests[data.eval] = test
-        self._rows = {
-            data.eval: list(_hidden_rows(read_questions(folder, data)))
-            for data in info.datasets
-            if data.gated
-        }
-        self._infos = [self._described(data) for data in info.datasets]
+        self._rows: dict[str, list[GpqaRow]] = {}
         self._hidden = 0
+        for task in restored_evals(folder, self._info):
+            data = task.info.dataset
+            if data is None or not data.gated:
+                continue
+            if not isinstance(task.test, Gpqa):
+                raise ConfigurationError(
+                    f"The questions of {data.eval} are gated, and there is no way to hide them."
+                )
+            self._tests[data.eval] = task.test
+            self._rows[data.eval] = list(_hidden_rows(read_questions(folder, data)))
 
     def members(self) -> Mapping[str, Any]:
-        """`datasets`, with the hash of the rows that take the place of those hidden."""
+        """`tasks`, with the hash of the rows that replace the hidden ones."""
         if not self._tests:
             return {}
-        return {"datasets": [info.model_dump(mode="json") for info in self._infos]}
+        return {"tasks": [self._described(t).model_dump(mode="json") for t in self._info.tasks]}
 
     def files(self) -> Mapping[str, str]:
         """The files of questions that are replaced."""
@@ -75,12 +69,12 @@ class GatedTexts:
         }
 
     def record(self, record: Rollout) -> Rollout:
-        """The record without words, if it is an answer to a gated question."""
-        test = self._tests.get(record.id.partition("/")[0])
+        """The record without its texts, if it is an answer to a gated question."""
+        test = self._tests.get(record.task)
         if test is None:
             return record
         self._hidden += 1
-        return _wordless(record, self._plan.find(record), test)
+        return _without_texts(record, test)
 
     def removals(self) -> tuple[Removal, ...]:
         """What was hidden."""
@@ -93,11 +87,12 @@ class GatedTexts:
             for name in self._tests
         )
 
-    def _described(self, data: DatasetInfo) -> DatasetInfo:
-        if data.eval not in self._tests:
-            return data
-        digest = rows_sha256(row.content() for row in self._rows[data.eval])
-        return data.model_copy(update={"withheld": digest})
+    def _described(self, task: TaskInfo) -> TaskInfo:
+        if task.dataset is None or task.name not in self._tests:
+            return task
+        digest = rows_sha256(row.content() for row in self._rows[task.name])
+        data = task.dataset.model_copy(update={"withheld": digest})
+        return task.model_copy(update={"dataset": data})
 
 
 def _hidden_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
@@ -115,15 +110,15 @@ def _hidden_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
         )
 
 
-def _wordless(record: Rollout, one: Try | None, test: Gpqa) -> Rollout:
+def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
     exchanges = [_silent(exchange) for exchange in record.exchanges]
-    if exchanges and one is not None and record.end != "failed":
+    if exchanges and record.end != "failed":
         try:
             reply = DIALECTS[record.api].read(record.exchanges[-1])
         except UnreadableReplyError:
             pass
         else:
-            letters = test.letters(one.question, record.attempt, reply.text)
+            letters = test.letters(record.sample, record.presentation, reply.text)
             text = refusal_phrase(reply.text) + note(reply.text, *letters) if reply.text else ""
             body = _CONDENSED[record.api](reply, text)
             response = record.exchanges[-1].response
@@ -134,11 +129,11 @@ def _wordless(record: Rollout, one: Try | None, test: Gpqa) -> Rollout:
 
 
 def _silent(exchange: Exchange) -> Exchange:
-    """The exchange without anything that was said in it."""
+    """The exchange without its texts."""
     response, failure = exchange.response, exchange.failure
     if response is not None:
-        said = (response.body or "") + "".join(part.raw for part in response.parts)
-        response = _with_body(response, withheld(said))
+        text = (response.body or "") + "".join(part.raw for part in response.parts)
+        response = _with_body(response, withheld(text))
     if failure is not None:
         failure = failure.model_copy(update={"message": withheld(failure.message)})
     return exchange.model_copy(
@@ -147,7 +142,7 @@ def _silent(exchange: Exchange) -> Exchange:
 
 
 def _settings(request: Request) -> Request:
-    body = {name: value for name, value in (request.body or {}).items() if name not in _TOLD}
+    body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
     return request.model_copy(update={"body": body, "text": None})
 
 

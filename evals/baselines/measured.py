@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from evals.judgement import CellScores
+from evals.baselines.published import known_model
+from evals.baselines.scores import EvalScores, NoReference, Reference, sampling_differences
 from harness.errors import ConfigurationError
+from harness.records.analysis import BaselineFigure, BaselineInfo
 from harness.records.base import Record
+from harness.statistics.differences import paired_means
+from harness.statistics.mean_scores import Mean
 
-BASELINE_VERSION: Literal[1] = 1
+BASELINE_VERSION: Literal[2] = 2
 
 
 class MeasuredBaseline(Record):
@@ -23,43 +29,82 @@ class MeasuredBaseline(Record):
     """
 
     kind: Literal["gpt-oss-verify baseline"] = "gpt-oss-verify baseline"
-    version: Literal[1] = BASELINE_VERSION
+    version: Literal[2] = BASELINE_VERSION
     tool_version: str
     provider: str
     created_at: str
-    cells: tuple[CellScores, ...]
+    results: tuple[EvalScores, ...]
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A measured run as the baseline: compared question by question, on the same questions."""
+
+    measured: MeasuredBaseline
+    name: str
+
+    def reference(self, scores: EvalScores) -> Reference | NoReference:
+        """The scores of the same questions in the measured run."""
+        theirs = next((each for each in self.measured.results if _same(each, scores)), None)
+        if theirs is None:
+            return NoReference(f"{self.name} has no scores of {scores.name}.")
+        if theirs.dataset.sha256 != scores.dataset.sha256:
+            return NoReference(
+                f"{self.name} was measured on other {scores.eval} data (the hashes differ);"
+                " measure it again on these."
+            )
+        unknown = [question for question in scores.scores if question not in theirs.scores]
+        if unknown:
+            return NoReference(
+                f"{self.name} has no score of {len(unknown)} of the {len(scores.scores)} questions"
+                f" sampled, such as {unknown[0]!r}; measure it again on these."
+            )
+        run, baseline = paired_means(
+            list(scores.scores.values()), [theirs.scores[question] for question in scores.scores]
+        )
+        return Reference(
+            run, baseline, self._info(baseline, theirs), _differences(scores, theirs, self.name)
+        )
+
+    def _info(self, baseline: Mean, theirs: EvalScores) -> BaselineInfo:
+        where = f"{self.measured.provider}, measured {self.measured.created_at[:10]}"
+        figure = BaselineFigure(
+            source=self.name,
+            where=where,
+            kind="measured",
+            value=baseline.value,
+            tries=theirs.planned,
+        )
+        explanation = f"The same questions answered by {where}."
+        return BaselineInfo(name=self.name, explanation=explanation, figures=(figure,))
 
 
 def create_baseline(
-    cells: Sequence[CellScores], provider: str, tool_version: str, created_at: datetime
+    results: Sequence[EvalScores], provider: str, tool_version: str, created_at: datetime
 ) -> MeasuredBaseline:
     """Make a baseline of a finished run.
 
     Raises:
-        ConfigurationError: If the run has no scores, or is not finished.
+        ConfigurationError: The run has no scores, or is not finished.
     """
-    if not cells:
-        raise ConfigurationError("A run without scores is no baseline; run an eval first.")
-    for scores in cells:
+    if not results:
+        raise ConfigurationError("A run without evals is not a baseline; run an eval first.")
+    for scores in results:
         if scores.missing:
             raise ConfigurationError(
-                f"{scores.missing} planned tries of {scores.cell.name} are missing; finish the run"
-                " (resume it) before making it a baseline."
+                f"{scores.missing} planned attempts of {scores.name} are missing; finish the run"
+                " with --resume before making it a baseline."
             )
     return MeasuredBaseline(
         tool_version=tool_version,
         provider=provider,
         created_at=created_at.isoformat(timespec="seconds"),
-        cells=tuple(cells),
+        results=tuple(results),
     )
 
 
 def write_baseline(baseline: MeasuredBaseline, path: Path) -> None:
-    """Write a baseline file.
-
-    Raises:
-        ConfigurationError: If it cannot be written there.
-    """
+    """Write a baseline file. Raises ConfigurationError if it cannot be written."""
     try:
         path.write_text(baseline.model_dump_json(indent=1) + "\n", encoding="utf-8")
     except OSError as error:
@@ -69,22 +114,64 @@ def write_baseline(baseline: MeasuredBaseline, path: Path) -> None:
 
 
 def read_baseline(path: Path) -> MeasuredBaseline:
-    """Read a baseline file.
+    """Read a baseline file; one of version 1 is converted.
 
     Raises:
-        ConfigurationError: If it is not there, or is no baseline of this version.
+        ConfigurationError: There is no such file, or it is not a baseline of a known version.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise ConfigurationError(f"The baseline {path} cannot be read: {reason}.") from error
     try:
-        return MeasuredBaseline.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
+        if isinstance(content, dict) and content.get("version") == 1:
+            content = _upgraded(content)
+        return MeasuredBaseline.model_validate_json(json.dumps(content))
+    except (ValidationError, KeyError, TypeError) as error:
+        problem = "unknown format"
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            problem = f"{place}: {first['msg']}"
         raise ConfigurationError(
-            f"{path} is no baseline of version {BASELINE_VERSION} ({place}: {first['msg']});"
+            f"{path} is not a baseline of version 1 or {BASELINE_VERSION} ({problem});"
             " make one with `gpt-oss-verify baseline create RUN`."
         ) from error
+
+
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """A baseline of version 1 as one of version 2."""
+    results = []
+    for old in content.pop("cells"):
+        sampling = old["sampling"]
+        results.append(
+            {
+                **old["cell"],
+                "dataset": old["dataset"],
+                "api": sampling.pop("api"),
+                "grader": sampling.pop("grader", None),
+                "sampling": sampling,
+                "planned": old["planned"],
+                "scores": old["scores"],
+            }
+        )
+    return {**content, "version": BASELINE_VERSION, "results": results}
+
+
+def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str, ...]:
+    warnings = sampling_differences(scores.sampling, theirs.sampling, name)
+    if scores.api != theirs.api:
+        warnings.append(f"Sampled over {scores.api}, {name} over {theirs.api}.")
+    if scores.grader != theirs.grader:
+        warnings.append(f"Graded by {scores.grader}, {name} by {theirs.grader}.")
+    return tuple(warnings)
+
+
+def _same(theirs: EvalScores, ours: EvalScores) -> bool:
+    """Whether both are of one eval, model and effort; providers name the same model differently."""
+    known = known_model(theirs.model)
+    same_model = theirs.model == ours.model or (
+        known is not None and known == known_model(ours.model)
+    )
+    return same_model and (theirs.eval, theirs.effort) == (ours.eval, ours.effort)

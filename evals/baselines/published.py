@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from pydantic import Field
 
-from evals.judgement import Figure, SourceKind
+from harness.records.analysis import BaselineFigure, SourceKind
 from harness.records.base import Record
 
 _SIZE = re.compile(r"(?<!\d)(120|20)b(?![a-z0-9])", re.IGNORECASE)
@@ -62,7 +62,7 @@ class PublishedScores(Record):
     sources: Mapping[str, Source]
     rows: tuple[Row, ...]
 
-    def figures(self, benchmark: str, model: str, effort: str) -> list[Figure]:
+    def figures(self, benchmark: str, model: str, effort: str) -> list[BaselineFigure]:
         """Every score of a model without tools, on the scale 0 to 1."""
         return [
             self._figure(row, row.scores[effort])
@@ -71,9 +71,9 @@ class PublishedScores(Record):
             and effort in row.scores
         ]
 
-    def _figure(self, row: Row, percent: float) -> Figure:
+    def _figure(self, row: Row, percent: float) -> BaselineFigure:
         source = self.sources[row.source]
-        return Figure(
+        return BaselineFigure(
             source=row.source,
             where=source.where,
             kind=source.kind,

@@ -1,14 +1,20 @@
-"""The scores of one eval under one condition: what is compared with a baseline."""
+"""The scores of one eval under one condition, and what they are compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import Field
 
+from harness.records.analysis import BaselineInfo
 from harness.records.base import Record
 from harness.records.conditions import Api
 from harness.records.runs import DatasetInfo, Sampling
+from harness.statistics.mean_scores import Mean
+
+MAKE_ONE = "measure one with `gpt-oss-verify baseline create RUN`"
 
 
 class EvalScores(Record):
@@ -38,3 +44,46 @@ class EvalScores(Record):
     def missing(self) -> int:
         """Planned attempts that were not made."""
         return sum(max(0, self.planned - len(tries)) for tries in self.scores.values())
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A score and its baseline, with the noise of each."""
+
+    run: Mean
+    baseline: Mean
+    info: BaselineInfo
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoReference:
+    """Why there is no baseline for a score, in one sentence."""
+
+    reason: str
+
+
+class Baseline(Protocol):
+    """Something that scores can be compared with."""
+
+    def reference(self, scores: EvalScores) -> Reference | NoReference:
+        """The baseline of these scores; every question has at least one attempt."""
+        ...
+
+
+def sampling_differences(ours: Sampling, theirs: Sampling, name: str) -> list[str]:
+    """How the sampling of a run differs from that of its baseline, in sentences."""
+    pairs = [
+        ("temperature", ours.temperature, theirs.temperature),
+        ("top_p", ours.top_p, theirs.top_p),
+        ("max. output tokens", ours.max_tokens, theirs.max_tokens),
+    ]
+    return [
+        f"Sampled with {what} {_shown(here)}, {name} with {_shown(there)}."
+        for what, here, there in pairs
+        if here != there
+    ]
+
+
+def _shown(value: float | None) -> str:
+    return "the provider's default" if value is None else f"{value:g}"

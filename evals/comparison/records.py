@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from harness.records.analysis import CheckStatus, Decision
-from harness.records.scores import Estimate
 from harness.records.base import Record
-from harness.records.scores import Finding
+from harness.records.scores import Estimate, Finding
 from harness.statistics.differences import Difference
 
 COMPARISON_VERSION = 1

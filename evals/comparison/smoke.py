@@ -9,8 +9,7 @@ from evals.comparison.drafts import DraftRow, verdict_row
 from evals.comparison.records import Measured, Unit
 from evals.comparison.runs import Attempt, SmokeRun
 from harness.records.analysis import CheckResult, GroupAnalysis
-from harness.records.scores import Estimate
-from harness.records.scores import OutcomeKind
+from harness.records.scores import Estimate, OutcomeKind
 from harness.statistics.differences import Pair, paired_means
 from harness.statistics.intervals import clustered_rate, median_interval
 from harness.statistics.mean_scores import rate_mean

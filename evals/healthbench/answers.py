@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from evals.healthbench.bench import HealthBench
@@ -42,20 +42,17 @@ def final_answer(rollout: Rollout) -> str | None:
     return reply.text
 
 
-def run_answers(
-    rollouts: Iterable[Rollout], question_of: Callable[[Rollout], str | None]
-) -> Iterator[Answer]:
-    """The answers of a run that can be graded, one by one.
+def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Iterator[Answer]:
+    """The answers that can be graded, one by one.
 
     Args:
-        rollouts: The run's log.
-        question_of: The question that a rollout answers; None where it belongs to another eval.
+        rollouts: The rollouts of one eval.
+        questions: The ids of its questions; other samples are skipped.
     """
     for rollout in rollouts:
-        question = question_of(rollout)
-        text = None if question is None else final_answer(rollout)
-        if question is not None and text is not None:
-            yield Answer(rollout.id, question, text)
+        text = final_answer(rollout) if rollout.sample in questions else None
+        if text is not None:
+            yield Answer(rollout.id, rollout.sample, text)
 
 
 GROUPS = {

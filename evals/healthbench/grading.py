@@ -10,26 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from evals.healthbench.answers import run_answers
+from evals.healthbench.bench import HealthBench
 from evals.healthbench.grader import grader_api, grader_settings, grades_file
-from evals.healthbench.ledger import REQUESTS, Ledger
+from evals.healthbench.ledger import REQUESTS, Ledger, read_verdicts
 from evals.healthbench.prompt import grading_prompt
-from evals.healthbench.tasks import GradingTask
+from evals.healthbench.tasks import GradingTask, grading_tasks
 from harness.api.base import Settings
 from harness.api.conversation import Message
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.providers.entries import Provider
-from harness.records.conditions import Api
+from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Allowance, Budget
 from harness.sampling.run import run_attempts
-from harness.sampling.watching import Observer
+from harness.sampling.watching import Observer, Watcher
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
 from harness.transport.base import Transport
 
 GRADER_LOG = "grader.log"
+GRADING = "grading"
+"""The task of grades, which have a log of their own."""
 
 
 class _Noting:
@@ -137,8 +141,37 @@ async def grade_with(
     return name
 
 
+async def grade_answers(
+    bench: HealthBench,
+    name: str,
+    folder: Path,
+    grader: Provider,
+    watcher: Watcher,
+    budget: Budget,
+) -> None:
+    """Grade every answer to an eval in a run folder that has no grade yet.
+
+    Raises:
+        ProviderUnavailableError: The grader could not be used at all.
+        RunLogError: A log could not be read or written.
+    """
+
+    def tasks() -> Iterator[GradingTask]:
+        rollouts = (each for each in read_rollouts(folder) if each.task == name)
+        return grading_tasks(bench, run_answers(rollouts, bench.rows))
+
+    log = grades_file(grader.name, grader.model)
+    graded = 0
+    if (folder / log).exists():
+        graded = sum(map(len, read_verdicts(read_rollouts(folder, log)).values()))
+    watcher.stage(f"grading with {grader.name}")
+    watcher.begin(sum(1 for _ in tasks()), graded, "grades")
+    await grade_with(grader, tasks, folder, watcher, budget)
+
+
 def _attempt(task: GradingTask, number: int, api: Api, settings: Settings) -> Attempt:
     text = grading_prompt(task.conversation, task.answer, task.item)
     sample = Sample(task.id, (Message("user", text),))
+    condition = Condition(model=settings.model, api=api, mode="non-streaming")
     identity = f"{task.id}/{number}"
-    return Attempt(identity, sample, api, streaming=False, number=number, settings=settings)
+    return Attempt(identity, GRADING, sample, condition, number=number, settings=settings)

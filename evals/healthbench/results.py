@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from evals.healthbench.agreement import AgreementReport
-from evals.healthbench.summary import HealthBenchSummary
+from harness.records.analysis import RubricSummary
 from harness.records.base import Record
 from harness.records.runs import DatasetInfo, ProviderInfo
 
@@ -99,7 +99,7 @@ class CompletionScores(Record):
     grader: ProviderInfo
     dataset: DatasetInfo
     references: bool
-    groups: dict[str, HealthBenchSummary]
+    groups: dict[str, RubricSummary]
 
 
 class GraderComparison(Record):

@@ -128,6 +128,7 @@ def _judge(run: Path, copy: Path) -> None:
         ending.judge(copy, type(thresholds).model_validate(told))
         return
     from evals.run_folder import read_analysis as read_eval_analysis
+
     from harness.cli import eval_ending
     from harness.cli.eval_options import EvalGateOptions
 

@@ -56,6 +56,7 @@ def _parts(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _annotations(folders: list[Path]) -> list[str]:
     from evals.run_folder import read_analysis as read_eval_analysis
+
     from harness.storage.run_folder import read_analysis
     from harness.storage.run_log import SMOKE_TEST, run_kind
     from reports import github

@@ -35,8 +35,9 @@ def grade(
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and figures as JSON on stdout.
     """
-    from evals.healthbench.grader import find_grader
     from evals.run_folder import read_eval_info
+
+    from evals.healthbench.grader import find_grader
     from harness.cli import eval_jobs, eval_running
 
     info = read_eval_info(run)
@@ -64,6 +65,7 @@ def merge(
         as_json: Print verdict and figures as JSON on stdout.
     """
     from evals.job import new_folder
+
     from evals.merging import merge as merge_runs
     from evals.merging import merged_info
     from harness.cli import eval_ending
@@ -89,8 +91,9 @@ def create_baseline(run: Path, file: Path | None = None, /) -> int:
     from datetime import UTC, datetime
     from importlib.metadata import version
 
-    from evals.baselines import measured
     from evals.judging import finished_scores
+
+    from evals.baselines import measured
     from harness.cli.screen import stdout
 
     info, cells = finished_scores(run)

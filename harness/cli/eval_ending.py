@@ -10,6 +10,7 @@ from evals.judging import judge as judge_run
 from evals.judging import restored_plan
 from evals.results import CellResult, EvalAnalysis
 from evals.run_folder import read_analysis, read_eval_info, read_scores, write_analysis
+
 from harness.cli.eval_options import EvalGateOptions
 from harness.cli.formats import FILES, FORMATS, Format
 from harness.cli.screen import print_raw, stdout

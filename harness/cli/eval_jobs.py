@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evals.baselines.choice import choose_baseline
-from evals.datasets.load import Loaded
-from evals.healthbench.bench import NAMES as HEALTHBENCH
-from evals.healthbench.grader import DEFAULT_GRADER, find_grader
 from evals.job import EvalJob, new_folder, new_info, resumed
 from evals.judging import restored_plan
 from evals.plan import Plan
 from evals.records import EvalRunInfo, EvalSettings
-from evals.registry import NAMES, load_data, make_eval
 from evals.run_folder import read_eval_info
+
+from evals.baselines.choice import choose_baseline
+from evals.datasets.load import Loaded
+from evals.healthbench.bench import NAMES as HEALTHBENCH
+from evals.healthbench.grader import DEFAULT_GRADER, find_grader
+from evals.registry import NAMES, load_data, make_eval
 from harness.cli import gating
 from harness.cli.choice import chosen_provider, same_provider
 from harness.cli.eval_options import (

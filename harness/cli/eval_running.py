@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from evals.job import EvalJob
+from evals.run_folder import discard_unused
+from evals.tally import EvalTally
 from rich.console import Console
 
 from evals import job as eval_job
 from evals.cost import expect
-from evals.job import EvalJob
-from evals.run_folder import discard_unused
-from evals.tally import EvalTally
 from harness.cli import eval_ending
 from harness.cli.eval_jobs import Draft
 from harness.cli.eval_options import EvalGateOptions

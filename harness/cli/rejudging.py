@@ -11,6 +11,7 @@ from evals.records import TryScore
 from evals.results import EvalAnalysis
 from evals.run_folder import read_analysis as read_eval_analysis
 from evals.run_folder import read_scores
+
 from harness.auditing.findings import Breach
 from harness.cli import eval_ending, report_files
 from harness.cli.formats import FILES, Format

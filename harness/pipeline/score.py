@@ -13,7 +13,7 @@ from harness.pipeline.plan import Plan
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.rollouts import Rollout
 from harness.records.scores import Finding, Score
-from harness.statistics.metrics import clustered_rate
+from harness.statistics.intervals import clustered_rate
 from harness.tasks.base import not_run
 from harness.tasks.tool_calling import invalidated
 

@@ -1,4 +1,4 @@
-"""Who watches a run from outside, for instance to draw it."""
+"""Observers of a run, such as a progress display."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from harness.sampling.attempts import Attempt
 
 
 class Observer(Protocol):
-    """Told what happens during a run, for instance to draw it. Called on the event loop: be brief.
+    """Notified of what happens in a run. Called on the event loop, so it must return quickly.
 
-    Attempts that were already in the log are not mentioned.
+    Attempts that were already in the log are not reported.
     """
 
     def started(self, attempt: Attempt) -> None:
@@ -24,16 +24,35 @@ class Observer(Protocol):
 
 
 class Watcher(Observer, Protocol):
-    """An observer that is also told what is being waited for."""
+    """An observer that is also notified of stages."""
 
     def stage(self, text: str) -> None:
-        """What goes on now, in a few words."""
+        """The current activity, in a few words."""
         ...
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Sampling of something begins; `finished` of it were there before."""
+        """Sampling begins; `finished` of the planned attempts are already in the log."""
         ...
 
     def limit_changed(self, limit: int, most: int) -> None:
-        """The provider is overloaded, or less so: `limit` requests at once instead of `most`."""
+        """The provider is overloaded, or no longer: `limit` concurrent requests instead of `most`."""
         ...
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def stage(self, text: str) -> None:
+        """Ignore it."""
+
+    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
+        """Ignore it."""
+
+    def limit_changed(self, limit: int, most: int) -> None:
+        """Ignore it."""
+
+    def started(self, attempt: Attempt) -> None:
+        """Ignore it."""
+
+    def finished(self, rollout: Rollout) -> None:
+        """Ignore it."""

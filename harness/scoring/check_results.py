@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from harness.checks import CATALOGUE
 from harness.checks.base import Known
 from harness.records.analysis import CheckResult, CheckStatus
-from harness.records.scores import Description, Finding, Score, Severity
-from harness.records.conditions import Mode
-from harness.records.conditions import Api
+from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
+from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
 
 EXAMPLES = 3

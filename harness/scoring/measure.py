@@ -9,7 +9,7 @@ from harness.parsing.events import speaks
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import Latency, TokenCounts
 from harness.records.scores import Score, Timing, Usage
-from harness.statistics.metrics import percentiles
+from harness.statistics.estimators import percentiles
 
 _FEWEST_EVENTS = 8
 

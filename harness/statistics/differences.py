@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from harness.records.scores import Estimate
 from harness.records.base import Record
+from harness.records.scores import Estimate
 from harness.statistics.estimators import Scores, question_scores
 from harness.statistics.intervals import ALPHA, critical_value
 from harness.statistics.mean_scores import (

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from harness.records.analysis import MeanScore
 from harness.records.scores import Estimate
-from harness.records.base import Record
 from harness.statistics.estimators import (
     QuestionScore,
     Scores,
@@ -127,22 +127,6 @@ def run_mean(scores: Scores) -> Mean:
     if spread > 0.0:
         widened = min(widened, spread / trials)
     return BinomialMean(value, math.sqrt(widened), tries, trials, freedom)
-
-
-class MeanScore(Record):
-    """A mean score with two kinds of uncertainty.
-
-    `estimate` is the mean over questions with a 95 % interval for other questions of the same
-    kind. `clustered_error` is its standard error: the standard deviation of the question means
-    divided by the root of their number (Miller 2024, section 2.2); None for a single question.
-    `run_error` is the standard error between runs of the same questions.
-    """
-
-    estimate: Estimate
-    clustered_error: float | None
-    run_error: float
-    questions: int
-    tries: int
 
 
 def mean_score(scores: Scores) -> MeanScore:

@@ -21,34 +21,13 @@ from __future__ import annotations
 
 import math
 
-from harness.records.analysis import Decision
-from harness.records.scores import Estimate
-from harness.records.base import Record
+from harness.records.analysis import Comparison, Decision
 from harness.statistics.differences import POWER, TAIL, difference
 from harness.statistics.intervals import critical_value
 from harness.statistics.mean_scores import Mean
 
 FIRST_LOOK = 2
 """Rounds before the first look; a single round does not show the noise between rounds."""
-
-
-class Comparison(Record):
-    """A score and its baseline, on the scale of the score: 0.01 is one percentage point.
-
-    `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
-    `detectable` is the smallest drop that a run of this size detects with 80 % power; a provider
-    that is worse by `margin + detectable` fails as often. `further_tries` is how many more tries
-    of every question settle an inconclusive comparison if the difference stays the same; None if
-    it is settled, or if no number of tries settles it.
-    """
-
-    decision: Decision
-    score: float
-    baseline: float
-    difference: Estimate
-    margin: float
-    detectable: float
-    further_tries: int | None = None
 
 
 def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) -> Comparison:

@@ -42,7 +42,8 @@ from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Estimate, Finding, Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.scoring.measure import latency, measured, token_counts
-from harness.statistics.metrics import clustered_estimate, pass_at_k, pass_hat_k
+from harness.statistics.estimators import pass_at_k, pass_hat_k
+from harness.statistics.intervals import clustered_estimate
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.tasks.base import Task
 from harness.tasks.cases import Case, Suite
