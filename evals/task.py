@@ -39,6 +39,8 @@ from evals.verdict import default_margin, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
 from harness.errors import RunLogError
 from harness.parsing.rollout import ParsedRollout
+from harness.pipeline.plan import Plan
+from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider
 from harness.records.analysis import AtK, FailedSample, TaskResult
 from harness.records.conditions import Condition
@@ -59,7 +61,7 @@ from harness.statistics.estimators import (
 from harness.statistics.intervals import pass_estimate
 from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
-from harness.storage.run_log import read_rollouts
+from harness.storage.run_log import read_rollouts, read_run_info
 from harness.tasks.base import Task
 
 SHOWN_FAILURES = 10
@@ -527,3 +529,34 @@ def _refusal(raw: Mapping[str, Any]) -> str:
         if isinstance(part, dict) and part.get("type") == "refusal"
     ]
     return str(parts[0].get("refusal") or "the model refuses") if parts else ""
+
+
+def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
+    """The scores of the evals of a run; complete rounds only, if it was sampled in rounds.
+
+    Raises:
+        ConfigurationError: Its questions cannot be read.
+        RunLogError: The folder cannot be read.
+    """
+    info = read_run_info(folder)
+    tasks = restored_evals(folder, info)
+    found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
+    for task in tasks:
+        task.read_grades(folder)
+    scorer = Scorer(Plan(tuple(tasks), info.shard))
+    for score in scorer.scores(read_rollouts(folder), missing=False):
+        found[score.task, score.condition].append(score)
+    results = [
+        task.eval_scores(condition, found[task.name, condition])
+        for task in tasks
+        for condition in task.info.conditions
+    ]
+    if info.settings.until_decided:
+        results = list(map(_complete_rounds, results))
+    return info, results
+
+
+def _complete_rounds(scores: EvalScores) -> EvalScores:
+    rounds = rounds_of(scores.scores)
+    kept = {question: tries[:rounds] for question, tries in scores.scores.items()}
+    return scores.model_copy(update={"scores": kept, "planned": max(1, rounds)})

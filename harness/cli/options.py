@@ -1,25 +1,32 @@
-"""Options that several commands share, and how their texts become values."""
+"""Options that commands share, and how their texts become values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import BudgetEntry, GateEntry, seconds
-from harness.records.conditions import Api
+from harness.records.conditions import APIS, Api
 from harness.records.runs import SuiteName
 
-HOW = Group("How to run", sort_key=4)
+EFFORTS = ("low", "medium", "high")
+DEFAULT_OUT = Path("runs")
+DataPlace: TypeAlias = Literal["hub", "samples"] | Path
+LARGEST = 2**63 - 1
+"""The largest number that every JSON parser reads exactly."""
+LEAST_SEED = -LARGEST
 
-_APIS: dict[str, Api] = {"responses": "responses", "chat": "chat"}
+RUN = Group("How to run", sort_key=5)
+EVALS = Group("Evals", sort_key=3)
+_CASES = Group("Tool calling and probes", sort_key=2)
 
 
-@Parameter(name="*", group=Group("Which provider", sort_key=1))
+@Parameter(name="*", group=Group("Provider", sort_key=1))
 @dataclass(frozen=True)
 class ProviderOptions:
     """Which provider to verify."""
@@ -27,63 +34,148 @@ class ProviderOptions:
     provider: Annotated[str | None, Parameter(alias="-p")] = None
     """Entry of providers.yaml."""
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
-    """Another providers.yaml than ./providers.yaml or the one that ships."""
+    """Another file than ./providers.yaml, whose entries overlay the shipped ones."""
     base_url: str | None = None
-    """Address of the API, for a provider without an entry (or another than the entry's)."""
+    """URL of the API, for a provider without an entry or instead of the entry's URL."""
     model: str | None = None
     """Model name as the provider knows it."""
     apis: Annotated[str | None, Parameter(alias="--api")] = None
-    """responses, chat, or both with a comma between. Default: those of the entry, or both."""
+    """responses, chat, or both separated by a comma. Default: those of the entry, or both."""
     api_key_env: str | None = None
-    """Name of the environment variable that holds the key."""
+    """Name of the environment variable with the API key."""
     timeout: float | None = None
-    """Seconds a request may take."""
+    """Seconds that a request may take."""
 
 
-@Parameter(name="*", group=Group("What to ask", sort_key=2))
+@Parameter(name="*", group=_CASES)
 @dataclass(frozen=True)
-class PlanOptions:
-    """What to ask, and how often."""
+class CaseOptions:
+    """Which tool-call cases and probes to run, and how often."""
 
     cases: Annotated[Path | None, Parameter(alias="-c")] = None
-    """Case file, JSON lines. Default: the 36 cases that ship."""
+    """Case file, JSON lines. Default: the 36 shipped cases."""
     tools: Path | None = None
-    """Tools file, a JSON list. Default: the six tools that ship."""
+    """Tools file, a JSON list. Default: the six shipped tools."""
     first: Annotated[int | None, Parameter(name="-n")] = None
-    """Only the first so many cases."""
-    tries: Annotated[int | None, Parameter(alias="-k")] = None
-    """Attempts at each case, per API and mode. Default: 5."""
-    streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
-    """Only streamed replies, or only whole ones. Default: both."""
-    strict: bool | None = None
-    """Ask for exactly the expected arguments, not only for valid ones."""
+    """Run only the first N cases."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"])] = None
     """Requests in one attempt before giving up. Default: 10."""
-    reasoning_effort: str | None = None
-    """low, medium or high. Default: not sent."""
-    temperature: float | None = None
-    """Default: not sent, so the provider's own."""
-    max_tokens: int | None = None
-    """Limit of each reply. Default: not sent."""
+    strict: bool | None = None
+    """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: SuiteName | None = None
-    """smoke: only the tool-call cases; quick and full: ever more probes besides. Default: smoke."""
-    only: str | None = None
-    """Only these probes or families, commas between; `smoke` names the cases."""
-    skip: str | None = None
-    """All but these probes or families, commas between."""
+    """smoke: the tool-call cases; quick and full: progressively more probes. Default: smoke."""
+    only: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
+    """Run only these probes or families, separated by commas; `smoke` means the cases."""
+    skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
+    """Leave out these probes or families, separated by commas."""
     golden: Path | None = None
-    """File of `golden create` to compare with. Default: the one that ships for gpt-oss-small."""
+    """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
+
+
+@Parameter(name="*", group=Group("Sampling", sort_key=4))
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How to sample. The defaults of evals are those of OpenAI's guide."""
+
+    tries: Annotated[int | None, Parameter(alias="-k")] = None
+    """Attempts at each sample under each condition. Default: 5; aime25 16, gpqa 8, others 1."""
+    streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
+    """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
+    reasoning_effort: str | None = None
+    """low, medium or high; evals take several separated by commas. Default: not sent; medium."""
+    temperature: float | None = None
+    """Default: not sent; evals: 1."""
+    top_p: float | None = None
+    """Default: not sent; evals: 1."""
+    max_tokens: int | None = None
+    """Limit of each reply, CoT included. Default: not sent; evals: 131,072."""
     seed: int | None = None
-    """Sent with each Chat request, a different one for each attempt."""
+    """Sent with Chat requests, a different one per attempt; also chooses and orders questions."""
+
+    def check(self) -> None:
+        """Refuse values out of range. Raises ConfigurationError."""
+        at_least(1, {"--tries": self.tries, "--max-tokens": self.max_tokens})
+        at_least(0, {"--temperature": self.temperature, "--top-p": self.top_p})
+        at_least(LEAST_SEED, {"--seed": self.seed})
 
 
-@Parameter(name="*", group=Group("What must be reached", sort_key=3))
+@Parameter(name="*", group=EVALS)
+@dataclass(frozen=True)
+class DataOptions:
+    """Where the questions of evals are."""
+
+    examples: int | None = None
+    """Sample only N questions of each eval, chosen by the seed."""
+    samples: bool | None = None
+    """Use the sample questions that ship with the tool; needs no internet."""
+    data_file: Path | None = None
+    """A local copy, JSONL or CSV, of the one eval that runs."""
+    data_dir: Path | None = None
+    """A folder with local copies under their published names."""
+
+    def place(self, evals: Sequence[str]) -> DataPlace:
+        """Where to read. Raises ConfigurationError if that is ambiguous."""
+        given = [value for value in (self.samples, self.data_file, self.data_dir) if value]
+        if len(given) > 1:
+            raise ConfigurationError("Give one of --samples, --data-file and --data-dir.")
+        if self.data_file is not None and len(evals) > 1:
+            raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
+        if self.samples:
+            return "samples"
+        return self.data_file or self.data_dir or "hub"
+
+
+@Parameter(name="*", group=EVALS)
+@dataclass(frozen=True)
+class BaselineOptions:
+    """What to compare scores with."""
+
+    baseline: str | None = None
+    """range (of the reproductions; the default), card, another source, or a measured FILE."""
+    margin: float | None = None
+    """Non-inferiority margin in points. Default: aime25 5, gpqa 4, HealthBench 3 or 4."""
+
+    def changes(self) -> dict[str, object]:
+        """The settings that the options change. Raises ConfigurationError."""
+        if self.margin is not None and not 0 < self.margin <= 100:
+            raise ConfigurationError(f"--margin is in points above 0, not {self.margin:g}.")
+        given = {"baseline": self.baseline, "margin": self.margin}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@Parameter(name="*", group=EVALS)
+@dataclass(frozen=True)
+class DecisionOptions:
+    """Who grades, and when to stop."""
+
+    grader: str | None = None
+    """Entry that grades HealthBench. Default: openai-grader; with --samples the provider itself."""
+    until_decided: bool | None = None
+    """Sample in rounds, and stop as soon as every verdict is settled."""
+    budget_samples: int | None = None
+    """With --until-decided: start no round that would exceed N attempts."""
+    budget_tokens: int | None = None
+    """With --until-decided: start no round once N output tokens are used."""
+
+    def check(self) -> None:
+        """Refuse contradictions. Raises ConfigurationError."""
+        at_least(
+            1, {"--budget-samples": self.budget_samples, "--budget-tokens": self.budget_tokens}
+        )
+        budget = self.budget_samples or self.budget_tokens
+        if budget is not None and not self.until_decided:
+            raise ConfigurationError(
+                "--budget-samples and --budget-tokens need --until-decided; add it."
+            )
+
+
+@Parameter(name="*", group=Group("Gate", sort_key=6))
 @dataclass(frozen=True)
 class GateOptions:
-    """What a run must reach."""
+    """What a run must reach to pass."""
 
     gate: Path | None = None
-    """File that says what must be reached; what is given here wins over it."""
+    """File with requirements; options on the command line override it."""
     max_invalid: int | None = None
     """Invalid responses allowed for each API and mode. Default: 0."""
     min_pass_at_k: float | None = None
@@ -92,12 +184,12 @@ class GateOptions:
     """Rate that pass^k must exceed. Default: 0.9."""
 
     may_warn: str | None = None
-    """Checks, probes or families whose errors are only warnings, commas between."""
+    """Checks, probes or families whose errors count as warnings, separated by commas."""
     must_pass: str | None = None
-    """The same, that must pass: neither warn nor have nothing to judge."""
+    """Checks, probes or families that must pass, without warnings and verifiably."""
 
     def entry(self) -> GateEntry:
-        """What was given, but for the file. Raises ConfigurationError."""
+        """The options as a gate entry, without the file. Raises ConfigurationError."""
         for name, rate in (("at", self.min_pass_at_k), ("hat", self.min_pass_hat_k)):
             if rate is not None and not 0 <= rate <= 1:
                 raise ConfigurationError(f"--min-pass-{name}-k is a rate from 0 to 1, not {rate}.")
@@ -112,20 +204,20 @@ class GateOptions:
         )
 
 
-@Parameter(name="*", group=Group("What it may use", sort_key=3))
+@Parameter(name="*", group=Group("Budget", sort_key=7))
 @dataclass(frozen=True)
 class BudgetOptions:
-    """What one call may use; then no request is begun any more, and what was finished is judged."""
+    """Limits of one session; when one is reached, the finished attempts are judged."""
 
     max_cost: float | None = None
     """US dollars; needs `prices` in the provider's entry."""
     max_requests: int | None = None
-    """Requests, those before the run included."""
+    """Requests, including those before the run."""
     deadline: str | None = None
-    """Time from now on, such as 20m, 1h30m or a number of seconds."""
+    """Time from now, such as 20m, 1h30m or a number of seconds."""
 
     def entry(self) -> GateEntry:
-        """What was given. Raises ConfigurationError."""
+        """The options as a gate entry. Raises ConfigurationError."""
         at_least(1, {"--max-requests": self.max_requests})
         if self.max_cost is not None and not self.max_cost > 0:
             raise ConfigurationError(f"--max-cost is in dollars above 0, not {self.max_cost:g}.")
@@ -141,35 +233,53 @@ class BudgetOptions:
 
 
 def parse_apis(text: str | None) -> tuple[Api, ...] | None:
-    """`responses,chat` as values; None where nothing was given. Raises ConfigurationError."""
+    """`responses,chat` as values; None for None. Raises ConfigurationError."""
     if text is None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in _APIS]
+    unknown = [name for name in names if name not in APIS]
     if unknown or not names:
         found = unknown[0] if unknown else text
         raise ConfigurationError(f"--apis takes responses and chat, not {found!r}.")
-    return tuple(dict.fromkeys(_APIS[name] for name in names))
+    return tuple(api for api in dict.fromkeys(names) if api in APIS)
 
 
-def names(text: str | None) -> tuple[str, ...]:
-    """`a, b` as values; nothing where nothing was given."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
-
-
-MOST = 2**63 - 1
-"""The greatest number that every JSON parser on the way takes."""
-LEAST_SEED = -MOST
+def names(*texts: str | None) -> tuple[str, ...]:
+    """`a, b` as values."""
+    parts = (part.strip() for text in texts for part in (text or "").split(","))
+    return tuple(part for part in parts if part)
 
 
 def at_least(least: int, numbers: Mapping[str, float | None]) -> None:
-    """Refuse numbers below `least`, and what is no number or too great to be sent.
+    """Refuse numbers out of range. Raises ConfigurationError naming the option.
 
-    Raises:
-        ConfigurationError: There is one; the message names the option.
+    Args:
+        least: The smallest allowed number.
+        numbers: The numbers by option; None is allowed.
     """
     for name, number in numbers.items():
-        if number is None or least <= number <= MOST:
+        if number is None or least <= number <= LARGEST:
             continue
-        bound = f"at most {MOST}" if number > MOST else f"at least {least}"
+        bound = f"at most {LARGEST}" if number > LARGEST else f"at least {least}"
         raise ConfigurationError(f"{name} must be {bound}, not {number}.")
+
+
+def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tuple[str, ...]:
+    """`a,b` as values without repeats. Raises ConfigurationError for unknown ones."""
+    found = names(text)
+    unknown = [name for name in found if known is not None and name not in known]
+    if unknown or not found:
+        wrong = unknown[0] if unknown else text
+        wanted = f"takes {', '.join(known)}" if known else "takes names separated by commas"
+        raise ConfigurationError(f"{option} {wanted}, not {wrong!r}.")
+    return tuple(dict.fromkeys(found))
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """`2/5` as (2, 5). Raises ConfigurationError."""
+    if text is None:
+        return None
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ConfigurationError(f"--shard is i/n with i from 1 to n, such as 1/4, not {text!r}.")
+    return int(part), int(parts)

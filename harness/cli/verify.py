@@ -1,32 +1,48 @@
-"""The main job: `gpt-oss-verify --provider X`."""
+"""The commands that sample a provider: the main job, `eval`, and `grade`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from harness.cli import judging, planning
 from harness.cli.options import (
-    HOW,
-    LEAST_SEED,
+    DEFAULT_OUT,
+    EVALS,
+    RUN,
+    BaselineOptions,
     BudgetOptions,
+    CaseOptions,
+    DataOptions,
+    DecisionOptions,
     GateOptions,
-    PlanOptions,
     ProviderOptions,
+    SamplingOptions,
     at_least,
+    parse_shard,
 )
-from harness.errors import ProviderUnavailableError, StoppedError
+from harness.cli.planning import Draft, Options
+from harness.cli.progress import Tally, display
+from harness.cli.screen import print_raw, stderr, stdout
+from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
+from harness.pipeline import run as pipeline
+from harness.pipeline.run import Job
+from harness.sampling.watching import Watcher
+from harness.storage import run_folder
+from harness.storage.run_log import read_run_info
+from harness.text.plain import plain
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.cli.eval_jobs import Draft
-    from harness.verification.smoke import Job
-
-_HOW = Parameter(group=HOW)
+Sampler = Callable[[Job, Watcher], None]
+_RUN = Parameter(group=RUN)
 _PROVIDER = ProviderOptions()
-_PLAN = PlanOptions()
+_CASES = CaseOptions()
+_SAMPLING = SamplingOptions()
+_DATA = DataOptions()
+_BASELINE = BaselineOptions()
+_DECISION = DecisionOptions()
 _GATE = GateOptions()
 _BUDGET = BudgetOptions()
 
@@ -34,94 +50,268 @@ _BUDGET = BudgetOptions()
 def verify(
     *,
     provider: ProviderOptions = _PROVIDER,
-    plan: PlanOptions = _PLAN,
+    cases: CaseOptions = _CASES,
+    sampling: SamplingOptions = _SAMPLING,
+    evals: Annotated[str | None, Parameter(group=EVALS)] = None,
     gate: GateOptions = _GATE,
     budget: BudgetOptions = _BUDGET,
-    concurrency: Annotated[int | None, _HOW] = None,
-    resume: Annotated[Path | None, _HOW] = None,
-    out: Annotated[Path | None, _HOW] = None,
-    evals: Annotated[Literal["quick"] | None, _HOW] = None,
-    debug: Annotated[bool, _HOW] = False,
-    as_json: Annotated[bool, _HOW, Parameter(name="--json")] = False,
+    concurrency: Annotated[int | None, _RUN] = None,
+    resume: Annotated[Path | None, _RUN] = None,
+    out: Annotated[Path | None, _RUN] = None,
+    debug: Annotated[bool, _RUN] = False,
+    as_json: Annotated[bool, _RUN, Parameter(name="--json")] = False,
 ) -> int:
     """Verify a provider.
 
     Args:
         provider: Which provider.
-        plan: What to ask.
-        gate: What must be reached.
+        cases: Which tool-call cases and probes to run.
+        sampling: How to sample.
+        evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
+        gate: What the run must reach.
         budget: What it may use.
         concurrency: Attempts in flight. Default: the provider entry's, or 8.
-        resume: Folder of a run to go on with; what it has finished is kept.
-        out: Where run folders are made. Default: runs.
-        evals: quick: then score it on AIME 2025 and GPQA Diamond, in 318 requests.
+        resume: Folder of a run to finish; finished attempts are kept.
+        out: Where run folders are created. Default: runs.
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and summary as JSON on stdout.
     """
-    from harness.cli import ending, jobs
-    from harness.cli.screen import stderr
-    from harness.text.plain import plain
-
+    at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns, "--concurrency": concurrency})
+    if resume is not None:
+        _refuse_settings(resume, provider, out, cases, sampling, {"--evals": evals})
+        job = planning.resume(resume, provider, gate, budget, concurrency)
+        return carry_out(job, debug=debug, as_json=as_json)
+    draft = planning.draft(
+        Options(provider, sampling, gate, budget, cases, evals, concurrency=concurrency)
+    )
     talk = stderr()
-    at_least(1, {"-n": plan.first, "--tries": plan.tries, "--max-turns": plan.max_turns})
-    at_least(1, {"--concurrency": concurrency, "--max-tokens": plan.max_tokens})
-    at_least(0, {"--temperature": plan.temperature})
-    at_least(LEAST_SEED, {"--seed": plan.seed})
-    then = _planned_evals(provider, concurrency, gate, budget, wanted=evals, resume=resume)
-    if resume is None:
-        job = jobs.new(provider, plan, gate, concurrency, out, budget)
-        if warning := job.budget.foreseen(job.info.planned, job.provider.rpm):
-            talk.print(plain(warning), soft_wrap=True)
+    for bad in draft.suite.bad_lines if draft.suite else ():
+        where = f"{draft.suite.cases_file.name if draft.suite else ''}, line {bad.number}"
+        talk.print(plain(f"{where} is left out: {bad.reason}"), soft_wrap=True)
+    planned = sum(task.info.planned for task in draft.tasks)
+    if warning := draft.budget.foreseen(planned, draft.provider.rpm):
+        talk.print(plain(warning), soft_wrap=True)
+    return carry_out(draft.job(out or DEFAULT_OUT), debug=debug, as_json=as_json)
+
+
+def evaluate(
+    *,
+    provider: ProviderOptions = _PROVIDER,
+    evals: Annotated[str | None, Parameter(name="--eval", group=EVALS)] = None,
+    data: DataOptions = _DATA,
+    baseline: BaselineOptions = _BASELINE,
+    decision: DecisionOptions = _DECISION,
+    sampling: SamplingOptions = _SAMPLING,
+    gate: Annotated[Path | None, _RUN] = None,
+    budget: BudgetOptions = _BUDGET,
+    concurrency: Annotated[int | None, _RUN] = None,
+    shard: Annotated[str | None, _RUN] = None,
+    executor: Annotated[Literal["ray"] | None, _RUN] = None,
+    resume: Annotated[Path | None, _RUN] = None,
+    out: Annotated[Path | None, _RUN] = None,
+    dry_run: Annotated[bool, _RUN] = False,
+    show_questions: Annotated[bool, _RUN] = False,
+    debug: Annotated[bool, _RUN] = False,
+    as_json: Annotated[bool, _RUN, Parameter(name="--json")] = False,
+) -> int:
+    """Score a provider on AIME 2025, GPQA Diamond or HealthBench, and compare with a baseline.
+
+    Args:
+        provider: Which provider; --model takes several separated by commas.
+        evals: aime25, gpqa, healthbench[_hard|_consensus], basic, separated by commas.
+            Default: aime25,gpqa.
+        data: Where the questions are; by default at a pinned revision on the Hugging Face hub.
+        baseline: What to compare the scores with.
+        decision: Who grades, and when to stop.
+        sampling: How to sample.
+        gate: File with margins by eval, evals that must run, and a budget.
+        budget: What one session may use.
+        concurrency: Attempts in flight. Default: the provider entry's, or 8.
+        shard: i/n: sample only the i-th of n parts; join them with `merge`.
+        executor: ray: sample the parts as tasks of a Ray cluster, and join them here.
+        resume: Folder of a run to finish; finished attempts are kept.
+        out: Where run folders are created. Default: runs.
+        dry_run: Only print what the run would cost.
+        show_questions: Include the text of questions in the report; the authors of GPQA ask not to.
+        debug: Print every request and response on stderr, keys redacted.
+        as_json: Print verdict and figures as JSON on stdout.
+    """
+    at_least(1, {"--concurrency": concurrency, "--examples": data.examples})
+    baseline.changes()
+    limits = GateOptions(gate=gate)
+    if resume is not None:
+        others: dict[str, object] = {
+            "--eval": evals,
+            "--shard": shard,
+            "--executor": executor,
+            "--gate": gate,
+            "--dry-run": dry_run or None,
+        }
+        _refuse_settings(resume, provider, out, data, baseline, decision, sampling, others)
+        job = planning.resume(resume, provider, limits, budget, concurrency)
+        return carry_out(job, debug=debug, as_json=as_json, show_questions=show_questions)
+    parts = parse_shard(shard)
+    if executor is not None and (parts is not None or decision.until_decided):
+        raise ConfigurationError(
+            "--executor samples the parts of a whole run; leave out --shard and --until-decided."
+        )
+    draft = planning.draft(
+        Options(
+            provider,
+            sampling,
+            limits,
+            budget,
+            None,
+            evals,
+            data,
+            baseline,
+            decision,
+            concurrency,
+            parts,
+        )
+    )
+    if executor is not None and draft.budget.noted is not None:
+        raise ConfigurationError(
+            "--executor samples elsewhere, where a budget is not enforced; leave out one of them."
+        )
+    _print_plan(draft, dry_run=dry_run, as_json=as_json and dry_run)
+    if dry_run:
+        return 0
+    return carry_out(
+        draft.job(out or DEFAULT_OUT),
+        debug=debug,
+        as_json=as_json,
+        show_questions=show_questions,
+        sample=pipeline.sample if executor is None else _on_ray(),
+    )
+
+
+def grade(
+    run: Path,
+    /,
+    *,
+    grader: str | None = None,
+    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
+    budget: BudgetOptions = _BUDGET,
+    debug: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Grade the HealthBench answers of a run without sampling the provider again.
+
+    Args:
+        run: The run's folder.
+        grader: Entry of providers.yaml. Default: the run's own grader, for ungraded items.
+        providers_file: Another file than ./providers.yaml.
+        budget: What grading may use.
+        debug: Print every request and response on stderr, keys redacted.
+        as_json: Print verdict and figures as JSON on stdout.
+    """
+    from evals.healthbench.grader import find_grader
+
+    info = read_run_info(run)
+    if grader is None:
+        chosen = planning.same_grader(info, ProviderOptions(providers_file=providers_file))
     else:
-        job = jobs.resumed(resume, provider, plan, concurrency, out, gate, budget)
-    for bad in job.suite.bad_lines:
-        where = f"{job.suite.cases_file.name}, line {bad.number}"
-        talk.print(plain(f"{where} left out: {bad.reason}"), soft_wrap=True)
-    carry_out(job, talk, debug=debug)
-    if then is not None:
-        from harness.cli import quick_evals
-
-        return quick_evals.after(job, then, out, as_json=as_json)
-    return ending.finish(job.folder, as_json=as_json)
-
-
-def carry_out(job: Job, talk: Console, *, debug: bool) -> None:
-    """Sample what the job plans; what was finished is judged even if that is not all."""
-    from harness.cli import ending
-    from harness.display import display
-    from harness.scoring.judge import Judge
-    from harness.storage import run_folder
-    from harness.verification import smoke
-    from harness.verification.tally import SmokeTally
-
-    judge = Judge(job.suite, strict=job.info.settings.strict)
-    screen = display(talk, SmokeTally(judge), debug=debug)
+        chosen = find_grader(grader, providers_file)
+    spending = planning.budget_for(budget, chosen)
+    info = judging.changed(info, {"grader": chosen.info()})
+    tasks = planning.restore(run, info, chosen)
+    if not any(getattr(task, "graded", False) for task in tasks):
+        raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
+    plan = pipeline.Plan(tuple(tasks), info.shard)
+    job = Job(chosen, plan, info, run, spending)
+    screen = display(stderr(), Tally(), debug=debug)
     try:
         with screen.shown():
-            smoke.sample(job, screen)
+            pipeline.grade(job, screen)
+    except StoppedError:
+        raise StoppedError(f"stopped before the end; finish with: grade {run}") from None
+    return judging.finish(run, as_json=as_json)
+
+
+def carry_out(
+    job: Job,
+    *,
+    debug: bool = False,
+    as_json: bool = False,
+    show_questions: bool = False,
+    sample: Sampler = pipeline.sample,
+) -> int:
+    """Sample, judge and report; the exit code. Raises as `sample_shown`."""
+    sample_shown(job, debug=debug, sample=sample)
+    return judging.finish(job.folder, as_json=as_json, show_questions=show_questions)
+
+
+def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sample) -> None:
+    """Sample with progress on stderr; what was finished is judged even if it is not all.
+
+    Raises:
+        ProviderUnavailableError: The provider or the grader could not be used.
+        StoppedError: The user stopped the run.
+    """
+    talk = stderr()
+    screen = display(talk, Tally(job.plan.tasks), debug=debug)
+    try:
+        with screen.shown():
+            sample(job, screen)
     except ProviderUnavailableError:
         if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
-        ending.judge(job.folder)
+        judging.judge(job.folder)
         talk.print(f"What was finished is judged in {job.folder}/report.md", soft_wrap=True)
         raise
     except StoppedError as stop:
-        ending.judge(job.folder)
+        judging.judge(job.folder)
         raise StoppedError(f"{stop} {job.folder}") from None
 
 
-def _planned_evals(
-    provider: ProviderOptions,
-    concurrency: int | None,
-    gate: GateOptions,
-    budget: BudgetOptions,
-    *,
-    wanted: str | None,
-    resume: Path | None,
-) -> Draft | None:
-    """The evals that follow, since they were asked for or the gate of a new run asks for them."""
-    from harness.cli import quick_evals
+def _refuse_settings(
+    resume: Path, provider: ProviderOptions, out: Path | None, *given: object
+) -> None:
+    """Refuse settings together with --resume. Raises ConfigurationError."""
+    flags = {"first": "-n", "cases": "--cases", "apis": "--api"}
+    values: dict[str, object] = {"--out": out, "--api": provider.apis}
+    for each in given:
+        if isinstance(each, dict):
+            values |= each
+        else:
+            values |= {
+                flags.get(name, f"--{name.replace('_', '-')}"): value
+                for name, value in vars(each).items()
+            }
+    for name, value in values.items():
+        if value not in (None, ()):
+            raise ConfigurationError(
+                f"--resume {resume} continues with the settings of the run; leave out {name}."
+            )
 
-    how = (provider, concurrency, gate, budget)
-    asked = wanted is not None or (resume is None and quick_evals.are_asked(*how))
-    return quick_evals.draft(*how) if asked else None
+
+def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
+    """Print what the evals of a run will cost."""
+    from reports.cost import plan_lines
+
+    from evals.cost import expect
+    from evals.task import EvalTask
+
+    tasks = [task for task in draft.tasks if isinstance(task, EvalTask)]
+    info = pipeline.new_info(draft.provider, draft.plan, draft.settings, ())
+    expected = expect(tasks, info, draft.provider, draft.grader)
+    if as_json:
+        print_raw(expected.model_dump_json(indent=2))
+        return
+    screen = stdout() if dry_run else stderr()
+    for line in plan_lines(expected):
+        screen.print(line, soft_wrap=True)
+    parts = [expected.sampling, *([expected.grading] if expected.grading else [])]
+    costs = [part.dollars for part in parts if part.dollars is not None]
+    requests = 0 if draft.settings.until_decided else expected.sampling.requests
+    if warning := draft.budget.foreseen(requests, draft.provider.rpm, sum(costs)):
+        screen.print(plain(warning), soft_wrap=True)
+
+
+def _on_ray() -> Sampler:
+    """Sampling in parts on a Ray cluster. Raises ConfigurationError without Ray."""
+    from evals.sharding import RayExecutor, sample_in_parts
+
+    executor = RayExecutor()
+    return lambda job, watcher: sample_in_parts(job, executor, watcher)

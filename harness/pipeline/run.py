@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -163,28 +163,24 @@ def grade(job: Job, watcher: Watcher) -> None:
 
 def judge(
     folder: Path,
+    info: RunInfo,
     tasks: Sequence[Task],
     *,
     thresholds: Thresholds | None = None,
-    changes: Mapping[str, object] | None = None,
     keep: Callable[[Iterable[Score]], object] = iter,
 ) -> Analysis:
     """Judge a run from its folder; nothing is written, and nothing needs the network.
 
     Args:
         folder: The run's.
+        info: Its `run.json`, perhaps with other settings, such as another baseline.
         tasks: Its tasks, restored from the folder.
         thresholds: Other thresholds than the run's own.
-        changes: Settings to use instead of the run's own, such as another baseline.
         keep: Called with every score.
 
     Raises:
         RunLogError: The folder cannot be read.
     """
-    info = read_run_info(folder)
-    if changes:
-        settings = info.settings.model_copy(update=dict(changes))
-        info = info.model_copy(update={"settings": settings})
     for task in tasks:
         task.read_grades(folder)
     return analyze(
@@ -243,7 +239,7 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
                 return None
             if number < FIRST_LOOK:
                 continue
-            analysis = judge(job.folder, job.plan.tasks)
+            analysis = judge(job.folder, job.info, job.plan.tasks)
             undecided = _undecided(analysis)
             every = len(analysis.results)
             watcher.stage(f"round {number}: {every - len(undecided)} of {every} results decided")

@@ -104,6 +104,11 @@ def write_scores(folder: Path, scores: Iterable[Score]) -> None:
         raise RunLogError(f"{path} cannot be written: {error.strerror}.") from None
 
 
+def as_written(score: Score) -> object:
+    """A score as it is in `scores.jsonl`."""
+    return _SCORE.dump_python(score, mode="json", exclude=COMPARED)
+
+
 def read_scores(folder: Path) -> Iterator[Score]:
     """The scores of a run as they were when it was last judged.
 

@@ -1,0 +1,64 @@
+"""Commands on finished eval runs: `merge` and `baseline create`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from evals.baselines import measured
+from evals.merging import merge as merge_runs
+from evals.merging import merged_info
+from evals.task import restored_evals, run_scores
+from harness.cli import judging
+from harness.cli.options import DEFAULT_OUT
+from harness.cli.screen import stdout
+from harness.storage import run_folder
+from harness.storage.run_log import read_run_info
+
+baseline = App(name="baseline", help="Create measured baselines.")
+
+
+def merge(
+    run: Path,
+    /,
+    *runs: Path,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Join eval runs into one: the shards of a run, or tries from different days or machines.
+
+    Args:
+        run: The folder of a run.
+        runs: The folders of the others.
+        out: Where the folder of the merged run is created. Default: runs.
+        as_json: Print verdict and figures as JSON on stdout.
+    """
+    folders = [run, *runs]
+    info = merged_info(folders)
+    folder = run_folder.create(out or DEFAULT_OUT, info.provider.name, datetime.now(UTC))
+    merge_runs(folders, info, folder, restored_evals(run, read_run_info(run)))
+    return judging.finish(folder, as_json=as_json)
+
+
+@baseline.command
+def create(run: Path, file: Path | None = None, /) -> int:
+    """Create a baseline from a finished run, for comparisons with --baseline FILE.
+
+    The file has the score of every attempt by question, and how it was sampled, but no texts.
+
+    Args:
+        run: The run's folder.
+        file: The file to write. Default: baseline-<run>.json.
+    """
+    info, results = run_scores(run)
+    path = file or Path(f"baseline-{run.resolve().name.removeprefix('eval-')}.json")
+    made = measured.create_baseline(
+        results, info.provider.name, version("gpt-oss-verify"), datetime.now(UTC)
+    )
+    measured.write_baseline(made, path)
+    stdout().print(str(path), soft_wrap=True)
+    return 0

@@ -1,0 +1,303 @@
+"""How a run ends: it is judged, reported in its folder and on stdout, and gets an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from reports.build import Texts, build_report
+from reports.html.report import render_html
+from reports.model import Report
+from reports.regressions import sentences
+
+from evals.task import EvalTask
+from harness.cli import planning
+from harness.cli.options import BaselineOptions, GateOptions
+from harness.cli.screen import print_raw, stdout
+from harness.comparison.regressions import read_regressions, write_regressions
+from harness.errors import ConfigurationError, RunLogError
+from harness.pipeline import run as pipeline
+from harness.pipeline.gate import exit_code
+from harness.records.analysis import Analysis
+from harness.records.runs import RunInfo, Thresholds
+from harness.records.scores import Score
+from harness.storage import run_folder
+from harness.storage.run_log import read_rollouts, read_run_info
+from harness.tasks.base import Task
+from harness.tasks.tool_calling import ToolCalling
+from reports.junit import render_junit
+from reports.markdown import render_markdown
+from reports.terminal import print_report
+
+Format = Literal["html", "md", "junit", "json"]
+FILES: Mapping[Format, str] = {
+    "html": run_folder.PAGE_FILE,
+    "md": run_folder.REPORT_FILE,
+    "junit": run_folder.JUNIT_FILE,
+    "json": run_folder.ANALYSIS_FILE,
+}
+RENDERED: tuple[Format, ...] = ("html", "md", "junit")
+GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
+"""Settings of a run that only its verdict depends on."""
+_GATE = GateOptions()
+_BASELINE = BaselineOptions()
+_JSON = Parameter(name="--json")
+
+
+def recheck(
+    run: Path,
+    /,
+    *,
+    gate: GateOptions = _GATE,
+    baseline: BaselineOptions = _BASELINE,
+    show_questions: bool = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> int:
+    """Judge a run again from its records, with the checks of this version.
+
+    Args:
+        run: The run's folder, or a bundle of it.
+        gate: Other thresholds than the run's own.
+        baseline: Another baseline than the run's own.
+        show_questions: Include the text of eval questions; the authors of GPQA ask not to.
+        as_json: Print verdict and summary as JSON on stdout.
+    """
+    from harness.cli.bundle import opened_to_stay
+
+    run = opened_to_stay(run)
+    thresholds = planning.thresholds_again(gate, read_run_info(run).settings.thresholds)
+    changes = {**planning.gate_changes(gate), **baseline.changes()}
+    return finish(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
+
+
+def report(
+    run: Path,
+    /,
+    *,
+    form: Annotated[Format | None, Parameter(name="--format")] = None,
+    open_page: Annotated[bool, Parameter(name="--open")] = False,
+    show_questions: bool = False,
+) -> int:
+    """Write the reports of a run again.
+
+    A run that was judged by another version is judged again first.
+
+    Args:
+        run: The run's folder, or a bundle of it.
+        form: Write only one of report.html, report.md, junit.xml and analysis.json.
+        open_page: Open report.html in the browser.
+        show_questions: Include the text of eval questions; the authors of GPQA ask not to.
+    """
+    import webbrowser
+
+    from harness.cli.bundle import opened_to_stay
+
+    formats: tuple[Format, ...] = tuple(FILES) if form is None else (form,)
+    if open_page and "html" not in formats:
+        raise ConfigurationError("--open opens report.html; leave out --format or make it html.")
+    run = opened_to_stay(run)
+    info = read_run_info(run)
+    try:
+        analysis = run_folder.read_analysis(run)
+        next(iter(run_folder.read_scores(run)), None)
+    except RunLogError:
+        analysis = _judge(run, info, planning.restore(run, info), None)
+    tasks = planning.restore(run, info)
+    write_reports(run, analysis, tasks, formats, show_questions=show_questions)
+    for each in formats:
+        stdout().print(str(run / FILES[each]), soft_wrap=True)
+    if open_page:
+        webbrowser.open((run / FILES["html"]).resolve().as_uri())
+    return 0
+
+
+def judge(
+    folder: Path,
+    thresholds: Thresholds | None = None,
+    changes: Mapping[str, object] | None = None,
+    *,
+    show_questions: bool = False,
+) -> Report:
+    """Judge a run, and write its scores, its analysis and all reports into its folder.
+
+    Args:
+        folder: The run's.
+        thresholds: Other thresholds than its own.
+        changes: Settings that replace its own, such as another baseline.
+        show_questions: Whether reports include the questions of evals.
+
+    Raises:
+        ConfigurationError: A file of a task or the baseline cannot be read.
+        RunLogError: The folder cannot be read or written.
+    """
+    info = changed(read_run_info(folder), changes)
+    tasks = planning.restore(folder, info)
+    analysis = _judge(folder, info, tasks, thresholds)
+    if analysis.complete:
+        write_regressions(folder)
+    return write_reports(folder, analysis, tasks, RENDERED, show_questions=show_questions)
+
+
+def finish(
+    folder: Path,
+    thresholds: Thresholds | None = None,
+    changes: Mapping[str, object] | None = None,
+    *,
+    show_questions: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Judge a run, print its report, and return the exit code; raises as `judge`."""
+    made = judge(folder, thresholds, changes, show_questions=show_questions)
+    if as_json:
+        print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
+    else:
+        print_report(made, stdout())
+    return exit_code(made.analysis.verdict)
+
+
+def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
+    """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
+    whole = analysis.model_dump(mode="json")
+    seals = analysis.run.seals
+    shown = ("status", "reason", "applicable", "failures", "groups")
+    return {
+        "version": whole["version"],
+        "run": str(folder),
+        "verdict": whole["verdict"],
+        "exit_code": exit_code(analysis.verdict),
+        "complete": whole["complete"],
+        "seal": seals[-1].short if seals else None,
+        "results": [
+            {name: value for name, value in result.items() if name != "failures"}
+            for result in whole["results"]
+        ],
+        "checks": [
+            {"id": each["check"]["id"]} | {name: each[name] for name in shown}
+            for each in whole["checks"]
+        ],
+    }
+
+
+def write_reports(
+    folder: Path,
+    analysis: Analysis,
+    tasks: Sequence[Task],
+    formats: Iterable[Format],
+    *,
+    show_questions: bool = False,
+) -> Report:
+    """Write reports of a judged run. Raises RunLogError."""
+    made = _report(folder, analysis, tasks, show_questions=show_questions)
+    for each in formats:
+        if each != "json":
+            run_folder.write_text(folder / FILES[each], _text(folder, made, each))
+    return made
+
+
+def changed(info: RunInfo, changes: Mapping[str, object] | None) -> RunInfo:
+    """`run.json` with other settings."""
+    settings = info.settings.model_copy(update=dict(changes or {}))
+    return info.model_copy(update={"settings": settings})
+
+
+def gate_of(analysis: Analysis) -> dict[str, object]:
+    """The settings that a run was judged by, as changes of its own."""
+    return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
+
+
+def not_reproducible(folder: Path) -> Iterator[str]:
+    """The files of a judged run that do not follow from its records.
+
+    Raises:
+        ConfigurationError: A file of a task cannot be read.
+        RunLogError: The run was not judged by this version, or cannot be read.
+    """
+    stored = run_folder.read_analysis(folder)
+    info = changed(read_run_info(folder), gate_of(stored))
+    tasks = planning.restore(folder, info)
+    same = [True]
+
+    def compare(scores: Iterable[Score]) -> None:
+        pairs = zip_longest(
+            map(run_folder.as_written, scores),
+            map(run_folder.as_written, run_folder.read_scores(folder)),
+        )
+        same[0] = all(one == other for one, other in pairs)
+
+    fresh = pipeline.judge(
+        folder, info, tasks, thresholds=stored.verdict.thresholds, keep=compare
+    ).model_copy(update={"run_id": stored.run_id})
+    if fresh != stored:
+        yield run_folder.ANALYSIS_FILE
+    if not same[0]:
+        yield run_folder.SCORES_FILE
+        return
+    yield from _different_reports(folder, lambda form: _possible_texts(folder, fresh, tasks, form))
+
+
+def _different_reports(folder: Path, texts: Callable[[Format], Iterable[str]]) -> Iterator[str]:
+    """The report files that have none of the possible texts."""
+    for form in RENDERED:
+        path = folder / FILES[form]
+        if path.is_dir():
+            yield path.name
+        elif path.exists():
+            found = path.read_text(encoding="utf-8", errors="replace")
+            if all(found != text for text in texts(form)):
+                yield path.name
+
+
+def _possible_texts(
+    folder: Path, analysis: Analysis, tasks: Sequence[Task], form: Format
+) -> Iterator[str]:
+    """A report without and with the questions of evals."""
+    for show_questions in (False, True) if analysis.evals else (False,):
+        made = _report(folder, analysis, tasks, show_questions=show_questions)
+        yield _text(folder, made, form)
+
+
+def _judge(
+    folder: Path, info: RunInfo, tasks: Sequence[Task], thresholds: Thresholds | None
+) -> Analysis:
+    def keep(scores: Iterable[Score]) -> None:
+        run_folder.write_scores(folder, scores)
+
+    analysis = pipeline.judge(folder, info, tasks, thresholds=thresholds, keep=keep)
+    run_folder.write_analysis(folder, analysis)
+    return analysis
+
+
+def _report(
+    folder: Path, analysis: Analysis, tasks: Sequence[Task], *, show_questions: bool
+) -> Report:
+    known = read_regressions(folder)
+    return build_report(
+        analysis,
+        str(folder),
+        regressions=() if known is None else tuple(sentences(known)),
+        texts=_texts(tasks, show_questions=show_questions),
+    )
+
+
+def _text(folder: Path, made: Report, form: Format) -> str:
+    if form == "md":
+        return render_markdown(made)
+    scores = run_folder.read_scores(folder)
+    if form == "junit":
+        return render_junit(made, scores)
+    return render_html(made, scores, read_rollouts(folder))
+
+
+def _texts(tasks: Sequence[Task], *, show_questions: bool) -> Texts:
+    """Prompts of cases, and on request the questions of evals."""
+    texts: dict[tuple[str, str], str] = {}
+    for task in tasks:
+        if isinstance(task, ToolCalling):
+            texts |= {(task.name, case.id): case.prompt for case in task.suite.cases}
+        elif isinstance(task, EvalTask) and show_questions:
+            texts |= {(task.name, each.id): each.text for each in task.test.questions}
+    return texts

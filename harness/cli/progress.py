@@ -1,0 +1,192 @@
+"""What the user sees during a run: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
+
+from harness.parsing.rollout import parse_rollout
+from harness.records.rollouts import Exchange, Request, Rollout
+from harness.records.scores import Outcome
+from harness.sampling.attempts import Attempt
+from harness.tasks.base import Task
+from harness.text.plain import plain
+
+SECONDS_BETWEEN_LINES = 10.0
+_ERRORS: tuple[Outcome, ...] = ("provider_error", "timeout", "invalid_response")
+_SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
+
+
+class Tally:
+    """Counts the rollouts of a run by outcome; provisional, because checks run at the end."""
+
+    def __init__(self, tasks: Sequence[Task] = ()) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self._outcomes: Counter[Outcome] = Counter()
+        self._values: list[float] = [0.0, 0.0]
+        self._tokens = 0
+        self.finished = 0
+
+    def add(self, rollout: Rollout) -> None:
+        """Count one more rollout; those of a grader are only counted."""
+        self.finished += 1
+        task = self._tasks.get(rollout.task)
+        score = None if task is None else task.score(parse_rollout(rollout), checks=False)
+        if score is None:
+            return
+        # Before grading, an answer has no grade yet: that is not an error of the grader.
+        outcome = "graded" if score.outcome == "grader_error" else score.outcome
+        self._outcomes[outcome] += 1
+        self._tokens += score.usage.output or 0
+        if score.value is not None and outcome != "graded":
+            self._values[0] += score.value
+            self._values[1] += 1
+
+    def __str__(self) -> str:
+        if not self.finished:
+            return "nothing finished yet"
+        passed, judged = self._values
+        parts = [f"{passed / judged:.1%} passed so far"] if judged else []
+        if self._outcomes["graded"]:
+            parts.append(f"{self._outcomes['graded']:,} to grade")
+        parts.append(errors(sum(self._outcomes[outcome] for outcome in _ERRORS)))
+        parts += [
+            f"{self._outcomes[outcome]:,} {outcome.replace('_', ' ')}"
+            for outcome in _SHOWN
+            if self._outcomes[outcome]
+        ]
+        return " · ".join([*parts, f"{self._tokens:,} tokens"])
+
+
+class LineDisplay:
+    """Prints a line now and then; for logs, pipes and CI."""
+
+    def __init__(self, console: Console, tally: Tally) -> None:
+        self._console = console
+        self._tally = tally
+        self._planned = 0
+        self._done = 0
+        self._pace = ""
+        self._printed_at = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show progress until the end of the block."""
+        yield
+
+    def stage(self, text: str) -> None:
+        """Print the current activity."""
+        self._print(f"{text} …")
+
+    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
+        """Print how much is to be sampled."""
+        self._planned, self._done = planned, finished
+        already = f", {finished} of them already done" if finished else ""
+        self._print(f"sampling {planned} {what}{already}")
+
+    def limit_changed(self, limit: int, most: int) -> None:
+        """Note the concurrency that the provider allows, if it is less than requested."""
+        self._pace = pace(limit, most)
+
+    def started(self, attempt: Attempt) -> None:
+        """Ignore it: an attempt counts when it has finished."""
+
+    def finished(self, rollout: Rollout) -> None:
+        """Count one more rollout, and print a line if it is time."""
+        self._tally.add(rollout)
+        self._done += 1
+        due = time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
+        if self._done == self._planned or due:
+            self._print(f"{self._done}/{self._planned} · {self._tally}{self._pace}")
+
+    def _print(self, text: str) -> None:
+        self._printed_at = time.monotonic()
+        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveDisplay(LineDisplay):
+    """A line that redraws itself; for terminals."""
+
+    def __init__(self, console: Console, tally: Tally) -> None:
+        super().__init__(console, tally)
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeLeft(compact=True),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("getting ready …", total=None)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw until the end of the block."""
+        with self._progress:
+            yield
+
+    def stage(self, text: str) -> None:
+        """Show the current activity."""
+        self._progress.reset(self._task, total=None, description=f"{text} …")
+
+    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
+        """Show a bar for what is to be sampled."""
+        self._progress.reset(self._task, total=planned, completed=finished, description=what)
+
+    def finished(self, rollout: Rollout) -> None:
+        """Count one more rollout."""
+        self._tally.add(rollout)
+        self._progress.update(
+            self._task, advance=1, description=plain(f"{self._tally}{self._pace}")
+        )
+
+
+class DebugDisplay(LineDisplay):
+    """Prints every request and response, too; keys were redacted when they were recorded."""
+
+    def finished(self, rollout: Rollout) -> None:
+        """Print the exchanges of one rollout."""
+        for number, exchange in enumerate(rollout.exchanges):
+            self._print(f"──── {rollout.id} · request {number + 1}\n{_exchange_text(exchange)}")
+        super().finished(rollout)
+
+
+def display(console: Console, tally: Tally, *, debug: bool) -> LineDisplay:
+    """The display that suits the destination of stderr."""
+    if debug:
+        return DebugDisplay(console, tally)
+    return LiveDisplay(console, tally) if console.is_terminal else LineDisplay(console, tally)
+
+
+def errors(count: int) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{count:,} error{'' if count == 1 else 's'}"
+
+
+def pace(limit: int, most: int) -> str:
+    """A note on a provider that is overloaded by `most` concurrent requests; '' otherwise."""
+    return f" · overloaded, {limit} at once" if limit < most else ""
+
+
+def _body_text(request: Request) -> str:
+    return json.dumps(request.body, ensure_ascii=False) if request.text is None else request.text
+
+
+def _exchange_text(exchange: Exchange) -> str:
+    request = exchange.request
+    lines = [f"{request.method} {request.url}", _body_text(request)]
+    if exchange.failure is not None:
+        lines.append(f"failed: {exchange.failure.kind}: {exchange.failure.message}")
+    if exchange.response is not None:
+        lines.append(f"status {exchange.response.status} after {exchange.elapsed:.2f} s")
+        lines.append(exchange.response.body or "")
+        lines.extend(part.raw for part in exchange.response.parts)
+    return "\n".join(line for line in lines if line)
