@@ -25,8 +25,13 @@ from evals.baselines.published import Benchmark
 from evals.judgement import Figure
 from harness.records.analysis import Decision
 from harness.statistics.differences import TAIL
-from harness.statistics.mean_scores import Mean, NormalMean, mean_score, run_mean
-from harness.statistics.noninferiority import FIRST_LOOK, always_valid_tail, chance_to_see, compare
+from harness.statistics.mean_scores import Mean, mean_score, run_mean
+from harness.statistics.noninferiority import (
+    FIRST_LOOK,
+    always_valid_tail,
+    compare,
+    power_to_detect,
+)
 
 Chances = NDArray[np.float64]
 Runs = list[list[list[float]]]
@@ -90,7 +95,7 @@ def measured(design: Design, runs: int, rng: np.random.Generator) -> Iterator[Me
 def exact(design: Design, runs: int, _rng: np.random.Generator) -> Iterator[Mean]:
     """A baseline without noise, so that only the noise of the run is there to mislead."""
     mean = float(design.chances().mean())
-    return repeat(NormalMean(mean, 0.0, math.inf), runs)
+    return repeat(Mean(mean, 0.0, math.inf), runs)
 
 
 def published(design: Design, runs: int, rng: np.random.Generator) -> Iterator[Mean]:
@@ -193,8 +198,8 @@ def predicted(design: Design, drop: float) -> tuple[float, float]:
     within = float((ours * (1 - ours)).mean() + (theirs * (1 - theirs)).mean())
     error = math.sqrt(within / (design.questions * design.tries))
     return (
-        chance_to_see(design.margin - drop, error),
-        chance_to_see(drop - design.margin, error),
+        power_to_detect(design.margin - drop, error),
+        power_to_detect(drop - design.margin, error),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from evals.baselines.published import Benchmark
 from evals.judgement import BaselineInfo, Figure
-from harness.statistics.mean_scores import BinomialMean, Mean
+from harness.statistics.mean_scores import Mean
 from harness.statistics.noninferiority import run_error
 
 CARD = "card"
@@ -48,7 +48,7 @@ def pooled_mean(figures: Sequence[Figure], benchmark: Benchmark) -> Mean:
         noise = max(noise, statistics.variance(figure.value for figure in figures))
     squared = noise / len(figures)
     trials = value * (1 - value) / squared
-    return BinomialMean(
+    return Mean(
         value=value,
         error=math.sqrt(squared),
         tries=statistics.fmean(tries),

@@ -18,10 +18,8 @@ from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.score import Score, score, tag_scores, ungraded
 from harness.records.analysis import Estimate
 from harness.records.base import Record
+from harness.statistics.estimators import bootstrap_std
 from harness.statistics.mean_scores import mean_score
-
-RESAMPLES = 1000
-_AT_A_TIME = 50
 
 
 @dataclass(frozen=True)
@@ -142,24 +140,6 @@ def summarise(tries: Iterable[RubricScore]) -> HealthBenchSummary:
 def clipped(value: float) -> float:
     """`value` cut to [0, 1]."""
     return min(1.0, max(0.0, value))
-
-
-def bootstrap_std(values: Sequence[float], seed: int = 0) -> float:
-    """Standard deviation of the clipped mean over 1,000 resamples of `values`.
-
-    As in OpenAI's script (`_compute_clipped_stats`, numpy's `choice` and `std`), but seeded.
-    """
-    import numpy as np  # takes 12 MB: not before there is something to sum up
-
-    known = np.asarray(values, dtype=np.float64)
-    random = np.random.default_rng(seed)
-    means = np.concatenate(
-        [
-            random.choice(known, (_AT_A_TIME, len(known))).mean(axis=1)
-            for _ in range(RESAMPLES // _AT_A_TIME)
-        ]
-    )
-    return float(np.std(np.clip(means, 0, 1)))
 
 
 def _figure(tries: Sequence[tuple[str, Score]]) -> Figure:

@@ -1,6 +1,6 @@
 """All statistics of smoke tests, evals and comparisons. Pure functions of counts and scores.
 
-    estimators      pass@k, pass^k, maj@k, percentiles, Cohen's kappa
+    estimators      pass@k, pass^k, maj@k, percentiles, Cohen's kappa, bootstrap errors
     intervals       confidence intervals of rates and medians
     mean_scores     mean scores, and their noise between runs of the same questions
     differences     differences of scores and rates, their tests and corrections

@@ -18,7 +18,7 @@ from harness.statistics.differences import (
     share_larger,
     significant_cases,
 )
-from harness.statistics.mean_scores import NormalMean
+from harness.statistics.mean_scores import Mean
 
 SURE, LOST = (5, 5), (0, 5)
 runs = st.lists(
@@ -64,7 +64,7 @@ def test_the_interval_leaves_out_0_exactly_where_p_is_below_5_percent(cases):
 
 
 def test_a_p_value_is_that_of_the_normal_where_the_noise_is_normal():
-    here, there = (NormalMean(value, 0.03, 8) for value in (0.5, 0.5 + 1.96 * 0.03 * math.sqrt(2)))
+    here, there = (Mean(value, 0.03, 8) for value in (0.5, 0.5 + 1.96 * 0.03 * math.sqrt(2)))
     assert p_value(here, there) == pytest.approx(0.05, abs=0.0005)
 
 
@@ -88,8 +88,8 @@ def test_holm(values, adjusted):
 
 
 def test_a_difference_that_would_count_alone_may_be_luck_among_many():
-    one = Pair(NormalMean(0.5, 0.01, 8), NormalMean(0.535, 0.01, 8), cases=30)
-    same = Pair(NormalMean(0.5, 0.01, 8), NormalMean(0.5, 0.01, 8), cases=30)
+    one = Pair(Mean(0.5, 0.01, 8), Mean(0.535, 0.01, 8), cases=30)
+    same = Pair(Mean(0.5, 0.01, 8), Mean(0.5, 0.01, 8), cases=30)
     (alone,) = differences([one])
     among = differences([one, *[same] * 20])[0]
     assert (alone.seen, among.seen) == ("worse", "none")

@@ -1,12 +1,14 @@
+import math
+import random
 from collections import Counter
 from itertools import combinations
-from math import isclose
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.statistics.estimators import (
+    bootstrap_std,
     cohens_kappa,
     maj_at_k,
     pass_at_k,
@@ -28,8 +30,8 @@ def test_the_estimators_are_the_share_of_all_subsets(drawn):
     tries, successes, k = drawn
     results = [True] * successes + [False] * (tries - successes)
     subsets = list(combinations(results, k))
-    assert isclose(pass_at_k(tries, successes, k), sum(map(any, subsets)) / len(subsets))
-    assert isclose(pass_hat_k(tries, successes, k), sum(map(all, subsets)) / len(subsets))
+    assert math.isclose(pass_at_k(tries, successes, k), sum(map(any, subsets)) / len(subsets))
+    assert math.isclose(pass_hat_k(tries, successes, k), sum(map(all, subsets)) / len(subsets))
 
 
 @given(counts())
@@ -111,3 +113,19 @@ def test_kappa_is_the_published_one(table, kappa):
 @pytest.mark.parametrize("table", [(0, 0, 0, 0), (7, 0, 0, 0), (0, 0, 0, 7)])
 def test_kappa_is_undefined_without_variation(table):
     assert cohens_kappa(*table) is None
+
+
+def test_the_bootstrap_gives_the_standard_error():
+    rng = random.Random(3)
+    values = [rng.betavariate(2, 2) for _ in range(400)]
+    mean = sum(values) / 400
+    error = math.sqrt(sum((x - mean) ** 2 for x in values) / 400 / 400)
+    assert bootstrap_std(values) == pytest.approx(error, rel=0.1)
+    assert bootstrap_std(values) == bootstrap_std(values)
+    assert bootstrap_std([0.3] * 9) == pytest.approx(0)
+
+
+def test_the_bootstrap_clips_each_resample():
+    assert bootstrap_std([-3.0, -1.0, -2.0, -0.5]) == 0
+    half_cut = [-0.5, 0.5] * 20
+    assert 0 < bootstrap_std(half_cut) < bootstrap_std([x + 0.5 for x in half_cut])

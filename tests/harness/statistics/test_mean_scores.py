@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harness.statistics.estimators import complete_rounds, pass_at_k, pass_hat_k
 from harness.statistics.intervals import clustered_rate, pass_estimate
 from harness.statistics.mean_scores import (
-    NormalMean,
+    Mean,
     clustered_error,
     mean_score,
     rate_mean,
@@ -82,7 +82,7 @@ def test_graded_scores_have_a_symmetric_error():
 def test_graded_scores_asked_once():
     values = [0.1, 0.5, 0.6, 0.8]
     error = math.sqrt(sum((x - 0.5) ** 2 for x in values) / 3 / 4)
-    assert run_mean([[x] for x in values]) == NormalMean(0.5, pytest.approx(error), 1.0, 3)
+    assert run_mean([[x] for x in values]) == Mean(0.5, pytest.approx(error), 1.0, 3)
     estimate = mean_score([[x] for x in values]).estimate
     assert (estimate.low, estimate.high) == (
         pytest.approx(max(0, 0.5 - 3.182446 * error), abs=1e-6),

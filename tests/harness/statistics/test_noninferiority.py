@@ -3,18 +3,18 @@ import math
 import pytest
 
 from harness.statistics.differences import difference, paired_means
-from harness.statistics.mean_scores import NormalMean, run_mean
+from harness.statistics.mean_scores import Mean, run_mean
 from harness.statistics.noninferiority import (
     FIRST_LOOK,
     always_valid_tail,
-    chance_to_see,
     compare,
     detectable_drop,
+    power_to_detect,
     run_error,
     tries_needed,
 )
 
-EXACT = NormalMean(0.82, 0.0, 8)
+EXACT = Mean(0.82, 0.0, 8)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_unequal_questions_let_a_run_see_more():
 
 
 def test_a_detectable_drop_is_seen_with_the_stated_power():
-    assert chance_to_see(detectable_drop(0.012), 0.012) == pytest.approx(0.8)
-    assert chance_to_see(0.0, 0.012) == pytest.approx(0.05)
+    assert power_to_detect(detectable_drop(0.012), 0.012) == pytest.approx(0.8)
+    assert power_to_detect(0.0, 0.012) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_detectable_drop_is_seen_with_the_stated_power():
     [(0.80, "pass", None), (0.70, "fail", None), (0.78, "inconclusive", 42)],
 )
 def test_three_answers(score, decision, further):
-    comparison = compare(NormalMean(score, 0.01, 8), EXACT, margin=0.05)
+    comparison = compare(Mean(score, 0.01, 8), EXACT, margin=0.05)
     assert comparison.decision == decision
     assert comparison.further_tries == further
     assert comparison.difference.value == pytest.approx(score - 0.82)
@@ -58,8 +58,8 @@ def test_three_answers(score, decision, further):
 
 
 def test_no_tries_settle_what_the_baseline_leaves_open():
-    vague = NormalMean(0.82, 0.01, 8)
-    assert compare(NormalMean(0.78, 0.01, 8), vague, margin=0.05).further_tries is None
+    vague = Mean(0.82, 0.01, 8)
+    assert compare(Mean(0.78, 0.01, 8), vague, margin=0.05).further_tries is None
     assert tries_needed(gap=0.0, error=0.01, tries=8, fixed_error=0.0) is None
 
 
@@ -70,7 +70,7 @@ def test_the_tries_that_would_settle_it_do():
     def error(tries):
         return math.hypot(0.012 * math.sqrt(16 / tries), 0.004)
 
-    assert chance_to_see(0.02, error(needed)) >= 0.8 > chance_to_see(0.02, error(needed - 1))
+    assert power_to_detect(0.02, error(needed)) >= 0.8 > power_to_detect(0.02, error(needed - 1))
 
 
 def test_a_margin_is_needed():
@@ -114,7 +114,7 @@ def test_pairs_must_match():
 
 def test_looking_often_costs_what_the_formula_says():
     at_the_end = run_error(0.8, 30, 16)
-    mean = NormalMean(0.8, at_the_end, 16)
+    mean = Mean(0.8, at_the_end, 16)
     low, _ = mean.bounds(always_valid_tail(rounds=16, planned=16))
     assert (0.8 - low) / at_the_end == pytest.approx(2.764, abs=0.001)
 
