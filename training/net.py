@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reference_engine.small.quantize import fake_quantize
+from training.quantize import fake_quantize
 from training.attention import attend_group
 from training.fused import fused
 from training.packing import Batch, round_up

@@ -10,7 +10,7 @@ import pytest
 
 from harmony.conversation import Answer, Call, Conversation, Result, User
 from harmony.vocabulary import harmony_encoding
-from reference_engine.small import card
+from training import card
 from reference_engine.small.export import SHIPPED
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.held_out import CallExpected, Contains, HeldOut

@@ -13,7 +13,7 @@ import torch
 from reference_engine import mxfp4
 from reference_engine.checkpoint import load_model
 from reference_engine.small import codes
-from reference_engine.small.quantize import fake_quantize, round_to_mxfp4
+from training.quantize import fake_quantize, round_to_mxfp4
 from training import fused, ship, snapshot
 from training.__main__ import main
 from training.data import Group, groups
