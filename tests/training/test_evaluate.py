@@ -10,8 +10,8 @@ import pytest
 
 from harmony.conversation import Answer, Call, Conversation, Result, User
 from harmony.vocabulary import harmony_encoding
-from training import card
 from reference_engine.small.export import SHIPPED
+from training import card
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.held_out import CallExpected, Contains, HeldOut
 from training.evaluate import Sample, analysis_lengths, read_reply, scores

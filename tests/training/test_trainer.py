@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from reference_engine import mxfp4
 from reference_engine.checkpoint import load_model
+from reference_engine.model import mxfp4
 from reference_engine.small import codes
-from training.quantize import fake_quantize, round_to_mxfp4
 from training import fused, ship, snapshot
 from training.__main__ import main
 from training.data import Group, groups
 from training.net import Shape
 from training.optim import orthogonalize
 from training.packing import ROUND, pack
+from training.quantize import fake_quantize, round_to_mxfp4
 from training.reopen import reopen
 from training.schedule import Schedule
 from training.ship import tensors_of, write_checkpoint

@@ -18,12 +18,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from reference_engine.cache import KVCache
-from reference_engine.forward import Forward
-from reference_engine.gathered_context import Row
-from reference_engine.model import Transformer
-from reference_engine.parallel import ALONE, ParallelError, Shard
-from reference_engine.ragged_forward import forward_for
+from reference_engine.generation.forward import Forward, Row
+from reference_engine.generation.ragged import forward_for
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.model.sharding import ALONE, ParallelError, Shard
+from reference_engine.model.transformer import Transformer
 
 _FOREVER = timedelta(days=3650)
 _T = TypeVar("_T")

@@ -13,22 +13,22 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from reference_engine.cache import cache_for
-from reference_engine.engine_errors import (
+from reference_engine.generation.errors import (
     EngineClosedError,
     EngineError,
     GenerationError,
     QueueFullError,
     require_room,
 )
-from reference_engine.forward import MakeForward
-from reference_engine.memory import Memory
+from reference_engine.generation.forward import MakeForward
+from reference_engine.generation.ragged import forward_for
+from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.generation.scheduler import Sequence as TokenSequence
+from reference_engine.kv_cache.cache import cache_for
+from reference_engine.kv_cache.memory import Memory
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
-from reference_engine.model import Transformer
-from reference_engine.ragged_forward import forward_for
-from reference_engine.sampling import Sampler, SamplingParams, Token, sample
-from reference_engine.scheduler import Scheduler
-from reference_engine.sequence import Sequence as TokenSequence
+from reference_engine.model.transformer import Transformer
 
 __all__ = ["Engine", "SamplingParams", "Token"]
 

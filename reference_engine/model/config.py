@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +180,46 @@ def _refuse_other_architectures(raw: Mapping[str, Any], source: Path | str) -> N
                 f"{source}: 'layer_types' must alternate sliding and full attention, "
                 "beginning with sliding, once for each of num_hidden_layers."
             )
+
+
+VOCABULARY = 201_088
+"""Tokens that a gpt-oss knows, those without a meaning included."""
+
+GPT_OSS_20B = ModelConfig(
+    vocab_size=VOCABULARY,
+    hidden_size=2880,
+    num_hidden_layers=24,
+    num_attention_heads=64,
+    num_key_value_heads=8,
+    head_dim=64,
+    num_local_experts=32,
+    num_experts_per_tok=4,
+    intermediate_size=2880,
+)
+GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_local_experts=128)
+TINY = ModelConfig(
+    vocab_size=VOCABULARY,
+    hidden_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    intermediate_size=64,
+)
+SHAPES = {"20b": GPT_OSS_20B, "120b": GPT_OSS_120B, "tiny": TINY}
+
+
+def shape_named(name: str) -> ModelConfig:
+    """One of `SHAPES`, or what a config.json (or the folder that holds one) says.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if name in SHAPES:
+        return SHAPES[name]
+    if not Path(name).exists():
+        known = ", ".join(SHAPES)
+        raise ConfigError(f"'{name}' is none of {known}, nor a config.json or a folder with one.")
+    return ModelConfig.from_json(Path(name))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reference_engine.config import ModelConfig
 from reference_engine.kernels import Kernels
-from reference_engine.kernels.experts import PackedLinear, lay_out, packed_experts_of, unpack
-from reference_engine.model import MixtureOfExperts, Transformer
-from reference_engine.parallel import ALONE, Shard
+from reference_engine.kernels.experts import packed_experts_of
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.mxfp4 import PackedLinear, kernel_layout, unpack
+from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.transformer import MixtureOfExperts, Transformer
 
 PACKED_WEIGHTS = ("mlp1_weight", "mlp2_weight")
 """The parameters that a pair of blocks and scales stands for."""
@@ -29,9 +30,9 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
     def hold(self, name: str, blocks: Tensor, scales: Tensor) -> None:
         """Takes a checkpoint's MXFP4 pair for the parameter `name`."""
-        self.hold_laid_out(name, *lay_out(blocks, scales))
+        self.set_kernel_layout(name, *kernel_layout(blocks, scales))
 
-    def hold_laid_out(self, name: str, blocks: Tensor, scales: Tensor) -> None:
+    def set_kernel_layout(self, name: str, blocks: Tensor, scales: Tensor) -> None:
         """Takes blocks and scales as a `PackedLinear` has them."""
         self.register_buffer(f"{name}_blocks", blocks)
         self.register_buffer(f"{name}_scales", scales)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, distributed
 
-from reference_engine.config import ModelConfig
+from reference_engine.model.config import ModelConfig
 
 
 class ParallelError(Exception):

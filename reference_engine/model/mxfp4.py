@@ -5,6 +5,8 @@ A block is 16 bytes, two values a byte, low nibble first. Its scale byte s means
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -55,3 +57,36 @@ def _nearest(magnitude: Tensor) -> Tensor:
     below = torch.bucketize(magnitude, midpoints)
     above = torch.bucketize(magnitude, midpoints, right=True)
     return torch.where(below % 2 == 0, below, above).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class PackedLinear:
+    """The same matrix product of every expert, weights in MXFP4, laid out for the kernel.
+
+    Attributes:
+        blocks: (experts, out, in / 32, 4, 4), uint8; byte 4 j + c of a stored block is at [c, j].
+        scales: (experts, in / 32, out), uint8.
+        bias: (experts, out), in the type of the tokens.
+    """
+
+    blocks: Tensor
+    scales: Tensor
+    bias: Tensor
+
+
+def kernel_layout(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
+    """Blocks and scales of a `PackedLinear`, from those of a checkpoint.
+
+    A thread of a matrix unit works on bytes four apart (PTX ISA, fragments of wgmma's m64nNk16):
+    side by side, it loads four at once. A tile reads the scales of neighbouring outputs together.
+
+    Args:
+        blocks: (experts, out, in / 32, 16).
+        scales: (experts, out, in / 32).
+    """
+    return blocks.view(*blocks.shape[:-1], 4, 4).mT.contiguous(), scales.mT.contiguous()
+
+
+def unpack(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """One expert's weights, (out, in), of blocks and scales as a `PackedLinear` has them."""
+    return decode(blocks.mT.flatten(-2), scales.mT, dtype)

@@ -11,16 +11,24 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from reference_engine.block_table import BLOCK, BlockTable, Layout
-from reference_engine.config import ModelConfig
-from reference_engine.memory import Memory, MemoryTooSmallError
-from reference_engine.paged_context import KVPages
-from reference_engine.pages import NULL_PAGE, PagePool
+from reference_engine.kv_cache.memory import Memory, MemoryTooSmallError
+from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE, BlockTable, Layout, PagePool
+from reference_engine.model.config import ModelConfig
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KVPages:
+    """A layer's pool of pages: keys and values, (pages, page_size, kv_heads, head_dim) each."""
+
+    keys: Tensor
+    values: Tensor
 
 
 class KVCache:

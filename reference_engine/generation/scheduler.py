@@ -17,14 +17,101 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference_engine.block_table import BLOCK, BlockTable, blocks_of
-from reference_engine.cache import KVCache
-from reference_engine.forward import Forward, GatheredForward, row_multiple
-from reference_engine.gathered_context import Row
-from reference_engine.model import Transformer
-from reference_engine.sampling import Draw, Sampler, sample
-from reference_engine.sequence import Sequence, Step
-from reference_engine.tally import Tally
+from reference_engine.generation.forward import Forward, GatheredForward, Row, row_multiple
+from reference_engine.generation.sampling import (
+    Draw,
+    Sampler,
+    SamplingParams,
+    Token,
+    sample,
+    seed_of,
+)
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.kv_cache.pages import BLOCK, BlockTable, block_names, blocks_of
+from reference_engine.model.transformer import Transformer
+
+
+@dataclass
+class Tally:
+    """What has happened so far.
+
+    Attributes:
+        prompt_tokens: Tokens of prompts that were read.
+        reused_tokens: Tokens of prompts that were found read already.
+        generated_tokens: Tokens that were generated.
+        repeated_tokens: Those of them that were read again after their pages were lost.
+        preemptions: How often a sequence gave up its pages.
+    """
+
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    generated_tokens: int = 0
+    repeated_tokens: int = 0
+    preemptions: int = 0
+
+    def totals(self) -> dict[str, tuple[str, int]]:
+        """The counts by the names of their metrics, each with what it says."""
+        return {
+            "prompt_tokens": ("Tokens of prompts that were read.", self.prompt_tokens),
+            "reused_prompt_tokens": (
+                "Tokens of prompts that were found read already.",
+                self.reused_tokens,
+            ),
+            "generated_tokens": ("Tokens that were generated.", self.generated_tokens),
+            "repeated_tokens": (
+                "Generated tokens that were read again after their pages were lost.",
+                self.repeated_tokens,
+            ),
+            "preemptions": ("How often a request gave up its pages.", self.preemptions),
+        }
+
+
+@dataclass(eq=False)
+class Sequence:
+    """A request on its way through the model.
+
+    Attributes:
+        seed: Of the draws.
+        tokens: The prompt, then what was generated.
+        names: The names of the prompt's full blocks, see `block_table`.
+        cached: How many of the tokens the cache holds.
+        order: Which of all sequences it was to join.
+        table: Its pages, None while it waits for any.
+    """
+
+    prompt: tuple[int, ...]
+    params: SamplingParams
+    seed: int = field(init=False)
+    tokens: list[int] = field(init=False)
+    names: list[bytes] = field(init=False)
+    cached: int = 0
+    order: int = 0
+    table: BlockTable | None = None
+
+    def __post_init__(self) -> None:
+        self.seed = seed_of(self.params)
+        self.tokens = list(self.prompt)
+        self.names = block_names(self.prompt)
+
+    @property
+    def reading(self) -> bool:
+        """Whether part of the prompt has still to be read."""
+        return self.cached < len(self.prompt)
+
+    @property
+    def generated(self) -> int:
+        """How many tokens were generated."""
+        return len(self.tokens) - len(self.prompt)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one sequence gained in a step."""
+
+    sequence: Sequence
+    token: Token
+    finished: bool
+
 
 HEADROOM = 4 * BLOCK
 """Tokens beyond those it has for which a sequence must find pages before it may join."""

@@ -1,28 +1,63 @@
-"""Attention over pages for PyTorch: a row's keys are gathered, then attended to as one matrix.
-
-A batch of B rows brings T new tokens each (T = 1 when decoding, a block when reading a prompt);
-all are written before anything is read, so consecutive blocks of one prompt may be rows of the
-same batch. Rows are padded at their end, and what stands there is never seen.
-
-A row's result depends on its own sequence only: where layers see everything, the number of keys is
-rounded up to a multiple of `KEY_MULTIPLE` by the row's own length, and rows of equal rounded length
-go together; the window is the same for all.
-"""
+"""One pass of a batch through the model, from new tokens to the stream at each row's end."""
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reference_engine.block_table import BLOCK
-from reference_engine.cache import KVCache
-from reference_engine.model import sink_attention
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.kv_cache.pages import BLOCK
+from reference_engine.model.transformer import Transformer, sink_attention
+
+
+class Forward(Protocol):
+    """Takes rows of up to `length` new tokens through the model; (rows, H), each row's last."""
+
+    def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
+        """Runs the batch; keys and values of its tokens are in the cache afterwards."""
+        ...
+
+
+MakeForward = Callable[[Transformer, KVCache], Forward]
+"""Makes what takes a model with its cache through a batch."""
+
+
+class GatheredForward:
+    """Rows padded to equal length, attention by PyTorch; what a row gets ignores its company."""
+
+    def __init__(self, model: Transformer, cache: KVCache) -> None:
+        self._model = model
+        self._cache = cache
+        self._multiple = row_multiple(model.unembedding.weight)
+
+    def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
+        """Runs the batch."""
+        nothing = Row((), 0, array("i"), array("i"))
+        padded = [*rows, *[nothing] * (-len(rows) * length % self._multiple)]
+        tokens = [[*row.tokens, *[0] * (length - len(row.tokens))] for row in padded]
+        context = GatheredContext(self._cache, padded, length)
+        stream = self._model.stream(torch.tensor(tokens, device=context.positions.device), context)
+        last = torch.tensor([len(row.tokens) - 1 for row in rows], device=stream.device)
+        return stream[torch.arange(len(rows), device=stream.device), last]
+
+
+def row_multiple(weight: Tensor) -> int:
+    """The multiple to which batches are padded so that a row's result ignores its company.
+
+    Measured for PyTorch's matrix products on CPU: in bfloat16 only a single row is treated apart,
+    in float32 every number of rows that is no multiple of eight.
+    """
+    if weight.is_cuda:
+        return 1
+    return 2 if weight.dtype == torch.bfloat16 else 8
+
 
 KEY_MULTIPLE = 512
 ROWS_AT_ONCE = 8
