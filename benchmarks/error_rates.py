@@ -121,30 +121,23 @@ def published(design: Design, runs: int, rng: np.random.Generator) -> Iterator[M
 Baselines = Callable[[Design, int, np.random.Generator], Iterator[Mean]]
 
 
-def single_looks(
-    design: Design, drop: float, baselines: Baselines, runs: int, rng: np.random.Generator
-) -> Rates:
-    """Runs that are judged once, with all tries."""
-    drawn = draw(design.chances(drop), design.tries, runs, rng)
-    decisions = [
-        compare(run_mean(scores), baseline, design.margin).decision
-        for scores, baseline in zip(drawn, baselines(design, runs, rng), strict=True)
-    ]
-    return Rates(decisions.count("pass") / runs, decisions.count("fail") / runs, 1.0)
-
-
-def sequential_looks(
+def simulate(
     design: Design,
     drop: float,
     baselines: Baselines,
     runs: int,
     rng: np.random.Generator,
-    budget: int = 1,
+    budget: int | None = None,
 ) -> Rates:
-    """Runs that are judged after every round, up to `budget` times the planned tries."""
-    drawn = draw(design.chances(drop), design.tries * budget, runs, rng)
+    """Verdicts of runs with a true drop.
+
+    Without a budget, each run is judged once with all tries. With one, it is judged after every
+    round until it is settled, up to `budget` times the planned tries.
+    """
+    drawn = draw(design.chances(drop), design.tries * (budget or 1), runs, rng)
+    first = design.tries if budget is None else FIRST_LOOK
     ends = [
-        _stopped(design, scores, baseline)
+        _judged(design, scores, baseline, first)
         for scores, baseline in zip(drawn, baselines(design, runs, rng), strict=True)
     ]
     decisions = [decision for decision, _ in ends]
@@ -152,11 +145,13 @@ def sequential_looks(
     return Rates(decisions.count("pass") / runs, decisions.count("fail") / runs, used)
 
 
-def _stopped(design: Design, scores: list[list[float]], baseline: Mean) -> tuple[Decision, int]:
+def _judged(
+    design: Design, scores: list[list[float]], baseline: Mean, first: int
+) -> tuple[Decision, int]:
     most = len(scores[0])
-    for rounds in range(FIRST_LOOK, most + 1):
+    for rounds in range(first, most + 1):
         so_far = run_mean([tries[:rounds] for tries in scores])
-        tail = always_valid_tail(rounds, design.tries)
+        tail = TAIL if first == most else always_valid_tail(rounds, design.tries)
         decision = compare(so_far, baseline, design.margin, tail).decision
         if decision != "inconclusive":
             return decision, rounds
@@ -215,12 +210,12 @@ def report(design: Design, runs: int, rng: np.random.Generator) -> None:
         passes, fails = predicted(design, drop)
         print(f"  true drop {drop:.0%}: predicted {passes:.1%} pass, {fails:.1%} fail")
         rows = [
-            ("measured baseline", single_looks(design, drop, measured, runs, rng)),
-            ("published baseline", single_looks(design, drop, published, runs, rng)),
-            ("measured, every round", sequential_looks(design, drop, measured, few, rng)),
-            ("measured, up to twice", sequential_looks(design, drop, measured, few, rng, 2)),
-            ("published, every round", sequential_looks(design, drop, published, few, rng)),
-            ("exact, up to twice", sequential_looks(design, drop, exact, few, rng, 2)),
+            ("measured baseline", simulate(design, drop, measured, runs, rng)),
+            ("published baseline", simulate(design, drop, published, runs, rng)),
+            ("measured, every round", simulate(design, drop, measured, few, rng, 1)),
+            ("measured, up to twice", simulate(design, drop, measured, few, rng, 2)),
+            ("published, every round", simulate(design, drop, published, few, rng, 1)),
+            ("exact, up to twice", simulate(design, drop, exact, few, rng, 2)),
         ]
         for name, rates in rows:
             print(

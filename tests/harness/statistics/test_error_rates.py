@@ -34,17 +34,17 @@ def least(rate, runs):
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
 @pytest.mark.parametrize("baseline", ["measured", "published"])
 def test_verdicts_keep_their_error_rates(design, baseline, rng):
-    at_margin = RATES["single_looks"](design, design.margin, RATES[baseline], RUNS, rng)
+    at_margin = RATES["simulate"](design, design.margin, RATES[baseline], RUNS, rng)
     assert at_margin.passed <= most(0.05, RUNS)
     assert at_margin.failed <= most(0.05, RUNS)
-    healthy = RATES["single_looks"](design, 0.0, RATES[baseline], RUNS, rng)
+    healthy = RATES["simulate"](design, 0.0, RATES[baseline], RUNS, rng)
     assert healthy.failed <= most(0.001, RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
 def test_power_is_at_most_a_little_below_the_prediction(design, rng):
     for drop, what in ((0.0, "passed"), (2 * design.margin, "failed")):
-        rates = RATES["single_looks"](design, drop, RATES["measured"], RUNS, rng)
+        rates = RATES["simulate"](design, drop, RATES["measured"], RUNS, rng)
         predicted = max(RATES["predicted"](design, drop))
         share = getattr(rates, what)
         assert least(predicted - CAUTION, RUNS) <= share <= most(predicted, RUNS)
@@ -52,11 +52,11 @@ def test_power_is_at_most_a_little_below_the_prediction(design, rng):
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
 def test_sequential_looks_keep_the_error_rates_and_save_tries(design, rng):
-    stopped = RATES["sequential_looks"]
-    at_margin = stopped(design, design.margin, RATES["exact"], SEQUENTIAL_RUNS, rng)
+    simulate = RATES["simulate"]
+    at_margin = simulate(design, design.margin, RATES["exact"], SEQUENTIAL_RUNS, rng, 1)
     assert at_margin.passed <= most(0.05, SEQUENTIAL_RUNS)
     assert at_margin.failed <= most(0.05, SEQUENTIAL_RUNS)
-    healthy = stopped(design, 0.0, RATES["measured"], SEQUENTIAL_RUNS, rng)
+    healthy = simulate(design, 0.0, RATES["measured"], SEQUENTIAL_RUNS, rng, 1)
     assert healthy.failed == 0
     assert healthy.passed >= least(0.9, SEQUENTIAL_RUNS)
     assert healthy.used < 0.75
@@ -64,9 +64,9 @@ def test_sequential_looks_keep_the_error_rates_and_save_tries(design, rng):
 
 def test_bounds_for_a_single_look_do_not_keep_the_error_rate(rng, monkeypatch):
     monkeypatch.setitem(
-        RATES["_stopped"].__globals__, "always_valid_tail", lambda rounds, planned: 0.05
+        RATES["_judged"].__globals__, "always_valid_tail", lambda rounds, planned: 0.05
     )
-    naive = RATES["sequential_looks"](AIME, AIME.margin, RATES["exact"], SEQUENTIAL_RUNS, rng, 3)
+    naive = RATES["simulate"](AIME, AIME.margin, RATES["exact"], SEQUENTIAL_RUNS, rng, 3)
     assert naive.passed + naive.failed > most(0.1, SEQUENTIAL_RUNS)
 
 

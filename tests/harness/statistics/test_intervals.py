@@ -1,10 +1,11 @@
 import math
 import random
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import quantile_test
+from scipy.stats import beta, quantile_test, t
 
 from harness.statistics.intervals import clustered_estimate, clustered_rate, median_interval
 
@@ -67,12 +68,22 @@ def test_the_interval_covers_the_truth_in_95_percent_of_runs(mean, spread):
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
-def test_a_rate_of_equal_clusters_is_the_estimate_of_their_means(hits):
-    rate = clustered_rate([(count, 5) for count in hits])
-    estimate = clustered_estimate([count / 5 for count in hits], 5)
-    assert rate.value == pytest.approx(estimate.value)
-    assert (rate.low, rate.high) == (pytest.approx(estimate.low), pytest.approx(estimate.high))
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=40))
+def test_equal_clusters_have_the_interval_of_korn_and_graubard(hits):
+    means = [count / 5 for count in hits]
+    mean, error = fmean(means), stdev(means) / math.sqrt(len(means))
+    trials = float(5 * len(means))
+    if error:
+        few = t.ppf(0.975, trials - 1) / t.ppf(0.975, len(means) - 1)
+        trials = min(trials, max(1.0, mean * (1 - mean) / error**2 * few**2))
+    low = beta.ppf(0.025, mean * trials, trials - mean * trials + 1) if mean else 0.0
+    high = beta.ppf(0.975, mean * trials + 1, trials - mean * trials) if mean < 1 else 1.0
+    found = clustered_rate([(count, 5) for count in hits])
+    assert found.value == pytest.approx(mean)
+    assert (found.low, found.high) == (
+        pytest.approx(min(low, mean)),
+        pytest.approx(max(high, mean)),
+    )
 
 
 def test_a_rate_weights_clusters_by_size():
