@@ -11,8 +11,7 @@ from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import grading_tasks
 from evals.plan import Plan
 from evals.records import Cell, EvalSettings
-from harness.providers.entries import Provider
-from harness.providers.prices import CHARACTERS_PER_TOKEN, dollars
+from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.base import Record
 
 OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
@@ -126,6 +125,6 @@ def _cost(provider: Provider, amount: _Amount, share: float, most: int | None) -
         input_tokens=given,
         output_tokens=made,
         most_output_tokens=most,
-        dollars=None if provider.prices is None else dollars(provider.prices, given, made),
+        dollars=None if provider.prices is None else provider.prices.dollars(given, made),
         minutes=max(limits) or None,
     )
