@@ -1,8 +1,8 @@
-"""How often a comparison of two runs is wrong, and how often it sees what it says it would.
+"""Simulated error rates and power of the comparison of two runs.
 
-Two runs of one provider are simulated: 36 cases, 5 tries, 4 groups, each case with its own chance.
-Printed is the share of comparisons that say better or worse, or name a case, though nothing
-differs; and the share that call a run worse which is worse by what they say they would have seen.
+Both runs are of one provider: 36 cases with different success rates, 5 tries, 4 groups. The output
+has the share of comparisons that wrongly report a difference or a changed case, and the power for
+a drop of the size that the comparison reports as detectable.
 
     python benchmarks/comparison_rates.py [pages]
 """
@@ -22,13 +22,13 @@ PROVIDERS: Mapping[str, tuple[float, float]] = {
     "80 % of attempts pass": (4.0, 1.0),
     "all attempts pass": (1e6, 1.0),
 }
-"""By name, the two parameters of the beta distribution that the chances of cases come from."""
+"""Name, and the two parameters of the beta distribution of success rates."""
 
 Run = list[list[float]]
 
 
 def sampled(chances: Sequence[float], random: Random, drop: float = 0.0) -> Run:
-    """The tries of every case, each chance lowered by `drop`."""
+    """Tries of every case, with success rates lowered by `drop`."""
     return [[float(random.random() < chance - drop) for _ in range(TRIES)] for chance in chances]
 
 
@@ -37,7 +37,7 @@ def paired(here: Run, there: Run) -> Pair:
 
 
 def counted(here: Run, there: Run) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Passed tries and tries of each case on both sides."""
+    """Passed tries and tries of each case in both runs."""
     return [
         ((round(sum(ours)), TRIES), (round(sum(theirs)), TRIES))
         for ours, theirs in zip(here, there, strict=True)
@@ -45,7 +45,7 @@ def counted(here: Run, there: Run) -> list[tuple[tuple[int, int], tuple[int, int
 
 
 def page(shape: tuple[float, float], random: Random) -> tuple[bool, bool, bool]:
-    """Whether a comparison wrongly saw a difference, wrongly named a case, and saw a real drop."""
+    """Whether a comparison reports a false difference, a false changed case, and a real drop."""
     groups = [[random.betavariate(*shape) for _ in range(CASES)] for _ in range(GROUPS)]
     there = [sampled(chances, random) for chances in groups]
     here = [sampled(chances, random) for chances in groups]
@@ -66,7 +66,7 @@ def main() -> None:
     for name, shape in PROVIDERS.items():
         results = [page(shape, random) for _ in range(pages)]
         wrong, cases, power = (sum(one[i] for one in results) / pages for i in range(3))
-        print(f"{name:22} wrong {wrong:.1%}   wrong case {cases:.1%}   drop seen {power:.0%}")
+        print(f"{name:22} wrong {wrong:.1%}   wrong case {cases:.1%}   drop detected {power:.0%}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reference_engine.config import ModelConfig
+from reference_engine.model.config import ModelConfig
 
 BYTES = 2
 """Of a number in bfloat16."""

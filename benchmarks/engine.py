@@ -26,9 +26,9 @@ from peers import Peer, apart, installed_peers
 
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.loading import default_dtype
-from reference_engine.config import ModelConfig
-from reference_engine.engine import Engine, SamplingParams
-from reference_engine.model import Transformer
+from reference_engine.generation.engine import Engine, SamplingParams
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.transformer import Transformer
 
 SHIPPED = Path(__file__).parents[1] / "reference_engine" / "small" / "checkpoint"
 SHARED_PROMPT = 400

@@ -1,11 +1,12 @@
-"""How often the verdicts are wrong: runs are drawn from known chances and judged as real ones are.
+"""Simulated error rates of the eval verdicts: runs are drawn from known probabilities.
 
     python benchmarks/error_rates.py [--runs N] [--seed N]
 
-Prints, for AIME-like (30 questions x 16 tries) and GPQA-like (198 x 8) runs with questions of
-unequal difficulty: how often a bound misses the truth, how often a provider without a drop, at the
-margin and beyond it passes and fails, beside what the formula predicts, and the same with a look
-after every round. 5 % is what a bound is allowed. It takes some two minutes of one core's time.
+The runs resemble AIME (30 questions x 16 tries) and GPQA (198 x 8), with questions of unequal
+difficulty. The output has the share of bounds that miss the true value (5 % is allowed), and the
+shares of runs that pass and fail without a drop, at the margin and beyond it, next to the
+prediction of the formula: for a single look and for a look after every round. It takes about two
+minutes on one core.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ from evals.baselines.published import Benchmark
 from evals.judgement import Figure
 from harness.records.analysis import Decision
 from harness.statistics.differences import TAIL
-from harness.statistics.mean_scores import Mean, NormalMean, mean_score, run_mean
-from harness.statistics.noninferiority import FIRST_LOOK, always_valid_tail, chance_to_see, compare
+from harness.statistics.mean_scores import Mean, mean_score, run_mean
+from harness.statistics.noninferiority import (
+    FIRST_LOOK,
+    always_valid_tail,
+    compare,
+    power_to_detect,
+)
 
 Chances = NDArray[np.float64]
 Runs = list[list[list[float]]]
@@ -34,7 +40,7 @@ Runs = list[list[list[float]]]
 
 @dataclass(frozen=True)
 class Design:
-    """A benchmark, a model of a certain strength, and the margin its verdict has."""
+    """A benchmark, a model's mean score, and the margin of the verdict."""
 
     name: str
     questions: int
@@ -44,9 +50,9 @@ class Design:
     margin: float
 
     def chances(self, drop: float = 0.0) -> Chances:
-        """Chance of a right answer per question; `drop` of the mean is lost evenly.
+        """Probability of a correct answer per question, with a mean that is lower by `drop`.
 
-        Beta distributed, with the share `between` of the variance of a try between questions.
+        Beta distributed; `between` is the share of the variance between questions.
         """
         strength = 1 / self.between - 1
         shares = (np.arange(self.questions) + 0.5) / self.questions
@@ -58,8 +64,8 @@ AIME = Design("AIME-like, high effort", 30, 16, 0.925, 0.5, 0.05)
 GPQA = Design("GPQA-like, high effort", 198, 8, 0.80, 0.5, 0.04)
 DESIGNS = (
     AIME,
-    Design("AIME-like, hardly unequal", 30, 16, 0.925, 0.1, 0.05),
-    Design("AIME-like, all but a few easy", 30, 16, 0.925, 0.85, 0.05),
+    Design("AIME-like, almost equal questions", 30, 16, 0.925, 0.1, 0.05),
+    Design("AIME-like, nearly all easy", 30, 16, 0.925, 0.85, 0.05),
     Design("AIME-like, low effort", 30, 16, 0.45, 0.5, 0.05),
     GPQA,
     Design("GPQA-like, 20b low effort", 198, 8, 0.57, 0.6, 0.04),
@@ -68,7 +74,7 @@ DESIGNS = (
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of simulated runs, and how much of the planned tries they used."""
+    """Shares of simulated runs, and the share of the planned tries that they used."""
 
     passed: float
     failed: float
@@ -76,25 +82,25 @@ class Rates:
 
 
 def draw(chances: Chances, tries: int, runs: int, rng: np.random.Generator) -> Runs:
-    """Right-or-wrong scores of many runs: run, question, try."""
+    """Binary scores; axes: run, question, try."""
     shape = (runs, len(chances), tries)
     return (rng.random(shape) < chances[:, None]).astype(float).tolist()  # type: ignore[no-any-return]
 
 
 def measured(design: Design, runs: int, rng: np.random.Generator) -> Iterator[Mean]:
-    """Baselines that are themselves runs of the same size, with scores per question."""
+    """Baselines that are runs of the same size, with scores per question."""
     for scores in draw(design.chances(), design.tries, runs, rng):
         yield run_mean(scores)
 
 
 def exact(design: Design, runs: int, _rng: np.random.Generator) -> Iterator[Mean]:
-    """A baseline without noise, so that only the noise of the run is there to mislead."""
+    """Baselines without noise."""
     mean = float(design.chances().mean())
-    return repeat(NormalMean(mean, 0.0, math.inf), runs)
+    return repeat(Mean(mean, 0.0, math.inf), runs)
 
 
 def published(design: Design, runs: int, rng: np.random.Generator) -> Iterator[Mean]:
-    """Baselines of which only the mean of three figures is known, each from half as many tries."""
+    """Baselines of three published means, each from half as many tries."""
     tries = design.tries // 2
     benchmark = Benchmark(
         metric="",
@@ -115,30 +121,23 @@ def published(design: Design, runs: int, rng: np.random.Generator) -> Iterator[M
 Baselines = Callable[[Design, int, np.random.Generator], Iterator[Mean]]
 
 
-def whole_runs(
-    design: Design, drop: float, baselines: Baselines, runs: int, rng: np.random.Generator
-) -> Rates:
-    """Runs judged once, when all their tries are there."""
-    drawn = draw(design.chances(drop), design.tries, runs, rng)
-    decisions = [
-        compare(run_mean(scores), baseline, design.margin).decision
-        for scores, baseline in zip(drawn, baselines(design, runs, rng), strict=True)
-    ]
-    return Rates(decisions.count("pass") / runs, decisions.count("fail") / runs, 1.0)
-
-
-def stopped_runs(
+def simulate(
     design: Design,
     drop: float,
     baselines: Baselines,
     runs: int,
     rng: np.random.Generator,
-    budget: int = 1,
+    budget: int | None = None,
 ) -> Rates:
-    """Runs looked at after every round until settled, or until `budget` times the planned tries."""
-    drawn = draw(design.chances(drop), design.tries * budget, runs, rng)
+    """Verdicts of runs with a true drop.
+
+    Without a budget, each run is judged once with all tries. With one, it is judged after every
+    round until it is settled, up to `budget` times the planned tries.
+    """
+    drawn = draw(design.chances(drop), design.tries * (budget or 1), runs, rng)
+    first = design.tries if budget is None else FIRST_LOOK
     ends = [
-        _stopped(design, scores, baseline)
+        _judged(design, scores, baseline, first)
         for scores, baseline in zip(drawn, baselines(design, runs, rng), strict=True)
     ]
     decisions = [decision for decision, _ in ends]
@@ -146,11 +145,13 @@ def stopped_runs(
     return Rates(decisions.count("pass") / runs, decisions.count("fail") / runs, used)
 
 
-def _stopped(design: Design, scores: list[list[float]], baseline: Mean) -> tuple[Decision, int]:
+def _judged(
+    design: Design, scores: list[list[float]], baseline: Mean, first: int
+) -> tuple[Decision, int]:
     most = len(scores[0])
-    for rounds in range(FIRST_LOOK, most + 1):
+    for rounds in range(first, most + 1):
         so_far = run_mean([tries[:rounds] for tries in scores])
-        tail = always_valid_tail(rounds, design.tries)
+        tail = TAIL if first == most else always_valid_tail(rounds, design.tries)
         decision = compare(so_far, baseline, design.margin, tail).decision
         if decision != "inconclusive":
             return decision, rounds
@@ -160,7 +161,7 @@ def _stopped(design: Design, scores: list[list[float]], baseline: Mean) -> tuple
 def misses(
     chances: Chances, tries: int, runs: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Shares of lower bounds above, and of upper bounds below, the truth of the fixed questions."""
+    """Shares of lower bounds above and of upper bounds below the true value, questions fixed."""
     bounds = [run_mean(scores).bounds(TAIL) for scores in draw(chances, tries, runs, rng)]
     truth = float(chances.mean())
     return (
@@ -170,31 +171,31 @@ def misses(
 
 
 def coverage(design: Design, runs: int, rng: np.random.Generator, graded: bool = False) -> float:
-    """Share of 95 % intervals that hold the ability behind freshly drawn questions.
+    """Share of 95 % intervals that contain the true mean, with new questions in every run.
 
-    Graded scores are the chances themselves, asked once, as one answer to a rubric is.
+    Graded scores are the probabilities themselves, with one try per question.
     """
     strength = 1 / design.between - 1
     a, b = design.mean * strength, (1 - design.mean) * strength
-    held = 0
+    covered = 0
     for _ in range(runs):
         chances = rng.beta(a, b, design.questions)
         scores = chances[:, None].tolist()
         if not graded:
             scores = draw(chances, design.tries, 1, rng)[0]
         estimate = mean_score(scores).estimate
-        held += estimate.low <= design.mean <= estimate.high
-    return held / runs
+        covered += estimate.low <= design.mean <= estimate.high
+    return covered / runs
 
 
 def predicted(design: Design, drop: float) -> tuple[float, float]:
-    """Chances to pass and to fail by the formula, against a measured baseline of the same size."""
+    """Probabilities to pass and to fail by the formula, for a baseline of the same size."""
     ours, theirs = design.chances(drop), design.chances()
     within = float((ours * (1 - ours)).mean() + (theirs * (1 - theirs)).mean())
     error = math.sqrt(within / (design.questions * design.tries))
     return (
-        chance_to_see(design.margin - drop, error),
-        chance_to_see(drop - design.margin, error),
+        power_to_detect(design.margin - drop, error),
+        power_to_detect(drop - design.margin, error),
     )
 
 
@@ -202,19 +203,19 @@ def report(design: Design, runs: int, rng: np.random.Generator) -> None:
     print(f"\n{design.name}: {design.questions} x {design.tries}, mean {design.mean:.1%},")
     print(f"  {design.between:.0%} of the variance between questions, margin {design.margin:.0%}")
     low, high = misses(design.chances(), design.tries, runs, rng)
-    print(f"  bounds that miss: lower {low:.1%}, upper {high:.1%} (5 % allowed)")
-    print(f"  95 % intervals that hold: {coverage(design, runs, rng):.1%}")
+    print(f"  bounds that miss the true value: lower {low:.1%}, upper {high:.1%} (5 % allowed)")
+    print(f"  coverage of 95 % intervals: {coverage(design, runs, rng):.1%}")
     few = max(100, runs // 4)
     for drop in (0.0, design.margin, 2 * design.margin):
         passes, fails = predicted(design, drop)
-        print(f"  true drop {drop:.0%}: by formula {passes:.1%} pass, {fails:.1%} fail")
+        print(f"  true drop {drop:.0%}: predicted {passes:.1%} pass, {fails:.1%} fail")
         rows = [
-            ("measured baseline", whole_runs(design, drop, measured, runs, rng)),
-            ("published baseline", whole_runs(design, drop, published, runs, rng)),
-            ("measured, every round", stopped_runs(design, drop, measured, few, rng)),
-            ("measured, up to twice", stopped_runs(design, drop, measured, few, rng, 2)),
-            ("published, every round", stopped_runs(design, drop, published, few, rng)),
-            ("exact, up to twice", stopped_runs(design, drop, exact, few, rng, 2)),
+            ("measured baseline", simulate(design, drop, measured, runs, rng)),
+            ("published baseline", simulate(design, drop, published, runs, rng)),
+            ("measured, every round", simulate(design, drop, measured, few, rng, 1)),
+            ("measured, up to twice", simulate(design, drop, measured, few, rng, 2)),
+            ("published, every round", simulate(design, drop, published, few, rng, 1)),
+            ("exact, up to twice", simulate(design, drop, exact, few, rng, 2)),
         ]
         for name, rates in rows:
             print(
@@ -225,12 +226,12 @@ def report(design: Design, runs: int, rng: np.random.Generator) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How often the verdicts are wrong.")
+    parser = argparse.ArgumentParser(description="Simulated error rates of the eval verdicts.")
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs per figure")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    print(f"{options.runs} runs per figure, a quarter of that with a look after every round")
+    print(f"{options.runs} runs per figure; a quarter of that with a look after every round")
     for design in DESIGNS:
         report(design, options.runs, rng)
     print()
@@ -240,8 +241,8 @@ def main() -> None:
         print(f"{len(few)} of 30 questions vary: lower bounds miss {low:.1%}, upper {high:.1%}")
     for questions, mean in ((12, 0.6), (100, 0.4), (1000, 0.1)):
         graded = Design("graded", questions, 1, mean, 0.3, 0.04)
-        held = coverage(graded, options.runs, rng, graded=True)
-        print(f"graded scores, {questions} questions, mean {mean}: 95 % intervals hold {held:.1%}")
+        covered = coverage(graded, options.runs, rng, graded=True)
+        print(f"graded scores, {questions} questions, mean {mean}: coverage {covered:.1%}")
 
 
 if __name__ == "__main__":

@@ -24,10 +24,9 @@ from demands import Demand, decode_step, prefill
 from kernels import Limits, limits
 
 from reference_engine.checkpoint import load_model
-from reference_engine.checkpoint.shapes import SHAPES, shape_named
 from reference_engine.checkpoint.synthetic import synthesize
-from reference_engine.config import ModelConfig
-from reference_engine.engine import Engine, SamplingParams
+from reference_engine.generation.engine import Engine, SamplingParams
+from reference_engine.model.config import SHAPES, ModelConfig, shape_named
 
 PROMPT = 128
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from reference_engine.kernels import KernelsError, attention, experts, resolve_kernels
-from reference_engine.kernels.experts import PackedLinear
+from reference_engine.model.mxfp4 import PackedLinear
 
 SHAPES = {  # Experts, chosen ones, hidden and intermediate size, heads, kv heads, head size.
     "20b": (32, 4, 2880, 2880, 64, 8, 64),

@@ -20,9 +20,9 @@ import torch
 from full_size import arrivals, prompts
 
 from reference_engine.checkpoint import load_model
-from reference_engine.checkpoint.shapes import shape_named
 from reference_engine.checkpoint.synthetic import synthesize
-from reference_engine.engine import Engine
+from reference_engine.generation.engine import Engine
+from reference_engine.model.config import shape_named
 
 PROMPT = 8
 PROCESS = Path("/proc/self")

@@ -34,11 +34,11 @@ from harness.probes.plan import sample_id
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Exchange, Request, Response, Rollout
 from reference_engine.checkpoint import load_model
-from reference_engine.engine import Engine
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.seams import LOGITS, MODEL, PARAMS, READ, TOKENS
 from reference_engine.faults.setup import faulty_parts
-from reference_engine.model import Transformer
+from reference_engine.generation.engine import Engine
+from reference_engine.model.transformer import Transformer
 from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
 
 _MODEL = "gpt-oss-small"

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference_engine.checkpoint.config_files import config_file
-from reference_engine.checkpoint.names import Layout, sources
-from reference_engine.model import Transformer
+from reference_engine.checkpoint.layouts import Layout, config_file, sources
+from reference_engine.model.transformer import Transformer
 
 TOP = 20
 """Most probable tokens of a position whose log probabilities are compared."""

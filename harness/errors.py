@@ -1,30 +1,30 @@
-"""What can end the tool, other than a verdict.
+"""The errors that end a command, with their exit codes.
 
     HarnessError                       exit code 2
     ├── ConfigurationError             2   the command line, providers.yaml, cases or environment
     ├── RunLogError                    2   the run folder cannot be read or written
-    ├── ProviderUnavailableError       3   no use in sampling this provider
-    │   ├── ProviderUnreachableError   3   nobody answers
-    │   ├── ProviderUnauthorizedError  3   the key is missing, wrong or not allowed
+    ├── ProviderUnavailableError       3   the provider cannot be sampled
+    │   ├── ProviderUnreachableError   3   nothing answers at its address
+    │   ├── ProviderUnauthorizedError  3   the key is missing, wrong or without permission
     │   ├── ModelNotFoundError         3   the provider has no such model
-    │   └── LaunchError                3   the provider's own process did not come up
+    │   └── LaunchError                3   the launch command did not become ready
     └── StoppedError                   130 Ctrl-C or SIGTERM
 
-The message of each is one sentence for the user: what is wrong, where, and how to mend it. What a
-provider does wrong once sampling has begun is never raised: it is recorded and judged.
+Each message tells the user in one sentence what is wrong, where, and how to fix it. Errors of the
+provider during sampling are not raised: they are recorded and judged.
 """
 
 from __future__ import annotations
 
 
 class HarnessError(Exception):
-    """Base of every error the command line turns into a message and an exit code."""
+    """Base of all errors that the command line reports with a message and an exit code."""
 
     exit_code = 2
 
 
 class ConfigurationError(HarnessError):
-    """Something the user wrote cannot be used."""
+    """The command line, a file or the environment is invalid."""
 
 
 class RunLogError(HarnessError):
@@ -32,21 +32,21 @@ class RunLogError(HarnessError):
 
 
 class ProviderUnavailableError(HarnessError):
-    """The provider cannot be sampled at all."""
+    """The provider cannot be sampled."""
 
     exit_code = 3
 
 
 class ProviderUnreachableError(ProviderUnavailableError):
-    """Nobody answers at the provider's address."""
+    """Nothing answers at the provider's address."""
 
 
 class ProviderUnauthorizedError(ProviderUnavailableError):
-    """The provider refuses our key, or wants one."""
+    """The provider rejects the key or requires one."""
 
 
 class ModelNotFoundError(ProviderUnavailableError):
-    """The provider does not know the model."""
+    """The provider does not have the model."""
 
 
 class LaunchError(ProviderUnavailableError):
@@ -54,6 +54,6 @@ class LaunchError(ProviderUnavailableError):
 
 
 class StoppedError(HarnessError):
-    """The user stopped the run; everything finished is on disk."""
+    """The user stopped the run; all finished attempts are on disk."""
 
     exit_code = 130

@@ -1,8 +1,8 @@
-"""Long work in small steps, so that what arrives in the meantime is noticed on time.
+"""Split long computations into steps, so that the event loop can record arrival times between them.
 
-The work is a generator that yields between steps and returns its result. A stream of ten thousand
-events takes some fifty milliseconds to read: done at once, the arrival times of all other streams
-would be wrong by as much.
+A computation is a generator that yields between steps and returns its result. Reading a stream of
+10,000 events takes about 50 ms; in one piece, it would delay the recorded arrival times of all
+other streams by as much.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ITEMS_IN_A_STEP = 25
 
 
 def completed(steps: Steps[T]) -> T:
-    """Do all steps, one right after the other."""
+    """Run all steps without interruption."""
     while True:
         try:
             next(steps)
@@ -28,7 +28,7 @@ def completed(steps: Steps[T]) -> T:
 
 
 async def interleaved(steps: Steps[T]) -> T:
-    """Do all steps, and let the event loop do what else is due between them."""
+    """Run all steps, with a turn of the event loop after each."""
     while True:
         try:
             next(steps)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reference_engine import checkpoint_commands as commands
 from reference_engine.backends.options import add_backend_options, backend_settings
 from reference_engine.chat_command import add_chat_options, run_chat
 from reference_engine.options import (
@@ -17,52 +18,67 @@ from reference_engine.options import (
     add_server_options,
     engine_settings,
     serve_settings,
+    size_option,
 )
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Subparsers = _SubParsersAction[argparse.ArgumentParser]
+
+_LAYOUTS = ["original", "hf"]
+_DEST = "folder to create; it is called DIR.partial until it is complete"
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "python -m reference_engine") -> int:
-    """Run the command line: 0 after a clean stop, 2 if it cannot start, 130 if interrupted.
+    """Run the command line.
 
     Args:
-        argv: The arguments; those of the process by default.
-        program: What the user typed before them, for the help.
+        argv: The arguments; the process's own by default.
+        program: The program name to show in the help.
+
+    Returns:
+        The exit code: 0 on success, 2 on a usage or setup error, 130 on an interrupt.
     """
     arguments = _parser(program).parse_args(argv)
-    # Threads that spin while they wait would take the cores from whoever drives this server.
+    # Spinning worker threads would take CPU time from clients on the same machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        if arguments.command == "faults":
-            return _list_faults(as_json=arguments.json)
-        if arguments.command == "score":
-            return _score(arguments)
-        if arguments.command == "chat":
-            return _chat(arguments)
-        if arguments.command in commands.NAMES:
-            return _run_on_checkpoints(arguments)
-        return _serve(arguments)
+        _COMMANDS[arguments.command](arguments)
     except ModuleNotFoundError as error:
-        return _complain(f"{error.name} is not installed: pip install 'gpt-oss-verify[reference]'")
+        return _fail(f"{error.name} is not installed: pip install 'gpt-oss-verify[reference]'")
+    except _UsageError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
-def _serve(arguments: argparse.Namespace) -> int:
+class _UsageError(Exception):
+    """A command that cannot run; the message says why."""
+
+
+def _fail(text: str) -> int:
+    sys.stderr.write(f"error: {text}\n")
+    return 2
+
+
+def _serve(arguments: argparse.Namespace) -> None:
     try:
         settings = serve_settings(arguments)
     except ValueError as error:
-        return _complain(str(error))
-    # Loading torch takes seconds, which neither --help nor a wrong option should have to wait for.
+        raise _UsageError(error) from error
+    # Importing torch takes seconds; --help and usage errors must not wait for it.
     from reference_engine.server.opening import ServeError
     from reference_engine.server.serve import serve
 
     try:
         serve(settings)
     except ServeError as error:
-        return _complain(str(error))
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        raise _UsageError(error) from error
 
 
-def _score(arguments: argparse.Namespace) -> int:
+def _score(arguments: argparse.Namespace) -> None:
     from reference_engine.scoring import ScoringError, answer_lines
 
     try:
@@ -70,50 +86,81 @@ def _score(arguments: argparse.Namespace) -> int:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
     except (ScoringError, ValueError) as error:
-        return _complain(str(error))
-    return 0
+        raise _UsageError(error) from error
 
 
-def _chat(arguments: argparse.Namespace) -> int:
+def _chat(arguments: argparse.Namespace) -> None:
     try:
         backend = backend_settings(arguments)
         run_chat(arguments, replace(engine_settings(arguments), backend=backend))
     except ValueError as error:
-        return _complain(str(error))
-    return 0
+        raise _UsageError(error) from error
 
 
-def _run_on_checkpoints(arguments: argparse.Namespace) -> int:
+def _list_faults(arguments: argparse.Namespace) -> None:
+    from reference_engine.faults.catalogue import listing, listing_json
+
+    sys.stdout.write(f"{listing_json() if arguments.json else listing()}\n")
+
+
+def _write_checkpoint(arguments: argparse.Namespace) -> None:
+    """Runs `convert`, `download` or `synthesize` and prints the folder."""
     from harmony.vocabulary import VocabularyError
 
     try:
-        commands.run(arguments)
+        sys.stdout.write(f"{_WRITERS[arguments.command](arguments)}\n")
     except (ValueError, VocabularyError) as error:
-        return _complain(str(error))
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        raise _UsageError(error) from error
 
 
-def _list_faults(*, as_json: bool) -> int:
-    from reference_engine.faults.catalogue import listing, listing_json
+def _convert(arguments: argparse.Namespace) -> Path:
+    from reference_engine.checkpoint.convert import convert
 
-    sys.stdout.write(f"{listing_json() if as_json else listing()}\n")
-    return 0
+    convert(arguments.source, arguments.dest, arguments.layout, shard_bytes=arguments.shard_size)
+    return Path(arguments.dest)
 
 
-def _complain(text: str) -> int:
-    sys.stderr.write(f"error: {text}\n")
-    return 2
+def _download(arguments: argparse.Namespace) -> Path:
+    from reference_engine.checkpoint.download import download
+
+    return download(arguments.name, arguments.out, arguments.layout)
+
+
+def _synthesize(arguments: argparse.Namespace) -> Path:
+    from reference_engine.checkpoint.synthetic import synthesize
+    from reference_engine.model.config import shape_named
+
+    synthesize(
+        shape_named(arguments.shape),
+        arguments.dest,
+        arguments.layout,
+        seed=arguments.seed,
+        shard_bytes=arguments.shard_size,
+    )
+    return Path(arguments.dest)
+
+
+_WRITERS: dict[str, Callable[[argparse.Namespace], Path]] = {
+    "convert": _convert,
+    "download": _download,
+    "synthesize": _synthesize,
+}
+_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "faults": _list_faults,
+    "score": _score,
+    "serve": _serve,
+    "chat": _chat,
+    **dict.fromkeys(_WRITERS, _write_checkpoint),
+}
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True)
-    faults = subparsers.add_parser("faults", help="list the faults that serve --fault takes")
-    faults.add_argument("--json", action="store_true", help="as a JSON list")
+    faults = subparsers.add_parser("faults", help="list the faults that serve --fault accepts")
+    faults.add_argument("--json", action="store_true", help="print a JSON list")
     score = subparsers.add_parser(
-        "score", help="continue requests, or follow given continuations, with log probabilities"
+        "score", help="print the logprobs of generated or given completions"
     )
     add_engine_options(score.add_argument)
     add_batch_option(score.add_argument)
@@ -122,13 +169,68 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_batch_option(serve.add_argument)
     add_backend_options(serve.add_argument)
     add_server_options(serve.add_argument)
-    chat = subparsers.add_parser("chat", help="talk with a model in the terminal")
+    chat = subparsers.add_parser("chat", help="chat with a model in the terminal")
     add_engine_options(chat.add_argument)
     add_backend_options(chat.add_argument)
     add_chat_options(chat.add_argument)
     chat.set_defaults(max_batch=1)
-    commands.add_commands(subparsers)
+    _add_convert(subparsers)
+    _add_synthesize(subparsers)
+    _add_download(subparsers)
     return parser
+
+
+def _add_convert(subparsers: Subparsers) -> None:
+    convert = subparsers.add_parser(
+        "convert", help="write a checkpoint in the other layout without changing a bit"
+    )
+    convert.add_argument("source", type=Path, metavar="FROM", help="checkpoint in either layout")
+    convert.add_argument("dest", type=Path, metavar="DIR", help=_DEST)
+    convert.add_argument("--layout", choices=_LAYOUTS, required=True, help="layout to write")
+    _add_shard_size(convert)
+
+
+def _add_synthesize(subparsers: Subparsers) -> None:
+    synthesize = subparsers.add_parser(
+        "synthesize", help="write a checkpoint of any size with random weights"
+    )
+    synthesize.add_argument("dest", type=Path, metavar="DIR", help=_DEST)
+    synthesize.add_argument(
+        "--shape",
+        required=True,
+        metavar="20b|120b|tiny|FILE",
+        help="a published model, a tiny model, or the path of a config.json",
+    )
+    synthesize.add_argument(
+        "--layout", choices=_LAYOUTS, default="hf", help="layout to write (default: hf)"
+    )
+    synthesize.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    _add_shard_size(synthesize)
+
+
+def _add_download(subparsers: Subparsers) -> None:
+    download = subparsers.add_parser(
+        "download", help="download a checkpoint from the Hugging Face Hub and check its hashes"
+    )
+    download.add_argument(
+        "name", metavar="NAME", help="gpt-oss-20b, gpt-oss-120b, or a repository as owner/name"
+    )
+    download.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="target folder; created if missing"
+    )
+    download.add_argument(
+        "--layout", choices=_LAYOUTS, default="hf", help="layout to download (default: hf)"
+    )
+
+
+def _add_shard_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shard-size",
+        type=size_option,
+        default="5GB",
+        metavar="SIZE",
+        help="maximum size of a weights file, such as 500MB or 5GB (default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

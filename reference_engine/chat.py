@@ -26,8 +26,8 @@ from harmony.render import RenderError, render_prompt
 from reference_engine.backends.base import Backend
 from reference_engine.chat_screen import Screen
 from reference_engine.chat_tools import TOOLS, answer_call
-from reference_engine.engine_errors import EngineError
-from reference_engine.sampling import SamplingParams
+from reference_engine.generation.errors import EngineError
+from reference_engine.generation.sampling import SamplingParams
 
 HELP = """\
 /effort low|medium|high   how long the model thinks

@@ -11,7 +11,7 @@ from typing import get_args
 
 from reference_engine.backends.options import backend_settings, key_of
 from reference_engine.kernels import KernelChoice
-from reference_engine.memory import Memory, parse_bytes
+from reference_engine.kv_cache.memory import Memory, parse_bytes
 from reference_engine.server.settings import TODAY, AppSettings, ServeSettings
 
 

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, HarmonyParser, Started
 from harmony.render import render_prompt
-from reference_engine.engine import Engine
-from reference_engine.engine_errors import EngineError
-from reference_engine.model import Transformer, WholeSequences
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.engine import Engine
+from reference_engine.generation.errors import EngineError
+from reference_engine.generation.sampling import SamplingParams, Token
+from reference_engine.model.transformer import Transformer, WholeSequences
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request

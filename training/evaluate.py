@@ -24,8 +24,8 @@ from harmony.parse import STOP_TOKENS, Delta, Event, HarmonyParser, Started
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
 from reference_engine.checkpoint import load_model
-from reference_engine.engine import Engine
-from reference_engine.sampling import SamplingParams
+from reference_engine.generation.engine import Engine
+from reference_engine.generation.sampling import SamplingParams
 from reference_engine.small.export import SHIPPED
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.held_out import CallExpected, HeldOut, JsonObject, held_out

@@ -1,8 +1,8 @@
 """The network as training wants it: one group of conversations at a time, many tokens at once.
 
-It computes what `reference_engine.model.Transformer` computes (a test holds the two together),
-arranged for speed on a CPU: the prefix that the conversations of a group share is run once, the
-matrix products are bfloat16, and everything else is fused by `torch.compile`. Parameters of the
+It computes the same as `reference_engine.model.transformer.Transformer`; a test compares the two.
+It is fast on a CPU because it runs the shared prefix of a group of conversations once, multiplies
+matrices in bfloat16, and fuses everything else with `torch.compile`. Parameters of the
 same kind are stacked over the layers, so that the optimiser can treat them in one go.
 """
 
@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reference_engine.small.quantize import fake_quantize
 from training.attention import attend_group
 from training.fused import fused
 from training.packing import Batch, round_up
 from training.permute import gather_once, spread
+from training.quantize import fake_quantize
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reference_engine import mxfp4
+from reference_engine.model import mxfp4
 from training.loss import Rows
 from training.net import Net, Shape
 from training.ship import PLAIN

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reference_engine import mxfp4
+from reference_engine.model import mxfp4
 from reference_engine.small import codes
 from training import snapshot
 from training.loss import Rows

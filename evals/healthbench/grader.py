@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
 from pathlib import Path
 
 from harness.api.base import Settings
-from harness.providers.entries import Provider, find_provider, load_providers
+from harness.providers.entries import Provider, find_provider
 from harness.records.conditions import Api
 
 DEFAULT_GRADER = "openai-grader"
@@ -17,15 +16,7 @@ _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 
 
 def find_grader(name: str = DEFAULT_GRADER, providers_file: Path | None = None) -> Provider:
-    """The entry called `name`; the default grader is there even if the user's file lacks it.
-
-    Raises:
-        ConfigurationError: If there is no such entry.
-    """
-    if name == DEFAULT_GRADER and name not in load_providers(providers_file):
-        shipped = resources.files("harness") / "data" / "providers.yaml"
-        with resources.as_file(shipped) as path:
-            return find_provider(name, path)
+    """The entry called `name`. Raises ConfigurationError."""
     return find_provider(name, providers_file)
 
 

@@ -1,4 +1,4 @@
-"""The command `doctor`: what a run would need, looked at before one."""
+"""The command `doctor`."""
 
 from __future__ import annotations
 
@@ -29,18 +29,17 @@ def doctor(
     out: Annotated[Path | None, _HOW] = None,
     as_json: Annotated[bool, _HOW, Parameter(name="--json")] = False,
 ) -> int:
-    """Look at everything a run needs: installation, machine, providers.yaml, keys, the provider.
+    """Check your setup: the installation, the machine, providers.yaml, keys and providers.
 
-    Providers that are not named are not asked. Of those that the tool starts itself, the command
-    is looked for and not started. Exit codes: 0 without a problem, 2 with one, 3 if a provider
-    that was to be asked cannot be used.
+    It contacts only the providers that you name. It does not start providers that have a launch
+    entry. Exit codes: 0 no problem, 2 a problem, 3 a provider that was contacted cannot be used.
 
     Args:
-        provider: Which provider to reach, if any.
-        all_providers: Reach every provider of the file whose key variables are set.
-        concurrency: Attempts in flight that are planned. Default: the most of any entry.
-        out: Where run folders are to be made. Default: runs.
-        as_json: Print the lines as JSON on stdout.
+        provider: The provider to contact, if any.
+        all_providers: Contact every provider of your file whose key variables are set.
+        concurrency: Planned attempts in flight. Default: the maximum of the entries.
+        out: Folder for run folders. Default: runs.
+        as_json: Print the results as JSON on stdout.
     """
     from harness.doctor.lines import exit_code
 
@@ -56,7 +55,7 @@ def doctor(
 
 
 def _lines(
-    chosen: ProviderOptions, runs: Path, concurrency: int | None, *, every: bool
+    options: ProviderOptions, runs: Path, concurrency: int | None, *, every: bool
 ) -> Iterator[Line]:
     from harness.doctor.installation import installation
     from harness.doctor.lines import exit_code
@@ -64,50 +63,42 @@ def _lines(
     installed = list(installation())
     yield from installed
     if exit_code(installed):
-        # What follows needs those packages.
-        return
-    yield from _lines_on_setup(chosen, runs, concurrency, every=every)
-
-
-def _lines_on_setup(
-    chosen: ProviderOptions, runs: Path, concurrency: int | None, *, every: bool
-) -> Iterator[Line]:
+        return  # The other checks need the required packages.
     import asyncio
     import os
 
-    from harness.doctor.configuration import keys, providers_line, vocabulary_line
-    from harness.doctor.machine import machine
     from harness.doctor.reach import reached
+    from harness.doctor.setup import keys, machine, providers_line, vocabulary_line
 
     yield vocabulary_line()
-    about_file, known = providers_line(chosen.providers_file)
-    yield about_file
-    yield from keys(known, os.environ)
-    asked = _asked(chosen, known, every=every) if about_file.state == "ok" else []
-    most = max((each.concurrency for each in asked or known.values()), default=1)
+    line, providers = providers_line(options.providers_file)
+    yield line
+    yield from keys(providers, os.environ)
+    contacted = _contacted(options, providers, every=every) if line.state == "ok" else []
+    most = max((each.concurrency for each in contacted or providers.values()), default=1)
     yield from machine(runs, concurrency or most)
-    yield from asyncio.run(reached(asked))
+    yield from asyncio.run(reached(contacted))
 
 
-def _asked(
-    chosen: ProviderOptions, known: Mapping[str, Provider], *, every: bool
+def _contacted(
+    options: ProviderOptions, providers: Mapping[str, Provider], *, every: bool
 ) -> list[Provider]:
-    """The providers to reach; no request may take longer than a minute, or --timeout."""
+    """The providers to contact, with a timeout of at most a minute or --timeout."""
     import os
 
     from harness.cli.choice import chosen_provider
-    from harness.doctor.configuration import key_variables
+    from harness.doctor.setup import key_variables
     from harness.providers.entries import changed
 
-    asked: dict[str, Provider] = {}
+    chosen: dict[str, Provider] = {}
     if every:
-        able = (each for each in known.values() if all(map(os.environ.get, key_variables(each))))
-        asked = {each.name: each for each in able}
-    if (chosen.provider, chosen.base_url) != (None, None):
-        provider = chosen_provider(chosen, None)
-        asked[provider.name] = provider
-    most = chosen.timeout or MOST_SECONDS
-    return [changed(each, timeout=min(each.timeout, most)) for each in asked.values()]
+        usable = (p for p in providers.values() if all(map(os.environ.get, key_variables(p))))
+        chosen = {each.name: each for each in usable}
+    if (options.provider, options.base_url) != (None, None):
+        provider = chosen_provider(options, None)
+        chosen[provider.name] = provider
+    most = options.timeout or MOST_SECONDS
+    return [changed(each, timeout=min(each.timeout, most)) for each in chosen.values()]
 
 
 def _print(line: Line) -> None:
@@ -131,9 +122,9 @@ def _print_json(lines: Sequence[Line], code: int) -> None:
 
     from harness.cli.screen import print_raw
 
-    told = {
+    content = {
         "version": version("gpt-oss-verify"),
         "exit_code": code,
         "lines": [asdict(line) for line in lines],
     }
-    print_raw(json.dumps(told, indent=2, ensure_ascii=False))
+    print_raw(json.dumps(content, indent=2, ensure_ascii=False))

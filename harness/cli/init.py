@@ -1,37 +1,53 @@
-"""The command `init`: an entry of providers.yaml, from flags or by asking."""
+"""The command `init`: add an entry to providers.yaml, from flags or from answers to questions."""
 
 from __future__ import annotations
 
 import asyncio
 import shlex
 import shutil
-from collections.abc import Collection, Mapping, Sequence
-from importlib import resources
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
 from harness.cli.choice import BOTH_APIS
 from harness.cli.options import at_least, names, parse_apis
+from harness.cli.screen import stderr, stdout
 from harness.errors import (
     ConfigurationError,
     ProviderUnauthorizedError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
-from harness.providers.entries import LOCAL_FILE, adhoc_provider, changed, load_providers
-from harness.providers.key_shapes import looks_like_key
-from harness.providers.yaml_files import read_text
+from harness.providers.entries import (
+    LOCAL_FILE,
+    Provider,
+    adhoc_provider,
+    changed,
+    looks_like_key,
+    own_providers,
+)
+from harness.records.conditions import Api
 from harness.text.plain import plain
-
-if TYPE_CHECKING:
-    from harness.cli.asking import Draft
-    from harness.providers.entries import Provider
-    from harness.records.conditions import Api
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
+NEW_FILE = "# Your providers; they extend and override the shipped entries.\nproviders:\n"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An entry that is not complete yet."""
+
+    name: str | None
+    base_url: str | None
+    model: str | None
+    apis: tuple[Api, ...] | None
+    api_key_env: str | None
 
 
 def init(
@@ -48,126 +64,105 @@ def init(
     offline: bool = False,
     force: bool = False,
 ) -> int:
-    """Add a provider to providers.yaml; what is not given is asked, if this is a terminal.
+    """Add a provider to providers.yaml. In a terminal, ask for the values that are not given.
 
-    The provider is asked for its models and over each API, unless it cannot be reached. A new
-    file begins with the entries that ship; in one that exists everything else stays as it is.
+    The command finds the models and the APIs of the provider by sending it a few requests. It
+    leaves the other entries and the comments of an existing file unchanged.
 
     Args:
-        name: What to call it.
+        name: Name of the entry.
         base_url: Address of the API.
-        model: Model name as the provider knows it. Default: the one it lists.
-        apis: responses, chat, or both with a comma between. Default: those it answers on.
+        model: Model name as the provider knows it. Default: the only model that it lists.
+        apis: responses, chat, or both, separated by a comma. Default: those that work.
         api_key_env: Name of the environment variable that holds the key, never the key.
         concurrency: Attempts in flight. Default: 8.
-        rpm: Requests a minute that are allowed.
-        tpm: Tokens a minute that are allowed.
+        rpm: Limit of requests per minute.
+        tpm: Limit of tokens per minute.
         providers_file: The file to write. Default: providers.yaml.
-        offline: Ask the provider nothing.
-        force: Replace an entry of this name.
+        offline: Send no request to the provider.
+        force: Replace an existing entry of this name.
     """
-    from harness.cli import asking
-
-    _refuse_keys(name, base_url, model, api_key_env, *names(apis))
-    text, known = _present(providers_file)
-    draft = asking.Draft(name, base_url, model, parse_apis(apis), api_key_env)
-    if asking.possible():
-        draft = asking.address(draft)
-    _require_address(draft)
-    if draft.name in known and not force:
+    if any(map(looks_like_key, filter(None, (name, base_url, model, api_key_env, *names(apis))))):
         raise ConfigurationError(
-            f"{providers_file} has an entry {draft.name} already; choose another --name, or "
+            "One of the arguments looks like a key. Store it in an environment variable and pass "
+            "the variable's name as --api-key-env; providers.yaml must not contain keys."
+        )
+    existing = own_providers(providers_file) if providers_file.exists() else {}
+    draft = Draft(name, base_url, model, parse_apis(apis), api_key_env)
+    if _interactive():
+        draft = _ask_address(draft)
+    required = {"--name": draft.name, "--base-url": draft.base_url}
+    if missing := [flag for flag, value in required.items() if not value]:
+        raise ConfigurationError(f"Give {' and '.join(missing)}, or run init in a terminal.")
+    if draft.name in existing and not force:
+        raise ConfigurationError(
+            f"{providers_file} already has an entry {draft.name}; choose another --name, or "
             "replace it with --force."
         )
     limits = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
     at_least(1, {f"--{name}": limit for name, limit in limits.items()})
     given = {name: limit for name, limit in limits.items() if limit is not None}
     provider = changed(_completed(draft, offline=offline), **given)
-    _write(providers_file, text, provider, given)
+    _write(providers_file, provider, given)
+    option = "" if providers_file == LOCAL_FILE else f"--providers {providers_file} "
+    option += f"--provider {shlex.quote(provider.name)}"
+    added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"
+    _print(
+        f"Added {provider.name} to {providers_file}: {added}.\n"
+        f"Next: gpt-oss-verify doctor {option}\n"
+        f"then: gpt-oss-verify {option} -n 1 -k 1",
+        error=False,
+    )
     return 0
 
 
-def _refuse_keys(*texts: str | None) -> None:
-    if any(looks_like_key(text) for text in texts if text is not None):
-        raise ConfigurationError(
-            "One of the arguments looks like a key. Put it into an environment variable, and give "
-            "the variable's name as --api-key-env; keys never stand in providers.yaml."
-        )
-
-
-def _present(path: Path) -> tuple[str, Collection[str]]:
-    """The text to add to, and the names of its entries that are the user's own."""
-    if not path.exists():
-        shipped = resources.files("harness") / "data" / "providers.yaml"
-        return shipped.read_text(encoding="utf-8"), ()
-    return read_text(path), load_providers(path).keys()
-
-
-def _require_address(draft: Draft) -> None:
-    given = {"--name": draft.name, "--base-url": draft.base_url}
-    if missing := [flag for flag, value in given.items() if not value]:
-        raise ConfigurationError(f"Give {' and '.join(missing)}, or run init in a terminal.")
-
-
 def _completed(draft: Draft, *, offline: bool) -> Provider:
-    """The draft with model and APIs, from the provider or the user where they were not given."""
-    from harness.cli import asking
-
+    """The draft with model and APIs, from the provider or the user where they are not given."""
     given = (draft.base_url or "", draft.model or "any", BOTH_APIS, draft.api_key_env)
     assumed = changed(adhoc_provider(*given), name=draft.name)
-    models = None if offline else _listed(changed(assumed, timeout=MOST_SECONDS))
+    models = None if offline else _listed_models(changed(assumed, timeout=MOST_SECONDS))
     provider = changed(assumed, model=draft.model or _model(models or []))
     apis = draft.apis
     if apis is None:
-        found = () if models is None else _spoken(changed(provider, timeout=MOST_SECONDS), models)
-        apis = asking.apis(found) if asking.possible() else found or BOTH_APIS
+        asked = changed(provider, timeout=MOST_SECONDS)
+        found = () if models is None else _supported_apis(asked, models)
+        apis = _ask_apis(found) if _interactive() else found or BOTH_APIS
     return changed(provider, apis=apis)
 
 
-def _listed(provider: Provider) -> list[str] | None:
-    """The models it lists; None if it cannot be asked, which is then said."""
+def _listed_models(provider: Provider) -> list[str] | None:
+    """The models that the provider lists; None, with a message, if it does not answer."""
     from harness.endpoints.preflight import listed_models
 
     try:
         return asyncio.run(listed_models(provider)) or []
     except (ConfigurationError, ProviderUnavailableError) as error:
-        _say(f"{error}. The entry is written without asking it anything.")
+        _print(f"{error}. The entry is written without contacting the provider.")
         return None
 
 
-def _model(listed: Sequence[str]) -> str:
-    from harness.cli import asking
-
-    if asking.possible():
-        return asking.model(listed)
-    if len(listed) == 1:
-        return listed[0]
-    there = f"; it lists {', '.join(listed[:MODELS_SHOWN])}" if listed else ""
-    raise ConfigurationError(f"Give --model{there}.")
-
-
-def _spoken(provider: Provider, models: list[str]) -> tuple[Api, ...]:
-    """The APIs it answers on; none if that cannot be found out, which is then said."""
-    from harness.endpoints.discovery import spoken_by
+def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
+    """The APIs that work; none, with a message, if the provider does not answer."""
+    from harness.endpoints.preflight import supported_apis
 
     try:
-        spoken = asyncio.run(spoken_by(provider, models))
+        apis, refusals = asyncio.run(supported_apis(provider, models))
     except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
-        _say(f"{error}. The entry is written as if it spoke both APIs.")
+        _print(f"{error}. The entry lists both APIs, which were not tested.")
         return ()
-    for refusal in spoken.refusals:
-        _say(refusal)
-    if not spoken.apis:
+    for refusal in refusals:
+        _print(refusal)
+    if not apis:
         raise ProviderUnavailableError(
-            f"{provider.base_url} answers on neither API; check --base-url, or write the entry "
-            "all the same with --apis."
+            f"{provider.base_url} supports neither API; check --base-url, or write the entry "
+            "anyway with --apis."
         )
-    return spoken.apis
+    return apis
 
 
-def _write(path: Path, text: str, provider: Provider, limits: Mapping[str, int]) -> None:
-    from harness.cli.screen import stdout
-    from harness.providers.entry_text import with_entry
+def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
+    from harness.providers.editing import entry_text, with_entry
+    from harness.providers.yaml_files import read_text
 
     entry: dict[str, object] = {
         "base_url": provider.base_url,
@@ -176,21 +171,12 @@ def _write(path: Path, text: str, provider: Provider, limits: Mapping[str, int])
     }
     if provider.api_key_env:
         entry["api_key_env"] = provider.api_key_env
-    _put(path, with_entry(text, str(path), provider.name, {**entry, **limits}))
-    option = "" if path == LOCAL_FILE else f"--providers {path} "
-    spoken = " and ".join(provider.apis)
-    stdout().print(
-        plain(
-            f"{path} has {provider.name} now: {provider.model} at {provider.base_url}, {spoken}.\n"
-            f"Next: gpt-oss-verify doctor {option}--provider {shlex.quote(provider.name)}\n"
-            f"then: gpt-oss-verify {option}--provider {shlex.quote(provider.name)} -n 1 -k 1"
-        ),
-        soft_wrap=True,
-    )
-
-
-def _put(path: Path, text: str) -> None:
-    """Write in one step; a link stays one, and a file keeps who may read it."""
+    entry |= limits
+    if path.exists():
+        text = with_entry(read_text(path), str(path), provider.name, entry)
+    else:
+        text = NEW_FILE + entry_text(provider.name, entry)
+    # Replace the file in one step, behind a symbolic link if it is one, and keep its mode.
     target = path.resolve()
     draft = target.with_name(f".{target.name}.tmp")
     try:
@@ -203,7 +189,84 @@ def _put(path: Path, text: str) -> None:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _say(text: str) -> None:
-    from harness.cli.screen import stderr
+def _print(text: str, *, error: bool = True) -> None:
+    (stderr() if error else stdout()).print(plain(text), soft_wrap=True)
 
-    stderr().print(plain(text), soft_wrap=True)
+
+def _interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask_address(draft: Draft) -> Draft:
+    base_url = draft.base_url or _ask("Address of the API, such as http://localhost:8000/v1", _url)
+    name = draft.name or _ask("Name of the entry", str, default=_short(base_url))
+    key = draft.api_key_env or _ask(
+        "Environment variable that holds the key (its name, not the key; empty for none)",
+        lambda text: _variable(base_url, text),
+        default="",
+    )
+    return replace(draft, base_url=base_url, name=name, api_key_env=key or None)
+
+
+def _model(listed: Sequence[str]) -> str:
+    if _interactive():
+        likely = [each for each in listed if "gpt-oss" in each.lower()] or list(listed)
+        if likely:
+            _print(f"The provider lists {', '.join(likely)}.")
+        return _ask("Model", str, default=likely[0] if likely else None)
+    if len(listed) == 1:
+        return listed[0]
+    shown = f"; the provider lists {', '.join(listed[:MODELS_SHOWN])}" if listed else ""
+    raise ConfigurationError(f"Give --model{shown}.")
+
+
+def _ask_apis(found: Sequence[Api]) -> tuple[Api, ...]:
+    text = _ask("APIs", _apis, default=",".join(found or BOTH_APIS))
+    return parse_apis(text) or ()
+
+
+def _ask(question: str, checked: Callable[[str], str], default: str | None = None) -> str:
+    """Ask until the answer is valid."""
+    from rich.prompt import Prompt
+
+    while True:
+        try:
+            answer = Prompt.ask(
+                question, console=stderr(), default=default, show_default=bool(default)
+            )
+        except EOFError:
+            raise ConfigurationError(
+                "The input ended before all questions were answered; run init again, or pass flags."
+            ) from None
+        text = (answer or "").strip()
+        if looks_like_key(text):
+            _print("This looks like a key. Store it in an environment variable and give its name.")
+            continue
+        try:
+            if text or default == "":
+                return checked(text)
+        except ConfigurationError as error:
+            _print(str(error))
+
+
+def _url(text: str) -> str:
+    return adhoc_provider(text, "any", ("chat",)).base_url
+
+
+def _variable(base_url: str, text: str) -> str:
+    if text:
+        adhoc_provider(base_url, "any", ("chat",), text)
+    return text
+
+
+def _apis(text: str) -> str:
+    parse_apis(text)
+    return text
+
+
+def _short(base_url: str) -> str:
+    """The part of a host name that identifies the provider: groq of api.groq.com."""
+    host = urlsplit(base_url).hostname or ""
+    parts = host.split(".")
+    is_domain = len(parts) > 1 and not parts[-1].isdigit()
+    return parts[-2] if is_domain else host.replace(":", "-")

@@ -1,4 +1,4 @@
-"""The command that lists providers."""
+"""The command `providers`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cyclopts import Parameter
 def providers(
     *, providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
 ) -> int:
-    """List the providers that can be named with --provider.
+    """List the providers that --provider accepts: your own and the shipped ones.
 
     Args:
-        providers_file: Another providers.yaml than ./providers.yaml or the one that ships.
+        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
     """
     from rich.text import Text
 
@@ -23,9 +23,9 @@ def providers(
     from harness.providers.entries import load_providers
 
     entries = load_providers(providers_file)
-    width = max(map(len, entries), default=0)
+    width = max(map(len, entries))
     for entry in entries.values():
-        place = "started on this machine" if entry.launch else entry.base_url
+        place = "launched on this machine" if entry.launch else entry.base_url
         if entry.api_key_env:
             state = "set" if os.environ.get(entry.api_key_env) else "not set"
             place += f" · {entry.api_key_env} {state}"

@@ -1,1 +1,1 @@
-"""What an installation, a machine and a providers.yaml need for a run, looked at before one."""
+"""Check the installation, the machine, the configuration and the providers before a run."""

@@ -1,4 +1,4 @@
-"""Python and packages, held against what the installed distribution asks for."""
+"""Compare Python and the installed packages with the requirements of the distribution."""
 
 from __future__ import annotations
 
@@ -14,84 +14,72 @@ from harness.doctor.lines import Line, note, ok, problem, warning
 
 DISTRIBUTION = "gpt-oss-verify"
 EXTRAS: Mapping[str, str] = {
-    "evals": "`eval` with real questions; samples and local files go without",
+    "evals": "`eval` with the published questions; samples and local files work without it",
     "ray": "`eval --executor ray`",
     "reference": "`--provider reference`, `serve`, `selftest`",
 }
-"""What is gone without each extra that users may want."""
+"""What needs each extra."""
 
 
 def installation() -> Iterator[Line]:
-    """Python, the packages of a base install, and of each extra."""
+    """Check Python, the required packages, and those of each extra."""
     ours = distribution(DISTRIBUTION)
+    required = _requirements(ours)
     yield _python(ours)
-    yield from _base(_asked(ours))
+    yield from _base(required)
     for extra, purpose in EXTRAS.items():
-        yield _extra(extra, purpose, [r for r in _asked(ours, extra) if r not in _asked(ours)])
-    yield _triton()
+        more = [each for each in _requirements(ours, extra) if each not in required]
+        yield _extra(extra, purpose, more)
 
 
 def _python(ours: Distribution) -> Line:
-    asked = SpecifierSet(ours.metadata["Requires-Python"] or "")
-    found = platform.python_version()
-    if asked.contains(found, prereleases=True):
-        return ok("Python", f"{found} at {sys.executable}")
-    remedy = f"install the tool with a Python {asked}"
-    return problem("Python", f"{found} at {sys.executable}; {asked} is needed", remedy)
+    required = SpecifierSet(ours.metadata["Requires-Python"] or "")
+    found = f"{platform.python_version()} at {sys.executable}"
+    if required.contains(platform.python_version(), prereleases=True):
+        return ok("Python", found)
+    remedy = f"install the tool with Python {required}"
+    return problem("Python", f"{found}; {required} is required", remedy)
 
 
-def _asked(ours: Distribution, extra: str = "") -> list[Requirement]:
-    """What a base install, or one with an extra, brings on this system."""
+def _requirements(ours: Distribution, extra: str = "") -> list[Requirement]:
+    """The packages of a base installation, or of one with an extra, on this system."""
     requirements = map(Requirement, ours.requires or ())
     return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": extra})]
 
 
-def _base(asked: Sequence[Requirement]) -> Iterator[Line]:
-    unfit = [each for each in asked if _lack(each) is not None]
-    if not unfit:
-        yield ok("packages", f"{len(asked)} installed, all in the versions asked for")
-    for each in unfit:
-        yield problem("packages", f"{_lack(each)}", _install(f"{each.name}{each.specifier}"))
+def _base(required: Sequence[Requirement]) -> Iterator[Line]:
+    unmet = [(each, lack) for each in required if (lack := _lack(each)) is not None]
+    if not unmet:
+        yield ok("packages", f"{len(required)} installed, all in the required versions")
+    for each, lack in unmet:
+        yield problem("packages", lack, f"pip install '{each.name}{each.specifier}'")
 
 
-def _extra(extra: str, purpose: str, asked: Sequence[Requirement]) -> Line:
+def _extra(extra: str, purpose: str, required: Sequence[Requirement]) -> Line:
     topic = f"extra {extra}"
-    lacks = {each.name: lack for each in asked if (lack := _lack(each)) is not None}
-    remedy = _install(f"{DISTRIBUTION}[{extra}]")
+    lacks = {each.name: lack for each in required if (lack := _lack(each)) is not None}
+    remedy = f"pip install '{DISTRIBUTION}[{extra}]'"
     if not lacks:
-        found = (f"{each.name} {version(each.name)}" for each in asked)
-        return ok(topic, ", ".join(found))
-    if all(_is_missing(each) for each in asked if each.name in lacks):
-        missing = ", ".join(lacks)
-        return note(topic, f"{missing} not installed; needed for {purpose}", remedy)
+        return ok(topic, ", ".join(f"{each.name} {version(each.name)}" for each in required))
+    if all(_found(name) is None for name in lacks):
+        return note(topic, f"{', '.join(lacks)} not installed; needed for {purpose}", remedy)
     return warning(topic, "; ".join(lacks.values()), remedy)
 
 
-def _triton() -> Line:
-    try:
-        return ok("Triton", version("triton"))
-    except PackageNotFoundError:
-        text = "not installed; the engine's kernels for CUDA devices need it, nothing else does"
-        return note("Triton", text, _install("triton"))
-
-
-def _lack(asked: Requirement) -> str | None:
-    """What is wrong with the package that is asked for, if anything is."""
-    if _is_missing(asked):
-        return f"{asked.name} is not installed; {asked.specifier or 'any version'} is needed"
-    found = version(asked.name)
-    if asked.specifier.contains(found, prereleases=True):
+def _lack(required: Requirement) -> str | None:
+    """How the installed packages fail a requirement; None if they meet it."""
+    found = _found(required.name)
+    if found is None:
+        return (
+            f"{required.name} is not installed; {required.specifier or 'any version'} is required"
+        )
+    if required.specifier.contains(found, prereleases=True):
         return None
-    return f"{asked.name} {found} is installed; {asked.specifier} is needed"
+    return f"{required.name} {found} is installed; {required.specifier} is required"
 
 
-def _is_missing(asked: Requirement) -> bool:
+def _found(name: str) -> str | None:
     try:
-        version(asked.name)
+        return version(name)
     except PackageNotFoundError:
-        return True
-    return False
-
-
-def _install(what: str) -> str:
-    return f"pip install '{what}'"
+        return None

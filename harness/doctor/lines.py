@@ -1,6 +1,6 @@
-"""One thing looked at, and what to do about it.
+"""The result of one check by `doctor`.
 
-Of the standard library only: what is missing may be any other package.
+Uses the standard library only, because any other package may be missing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["ok", "note", "warning", "problem"]
-"""A note is worth knowing; a warning may spoil a run; a problem prevents it."""
+"""A note is information; a warning may affect a run; a problem prevents it."""
 
 EXIT_PROBLEM = 2
 EXIT_UNREACHABLE = 3
@@ -18,7 +18,10 @@ EXIT_UNREACHABLE = 3
 
 @dataclass(frozen=True)
 class Line:
-    """`exit_code` is what the command ends with because of it; 0 but for problems."""
+    """One result. `remedy` is None where the text, often an error message, contains it.
+
+    `exit_code` is the exit code of the command because of this line; 0 except for problems.
+    """
 
     topic: str
     state: State
@@ -28,25 +31,25 @@ class Line:
 
 
 def ok(topic: str, text: str) -> Line:
-    """All is well."""
+    """Nothing to do."""
     return Line(topic, "ok", text)
 
 
 def note(topic: str, text: str, remedy: str | None = None) -> Line:
-    """Worth knowing, such as what is not there and need not be."""
+    """Information, such as an optional package that is not installed."""
     return Line(topic, "note", text, remedy)
 
 
 def warning(topic: str, text: str, remedy: str | None = None) -> Line:
-    """May spoil a run. Without a remedy, the text holds it, as the messages of errors do."""
+    """May affect a run."""
     return Line(topic, "warning", text, remedy)
 
 
 def problem(topic: str, text: str, remedy: str | None = None, code: int = EXIT_PROBLEM) -> Line:
-    """Prevents a run; the remedy as in a warning."""
+    """Prevents a run."""
     return Line(topic, "problem", text, remedy, code)
 
 
 def exit_code(lines: Sequence[Line]) -> int:
-    """0 without a problem, 3 where a provider cannot be reached, else 2."""
+    """0 without a problem, 3 if a provider cannot be used, else 2."""
     return max((line.exit_code for line in lines), default=0)

@@ -1,1 +1,1 @@
-"""Getting to an endpoint: started if need be, seen to answer, and asked which APIs it speaks."""
+"""Launch a provider, check that it answers, and find the APIs that it supports."""

@@ -1,8 +1,8 @@
-"""Runs a command for as long as the process that started this one lives.
+"""Script that runs a command and ends it when the parent process ends.
 
-Run as a script, with the command as arguments and a pipe as standard input whose other end the
-parent holds open. However the parent dies, SIGKILL included, the pipe closes and the whole
-process group is ended, so that no server is left behind.
+The arguments are the command; standard input is a pipe that the parent holds open. However the
+parent dies, SIGKILL included, the pipe closes and the script ends its whole process group, so that
+no server keeps running.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Providers that the tool starts itself and stops again."""
+"""Start and stop the providers that have a `launch` command."""
 
 from __future__ import annotations
 
@@ -12,28 +12,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import aiohttp
-
 from harness.endpoints import guard
+from harness.endpoints.client import is_ready
 from harness.errors import LaunchError
 from harness.providers.entries import Launch, Provider, changed
 
 SECONDS_TO_STOP = 10.0
-SECONDS_TO_ANSWER = 5.0
-SECONDS_BETWEEN_LOOKS = 0.1
+POLL_INTERVAL = 0.1
 TAIL_LINES = 8
 TAIL_BYTES = 4096
 
 
 @asynccontextmanager
 async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
-    """Start the provider's `launch` command if it has one, and stop it on the way out.
+    """Start the provider's `launch` command, if it has one, and stop it on exit.
 
-    Yields the provider with its real port in `base_url`. Its output goes to the file `log`. If
-    the process ends while it is in use, the body is cancelled and LaunchError raised.
+    Yields the provider with its actual port in `base_url`. The output of the command is appended
+    to the file `log`. If the process ends early, the body is cancelled and LaunchError raised.
 
     Raises:
-        LaunchError: It could not be started, ended early or did not become ready in time.
+        LaunchError: The command did not start, ended early or did not become ready in time.
     """
     launch = provider.launch
     if launch is None:
@@ -42,7 +40,11 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
     port = _free_port()
     ready = changed(provider, base_url=provider.base_url.replace("{port}", port))
     ready_url = (launch.ready_url or f"{provider.base_url}/models").replace("{port}", port)
-    await _see_that_nobody_answers(provider.name, ready_url)
+    if await is_ready(ready_url):
+        raise LaunchError(
+            f"provider {provider.name}: another server already answers at {ready_url}; "
+            "stop it, or use {port} in the launch entry"
+        )
     async with _process(provider.name, launch, port, log) as process:
         await _wait_until_ready(provider.name, launch, ready_url, process, log)
         try:
@@ -51,8 +53,8 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
         except _EndedError:
             raise LaunchError(
                 f"provider {provider.name}: its process ended with exit code "
-                f"{process.returncode} in the middle of the run; what is finished is kept, "
-                f"go on with --resume{_tail(log)}"
+                f"{process.returncode} in the middle of the run; finished attempts are kept, "
+                f"continue with --resume{_tail(log)}"
             ) from None
 
 
@@ -60,7 +62,7 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
 async def _process(
     name: str, launch: Launch, port: str, log: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The launch command in a process group of its own, which ends with ours in any case."""
+    """The launch command in its own process group, which the guard ends with this process."""
     command = [
         argument.replace("{port}", port).replace("{python}", sys.executable)
         for argument in launch.command
@@ -94,8 +96,7 @@ async def _start(
             )
     except OSError as error:
         raise LaunchError(
-            f"provider {name}: its launch command cannot be started: "
-            f"{error.filename}: {error.strerror}"
+            f"provider {name}: its launch command did not start: {error.filename}: {error.strerror}"
         ) from None
 
 
@@ -127,49 +128,26 @@ async def _cancelled_when_ended(process: asyncio.subprocess.Process) -> AsyncIte
         watching.cancel()
 
 
-async def _see_that_nobody_answers(name: str, url: str) -> None:
-    """Refuse to take a server that is already there for the one we start."""
-    async with _session() as session:
-        if await _is_ready(session, url):
-            raise LaunchError(
-                f"provider {name}: something already answers at {url}; "
-                "stop it, or use {port} in the launch entry"
-            )
-
-
 async def _wait_until_ready(
     name: str, launch: Launch, url: str, process: asyncio.subprocess.Process, log: Path
 ) -> None:
     deadline = time.monotonic() + launch.ready_timeout
-    async with _session() as session:
-        while not await _is_ready(session, url):
-            if process.returncode is not None:
-                raise LaunchError(
-                    f"provider {name}: its launch command ended with exit code "
-                    f"{process.returncode} before it was ready{_tail(log)}"
-                )
-            if time.monotonic() > deadline:
-                raise LaunchError(
-                    f"provider {name}: not ready after {launch.ready_timeout:g} s "
-                    f"({url} does not answer with 200){_tail(log)}"
-                )
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_TO_ANSWER))
-
-
-async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url) as response:
-            return response.status == 200
-    except (aiohttp.ClientError, TimeoutError):
-        return False
+    while not await is_ready(url):
+        if process.returncode is not None:
+            raise LaunchError(
+                f"provider {name}: its launch command ended with exit code "
+                f"{process.returncode} before it was ready{_tail(log)}"
+            )
+        if time.monotonic() > deadline:
+            raise LaunchError(
+                f"provider {name}: not ready after {launch.ready_timeout:g} s "
+                f"({url} does not return 200){_tail(log)}"
+            )
+        await asyncio.sleep(POLL_INTERVAL)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End the whole process group: kindly at first, by force if that does not help."""
+    """End the process group with SIGTERM, then with SIGKILL."""
     try:
         _signal_group(process, signal.SIGTERM)
         async with asyncio.timeout(SECONDS_TO_STOP):
@@ -193,7 +171,7 @@ def _free_port() -> str:
 
 
 def _tail(log: Path) -> str:
-    """The last lines of a log, to stand at the end of a message."""
+    """The last lines of a log, as the end of a message."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL_BYTES))

@@ -1,11 +1,9 @@
-"""A few cheap requests before a run, so that a hopeless one is not begun."""
+"""A few cheap requests before a run, to refuse a provider that cannot be sampled."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NoReturn
+from collections.abc import Sequence
 
 import orjson
 
@@ -13,6 +11,7 @@ from harness.api import DIALECTS
 from harness.api.base import Settings
 from harness.api.conversation import Message
 from harness.api.fields import error_message, excerpt
+from harness.endpoints.client import Answer, NotConnectedError, request
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
@@ -21,8 +20,6 @@ from harness.errors import (
 )
 from harness.providers.entries import Provider, changed
 from harness.records.conditions import Api
-from harness.records.rollouts import Exchange, Response
-from harness.transport import RetryPolicy, open_transport
 
 FEWEST_TOKENS = 16
 LONGEST_WAIT = 60.0
@@ -30,134 +27,147 @@ MODELS_SHOWN = 8
 NO_SUCH_MODEL = ("model_not_found", "model not found", "unknown model", "invalid model")
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 
-# An overloaded moment must not end a run before it began; a provider that is down must, at once.
-_BRIEFLY = RetryPolicy(
-    retries=0, retries_when_overloaded=2, first_wait=0.3, longest_wait=1, longest_retry_after=3
-)
-
 
 async def preflight(provider: Provider, apis: Sequence[Api]) -> int:
-    """See that the provider answers, takes our key and knows the model on each of `apis`.
+    """Check that the provider answers, accepts the key and has the model on each of `apis`.
 
-    Little is retried here, so that the user is told at once. Whatever a run could show as a
-    finding, such as a 500 or a 400, is left to the run. A first answer may take as long as any:
-    servers load their model for it.
+    Errors that a run can report as findings, such as a 500 or a 400, are left to the run. The
+    first response may take as long as any other, because some servers load their model for it.
 
     Returns:
-        How many requests it took, not counting any that had to be sent again.
+        The number of requests, without retries.
 
     Raises:
-        ConfigurationError: An environment variable the provider needs is not set.
-        ProviderUnavailableError: It does not; the sentence says which and how to mend it.
+        ConfigurationError: An environment variable of the provider is not set.
+        ProviderUnavailableError: A check failed; the message says which and how to fix it.
     """
     models = await listed_models(provider)
     for api in apis:
-        require_use(provider, api, await ask(provider, api), models)
+        require_usable(provider, api, await smallest_request(provider, api), models)
     return 1 + len(apis)
 
 
-async def listed_models(provider: Provider) -> list[str] | None:
-    """The ids the provider lists, or None where it keeps no list for us.
+async def supported_apis(
+    provider: Provider, models: list[str]
+) -> tuple[tuple[Api, ...], list[str]]:
+    """The APIs of the entry that work, and for each other one the reason.
+
+    Args:
+        provider: The provider.
+        models: The models that it lists.
 
     Raises:
-        ConfigurationError: An environment variable the provider needs is not set.
-        ProviderUnreachableError: Nobody answers.
+        ConfigurationError: An environment variable of the provider is not set.
+        ModelNotFoundError: It does not have the model.
+        ProviderUnreachableError: It does not answer.
+        ProviderUnauthorizedError: It rejects the key.
     """
-    soon = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
-    exchange = await _send(soon, "/models")
-    if exchange.failure is not None and exchange.failure.kind == "connect":
-        _refuse_broken_connection(provider, exchange)
-    response = exchange.response
-    if response is None or response.status != 200:
+    apis: list[Api] = []
+    refusals = []
+    for api in provider.apis:
+        answer = await smallest_request(provider, api)
+        try:
+            require_usable(provider, api, answer, models or None)
+        except (ModelNotFoundError, ProviderUnreachableError, ProviderUnauthorizedError):
+            raise
+        except ProviderUnavailableError as error:
+            refusals.append(str(error))
+        else:
+            apis.append(api)
+    return tuple(apis), refusals
+
+
+async def listed_models(provider: Provider) -> list[str] | None:
+    """The ids of the provider's models, or None if it does not list them.
+
+    Raises:
+        ConfigurationError: An environment variable of the provider is not set.
+        ProviderUnreachableError: No connection could be opened.
+    """
+    impatient = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
+    try:
+        answer = await request(impatient, "/models")
+    except NotConnectedError:
+        raise
+    except ProviderUnreachableError:
+        return None
+    if answer.status != 200:
         return None
     try:
-        return [str(model["id"]) for model in orjson.loads(response.body or "")["data"]]
+        return [str(model["id"]) for model in orjson.loads(answer.text)["data"]]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
 
 
-async def ask(provider: Provider, api: Api) -> Exchange:
-    """The shortest real request, and what came of it. Raises ConfigurationError."""
+async def smallest_request(provider: Provider, api: Api) -> Answer:
+    """The answer to the shortest real request.
+
+    Raises:
+        ConfigurationError: An environment variable of the provider is not set.
+        ProviderUnreachableError: No response came.
+    """
     dialect = DIALECTS[api]
-    settings = Settings(provider.model, extra_body=provider.extra_body)
     body = dialect.first_request(
         [Message("user", "Hi")],
         instructions=None,
         tools=(),
         streaming=False,
-        settings=replace(settings, max_tokens=FEWEST_TOKENS),
+        settings=Settings(provider.model, max_tokens=FEWEST_TOKENS, extra_body=provider.extra_body),
     )
-    return await _send(provider, dialect.path, body)
+    return await request(provider, dialect.path, body)
 
 
-def require_use(provider: Provider, api: Api, exchange: Exchange, models: list[str] | None) -> None:
-    """See that what `ask` brought leaves a run hope; `models` are the listed ones.
+def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
+    """Refuse an answer after which no request of a run can succeed.
+
+    Args:
+        provider: The provider.
+        api: The API of the request.
+        answer: The answer to `smallest_request`.
+        models: The models that the provider lists, if it does.
 
     Raises:
-        ProviderUnavailableError: It does not; the sentence says which and how to mend it.
+        ProviderUnavailableError: The message names the problem and how to fix it.
     """
-    _refuse_broken_connection(provider, exchange)
-    if exchange.response is not None and exchange.response.status >= 300:
-        _judge(provider, api, exchange.response, models)
-
-
-async def _send(provider: Provider, path: str, body: Mapping[str, Any] | None = None) -> Exchange:
-    """Send, over a connection of its own: a server may drop the one it has just failed on."""
-    async with open_transport(provider, retries=_BRIEFLY) as transport:
-        return await transport.send(path, body)
-
-
-def _refuse_broken_connection(provider: Provider, exchange: Exchange) -> None:
-    if exchange.failure is not None and exchange.response is None:
-        raise ProviderUnreachableError(
-            f"provider {provider.name} does not answer at {exchange.request.url}: "
-            f"{exchange.failure.message}; check that it is running and its base_url"
-        )
-
-
-def _judge(provider: Provider, api: Api, response: Response, models: list[str] | None) -> None:
-    """Raise if a response means that no request of the run can succeed."""
-    status, name = response.status, provider.name
+    status, name = answer.status, provider.name
+    if status < 300:
+        return
     url = provider.base_url + DIALECTS[api].path
-    said = f" ({_said(response)})"
+    explained = f"{status} ({_explanation(answer)})"
     if status in {401, 403, 407}:
-        _unauthorized(provider, status, said)
+        remedy = (
+            f"check the key in {provider.api_key_env}"
+            if provider.api_key_env
+            else "give the name of the variable that holds your key as api_key_env"
+        )
+        raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
     if status in GATEWAY_STATUSES:
         raise ProviderUnreachableError(
-            f"provider {name} answers {status} at {url}{said}; try again when it is up"
+            f"provider {name} answers {explained} at {url}; try again when it is up"
         )
     if status < 400:
-        target = response.headers.get("location", "another place")
+        target = answer.headers.get("location", "another address")
         raise ProviderUnavailableError(
-            f"provider {name} redirects {url} to {target}; put the real address into base_url"
+            f"provider {name} redirects {url} to {target}; set base_url to the new address"
         )
-    if _is_about_model(response, provider.model) or (
+    if _is_about_model(answer, provider.model) or (
         status == 404 and models is not None and provider.model not in models
     ):
         raise ModelNotFoundError(
-            f"provider {name} has no model {provider.model!r}{said}; {_available(provider, models)}"
+            f"provider {name} has no model {provider.model!r}: {explained}; "
+            f"{_available(provider, models)}"
         )
     if status in {404, 405}:
         raise ProviderUnavailableError(
-            f"provider {name} has nothing at {url}: it answers {status}{said}; "
+            f"provider {name} does not support {url}: {explained}; "
             f"check base_url, or leave {api} out of its apis"
         )
 
 
-def _unauthorized(provider: Provider, status: int, said: str) -> NoReturn:
-    if provider.api_key_env:
-        remedy = f"check the key in {provider.api_key_env}"
-    else:
-        remedy = "give the name of the variable that holds your key as api_key_env"
-    raise ProviderUnauthorizedError(
-        f"provider {provider.name} refuses access with {status}{said}; {remedy}"
-    )
-
-
-def _is_about_model(response: Response, model: str) -> bool:
-    """Whether a refusal says that there is no such model."""
-    text = (response.body or "").lower()
-    if response.status not in {400, 404, 422}:
+def _is_about_model(answer: Answer, model: str) -> bool:
+    """Whether an error says that the model does not exist."""
+    text = answer.text.lower()
+    if answer.status not in {400, 404, 422}:
         return False
     if any(phrase in text for phrase in NO_SUCH_MODEL):
         return True
@@ -173,13 +183,11 @@ def _available(provider: Provider, models: list[str] | None) -> str:
     return f"it has {', '.join(shown)}" + (f" and {rest} more" if rest else "")
 
 
-def _said(response: Response) -> str:
-    """What the provider said, in a few words."""
-    body = response.body or ""
+def _explanation(answer: Answer) -> str:
     try:
-        content = orjson.loads(body)
+        content = orjson.loads(answer.text)
     except orjson.JSONDecodeError:
-        return excerpt(body) if body else "no explanation"
+        return excerpt(answer.text) if answer.text else "no explanation"
     if isinstance(content, dict):
         content = content.get("error") or content.get("message") or content.get("detail") or content
     return " ".join(error_message(content).split())[:200]

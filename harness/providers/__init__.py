@@ -1,1 +1,1 @@
-"""What the user configured: `providers.yaml`, its entries, and gates in files of their own."""
+"""The user's configuration: `providers.yaml`, its entries, and gates in their own files."""

@@ -1,7 +1,8 @@
-"""`providers.yaml`: where providers are, what they speak and how to get in.
+"""`providers.yaml`: the address, APIs and credentials of each provider.
 
-The file names environment variables that hold keys; it never holds a key. What an entry may say
-is the fields of `Provider` and `Launch`. Secrets are looked up by `access` when they are needed.
+The package ships entries for common providers. The user's file overlays them: an entry of the same
+name replaces the shipped one. The file names environment variables that hold keys, never a key;
+`access` reads the variables when they are needed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,21 +23,38 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import GateEntry, gate_entry
-from harness.providers.prices import Prices
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml, read_text
 from harness.records.conditions import Api
 from harness.records.runs import Capability, ProviderInfo
 from harness.text.suggestion import suggestion
 
 LOCAL_FILE = Path("providers.yaml")
+SHIPPED = "the shipped providers.yaml"
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+CHARACTERS_PER_TOKEN = 4
+"""Of English text, an assumption for replies without reported usage."""
 
+_KEY_SHAPES = (
+    # A vendor's prefix, then a long run of letters and digits.
+    re.compile(
+        r"(sk|pk|rk|gsk|csk|hf|fw|fpk|xai|nvapi|tgp|r8|key|Bearer)[-_ ][\w-]*[A-Za-z0-9]{12,}"
+    ),
+    # Hexadecimal or base64: a long unbroken run of letters and at least three digits.
+    re.compile(r"(?=\D*\d\D*\d\D*\d)(?=.*[A-Za-z])[A-Za-z0-9]{24,}"),
+    # A UUID.
+    re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+)
 _KEY_OPTION = re.compile(r"-{1,2}[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
 _HIDDEN = "[redacted]"
 
 
+def looks_like_key(text: str) -> bool:
+    """Whether a text is more likely a key than a name, a model or an address."""
+    return any(shape.match(text.strip()) for shape in _KEY_SHAPES)
+
+
 def _url(value: str) -> str:
-    """`value` without trailing slash, if requests can be sent below it."""
+    """`value` without its trailing slash. Raises ValueError if it is not a base URL."""
     try:
         parts = urlsplit(value.replace("{port}", "1"))
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -47,13 +66,13 @@ def _url(value: str) -> str:
     if parts.username or parts.password:
         raise ValueError("the URL holds a user name or password; use api_key_env or headers")
     if parts.query or parts.fragment:
-        raise ValueError("the URL has a ? or # part, which has no place in a base URL")
+        raise ValueError("the URL has a ? or # part, which a base URL cannot have")
     return value.rstrip("/")
 
 
 def _environment_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError("this is the name of an environment variable, never a key itself")
+        raise ValueError("must be the name of an environment variable, never a key")
     return value
 
 
@@ -61,7 +80,7 @@ def _no_repeats(value: tuple[Api, ...]) -> tuple[Api, ...]:
     if not value:
         raise ValueError("is empty; give responses, chat or both")
     if len(set(value)) != len(value):
-        raise ValueError("names an API twice")
+        raise ValueError("lists an API twice")
     return value
 
 
@@ -80,12 +99,23 @@ def _arguments(value: object) -> object:
 Url = Annotated[str, AfterValidator(_url)]
 
 
+class Prices(Entry):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+    def dollars(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The cost of these tokens in US dollars."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
+
+
 class Launch(Entry):
     """How to start a provider on this machine.
 
-    `{port}` in the command and URLs becomes a free port, `{python}` in the command the Python
-    that runs this tool. Ready means that a GET of `ready_url` (default: the provider's /models)
-    is answered with 200.
+    `{port}` in the command and URLs is replaced by a free port, `{python}` in the command by the
+    interpreter that runs this tool. The provider is ready when a GET of `ready_url` (default: its
+    /models) returns 200.
     """
 
     command: Annotated[tuple[str, ...], BeforeValidator(_arguments), Field(min_length=1)]
@@ -96,11 +126,11 @@ class Launch(Entry):
 
 
 class Provider(Entry):
-    """One provider. `timeout` is in seconds for a whole request, `rpm` and `tpm` are per minute.
+    """One provider.
 
-    `limitations` names what it is known not to support; that is then reported, but fails nothing.
-    `gate` is what a run of it is held to.
-    A header value may use `${NAME}` for an environment variable.
+    `timeout` is in seconds and covers a complete request; `rpm` and `tpm` are per minute.
+    `limitations` lists features that the provider is known not to support: reports mention them,
+    but they fail no check. A header value may contain `${NAME}` for an environment variable.
     """
 
     name: str = Field(min_length=1)
@@ -122,11 +152,11 @@ class Provider(Entry):
     @model_validator(mode="after")
     def _port_only_with_launch(self) -> Self:
         if "{port}" in self.base_url and self.launch is None:
-            raise ValueError("base_url has {port}, but there is no launch entry to choose one")
+            raise ValueError("base_url contains {port}, but there is no launch entry")
         return self
 
     def info(self) -> ProviderInfo:
-        """What may be written down about it."""
+        """The part of the entry that records may contain."""
         return ProviderInfo(
             name=self.name,
             base_url=self.base_url,
@@ -139,7 +169,7 @@ class Provider(Entry):
 
 
 def _without_keys(command: Iterable[str]) -> Iterator[str]:
-    """A command with the values of options such as `--api-key` left out."""
+    """The command with the values of options such as `--api-key` redacted."""
     hide = False
     for word in command:
         option, equals, _ = word.partition("=")
@@ -153,17 +183,17 @@ def _without_keys(command: Iterable[str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Access:
-    """The headers that let us in, and the values that must never be written down."""
+    """The headers that authorize a request, and the secret values in them."""
 
     headers: Mapping[str, str] = field(repr=False)
     secrets: frozenset[str] = field(repr=False)
 
 
 def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Access:
-    """Look up the provider's key and header values.
+    """Read the environment variables that hold the provider's key and header values.
 
     Raises:
-        ConfigurationError: An environment variable is missing, empty or unfit for a header.
+        ConfigurationError: A variable is missing, empty or not valid in an HTTP header.
     """
     secrets: set[str] = set()
 
@@ -172,12 +202,12 @@ def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Acces
         if not value:
             raise ConfigurationError(
                 f"provider {provider.name}: the environment variable {name} is not set; "
-                f"set it to your key and run again"
+                f"set it to your key and rerun"
             )
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
-                f"provider {provider.name}: the value of {name} has characters that cannot stand "
-                "in an HTTP header; check that it was copied whole and alone"
+                f"provider {provider.name}: the value of {name} contains characters that are not "
+                "allowed in an HTTP header; copy the key again, without line breaks"
             )
         secrets.add(value)
         return value
@@ -192,39 +222,44 @@ def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Acces
 
 
 def load_providers(path: Path | None = None) -> dict[str, Provider]:
-    """All providers by name: of `path`, else of ./providers.yaml, else of the file we ship.
+    """All providers by name: the shipped entries, overlaid by those of the user's file.
+
+    Args:
+        path: The user's file. Default: ./providers.yaml, if it exists.
 
     Raises:
-        ConfigurationError: The file cannot be read, or an entry in it cannot be used.
+        ConfigurationError: The file cannot be read, or one of its entries is invalid.
     """
-    source, content = _content(path)
-    return {
-        str(name): _provider(str(name), entry, source)
-        for name, entry in content["providers"].items()
-    }
+    return _shipped_providers() | own_providers(path)
+
+
+def own_providers(path: Path | None = None) -> dict[str, Provider]:
+    """The providers of the user's file, as `load_providers` finds it."""
+    return _providers(*_own_file(path))
 
 
 def load_gate(path: Path | None = None) -> tuple[str, GateEntry | None]:
-    """What the file asks of every provider, and the file's name. Raises ConfigurationError."""
-    source, content = _content(path)
+    """The name of the user's file and its gate for all providers. Raises ConfigurationError."""
+    source, content = _own_file(path)
     gate = content.get("gate")
     return source, None if gate is None else gate_entry(gate, source, ("gate",))
 
 
 def find_provider(name: str, path: Path | None = None) -> Provider:
-    """The provider called `name`, from where `load_providers` looks. Raises ConfigurationError."""
+    """The provider called `name`, from `load_providers`. Raises ConfigurationError."""
     providers = load_providers(path)
     if name in providers:
         return providers[name]
     raise ConfigurationError(
-        f"{_read(path)[0]}: there is no provider {name!r}; " + suggestion(name, list(providers))
+        f"there is no provider {name!r} in {path or LOCAL_FILE} or among the shipped entries; "
+        + suggestion(name, list(providers))
     )
 
 
 def adhoc_provider(
     base_url: str, model: str, apis: Sequence[Api], api_key_env: str | None = None
 ) -> Provider:
-    """A provider given on the command line instead of in a file. Raises ConfigurationError."""
+    """A provider from the command line, without an entry. Raises ConfigurationError."""
     entry = {"base_url": base_url, "model": model, "apis": apis, "api_key_env": api_key_env}
     try:
         host = urlsplit(base_url).hostname
@@ -234,29 +269,41 @@ def adhoc_provider(
 
 
 def changed(provider: Provider, **changes: object) -> Provider:
-    """`provider` with fields replaced from the command line. Raises ConfigurationError."""
+    """`provider` with fields overridden by the command line. Raises ConfigurationError."""
     entry = provider.model_dump() | changes
     return _provider(str(entry.pop("name")), entry, "command line")
 
 
-def _content(path: Path | None) -> tuple[str, dict[str, Any]]:
-    """The name of the file to use, and its content. Raises ConfigurationError."""
-    source, text = _read(path)
+@cache
+def _shipped_providers() -> dict[str, Provider]:
+    shipped = resources.files("harness") / "data" / "providers.yaml"
+    return _providers(SHIPPED, _content(shipped.read_text(encoding="utf-8"), SHIPPED))
+
+
+def _own_file(path: Path | None) -> tuple[str, dict[str, Any]]:
+    """The name and content of the user's file; no entries where ./providers.yaml is missing."""
+    if path is None and not LOCAL_FILE.exists():
+        return str(LOCAL_FILE), {"providers": {}}
+    path = path or LOCAL_FILE
+    return str(path), _content(read_text(path), str(path))
+
+
+def _content(text: str, source: str) -> dict[str, Any]:
     content = parse_yaml(text, source)
     if not isinstance(content, dict) or not isinstance(content.get("providers"), dict):
-        raise ConfigurationError(f"{source}: the file needs a key `providers` with entries by name")
+        raise ConfigurationError(
+            f"{source}: the file needs a key `providers`, a mapping from names to entries"
+        )
     for key in content.keys() - {"providers", "gate"}:
-        raise ConfigurationError(f"{source}: unknown key {key!r}; there are `providers` and `gate`")
-    return source, content
+        raise ConfigurationError(
+            f"{source}: unknown key {key!r}; the file may have `providers` and `gate`"
+        )
+    return content
 
 
-def _read(path: Path | None) -> tuple[str, str]:
-    """The name of the file to use, for messages, and its text."""
-    if path is None and not LOCAL_FILE.exists():
-        shipped = resources.files("harness") / "data" / "providers.yaml"
-        return "providers.yaml", shipped.read_text(encoding="utf-8")
-    path = path or LOCAL_FILE
-    return str(path), read_text(path)
+def _providers(source: str, content: Mapping[str, Any]) -> dict[str, Provider]:
+    entries = content["providers"].items()
+    return {str(name): _provider(str(name), entry, source) for name, entry in entries}
 
 
 def _provider(name: str, entry: object, source: str) -> Provider:

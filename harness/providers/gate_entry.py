@@ -1,4 +1,4 @@
-"""What a gate may say, in `providers.yaml` or in a file of its own, and how its layers join."""
+"""The settings of a gate, in `providers.yaml` or in a separate file, and how layers combine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Settings = TypeVar("Settings", Thresholds, Limits)
 
 MARGIN = "margins."
 FLAG = "--{name}"
-"""The origin of what was said on the command line."""
+"""The origin of a setting from the command line."""
 
 _LONGEST = 1e9
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -31,12 +31,12 @@ def seconds(value: object) -> float:
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     if not 0 < (total := hours * 3600 + minutes * 60 + rest) < _LONGEST:
-        raise ValueError(f"is a time such as 20m, 1h30m or a number of seconds, not {value!r}")
+        raise ValueError(f"must be a time such as 20m, 1h30m or a number of seconds, not {value!r}")
     return float(total)
 
 
 class BudgetEntry(Entry):
-    """What one call may use: dollars, requests, and time until none is begun any more."""
+    """Limits of one command: dollars, requests, and the time after which no request starts."""
 
     max_cost: float | None = Field(default=None, gt=0, description="US dollars")
     max_requests: int | None = Field(default=None, ge=1)
@@ -46,10 +46,10 @@ class BudgetEntry(Entry):
 
 
 class GateEntry(Entry):
-    """What a run is held to. Whatever is left out stays as it is without this entry.
+    """The requirements of a gate; a setting that is missing keeps its default.
 
-    `may_warn` and `must_pass` name checks and probes by id, by the beginning of one, or by family.
-    `suite` and `evals` must have been asked; `margins` are points by eval.
+    `may_warn` and `must_pass` name rules by id, by a prefix of an id, or by family. `suite` and
+    `evals` must be part of the run; `margins` maps evals to points.
     """
 
     max_invalid: int | None = Field(default=None, ge=0)
@@ -63,7 +63,7 @@ class GateEntry(Entry):
     budget: BudgetEntry = BudgetEntry()
 
     def given(self) -> Iterable[tuple[str, Any]]:
-        """What it says, by name; a margin is `margins.<eval>`."""
+        """All settings by name; a margin is `margins.<eval>`."""
         for name in GateEntry.model_fields.keys() - {"margins", "budget"}:
             yield name, getattr(self, name)
         yield from self.budget
@@ -72,7 +72,7 @@ class GateEntry(Entry):
 
 @dataclass(frozen=True)
 class Layer:
-    """An entry and where it stands; `origin` has {name} where the setting's name belongs."""
+    """An entry and its source; `{name}` in `origin` stands for the name of a setting."""
 
     entry: GateEntry
     origin: str
@@ -80,27 +80,27 @@ class Layer:
 
 @dataclass(frozen=True)
 class Gate:
-    """All layers joined: the value and the origin of whatever one of them says."""
+    """All layers combined: the value and the origin of each setting."""
 
     values: Mapping[str, Any]
     origins: Mapping[str, str]
 
     def thresholds(self, base: Thresholds) -> Thresholds:
-        """`base` with what the gate says of a run."""
+        """`base`, overridden by the gate."""
         return _changed(base, self)
 
     def limits(self, base: Limits) -> Limits:
-        """`base` with what the gate says of the budget."""
+        """`base`, overridden by the gate's budget."""
         return _changed(base, self)
 
     @property
     def evals(self) -> tuple[str, ...]:
-        """The evals that must be asked."""
+        """The evals that a run must include."""
         return tuple(self.values.get("evals", ()))
 
     @property
     def margins(self) -> dict[str, float]:
-        """Points that may be lost, by eval."""
+        """The points that each eval may lose."""
         return {
             name.removeprefix(MARGIN): value
             for name, value in self.values.items()
@@ -109,7 +109,7 @@ class Gate:
 
 
 def joined(layers: Iterable[Layer]) -> Gate:
-    """What all layers say; the later wins."""
+    """All layers combined; a later layer overrides an earlier one."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
@@ -121,7 +121,7 @@ def joined(layers: Iterable[Layer]) -> Gate:
 
 
 def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateEntry:
-    """An entry from what stands in a file. Raises ConfigurationError."""
+    """An entry from the content of a file. Raises ConfigurationError."""
     if not isinstance(content, dict):
         what = f"{'.'.join(place)} " if place else ""
         raise ConfigurationError(f"{source}: {what}must be a mapping such as max_invalid: 0")
@@ -132,7 +132,7 @@ def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateE
 
 
 def load_gate_file(path: Path) -> Layer:
-    """The gate of a file, with its keys at the top or below `gate`. Raises ConfigurationError."""
+    """The gate of a file, at its top level or below `gate`. Raises ConfigurationError."""
     content = parse_yaml(read_text(path), str(path))
     if isinstance(content, dict) and content.keys() == {"gate"}:
         return Layer(gate_entry(content["gate"], str(path), ("gate",)), _literal(str(path)))
@@ -142,7 +142,7 @@ def load_gate_file(path: Path) -> Layer:
 def provider_layers(
     source: str, for_all: GateEntry | None, name: str, own: GateEntry | None
 ) -> Iterable[Layer]:
-    """What `providers.yaml` says: to all providers, then to one."""
+    """The gates of `providers.yaml`: for all providers, then for one."""
     if for_all is not None:
         yield Layer(for_all, _literal(f"{source}, gate"))
     if own is not None:

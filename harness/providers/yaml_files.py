@@ -1,4 +1,4 @@
-"""YAML files that users write: read with care, and refused with one sentence."""
+"""Read and validate the YAML files that users write; each error message is one sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.text.suggestion import suggestion
 
 
 class Entry(BaseModel):
-    """Base of what stands in such a file: immutable, unknown keys refused."""
+    """Base of the models of these files: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -31,23 +31,23 @@ def read_text(path: Path) -> str:
 
 
 def parse_yaml(text: str, source: str) -> object:
-    """The content of a file; `source` is its name in messages. Raises ConfigurationError."""
+    """The content of a file called `source` in messages. Raises ConfigurationError."""
     try:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{source}: {_yaml_message(error)}") from None
     except (ValueError, RecursionError) as error:
-        # A date or number that there cannot be, or lists in lists without end.
-        raise ConfigurationError(f"{source}: holds what cannot be read: {error}") from None
+        # An impossible date or number, or nesting that is too deep.
+        raise ConfigurationError(f"{source}: contains an invalid value: {error}") from None
 
 
 def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str] = ()) -> str:
-    """The first problem of an entry, with its key.
+    """The first validation error of an entry, with its key.
 
     Args:
-        error: What was found.
-        model: The entry's type.
-        place: The keys under which the entry stands.
+        error: The validation errors.
+        model: The type of the entry.
+        place: The keys that lead to the entry.
     """
     first, *more = error.errors(include_url=False, include_input=False)
     keys = [str(part) for part in first["loc"]]
@@ -64,7 +64,7 @@ def first_problem(error: ValidationError, model: type[Entry], place: Sequence[st
 
 
 def _inner(model: type[Entry], keys: Sequence[str]) -> type[Entry]:
-    """The type of the entry that stands under `keys` in a `model`."""
+    """The type of the nested entry at `keys` in a `model`."""
     for key in keys:
         annotation: Any = model.model_fields[key].annotation
         kinds = [annotation, *get_args(annotation)]
@@ -83,7 +83,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a mapping with the same key twice, where YAML would keep the last in silence."""
+    """Rejects a mapping with a duplicate key; PyYAML would silently keep the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -93,7 +93,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             name = json.dumps(self.construct_object(key, deep=True), default=str)
             if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name} is there twice", key.start_mark
+                    None, None, f"duplicate key {name}", key.start_mark
                 )
             seen.add(name)
         return super().construct_mapping(node, deep)

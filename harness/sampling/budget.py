@@ -17,8 +17,7 @@ import orjson
 
 from harness.api.base import Dialect, UnreadableReplyError
 from harness.errors import ConfigurationError
-from harness.providers.entries import Provider
-from harness.providers.prices import CHARACTERS_PER_TOKEN, Prices, dollars
+from harness.providers.entries import CHARACTERS_PER_TOKEN, Prices, Provider
 from harness.records.rollouts import Exchange, Key
 from harness.records.runs import Limits
 from harness.sampling.attempts import Attempt
@@ -219,7 +218,7 @@ class Metered:
         if made is None:
             parts = (len(part.raw) for part in exchange.response.parts)
             made = (len(exchange.response.body or "") + sum(parts)) // CHARACTERS_PER_TOKEN
-        return dollars(prices, given, made)
+        return prices.dollars(given, made)
 
 
 def _at_least(value: float, limit: float | None) -> bool:

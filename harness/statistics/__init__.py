@@ -1,6 +1,6 @@
 """All statistics of smoke tests, evals and comparisons. Pure functions of counts and scores.
 
-    estimators      pass@k, pass^k, maj@k, percentiles, Cohen's kappa
+    estimators      pass@k, pass^k, maj@k, percentiles, Cohen's kappa, bootstrap errors
     intervals       confidence intervals of rates and medians
     mean_scores     mean scores, and their noise between runs of the same questions
     differences     differences of scores and rates, their tests and corrections
@@ -19,6 +19,6 @@ repeats inside them (Miller 2024, arXiv 2411.00640). Two kinds of uncertainty re
 
 scipy and numpy are imported inside functions: they take 0.4 s of CPU time and 41 MB
 (`scipy.special`) or 0.85 s and 87 MB (`scipy.stats`), and a process that samples needs neither.
-statsmodels is not used: it adds five packages, 75 MB on disk and 63 MB of memory for Holm's
+statsmodels is not used: it adds six packages, 75 MB on disk and 63 MB of memory for Holm's
 correction and Cohen's kappa (seven lines together), and its Mantel-Haenszel test is asymptotic.
 """

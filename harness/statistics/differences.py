@@ -7,17 +7,16 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean
 from typing import Literal, TypeAlias
 
-from harness.records.base import Record
 from harness.records.scores import Estimate
-from harness.statistics.estimators import Scores, question_scores
+from harness.records.base import Record
+from harness.statistics.estimators import Scores, question_means
 from harness.statistics.intervals import ALPHA, critical_value
 from harness.statistics.mean_scores import (
     UNSEEN,
-    BinomialMean,
     Mean,
-    NormalMean,
     clustered_error,
     run_mean,
 )
@@ -105,14 +104,14 @@ def paired_means(run: Scores, baseline: Scores) -> tuple[Mean, Mean]:
     first, second = run_mean(run), run_mean(baseline)
     if min(map(len, run)) > 1 < min(map(len, baseline)):
         return first, second
-    ours, theirs = ([question.mean for question in question_scores(s)] for s in (run, baseline))
+    ours, theirs = question_means(run), question_means(baseline)
     error = clustered_error([a - b for a, b in zip(ours, theirs, strict=True)])
     if not error:
         return first, second
     half, freedom = error / math.sqrt(2), len(run) - 1
     return (
-        NormalMean(math.fsum(ours) / len(run), half, min(map(len, run)), freedom),
-        NormalMean(math.fsum(theirs) / len(run), half, min(map(len, baseline)), freedom),
+        Mean(fmean(ours), half, min(map(len, run)), freedom),
+        Mean(fmean(theirs), half, min(map(len, baseline)), freedom),
     )
 
 
@@ -273,11 +272,11 @@ def _detected(pair: Pair, worsening: float, tail: float) -> bool:
 
 def _with_value(mean: Mean, value: float) -> Mean:
     """A run of the same size with another mean."""
-    if not isinstance(mean, BinomialMean):
-        return NormalMean(value, mean.error, mean.tries)
+    if mean.trials is None:
+        return Mean(value, mean.error, mean.tries)
     value = min(1.0, max(0.0, value))
     noise = math.sqrt(max(value * (1 - value) / mean.trials, UNSEEN / mean.trials**2))
-    return BinomialMean(value, noise, mean.tries, mean.trials, math.inf)
+    return Mean(value, noise, mean.tries, trials=mean.trials)
 
 
 def _least_p(run: Counts, reference: Counts) -> float:

@@ -1,13 +1,13 @@
-"""Point estimates: pass@k, pass^k, maj@k, percentiles, Cohen's kappa."""
+"""Point estimates: pass@k, pass^k, maj@k, percentiles, Cohen's kappa, bootstrap errors."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import comb
+from statistics import fmean
 
 from harness.records.scores import Percentiles
 
@@ -15,30 +15,15 @@ Scores = Sequence[Sequence[float]]
 """For each question, the scores of its tries."""
 
 
-@dataclass(frozen=True)
-class QuestionScore:
-    """The tries of one question.
-
-    `variance` is the unbiased variance between tries; None for a single try.
-    """
-
-    count: int
-    mean: float
-    variance: float | None
-
-
-def question_scores(scores: Scores) -> list[QuestionScore]:
-    """Number, mean and variance of the tries of each question.
+def question_means(scores: Scores) -> list[float]:
+    """Mean over tries of each question.
 
     Raises:
         ValueError: If there are no questions, or a question has no tries.
     """
     if not scores or not all(scores):
         raise ValueError("a score needs at least one question, and every question a try")
-    return [
-        QuestionScore(len(tries), math.fsum(tries) / len(tries), sample_variance(tries))
-        for tries in scores
-    ]
+    return [fmean(tries) for tries in scores]
 
 
 def sample_variance(values: Sequence[float]) -> float | None:
@@ -48,7 +33,7 @@ def sample_variance(values: Sequence[float]) -> float | None:
     """
     if len(values) < 2:
         return None
-    mean = math.fsum(values) / len(values)
+    mean = fmean(values)
     return math.fsum((x - mean) ** 2 for x in values) / (len(values) - 1)
 
 
@@ -145,6 +130,21 @@ def cohens_kappa(both: int, first_only: int, second_only: int, neither: int) -> 
     first, second = (both + first_only) / items, (both + second_only) / items
     chance = first * second + (1 - first) * (1 - second)
     return None if chance == 1 else ((both + neither) / items - chance) / (1 - chance)
+
+
+def bootstrap_std(values: Sequence[float], seed: int = 0) -> float:
+    """Standard deviation of the mean, clipped to [0, 1], over 1,000 resamples of `values`.
+
+    This is the error that OpenAI's HealthBench script reports (`_compute_clipped_stats` in
+    `gpt_oss/evals/healthbench_eval.py`), with a seed. `scipy.stats.bootstrap` rejects a single
+    value and divides by 999 instead of 1,000.
+    """
+    import numpy as np
+
+    known = np.asarray(values, dtype=np.float64)
+    random = np.random.default_rng(seed)
+    batches = [random.choice(known, (50, len(known))).mean(axis=1) for _ in range(20)]
+    return float(np.std(np.clip(np.concatenate(batches), 0, 1)))
 
 
 def _winning_ways(rivals: Sequence[int], silent: int, others: int, votes: int) -> Fraction:

@@ -39,14 +39,38 @@ def exact_bounds(hits: float, trials: float, tail: float) -> tuple[float, float]
     return low, high
 
 
-def clustered_estimate(values: Sequence[float], repeats: int) -> Estimate:
-    """Mean of one value per case, each in [0, 1], with a 95 % interval for small numbers of cases.
+def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:
+    """Share of hits among trials in clusters of any size, with a 95 % interval.
 
     Korn and Graubard (1998), as used by the US National Center for Health Statistics for
     proportions from clustered samples: Clopper and Pearson's interval with an effective number of
-    trials, mean * (1 - mean) / (variance of the mean between cases). The effective number is at
-    most cases * repeats, and equal to it if all cases are 0 or all are 1. A run without failures
+    trials, share * (1 - share) / (variance of the share between clusters), where the variance is
+    that of a ratio (Cochran, Sampling Techniques, 1977, section 2.11). The effective number is at
+    most the number of trials, and equal to it for a share of 0 or 1. A run without failures
     therefore gets the exact bound of that many trials and never the interval [1, 1].
+
+    Args:
+        counts: Hits and trials of each cluster; hits may be a fraction.
+
+    Raises:
+        ValueError: If there are no trials, or a cluster has more hits than trials.
+    """
+    most = sum(size for _, size in counts)
+    if most < 1 or any(not 0 <= hits <= size for hits, size in counts):
+        raise ValueError("a rate needs at least one trial, and no more hits than trials")
+    clusters, trials = len(counts), float(most)
+    share = min(1.0, math.fsum(hits for hits, _ in counts) / trials)
+    squares = math.fsum((hits - share * size) ** 2 for hits, size in counts)
+    if clusters > 1 and squares > 0.0 and 0.0 < share < 1.0:
+        few = critical_value(ALPHA / 2, most - 1) / critical_value(ALPHA / 2, clusters - 1)
+        variance = squares / most**2 * clusters / (clusters - 1)
+        trials = min(trials, max(1.0, share * (1 - share) / variance * few**2))
+    low, high = exact_bounds(share * trials, trials, ALPHA / 2)
+    return Estimate(value=share, low=min(low, share), high=max(high, share))
+
+
+def clustered_estimate(values: Sequence[float], repeats: int) -> Estimate:
+    """Mean of one value per case, each in [0, 1], with the interval of `clustered_rate`.
 
     Args:
         values: One value per case; cases are the clusters.
@@ -56,32 +80,7 @@ def clustered_estimate(values: Sequence[float], repeats: int) -> Estimate:
     Raises:
         ValueError: If there are no values, or `repeats` is below 1.
     """
-    if not values or repeats < 1:
-        raise ValueError("an estimate needs at least one value and one repeat")
-    cases = len(values)
-    mean = min(1.0, max(0.0, math.fsum(values) / cases))
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    return _korn_graubard(mean, cases, float(cases * repeats), squares / cases**2)
-
-
-def clustered_rate(counts: Sequence[tuple[int, int]]) -> Estimate:
-    """Share of hits among trials in clusters of any size, with a 95 % interval.
-
-    The interval is that of `clustered_estimate` with the variance of a ratio (Cochran, Sampling
-    Techniques, 1977, section 2.11); the two are equal if all clusters have the same size.
-
-    Args:
-        counts: Hits and trials of each cluster.
-
-    Raises:
-        ValueError: If there are no trials, or a cluster has more hits than trials.
-    """
-    trials = sum(size for _, size in counts)
-    if trials < 1 or any(not 0 <= hits <= size for hits, size in counts):
-        raise ValueError("a rate needs at least one trial, and no more hits than trials")
-    share = sum(hits for hits, _ in counts) / trials
-    squares = math.fsum((hits - share * size) ** 2 for hits, size in counts)
-    return _korn_graubard(share, len(counts), float(trials), squares / trials**2)
+    return clustered_rate([(value * repeats, repeats) for value in values])
 
 
 def pass_estimate(estimator: Callable[[int, int, int], float], scores: Scores, k: int) -> Estimate:
@@ -105,7 +104,8 @@ def median_interval(values: Sequence[float]) -> Estimate:
     """Median with a 95 % interval, for any distribution; all three are measured values.
 
     The number of values below the true median is binomial with probability 1/2, so the bounds are
-    order statistics (David and Nagaraja, Order Statistics, 2003, section 7.1).
+    order statistics (David and Nagaraja, Order Statistics, 2003, section 7.1). They are at most
+    one rank wider than those of `scipy.stats.quantile_test`, which takes 0.85 s to import.
 
     Args:
         values: At least one value, in any order and unit.
@@ -118,21 +118,3 @@ def median_interval(values: Sequence[float]) -> Estimate:
         low=ordered[max(0, math.floor(low * count) - 1)],
         high=ordered[min(count - 1, math.ceil(high * count))],
     )
-
-
-def _korn_graubard(mean: float, clusters: int, most: float, between: float) -> Estimate:
-    """Korn and Graubard's interval.
-
-    Args:
-        mean: The observed share.
-        clusters: Number of clusters.
-        most: Number of trials, all taken as independent.
-        between: Variance of the mean between clusters, without the factor n / (n - 1).
-    """
-    trials = most
-    if clusters > 1 and between > 0.0 and 0.0 < mean < 1.0:
-        few = critical_value(ALPHA / 2, max(most - 1, 1)) / critical_value(ALPHA / 2, clusters - 1)
-        variance = between * clusters / (clusters - 1)
-        trials = float(min(most, max(1.0, mean * (1 - mean) / variance * few**2)))
-    low, high = exact_bounds(mean * trials, trials, ALPHA / 2)
-    return Estimate(value=mean, low=min(low, mean), high=max(high, mean))

@@ -15,17 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from statistics import fmean
 
-from harness.records.analysis import MeanScore
 from harness.records.scores import Estimate
-from harness.statistics.estimators import (
-    QuestionScore,
-    Scores,
-    is_binary,
-    question_scores,
-    sample_variance,
-)
+from harness.records.base import Record
+from harness.statistics.estimators import Scores, is_binary, question_means, sample_variance
 from harness.statistics.intervals import ALPHA, clustered_estimate, critical_value, exact_bounds
 
 UNSEEN = 2.0
@@ -38,66 +32,40 @@ of 30 questions with 16 tries by 4 to 8 %.
 
 
 @dataclass(frozen=True)
-class NormalMean:
-    """A mean with a symmetric error.
+class Mean:
+    """A mean score with its noise; the error falls with the root of the number of tries.
+
+    For graded scores, bounds are symmetric: Student's t. For binary scores, which have `trials`,
+    they are Clopper and Pearson's with an effective number of trials, value (1 - value) / error^2
+    (Korn and Graubard 1998, with the variance between tries instead of that between questions).
+    The effective number is at least `trials`: binomial bounds are valid for independent tries with
+    different probabilities (Hoeffding 1956).
 
     Attributes:
         value: The mean.
         error: Its standard error.
         tries: Tries per question.
-        freedom: Degrees of freedom of Student's t; infinity gives the normal distribution.
+        freedom: Degrees of freedom of the error; infinity gives the normal distribution.
+        trials: Tries of all questions if scores are binary, else None.
     """
 
     value: float
     error: float
     tries: float
     freedom: float = math.inf
-
-    def bounds(self, tail: float) -> tuple[float, float]:
-        """Lower and upper bound, each wrong with probability `tail`."""
-        reach = critical_value(tail, self.freedom) * self.error
-        return self.value - reach, self.value + reach
-
-
-@dataclass(frozen=True)
-class BinomialMean:
-    """A share of successes, with bounds that stay in [0, 1].
-
-    The bounds are Clopper and Pearson's with an effective number of trials, value (1 - value) /
-    error^2 (Korn and Graubard 1998, with the variance between tries instead of that between
-    questions). The effective number is at least `trials`: binomial bounds are valid for
-    independent tries with different probabilities (Hoeffding 1956).
-
-    Attributes:
-        value: The share.
-        error: Its standard error.
-        tries: Tries per question.
-        trials: Tries of all questions.
-        freedom: Satterthwaite's degrees of freedom, since the variance is an estimate.
-    """
-
-    value: float
-    error: float
-    tries: float
-    trials: float
-    freedom: float
+    trials: float | None = None
 
     def bounds(self, tail: float) -> tuple[float, float]:
         """Lower and upper bound, each wrong with probability at most `tail`."""
-        trials = self._effective(tail)
+        distance = critical_value(tail, self.freedom)
+        if self.trials is None:
+            return self.value - distance * self.error, self.value + distance * self.error
+        trials = self.trials
+        if spread := self.value * (1 - self.value):
+            shrink = (critical_value(tail) / distance) ** 2
+            trials = max(trials, spread / self.error**2 * shrink)
         low, high = exact_bounds(self.value * trials, trials, tail)
         return min(low, self.value), max(high, self.value)
-
-    def _effective(self, tail: float) -> float:
-        spread = self.value * (1 - self.value)
-        if spread == 0.0:
-            return self.trials
-        shrink = (critical_value(tail) / critical_value(tail, self.freedom)) ** 2
-        return max(self.trials, spread / self.error**2 * shrink)
-
-
-Mean: TypeAlias = NormalMean | BinomialMean
-"""A mean score with its noise; the error falls with the root of the number of tries."""
 
 
 def run_mean(scores: Scores) -> Mean:
@@ -109,24 +77,40 @@ def run_mean(scores: Scores) -> Mean:
     Raises:
         ValueError: If there are no questions, or a question has no tries.
     """
-    questions = question_scores(scores)
-    value = min(1.0, math.fsum(question.mean for question in questions) / len(questions))
+    value = min(1.0, fmean(question_means(scores)))
     binary = is_binary(scores)
     spread = value * (1 - value) if binary else _pooled_variance(scores)
+    variances = [sample_variance(tries) for tries in scores]
     shares = [
-        (spread if question.variance is None else question.variance) / question.count
-        for question in questions
+        (spread if variance is None else variance) / len(tries)
+        for variance, tries in zip(variances, scores, strict=True)
     ]
-    squared = math.fsum(shares) / len(questions) ** 2
-    freedom = _satterthwaite(shares, questions)
-    trials = len(questions) ** 2 / math.fsum(1 / question.count for question in questions)
-    tries = trials / len(questions)
+    squared = math.fsum(shares) / len(scores) ** 2
+    freedom = _satterthwaite(shares, scores)
+    trials = len(scores) ** 2 / math.fsum(1 / len(tries) for tries in scores)
+    tries_each = trials / len(scores)
     if not binary:
-        return NormalMean(value, math.sqrt(squared), tries, freedom)
+        return Mean(value, math.sqrt(squared), tries_each, freedom)
     widened = squared + UNSEEN / trials**2
     if spread > 0.0:
         widened = min(widened, spread / trials)
-    return BinomialMean(value, math.sqrt(widened), tries, trials, freedom)
+    return Mean(value, math.sqrt(widened), tries_each, freedom, trials)
+
+
+class MeanScore(Record):
+    """A mean score with two kinds of uncertainty.
+
+    `estimate` is the mean over questions with a 95 % interval for other questions of the same
+    kind. `clustered_error` is its standard error: the standard deviation of the question means
+    divided by the root of their number (Miller 2024, section 2.2); None for a single question.
+    `run_error` is the standard error between runs of the same questions.
+    """
+
+    estimate: Estimate
+    clustered_error: float | None
+    run_error: float
+    questions: int
+    tries: int
 
 
 def mean_score(scores: Scores) -> MeanScore:
@@ -140,18 +124,15 @@ def mean_score(scores: Scores) -> MeanScore:
     Raises:
         ValueError: If there are no questions, or a question has no tries.
     """
-    questions = question_scores(scores)
-    means = [question.mean for question in questions]
-    if is_binary(scores):
-        estimate = clustered_estimate(means, min(question.count for question in questions))
-    else:
-        estimate = _student(means)
+    means = question_means(scores)
+    binary = is_binary(scores)
+    estimate = clustered_estimate(means, min(map(len, scores))) if binary else _student(means)
     return MeanScore(
         estimate=estimate,
         clustered_error=clustered_error(means),
         run_error=run_mean(scores).error,
         questions=len(scores),
-        tries=sum(question.count for question in questions),
+        tries=sum(map(len, scores)),
     )
 
 
@@ -161,7 +142,7 @@ def clustered_error(means: Sequence[float]) -> float | None:
     return None if variance is None else math.sqrt(variance / len(means))
 
 
-def rate_mean(rate: Estimate, trials: int) -> BinomialMean:
+def rate_mean(rate: Estimate, trials: int) -> Mean:
     """A clustered rate as a mean with noise.
 
     The effective number of trials is the one for which Clopper and Pearson's lower bound is the
@@ -175,7 +156,7 @@ def rate_mean(rate: Estimate, trials: int) -> BinomialMean:
     share = rate.value
     count = float(trials) if share in {0.0, 1.0} else _effective_trials(rate, trials)
     noise = max(share * (1 - share) / count, UNSEEN / count**2)
-    return BinomialMean(share, math.sqrt(noise), 1.0, count, math.inf)
+    return Mean(share, math.sqrt(noise), 1.0, trials=count)
 
 
 def _effective_trials(rate: Estimate, trials: int) -> float:
@@ -190,7 +171,7 @@ def _effective_trials(rate: Estimate, trials: int) -> float:
 
 
 def _student(means: Sequence[float]) -> Estimate:
-    value = math.fsum(means) / len(means)
+    value = fmean(means)
     floor = min(0.0, *means)
     error = clustered_error(means)
     if error is None:
@@ -199,14 +180,14 @@ def _student(means: Sequence[float]) -> Estimate:
     return Estimate(value=value, low=max(floor, value - reach), high=min(1.0, value + reach))
 
 
-def _satterthwaite(shares: Sequence[float], questions: Sequence[QuestionScore]) -> float:
+def _satterthwaite(shares: Sequence[float], scores: Scores) -> float:
     """Degrees of freedom of a sum of estimated variances (Satterthwaite 1946)."""
-    if all(question.count == 1 for question in questions):
-        return max(1.0, len(questions) - 1)
+    if all(len(tries) == 1 for tries in scores):
+        return max(1.0, len(scores) - 1)
     uncertain = math.fsum(
-        share**2 / (question.count - 1)
-        for share, question in zip(shares, questions, strict=True)
-        if question.count > 1
+        share**2 / (len(tries) - 1)
+        for share, tries in zip(shares, scores, strict=True)
+        if len(tries) > 1
     )
     return math.fsum(shares) ** 2 / uncertain if uncertain > 0 else math.inf
 

@@ -83,7 +83,7 @@ def detectable_drop(error: float, tail: float = TAIL, power: float = POWER) -> f
     return (critical_value(tail) + critical_value(1 - power)) * error
 
 
-def chance_to_see(drop: float, error: float, tail: float = TAIL) -> float:
+def power_to_detect(drop: float, error: float, tail: float = TAIL) -> float:
     """Power: the probability that a drop of this size is detected."""
     from scipy.special import ndtr
 

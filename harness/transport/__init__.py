@@ -1,4 +1,4 @@
-"""HTTP to a provider: limits, one layer of retries, and a record of every byte, keys apart."""
+"""Recorded HTTP requests to a provider: rate limits, adaptive concurrency and one retry layer."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ async def open_transport(
     limits: Limits | None = None,
     limit_changed: LimitChanged | None = None,
 ) -> AsyncIterator[Transport]:
-    """A transport to `provider` with its key, headers, rate limits and retries.
+    """A transport with the provider's key, headers, rate limits and concurrency.
 
-    At most its `concurrency` are in flight, fewer when it is overloaded, which
-    `limit_changed` is told. Who waits for another try is not in flight.
+    A request that waits for its next try does not count as in flight. `limit_changed` is called
+    whenever the number of requests allowed in flight changes.
 
     Raises:
-        ConfigurationError: An environment variable the provider needs is not set.
+        ConfigurationError: An environment variable of the provider is not set.
     """
     keys = access(provider)
     async with open_session(provider) as session:

@@ -1,4 +1,4 @@
-"""The one thing the rest of the harness knows of the network."""
+"""The interface through which the rest of the harness uses the network."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from harness.records.rollouts import Exchange, Key
 
 
 class Transport(Protocol):
-    """Sends requests to one provider. Whatever goes wrong is in the exchange, never raised."""
+    """Sends requests to one provider. The exchange records every failure; none is raised."""
 
     async def send(
         self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
     ) -> Exchange:
-        """POST `body` as JSON to `path` below the provider's base URL; GET without a body.
+        """Send one request.
 
-        A text is sent as it is, JSON or not. Instead of the right key a wrong one may be sent, or
-        none: nothing is sent then that would have to be kept out of the record.
+        Args:
+            path: Path below the provider's base URL.
+            body: POSTed as JSON; a string is POSTed unchanged, valid JSON or not. GET if None.
+            key: Whether to send the right key, a wrong one or none. In the latter two cases the
+                request contains no secret at all.
         """
         ...

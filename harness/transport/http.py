@@ -1,4 +1,9 @@
-"""One HTTP request over aiohttp, recorded as it was on the wire."""
+"""One HTTP request, recorded as it was on the wire.
+
+This uses aiohttp because the client's own cost distorts the recorded timing: with 1,000 connections
+1,000 requests take 0.13 CPU seconds with aiohttp, 14.4 with httpx 0.28 and 2.4 with the OpenAI SDK;
+a stream event takes 4 µs with aiohttp and 92 µs with the SDK.
+"""
 
 from __future__ import annotations
 
@@ -35,27 +40,29 @@ from harness.transport.tap import Tap
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SPARE_FILES = 100
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
+USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 
 
 @asynccontextmanager
 async def open_session(provider: Provider) -> AsyncIterator[aiohttp.ClientSession]:
-    """A connection pool for one provider. Proxy settings of the environment count, but not here.
+    """A connection pool for one provider.
 
-    Credentials of the environment (`~/.netrc`) do not: they would go out unseen. The pool forgets
-    idle connections before servers commonly do, lest a request meet a closed one.
+    It uses the proxies of the environment, except for this machine, but not the credentials in
+    `~/.netrc`, which no record would show. It closes idle connections earlier than servers
+    usually do, so that no request meets a closed connection.
     """
     allow_open_files(provider.concurrency + SPARE_FILES)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
-        proxy=_proxy(provider.base_url),
+        proxy=proxy_for(provider.base_url),
     ) as session:
         yield session
 
 
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL, if any."""
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment specifies for a URL, if any."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if host in LOOPBACK or proxy_bypass(host):
@@ -64,7 +71,7 @@ def _proxy(url: str) -> str | None:
 
 
 def allow_open_files(count: int) -> None:
-    """Let this process have `count` files and sockets open, as far as the system lets us."""
+    """Raise the limit of open files and sockets to `count`, or as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -81,7 +88,7 @@ class HttpTransport:
         access: Access,
         limits: Limits | None = None,
     ) -> None:
-        """Prepare to send to `provider`."""
+        """Send to `provider` with the headers in `access`."""
         self._session = session
         self._base_url = provider.base_url
         self._timeout = provider.timeout
@@ -91,7 +98,7 @@ class HttpTransport:
         self._headers = {
             "Accept": f"application/json, {EVENT_STREAM}",
             "Accept-Encoding": "identity",
-            "User-Agent": f"gpt-oss-verify/{version('gpt-oss-verify')}",
+            "User-Agent": USER_AGENT,
             **access.headers,
         }
 
@@ -125,7 +132,7 @@ class HttpTransport:
         )
 
     def _headers_with(self, key: Key) -> dict[str, str]:
-        """The headers of a request, with a wrong key or without those that hold one if told so."""
+        """The headers of a request; unless `key` is right, without those that hold a secret."""
         if key == "right":
             return dict(self._headers)
         shown = self._redactor.headers(self._headers)
@@ -140,7 +147,7 @@ class HttpTransport:
         headers: dict[str, str],
         data: bytes | None,
     ) -> TransportFailure | None:
-        """Send, hand all that comes to `receiver`, and say what went wrong if anything did."""
+        """Send the request and pass the response to `receiver`; the failure, if there is one."""
         now = asyncio.get_running_loop().time
         deadline = now() + self._timeout
         try:
@@ -178,7 +185,7 @@ class HttpTransport:
         if expired_at >= deadline:
             message = f"the response was not complete within {self._timeout:g} s"
         else:
-            message = f"nothing came for {self._limits.idle:g} s in the middle of the response"
+            message = f"no data for {self._limits.idle:g} s in the middle of the response"
         return TransportFailure(kind="timeout", message=message)
 
 
@@ -201,16 +208,16 @@ def _kind(error: Exception) -> FailureKind:
 
 def _detail(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy answers {error.status} {error.message}"
+        return f"the proxy returned {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"the environment's proxy {error.host}:{error.port}: {_reason(error.os_error)}"
+        return f"proxy {error.host}:{error.port}: {connection_error(error.os_error)}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return _reason(error.os_error)
+        return connection_error(error.os_error)
     return str(error) or type(error).__name__
 
 
-def _reason(error: OSError) -> str:
-    """Why there is no connection; the numbers of TLS errors are not the system's."""
+def connection_error(error: OSError) -> str:
+    """Why a connection failed. The errno of a TLS error is not one of the operating system."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its TLS certificate is not trusted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):

@@ -1,4 +1,8 @@
-"""Requests and tokens a minute, kept below what the provider allows."""
+"""Rate limits: requests and tokens per minute.
+
+The token bucket is our own: the tokens of a request are known only afterwards and may exceed the
+bucket, which aiolimiter and other leaky-bucket limiters reject instead of carrying it as debt.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,26 @@ from typing import Any
 
 import orjson
 
+from harness.providers.entries import CHARACTERS_PER_TOKEN
 from harness.records.rollouts import Exchange, Key
 from harness.transport.base import Transport
 
 BURST_SECONDS = 5
-CHARACTERS_PER_TOKEN = 4
 USAGE_WITHIN_LAST_PARTS = 4
 
 
 class Bucket:
-    """A token bucket that may run into debt: who finds it empty waits until it is paid off."""
+    """A token bucket whose level may become negative; requests then wait until it is zero."""
 
     def __init__(self, per_minute: int) -> None:
-        """Start full, with what flows in within a few seconds."""
+        """Start with a full bucket, which holds what flows in within a few seconds."""
         self._rate = per_minute / 60
         self._size = max(1.0, self._rate * BURST_SECONDS)
         self._level = self._size
         self._filled_at = 0.0
 
     def take(self, amount: float, now: float) -> float:
-        """Take `amount` and return the seconds to wait until it was there to take."""
+        """Take `amount`; the seconds to wait until the level is back at zero."""
         if self._filled_at:
             self._level = min(self._size, self._level + (now - self._filled_at) * self._rate)
         self._filled_at = now
@@ -36,9 +40,9 @@ class Bucket:
 
 
 class RateLimitedTransport:
-    """Holds requests back so that a minute has at most `rpm` of them, using `tpm` tokens.
+    """Delays requests so that a minute has at most `rpm` requests and `tpm` tokens.
 
-    What a request costs in tokens is only known afterwards; it delays those that follow.
+    The tokens of a request are known only afterwards and delay the requests that follow.
     """
 
     def __init__(self, inner: Transport, *, rpm: int | None, tpm: int | None) -> None:
@@ -65,7 +69,7 @@ class RateLimitedTransport:
 
 
 def tokens_used(exchange: Exchange) -> int:
-    """Tokens the provider reports for the exchange, or a guess from the length of the request."""
+    """The tokens that the provider reports, or an estimate from the length of the request."""
     response = exchange.response
     if response is not None:
         texts = [part.raw.rpartition("data:")[2] for part in response.parts]

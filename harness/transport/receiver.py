@@ -1,28 +1,29 @@
-"""What comes back for one request, kept as it arrives."""
+"""Collect the bytes of one response with their arrival times, and split streams into events."""
 
 from __future__ import annotations
 
+import re
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from harness.records.rollouts import Response, StreamPart
 from harness.steps import ITEMS_IN_A_STEP, Steps
-from harness.transport.blocks import blocks
 from harness.transport.redact import Redactor
 
 MEBIBYTE = 2**20
 EVENT_STREAM = "text/event-stream"
 STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
+BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long and how large an answer may be.
+    """Limits of one response.
 
-    `idle` seconds may pass without a byte once the first has come. Of a body that is too large
-    only its beginning is kept.
+    `idle` is the longest time in seconds between two bytes. Of a body that exceeds its limit, the
+    first `kept_bytes` are recorded.
     """
 
     connect: float = 10
@@ -33,16 +34,16 @@ class Limits:
 
 
 def without_surrogates(text: str) -> str:
-    """Bytes that are no UTF-8, kept by aiohttp as surrogates, as replacement characters."""
+    """Replace the surrogates that aiohttp uses for invalid UTF-8 by U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
 class Receiver:
-    """Takes the bytes of one response, and apart from them when they arrived.
+    """Collects the bytes of one response and their arrival times.
 
-    Nothing is made of them until the response has ended, so that taking an event costs as little
-    as possible while others are on their way.
+    It parses nothing before the response is complete, so that an event costs as little as possible
+    while others arrive.
     """
 
     limits: Limits
@@ -58,28 +59,28 @@ class Receiver:
 
     @property
     def limit(self) -> int:
-        """How many bytes the body may have."""
+        """The size limit of the body in bytes."""
         return self.limits.stream_bytes if self.streaming else self.limits.body_bytes
 
     def elapsed(self) -> float:
-        """Seconds since the request was sent, in microseconds' precision."""
+        """Seconds since the request was sent, rounded to microseconds."""
         return round(time.perf_counter() - self.sent, 6)
 
     def begin(self, status: int, headers: Mapping[str, str], content_type: str) -> None:
-        """Take status, headers (several of one name are joined) and media type."""
+        """Take the status, the headers (joined where a name repeats) and the media type."""
         self.status = status
         for name, value in headers.items():
-            key, said = name.lower(), without_surrogates(value)
-            self.headers[key] = f"{self.headers[key]}, {said}" if key in self.headers else said
+            key, text = name.lower(), without_surrogates(value)
+            self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
         self.streaming = content_type == EVENT_STREAM
 
     def arrived(self, at: float, extent: int) -> None:
-        """Note that `extent` bytes of the body were there by the time `at` (`perf_counter`)."""
+        """Record that `extent` bytes of the body had arrived at time `at` (`perf_counter`)."""
         self.times.append(at)
         self.extents.append(extent)
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body; of one that is too large only the beginning is kept."""
+        """Take the next bytes of the body."""
         if self.too_large:
             return
         first = not self.received
@@ -91,7 +92,7 @@ class Receiver:
             del self.received[self.limits.kept_bytes :]
 
     def response(self, redactor: Redactor, *, complete: bool) -> Steps[Response | None]:
-        """What was received, if anything was; in small steps."""
+        """The response as far as it was received, or None; in small steps."""
         if self.status is None:
             return None
         body, parts = None, []
@@ -108,7 +109,7 @@ class Receiver:
         )
 
     def _parts(self, redactor: Redactor) -> Steps[list[StreamPart]]:
-        """The blocks of a stream, each with the time at which the last of its bytes came."""
+        """The blocks of a stream, each with the arrival time of its last byte."""
         parts: list[StreamPart] = []
         arrival, last = 0, len(self.times) - 1
         for block, extent in blocks(self.received):
@@ -119,3 +120,31 @@ class Receiver:
             if len(parts) % ITEMS_IN_A_STEP == 0:
                 yield
         return parts
+
+
+def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
+    """The blocks of an event stream as text, without the blank lines between them.
+
+    Each comes with its extent: the number of bytes after which the block is known to be complete.
+    Bytes after the last blank line are a block too. Invalid UTF-8 becomes U+FFFD.
+    """
+    start = 0
+    for end, extent in _blank_lines(stream):
+        block = stream[start:end].decode(errors="replace").lstrip("\r\n")
+        if block:
+            yield block, extent
+        start = extent
+    rest = stream[start:].decode(errors="replace").strip("\r\n")
+    if rest:
+        yield rest, len(stream)
+
+
+def _blank_lines(stream: bytearray) -> Iterator[tuple[int, int]]:
+    """The start and end of each blank line."""
+    if b"\r" in stream:
+        yield from (match.span() for match in BLANK_LINE.finditer(stream))
+        return
+    start = stream.find(b"\n\n")
+    while start >= 0:
+        yield start, start + 2
+        start = stream.find(b"\n\n", start + 2)

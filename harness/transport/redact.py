@@ -1,4 +1,4 @@
-"""Keys stay out of everything that is written down."""
+"""Remove keys from everything that is recorded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORTEST_SECRET = 8
 
 
 def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
-    """What headers with telling names hold, without the scheme before it (`Bearer`)."""
+    """The values of headers with names such as `X-Api-Key`, without a scheme such as `Bearer`."""
     held = (value.split() for name, value in headers.items() if SECRET_NAMES.search(name))
     return frozenset(words[-1] for words in held if words)
 
@@ -24,13 +24,12 @@ def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
 class Redactor:
     """Replaces secrets in headers, texts and JSON.
 
-    Secrets of fewer than eight characters ("EMPTY", "none") are only taken out of headers, where
-    they stand as a word: as a key they protect nothing, and cutting them from texts would spoil the
-    record.
+    Secrets of fewer than eight characters ("EMPTY", "none") are replaced only in headers and only
+    as a whole word: such keys protect nothing, and replacing them in texts would damage the record.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        """Take the values that must not appear."""
+        """Redact these values."""
         self._secrets = tuple(secrets)
         spellings = {
             spelling

@@ -1,4 +1,8 @@
-"""The one layer of retries: what may pass by itself is tried again, all else is final."""
+"""The only retry layer: it repeats requests that failed temporarily and records every wait.
+
+tenacity does not fit: its stop condition counts all attempts together, and this policy counts them
+by cause.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,17 @@ TRANSIENT_STATUSES = OVERLOAD_STATUSES | {408, 409, 425, 500, 502, 504, 507, 520
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often to repeat and how long to wait, in seconds.
+    """The number of retries and the waits between them, in seconds.
 
-    A provider that says it is overloaded is asked more often than one that fails: it takes a
-    while to find out how many requests at once are right for it.
+    An overloaded provider gets more retries than a failing one, because the adaptive limit needs
+    time to settle.
 
-    The wait doubles from `first_wait` up to `longest_wait`, each time shortened at random by up
-    to half so that many clients spread out. A Retry-After is honoured up to `longest_retry_after`,
-    unless it asks for no wait at all, as it seems to where the clocks differ.
+    The wait doubles from `first_wait` up to `longest_wait` and is shortened at random by up to
+    half, so that many clients spread out. Retry-After is followed up to `longest_retry_after`; a
+    value of zero, which may come from a wrong clock, is ignored.
 
-    An answer that breaks off or takes too long is a finding about the provider, so it is not
-    repeated unless `retries_when_broken` says so, for those who want the answer.
+    A response that ends early or times out is a finding about the provider, so by default it is
+    not repeated (`retries_when_broken`).
     """
 
     retries: int = 5
@@ -42,7 +46,7 @@ class RetryPolicy:
     retries_when_broken: int = 0
 
     def allowed(self, trouble: Trouble) -> int:
-        """How often to repeat a request because of this."""
+        """The number of retries for this cause."""
         match trouble:
             case "overloaded":
                 return self.retries_when_overloaded
@@ -55,14 +59,14 @@ class RetryPolicy:
         if retry_after:
             return min(retry_after, self.longest_retry_after)
         longest: float = min(self.first_wait * 2**attempt, self.longest_wait)
-        return longest * random.uniform(0.5, 1)  # noqa: S311 (nothing secret about it)
+        return longest * random.uniform(0.5, 1)  # noqa: S311 (not a secret)
 
 
 NO_RETRIES = RetryPolicy(retries=0, retries_when_overloaded=0)
 
 
 class RetryingTransport:
-    """Repeats what failed in passing. The exchange is the last one; `retries` tells of the rest."""
+    """Repeats requests that failed temporarily; the last exchange lists the others in `retries`."""
 
     def __init__(self, inner: Transport, policy: RetryPolicy) -> None:
         """Send through `inner`."""
@@ -81,7 +85,8 @@ class RetryingTransport:
             if trouble is None or troubles[trouble] >= self._policy.allowed(trouble):
                 break
             response = exchange.response
-            waited = self._policy.wait(troubles[trouble], retry_after(exchange))
+            headers = response.headers if response else {}
+            waited = self._policy.wait(troubles[trouble], retry_after(headers))
             troubles[trouble] += 1
             retries.append(
                 Retry(
@@ -95,9 +100,9 @@ class RetryingTransport:
 
 
 def trouble_of(exchange: Exchange) -> Trouble | None:
-    """What kept an exchange from success, if the same request may well succeed a little later.
+    """Why an exchange failed, if the same request may succeed later; else None.
 
-    "broken" is an answer that broke off after a good status, or took too long.
+    "broken" is a response that ended early after a good status, or timed out.
     """
     if overloaded(exchange):
         return "overloaded"
@@ -111,9 +116,9 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
     return "broken" if kind in {"cut", "timeout"} else None
 
 
-def retry_after(exchange: Exchange) -> float | None:
-    """Seconds the provider asks us to wait, given as seconds or as a date."""
-    value = exchange.response.headers.get("retry-after") if exchange.response else None
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The wait that a response requests, in seconds; the header has seconds or a date."""
+    value = headers.get("retry-after")
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Notes when the bytes of a response arrive, before anything else is done with them."""
+"""Record the arrival times of the bytes of a response before anything else handles them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BYTES_AT_ONCE = 16 * 1024
 
 
 class Tap(asyncio.Protocol):
-    """Stands between the connection of a response and its HTTP parser; a context manager.
+    """Sits between the connection of a response and its HTTP parser; a context manager.
 
-    To await every piece would cost more than all else that is done with an event, and of many
-    streams that send at once the last would be noticed after the others were worked on. Here an
-    event costs a look at the clock and a count of bytes; the bytes are taken many pieces at a time.
+    Awaiting every chunk would cost more than all other work on an event, and of many streams that
+    send at once, the last would be timed after the others were processed. Here an event costs one
+    clock read and one byte count; the bytes are taken many chunks at a time.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, receiver: Receiver) -> None:
-        """Take what has come of the body of `response` so far."""
+        """Take the part of the body of `response` that has arrived."""
         connection = response.connection
         self._transport = None if connection is None else connection.transport
         self._content = response.content
@@ -53,9 +53,9 @@ class Tap(asyncio.Protocol):
         """Take the rest of the response.
 
         Raises:
-            TimeoutError: For `idle` seconds nothing came, the first byte being there.
-            aiohttp.ClientError: The response broke off.
-            ValueError: Its body is not framed as HTTP wants it.
+            TimeoutError: No byte came for `idle` seconds after the previous one.
+            aiohttp.ClientError: The response ended early.
+            ValueError: The framing of the body violates HTTP.
         """
         while not self._done.is_set():
             begun = self._content.total_bytes > 0
@@ -66,12 +66,12 @@ class Tap(asyncio.Protocol):
         if self._problem is not None:
             raise self._problem
         if not (self._receiver.too_large or self._content.is_eof()):
-            raise ValueError("the chunks of its body are not well-formed")  # aiohttp hid the error.
+            raise ValueError("its chunked body is malformed")  # aiohttp hides the error.
         while not self._receiver.too_large and (chunk := await self._content.readany()):
             self._receiver.feed(chunk)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Bytes arrived."""
         at = time.perf_counter()
         self._parser.data_received(data)
         if not self._done.is_set():
@@ -82,21 +82,21 @@ class Tap(asyncio.Protocol):
                 self._finish()
 
     def eof_received(self) -> bool | None:
-        """The provider sends no more."""
+        """The provider closed its side."""
         return self._parser.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed; the parser forgets what was not taken before it hears of it."""
+        """The connection is closed. Take the bytes before the parser, once notified, drops them."""
         self._take()
         self._parser.connection_lost(exc)
         self._finish()
 
     def pause_writing(self) -> None:
-        """The request is sent faster than the provider takes it."""
+        """The provider reads the request more slowly than it is sent."""
         self._parser.pause_writing()
 
     def resume_writing(self) -> None:
-        """The provider has taken some of it."""
+        """The provider caught up."""
         self._parser.resume_writing()
 
     async def _done_within(self, seconds: float) -> None:
@@ -119,7 +119,7 @@ class Tap(asyncio.Protocol):
         return content.is_eof() or self._receiver.too_large or content.exception() is not None
 
     def _finish(self) -> None:
-        """Take what is left and step aside."""
+        """Take the remaining bytes and restore the parser."""
         if self._done.is_set():
             return
         self._take()

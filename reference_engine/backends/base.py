@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from reference_engine.engine_errors import EngineError
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.errors import EngineError
+from reference_engine.generation.sampling import SamplingParams, Token
 
 
 class TokenSource(Protocol):
@@ -32,7 +32,7 @@ class TokenSource(Protocol):
 
 
 class Backend(TokenSource, Protocol):
-    """What `reference_engine.engine.Engine` offers, as far as a server or a chat needs it."""
+    """The part of `generation.engine.Engine` that the server and the chat command use."""
 
     def start(self) -> None:
         """Make it ready for requests."""

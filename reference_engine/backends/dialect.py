@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from reference_engine.backends.dialect import Served, plain_seed
 from reference_engine.backends.text import tokens_of_text
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token
 
 
 class _Alternative(BaseModel):

@@ -19,7 +19,7 @@ from harmony.vocabulary import harmony_encoding
 from reference_engine.backends.base import BackendError
 from reference_engine.backends.dialect import Served, plain_seed
 from reference_engine.backends.text import TextTokens
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token
 
 
 class _Event(BaseModel):

@@ -18,8 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from reference_engine.backends.base import BackendError, BackendUnavailableError
 from reference_engine.backends.dialect import Dialect, Reader, Served
 from reference_engine.backends.settings import BackendSettings
-from reference_engine.engine_errors import require_room
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.errors import require_room
+from reference_engine.generation.sampling import SamplingParams, Token
 
 _log = logging.getLogger(__name__)
 _DEFAULT_CONTEXT = 8192

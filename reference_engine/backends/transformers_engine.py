@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.engine_errors import (
+from reference_engine.generation.errors import (
     EngineClosedError,
     GenerationError,
     QueueFullError,
     require_room,
 )
-from reference_engine.sampling import Draw, SamplingParams, Token, sample, seed_of
+from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample, seed_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel
 
 from reference_engine.backends.dialect import Served, plain_seed
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token
 
 _NAMED_BY_ID = "token_id:"
 

@@ -1,6 +1,6 @@
 """Loads gpt-oss checkpoints: OpenAI's `original/` layout, Hugging Face's, and our token codes."""
 
-from reference_engine.checkpoint.errors import CheckpointError
+from reference_engine.checkpoint.layouts import CheckpointError
 from reference_engine.checkpoint.loading import load_model, open_checkpoint
 from reference_engine.checkpoint.reader import Checkpoint
 

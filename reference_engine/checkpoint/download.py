@@ -12,8 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from reference_engine.checkpoint.errors import CheckpointError
-from reference_engine.checkpoint.names import Layout
+from reference_engine.checkpoint.layouts import CheckpointError, Layout
 
 REPOSITORIES = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}
 _NEEDED: dict[Layout, tuple[str, ...]] = {

@@ -1,14 +1,153 @@
-"""The files of a checkpoint folder: shards, and the index that says which tensor is in which."""
+"""Reads one safetensors file: eight bytes of header length, a JSON header, then raw tensors.
+
+Our own reader rather than the library's, for errors that say what is wrong with which tensor, and
+because each tensor's pages are given back once it is read: a checkpoint is never held twice.
+"""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import math
+import mmap
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO
 
-from reference_engine.checkpoint.errors import CheckpointError
-from reference_engine.checkpoint.safetensors_file import SafetensorsFile
+import torch
+from torch import Tensor
+
+from reference_engine.checkpoint.layouts import CheckpointError
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Safetensors' names of the types."""
+
+_PREFIX = 8
+_LARGEST_HEADER = 100 * 2**20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a tensor stands in its file."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    def part(self, rows: range) -> Entry:
+        """Where these rows stand, indices of the first dimension."""
+        row = (self.end - self.begin) // self.shape[0]
+        begin = self.begin + rows.start * row
+        return Entry(self.dtype, (len(rows), *self.shape[1:]), begin, begin + len(rows) * row)
+
+
+class SafetensorsFile:
+    """A memory-mapped safetensors file whose header has been checked against its size."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self.entries, data_begin = _header(path, file.read(_PREFIX), file)
+                size = path.stat().st_size
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+        self._data_begin = data_begin
+        for name, entry in self.entries.items():
+            if data_begin + entry.end > size:
+                self.close()
+                raise CheckpointError(
+                    f"{path} is truncated: tensor {name!r} ends at byte {data_begin + entry.end}, "
+                    f"but the file has {size} bytes; download or copy it again."
+                )
+
+    @contextmanager
+    def tensor(self, name: str, rows: range | None = None) -> Iterator[Tensor]:
+        """Lends a tensor over the mapped bytes; copy what must outlive the `with` block.
+
+        With `rows`, only these of its first dimension are touched.
+        """
+        entry = self.entries[name] if rows is None else self.entries[name].part(rows)
+        count = math.prod(entry.shape)
+        begin = self._data_begin + entry.begin
+        flat = (
+            torch.frombuffer(self._map, dtype=entry.dtype, count=count, offset=begin)
+            if count
+            else torch.empty(0, dtype=entry.dtype)
+        )
+        try:
+            yield flat.view(entry.shape)
+        finally:
+            del flat
+            page = begin - begin % mmap.PAGESIZE
+            if count and hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED, page, self._data_begin + entry.end - page)
+
+    def close(self) -> None:
+        """Unmaps the file."""
+        self._map.close()
+
+    def __enter__(self) -> SafetensorsFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _header(path: Path, prefix: bytes, file: BinaryIO) -> tuple[dict[str, Entry], int]:
+    if len(prefix) < _PREFIX:
+        raise CheckpointError(f"{path} is truncated: it has no safetensors header.")
+    length = int.from_bytes(prefix, "little")
+    if length > _LARGEST_HEADER:
+        raise CheckpointError(f"{path} is not a safetensors file: its header length is {length}.")
+    raw = file.read(length)
+    if len(raw) < length:
+        raise CheckpointError(f"{path} is truncated within its header.")
+    try:
+        header = json.loads(raw)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} is broken: its header is not a JSON object.")
+    header.pop("__metadata__", None)
+    return {name: _entry(path, name, value) for name, value in header.items()}, _PREFIX + length
+
+
+def _entry(path: Path, name: str, value: dict[str, Any]) -> Entry:
+    try:
+        dtype, shape = DTYPES[value["dtype"]], tuple(int(n) for n in value["shape"])
+        begin, end = (int(n) for n in value["data_offsets"])
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(
+            f"{path} is broken: the header entry of tensor {name!r} is not understood: {value!r}."
+        ) from None
+    if begin < 0 or min(shape, default=0) < 0 or end - begin != math.prod(shape) * dtype.itemsize:
+        raise CheckpointError(
+            f"{path} is broken: tensor {name!r} of shape {list(shape)} and type {value['dtype']} "
+            f"does not fill the bytes {begin} to {end} that the header gives it."
+        )
+    return Entry(dtype, shape, begin, end)
+
 
 INDEX = "model.safetensors.index.json"
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reference_engine.checkpoint.errors import CheckpointError
+from reference_engine.checkpoint.layouts import CheckpointError
+from reference_engine.checkpoint.progress import progress
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.kernels import KernelChoice, resolve_kernels
-from reference_engine.kernels.experts import lay_out
-from reference_engine.model import Transformer
-from reference_engine.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
-from reference_engine.parallel import ALONE, Shard
-from reference_engine.progress import progress
+from reference_engine.model.mxfp4 import kernel_layout
+from reference_engine.model.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
+from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.transformer import Transformer
 
 
 def load_model(
@@ -95,7 +95,9 @@ def _load(
     cut = model.shard.cut(name, checkpoint.config)
     if isinstance(module, PackedMixtureOfExperts) and attribute in PACKED_WEIGHTS:
         experts = len(module.mlp1_bias)
-        module.hold_laid_out(attribute, *_laid_out(checkpoint.packed(name, cut), experts, device))
+        module.set_kernel_layout(
+            attribute, *_kernel_layout(checkpoint.packed(name, cut), experts, device)
+        )
         return
     weight = checkpoint.parameter(name, dtype, device, cut)
     if not model.shard.adds(name):
@@ -103,13 +105,13 @@ def _load(
     setattr(module, attribute, torch.nn.Parameter(weight, requires_grad=False))
 
 
-def _laid_out(
+def _kernel_layout(
     stored: Iterable[tuple[Tensor, Tensor]], experts: int, device: torch.device
 ) -> list[Tensor]:
     """Blocks and scales of all experts as the kernels want them, copied one by one."""
     held: list[Tensor] = []
     for place, (blocks, scales) in enumerate(stored):
-        expert = lay_out(blocks[None].to(device), scales[None].to(device))
+        expert = kernel_layout(blocks[None].to(device), scales[None].to(device))
         held = held or [part.new_empty((experts, *part.shape[1:])) for part in expert]
         for whole, part in zip(held, expert, strict=True):
             whole[place] = part[0]

@@ -13,10 +13,9 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from reference_engine import mxfp4
-from reference_engine.checkpoint.errors import CheckpointError
 from reference_engine.checkpoint.files import open_files
-from reference_engine.checkpoint.names import (
+from reference_engine.checkpoint.layouts import (
+    CheckpointError,
     Layout,
     Shape,
     Source,
@@ -26,8 +25,9 @@ from reference_engine.checkpoint.names import (
     portions,
     sources,
 )
-from reference_engine.config import ConfigError, ModelConfig, read_config
-from reference_engine.parallel import WHOLE, Cut
+from reference_engine.model import mxfp4
+from reference_engine.model.config import ConfigError, ModelConfig, read_config
+from reference_engine.model.sharding import WHOLE, Cut
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _CODES_PREFIX = "token_codes."

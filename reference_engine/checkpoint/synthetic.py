@@ -16,12 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference_engine import mxfp4
 from reference_engine.checkpoint.convert import write_checkpoint
-from reference_engine.checkpoint.errors import CheckpointError
-from reference_engine.checkpoint.names import Layout, Shape, pair_names, pair_shapes, sources
+from reference_engine.checkpoint.layouts import (
+    CheckpointError,
+    Layout,
+    Shape,
+    pair_names,
+    pair_shapes,
+    sources,
+)
 from reference_engine.checkpoint.writer import SHARD_BYTES
-from reference_engine.config import ModelConfig
+from reference_engine.model import mxfp4
+from reference_engine.model.config import ModelConfig
 
 _SCALE_BIAS = 127
 _NIBBLE_RMS = 2.93

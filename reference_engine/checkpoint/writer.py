@@ -7,27 +7,48 @@ go to the disk as they come, and no more than a few rows of one are ever held.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from reference_engine.checkpoint.errors import CheckpointError
-from reference_engine.checkpoint.files import INDEX
-from reference_engine.checkpoint.plan import Target
-from reference_engine.checkpoint.safetensors_file import DTYPES
-from reference_engine.progress import Advance
+from reference_engine.checkpoint.files import DTYPES, INDEX
+from reference_engine.checkpoint.layouts import CheckpointError, Piece, Shape
+from reference_engine.checkpoint.progress import Advance
 
 SHARD_BYTES = 5_000_000_000
 """Largest shard by default; a tensor that is larger has one of its own."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8
 _OURS = ("*.json", "*.jinja", "*.safetensors")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A tensor to write.
+
+    Attributes:
+        pieces: The rows of stored tensors which, one after the other, are its rows.
+        swapped: Whether the last two dimensions of these have to change places.
+    """
+
+    name: str
+    dtype: torch.dtype
+    shape: Shape
+    pieces: tuple[Piece, ...]
+    swapped: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Its size."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @contextmanager

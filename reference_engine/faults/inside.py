@@ -12,7 +12,7 @@ from harmony.parse import HarmonyParser
 from reference_engine.backends.base import TokenSource
 from reference_engine.faults.active import changes
 from reference_engine.faults.seams import LOGITS, ORDER, PARAMS, PARSER, PROMPT, READ, TOKENS
-from reference_engine.sampling import Draw, SamplingParams, Token, sample
+from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample
 from reference_engine.server.generation import Generation, Order
 
 

@@ -12,9 +12,9 @@ import torch
 
 from reference_engine.faults.base import Fault
 from reference_engine.faults.seams import MODEL
-from reference_engine.model import Transformer
-from reference_engine.packed import expand_experts
-from reference_engine.sampling import uniform
+from reference_engine.generation.sampling import uniform
+from reference_engine.model.packed import expand_experts
+from reference_engine.model.transformer import Transformer
 
 _WITH_RATE = re.compile(r"(?P<names>.*?)(?::(?P<rate>[-+.\d]\S*))?")
 

@@ -10,8 +10,8 @@ from harmony.conversation import Conversation
 from harmony.parse import HarmonyParser
 from reference_engine.faults.base import Seam
 from reference_engine.faults.traffic import Asked, Frame, Frames, Json, Reply
-from reference_engine.model import Transformer
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token
+from reference_engine.model.transformer import Transformer
 from reference_engine.server.generation import Order
 
 MODEL = Seam[Callable[[Transformer], None]]("model")

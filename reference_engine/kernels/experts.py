@@ -3,49 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference_engine import mxfp4
 from reference_engine.kernels import Kernels
-from reference_engine.model import swiglu
-
-
-@dataclass(frozen=True)
-class PackedLinear:
-    """The same matrix product of every expert, weights in MXFP4, laid out for the kernel.
-
-    Attributes:
-        blocks: (experts, out, in / 32, 4, 4), uint8; byte 4 j + c of a stored block is at [c, j].
-        scales: (experts, in / 32, out), uint8.
-        bias: (experts, out), in the type of the tokens.
-    """
-
-    blocks: Tensor
-    scales: Tensor
-    bias: Tensor
-
-
-def lay_out(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-    """Blocks and scales of a `PackedLinear`, from those of a checkpoint.
-
-    A thread of a matrix unit works on bytes four apart (PTX ISA, fragments of wgmma's m64nNk16):
-    side by side, it loads four at once. A tile reads the scales of neighbouring outputs together.
-
-    Args:
-        blocks: (experts, out, in / 32, 16), see `reference_engine.mxfp4`.
-        scales: (experts, out, in / 32).
-    """
-    return blocks.view(*blocks.shape[:-1], 4, 4).mT.contiguous(), scales.mT.contiguous()
-
-
-def unpack(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-    """One expert's weights, (out, in), of blocks and scales as a `PackedLinear` has them."""
-    return mxfp4.decode(blocks.mT.flatten(-2), scales.mT, dtype)
-
+from reference_engine.model.mxfp4 import PackedLinear, unpack
+from reference_engine.model.transformer import swiglu
 
 PackedExperts = Callable[[Tensor, Tensor, Tensor, PackedLinear, PackedLinear, float], Tensor]
 """What `packed_experts` is, in PyTorch or Triton."""

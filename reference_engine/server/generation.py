@@ -23,13 +23,13 @@ from harmony.parse import (
 )
 from harmony.render import RenderError, least_tokens, render_prompt
 from reference_engine.backends.base import BackendError, TokenSource
-from reference_engine.engine_errors import (
+from reference_engine.generation.errors import (
     ContextOverflowError,
     EngineClosedError,
     GenerationError,
     QueueFullError,
 )
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.server.errors import ApiError, internal_error, stopping
 from reference_engine.server.shown import Part, Piece, ShownText
 from reference_engine.server.steering import ToolPolicy, continuation

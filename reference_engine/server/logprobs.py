@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harmony.vocabulary import harmony_encoding, token_bytes
-from reference_engine.sampling import Token
+from reference_engine.generation.sampling import Token
 
 
 def logprob(token: Token) -> dict[str, Any]:

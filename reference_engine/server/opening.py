@@ -10,13 +10,13 @@ import torch
 from harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
 from reference_engine.backends.base import Backend, BackendUnavailableError
 from reference_engine.checkpoint import CheckpointError, load_model
-from reference_engine.config import ConfigError
-from reference_engine.engine import Engine
+from reference_engine.generation.engine import Engine
+from reference_engine.generation.ranks import Lead
 from reference_engine.kernels import KernelsError
-from reference_engine.memory import MemoryTooSmallError
-from reference_engine.model import Transformer
-from reference_engine.parallel import ALONE, Shard
-from reference_engine.ranks import Lead
+from reference_engine.kv_cache.memory import MemoryTooSmallError
+from reference_engine.model.config import ConfigError
+from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.transformer import Transformer
 from reference_engine.server.parts import Parts
 from reference_engine.server.settings import ServeSettings
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 
 from reference_engine.backends.base import TokenSource
-from reference_engine.model import Transformer
-from reference_engine.sampling import Sampler, sample
+from reference_engine.generation.sampling import Sampler, sample
+from reference_engine.model.transformer import Transformer
 from reference_engine.server.app import create_app
 from reference_engine.server.settings import AppSettings
 

@@ -16,9 +16,9 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from reference_engine.engine import Engine
-from reference_engine.parallel import ParallelError, Shard
-from reference_engine.ranks import Lead, device_of, follow, joined
+from reference_engine.generation.engine import Engine
+from reference_engine.generation.ranks import Lead, device_of, follow, joined
+from reference_engine.model.sharding import ParallelError, Shard
 from reference_engine.server.metrics import metrics_route
 from reference_engine.server.opening import ServeError, load, open_engine
 from reference_engine.server.parts import Parts

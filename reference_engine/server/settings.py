@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.kernels import KernelChoice
-from reference_engine.memory import Memory
+from reference_engine.kv_cache.memory import Memory
 
 TODAY = "today"
 SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"

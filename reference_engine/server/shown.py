@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from harmony.parse import Delta, Ended, Kind, Started
-from reference_engine.sampling import Token
+from reference_engine.generation.sampling import Token
 from reference_engine.server.stops import StopStrings
 
 

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reference_engine import mxfp4
-from reference_engine.checkpoint.config_files import GENERATION_CONFIG, config_file
+from reference_engine.checkpoint.layouts import GENERATION_CONFIG, config_file
 from reference_engine.checkpoint.writer import write_json
-from reference_engine.config import ModelConfig
+from reference_engine.model import mxfp4
+from reference_engine.model.config import ModelConfig
 from reference_engine.small import codes
 from reference_engine.small.tokenizer_files import write_tokenizer
 

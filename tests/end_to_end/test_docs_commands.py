@@ -19,8 +19,7 @@ from quiz import quiz
 
 import evals.__main__ as evals_command
 from harness.cli.app import app, run
-from harness.providers.entries import Launch, Provider, load_providers
-from harness.providers.prices import Prices
+from harness.providers.entries import Launch, Prices, Provider, own_providers
 from harness.storage import sealing
 from harness.storage.run_log import read_run_info
 from reference_engine.__main__ import _parser as engine_parser
@@ -225,7 +224,7 @@ def shown_providers(page: str, folder: Path) -> Iterator[Provider]:
     for text in re.findall(r"^```yaml\n(providers:\n.*?)^```$", page, re.MULTILINE | re.DOTALL):
         file = folder / "some.yaml"
         file.write_text(text, encoding="utf-8")
-        yield from load_providers(file).values()
+        yield from own_providers(file).values()
 
 
 def test_every_option_of_the_server_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

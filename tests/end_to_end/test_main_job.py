@@ -36,7 +36,9 @@ def verify(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 def launching(checkpoint: Path, file: Path) -> Path:
     """A providers.yaml whose `mine` is the reference server on `checkpoint`."""
-    providers = yaml.safe_load((ROOT / "providers.yaml").read_text(encoding="utf-8"))["providers"]
+    providers = yaml.safe_load(
+        (ROOT / "harness" / "data" / "providers.yaml").read_text(encoding="utf-8")
+    )["providers"]
     mine: dict[str, Any] = providers["reference"]
     mine["launch"]["command"] += ["--checkpoint", str(checkpoint)]
     mine["launch"]["command"] += ["--model-name", mine["model"]]

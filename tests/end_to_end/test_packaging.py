@@ -85,7 +85,7 @@ def test_a_base_install_runs_without_the_checkout(
     assert str(ROOT) not in installation.python(where, tmp_path)
     assert "--provider" in installation.run("--help", cwd=tmp_path)
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", installation.run("--version", cwd=tmp_path))
-    assert "started on this machine" in installation.run("providers", cwd=tmp_path)
+    assert "launched on this machine" in installation.run("providers", cwd=tmp_path)
     assert "chat.reasoning.missing" in installation.run("checks", cwd=tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 import pytest
@@ -11,7 +10,7 @@ from evals.healthbench.agreement import Agreement, agreement
 from evals.healthbench.meta import MetaRow, load_meta, meta_report, meta_tasks
 from evals.healthbench.results import Concord
 from evals.healthbench.rows import HealthBenchRow
-from evals.healthbench.summary import bootstrap_std, rubric_score, summarise
+from evals.healthbench.summary import rubric_score, summarise
 
 
 def row(name: str, *points: float, theme: str = "theme:hedging") -> HealthBenchRow:
@@ -82,22 +81,6 @@ def test_tries_of_a_question_are_one_cluster() -> None:
 def test_no_tries_have_no_figures() -> None:
     with pytest.raises(ValueError):
         summarise([])
-
-
-def test_the_bootstrap_finds_the_standard_error() -> None:
-    chance = random.Random(3)
-    values = [chance.betavariate(2, 2) for _ in range(400)]
-    mean = sum(values) / 400
-    error = math.sqrt(sum((x - mean) ** 2 for x in values) / 400 / 400)
-    assert bootstrap_std(values) == pytest.approx(error, rel=0.1)
-    assert bootstrap_std(values) == bootstrap_std(values)
-    assert bootstrap_std([0.3] * 9) == pytest.approx(0)
-
-
-def test_the_bootstrap_cuts_each_resample() -> None:
-    assert bootstrap_std([-3.0, -1.0, -2.0, -0.5]) == 0
-    half_cut = [-0.5, 0.5] * 20
-    assert 0 < bootstrap_std(half_cut) < bootstrap_std([x + 0.5 for x in half_cut])
 
 
 # --- Two graders

@@ -1,4 +1,4 @@
-"""Adaptive concurrency: pure slots, and convergence against a provider over a real socket."""
+"""Adaptive concurrency: its rules, and convergence against a provider over a real socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mock_provider import MockProvider
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key, Request, Response, TransportFailure
 from harness.transport import RetryPolicy, open_transport
-from harness.transport.adaptive import AdaptiveTransport, Slots
+from harness.transport.adaptive import AdaptiveTransport
 from harness.transport.http import allow_open_files
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -98,27 +98,21 @@ async def test_one_request_may_always_go() -> None:
     assert await limits_after(*[(529,)] * 20, most=1) == [1] * 20
 
 
-async def test_slots_are_first_come_first_served_and_none_is_lost_to_a_cancelled_one() -> None:
-    slots = Slots(1)
-    order: list[int] = []
-
-    async def visit(number: int) -> None:
-        await slots.take()
-        order.append(number)
-        try:
-            await asyncio.sleep(0)
-        finally:
-            slots.give_back()
-
-    await slots.take()
-    visits = [asyncio.create_task(visit(number)) for number in range(4)]
+async def test_requests_are_first_come_first_served_and_a_cancelled_one_blocks_no_other() -> None:
+    provider = Provider()
+    adaptive = AdaptiveTransport(provider, most=1)
+    sending = [asyncio.create_task(adaptive.send(f"/{number}")) for number in range(5)]
     await settle()
-    visits[1].cancel()
-    slots.give_back()
-    visits[0].cancel()
-    await asyncio.gather(*visits, return_exceptions=True)
-    assert order == [2, 3]
-    await asyncio.wait_for(slots.take(), 1)
+    sending[2].cancel()
+    provider.answer(200)
+    sending[1].cancel()
+    for _ in range(2):
+        await settle()
+        provider.answer(200)
+    done = await asyncio.gather(*sending, return_exceptions=True)
+    answered = [each.request.url for each in done if isinstance(each, Exchange)]
+    assert answered == ["/0", "/3", "/4"]
+    assert not provider.asked
 
 
 async def test_a_provider_that_takes_few_at_once_loses_nothing() -> None:

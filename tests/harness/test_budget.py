@@ -15,8 +15,7 @@ from harness.api.base import Settings
 from harness.api.conversation import Message
 from harness.cli.app import run
 from harness.errors import ConfigurationError
-from harness.providers.entries import adhoc_provider, changed
-from harness.providers.prices import Prices
+from harness.providers.entries import Prices, adhoc_provider, changed
 from harness.records.runs import Limits
 from harness.sampling.attempts import Sample
 from harness.sampling.budget import Budget, Metered
@@ -188,8 +187,8 @@ def test_probes_are_within_the_budget_too(mock):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--deadline", "soon"), "--deadline is a time such as 20m"),
-        (("--deadline", "0"), "--deadline is a time such as 20m"),
+        (("--deadline", "soon"), "--deadline must be a time such as 20m"),
+        (("--deadline", "0"), "--deadline must be a time such as 20m"),
         (("--max-requests", "0"), "--max-requests must be at least 1"),
         (("--max-cost", "-1"), "--max-cost is in dollars above 0, not -1"),
     ],

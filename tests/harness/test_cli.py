@@ -225,9 +225,9 @@ def test_json_is_all_that_stands_on_stdout(mock, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "groups"),
     [
-        (["-s", "--apis", "chat"], {"chat/stream"}),
-        (["--no-streaming", "--api", "responses"], {"responses/whole"}),
-        (["--streaming", "--apis", "chat,responses"], {"chat/stream", "responses/stream"}),
+        (["-s", "--apis", "chat"], {"chat/streaming"}),
+        (["--no-streaming", "--api", "responses"], {"responses/non-streaming"}),
+        (["--streaming", "--apis", "chat,responses"], {"chat/streaming", "responses/streaming"}),
     ],
 )
 def test_apis_and_modes_can_be_chosen(mock, tmp_path, options, groups):

@@ -18,11 +18,10 @@ from packaging.requirements import Requirement
 
 from harness.cli.app import run
 from harness.doctor import installation as installed
-from harness.doctor.configuration import keys, vocabulary_line
 from harness.doctor.lines import Line, exit_code, note, ok, problem, warning
-from harness.doctor.machine import clock, open_files
 from harness.doctor.reach import launch_line, skew
-from harness.providers.entries import Launch, load_providers
+from harness.doctor.setup import clock, keys, open_files, vocabulary_line
+from harness.providers.entries import Launch, own_providers
 
 KEY = "sk-very-secret"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -89,9 +88,9 @@ def test_packages_that_are_missing_or_of_another_version(monkeypatch: pytest.Mon
     Versions(monkeypatch, aiohttp="3.9.1", httpx="0.28.1")
     asked = list(map(Requirement, ("aiohttp<4,>=3.14", "httpx<0.29,>=0.28", "orjson")))
     old, missing = installed._base(asked)
-    assert old.text == "aiohttp 3.9.1 is installed; <4,>=3.14 is needed"
+    assert old.text == "aiohttp 3.9.1 is installed; <4,>=3.14 is required"
     assert old.remedy == "pip install 'aiohttp<4,>=3.14'"
-    assert missing.text == "orjson is not installed; any version is needed"
+    assert missing.text == "orjson is not installed; any version is required"
     assert exit_code([old, missing]) == 2
 
 
@@ -160,7 +159,7 @@ def test_keys_are_named_and_never_shown(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     values = {"A_KEY": KEY, "C_KEY": f"{KEY}\n{KEY}"}
-    fit, unfit, unset = keys(load_providers(file), values)
+    fit, unfit, unset = keys(own_providers(file), values)
     assert (fit.state, unfit.state, unset.state) == ("ok", "warning", "note")
     assert unset.text == "not set: B_KEY (b), D_KEY (d)"
     assert KEY not in f"{fit}{unfit}{unset}"
@@ -192,7 +191,7 @@ def at(mock: MockProvider, *more: str) -> list[str]:
 def test_a_provider_that_answers(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
     lines = about(told(capsys, *at(mock)), "127.0.0.1")
     assert [line.state for line in lines] == ["ok", "ok", "ok"]
-    assert f"lists 1 model, {MODEL} among them" in lines[0].text
+    assert f"lists 1 model, including {MODEL}" in lines[0].text
     assert "answers /responses with 200 in " in lines[1].text
     assert "answers /chat/completions with 200 in " in lines[2].text
 
@@ -212,8 +211,8 @@ def test_a_key_that_is_refused_is_not_shown(
     ("changes", "more", "code", "sentence"),
     [
         ({"always": status(500, "boom")}, (MODEL,), 0, "answers /responses with 500"),
-        ({"always": status(404, "no")}, (MODEL,), 3, "nothing at"),
-        ({}, ("gpt-9",), 0, "gpt-9 not among them"),
+        ({"always": status(404, "no")}, (MODEL,), 3, "does not support"),
+        ({}, ("gpt-9",), 0, "but not gpt-9"),
         ({}, (MODEL, "--api-key-env", "NOT_SET_AT_ALL"), 2, "NOT_SET_AT_ALL is not set"),
     ],
 )

@@ -43,7 +43,7 @@ def test_durations(text, expected):
 
 @pytest.mark.parametrize("text", ["", "soon", "0", 0, -1, "m", "1d", True, None, "5m1h"])
 def test_no_durations(text):
-    with pytest.raises(ValueError, match="is a time such as 20m"):
+    with pytest.raises(ValueError, match="must be a time such as 20m"):
         seconds(text)
 
 
@@ -54,9 +54,9 @@ def test_no_durations(text):
         ("budget: {max_costs: 1}", "unknown key budget.max_costs; did you mean 'max_cost'?"),
         ("min_pass_at_k: 90", "min_pass_at_k: input should be less than or equal to 1"),
         ("margins: {aime25: 0}", "margins.aime25: input should be greater than 0"),
-        ("budget: {deadline: soon}", "budget.deadline: is a time such as 20m"),
+        ("budget: {deadline: soon}", "budget.deadline: must be a time such as 20m"),
         ("- max_invalid", "gate.yaml: must be a mapping such as max_invalid: 0"),
-        ("max_invalid: 1\nmax_invalid: 2", 'the key "max_invalid" is there twice'),
+        ("max_invalid: 1\nmax_invalid: 2", 'duplicate key "max_invalid"'),
         ("gate: {suite: quick, fly: 1}", "unknown key gate.fly"),
     ],
 )

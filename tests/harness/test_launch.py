@@ -142,7 +142,7 @@ async def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match=r"cannot be started: /no/such/folder: No such file"):
+    with pytest.raises(LaunchError, match=r"did not start: /no/such/folder: No such file"):
         async with launched(provider(cwd="/no/such/folder"), tmp_path / "log"):
             pass
 
@@ -192,7 +192,7 @@ async def test_nothing_is_left_behind_when_we_are_killed(tmp_path: Path) -> None
 async def test_a_server_that_is_already_there_is_not_taken_for_ours(tmp_path: Path) -> None:
     async with MockProvider() as other:
         ours = provider(ready_url=f"{other.base_url}/models")
-        with pytest.raises(LaunchError, match="something already answers"):
+        with pytest.raises(LaunchError, match="another server already answers"):
             async with launched(ours, tmp_path / "log"):
                 pass
 

@@ -1,14 +1,23 @@
-"""A process that samples an eval does not hold what only checks and reports need."""
+"""A process that samples does not load what only checks, statistics and reports need."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("numpy", "openai", "scipy", "torch")
 
 
-def test_sampling_an_eval_loads_nothing_heavy() -> None:
-    code = f"import sys, harness.cli.eval_running; print({set(HEAVY)} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert told.stdout.strip() == "set()"
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "harness.cli.eval_running",
+        "harness.statistics.model_equality, harness.statistics.noninferiority",
+    ],
+)
+def test_importing_loads_nothing_heavy(modules: str) -> None:
+    code = f"import sys, {modules}; print({set(HEAVY)} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"

@@ -15,10 +15,10 @@ from harness.providers.entries import (
     changed,
     find_provider,
     load_providers,
+    own_providers,
 )
 
 ENTRY: dict[str, Any] = {"base_url": "http://localhost:8000/v1/", "model": "m", "apis": ["chat"]}
-ROOT = Path(__file__).parents[2]
 
 
 def written(folder: Path, **changes: Any) -> Path:
@@ -66,7 +66,7 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"base_url": "http://h:{port}/v1"}, "there is no launch entry"),
         ({"apis": ...}, "providers.mine.apis is missing"),
         ({"apis": []}, "providers.mine.apis: is empty"),
-        ({"apis": ["chat", "chat"]}, "names an API twice"),
+        ({"apis": ["chat", "chat"]}, "lists an API twice"),
         ({"apis": ["completions"]}, "providers.mine.apis.0: input should be 'responses' or 'chat'"),
         ({"api_key_env": "sk-abc/123"}, "the name of an environment variable, never a key"),
         ({"api_key": "x"}, "unknown key providers.mine.api_key; did you mean 'api_key_env'?"),
@@ -102,9 +102,9 @@ def test_unusable_entries(tmp_path: Path, changes: dict[str, Any], problem: str)
         ("providers: {a: 3}", "providers.a must be a mapping"),
         ("providers: {a: {b: [}", "line 1, column 21"),
         ("providers: {a: {model: 2024-13-45}}", "month must be in 1..12"),
-        (f"providers: {{a: {{rpm: {'9' * 5000}}}}}", "holds what cannot be read"),
-        (f"providers: {'[' * 3000}", "holds what cannot be read"),
-        ("providers:\n  a: {}\n  a: {}", 'line 3, column 3: the key "a" is there twice'),
+        (f"providers: {{a: {{rpm: {'9' * 5000}}}}}", "contains an invalid value"),
+        (f"providers: {'[' * 3000}", "contains an invalid value"),
+        ("providers:\n  a: {}\n  a: {}", 'line 3, column 3: duplicate key "a"'),
     ],
 )
 def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
@@ -157,22 +157,24 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path: Path) -> None:
     assert find_provider("mine", path).model == "m"
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
         find_provider("mien", path)
-    with pytest.raises(ConfigurationError, match="there are mine"):
+    with pytest.raises(ConfigurationError, match=r"there are reference, .*, mine"):
         find_provider("x", path)
 
 
-def test_the_file_in_the_current_folder_comes_before_the_shipped_one(
+def test_the_file_in_the_current_folder_overlays_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert {"reference", "vllm", "ollama", "groq"} <= load_providers().keys()
+    shipped = load_providers()
+    assert {"reference", "vllm", "ollama", "groq", "openai-grader"} <= shipped.keys()
+    assert own_providers() == {}
     written(tmp_path).rename(tmp_path / "providers.yaml")
-    assert list(load_providers()) == ["mine"]
-
-
-def test_the_shipped_file_is_the_one_at_the_root() -> None:
-    shipped = ROOT / "harness" / "data" / "providers.yaml"
-    assert (ROOT / "providers.yaml").read_bytes() == shipped.read_bytes()
+    assert list(own_providers()) == ["mine"]
+    assert load_providers() == shipped | own_providers()
+    text = (tmp_path / "providers.yaml").read_text(encoding="utf-8")
+    (tmp_path / "providers.yaml").write_text(text.replace("mine:", "vllm:"), encoding="utf-8")
+    assert load_providers()["vllm"].model == "m"
+    assert load_providers().keys() == shipped.keys()
 
 
 def test_a_provider_from_the_command_line() -> None:

@@ -78,4 +78,4 @@ async def test_a_proxy_that_lets_nobody_through(monkeypatch: pytest.MonkeyPatch)
     async with MockProvider(script=[refusal]) as proxy:
         monkeypatch.setenv("https_proxy", proxy.base_url.removesuffix("/v1"))
         failure = await failure_at(f"https://{ELSEWHERE}")
-    assert "the proxy answers 403" in failure.message
+    assert "the proxy returned 403" in failure.message

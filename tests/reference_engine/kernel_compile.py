@@ -15,8 +15,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from reference_engine.kernels.attention_triton_kernels import attention_kernel
-from reference_engine.kernels.experts_triton_kernels import down_kernel, gate_up_kernel
+from reference_engine.kernels.attention_triton import attention_kernel
+from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reference_engine import mxfp4
 from reference_engine.kernels import experts, interpreting
-from reference_engine.kernels.experts import PackedLinear
 from reference_engine.kernels.experts_triton import packed_experts
+from reference_engine.model import mxfp4
+from reference_engine.model.mxfp4 import PackedLinear
 
 DEVICE = "cpu" if interpreting() else "cuda"
 BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 2**-7}
@@ -26,7 +26,7 @@ SHAPES = {
 
 def linear(count, outputs, inputs, generator, dtype):
     weights = torch.randn(count, outputs, inputs, generator=generator) * 2 * inputs**-0.5
-    blocks, scales = experts.lay_out(*mxfp4.encode(weights))
+    blocks, scales = mxfp4.kernel_layout(*mxfp4.encode(weights))
     bias = torch.randn(count, outputs, generator=generator)
     return PackedLinear(blocks.to(DEVICE), scales.to(DEVICE), bias.to(DEVICE, dtype))
 

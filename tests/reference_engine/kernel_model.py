@@ -6,8 +6,9 @@ import pytest
 import torch
 from tiny_model import packed_transformer
 
+from reference_engine.generation.ragged import PagedContext
 from reference_engine.kernels import interpreting
-from reference_engine.paged_context import KVPages, PagedContext
+from reference_engine.kv_cache.cache import KVPages
 
 DEVICE = "cpu" if interpreting() else "cuda"
 PAGE = 8

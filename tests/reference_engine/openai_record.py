@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from reference_engine.config import ModelConfig
-from reference_engine.model import Transformer
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.transformer import Transformer
 
 RECORD = Path(__file__).parent / "data" / "openai_torch.json"
 POSITIONS = (0, 1, 127, 128, 129, 199)

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reference_engine.block_table import blocks_of
-from reference_engine.cache import KVCache
 from reference_engine.checkpoint import load_model
-from reference_engine.gathered_context import Row
-from reference_engine.model import Transformer
-from reference_engine.parallel import ALONE, Shard
-from reference_engine.ranks import Lead, follow, joined
-from reference_engine.scheduler import BLOCK
+from reference_engine.generation.forward import Row
+from reference_engine.generation.ranks import Lead, follow, joined
+from reference_engine.generation.scheduler import BLOCK
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.kv_cache.pages import blocks_of
+from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.transformer import Transformer
 
 PROMPTS = ([*range(100)], [*range(200, 290)])
 DECODED = 12

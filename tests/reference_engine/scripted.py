@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from starlette.applications import Starlette
 
 from harmony.vocabulary import harmony_encoding
-from reference_engine.engine import SamplingParams, Token
-from reference_engine.engine_errors import QueueFullError
+from reference_engine.generation.engine import SamplingParams, Token
+from reference_engine.generation.errors import QueueFullError
 from reference_engine.server.app import create_app
 from reference_engine.server.serve import Server
 from reference_engine.server.settings import AppSettings

@@ -24,8 +24,8 @@ from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.backends.base import BackendError, BackendUnavailableError
 from reference_engine.backends.opening import open_backend
 from reference_engine.backends.settings import BackendSettings
-from reference_engine.engine_errors import ContextOverflowError
-from reference_engine.sampling import SamplingParams
+from reference_engine.generation.errors import ContextOverflowError
+from reference_engine.generation.sampling import SamplingParams
 from reference_engine.server.settings import SMALL_CHECKPOINT
 
 ANSWER = (

@@ -16,8 +16,12 @@ from reference_engine.backends.base import BackendUnavailableError
 from reference_engine.backends.opening import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
-from reference_engine.engine import Engine, SamplingParams
-from reference_engine.engine_errors import ContextOverflowError, EngineClosedError, QueueFullError
+from reference_engine.generation.engine import Engine, SamplingParams
+from reference_engine.generation.errors import (
+    ContextOverflowError,
+    EngineClosedError,
+    QueueFullError,
+)
 from reference_engine.server.settings import SMALL_CHECKPOINT
 from reference_engine.small.export import export_small
 

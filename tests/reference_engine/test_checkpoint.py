@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_model import TINY, hf_checkpoint, original_checkpoint, random_transformer
 
-from reference_engine import mxfp4
 from reference_engine.checkpoint import CheckpointError, load_model, open_checkpoint
-from reference_engine.model import Transformer
+from reference_engine.model import mxfp4
+from reference_engine.model.transformer import Transformer
 
 EXPERTS = "model.layers.1.mlp.experts"
 

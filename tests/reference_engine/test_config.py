@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reference_engine.config import ConfigError, ModelConfig
+from reference_engine.model.config import ConfigError, ModelConfig
 
 HUGGING_FACE = {
     "model_type": "gpt_oss",

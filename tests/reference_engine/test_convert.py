@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_model import ROPE, TINY, hf_checkpoint
 
-from reference_engine import mxfp4
 from reference_engine.__main__ import main
 from reference_engine.checkpoint import CheckpointError, load_model, writer
 from reference_engine.checkpoint.convert import convert
-from reference_engine.config import ModelConfig
+from reference_engine.model import mxfp4
+from reference_engine.model.config import ModelConfig
 from reference_engine.small.export import export_small
 
 EXPERTS = "model.layers.1.mlp.experts"

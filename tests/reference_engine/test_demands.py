@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_engine.checkpoint.plan import plan
-from reference_engine.checkpoint.shapes import GPT_OSS_20B, GPT_OSS_120B
+from reference_engine.checkpoint.convert import plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights
+from reference_engine.model.config import GPT_OSS_20B, GPT_OSS_120B
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

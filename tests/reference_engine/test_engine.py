@@ -8,15 +8,15 @@ import torch
 from tiny_model import random_transformer
 from waiting import until
 
-from reference_engine.engine import Engine, SamplingParams, Token
-from reference_engine.engine_errors import (
+from reference_engine.generation.engine import Engine, SamplingParams, Token
+from reference_engine.generation.errors import (
     ContextOverflowError,
     EngineClosedError,
     GenerationError,
     QueueFullError,
 )
-from reference_engine.memory import Memory, MemoryTooSmallError
-from reference_engine.model import Transformer
+from reference_engine.kv_cache.memory import Memory, MemoryTooSmallError
+from reference_engine.model.transformer import Transformer
 
 
 @asynccontextmanager

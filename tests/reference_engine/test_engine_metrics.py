@@ -8,9 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from scripted import serving
 from tiny_model import random_transformer
 
-from reference_engine.engine import Engine, SamplingParams
-from reference_engine.engine_errors import QueueFullError
-from reference_engine.memory import parse_bytes
+from reference_engine.generation.engine import Engine, SamplingParams
+from reference_engine.generation.errors import QueueFullError
+from reference_engine.kv_cache.memory import parse_bytes
 from reference_engine.metrics import EngineMetrics
 from reference_engine.server.app import create_app
 from reference_engine.server.metrics import metrics_route

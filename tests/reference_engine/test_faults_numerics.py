@@ -10,14 +10,14 @@ from faulty import Row, after, check, names_of, respond
 from tiny_model import random_transformer
 
 from harmony.parse import CONSTRAIN
-from reference_engine.engine import Engine, SamplingParams
 from reference_engine.faults.active import showing
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.inside import AdjustedParams, FaultyEngine, adjusted_sample
 from reference_engine.faults.layers.experts import staged
 from reference_engine.faults.plan import read_plan
 from reference_engine.faults.seams import LOGITS, MODEL
-from reference_engine.sampling import Draw, sample
+from reference_engine.generation.engine import Engine, SamplingParams
+from reference_engine.generation.sampling import Draw, sample
 
 MODEL_FAULTS = [name for name, fault in CATALOGUE.items() if fault.at(MODEL)]
 PROMPT = torch.randint(0, 300, (1, 100), generator=torch.Generator().manual_seed(2))

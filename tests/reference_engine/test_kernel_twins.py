@@ -9,10 +9,11 @@ from tiny_model import TINY, hf_checkpoint, original_checkpoint, packed_transfor
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.plan import read_plan
+from reference_engine.generation.ragged import PagedContext
 from reference_engine.kernels import KernelsError, resolve_kernels
-from reference_engine.model import MixtureOfExperts
-from reference_engine.packed import PackedMixtureOfExperts, expand_experts
-from reference_engine.paged_context import KVPages, PagedContext
+from reference_engine.kv_cache.cache import KVPages
+from reference_engine.model.packed import PackedMixtureOfExperts, expand_experts
+from reference_engine.model.transformer import MixtureOfExperts
 
 TOKENS = torch.randint(0, 300, (1, 21), generator=torch.Generator().manual_seed(2))
 

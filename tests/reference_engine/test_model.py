@@ -8,8 +8,8 @@ from tiny_model import hugging_face_model, random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.loading import default_dtype
-from reference_engine.config import ModelConfig
-from reference_engine.model import rotary_frequencies, swiglu
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.transformer import rotary_frequencies, swiglu
 
 # Windows that are exceeded, a prompt longer than the initial context of 64, all head groupings,
 # experts run all together (at most twice those chosen) and by choice.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reference_engine import mxfp4
+from reference_engine.model import mxfp4
 
 # Worked out by hand from the OCP specification: sign, two exponent bits (bias 1), one mantissa bit.
 E2M1 = {

@@ -6,15 +6,12 @@ import pytest
 import torch
 from tiny_model import random_transformer
 
-from reference_engine.block_table import BlockTable, Layout, block_names
-from reference_engine.cache import KVCache
-from reference_engine.forward import GatheredForward
-from reference_engine.gathered_context import Row
-from reference_engine.pages import PagePool
-from reference_engine.ragged_forward import RaggedBatch, RaggedForward, bucket, width_for
-from reference_engine.sampling import SamplingParams
-from reference_engine.scheduler import Scheduler
-from reference_engine.sequence import Sequence
+from reference_engine.generation.forward import GatheredForward, Row
+from reference_engine.generation.ragged import RaggedBatch, RaggedForward, bucket, width_for
+from reference_engine.generation.sampling import SamplingParams
+from reference_engine.generation.scheduler import Scheduler, Sequence
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.kv_cache.pages import BlockTable, Layout, PagePool, block_names
 
 TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
 

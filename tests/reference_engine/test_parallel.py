@@ -17,11 +17,11 @@ import torch
 from tiny_model import random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
-from reference_engine.checkpoint.shapes import TINY
 from reference_engine.checkpoint.synthetic import synthesize
+from reference_engine.generation.ranks import follow
 from reference_engine.kernels.routing import route
-from reference_engine.parallel import ALONE, ParallelError, Shard
-from reference_engine.ranks import follow
+from reference_engine.model.config import TINY
+from reference_engine.model.sharding import ALONE, ParallelError, Shard
 
 HERE = Path(parallel_model.__file__).parent
 
@@ -113,8 +113,8 @@ def test_a_lost_leader_is_reported_even_where_the_library_says_nothing(monkeypat
     def lost(*_):
         raise RuntimeError
 
-    monkeypatch.setattr("reference_engine.ranks._orders", lambda: None)
-    monkeypatch.setattr("reference_engine.ranks._received", lost)
+    monkeypatch.setattr("reference_engine.generation.ranks._orders", lambda: None)
+    monkeypatch.setattr("reference_engine.generation.ranks._received", lost)
     with pytest.raises(ParallelError, match="Another process of the model is gone"):
         follow(random_transformer())
 

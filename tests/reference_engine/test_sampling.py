@@ -6,7 +6,13 @@ from collections import Counter
 import pytest
 import torch
 
-from reference_engine.sampling import Draw, SamplingParams, sample, sample_together, uniform
+from reference_engine.generation.sampling import (
+    Draw,
+    SamplingParams,
+    sample,
+    sample_together,
+    uniform,
+)
 
 
 def draw(logits, *, seed=0, step=0, **wishes):

@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_model import random_transformer
 
-from reference_engine.block_table import BLOCK
-from reference_engine.cache import KVCache
-from reference_engine.sampling import SamplingParams
-from reference_engine.scheduler import Scheduler
-from reference_engine.sequence import Sequence
+from reference_engine.generation.sampling import SamplingParams
+from reference_engine.generation.scheduler import Scheduler, Sequence
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.kv_cache.pages import BLOCK
 
 CONTEXT = 320
 LEAST_PAGES = 8

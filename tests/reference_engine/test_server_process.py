@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from scripted import CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
 from harmony.parse import FIRST_SPECIAL
-from reference_engine.checkpoint.names import sources
-from reference_engine.config import ModelConfig
+from reference_engine.checkpoint.layouts import sources
+from reference_engine.model.config import ModelConfig
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}

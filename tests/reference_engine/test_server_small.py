@@ -12,7 +12,7 @@ from scripted import running
 
 import harness.data
 from reference_engine.checkpoint import load_model
-from reference_engine.engine import Engine
+from reference_engine.generation.engine import Engine
 from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
 
 TOOLS = json.loads(Path(harness.data.__path__[0], "tools.json").read_text(encoding="utf-8"))

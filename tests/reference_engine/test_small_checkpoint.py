@@ -11,7 +11,7 @@ import torch
 
 from harmony.conversation import Conversation, User
 from reference_engine.checkpoint import load_model, open_checkpoint
-from reference_engine.engine import Engine
+from reference_engine.generation.engine import Engine
 from reference_engine.small.export import SHIPPED
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.held_out import CallExpected, HeldOut

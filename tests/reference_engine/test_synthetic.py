@@ -15,12 +15,16 @@ from tiny_model import tiny_config
 
 from reference_engine.__main__ import main
 from reference_engine.checkpoint import CheckpointError, load_model
-from reference_engine.checkpoint.convert import convert
-from reference_engine.checkpoint.plan import plan
-from reference_engine.checkpoint.shapes import GPT_OSS_20B, GPT_OSS_120B, SHAPES, shape_named
+from reference_engine.checkpoint.convert import convert, plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights, synthesize
 from reference_engine.checkpoint.writer import _header, _shards
-from reference_engine.config import ModelConfig
+from reference_engine.model.config import (
+    GPT_OSS_20B,
+    GPT_OSS_120B,
+    SHAPES,
+    ModelConfig,
+    shape_named,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_activations_stay_of_one_size(tmp_path):
 
 
 def _context(model):
-    from reference_engine.model import WholeSequences
+    from reference_engine.model.transformer import WholeSequences
 
     return WholeSequences(model.config, torch.arange(64)[None])
 
@@ -110,7 +114,7 @@ def test_memory_does_not_grow_with_the_model(tmp_path):
         from pathlib import Path
         from reference_engine.checkpoint import load_model
         from reference_engine.checkpoint.convert import convert
-        from reference_engine.checkpoint.shapes import shape_named
+        from reference_engine.model.config import shape_named
         from reference_engine.checkpoint.synthetic import synthesize
 
         def peak():

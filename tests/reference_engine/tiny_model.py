@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers import GptOssConfig, GptOssForCausalLM
 from transformers.utils import logging
 
-from reference_engine import mxfp4
-from reference_engine.config import ModelConfig
 from reference_engine.kernels import Kernels
-from reference_engine.model import Transformer
-from reference_engine.packed import pack_experts
+from reference_engine.model import mxfp4
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.packed import pack_experts
+from reference_engine.model.transformer import Transformer
 
 logging.disable_progress_bar()
 

@@ -15,7 +15,7 @@ from evals.judgement import BaselineInfo, CellVerdict, Figure
 from evals.records import Cell, EvalRunInfo, EvalSettings, TryScore
 from evals.results import EvalAnalysis
 from harness.records.runs import ProviderInfo
-from harness.statistics.mean_scores import NormalMean
+from harness.statistics.mean_scores import Mean
 from harness.statistics.noninferiority import compare
 from reports.eval_markdown import render_eval_markdown
 from reports.eval_plan import plan_lines
@@ -29,7 +29,7 @@ PROVIDER = ProviderInfo(
 
 
 def verdict(cell, decision):
-    comparison = compare(NormalMean(0.6, 0.01, 8), NormalMean(0.72, 0.01, 8), 0.04)
+    comparison = compare(Mean(0.6, 0.01, 8), Mean(0.72, 0.01, 8), 0.04)
     figure = Figure(source="card", where="arXiv 2508.10925", kind="card", value=0.72, tries=8)
     baseline = BaselineInfo(name="card", explanation="Asked for.", figures=(figure,))
     if decision is None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("evals", "harness", "reference_engine", "reports")
+PACKAGES = ("evals", "harmony", "harness", "reference_engine", "reports")
 FILES = ("LICENSE", "README.md", "pyproject.toml")
 BUILD = """
 import sys
@@ -42,7 +42,7 @@ class Built:
 def built(folder: Path) -> Built:
     """Build as a build front end does, but in this environment, which has setuptools."""
     tree, dist = folder / "tree", folder / "dist"
-    for name in PACKAGES:
+    for name in (*PACKAGES, "training"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copy(ROOT / name, tree / name)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from reference_engine.config import ModelConfig
 from reference_engine.faults.base import HYPOTHETICAL, NUMERICS, Family
 from reference_engine.faults.seams import MODEL
-from reference_engine.model import Attention, Transformer, rotary_frequencies
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.transformer import Attention, Transformer, rotary_frequencies
 
 family = Family("numerics")
 

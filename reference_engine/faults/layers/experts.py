@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reference_engine.faults.base import HYPOTHETICAL, NUMERICS, Family
 from reference_engine.faults.seams import MODEL
-from reference_engine.model import (
+from reference_engine.model.transformer import (
     SWIGLU_ALPHA,
     MixtureOfExperts,
     Transformer,

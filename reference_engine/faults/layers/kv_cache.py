@@ -8,11 +8,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from reference_engine.block_table import BLOCK
 from reference_engine.faults.base import NUMERICS, Family
 from reference_engine.faults.layers.attention import attentions
 from reference_engine.faults.seams import MODEL, READ
-from reference_engine.model import Attention, Context, Transformer
+from reference_engine.kv_cache.pages import BLOCK
+from reference_engine.model.transformer import Attention, Context, Transformer
 
 family = Family("numerics")
 

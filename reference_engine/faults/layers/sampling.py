@@ -14,7 +14,7 @@ from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.faults.base import HYPOTHETICAL, Family
 from reference_engine.faults.parsers import Filtered, Unstopped
 from reference_engine.faults.seams import DATA, LOGITS, PARAMS, PARSER, REQUEST, TOKENS, Asked, Json
-from reference_engine.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.server.generation import Order
 
 family = Family("sampling")

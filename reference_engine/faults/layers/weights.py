@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from reference_engine import mxfp4
 from reference_engine.faults.base import HYPOTHETICAL, NUMERICS, Family
 from reference_engine.faults.layers.attention import attentions
 from reference_engine.faults.layers.experts import experts_of
 from reference_engine.faults.seams import MODEL
-from reference_engine.layers import RMSNorm
-from reference_engine.model import Transformer
+from reference_engine.model import mxfp4
+from reference_engine.model.transformer import RMSNorm, Transformer
 
 family = Family("numerics")
 

@@ -11,7 +11,7 @@ from typing import Any
 from openai.types.chat import ChatCompletion
 
 from harmony.parse import Ended, Started
-from reference_engine.sampling import Token
+from reference_engine.generation.sampling import Token
 from reference_engine.server.generation import Generation
 from reference_engine.server.logprobs import logprob
 from reference_engine.server.shown import Part, Piece

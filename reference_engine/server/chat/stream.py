@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from reference_engine.sampling import Token
+from reference_engine.generation.sampling import Token
 from reference_engine.server.chat.choices import numbered
 from reference_engine.server.chat.reply import Deltas, Head, usage_of
 from reference_engine.server.errors import ApiError

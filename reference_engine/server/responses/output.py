@@ -13,7 +13,7 @@ from typing import Any
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning, Turn
 from harmony.parse import Ended, Kind, Started
-from reference_engine.sampling import Token
+from reference_engine.generation.sampling import Token
 from reference_engine.server.logprobs import logprob
 from reference_engine.server.shown import Part, Piece
 

@@ -1,4 +1,4 @@
-"""Which of many differences are more than chance."""
+"""Differences, tests and corrections, compared with published values and properties."""
 
 import math
 
@@ -18,7 +18,7 @@ from harness.statistics.differences import (
     share_larger,
     significant_cases,
 )
-from harness.statistics.mean_scores import NormalMean
+from harness.statistics.mean_scores import Mean
 
 SURE, LOST = (5, 5), (0, 5)
 runs = st.lists(
@@ -38,7 +38,7 @@ def pair(cases, **changes):
 
 @settings(deadline=None, max_examples=60)
 @given(runs)
-def test_swapping_the_sides_flips_every_sign(cases):
+def test_swapping_run_and_reference_inverts_every_sign(cases):
     (one,) = differences([pair(cases)])
     (other,) = differences([pair([(there, here) for here, there in cases])])
     assert one.value == pytest.approx(-other.value)
@@ -49,7 +49,7 @@ def test_swapping_the_sides_flips_every_sign(cases):
 
 @settings(deadline=None, max_examples=60)
 @given(runs)
-def test_a_run_beside_itself_shows_no_difference(cases):
+def test_a_run_does_not_differ_from_itself(cases):
     (found,) = differences([pair([(here, here) for here, _ in cases])])
     assert (found.value, found.p, found.seen) == (0.0, 1.0, "none")
     assert found.low <= 0 <= found.high
@@ -57,18 +57,18 @@ def test_a_run_beside_itself_shows_no_difference(cases):
 
 @settings(deadline=None, max_examples=60)
 @given(runs)
-def test_the_interval_leaves_out_0_exactly_where_p_is_below_5_percent(cases):
+def test_the_interval_excludes_0_exactly_if_p_is_below_5_percent(cases):
     (found,) = differences([pair(cases)])
     if not math.isclose(found.p, 0.05, rel_tol=1e-6):
         assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
 
 
-def test_a_p_value_is_that_of_the_normal_where_the_noise_is_normal():
-    here, there = (NormalMean(value, 0.03, 8) for value in (0.5, 0.5 + 1.96 * 0.03 * math.sqrt(2)))
+def test_normal_noise_gives_the_p_value_of_the_z_test():
+    here, there = (Mean(value, 0.03, 8) for value in (0.5, 0.5 + 1.96 * 0.03 * math.sqrt(2)))
     assert p_value(here, there) == pytest.approx(0.05, abs=0.0005)
 
 
-def test_less_is_better_where_failures_are_counted():
+def test_a_higher_failure_rate_is_worse():
     many = [([1.0] * 5, [0.0] * 5)] * 10
     assert differences([pair(many, higher_is_better=False)])[0].seen == "worse"
 
@@ -87,9 +87,9 @@ def test_holm(values, adjusted):
     assert holm(values) == pytest.approx(adjusted)
 
 
-def test_a_difference_that_would_count_alone_may_be_luck_among_many():
-    one = Pair(NormalMean(0.5, 0.01, 8), NormalMean(0.535, 0.01, 8), cases=30)
-    same = Pair(NormalMean(0.5, 0.01, 8), NormalMean(0.5, 0.01, 8), cases=30)
+def test_a_difference_significant_alone_may_not_be_among_many():
+    one = Pair(Mean(0.5, 0.01, 8), Mean(0.535, 0.01, 8), cases=30)
+    same = Pair(Mean(0.5, 0.01, 8), Mean(0.5, 0.01, 8), cases=30)
     (alone,) = differences([one])
     among = differences([one, *[same] * 20])[0]
     assert (alone.seen, among.seen) == ("worse", "none")
@@ -117,11 +117,11 @@ def test_fisher_gives_the_published_p_values(run, reference, p):
         ([(SURE, SURE)] * 100 + [(LOST, SURE)], [False] * 100 + [True]),
         ([(LOST, SURE)] * 3, [True] * 3),
         ([((4, 5), SURE)] * 10, [False] * 10),
-        # With 40 cases that could have flipped, 0 of 5 beside 5 of 5 is what luck may bring.
+        # Among 40 cases that can be significant, 0 of 5 against 5 of 5 may be chance.
         ([((3, 5), (2, 5))] * 40 + [(LOST, SURE)], [False] * 41),
     ],
 )
-def test_cases_count_only_where_they_could_have_flipped(tables, found):
+def test_only_cases_that_can_be_significant_are_tested(tables, found):
     assert significant_cases(tables) == found
 
 

@@ -1,4 +1,4 @@
-"""A small seeded version of the simulation; what it allows is what its own chance allows."""
+"""A small, seeded version of the simulation; limits allow for its own random error."""
 
 import runpy
 from pathlib import Path
@@ -12,7 +12,7 @@ RATES = runpy.run_path(
 )
 AIME, GPQA = RATES["AIME"], RATES["GPQA"]
 RUNS = 200
-LOOKED_AT = 100
+SEQUENTIAL_RUNS = 100
 CHANCE = 1e-3
 CAUTION = 0.06
 
@@ -23,7 +23,7 @@ def rng():
 
 
 def most(rate, runs):
-    """The most that a share may come to if its true rate is this one."""
+    """The highest share that is plausible for this true rate."""
     return binom.ppf(1 - CHANCE, runs, rate) / runs
 
 
@@ -33,50 +33,50 @@ def least(rate, runs):
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
 @pytest.mark.parametrize("baseline", ["measured", "published"])
-def test_verdicts_are_wrong_no_more_often_than_they_may_be(design, baseline, rng):
-    at_margin = RATES["whole_runs"](design, design.margin, RATES[baseline], RUNS, rng)
+def test_verdicts_keep_their_error_rates(design, baseline, rng):
+    at_margin = RATES["simulate"](design, design.margin, RATES[baseline], RUNS, rng)
     assert at_margin.passed <= most(0.05, RUNS)
     assert at_margin.failed <= most(0.05, RUNS)
-    healthy = RATES["whole_runs"](design, 0.0, RATES[baseline], RUNS, rng)
+    healthy = RATES["simulate"](design, 0.0, RATES[baseline], RUNS, rng)
     assert healthy.failed <= most(0.001, RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
-def test_power_is_as_predicted_but_for_the_caution_at_small_numbers(design, rng):
+def test_power_is_at_most_a_little_below_the_prediction(design, rng):
     for drop, what in ((0.0, "passed"), (2 * design.margin, "failed")):
-        rates = RATES["whole_runs"](design, drop, RATES["measured"], RUNS, rng)
+        rates = RATES["simulate"](design, drop, RATES["measured"], RUNS, rng)
         predicted = max(RATES["predicted"](design, drop))
         share = getattr(rates, what)
         assert least(predicted - CAUTION, RUNS) <= share <= most(predicted, RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
-def test_looking_after_every_round_keeps_the_rate_and_saves_tries(design, rng):
-    stopped = RATES["stopped_runs"]
-    at_margin = stopped(design, design.margin, RATES["exact"], LOOKED_AT, rng)
-    assert at_margin.passed <= most(0.05, LOOKED_AT)
-    assert at_margin.failed <= most(0.05, LOOKED_AT)
-    healthy = stopped(design, 0.0, RATES["measured"], LOOKED_AT, rng)
+def test_sequential_looks_keep_the_error_rates_and_save_tries(design, rng):
+    simulate = RATES["simulate"]
+    at_margin = simulate(design, design.margin, RATES["exact"], SEQUENTIAL_RUNS, rng, 1)
+    assert at_margin.passed <= most(0.05, SEQUENTIAL_RUNS)
+    assert at_margin.failed <= most(0.05, SEQUENTIAL_RUNS)
+    healthy = simulate(design, 0.0, RATES["measured"], SEQUENTIAL_RUNS, rng, 1)
     assert healthy.failed == 0
-    assert healthy.passed >= least(0.9, LOOKED_AT)
+    assert healthy.passed >= least(0.9, SEQUENTIAL_RUNS)
     assert healthy.used < 0.75
 
 
-def test_the_bounds_of_a_single_look_would_not_keep_the_rate(rng, monkeypatch):
+def test_bounds_for_a_single_look_do_not_keep_the_error_rate(rng, monkeypatch):
     monkeypatch.setitem(
-        RATES["_stopped"].__globals__, "always_valid_tail", lambda rounds, planned: 0.05
+        RATES["_judged"].__globals__, "always_valid_tail", lambda rounds, planned: 0.05
     )
-    naive = RATES["stopped_runs"](AIME, AIME.margin, RATES["exact"], LOOKED_AT, rng, 3)
-    assert naive.passed + naive.failed > most(0.1, LOOKED_AT)
+    naive = RATES["simulate"](AIME, AIME.margin, RATES["exact"], SEQUENTIAL_RUNS, rng, 3)
+    assert naive.passed + naive.failed > most(0.1, SEQUENTIAL_RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
-def test_intervals_hold(design, rng):
+def test_intervals_cover_the_truth(design, rng):
     low, high = RATES["misses"](design.chances(), design.tries, RUNS, rng)
     assert max(low, high) <= most(0.05, RUNS)
     assert RATES["coverage"](design, RUNS, rng) >= least(0.93, RUNS)
 
 
-def test_intervals_of_graded_scores_hold(rng):
+def test_intervals_of_graded_scores_cover_the_truth(rng):
     graded = RATES["Design"]("graded", 40, 1, 0.4, 0.3, 0.04)
     assert RATES["coverage"](graded, RUNS, rng, graded=True) >= least(0.94, RUNS)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harness.statistics.estimators import complete_rounds, pass_at_k, pass_hat_k
 from harness.statistics.intervals import clustered_rate, pass_estimate
 from harness.statistics.mean_scores import (
-    NormalMean,
+    Mean,
     clustered_error,
     mean_score,
     rate_mean,
@@ -20,17 +20,17 @@ right_or_wrong = st.lists(
 )
 
 
-def test_the_noise_of_a_run_is_that_between_tries_alone():
+def test_the_error_of_a_run_is_the_variance_between_tries():
     mean = run_mean(TWO_HARD)
     assert mean.value == pytest.approx(0.9)
     between_tries = 2 * (2 / 7) / 8 / 10**2
-    two_surprises = 2 / 80**2
-    assert mean.error == pytest.approx(math.sqrt(between_tries + two_surprises))
+    two_unseen = 2 / 80**2
+    assert mean.error == pytest.approx(math.sqrt(between_tries + two_unseen))
     assert mean.freedom == pytest.approx(14)
     assert (mean.tries, mean.trials) == (8, 80)
 
 
-def test_how_unequal_the_questions_are_widens_only_the_clustered_interval():
+def test_unequal_questions_widen_only_the_clustered_interval():
     score = mean_score(TWO_HARD)
     assert score.clustered_error == pytest.approx(math.sqrt((2 * 0.4**2 + 8 * 0.1**2) / 9 / 10))
     assert score.run_error < score.clustered_error
@@ -38,7 +38,7 @@ def test_how_unequal_the_questions_are_widens_only_the_clustered_interval():
     assert (score.questions, score.tries) == (10, 80)
 
 
-def test_with_one_try_each_the_variance_of_all_tries_stands_in():
+def test_single_tries_get_the_variance_of_all_tries():
     mean = run_mean([[1.0]] * 15 + [[0.0]] * 5)
     assert mean.error == pytest.approx(math.sqrt(0.75 * 0.25 / 20))
 
@@ -51,18 +51,18 @@ def test_a_perfect_run_has_the_exact_bound(tail):
 
 @settings(deadline=None)
 @given(right_or_wrong, st.sampled_from([0.05, 0.005]))
-def test_bounds_hold_the_mean_and_widen_as_they_must_be_surer(scores, tail):
+def test_bounds_contain_the_mean_and_widen_with_confidence(scores, tail):
     mean = run_mean(scores)
     low, high = mean.bounds(tail)
-    surer_low, surer_high = mean.bounds(tail / 10)
-    assert 0 <= surer_low <= low <= mean.value <= high <= surer_high <= 1
+    wider_low, wider_high = mean.bounds(tail / 10)
+    assert 0 <= wider_low <= low <= mean.value <= high <= wider_high <= 1
     assert low < high
     assert mean.error > 0
 
 
 @settings(deadline=None)
 @given(right_or_wrong)
-def test_right_and_wrong_are_mirror_images(scores):
+def test_bounds_of_inverted_scores_are_mirrored(scores):
     low, high = run_mean(scores).bounds(0.05)
     mirrored_low, mirrored_high = run_mean([[1 - x for x in tries] for tries in scores]).bounds(
         0.05
@@ -79,10 +79,10 @@ def test_graded_scores_have_a_symmetric_error():
     assert high - mean.value == pytest.approx(mean.value - low)
 
 
-def test_graded_scores_asked_once():
+def test_graded_scores_with_single_tries():
     values = [0.1, 0.5, 0.6, 0.8]
     error = math.sqrt(sum((x - 0.5) ** 2 for x in values) / 3 / 4)
-    assert run_mean([[x] for x in values]) == NormalMean(0.5, pytest.approx(error), 1.0, 3)
+    assert run_mean([[x] for x in values]) == Mean(0.5, pytest.approx(error), 1.0, 3)
     estimate = mean_score([[x] for x in values]).estimate
     assert (estimate.low, estimate.high) == (
         pytest.approx(max(0, 0.5 - 3.182446 * error), abs=1e-6),
@@ -90,11 +90,11 @@ def test_graded_scores_asked_once():
     )
 
 
-def test_scores_below_zero_leave_the_interval_uncut():
+def test_negative_scores_leave_the_interval_unclipped():
     assert mean_score([[-0.5], [0.1], [0.2]]).estimate.low < -0.4
 
 
-def test_one_question_says_nothing_of_others():
+def test_a_single_question_has_no_clustered_error():
     assert clustered_error([0.5]) is None
     assert (mean_score([[0.5]]).estimate.low, mean_score([[0.5]]).estimate.high) == (0.0, 1.0)
 
@@ -108,12 +108,12 @@ def test_pass_at_and_pass_hat_over_questions():
 
 
 @pytest.mark.parametrize("scores", [[], [[1.0], []]])
-def test_nothing_has_no_mean(scores):
+def test_a_mean_needs_questions_with_tries(scores):
     with pytest.raises(ValueError, match="at least one question"):
         run_mean(scores)
 
 
-def test_a_round_counts_when_every_question_has_had_it():
+def test_complete_rounds_have_a_try_of_every_question():
     assert complete_rounds([[1.0, 0.0, 1.0], [0.0, 1.0]]) == [[1.0, 0.0], [0.0, 1.0]]
     assert complete_rounds([[1.0], []]) == [[], []]
     assert complete_rounds([]) == []
@@ -122,7 +122,7 @@ def test_a_round_counts_when_every_question_has_had_it():
 @pytest.mark.parametrize(
     "counts", [[(0, 5)] * 4, [(5, 5)] * 4, [(1, 5), (0, 5), (3, 5)], [(2, 30)]]
 )
-def test_a_rate_keeps_the_interval_that_it_had(counts):
+def test_a_rate_as_a_mean_keeps_its_interval(counts):
     rate = clustered_rate(counts)
     low, high = rate_mean(rate, sum(size for _, size in counts)).bounds(0.025)
     assert (low, high) == pytest.approx((rate.low, rate.high), abs=0.02)

@@ -9,7 +9,7 @@ def sampled(generator, weights, count):
     return {f"prompt {at}": list(row) for at, row in enumerate(drawn)}
 
 
-def test_equal_models_are_told_apart_no_more_often_than_said():
+def test_equal_models_differ_at_the_nominal_rate():
     weights = [0.3, 0.25, 0.2, 0.15, 0.1]
     generator = np.random.default_rng(1)
     values = [
@@ -19,7 +19,7 @@ def test_equal_models_are_told_apart_no_more_often_than_said():
     assert min(values) > 0.001
 
 
-def test_another_model_is_told_apart():
+def test_another_model_differs():
     generator = np.random.default_rng(2)
     golden = sampled(generator, [0.3, 0.25, 0.2, 0.15, 0.1], 20)
     assert p_value(golden, sampled(generator, [0.95, 0.05, 0, 0, 0], 6)) <= 0.001

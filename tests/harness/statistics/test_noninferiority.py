@@ -3,18 +3,18 @@ import math
 import pytest
 
 from harness.statistics.differences import difference, paired_means
-from harness.statistics.mean_scores import NormalMean, run_mean
+from harness.statistics.mean_scores import Mean, run_mean
 from harness.statistics.noninferiority import (
     FIRST_LOOK,
     always_valid_tail,
-    chance_to_see,
     compare,
     detectable_drop,
+    power_to_detect,
     run_error,
     tries_needed,
 )
 
-EXACT = NormalMean(0.82, 0.0, 8)
+EXACT = Mean(0.82, 0.0, 8)
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,23 @@ def test_detectable_drops_are_the_published_ones(mean, questions, tries, fixed, 
     assert round(100 * detectable_drop(math.sqrt(2) * error), 1) == equal
 
 
-def test_unequal_questions_let_a_run_see_more():
+def test_unequal_questions_reduce_the_error():
     assert run_error(0.8, 198, 8, between=0.5) == pytest.approx(
         run_error(0.8, 198, 8) / math.sqrt(2)
     )
 
 
-def test_a_detectable_drop_is_seen_with_the_stated_power():
-    assert chance_to_see(detectable_drop(0.012), 0.012) == pytest.approx(0.8)
-    assert chance_to_see(0.0, 0.012) == pytest.approx(0.05)
+def test_a_detectable_drop_is_detected_with_the_stated_power():
+    assert power_to_detect(detectable_drop(0.012), 0.012) == pytest.approx(0.8)
+    assert power_to_detect(0.0, 0.012) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
     ("score", "decision", "further"),
     [(0.80, "pass", None), (0.70, "fail", None), (0.78, "inconclusive", 42)],
 )
-def test_three_answers(score, decision, further):
-    comparison = compare(NormalMean(score, 0.01, 8), EXACT, margin=0.05)
+def test_decisions(score, decision, further):
+    comparison = compare(Mean(score, 0.01, 8), EXACT, margin=0.05)
     assert comparison.decision == decision
     assert comparison.further_tries == further
     assert comparison.difference.value == pytest.approx(score - 0.82)
@@ -57,28 +57,28 @@ def test_three_answers(score, decision, further):
     assert comparison.detectable == pytest.approx(2.486475 * 0.01, abs=1e-7)
 
 
-def test_no_tries_settle_what_the_baseline_leaves_open():
-    vague = NormalMean(0.82, 0.01, 8)
-    assert compare(NormalMean(0.78, 0.01, 8), vague, margin=0.05).further_tries is None
+def test_more_tries_cannot_settle_an_uncertain_baseline():
+    vague = Mean(0.82, 0.01, 8)
+    assert compare(Mean(0.78, 0.01, 8), vague, margin=0.05).further_tries is None
     assert tries_needed(gap=0.0, error=0.01, tries=8, fixed_error=0.0) is None
 
 
-def test_the_tries_that_would_settle_it_do():
+def test_tries_needed_reach_the_power():
     needed = tries_needed(gap=0.02, error=0.012, tries=16, fixed_error=0.004)
     assert needed == 48
 
     def error(tries):
         return math.hypot(0.012 * math.sqrt(16 / tries), 0.004)
 
-    assert chance_to_see(0.02, error(needed)) >= 0.8 > chance_to_see(0.02, error(needed - 1))
+    assert power_to_detect(0.02, error(needed)) >= 0.8 > power_to_detect(0.02, error(needed - 1))
 
 
-def test_a_margin_is_needed():
+def test_the_margin_must_be_above_0():
     with pytest.raises(ValueError, match="margin"):
         compare(EXACT, EXACT, margin=0.0)
 
 
-def test_the_difference_keeps_the_lopsided_bounds_of_its_sides():
+def test_the_difference_keeps_asymmetric_bounds():
     perfect, fair = run_mean([[1.0] * 16] * 30), run_mean([[1.0] * 8 + [0.0] * 8] * 30)
     between = difference(perfect, fair)
     low, high = fair.bounds(0.05)
@@ -87,7 +87,7 @@ def test_the_difference_keeps_the_lopsided_bounds_of_its_sides():
     assert between.low == pytest.approx(0.5 - math.hypot(1 - 0.05 ** (1 / 480), high - 0.5))
 
 
-def test_pairs_asked_once_show_the_noise_of_their_differences():
+def test_pairs_of_single_tries_get_the_variance_of_their_differences():
     run, baseline = paired_means([[1.0], [1.0], [0.0], [1.0]], [[1.0], [0.0], [0.0], [0.0]])
     between = difference(run, baseline)
     error = math.sqrt(1 / 3 / 4)
@@ -96,12 +96,12 @@ def test_pairs_asked_once_show_the_noise_of_their_differences():
     assert between.high == pytest.approx(0.5 + 2.353363 * error, abs=1e-6)
 
 
-def test_pairs_asked_repeatedly_show_the_noise_of_each():
+def test_pairs_of_repeated_tries_get_their_own_variance():
     ours, theirs = [[1.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]]
     assert paired_means(ours, theirs) == (run_mean(ours), run_mean(theirs))
 
 
-def test_pairs_without_any_difference_are_not_taken_for_certain():
+def test_identical_pairs_have_an_interval_with_a_width():
     same = [[1.0]] * 9 + [[0.0]]
     between = difference(*paired_means(same, same))
     assert between.low < 0 < between.high
@@ -112,14 +112,14 @@ def test_pairs_must_match():
         paired_means([[1.0], [1.0]], [[1.0]])
 
 
-def test_looking_often_costs_what_the_formula_says():
+def test_the_confidence_sequence_follows_its_formula():
     at_the_end = run_error(0.8, 30, 16)
-    mean = NormalMean(0.8, at_the_end, 16)
+    mean = Mean(0.8, at_the_end, 16)
     low, _ = mean.bounds(always_valid_tail(rounds=16, planned=16))
     assert (0.8 - low) / at_the_end == pytest.approx(2.764, abs=0.001)
 
 
-def test_bounds_over_all_looks_are_wider_than_those_of_one_and_tightest_as_planned():
+def test_sequential_bounds_are_tightest_at_the_planned_rounds():
     tails = [always_valid_tail(rounds, planned=16) for rounds in range(FIRST_LOOK, 200)]
     assert max(tails) < 0.05 / 10
     assert tails.index(max(tails)) + FIRST_LOOK == pytest.approx(16, abs=4)

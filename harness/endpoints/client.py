@@ -1,0 +1,131 @@
+"""Requests that no rollout records: preflight, `doctor`, `init` and launch readiness, by httpx."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from harness.errors import ProviderUnreachableError
+from harness.providers.entries import Provider, access
+from harness.transport.adaptive import OVERLOAD_STATUSES
+from harness.transport.http import USER_AGENT, connection_error, proxy_for
+from harness.transport.redact import Redactor, secrets_in
+from harness.transport.retry import retry_after
+
+SECONDS_TO_CONNECT = 10.0
+MOST_BYTES = 32 * 2**20
+TRIES = 3
+LONGEST_RETRY_AFTER = 3.0
+READY_TIMEOUT = 5.0
+
+
+class NotConnectedError(ProviderUnreachableError):
+    """No connection to the provider could be opened."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response without secrets; `elapsed` is in seconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    elapsed: float
+
+
+async def request(provider: Provider, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+    """POST `body` to `path` below the base URL, or GET without a body; repeat while overloaded.
+
+    Raises:
+        ConfigurationError: An environment variable of the provider is not set.
+        ProviderUnreachableError: No response came; the message says why and how to fix it.
+    """
+    for attempt in range(1, TRIES + 1):
+        answer = await _request(provider, path, body)
+        if answer.status not in OVERLOAD_STATUSES or attempt == TRIES:
+            break
+        wait = retry_after(answer.headers) or 0.3 * attempt * random.uniform(0.5, 1)  # noqa: S311
+        await asyncio.sleep(min(wait, LONGEST_RETRY_AFTER))
+    return answer
+
+
+async def is_ready(url: str) -> bool:
+    """Whether a GET of `url` returns 200."""
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=READY_TIMEOUT) as client:
+            return (await client.get(url, follow_redirects=True)).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+async def _request(provider: Provider, path: str, body: Mapping[str, Any] | None) -> Answer:
+    """Send once, over a new connection: a server may drop the one that it just failed on."""
+    keys = access(provider)
+    redactor = Redactor(keys.secrets | secrets_in(keys.headers))
+    url = provider.base_url + path
+    start = time.perf_counter()
+    status, headers, received = 0, {}, bytearray()
+    try:
+        # httpx limits each read; this limits the whole request, as in a run.
+        async with (
+            asyncio.timeout(provider.timeout),
+            _client(provider, keys.headers) as client,
+            client.stream("GET" if body is None else "POST", url, json=body) as response,
+        ):
+            status, headers = response.status_code, dict(response.headers)
+            async for chunk in response.aiter_bytes():
+                received += chunk
+                if len(received) > MOST_BYTES:
+                    break
+    except (httpx.HTTPError, OSError) as error:
+        # An incomplete response is left to the run, which records it as a finding.
+        if not status:
+            raise _unreachable(provider, redactor.text(url), error, redactor) from None
+    elapsed = time.perf_counter() - start
+    text = redactor.text(received.decode(errors="replace"))
+    return Answer(status, redactor.headers(headers), text, elapsed)
+
+
+def _client(provider: Provider, headers: Mapping[str, str]) -> httpx.AsyncClient:
+    """A client with the proxy, certificates and headers of a run."""
+    return httpx.AsyncClient(
+        headers={"User-Agent": USER_AGENT, **headers},
+        proxy=proxy_for(provider.base_url),
+        verify=ssl.create_default_context(),
+        timeout=httpx.Timeout(None, connect=SECONDS_TO_CONNECT),
+        trust_env=False,
+    )
+
+
+def _unreachable(
+    provider: Provider, url: str, error: Exception, redactor: Redactor
+) -> ProviderUnreachableError:
+    kind, detail = ProviderUnreachableError, str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        reason = f"the response was not complete within {provider.timeout:g} s"
+    elif isinstance(error, httpx.ConnectTimeout):
+        kind, reason = NotConnectedError, f"no connection within {SECONDS_TO_CONNECT:g} s"
+    elif isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        cause = _first_cause(error)
+        detail = connection_error(cause) if isinstance(cause, OSError) else detail
+        kind, reason = NotConnectedError, f"could not connect: {detail}"
+    else:
+        reason = f"the connection failed before a response came: {detail}"
+    return kind(
+        f"provider {provider.name} does not answer at {url}: {redactor.text(reason)}; "
+        "check that it is running and its base_url"
+    )
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """The error of the operating system below those of httpx, httpcore and anyio."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+    return error

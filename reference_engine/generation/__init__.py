@@ -1,0 +1,1 @@
+"""From a prompt to tokens: forward passes, sampling, scheduling, the engine."""

@@ -1,0 +1,257 @@
+"""The engine as a server uses it: an asynchronous generator of tokens a request, one model for all.
+
+A worker thread steps the scheduler. Requests wait in a bounded queue, join when there is room,
+and leave when they finish, when their consumer goes away, or when the engine is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+
+from reference_engine.generation.errors import (
+    EngineClosedError,
+    EngineError,
+    GenerationError,
+    QueueFullError,
+    require_room,
+)
+from reference_engine.generation.forward import MakeForward
+from reference_engine.generation.ragged import forward_for
+from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.generation.scheduler import Sequence as TokenSequence
+from reference_engine.kv_cache.cache import cache_for
+from reference_engine.kv_cache.memory import Memory
+from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
+from reference_engine.model.transformer import Transformer
+
+__all__ = ["Engine", "SamplingParams", "Token"]
+
+_log = logging.getLogger(__name__)
+_DEFAULT_CONTEXT = 8192
+_DEFAULT_CHUNK = {"cpu": 512, "cuda": 4096}
+
+
+class _Request:
+    """A sequence and the way back to its consumer, which lives in an event loop."""
+
+    def __init__(self, prompt: tuple[int, ...], params: SamplingParams, clock: TokenClock) -> None:
+        self.sequence = TokenSequence(prompt, params)
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.inbox: asyncio.Queue[Token | EngineError | None] = asyncio.Queue()
+        self.cancelled = False
+
+
+_Mail = tuple[_Request, Token | EngineError | None]
+
+
+class Engine:
+    """Generates tokens for many requests at once.
+
+    Args:
+        model: The loaded model.
+        max_batch: Requests generated together.
+        max_context: Most tokens of a prompt and its continuation.
+        max_queue: Requests that may wait for their turn.
+        prefill_chunk: Most tokens of prompts that are read between two tokens of the others; 512
+            on CPU and 4,096 on a GPU if None.
+        memory: How much memory keys and values get; where it holds no sequence of `max_context`
+            tokens, the context is shorter.
+        sampler: What draws the tokens.
+        forward: Makes what takes batches through the model.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        max_batch: int = 32,
+        max_context: int | None = None,
+        max_queue: int = 256,
+        prefill_chunk: int | None = None,
+        memory: Memory | None = None,
+        sampler: Sampler = sample,
+        forward: MakeForward = forward_for,
+    ) -> None:
+        weight = model.unembedding.weight
+        cache = cache_for(model.config, weight.dtype, weight.device, memory or Memory())
+        self.max_context = cache.longest_context(max_context or _DEFAULT_CONTEXT)
+        self.vocab_size = model.config.vocab_size
+        self._scheduler = Scheduler(
+            model,
+            cache,
+            max_batch=max_batch,
+            max_context=self.max_context,
+            prefill_chunk=prefill_chunk or _DEFAULT_CHUNK[weight.device.type],
+            sampler=sampler,
+            forward=forward(model, cache),
+        )
+        self.metrics = EngineMetrics(self)
+        self._max_queue = max_queue
+        self._waiting: deque[_Request] = deque()
+        self._active: dict[TokenSequence, _Request] = {}
+        self._wake = threading.Condition()
+        self._open = False
+        self._thread: threading.Thread | None = None
+
+    def snapshot(self) -> Snapshot:
+        """How things stand now."""
+        running, preempted = self._scheduler.running, self._scheduler.preempted
+        requests = {"running": running, "waiting": len(self._waiting), "preempted": preempted}
+        return Snapshot(requests, self._scheduler.pages, self._scheduler.tally.totals())
+
+    def start(self) -> None:
+        """Starts the worker thread."""
+        with self._wake:
+            if self._open:
+                return
+            self._open = True
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops the worker; consumers still waiting get an EngineClosedError."""
+        with self._wake:
+            self._open = False
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    async def generate(
+        self, prompt: Sequence[int], params: SamplingParams
+    ) -> AsyncGenerator[Token, None]:
+        """Yields the tokens that continue `prompt`, a stop token included.
+
+        Ends after a stop token, after `max_tokens`, or when the context is full. Closing the
+        generator cancels the request.
+
+        Raises:
+            ContextOverflowError: The prompt does not fit.
+            QueueFullError: Too many requests are waiting.
+            EngineClosedError: The engine is closed, or was before the end.
+            GenerationError: The model failed.
+        """
+        request = _Request(self._checked(prompt), params, self.metrics.clock())
+        self._submit(request)
+        try:
+            while (item := await request.inbox.get()) is not None:
+                if isinstance(item, EngineError):
+                    raise item
+                yield item
+        finally:
+            request.cancelled = True
+
+    def _checked(self, prompt: Sequence[int]) -> tuple[int, ...]:
+        if not prompt:
+            raise ValueError("The prompt must hold at least one token.")
+        if not (min(prompt) >= 0 and max(prompt) < self.vocab_size):
+            raise ValueError(f"The prompt holds a token outside 0 to {self.vocab_size - 1}.")
+        require_room(prompt, self.max_context)
+        return tuple(prompt)
+
+    def _submit(self, request: _Request) -> None:
+        with self._wake:
+            if not self._open:
+                raise EngineClosedError("The engine is not running.")
+            if len(self._waiting) >= self._max_queue:
+                self._forget_cancelled()
+            if len(self._waiting) >= self._max_queue:
+                self.metrics.ended("refused")
+                raise QueueFullError(f"{self._max_queue} requests are waiting already.")
+            self._waiting.append(request)
+            self._wake.notify()
+
+    def _work(self) -> None:
+        while self._wait_for_work():
+            try:
+                self._admit()
+                _deliver(self._step())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next requests go on
+                _log.exception("A step of the engine failed.")
+                self._fail_all(GenerationError(f"The model failed: {error}"))
+        closed = EngineClosedError("The engine was closed before the request was finished.")
+        self._fail_all(closed)
+        with self._wake:
+            waiting, self._waiting = list(self._waiting), deque()
+        _deliver((request, closed) for request in waiting)
+
+    def _wait_for_work(self) -> bool:
+        with self._wake:
+            self._wake.wait_for(lambda: self._waiting or self._active or not self._open)
+            return self._open
+
+    def _admit(self) -> None:
+        for sequence, request in list(self._active.items()):
+            if request.cancelled:
+                self._leave(sequence)
+                self.metrics.ended("cancelled")
+        while joining := self._next():
+            self._active[joining.sequence] = joining
+            self._scheduler.add(joining.sequence)
+
+    def _next(self) -> _Request | None:
+        """The request that has waited longest, once there is room for it."""
+        with self._wake:
+            self._forget_cancelled()
+            if self._waiting and self._scheduler.fits(self._waiting[0].sequence):
+                return self._waiting.popleft()
+        return None
+
+    def _forget_cancelled(self) -> None:
+        """Lets those go that wait for nobody any more, wherever they stand in the queue."""
+        left = deque(request for request in self._waiting if not request.cancelled)
+        for _ in range(len(self._waiting) - len(left)):
+            self.metrics.ended("cancelled")
+        self._waiting = left
+
+    def _step(self) -> list[_Mail]:
+        mail: list[_Mail] = []
+        rows, begun = self._scheduler.running, time.perf_counter()
+        steps = self._scheduler.step()
+        now = time.perf_counter()
+        self.metrics.stepped(rows, now - begun)
+        for step in steps:
+            request = self._active[step.sequence]
+            request.clock.tick(now)
+            mail.append((request, step.token))
+            if step.finished:
+                mail.append((request, None))
+                self._leave(step.sequence)
+                self.metrics.ended("finished")
+        return mail
+
+    def _leave(self, sequence: TokenSequence) -> None:
+        self._scheduler.remove(sequence)
+        del self._active[sequence]
+
+    def _fail_all(self, error: EngineError) -> None:
+        requests = list(self._active.values())
+        for request in requests:
+            self._leave(request.sequence)
+            self.metrics.ended("failed")
+        _deliver((request, error) for request in requests)
+
+
+def _deliver(mail: Iterable[_Mail]) -> None:
+    """Hands items to their consumers, each event loop being called once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Mail]] = {}
+    for request, item in mail:
+        by_loop.setdefault(request.loop, []).append((request, item))
+    for loop, items in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_put, items)
+        except RuntimeError:  # The consumers' loop is closed: nobody is left to tell.
+            for request, _ in items:
+                request.cancelled = True
+
+
+def _put(items: list[_Mail]) -> None:
+    for request, item in items:
+        request.inbox.put_nowait(item)

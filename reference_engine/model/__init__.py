@@ -1,0 +1,1 @@
+"""The model: configuration, MXFP4, and the architecture."""

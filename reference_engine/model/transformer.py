@@ -1,0 +1,338 @@
+"""gpt-oss, the whole architecture in plain PyTorch.
+
+What makes a gpt-oss, in the order of this file:
+
+- RMSNorm before each half of a block, and a last one; computed in float32 (in `layers`).
+- Rotary positions by YaRN: base 150,000, stretched 32 times from 4,096 positions, with a ramp
+  between the dimensions that turn 32 times and once within them, its ends *not* rounded, and
+  cosine and sine multiplied by the concentration 0.1 ln 32 + 1.
+- Grouped-query attention; queries, keys, values and output all have biases.
+- Attention sinks: each query head has a learned logit that takes part in the softmax and then
+  contributes nothing. Here it is the score of a key and value of zeros which everybody sees.
+- Even layers see the last 128 positions, themselves included; odd layers see everything.
+- Mixture of experts: a linear router with bias, the top 4, then a softmax over those four.
+- Clamped SwiGLU, gate and linear part interleaved: the gate is clamped above at 7, the linear part
+  to ±7, and the result is gate · sigmoid(1.702 gate) · (linear + 1). The bias of the second
+  projection is added before an expert's output is weighted.
+- Untied embedding and unembedding.
+
+Matrix products run in the type of the weights; the residual stream between them is float32.
+Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference_engine.kernels import Kernels
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.sharding import ALONE, Shard
+
+
+class Linear(nn.Module):
+    """A matrix product, with bias or without."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (..., inputs) to (..., outputs)."""
+        return F.linear(x, self.weight, self.bias)
+
+
+class Embedding(nn.Module):
+    """A row of numbers for each token."""
+
+    def __init__(self, tokens: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(tokens, size))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Maps (B, T) token ids to (B, T, H)."""
+        return F.embedding(tokens, self.weight)
+
+
+class RMSNorm(nn.Module):
+    """Divides by the root mean square, then scales."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.scale = nn.Parameter(torch.empty(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Takes the float32 stream and returns the type that the matrices want."""
+        x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
+        return (x * self.scale).to(self.scale.dtype)
+
+
+SWIGLU_ALPHA = 1.702
+ROW_MULTIPLE = 16
+"""Matrix products over this many rows, or a multiple of it, give each row the same result whatever
+the others hold and however many they are (measured for PyTorch's CPU kernels)."""
+
+
+class Context(Protocol):
+    """What the tokens of one forward pass can see: their positions, and attention over the past."""
+
+    @property
+    def positions(self) -> Tensor:
+        """Positions of the new tokens, (B, T)."""
+        ...
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
+    ) -> Tensor:
+        """Attention of the new tokens over everything visible, themselves included.
+
+        `query` is (B, T, heads, head_dim), `key` and `value` are (B, T, kv_heads, head_dim).
+        """
+        ...
+
+
+def rotary_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
+    """YaRN's angle per position for each pair of dimensions, and the concentration."""
+    half = config.head_dim // 2
+    pair = torch.arange(half, dtype=torch.float32)
+    plain = config.rope_theta ** (-pair / half)
+    if config.rope_factor <= 1:
+        return plain, 1.0
+
+    def dimension_turning(times: float) -> float:
+        turns = config.initial_context_length / (times * 2 * math.pi)
+        return half * math.log(turns) / math.log(config.rope_theta)
+
+    low = max(dimension_turning(config.rope_beta_fast), 0)
+    high = min(dimension_turning(config.rope_beta_slow), config.head_dim - 1)
+    ramp = ((pair - low) / max(high - low, 0.001)).clamp(0, 1)
+    concentration = 0.1 * math.log(config.rope_factor) + 1
+    return plain * (1 - ramp) + plain / config.rope_factor * ramp, concentration
+
+
+class Rotary(nn.Module):
+    """Turns queries and keys by their positions."""
+
+    frequencies: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        with torch.device("cpu"):
+            frequencies, self.concentration = rotary_frequencies(config)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine, (B, T, 1, head_dim / 2) each, for positions (B, T)."""
+        angle = positions[..., None, None].float() * self.frequencies
+        return angle.cos() * self.concentration, angle.sin() * self.concentration
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates the pairs (i, i + head_dim / 2) of (B, T, heads, head_dim)."""
+    first, second = x.float().chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+def sink_attention(
+    query: Tensor, key: Tensor, value: Tensor, visible: Tensor, sinks: Tensor
+) -> Tensor:
+    """Softmax attention with sinks; the one place where scores are computed.
+
+    `query` is (B, T, heads, head_dim). `key` and `value` are (B, kv_heads, 1 + keys, head_dim) and
+    begin with a row of zeros, which stands for the sink. `visible` is (B, T, keys), 0 or -inf.
+    """
+    batch, length, heads, size = query.shape
+    kv_heads, keys = key.shape[1], key.shape[2]
+    group = heads // kv_heads
+    query = query.view(batch, length, kv_heads, group, size).permute(0, 2, 3, 1, 4)
+    scores = query.new_empty((batch, kv_heads, group, length, keys))
+    scores[..., 0] = sinks.view(kv_heads, group, 1)
+    scores[..., 1:] = visible[:, None, None]
+    scores = scores.view(batch, kv_heads, group * length, keys)
+    query = query.reshape(batch, kv_heads, group * length, size)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=scores)
+    out = out.view(batch, kv_heads, group, length, size).permute(0, 3, 1, 2, 4)
+    return out.reshape(batch, length, heads * size)
+
+
+class Attention(nn.Module):
+    """The first half of a block."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads = config.num_attention_heads
+        self.kv_heads = config.num_key_value_heads
+        self.head_dim = config.head_dim
+        width = (self.heads + 2 * self.kv_heads) * self.head_dim
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.qkv = Linear(config.hidden_size, width)
+        self.sinks = nn.Parameter(torch.empty(self.heads))
+        self.out = Linear(self.heads * self.head_dim, config.hidden_size)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
+        """Returns what attention adds to the stream x, (B, T, H)."""
+        heads = self.qkv(self.norm(x)).unflatten(-1, (-1, self.head_dim))
+        query, key, value = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        added: Tensor = self.out(context.attend(self.layer, query, key, value, self.sinks))
+        return added
+
+
+def swiglu(x: Tensor, limit: float) -> Tensor:
+    """The clamped SwiGLU over interleaved (gate, linear) pairs."""
+    gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
+    return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (linear + 1)
+
+
+class MixtureOfExperts(nn.Module):
+    """The second half of a block.
+
+    `mlp2_weight` is held input-major, (E, I, H), so that for few experts all of them together are
+    one (E · I, H) matrix.
+    """
+
+    def __init__(self, config: ModelConfig, shard: Shard = ALONE) -> None:
+        super().__init__()
+        hidden, inner = config.hidden_size, config.intermediate_size
+        experts = len(shard.part(config.num_local_experts))
+        self.shard = shard
+        self.top = config.num_experts_per_tok
+        self.limit = config.swiglu_limit
+        self.dense = experts <= 2 * self.top
+        self.norm = RMSNorm(hidden, config.rms_norm_eps)
+        self.gate = Linear(hidden, config.num_local_experts)
+        self.mlp1_weight = nn.Parameter(torch.empty(experts, 2 * inner, hidden))
+        self.mlp1_bias = nn.Parameter(torch.empty(experts, 2 * inner))
+        self.mlp2_weight = nn.Parameter(torch.empty(experts, inner, hidden))
+        self.mlp2_bias = nn.Parameter(torch.empty(experts, hidden))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns what the experts add to the stream x, (B, T, H)."""
+        tokens = self.norm(x).flatten(0, 1)
+        chosen = self.gate(tokens).float().topk(self.top, dim=-1)
+        weights = chosen.values.softmax(-1)
+        own = self.shard.own(chosen.indices, weights, len(self.gate.weight))
+        return self.mixed(tokens, *own).view_as(x)
+
+    def mixed(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`.
+
+        The number after the last expert's stands for none; its weight is zero.
+        """
+        run = self._all_experts if self.dense else self._chosen_experts
+        return run(tokens, chosen, weights)
+
+    def _all_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Every expert sees every token, those not chosen with weight zero: two matrix products."""
+        experts, width, hidden = self.mlp1_weight.shape
+        share = weights.new_zeros(len(tokens), experts + 1).scatter(1, chosen, weights)
+        share = share[:, :experts].to(tokens.dtype).contiguous()
+        first = F.linear(tokens, self.mlp1_weight.view(-1, hidden), self.mlp1_bias.view(-1))
+        inner = swiglu(first.view(-1, experts, width), self.limit) * share[..., None]
+        return torch.addmm(
+            share @ self.mlp2_bias, inner.flatten(1), self.mlp2_weight.view(-1, hidden)
+        )
+
+    def _chosen_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Each expert sees the tokens that chose it."""
+        out = torch.zeros_like(tokens, dtype=torch.float32)
+        for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
+            row, place = torch.where(chosen == expert)
+            seen = F.pad(tokens[row], (0, 0, 0, -len(row) % ROW_MULTIPLE))
+            inner = swiglu(
+                F.linear(seen, self.mlp1_weight[expert], self.mlp1_bias[expert]), self.limit
+            )
+            made = torch.addmm(self.mlp2_bias[expert], inner, self.mlp2_weight[expert])
+            out.index_add_(0, row, made[: len(row)] * weights[row, place, None])
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then experts, each added to the stream."""
+
+    def __init__(self, config: ModelConfig, layer: int, shard: Shard = ALONE) -> None:
+        super().__init__()
+        self.shard = shard
+        self.attn = Attention(config, layer)
+        self.mlp = MixtureOfExperts(config, shard)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
+        """Passes the stream x, (B, T, H), through the block."""
+        x = x + self.shard.sum(self.attn(x, cos, sin, context))
+        return x + self.shard.sum(self.mlp(x))
+
+
+class Transformer(nn.Module):
+    """The model: tokens in, logits out. Its parameters are empty until a checkpoint is loaded.
+
+    `kernels` is what contexts with a paged cache compute attention by. With a `shard`, heads and
+    experts are those of one of several processes, and `config` says how many heads these are.
+    """
+
+    def __init__(
+        self, config: ModelConfig, *, kernels: Kernels = "torch", shard: Shard = ALONE
+    ) -> None:
+        super().__init__()
+        self.config = config = shard.heads_of(config)
+        self.shard = shard
+        self.kernels = kernels
+        self.embedding = Embedding(config.vocab_size, config.hidden_size)
+        self.rotary = Rotary(config)
+        self.block = nn.ModuleList(Block(config, n, shard) for n in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.unembedding = Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks in order."""
+        return [cast("Block", block) for block in self.block]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, T, vocabulary) in float32 for whole sequences (B, T), without a cache."""
+        return self.logits(self.stream(tokens, WholeSequences(self.config, tokens)))
+
+    def stream(self, tokens: Tensor, context: Context) -> Tensor:
+        """The residual stream (B, T, H) after the last block."""
+        x: Tensor = self.embedding(tokens).float()
+        cos, sin = self.rotary.angles(context.positions)
+        for block in self.blocks:
+            x = block(x, cos, sin, context)
+        return x
+
+    def logits(self, stream: Tensor) -> Tensor:
+        """Scores of every token of the vocabulary, in float32."""
+        return self.scores(stream).float()
+
+    def scores(self, stream: Tensor) -> Tensor:
+        """The same as they come out of the matrix product, in the type of the weights."""
+        scores: Tensor = self.unembedding(self.norm(stream))
+        return scores
+
+
+class WholeSequences:
+    """The context of sequences (B, T) that begin at position 0 and have no past."""
+
+    def __init__(self, config: ModelConfig, tokens: Tensor) -> None:
+        batch, length = tokens.shape
+        position = torch.arange(length, device=tokens.device)
+        self.positions = position.expand(batch, length)
+        distance = position[:, None] - position
+        hidden = torch.tensor(-math.inf, device=tokens.device)
+        causal = torch.where(distance >= 0, 0.0, hidden)[None]
+        near = causal.masked_fill(distance >= config.sliding_window, -math.inf)
+        self._visible = {"sliding_attention": near, "full_attention": causal}
+        self._layer_types = config.layer_types
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
+    ) -> Tensor:
+        """Causal attention among the given tokens."""
+        key, value = (F.pad(x.transpose(1, 2), (0, 0, 1, 0)) for x in (key, value))
+        return sink_attention(query, key, value, self._visible[self._layer_types[layer]], sinks)
