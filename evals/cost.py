@@ -1,18 +1,18 @@
-"""What a run will take before it is begun: requests, tokens, money and time. Pure."""
+"""What evals will cost before a run is started: requests, tokens, money and time. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.healthbench.answers import Answer
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.prompt import grading_prompt
 from evals.healthbench.tasks import grading_tasks
-from evals.plan import Plan
-from evals.records import Cell, EvalSettings
+from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.base import Record
+from harness.records.runs import RunInfo
 
 OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
     "aime25": {"low": 2_000, "medium": 7_000, "high": 20_000},
@@ -20,10 +20,10 @@ OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
     "healthbench": {"low": 800, "medium": 1_200, "high": 2_500},
     "basic": {"low": 50, "medium": 50, "high": 50},
 }
-"""Output tokens of a try, CoT included: assumed, to tell a dollar from a thousand.
+"""Output tokens of an attempt, CoT included. Assumed, to distinguish a dollar from a thousand.
 
-Per-effort lengths are not published. Reports of gpt-oss-20b on AIME at high effort speak of more
-than 20,000; the other figures are our own assumptions.
+Lengths by effort are not published. Reports of gpt-oss-20b on AIME at high effort mention more than
+20,000; the other figures are our own assumptions.
 """
 
 GRADE_TOKENS = 150
@@ -34,10 +34,10 @@ ANSWER_TOKENS = 600
 
 
 class Cost(Record):
-    """What one provider will be asked. `dollars` is None where the entry has no prices.
+    """What will be requested from one provider.
 
-    `minutes` is what its limits allow at best, None where it has none: how fast it answers is not
-    known before it has.
+    `dollars` is None if its entry has no prices. `minutes` is the shortest time that its rate
+    limits allow, None if it has none; its speed is not known in advance.
     """
 
     provider: str
@@ -50,9 +50,9 @@ class Cost(Record):
 
 
 class Expectation(Record):
-    """What a run will take: sampling, and grading where answers are graded."""
+    """The cost of the evals of a run: sampling, and grading if answers are graded."""
 
-    cells: int
+    conditions: int
     sampling: Cost
     grading: Cost | None
 
@@ -70,46 +70,53 @@ class _Amount:
 
 
 def expect(
-    plan: Plan, settings: EvalSettings, provider: Provider, grader: Provider | None
+    tasks: Sequence[EvalTask], info: RunInfo, provider: Provider, grader: Provider | None
 ) -> Expectation:
-    """What a run will take, with every try of the plan made."""
-    share = plan.planned / max(1, sum(_tries(plan, cell) for cell in plan.cells))
-    asked = sum((_sampling(plan, settings, cell) for cell in plan.cells), _Amount())
-    graded = sum((_grading(plan, cell) for cell in plan.cells), _Amount())
-    most = None if settings.max_tokens is None else settings.max_tokens * plan.planned
+    """What the evals of a run need if every attempt is made.
+
+    Args:
+        tasks: The evals.
+        info: `run.json` of the planned run.
+        provider: The provider.
+        grader: The provider that grades, if any eval is graded.
+    """
+    planned = sum(task.planned for task in info.of_kind("eval"))
+    share = planned / max(1, sum(task.info.planned for task in tasks))
+    sampled = sum((_sampling(task) for task in tasks), _Amount())
+    graded = sum((_grading(task) for task in tasks), _Amount())
+    limits = [task.info.sampling.max_tokens for task in tasks]
+    most = None if None in limits else max((m for m in limits if m), default=0) * planned
     return Expectation(
-        cells=len(plan.cells),
-        sampling=_cost(provider, asked, share, most),
+        conditions=sum(len(task.info.conditions) for task in tasks),
+        sampling=_cost(provider, sampled, share, most),
         grading=_cost(grader, graded, share, None) if grader and graded.requests else None,
     )
 
 
-def _tries(plan: Plan, cell: Cell) -> int:
-    return plan.tries(cell) * len(plan.questions[cell.eval])
+def _sampling(task: EvalTask) -> _Amount:
+    prompts = [task.test.put(question, 1).messages for question in task.asked]
+    characters = sum(len(message.text) for messages in prompts for message in messages)
+    total = _Amount()
+    for condition in task.info.conditions:
+        assumed = OUTPUT_TOKENS[task.name.split("_")[0]][condition.effort or "medium"]
+        made = min(assumed, task.info.sampling.max_tokens or assumed)
+        requests = len(prompts) * task.info.tries
+        given = characters * task.info.tries / CHARACTERS_PER_TOKEN
+        total += _Amount(requests, given, made * requests)
+    return total
 
 
-def _sampling(plan: Plan, settings: EvalSettings, cell: Cell) -> _Amount:
-    test, tries = plan.evals[cell.eval], plan.tries(cell)
-    asked = [test.put(question.id, 1).messages for question in plan.questions[cell.eval]]
-    characters = sum(len(message.text) for messages in asked for message in messages)
-    assumed = OUTPUT_TOKENS[cell.eval.split("_")[0]][cell.effort]
-    made = min(assumed, settings.max_tokens or assumed)
-    requests = len(asked) * tries
-    return _Amount(requests, characters * tries / CHARACTERS_PER_TOKEN, made * requests)
-
-
-def _grading(plan: Plan, cell: Cell) -> _Amount:
-    test = plan.evals[cell.eval]
+def _grading(task: EvalTask) -> _Amount:
+    test = task.test
     if not isinstance(test, HealthBench):
         return _Amount()
-    answers = (Answer(question.id, question.id, "") for question in plan.questions[cell.eval])
     total = _Amount()
-    for task in grading_tasks(test, answers):
-        prompt = grading_prompt(task.conversation, task.answer, task.item)
+    for each in grading_tasks(test, (Answer(question, question, "") for question in task.asked)):
+        prompt = grading_prompt(each.conversation, each.answer, each.item)
         given = len(prompt) / CHARACTERS_PER_TOKEN + ANSWER_TOKENS
         total += _Amount(1, given, GRADE_TOKENS)
-    tries = plan.tries(cell)
-    return _Amount(total.requests * tries, total.given * tries, total.made * tries)
+    times = task.info.tries * len(task.info.conditions)
+    return _Amount(total.requests * times, total.given * times, total.made * times)
 
 
 def _cost(provider: Provider, amount: _Amount, share: float, most: int | None) -> Cost:

@@ -1,4 +1,4 @@
-"""Which published figures a cell is held to, why these, and how noisy they are."""
+"""Which published figures are the baseline of a score, why, and how noisy they are."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import statistics
 from collections.abc import Sequence
 
 from evals.baselines.published import Benchmark
-from evals.judgement import BaselineInfo, Figure
+from harness.records.analysis import BaselineFigure, BaselineInfo
 from harness.statistics.mean_scores import Mean
 from harness.statistics.noninferiority import run_error
 
 CARD = "card"
 
 
-def choose_figures(figures: Sequence[Figure], source: str | None) -> BaselineInfo | None:
-    """The figures to hold a cell to, and why these; None if there are none.
+def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> BaselineInfo | None:
+    """The figures to compare with, and the reason for choosing them; None if there are none.
 
     Args:
-        figures: Everything published about the cell.
-        source: Whose figures to take, None for the independent reproductions.
+        figures: All figures published for the eval, model and effort.
+        source: The source to use; None for the independent reproductions.
     """
     card = [figure for figure in figures if figure.kind == "card"]
     if source is not None:
         chosen = [figure for figure in figures if figure.source == source]
-        reason = f"The figures of {chosen[0].where}, as asked for." if chosen else ""
+        reason = f"The figures of {chosen[0].where}, as requested." if chosen else ""
         return _info(source, reason, chosen)
     chosen = [figure for figure in figures if figure.kind == "reproduction"]
     if chosen:
@@ -33,7 +33,7 @@ def choose_figures(figures: Sequence[Figure], source: str | None) -> BaselineInf
     return _info(CARD, reason, card)
 
 
-def pooled_mean(figures: Sequence[Figure], benchmark: Benchmark) -> Mean:
+def pooled_mean(figures: Sequence[BaselineFigure], benchmark: Benchmark) -> Mean:
     """The mean of published figures, with the noise that figures of their kind have.
 
     A figure rests on the tries its source states, or else on `benchmark.assumed_tries`, and is
@@ -57,13 +57,13 @@ def pooled_mean(figures: Sequence[Figure], benchmark: Benchmark) -> Mean:
     )
 
 
-def _info(name: str, reason: str, figures: Sequence[Figure]) -> BaselineInfo | None:
+def _info(name: str, reason: str, figures: Sequence[BaselineFigure]) -> BaselineInfo | None:
     if not figures:
         return None
     return BaselineInfo(name=name, explanation=reason, figures=tuple(figures))
 
 
-def _why_not_the_card(chosen: Sequence[Figure], card: Sequence[Figure]) -> str:
+def _why_not_the_card(chosen: Sequence[BaselineFigure], card: Sequence[BaselineFigure]) -> str:
     stacks = "one independent stack" if len(chosen) == 1 else f"{len(chosen)} independent stacks"
     if not card:
         return f"What {stacks} reached; the model card has no such figure."

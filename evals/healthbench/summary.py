@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.score import Score, score, tag_scores, ungraded
-from harness.records.scores import Estimate
-from harness.records.base import Record
+from harness.records.analysis import RubricFigure, RubricSummary
 from harness.statistics.estimators import bootstrap_std
 from harness.statistics.mean_scores import mean_score
 
@@ -53,65 +52,7 @@ def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricS
     )
 
 
-class Figure(Record):
-    """A mean over tries.
-
-    Attributes:
-        mean: Cut to [0, 1], as published.
-        unclipped: The same before the cut.
-        low: What `mean` would be if every ungraded item had gone against the model.
-        high: The same if every one had gone for it.
-        interval: 95 % interval of the mean for other questions of the kind, tries clustered by
-            question; not cut to [0, 1] below.
-        bootstrap_std: Standard deviation of the cut mean over 1,000 resamples of the tries, the
-            error that OpenAI's script prints.
-        tries: Over how many tries.
-    """
-
-    mean: float
-    unclipped: float
-    low: float
-    high: float
-    interval: Estimate
-    bootstrap_std: float
-    tries: int
-
-
-class HealthBenchSummary(Record):
-    """The figures of one HealthBench eval of one model at one effort, by one grader.
-
-    `grader_errors` counts the tries with at least one item that the grader failed to grade;
-    `unanswered` those that left nothing to grade.
-    """
-
-    overall: Figure
-    tags: dict[str, Figure]
-    tries: int
-    unanswered: int
-    grader_errors: int
-    items: int
-    ungraded_items: int
-
-    @property
-    def themes(self) -> dict[str, Figure]:
-        """Scores of the conversations of each theme."""
-        return self.tagged("theme:")
-
-    @property
-    def axes(self) -> dict[str, Figure]:
-        """Scores on the items of each axis: accuracy, completeness and so on."""
-        return self.tagged("axis:")
-
-    def tagged(self, prefix: str) -> dict[str, Figure]:
-        """The figures of the tags that begin with `prefix`, by the rest of their names."""
-        return {
-            tag.removeprefix(prefix): figure
-            for tag, figure in self.tags.items()
-            if tag.startswith(prefix)
-        }
-
-
-def summarise(tries: Iterable[RubricScore]) -> HealthBenchSummary:
+def summarise(tries: Iterable[RubricScore]) -> RubricSummary:
     """All figures of the planned tries of one eval. Raises ValueError if there are none."""
     whole: list[tuple[str, Score]] = []
     by_tag: dict[str, list[tuple[str, Score]]] = defaultdict(list)
@@ -126,7 +67,7 @@ def summarise(tries: Iterable[RubricScore]) -> HealthBenchSummary:
         missing += one.ungraded
     if not whole:
         raise ValueError("a summary needs at least one try")
-    return HealthBenchSummary(
+    return RubricSummary(
         overall=_figure(whole),
         tags={tag: _figure(by_tag[tag]) for tag in sorted(by_tag)},
         tries=len(whole),
@@ -142,12 +83,12 @@ def clipped(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
-def _figure(tries: Sequence[tuple[str, Score]]) -> Figure:
+def _figure(tries: Sequence[tuple[str, Score]]) -> RubricFigure:
     by_question: dict[str, list[float]] = defaultdict(list)
     for question, found in tries:
         by_question[question].append(found.value)
     unclipped = _mean([found.value for _, found in tries])
-    return Figure(
+    return RubricFigure(
         mean=clipped(unclipped),
         unclipped=unclipped,
         low=clipped(_mean([found.low for _, found in tries])),

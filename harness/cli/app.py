@@ -1,7 +1,11 @@
-"""The commands put together, and how their errors become a sentence and an exit code."""
+"""The commands, and how their errors become a sentence and an exit code.
+
+Commands are named by module and function and imported when they are used, so that a run starts fast.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import traceback
@@ -10,43 +14,28 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from harness.cli import (
-    audit,
-    bundle,
-    checks,
-    ci,
-    compare,
-    completion,
-    doctor,
-    engine,
-    eval_commands,
-    evaluate,
-    golden,
-    grader,
-    help_text,
-    history,
-    init,
-    providers,
-    runs,
-    selftest,
-    verify,
-)
+from harness.cli.completion import completion_of
 from harness.cli.screen import stderr
 from harness.errors import HarnessError
+from harness.pipeline.exit_codes import (
+    EXIT_BROKEN_PIPE,
+    EXIT_CRASH,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+)
 from harness.text.plain import plain
-from harness.verdict.gate import EXIT_BROKEN_PIPE, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = App(
     name="gpt-oss-verify",
     help=(
-        "Find out whether an inference provider really serves gpt-oss.\n\n"
-        "Drives the provider through a tool-call smoke test on both APIs, streaming and not, "
-        "records every byte, and ends with a verdict.\n\n"
+        "Find out whether an inference provider serves gpt-oss correctly.\n\n"
+        "Runs tool calls, probes and evals over both APIs, streaming and non-streaming, records "
+        "every byte, and ends with a verdict.\n\n"
         "Try it: gpt-oss-verify --provider reference"
     ),
     help_epilogue=(
         "Exit codes: 0 passed · 1 failed · 2 usage or configuration · "
-        "3 provider unreachable or unauthorised · 4 inconclusive · 70 an error of the tool itself"
+        "3 provider unreachable or unauthorized · 4 inconclusive · 70 an error of the tool itself"
     ),
     help_format="plaintext",
     default_parameter=Parameter(show_default=False, negative=()),
@@ -54,29 +43,32 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-app.default(verify.verify)
-app.command(evaluate.evaluate, name="eval")
-app.command(eval_commands.grade)
-app.command(eval_commands.merge)
-app.command(eval_commands.baseline_app)
-app.command(runs.recheck)
-app.command(runs.report)
-app.command(audit.audit)
-app.command(bundle.bundle)
-app.command(compare.compare)
-app.command(history.history)
-app.command(checks.checks)
-app.command(ci.ci_summary, name="ci-summary", show=False)
-app.command(selftest.selftest)
-app.command(providers.providers)
-app.command(doctor.doctor)
-app.command(init.init)
-app.command(completion.completion_of(app))
-app.command(grader.app)
-app.command(golden.app)
-app.command(engine.serve, help_flags=[], version_flags=[])
-app.command(engine.export_small, name="export-small")
-help_text.reflow(app)
+_COMMANDS = {
+    "eval": "verify:evaluate",
+    "grade": "verify:grade",
+    "merge": "eval_runs:merge",
+    "baseline": "eval_runs:baseline",
+    "recheck": "judging:recheck",
+    "report": "judging:report",
+    "export": "export:export",
+    "audit": "audit:audit",
+    "bundle": "bundle:bundle",
+    "compare": "compare:compare",
+    "history": "history:history",
+    "checks": "checks:checks",
+    "selftest": "selftest:selftest",
+    "providers": "providers:providers",
+    "doctor": "doctor:doctor",
+    "init": "init:init",
+    "grader": "grader:app",
+    "golden": "golden:app",
+    "export-small": "engine:export_small",
+}
+for _name, _path in _COMMANDS.items():
+    app.command(f"harness.cli.{_path}", name=_name)
+app.command("harness.cli.ci:ci_summary", name="ci-summary", show=False)
+app.command("harness.cli.engine:serve", name="serve", help_flags=[], version_flags=[])
+app.command(completion_of(app))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code."""
     try:
+        _prepare(arguments)
         code = app(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
         )
@@ -97,13 +90,38 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _complain("stopped", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to be said, not even at exit.
+        # The reader of our output is gone; nothing more must be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except Exception:  # noqa: BLE001 (a crash must not read as a verdict, which exit code 1 is)
         traceback.print_exc()
         return _complain("this is an error of the tool itself; please report it", EXIT_CRASH)
     return code if isinstance(code, int) else 0
+
+
+def running_text(docstring: str) -> str:
+    """The description in a Google-style docstring: a line per paragraph, without its sections."""
+    description = inspect.cleandoc(docstring).partition("\n\nArgs:")[0]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in description.split("\n\n"))
+
+
+def _prepare(arguments: Sequence[str]) -> None:
+    """Load what the arguments need: the main job, or the help texts of all commands."""
+    wants_help = not arguments or any(each in ("--help", "-h", "completion") for each in arguments)
+    command = next((each for each in arguments if not each.startswith("-")), None)
+    if app.default_command is None and (wants_help or command not in _COMMANDS):
+        from harness.cli.verify import verify
+
+        app.default(verify)
+    if wants_help:
+        _reflow(app)
+
+
+def _reflow(group: App) -> None:
+    """Give all commands their descriptions as running text."""
+    for command in group.resolved_commands().values():
+        command.help = running_text(command.help)
+        _reflow(command)
 
 
 def _sentence(error: CycloptsError) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from harness.cli.options import HOW, ProviderOptions
+from harness.cli.options import RUN as HOW
+from harness.cli.options import ProviderOptions
 
 if TYPE_CHECKING:
     from harness.doctor.lines import Line

@@ -89,8 +89,8 @@ def follow(
     from harness.golden import following
     from harness.golden.distance import distance
     from harness.golden.engine import How
+    from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
     from harness.storage.run_log import read_rollouts
-    from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
     golden = _tolerated(run, tolerance_of)
     how = How(checkpoint, dtype, device, None, threads, current_date)

@@ -12,9 +12,9 @@ from cyclopts import App, Parameter
 
 from harness.cli.options import BudgetOptions, at_least
 from harness.errors import ConfigurationError, StoppedError
+from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.providers.gate_entry import FLAG, Layer, joined
 from harness.storage.run_log import RUN_FILE
-from harness.verdict.gate import EXIT_INCONCLUSIVE, EXIT_PASS
 
 if TYPE_CHECKING:
     from evals.datasets.load import Place
@@ -181,6 +181,7 @@ def _finish(
 ) -> int:
     """Grade, write `grader.json` and `report.md`, and say what came of it; the exit code."""
     from evals.healthbench.tally import GradingTally
+
     from harness.cli import gating
     from harness.cli.screen import print_raw, stderr
     from harness.display import display

@@ -40,12 +40,12 @@ def selftest(
         as_json: Print the matrix as JSON on stdout.
     """
     from harness.cli.screen import print_raw, stderr, stdout
+    from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS
     from harness.sampling.run import run_until_stopped
     from harness.selftest import faults as known
     from harness.selftest import run
     from harness.selftest.matrix import Row
     from harness.storage import run_folder
-    from harness.verdict.gate import EXIT_FAIL, EXIT_PASS
     from reports import selftest as report
 
     at_least(1, {"--workers": workers, "--repeat": repeat})

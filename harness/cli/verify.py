@@ -29,6 +29,7 @@ from harness.cli.progress import Tally, display
 from harness.cli.screen import print_raw, stderr, stdout
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
+from harness.pipeline.plan import Plan
 from harness.pipeline.run import Job
 from harness.sampling.watching import Watcher
 from harness.storage import run_folder
@@ -218,7 +219,7 @@ def grade(
     tasks = planning.restore(run, info, chosen)
     if not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
-    plan = pipeline.Plan(tuple(tasks), info.shard)
+    plan = Plan(tuple(tasks), info.shard)
     job = Job(chosen, plan, info, run, spending)
     screen = display(stderr(), Tally(), debug=debug)
     try:

@@ -10,18 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.pipeline import requirements
+from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.records.analysis import BaselineVerdict, CheckResult, Decision, TaskResult, Verdict
 from harness.records.runs import RunInfo, RunSettings, Thresholds
 from harness.records.scores import Estimate
-
-EXIT_PASS = 0
-EXIT_FAIL = 1
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
-EXIT_INCONCLUSIVE = 4
-EXIT_CRASH = 70
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
 NO_BASELINE = (

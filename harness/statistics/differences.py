@@ -10,8 +10,8 @@ from functools import lru_cache
 from statistics import fmean
 from typing import Literal, TypeAlias
 
-from harness.records.scores import Estimate
 from harness.records.base import Record
+from harness.records.scores import Estimate
 from harness.statistics.estimators import Scores, question_means
 from harness.statistics.intervals import ALPHA, critical_value
 from harness.statistics.mean_scores import (

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from harness.records.analysis import MeanScore
 from harness.records.scores import Estimate
-from harness.records.base import Record
 from harness.statistics.estimators import Scores, is_binary, question_means, sample_variance
 from harness.statistics.intervals import ALPHA, clustered_estimate, critical_value, exact_bounds
 
@@ -95,22 +95,6 @@ def run_mean(scores: Scores) -> Mean:
     if spread > 0.0:
         widened = min(widened, spread / trials)
     return Mean(value, math.sqrt(widened), tries_each, freedom, trials)
-
-
-class MeanScore(Record):
-    """A mean score with two kinds of uncertainty.
-
-    `estimate` is the mean over questions with a 95 % interval for other questions of the same
-    kind. `clustered_error` is its standard error: the standard deviation of the question means
-    divided by the root of their number (Miller 2024, section 2.2); None for a single question.
-    `run_error` is the standard error between runs of the same questions.
-    """
-
-    estimate: Estimate
-    clustered_error: float | None
-    run_error: float
-    questions: int
-    tries: int
 
 
 def mean_score(scores: Scores) -> MeanScore:

@@ -1,6 +1,6 @@
 import pytest
 from harness.records.judgements import Tokens
-from harness.verdict.gate import decide, exceeds, exit_code
+from harness.pipeline.exit_codes import decide, exceeds, exit_code
 
 from harness.checks import CHECKS
 from harness.records.analysis import CheckResult, GroupAnalysis, Latency

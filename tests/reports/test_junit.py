@@ -2,7 +2,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from analyses import analysis_of, run_info
-from harness.verdict.gate import exit_code
+from harness.pipeline.exit_codes import exit_code
 from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from inline_snapshot import snapshot
 
