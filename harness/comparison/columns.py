@@ -18,8 +18,8 @@ from harness.records.runs import TaskInfo
 from harness.statistics.differences import Pair, paired_means
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean, run_mean
-from harness.storage.run_folder import read_suite
-from harness.tasks.cases import Case
+from harness.storage.run_folder import CASES_FILE, TOOLS_FILE
+from harness.tasks.cases import Case, load_suite
 
 Key = tuple[str, str]
 """A task, and the name of one of its conditions in comparisons."""
@@ -196,7 +196,8 @@ def _groups(run: Run) -> Iterator[Group]:
 
 
 def _cases(run: Run) -> Mapping[str, Case]:
-    return {case.id: case for case in read_suite(run.folder, run.info).cases}
+    suite = load_suite(run.folder / CASES_FILE, run.folder / TOOLS_FILE)
+    return {case.id: case for case in suite.first(run.info.settings.first_cases).cases}
 
 
 def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, Case]) -> Group:
