@@ -1,61 +1,59 @@
-"""The end of an audit as a terminal shows it."""
+"""The result of an audit on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from rich.console import Console
 from rich.text import Text
 
 from harness.auditing.findings import Audit, Conclusion, LogState
-from reports import words
+from harness.pipeline.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from reports.terminal import verdict_lines
+from reports.text import visible
 
 EXIT_CODES: Mapping[Conclusion, int] = {
     "sound": EXIT_PASS,
     "broken": EXIT_FAIL,
     "not sealed": EXIT_INCONCLUSIVE,
 }
-_STYLES: Mapping[Conclusion, str] = {
-    "sound": "bold green",
-    "broken": "bold red",
-    "not sealed": "bold yellow",
+_CONCLUSIONS: Mapping[Conclusion, tuple[str, str]] = {
+    "sound": (
+        "bold green",
+        "nothing was removed, changed, moved, added or sampled twice since the run was sealed.",
+    ),
+    "broken": ("bold red", "the folder differs from what was recorded."),
+    "not sealed": ("bold yellow", "no problem was found, but no seal covers all records."),
 }
-_MEANINGS: Mapping[Conclusion, str] = {
-    "sound": "nothing was removed, changed, moved, added or sampled twice since it was sealed.",
-    "broken": "the folder is not what was recorded.",
-    "not sealed": "nothing wrong was found, but no seal vouches for all records.",
-}
-_WITNESS = (
-    "Whoever can write to the folder can make chain and seal anew. Note the seal elsewhere, and "
-    "hold the run to it with --seal."
+_EXTERNAL_SEAL = (
+    "Anyone who can write to the folder can create a new chain and seal. Store the seal elsewhere, "
+    "and compare the run with it: --seal SEAL."
 )
 
 
 def print_audit(audit: Audit, console: Console) -> None:
-    """Print what an audit came to."""
+    """Print the facts about a run, what is wrong with it, and the conclusion."""
     console.print()
-    for label, text in _facts(audit):
-        console.print(Text(f"{label:10}{words.visible(text)}"), soft_wrap=True)
+    for label, fact in _facts(audit):
+        console.print(Text(f"{label:10}{visible(fact)}"), soft_wrap=True)
     console.print()
     for breach in audit.breaches:
-        line = Text.assemble("  ", (breach.kind, "red"), f" · {words.visible(breach.where)}: ")
-        console.print(line + Text(words.visible(breach.message)), soft_wrap=True)
+        line = Text.assemble("  ", (breach.kind, "red"), f" · {visible(breach.where)}: ")
+        console.print(line + Text(visible(breach.message)), soft_wrap=True)
     for note in audit.notes:
-        console.print(Text(f"  note · {words.visible(note)}", style="dim"), soft_wrap=True)
+        console.print(Text(f"  note · {visible(note)}", style="dim"), soft_wrap=True)
     if audit.breaches or audit.notes:
         console.print()
-    label = audit.conclusion.upper()
-    console.print(verdict_lines(label, _STYLES[audit.conclusion], [_MEANINGS[audit.conclusion]]))
+    style, meaning = _CONCLUSIONS[audit.conclusion]
+    console.print(verdict_lines(audit.conclusion.upper(), style, [meaning]))
     if audit.seal is not None and audit.expected is None:
-        console.print(Text(_WITNESS, style="dim"))
+        console.print(Text(_EXTERNAL_SEAL, style="dim"))
 
 
 def _facts(audit: Audit) -> Iterator[tuple[str, str]]:
     bundle = ", a bundle" if audit.bundle else ""
-    yield "run", f"{audit.run}{bundle}, made by gpt-oss-verify {audit.tool_version}"
-    yield "sampled", f"{audit.started} to {audit.finished or 'its end is not recorded'}"
+    yield "run", f"{audit.run}{bundle}, created by gpt-oss-verify {audit.tool_version}"
+    yield "sampled", f"{audit.started} to {audit.finished or 'an unrecorded time'}"
     if audit.resumed:
         yield "resumed", ", ".join(audit.resumed)
     for log in audit.logs:
@@ -63,12 +61,10 @@ def _facts(audit: Audit) -> Iterator[tuple[str, str]]:
     yield "planned", f"{audit.planned:,}"
     if audit.seal is not None:
         yield "sealed", ", ".join(audit.ended)
-        held = "" if audit.expected is None else ", held to the one given"
-        yield "seal", f"{audit.seal[:32]}{held}"
+        compared = "" if audit.expected is None else ", compared with --seal"
+        yield "seal", f"{audit.seal[:32]}{compared}"
 
 
 def _log(log: LogState) -> str:
-    text = f"{log.records:,} in {log.name}"
-    if log.first is not None:
-        text += f", asked from {log.first} to {log.last}"
-    return text
+    count = f"{log.records:,} in {log.name}"
+    return count if log.first is None else f"{count}, requested from {log.first} to {log.last}"

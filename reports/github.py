@@ -1,20 +1,21 @@
-"""What a run says inside a GitHub workflow: annotations, and outputs of the step. Pure.
+"""Annotations and step outputs for GitHub workflows. Pure.
 
 Annotations are workflow commands on stdout (docs.github.com, "Workflow commands for GitHub
-Actions"), outputs go to the file that `GITHUB_OUTPUT` names.
+Actions"). Outputs go to the file that `GITHUB_OUTPUT` names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from harness.records.analysis import Analysis, Decision
+from harness.records.analysis import Analysis
 from harness.text.plain import plain
-from reports import words
+from reports.model import Rule
+from reports.text import VERDICTS, clipped, share
 
 MOST_ANNOTATIONS = 10
-"""GitHub shows ten errors and ten warnings of a step and drops the others in silence."""
+"""GitHub shows ten errors and ten warnings of a step and silently drops the rest."""
 
 _LONGEST = 500
 _IN_MESSAGE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
@@ -23,38 +24,35 @@ _IN_PROPERTY = _IN_MESSAGE | {":": "%3A", ",": "%2C"}
 Level = Literal["error", "warning"]
 
 
-def run_annotations(analysis: Analysis) -> list[str]:
-    """The verdict if it is not a pass, then what failed and what warned, ten at most."""
+def annotations(analysis: Analysis) -> list[str]:
+    """The verdict unless it is a pass, then failed and warned rules; at most ten lines."""
     return list(_annotations(analysis))[:MOST_ANNOTATIONS]
 
 
 def annotation(level: Level, title: str, message: str) -> str:
-    """One annotation; whatever stands in it, it is one line and one command."""
+    """One annotation on one line, whatever its texts contain."""
     return f"::{level} title={_escaped(title, _IN_PROPERTY)}::{_escaped(message, _IN_MESSAGE)}"
 
 
 def outputs(values: Mapping[str, str]) -> str:
-    """The lines of `GITHUB_OUTPUT`; no value can begin a line of its own."""
+    """The lines of `GITHUB_OUTPUT`; line breaks in values become blanks."""
     return "".join(f"{name}={' '.join(value.split())}\n" for name, value in values.items())
-
-
-def verdict_annotations(decision: Decision, reasons: Iterable[str]) -> Iterator[str]:
-    """One annotation for a verdict that is not a pass."""
-    if decision != "pass":
-        level: Level = "error" if decision == "fail" else "warning"
-        yield annotation(level, f"gpt-oss-verify: {words.VERDICTS[decision]}", " ".join(reasons))
 
 
 def _annotations(analysis: Analysis) -> Iterator[str]:
     verdict = analysis.verdict
-    yield from verdict_annotations(verdict.decision, verdict.reasons)
-    for result in words.found(analysis.checks):
-        if result.status in ("failed", "warned"):
-            level: Level = "error" if result.status == "failed" else "warning"
-            message = f"{words.share(result)}: {result.examples[0].message} {result.check.source}"
-            yield annotation(level, result.check.id, message)
+    if verdict.decision not in ("pass", None):
+        level: Level = "error" if verdict.decision == "fail" else "warning"
+        title = f"gpt-oss-verify: {VERDICTS[verdict.decision]}"
+        yield annotation(level, title, " ".join(verdict.reasons))
+    for rule in sorted(map(Rule, analysis.checks), key=lambda each: each.rank):
+        if rule.status in ("failed", "warned"):
+            level = "error" if rule.status == "failed" else "warning"
+            example = next((found.message for found in rule.result.examples), "")
+            about = rule.result.check
+            message = f"{share(rule.result)}: {example} {about.source}"
+            yield annotation(level, about.id, message)
 
 
 def _escaped(text: str, escapes: Mapping[str, str]) -> str:
-    shown = plain(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
-    return "".join(escapes.get(char, char) for char in shown)
+    return "".join(escapes.get(char, char) for char in plain(clipped(text, _LONGEST)))

@@ -1,4 +1,4 @@
-"""What was found out about graders, as Markdown that also reads well on a terminal."""
+"""Results of grader trials, as Markdown that is also readable on a terminal."""
 
 from __future__ import annotations
 
@@ -12,91 +12,92 @@ from evals.healthbench.results import (
     MetaFigure,
     PhysicianTrial,
 )
-from evals.healthbench.summary import Figure
-from reports import words
+from reports.text import NOTHING, counted, estimate, visible
+
+_TRIAL_HEADS = (
+    "category", "macro F1", "physicians", "reached", "says met", "physicians say", "pairs",
+)  # fmt: skip
+_SCORE_HEADS = ("group", "score %", "if ungraded", "bootstrap std", "answers", "grader errors")
+_AGREEMENT_HEADS = ("axis", "agree %", "kappa", "first only met", "second only met", "items")
 
 
 def render_trial(trial: PhysicianTrial) -> str:
-    """A grader held against physicians."""
+    """A grader compared with physicians."""
     report = trial.report
     rows = [("all", report.overall), *report.categories.items()]
-    lines = [
-        f"# {words.visible(trial.grader.model)} as a grader, beside physicians",
-        "",
-        *_table(_TRIAL_HEAD, [_trial_row(name, figure) for name, figure in rows]),
-        "",
-        f"{words.counted(report.rows, 'row')} of {words.visible(trial.dataset.source)}, "
-        f"{report.ungraded:,} without a grade. Macro F1 is the mean of F1 for met and for not met, "
-        "each verdict against each physician's label; a physician's against the other physicians.",
-        *_sample_warning(sample=trial.dataset.sample),
-    ]
-    return "\n".join(lines) + "\n"
+    note = (
+        f"{counted(report.rows, 'row')} of {visible(trial.dataset.source)}, "
+        f"{report.ungraded:,} without a grade. Macro F1 is the mean of F1 for met and for not met. "
+        "Each grade is compared with the label of each physician, and the label of a physician "
+        "with those of the other physicians."
+    )
+    return _document(
+        f"{visible(trial.grader.model)} as a grader, compared with physicians",
+        _table(_TRIAL_HEADS, [_trial_row(name, figure) for name, figure in rows]),
+        [note, *_sample_warning(sample=trial.dataset.sample)],
+    )
 
 
 def render_completions(scores: CompletionScores) -> str:
-    """HealthBench scores of the physicians' completions, or of those they were shown."""
-    what = "answers that physicians were shown" if scores.references else "answers of physicians"
-    rows = [
-        [name, *_figure(summary.overall), f"{summary.tries:,}", f"{summary.grader_errors:,}"]
-        for name, summary in scores.groups.items()
-    ]
-    lines = [
-        f"# HealthBench scores of {what}, graded by {words.visible(scores.grader.model)}",
-        "",
-        *_table(_SCORE_HEAD, rows),
-        "",
-        *(f"- {name}: {meaning}." for name, meaning in GROUPS.items() if name in scores.groups),
-        *_sample_warning(sample=scores.dataset.sample),
-    ]
-    return "\n".join(lines) + "\n"
+    """HealthBench scores of physicians' completions, or of the completions shown to them."""
+    what = "answers shown to physicians" if scores.references else "answers of physicians"
+    rows = []
+    for name, summary in scores.groups.items():
+        figure = summary.overall
+        rows.append(
+            [
+                name,
+                estimate(figure.interval.model_copy(update={"value": figure.mean})),
+                f"{figure.low * 100:.1f} to {figure.high * 100:.1f}",
+                f"{figure.bootstrap_std * 100:.1f}",
+                f"{summary.tries:,}",
+                f"{summary.grader_errors:,}",
+            ]
+        )
+    meanings = [f"- {name}: {text}." for name, text in GROUPS.items() if name in scores.groups]
+    return _document(
+        f"HealthBench scores of {what}, graded by {visible(scores.grader.model)}",
+        _table(_SCORE_HEADS, rows),
+        ["\n".join(meanings), *_sample_warning(sample=scores.dataset.sample)],
+    )
 
 
 def render_comparison(found: GraderComparison) -> str:
-    """Two graders on the same answers."""
+    """Two graders compared on the same answers."""
     report = found.report
     rows = [("all", report.overall), *report.axes.items()]
-    lines = [
-        f"# Do {words.visible(found.first)} and {words.visible(found.second)} agree?",
-        "",
-        *_table(_AGREEMENT_HEAD, [_agreement_row(name, one) for name, one in rows]),
-        "",
-        f"Rubric items of the answers in {words.visible(found.run_id)} that both have graded; "
-        f"{report.first_ungraded:,} more have a grade of the second only, "
-        f"{report.second_ungraded:,} of the first only. Kappa is agreement beyond chance: 1 is "
-        "full, 0 what chance gives.",
-    ]
-    return "\n".join(lines) + "\n"
+    note = (
+        f"Rubric items of the answers in {visible(found.run_id)} that both graders graded. "
+        f"{report.first_ungraded:,} more were graded by the second grader only, "
+        f"{report.second_ungraded:,} by the first only. Kappa is agreement beyond chance: 1 is "
+        "perfect agreement, 0 is agreement by chance."
+    )
+    return _document(
+        f"Do {visible(found.first)} and {visible(found.second)} agree?",
+        _table(_AGREEMENT_HEADS, [_agreement_row(name, each) for name, each in rows]),
+        [note],
+    )
 
 
-_TRIAL_HEAD = (
-    "category", "macro F1", "physicians", "reached", "says met", "physicians say", "pairs",
-)  # fmt: skip
-_SCORE_HEAD = ("group", "score %", "if ungraded", "bootstrap std", "answers", "grader errors")
-_AGREEMENT_HEAD = ("axis", "agree %", "kappa", "first only met", "second only met", "items")
+def _document(title: str, table: Iterator[str], notes: Sequence[str]) -> str:
+    return "\n\n".join([f"# {title}", "\n".join(table), *notes]) + "\n"
 
 
 def _trial_row(name: str, figure: MetaFigure) -> list[str]:
-    concord = figure.concord
     return [
-        words.visible(name),
+        visible(name),
         _number(figure.macro_f1),
         _number(figure.physician_mean),
         _percent(figure.share_reached),
-        _percent(concord.rater_met),
-        _percent(concord.others_met),
-        f"{concord.pairs:,}",
+        _percent(figure.concord.rater_met),
+        _percent(figure.concord.others_met),
+        f"{figure.concord.pairs:,}",
     ]
-
-
-def _figure(figure: Figure) -> Iterator[str]:
-    yield words.estimate(figure.interval.model_copy(update={"value": figure.mean}))
-    yield f"{figure.low * 100:.1f} to {figure.high * 100:.1f}"
-    yield f"{figure.bootstrap_std * 100:.1f}"
 
 
 def _agreement_row(name: str, found: Agreement) -> list[str]:
     return [
-        words.visible(name),
+        visible(name),
         _percent(found.rate),
         _number(found.kappa),
         f"{found.first_only:,}",
@@ -107,32 +108,22 @@ def _agreement_row(name: str, found: Agreement) -> list[str]:
 
 def _sample_warning(*, sample: bool) -> Iterator[str]:
     if sample:
-        yield ""
-        yield "These are not the published data: the figures say nothing of a real grader."
+        yield "These are not the published data; the figures say nothing about a real grader."
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return NOTHING if value is None else f"{value:.3f}"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value * 100:.1f} %"
+    return NOTHING if value is None else f"{value * 100:.1f} %"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table whose columns line up: the first to the left, the others to the right."""
-    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    yield line(head)
-    dashes = [
-        "-" * width if place == 0 else "-" * (width - 1) + ":" for place, width in enumerate(widths)
-    ]
-    yield line(dashes)
-    yield from map(line, rows)
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table with aligned columns: the first to the left, the others to the right."""
+    widths = [max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
+    dashes = ["-" * (width - bool(n)) + ":" * bool(n) for n, width in enumerate(widths)]
+    for row in (heads, dashes, *rows):
+        first, *others = zip(row, widths, strict=True)
+        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        yield f"| {' | '.join(cells)} |"

@@ -1,34 +1,38 @@
-"""`junit.xml`: the verdict, every check and every case as tests, for systems that show tests.
+"""`junit.xml`: the verdict, all checks, all samples and all eval scores as tests for CI systems.
 
-A run and its file agree: there is a failure or an error in the file exactly if the run did not
-pass. So what a passing run tolerates, a case that failed now and then or a check that is allowed
-to, is no failure of a test; it is told in the test's output.
+The file has a failure or an error exactly if the run did not pass. What a passing run tolerates,
+such as a sample that failed once, is in the output of a passed test.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from xml.etree import ElementTree as ET
 
-from harness.records.judgements import Examination
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from evals.results import CellResult, EvalAnalysis
-from harness.records.analysis import Analysis, CheckResult, Decision
-from harness.records.scores import Finding
+from harness.records.analysis import Decision, TaskResult
+from harness.records.scores import Finding, Score
 from harness.text.plain import plain
-from reports import eval_words, words
-from reports.tries import Tries, Try
+from reports.labels import Labels
+from reports.model import Report, Rule
+from reports.text import clipped, counted, estimate
 
 _LONGEST = 10_000
 Result = Literal["passed", "failure", "error", "skipped"]
+_RESULTS: Mapping[Decision | None, Result] = {
+    "pass": "passed",
+    "fail": "failure",
+    "inconclusive": "error",
+    None: "passed",
+}
 
 
 @dataclass
-class Test:
-    """One test case; `text` is the body of a failure, or the output of a test that passed."""
+class _Test:
+    """One test; `lines` are the body of a failure or the output of a passed test."""
 
     place: str
     name: str
@@ -37,90 +41,93 @@ class Test:
     lines: list[str] = field(default_factory=list)
 
 
-def render_junit(analysis: Analysis, judged: Iterable[Examination]) -> str:
-    """The file of a smoke test."""
-    passed = analysis.verdict.decision == "pass"
+@dataclass
+class _Attempts:
+    """The attempts at one sample under one condition: how many passed, and why others failed."""
+
+    passed: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, score: Score) -> None:
+        if score.outcome == "success":
+            self.passed += 1
+            return
+        self.lines.append(f"{score.record}: {score.outcome}: {score.detail}")
+        if score.expected is not None:
+            self.lines += [f"  expected {score.expected}", f"  got {score.got or ''}"]
+
+
+def render_junit(report: Report, scores: Iterable[Score]) -> str:
+    """Render a report.
+
+    Args:
+        report: The report.
+        scores: The scores of all attempts; read once.
+    """
+    analysis = report.analysis
+    labels = Labels(analysis)
+    passed = report.decision in ("pass", None)
     suites = {
-        "verdict": [_verdict(analysis.verdict.decision, analysis.verdict.reasons)],
-        "checks": [_check(result, tolerant=passed) for result in analysis.checks],
+        "verdict": [_verdict(report)],
+        "checks": [_check(Rule(result), tolerant=passed) for result in analysis.checks],
     }
-    by_group: dict[str, dict[str, list[Try]]] = defaultdict(lambda: defaultdict(list))
-    for one in Tries(judged).every:
-        by_group[one.group][one.row].append(one)
-    for group in analysis.groups:
-        suites[group.name] = [
-            _case(case, tries, group.tries, tolerant=passed)
-            for case, tries in by_group[group.name].items()
+    attempts: dict[tuple[str, str], dict[str, _Attempts]] = defaultdict(dict)
+    tasks = {result.task for result in analysis.tool_calling}
+    for score in scores:
+        if score.task in tasks:
+            place = score.task, labels.condition(score.task, score.condition)
+            attempts[place].setdefault(score.sample, _Attempts()).add(score)
+    for result in analysis.tool_calling:
+        name = labels.condition(result.task, result.condition)
+        suites[name] = [
+            _sample(f"{result.task}.{name.replace(' · ', '.')}", sample, found, result, passed)
+            for sample, found in attempts[result.task, name].items()
         ]
+    suites["scores"] = [
+        _score(result, labels.result(result), tolerant=passed) for result in analysis.evals
+    ]
     return _file(suites)
 
 
-def render_eval_junit(analysis: EvalAnalysis) -> str:
-    """The file of an eval run: the verdict, and every cell."""
-    decision = analysis.decision or "pass"
-    return _file(
-        {
-            "verdict": [_verdict(decision, analysis.reasons)],
-            "scores": [_cell(cell) for cell in analysis.cells],
-        }
-    )
+def _verdict(report: Report) -> _Test:
+    result = _RESULTS[report.decision]
+    return _Test("verdict", "verdict", result, report.verdict, [*report.reasons])
 
 
-def _verdict(decision: Decision, reasons: Sequence[str]) -> Test:
-    results: Mapping[Decision, Result] = {
-        "pass": "passed",
-        "fail": "failure",
-        "inconclusive": "error",
-    }
-    return Test("verdict", "verdict", results[decision], words.VERDICTS[decision], [*reasons])
-
-
-def _check(result: CheckResult, *, tolerant: bool) -> Test:
-    about = result.check
-    found = Test(f"checks.{about.family}", about.id, lines=[about.summary])
+def _check(rule: Rule, *, tolerant: bool) -> _Test:
+    result, about = rule.result, rule.result.check
+    test = _Test(f"checks.{about.family}", about.id, lines=[about.summary])
     if result.reason is not None:
-        found.lines.append(result.reason)
+        test.lines.append(result.reason)
     if result.findings:
-        found.lines.append(f"Seen in {words.share(result)}: {', '.join(result.groups)}.")
+        test.lines.append(f"Seen in {rule.share}: {', '.join(result.groups)}.")
     for example in result.examples:
-        found.lines += _evidence(example)
+        test.lines += _evidence(example)
     if result.status == "failed" and not tolerant:
-        found.result = "failure"
-        found.message = result.examples[0].message if result.examples else about.summary
+        test.result = "failure"
+        test.message = result.examples[0].message if result.examples else about.summary
     elif result.status in ("not_verifiable", "skipped", "declared"):
-        found.result = "skipped"
-        found.message = result.reason or words.STATUSES[result.status]
-    return found
+        test.result = "skipped"
+        test.message = result.reason or rule.label
+    return test
 
 
-def _case(case: str, tries: Sequence[Try], planned: int, *, tolerant: bool) -> Test:
-    failed = [one for one in tries if not one.good]
-    place = f"cases.{tries[0].group.replace(' · ', '.')}"
-    head = f"{len(tries) - len(failed)} of {words.counted(planned, 'try', 'tries')} passed"
-    found = Test(place, case, message=head, lines=[f"{head}."])
-    for one in failed:
-        found.lines.append(f"{one.record}: {one.kind}: {one.detail}")
-        if one.expected is not None:
-            found.lines += [f"  expected {one.expected}", f"  got {one.got or ''}"]
-    if failed and not tolerant:
-        found.result = "failure"
-    return found
+def _sample(
+    place: str, sample: str, attempts: _Attempts, result: TaskResult, tolerant: bool
+) -> _Test:
+    head = f"{attempts.passed} of {counted(result.tries, 'try', 'tries')} passed"
+    test = _Test(place, sample, message=head, lines=[f"{head}.", *attempts.lines])
+    if attempts.lines and not tolerant:
+        test.result = "failure"
+    return test
 
 
-def _cell(cell: CellResult) -> Test:
-    results: Mapping[Decision | None, Result] = {
-        "pass": "passed",
-        "fail": "failure",
-        "inconclusive": "error",
-        None: "passed",
-    }
-    return Test(
-        f"scores.{cell.cell.eval}",
-        eval_words.name(cell),
-        results[cell.verdict.decision],
-        cell.verdict.reason,
-        [f"score {words.estimate(cell.score.estimate)} %", cell.verdict.reason],
-    )
+def _score(result: TaskResult, name: str, *, tolerant: bool) -> _Test:
+    verdict = result.baseline
+    reason = "" if verdict is None else verdict.reason
+    score = "no score" if result.score is None else f"score {estimate(result.score.estimate)} %"
+    decided = _RESULTS[None if verdict is None or tolerant else verdict.decision]
+    return _Test(f"scores.{result.task}", name, decided, reason, [score, reason])
 
 
 def _evidence(found: Finding) -> Iterator[str]:
@@ -132,42 +139,32 @@ def _evidence(found: Finding) -> Iterator[str]:
     yield f"  got {at.got}"
 
 
-def _file(suites: Mapping[str, Sequence[Test]]) -> str:
-    every = [test for tests in suites.values() for test in tests]
-    root = ET.Element("testsuites", {"name": "gpt-oss-verify", **_counts(every)})
+def _file(suites: Mapping[str, list[_Test]]) -> str:
+    root = JUnitXml("gpt-oss-verify")
     for name, tests in suites.items():
         if tests:
-            suite = ET.SubElement(root, "testsuite", {"name": name, **_counts(tests)})
-            for test in tests:
-                _write(test, ET.SubElement(suite, "testcase"))
-    ET.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+            suite = TestSuite(_legal(name))
+            suite.add_testcases(map(_case, tests))
+            root.add_testsuite(suite)
+    root.update_statistics()
+    text: str = root.tostring().decode()
+    return text + "\n"
 
 
-def _counts(tests: Sequence[Test]) -> dict[str, str]:
-    results = [test.result for test in tests]
-    return {
-        "tests": str(len(results)),
-        "failures": str(results.count("failure")),
-        "errors": str(results.count("error")),
-        "skipped": str(results.count("skipped")),
-    }
-
-
-def _write(test: Test, element: ET.Element) -> None:
-    element.set("classname", _legal(f"gpt-oss-verify.{test.place}"))
-    element.set("name", _legal(test.name))
-    text = _legal("\n".join(test.lines))
+def _case(test: _Test) -> TestCase:
+    case = TestCase(_legal(test.name), _legal(f"gpt-oss-verify.{test.place}"))
+    text, message = _legal("\n".join(test.lines)), _legal(test.message)
     if test.result == "passed":
-        ET.SubElement(element, "system-out").text = text
-        return
-    message = _legal(test.message)
-    if test.result == "skipped":
-        ET.SubElement(element, "skipped", message=message)
+        case.system_out = text
+    elif test.result == "skipped":
+        case.result = [Skipped(message)]
     else:
-        ET.SubElement(element, test.result, message=message, type=test.result).text = text
+        outcome = (Failure if test.result == "failure" else Error)(message, test.result)
+        outcome.text = text
+        case.result = [outcome]
+    return case
 
 
 def _legal(text: str) -> str:
-    """The text without what XML 1.0 forbids, and cut where it is very long."""
-    return plain(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    """The text without characters that XML 1.0 forbids, cut if it is very long."""
+    return plain(clipped(text, _LONGEST))

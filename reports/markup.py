@@ -1,16 +1,17 @@
-"""Pieces of Markdown that their content cannot break out of."""
+"""Markdown whose content cannot change its structure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from reports import words
+from reports.model import Table
+from reports.text import visible
 
 MOST_CHARACTERS = 60_000
-"""A comment on GitHub may have 65,536."""
+"""A comment on GitHub holds at most 65,536 characters."""
 
-_CUT = "\n\n(The rest did not fit: it is in report.html.)\n"
+_CUT = "\n\n(The rest does not fit here; report.html has all of it.)\n"
 
 
 def row(cells: Sequence[str]) -> str:
@@ -18,9 +19,20 @@ def row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def table(found: Table) -> Iterator[str]:
+    """A table with its note, line by line."""
+    yield row(["", *(plain(", ".join(head)) for head in found.heads)])
+    yield row(["---", *("---:" for _ in found.heads)])
+    for each in found.rows:
+        yield row([plain(each.label), *(plain(cell.text) for cell in each.cells)])
+    yield ""
+    if found.note:
+        yield from (plain(found.note), "")
+
+
 def code(text: str) -> str:
-    """A code span that its text cannot leave."""
-    shown = words.visible(text) or " "
+    """A code span that its text cannot end."""
+    shown = visible(text) or " "
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
@@ -28,13 +40,19 @@ def code(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that cannot turn into markup, nor call people (`@name`) where it is posted."""
-    escaped = re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", words.visible(text))
+    """Text that cannot become markup or mention people (`@name`)."""
+    escaped = re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", visible(text))
     return escaped.replace("@", "@\N{ZERO WIDTH SPACE}")
 
 
+def prose(text: str) -> str:
+    """Text whose parts in backticks become code spans."""
+    parts = re.split("`([^`]+)`", text)
+    return "".join(code(part) if index % 2 else plain(part) for index, part in enumerate(parts))
+
+
 def fitted(text: str) -> str:
-    """A report, cut at the end of a line where it is longer than `MOST_CHARACTERS`."""
+    """A report, cut at the end of a line if it is longer than `MOST_CHARACTERS`."""
     if len(text) <= MOST_CHARACTERS:
         return text
     kept, _, _ = text[: MOST_CHARACTERS - len(_CUT)].rpartition("\n")

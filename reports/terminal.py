@@ -1,137 +1,162 @@
-"""The end of a run as a terminal shows it: tables that fit its width, then the verdict."""
+"""The report of a run on a terminal: the verdict, what failed, then tables that fit its width."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from evals.comparison.records import News
-from harness.records.analysis import Analysis, CheckResult, CheckStatus, WorstCase
-from reports import news_words, words
-from reports.columns import tables
+from harness.records.analysis import Decision
+from reports.model import Failure, Report, Row, Rule, Status, Table, Tone
+from reports.text import visible
 
-STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
-_MARKS: Mapping[CheckStatus, tuple[str, str]] = {
+STYLES: Mapping[Decision | None, str] = {
+    "pass": "bold green",
+    "fail": "bold red",
+    "inconclusive": "bold yellow",
+    None: "bold cyan",
+}
+_TONES: Mapping[Tone, str] = {"": "", "good": "green", "poor": "yellow", "bad": "red"}
+_MARKS: Mapping[Status, tuple[str, str]] = {
     "failed": ("error", "red"),
     "warned": ("warning", "yellow"),
     "declared": ("declared", "cyan"),
+    "noted": ("info", "cyan"),
 }
-_INFORMATION = ("info", "cyan")
-_WORST_SHOWN = 5
-_HOW_TO_READ = (
-    "Of planned attempts; times and speeds p50 / p90 of whole replies; in brackets 95 % intervals"
-)
+_MOST_FAILURES = 5
 
 
-def print_analysis(
-    analysis: Analysis, folder: str, console: Console, news: News | None = None
-) -> None:
-    """Print a run's analysis.
+def print_report(report: Report, console: Console) -> None:
+    """Print a report.
 
     Args:
-        analysis: What to print.
-        folder: The run folder as the user would type it.
-        console: Where to; its width and colours are respected.
-        news: What is new since the run before.
+        report: The report.
+        console: Its width and colours are respected.
     """
     console.print()
-    console.print(_head(analysis))
+    console.print(_head(report))
     console.print()
-    heads = [f"{group.api}\n{group.mode}" for group in analysis.groups]
-    for table in tables(heads, list(words.rows(analysis.groups)), console.width, _style):
-        console.print(table)
-        console.print(_HOW_TO_READ, style="dim")
-        console.print()
-    for line in _worst(analysis.worst_cases):
+    console.print(verdict_lines(report.verdict, STYLES[report.decision], report.reasons))
+    for warning in report.warnings:
+        console.print(Text(f"Note    {visible(warning)}", style="yellow"), soft_wrap=True)
+    for sentence in report.regressions:
+        console.print(Text(visible(sentence)))
+    console.print()
+    for line in _findings(report.findings):
         console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-    console.print(_checks(analysis.checks))
-    console.print()
-    for line in _findings(words.found(analysis.checks)):
-        console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-    verdict = analysis.verdict
-    label = words.VERDICTS[verdict.decision]
-    console.print(verdict_lines(label, STYLES[verdict.decision], verdict.reasons))
-    console.print()
-    if news is not None:
-        console.print(Text(words.visible(" ".join(news_words.sentences(news)))))
+    for section in report.sections:
+        for line in _failures(section.failures):
+            console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        _print_table(section.table, console)
+        for note in section.notes:
+            console.print(Text(visible(note), style="dim"))
+            console.print()
+    if report.families:
+        console.print(rich_table(report.family_table(), corner="checks"))
         console.print()
-    for label, text in (
-        ("Report", f"{folder}/report.html"),
-        ("Seal", words.seal(analysis.run.seals)),
-        ("Next", words.next_step(analysis, folder)),
+    for label, line in (
+        ("Verdict", report.verdict),
+        ("Report", f"{report.folder}/report.html"),
+        ("Seal", report.seal),
+        ("Next", report.next_step),
     ):
-        if text is None:
-            continue
-        console.print(Text(f"{label:8}{text}"), soft_wrap=True)
+        if line is not None:
+            console.print(Text(f"{label:8}{visible(line)}"), soft_wrap=True)
 
 
-def _head(analysis: Analysis) -> Text:
-    provider = analysis.run.provider
-    text = Text()
-    text.append(words.visible(provider.name), style="bold")
-    text.append(f" · {words.visible(provider.model)} · {words.address(provider)}\n")
-    text.append(words.size(analysis), style="dim")
-    return text
-
-
-def _style(label: str, cell: str) -> str:
-    if label == words.INVALID:
-        return "green" if cell == "0" else "red"
-    return ""
-
-
-def _worst(cases: tuple[WorstCase, ...]) -> Iterator[Text]:
-    if not cases:
-        return
-    yield Text("Worst cases", style="bold")
-    for case in cases[:_WORST_SHOWN]:
-        yield Text(f"  {case.passed}/{case.tries} {case.sample} · {case.group}")
-        yield _detail(case.example.detail)
-        if case.example.expected is not None:
-            yield _detail(f"expected  {case.example.expected}")
-            yield _detail(f"got       {case.example.got}")
-    if len(cases) > _WORST_SHOWN:
-        yield Text(f"  … and {len(cases) - _WORST_SHOWN} more in the report", style="dim")
-    yield Text()
-
-
-def _checks(results: Sequence[CheckResult]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    (_, *statuses), *rows = words.families(results)
-    table.add_column("checks", no_wrap=True)
-    for status in statuses:
-        table.add_column(status, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _findings(found: Sequence[CheckResult]) -> Iterator[Text]:
-    if not found:
-        return
-    yield Text("Findings", style="bold")
-    for result in found:
-        mark, style = _MARKS.get(result.status, _INFORMATION)
-        yield Text.assemble(f"  {mark} ", (result.check.id, style), f" · {words.share(result)}")
-        example = result.examples[0]
-        yield _detail(example.message)
-        yield _detail(f"expected  {example.evidence.expected}")
-        yield _detail(f"got       {example.evidence.got}")
-    yield Text()
-
-
-def _detail(text: str) -> Text:
-    return Text(f"      {words.visible(text)}", style="dim")
-
-
-def verdict_lines(label: str, style: str, reasons: Sequence[str]) -> Table:
-    """The verdict with its reasons beside it."""
-    table = Table.grid(padding=(0, 2, 0, 0))
+def verdict_lines(label: str, style: str, reasons: Sequence[str]) -> RichTable:
+    """A verdict with its reasons next to it."""
+    table = RichTable.grid(padding=(0, 2, 0, 0))
     head = Text(label, style=style)
     for reason in reasons:
-        table.add_row(head, Text(reason))
+        table.add_row(head, Text(visible(reason)))
         head = Text()
     return table
+
+
+def rich_table(table: Table, columns: Sequence[int] | None = None, corner: str = "") -> RichTable:
+    """A table for a terminal.
+
+    Args:
+        table: The table.
+        columns: The columns to show; None shows all.
+        corner: The head of the first column.
+    """
+    chosen = range(len(table.heads)) if columns is None else columns
+    made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    made.add_column(corner, no_wrap=True)
+    for index in chosen:
+        head = "\n".join(map(visible, table.heads[index]))
+        made.add_column(Text(head), justify="right", no_wrap=True)
+    for row in table.rows:
+        if not row.detail:
+            made.add_row(Text(visible(row.label)), *(_cell(row, index) for index in chosen))
+    return made
+
+
+def _head(report: Report) -> Text:
+    name = (visible(report.analysis.run.provider.name), "bold")
+    place = f" · {visible(report.model)} · {visible(report.address)}\n"
+    return Text.assemble(name, place, (visible(report.size), "dim"))
+
+
+def _cell(row: Row, index: int) -> Text:
+    cell = row.cells[index]
+    return Text(visible(cell.text), style=_TONES[cell.tone])
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Print a table, split into as few as fit the width of the terminal."""
+    left = list(range(len(table.heads)))
+    while left:
+        fitting = (
+            count
+            for count in range(len(left), 1, -1)
+            if _width(rich_table(table, left[:count])) <= console.width
+        )
+        count = next(fitting, 1)
+        console.print(rich_table(table, left[:count]))
+        left = left[count:]
+        if left:
+            console.print()
+    console.print(table.note, style="dim", markup=False, highlight=False)
+    console.print()
+
+
+def _width(table: RichTable) -> int:
+    return int(Console(width=10_000).measure(table).maximum)
+
+
+def _findings(rules: Sequence[Rule]) -> Iterator[Text]:
+    if not rules:
+        return
+    yield Text("Findings", style="bold")
+    for rule in rules:
+        mark, style = _MARKS[rule.status]
+        yield Text.assemble(f"  {mark} ", (rule.result.check.id, style), f" · {rule.share}")
+        for example in rule.result.examples[:1]:
+            yield _detail(example.message)
+            yield _detail(f"expected  {example.evidence.expected}")
+            yield _detail(f"got       {example.evidence.got}")
+    yield Text()
+
+
+def _failures(failures: Sequence[Failure]) -> Iterator[Text]:
+    if not failures:
+        return
+    yield Text("Failed samples", style="bold")
+    for failure in failures[:_MOST_FAILURES]:
+        yield Text(visible(f"  {failure.sample} · {failure.where}: {failure.head}"))
+        yield _detail(failure.message or failure.outcome)
+        for label, value in failure.pairs:
+            if label != "prompt":
+                yield _detail(f"{label:8}  {value}")
+    if (more := len(failures) - _MOST_FAILURES) > 0:
+        yield Text(f"  … and {more} more in the report", style="dim")
+    yield Text()
+
+
+def _detail(line: str) -> Text:
+    return Text(f"      {visible(line)}", style="dim")

@@ -1,1 +1,5 @@
-"""`report.html`: one file that opens from disk and needs nothing else."""
+"""HTML reports: single files that need nothing from the network."""
+
+from reports.html.report import render_html
+
+__all__ = ["render_html"]

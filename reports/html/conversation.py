@@ -1,4 +1,4 @@
-"""What was said in an exchange, turn by turn: read leniently, since anything may have been sent."""
+"""The conversation items of an exchange, read leniently because a request may contain anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
-from reports.html.trimming import shown
+from reports.html.trimming import trimmed
 
 Speaker = Literal["system", "developer", "user", "cot", "call", "result", "final", "problem"]
 _SPEAKERS: Mapping[str, Speaker] = {
@@ -25,84 +25,80 @@ _SPEAKERS: Mapping[str, Speaker] = {
 }
 
 
-class Turn(TypedDict):
-    """One turn; `about` is the tool that is called or answers."""
+class Item(TypedDict):
+    """One item of a conversation; `about` is the name of a tool or the id of a call."""
 
     who: Speaker
     about: str
     text: str
 
 
-def asked(api: Api, body: Mapping[str, Any], *, first: bool) -> Iterator[Turn]:
-    """What a request said; after the first, only what it added since the last reply."""
-    every = _sent(api, body)
-    if first:
-        yield from every
-        return
-    said = list(every)
-    new = len(said)
-    while new and said[new - 1]["who"] in ("user", "result", "developer", "system"):
+def request_items(api: Api, body: Mapping[str, Any], *, first: bool) -> list[Item]:
+    """The items of a request; for later requests only those after the last reply."""
+    items = list(_sent(api, body))
+    new = 0 if first else len(items)
+    while new and items[new - 1]["who"] in ("user", "result", "developer", "system"):
         new -= 1
-    yield from said[new:]
+    return items[new:]
 
 
-def answered(api: Api, exchange: Exchange) -> tuple[list[Turn], Reply | None]:
-    """What came back, and the reply where one could be read."""
+def response_items(api: Api, exchange: Exchange) -> tuple[list[Item], Reply | None]:
+    """The items of a response, and the reply if it can be read."""
     if exchange.failure is not None:
-        said = f"{exchange.failure.kind.replace('_', ' ')}: {exchange.failure.message}"
-        return [_turn("problem", "", said)], None
+        problem = f"{exchange.failure.kind.replace('_', ' ')}: {exchange.failure.message}"
+        return [_item("problem", "", problem)], None
     response = exchange.response
     if response is not None and not 200 <= response.status < 300:
-        said = f"Status {response.status}: {response.body or '(no body)'}"
-        return [_turn("problem", "", said)], None
+        problem = f"Status {response.status}: {response.body or '(no body)'}"
+        return [_item("problem", "", problem)], None
     try:
         reply = DIALECTS[api].read(exchange)
     except UnreadableReplyError as error:
-        return [_turn("problem", "", f"The reply could not be read: {error}")], None
-    return list(_said(reply)), reply
+        return [_item("problem", "", f"The reply cannot be read: {error}")], None
+    return list(_received(reply)), reply
 
 
-def _said(reply: Reply) -> Iterator[Turn]:
+def _received(reply: Reply) -> Iterator[Item]:
     if reply.reasoning:
-        yield _turn("cot", "", reply.reasoning)
+        yield _item("cot", "", reply.reasoning)
     for call in reply.calls:
-        yield _turn("call", call.name, call.arguments)
+        yield _item("call", call.name, call.arguments)
     if reply.text or not reply.calls:
-        yield _turn("final", "", reply.text or "(no text)")
+        yield _item("final", "", reply.text or "(no text)")
 
 
-def _sent(api: Api, body: Mapping[str, Any]) -> Iterator[Turn]:
+def _sent(api: Api, body: Mapping[str, Any]) -> Iterator[Item]:
     if api == "responses" and body.get("instructions") is not None:
-        yield _turn("developer", "instructions", _text(body["instructions"]))
+        yield _item("developer", "instructions", _text(body["instructions"]))
     content = body.get("messages" if api == "chat" else "input")
     if isinstance(content, str):
-        yield _turn("user", "", content)
+        yield _item("user", "", content)
     for item in content if isinstance(content, list) else ():
         if isinstance(item, dict):
-            yield from _item(item)
+            yield from _sent_item(item)
 
 
-def _item(item: Mapping[str, Any]) -> Iterator[Turn]:
+def _sent_item(item: Mapping[str, Any]) -> Iterator[Item]:
     kind = item.get("type")
     name = kind if isinstance(kind, str) and kind in _SPEAKERS else item.get("role")
     who = _SPEAKERS.get(name if isinstance(name, str) else "", "user")
-    if thought := item.get("reasoning"):
-        yield _turn("cot", "", _text(thought))
+    if reasoning := item.get("reasoning"):
+        yield _item("cot", "", _text(reasoning))
     if who == "call":
-        yield _turn(who, _text(item.get("name")), _text(item.get("arguments")))
+        yield _item(who, _text(item.get("name")), _text(item.get("arguments")))
     elif (text := item.get("output") if who == "result" else None) is not None:
-        yield _turn(who, _text(item.get("call_id")), _text(text))
+        yield _item(who, _text(item.get("call_id")), _text(text))
     elif item.get("content") is not None:
-        yield _turn(who, _text(item.get("tool_call_id") or ""), _text(item["content"]))
+        yield _item(who, _text(item.get("tool_call_id") or ""), _text(item["content"]))
     calls = item.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
-            yield _turn("call", _text(function.get("name")), _text(function.get("arguments")))
+            yield _item("call", _text(function.get("name")), _text(function.get("arguments")))
 
 
 def _text(value: object) -> str:
-    """Text, the joined texts of content parts, or JSON of anything else."""
+    """Text, the joined texts of content parts, or the JSON of any other value."""
     if isinstance(value, str):
         return value
     if isinstance(value, Sequence):
@@ -113,5 +109,5 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _turn(who: Speaker, about: str, text: str) -> Turn:
-    return {"who": who, "about": shown(about, 200), "text": shown(text)}
+def _item(who: Speaker, about: str, text: str) -> Item:
+    return {"who": who, "about": trimmed(about, 200), "text": trimmed(text)}

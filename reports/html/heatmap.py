@@ -1,22 +1,23 @@
-"""The map of a run: a row for each case or question, a cell for each try."""
+"""The map of a task: a row for each sample, a cell for each attempt."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.tries import Try
+from harness.records.scores import Outcome, Score
+from reports.html.attempts import passed
 
 MOST_CELLS = 12_000
-"""More would make the page too large; rows with failures come first."""
+"""More cells would make the page too large; rows with failures come first."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an outcome looks: its letter, its words, and the class of its colour.
+    """How an outcome looks: its letter, its label, and the class of its colour.
 
-    A letter and a colour, so that neither is needed to read the other.
+    The letter repeats what the colour shows, for readers who cannot tell colours apart.
     """
 
     letter: str
@@ -24,12 +25,34 @@ class Look:
     tone: str
 
 
+LOOKS: Mapping[Outcome, Look] = {
+    "success": Look("", "success", "good"),
+    "correct": Look("", "correct", "good"),
+    "answered": Look("", "answered", "good"),
+    "graded": Look("", "graded, in tenths of the full score", "scored"),
+    "invalid_response": Look("I", "invalid response", "bad"),
+    "no_tool_call": Look("N", "no tool call", "bad"),
+    "wrong_tool": Look("W", "wrong tool", "bad"),
+    "invalid_arguments": Look("A", "invalid arguments", "bad"),
+    "wrong_arguments": Look("D", "different arguments", "bad"),
+    "wrong": Look("X", "wrong", "bad"),
+    "no_answer": Look("N", "no answer", "poor"),
+    "refused": Look("R", "refused", "poor"),
+    "truncated": Look("C", "truncated", "poor"),
+    "max_turns": Look("M", "too many turns", "poor"),
+    "provider_error": Look("E", "provider error", "broken"),
+    "grader_error": Look("G", "no grade", "broken"),
+    "timeout": Look("T", "timeout", "broken"),
+    "not_run": Look("", "not run", "none"),
+}
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One try, or the place of one that was not made: then `record` is None."""
+    """One attempt; `record` is None if it was not made."""
 
     record: str | None
-    kind: str
+    outcome: str
     label: str
     letter: str
     tone: str
@@ -37,91 +60,116 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One case: `said` sums it up, `blocks` has the cells of each group."""
+    """One sample; `blocks` has the cells of each condition."""
 
     name: str
     hint: str
     failed: int
-    said: str
-    kinds: str
+    summary: str
+    outcomes: str
     blocks: tuple[tuple[Cell, ...], ...]
 
 
 @dataclass(frozen=True)
 class Heatmap:
-    """The rows that are shown; there was no room for `left_out` more."""
+    """The rows that fit on the page; `left_out` more do not.
 
-    groups: tuple[str, ...]
+    Attributes:
+        title: The task.
+        conditions: The heads of the columns.
+        width: The number of tries at each sample.
+        rows: The rows, worst first.
+        left_out: The number of rows that do not fit.
+        legend: Each outcome that occurs, with its look and its count.
+    """
+
+    title: str
+    conditions: tuple[str, ...]
     width: int
     rows: tuple[Row, ...]
     left_out: int
-    legend: tuple[tuple[str, Look, int], ...]
+    legend: tuple[tuple[Outcome, Look, int], ...]
+
+    @property
+    def cells(self) -> int:
+        """The number of cells of a row."""
+        return self.width * len(self.conditions)
 
 
 def heatmap(
-    tries: Iterable[Try],
-    groups: Sequence[str],
+    title: str,
+    attempts: Mapping[str, Collection[Score]],
     width: int,
-    looks: Mapping[str, Look],
     hints: Mapping[str, str],
+    most: int = MOST_CELLS,
 ) -> Heatmap:
-    """The map, rows with the lowest scores first.
+    """Draw the map with the lowest values first.
 
     Args:
-        tries: All finished tries.
-        groups: The columns' groups.
-        width: Tries planned for each row and group.
-        looks: How each outcome looks; `not_run` among them.
-        hints: What to say of a row besides its name, where there is something.
+        title: The task.
+        attempts: All finished attempts by condition.
+        width: The number of tries planned for each sample and condition.
+        hints: What is shown for a sample besides its name.
+        most: The number of cells that there is room for.
     """
-    counts: dict[str, int] = dict.fromkeys(looks, 0)
-    found: dict[str, dict[tuple[str, int], Try]] = defaultdict(dict)
-    for one in tries:
-        found[one.row][one.group, one.number] = one
-        counts[one.kind] += 1
-    rows = [
-        _row(name, places, groups, width, looks, hints.get(name, ""))
-        for name, places in sorted(found.items(), key=lambda item: _mean(item[1].values()))
-    ]
-    counts["not_run"] = len(rows) * len(groups) * width - sum(map(len, found.values()))
-    most = max(1, MOST_CELLS // max(1, len(groups) * width))
-    legend = tuple((kind, look, counts[kind]) for kind, look in looks.items() if counts[kind])
-    return Heatmap(tuple(groups), width, tuple(rows[:most]), max(0, len(rows) - most), legend)
+    counts: dict[Outcome, int] = dict.fromkeys(LOOKS, 0)
+    found: dict[str, dict[tuple[str, int], Score]] = defaultdict(dict)
+    for condition, scores in attempts.items():
+        for score in scores:
+            found[score.sample][condition, score.attempt] = score
+            counts[score.outcome] += 1
+    kept = max(1, most // max(1, len(attempts) * width))
+    order = sorted(found, key=lambda name: _mean(found[name].values()))
+    made = sum(map(len, found.values()))
+    counts["not_run"] = len(found) * len(attempts) * width - made
+    return Heatmap(
+        title,
+        tuple(attempts),
+        width,
+        tuple(
+            _row(name, found[name], list(attempts), width, hints.get(name, ""))
+            for name in order[:kept]
+        ),
+        max(0, len(order) - kept),
+        tuple(
+            (outcome, look, counts[outcome]) for outcome, look in LOOKS.items() if counts[outcome]
+        ),
+    )
 
 
 def _row(
     name: str,
-    places: Mapping[tuple[str, int], Try],
-    groups: Sequence[str],
+    places: Mapping[tuple[str, int], Score],
+    conditions: Sequence[str],
     width: int,
-    looks: Mapping[str, Look],
     hint: str,
 ) -> Row:
-    blocks = tuple(
-        tuple(_cell(places.get((group, number)), number, looks) for number in range(1, width + 1))
-        for group in groups
-    )
-    passed = sum(one.good for one in places.values())
-    graded = any(one.mark is not None for one in places.values())
+    good = sum(map(passed, places.values()))
+    graded = any(score.outcome == "graded" for score in places.values())
     return Row(
         name=name,
         hint=hint,
-        failed=len(places) - passed,
-        said=f"{_mean(places.values()):.2f}" if graded else f"{passed}/{len(places)}",
-        kinds=" ".join(sorted({one.kind for one in places.values()})),
-        blocks=blocks,
+        failed=len(places) - good,
+        summary=f"{_mean(places.values()):.2f}" if graded else f"{good}/{len(places)}",
+        outcomes=" ".join(sorted({score.outcome for score in places.values()})),
+        blocks=tuple(
+            tuple(_cell(places.get((each, number)), number) for number in range(1, width + 1))
+            for each in conditions
+        ),
     )
 
 
-def _mean(tries: Collection[Try]) -> float:
-    return sum(one.score for one in tries) / len(tries)
+def _mean(scores: Collection[Score]) -> float:
+    return sum(score.value or 0.0 for score in scores) / len(scores)
 
 
-def _cell(one: Try | None, number: int, looks: Mapping[str, Look]) -> Cell:
-    if one is None:
-        return Cell(
-            None, "not_run", f"try {number}: {looks['not_run'].label}", "", looks["not_run"].tone
-        )
-    look = looks[one.kind]
-    letter = look.letter if one.mark is None else one.mark
-    return Cell(one.record, one.kind, f"try {number}: {look.label}", letter, look.tone)
+def _cell(score: Score | None, number: int) -> Cell:
+    look = LOOKS["not_run" if score is None else score.outcome]
+    label = f"try {number}: {look.label}"
+    if score is None:
+        return Cell(None, "not_run", label, "", look.tone)
+    letter = look.letter
+    if score.outcome == "graded":
+        value = score.value or 0.0
+        letter = "✓" if value >= 1 else str(max(0, int(value * 10)))
+    return Cell(score.record, score.outcome, label, letter, look.tone)

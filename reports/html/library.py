@@ -1,66 +1,124 @@
-"""The transcripts of a page: read from the log in one pass, as many as there is room for."""
+"""The transcripts of a page, read from the log in one pass, as many as there is room for."""
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from harness.records.rollouts import Rollout
-from reports.html.selection import choose, fitting
+from harness.records.scores import Score
+from reports.html.attempts import passed
 from reports.html.traffic import Traffic
-from reports.html.transcripts import Json, packed, said_of, transcript
-from reports.tries import Try
+from reports.html.transcripts import Json, packed, transcript
+
+MOST_KEPT = 1_000
+MOST_BYTES = 3_200_000
+"""Leaves room for the rest of a page of at most 5 MB."""
+_HELD_BYTES = 4 * MOST_BYTES
+"""Bytes of transcripts that are held while the log is read."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """What the script of a page gets: what was judged of tries, and the transcripts there is
-    room for, both by record; and what was counted on the way.
+    """What was read from the log.
+
+    Attributes:
+        records: The records that the page can show, the most important first.
+        transcripts: The transcripts that there is room for, by record.
+        rollouts: The number of records in the log.
+        traffic: All exchanges, counted.
     """
 
-    judged: Mapping[str, Json]
+    records: Sequence[str]
     transcripts: Mapping[str, Json]
     rollouts: int
     traffic: Traffic
 
 
-def library(
+def read_library(
     rollouts: Iterable[Rollout],
-    tries: Sequence[Try],
+    scores: Sequence[Score],
     named: Iterable[str],
-    labels: Mapping[str, str],
-    *,
-    texts: bool = True,
+    may_show: Callable[[Rollout], bool] = lambda _: True,
 ) -> Library:
     """Read the log once.
 
     Args:
         rollouts: The log.
-        tries: What was judged.
-        named: Records that the page refers to.
-        labels: The words for each kind of outcome.
-        texts: Whether what was said may be shown at all.
+        scores: The scores of the attempts that can have a transcript.
+        named: The records that the page refers to.
+        may_show: Whether the text of a rollout may be shown.
     """
-    order = choose(named, tries)
-    wanted = set(order) if texts else set()
-    by_record = {one.record: one for one in tries}
+    order = choose(named, scores)
+    rank = {record: number for number, record in enumerate(order)}
+    by_record = {score.record: score for score in scores if score.record in rank}
     traffic = Traffic()
     found: dict[str, str] = {}
-    count = 0
+    held: list[tuple[int, str]] = []
+    count = size = 0
     for rollout in rollouts:
         count += 1
         for exchange in rollout.exchanges:
             traffic.add(exchange)
-        if rollout.id in wanted:
-            found[rollout.id] = packed(transcript(rollout, by_record.get(rollout.id)))
+        if rollout.id in rank and may_show(rollout):
+            text = packed(transcript(rollout, by_record.get(rollout.id)))
+            found[rollout.id] = text
+            heapq.heappush(held, (-rank[rollout.id], rollout.id))
+            size += len(text)
+            while size > _HELD_BYTES:
+                size -= len(found.pop(heapq.heappop(held)[1], ""))
     kept = fitting(order, {record: len(text.encode()) for record, text in found.items()})
-    shown = [record for record in order if record in by_record]
-    return Library(
-        judged={
-            record: said_of(by_record[record], labels[by_record[record].kind]) for record in shown
-        },
-        transcripts={record: json.loads(found[record]) for record in order if record in kept},
-        rollouts=count,
-        traffic=traffic,
-    )
+    transcripts = {record: json.loads(found[record]) for record in order if record in kept}
+    return Library(order, transcripts, count, traffic)
+
+
+def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
+    """At most `MOST_KEPT` records in order of importance.
+
+    First come the records that the page refers to, then failures, taken from each kind of failure
+    in turn, then attempts with findings, then a sample of the rest from all parts of the run.
+
+    Args:
+        named: The records that the page refers to.
+        scores: The scores of all attempts.
+    """
+    failed = [score for score in scores if not passed(score)]
+    flawed = [score for score in scores if passed(score) and score.findings]
+    healthy = [score for score in scores if passed(score) and not score.findings]
+    order = dict.fromkeys([*named, *_in_turn(failed), *_in_turn(flawed), *_spread(healthy)])
+    return list(order)[:MOST_KEPT]
+
+
+def fitting(order: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
+    """The most important records that fit into `MOST_BYTES`."""
+    left = MOST_BYTES
+    chosen = set()
+    for record in order:
+        size = sizes.get(record)
+        if size is not None and size <= left:
+            chosen.add(record)
+            left -= size
+    return chosen
+
+
+def _in_turn(scores: Iterable[Score]) -> Iterator[str]:
+    """One record of each kind of failure, then the next of each kind, and so on."""
+    alike: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    for score in scores:
+        ids = sorted({finding.id for finding in score.findings})
+        alike[score.task, score.condition, score.outcome, *ids].append(score.record)
+    for taken in zip_longest(*alike.values()):
+        yield from (record for record in taken if record is not None)
+
+
+def _spread(scores: Sequence[Score]) -> Iterator[str]:
+    """All records in an order whose first n are evenly spaced in the run, for any n."""
+    bits = max(1, (len(scores) - 1).bit_length())
+    for number in range(2**bits):
+        place = int(f"{number:0{bits}b}"[::-1], 2)
+        if place < len(scores):
+            yield scores[place].record

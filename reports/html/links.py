@@ -1,4 +1,4 @@
-"""Addresses from one page to another."""
+"""Links between pages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.storage.run_folder import PAGE_FILE
 
 
 def report_of(run: str, folder: Path) -> str | None:
-    """The address of a run's own report.
+    """The address of the report of a run.
 
     Args:
-        run: The run's folder.
-        folder: Where the page lies that has the link.
+        run: The run folder.
+        folder: The folder of the page that has the link.
 
     Returns:
         None if the run has no report.

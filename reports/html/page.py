@@ -1,9 +1,9 @@
-"""A page that stands alone: template, stylesheet and script in one file.
+"""Self-contained HTML pages: template, stylesheet and script in one file.
 
-Everything a provider or a model said is hostile. It meets the page in two places only: as escaped
-text of the template, and as JSON in a block that no browser runs, from which the script makes
-nothing but text. The policy of the page lets that one script and that one stylesheet work, by
-their hashes, and nothing else: no other script, no handler in an attribute, no request.
+All text from providers and models is hostile. It enters a page in two places only: as escaped text
+of the template, and as JSON in a block that browsers do not run, which the script shows as text.
+The content security policy allows exactly the script and the stylesheet of the page, by their
+hashes. It blocks other scripts, event handlers in attributes, and all requests.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def render_page(
     own_styles: Sequence[str] = (),
     **content: object,
 ) -> str:
-    """A whole page.
+    """Render a page.
 
     Args:
-        template: Name of the template.
-        data: JSON value that the script finds in the page.
-        own_script: The script of this kind of page, after the one that all have; if any.
-        own_styles: Stylesheets beside the one that all have.
-        content: What the template speaks of.
+        template: The name of the template.
+        data: The JSON value that the script reads.
+        own_script: The script of this kind of page, which follows the common one.
+        own_styles: Stylesheets of this kind of page, which follow the common one.
+        content: The variables of the template.
     """
     style = _joined(["report.css", *own_styles])
     script = _joined(["common.js", *([] if own_script is None else [own_script])])
@@ -47,15 +47,17 @@ def render_page(
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return (
-        _environment()
-        .get_template(template)
-        .render(style=style, script=script, policy=policy, data=embedded(data), **content)
-    )
+    content |= {"style": style, "script": script, "policy": policy, "data": embedded(data)}
+    return render_template(template, **content)
+
+
+def render_template(template: str, **content: object) -> str:
+    """Render a template with escaping, without script or policy."""
+    return _environment().get_template(template).render(**content)
 
 
 def embedded(data: object) -> Markup:
-    """JSON that may stand in a script block: nothing in it closes the block or opens a comment."""
+    """JSON for a script block; nothing in it can close the block or open a comment."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
 
@@ -68,24 +70,24 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_printable,
+        finalize=_escaped,
     )
     environment.filters["codes"] = codes
     return environment
 
 
 def codes(text: str) -> Markup:
-    """The text with what stands between backticks as code."""
+    """The text with the parts in backticks as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(plain(text)))))  # noqa: S704
 
 
-def _printable(value: object) -> object:
-    """Text with what does not print, or turns the direction of a line, as escapes."""
+def _escaped(value: object) -> object:
+    """Text with unprintable characters and direction marks escaped."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _joined(names: Sequence[str]) -> Markup:
-    """Files of ours, one after another, that go into the page as they are."""
+    """The files of the package with these names, joined and not escaped."""
     folder = resources.files("reports.html") / "templates"
     texts = [(folder / name).read_text(encoding="utf-8") for name in names]
     return Markup("\n".join(texts))  # noqa: S704

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from harness.records.rollouts import Exchange, Retry
+from reports.html.charts.timeline import timeline
+from reports.html.figure import Figure
 
-_STRETCHES = 60
+_BINS = 60
 _OK = range(200, 300)
 
 
 @dataclass
 class Traffic:
-    """Counts the exchanges of a run; what is kept of each is when it ended, and how.
+    """Counts the exchanges of a run. Of each it keeps when it ended, and how.
 
     Attributes:
         errors: How often each kind of error ended an exchange.
-        retries: How often each kind of trouble was retried.
+        retries: How often each kind of problem was retried.
     """
 
     errors: Counter[str] = field(default_factory=Counter)
@@ -30,9 +32,10 @@ class Traffic:
     _first: float | None = None
 
     def add(self, exchange: Exchange) -> None:
-        """Count one."""
-        began = _seconds(exchange.started_at)
-        if began is None:
+        """Count one exchange."""
+        try:
+            began = datetime.fromisoformat(exchange.started_at).timestamp()
+        except ValueError:
             return
         self._first = began if self._first is None else min(began, self._first)
         end = began + exchange.elapsed
@@ -46,27 +49,29 @@ class Traffic:
 
     @property
     def total(self) -> int:
-        """Exchanges counted."""
+        """The number of exchanges."""
         return len(self._ends)
 
     @property
     def seconds(self) -> float:
-        """From the start of the first exchange to the end of the last."""
+        """Seconds from the start of the first exchange to the end of the last."""
         return max(self._ends) - self._first if self._first is not None else 0.0
 
-    def counts(self) -> tuple[list[int], list[int], list[int]]:
-        """Exchanges, errors and retries in each of equal stretches of the run."""
-        return (
-            self._histogram(self._ends),
-            self._histogram(self._failed_at),
-            self._histogram(self._retried_at),
-        )
+    def timelines(self) -> Iterator[Figure]:
+        """Charts of requests, errors and retries over time, as far as there are any."""
+        for title, times, kind in (
+            ("Requests finished", self._ends, "count"),
+            ("Errors", self._failed_at, "count bad"),
+            ("Retries", self._retried_at, "count poor"),
+        ):
+            if times:
+                yield Figure(title, timeline(title, self._bins(times), self.seconds, kind))
 
-    def _histogram(self, times: Sequence[float]) -> list[int]:
-        counts = [0] * _STRETCHES
-        stretch = (self.seconds / _STRETCHES) or 1.0
+    def _bins(self, times: Sequence[float]) -> list[int]:
+        counts = [0] * _BINS
+        width = (self.seconds / _BINS) or 1.0
         for time in times:
-            counts[min(_STRETCHES - 1, int((time - (self._first or 0.0)) / stretch))] += 1
+            counts[min(_BINS - 1, int((time - (self._first or 0.0)) / width))] += 1
         return counts
 
 
@@ -81,10 +86,3 @@ def _cause(retry: Retry) -> str:
     if retry.failure is not None:
         return retry.failure.kind.replace("_", " ")
     return f"status {retry.status}"
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""Texts cut to what a page has room for. Pure."""
+"""Long texts, trimmed for a page. Pure."""
 
 from __future__ import annotations
 
@@ -13,37 +13,34 @@ LONGEST_RAW = 4_000
 LONGEST_EVENT = 800
 
 
-def shown(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text with its middle left out where it is too long, and every character printable.
-
-    What does not print, or turns the direction of a line, is shown as an escape.
-    """
+def trimmed(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text without its middle if it is too long, with unprintable characters escaped."""
     if len(text) <= longest:
         return _printable(text)
     tail = longest // 4
     head = longest - tail
-    note = f"\n… {len(text) - longest:,} characters are left out here …\n"
+    note = f"\n… {len(text) - longest:,} characters omitted …\n"
     return _printable(text[:head]) + note + _printable(text[-tail:])
 
 
 def pretty(value: Mapping[str, Any]) -> str:
-    """A JSON object with one member a line, cut where it is too long."""
+    """A JSON object with one member per line, trimmed if it is too long."""
     try:
-        return shown(json.dumps(value, ensure_ascii=False, indent=1), LONGEST_RAW)
+        return trimmed(json.dumps(value, ensure_ascii=False, indent=1), LONGEST_RAW)
     except (ValueError, RecursionError):
-        return "(nested too deeply to be shown)"
+        return "(nested too deeply to show)"
 
 
 def pretty_text(text: str) -> str:
-    """Text that may be a JSON object, as such; cut where it is too long."""
+    """Text, formatted as JSON if it is a JSON object, and trimmed if it is too long."""
     if len(text) <= LONGEST_RAW:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            return shown(text, LONGEST_RAW)
+            return trimmed(text, LONGEST_RAW)
         if isinstance(value, dict):
             return pretty(value)
-    return shown(text, LONGEST_RAW)
+    return trimmed(text, LONGEST_RAW)
 
 
 def _printable(text: str) -> str:

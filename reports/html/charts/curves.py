@@ -1,4 +1,4 @@
-"""pass@k and pass^k of one group over k, with their intervals."""
+"""pass@k and pass^k of one condition over k, with their intervals."""
 
 from __future__ import annotations
 
@@ -8,50 +8,49 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.records.scores import Estimate
-from reports.html.charts.svg import WIDTH, Scale, chart, line, path, tag, text
+from reports.html.charts.svg import WIDTH, Scale, chart, line, path, rates_grid, tag, text
 
 _HEIGHT = 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 92, 14, 30
 _LEAST_GAP = 13
-"""Between two labels at the end of curves, in user units."""
+"""The least distance between two labels at the end of curves, in user units."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One figure over k; `kind` is the class it is styled by: `first` or `second`."""
+    """One rate over k; `kind` is its CSS class: `first`, `second` or `third`."""
 
     label: str
     kind: str
     points: Sequence[tuple[int, Estimate]]
 
 
-def curves(name: str, drawn: Sequence[Curve], asked: Sequence[float] = ()) -> Markup:
-    """The chart of one group.
+def curves(name: str, drawn: Sequence[Curve], required: Sequence[float] = ()) -> Markup:
+    """Draw the curves of one condition.
 
     Args:
-        name: What the curves are about.
+        name: The task and condition.
         drawn: The curves; all have a point at the largest k.
-        asked: Rates that must be exceeded, as thin lines.
+        required: Rates that must be exceeded, drawn as thin lines.
     """
     most = max(k for curve in drawn for k, _ in curve.points)
     x = Scale(min(1, most), max(most, 2), _LEFT, WIDTH - _RIGHT)
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
-    said = "; ".join(
+    summary = "; ".join(
         f"{curve.label.replace('k', str(curve.points[-1][0]))} {curve.points[-1][1].value:.1%}"
         for curve in drawn
     )
     parts = [*_grid(x, y, sorted({k for curve in drawn for k, _ in curve.points}))]
-    parts += [line(_LEFT, y(rate), WIDTH - _RIGHT, y(rate), "asked") for rate in sorted(set(asked))]
+    parts += [
+        line(_LEFT, y(rate), WIDTH - _RIGHT, y(rate), "required") for rate in sorted(set(required))
+    ]
     for curve in drawn:
         parts += _drawn(curve, x, y)
-    return chart(_HEIGHT, f"{name}: {said}", *parts, *_labels(drawn, x, y))
+    return chart(_HEIGHT, f"{name}: {summary}", *parts, *_labels(drawn, x, y))
 
 
 def _grid(x: Scale, y: Scale, ks: Sequence[int]) -> list[Markup]:
-    parts = []
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(line(_LEFT, y(share), WIDTH - _RIGHT, y(share), "grid"))
-        parts.append(text(_LEFT - 6, y(share) + 4, f"{share:.0%}", anchor="end"))
+    parts = rates_grid(y, _LEFT, WIDTH - _RIGHT)
     shown = ks[:: max(1, len(ks) // 8)]
     parts += [text(x(k), _HEIGHT - _BOTTOM + 16, str(k), anchor="middle") for k in shown]
     parts.append(text(WIDTH - _RIGHT, _HEIGHT - 2, "k tries", anchor="end"))
@@ -72,7 +71,7 @@ def _drawn(curve: Curve, x: Scale, y: Scale) -> list[Markup]:
 
 
 def _labels(drawn: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
-    """Names and last values at the ends of the curves, apart from each other."""
+    """Names and last values at the ends of the curves, spaced so that they do not overlap."""
     ends = sorted(
         ((y(curve.points[-1][1].value), curve) for curve in drawn), key=lambda end: end[0]
     )

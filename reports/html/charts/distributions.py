@@ -1,4 +1,4 @@
-"""Distributions side by side: a histogram for each group on one axis, median and tail marked."""
+"""Histograms on a common axis, with median and 90th percentile marked."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _BARS = 24
 
 
 def distributions(name: str, unit: str, groups: Values) -> Markup | None:
-    """The chart of one measure.
+    """Draw one measure; None if there are no values.
 
-    The axis ends at the highest 99th percentile, or a little beyond; what lies further counts in
-    the last bin.
+    The axis ends at or just above the highest 99th percentile. The last bin contains all larger
+    values.
 
     Args:
-        name: What was measured.
-        unit: Of the values.
-        groups: The measurements of each group; those without any are left out. None of any: None.
+        name: The measure.
+        unit: The unit of the values.
+        groups: The values of each task and condition; those without values are left out.
     """
     found = {
-        group: (values, stated)
+        group: (values, figures)
         for group, values in groups.items()
-        if (stated := percentiles(values)) is not None
+        if (figures := percentiles(values)) is not None
     }
     if not found:
         return None
-    end = _end([stated.p99 for _, stated in found.values()])
+    end = _end([figures.p99 for _, figures in found.values()])
     x = Scale(0, end, _LEFT, WIDTH - _RIGHT)
     bottom = _TOP + _ROW * len(found)
     parts = [*_axis(x, end, bottom)]
-    for row, (group, (values, stated)) in enumerate(found.items()):
-        parts += _row(group, values, stated, x, _TOP + _ROW * row)
-    said = "; ".join(
-        f"{group}: median {number(stated.p50)} {unit}".strip()
-        for group, (_, stated) in found.items()
+    for row, (group, (values, figures)) in enumerate(found.items()):
+        parts += _row(group, values, figures, x, _TOP + _ROW * row)
+    summary = "; ".join(
+        f"{group}: median {number(figures.p50)} {unit}".strip()
+        for group, (_, figures) in found.items()
     )
-    return chart(bottom + _BOTTOM, f"{name}. {said}", *parts)
+    return chart(bottom + _BOTTOM, f"{name}. {summary}", *parts)
 
 
 def number(value: float) -> str:
@@ -56,7 +56,7 @@ def number(value: float) -> str:
 
 
 def _figure(value: float) -> str:
-    """As `number`, with the zeros at its end where it is no whole number."""
+    """Like `number`, with trailing zeros unless the value is an integer."""
     return number(value) if value >= 100 or value == int(value) else f"{value:#.3g}"
 
 
@@ -79,7 +79,7 @@ def _axis(x: Scale, end: float, bottom: float) -> list[Markup]:
 
 
 def _row(
-    group: str, values: Sequence[float], stated: Percentiles, x: Scale, top: float
+    group: str, values: Sequence[float], figures: Percentiles, x: Scale, top: float
 ) -> list[Markup]:
     counts = [0] * _BINS
     for value in values:
@@ -92,13 +92,13 @@ def _row(
         height = base - count / tallest * _BARS
         outline += [(x.start + index * width, height), (x.start + (index + 1) * width, height)]
     outline.append((x.end, base))
-    figures = " / ".join(map(_figure, (stated.p50, stated.p90, stated.p99)))
-    median, tail = min(x(stated.p50), x.end), min(x(stated.p90), x.end)
+    label = " / ".join(map(_figure, (figures.p50, figures.p90, figures.p99)))
+    median, tail = min(x(figures.p50), x.end), min(x(figures.p90), x.end)
     return [
         path(outline, "bars", closed=True),
         line(x.start, base, x.end, base, "axis"),
         tag("path", d=f"M{median:.1f} {base - _BARS - 2:.1f}V{base + 2:.1f}", class_="median"),
         tag("path", d=f"M{tail:.1f} {base - _BARS - 2:.1f}V{base + 2:.1f}", class_="tail"),
         text(_LEFT, top + 13, group, kind="name"),
-        text(WIDTH - _RIGHT, top + 13, figures, anchor="end", kind="figures"),
+        text(WIDTH - _RIGHT, top + 13, label, anchor="end", kind="figures"),
     ]

@@ -1,4 +1,4 @@
-"""Pieces of SVG, and the scales they are drawn on."""
+"""SVG elements, and the scales of charts."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from markupsafe import Markup, escape
 from harness.text.plain import plain
 
 WIDTH = 360
-"""Width of every chart in user units; on a phone that is about its width in pixels."""
+"""Width of every chart in user units, about the width of a phone in pixels."""
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
-    """An element; children that are no markup are escaped. `class_` is written `class`."""
-    said = "".join(
+    """An element. Children that are not markup are escaped; `class_` becomes `class`."""
+    written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
         for key, value in attributes.items()
     )
     inner = Markup().join(
         child if isinstance(child, Markup) else escape(plain(child)) for child in children
     )
-    return Markup(f"<{name}{said}>") + inner + Markup(f"</{name}>")  # noqa: S704
+    return Markup(f"<{name}{written}>") + inner + Markup(f"</{name}>")  # noqa: S704
 
 
 def chart(height: float, label: str, *children: Markup) -> Markup:
-    """A whole drawing with a name for those who cannot see it."""
+    """A drawing with a label for screen readers."""
     box = f"0 0 {WIDTH} {height:g}"
     return tag("svg", *children, viewBox=box, role="img", aria_label=label, class_="chart")
 
 
-def text(x: float, y: float, said: str, *, anchor: str = "start", kind: str = "tick") -> Markup:
+def text(x: float, y: float, content: str, *, anchor: str = "start", kind: str = "tick") -> Markup:
     """One line of text."""
-    return tag("text", said, x=x, y=y, text_anchor=anchor, class_=kind)
+    return tag("text", content, x=x, y=y, text_anchor=anchor, class_=kind)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
@@ -43,14 +43,14 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
 
 
 def path(points: Sequence[tuple[float, float]], kind: str, *, closed: bool = False) -> Markup:
-    """A line through points, or the area they surround."""
+    """A line through points; if closed, the area that they enclose."""
     drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     return tag("path", d=f"M{drawn}{'Z' if closed else ''}", class_=kind)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to user units, linear."""
+    """A linear map from values to user units."""
 
     low: float
     high: float
@@ -58,9 +58,21 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """Where a value is drawn."""
+        """The position of a value."""
         span = (self.high - self.low) or 1.0
         return self.start + (value - self.low) / span * (self.end - self.start)
+
+
+def rates_grid(y: Scale, left: float, right: float) -> list[Markup]:
+    """Grid lines and labels from 0 % to 100 %."""
+    return [
+        part
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+        for part in (
+            line(left, y(share), right, y(share), "grid"),
+            text(left - 6, y(share) + 4, f"{share:.0%}", anchor="end"),
+        )
+    ]
 
 
 def ticks(high: float, most: int = 5) -> list[float]:

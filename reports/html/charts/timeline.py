@@ -13,13 +13,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 36, 10, 10, 30
 
 
 def timeline(name: str, counts: Sequence[int], seconds: float, kind: str) -> Markup:
-    """How often something happened, in equal stretches of a run.
+    """Draw how often something happened in equal intervals of a run.
 
     Args:
         name: What is counted.
-        counts: One for each stretch.
-        seconds: How long the run took.
-        kind: The class that the bars are styled by.
+        counts: The count of each interval.
+        seconds: The duration of the run.
+        kind: The CSS class of the bars.
     """
     most = max(counts, default=0)
     y = Scale(0, max(most, 1), _HEIGHT - _BOTTOM, _TOP)
@@ -38,17 +38,9 @@ def timeline(name: str, counts: Sequence[int], seconds: float, kind: str) -> Mar
     for index, count in enumerate(counts):
         if count:
             top = y(count)
-            parts.append(
-                tag(
-                    "rect",
-                    x=_LEFT + index * width,
-                    y=top,
-                    width=max(width - 0.6, 0.8),
-                    height=y(0) - top,
-                    class_=kind,
-                )
-            )
-    return chart(_HEIGHT, f"{name} over time: {sum(counts):,} in all", *parts)
+            bar = {"x": _LEFT + index * width, "y": top, "height": y(0) - top}
+            parts.append(tag("rect", **bar, width=max(width - 0.6, 0.8), class_=kind))
+    return chart(_HEIGHT, f"{name} over time: {sum(counts):,} in total", *parts)
 
 
 def _unit(seconds: float) -> tuple[float, str]:

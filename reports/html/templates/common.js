@@ -1,5 +1,5 @@
-// What every page has: its data, theme, copying, and tables that arrow keys move in. Whatever was
-// recorded meets the page as text only: nothing here builds markup from it.
+// Common to all pages: data, theme, copying, and arrow keys in tables. Recorded text enters the page
+// as text only; nothing here builds markup from it.
 "use strict";
 const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -13,7 +13,7 @@ const page = (() => {
     return made;
   }
 
-  // Theme: the system's, until somebody chooses.
+  // The theme of the system, until the reader chooses one.
   const theme = one(".theme");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const remembered = (() => {
@@ -23,16 +23,16 @@ const page = (() => {
     const chosen = document.documentElement.dataset.theme;
     return chosen ? chosen === "dark" : dark.matches;
   }
-  function sayTheme() { theme.textContent = isDark() ? "Light" : "Dark"; }
+  function showTheme() { theme.textContent = isDark() ? "Light" : "Dark"; }
   if (remembered === "dark" || remembered === "light") document.documentElement.dataset.theme = remembered;
   theme.addEventListener("click", () => {
     const chosen = isDark() ? "light" : "dark";
     document.documentElement.dataset.theme = chosen;
     try { localStorage.setItem("gpt-oss-verify-theme", chosen); } catch { /* private window */ }
-    sayTheme();
+    showTheme();
   });
-  dark.addEventListener("change", sayTheme);
-  sayTheme();
+  dark.addEventListener("change", showTheme);
+  showTheme();
   theme.hidden = false;
 
   // Copying the command.
@@ -61,7 +61,7 @@ const page = (() => {
       .map(([name, value]) => node("div", "", node("dt", "", name), node("dd", "", String(value)))));
   }
 
-  // A table of cells is one stop for the tab key; arrows move inside.
+  // A table of cells is one tab stop; arrow keys move inside.
   const cellsOf = (root, cell) => all(`tbody tr:not([hidden]) ${cell}`, root);
   function moveTo(goal) {
     for (const other of all("[data-roam][tabindex='0']", goal.closest("table"))) other.tabIndex = -1;

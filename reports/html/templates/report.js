@@ -2,14 +2,14 @@
 (() => {
   const { data, all, one, node, counted, definition, cellsOf, moveTo, roam } = page;
 
-  // What can be searched of a transcript, made when it is first needed.
+  // The searchable text of each transcript, built on first use.
   const searched = new Map();
   function transcriptText(record) {
     if (!searched.has(record)) {
       const found = data.transcripts[record];
-      const texts = found ? found.exchanges.flatMap((each) => each.turns.map((turn) => turn.text)) : [];
-      const judged = data.judged[record];
-      if (judged) texts.push(judged.detail, ...judged.findings.map((finding) => finding.id));
+      const texts = found ? found.exchanges.flatMap((each) => each.items.map((item) => item.text)) : [];
+      const score = data.scores[record];
+      if (score) texts.push(score.detail, ...score.findings.map((finding) => finding.id));
       searched.set(record, texts.join("\n").toLowerCase());
     }
     return searched.get(record);
@@ -34,19 +34,19 @@
 
   function filterMap(form) {
     const text = form.elements.text.value.trim().toLowerCase();
-    const kind = form.elements.kind.value;
+    const outcome = form.elements.outcome.value;
     const rows = all(".map tbody tr", form.parentElement);
     let shown = 0;
     for (const row of rows) {
       const cells = all("button.cell", row);
       const named = row.dataset.text.includes(text);
       const matching = cells.filter((cell) =>
-        (!kind || cell.dataset.kind === kind) && (named || transcriptText(cell.dataset.r).includes(text)));
+        (!outcome || cell.dataset.outcome === outcome) && (named || transcriptText(cell.dataset.r).includes(text)));
       const failing = !form.elements.failed.checked || row.dataset.failed !== "0";
-      row.hidden = !failing || (matching.length === 0 && Boolean(text || kind));
+      row.hidden = !failing || (matching.length === 0 && Boolean(text || outcome));
       shown += row.hidden ? 0 : 1;
       const kept = new Set(matching);
-      for (const cell of cells) cell.classList.toggle("dim", Boolean(text || kind) && !kept.has(cell));
+      for (const cell of cells) cell.classList.toggle("dim", Boolean(text || outcome) && !kept.has(cell));
     }
     counted(form, shown, rows.length, "rows");
   }
@@ -74,26 +74,26 @@
   let current = null;
   let opened = null;
 
-  function showJudged(judged) {
-    const place = [judged.detail ? node("p", "message", judged.detail) : null];
-    const pairs = [["expected", judged.expected], ["got", judged.got], ...judged.notes];
-    if (pairs.some(([, value]) => value)) place.push(definition(pairs));
-    for (const finding of judged.findings) {
+  function showScore(score) {
+    const parts = [score.detail ? node("p", "message", score.detail) : null];
+    const pairs = [["expected", score.expected], ["got", score.got], ...score.notes];
+    if (pairs.some(([, value]) => value)) parts.push(definition(pairs));
+    for (const finding of score.findings) {
       const where = [`request ${finding.exchange + 1}`];
       if (finding.event !== null) where.push(`event ${finding.event}`);
       if (finding.path) where.push(finding.path);
-      place.push(
+      parts.push(
         node("p", "message", node("code", "", finding.id), ` ${finding.severity}: ${finding.message}`),
         definition([["expected", finding.expected], ["got", finding.got], ["where", where.join(", ")]]),
       );
     }
-    return node("div", "", node("p", `outcome ${judged.good ? "good" : "bad"}`, judged.kind), ...place);
+    return node("div", "", node("p", `outcome ${score.good ? "good" : "bad"}`, score.outcome), ...parts);
   }
 
-  function showTurn(turn) {
-    const who = node("div", "who", names[turn.who]);
-    if (turn.about) who.append(" ", node("code", "", turn.about));
-    return node("div", `turn ${turn.who}`, who, node("div", "said", turn.text));
+  function showItem(item) {
+    const who = node("div", "who", names[item.who]);
+    if (item.about) who.append(" ", node("code", "", item.about));
+    return node("div", `item ${item.who}`, who, node("div", "text", item.text));
   }
 
   function showEvents(events) {
@@ -123,26 +123,26 @@
     const facts = exchange.facts.join(" · ");
     const tools = exchange.tools.join(", ");
     const before = index > 0 ? exchanges[index - 1].tools.join(", ") : "";
-    const offered = tools === before ? null : node("small", "", `Tools on offer: ${tools || "none"}`);
+    const offered = tools === before ? null : node("small", "", `Tools: ${tools || "none"}`);
     return [
       node("h3", "request", `Request ${index + 1}`, node("small", "", facts), offered),
-      ...exchange.turns.map(showTurn), raw,
+      ...exchange.items.map(showItem), raw,
     ];
   }
 
   function show(record) {
     current = record;
-    const judged = data.judged[record];
+    const score = data.scores[record];
     const found = data.transcripts[record];
-    title.textContent = judged ? `${judged.row} · ${judged.group} · try ${judged.number}` : record;
-    const parts = judged ? [showJudged(judged)] : [];
+    title.textContent = score ? `${score.sample} · ${score.condition} · try ${score.attempt}` : record;
+    const parts = score ? [showScore(score)] : [];
     if (found) {
       parts.push(...found.exchanges.flatMap(showExchange));
       if (!found.exchanges.length) parts.push(node("p", "note", "No request was made."));
     } else {
       const cell = all("button.cell").find((each) => each.dataset.r === record);
-      if (!judged && cell) parts.push(node("p", "outcome", cell.getAttribute("aria-label")));
-      parts.push(node("p", "note", `This page has no transcript of it: ${data.without}. Its record is ${record} in rollouts.jsonl.`));
+      if (!score && cell) parts.push(node("p", "outcome", cell.getAttribute("aria-label")));
+      parts.push(node("p", "note", `This page has no transcript of this attempt: ${data.without}. Its record is ${record} in rollouts.jsonl.`));
     }
     body.replaceChildren(...parts);
     if (!viewer.open) {

@@ -1,32 +1,31 @@
-"""What a run will take, in a few lines for a terminal."""
+"""The expected cost of evals, in a few lines for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from evals.cost import Cost, Expectation
-from reports import words
+from reports.text import counted, visible
 
 
 def plan_lines(expected: Expectation) -> Iterator[str]:
-    """The plan of a run, line by line."""
-    yield from _lines(f"{words.counted(expected.cells, 'cell')} to sample", expected.sampling)
+    """Requests, tokens, cost and time of sampling and grading."""
+    yield from _lines(f"{counted(expected.cells, 'condition')} to sample", expected.sampling)
     if expected.grading is not None:
         yield from _lines("grading", expected.grading)
 
 
 def _lines(what: str, cost: Cost) -> Iterator[str]:
-    head = f"{what} from {words.visible(cost.provider)}: "
-    yield head + words.counted(cost.requests, "request")
+    yield f"{what} from {visible(cost.provider)}: {counted(cost.requests, 'request')}"
     tokens = f"  tokens: about {cost.input_tokens:,} in, {cost.output_tokens:,} out (assumed"
     if cost.most_output_tokens is not None:
         tokens += f"; at most {cost.most_output_tokens:,}"
     yield f"{tokens})"
     if cost.dollars is None:
-        yield "  cost: not known; give `prices` in the provider's entry"
+        yield "  cost: unknown; set `prices` in the entry of the provider"
     else:
         yield f"  cost: about ${cost.dollars:,.2f}"
     if cost.minutes is None:
-        yield "  time: not known before the first answers; no rpm or tpm limit is given"
+        yield "  time: unknown until the first responses; no rpm or tpm limit is set"
     else:
-        yield f"  time: at least {cost.minutes:,.0f} minutes under the limits given"
+        yield f"  time: at least {cost.minutes:,.0f} minutes with the configured limits"

@@ -1,0 +1,275 @@
+"""From the analysis of a run to its report. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.records.analysis import Analysis, FailedSample, TaskResult
+from harness.records.families import short_title
+from reports.facts import facts
+from reports.labels import Labels
+from reports.model import (
+    STATUSES,
+    Failure,
+    Family,
+    Report,
+    Rule,
+    Section,
+    Tile,
+    count_statuses,
+)
+from reports.results import evals_table, outcome_name, rubric_table, tool_calling_table
+from reports.text import address, counted, percent
+
+SAMPLE_DATA = (
+    "The sample questions that ship with the tool only show that everything works. "
+    "No published score refers to them."
+)
+Texts = Mapping[tuple[str, str], str]
+
+
+def build_report(
+    analysis: Analysis,
+    folder: str,
+    *,
+    regressions: Sequence[str] = (),
+    texts: Texts | None = None,
+) -> Report:
+    """Build the report that all formats are rendered from.
+
+    Args:
+        analysis: The analysis of the run.
+        folder: The run folder, as the user would type it in a command.
+        regressions: What changed since the previous run, one sentence each.
+        texts: The prompts and questions to show, by task and sample. Questions of evals are
+            shown only if they are given here.
+    """
+    run = analysis.run
+    labels = Labels(analysis)
+    models = dict.fromkeys(each.model for task in run.tasks for each in task.conditions)
+    verdicts = [result.baseline for result in analysis.evals if result.baseline is not None]
+    return Report(
+        analysis=analysis,
+        folder=folder,
+        title=f"gpt-oss on {run.provider.name}",
+        decision=analysis.verdict.decision,
+        reasons=analysis.verdict.reasons,
+        warnings=tuple(dict.fromkeys(each for v in verdicts for each in v.warnings)),
+        regressions=tuple(regressions),
+        next_step=_next_step(analysis, shlex.quote(folder)),
+        model=", ".join(models) or run.provider.model,
+        address=address(run.provider),
+        size=_size(analysis),
+        tiles=(
+            *_tool_calling_tiles(analysis),
+            *_rule_tiles(analysis),
+            *_eval_tiles(analysis, labels),
+        ),
+        families=_families(analysis),
+        sections=tuple(_sections(analysis, labels, texts or {})),
+        command=shlex.join(run.command),
+        facts=tuple(facts(run, analysis.verdict.thresholds)),
+        texts=texts or {},
+    )
+
+
+def _families(analysis: Analysis) -> tuple[Family, ...]:
+    grouped: dict[str, list[Rule]] = defaultdict(list)
+    for result in analysis.checks:
+        grouped[result.check.family].append(Rule(result))
+    return tuple(
+        Family(name, short_title(name), tuple(sorted(rules, key=lambda rule: rule.rank)))
+        for name, rules in grouped.items()
+    )
+
+
+def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Section]:
+    if results := analysis.tool_calling:
+        yield Section(
+            title="Tool calling",
+            table=tool_calling_table(results, labels),
+            failures=tuple(_failures(results, labels, texts)),
+        )
+    if results := analysis.evals:
+        named = {labels.result(result): result for result in results}
+        yield Section(
+            title="Evals",
+            table=evals_table(results, labels),
+            notes=tuple(_eval_notes(named)),
+            details=tuple(t for name, result in named.items() for t in rubric_table(result, name)),
+            baselines=tuple(
+                (name, result.baseline.baseline)
+                for name, result in named.items()
+                if result.baseline is not None and result.baseline.baseline is not None
+            ),
+            failures=tuple(_failures(results, labels, texts)),
+        )
+
+
+def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:
+    if any(result.dataset is not None and result.dataset.sample for result in named.values()):
+        yield SAMPLE_DATA
+    for name, result in named.items():
+        if (rubric := result.rubric) is not None:
+            axes = ", ".join(f"{axis} {f.mean * 100:.0f}" for axis, f in rubric.axes.items())
+            graded = f"{rubric.items - rubric.ungraded_items:,} of {rubric.items:,} rubric items"
+            yield (
+                f"{name}: {graded} were graded by {result.grader or 'no grader'}; "
+                f"{counted(rubric.unanswered, 'attempt')} had no answer to grade. "
+                f"Scores by axis in %: {axes or 'none'}."
+            )
+
+
+def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> Iterator[Failure]:
+    for result in results:
+        for failed in result.failures:
+            prompt = failed.prompt or texts.get((result.task, failed.sample))
+            graded = result.rubric is not None
+            yield Failure(
+                head=f"scores {percent(failed.mean)} %"
+                if graded
+                else f"{failed.passed} of {failed.tries} passed",
+                sample=failed.sample,
+                where=labels.result(result),
+                outcomes=", ".join(
+                    f"{outcome_name(each)} {count}" for each, count in failed.outcomes.items()
+                ),
+                record=failed.record,
+                outcome=outcome_name(failed.outcome),
+                message=failed.detail,
+                pairs=tuple(_pairs(failed, prompt)),
+            )
+
+
+def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]]:
+    if prompt is not None:
+        yield "prompt", prompt
+    if failed.expected is not None:
+        yield "expected", failed.expected
+        yield "got", failed.got or ""
+    if failed.answer is not None:
+        yield "answer", failed.answer
+    if failed.order is not None:
+        yield "choices", _choices(failed.order)
+
+
+def _choices(order: Sequence[int]) -> str:
+    """The order of the choices; the correct choice is the first in the data."""
+    letters = dict(zip("ABCDEFGH", order, strict=False))
+    correct = next(letter for letter, choice in letters.items() if choice == 0)
+    shown = " ".join(f"{letter}={choice + 1}" for letter, choice in letters.items())
+    return f"{shown}; {correct} is correct"
+
+
+def _size(analysis: Analysis) -> str:
+    """`3 cases × 2 tries × 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
+    parts = []
+    if results := analysis.tool_calling:
+        cases = counted(results[0].samples, "case")
+        text = f"{cases} × {counted(results[0].tries, 'try', 'tries')}, {_progress(results)}"
+        if analysis.bad_lines:
+            text += f" ({counted(analysis.bad_lines, 'invalid line')} of the case file skipped)"
+        parts.append(text)
+    if analysis.probe_requests:
+        probes = sum(result.check.kind == "probe" for result in analysis.checks)
+        made = f"{analysis.probe_responses:,} of {analysis.probe_requests:,} requests"
+        parts.append(f"{counted(probes, 'probe')}, {made}")
+    if results := analysis.evals:
+        names = {result.task for result in results}
+        text = f"{counted(len(names), 'eval')}, {_progress(results)}"
+        if analysis.run.settings.until_decided:
+            text += f", ended by: {analysis.run.ended or 'interruption'}"
+        parts.append(text)
+    if analysis.run.shard is not None:
+        parts.append("shard {} of {}".format(*analysis.run.shard))
+    return "; ".join(parts)
+
+
+def _progress(results: Sequence[TaskResult]) -> str:
+    finished, planned = (sum(getattr(r, name) for r in results) for name in ("finished", "planned"))
+    return f"{counted(len(results), 'condition')}, {finished:,} of {planned:,} attempts"
+
+
+def _next_step(analysis: Analysis, folder: str) -> str:
+    run, decision = analysis.run, analysis.verdict.decision
+    if not analysis.complete:
+        command = "gpt-oss-verify eval" if _only_evals(analysis) else "gpt-oss-verify"
+        return f"Finish the run with: {command} --resume {folder}"
+    if run.shard is not None:
+        return f"Merge all shards with: gpt-oss-verify merge {folder} RUN …"
+    if any(result.status == "failed" for result in analysis.checks):
+        return (
+            "Start with the failed checks. Each finding names its record in rollouts.jsonl, "
+            "which holds every exchange as it was on the wire."
+        )
+    if decision in ("pass", None) and analysis.evals:
+        return f"Create a baseline for other runs: gpt-oss-verify baseline create {folder}"
+    if decision == "pass":
+        return "Try --strict, or a higher --tries for narrower intervals."
+    if decision == "inconclusive" and analysis.evals:
+        return "The reasons state what is missing. --until-decided samples until it is decided."
+    failures = [failed for result in analysis.results for failed in result.failures]
+    if not failures:
+        return "Inspect rollouts.jsonl, which holds every exchange as it was on the wire."
+    worst = failures[0]
+    return f"Start with sample {worst.sample}: record {worst.record} in rollouts.jsonl."
+
+
+def _only_evals(analysis: Analysis) -> bool:
+    return bool(analysis.run.tasks) and all(task.kind == "eval" for task in analysis.run.tasks)
+
+
+def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
+    """Invalid responses, and the pass rates and speed of the worst condition."""
+    results = analysis.tool_calling
+    if not results:
+        return
+    thresholds = analysis.verdict.thresholds
+    planned = sum(result.planned for result in results)
+    invalid = sum(result.invalid for result in results)
+    allowed = f"{thresholds.max_invalid or 'none'} allowed in a condition"
+    yield Tile("Invalid responses", f"{invalid:,}", f"of {planned:,} planned attempts; {allowed}")
+    last = [result.at_k[-1] for result in results if result.at_k]
+    for prefix, rates, least in (
+        ("pass@", [at.pass_at for at in last], thresholds.min_pass_at_k),
+        ("pass^", [at.pass_hat for at in last], thresholds.min_pass_hat_k),
+    ):
+        if rates:
+            rate = min(rates, key=lambda each: each.value)
+            interval = f"interval {rate.low * 100:.0f}–{rate.high * 100:.0f} %"
+            note = f"worst condition, {interval}; required: more than {least * 100:g} %"
+            yield Tile(f"{prefix}{last[0].k}", f"{percent(rate.value)} %", note)
+    first = [result.latency.first_token for result in results if result.latency.first_token]
+    if first:
+        slowest = max(first, key=lambda each: each.p50)
+        note = f"median of the slowest condition; 90th percentile {slowest.p90:.2f} s"
+        yield Tile("First token", f"{slowest.p50:.2f} s", note)
+
+
+def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:
+    for kind, label in (("check", "Checks"), ("probe", "Probes")):
+        rules = [Rule(result) for result in analysis.checks if result.check.kind == kind]
+        if rules:
+            counts = count_statuses(rules)
+            failed = f"{counts['failed']:,} failed" if counts["failed"] else "none failed"
+            others = (
+                f"{counts[status]:,} {name}"
+                for status, (_, name) in STATUSES.items()
+                if counts[status] and status != "failed"
+            )
+            yield Tile(label, failed, ", ".join(others))
+
+
+def _eval_tiles(analysis: Analysis, labels: Labels) -> Iterator[Tile]:
+    for result in analysis.evals:
+        if result.score is not None:
+            score = result.score.estimate
+            note = f"interval {score.low * 100:.0f}–{score.high * 100:.0f} %"
+            compared = result.baseline.comparison if result.baseline else None
+            if compared is not None:
+                note += (
+                    f"; baseline {percent(compared.baseline)} %, margin {compared.margin * 100:g}"
+                )
+            yield Tile(labels.result(result), f"{percent(score.value)} %", note)

@@ -1,0 +1,151 @@
+"""The HTML page of a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from harness.records.analysis import Analysis
+from harness.records.rollouts import Rollout
+from harness.records.scores import Estimate, Score
+from reports.html.attempts import MEASURES, Attempts
+from reports.html.charts.curves import Curve, curves
+from reports.html.charts.distributions import distributions
+from reports.html.charts.scores import EffortScore, score_chart
+from reports.html.figure import Figure
+from reports.html.heatmap import MOST_CELLS, Heatmap, heatmap
+from reports.html.library import read_library
+from reports.html.page import render_page
+from reports.html.transcripts import score_details
+from reports.labels import Labels
+from reports.model import REPORTED, STATUSES, Report
+
+
+def render_html(report: Report, scores: Iterable[Score], rollouts: Iterable[Rollout]) -> str:
+    """Render the page.
+
+    Questions of evals and the transcripts of attempts at them are in the page only if `texts` of
+    the report has questions of the eval.
+
+    Args:
+        report: The report.
+        scores: The scores of all attempts; read once.
+        rollouts: The log; read once, and one rollout is held at a time.
+    """
+    analysis = report.analysis
+    labels = Labels(analysis)
+    attempts = Attempts(scores, analysis, labels)
+    every = attempts.every
+    hidden = {task.name for task in analysis.run.of_kind("eval")} - {t for t, _ in report.texts}
+    found = read_library(
+        rollouts, every, _named(analysis), lambda rollout: rollout.task not in hidden
+    )
+    by_record = {score.record: score for score in every}
+    shown = [by_record[record] for record in found.records if record in by_record]
+    missing = f"there was room for {len(found.transcripts):,} of {found.rollouts:,}"
+    if hidden:
+        missing += "; transcripts of evals are left out unless --show-questions is given"
+    return render_page(
+        "report.html",
+        {
+            "scores": {
+                score.record: score_details(score, labels.condition(score.task, score.condition))
+                for score in shown
+            },
+            "transcripts": found.transcripts,
+            "without": missing,
+        },
+        report=report,
+        analysis=analysis,
+        statuses=STATUSES,
+        reported=REPORTED,
+        maps=list(_maps(analysis, attempts, report.texts, labels)),
+        failures=[failure for section in report.sections for failure in section.failures],
+        hidden=bool(hidden),
+        efforts=list(_score_figures(analysis, labels)),
+        rates=list(_rate_figures(analysis, labels)),
+        speeds=list(_speeds(attempts)),
+        traffic=found.traffic,
+        timelines=list(found.traffic.timelines()),
+        rollouts=found.rollouts,
+        kept=len(found.transcripts),
+    )
+
+
+def _named(analysis: Analysis) -> Iterator[str]:
+    """The records that the page refers to."""
+    for check in analysis.checks:
+        yield from (example.evidence.record for example in check.examples)
+    for result in analysis.results:
+        yield from (failed.record for failed in result.failures)
+
+
+def _maps(
+    analysis: Analysis, attempts: Attempts, texts: Mapping[tuple[str, str], str], labels: Labels
+) -> Iterator[Heatmap]:
+    """One map for each task. Small tasks leave the cells that they do not need to larger ones."""
+    left = MOST_CELLS
+    drawn: dict[str, Heatmap] = {}
+    tasks = sorted(attempts.by_task.items(), key=lambda item: len(item[1]))
+    for number, (task, scores) in enumerate(tasks):
+        results = [result for result in analysis.results if result.task == task]
+        planned = {labels.condition(task, each.condition): each.tries for each in results}
+        grouped: dict[str, list[Score]] = {name: [] for name in planned}
+        for score in scores:
+            grouped.setdefault(labels.condition(task, score.condition), []).append(score)
+        hints = {sample: text for (name, sample), text in texts.items() if name == task}
+        width = max([*planned.values(), *(score.attempt for score in scores)])
+        room = left // (len(tasks) - number)
+        drawn[task] = heatmap(labels.task(task), grouped, width, hints, room)
+        left -= len(drawn[task].rows) * drawn[task].cells
+    yield from (drawn[task.name] for task in analysis.run.tasks if task.name in drawn)
+
+
+def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
+    """pass@k and pass^k over k, for evals also maj@k."""
+    thresholds = analysis.verdict.thresholds
+    required = (thresholds.min_pass_at_k, thresholds.min_pass_hat_k)
+    for result in analysis.results:
+        single = result.score is not None and len(result.at_k) < 2
+        if not result.at_k or not result.finished or single:
+            continue
+        drawn = [
+            Curve("pass@k", "first", [(at.k, at.pass_at) for at in result.at_k]),
+            Curve("pass^k", "second", [(at.k, at.pass_hat) for at in result.at_k]),
+        ]
+        majority = [(at.k, _point(at.majority)) for at in result.at_k if at.majority is not None]
+        if majority:
+            drawn.insert(1, Curve("maj@k", "third", majority))
+        name = labels.result(result)
+        yield Figure(name, curves(name, drawn, required if result.score is None else ()))
+
+
+def _point(value: float) -> Estimate:
+    return Estimate(value=value, low=value, high=value)
+
+
+def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
+    """Scores by effort compared with their baselines, one chart for each eval."""
+    grouped: dict[str, list[EffortScore]] = defaultdict(list)
+    for result in analysis.evals:
+        if result.score is not None:
+            others = labels.parts(result.task, result.condition, but="effort")
+            baseline = result.baseline.baseline if result.baseline else None
+            compared = result.baseline.comparison if result.baseline else None
+            grouped[", ".join([labels.task(result.task), *others])].append(
+                EffortScore(
+                    result.condition.effort or "default",
+                    result.score.estimate,
+                    None if baseline is None else (baseline.low, baseline.high),
+                    None if compared is None else compared.baseline - compared.margin,
+                )
+            )
+    for title, scores in grouped.items():
+        yield Figure(title, score_chart(title, scores))
+
+
+def _speeds(attempts: Attempts) -> Iterator[Figure]:
+    for title, unit in MEASURES.items():
+        drawing = distributions(title, unit, attempts.measures[title])
+        if drawing is not None:
+            yield Figure(title, drawing, unit)

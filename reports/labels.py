@@ -1,0 +1,57 @@
+"""Names of conditions and results. They contain only the parts that vary within a run."""
+
+from __future__ import annotations
+
+from harness.records.analysis import Analysis, TaskResult
+from harness.records.conditions import Condition, varying
+from harness.records.runs import TaskKind
+
+
+class Labels:
+    """Short names for the conditions of a run."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        """Find the parts that vary between the conditions of each kind of task."""
+        tasks = analysis.run.tasks
+        self._kinds: dict[str, TaskKind] = {task.name: task.kind for task in tasks}
+        self._parts: dict[TaskKind | None, tuple[str, ...]] = {
+            kind: varying([each for t in tasks if t.kind == kind for each in t.conditions])
+            for kind in self._kinds.values()
+        }
+        samples = [task.dataset for task in tasks if task.dataset is not None]
+        self._samples = {dataset.eval for dataset in samples if dataset.sample}
+        self._known: dict[tuple[str, Condition], str] = {}
+
+    def task(self, name: str) -> str:
+        """The name of a task: `tool calling`, `gpqa`, `gpqa (samples)`."""
+        return name.replace("_", " ") if name not in self._samples else f"{name} (samples)"
+
+    def parts(self, task: str, condition: Condition, but: str | None = None) -> tuple[str, ...]:
+        """The parts of a condition that vary, `("chat", "streaming")`, without the part `but`."""
+        return tuple(
+            f"{condition.effort or 'default'} effort"
+            if part == "effort"
+            else str(getattr(condition, part))
+            for part in self._parts.get(self._kinds.get(task), ())
+            if part != but
+        )
+
+    def condition(self, task: str, condition: Condition) -> str:
+        """A condition: `chat · streaming`; API and mode where no part varies."""
+        key = task, condition
+        if key not in self._known:
+            self._known[key] = " · ".join(self.parts(task, condition)) or condition.name
+        return self._known[key]
+
+    def heads(self, result: TaskResult) -> tuple[str, ...]:
+        """The lines of a column head: the eval, then the parts of the condition that vary."""
+        parts = self.parts(result.task, result.condition)
+        if result.score is None:
+            return parts or (result.condition.api, result.condition.mode)
+        return (self.task(result.task), *parts)
+
+    def result(self, result: TaskResult) -> str:
+        """A task under a condition: `aime25, high effort`, `chat · streaming`."""
+        if result.score is None:
+            return self.condition(result.task, result.condition)
+        return ", ".join(self.heads(result))

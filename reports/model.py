@@ -1,0 +1,230 @@
+"""The report of a run, independent of its format. Texts are raw; each renderer escapes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.records.analysis import Analysis, BaselineInfo, CheckResult, Decision
+from reports import text
+
+Tone = Literal["", "good", "poor", "bad"]
+Status = Literal["failed", "warned", "declared", "noted", "passed", "not_verifiable", "skipped"]
+"""The status of a rule in reports: `noted` passed, but has findings for information."""
+
+STATUSES: Mapping[Status, tuple[str, str]] = {
+    "failed": ("✕", "failed"),
+    "warned": ("!", "warned"),
+    "declared": ("§", "declared"),
+    "noted": ("i", "for information"),
+    "passed": ("✓", "passed"),
+    "not_verifiable": ("?", "not verifiable"),
+    "skipped": ("–", "skipped"),
+}
+"""The sign and the label of each status, the most important first."""
+REPORTED: tuple[Status, ...] = ("failed", "warned", "declared", "noted")
+"""The statuses of rules that have findings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value of a table."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table. The terminal omits rows that are `detail`."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    detail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with one column for each condition or figure; a head may have several lines."""
+
+    heads: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A check or a probe with its result and its findings."""
+
+    result: CheckResult
+
+    @property
+    def status(self) -> Status:
+        """The status in reports."""
+        noted = self.result.status == "passed" and self.result.findings
+        return "noted" if noted else self.result.status
+
+    @property
+    def sign(self) -> str:
+        """A character for the status."""
+        return STATUSES[self.status][0]
+
+    @property
+    def label(self) -> str:
+        """The name of the status."""
+        return STATUSES[self.status][1]
+
+    @property
+    def share(self) -> str:
+        """How many attempts have a finding, or how many the rule applies to."""
+        if self.result.findings:
+            return text.share(self.result)
+        return text.counted(self.result.applicable, "attempt") if self.result.applicable else ""
+
+    @property
+    def rank(self) -> tuple[int, int, str]:
+        """Sorts rules by importance."""
+        return list(STATUSES).index(self.status), -self.result.failures, self.result.check.id
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All rules about one topic, the most important first."""
+
+    name: str
+    title: str
+    rules: tuple[Rule, ...]
+
+    @property
+    def counts(self) -> Counter[Status]:
+        """The number of rules with each status."""
+        return count_statuses(self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A sample that did not always pass, with one failed attempt as an example."""
+
+    head: str
+    sample: str
+    where: str
+    outcomes: str
+    record: str
+    outcome: str
+    message: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The results of tool calling, or of all evals.
+
+    Attributes:
+        title: The heading.
+        table: One column for each task and condition.
+        notes: Facts about single columns, such as who graded them.
+        details: Further tables, such as rubric scores by axis; the terminal omits them.
+        baselines: The baseline of each column that has one, by the name of the column.
+        failures: The samples that failed most.
+    """
+
+    title: str
+    table: Table
+    notes: tuple[str, ...] = ()
+    details: tuple[Table, ...] = ()
+    baselines: tuple[tuple[str, BaselineInfo], ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A key figure: its name, its value, and what it is compared with."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that the reports of a run have in common.
+
+    Attributes:
+        analysis: What the report is built from; charts are drawn from it.
+        folder: The run folder, as it appears in commands.
+        title: What was tested.
+        decision: The decision of the gate.
+        reasons: Why, most important reason first.
+        warnings: Limits of the comparisons with baselines.
+        regressions: What changed since the previous run, one sentence each.
+        next_step: What the user can do next.
+        model: The models.
+        address: The address of the provider.
+        size: How much was planned, and how much of it was done.
+        tiles: Key figures.
+        families: All rules.
+        sections: The results.
+        command: The command that repeats the run.
+        facts: Settings, data, versions and times, by name.
+        texts: The prompt or question of samples by task and sample; may be empty.
+    """
+
+    analysis: Analysis
+    folder: str
+    title: str
+    decision: Decision | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    regressions: tuple[str, ...]
+    next_step: str
+    model: str
+    address: str
+    size: str
+    tiles: tuple[Tile, ...]
+    families: tuple[Family, ...]
+    sections: tuple[Section, ...]
+    command: str
+    facts: tuple[tuple[str, str], ...]
+    texts: Mapping[tuple[str, str], str]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in capitals."""
+        return text.VERDICTS[self.decision]
+
+    @property
+    def seal(self) -> str | None:
+        """The short seal of the run."""
+        return text.seal(self.analysis.run.seals)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """All rules in order of importance."""
+        return sorted((r for family in self.families for r in family.rules), key=lambda r: r.rank)
+
+    @property
+    def findings(self) -> list[Rule]:
+        """The rules with findings in order of importance."""
+        return [rule for rule in self.rules if rule.result.findings]
+
+    @property
+    def statuses(self) -> Counter[Status]:
+        """The number of rules with each status."""
+        return count_statuses(self.rules)
+
+    def family_table(self) -> Table:
+        """How many rules of each family have each status."""
+        seen = [status for status in STATUSES if self.statuses[status]]
+        rows = [
+            Row(family.name, tuple(Cell(str(family.counts[s] or text.NOTHING)) for s in seen))
+            for family in self.families
+        ]
+        return Table(tuple((STATUSES[status][1],) for status in seen), tuple(rows))
+
+
+def count_statuses(rules: Iterable[Rule]) -> Counter[Status]:
+    """The number of rules with each status."""
+    return Counter(rule.status for rule in rules)

@@ -1,0 +1,212 @@
+"""The tables of results: one column for each task and condition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from harness.records.analysis import AtK, RubricFigure, TaskResult
+from harness.records.scores import Estimate, Outcome
+from reports.labels import Labels
+from reports.model import Cell, Row, Table, Tone
+from reports.text import NOTHING, estimate, percent, spread
+
+TOOL_CALLING_NOTE = (
+    "All planned attempts are in the denominator. pass@k: at least one of k tries passes. "
+    "pass^k: all k tries pass. Brackets: 95 % interval with samples as clusters. Times and "
+    "speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has "
+    "an error."
+)
+EVALS_NOTE = (
+    "All planned attempts are in the denominator; an attempt without an answer scores 0. "
+    "Brackets: 95 % interval for other questions of the kind, with questions as clusters. "
+    "±: standard error of sampling the same questions again. pass@k: at least one of k tries is "
+    "correct. pass^k: all k tries are correct. maj@k: the most frequent answer of k tries is "
+    "correct. Tokens and seconds: median / 90th percentile of the attempts."
+)
+_EVAL_OUTCOMES: tuple[Outcome, ...] = (
+    "correct",
+    "wrong",
+    "graded",
+    "no_answer",
+    "truncated",
+    "refused",
+    "timeout",
+    "provider_error",
+    "grader_error",
+    "not_run",
+)
+_ALWAYS: frozenset[Outcome] = frozenset({"no_answer", "truncated", "refused", "provider_error"})
+_ONLY_MARKED: frozenset[Outcome] = frozenset({"correct", "wrong", "no_answer"})
+_ONLY_GRADED: frozenset[Outcome] = frozenset({"graded", "grader_error"})
+_EXPECTED: frozenset[Outcome] = frozenset({"correct", "wrong", "graded"})
+_DECISION_TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "poor"}
+
+Results = Sequence[TaskResult]
+
+
+def tool_calling_table(results: Results, labels: Labels) -> Table:
+    """Validity, pass rates, outcomes, tokens and speed of tool calling."""
+    rows = [
+        _row("attempts", results, _attempts),
+        Row(
+            "invalid", tuple(Cell(str(r.invalid), "bad" if r.invalid else "good") for r in results)
+        ),
+        *_pass_rates(results, "pass@", lambda at: at.pass_at),
+        *_pass_rates(results, "pass^", lambda at: at.pass_hat),
+        *(_outcome(results, outcome) for outcome in _by_frequency(results)),
+        _row("exact arguments", results, lambda r: str(r.exact)),
+        _row("requests", results, lambda r: f"{r.requests:,}"),
+        _row("retries", results, lambda r: f"{r.retries:,}"),
+        _row("prompt tokens", results, lambda r: f"{r.tokens.input:,}"),
+        _row("completion tokens", results, lambda r: f"{r.tokens.output:,}"),
+        _row("of which reasoning", results, lambda r: f"{r.tokens.reasoning:,}"),
+        _row("first token, s", results, lambda r: spread(r.latency.first_token)),
+        _row("request, s", results, lambda r: spread(r.latency.total)),
+        _row("tokens/s", results, lambda r: spread(r.latency.tokens_per_second, digits=0)),
+    ]
+    return Table(tuple(map(labels.heads, results)), tuple(rows), TOOL_CALLING_NOTE)
+
+
+def evals_table(results: Results, labels: Labels) -> Table:
+    """Scores, pass rates, outcomes, tokens, time and baselines of evals."""
+    rows = [
+        _row("score %", results, lambda r: estimate(r.score.estimate) if r.score else NOTHING),
+        _row("± on repeat", results, lambda r: percent(r.score.run_error if r.score else None)),
+        *_unless_empty("OpenAI's script %", results, lambda r: percent(r.openai_score)),
+        _row("attempts", results, _attempts),
+        _row("questions", results, lambda r: f"{r.samples:,}"),
+        *_curves(results),
+        *_eval_outcomes(results),
+        _row("completion tokens", results, lambda r: f"{r.tokens.output:,}"),
+        *_unless_empty(
+            "reasoning tokens", results, lambda r: spread(r.tokens.reasoning_each, digits=0)
+        ),
+        *_unless_empty("answer tokens", results, lambda r: spread(r.tokens.answer_each, digits=0)),
+        *_unless_empty("request, s", results, lambda r: spread(r.latency.last, digits=1)),
+        *_comparisons(results),
+    ]
+    return Table(tuple(map(labels.heads, results)), tuple(rows), EVALS_NOTE)
+
+
+def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:
+    """The rubric scores of one result, by axis and theme."""
+    if result.rubric is None:
+        return
+    figures = {
+        "all": result.rubric.overall,
+        **{f"axis {name}": figure for name, figure in result.rubric.axes.items()},
+        **{f"theme {name}": figure for name, figure in result.rubric.themes.items()},
+    }
+    heads = (("score %",), ("range %",), ("unclipped %",), ("bootstrap ±",), ("attempts",))
+    rows = tuple(Row(label, _rubric_cells(figure)) for label, figure in figures.items())
+    note = (
+        "An item without a grade counts half. The range shows the score if all of these items "
+        "were not met, and if all were met."
+    )
+    yield Table(heads, rows, note, f"Rubric scores of {name}")
+
+
+def outcome_name(outcome: Outcome) -> str:
+    """`no tool call`."""
+    return outcome.replace("_", " ")
+
+
+def _row(label: str, results: Results, cell: Callable[[TaskResult], str]) -> Row:
+    return Row(label, tuple(Cell(cell(result)) for result in results))
+
+
+def _unless_empty(label: str, results: Results, cell: Callable[[TaskResult], str]) -> Iterator[Row]:
+    row = _row(label, results, cell)
+    if any(each.text != NOTHING for each in row.cells):
+        yield row
+
+
+def _invalid(result: TaskResult) -> Cell:
+    return Cell(f"{result.invalid:,}", "bad" if result.invalid else "good")
+
+
+def _attempts(result: TaskResult) -> str:
+    return f"{result.finished:,} of {result.planned:,}"
+
+
+def _pass_rates(results: Results, prefix: str, rate: Callable[[AtK], Estimate]) -> Iterator[Row]:
+    for k in _ks(results):
+        cells = (NOTHING if at is None else estimate(rate(at)) for at in _at(results, k))
+        yield Row(f"{prefix}{k} %", tuple(map(Cell, cells)))
+
+
+def _ks(results: Results) -> list[int]:
+    return sorted({at.k for result in results for at in result.at_k})
+
+
+def _at(results: Results, k: int) -> list[AtK | None]:
+    return [next((at for at in result.at_k if at.k == k), None) for result in results]
+
+
+def _curves(results: Results) -> Iterator[Row]:
+    last = {at.k for result in results for at in result.at_k[-1:]}
+    for k in _ks(results):
+        found = _at(results, k) if k > 1 else ()
+        for name, values in (
+            ("pass@", [at and at.pass_at.value for at in found]),
+            ("pass^", [at and at.pass_hat.value for at in found]),
+            ("maj@", [at and at.majority for at in found]),
+        ):
+            if values:
+                cells = tuple(Cell(percent(value)) for value in values)
+                yield Row(f"{name}{k} %", cells, detail=k not in last)
+
+
+def _by_frequency(results: Results) -> list[Outcome]:
+    """The outcomes that occurred: success first, then the most frequent."""
+    totals: Counter[Outcome] = Counter({"success": 0})
+    for result in results:
+        totals.update(result.outcomes)
+    return sorted(totals, key=lambda outcome: (outcome != "success", -totals[outcome]))
+
+
+def _outcome(results: Results, outcome: Outcome) -> Row:
+    return _row(outcome_name(outcome), results, lambda r: str(r.outcomes.get(outcome, 0)))
+
+
+def _eval_outcomes(results: Results) -> Iterator[Row]:
+    seen = {outcome for result in results for outcome, n in result.outcomes.items() if n}
+    for outcome in (*_EVAL_OUTCOMES, *sorted(seen - {*_EVAL_OUTCOMES})):
+        if outcome in seen or outcome in _ALWAYS:
+            cells = tuple(_eval_outcome(result, outcome) for result in results)
+            yield Row(outcome_name(outcome), cells)
+
+
+def _eval_outcome(result: TaskResult, outcome: Outcome) -> Cell:
+    count = result.outcomes.get(outcome, 0)
+    if count:
+        tone: Tone = "" if outcome in _EXPECTED else "poor"
+        return Cell(f"{count:,} ({count / result.planned:.0%})", tone)
+    impossible = _ONLY_MARKED if result.rubric else _ONLY_GRADED
+    return Cell(NOTHING if outcome in impossible else "0")
+
+
+def _comparisons(results: Results) -> Iterator[Row]:
+    compared = [result.baseline.comparison if result.baseline else None for result in results]
+    if any(compared):
+        for label, values in (
+            ("baseline %", [c and percent(c.baseline) for c in compared]),
+            ("difference", [c and f"{c.difference.value * 100:+.1f}" for c in compared]),
+            ("margin", [c and f"{c.margin * 100:g}" for c in compared]),
+        ):
+            yield Row(label, tuple(Cell(value or NOTHING) for value in values))
+    decisions = [result.baseline.decision if result.baseline else None for result in results]
+    cells = (Cell(each or NOTHING, _DECISION_TONES.get(each or "", "")) for each in decisions)
+    yield Row("verdict", tuple(cells))
+
+
+def _rubric_cells(figure: RubricFigure) -> tuple[Cell, ...]:
+    values: Iterable[str] = (
+        percent(figure.mean),
+        f"{percent(figure.low)}–{percent(figure.high)}",
+        percent(figure.unclipped),
+        percent(figure.bootstrap_std),
+        f"{figure.tries:,}",
+    )
+    return tuple(map(Cell, values))

@@ -1,0 +1,82 @@
+"""Numbers and short texts, written the same way in every report."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+
+from harness.records.analysis import CheckResult, Decision
+from harness.records.runs import ProviderInfo, Seal
+from harness.records.scores import Estimate, Percentiles
+
+NOTHING = "–"
+VERDICTS: Mapping[Decision | None, str] = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    None: "SCORED",
+}
+
+
+def percent(value: float | None) -> str:
+    """A share in percent, `97.8`."""
+    return NOTHING if value is None else f"{value * 100:.1f}"
+
+
+def estimate(value: Estimate) -> str:
+    """A rate and its 95 % interval in percent, `97.8 (94–100)`; bounds are rounded outwards."""
+    low, high = math.floor(value.low * 100), math.ceil(value.high * 100)
+    return f"{value.value * 100:.1f} ({low}–{high})"
+
+
+def spread(value: Percentiles | None, digits: int = 2) -> str:
+    """Median and 90th percentile: `0.21 / 0.40`."""
+    return NOTHING if value is None else f"{value.p50:,.{digits}f} / {value.p90:,.{digits}f}"
+
+
+def visible(text: str) -> str:
+    """The text on one line, with every unprintable character escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def clipped(text: str, longest: int) -> str:
+    """The text, cut after `longest` characters."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def share(result: CheckResult) -> str:
+    """How many of the attempts that a rule applies to have a finding: `3 of 40 attempts`."""
+    unit = "repetition" if result.check.kind == "probe" else "attempt"
+    text = f"{result.failures:,} of {counted(result.applicable, unit)}"
+    return text if result.rate is None else f"{text}, {estimate(result.rate)} %"
+
+
+def address(provider: ProviderInfo) -> str:
+    """The base URL of a provider, or the command that launched it."""
+    if provider.launch_command is not None:
+        return f"launched with: {visible(shlex.join(provider.launch_command))}"
+    return visible(provider.base_url)
+
+
+def seal(seals: Sequence[Seal]) -> str | None:
+    """The short seal of a run; None if the run has none."""
+    return seals[-1].short if seals else None
+
+
+def setting(value: object) -> str:
+    """The value of a setting: `yes`, `a, b`, `aime25: 8`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {setting(each)}" for name, each in value.items())
+    return str(value)
