@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -11,8 +10,7 @@ from pydantic import Field
 
 from harness.records.analysis import BaselineFigure, SourceKind
 from harness.records.base import Record
-
-_SIZE = re.compile(r"(?<!\d)(120|20)b(?![a-z0-9])", re.IGNORECASE)
+from harness.records.conditions import known_model as known_model
 
 
 class Source(Record):
@@ -89,9 +87,3 @@ def published_scores() -> PublishedScores:
     """The scores that come with the package."""
     text = files("evals").joinpath("data", "baselines.json").read_text(encoding="utf-8")
     return PublishedScores.model_validate_json(text)
-
-
-def known_model(name: str) -> str | None:
-    """Which gpt-oss a provider's model name stands for: `gpt-oss-120b`, `gpt-oss-20b` or None."""
-    sizes = {size.lower() for size in _SIZE.findall(name)}
-    return f"gpt-oss-{sizes.pop()}b" if len(sizes) == 1 else None

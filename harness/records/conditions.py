@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -45,3 +46,12 @@ def path_of(condition: Condition, parts: Sequence[str]) -> str:
     """Some parts of a condition as the middle of an id: `chat/streaming`."""
     values = (getattr(condition, part) or "default" for part in parts)
     return "/".join(value.replace("/", ":") for value in values)
+
+
+_SIZE = re.compile(r"(?<!\d)(120|20)b(?![a-z0-9])", re.IGNORECASE)
+
+
+def known_model(name: str) -> str | None:
+    """The gpt-oss model that a provider's model name means: `gpt-oss-120b`, `gpt-oss-20b` or None."""
+    sizes = {size.lower() for size in _SIZE.findall(name)}
+    return f"gpt-oss-{sizes.pop()}b" if len(sizes) == 1 else None

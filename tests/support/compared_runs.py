@@ -1,93 +1,353 @@
-"""Judged run folders of providers that never were, to be put side by side."""
+"""Scored run folders with chosen results, written without sampling or scoring anything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from healthy import SUITE, Say, chat_whole, json_response, right, rollout
-from recorded_runs import write_run
+from healthy import MODEL, SUITE, Say, exchange, response, right
 
+from harness.records.analysis import (
+    Analysis,
+    AtK,
+    CheckResult,
+    Latency,
+    MeanScore,
+    TaskResult,
+    TokenCounts,
+    Verdict,
+)
+from harness.records.conditions import APIS, MODES, Api, Condition
 from harness.records.rollouts import Rollout
+from harness.records.runs import (
+    DatasetInfo,
+    ProviderInfo,
+    RunInfo,
+    RunSettings,
+    Sampling,
+    TaskInfo,
+    Thresholds,
+)
+from harness.records.scores import Description, Evidence, Finding, Score, Timing, Usage
+from harness.statistics.estimators import pass_at_k, pass_hat_k, percentiles
+from harness.statistics.intervals import clustered_rate, pass_estimate
+from harness.statistics.mean_scores import mean_score
 from harness.storage import run_folder
-from harness.storage.run_log import read_run_info, write_run_info
+from harness.storage.run_log import RunLog, write_run_info
 from harness.tasks.cases import Case, Suite
-from harness.verification import smoke
 
 SMALL = SUITE.first(4)
 TINY = SUITE.first(1)
+QUESTIONS = 10
 _FIRST = datetime(2026, 11, 1, 10, tzinfo=UTC)
 
-Passes = Callable[[Case, str, int], bool]
-"""Whether an attempt passes: the case, the group such as `chat · streaming`, and the try."""
+Passes = Callable[[str, str, int], bool]
+"""Whether an attempt passes: the sample, the condition's name, and the number of the try."""
 
 
-def always(_case: Case, _group: str, _number: int) -> bool:
+def always(_sample: str, _condition: str, _number: int) -> bool:
     return True
 
 
-def never_in(group: str) -> Passes:
-    return lambda _case, found, _number: found != group
-
-
-def attempts(passes: Passes, suite: Suite = SMALL, tries: int = 5) -> Iterator[Rollout]:
-    """Every attempt of a run; one that does not pass calls no tool."""
-    for number in range(1, tries + 1):
-        for case in suite.cases:
-            for api in ("responses", "chat"):
-                for streaming in (True, False):
-                    group = f"{api} · {'streaming' if streaming else 'non-streaming'}"
-                    good = passes(case, group, number)
-                    says = right(case) if good else [Say(text="I cannot call tools.")]
-                    yield rollout(
-                        says,
-                        api=api,  # type: ignore[arg-type]
-                        streaming=streaming,
-                        sample=case.id,
-                        attempt=number,
-                    )
-
-
-def miscounted(suite: Suite = SMALL, tries: int = 5) -> Iterator[Rollout]:
-    """Every attempt of a run that passes, its tokens added up wrong in `chat · non-streaming`."""
-    for one in attempts(always, suite, tries):
-        if one.api == "responses" or one.streaming:
-            yield one
-            continue
-        case = next(case for case in suite.cases if case.id == one.sample)
-        first, last = right(case)
-        whole = chat_whole(first)
-        whole["usage"]["total_tokens"] = 1
-        yield rollout(
-            [json_response(whole), last],
-            api="chat",
-            streaming=False,
-            sample=one.sample,
-            attempt=one.attempt,
-        )
+def never_in(condition: str) -> Passes:
+    return lambda _sample, found, _number: found != condition
 
 
 def judged_run(
     folder: Path,
-    rollouts: Iterable[Rollout] | None = None,
+    passes: Passes = always,
     *,
     provider: str = "mock",
     day: float = 0.0,
     finished: bool = True,
-    suite: Suite = SMALL,
+    made: int | None = None,
+    suite: Suite | None = SMALL,
     tries: int = 5,
-    **settings: Any,
+    apis: tuple[Api, ...] = APIS,
+    miscounted: bool = False,
+    evals: Passes | None = None,
+    model: str = MODEL,
+    temperature: float | None = None,
+    rollouts: bool = False,
 ) -> Path:
-    """A run folder that was judged; `day` is when it was made, in days after the first of all."""
-    made = attempts(always, suite, tries) if rollouts is None else rollouts
-    info = write_run(folder, made, suite, tries=tries, first_cases=len(suite.cases), **settings)
+    """A run folder that was scored.
+
+    Args:
+        folder: Its path.
+        passes: Which tool-calling attempts pass.
+        provider: The name of the provider.
+        day: When it started, in days after the first run.
+        finished: Whether it is finished.
+        made: How many of the tool-calling attempts were made.
+        suite: The cases; None for a run without tool calling.
+        tries: Tries at every sample.
+        apis: The APIs.
+        miscounted: Whether token counts are wrong in `chat · non-streaming`.
+        evals: Which attempts of aime25 are correct; None for a run without evals.
+        model: The model.
+        temperature: The temperature.
+        rollouts: Whether to write the rollouts, too.
+    """
+    folder.mkdir(parents=True)
+    tasks = [*_tasks(suite, tries, apis, temperature, evals, model)]
+    scores = []
+    for task in tasks:
+        samples = [c.id for c in suite.cases] if task.kind == "tool_calling" and suite else None
+        chosen = passes if task.kind == "tool_calling" else evals or always
+        scores += _scores(task, samples or [f"q{n}" for n in range(QUESTIONS)], chosen)
+    if miscounted:
+        scores = [_miscounted(score) for score in scores]
+    if made is not None:
+        scores = [s if n < made else _not_run(s) for n, s in enumerate(scores)]
     at = (_FIRST + timedelta(days=day)).isoformat()
-    named = info.provider.model_copy(update={"name": provider})
-    changes = {"provider": named, "started_at": at, "finished_at": at if finished else None}
-    write_run_info(folder, read_run_info(folder).model_copy(update=changes))
-    analysis = smoke.judge(folder, keep=partial(run_folder.write_judgements, folder))
-    run_folder.write_analysis(folder, analysis)
+    info = _info(tasks, provider, at, at if finished else None, apis, model)
+    write_run_info(folder, info)
+    if suite is not None:
+        run_folder.write_text(folder / run_folder.CASES_FILE, _cases_text(suite))
+        run_folder.write_text(folder / run_folder.TOOLS_FILE, suite.tools_file.text)
+    run_folder.write_scores(folder, scores)
+    run_folder.write_analysis(folder, _analysis(folder.name, info, scores))
+    if rollouts:
+        with RunLog(folder) as log:
+            for one in _rollouts(scores, suite):
+                log.append(one)
     return folder
+
+
+def _cases_text(suite: Suite) -> str:
+    lines = [
+        {
+            "id": case.id,
+            "tool_name": case.tool_name,
+            "input": case.prompt,
+            "expected_arguments": case.expected_arguments,
+            **({"instructions": case.instructions} if case.instructions else {}),
+        }
+        for case in suite.cases
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _tasks(
+    suite: Suite | None,
+    tries: int,
+    apis: tuple[Api, ...],
+    temperature: float | None,
+    evals: Passes | None,
+    model: str,
+) -> Iterator[TaskInfo]:
+    if suite is not None:
+        conditions = tuple(
+            Condition(model=model, api=api, mode=mode) for api in apis for mode in MODES
+        )
+        count = len(suite.cases)
+        yield TaskInfo(
+            name="tool_calling",
+            kind="tool_calling",
+            conditions=conditions,
+            samples=count,
+            tries=tries,
+            planned=count * tries * len(conditions),
+            sampling=Sampling(temperature=temperature, max_turns=10),
+            files={"cases.jsonl": f"{hash(_cases_text(suite)) & 0xFFFF:064x}", "tools.json": "t"},
+        )
+    if evals is not None:
+        yield TaskInfo(
+            name="aime25",
+            kind="eval",
+            conditions=(Condition(model=model, effort="high", api="chat", mode="non-streaming"),),
+            samples=QUESTIONS,
+            tries=tries,
+            planned=QUESTIONS * tries,
+            sampling=Sampling(temperature=temperature),
+            dataset=DatasetInfo(eval="aime25", source="samples", rows=QUESTIONS, sha256="0" * 64),
+        )
+
+
+def _scores(task: TaskInfo, samples: Iterable[str], passes: Passes) -> Iterator[Score]:
+    good, bad = (
+        ("success", "no_tool_call") if task.kind == "tool_calling" else ("correct", "wrong")
+    )
+    samples = list(samples)
+    for number in range(1, task.tries + 1):
+        for sample in samples:
+            for condition in task.conditions:
+                passed = passes(sample, condition.name, number)
+                streamed = (0.5, 40.0) if condition.streaming else (None, None)
+                yield Score(
+                    record=f"{task.name}/{sample}/{condition.api}/{condition.mode}/{number}",
+                    task=task.name,
+                    sample=sample,
+                    condition=condition,
+                    attempt=number,
+                    outcome=good if passed else bad,  # type: ignore[arg-type]
+                    value=float(passed),
+                    detail="" if passed else "The model answered without calling a tool.",
+                    answer=("42" if passed else "41") if task.kind == "eval" else None,
+                    usage=Usage(50, 20, 9),
+                    timing=(Timing(1.0 + number / 10, *streamed),),
+                    seconds=1.0 + number / 10,
+                    requests=1,
+                    applicable=frozenset({"usage.sum", "schema.reply"}),
+                )
+
+
+def _miscounted(score: Score) -> Score:
+    if score.task != "tool_calling" or score.condition.name != "chat · non-streaming":
+        return score
+    evidence = Evidence(
+        record=score.record, exchange=0, path="$.usage.total_tokens", expected="70", got="1"
+    )
+    finding = Finding(
+        id="usage.sum", severity="error", message="The counts do not add up.", evidence=evidence
+    )
+    return replace(score, outcome="invalid_response", value=0.0, findings=(finding,))
+
+
+def _not_run(score: Score) -> Score:
+    return Score(
+        record=score.record,
+        task=score.task,
+        sample=score.sample,
+        condition=score.condition,
+        attempt=score.attempt,
+        outcome="not_run",
+        value=0.0,
+    )
+
+
+def _info(
+    tasks: list[TaskInfo],
+    provider: str,
+    at: str,
+    ended: str | None,
+    apis: tuple[Api, ...],
+    model: str,
+) -> RunInfo:
+    return RunInfo(
+        tool_version="0.1.0",
+        command=("gpt-oss-verify", "--provider", provider),
+        provider=ProviderInfo(
+            name=provider,
+            base_url="http://127.0.0.1:1/v1",
+            model=model,
+            extra_body={},
+            header_names=(),
+            launch_command=None,
+        ),
+        settings=RunSettings(apis=apis, modes=MODES, concurrency=8),
+        tasks=tuple(tasks),
+        versions={"python": "3.11.0"},
+        started_at=at,
+        finished_at=ended,
+        ended="complete" if ended else None,
+    )
+
+
+def _analysis(run_id: str, info: RunInfo, scores: list[Score]) -> Analysis:
+    groups: Mapping[tuple[str, Condition], list[Score]] = defaultdict(list)
+    for score in scores:
+        groups[score.task, score.condition].append(score)
+    results = tuple(_result(task, condition, found) for (task, condition), found in groups.items())
+    checks = tuple(_check(name, scores) for name in ("schema.reply", "usage.sum"))
+    complete = all(score.finished for score in scores)
+    failed = any(score.value != 1 for score in scores)
+    decision = "fail" if failed else "pass"
+    return Analysis(
+        run_id=run_id,
+        run=info,
+        complete=complete,
+        results=results,
+        checks=checks,
+        verdict=Verdict(decision=decision, reasons=("because",), thresholds=Thresholds()),
+    )
+
+
+def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
+    made = [score for score in scores if score.finished]
+    by_sample: dict[str, list[float]] = defaultdict(list)
+    for score in scores:
+        by_sample[score.sample].append(score.value or 0.0)
+    values, tries = list(by_sample.values()), len(scores) // len(by_sample)
+    times = [each.total for score in made for each in score.timing]
+    return TaskResult(
+        task=task,
+        condition=condition,
+        samples=len(values),
+        tries=tries,
+        planned=len(scores),
+        finished=len(made),
+        outcomes=Counter(score.outcome for score in scores),
+        invalid=sum(score.invalid for score in made),
+        at_k=tuple(
+            AtK(
+                k=k,
+                pass_at=pass_estimate(pass_at_k, values, k),
+                pass_hat=pass_estimate(pass_hat_k, values, k),
+            )
+            for k in range(1, tries + 1)
+        ),
+        score=(
+            None
+            if task == "tool_calling"
+            else MeanScore.model_validate(mean_score(values).model_dump())
+        ),
+        tokens=TokenCounts(input=50 * len(made), output=20 * len(made)),
+        latency=Latency(total=percentiles(times), last=percentiles(times)),
+    )
+
+
+def _check(name: str, scores: list[Score]) -> CheckResult:
+    family = name.partition(".")[0]
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    found = []
+    for score in scores:
+        if name in score.applicable:
+            mine = [finding for finding in score.findings if finding.id == name]
+            counts[score.sample][0] += bool(mine)
+            counts[score.sample][1] += 1
+            found += mine
+    pairs = [(hits, trials) for hits, trials in counts.values()]
+    return CheckResult(
+        check=Description(
+            id=name,
+            family=family,
+            severity="error",
+            summary=f"{name} must hold.",
+            why="because",
+            source="the specification",
+            apis=APIS,
+            modes=MODES,
+        ),
+        status="failed" if found else "passed" if pairs else "not_verifiable",
+        applicable=sum(trials for _, trials in pairs),
+        failures=sum(hits for hits, _ in pairs),
+        rate=clustered_rate(pairs) if pairs else None,
+        findings=len(found),
+        examples=tuple(found[:3]),
+    )
+
+
+def _rollouts(scores: list[Score], suite: Suite | None) -> Iterator[Rollout]:
+    cases: Mapping[str, Case] = {case.id: case for case in suite.cases} if suite else {}
+    for score in scores:
+        if not score.finished:
+            continue
+        condition, passed = score.condition, score.outcome == "success"
+        says = right(cases[score.sample]) if passed else [Say(text=f"It is {score.answer}.")]
+        fields: dict[str, Any] = {"api": condition.api, "streaming": condition.streaming}
+        answers = [response(fields["api"], fields["streaming"], say) for say in says]
+        yield Rollout(
+            id=score.record,
+            task=score.task,
+            sample=score.sample,
+            condition=condition,
+            attempt=score.attempt,
+            end="answered",
+            exchanges=tuple(exchange(fields["api"], fields["streaming"], a) for a in answers),
+        )

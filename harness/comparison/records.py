@@ -1,4 +1,4 @@
-"""What a comparison and a history hold; `compare.json` and `--json` are these types."""
+"""The types of comparisons and histories; `--json` prints them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from harness.records.base import Record
 from harness.records.scores import Estimate, Finding
 from harness.statistics.differences import Difference
 
-COMPARISON_VERSION = 1
-HISTORY_VERSION = 1
+COMPARISON_VERSION = 2
+HISTORY_VERSION = 2
 
-EntryKind = Literal["smoke test", "eval", "baseline", "published"]
+EntryKind = Literal["run", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
 
 
 class Change(Record):
-    """A setting, version or hash in which two runs differ; `here` is the run that is spoken of."""
+    """A setting, version or hash in which a run (`here`) differs from another one (`there`)."""
 
     what: str
     here: str
@@ -26,17 +26,18 @@ class Change(Record):
 
 
 class Entry(Record):
-    """One column: a run, a baseline file, or published figures.
+    """One column: a run, a baseline file, or a published baseline.
 
-    `label` is unique in its comparison. `place` is the folder or file as it was named; None for
-    published figures. `differs` says in which settings the entry is not like the reference, and
-    `notes` what else must be known before the two are compared.
+    `label` is unique in its comparison. `place` is the folder or file as given; None for a
+    published baseline. `differs` has the settings that differ from the reference, and `notes`
+    what limits the comparison.
     """
 
     label: str
     kind: EntryKind
     provider: str
     model: str
+    tasks: tuple[str, ...] = ()
     place: str | None = None
     started_at: str | None = None
     tool_version: str | None = None
@@ -47,10 +48,10 @@ class Entry(Record):
 
 
 class Measured(Record):
-    """What one entry has in one row.
+    """The value of one row in one column.
 
-    `value` is on the scale of the row's unit, with its 95 % interval where there is one; `hits` of
-    `total` is what a share was counted from. A check has a `status`, `reason` and `examples`.
+    `value` has the unit of the row, with its 95 % interval where there is one; `hits` of `total`
+    are the counts behind a share. A check has a `status`, `reason` and `examples`.
     """
 
     value: float | None = None
@@ -65,11 +66,11 @@ class Measured(Record):
 
 
 class Row(Record):
-    """One measure of all entries, in their order; None where an entry has nothing of the kind.
+    """One measure in all columns; a cell is None if the column has no such measure.
 
-    `name` says what is measured (`pass@5`, a check's id), `group` of what (`chat · streaming`).
-    `differences` is None where nothing is tested: for the reference itself, and for rows that are
-    only shown.
+    `name` is the measure (`pass@5`, the id of a check), `group` the task and condition
+    (`chat · streaming`). A difference is None if it is not tested: for the reference itself, and in
+    rows that are only shown.
     """
 
     section: str
@@ -82,10 +83,10 @@ class Row(Record):
     differs: bool
 
 
-class Flip(Record):
-    """A case or question that one run solves and another does not, beyond chance.
+class ChangedCase(Record):
+    """A case or question whose results differ between two runs by more than chance.
 
-    `here` and `there` are passed tries and tries; `p` is Fisher's, two-sided.
+    `here` and `there` are passed and all tries; `p` is the two-sided p-value of Fisher's test.
     """
 
     sample: str
@@ -96,15 +97,15 @@ class Flip(Record):
 
     @property
     def better(self) -> bool:
-        """Whether the run that is spoken of does better."""
+        """Whether `here` is the better one."""
         return self.here[0] * self.there[1] > self.there[0] * self.here[1]
 
 
 class CheckChange(Record):
-    """A check that failed in one of two runs and was judged and did not fail in the other.
+    """A check or probe that failed in one of two runs, and was judged without failing in the other.
 
-    `here` and `there` are failures and what could be judged; `beyond_chance` says whether the
-    difference of the two shares is more than luck, taken by itself.
+    `here` and `there` are failures and applicable rollouts; `beyond_chance` is the test of these
+    two shares alone.
     """
 
     id: str
@@ -116,38 +117,38 @@ class CheckChange(Record):
 
 
 class ScoreChange(Record):
-    """A group or score that differs from the previous run; `difference` is now minus before."""
+    """A pass rate or score that differs from the previous run."""
 
     name: str
     difference: Difference
 
 
-class News(Record):
-    """What is new in a run since the previous one of the same provider with the same settings."""
+class Regressions(Record):
+    """Changes since the previous run of the same provider with the same settings."""
 
     run: str
     previous: str
     previous_at: str
     broken: tuple[CheckChange, ...] = ()
     fixed: tuple[CheckChange, ...] = ()
-    flips: tuple[Flip, ...] = ()
+    cases: tuple[ChangedCase, ...] = ()
     scores: tuple[ScoreChange, ...] = ()
 
     @property
-    def quiet(self) -> bool:
-        """Whether nothing changed beyond chance."""
-        return not (self.broken or self.fixed or self.flips or self.scores)
+    def none(self) -> bool:
+        """Whether nothing changed by more than chance."""
+        return not (self.broken or self.fixed or self.cases or self.scores)
 
 
-class EntryFlips(Record):
-    """The cases that one entry and the reference answer differently beyond chance."""
+class EntryCases(Record):
+    """The cases in which one column differs from the reference."""
 
     label: str
-    flips: tuple[Flip, ...]
+    cases: tuple[ChangedCase, ...]
 
 
 class Comparison(Record):
-    """Runs side by side; what `compare.json` holds. `tested` counts the differences tested."""
+    """A comparison, as in `compare.json`. `tested` is the number of tested differences."""
 
     version: int = COMPARISON_VERSION
     tool_version: str
@@ -155,16 +156,16 @@ class Comparison(Record):
     entries: tuple[Entry, ...]
     rows: tuple[Row, ...]
     tested: int
-    flips: tuple[EntryFlips, ...] = ()
-    news: tuple[News, ...] = ()
+    changed_cases: tuple[EntryCases, ...] = ()
+    regressions: tuple[Regressions, ...] = ()
 
 
 class HistoryPoint(Record):
-    """One run in time.
+    """One run of a history.
 
-    Rates are those of the weakest group with `k` tries, `latency` is the median request of the
-    slowest group in seconds. `changed` is what differs from the run before in settings that can
-    move a result; `gap_days` is set where the run came unusually late after it.
+    `pass_at` and `pass_hat` are the lowest of all conditions, for `k` tries; `latency` is the
+    highest median time of a request in seconds. `changed` has the settings that differ from the
+    previous run and can change a result; `gap_days` is set after an unusually long pause.
     """
 
     run: str
@@ -186,15 +187,14 @@ class HistoryPoint(Record):
 
 
 class Line(Record):
-    """All runs of one provider and kind, the oldest first."""
+    """All runs of one provider, oldest first."""
 
     provider: str
-    kind: Literal["smoke test", "eval"]
     points: tuple[HistoryPoint, ...]
 
 
 class History(Record):
-    """All runs of a folder in time; `unread` says, a sentence each, what could not be read."""
+    """All runs of a folder over time; `unread` explains in a sentence each run left out."""
 
     version: int = HISTORY_VERSION
     folder: str

@@ -1,0 +1,101 @@
+"""Baseline files and published baselines as columns of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from evals.baselines.choice import RANGE
+from evals.baselines.figures import choose_figures, pooled_mean
+from evals.baselines.measured import read_baseline
+from evals.baselines.published import published_scores
+from evals.baselines.scores import EvalScores
+from harness.comparison.columns import Column, Group
+from harness.comparison.records import Entry
+from harness.comparison.settings import as_text
+from harness.errors import ConfigurationError
+from harness.records.conditions import known_model
+
+
+def baseline_column(name: str) -> Column:
+    """A baseline file, or a published baseline by its name, as a column.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if Path(name).is_file():
+        return _measured(Path(name))
+    published = published_scores()
+    if name == RANGE or name in published.sources:
+        groups = {(group.task, group.name): group for group in _published(name)}
+        return Column(Entry(label=name, kind="published", provider=name, model=""), groups)
+    known = ", ".join([RANGE, *published.sources])
+    raise ConfigurationError(
+        f"{name} is not a run folder, a baseline file or a published baseline ({known})."
+    )
+
+
+def _measured(path: Path) -> Column:
+    measured = read_baseline(path)
+    groups = [_group(scores) for scores in measured.cells]
+    entry = Entry(
+        label=measured.provider,
+        kind="baseline",
+        provider=measured.provider,
+        model=", ".join(dict.fromkeys(scores.model for scores in measured.cells)),
+        tasks=tuple(dict.fromkeys(group.task for group in groups)),
+        place=str(path),
+        started_at=measured.created_at,
+        tool_version=measured.tool_version,
+    )
+    settings = {
+        scores.eval: as_text(_settings(scores, measured.cells)) for scores in measured.cells
+    }
+    return Column(entry, {(group.task, group.name): group for group in groups}, settings)
+
+
+def _group(scores: EvalScores) -> Group:
+    return Group(
+        task=scores.eval,
+        name=_name(scores.eval, scores.model, scores.effort),
+        tries=scores.planned,
+        values=scores.scores,
+        contents=dict.fromkeys(scores.scores, scores.dataset.sha256),
+        example_data=scores.dataset.sample,
+    )
+
+
+def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, object]:
+    sampling = scores.sampling
+    efforts = tuple(each.effort for each in every if each.eval == scores.eval)
+    return {
+        "tries": scores.planned,
+        "temperature": sampling.temperature,
+        "top p": sampling.top_p,
+        "max tokens": sampling.max_tokens,
+        "max turns": sampling.max_turns,
+        "efforts": tuple(dict.fromkeys(efforts)),
+        "api": scores.api,
+        "data": scores.dataset.sha256[:12],
+    }
+
+
+def _published(name: str) -> Iterator[Group]:
+    scores = published_scores()
+    source = None if name == RANGE else name
+    for row in scores.rows:
+        for effort in row.scores:
+            figures = scores.figures(row.benchmark, row.model, effort)
+            chosen = choose_figures(figures, source)
+            if chosen is not None:
+                benchmark = scores.benchmarks[row.benchmark]
+                yield Group(
+                    task=row.benchmark,
+                    name=_name(row.benchmark, row.model, effort),
+                    published=pooled_mean(chosen.figures, benchmark),
+                    questions=benchmark.questions,
+                )
+
+
+def _name(task: str, model: str, effort: str) -> str:
+    return f"{task}, {known_model(model) or model}, {effort} effort"

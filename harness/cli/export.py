@@ -1,0 +1,69 @@
+"""The command `export`: the tables of a run as files for other tools."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from harness.errors import ConfigurationError, RunLogError
+
+if TYPE_CHECKING:
+    from harness.frames import Run
+
+
+def export(
+    run: Path,
+    /,
+    *,
+    output_format: Annotated[Literal["csv", "parquet", "inspect"], Parameter(name="--format")],
+    out: Path | None = None,
+    gated: bool = False,
+) -> int:
+    """Write the tables of a run as CSV or Parquet, or its rollouts as logs for Inspect.
+
+    Args:
+        run: A run folder or a bundle.
+        output_format: csv or parquet: a file per table; inspect: logs for `inspect view`.
+        out: Folder for the files. Default: RUN-FORMAT in the current folder.
+        gated: Include the texts of gated datasets (GPQA) in the logs.
+    """
+    from harness.cli.screen import stdout
+    from harness.frames import load
+
+    if output_format == "parquet" and find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            "--format parquet needs pyarrow; install it with: pip install 'gpt-oss-verify[evals]'"
+        )
+    loaded = load(run)
+    folder = out or Path(f"{loaded.folder.resolve().name}-{output_format}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if output_format == "inspect":
+            from harness.frames.inspect_log import write_inspect_logs
+
+            paths = write_inspect_logs(loaded, folder, gated=gated)
+        else:
+            paths = _write_tables(loaded, folder, output_format)
+    except OSError as error:
+        raise RunLogError(f"{folder} cannot be written: {error.strerror}.") from None
+    for path in paths:
+        stdout().print(str(path), soft_wrap=True)
+    return 0
+
+
+def _write_tables(run: Run, folder: Path, output_format: str) -> list[Path]:
+    from harness.frames.tables import COLUMNS
+
+    paths = []
+    for table in COLUMNS:
+        path = folder / f"{table}.{output_format}"
+        frame = getattr(run, table)
+        if output_format == "csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_parquet(path, index=False)
+        paths.append(path)
+    return paths

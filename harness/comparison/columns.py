@@ -1,0 +1,245 @@
+"""What is compared: runs, baseline files and published baselines in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from harness.comparison.records import Entry
+from harness.comparison.settings import Settings, settings_of
+from harness.frames import Run, load
+from harness.frames.tables import rows_of
+from harness.records.analysis import CheckResult, TaskResult
+from harness.records.conditions import Condition, known_model, varying
+from harness.records.runs import TaskInfo
+from harness.statistics.differences import Pair, paired_means
+from harness.statistics.estimators import complete_rounds
+from harness.statistics.mean_scores import Mean, run_mean
+from harness.storage.run_folder import CASES_FILE, TOOLS_FILE
+from harness.tasks.cases import Case, load_suite
+
+Key = tuple[str, str]
+"""A task, and the name of one of its conditions in comparisons."""
+SampleTries = tuple[str, Sequence[float], Sequence[float]]
+"""A sample and the values of its tries in two columns."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One task under one condition in one column.
+
+    Attributes:
+        task: The task.
+        name: How rows call it: `chat · streaming`, `aime25, gpt-oss-20b, high effort`.
+        tries: Planned tries at every sample.
+        values: By sample, the values of the tries that were made.
+        contents: By sample, what it asks (a case, or the hash of its dataset), to be compared.
+        example_data: Whether the questions are examples, for which nothing is published.
+        published: The mean of a published baseline, which has no samples.
+        questions: How many questions the published mean is over.
+        outcomes: By sample (rows), the number of tries of each outcome, `invalid` and `planned`.
+        times: By measure, one value per request or attempt.
+        result: The figures of the analysis, if the column is a run.
+    """
+
+    task: str
+    name: str
+    tries: int = 1
+    values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    contents: Mapping[str, object] = field(default_factory=dict)
+    example_data: bool = False
+    published: Mean | None = None
+    questions: int = 0
+    outcomes: pd.DataFrame | None = None
+    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    result: TaskResult | None = None
+
+    @property
+    def is_eval(self) -> bool:
+        """Whether it has a score instead of pass rates; only runs have the latter."""
+        return self.result is None or self.result.score is not None
+
+    @property
+    def filled(self) -> list[list[float]]:
+        """The values of all planned tries; a try that was not made counts as 0."""
+        missing = {sample: self.tries - len(made) for sample, made in self.values.items()}
+        return [[*made, *[0.0] * missing[sample]] for sample, made in self.values.items()]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a comparison."""
+
+    entry: Entry
+    groups: Mapping[Key, Group]
+    settings: Settings = field(default_factory=dict)
+    checks: Mapping[str, CheckResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NotPaired:
+    """Why two groups are not compared, in a sentence."""
+
+    reason: str
+
+
+def read_run(folder: Path) -> Column:
+    """A run as a column.
+
+    Raises:
+        RunLogError: The run is damaged, was not scored, or is of another version.
+    """
+    run = load(folder)
+    info, analysis = run.info, run.analysis
+    models = dict.fromkeys(each.model for task in info.tasks for each in task.conditions)
+    tasks = dict.fromkeys("probes" if task.kind == "probes" else task.name for task in info.tasks)
+    unfinished = (
+        f"The run is not finished; the comparison uses the attempts made so far. Finish it with: "
+        f"gpt-oss-verify --resume {folder}"
+    )
+    entry = Entry(
+        label=folder.resolve().name,
+        kind="run",
+        provider=info.provider.name,
+        model=", ".join(models) or info.provider.model,
+        tasks=tuple(tasks),
+        place=str(folder),
+        started_at=info.started_at,
+        tool_version=info.tool_version,
+        decision=analysis.verdict.decision,
+        complete=analysis.complete,
+        notes=() if analysis.complete else (unfinished,),
+    )
+    groups = {(group.task, group.name): group for group in _groups(run)}
+    checks = {result.check.id: result for result in analysis.checks}
+    return Column(entry, groups, settings_of(info), checks)
+
+
+def group_name(task: TaskInfo, condition: Condition) -> str:
+    """How rows call a task under a condition; providers name the same model differently."""
+    parts = varying(task.conditions)
+    model = known_model(condition.model) or condition.model
+    effort = f"{condition.effort or 'default'} effort"
+    if task.kind == "tool_calling":
+        named = {"model": model, "effort": effort}
+        return ", ".join([condition.name, *(named[part] for part in parts if part in named)])
+    several = "api" in parts or "mode" in parts
+    return ", ".join([task.name, model, effort, *([condition.name] if several else [])])
+
+
+def pair(here: Group | None, there: Group | None) -> Pair | NotPaired:
+    """The two means over the samples that both groups have."""
+    if here is None or there is None:
+        return NotPaired("only one of the two has it.")
+    if there.published is not None:
+        return _published_pair(here, there)
+    if here.published is not None:
+        turned = _published_pair(there, here)
+        if isinstance(turned, NotPaired):
+            return turned
+        return Pair(turned.reference, turned.run, turned.cases)
+    shared = shared_tries(here, there)
+    if shared:
+        ours, theirs = [one for _, one, _ in shared], [other for _, _, other in shared]
+        return Pair(*paired_means(ours, theirs), cases=len(shared))
+    if not shared_content(here, there):
+        return NotPaired("the two were measured on other data (the hashes differ).")
+    return NotPaired("no sample was answered in both.")
+
+
+def shared_tries(here: Group, there: Group) -> list[SampleTries]:
+    """The samples with the same content that have tries in both groups."""
+    return [
+        (sample, tries, there.values[sample])
+        for sample, tries in here.values.items()
+        if tries and there.values.get(sample) and _same(sample, here, there)
+    ]
+
+
+def shared_content(here: Group, there: Group) -> int:
+    """The number of samples that are the same in both groups."""
+    return sum(_same(sample, here, there) for sample in here.contents)
+
+
+def _same(sample: str, here: Group, there: Group) -> bool:
+    return sample in there.contents and here.contents.get(sample) == there.contents[sample]
+
+
+def _published_pair(run: Group, baseline: Group) -> Pair | NotPaired:
+    missing = sum(max(0, run.tries - len(tries)) for tries in run.values.values())
+    if run.published is not None or baseline.published is None:
+        return NotPaired("it has no samples.")
+    if run.example_data:
+        return NotPaired("these are sample questions, for which nothing is published.")
+    if missing:
+        return NotPaired(f"{missing} tries are missing.")
+    if len(run.values) != baseline.questions:
+        return NotPaired(
+            f"it has {len(run.values)} of {baseline.questions} questions, and published figures "
+            "are over all of them."
+        )
+    return Pair(run_mean(list(run.values.values())), baseline.published, len(run.values))
+
+
+def _groups(run: Run) -> Iterator[Group]:
+    results = {(result.task, result.condition): result for result in run.analysis.results}
+    for task in run.info.tasks:
+        if task.kind == "probes":
+            continue
+        cases = _cases(run) if task.kind == "tool_calling" else {}
+        for condition in task.conditions:
+            group = _group(run, task, condition, cases)
+            yield replace(group, result=results.get((task.name, condition)))
+
+
+def _cases(run: Run) -> Mapping[str, Case]:
+    suite = load_suite(run.folder / CASES_FILE, run.folder / TOOLS_FILE)
+    return {case.id: case for case in suite.first(run.info.settings.first_cases).cases}
+
+
+def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, Case]) -> Group:
+    rows = rows_of(run.attempts, task.name, condition)
+    made = rows[rows["finished"]].sort_values("attempt", kind="stable")
+    by_sample = made.dropna(subset="value").groupby("sample", sort=False)["value"]
+    found = {sample: tuple(map(float, values)) for sample, values in by_sample}
+    samples = cases or dict.fromkeys(rows["sample"])
+    values = {sample: found.get(sample, ()) for sample in samples}
+    tries = task.tries
+    if task.kind == "eval" and run.info.settings.until_decided:
+        values = dict(zip(values, complete_rounds(list(values.values())), strict=True))
+        tries = max(1, min(map(len, values.values()), default=1))
+    outcomes = pd.crosstab(rows["sample"], rows["outcome"])
+    outcomes["invalid"] = rows.groupby("sample")["invalid"].sum()
+    outcomes["planned"] = rows.groupby("sample").size()
+    data = task.dataset
+    return Group(
+        task=task.name,
+        name=group_name(task, condition),
+        tries=tries,
+        values=values,
+        contents=cases or dict.fromkeys(values, data.sha256 if data else None),
+        example_data=data is not None and data.sample,
+        outcomes=outcomes,
+        times=_times(run, task, condition, made),
+    )
+
+
+def _times(
+    run: Run, task: TaskInfo, condition: Condition, made: pd.DataFrame
+) -> Mapping[str, Sequence[float]]:
+    """Times of single requests in tool calling; evals are measured by attempt."""
+    if task.kind == "eval":
+        usage = rows_of(run.usage, task.name, condition)
+        return {"request": list(made["seconds"].dropna()), "reasoning tokens": _reasoning(usage)}
+    timing = rows_of(run.timing, task.name, condition)
+    columns = {"request": "total", "first token": "first_token"}
+    columns["tokens per second"] = "tokens_per_second"
+    return {name: list(timing[column].dropna()) for name, column in columns.items()}
+
+
+def _reasoning(usage: pd.DataFrame) -> list[float]:
+    reported = usage.dropna(subset=["output", "reasoning"])
+    return [float(count) for count in reported["reasoning"]]

@@ -1,0 +1,142 @@
+"""Columns in, comparison out. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from harness.comparison.columns import Column, Group, NotPaired, pair, shared_content
+from harness.comparison.records import Comparison, Entry, EntryCases, Regressions, Row
+from harness.comparison.regressions import changed_cases
+from harness.comparison.rows import DraftRow, draft_rows
+from harness.comparison.settings import RUN, changes
+from harness.statistics.differences import differences
+
+
+def compare(
+    columns: Sequence[Column],
+    against: int,
+    tool_version: str,
+    regressions: Sequence[Regressions] = (),
+) -> Comparison:
+    """Compare every column with one of them.
+
+    Args:
+        columns: Two or more, with different labels (see `labelled`).
+        against: Index of the reference.
+        tool_version: The version of this tool.
+        regressions: What changed in each run since the previous one.
+    """
+    base = columns[against]
+    rows, count = _tested(list(draft_rows(columns, against)), len(columns), against)
+    changed = {
+        column.entry.label: changed_cases(column, base) for column in columns if column is not base
+    }
+    return Comparison(
+        tool_version=tool_version,
+        against=base.entry.label,
+        entries=tuple(_entry(column, base) for column in columns),
+        rows=rows,
+        tested=count,
+        changed_cases=tuple(
+            EntryCases(label=label, cases=cases) for label, cases in changed.items() if cases
+        ),
+        regressions=tuple(regressions),
+    )
+
+
+def labelled(columns: Sequence[Column]) -> list[Column]:
+    """The columns with unique labels: the provider, if needed with model, time and place."""
+    labels = [column.entry.provider for column in columns]
+    extras: tuple[Callable[[Entry], str | None], ...] = (
+        lambda entry: entry.model,
+        lambda entry: (entry.started_at or "").replace("T", " ")[:16],
+        lambda entry: entry.place,
+    )
+    for extra in extras:
+        longer = [
+            f"{label} {extra(column.entry) or ''}".rstrip()
+            for label, column in zip(labels, columns, strict=True)
+        ]
+        variants: dict[str, set[str]] = defaultdict(set)
+        for label, other in zip(labels, longer, strict=True):
+            variants[label].add(other)
+        labels = [
+            other if len(variants[label]) > 1 else label
+            for label, other in zip(labels, longer, strict=True)
+        ]
+    seen = Counter[str]()
+    unique = []
+    for column, label in zip(columns, labels, strict=True):
+        seen[label] += 1
+        name = label if seen[label] == 1 else f"{label} #{seen[label]}"
+        unique.append(replace(column, entry=column.entry.model_copy(update={"label": name})))
+    return unique
+
+
+def _tested(drafts: Sequence[DraftRow], columns: int, against: int) -> tuple[tuple[Row, ...], int]:
+    """The rows with all differences, tested together; and their number."""
+    every = [pair for draft in drafts for pair in draft.pairs if pair is not None]
+    found = iter(differences(every))
+    rows = []
+    for draft in drafts:
+        pairs = draft.pairs or (None,) * columns
+        own = [None if each is None else next(found) for each in pairs]
+        rows.append(draft.finished(own, against))
+    return tuple(rows), len(every)
+
+
+def _entry(column: Column, base: Column) -> Entry:
+    if column is base:
+        return column.entry
+    here, there = column.settings, base.settings
+    if RUN not in here or RUN not in there:
+        here, there = ({k: v for k, v in each.items() if k != RUN} for each in (here, there))
+    notes = (*column.entry.notes, *_limits(column, base))
+    return column.entry.model_copy(update={"differs": changes(here, there), "notes": notes})
+
+
+def _limits(column: Column, base: Column) -> Iterator[str]:
+    """What cannot be compared, in sentences."""
+    both = [key for key in column.groups if key in base.groups]
+    label = base.entry.label
+    if not both and not (column.checks and base.checks):
+        yield f"It has nothing in common with {label}: no task under the same conditions."
+        return
+    lone = [*_only_in(column, base), *_only_in(base, column)]
+    if lone:
+        yield f"Only one of the two has {'; '.join(lone)}."
+    yield from dict.fromkeys(
+        _overlap(column.groups[key], base.groups[key], label)
+        for key in both
+        if not _complete_overlap(column.groups[key], base.groups[key])
+    )
+    for key in both:
+        here, there = column.groups[key], base.groups[key]
+        found = pair(here, there)
+        if isinstance(found, NotPaired) and (_complete_overlap(here, there)):
+            yield f"{key[1]} is not compared: {found.reason}"
+
+
+def _only_in(column: Column, other: Column) -> list[str]:
+    """Groups that the other column has not; a published baseline is not expected to be in runs."""
+    if column.entry.kind == "published":
+        return []
+    return [key[1] for key in column.groups if key not in other.groups]
+
+
+def _complete_overlap(here: Group, there: Group) -> bool:
+    if here.published or there.published:
+        return True
+    return shared_content(here, there) == max(len(here.contents), len(there.contents))
+
+
+def _overlap(here: Group, there: Group, label: str) -> str:
+    shared = shared_content(here, there)
+    if not shared:
+        return f"{here.task} is not compared: the cases or data differ from those of {label}."
+    return (
+        f"{here.task} is paired over the {shared} samples with the same content, of "
+        f"{len(here.contents)} here and {len(there.contents)} in {label}."
+    )

@@ -1,0 +1,132 @@
+"""All runs of a folder over time."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from harness.comparison.columns import group_name
+from harness.comparison.records import Change, History, HistoryPoint, Line
+from harness.comparison.regressions import run_folders
+from harness.comparison.settings import changes, settings_of
+from harness.errors import RunLogError
+from harness.records.analysis import Analysis, TaskResult
+from harness.records.runs import RunInfo
+from harness.records.scores import Estimate
+from harness.storage.run_folder import read_analysis
+from harness.storage.run_log import read_run_info
+
+UNUSUAL = 3.0
+"""A pause is a gap if it is this many times as long as the median pause, and longer than a day."""
+_DAY = 86_400.0
+_Judged = tuple[str, Analysis]
+
+
+def history_of(parent: Path, provider: str | None) -> History:
+    """All scored runs in a folder, or those of one provider.
+
+    A run that cannot be read, or was not scored, is left out and named.
+
+    Raises:
+        RunLogError: The folder cannot be read.
+    """
+    analyses, unread = [], []
+    for folder in run_folders(parent):
+        try:
+            if provider is None or read_run_info(folder).provider.name == provider:
+                analyses.append((str(folder), read_analysis(folder)))
+        except RunLogError as error:
+            unread.append(str(error))
+    return history(str(parent), analyses, unread)
+
+
+def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()) -> History:
+    """The runs of every provider, oldest first.
+
+    Args:
+        folder: The folder of the runs.
+        analyses: The folder and the analysis of each run.
+        unread: A sentence for each run that could not be read.
+    """
+    by_provider: dict[str, list[_Judged]] = defaultdict(list)
+    for place, analysis in sorted(analyses, key=lambda each: each[1].run.started_at):
+        by_provider[analysis.run.provider.name].append((place, analysis))
+    lines = (Line(provider=name, points=_points(by_provider[name])) for name in sorted(by_provider))
+    return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
+
+
+def gaps(times: Sequence[str]) -> list[float | None]:
+    """The days since the previous run, for runs after an unusually long pause; None for others."""
+    seconds = [datetime.fromisoformat(time).timestamp() for time in times]
+    pauses = [later - earlier for earlier, later in pairwise(seconds)]
+    if len(pauses) < 2:
+        return [None] * len(times)
+    limit = max(UNUSUAL * statistics.median(pauses), _DAY)
+    return [None, *(pause / _DAY if pause > limit else None for pause in pauses)]
+
+
+def _points(runs: Sequence[_Judged]) -> tuple[HistoryPoint, ...]:
+    infos = [analysis.run for _, analysis in runs]
+    late = gaps([info.started_at for info in infos])
+    return tuple(
+        _point(place, analysis).model_copy(
+            update={"changed": _changed(infos[: index + 1]), "gap_days": late[index]}
+        )
+        for index, (place, analysis) in enumerate(runs)
+    )
+
+
+def _changed(infos: Sequence[RunInfo]) -> tuple[Change, ...]:
+    """What differs from the latest earlier run with a task in common, and can change a result."""
+    *earlier, info = infos
+    tasks = {task.name for task in info.tasks}
+    for other in reversed(earlier):
+        if not tasks.isdisjoint(task.name for task in other.tasks):
+            return changes(settings_of(info), settings_of(other), moving=True)
+    return ()
+
+
+def _point(place: str, analysis: Analysis) -> HistoryPoint:
+    info, cases, evals = analysis.run, analysis.tool_calling, analysis.evals
+    medians = [
+        *(each.latency.total.p50 for each in cases if each.latency.total is not None),
+        *(each.latency.last.p50 for each in evals if each.latency.last is not None),
+    ]
+    models = dict.fromkeys(each.model for task in info.tasks for each in task.conditions)
+    return HistoryPoint(
+        run=analysis.run_id,
+        place=place,
+        started_at=info.started_at,
+        model=", ".join(models) or info.provider.model,
+        decision=analysis.verdict.decision,
+        complete=analysis.complete,
+        tool_version=info.tool_version,
+        k=min((each.tries for each in cases), default=None),
+        pass_at=_lowest([each.at_k[-1].pass_at for each in cases]),
+        pass_hat=_lowest([each.at_k[-1].pass_hat for each in cases]),
+        failed_checks=(
+            sum(result.status == "failed" for result in analysis.checks)
+            if analysis.checks
+            else None
+        ),
+        tokens=sum(each.tokens.input + each.tokens.output for each in analysis.results),
+        latency=max(medians, default=None),
+        scores=_scores(info, evals),
+    )
+
+
+def _scores(info: RunInfo, results: Sequence[TaskResult]) -> dict[str, Estimate]:
+    tasks = {task.name: task for task in info.tasks}
+    return {
+        group_name(tasks[each.task], each.condition): each.score.estimate
+        for each in results
+        if each.score is not None
+    }
+
+
+def _lowest(rates: Sequence[Estimate]) -> Estimate | None:
+    return min(rates, key=lambda rate: rate.value, default=None)

@@ -1,0 +1,211 @@
+"""The measures of all columns: verdicts, rates, scores, outcomes, times and checks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from harness.comparison.columns import Column, Group, Key, NotPaired, pair
+from harness.comparison.records import Measured, Row, Unit
+from harness.records.analysis import AtK, CheckResult
+from harness.records.scores import Estimate
+from harness.statistics.differences import Difference, Pair
+from harness.statistics.intervals import ALPHA, clustered_rate, median_interval
+from harness.statistics.mean_scores import mean_score, rate_mean
+
+VERDICTS = "Verdict"
+RATES = "Pass rates"
+SCORES = "Scores"
+OUTCOMES = "Outcomes"
+TIMES = "Times"
+CHECKS = "Checks: "
+JUDGED = frozenset({"passed", "warned", "failed", "declared"})
+"""Statuses of a check that had something to judge."""
+_TIMES: tuple[tuple[str, Unit], ...] = (
+    ("first token", "seconds"),
+    ("request", "seconds"),
+    ("tokens per second", "tokens/s"),
+    ("reasoning tokens", "tokens"),
+)
+_NO_PROBLEM = ("success", "correct", "wrong", "graded", "planned")
+_NOT_TESTED = "Median. It is shown and not tested, because it depends on place and time."
+
+
+@dataclass(frozen=True)
+class DraftRow:
+    """A row before the tests; `pairs` has the two means of each cell that is tested."""
+
+    section: str
+    name: str
+    unit: Unit
+    cells: tuple[Measured | None, ...]
+    group: str | None = None
+    about: str = ""
+    pairs: tuple[Pair | None, ...] = ()
+
+    def finished(self, differences: Sequence[Difference | None], against: int) -> Row:
+        """The row with the results of its tests.
+
+        It differs if a test found a difference, or if a verdict or status is not the reference's.
+        """
+        base = self.cells[against]
+        seen = any(each is not None and each.seen != "none" for each in differences)
+        states = base is not None and any(
+            cell is not None and _state_differs(cell, base) for cell in self.cells
+        )
+        return Row(
+            section=self.section,
+            name=self.name,
+            group=self.group,
+            unit=self.unit,
+            about=self.about,
+            cells=self.cells,
+            differences=tuple(differences),
+            differs=seen or states,
+        )
+
+
+def draft_rows(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
+    """All rows of a comparison, in the order of reports."""
+    if any(column.entry.kind == "run" for column in columns):
+        decisions = (column.entry.decision for column in columns)
+        cells = tuple(None if each is None else Measured(decision=each) for each in decisions)
+        yield DraftRow(VERDICTS, "verdict", "decision", cells)
+    runs = [column for column in columns if column.entry.kind != "published"]
+    keys = list(dict.fromkeys(key for column in runs for key in column.groups))
+    for key in keys:
+        yield from _main_rows(key, columns, against)
+    for key in keys:
+        yield from _outcomes([column.groups.get(key) for column in columns])
+    for key in keys:
+        yield from _times([column.groups.get(key) for column in columns])
+    yield from _checks(columns, against)
+
+
+def check_pair(here: CheckResult, there: CheckResult) -> Pair | None:
+    """The two failure rates of a check; None if nothing was judged or nothing failed."""
+    if here.rate is None or there.rate is None or not here.failures + there.failures:
+        return None
+    means = rate_mean(here.rate, here.applicable), rate_mean(there.rate, there.applicable)
+    return Pair(*means, cases=None, higher_is_better=False)
+
+
+def _state_differs(cell: Measured, base: Measured) -> bool:
+    if cell.decision != base.decision:
+        return True
+    return cell.status in JUDGED and base.status in JUDGED and cell.status != base.status
+
+
+def _pairs(key: Key, columns: Sequence[Column], against: int) -> tuple[Pair | None, ...]:
+    base = columns[against].groups.get(key)
+    found = [
+        None if index == against else pair(column.groups.get(key), base)
+        for index, column in enumerate(columns)
+    ]
+    return tuple(None if isinstance(each, NotPaired) else each for each in found)
+
+
+def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
+    groups = [column.groups.get(key) for column in columns]
+    pairs = _pairs(key, columns, against)
+    if any(group is not None and group.is_eval for group in groups):
+        cells = tuple(None if group is None else _score(group, groups) for group in groups)
+        yield DraftRow(
+            SCORES, key[1], "share", cells, about="Mean score over all questions.", pairs=pairs
+        )
+        return
+
+    def row(label: str, value: Callable[[AtK], Estimate], k: int, about: str) -> DraftRow:
+        cells = tuple(
+            None
+            if group is None or group.result is None
+            else _estimated(value(group.result.at_k[min(k, len(group.result.at_k)) - 1]))
+            for group in groups
+        )
+        return DraftRow(RATES, label, "share", cells, group=key[1], about=about)
+
+    first = row("pass@1", lambda at: at.pass_at, 1, "Share of attempts that succeed.")
+    yield replace(first, pairs=pairs)
+    sizes = {group.tries for group in groups if group is not None} - {1}
+    if sizes:
+        k = min(sizes)
+        yield row(f"pass@{k}", lambda at: at.pass_at, k, f"At least one of {k} tries succeeds.")
+        yield row(f"pass^{k}", lambda at: at.pass_hat, k, f"All of {k} tries succeed.")
+
+
+def _score(group: Group, groups: Sequence[Group | None]) -> Measured | None:
+    """The mean score; a published one is shown where a run can be compared with it."""
+    if group.published is None:
+        return _estimated(mean_score(group.filled).estimate, total=len(group.values) * group.tries)
+    for other in groups:
+        if other is not None and isinstance(pair(other, group), Pair):
+            low, high = group.published.bounds(ALPHA / 2)
+            return Measured(value=group.published.value, low=low, high=high)
+    return None
+
+
+def _outcomes(groups: Sequence[Group | None]) -> Iterator[DraftRow]:
+    tables = [None if group is None else group.outcomes for group in groups]
+    kinds = dict.fromkeys(
+        ["invalid", *(kind for table in tables if table is not None for kind in table.columns)]
+    )
+    name = next(group.name for group in groups if group is not None)
+    for kind in kinds:
+        if kind in _NO_PROBLEM:
+            continue
+        cells = []
+        for table in tables:
+            if table is None:
+                cells.append(None)
+                continue
+            hits = [int(n) for n in table[kind]] if kind in table else [0] * len(table)
+            planned = [int(n) for n in table["planned"]]
+            rate = clustered_rate(list(zip(hits, planned, strict=True)))
+            cells.append(_estimated(rate, hits=sum(hits), total=sum(planned)))
+        if any(cell is not None and cell.hits for cell in cells):
+            yield DraftRow(OUTCOMES, kind.replace("_", " "), "share", tuple(cells), group=name)
+
+
+def _times(groups: Sequence[Group | None]) -> Iterator[DraftRow]:
+    name = next(group.name for group in groups if group is not None)
+    for measure, unit in _TIMES:
+        values = [() if group is None else group.times.get(measure, ()) for group in groups]
+        if any(values):
+            cells = tuple(
+                _estimated(median_interval(each), total=len(each)) if each else None
+                for each in values
+            )
+            yield DraftRow(TIMES, measure, unit, cells, group=name, about=_NOT_TESTED)
+
+
+def _checks(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
+    every = {id_: each.check for column in columns for id_, each in column.checks.items()}
+    families = list(dict.fromkeys(check.family for check in every.values()))
+    base = columns[against].checks
+    for check in sorted(every.values(), key=lambda each: families.index(each.family)):
+        found = [column.checks.get(check.id) for column in columns]
+        pairs = tuple(
+            None
+            if result is None or check.id not in base or index == against
+            else check_pair(result, base[check.id])
+            for index, result in enumerate(found)
+        )
+        cells = tuple(None if result is None else _checked(result) for result in found)
+        section = f"{CHECKS}{check.family}"
+        yield DraftRow(section, check.id, "status", cells, about=check.summary, pairs=pairs)
+
+
+def _checked(result: CheckResult) -> Measured:
+    bounds = {} if result.rate is None else result.rate.model_dump()
+    return Measured(
+        **bounds,
+        hits=result.failures,
+        total=result.applicable,
+        status=result.status,
+        reason=result.reason,
+        examples=result.examples[:1],
+    )
+
+
+def _estimated(rate: Estimate, hits: int | None = None, total: int | None = None) -> Measured:
+    return Measured(value=rate.value, low=rate.low, high=rate.high, hits=hits, total=total)

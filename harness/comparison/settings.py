@@ -1,0 +1,113 @@
+"""The settings in which two runs differ. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.comparison.records import Change
+from harness.records.runs import RunInfo, TaskInfo
+
+RUN = ""
+"""The scope of settings that are not those of a single task."""
+_NOT_SENT = "not sent"
+_MOVING = frozenset(
+    {
+        "model",
+        "extra body",
+        "strict",
+        "grader",
+        "tools",
+        "reasoning effort",
+        "api",
+        "temperature",
+        "top p",
+        "max tokens",
+        "max turns",
+    }
+)
+"""Settings that can change the result of the same sample."""
+
+Settings = Mapping[str, Mapping[str, str]]
+"""By scope (`RUN` or a task) and name."""
+
+
+def settings_of(info: RunInfo) -> Settings:
+    """The settings of a run that matter for a comparison, as text."""
+    settings = info.settings
+    models = dict.fromkeys(each.model for task in info.tasks for each in task.conditions)
+    run = {
+        "model": tuple(models) or info.provider.model,
+        "extra body": info.provider.extra_body or None,
+        "suite": settings.suite,
+        "only": settings.only,
+        "skip": settings.skip,
+        "apis": settings.apis,
+        "modes": settings.modes,
+        "first cases": settings.first_cases,
+        "examples": settings.examples,
+        "strict": settings.strict,
+        "seed": settings.seed,
+        "grader": settings.grader and settings.grader.model,
+        "tool version": info.tool_version,
+    }
+    by_task = {task.name: _of_task(task) for task in info.tasks if task.kind != "probes"}
+    return {scope: as_text(values) for scope, values in {RUN: run, **by_task}.items()}
+
+
+def as_text(values: Mapping[str, object]) -> dict[str, str]:
+    """Settings as a reader writes them."""
+    return {name: _text(value) for name, value in values.items()}
+
+
+def changes(here: Settings, there: Settings, *, moving: bool = False) -> tuple[Change, ...]:
+    """The settings that differ, of the tasks that both have.
+
+    Args:
+        here: The settings of one run.
+        there: Those of the other.
+        moving: Only those that can change the result of the same sample.
+    """
+    return tuple(_changes(here, there, moving))
+
+
+def _changes(here: Settings, there: Settings, moving: bool) -> Iterator[Change]:
+    shared = [scope for scope in here if scope in there]
+    several = len([scope for scope in shared if scope != RUN]) > 1
+    for scope in shared:
+        ours, theirs = here[scope], there[scope]
+        for name in dict.fromkeys([*ours, *theirs]):
+            mine, other = ours.get(name, _NOT_SENT), theirs.get(name, _NOT_SENT)
+            if mine != other and (name in _MOVING or not moving):
+                what = f"{scope} {name}" if several and scope != RUN else name
+                yield Change(what=what, here=mine, there=other)
+
+
+def _of_task(task: TaskInfo) -> dict[str, object]:
+    sampling = task.sampling
+    efforts = tuple(dict.fromkeys(each.effort for each in task.conditions))
+    found: dict[str, object] = {
+        "tries": task.tries,
+        "temperature": sampling.temperature,
+        "top p": sampling.top_p,
+        "max tokens": sampling.max_tokens,
+        "max turns": sampling.max_turns,
+    }
+    if task.kind == "tool_calling":
+        files = {name.partition(".")[0]: sha[:12] for name, sha in task.files.items()}
+        return {**found, "reasoning effort": efforts, **files}
+    return {
+        **found,
+        "efforts": efforts,
+        "api": tuple(dict.fromkeys(each.api for each in task.conditions)),
+        "data": task.dataset and task.dataset.sha256[:12],
+    }
+
+
+def _text(value: object) -> str:
+    if value is None or value == ():
+        return _NOT_SENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,121 @@
+"""The conversation of a rollout as messages in the format of Chat Completions, for either API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.api import DIALECTS
+from harness.api.base import Reply, UnreadableReplyError
+from harness.records.rollouts import Api, Exchange, Rollout
+
+Message = dict[str, Any]
+"""`role`, `content`, and where present `reasoning`, `tool_calls`, `tool_call_id`, `error`."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A rollout as recorded, and its conversation.
+
+    The last message has `error` instead of a text if the last reply is missing or unreadable.
+    """
+
+    rollout: Rollout
+    messages: tuple[Message, ...]
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(_shown, self.messages))
+
+
+def transcript(rollout: Rollout) -> Transcript:
+    """The transcript of a rollout. Malformed requests and replies are read as far as possible."""
+    messages: list[Message] = []
+    for exchange in rollout.exchanges:
+        body = exchange.request.body or {}
+        if body.get("previous_response_id") is None:
+            messages = []
+        messages += _sent(rollout.api, body)
+        messages.append(_received(rollout.api, exchange))
+    return Transcript(rollout, tuple(messages))
+
+
+def read_reply(api: Api, exchange: Exchange) -> Reply | str:
+    """The reply of an exchange, or why there is none."""
+    response = exchange.response
+    if response is None or exchange.failure is not None:
+        return exchange.failure.message if exchange.failure else "no response"
+    if not 200 <= response.status < 300:
+        return f"status {response.status}: {response.body or ''}"
+    try:
+        return DIALECTS[api].read(exchange)
+    except UnreadableReplyError as error:
+        return str(error)
+
+
+def text_of(content: object) -> str:
+    """Text, the joined texts of content parts, or anything else as JSON."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        if len(texts) == len(content) and all(isinstance(text, str) for text in texts):
+            return "\n".join(map(str, texts))
+    return "" if content is None else json.dumps(content, ensure_ascii=False)
+
+
+def _received(api: Api, exchange: Exchange) -> Message:
+    reply = read_reply(api, exchange)
+    if isinstance(reply, str):
+        return {"role": "assistant", "content": "", "error": reply}
+    message: Message = {"role": "assistant", "content": reply.text}
+    if reply.reasoning:
+        message["reasoning"] = reply.reasoning
+    if reply.calls:
+        message["tool_calls"] = [_call(each.id, each.name, each.arguments) for each in reply.calls]
+    return message
+
+
+def _sent(api: Api, body: Mapping[str, Any]) -> Iterator[Message]:
+    if api == "responses" and body.get("instructions") is not None:
+        yield {"role": "developer", "content": text_of(body["instructions"])}
+    content = body.get("messages" if api == "chat" else "input")
+    if isinstance(content, str):
+        yield {"role": "user", "content": content}
+    for item in content if isinstance(content, list) else ():
+        if isinstance(item, dict):
+            yield _message(item)
+
+
+def _message(item: Mapping[str, Any]) -> Message:
+    """A message of Chat Completions, or an item of Responses as one."""
+    match item.get("type"):
+        case "reasoning":
+            return {"role": "assistant", "content": "", "reasoning": text_of(item.get("content"))}
+        case "function_call":
+            call = _call(item.get("call_id"), item.get("name"), item.get("arguments"))
+            return {"role": "assistant", "content": "", "tool_calls": [call]}
+        case "function_call_output":
+            output = text_of(item.get("output"))
+            return {"role": "tool", "content": output, "tool_call_id": item.get("call_id")}
+    kept = ("reasoning", "tool_calls", "tool_call_id")
+    message = {"role": str(item.get("role", "user")), "content": text_of(item.get("content"))}
+    return message | {name: item[name] for name in kept if item.get(name)}
+
+
+def _call(call_id: object, name: object, arguments: object) -> Message:
+    function = {"name": str(name), "arguments": str(arguments)}
+    return {"id": str(call_id), "type": "function", "function": function}
+
+
+def _shown(message: Message) -> str:
+    calls = message.get("tool_calls")
+    parts = [
+        f"[{message['role']}]",
+        message.get("reasoning") and f"(chain of thought) {message['reasoning']}",
+        message["content"],
+        calls and f"(tool calls) {json.dumps(calls, ensure_ascii=False)}",
+        message.get("error") and f"(no reply) {message['error']}",
+    ]
+    return "\n".join(part for part in parts if part)
