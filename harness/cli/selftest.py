@@ -1,4 +1,4 @@
-"""`gpt-oss-verify selftest`: the proof that known defects are found."""
+"""`gpt-oss-verify selftest`: the proof that known defects are detected."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def selftest(
     out: Path = _OUT,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Run the harness against the reference engine with known defects, and see it find them.
+    """Run the tool against the reference engine with known defects, and report what it detects.
 
-    Every fault is asked for first with what should find it, then, where that says nothing, with
-    the whole suite. The healthy engine and its allowed variations must raise no error. With
-    --repeat 20, every variation is asked the whole suite, too. `python -m reference_engine faults`
-    lists the defects.
+    Each fault is first tested with the rules that should detect it, then, if they find nothing,
+    with the whole suite. The healthy engine and its allowed variations must have no error. With
+    --repeat 20, every variation is tested with the whole suite, too. The defects are listed by
+    `python -m reference_engine faults`.
 
     Args:
-        faults: Only these faults or layers, commas between. Default: all.
-        suite: The last resort, and what the healthy engine must pass. Default: full.
-        workers: Servers at once; each needs a processor core and half a gigabyte. Default: 2.
-        repeat: How often to run what is healthy, to bound the rate of false alarms. Default: 1.
-        out: Where the folder with the matrix and the runs is made. Default: runs.
+        faults: Only these faults or layers, separated by commas. Default: all.
+        suite: The whole suite, which the healthy engine must pass. Default: full.
+        workers: Concurrent servers; each needs a CPU core and 0.5 GB of memory. Default: 2.
+        repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
+        out: Where the folder with the matrix and the runs is created. Default: runs.
         as_json: Print the matrix as JSON on stdout.
     """
     from harness.cli.screen import print_raw, stderr, stdout
@@ -54,16 +54,16 @@ def selftest(
     talk = stderr()
     finished: set[str] = set()
 
-    def told(row: Row) -> None:
+    def show(row: Row) -> None:
         finished.add(row.fault.name)
         line = f"{len(finished)}/{len(chosen)} {row.fault.name}: {row.status}"
         talk.print(line, soft_wrap=True)
 
     plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat)
     try:
-        matrix = run_until_stopped(run.selftest(plan, told))
+        matrix = run_until_stopped(run.selftest(plan, show))
     except StoppedError:
-        raise StoppedError("stopped: a self-test that is not whole has no matrix") from None
+        raise StoppedError("stopped: an incomplete self-test has no matrix") from None
     run_folder.write_text(folder / "matrix.json", matrix.model_dump_json(indent=1) + "\n")
     run_folder.write_text(folder / "matrix.md", report.markdown(matrix))
     run_folder.write_text(folder / "matrix.html", report.html(matrix))

@@ -1,4 +1,4 @@
-"""From what was found of each fault to its row of the matrix. Pure."""
+"""From the runs against each fault to its row of the matrix. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.statistics.intervals import ALPHA, exact_bounds
 _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
 
 
-class Sight(Record):
-    """One run against a server: what its checks and probes said, and what it cost."""
+class DefectRun(Record):
+    """One run against a server with a fault: what its rules found, and what it cost."""
 
     results: tuple[CheckResult, ...]
     requests: int
@@ -25,13 +25,13 @@ class Sight(Record):
 
 
 Baseline = Mapping[str, Severity]
-"""For each check and probe the worst it said of the healthy engine, if anything."""
+"""By rule, the worst severity it reports on the healthy engine."""
 
 
-def baseline(sights: Sequence[Sight]) -> Baseline:
-    """What the healthy engine is told anyway."""
+def baseline(runs: Sequence[DefectRun]) -> Baseline:
+    """The worst severity of each rule on the healthy engine."""
     worst: dict[str, Severity] = {}
-    for each in (result for sight in sights for result in sight.results):
+    for each in (result for run in runs for result in run.results):
         found, known_worst = severity(each), worst.get(each.check.id)
         if found and (known_worst is None or _WEIGHT[found] > _WEIGHT[known_worst]):
             worst[each.check.id] = found
@@ -39,69 +39,69 @@ def baseline(sights: Sequence[Sight]) -> Baseline:
 
 
 def severity(result: CheckResult) -> Severity | None:
-    """The worst that a check or probe said; None where it had nothing to say."""
+    """The worst severity of a result; None without findings."""
     return result.examples[0].severity if result.examples else None
 
 
-def row(fault: Fault, sights: Sequence[Sight], healthy: Baseline) -> Row:
-    """What came of a fault, by all runs that were made against it.
+def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
+    """The row of a fault.
 
     Args:
-        fault: What the server had.
-        sights: The runs, in order; the last decides.
-        healthy: What the engine without faults was told in the same suite.
+        fault: The fault of the server.
+        runs: The runs against it, in order; the last decides.
+        healthy: The baseline of the engine without faults in the same suite.
     """
     cost = {
-        "requests": sum(sight.requests for sight in sights),
-        "tokens": sum(sight.tokens for sight in sights),
-        "seconds": sum(sight.seconds for sight in sights),
+        "requests": sum(run.requests for run in runs),
+        "tokens": sum(run.tokens for run in runs),
+        "seconds": sum(run.seconds for run in runs),
     }
     if fault.allowed:
-        every = [each for sight in sights for each in _detections(fault, sight, {})]
+        every = [each for run in runs for each in _detections(fault, run, {})]
         errors = tuple(each for each in every if each.severity == "error")
         note = ", ".join(f"{each.id}: {each.message}" for each in errors)
         status: RowStatus = "false alarm" if errors else "clean"
-        counts = {"runs": len(sights), "accused": sum(accused(sight) for sight in sights)}
+        counts = {"runs": len(runs), "accused": sum(map(accused, runs))}
         return Row(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
-    found = _detections(fault, sights[-1], healthy)
+    found = _detections(fault, runs[-1], healthy)
     if any(each.expected for each in found):
         return Row(fault=fault, status="detected", detections=found, **cost)
-    missed = f"None of {', '.join(fault.detectors)} said anything."
+    missed = f"None of {', '.join(fault.detectors)} found anything."
     return Row(fault=fault, status="missed", detections=found, note=missed, **cost)
 
 
-def accused(sight: Sight) -> bool:
-    """Whether anything of a run was called an error."""
-    return any(severity(result) == "error" for result in sight.results)
+def accused(run: DefectRun) -> bool:
+    """Whether a run has an error."""
+    return any(severity(result) == "error" for result in run.results)
 
 
 def innocent(every: Sequence[Row]) -> Innocent:
-    """How often servers without a defect were accused of one, over all rows that have such."""
+    """How often servers without a defect had an error, over all rows of such servers."""
     runs, alarms = sum(row.runs for row in every), sum(row.accused for row in every)
     _, most = exact_bounds(alarms, runs, ALPHA)
     return Innocent(runs=runs, accused=alarms, rate_at_most=most)
 
 
 def untried(fault: Fault) -> Row | None:
-    """The row of a fault that nothing could find, or None for one that something should find."""
+    """The row of a fault that is not visible or has no detector; None for any other."""
     if fault.allowed or (fault.visible and known(fault)):
         return None
     if not fault.visible:
-        note = "It cannot be seen from outside, or not with the small checkpoint."
+        note = "It is not visible from outside, or not with the small checkpoint."
         return Row(fault=fault, status="not visible", note=note)
-    note = f"No check or probe of a run is called {' or '.join(fault.detectors)}."
+    note = f"There is no check or probe {' or '.join(fault.detectors)}."
     return Row(fault=fault, status="no detector", note=note)
 
 
-def found_enough(fault: Fault, sight: Sight, healthy: Baseline) -> bool:
-    """Whether no further run against this fault is needed."""
-    return fault.allowed or any(each.expected for each in _detections(fault, sight, healthy))
+def found_enough(fault: Fault, run: DefectRun, healthy: Baseline) -> bool:
+    """Whether this fault needs no further run."""
+    return fault.allowed or any(each.expected for each in _detections(fault, run, healthy))
 
 
-def _detections(fault: Fault, sight: Sight, healthy: Baseline) -> tuple[Detection, ...]:
+def _detections(fault: Fault, run: DefectRun, healthy: Baseline) -> tuple[Detection, ...]:
     expected = set(known(fault))
     found: list[Detection] = []
-    for result in sight.results:
+    for result in run.results:
         worst = severity(result)
         usual = healthy.get(result.check.id)
         if worst is None or (usual is not None and _WEIGHT[worst] <= _WEIGHT[usual]):

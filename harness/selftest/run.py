@@ -1,4 +1,4 @@
-"""The self-test carried out: servers with faults, runs against them, and the matrix."""
+"""The self-test: servers with faults, runs against them, and the matrix."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from harness.records.runs import SuiteName
 from harness.selftest import engines, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
-from harness.selftest.rows import Sight
-from harness.selftest.sights import CONCURRENCY, Observatory, observatory
+from harness.selftest.rows import DefectRun
+from harness.selftest.runner import CONCURRENCY, Runner, runner
 from harness.selftest.stages import Stage, stages
 
 _RUNS_AT_ONCE = 3
 
-Told = Callable[[Row], None]
-"""Told of every row as it is finished, and once more when its repetitions are done."""
+Reporter = Callable[[Row], None]
+"""Reporter of every row as it is finished, and once more when its repetitions are done."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to test: faults (the healthy engine first), the suite of last resort, servers, folder.
+    """What to test: faults (the healthy engine first), the final suite, servers, and a folder.
 
     `workers` servers run at once, each of them serving several runs. `everything` is true where
     no fault of the catalogue was left out. The healthy engine and the allowed variations are run
@@ -50,22 +50,22 @@ class Plan:
         return [fault for fault in self.faults if fault.allowed]
 
     def queue(self) -> Sequence[tuple[Fault, int]]:
-        """Every fault and repetition but the healthy engine's first, what takes longest first."""
+        """Every fault and repetition except the healthy engine's first; the longest come first."""
         once = sorted(self.faults[1:], key=lambda fault: (not fault.model, bool(fault.detectors)))
         again = [(fault, number) for number in range(1, self.repeat) for fault in self.innocent]
         return [*((fault, 0) for fault in once), *again]
 
 
-async def selftest(plan: Plan, told: Told) -> Matrix:
-    """Run the harness against the engine with each fault.
+async def selftest(plan: Plan, report: Reporter) -> Matrix:
+    """Run the tool against the engine with each fault.
 
     Raises:
         HarnessError: A server could not be started, or a run not be written.
     """
     began, started = time.monotonic(), datetime.now(UTC)
-    runs = _Runs(plan, observatory(plan.out))
-    await runs.see_healthy()
-    told(runs.rows[plan.faults[0].name])
+    runs = _Runs(plan, runner(plan.out))
+    await runs.run_healthy()
+    report(runs.rows[plan.faults[0].name])
     queue = iter(plan.queue())
 
     async def work(number: int) -> None:
@@ -75,9 +75,9 @@ async def selftest(plan: Plan, told: Told) -> Matrix:
 
             async def follow() -> None:
                 for fault, repetition in queue:
-                    await runs.see(fault, repetition, shared)
+                    await runs.run(fault, repetition, shared)
                     if repetition in (0, plan.repeat - 1):
-                        told(runs.rows[fault.name])
+                        report(runs.rows[fault.name])
 
             await asyncio.gather(*(follow() for _ in range(_RUNS_AT_ONCE)))
 
@@ -94,37 +94,37 @@ async def selftest(plan: Plan, told: Told) -> Matrix:
 
 
 class _Runs:
-    """Runs against servers, and what the healthy engine is told by the same requests.
+    """Runs against servers with faults, and their baseline on the healthy engine.
 
     Attributes:
-        rows: What came of each fault so far.
+        rows: The row of each fault so far.
     """
 
-    def __init__(self, plan: Plan, where: Observatory) -> None:
+    def __init__(self, plan: Plan, runner: Runner) -> None:
         self.rows: dict[str, Row] = {}
         self._plan = plan
-        self._where = where
-        self._sights: dict[str, list[Sight]] = defaultdict(list)
-        self._healthy: list[Sight] = []
+        self._runner = runner
+        self._made: dict[str, list[DefectRun]] = defaultdict(list)
+        self._healthy: list[DefectRun] = []
         self._healthy_stages = _healthy_stages(plan)
-        self._seen: set[Stage] = set()
-        self._looking = asyncio.Lock()
+        self._covered: set[Stage] = set()
+        self._lock = asyncio.Lock()
 
-    async def see_healthy(self) -> None:
-        """Ask the healthy engine all that will be asked first of the faulty.
+    async def run_healthy(self) -> None:
+        """Run on the healthy engine what is run first on the faulty ones.
 
-        Where every fault is tested, it is asked the whole suite as well.
+        If every fault is tested, this includes the whole suite.
         """
         healthy = self._plan.faults[0]
         log = self._plan.out / "engine-healthy.log"
         async with engines.shared_engine(log, CONCURRENCY) as provider:
             for stage in self._healthy_stages:
-                await self._see_healthy(provider, stage)
-        self._sights[healthy.name] += self._healthy
+                await self._run_healthy(provider, stage)
+        self._made[healthy.name] += self._healthy
         self.rows[healthy.name] = rows.row(healthy, self._healthy, {})
 
-    async def see(self, fault: Fault, repetition: int, shared: Provider) -> None:
-        """Run against a fault for the first time, or against what is allowed once more."""
+    async def run(self, fault: Fault, repetition: int, shared: Provider) -> None:
+        """Run against a fault for the first time, or repeat an allowed variation."""
         if fault.name in self.rows and self.rows[fault.name].status == "failed":
             return
         if (nothing := rows.untried(fault)) is not None:
@@ -134,38 +134,38 @@ class _Runs:
             if fault.model:
                 log = self._plan.out / f"engine-{fault.name}.log"
                 async with engines.own_engine(fault, log, CONCURRENCY) as provider:
-                    await self._see_stages(fault, repetition, provider, shared)
+                    await self._run_stages(fault, repetition, provider, shared)
             else:
-                await self._see_stages(fault, repetition, shared, shared)
+                await self._run_stages(fault, repetition, shared, shared)
         except HarnessError as error:
             self.rows[fault.name] = Row(fault=fault, status="failed", note=str(error))
             return
-        sights = self._sights[fault.name]
-        self.rows[fault.name] = rows.row(fault, sights, rows.baseline(self._healthy))
+        made = self._made[fault.name]
+        self.rows[fault.name] = rows.row(fault, made, rows.baseline(self._healthy))
 
-    async def _see_stages(
+    async def _run_stages(
         self, fault: Fault, repetition: int, provider: Provider, shared: Provider
     ) -> None:
         healthy = fault is self._plan.faults[0]
         planned = stages(fault, self._plan.suite, repetition)
         for stage in self._healthy_stages if healthy else planned:
             if stage.whole:
-                await self._see_healthy(shared, stage)
-            sight = await self._where.see(provider, fault, stage, keep=repetition == 0)
-            self._sights[fault.name].append(sight)
-            if not healthy and rows.found_enough(fault, sight, rows.baseline(self._healthy)):
+                await self._run_healthy(shared, stage)
+            one = await self._runner.run(provider, fault, stage, keep=repetition == 0)
+            self._made[fault.name].append(one)
+            if not healthy and rows.found_enough(fault, one, rows.baseline(self._healthy)):
                 break
 
-    async def _see_healthy(self, provider: Provider, stage: Stage) -> None:
-        """Ask the healthy engine, unless it was asked the same before."""
-        async with self._looking:
-            if stage not in self._seen:
-                self._seen.add(stage)
-                self._healthy.append(await self._where.see(provider, self._plan.faults[0], stage))
+    async def _run_healthy(self, provider: Provider, stage: Stage) -> None:
+        """Run a stage on the healthy engine, unless that was done before."""
+        async with self._lock:
+            if stage not in self._covered:
+                self._covered.add(stage)
+                self._healthy.append(await self._runner.run(provider, self._plan.faults[0], stage))
 
 
 def _healthy_stages(plan: Plan) -> Sequence[Stage]:
-    """What the healthy engine is asked in each of its runs."""
+    """The stages that are run on the healthy engine."""
     first = {
         name
         for fault in plan.faults[1:]
