@@ -1,0 +1,173 @@
+"""The stored runs, and which figures are characterized.
+
+`runs/<name>.tar.xz` holds one run folder, without anything that judging or reporting makes;
+`runs/<name>.bundle.tar.gz` is a bundle as the tool wrote it; `runs/*.json` are measured baselines.
+`expected/<name>.json` holds the figures of one characterization.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import figures
+
+HERE = Path(__file__).parent
+RUNS = HERE / "runs"
+EXPECTED = HERE / "expected"
+BASELINE = RUNS / "baseline.json"
+BUNDLE = RUNS / "gated.bundle.tar.gz"
+
+SEAL_LENGTH = 32
+OTHER_SEAL = "0" * SEAL_LENGTH
+
+
+def unpack(name: str, parent: Path) -> Path:
+    """Unpack a stored run below `parent`; its folder."""
+    with tarfile.open(RUNS / f"{name}.tar.xz") as archive:
+        archive.extractall(parent, filter="data")
+    return parent / name
+
+
+def judged(name: str, place: Path) -> Any:
+    """The figures of one run."""
+    return figures.judged(unpack(name, place))
+
+
+def judged_against_baseline(name: str, place: Path) -> Any:
+    """The figures of one run that names a measured baseline."""
+    return figures.judged(unpack(name, place), BASELINE)
+
+
+def compared(names: tuple[str | Path, ...], place: Path, against: int = 0) -> Any:
+    """The comparison of stored runs with each other, and with files or published figures."""
+    chosen = [unpack(name, place) if (RUNS / f"{name}.tar.xz").exists() else name for name in names]
+    return figures.compared(chosen, against, BASELINE)
+
+
+def history(place: Path) -> Any:
+    """All stored runs that show something of their own, in time."""
+    names = ("smoke_pass", "smoke_fault", "probes_pass", "resumed", "evals", "evals_cells")
+    for name in (*names, "evals_until_decided", "healthbench"):
+        unpack(name, place)
+    return figures.history(place, BASELINE)
+
+
+def changes_since_previous(names: tuple[str, ...], place: Path) -> Any:
+    """What changed in the last of some runs."""
+    folders = [unpack(name, place) for name in names]
+    return figures.changes_since_previous(folders[-1])
+
+
+def merged(names: tuple[str, ...], place: Path) -> Any:
+    """The figures of runs that are merged now."""
+    return figures.merged([unpack(name, place) for name in names], place / "merged")
+
+
+def graders_agreement(name: str, place: Path) -> Any:
+    """How two graders of one stored run agree."""
+    return figures.graders_agreement(unpack(name, place))
+
+
+def main_job(place: Path) -> Any:
+    """The exit code of a run of tool calls followed by evals."""
+    return figures.joined_exit_code([unpack(f"main_job_{part}", place) for part in PARTS])
+
+
+def audits(place: Path) -> Any:
+    """The audits of all stored runs and the bundle, one also held to a right and a wrong seal."""
+    found = {name: figures.audited(unpack(name, place)) for name in (*SEALED, *UNSOUND)}
+    run = place / "smoke_pass"
+    seal = found["smoke_pass"]["seal"]
+    found["smoke_pass, right seal"] = figures.audited(run, seal[:SEAL_LENGTH])
+    found["smoke_pass, wrong seal"] = figures.audited(run, OTHER_SEAL)
+    found["bundle"] = figures.audited(figures.unbundled(BUNDLE, place / "bundle"))
+    return found
+
+
+def stored_bundle(place: Path) -> Any:
+    """The figures of a stored bundle, in which the questions are withheld."""
+    return figures.judged(figures.unbundled(BUNDLE, place))
+
+
+def new_bundle(name: str, place: Path) -> Any:
+    """The figures and the audit of a run that is bundled and unpacked now."""
+    bundle = figures.bundled(unpack(name, place), place / "new.tar.gz")
+    run = figures.unbundled(bundle, place / "opened")
+    return {"figures": figures.judged(run), "audit": figures.audited(run)}
+
+
+PARTS = ("requests", "evals")
+JUDGED = (
+    "smoke_pass",
+    "smoke_fault",
+    "smoke_outcomes",
+    "smoke_limits",
+    "smoke_gate",
+    "smoke_chat",
+    "smoke_chat_fault",
+    "interrupted",
+    "killed",
+    "resumed",
+    "over_budget",
+    "probes_pass",
+    "probes_fault",
+    "probes_numerics",
+    "evals",
+    "evals_fault",
+    "evals_cells",
+    "evals_truncated",
+    "evals_published",
+    "evals_interrupted",
+    "evals_resumed",
+    "evals_shard_1",
+    "evals_shard_2",
+    "evals_merged",
+    "healthbench",
+    "healthbench_unanswered",
+    "healthbench_ungraded",
+    "healthbench_regraded",
+    "main_job_requests",
+    "main_job_evals",
+    "gated",
+)
+AGAINST_BASELINE = ("evals_same", "evals_worse", "evals_until_decided")
+SEALED = (*JUDGED, *AGAINST_BASELINE)
+UNSOUND = ("record_removed", "record_changed", "settings_changed")
+
+CHARACTERIZATIONS: Mapping[str, Callable[[Path], Any]] = {
+    **{name: partial(judged, name) for name in JUDGED},
+    **{name: partial(judged_against_baseline, name) for name in AGAINST_BASELINE},
+    "compared_two": partial(compared, ("smoke_pass", "smoke_fault")),
+    "compared_many_attempts": partial(compared, ("smoke_chat", "smoke_chat_fault")),
+    "compared_three": partial(
+        compared, ("smoke_pass", "resumed", "smoke_fault", "evals"), against=1
+    ),
+    "compared_probes": partial(compared, ("probes_pass", "probes_fault")),
+    "compared_evals": partial(compared, ("evals", "evals_fault", "evals_cells")),
+    "compared_with_baseline": partial(compared, (BASELINE, "evals_same", "evals_worse")),
+    "compared_with_published": partial(compared, ("evals_published", "range", "card")),
+    "compared_healthbench": partial(compared, ("healthbench", "healthbench_ungraded")),
+    "history": history,
+    "changes_requests": partial(changes_since_previous, ("smoke_chat", "smoke_chat_fault")),
+    "changes_evals": partial(changes_since_previous, ("evals", "evals_fault")),
+    "merged_shards": partial(merged, ("evals_shard_1", "evals_shard_2")),
+    "merged_whole_runs": partial(merged, ("healthbench", "healthbench_again")),
+    "graders_agreement": partial(graders_agreement, "healthbench_regraded"),
+    "graders_agreement_ungraded": partial(graders_agreement, "healthbench_ungraded"),
+    "main_job": main_job,
+    "audits": audits,
+    "rules": lambda _place: figures.rules(),
+    "planned_requests": lambda _place: figures.planned_requests(),
+    "stored_bundle": stored_bundle,
+    "new_bundle": partial(new_bundle, "gated"),
+}
+
+
+def expected(name: str) -> Any:
+    """The stored figures of a characterization."""
+    return json.loads((EXPECTED / f"{name}.json").read_text(encoding="utf-8"))
