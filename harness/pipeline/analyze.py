@@ -83,9 +83,10 @@ def analyze(
     )
     every_check, probe_checks = _check_results(plan, scores.every, info, limits)
     planned = Counter({task.name: task.planned for task in info.tasks})
-    probes = info.of_kind("probes")
-    probe_requests = sum(task.planned for task in probes)
-    probe_responses = min(probe_requests, sum(scores.read.get(task.name, 0) for task in probes))
+    probe_requests = sum(task.planned for task in info.of_kind("probes"))
+    others = {task.name for task in info.tasks if task.kind != "probes"}
+    read = sum(count for name, count in scores.read.items() if name not in others)
+    probe_responses = min(probe_requests, read)
     complete = _complete(info, results, probe_requests == probe_responses)
     return Analysis(
         run_id=run_id,

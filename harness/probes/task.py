@@ -61,7 +61,8 @@ class ProbeTask(Task):
         self._settings = Settings(options.model, extra_body=options.extra_body)
         self._requests: dict[tuple[str, Api], Ask] = {}
         self._planned: list[tuple[Ask, Condition]] = []
-        for api in options.apis:
+        golden = options.golden if group.golden else None
+        for api in options.apis if golden or not group.golden else ():
             for ask in group.asks(api):
                 self._requests[ask.name, api] = ask
                 used = [p for p in probes if ask.name in p.uses and api in p.about.apis]
@@ -70,7 +71,6 @@ class ProbeTask(Task):
                     condition = Condition(model=options.model, api=api, mode=mode)
                     self._planned.append((ask, condition))
         self._parsed: dict[str, list[ParsedRollout]] = defaultdict(list)
-        golden = options.golden if group.golden else None
         self.info = TaskInfo(
             name=group.name,
             kind="probes",
@@ -132,12 +132,11 @@ class ProbeTask(Task):
 
 
 def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:
-    """One task for each group of the chosen probes; without a golden file, those that need none."""
+    """One task for each group of the chosen probes; those without their golden file plan nothing."""
     groups = {probe.bench.name: probe.bench for probe in probes}
     return [
         ProbeTask(group, [probe for probe in probes if probe.bench is group], options)
         for group in groups.values()
-        if options.golden is not None or not group.golden
     ]
 
 

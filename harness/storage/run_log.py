@@ -89,7 +89,7 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
     naming the line if any other is damaged.
     """
     path = folder / name
-    upgrade = _upgrade(folder)
+    upgrade = _upgrade(folder, name)
     seen: set[str] = set()
     for number, line, last in _lines(path):
         try:
@@ -98,7 +98,7 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
                 rollout = Rollout.model_validate_json(record)
             else:
                 rollout = Rollout.model_validate(upgrade(orjson.loads(record)))
-        except (ValidationError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValidationError, KeyError, TypeError, ValueError) as error:
             if last and not line.endswith(b"\n"):
                 return
             problem = _first_problem(error) if isinstance(error, ValidationError) else str(error)
@@ -108,15 +108,15 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
             yield rollout
 
 
-def _upgrade(folder: Path) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-    """How to convert the rollouts of a run; None where they are of this version."""
+def _upgrade(folder: Path, log: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """How to convert the rollouts of a log; None where they are of this version."""
     try:
         members = _members((folder / RUN_FILE).read_bytes())
     except OSError:
         return None
     if members.get("schema_version") != OLD_VERSION:
         return None
-    return version2.rollout_upgrade(members)
+    return version2.rollout_upgrade(members, log)
 
 
 class RunLog:

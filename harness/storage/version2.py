@@ -37,13 +37,17 @@ def upgraded_info(members: Members, folder: Path) -> Members:
     return {"schema_version": 2, **same, **upgrade(members, folder)}
 
 
-def rollout_upgrade(members: Members) -> Callable[[Members], Members]:
-    """How the members of a version 2 rollout become those of a `Rollout`, for one run."""
+def rollout_upgrade(members: Members, log: str) -> Callable[[Members], Members]:
+    """How the members of a version 2 rollout become those of a `Rollout`, for one log of a run."""
     settings = members["settings"]
+    if log.startswith("grades-"):
+        grader = (settings.get("grader") or {}).get("model", "")
+        return lambda record: _rollout(
+            record, "grading", record["sample"], grader, None, record["attempt"]
+        )
     if members.get("kind") == "eval":
         models = {model.replace("/", ":"): model for model in settings["models"]}
-        grader = (settings.get("grader") or {}).get("model", "")
-        return lambda record: _eval_rollout(record, models, settings["evals"], grader)
+        return lambda record: _eval_rollout(record, models)
     model = members["provider"]["model"]
     return lambda record: _smoke_test_rollout(record, model, settings.get("reasoning_effort"))
 
@@ -150,18 +154,11 @@ def _smoke_test_rollout(record: Members, model: str, effort: str | None) -> Memb
     return _rollout(record, task, sample, model, effort, record["attempt"])
 
 
-def _eval_rollout(
-    record: Members, models: Mapping[str, str], evals: list[str], grader: str
-) -> Members:
-    parts = record["id"].split("/")
-    name = parts[0]
-    condition, number = parts[1:3], parts[-1]
-    if name not in evals or record["sample"] != record["id"].rpartition("/")[0]:
-        return _rollout(record, "grading", record["sample"], grader, None, record["attempt"])
-    if condition[0] not in models or len(parts) < 5:
-        return _rollout(record, "grading", record["sample"], grader, None, record["attempt"])
-    sample = "/".join(parts[3:-1])
-    upgraded = _rollout(record, name, sample, models[condition[0]], condition[1], int(number))
+def _eval_rollout(record: Members, models: Mapping[str, str]) -> Members:
+    """Its id is `<eval>/<model>/<effort>/<question>/<number>`, "/" in the model being ":"."""
+    name, model, effort, rest = record["id"].split("/", 3)
+    sample, _, number = rest.rpartition("/")
+    upgraded = _rollout(record, name, sample, models.get(model, model), effort, int(number))
     if record["attempt"] != int(number):
         upgraded["presented_as"] = record["attempt"]
     return upgraded

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from harness.api.base import Settings
+from harness.golden import files as golden_files
 from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
-from harness.probes.plan import attempts
 from harness.probes.suites import choose
+from harness.probes.task import ProbeOptions, probe_tasks
 from harness.records.conditions import Api, Mode
 from harness.records.families import title
 from harness.records.runs import SuiteName
@@ -102,7 +102,8 @@ def _suites() -> Iterator[str]:
     yield "| --- | ---: | ---: | ---: |"
     for suite in get_args(SuiteName):
         probes = choose(suite).probes
-        made = list(attempts(probes, Settings(""), _APIS))
+        options = ProbeOptions("", _APIS, golden=golden_files.shipped())
+        made = [each for task in probe_tasks(probes, options) for each in task.all_attempts()]
         tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in made)
         yield f"| {suite} | {len(probes)} | {len(made)} | {tokens:,} |"
 

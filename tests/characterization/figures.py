@@ -21,44 +21,42 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from evals.comparison import comparing
-from evals.comparison import news as news_module
-from evals.comparison.reading import read_column, read_run
-from evals.comparison.records import Comparison, Difference, Flip, Measured, Row
-from evals.comparison.runs_folder import history_of, previous
 from evals.grader_trial import compare_graders
 from evals.healthbench.agreement import Agreement
-from evals.healthbench.summary import Figure
-from evals.judging import judge as judge_evals
-from evals.judging import rejudged
 from evals.merging import merge, merged_info
-from evals.plan import Plan
-from evals.records import EvalSettings, TryScore
-from evals.registry import ROWS, load_data, make_eval
-from evals.results import CellResult, EvalAnalysis
-from evals.run_folder import read_eval_info
-from evals.run_folder import write_analysis as write_eval_analysis
+from evals.registry import ROWS, load_data
+from evals.task import EvalOptions, EvalTask, restored_evals
+from harness.api import DIALECTS
 from harness.auditing.folder import read_folder
 from harness.auditing.run import audit
 from harness.bundling.archive import unpack
-from harness.cli import app, eval_ending, quick_evals
-from harness.configuration.providers import adhoc_provider
-from harness.dialects import DIALECTS
-from harness.records.analysis import Analysis, CheckResult, Estimate, GroupAnalysis, Percentiles
-from harness.records.judgements import Examination, Judgement
-from harness.records.runs import RunSettings
-from harness.samples.attempts import Attempt
-from harness.samples.cases import load_suite
-from harness.storage import run_folder
-from harness.storage.run_log import SMOKE_TEST, run_kind
-from harness.verdict.gate import exit_code
-from harness.verification import catalogue, smoke
+from harness.cli import app, planning
+from harness.cli.judging import changed, judge
+from harness.golden.files import fitting
+from harness.pipeline import run as pipeline
+from harness.pipeline.gate import exit_code
+from harness.probes.suites import choose
+from harness.probes.task import ProbeOptions, probe_tasks
+from harness.records.analysis import (
+    Analysis,
+    CheckResult,
+    RubricFigure,
+    RubricSummary,
+    TaskResult,
+)
+from harness.records.conditions import APIS, MODES, Condition
+from harness.records.runs import Sampling
+from harness.records.scores import Estimate, Percentiles, Score
+from harness.sampling.attempts import Attempt
+from harness.storage.run_log import read_run_info
+from harness.tasks.cases import load_suite
+from harness.tasks.tool_calling import ToolCalling
+from harness.verification import catalogue
 from reports.audit import EXIT_CODES
 
 Figures = dict[str, Any]
 
 TOOL_CALLING = "tool_calling"
-_MODES = {"stream": "streaming", "whole": "non-streaming"}
 _NUMBER = r"[\d.]+"
 
 
@@ -72,77 +70,89 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
         run: The run folder; nothing is written into it.
         baseline: The baseline file, for a run that names one. Runs store the path as it was typed.
     """
-    if run_kind(run) == SMOKE_TEST:
-        return _judged_requests(run)
-    return _judged_evals(run, baseline)
-
-
-def _judged_requests(run: Path) -> Figures:
-    """A run of tool calls and probes."""
-    examined: list[Examination] = []
-    analysis = smoke.judge(run, None, examined.extend)
-    settings = analysis.run.settings
-    same = {"model": analysis.run.provider.model, "effort": settings.reasoning_effort}
-    return {
+    scores: list[Score] = []
+    info = changed(read_run_info(run), _baseline(baseline))
+    tasks = planning.restore(run, info)
+    analysis = pipeline.judge(run, info, tasks, keep=scores.extend)
+    figures = {
         "verdict": analysis.verdict.decision,
         "exit_code": exit_code(analysis.verdict),
         "complete": analysis.complete,
         "reasons": [_reason(text) for text in analysis.verdict.reasons],
+    }
+    if analysis.evals:
+        return figures | {
+            "conditions": [_eval_condition(result) for result in analysis.evals],
+            "attempts": dict(sorted(map(_scored, scores))),
+        }
+    return figures | {
         "left_out_samples": analysis.bad_lines,
-        "probe_requests": {"planned": analysis.probe_requests, "made": analysis.probe_answers},
-        "conditions": [
-            {"task": TOOL_CALLING, **same, **_condition(group)} for group in analysis.groups
-        ],
-        "attempts": dict(sorted(_attempt(one) for one in examined if isinstance(one, Judgement))),
+        "probe_requests": {"planned": analysis.probe_requests, "made": analysis.probe_responses},
+        "conditions": [_condition(result) for result in analysis.tool_calling],
+        "attempts": dict(
+            sorted(_attempt(one) for one in scores if one.task == TOOL_CALLING and one.finished)
+        ),
         "checks": {result.check.id: _check(result) for result in analysis.checks},
-        "findings": _findings(examined),
-        "failed_samples": [
-            {
-                "sample": case.sample,
-                "condition": _name(case.group),
-                "passed": case.passed,
-                "attempts": case.tries,
-                "outcomes": dict(sorted(case.outcomes.items())),
-            }
-            for case in analysis.worst_cases
-        ],
+        "findings": _findings(scores),
+        "failed_samples": _failed_samples(analysis),
     }
 
 
-def _condition(group: GroupAnalysis) -> Figures:
+def _failed_samples(analysis: Analysis) -> list[Figures]:
+    found = [
+        (failed, result.name) for result in analysis.tool_calling for failed in result.failures
+    ]
+    return [
+        {
+            "sample": failed.sample,
+            "condition": _name(name),
+            "passed": failed.passed,
+            "attempts": failed.tries,
+            "outcomes": dict(sorted(failed.outcomes.items())),
+        }
+        for failed, name in sorted(found, key=lambda each: (each[0].passed, each[0].sample))[:10]
+    ]
+
+
+def _condition(result: TaskResult) -> Figures:
     return {
-        "api": group.api,
-        "mode": _MODES[group.mode],
-        "samples": group.cases,
-        "attempts_per_sample": group.tries,
-        "planned": group.planned,
-        "finished": group.finished,
-        "outcomes": dict(sorted(group.outcomes.items())),
-        "invalid": group.invalid,
-        "exact": group.exact,
-        "pass@k": [_estimate(one) for one in group.pass_at],
-        "pass^k": [_estimate(one) for one in group.pass_hat],
-        "highest_possible": {"pass@k": group.best_pass_at, "pass^k": group.best_pass_hat},
+        "task": TOOL_CALLING,
+        "model": result.condition.model,
+        "effort": result.condition.effort,
+        "api": result.condition.api,
+        "mode": result.condition.mode,
+        "samples": result.samples,
+        "attempts_per_sample": result.tries,
+        "planned": result.planned,
+        "finished": result.finished,
+        "outcomes": dict(sorted(result.outcomes.items())),
+        "invalid": result.invalid,
+        "exact": result.exact,
+        "pass@k": [_estimate(one.pass_at) for one in result.at_k],
+        "pass^k": [_estimate(one.pass_hat) for one in result.at_k],
+        "highest_possible": {"pass@k": result.best_pass_at, "pass^k": result.best_pass_hat},
         "tokens": {
-            "prompt": group.tokens.input,
-            "completion": group.tokens.output,
-            "reasoning": group.tokens.reasoning,
-            "replies_without_usage": group.tokens.unreported,
+            "prompt": result.tokens.input,
+            "completion": result.tokens.output,
+            "reasoning": result.tokens.reasoning,
+            "replies_without_usage": result.tokens.unreported,
         },
-        "requests": group.requests,
-        "retries": group.retries,
-        "seconds": _percentiles(group.latency.total),
-        "seconds_to_first_token": _percentiles(group.latency.first_token),
-        "tokens_per_second": _percentiles(group.latency.tokens_per_second),
+        "requests": result.requests,
+        "retries": result.retries,
+        "seconds": _percentiles(result.latency.total),
+        "seconds_to_first_token": _percentiles(result.latency.first_token),
+        "tokens_per_second": _percentiles(result.latency.tokens_per_second),
     }
 
 
-def _attempt(one: Judgement) -> tuple[str, str]:
-    words = [one.outcome.kind]
-    words += ["exact"] if one.outcome.exact else []
+def _attempt(one: Score) -> tuple[str, str]:
+    words = [one.outcome]
+    words += ["exact"] if one.exact else []
     words += ["invalid"] if one.invalid else []
-    key = f"{TOOL_CALLING} {one.sample} {one.api}/{_MODES[one.mode]} {one.attempt}"
-    return key, " ".join(words)
+    condition = one.condition
+    return f"{TOOL_CALLING} {one.sample} {condition.api}/{condition.mode} {one.attempt}", " ".join(
+        words
+    )
 
 
 def _check(result: CheckResult) -> Figures:
@@ -156,70 +166,55 @@ def _check(result: CheckResult) -> Figures:
     return found
 
 
-def _findings(examined: Iterable[Examination]) -> Figures:
+def _findings(scores: Iterable[Score]) -> Figures:
     """How many findings each check has, by severity; those of single rollouts."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for one in examined:
+    for one in scores:
         for finding in one.findings:
             counts[finding.id][finding.severity] += 1
     return {name: dict(sorted(counts[name].items())) for name in sorted(counts)}
 
 
-def _judged_evals(run: Path, baseline: Path | None) -> Figures:
-    scores: list[TryScore] = []
-    analysis = rejudged(run, _held_to(baseline), scores.extend)
+def _eval_condition(result: TaskResult) -> Figures:
+    assert result.score is not None
     return {
-        "verdict": analysis.decision,
-        "exit_code": eval_ending.exit_code(analysis),
-        "complete": analysis.complete,
-        "reasons": [_reason(text) for text in analysis.reasons],
-        "conditions": [_eval_condition(cell, analysis) for cell in analysis.cells],
-        "attempts": dict(sorted(map(_scored, scores))),
-    }
-
-
-def _eval_condition(cell: CellResult, analysis: EvalAnalysis) -> Figures:
-    settings = analysis.run.settings
-    return {
-        "task": cell.cell.eval,
-        "model": cell.cell.model,
-        "effort": cell.cell.effort,
-        "api": settings.api,
-        "mode": "streaming" if settings.streaming else "non-streaming",
-        "samples": cell.questions,
-        "attempts_per_sample": cell.tries,
-        "planned": cell.planned,
-        "finished": cell.finished,
-        "outcomes": dict(sorted(cell.outcomes.items())),
-        "score": _estimate(cell.score.estimate),
-        "clustered_error": cell.score.clustered_error,
-        "error_on_repetition": cell.score.run_error,
-        "score_of_openai_script": cell.openai_score,
+        "task": result.task,
+        "model": result.condition.model,
+        "effort": result.condition.effort,
+        "api": result.condition.api,
+        "mode": result.condition.mode,
+        "samples": result.samples,
+        "attempts_per_sample": result.tries,
+        "planned": result.planned,
+        "finished": result.finished,
+        "outcomes": dict(sorted(result.outcomes.items())),
+        "score": _estimate(result.score.estimate),
+        "clustered_error": result.score.clustered_error,
+        "error_on_repetition": result.score.run_error,
+        "score_of_openai_script": result.openai_score,
         "at_k": {
             str(one.k): {
                 "pass@k": _estimate(one.pass_at),
                 "pass^k": _estimate(one.pass_hat),
                 "maj@k": one.majority,
             }
-            for one in cell.at_k
+            for one in result.at_k
         },
         "tokens": {
-            "completion": cell.tokens.output,
-            "reasoning": _percentiles(cell.tokens.reasoning),
-            "answer": _percentiles(cell.tokens.answer),
-            "attempts_without_usage": cell.tokens.unreported,
+            "completion": result.tokens.output,
+            "reasoning": _percentiles(result.tokens.reasoning_each),
+            "answer": _percentiles(result.tokens.answer_each),
+            "attempts_without_usage": result.tokens.unreported,
         },
-        "seconds": _percentiles(cell.seconds),
-        "grader": cell.grader,
-        "rubric": None if cell.rubric is None else _rubric(cell),
-        "failed_samples": {one.question: one.mean for one in cell.hardest},
-        "against_baseline": _against_baseline(cell),
+        "seconds": _percentiles(result.latency.last),
+        "grader": result.grader,
+        "rubric": None if result.rubric is None else _rubric(result.rubric),
+        "failed_samples": {one.sample: one.mean for one in result.failures},
+        "against_baseline": _against_baseline(result),
     }
 
 
-def _rubric(cell: CellResult) -> Figures:
-    found = cell.rubric
-    assert found is not None
+def _rubric(found: RubricSummary) -> Figures:
     return {
         "attempts": found.tries,
         "unanswered": found.unanswered,
@@ -231,7 +226,7 @@ def _rubric(cell: CellResult) -> Figures:
     }
 
 
-def _rubric_figure(figure: Figure) -> Figures:
+def _rubric_figure(figure: RubricFigure) -> Figures:
     return {
         "mean": figure.mean,
         "unclipped": figure.unclipped,
@@ -243,8 +238,9 @@ def _rubric_figure(figure: Figure) -> Figures:
     }
 
 
-def _against_baseline(cell: CellResult) -> Figures:
-    verdict = cell.verdict
+def _against_baseline(result: TaskResult) -> Figures:
+    verdict = result.baseline
+    assert verdict is not None
     found: Figures = {"verdict": verdict.decision, "warnings": len(verdict.warnings)}
     if verdict.baseline is not None:
         found["baseline_figures"] = [figure.value for figure in verdict.baseline.figures]
@@ -261,14 +257,15 @@ def _against_baseline(cell: CellResult) -> Figures:
     return found
 
 
-def _scored(one: TryScore) -> tuple[str, str]:
-    words = [one.outcome, f"{one.score:.6g}"]
+def _scored(one: Score) -> tuple[str, str]:
+    words = [one.outcome, f"{one.value or 0:.6g}"]
     words += [] if one.answer is None else [f"answer={one.answer}"]
-    key = f"{one.cell.eval} {one.question} {one.cell.model}/{one.cell.effort} {one.number}"
-    return key, " ".join(words)
+    condition = one.condition
+    key = f"{one.task} {one.sample} {condition.model.replace('/', ':')}/{condition.effort}"
+    return f"{key} {one.attempt}", " ".join(words)
 
 
-def _held_to(baseline: Path | None) -> dict[str, object]:
+def _baseline(baseline: Path | None) -> dict[str, object]:
     return {} if baseline is None else {"baseline": str(baseline)}
 
 
@@ -283,17 +280,17 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("check_not_judged", r"(?P<check>[\w.]+) must pass.*, but was not judged"),
     ("check_must_pass", r"(?P<check>[\w.]+) must pass.*, but "),
     ("rate_too_low", r"(?P<condition>.+): (?P<rate>pass.)\d+ is"),
-    ("rate_out_of_reach", r"(?P<condition>.+): (?P<rate>pass.)\d+ can be"),
-    ("rates_reached", r"\d+ invalid responses; in the weakest group"),
+    ("rate_out_of_reach", r"(?P<condition>.+): (?P<rate>pass.)\d+ can reach"),
+    ("rates_reached", r"\d+ invalid responses; (under the worst condition|tool calling:) pass@"),
     ("probes_passed", r"(?P<passed>\d+) of (?P<probes>\d+) probes passed, none failed"),
-    ("suite_not_complete", r"The gate asks for the suite"),
-    ("task_not_asked", r"The gate .*asks for the eval (?P<task>\w+)"),
+    ("suite_not_complete", r"The gate requires the suite"),
+    ("task_not_asked", r"The gate .*requires the eval (?P<task>\w+)"),
     ("unfinished", r"The run is not finished"),
     ("shard", r"This is shard (?P<part>\d+) of (?P<parts>\d+)"),
-    ("sample_data", r"No score is published about sample questions"),
+    ("sample_data", r"Nothing is published about sample questions"),
     ("within_margin", r"(?P<task>\w+), .*: as good as its baseline"),
     ("worse_than_margin", r"(?P<task>\w+), .*: worse than its baseline"),
-    ("not_settled", r"(?P<task>\w+), .*: not settled"),
+    ("not_settled", r"(?P<task>\w+), .*: undecided whether it is within"),
     ("ungraded_items", r"(?P<task>\w+), .*: undecided: .* rubric items"),
     ("undecided", r"(?P<task>\w+), .*: undecided: "),
     ("no_baseline", r"(?P<task>\w+), .*: not compared"),
@@ -488,7 +485,7 @@ def merged(runs: Sequence[Path], folder: Path) -> Figures:
     """The figures of shards, or of whole runs, joined in an empty `folder`."""
     info = merged_info(runs)
     folder.mkdir()
-    merge(runs, info, folder)
+    merge(runs, info, folder, restored_evals(runs[0], read_run_info(runs[0])))
     return judged(folder)
 
 
@@ -510,7 +507,8 @@ def _agreement(one: Agreement) -> Figures:
 
 def joined_exit_code(runs: Sequence[Path]) -> int:
     """The exit code of the main job that made these runs: the most severe one."""
-    return quick_evals.joined(*(judged(run)["exit_code"] for run in runs))
+    codes = {judged(run)["exit_code"] for run in runs}
+    return next((code for code in (1, 4) if code in codes), 0)
 
 
 # Integrity.
@@ -570,7 +568,7 @@ def rules() -> Figures:
             "kind": one.about.kind,
             "severity": one.about.severity,
             "apis": sorted(one.about.apis),
-            "modes": sorted(_MODES[mode] for mode in one.about.modes),
+            "modes": sorted(one.about.modes),
             "suite": one.suite,
             "tolerated": one.tolerated,
         }
@@ -584,56 +582,45 @@ def planned_requests() -> Figures:
     The plan is that of the full suite with all cases, and of the sample questions of all evals.
     """
     bodies: dict[str, list[str]] = defaultdict(list)
-    for task, attempt in (*_planned_suite(), *_planned_evals()):
-        sample = attempt.sample
+    for attempt in (*_planned_suite(), *_planned_evals()):
+        sample, condition = attempt.sample, attempt.condition
         body: Any = sample.raw
         if body is None:
-            body = DIALECTS[attempt.api].first_request(
+            body = DIALECTS[condition.api].first_request(
                 sample.turns,
                 instructions=sample.instructions,
                 tools=sample.tools,
-                streaming=attempt.streaming,
+                streaming=condition.streaming,
                 settings=attempt.settings,
             )
-        mode = "streaming" if attempt.streaming else "non-streaming"
-        bodies[f"{task} {attempt.api}/{mode}"].append(json.dumps(body, sort_keys=True))
+        name = f"{attempt.task} {condition.api}/{condition.mode}"
+        bodies[name].append(json.dumps(body, sort_keys=True))
     return {
         name: [len(found), sha256("\n".join(sorted(found)).encode()).hexdigest()]
         for name, found in sorted(bodies.items())
     }
 
 
-def _planned_suite() -> Iterator[tuple[str, Attempt]]:
-    settings = RunSettings(
-        apis=("responses", "chat"),
-        streaming=(True, False),
-        tries=5,
-        max_turns=10,
-        strict=False,
-        concurrency=1,
-        suite="full",
-    )
-    provider = adhoc_provider("http://localhost/v1", "gpt-oss-small", settings.apis)
-    for attempt in smoke._attempts(provider, load_suite(), settings, golden=True):
-        task = attempt.sample.id.partition("/")[0].removeprefix("probe:")
-        yield (task if attempt.sample.id.startswith("probe:") else TOOL_CALLING), attempt
+def _planned_suite() -> Iterator[Attempt]:
+    conditions = [
+        Condition(model="gpt-oss-small", api=api, mode=mode) for api in APIS for mode in MODES
+    ]
+    calling = ToolCalling(load_suite(), conditions, tries=5, sampling=Sampling(max_turns=10))
+    yield from calling.all_attempts()
+    options = ProbeOptions("gpt-oss-small", APIS, golden=fitting("gpt-oss-small"))
+    for task in probe_tasks(choose("full").probes, options):
+        yield from task.all_attempts()
 
 
-def _planned_evals() -> Iterator[tuple[str, Attempt]]:
+def _planned_evals() -> Iterator[Attempt]:
+    conditions = [
+        Condition(model="gpt-oss-small", effort=effort, api="responses", mode="non-streaming")
+        for effort in ("low", "high")
+    ]
+    sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
     for name in (*ROWS, "basic"):
-        data = load_data(name, "samples")
-        settings = EvalSettings(
-            evals=(name,),
-            models=("gpt-oss-small",),
-            efforts=("low", "high"),
-            api="responses",
-            streaming=False,
-            tries={name: 2},
-            concurrency=1,
-        )
-        plan = Plan(settings, {name: make_eval(data)})
-        for one in plan.every_try():
-            yield name, plan.attempt(one)
+        task = EvalTask(load_data(name, "samples"), conditions, 2, sampling, EvalOptions())
+        yield from task.all_attempts()
 
 
 # Helpers.
@@ -641,12 +628,8 @@ def _planned_evals() -> Iterator[tuple[str, Attempt]]:
 
 def _write_judgement(run: Path, baseline: Path | None = None) -> None:
     """Judge a run and keep the result in its folder, for what reads it from there."""
-    if run_kind(run) == SMOKE_TEST:
-        analysis: Analysis = smoke.judge(run, None, partial(run_folder.write_judgements, run))
-        run_folder.write_analysis(run, analysis)
-    else:
-        named = read_eval_info(run).settings.baseline is not None
-        write_eval_analysis(run, judge_evals(run, _held_to(baseline) if named else {}))
+    named = read_run_info(run).settings.baseline is not None
+    judge(run, None, _baseline(baseline) if named else {})
 
 
 def _runs(folder: Path) -> list[Path]:
@@ -659,7 +642,7 @@ def _name(condition: str) -> str:
     if scored is not None:
         return "{} {}/{}".format(*scored.groups())
     api, separator, mode = condition.partition(" · ")
-    return f"{api}/{_MODES[mode]}" if separator else condition
+    return f"{api}/{mode}" if separator else condition
 
 
 def _estimate(one: Estimate) -> list[float]:
