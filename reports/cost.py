@@ -10,7 +10,7 @@ from reports.text import counted, visible
 
 def plan_lines(expected: Expectation) -> Iterator[str]:
     """Requests, tokens, cost and time of sampling and grading."""
-    yield from _lines(f"{counted(expected.cells, 'condition')} to sample", expected.sampling)
+    yield from _lines(f"{counted(expected.conditions, 'condition')} to sample", expected.sampling)
     if expected.grading is not None:
         yield from _lines("grading", expected.grading)
 

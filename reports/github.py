@@ -4,8 +4,6 @@ Annotations are workflow commands on stdout (docs.github.com, "Workflow commands
 Actions"). Outputs go to the file that `GITHUB_OUTPUT` names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Literal
 

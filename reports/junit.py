@@ -144,11 +144,11 @@ def _file(suites: Mapping[str, list[_Test]]) -> str:
     for name, tests in suites.items():
         if tests:
             suite = TestSuite(_legal(name))
-            suite.add_testcases(map(_case, tests))
+            suite.add_testcases([_case(test) for test in tests])
             root.add_testsuite(suite)
-    root.update_statistics()
-    text: str = root.tostring().decode()
-    return text + "\n"
+    root.update_statistics()  # type: ignore[no-untyped-call]
+    text: bytes = root.tostring()  # type: ignore[no-untyped-call]
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text.decode()}\n'
 
 
 def _case(test: _Test) -> TestCase:

@@ -42,7 +42,7 @@ def code(text: str) -> str:
 def plain(text: str) -> str:
     """Text that cannot become markup or mention people (`@name`)."""
     escaped = re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", visible(text))
-    return escaped.replace("@", "@\N{ZERO WIDTH SPACE}")
+    return re.sub("(?<![A-Za-z0-9])@", "@\N{ZERO WIDTH SPACE}", escaped)
 
 
 def prose(text: str) -> str:

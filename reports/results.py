@@ -149,9 +149,9 @@ def _curves(results: Results) -> Iterator[Row]:
     for k in _ks(results):
         found = _at(results, k) if k > 1 else ()
         for name, values in (
-            ("pass@", [at and at.pass_at.value for at in found]),
-            ("pass^", [at and at.pass_hat.value for at in found]),
-            ("maj@", [at and at.majority for at in found]),
+            ("pass@", [None if at is None else at.pass_at.value for at in found]),
+            ("pass^", [None if at is None else at.pass_hat.value for at in found]),
+            ("maj@", [None if at is None else at.majority for at in found]),
         ):
             if values:
                 cells = tuple(Cell(percent(value)) for value in values)

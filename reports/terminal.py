@@ -56,14 +56,14 @@ def print_report(report: Report, console: Console) -> None:
     if report.families:
         console.print(rich_table(report.family_table(), corner="checks"))
         console.print()
-    for label, line in (
+    for label, fact in (
         ("Verdict", report.verdict),
         ("Report", f"{report.folder}/report.html"),
         ("Seal", report.seal),
         ("Next", report.next_step),
     ):
-        if line is not None:
-            console.print(Text(f"{label:8}{visible(line)}"), soft_wrap=True)
+        if fact is not None:
+            console.print(Text(f"{label:8}{visible(fact)}"), soft_wrap=True)
 
 
 def verdict_lines(label: str, style: str, reasons: Sequence[str]) -> RichTable:

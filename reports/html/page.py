@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.text.plain import plain
+from reports.html.trimming import trimmed
 
 REPORT_SCRIPT = "report.js"
 
@@ -72,7 +73,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_escaped,
     )
-    environment.filters["codes"] = codes
+    environment.filters |= {"codes": codes, "trimmed": trimmed}
     return environment
 
 

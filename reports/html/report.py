@@ -17,8 +17,11 @@ from reports.html.heatmap import MOST_CELLS, Heatmap, heatmap
 from reports.html.library import read_library
 from reports.html.page import render_page
 from reports.html.transcripts import score_details
+from reports.html.trimming import trimmed
 from reports.labels import Labels
 from reports.model import REPORTED, STATUSES, Report
+
+_LONGEST_HINT = 500
 
 
 def render_html(report: Report, scores: Iterable[Score], rollouts: Iterable[Rollout]) -> str:
@@ -93,7 +96,11 @@ def _maps(
         grouped: dict[str, list[Score]] = {name: [] for name in planned}
         for score in scores:
             grouped.setdefault(labels.condition(task, score.condition), []).append(score)
-        hints = {sample: text for (name, sample), text in texts.items() if name == task}
+        hints = {
+            sample: trimmed(text, _LONGEST_HINT)
+            for (name, sample), text in texts.items()
+            if name == task
+        }
         width = max([*planned.values(), *(score.attempt for score in scores)])
         room = left // (len(tasks) - number)
         drawn[task] = heatmap(labels.task(task), grouped, width, hints, room)

@@ -1,20 +1,21 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from reporting import analysis, failed_rule, failing, finding, passing
 
-from reports.github import annotation, outputs, verdict_annotations
+from reports.github import MOST_ANNOTATIONS, annotation, annotations, outputs
 
 
 @given(st.text(), st.text())
-def test_whatever_it_says_an_annotation_is_one_line_and_one_command(title, message):
+def test_an_annotation_is_one_line_and_one_command(title, message):
     line = annotation("error", title, message)
     assert line.replace("\t", "").isprintable()
-    head, _, said = line.removeprefix("::error title=").partition("::")
+    head, _, body = line.removeprefix("::error title=").partition("::")
     assert ":" not in head
     assert "," not in head
-    assert len(said) < 6_000
+    assert len(body) < 6_000
 
 
-def test_what_has_a_meaning_in_commands_is_escaped():
+def test_characters_with_a_meaning_in_commands_are_escaped():
     assert annotation("warning", "a:b,c%", "1\n2 % :,") == (
         "::warning title=a%3Ab%2Cc%25::1%0A2 %25 :,"
     )
@@ -26,6 +27,17 @@ def test_an_output_is_one_line(values):
 
 
 def test_a_pass_is_not_annotated():
-    assert list(verdict_annotations("pass", ["Fine."])) == []
-    (only,) = verdict_annotations("inconclusive", ["One.", "Two."])
+    assert annotations(passing()) == []
+    assert annotations(analysis(decision=None)) == []
+    (only,) = annotations(analysis(decision="inconclusive", reasons=["One.", "Two."]))
     assert only == "::warning title=gpt-oss-verify%3A INCONCLUSIVE::One. Two."
+
+
+def test_failed_checks_follow_the_verdict():
+    verdict, check = annotations(failing())
+    assert verdict.startswith("::error title=gpt-oss-verify%3A FAIL::")
+    assert check.startswith("::error title=usage.sum::1 of 6 attempts, ")
+    loud = [failed_rule(f"a.b{number}", "warned", finding("r")) for number in range(20)]
+    many = annotations(analysis(checks=loud, decision="fail"))
+    assert len(many) == MOST_ANNOTATIONS
+    assert many[1].startswith("::warning title=a.b0::")

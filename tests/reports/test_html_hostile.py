@@ -6,22 +6,22 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
-from analyses import analysis_of, run_info
-from healthy import SUITE, Say, json_response, rollout
+from healthy import Say, json_response
 from nasty import NASTY
+from reporting import TOOLS, analysis, failed_rule, finding, rollout, score, tool_calling
 
-from harness.records.analysis import Analysis
+from reports.build import build_report
+from reports.html import render_html
 from reports.html.charts.svg import tag
 from reports.html.page import embedded
-from reports.html.smoke import render_html
 from reports.junit import render_junit
+from reports.markdown import render_markdown
 
-CASE = SUITE.cases[0]
 ALLOWED_SCRIPTS = [{"type": "application/json", "id": "data"}, {}]
 
 
 class Reader(HTMLParser):
-    """What a browser would find in a page."""
+    """What a browser finds in a page."""
 
     def __init__(self):
         super().__init__()
@@ -44,13 +44,18 @@ class Reader(HTMLParser):
             self._in = None
 
 
-def page_of(rollouts, change=lambda analysis: analysis, hints=None):
-    judged = []
-    info = run_info(apis=("chat",), streaming=(False,), tries=len(rollouts))
-    analysis = change(analysis_of(rollouts, info, suite=SUITE.first(1), keep=judged.extend))
-    assert isinstance(analysis, Analysis)
-    page = render_html(analysis, judged, rollouts, hints or {})
-    return page, render_junit(analysis, judged)
+def page_of(text, change=lambda found: found, texts=None):
+    """The page and the JUnit file of a run in which a text is everywhere it can be."""
+    scores, rollouts = hostile(text)
+    encodable = text.encode("utf-8", "replace").decode()
+    example = finding(scores[0].record, path=encodable, expected=encodable, got=encodable)
+    check = failed_rule("usage.sum", "failed", example.model_copy(update={"message": encodable}))
+    found = change(
+        analysis([tool_calling(scores, len(scores))], [check], "fail", [encodable[:500]])
+    )
+    report = build_report(found, "runs/mock", regressions=[encodable[:500]], texts=texts)
+    render_markdown(report).encode()
+    return render_html(report, scores, rollouts), render_junit(report, scores)
 
 
 def read(page):
@@ -60,25 +65,34 @@ def read(page):
     return reader
 
 
-def says(text):
-    """Rollouts in which a text is everywhere a model can put it, and everywhere a server can."""
-    escaped = json.dumps({"said": text})
+def hostile(text):
+    """Scores and rollouts with a text wherever a model, a server or a scorer can put it."""
+    escaped = json.dumps({"text": text})
     text = text.encode("utf-8", "replace").decode()
     called = Say(call=(text, text), reasoning=text)
     body = {"error": {"message": text}}
-    return [
-        rollout([called, Say(text=text)], sample=CASE.id, attempt=1),
-        rollout([Say(text=text, reasoning=text)], sample=CASE.id, attempt=2),
-        rollout([json_response(body, 500)], sample=CASE.id, attempt=3, end="failed"),
-        rollout([json_response(text)], sample=CASE.id, attempt=4, end="unreadable"),
-        rollout([json_response(escaped)], sample=CASE.id, attempt=5, end="unreadable"),
+    texts = {"detail": text, "expected": text, "got": text}
+    scores = [
+        score("weather", 1, "wrong_tool", **texts),
+        score("weather", 2, "no_tool_call", **texts, findings=(finding("weather", got=text),)),
+        score("weather", 3, "provider_error", detail=text),
+        score("weather", 4, "invalid_response", detail=text),
+        score("weather", 5, "invalid_response", detail=text),
     ]
+    answers = [
+        [called, Say(text=text)],
+        [Say(text=text, reasoning=text)],
+        [json_response(body, 500)],
+        [json_response(text)],
+        [json_response(escaped)],
+    ]
+    return scores, list(map(rollout, scores, answers))
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_nothing_that_was_said_becomes_part_of_the_page(name):
-    harmless = read(page_of(says("harmless"))[0])
-    page, junit = page_of(says(NASTY[name]), hints={CASE.id: NASTY[name]})
+def test_recorded_text_cannot_change_the_page(name):
+    harmless = read(page_of("harmless")[0])
+    page, junit = page_of(NASTY[name], texts={(TOOLS, "weather"): NASTY[name]})
     found = read(page)
     kinds = {element for element, _ in found.elements}
     assert kinds == {element for element, _ in harmless.elements}
@@ -94,43 +108,42 @@ def test_nothing_that_was_said_becomes_part_of_the_page(name):
     ET.fromstring(junit)
 
 
-def test_what_was_said_is_still_readable():
+def test_recorded_text_is_readable():
     text = NASTY["closing"] + NASTY["direction"]
-    page, _ = page_of(says(text))
+    page, _ = page_of(text)
     data = next(text for kind, attributes, text in read(page).script if "id" in attributes)
-    turns = [
-        turn["text"]
+    items = [
+        item["text"]
         for transcript in json.loads(data)["transcripts"].values()
         for exchange in transcript["exchanges"]
-        for turn in exchange["turns"]
+        for item in exchange["items"]
     ]
     shown = text.replace("\u202e", r"\u202e").replace("\u202c", r"\u202c")
     shown = shown.replace("\u2066", r"\u2066").replace("\u2069", r"\u2069")
-    assert shown.replace("\u200f", r"\u200f") in turns
+    assert shown.replace("\u200f", r"\u200f") in items
 
 
-def test_long_texts_are_cut_and_it_is_said():
-    page, _ = page_of(says(NASTY["long"]))
+def test_long_texts_are_trimmed_and_marked():
+    page, _ = page_of(NASTY["long"], texts={(TOOLS, "weather"): NASTY["long"]})
     assert len(page) < 400_000
-    assert "characters are left out here" in page
+    assert "characters omitted" in page
 
 
 def test_a_provider_with_a_nasty_name_is_only_text():
-    def renamed(analysis):
-        provider = analysis.run.provider.model_copy(
+    def renamed(found):
+        provider = found.run.provider.model_copy(
             update={"name": NASTY["closing"], "model": NASTY["handler"], "base_url": NASTY["link"]}
         )
-        return analysis.model_copy(
-            update={"run": analysis.run.model_copy(update={"provider": provider})}
-        )
+        run = found.run.model_copy(update={"provider": provider})
+        return found.model_copy(update={"run": run})
 
-    found = read(page_of(says("harmless"), renamed)[0])
+    found = read(page_of("harmless", renamed)[0])
     assert sum(element == "script" for element, _ in found.elements) == 2
     assert not any(element in ("img", "iframe") for element, _ in found.elements)
 
 
 def test_the_policy_names_exactly_the_script_and_the_stylesheet_of_the_page():
-    found = read(page_of(says("harmless"))[0])
+    found = read(page_of("harmless")[0])
     policy = next(a["content"] for e, a in found.elements if a.get("http-equiv"))
     style = next(text for kind, _, text in found.script if kind == "style")
     script = next(

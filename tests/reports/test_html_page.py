@@ -1,95 +1,99 @@
 import re
 import time
 from collections import Counter
-from dataclasses import replace
 from itertools import cycle, islice, pairwise
 from weakref import finalize
 
-from analyses import analysis_of, run_info
-from harness.records.judgements import Judgement, Speed, Tokens
-from healthy import SUITE, Say, right, rollout
-from recorded_runs import broken, many_cases, troubled
+from healthy import Say
+from reporting import (
+    TOOLS,
+    analysis,
+    condition,
+    failed_rule,
+    failing,
+    failing_scores,
+    finding,
+    passing,
+    passing_scores,
+    rollout,
+    rule,
+    score,
+    tool_calling,
+)
 
-from harness.records.scores import Evidence, Finding, Outcome
-from reports.html import heatmap, selection
-from reports.html.check_list import families, statuses
-from reports.html.smoke import render_html
-from reports.tries import Try
+from harness.records.rollouts import Retry
+from harness.records.scores import Timing, Usage
+from reports.build import build_report
+from reports.html import heatmap, library, render_html
 
-CASES = SUITE.cases[:3]
-CHAT = run_info(apis=("chat",), streaming=(False,), tries=2)
-
-
-def healthy(tries=2):
-    return [
-        rollout(right(case), sample=case.id, attempt=number)
-        for case in CASES
-        for number in range(1, tries + 1)
-    ]
-
-
-def failing():
-    return [
-        *healthy()[:3],
-        rollout([Say(text="I cannot do that.")], sample=CASES[1].id, attempt=2),
-        rollout([broken("timeout")], sample=CASES[2].id, attempt=1, end="failed"),
-    ]
+TEXTS = {(TOOLS, sample): f"Prompt of {sample}" for sample in "abc"}
 
 
-def page_of(rollouts, info=CHAT):
-    judged = []
-    analysis = analysis_of(rollouts, info, keep=judged.extend)
-    return render_html(analysis, judged, rollouts, {case.id: case.prompt for case in CASES})
+def rollouts_of(scores):
+    return [rollout(each, [Say(text="Hello.")]) for each in scores]
+
+
+def page_of(found, scores, rollouts=None, texts=None):
+    report = build_report(found, found.run_id, texts=TEXTS if texts is None else texts)
+    return render_html(report, scores, rollouts or rollouts_of(scores))
 
 
 def text_of(page):
     return " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.S).split())
 
 
-def test_the_first_screen_says_what_came_of_it_why_and_what_to_do():
-    text = text_of(page_of([*failing(), healthy()[5]]))
-    parts = ["✕ FAIL", "Why", "pass^2 is 33.3%", "What to do next", "Start with", "Checks and"]
+def test_the_first_screen_says_the_verdict_the_reasons_and_what_to_do():
+    text = text_of(page_of(failing(), failing_scores()))
+    parts = ["✕ FAIL", "Why", "pass^2 is 33.3 %", "What to do next", "Start with", "Checks and"]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
 
 
-def test_a_run_that_was_cut_off_says_how_to_go_on():
-    text = text_of(page_of(healthy()[:5]))
+def test_an_unfinished_run_says_how_to_finish_it():
+    found = analysis([tool_calling(passing_scores()[:5])], decision="inconclusive", complete=False)
+    text = text_of(page_of(found, passing_scores()[:5]))
     assert "? INCONCLUSIVE" in text
-    assert "1 of 6 planned attempts were not made." in text
     assert "gpt-oss-verify --resume mock-20260102-030405" in text
 
 
 def test_a_pass_says_so():
-    text = text_of(page_of(healthy()))
+    text = text_of(page_of(passing(), passing_scores()))
     assert "✓ PASS" in text
-    assert "0 of 6 planned attempts; none allowed" in text
-    assert "12 requests, no errors, no retries." in text
+    assert "of 6 planned attempts; none allowed" in text
+    assert "6 requests, no errors, no retries." in text
 
 
-def test_every_try_is_a_cell_and_the_missing_one_too():
-    page = page_of(failing())
+def test_every_attempt_is_a_cell_and_the_missing_one_too():
+    scores = [*failing_scores()[:4], score("c", 1, "timeout"), score("c", 2, "not_run")]
+    page = page_of(analysis([tool_calling(scores)]), scores)
     assert page.count('<button class="cell ') == 5
     assert (
         len(re.findall(r'<i class="cell none" role="img" aria-label="try 2: not run">', page)) == 1
     )
-    assert 'data-kind="no_tool_call" aria-label="try 2: no tool call">N</button>' in page
-    assert 'data-kind="timeout" aria-label="try 1: timeout">T</button>' in page
-    rows = re.findall(r'<tr data-kinds="[^"]*" data-failed="(\d)"', page)
+    assert 'data-outcome="no_tool_call" aria-label="try 2: no tool call">N</button>' in page
+    assert 'data-outcome="timeout" aria-label="try 1: timeout">T</button>' in page
+    rows = re.findall(r'<tr data-outcomes="[^"]*" data-failed="(\d)"', page)
     assert rows == sorted(rows, reverse=True)
+    assert 'title="Prompt of c"' in page
 
 
-def test_only_what_speaks_is_shown_at_first_and_passes_where_nothing_does():
-    quiet = analysis_of(failing(), CHAT).checks
-    loud = [quiet[0].model_copy(update={"status": "failed"}), *quiet[1:]]
-    assert [one.status for one in statuses(loud) if one.shown] == ["failed"]
-    assert [one.status for one in statuses(quiet) if one.shown] == ["passed"]
-    assert sum(len(family.listed) for family in families(quiet)) == len(quiet)
+def test_only_rules_with_findings_are_shown_at_first():
+    shown = re.compile(r'name="status" value="(\w+)" checked')
+    assert shown.findall(page_of(failing(), failing_scores())) == ["failed"]
+    assert shown.findall(page_of(passing(), passing_scores())) == []
+    noted = analysis(checks=[failed_rule("a.b", "passed", finding("r")), rule("a.c")])
+    assert shown.findall(page_of(noted, [])) == ["noted"]
+    assert page_of(noted, []).count('<details class="check ') == 2
 
 
-def test_a_command_with_quotes_can_be_copied_whole():
-    info = CHAT.model_copy(update={"command": ("gpt-oss-verify", "-p", "a b", "--model", "x'y&z")})
-    page = page_of(healthy(), info)
+def test_each_family_has_its_counts_on_one_line():
+    text = text_of(page_of(passing(), passing_scores()))
+    assert "Token counts 2 passed" in text
+
+
+def test_a_command_with_quotes_can_be_copied():
+    command = ("gpt-oss-verify", "-p", "a b", "--model", "x'y&z")
+    page = page_of(analysis(run={"command": command}), [])
     shown = re.search(r'<div class="command"><pre><code>(.*?)</code>', page)[1]
     assert (
         shown
@@ -98,86 +102,111 @@ def test_a_command_with_quotes_can_be_copied_whole():
 
 
 def test_transcripts_of_evidence_and_failures_come_before_the_rest(monkeypatch):
-    monkeypatch.setattr(selection, "MOST_KEPT", 3)
-    page = page_of([*healthy()[1:], *failing()[3:]])
+    monkeypatch.setattr(library, "MOST_KEPT", 3)
+    page = page_of(failing(), failing_scores())
     kept = re.search(r"has the transcripts of (\d+) of (\d+) records", page)
-    assert kept.groups() == ("3", "7")
+    assert kept.groups() == ("3", "6")
     found = page.split('"transcripts":{')[1]
-    for record in (f"{CASES[1].id}/chat/non-streaming/2", f"{CASES[2].id}/chat/non-streaming/1"):
+    for record in ("b/chat/non-streaming/2", "c/chat/non-streaming/1"):
         assert f'"{record}":{{"end"' in found
 
 
 def test_the_evidence_of_a_probe_can_be_opened():
-    analysis = analysis_of(failing(), CHAT)
-    found = next(each for each in analysis.checks if each.check.kind == "check")
-    probed = rollout([Say(text="Hello.")], sample="probe", attempt=7)
-    evidence = Evidence(record=probed.id, exchange=0, expected="a", got="b")
-    finding = Finding(id=found.check.id, severity="error", message="wrong", evidence=evidence)
-    loud = found.model_copy(update={"status": "failed", "findings": 1, "examples": (finding,)})
-    page = render_html(analysis.model_copy(update={"checks": (loud,)}), [], [probed], {})
-    assert f'data-r="{probed.id}" href="#try=probe/chat/non-streaming/7"' in page
-    assert f'"{probed.id}":{{"end"' in page
+    probed = score("probe", 7, "answered", task="cot")
+    check = failed_rule("cot.present", "failed", finding(probed.record, "cot.present"))
+    page = page_of(analysis(checks=[check], decision="fail"), [probed])
+    assert f'data-r="{probed.record}" href="#try=probe/chat/non-streaming/7"' in page
+    assert f'"{probed.record}":{{"end"' in page
+    assert '<button class="cell ' not in page
 
 
-def test_a_sample_is_taken_from_all_over_the_run():
-    tries = [a_try(number) for number in range(100)]
-    chosen = selection.choose([], tries)[:10]
-    places = sorted(int(record) for record in chosen)
+def test_retries_and_errors_are_counted():
+    scores = failing_scores()
+    rollouts = rollouts_of(scores)
+    first = (
+        rollouts[0].exchanges[0].model_copy(update={"retries": (Retry(status=429, waited=1.0),)})
+    )
+    rollouts[0] = rollouts[0].model_copy(update={"exchanges": (first,)})
+    text = text_of(page_of(failing(), scores, rollouts))
+    assert "1 retried after status 429" in text
+
+
+def test_measures_are_drawn_for_each_condition():
+    modes = [condition(mode=mode) for mode in ("streaming", "non-streaming")]
+    scores = [
+        score(sample, 1, condition=each, timing=(Timing(2.0, 0.5, 90.0),))
+        for sample in "ab"
+        for each in modes
+    ]
+    found = analysis([tool_calling(scores, 1, each) for each in modes])
+    page = page_of(found, scores)
+    labels = re.findall(r'aria-label="(Time to first token\. [^"]*)"', page)
+    assert labels == ["Time to first token. streaming: median 0.5 s; non-streaming: median 0.5 s"]
+    assert page.count("<figcaption>") == 2 + 5 + 1
+
+
+def test_a_sample_is_taken_from_all_parts_of_the_run():
+    scores = [score("row", number) for number in range(1, 101)]
+    chosen = library.choose([], scores)[:10]
+    places = sorted(int(record.rpartition("/")[2]) for record in chosen)
     assert len(set(places)) == 10
     assert max(b - a for a, b in pairwise(places)) <= 20
 
 
-def a_try(number):
-    return Try(str(number), "row", "chat · non-streaming", number, "success", good=True, score=1.0)
+def test_each_kind_of_failure_has_its_turn():
+    many = [score("row", number, "timeout") for number in range(50)]
+    rare = score("rare", 1, "wrong_tool")
+    assert rare.record in library.choose([], [*many, rare])[:2]
 
 
-def test_each_way_to_fail_has_its_turn():
-    many = [replace(a_try(number), kind="timeout", good=False) for number in range(50)]
-    rare = replace(a_try(99), kind="wrong_tool", good=False)
-    assert "99" in selection.choose([], [*many, rare])[:2]
+def test_the_most_important_transcripts_fit(monkeypatch):
+    monkeypatch.setattr(library, "MOST_BYTES", 100)
+    assert library.fitting(["a", "b", "c"], {"a": 60, "b": 50, "c": 40}) == {"a", "c"}
+
+
+def test_transcripts_held_while_reading_are_bounded(monkeypatch):
+    scores = failing_scores()
+    rollouts = rollouts_of(scores)
+    one = len(page_of(failing(), scores[:1], rollouts[:1]))
+    monkeypatch.setattr(library, "_HELD_BYTES", 2_500)
+    page = page_of(failing(), scores, rollouts)
+    assert len(page) < one + 20_000
+    assert '"c/chat/non-streaming/1":{"end"' in page
+    assert '"b/chat/non-streaming/1":{"end"' not in page
 
 
 # --- Large runs
 
 
-def many(count, seed=3):
-    """Records and judgements of a large run, made from those of a small one."""
-    few = list(troubled(many_cases(6), tries=2, seed=seed))
-    for number, one in enumerate(islice(cycle(few), count)):
+def many(count):
+    """Scores of a large run under one condition, 20 tries at each sample."""
+    for number in range(count):
         case, attempt = divmod(number, 20)
-        new = {
-            "id": f"case-{case}/{one.api}/{number}",
-            "sample": f"case-{case}",
-            "attempt": attempt + 1,
-        }
-        yield one.model_copy(update=new)
-
-
-def judged_of(rollouts):
-    for number, one in enumerate(rollouts):
         bad = number % 7 == 0
-        yield Judgement(
-            record=one.id,
-            sample=one.sample,
-            api="chat",
-            mode="non-streaming",
-            attempt=one.attempt,
-            outcome=Outcome(kind="no_tool_call" if bad else "success", detail="said no" * bad),
-            tokens=Tokens(input=10, output=number % 90, reasoning=3),
-            speeds=(Speed(total=number % 50 / 10),),
-            requests=1,
+        yield score(
+            f"case-{case}",
+            attempt + 1,
+            "no_tool_call" if bad else "success",
+            detail="The model called no tool." * bad,
+            usage=Usage(10, number % 90, 3),
+            timing=(Timing(number % 50 / 10),),
         )
 
 
-def large(count):
-    info = run_info(apis=("chat",), streaming=(False,), tries=20)
-    analysis = analysis_of([], info, suite=SUITE.first(3))
-    return render_html(analysis, judged_of(many(count)), many(count), {})
+def records(count):
+    answers = cycle([[Say(call=("weather", "{}")), Say(text="Fine. " * 50)], [Say(text="No.")]])
+    for each, answer in zip(many(count), islice(answers, count), strict=True):
+        yield rollout(each, answer)
 
 
-def test_three_thousand_tries_are_rendered_soon_and_stay_small():
+def large(count, rollouts):
+    result = tool_calling(list(many(40)), 20)
+    return page_of(analysis([result]), many(count), rollouts)
+
+
+def test_three_thousand_attempts_are_rendered_soon_and_stay_small():
     began = time.process_time()
-    page = large(3_000)
+    page = large(3_000, records(3_000))
     assert time.process_time() - began < 10
     assert 1_000_000 < len(page.encode()) < 5_000_000
     assert page.count('<button class="cell ') == 3_000
@@ -185,18 +214,18 @@ def test_three_thousand_tries_are_rendered_soon_and_stay_small():
 
 def test_few_records_are_held_at_a_time(monkeypatch):
     monkeypatch.setattr(heatmap, "MOST_CELLS", 1_000)
+    monkeypatch.setattr("reports.html.report.MOST_CELLS", 1_000)
     alive, most = Counter(), 0
 
     def watched(count):
         nonlocal most
-        for one in many(count):
+        for one in records(count):
             alive["now"] += 1
             finalize(one, alive.subtract, ["now"])
             most = max(most, alive["now"])
             yield one
 
-    analysis = analysis_of([], run_info(apis=("chat",), streaming=(False,), tries=20))
-    page = render_html(analysis, judged_of(many(4_000)), watched(4_000), {})
+    page = large(4_000, watched(4_000))
     assert most < 100
     assert page.count('<button class="cell ') == 1_000
-    assert "150 more rows, those with the fewest failures, are not shown" in page
+    assert "150 more rows with the fewest failures are not shown" in page

@@ -1,52 +1,58 @@
 from xml.etree import ElementTree as ET
 
 import pytest
-from analyses import analysis_of, run_info
-from harness.pipeline.exit_codes import exit_code
-from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from inline_snapshot import snapshot
+from reporting import (
+    analysis,
+    condition,
+    eval_result,
+    failed_rule,
+    failing,
+    failing_scores,
+    finding,
+    passing,
+    passing_scores,
+    score,
+    tool_calling,
+)
 
-from harness.records.runs import Thresholds
+from harness.pipeline.exit_codes import exit_code
+from reports.build import build_report
 from reports.junit import render_junit
 
-CASES = SUITE.cases[:3]
-CHAT = run_info(apis=("chat",), streaming=(False,), tries=2)
-LENIENT = Thresholds(max_invalid=9, min_pass_at_k=0.0, min_pass_hat_k=0.0)
+
+def eval_scores():
+    low = condition(effort="low")
+    return [score(each, 1, "wrong", task="gpqa", condition=low) for each in ("q1", "q2")]
 
 
-def healthy():
-    return [
-        rollout(right(case), sample=case.id, attempt=number) for case in CASES for number in (1, 2)
-    ]
+def junit_of(found, scores):
+    return ET.fromstring(render_junit(build_report(found, "runs/mock"), scores))
 
 
-def silent():
-    return [*healthy()[:5], rollout([Say(text="No.")], sample=CASES[2].id, attempt=2)]
+def with_decision(decision):
+    scores = [*failing_scores(), *eval_scores()]
+    checks = [failed_rule("usage.sum", "failed", finding("c/chat/non-streaming/1"))]
+    results = [tool_calling(failing_scores()), eval_result(eval_scores(), decision or "pass")]
+    return analysis(results, checks, decision), scores
 
 
-def invalid():
-    body = chat_whole(Say(text="x"))
-    body["usage"]["total_tokens"] = 1
-    return [*healthy()[:5], rollout([json_response(body)], sample=CASES[2].id, attempt=2)]
-
-
-def junit_of(rollouts, thresholds=None):
-    judged = []
-    analysis = analysis_of(rollouts, CHAT, thresholds=thresholds, keep=judged.extend)
-    return ET.fromstring(render_junit(analysis, judged)), exit_code(analysis.verdict)
-
-
-@pytest.mark.parametrize("thresholds", [None, LENIENT])
-@pytest.mark.parametrize("rollouts", [healthy(), silent(), invalid(), healthy()[:4], []])
-def test_the_file_is_red_exactly_if_the_run_did_not_pass(rollouts, thresholds):
-    root, code = junit_of(rollouts, thresholds)
+@pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", None])
+def test_the_file_is_red_exactly_if_the_run_did_not_pass(decision):
+    found, scores = with_decision(decision)
+    root = junit_of(found, scores)
     red = root.findall(".//failure") + root.findall(".//error")
-    assert bool(red) == (code != 0)
+    assert bool(red) == (exit_code(found.verdict) != 0)
     assert int(root.get("failures")) + int(root.get("errors")) == len(red)
 
 
+def test_a_run_without_attempts_is_red():
+    root = junit_of(analysis(decision="inconclusive"), [])
+    assert root.get("errors") == "1"
+
+
 def test_the_counts_are_those_of_the_tests():
-    root, _ = junit_of(invalid())
+    root = junit_of(failing(), failing_scores())
     for element in (root, *root):
         tests = element.findall(".//testcase")
         assert element.get("tests") == str(len(tests))
@@ -55,26 +61,41 @@ def test_the_counts_are_those_of_the_tests():
         )
 
 
-def test_there_is_a_test_for_every_check_and_every_case():
-    root, _ = junit_of(invalid())
-    analysis = analysis_of(invalid(), CHAT)
+def test_there_is_a_test_for_every_check_every_sample_and_every_score():
+    found, scores = with_decision("fail")
+    root = junit_of(found, scores)
     names = {suite.get("name"): [test.get("name") for test in suite] for suite in root}
-    assert names["checks"] == [result.check.id for result in analysis.checks]
-    assert names["chat · non-streaming"] == [case.id for case in CASES]
+    assert names["checks"] == ["usage.sum"]
+    assert names["chat · non-streaming"] == ["a", "b", "c"]
+    assert names["scores"] == ["gpqa"]
+    assert "The score is worse" in root.find(".//testcase[@name='gpqa']/failure").get("message")
 
 
 def test_a_failure_carries_its_evidence():
-    root, _ = junit_of(silent())
-    test = root.find(f".//testcase[@name='{CASES[2].id}']")
+    root = junit_of(failing(), failing_scores())
+    test = root.find(".//testcase[@name='b']")
     failure = test.find("failure")
-    assert test.get("classname") == "gpt-oss-verify.cases.chat.whole"
+    assert test.get("classname") == "gpt-oss-verify.tool_calling.chat.non-streaming"
     assert failure.get("message") == "1 of 2 tries passed"
     assert failure.text == snapshot("""\
 1 of 2 tries passed.
-status-down/chat/non-streaming/2: no_tool_call: The model answered without calling a tool.
+b/chat/non-streaming/2: no_tool_call: The model answered without calling a tool.
   expected service_status({})
-  got No.\
+  got I cannot do that.\
 """)
-    check = junit_of(invalid())[0].find(".//testcase[@name='usage.sum']/failure")
+    check = root.find(".//testcase[@name='usage.sum']/failure")
     assert "expected 70" in check.text
-    assert f"{CASES[2].id}/chat/non-streaming/2, request 1" in check.text
+    assert "c/chat/non-streaming/1, request 1" in check.text
+
+
+def test_what_a_passing_run_tolerates_is_in_the_output():
+    found = passing().model_copy(update={"results": (tool_calling(failing_scores()),)})
+    root = junit_of(found, failing_scores())
+    assert "no_tool_call" in root.find(".//testcase[@name='b']/system-out").text
+
+
+def test_attempts_that_were_not_made_do_not_pass():
+    scores = [*passing_scores()[:5], score("c", 2, "not_run")]
+    found = analysis([tool_calling(scores)], decision="inconclusive")
+    failure = junit_of(found, scores).find(".//testcase[@name='c']/failure")
+    assert failure.get("message") == "1 of 2 tries passed"

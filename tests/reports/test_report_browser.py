@@ -1,16 +1,26 @@
-"""The page in a real browser: whatever Chromium is found on this machine."""
+"""The page in a real browser: the Chromium of this machine."""
 
 import pytest
-from analyses import analysis_of, run_info
 from chromium import chromium, quiet_pages, shot
-from healthy import SUITE, Say, rollout
+from healthy import Say
 from nasty import NASTY
 from playwright.sync_api import expect
-from recorded_runs import troubled
+from reporting import (
+    FOUR,
+    TOOLS,
+    analysis,
+    failed_rule,
+    finding,
+    rollout,
+    rule,
+    score,
+    tool_calling,
+)
 
-from reports.html.smoke import render_html
+from reports.build import build_report
+from reports.html import render_html
 
-SMALL = SUITE.first(6)
+SAMPLES = [f"sample-{number}" for number in range(6)]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,18 +31,42 @@ def browser():
         yield found
 
 
+def scored(sample, attempt, under):
+    """In some conditions some samples fail: without a tool call, by timeout, or invalid."""
+    where = SAMPLES.index(sample), attempt, under.name
+    if where in ((1, 2, "chat · streaming"), (2, 1, "responses · streaming")):
+        return score(sample, attempt, "no_tool_call", condition=under, detail="No tool call.")
+    if where == (3, 3, "chat · non-streaming"):
+        return score(sample, attempt, "timeout", condition=under, detail="Timeout after 60 s.")
+    if where == (4, 1, "chat · non-streaming"):
+        place = f"{sample}/chat/non-streaming/{attempt}"
+        return score(
+            sample, attempt, "invalid_response", condition=under, findings=(finding(place),)
+        )
+    return score(sample, attempt, condition=under)
+
+
+def said(of):
+    if of.sample == SAMPLES[0] and of.attempt == 1 and of.condition == FOUR[0]:
+        text = "".join(NASTY[name] for name in ("closing", "handler", "svg", "template"))
+        return [Say(text=text)]
+    if of.outcome == "no_tool_call":
+        return [Say(text="I am sorry, I cannot call tools.")]
+    return [Say(call=("weather", "{}")), Say(text="All done.")]
+
+
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    rollouts = list(troubled(SMALL, tries=3, seed=5))
-    nasty = Say(text="".join(NASTY[name] for name in ("closing", "handler", "svg", "template")))
-    rollouts[0] = rollout(
-        [nasty], api="responses", streaming=True, sample=SMALL.cases[0].id, attempt=1
-    )
-    judged = []
-    analysis = analysis_of(rollouts, run_info(tries=3), suite=SMALL, keep=judged.extend)
+    scores = [scored(each, n, under) for each in SAMPLES for n in (1, 2, 3) for under in FOUR]
+    rollouts = [rollout(each, said(each)) for each in scores]
+    example = next(each.findings[0] for each in scores if each.findings)
+    checks = [failed_rule("usage.sum", "failed", example), rule("usage.present"), rule("cot.raw")]
+    results = [tool_calling(scores, 3, under) for under in FOUR]
+    found = analysis(results, checks, "fail", ["1 invalid of 72 attempts, none allowed."])
+    texts = {(TOOLS, sample): f"Prompt of {sample}" for sample in SAMPLES}
     path = tmp_path_factory.mktemp("page") / "report.html"
-    hints = {case.id: case.prompt for case in SMALL.cases}
-    path.write_text(render_html(analysis, judged, rollouts, hints), encoding="utf-8")
+    report = build_report(found, "runs/mock", texts=texts)
+    path.write_text(render_html(report, scores, rollouts), encoding="utf-8")
     return path
 
 
@@ -57,20 +91,20 @@ def test_checks_are_filtered_and_searched(opened):
     assert page.locator("details.check.passed:visible").count() == 0
     page.get_by_label("✓ passed").check()
     assert shown.count() > before
-    page.get_by_role("search", name="Filter checks").get_by_role("searchbox").fill("usage.sum")
-    assert page.locator("details.check:visible code").first.inner_text() == "usage.sum"
+    page.get_by_role("search", name="Filter checks").get_by_role("searchbox").fill("usage.present")
+    assert page.locator("details.check:visible code").first.inner_text() == "usage.present"
     assert shown.count() == 1
 
 
-def test_tries_are_filtered_by_outcome_and_by_what_was_said(opened):
+def test_attempts_are_filtered_by_outcome_and_text(opened):
     page = opened()
-    form = page.get_by_role("search", name="Filter cases")
+    form = page.get_by_role("search", name="Filter samples")
     rows = page.locator(".map tbody tr:visible")
     assert rows.count() == 6
     form.get_by_role("searchbox").fill("cannot call tools")
     matching = page.locator("button.cell:not(.dim):visible")
-    kinds = {cell.get_attribute("data-kind") for cell in matching.all()}
-    assert kinds == {"no_tool_call"}
+    outcomes = {cell.get_attribute("data-outcome") for cell in matching.all()}
+    assert outcomes == {"no_tool_call"}
     form.get_by_role("searchbox").fill("")
     form.get_by_label("Outcome").select_option("no_tool_call")
     assert 0 < rows.count() < 6
@@ -111,12 +145,12 @@ def test_evidence_leads_to_its_transcript_and_the_raw_exchange(opened):
     expect(viewer, "the address of a transcript opens it").to_be_visible()
 
 
-def test_what_a_model_said_runs_nothing(opened):
+def test_recorded_text_runs_nothing(opened):
     page = opened()
-    page.locator(f"button.cell[data-r='{SMALL.cases[0].id}/responses/streaming/1']").click()
-    said = page.locator(".turn.final .said").first.inner_text()
-    assert "<script>" in said
-    assert "{{ 7 * 7 }}" in said
+    page.locator(f"button.cell[data-r='{SAMPLES[0]}/responses/streaming/1']").click()
+    shown = page.locator(".item.final .text").first.inner_text()
+    assert "<script>" in shown
+    assert "{{ 7 * 7 }}" in shown
     assert page.evaluate("window.hacked") is None
     assert page.locator("dialog img, dialog svg, dialog script").count() == 0
 

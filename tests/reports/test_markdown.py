@@ -1,0 +1,240 @@
+# ruff: noqa: E501 (reports have long lines)
+import re
+from itertools import groupby
+
+from inline_snapshot import snapshot
+from reporting import (
+    FOUR,
+    analysis,
+    condition,
+    dataset,
+    eval_result,
+    failed_rule,
+    failing,
+    failing_scores,
+    finding,
+    passing,
+    passing_scores,
+    rubric,
+    score,
+    tool_calling,
+)
+
+from reports.build import build_report
+from reports.markdown import render_markdown
+
+NASTY = "\x1b[31mred\x1b[0m\n`code` | <script>alert(1)</script> \u202egnp [x](y) **b** ```"
+NASTY_SAMPLE = "q`1`|<b>@all*"
+
+
+def markdown(found, **report):
+    return render_markdown(build_report(found, "mock-20260102-030405", **report))
+
+
+def evals(name="gpqa", sample=NASTY_SAMPLE, **changes):
+    scores = [
+        score(each, number, outcome, task=name, condition=condition(effort="low"),
+              answer="B", order=(2, 0, 1, 3))
+        for each, outcome in (("a", "correct"), (sample, "wrong"))
+        for number in (1, 2)
+    ]  # fmt: skip
+    return eval_result(scores, **changes)
+
+
+def test_a_pass():
+    assert markdown(passing()) == snapshot("""\
+# PASS: gpt-oss on `mock`
+
+- All figures meet the thresholds.
+
+Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 cases × 2 tries, 1 condition, 6 of 6 attempts.
+
+## Tool calling
+
+|  | chat, non-streaming |
+| --- | ---: |
+| attempts | 6 of 6 |
+| invalid | 0 |
+| pass@1 % | 100.0 (90–100) |
+| pass@2 % | 100.0 (90–100) |
+| pass^1 % | 100.0 (90–100) |
+| pass^2 % | 100.0 (90–100) |
+| success | 6 |
+| exact arguments | 6 |
+| requests | 12 |
+| retries | 0 |
+| prompt tokens | 500 |
+| completion tokens | 200 |
+| of which reasoning | 90 |
+| first token, s | – |
+| request, s | 2.00 / 2.00 |
+| tokens/s | – |
+
+All planned attempts are in the denominator. pass@k: at least one of k tries passes. pass^k: all k tries pass. Brackets: 95 % interval with samples as clusters. Times and speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has an error.
+
+## Checks
+
+|  | passed | not verifiable | skipped |
+| --- | ---: | ---: | ---: |
+| usage | 2 | – | – |
+| stream | – | – | 1 |
+| stop | – | 1 | – |
+
+Not verifiable: `stop.kept`. Nothing to judge.
+
+Skipped: `stream.end`. Streaming was not requested.
+
+## Repeat this run
+
+```sh
+gpt-oss-verify --provider mock
+```
+
+- provider: `mock`
+- address: `http://127.0.0.1:1/v1`
+- model: `gpt-oss-mock`
+- suite: `smoke`
+- apis: `chat`
+- modes: `non-streaming`
+- concurrency: `8`
+- max invalid: `0`
+- min pass at k: `0.9`
+- min pass hat k: `0.9`
+- tool calling: `3 samples × 2 tries, max turns 10`
+- cases.jsonl: `sha256 cccccccccccccccc…`
+- cot: `1 sample × 1 try, max turns 1`
+- gpt-oss-verify: `0.1.0`
+- python: `3.11.0`
+- started: `2026-01-02T03:04:05+00:00`
+- finished: `not finished`
+- records: `mock-20260102-030405/rollouts.jsonl`, every exchange as it was on the wire
+""")
+
+
+def test_a_failure_shows_errors_first_and_failed_samples():
+    text = markdown(failing())
+    assert text[text.index("## Errors") : text.index("## Tool calling")] == snapshot("""\
+## Errors
+
+### `usage.sum` in 1 of 6 attempts, 16.7 (0–94) %
+
+Prompt and completion tokens add up to the total. Billing relies on these figures. ([source](https://platform.openai.com/docs/api-reference/chat/object))
+
+Seen in: chat · non-streaming.
+
+- `c/chat/non-streaming/1`, request 1, `$.usage`: The total is not the sum of prompt and completion tokens.
+  - expected `70`
+  - got `1`
+
+""")
+    assert text[text.index("### Failed samples") : text.index("## Checks")] == snapshot("""\
+### Failed samples
+
+- **1 of 2 passed**: `b`, chat · non-streaming (success 1, no tool call 1)
+  - `b/chat/non-streaming/2`: The model answered without calling a tool.
+  - prompt `Please check the service status.`
+  - expected `service_status({})`
+  - got `I cannot do that.`
+- **1 of 2 passed**: `c`, chat · non-streaming (invalid response 1, success 1)
+  - `c/chat/non-streaming/1`: usage.sum: The total is not the sum of prompt and completion tokens.
+  - prompt `Please check the service status.`
+  - expected `70`
+  - got `1`
+
+""")
+
+
+def test_checks_that_judged_nothing_are_named_with_the_reason():
+    text = markdown(passing())
+    assert "Skipped: `stream.end`. Streaming was not requested." in text
+    assert "Not verifiable: `stop.kept`. Nothing to judge." in text
+
+
+def test_what_the_provider_declares_has_its_own_section():
+    example = finding("a")
+    declared = failed_rule("usage.sum", "declared", example).model_copy(
+        update={"reason": "The entry declares it."}
+    )
+    text = markdown(analysis(checks=[declared]))
+    assert "## Declared by the provider" in text
+    assert "The entry declares it." in text
+    noted = markdown(analysis(checks=[failed_rule("usage.sum", "passed", example)]))
+    assert "## For information" in noted
+
+
+def test_hostile_text_stays_text():
+    text = markdown(failing(NASTY))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    outside_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+    assert "script" not in outside_code
+
+
+def test_nobody_is_mentioned():
+    scores = failing_scores()
+    scores[3] = score("b", 2, "wrong_tool", detail="It called @octocat, /@octocat.")
+    outside_code = re.sub(r"`[^`]*`", "", markdown(analysis([tool_calling(scores)])))
+    assert "octocat" in outside_code
+    assert "@octocat" not in outside_code
+
+
+def test_cells_cannot_break_their_table():
+    results = [tool_calling(passing_scores(), under=each) for each in FOUR]
+    lines = markdown(analysis([*results, evals("g|p")])).splitlines()
+    for _, rows in groupby(lines, key=lambda line: line.startswith("|")):
+        table = [row.replace(r"\|", "") for row in rows]
+        assert len({row.count("|") for row in table}) == 1 or not table[0].startswith("|")
+
+
+def test_reasons_keep_their_code_spans():
+    text = markdown(analysis(reasons=["Use `--resume RUN` <b>now</b>."]))
+    assert r"- Use `--resume RUN` \<b\>now\</b\>." in text
+
+
+def test_the_report_fits_a_comment_whatever_was_found():
+    huge = finding("a").model_copy(update={"message": "m" * 900})
+    loud = [failed_rule(f"usage.rule{number}", "failed", *[huge] * 5) for number in range(150)]
+    for checks in (loud, loud[:20]):
+        text = markdown(analysis([tool_calling(failing_scores())], checks, "fail"))
+        assert len(text) <= 65_536
+        assert "## Repeat this run" in text
+    assert "m" * 900 in text
+
+
+def test_the_report_fits_a_comment_however_long_the_prompts_are():
+    result = tool_calling(failing_scores())
+    case = result.failures[0].model_copy(update={"prompt": "p" * 30_000})
+    text = markdown(analysis([result.model_copy(update={"failures": (case,) * 10})]))
+    assert len(text) <= 60_000
+    assert "## Repeat this run" in text
+    text = markdown(analysis([result.model_copy(update={"failures": (case,) * 90})]))
+    assert 55_000 < len(text) <= 60_000
+    assert text.endswith("The rest does not fit here; report.html has all of it.)\n")
+
+
+def test_evals_have_scores_baseline_and_evidence():
+    graded = evals("healthbench", rubric=rubric(), grader="gpt-4.1")
+    text = markdown(analysis([evals(), graded], decision="fail", reasons=["worse"]))
+    assert text.startswith("# FAIL: gpt-oss on ")
+    assert "| score % | 50.0" in text
+    assert "- 60.0 %: one, table 1 (8 tries)" in text
+    assert "| axis accuracy |" in text
+    assert "  - answer `B`" in text
+    assert "  - choices `A=3 B=1 C=2 D=4; B is correct`" in text
+    assert "`mock-20260102-030405/rollouts.jsonl`" in text
+
+
+def test_questions_are_shown_only_if_requested():
+    assert "Is it" not in markdown(analysis([evals()]))
+    texts = {("gpqa", NASTY_SAMPLE): "Is it | <b>this</b>? `@you`"}
+    text = markdown(analysis([evals()]), texts=texts)
+    assert "``q`1`|<b>@all*``" in text
+    assert "`` Is it | <b>this</b>? `@you` ``" in text
+
+
+def test_sample_data_is_named():
+    result = evals(decision=None, dataset=dataset("gpqa", sample=True))
+    text = markdown(analysis([result], decision=None))
+    assert text.startswith("# SCORED")
+    assert "gpqa (samples)" in text
+    assert "sample questions that ship with the tool" in text
