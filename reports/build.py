@@ -41,7 +41,8 @@ def build_report(
 
     Args:
         analysis: The analysis of the run.
-        folder: The run folder, as the user would type it in a command.
+        folder: The run folder, as the user would type it in a command. It appears on the
+            terminal only: files name the run, so that they are the same wherever the folder is.
         regressions: What changed since the previous run, one sentence each.
         texts: The prompts and questions to show, by task and sample. Questions of evals are
             shown only if they are given here.
@@ -58,7 +59,6 @@ def build_report(
         reasons=analysis.verdict.reasons,
         warnings=tuple(dict.fromkeys(each for v in verdicts for each in v.warnings)),
         regressions=tuple(regressions),
-        next_step=_next_step(analysis, shlex.quote(folder)),
         model=", ".join(models) or run.provider.model,
         address=address(run.provider),
         size=_size(analysis),
@@ -192,8 +192,9 @@ def _progress(results: Sequence[TaskResult]) -> str:
     return f"{counted(len(results), 'condition')}, {finished:,} of {planned:,} attempts"
 
 
-def _next_step(analysis: Analysis, folder: str) -> str:
-    run, decision = analysis.run, analysis.verdict.decision
+def next_step(analysis: Analysis, folder: str) -> str:
+    """What the user can do next; `folder` is the run folder in commands."""
+    run, decision, folder = analysis.run, analysis.verdict.decision, shlex.quote(folder)
     if not analysis.complete:
         command = "gpt-oss-verify eval" if _only_evals(analysis) else "gpt-oss-verify"
         return f"Finish the run with: {command} --resume {folder}"

@@ -154,13 +154,12 @@ class Report:
 
     Attributes:
         analysis: What the report is built from; charts are drawn from it.
-        folder: The run folder, as it appears in commands.
+        folder: The run folder, as the user would type it in a command.
         title: What was tested.
         decision: The decision of the gate.
         reasons: Why, most important reason first.
         warnings: Limits of the comparisons with baselines.
         regressions: What changed since the previous run, one sentence each.
-        next_step: What the user can do next.
         model: The models.
         address: The address of the provider.
         size: How much was planned, and how much of it was done.
@@ -179,7 +178,6 @@ class Report:
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     regressions: tuple[str, ...]
-    next_step: str
     model: str
     address: str
     size: str

@@ -9,17 +9,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_NOT_STORED = ("reply_ids", "first_input")
-"""Fields of scores that are not written to `scores.jsonl`."""
+from harness.storage.run_folder import COMPARED
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, str] = {
     "analysis": "harness.records.analysis:Analysis",
     "audit": "harness.auditing.findings:Audit",
     "bundle": "harness.bundling.manifest:Manifest",
-    "compare": "evals.comparison.records:Comparison",
+    "compare": "harness.comparison.records:Comparison",
     "gate": "harness.providers.gate_entry:GateEntry",
-    "history": "evals.comparison.records:History",
+    "history": "harness.comparison.records:History",
     "rollout": "harness.records.rollouts:RolloutLine",
     "run": "harness.records.runs:RunInfo",
     "score": "harness.records.scores:Score",
@@ -31,7 +30,7 @@ def generated(name: str) -> str:
     """The schema that follows from the types of this version."""
     schema = TypeAdapter(resolve_name(MODELS[name])).json_schema()
     if name == "score":
-        for field in _NOT_STORED:
+        for field in COMPARED:
             del schema["properties"][field]
     head = {"$schema": _DIALECT, "title": f"gpt-oss-verify {name}"}
     return json.dumps(head | {k: v for k, v in schema.items() if k != "title"}, indent=1) + "\n"

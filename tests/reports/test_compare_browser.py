@@ -3,13 +3,13 @@
 import pytest
 from chromium import chromium, quiet_pages, shot
 from compared_runs import attempts, judged_run, miscounted, never_in
-from nasty import NASTY
-from playwright.sync_api import expect
-
 from evals.comparison.comparing import compare, labelled
 from evals.comparison.reading import read_column
 from evals.comparison.runs_folder import history_of
 from harness.cli.report_files import write_reports
+from nasty import NASTY
+from playwright.sync_api import expect
+
 from reports.html.compare import render_compare_html
 from reports.html.history import render_history_html
 

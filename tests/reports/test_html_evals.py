@@ -14,7 +14,7 @@ from reporting import (
 )
 
 from reports.build import build_report
-from reports.html import render_html
+from reports.html.report import render_html
 
 SECRET = "What is the answer that nobody may read?"
 EFFORTS = [condition(effort=effort) for effort in ("low", "high")]

@@ -11,9 +11,9 @@ from nasty import NASTY
 from reporting import TOOLS, analysis, failed_rule, finding, rollout, score, tool_calling
 
 from reports.build import build_report
-from reports.html import render_html
 from reports.html.charts.svg import tag
 from reports.html.page import embedded
+from reports.html.report import render_html
 from reports.junit import render_junit
 from reports.markdown import render_markdown
 

@@ -24,7 +24,8 @@ from reporting import (
 from harness.records.rollouts import Retry
 from harness.records.scores import Timing, Usage
 from reports.build import build_report
-from reports.html import heatmap, library, render_html
+from reports.html import heatmap, library
+from reports.html.report import render_html
 
 TEXTS = {(TOOLS, sample): f"Prompt of {sample}" for sample in "abc"}
 

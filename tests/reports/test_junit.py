@@ -16,7 +16,7 @@ from reporting import (
     tool_calling,
 )
 
-from harness.pipeline.exit_codes import exit_code
+from harness.pipeline.gate import exit_code
 from reports.build import build_report
 from reports.junit import render_junit
 

@@ -18,7 +18,7 @@ from reporting import (
 )
 
 from reports.build import build_report
-from reports.html import render_html
+from reports.html.report import render_html
 
 SAMPLES = [f"sample-{number}" for number in range(6)]
 

@@ -1,39 +1,41 @@
 import json
 
 import pytest
-from healthy import SUITE
+from healthy import Say
 from jsonschema import Draft202012Validator
-from recorded_runs import troubled, write_run
+from reporting import condition, eval_result, failing, failing_scores, rollout, rubric, score
 
-from harness.cli.app import run
-from harness.storage.run_folder import read_judgements
+from harness.storage import run_folder, run_log
 from reports import schemas
-
-SMALL = SUITE.first(2)
 
 
 @pytest.mark.parametrize("name", schemas.MODELS)
-def test_the_schema_that_ships_is_current(name):
-    assert schemas.shipped(name) == json.loads(schemas.made(name)), (
+def test_the_shipped_schema_is_current(name):
+    assert schemas.shipped(name) == json.loads(schemas.generated(name)), (
         "the types have changed: run python -m reports.schemas"
     )
     Draft202012Validator.check_schema(schemas.shipped(name))
 
 
-def test_a_run_folder_is_what_the_schemas_say(tmp_path, capsys):
-    write_run(tmp_path / "run", troubled(SMALL, tries=2), tries=2, first_cases=2)
-    assert run(["recheck", str(tmp_path / "run")]) == 1
-    lines = {"rollouts.jsonl": "rollout", "analysis.json": "analysis", "run.json": "run"}
+def test_a_run_folder_follows_the_schemas(tmp_path):
+    scores = failing_scores()
+    graded = score("q", task="healthbench", condition=condition(effort="low"), order=(1, 0))
+    results = (*failing().results, eval_result([graded], rubric=rubric(), grader="g"))
+    found = failing().model_copy(update={"results": results})
+    run_log.write_run_info(tmp_path, found.run)
+    run_folder.write_analysis(tmp_path, found)
+    run_folder.write_scores(tmp_path, [*scores, graded])
+    with run_log.RunLog(tmp_path) as log:
+        for each in scores:
+            log.append(rollout(each, [Say(text="Hello.")]))
+    lines = {"rollouts.jsonl": "rollout", "analysis.json": "analysis", "run.json": "run",
+             "scores.jsonl": "score"}  # fmt: skip
     for file, name in lines.items():
         validator = Draft202012Validator(schemas.shipped(name))
-        text = (tmp_path / "run" / file).read_text()
-        for document in text.splitlines() if file.endswith("l") else [text]:
+        text = (tmp_path / file).read_text()
+        documents = text.splitlines() if file.endswith("l") else [text]
+        assert len(documents) == (
+            1 if name in ("analysis", "run") else len(scores) + (name == "score")
+        )
+        for document in documents:
             validator.validate(json.loads(document))
-    validator = Draft202012Validator(schemas.shipped("judgement"))
-    judged = (tmp_path / "run" / "judgements.jsonl").read_text().splitlines()
-    for line in judged:
-        validator.validate(json.loads(line))
-    assert len(judged) == 16
-    assert [one.record for one in read_judgements(tmp_path / "run")] == [
-        json.loads(line)["record"] for line in judged
-    ]

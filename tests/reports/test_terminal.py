@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (reports have long lines)
 import io
 
 import pytest
