@@ -35,15 +35,15 @@ from harness.records.analysis import CheckResult
 from harness.records.rollouts import Exchange, Request, Response, Rollout
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.seams import LOGITS, MODEL, PARAMS, READ, TOKENS
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.hooks import INPUT, LOGITS, MODEL, SAMPLING, TOKENS
+from reference_engine.faults.server import faulty_parts
 from reference_engine.generation.engine import Engine
 from reference_engine.model.transformer import Transformer
 from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
 
 _MODEL = "gpt-oss-small"
 _PATH = "/v1/chat/completions"
-_SEAMS = (MODEL, READ, LOGITS, PARAMS, TOKENS)
+_HOOKS = (MODEL, INPUT, LOGITS, SAMPLING, TOKENS)
 _HEALTHY = tuple(
     (f"healthy, {dtype}, batch {batch}", dtype, batch)
     for dtype, batch in (("float32", 8), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16", 32))
@@ -139,7 +139,7 @@ def main() -> None:
     names = arguments.faults or [
         name
         for name, fault in CATALOGUE.items()
-        if fault.layer in ("numerics", "sampling") and any(fault.at(seam) for seam in _SEAMS)
+        if fault.layer in ("numerics", "sampling") and any(fault.at(seam) for seam in _HOOKS)
     ]
     rows = [(name, [name], "bfloat16", 32) for name in names if name != "healthy"]
     if not arguments.faults or "healthy" in names:

@@ -18,7 +18,7 @@ from harness.checks import CHECKS
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Api, Exchange, Request, Response, Rollout, StreamPart
 from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
 SAID = "Héllo there, 札幌 is 🌧 today; take good care, and an umbrella. It may stop by noon."
