@@ -136,8 +136,7 @@ def choices(data: Json) -> Iterator[Json]:
 def chat_messages(data: Json) -> Iterator[Json]:
     """The messages of a Chat response, or the deltas of a chunk."""
     for choice in choices(data):
-        found: Json = choice.get("message", choice.get("delta", {}))
-        yield found
+        yield choice["message"] if "message" in choice else choice.get("delta", {})
 
 
 def response_of(data: Json) -> Json:
