@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from evals.base import DatasetInfo
-from evals.datasets.files import read_file
+from evals.datasets.rows import read_file
 from evals.datasets.identity import rows_sha256
 from evals.datasets.load import Loaded
 from evals.datasets.rows import read_rows

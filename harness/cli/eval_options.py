@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -16,8 +16,6 @@ EFFORTS = ("low", "medium", "high")
 DEFAULT_EVALS = "aime25,gpqa"
 DEFAULT_EFFORTS = "medium"
 DEFAULT_MAX_TOKENS = 131_072
-
-DataPlace: TypeAlias = Literal["hub", "samples"] | Path
 
 
 @Parameter(name="*", group=Group("What to ask", sort_key=2))
@@ -57,7 +55,7 @@ class DataOptions:
     data_dir: Path | None = None
     """A folder with local copies under their published names."""
 
-    def place(self, evals: Sequence[str]) -> DataPlace:
+    def place(self, evals: Sequence[str]) -> str | Path:
         """Where to read. Raises ConfigurationError if that is not clear."""
         given = [value for value in (self.samples, self.data_file, self.data_dir) if value]
         if len(given) > 1:
