@@ -11,10 +11,9 @@ import orjson
 from pydantic import ValidationError
 
 from evals.base import DatasetInfo
-from evals.datasets.rows import read_file
 from evals.datasets.identity import rows_sha256
 from evals.datasets.load import Loaded
-from evals.datasets.rows import read_rows
+from evals.datasets.rows import read_file, validate_rows
 from evals.records import EVAL_RUN, EvalRunInfo, TryScore
 from evals.registry import ROWS
 from evals.results import EvalAnalysis
@@ -50,7 +49,7 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
     if info.eval not in ROWS:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
-    rows = read_rows(read_file(path), ROWS[info.eval])
+    rows = validate_rows(read_file(path), ROWS[info.eval])
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; put it back.")
     return Loaded(rows, info)
