@@ -1,4 +1,4 @@
-"""All checks, by id. A new module of checks is one entry in `MODULES`."""
+"""All checks by id. A new module of checks is one entry in `_MODULES`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 
 from harness.checks import (
     calls,
-    chat_stream,
     finish,
     leaks,
     options,
@@ -19,27 +18,18 @@ from harness.checks import (
     texts,
     usage,
 )
-from harness.checks.across import COMPARISONS, compared
-from harness.checks.base import Check, Known
-from harness.parsing.rollout import ParsedRollout, parse_rollout
-from harness.records.judgements import Examination
+from harness.checks.across import COMPARISONS, compare_rollouts
+from harness.checks.base import Check
+from harness.findings import Rule
+from harness.parsing.rollout import ParsedRollout
+from harness.records.judgements import Finding
 
-__all__ = [
-    "CATALOGUE",
-    "CHECKS",
-    "FAMILIES",
-    "Check",
-    "ParsedRollout",
-    "compared",
-    "examine",
-    "parse_rollout",
-]
+__all__ = ["CHECKS", "SINGLE_CHECKS", "Check", "compare_rollouts", "examine"]
 
-MODULES = (
+_MODULES = (
     schema,
     replies,
     streams,
-    chat_stream,
     responses_stream,
     reasoning,
     calls,
@@ -51,40 +41,43 @@ MODULES = (
     texts,
 )
 
-FAMILIES = tuple(module.family for module in MODULES)
+SINGLE_CHECKS: Mapping[str, Check] = {
+    check.id: check for module in _MODULES for check in module.family.checks
+}
+CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in COMPARISONS}}
+"""All checks, including those that compare rollouts."""
 
-CHECKS: Mapping[str, Check] = {check.id: check for family in FAMILIES for check in family.checks}
 
-CATALOGUE: Mapping[str, Known] = {**CHECKS, **{each.id: each for each in COMPARISONS}}
-
-
-def examine(seen: ParsedRollout, *, except_for: Collection[str] = ()) -> Examination:
-    """What the checks have to say about one rollout.
+def examine(
+    parsed: ParsedRollout, *, except_for: Collection[str] = ()
+) -> tuple[frozenset[str], tuple[Finding, ...]]:
+    """Apply the checks to one rollout.
 
     Args:
-        seen: The rollout.
-        except_for: Ids of checks that do not hold for it, because it provoked what they find.
+        parsed: The rollout.
+        except_for: Ids of checks to skip, because the request provokes their problem.
+
+    Returns:
+        The ids of the applicable checks, and the findings.
     """
-    looks = {
-        check.id: check.examine(seen) for check in CHECKS.values() if check.id not in except_for
-    }
-    return Examination(
-        record=seen.rollout.id,
-        sample=seen.rollout.sample,
-        api=seen.rollout.api,
-        mode=seen.mode,
-        applicable=frozenset(check_id for check_id, (had_any, _) in looks.items() if had_any),
-        findings=tuple(finding for _, found in looks.values() for finding in found),
-        reply_ids=_reply_ids(seen),
-        first_input=_first_input(seen),
+    results = [
+        (check.id, *check.examine(parsed))
+        for check in SINGLE_CHECKS.values()
+        if check.id not in except_for
+    ]
+    return (
+        frozenset(check_id for check_id, applies, _ in results if applies),
+        tuple(finding for _, _, findings in results for finding in findings),
     )
 
 
-def _reply_ids(seen: ParsedRollout) -> tuple[str, ...]:
-    ids = (reply.raw.get("id") for _, reply in seen.replies)
+def reply_ids(parsed: ParsedRollout) -> tuple[str, ...]:
+    """The ids of the replies of a rollout, for `compare_rollouts`."""
+    ids = (reply.raw.get("id") for _, reply in parsed.replies)
     return tuple(each for each in ids if isinstance(each, str) and each)
 
 
-def _first_input(seen: ParsedRollout) -> int | None:
-    turn = seen.turns[0] if seen.turns else None
-    return turn.reply.input_tokens if turn and turn.reply else None
+def first_input(parsed: ParsedRollout) -> int | None:
+    """The prompt tokens of the first request of a rollout, for `compare_rollouts`."""
+    first = parsed.exchanges[0] if parsed.exchanges else None
+    return first.reply.input_tokens if first and first.reply else None
