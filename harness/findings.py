@@ -102,8 +102,6 @@ def description(
     )
 
 
-
-
 def finding_of(about: Description, record: str, problem: Problem) -> Finding:
     """Report a problem in the rollout with the id `record`."""
     evidence = Evidence(

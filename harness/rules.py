@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
-from harness.checks import CHECKS
+from harness.checks import CHECKS, examination
 from harness.checks.across import Comparable
 from harness.findings import Problem, Rule, finding_of
 from harness.golden.records import Golden
-from harness.parsing.rollout import ParsedRollout
+from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import PROBES
 from harness.probes.base import NotVerifiableError, Probe, ProbeResponses, TrialResult
 from harness.probes.plan import sample_id
 from harness.records.analysis import CheckResult, CheckStatus
-from harness.records.judgements import Description, Finding, Mode, Severity
-from harness.records.rollouts import Api
+from harness.records.judgements import Description, Examination, Finding, Mode, Severity
+from harness.records.rollouts import Api, Rollout
 from harness.records.runs import Capability
-from harness.statistics.metrics import clustered_rate
-
-__all__ = ["RULES", "Examined", "probe_results", "result", "rule_results"]
+from harness.statistics.intervals import clustered_rate
 
 RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}
 """Checks, comparisons and probes by id."""
@@ -93,6 +92,48 @@ def probe_results(
         _declared(_probe_result(probe, rollouts, apis, golden), probe.needs, limitations)
         for probe in probes
     )
+
+
+class ProbeJudge:
+    """Collects the rollouts of chosen probes one by one, then judges them.
+
+    Attributes:
+        examinations: The results of the checks on each rollout, except for provoked problems.
+        made: The number of rollouts, including those of unknown probes.
+    """
+
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        apis: Sequence[Api],
+        limitations: Collection[str],
+        golden: Golden | None = None,
+    ) -> None:
+        """Prepare to collect the rollouts of `probes`; see `probe_results` for the arguments."""
+        self.examinations: list[Examination] = []
+        self.made = 0
+        self._rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
+        self._results = partial(probe_results, probes, self._rollouts, apis, limitations, golden)
+        self._requests = {
+            (sample_id(probe.group, request), api): request
+            for probe in probes
+            for api in apis
+            for request in probe.group.requests(api)
+        }
+
+    def add(self, rollout: Rollout) -> None:
+        """Add a rollout of a probe. Rollouts of other probes are only counted."""
+        self.made += 1
+        request = self._requests.get((rollout.sample, rollout.api))
+        if request is None:
+            return
+        parsed = parse_rollout(rollout)
+        self._rollouts[rollout.sample].append(parsed)
+        self.examinations.append(examination(parsed, except_for=request.provokes))
+
+    def results(self) -> tuple[CheckResult, ...]:
+        """One result per probe."""
+        return self._results()
 
 
 def result(

@@ -1,4 +1,4 @@
-"""All checks by id. A new module of checks is one entry in `_MODULES`."""
+"""All checks by id. A new module of checks is one entry in `MODULES`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,20 @@ from harness.checks.across import COMPARISONS, compare_rollouts
 from harness.checks.base import Check
 from harness.findings import Rule
 from harness.parsing.rollout import ParsedRollout
-from harness.records.judgements import Finding
+from harness.records.judgements import Examination, Finding
 
-__all__ = ["CHECKS", "SINGLE_CHECKS", "Check", "compare_rollouts", "examine"]
+__all__ = [
+    "CHECKS",
+    "SINGLE_CHECKS",
+    "Check",
+    "compare_rollouts",
+    "examination",
+    "examine",
+    "first_input",
+    "reply_ids",
+]
 
-_MODULES = (
+MODULES = (
     schema,
     replies,
     streams,
@@ -42,7 +51,7 @@ _MODULES = (
 )
 
 SINGLE_CHECKS: Mapping[str, Check] = {
-    check.id: check for module in _MODULES for check in module.family.checks
+    check.id: check for module in MODULES for check in module.family.checks
 }
 CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in COMPARISONS}}
 """All checks, including those that compare rollouts."""
@@ -81,3 +90,18 @@ def first_input(parsed: ParsedRollout) -> int | None:
     """The prompt tokens of the first request of a rollout, for `compare_rollouts`."""
     first = parsed.exchanges[0] if parsed.exchanges else None
     return first.reply.input_tokens if first and first.reply else None
+
+
+def examination(parsed: ParsedRollout, *, except_for: Collection[str] = ()) -> Examination:
+    """The record of applying the checks to one rollout; arguments as in `examine`."""
+    applicable, findings = examine(parsed, except_for=except_for)
+    return Examination(
+        record=parsed.rollout.id,
+        sample=parsed.rollout.sample,
+        api=parsed.rollout.api,
+        mode=parsed.mode,
+        applicable=applicable,
+        findings=findings,
+        reply_ids=reply_ids(parsed),
+        first_input=first_input(parsed),
+    )

@@ -21,7 +21,7 @@ from harness.parsing.rollout import ParsedRollout
 
 family = Family("tools", CHAT)
 
-# Harmony's built-in tools by namespace; the model occasionally calls them without being offered any.
+# Harmony's built-in tools by namespace; the model occasionally calls them unprompted.
 _BUILT_IN = re.compile(r"(browser|python|container|repo_browser)([._]\w+)?")
 _HEADER_WORDS = (
     *("functions", "function", "json", "code", "commentary", "analysis"),

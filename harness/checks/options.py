@@ -57,7 +57,9 @@ def _parallel(answer: Answer) -> Iterator[Problem]:
     """
     if len(answer.reply.calls) > 1:
         message = "The request disabled parallel tool calls, and the reply has several."
-        yield Problem(answer.exchange, message, "at most 1 call", f"{len(answer.reply.calls)} calls")
+        yield Problem(
+            answer.exchange, message, "at most 1 call", f"{len(answer.reply.calls)} calls"
+        )
 
 
 @family.check("calls.several", answers, severity="info", source=GUIDE)
@@ -137,6 +139,6 @@ def _limit(counted: CountedReply) -> Iterator[Problem]:
     exchange, reply, usage = counted
     at_limit = usage.output_tokens == exchange.request.limit
     if at_limit and reply.finish in ("stop", "tool_calls"):
-        message = "The reply was silently truncated: it ends at the token limit, but reports a normal end."
+        message = "The reply was silently truncated at the token limit."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         yield Problem(exchange, message, expected, reply.finish)

@@ -105,7 +105,10 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
     kinds = [item.get("type") for item in objects(answer.reply.raw.get("output"))]
     complete = answer.reply.finish != "length"
     if complete and kinds[-1:] == ["reasoning"] and {"message", "function_call"} & set(kinds):
-        message, expected = "The response ends with a reasoning item.", "a message or call at the end"
+        message, expected = (
+            "The response ends with a reasoning item.",
+            "a message or call at the end",
+        )
         yield Problem(answer.exchange, message, expected, str(kinds), "$.output")
 
 

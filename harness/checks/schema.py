@@ -47,7 +47,7 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, exchange.unreadable, "a reply of this API", body or "(a stream)")
 
 
-def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:  # noqa: FBT001
+def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
     """Report each path once, at its first occurrence."""
     first = {miss.path: (event, miss) for event, miss in reversed(exchange.mismatches)}
     for event, miss in reversed(first.values()):

@@ -124,8 +124,8 @@ grammar_checks(
     {
         grammar.DONE_MARK: (
             "error",
-            "A stream ends with exactly one `data: [DONE]` event. Clients use it to tell a finished "
-            "stream from a broken one.",
+            "A stream ends with exactly one `data: [DONE]` event. Clients use it to tell a "
+            "finished stream from a broken one.",
         ),
         grammar.FINISH: (
             "error",
@@ -152,8 +152,8 @@ grammar_checks(
         ),
         grammar.TOOL_CALLS: (
             "error",
-            "A streamed tool call starts with its id and name and keeps its index. Clients assemble "
-            "calls by index.",
+            "A streamed tool call starts with its id and name and keeps its index. Clients "
+            "assemble calls by index.",
         ),
         grammar.TOOL_CALLS_REPEATED: (
             "warning",

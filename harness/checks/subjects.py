@@ -139,7 +139,9 @@ def reasoning_items(parsed: ParsedRollout) -> Iterator[Item]:
 
 def with_option(option: str) -> Callable[[ParsedRollout], Iterator[Answer]]:
     """Replies to requests that set an option to something other than null or false."""
-    return lambda parsed: (each for each in answers(parsed) if each.exchange.request.body.get(option))
+    return lambda parsed: (
+        each for each in answers(parsed) if each.exchange.request.body.get(option)
+    )
 
 
 def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:

@@ -12,11 +12,11 @@ def checks(
     family: str | None = None,
     as_markdown: Annotated[bool, Parameter(name="--markdown")] = False,
 ) -> int:
-    """List everything that a run can check: what must hold, why, and where it stands.
+    """List all checks and probes: what they require, why, and the source of the requirement.
 
     Args:
-        family: Only the checks and probes of this family.
-        as_markdown: As Markdown, the way it stands in docs/checks.md.
+        family: List only the checks and probes of this family.
+        as_markdown: Print Markdown, as in docs/checks.md.
     """
     from rich.text import Text
 
@@ -28,13 +28,13 @@ def checks(
         print_raw(catalogue.markdown(listed))
         return 0
     styles = {"error": "red", "warning": "yellow", "info": "cyan"}
-    for title, entries in catalogue.by_family(listed).items():
+    for title, rules in catalogue.by_family(listed).items():
         stdout().print(Text(title, style="bold"))
-        for entry in entries:
-            about = entry.about
-            suite = "" if about.kind == "check" else f" · probe, suite {entry.suite}"
+        for rule in rules:
+            about = rule.about
+            suite = "" if about.kind == "check" else f" · probe, suite {rule.suite}"
             head = Text.assemble(
-                "  ", (about.id, styles[about.severity]), f" · {about.severity} · {entry.scope}"
+                "  ", (about.id, styles[about.severity]), f" · {about.severity} · {rule.scope}"
             )
             stdout().print(head.append(suite), soft_wrap=True)
             for line in (about.summary, about.why, about.source):

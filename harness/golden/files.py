@@ -1,4 +1,4 @@
-"""Golden files: the one that ships, and those that users make."""
+"""Golden files: the shipped one, and those that users create."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shipped() -> Golden:
 
 
 def fitting(model: str) -> Golden | None:
-    """The golden file that ships for a model of this name, if there is one."""
+    """The shipped golden file for a model of this name, if there is one."""
     return shipped() if model.rpartition("/")[2] in shipped().models else None
 
 
@@ -40,13 +40,13 @@ def load(path: Path) -> Golden:
         where = ".".join(map(str, first["loc"]))
         what = f"{where}: {first['msg']}" if where else first["msg"]
         raise ConfigurationError(
-            f"{path} is no golden file of this version ({what}); make one with: "
+            f"{path} is not a golden file of this version ({what}). Create one with: "
             "gpt-oss-verify golden create"
         ) from None
 
 
 def text(golden: Golden) -> str:
-    """A golden file as text."""
+    """Serialize a golden file."""
     return golden.model_dump_json() + "\n"
 
 
@@ -56,10 +56,10 @@ def digest(golden: Golden) -> str:
 
 
 def keep(folder: Path, golden: Golden) -> None:
-    """Keep a golden file in a run's folder, so that the run can be judged again.
+    """Store a golden file in a run's folder, so that the run can be judged again.
 
     Raises:
-        RunLogError: It cannot be written.
+        RunLogError: The file cannot be written.
     """
     write_text(folder / GOLDEN_FILE, text(golden))
 
@@ -68,12 +68,14 @@ def kept(folder: Path, info: RunInfo) -> Golden | None:
     """The golden file of a run, if it has one.
 
     Raises:
-        ConfigurationError: It is missing, or none of this version.
-        RunLogError: It is not the one that `run.json` speaks of.
+        ConfigurationError: It is missing, or belongs to another version.
+        RunLogError: It differs from the hash in `run.json`.
     """
     if info.golden_sha256 is None:
         return None
     golden = load(folder / GOLDEN_FILE)
     if digest(golden) != info.golden_sha256:
-        raise RunLogError(f"{GOLDEN_FILE} in {folder} was changed after the run; put it back.")
+        raise RunLogError(
+            f"{GOLDEN_FILE} in {folder} was changed after the run. Restore the original file."
+        )
     return golden

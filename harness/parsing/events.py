@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.api.fields import DEEPEST, too_deep
-from harness.api.sse import events as read_events
+from harness.api.sse import decode_events
 from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
@@ -62,7 +62,7 @@ def parse_events(parts: Iterable[StreamPart]) -> tuple[StreamEvent, ...]:
     """The events of a recorded stream, in order."""
     return tuple(
         StreamEvent(event.part, event.at, event.name, event.data, json_object(event.data))
-        for event in read_events(parts)
+        for event in decode_events(parts)
     )
 
 

@@ -109,4 +109,3 @@ class ParsedRequest:
             if isinstance(name, str):
                 schema = parameters if isinstance(parameters, dict) else {}
                 yield Tool(name, str(entry.get("description") or ""), schema, "")
-

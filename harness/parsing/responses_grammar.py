@@ -126,14 +126,21 @@ class _Walker:
             got = f"output_index {left[0]}"
             self.found.append(Violation(ITEMS, message, "output_item.done", got))
 
-    def _report(self, rule: str, event: StreamEvent, message: str, expected: str, got: str = "") -> None:
+    def _report(
+        self, rule: str, event: StreamEvent, message: str, expected: str, got: str = ""
+    ) -> None:
         self.found.append(Violation(rule, message, expected, got or event.text, event=event.number))
 
     def _open_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         index, item = repr(data.get("output_index")), data.get("item")
         opened = item if isinstance(item, dict) else {}
         if index in self._items:
-            self._report(ITEMS, event, "output_item.added was sent twice for one output_index.", _ITEM_SEQUENCE)
+            self._report(
+                ITEMS,
+                event,
+                "output_item.added was sent twice for one output_index.",
+                _ITEM_SEQUENCE,
+            )
             return
         if index != str(len(self._items)):
             message = "output_index does not increase by one from 0."
@@ -168,7 +175,9 @@ class _Walker:
 
     def _unclosed(self, event: StreamEvent, item: _Item) -> None:
         if any(part.declared and not part.closed for part in item.parts.values()):
-            self._report(PARTS, event, "An item was closed before its content part.", _PART_SEQUENCE)
+            self._report(
+                PARTS, event, "An item was closed before its content part.", _PART_SEQUENCE
+            )
         if any(part.texts and not part.text_done for part in item.parts.values()):
             message = "An item was closed without a done event for its text."
             self._report(MISSING_DONE, event, message, "a done event with the complete text")
@@ -199,11 +208,17 @@ class _Walker:
                 self._report(PARTS, event, message, expected, place[1])
             item.parts.setdefault(place, _Part(declared=True))
         elif part is None or not part.declared or part.closed:
-            self._report(PARTS, event, "A content part was closed that is not open.", _PART_SEQUENCE)
+            self._report(
+                PARTS, event, "A content part was closed that is not open.", _PART_SEQUENCE
+            )
         else:
             part.closed = True
             raw_part = data.get("part")
-            text = (raw_part.get("text") or raw_part.get("refusal")) if isinstance(raw_part, dict) else None
+            text = (
+                (raw_part.get("text") or raw_part.get("refusal"))
+                if isinstance(raw_part, dict)
+                else None
+            )
             if part.texts and (text or "") != part.text:
                 message = "The final text of a content part differs from its deltas."
                 self._report(ITEM_TEXT, event, message, repr(part.text), repr(text))
@@ -218,7 +233,9 @@ class _Walker:
             return
         part = self._part_of(event, data, kind, item)
         if part.closed:
-            self._report(PARTS, event, f"{event.type} was sent after its part was closed.", _PART_SEQUENCE)
+            self._report(
+                PARTS, event, f"{event.type} was sent after its part was closed.", _PART_SEQUENCE
+            )
         elif part.text_done:
             message = f"{event.type} was sent after the done event of the text."
             self._report(DONE_TEXT, event, message, "no further deltas")
@@ -231,7 +248,9 @@ class _Walker:
                 message = f"{event.type} differs from the preceding deltas."
                 self._report(DONE_TEXT, event, message, repr(part.text), repr(data.get(kind.full)))
 
-    def _part_of(self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, item: _Item) -> _Part:
+    def _part_of(
+        self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, item: _Item
+    ) -> _Part:
         place = (kind.index, repr(data.get(kind.index)) if kind.index else "")
         if place in item.parts:
             return item.parts[place]

@@ -160,9 +160,7 @@ def _accepts_with_text(responses: ProbeResponses) -> Iterator[TrialResult]:
     return _accepted(responses.all("beside text"))
 
 
-@GROUP.probe(
-    "cot.accepted.reasoning_content", ("other field",), apis=("chat",), severity="warning"
-)
+@GROUP.probe("cot.accepted.reasoning_content", ("other field",), apis=("chat",), severity="warning")
 def _accepts_other_field(responses: ProbeResponses) -> Iterator[TrialResult]:
     """The provider accepts CoT in the field reasoning_content, too.
 

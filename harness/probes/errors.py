@@ -205,7 +205,9 @@ def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Iterator
     for rollout in responses.all(invalid.name):
         require_admitted(rollout)
         last = rollout.exchanges[-1]
-        message = f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
+        message = (
+            f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
+        )
         got = last.reply.text if last.reply else ""
         yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
 

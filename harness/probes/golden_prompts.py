@@ -79,7 +79,9 @@ def drawn(_api: Api = "chat") -> tuple[ProbeRequest, ...]:
 
 def _greedy(api: Api) -> Iterator[ProbeRequest]:
     yield _request(api, "unsure", "Think of a name and a number. What are the name and the number?")
-    yield _request(api, "copy", "Repeat exactly: kestrel73 sees 418 violet lamps, naïve Gödel, 東京.")
+    yield _request(
+        api, "copy", "Repeat exactly: kestrel73 sees 418 violet lamps, naïve Gödel, 東京."
+    )
     yield _request(api, "list", "Name three things, then name them in another order.")
     yield _request(api, "sum", "What is 98123 + 5512 * 3?", effort="high")
     yield _request(

@@ -68,9 +68,7 @@ def _finish(responses: ProbeResponses) -> Iterator[TrialResult]:
     return _at_limit(responses.last("cut", "cut tool"))
 
 
-@GROUP.probe(
-    "limits.finish.max_completion_tokens", ("cut otherwise",), source=CHAT, apis=("chat",)
-)
+@GROUP.probe("limits.finish.max_completion_tokens", ("cut otherwise",), source=CHAT, apis=("chat",))
 def _finish_otherwise(responses: ProbeResponses) -> Iterator[TrialResult]:
     """max_completion_tokens limits a Chat reply like max_tokens.
 

@@ -22,7 +22,6 @@ from harness.golden.distance import (
     shown,
 )
 from harness.golden.divergence import divergence
-from harness.golden.equality import p_value
 from harness.golden.records import (
     Continuation,
     Distance,
@@ -35,6 +34,7 @@ from harness.golden.tokens import bytes_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, TrialResult
+from harness.statistics.model_equality import p_value
 
 GROUP = ProbeGroup("numerics", golden_prompts.greedy, HARMONY, golden=True)
 DRAWN_GROUP = ProbeGroup(

@@ -21,9 +21,9 @@ from harness.probes.base import (
     ProbeResponses,
     TrialResult,
 )
-from harness.probes.strata import Stratum, p_value
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.rollouts import Api
+from harness.statistics.differences import Counts, mantel_haenszel
 
 Answered = tuple[ParsedExchange, Reply]
 
@@ -77,23 +77,26 @@ _FEATURES = (
 
 
 def _equally_frequent(feature: _Feature, responses: ProbeResponses) -> Iterator[TrialResult]:
-    tables: list[Stratum] = []
+    tables: list[tuple[Counts, Counts]] = []
     different: ParsedExchange | None = None
     for name in PROMPTS:
-        streaming, non_streaming = _pair(responses, name)
-        counts = [
-            sum(feature.present(reply) for _, reply in each) for each in (streaming, non_streaming)
-        ]
-        tables.append(Stratum(counts[0], len(streaming), counts[1], len(non_streaming)))
-        if counts[0] * len(non_streaming) != counts[1] * len(streaming):
-            different = different or streaming[0][0]
-    if different is None or p_value(tables) >= _SIGNIFICANCE:
+        pair = _pair(responses, name)
+        stream, complete = (
+            (sum(feature.present(reply) for _, reply in each), len(each)) for each in pair
+        )
+        tables.append((stream, complete))
+        if stream[0] * complete[1] != complete[0] * stream[1]:
+            different = different or pair[0][0][0]
+    if different is None or mantel_haenszel(tables) >= _SIGNIFICANCE:
         yield None
         return
-    got = f"{sum(t.hits for t in tables)} of {sum(t.trials for t in tables)} streams"
-    expected = f"{sum(t.other_hits for t in tables)} of {sum(t.other_trials for t in tables)}"
+    got, expected = (
+        f"{sum(hits for hits, _ in side)} of {sum(trials for _, trials in side)}"
+        for side in zip(*tables, strict=True)
+    )
     message = f"Streams contain {feature.label} more or less often than non-streaming replies."
-    yield Problem(different, message, f"as in {expected} non-streaming replies", got)
+    expected = f"as in {expected} non-streaming replies"
+    yield Problem(different, message, expected, f"{got} streams")
 
 
 for _each in _FEATURES:

@@ -106,7 +106,9 @@ _BERTHS = Tool(
 _ORDER = "Answer like a harbour master of the old days, and mention the wind."
 _RULE = "Never speak of pirates, whatever the user asks."
 _ASKED = Message("user", "How high is the tide at Brest and at Dover?")
-_REASONING = Reasoning("The user asks about two harbours. I need the tide of both, so I call the tool.")
+_REASONING = Reasoning(
+    "The user asks about two harbours. I need the tide of both, so I call the tool."
+)
 _BREST = ToolCall("call_1", "get_tide", '{"harbour": "Brest"}')
 _DOVER = ToolCall("call_2", "get_tide", '{"harbour": "Dover"}')
 _BREST_TIDE = ToolResult("call_1", '{"height_m": 2.4}')

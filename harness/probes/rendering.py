@@ -56,7 +56,9 @@ def renderings() -> Iterator[Rendering]:
     for end, separator, call_type in itertools.product(
         ("", "\n\n"), ("", "\n", "\n\n"), ("<|constrain|>json", "json", "")
     ):
-        for separate, arguments, quoted in itertools.product((False, True), _WRITINGS, (False, True)):
+        for separate, arguments, quoted in itertools.product(
+            (False, True), _WRITINGS, (False, True)
+        ):
             yield Rendering(end, separator, separate, call_type, arguments, quoted)
 
 

@@ -7,9 +7,9 @@ healthy provider close to zero.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from statistics import median
-from typing import Any
 
 from harness.api.base import Reply
 from harness.api.conversation import Message
@@ -26,6 +26,7 @@ from harness.probes.base import (
 )
 from harness.probes.refusals import outcome, served
 from harness.records.rollouts import Api
+from harness.statistics.differences import share_larger
 
 EFFORTS = ("low", "medium", "high")
 _EFFORT_TRIES = 5
@@ -63,7 +64,9 @@ _HOT, _COLD, _SEEDED = (
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     refusal = GARBLED | {"request.refused"}
-    seeded: dict[str, Any] = {"options": {"seed": 20_825}, "provokes": refusal}
+    hot = ProbeRequest("", (), temperature=1.0, tries=_HOT_TRIES, provokes=GARBLED)
+    cold = replace(hot, temperature=0.0, tries=_TRIES)
+    seeded = replace(hot, tries=_TRIES, options={"seed": 20_825}, provokes=refusal)
     return (
         *(
             ProbeRequest(
@@ -71,9 +74,9 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
             )
             for effort in EFFORTS
         ),
-        *_open(_HOT, tries=_HOT_TRIES, temperature=1.0, provokes=GARBLED),
-        *_open(_COLD, tries=_TRIES, temperature=0.0, provokes=GARBLED),
-        *_open(_SEEDED, tries=_TRIES, temperature=1.0, **seeded),
+        *_open(_HOT, hot),
+        *_open(_COLD, cold),
+        *_open(_SEEDED, seeded),
         ProbeRequest(
             "choices",
             _QUESTIONS[0],
@@ -85,22 +88,13 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-def _open(names: Sequence[str], **fields: Any) -> Iterator[ProbeRequest]:
-    """Requests with the open questions. Weak models may reply with arbitrary bytes."""
+def _open(names: Sequence[str], request: ProbeRequest) -> Iterator[ProbeRequest]:
+    """The same request for each open question. Weak models may reply with arbitrary bytes."""
     for name, question in zip(names, _QUESTIONS, strict=True):
-        yield ProbeRequest(name, question, max_tokens=_OPEN_TOKENS, **fields)
+        yield replace(request, name=name, turns=question, max_tokens=_OPEN_TOKENS)
 
 
 GROUP = ProbeGroup("sampling", _requests, CHAT)
-
-
-def order(smaller: Sequence[float], larger: Sequence[float]) -> float:
-    """Share of pairs in which the second value is larger, ties as halves (Mann, Whitney 1947).
-
-    One half if both samples are alike; 1 if every value of the second is larger.
-    """
-    pairs = [(a, b) for a in smaller for b in larger]
-    return sum((a < b) + (a == b) / 2 for a, b in pairs) / len(pairs)
 
 
 @GROUP.probe("sampling.effort", ("effort low", "effort high"), source=GUIDE)
@@ -133,7 +127,7 @@ def _unordered(responses: ProbeResponses, less: str, more: str) -> TrialResult:
     lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     if not any(lengths[more]):
         raise NotVerifiableError("The replies contain no CoT to compare.")
-    if order(lengths[less], lengths[more]) >= _LEAST_ORDER:
+    if share_larger(lengths[less], lengths[more]) >= _LEAST_ORDER:
         return None
     exchange, _ = found[more][0]
     message = f"The model does not reason longer at {more} effort than at {less} effort."

@@ -27,10 +27,10 @@ OutcomeKind = Literal[
 
 
 class Description(Record):
-    """What is known of a check or a probe before anything was asked.
+    """What a check or a probe requires, and where it applies.
 
-    A check judges one rollout by itself; a probe is an experiment of several. `summary` says in
-    one line what must hold, `why` the reason for the severity, `source` where it stands.
+    A check judges single rollouts; a probe is an experiment of several requests. `summary` states
+    the requirement, `why` gives the reason, `source` documents the requirement.
     """
 
     id: str

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
 from harness import checks
+from harness.findings import as_warning
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.records.judgements import Examination, Finding, Judgement, Mode, Outcome, Tokens
 from harness.records.rollouts import Api, Rollout
 from harness.scoring import outcomes
-from harness.scoring.check_results import as_warning
 from harness.scoring.latency import speed
 from harness.statistics.intervals import clustered_rate
 from harness.tasks.cases import Suite
@@ -45,7 +45,7 @@ class Judge:
         `settle` decides that, and with it whether the response is invalid.
         """
         seen = parse_rollout(rollout)
-        examined = checks.examine(seen)
+        examined = checks.examination(seen)
         case = self._cases[rollout.sample]
         tool = self._tools[case.tool_name]
         return Judgement(
@@ -74,7 +74,7 @@ def settle(examinations: Iterable[E], may_warn: Collection[str] = ()) -> tuple[E
 
 
 def _compared(examinations: Sequence[E]) -> Iterable[E]:
-    found = checks.compared(examinations)
+    found = checks.compare_rollouts(examinations)
     for each in examinations:
         applicable, findings = found[each.record]
         yield each.model_copy(
@@ -91,7 +91,7 @@ def _settle_group(group: Sequence[E], may_warn: Collection[str]) -> Iterable[E]:
     tolerated = {
         check_id
         for check_id, count in affected.items()
-        if _tolerable(count, applicable[check_id], checks.CATALOGUE[check_id].tolerated)
+        if _tolerable(count, applicable[check_id], checks.CHECKS[check_id].tolerated)
     }
     for each in group:
         found = tuple(_settled(finding, tolerated, may_warn) for finding in each.findings)

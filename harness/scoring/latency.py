@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.parsing.events import speaks
+from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange
 from harness.records.judgements import Speed
 
@@ -16,12 +16,12 @@ def speed(turn: ParsedExchange) -> Speed:
     taken between its first and last such event, so that waiting in a queue is not counted. It
     needs the provider's own count of output tokens, and enough events not to measure a burst.
     """
-    elapsed = turn.exchange.elapsed
+    elapsed = turn.recorded.elapsed
     usage = None if turn.reply is None else turn.reply.usage
     tokens = None if usage is None else usage.output_tokens
     if not turn.events:
         return Speed(total=elapsed)
-    times = [event.at for event in turn.events if speaks(event)]
+    times = [event.at for event in turn.events if carries_text(event)]
     if not times:
         return Speed(total=elapsed)
     spent = times[-1] - times[0]

@@ -84,7 +84,7 @@ def _status(exchange: Exchange) -> str:
 def _unreadable(seen: ParsedRollout) -> Outcome | None:
     if seen.rollout.end != "unreadable":
         return None
-    reason = next((turn.unreadable for turn in seen.turns if turn.unreadable), None)
+    reason = next((turn.unreadable for turn in seen.exchanges if turn.unreadable), None)
     return Outcome(kind="invalid_response", detail=reason or "The reply could not be read.")
 
 
@@ -92,7 +92,7 @@ def _stopped(seen: ParsedRollout) -> Outcome | None:
     if any(reply.finish in ("length", "content_filter") for _, reply in seen.replies):
         return Outcome(kind="truncated", detail="A reply was cut off before its end.")
     if seen.rollout.end == "max_turns":
-        turns = len(seen.turns)
+        turns = len(seen.exchanges)
         detail = f"The model was still calling tools after {turns} requests."
         return Outcome(kind="max_turns", detail=detail)
     return None

@@ -6,16 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import mean
 
-from harness.checks.base import excerpt
+from harness.findings import excerpt
 from harness.golden.records import Golden
-from harness.probes.experiments import Experiments
 from harness.probes.plan import PREFIX
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis, Estimate, GroupAnalysis, Latency, WorstCase
 from harness.records.judgements import Examination, Judgement, Mode, Outcome, OutcomeKind, Tokens
 from harness.records.rollouts import Api, Rollout
 from harness.records.runs import RunInfo, Thresholds
-from harness.scoring.check_results import check_results
+from harness.rules import ProbeJudge, rule_results
 from harness.scoring.judge import Judge, settle
 from harness.statistics.estimators import pass_at_k, pass_hat_k, percentiles
 from harness.statistics.intervals import clustered_estimate
@@ -49,7 +48,7 @@ def analyse(
     """
     settings = run.settings
     chosen = choose(settings.suite, settings.only, settings.skip)
-    experiments = Experiments(chosen.probes, settings.apis, run.provider.limitations, golden)
+    experiments = ProbeJudge(chosen.probes, settings.apis, run.provider.limitations, golden)
     asked_of = thresholds or settings.thresholds
     soft = demands.may_warn(asked_of)
     judged = settle(_attempts(rollouts, Judge(suite, strict=settings.strict), experiments), soft)
@@ -67,8 +66,8 @@ def analyse(
     )
     asked = {*planned, *((each.api, each.mode) for each in examined)}
     probed = tuple(demands.lowered(experiments.results(), asked_of))
-    beside = [*check_results(examined, asked, run.provider.limitations), *probed]
-    checked = check_results((*judged, *examined), asked, run.provider.limitations)
+    beside = [*rule_results(examined, asked, run.provider.limitations), *probed]
+    checked = rule_results((*judged, *examined), asked, run.provider.limitations)
     results = (*demands.lowered(checked, asked_of), *probed)
     requests = max(0, run.planned - sum(group.planned for group in groups))
     return Analysis(
@@ -95,7 +94,7 @@ def analyse(
 
 
 def _attempts(
-    rollouts: Iterable[Rollout], judge: Judge, experiments: Experiments
+    rollouts: Iterable[Rollout], judge: Judge, experiments: ProbeJudge
 ) -> Iterator[Judgement]:
     """What is to be said of the attempts at cases; rollouts of probes go to `experiments`."""
     for rollout in rollouts:

@@ -1,119 +1,95 @@
-"""Everything that a run can check, listed: for people, and as `docs/checks.md`. Pure."""
+"""The list of all rules, on screen and as `docs/checks.md`. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import get_args
 
 from harness.api.base import Settings
-from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
-from harness.probes import PROBES
+from harness.findings import BOTH_APIS, Rule
 from harness.probes.plan import attempts
 from harness.probes.suites import choose
 from harness.records.families import title
-from harness.records.judgements import Description, Mode
-from harness.records.rollouts import Api
 from harness.records.runs import SuiteName
+from harness.rules import RULES
 
-_APIS: tuple[Api, ...] = ("responses", "chat")
-_MODES: tuple[Mode, ...] = ("streaming", "non-streaming")
 _HEAD = """\
-# What is checked
+# Checks and probes
 
-This file is made by `gpt-oss-verify checks --markdown`.
+`gpt-oss-verify checks --markdown` generates this file.
 
-A **check** judges one recorded rollout, whatever it was sampled for; a **probe** is an experiment
-of several requests that are judged together. An **error** breaks a specification or the model and
-fails the run; a **warning** is a quirk that clients survive; **info** is worth knowing. Where a
-share is *tolerated*, findings are information until more than that share of the attempts of one
-API in one mode must have the problem: until every attempt has it, or the 95 % interval of their
-share lies above it.
+A **check** judges every recorded rollout. A **probe** is an experiment of several requests that are
+judged together. An **error** violates a specification or harms the model's replies, and fails the
+run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict. If a
+share is *tolerated*, findings are info until the share of affected attempts in one API and mode
+certainly exceeds it: all attempts are affected, or the 95 % confidence interval of the share lies
+above it.
 
-Every check and probe ends a run as passed, failed, warned, declared (the provider's entry says it
-cannot do this), not verifiable (nothing it could judge was sampled) or skipped (not asked for)."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A check or probe, the smallest suite that holds it, and the share of attempts it forgives."""
-
-    about: Description
-    suite: SuiteName
-    tolerated: float
-
-    @property
-    def scope(self) -> str:
-        """The APIs and modes it is about, in words."""
-        apis = "both APIs" if len(self.about.apis) == len(_APIS) else self.about.apis[0]
-        modes = "" if len(self.about.modes) == len(_MODES) else f", {self.about.modes[0]}"
-        return f"{apis}{modes}"
+In a run, every check and probe is passed, failed, warned, declared (the provider's entry declares
+the limitation), not verifiable (the run contains nothing that it can judge) or skipped (it does not
+apply to the run)."""
 
 
-def entries(family: str | None = None) -> tuple[Entry, ...]:
+def entries(family: str | None = None) -> tuple[Rule, ...]:
     """All checks, then all probes, or those of one family.
 
     Raises:
-        ConfigurationError: There is no such family.
+        ConfigurationError: The family does not exist.
     """
-    every = [Entry(each.about, "smoke", each.tolerated) for each in CATALOGUE.values()]
-    every += [Entry(each.about, each.level, 1 - each.required) for each in PROBES.values()]
-    if family is None:
-        return tuple(every)
-    known = dict.fromkeys(entry.about.family for entry in every)
-    if family not in known:
+    known = dict.fromkeys(rule.about.family for rule in RULES.values())
+    if family is not None and family not in known:
         raise ConfigurationError(f"There is no family {family!r}; families are {', '.join(known)}.")
-    return tuple(entry for entry in every if entry.about.family == family)
+    return tuple(rule for rule in RULES.values() if family in (None, rule.about.family))
 
 
-def by_family(listed: Sequence[Entry]) -> Mapping[str, list[Entry]]:
-    """The same entries by the title of their family, in the order in which families first occur."""
-    families: dict[str, list[Entry]] = defaultdict(list)
-    for entry in listed:
-        families[title(entry.about.family)].append(entry)
+def by_family(rules: Sequence[Rule]) -> Mapping[str, list[Rule]]:
+    """The rules by title of their family, in order of first occurrence."""
+    families: dict[str, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        families[title(rule.about.family)].append(rule)
     return families
 
 
-def markdown(listed: Sequence[Entry]) -> str:
+def markdown(rules: Sequence[Rule]) -> str:
     """The list as a Markdown page."""
-    return "\n".join(_lines(listed)) + "\n"
+    return "\n".join(_lines(rules)) + "\n"
 
 
-def _lines(listed: Sequence[Entry]) -> Iterator[str]:
+def _lines(rules: Sequence[Rule]) -> Iterator[str]:
     yield _HEAD
     yield ""
     yield from _suites()
-    for heading, family in by_family(listed).items():
+    for heading, family in by_family(rules).items():
         yield ""
         yield f"## {heading}"
         yield ""
-        yield "| id | severity | about | what must hold, and why it matters |"
+        yield "| id | severity | applies to | requirement and reason |"
         yield "| --- | --- | --- | --- |"
-        for entry in family:
-            yield f"| {' | '.join(_cells(entry))} |"
+        for rule in family:
+            yield f"| {' | '.join(_columns(rule))} |"
 
 
 def _suites() -> Iterator[str]:
-    """What each suite asks besides the tool-call cases."""
-    yield "| suite | probes | requests over both APIs | most output tokens |"
+    """The size of each suite, without the tool-call cases."""
+    yield "| suite | probes | requests over both APIs | maximum output tokens |"
     yield "| --- | ---: | ---: | ---: |"
     for suite in get_args(SuiteName):
         probes = choose(suite).probes
-        made = list(attempts(probes, Settings(""), _APIS))
-        tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in made)
-        yield f"| {suite} | {len(probes)} | {len(made)} | {tokens:,} |"
+        planned = list(attempts(probes, Settings(""), BOTH_APIS))
+        tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in planned)
+        yield f"| {suite} | {len(probes)} | {len(planned)} | {tokens:,} |"
 
 
-def _cells(entry: Entry) -> Iterator[str]:
-    about = entry.about
+def _columns(rule: Rule) -> Iterator[str]:
+    about = rule.about
     yield f"[`{about.id}`]({about.source})"
-    tolerance = f", {entry.tolerated:.0%} tolerated" if entry.tolerated else ""
+    tolerance = f", {rule.tolerated:.0%} tolerated" if rule.tolerated else ""
     yield f"{about.severity}{tolerance}"
-    suite = "" if about.kind == "check" else f"; probe, suite {entry.suite}"
-    yield f"{entry.scope}{suite}"
+    suite = "" if about.kind == "check" else f"; probe, suite {rule.suite}"
+    yield f"{rule.scope}{suite}"
     yield f"{_escaped(about.summary)} *{_escaped(about.why)}*"
 
 

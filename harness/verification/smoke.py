@@ -179,7 +179,7 @@ async def make_requests(
 def _needed(golden: Golden | None, settings: RunSettings) -> Golden | None:
     """The golden file, if anything that is chosen compares with it."""
     chosen = choose(settings.suite, settings.only, settings.skip)
-    return golden if any(probe.bench.golden for probe in chosen.probes) else None
+    return golden if any(probe.group.golden for probe in chosen.probes) else None
 
 
 def _attempts(
@@ -195,7 +195,7 @@ def _rounds(
     """What is asked one after the other: attempts, and how many of them at once."""
     chosen = choose(settings.suite, settings.only, settings.skip)
     how = Settings(provider.model, extra_body=provider.extra_body)
-    asking = [probe for probe in chosen.probes if golden or not probe.bench.golden]
+    asking = [probe for probe in chosen.probes if golden or not probe.group.golden]
     steady, bursts = probe_plan.rounds(asking)
     cases = _case_attempts(provider, suite, settings) if chosen.cases else ()
     probed = probe_plan.attempts(steady, how, settings.apis)

@@ -217,7 +217,7 @@ def test_the_markdown_of_a_failure_shows_findings_and_worst_cases():
 
 ### `usage.sum` in 1 of 6 attempts, 16.7 (0–94) %
 
-Input and output tokens add up to the total. Users are billed and budgets are kept by these figures. ([source](https://platform.openai.com/docs/api-reference/chat/object))
+The total is the sum of input and output tokens. Providers bill by these counts, and users plan budgets with them. ([source](https://platform.openai.com/docs/api-reference/chat/object))
 
 Seen in: chat · non-streaming.
 
@@ -258,7 +258,7 @@ def test_checks_that_judged_nothing_are_named_with_the_reason():
     text = render_markdown(analysis_of(healthy(), CHAT))
     (skipped,) = (line for line in text.splitlines() if line.startswith("Skipped: "))
     assert "`responses.stream.terminal`" in skipped
-    assert skipped.endswith("It is not about what was asked for: chat · non-streaming.")
+    assert skipped.endswith("It does not apply to the APIs and modes of this run: chat · non-streaming.")
     (unseen,) = (line for line in text.splitlines() if line.startswith("Not verifiable: "))
     assert "`stop.kept`" in unseen
 

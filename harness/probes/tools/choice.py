@@ -95,9 +95,9 @@ for _name, _expected, _allowed, _summary in (
         "With tool_choice naming a function, the reply calls that function",
     ),
 ):
-    GROUP.probe(
-        f"tools.choice.{_name}", (_name,), needs="tool_choice", text=f"{_summary}. {_WHY}"
-    )(partial(_followed, _name, _expected, _allowed))
+    GROUP.probe(f"tools.choice.{_name}", (_name,), needs="tool_choice", text=f"{_summary}. {_WHY}")(
+        partial(_followed, _name, _expected, _allowed)
+    )
 
 
 @GROUP.probe(

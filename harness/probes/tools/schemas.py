@@ -96,8 +96,8 @@ for _name, _definition in DEFINITIONS.items():
 GROUP.probe(
     "tools.schema.bare",
     ("bare",),
-    text="A function without the key `parameters` is accepted. The key is optional; such a function "
-    "has no parameters.",
+    text="A function without the key `parameters` is accepted. The key is optional; such a "
+    "function has no parameters.",
 )(partial(_accepted, "bare", "a function without parameters"))
 
 
