@@ -258,7 +258,9 @@ def test_checks_that_judged_nothing_are_named_with_the_reason():
     text = render_markdown(analysis_of(healthy(), CHAT))
     (skipped,) = (line for line in text.splitlines() if line.startswith("Skipped: "))
     assert "`responses.stream.terminal`" in skipped
-    assert skipped.endswith("It does not apply to the APIs and modes of this run: chat · non-streaming.")
+    assert skipped.endswith(
+        "It does not apply to the APIs and modes of this run: chat · non-streaming."
+    )
     (unseen,) = (line for line in text.splitlines() if line.startswith("Not verifiable: "))
     assert "`stop.kept`" in unseen
 
