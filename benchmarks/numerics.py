@@ -2,9 +2,9 @@
 
     python benchmarks/numerics.py [FAULT …]
 
-Each fault's model runs in this process and is asked by Chat Completions what the probes of numerics
-ask; the probes judge the replies. Without names: the healthy engine in two number formats and three
-batch sizes, and every fault that is in the model's numbers or in the choice of tokens.
+Each fault's model runs in this process and answers the Chat Completions requests of the numerics
+probes, which judge the replies. Without names: the healthy engine in two number formats and three
+batch sizes, and every fault of the model's numbers or the choice of tokens.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from starlette.applications import Starlette
 
 from harness.golden import files
 from harness.parsing.rollout import ParsedRollout, parse_rollout
-from harness.probes import distribution, numerics, passages
-from harness.probes.base import Ask
-from harness.probes.judging import probe_results
+from harness.probes import golden_prompts, numerics
+from harness.probes.base import ProbeRequest
 from harness.probes.plan import sample_id
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Exchange, Request, Response, Rollout
+from harness.rules import probe_results
 from reference_engine.checkpoint import load_model
 from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.seams import LOGITS, MODEL, PARAMS, READ, TOKENS
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.hooks import INPUT, LOGITS, MODEL, SAMPLING, TOKENS
+from reference_engine.faults.server import faulty_parts
 from reference_engine.generation.engine import Engine
 from reference_engine.model.transformer import Transformer
 from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
 
 _MODEL = "gpt-oss-small"
 _PATH = "/v1/chat/completions"
-_SEAMS = (MODEL, READ, LOGITS, PARAMS, TOKENS)
+_HOOKS = (MODEL, INPUT, LOGITS, SAMPLING, TOKENS)
 _HEALTHY = tuple(
     (f"healthy, {dtype}, batch {batch}", dtype, batch)
     for dtype, batch in (("float32", 8), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16", 32))
@@ -69,16 +69,16 @@ def serving(faults: Sequence[str], dtype: str, batch: int) -> Iterator[Starlette
         engine.close()
 
 
-async def rollouts(app: Starlette, asks: Sequence[tuple[str, Ask]]) -> list[Rollout]:
-    """The answers to all asks, asked at once; sample ids come first."""
+async def rollouts(app: Starlette, requests: Sequence[tuple[str, ProbeRequest]]) -> list[Rollout]:
+    """The answers to all requests, asked at once; sample ids come first."""
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://engine", timeout=None
     ) as client:
 
-        async def one(sample: str, ask: Ask, number: int) -> Rollout:
-            body = passages.body("chat", ask, _MODEL)
-            if ask.temperature:
+        async def one(sample: str, request: ProbeRequest, number: int) -> Rollout:
+            body = golden_prompts.body("chat", request, _MODEL)
+            if request.temperature:
                 body["seed"] = zlib.crc32(sample.encode()) + number
             reply = await client.post(_PATH, json=body)
             exchange = Exchange(
@@ -98,26 +98,34 @@ async def rollouts(app: Starlette, asks: Sequence[tuple[str, Ask]]) -> list[Roll
             )
 
         return await asyncio.gather(
-            *(one(sample, ask, k) for sample, ask in asks for k in range(1, ask.tries + 1))
+            *(
+                one(sample, request, k)
+                for sample, request in requests
+                for k in range(1, request.tries + 1)
+            )
         )
 
 
 def judged(app: Starlette, *, drawn: bool) -> tuple[list[CheckResult], int]:
     """What the probes say, and how many tokens were written."""
-    benches = [numerics.BENCH, distribution.BENCH] if drawn else [numerics.BENCH]
-    asks = [(sample_id(bench, ask), ask) for bench in benches for ask in bench.asks("chat")]
-    views: dict[str, list[ParsedRollout]] = {}
-    for each in asyncio.run(rollouts(app, asks)):
-        views.setdefault(each.sample, []).append(parse_rollout(each))
-    probes = [probe for bench in benches for probe in bench.probes]
+    benches = [numerics.GROUP, numerics.DRAWN_GROUP] if drawn else [numerics.GROUP]
+    requests = [
+        (sample_id(group, request), request)
+        for group in benches
+        for request in group.requests("chat")
+    ]
+    rollouts: dict[str, list[ParsedRollout]] = {}
+    for each in asyncio.run(rollouts(app, requests)):
+        rollouts.setdefault(each.sample, []).append(parse_rollout(each))
+    probes = [probe for group in benches for probe in group.probes]
     tokens = sum(
         reply.usage.output_tokens or 0
-        for found in views.values()
+        for found in rollouts.values()
         for seen in found
         for _, reply in seen.replies
         if reply.usage
     )
-    return list(probe_results(probes, views, ["chat"], golden=files.shipped())), tokens
+    return list(probe_results(probes, rollouts, ["chat"], golden=files.shipped())), tokens
 
 
 def said(result: CheckResult) -> str:
@@ -139,7 +147,7 @@ def main() -> None:
     names = arguments.faults or [
         name
         for name, fault in CATALOGUE.items()
-        if fault.layer in ("numerics", "sampling") and any(fault.at(seam) for seam in _SEAMS)
+        if fault.layer in ("numerics", "sampling") and any(fault.at(seam) for seam in _HOOKS)
     ]
     rows = [(name, [name], "bfloat16", 32) for name in names if name != "healthy"]
     if not arguments.faults or "healthy" in names:

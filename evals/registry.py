@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 from evals.aime import Aime, AimeRow
 from evals.base import AnswerEval
 from evals.basic import Basic
-from evals.datasets.load import Loaded, Place, load_rows
+from evals.datasets.load import DataSource, Loaded, load_rows
+from evals.datasets.published import BY_NAME
 from evals.datasets.rows import DataRow
-from evals.datasets.sources import BY_NAME
 from evals.gpqa import Gpqa, GpqaRow
 from evals.healthbench import bench
 from evals.healthbench.bench import HealthBench
@@ -27,7 +27,7 @@ ROWS: Mapping[str, type[DataRow]] = {
 AnyEval: TypeAlias = AnswerEval | HealthBench
 
 
-def load_data(name: str, place: Place = "hub") -> Loaded[Any]:
+def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
     """The rows of an eval; `basic` has none.
 
     Args:

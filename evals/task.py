@@ -24,10 +24,9 @@ from typing import Any
 from evals.base import AnswerEval
 from evals.baselines.choice import choose_baseline
 from evals.baselines.scores import EvalScores
-from evals.datasets.files import read_file
 from evals.datasets.identity import rows_sha256
 from evals.datasets.load import Loaded
-from evals.datasets.rows import read_rows
+from evals.datasets.rows import read_file, validate_rows
 from evals.datasets.selection import select
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.grader import grades_file
@@ -349,7 +348,7 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
     if info.eval not in ROWS:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
-    rows = read_rows(read_file(path), ROWS[info.eval])
+    rows = validate_rows(read_file(path), ROWS[info.eval])
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; restore it.")
     return Loaded(rows, info)
@@ -475,11 +474,11 @@ def _failures(made: Sequence[Score]) -> Sequence[FailedSample]:
 
 def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
     """The reply that ended an attempt; without one, the reason."""
-    if not parsed.turns:
+    if not parsed.exchanges:
         return None, "no request was made"
-    last = parsed.turns[-1]
+    last = parsed.exchanges[-1]
     if parsed.rollout.end == "failed":
-        return None, _what_failed(last.exchange)
+        return None, _what_failed(last.recorded)
     if last.reply is None:
         return None, f"the reply cannot be read: {last.unreadable}"
     return last.reply, ""

@@ -73,7 +73,7 @@ class Result:
     output: str
 
 
-Turn = Developer | User | Reasoning | Preamble | Answer | Call | Result
+ConversationItem = Developer | User | Reasoning | Preamble | Answer | Call | Result
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Conversation:
     `current_date` is an ISO date for the system message, or None to leave the line out.
     """
 
-    turns: tuple[Turn, ...]
+    items: tuple[ConversationItem, ...]
     tools: tuple[FunctionTool, ...] = ()
     effort: Effort = "medium"
     answer_format: AnswerFormat | None = None

@@ -20,11 +20,11 @@ from harmony.conversation import (
     AnswerFormat,
     Call,
     Conversation,
+    ConversationItem,
     Developer,
     Preamble,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from harmony.vocabulary import harmony_encoding
@@ -51,20 +51,20 @@ class RenderError(ValueError):
     """The conversation cannot be written as harmony; the message says why."""
 
 
-def drop_stale_reasoning(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+def drop_stale_reasoning(items: Sequence[ConversationItem]) -> tuple[ConversationItem, ...]:
     """Drop every chain of thought that a later final answer has concluded; keep the rest."""
-    finals = [at for at, turn in enumerate(turns) if isinstance(turn, Answer)]
+    finals = [at for at, item in enumerate(items) if isinstance(item, Answer)]
     last_final = finals[-1] if finals else -1
     return tuple(
-        turn for at, turn in enumerate(turns) if at > last_final or not isinstance(turn, Reasoning)
+        item for at, item in enumerate(items) if at > last_final or not isinstance(item, Reasoning)
     )
 
 
 def least_tokens(conversation: Conversation) -> int:
     """A lower bound of the prompt's length, had without rendering it."""
-    turns = drop_stale_reasoning(conversation.turns)
-    messages = sum(not isinstance(turn, Developer) for turn in turns)
-    texts = _texts(replace(conversation, turns=turns))
+    items = drop_stale_reasoning(conversation.items)
+    messages = sum(not isinstance(item, Developer) for item in items)
+    texts = _texts(replace(conversation, items=items))
     return _MARKS * messages + sum(len(text) // _LONGEST_TOKEN for text in texts)
 
 
@@ -74,8 +74,8 @@ def render_prompt(conversation: Conversation) -> list[int]:
     Raises:
         RenderError: A tool's schema or a text is beyond what the tokenizer takes.
     """
-    turns = drop_stale_reasoning(conversation.turns)
-    return render_all(replace(conversation, turns=turns))
+    items = drop_stale_reasoning(conversation.items)
+    return render_all(replace(conversation, items=items))
 
 
 def render_all(conversation: Conversation) -> list[int]:
@@ -84,8 +84,8 @@ def render_all(conversation: Conversation) -> list[int]:
     Raises:
         RenderError: A tool's schema or a text is beyond what the tokenizer takes.
     """
-    turns = tuple(turn for turn in conversation.turns if turn != _NOTHING)
-    conversation = replace(conversation, turns=turns)
+    items = tuple(item for item in conversation.items if item != _NOTHING)
+    conversation = replace(conversation, items=items)
     for text in _texts(conversation):
         if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):
             raise RenderError(
@@ -94,7 +94,7 @@ def render_all(conversation: Conversation) -> list[int]:
             )
     try:
         messages = [_system(conversation), *_leading_developer(conversation)]
-        messages += [_message(turn) for turn in turns[_leading(turns) :]]
+        messages += [_message(item) for item in items[_leading(items) :]]
         tokens: list[int] = harmony_encoding().render_conversation_for_completion(
             oh.Conversation.from_messages(messages), oh.Role.ASSISTANT, config=_AS_WRITTEN
         )
@@ -105,12 +105,12 @@ def render_all(conversation: Conversation) -> list[int]:
 
 
 def _texts(conversation: Conversation) -> Iterator[str]:
-    for turn in conversation.turns:
-        match turn:
+    for item in conversation.items:
+        match item:
             case Call(name, text) | Result(name, text):
                 yield from (name, text)
             case _:
-                yield turn.text
+                yield item.text
     for tool in conversation.tools:
         yield tool.description
         yield from _strings(tool.parameters)
@@ -132,10 +132,10 @@ def _strings(schema: object) -> Iterator[str]:
                 waiting += values
 
 
-def _leading(turns: Sequence[Turn]) -> int:
-    """How many developer turns stand before anything else."""
+def _leading(items: Sequence[ConversationItem]) -> int:
+    """How many developer items stand before anything else."""
     return next(
-        (at for at, turn in enumerate(turns) if not isinstance(turn, Developer)), len(turns)
+        (at for at, item in enumerate(items) if not isinstance(item, Developer)), len(items)
     )
 
 
@@ -148,8 +148,8 @@ def _system(conversation: Conversation) -> oh.Message:
 
 def _leading_developer(conversation: Conversation) -> list[oh.Message]:
     """All leading instructions joined by a blank line, then the tools, then the answer's format."""
-    leading = conversation.turns[: _leading(conversation.turns)]
-    text = "\n\n".join(turn.text for turn in leading if isinstance(turn, Developer) and turn.text)
+    leading = conversation.items[: _leading(conversation.items)]
+    text = "\n\n".join(item.text for item in leading if isinstance(item, Developer) and item.text)
     answer_format = conversation.answer_format
     if not text and not conversation.tools and not answer_format:
         return []
@@ -181,8 +181,8 @@ def _response_formats(answer_format: AnswerFormat) -> str:
     return f"# Response Formats\n\n## {answer_format.name}\n\n{comment}{schema}"
 
 
-def _message(turn: Turn) -> oh.Message:
-    match turn:
+def _message(item: ConversationItem) -> oh.Message:
+    match item:
         case Developer(text):
             content = oh.DeveloperContent.new().with_instructions(text)
             return oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)

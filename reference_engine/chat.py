@@ -14,11 +14,11 @@ from harmony.conversation import (
     Answer,
     Call,
     Conversation,
+    ConversationItem,
     Effort,
     Preamble,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from harmony.parse import STOP_TOKENS, Delta, Ended, HarmonyParser, Started
@@ -68,7 +68,7 @@ class Chat:
     """
 
     def __init__(self, engine: Backend, settings: ChatSettings, screen: Screen) -> None:
-        self.turns: tuple[Turn, ...] = ()
+        self.turns: tuple[ConversationItem, ...] = ()
         self.settings = settings
         self._engine = engine
         self._screen = screen
@@ -117,7 +117,7 @@ class Chat:
             self.turns = before
             self._screen.note("Stopped; this question is forgotten.")
 
-    def _run_calls(self, turns: list[Turn]) -> bool:
+    def _run_calls(self, turns: list[ConversationItem]) -> bool:
         self.turns += tuple(turns)
         calls = [turn for turn in turns if isinstance(turn, Call)]
         for call in calls:
@@ -126,7 +126,7 @@ class Chat:
             self.turns += (Result(call.name, output),)
         return bool(calls)
 
-    async def _reply(self) -> list[Turn]:
+    async def _reply(self) -> list[ConversationItem]:
         """One answer of the model, shown as it comes."""
         settings, parser, reply = self.settings, HarmonyParser(), _Reply()
         tools = TOOLS if settings.tools else ()
@@ -166,7 +166,7 @@ class _Reply:
     """Collects the turns of an answer."""
 
     def __init__(self) -> None:
-        self.turns: list[Turn] = []
+        self.turns: list[ConversationItem] = []
         self._started = Started("answer")
         self._text = ""
 
@@ -181,7 +181,7 @@ class _Reply:
                 case Ended():
                     self.turns.append(self._turn())
 
-    def _turn(self) -> Turn:
+    def _turn(self) -> ConversationItem:
         match self._started.kind:
             case "reasoning":
                 return Reasoning(self._text)

@@ -30,7 +30,7 @@ from reference_engine.model.transformer import Transformer, WholeSequences
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
-from reference_engine.server.generation import Order
+from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.opening import ServeError, load
 from reference_engine.server.responses.items import turns_of
 from reference_engine.server.responses.request import ResponsesRequest
@@ -123,7 +123,7 @@ def _answers(
     model: Transformer,
     settings: ServeSettings,
     questions: Sequence[Question],
-    orders: Sequence[Order],
+    orders: Sequence[GenerationRequest],
 ) -> Iterator[Answer]:
     asked = list(zip(questions, orders, strict=True))
     free = [pair for pair in asked if pair[0].completion is None]
@@ -136,7 +136,7 @@ def _answers(
 
 
 def _continued(
-    model: Transformer, settings: ServeSettings, asked: Sequence[tuple[Question, Order]]
+    model: Transformer, settings: ServeSettings, asked: Sequence[tuple[Question, GenerationRequest]]
 ) -> Sequence[Answer]:
     engine = Engine(
         model,
@@ -178,7 +178,7 @@ def _tokens(logits: Tensor, chosen: Tensor) -> Iterator[Token]:
         yield Token(token, logprob, tuple(zip(ids, values, strict=True)))
 
 
-def _order(question: Question, date: str | None) -> Order:
+def _order(question: Question, date: str | None) -> GenerationRequest:
     body = orjson.dumps(question.body)
     if question.api == "chat":
         return parse_request(ChatRequest, body).order(date)
@@ -186,8 +186,10 @@ def _order(question: Question, date: str | None) -> Order:
     return asked.order(turns_of(asked.items, (), {}, lambda _: None), date)
 
 
-async def _generated(engine: Engine, asked: Sequence[tuple[Question, Order]]) -> list[Answer]:
-    async def one(question: Question, order: Order) -> Answer:
+async def _generated(
+    engine: Engine, asked: Sequence[tuple[Question, GenerationRequest]]
+) -> list[Answer]:
+    async def one(question: Question, order: GenerationRequest) -> Answer:
         prompt = render_prompt(order.conversation)
         how = order.sampling
         params = SamplingParams(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evals.comparison.records import Comparison, Row
+
 from harness.statistics.differences import Difference
 from reports import compare_rows, compare_words, markup, news_words
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from evals.comparison.records import Comparison, Row
 from evals.comparison.smoke import CHECKS, RATES, TIMES
+
 from harness.records.families import short_title
 
 

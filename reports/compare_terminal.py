@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from evals.comparison.records import Comparison, Entry
+from evals.comparison.records import Row as Measure
 from rich.console import Console
 from rich.text import Text
 
-from evals.comparison.records import Comparison, Entry
-from evals.comparison.records import Row as Measure
 from reports import compare_rows, compare_words, news_words, words
 from reports.columns import Row, tables
 

@@ -14,6 +14,7 @@ from evals.comparison.records import (
     Row,
     Unit,
 )
+
 from harness.records.analysis import CheckStatus
 from harness.records.scores import Estimate
 from harness.statistics.differences import Difference

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from evals.comparison.records import History, Line
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evals.comparison.records import History, Line
 from reports import compare_words, history_words
 
 _STYLES = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "unfinished": "yellow"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evals.comparison.records import History, HistoryPoint, Line
+
 from harness.records.scores import Estimate
 from reports import compare_words, words
 

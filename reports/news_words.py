@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evals.comparison.records import CheckChange, Flip, News
+
 from reports import words
 from reports.compare_words import moment, verdict
 

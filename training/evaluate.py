@@ -179,7 +179,7 @@ def analysis_lengths(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def _after_result(sample: Sample) -> bool:
-    return isinstance(sample.prompt.conversation.turns[-1], Result)
+    return isinstance(sample.prompt.conversation.items[-1], Result)
 
 
 def _grader_parses(sample: Sample) -> bool:
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _miss(sample: Sample) -> str:
-    asked = str(sample.prompt.conversation.turns[-1])
+    asked = str(sample.prompt.conversation.items[-1])
     line = {"skill": sample.prompt.skill, "last turn": asked, "expected": str(sample.prompt.expect)}
     return json.dumps(line | {"reply": sample.text}, ensure_ascii=False) + "\n"
 

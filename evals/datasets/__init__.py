@@ -1,1 +1,1 @@
-"""Where the questions come from: the Hugging Face hub, local copies, and the samples we ship."""
+"""Load eval questions from the Hugging Face hub, local files or the shipped samples."""

@@ -1,86 +1,105 @@
-"""Published data sets by way of the Hugging Face `datasets` library.
+"""Read datasets of the Hugging Face hub with the `datasets` library.
 
-Each file is downloaded at the pinned revision into the cache of the Hugging Face libraries, and
-read from there by `datasets`; once it is there no network is needed. (`load_dataset` with a
-repository's name does not find its own cache again offline when it is asked for single files:
-measured with datasets 5.2.)
+A published eval set is downloaded by file at its pinned revision and then read by `load_dataset`.
+`load_dataset` with the name of a repository is not enough: offline, datasets 5.2 does not find the
+cache of single files, and otherwise returns the version cached last, whatever the revision.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evals.datasets.files import RawRow
-from evals.datasets.sources import Source
+from evals.datasets.published import PublishedDataset
+from evals.datasets.rows import DataRow, RawRow
 from harness.errors import ConfigurationError
+
+SPLITS = ("test", "validation", "train")
+"""Of a user's own dataset, the first split that exists is used."""
 
 _LONGEST_REASON = 300
 
 
-def read_hub(source: Source) -> tuple[RawRow, ...]:
-    """The rows of a published data set at its pinned revision, its files one after the other.
+def read_published(dataset: PublishedDataset, model: type[DataRow]) -> tuple[RawRow, ...]:
+    """The rows of a published dataset at its pinned revision, file by file.
+
+    Args:
+        dataset: The published dataset.
+        model: The columns that are needed.
 
     Raises:
-        ConfigurationError: If the library is not installed, the hub cannot be reached, or the
-            terms of a gated data set have not been accepted; says what to do.
+        ConfigurationError: The library is not installed, the hub cannot be reached, or the terms
+            of a gated dataset are not accepted; the message says how to fix it.
     """
-    library = _library(source)
-    return tuple(row for file in source.files for row in _rows(library, source, file))
+    library = _library(dataset.name)
+    files = (_file_rows(library, dataset, file, model) for file in dataset.files)
+    return tuple(chain.from_iterable(files))
 
 
-def _rows(library: ModuleType, source: Source, file: str) -> Iterator[RawRow]:
-    path = _download(source, file)
+def read_named(name: str, revision: str | None) -> tuple[RawRow, ...]:
+    """The rows of any dataset on the hub. Raises ConfigurationError."""
+    library = _library(name)
     try:
-        rows = _read(library, path)
-    except (OSError, library.exceptions.DatasetsError) as error:
-        reason = f"{path} or its cache cannot be read: {error}"
-        raise ConfigurationError(_advice(source, reason)) from None
-    for number, values in enumerate(rows, start=1):
-        yield RawRow(f"{source.repository}/{file} row {number}", values)
+        splits = library.load_dataset(name, revision=revision)
+    except (OSError, ValueError, library.exceptions.DatasetsError) as error:
+        raise ConfigurationError(
+            f"The dataset {name} could not be loaded ({_short(error)}): check its name and "
+            "revision, the connection to huggingface.co, and HF_TOKEN if it is private or gated."
+        ) from None
+    split = next((split for split in SPLITS if split in splits), next(iter(splits)))
+    places = (f"{name} {split} row {number}" for number in range(1, len(splits[split]) + 1))
+    return tuple(map(RawRow, places, splits[split]))
 
 
-def _read(library: ModuleType, path: Path) -> Iterable[Mapping[str, Any]]:
-    """The rows of a JSONL or CSV file as `datasets` reads it; every field of a CSV is text."""
-    rows: Iterable[Mapping[str, Any]]
+def _file_rows(
+    library: ModuleType, dataset: PublishedDataset, file: str, model: type[DataRow]
+) -> Iterator[RawRow]:
+    path = _download(dataset, file)
+    kind, options = "json", dict[str, Any]()
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            columns = next(csv.reader(file), [])
-        # Otherwise pandas takes an answer "007" for 7, and "None" or "NA" for a missing one.
-        as_text = {"converters": dict.fromkeys(columns, str), "keep_default_na": False}
-        rows = library.Dataset.from_csv(str(path), **as_text)
-    else:
-        rows = library.Dataset.from_json(str(path))
-    return rows
+        # By default pandas reads the answer "007" as 7, and "None" or "NA" as missing.
+        columns = [field.alias or name for name, field in model.model_fields.items()]
+        kind = "csv"
+        options = {"converters": dict.fromkeys(columns, str), "keep_default_na": False}
+    try:
+        # Streaming reads the file directly, without a second copy in the cache.
+        rows = library.load_dataset(
+            kind, data_files=str(path), split="train", streaming=True, **options
+        )
+        values: Mapping[str, Any]
+        for number, values in enumerate(rows, start=1):
+            yield RawRow(f"{dataset.repository}/{file} row {number}", values)
+    except (OSError, ValueError, library.exceptions.DatasetsError) as error:
+        raise _unavailable(dataset, f"{path} cannot be read: {error}") from None
 
 
-def _download(source: Source, file: str) -> Path:
+def _download(dataset: PublishedDataset, file: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         path = hf_hub_download(
-            source.repository, file, repo_type="dataset", revision=source.revision
+            dataset.repository, file, repo_type="dataset", revision=dataset.revision
         )
     except LocalEntryNotFoundError:
         reason = f"{file} is not in the cache, and huggingface.co cannot be reached"
-        raise ConfigurationError(_advice(source, reason)) from None
-    except Exception as error:  # noqa: BLE001 - which HTTP library is below depends on the release
-        raise ConfigurationError(_advice(source, str(error))) from None
+        raise _unavailable(dataset, reason) from None
+    except Exception as error:  # noqa: BLE001 (its HTTP library depends on the release)
+        raise _unavailable(dataset, str(error)) from None
     return Path(path)
 
 
-def _library(source: Source) -> ModuleType:
+def _library(name: str) -> ModuleType:
     try:
         import datasets
     except ImportError:
         raise ConfigurationError(
-            f"{source.name} is read with the Hugging Face datasets library, which is not "
-            "installed: pip install 'gpt-oss-verify[evals]', or use --data-file or --samples."
+            f"{name} requires the Hugging Face datasets library, which is not installed: "
+            "pip install 'gpt-oss-verify[evals]', or use --data-file or --samples."
         ) from None
     library: ModuleType = datasets
     library.disable_progress_bars()
@@ -88,16 +107,19 @@ def _library(source: Source) -> ModuleType:
     return library
 
 
-def _advice(source: Source, reason: str) -> str:
-    if source.gated:
-        todo = (
-            f"accept its terms at {source.address} and set HF_TOKEN, or give a local copy with "
+def _unavailable(dataset: PublishedDataset, reason: str) -> ConfigurationError:
+    if dataset.gated:
+        remedy = (
+            f"accept its terms at {dataset.address} and set HF_TOKEN, or pass a local copy with "
             "--data-file"
         )
     else:
-        todo = (
-            f"check the connection to huggingface.co, or download {' and '.join(source.files)} "
-            f"from {source.address} and give them with --data-dir"
+        remedy = (
+            f"check the connection to huggingface.co, or download {' and '.join(dataset.files)} "
+            f"from {dataset.address} and pass the folder with --data-dir"
         )
-    short = " ".join(reason.split())[:_LONGEST_REASON].rstrip(".")
-    return f"{source.name} could not be loaded ({short}): {todo}."
+    return ConfigurationError(f"{dataset.name} could not be loaded ({_short(reason)}): {remedy}.")
+
+
+def _short(reason: object) -> str:
+    return " ".join(str(reason).split())[:_LONGEST_REASON].rstrip(".")

@@ -1,4 +1,4 @@
-"""Knowing data again: hashes over what rows say, whatever file they came in."""
+"""Identify data by hashes of the content of rows, independent of the file format."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys, no spaces and no escapes but the necessary ones."""
+    """JSON with sorted keys, no spaces and only the necessary escapes."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def rows_sha256(rows: Iterable[object]) -> str:
-    """Hash of the rows in canonical JSON, one a line, in sorted order.
+    """Hash of the rows in canonical JSON, one per line.
 
-    Sorted, so that a copy with its rows in another order is the same data.
+    The lines are sorted, so that a copy with another row order has the same hash.
     """
     lines = sorted(canonical(row).encode("utf-8", "surrogatepass") for row in rows)
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
 def text_id(text: str) -> str:
-    """A short, stable id for a row that has none: the first 12 hex digits of the text's hash."""
+    """A stable id for a row without one: the first 12 hex digits of the hash of its text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""From a place to checked rows: the hub, a local file or folder, or the samples we ship."""
+"""Load the questions of an eval from the hub, a local file or folder, or the shipped samples."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Generic, Literal, TypeAlias
+from typing import Generic, TypeAlias
 
-from evals.datasets.files import RawRow, read_file
-from evals.datasets.hub import read_hub
+from evals.datasets.hub import read_named, read_published
 from evals.datasets.identity import rows_sha256
-from evals.datasets.rows import RowT, read_rows
-from evals.datasets.sources import Source
+from evals.datasets.published import PublishedDataset
+from evals.datasets.rows import DataRow, RawRow, RowT, read_file, validate_rows
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 
-Place: TypeAlias = Literal["hub", "samples"] | Path
+DataSource: TypeAlias = str | Path
+"""Where rows come from.
+
+`hub`: the published files at their pinned revision. `samples`: the rows that ship with the tool.
+`hf:NAME` or `hf:NAME@REVISION`: another dataset on the hub. Any other string is a path: a JSONL or
+CSV file, or a folder with the published files. All need the columns of the published dataset.
+"""
+
+HUB_PREFIX = "hf:"
 
 
 @dataclass(frozen=True)
 class Loaded(Generic[RowT]):
-    """The rows of a data set, and what they are."""
+    """The rows of a dataset and their origin."""
 
     rows: tuple[RowT, ...]
     info: DatasetInfo
@@ -30,64 +37,68 @@ class Loaded(Generic[RowT]):
 
 @dataclass(frozen=True)
 class _Raw:
-    """Rows before they are checked, where they are from, and the revision if it is known."""
+    """Rows before validation, the name of their origin, and its revision if known."""
 
     rows: tuple[RawRow, ...]
     name: str
     revision: str | None
 
 
-def load_rows(source: Source, place: Place, model: type[RowT]) -> Loaded[RowT]:
-    """Read a data set and check it.
+def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) -> Loaded[RowT]:
+    """Load and validate the rows of an eval.
 
-    A local copy that has not as many rows as the published set is taken, but counts as a sample.
+    Data with another number of rows than the published dataset count as a sample, whose scores
+    are not compared with published ones.
 
     Args:
-        source: The published data set.
-        place: Where to read it: the hub, our samples, a local file, or a local folder that holds
-            the files under their published names.
-        model: What a row must be.
+        dataset: The published dataset of the eval.
+        source: Where to read the rows; see `DataSource`.
+        model: The type of a row.
 
     Raises:
-        ConfigurationError: If there is nothing to read, a row is bad, or the hub's rows are not
-            as many as were published.
+        ConfigurationError: There are no rows, a row is invalid, or the hub returns another number
+            of rows than published.
     """
-    raw = _read(source, place)
-    rows = read_rows(raw.rows, model)
+    raw = _read(dataset, source, model)
+    rows = validate_rows(raw.rows, model)
     if not rows:
-        raise ConfigurationError(f"{raw.name} holds no rows.")
-    whole = len(rows) == source.rows
-    if place == "hub" and not whole:
+        raise ConfigurationError(f"{raw.name} has no rows.")
+    complete = len(rows) == dataset.rows
+    if source == "hub" and not complete:
         raise ConfigurationError(
-            f"{raw.name} has {len(rows)} rows at revision {raw.revision}, not {source.rows}: "
-            "clear the cache of the Hugging Face libraries, or give a local copy with --data-file."
+            f"{raw.name} has {len(rows)} rows at revision {raw.revision}, not {dataset.rows}: "
+            "clear the cache of the Hugging Face libraries, or pass a local copy with --data-file."
         )
     info = DatasetInfo(
-        eval=source.name,
+        eval=dataset.name,
         source=raw.name,
         revision=raw.revision,
         rows=len(rows),
         sha256=rows_sha256(row.content() for row in rows),
-        sample=place == "samples" or not whole,
-        gated=source.gated and place != "samples",
+        sample=source == "samples" or not complete,
+        gated=dataset.gated and source != "samples",
     )
     return Loaded(rows, info)
 
 
-def _read(source: Source, place: Place) -> _Raw:
-    if place == "hub":
-        return _Raw(read_hub(source), source.repository, source.revision)
-    if place == "samples":
-        shipped = resources.files("evals") / "data" / "samples" / source.sample
+def _read(dataset: PublishedDataset, source: DataSource, model: type[DataRow]) -> _Raw:
+    if source == "hub":
+        return _Raw(read_published(dataset, model), dataset.repository, dataset.revision)
+    if source == "samples":
+        shipped = resources.files("evals") / "data" / "samples" / dataset.sample
         with resources.as_file(shipped) as path:
-            return _Raw(read_file(path, source.sample), f"samples/{source.sample}", None)
-    files = [place / file for file in source.files] if place.is_dir() else [place]
+            return _Raw(read_file(path, dataset.sample), f"samples/{dataset.sample}", None)
+    if isinstance(source, str) and source.startswith(HUB_PREFIX):
+        name, _, revision = source.removeprefix(HUB_PREFIX).partition("@")
+        return _Raw(read_named(name, revision or None), HUB_PREFIX + name, revision or None)
+    path = Path(source)
+    files = [path / file for file in dataset.files] if path.is_dir() else [path]
     rows = tuple(row for file in files for row in read_file(file))
-    return _Raw(rows, str(place), _known_revision(source, files))
+    return _Raw(rows, str(path), _known_revision(dataset, files))
 
 
-def _known_revision(source: Source, files: Sequence[Path]) -> str | None:
-    """The published revision that `files` are byte for byte, if they are known."""
+def _known_revision(dataset: PublishedDataset, files: Sequence[Path]) -> str | None:
+    """The published revision that `files` are identical to, if any."""
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    revisions = {source.known.get(checksum) for checksum in sums}
+    revisions = {dataset.known.get(checksum) for checksum in sums}
     return revisions.pop() if len(revisions) == 1 else None

@@ -1,48 +1,68 @@
-"""Rows with their columns checked: the base of what each eval reads."""
+"""Rows of a dataset: read from JSONL and CSV files, and validated column by column.
+
+Local files are not read with the `datasets` library, because its errors do not name the line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evals.datasets.files import RawRow
 from harness.errors import ConfigurationError
+from harness.text import strict_json
+
+_LONGEST_FIELD = 2**31 - 1
 
 
 class DataRow(BaseModel):
-    """A row of a data set. Columns that no field names are left out; text is stripped."""
+    """A row of a dataset. It ignores columns without a field and strips white space."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", str_strip_whitespace=True, populate_by_name=True
+        frozen=True,
+        extra="ignore",
+        str_strip_whitespace=True,
+        populate_by_name=True,
+        coerce_numbers_to_str=True,
     )
 
     def content(self) -> object:
-        """What the row says, as JSON values: what identifies the data."""
+        """The content of the row as JSON values; it identifies the data."""
         return self.model_dump(mode="json")
 
 
 RowT = TypeVar("RowT", bound=DataRow)
 
 
-def read_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
+@dataclass(frozen=True)
+class RawRow:
+    """A row before validation; `place` is for messages, such as "x.csv line 7"."""
+
+    place: str
+    values: Mapping[str, Any]
+
+
+def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
     """Every row as `model`.
 
     Raises:
-        ConfigurationError: If rows do not fit; names the place of the first and what is wrong
-            with it, and how many more there are.
+        ConfigurationError: Rows are invalid; the message describes the first and counts the rest.
     """
     rows: list[RowT] = []
-    bad: list[str] = []
+    invalid: list[str] = []
     for row in raw:
         try:
             rows.append(model.model_validate(dict(row.values)))
         except ValidationError as error:
-            bad.append(f"{row.place}: {_reason(error)}")
-    if bad:
-        more = f" ({len(bad) - 1} more rows are bad)" if len(bad) > 1 else ""
-        raise ConfigurationError(f"{bad[0]}{more}.")
+            invalid.append(f"{row.place}: {_reason(error)}")
+    if invalid:
+        more = f" ({len(invalid)} invalid rows in total)" if len(invalid) > 1 else ""
+        raise ConfigurationError(f"{invalid[0]}{more}.")
     return tuple(rows)
 
 
@@ -50,3 +70,66 @@ def _reason(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     column = ".".join(str(part) for part in first["loc"])
     return f"column {column!r}: {first['msg']}" if column else first["msg"]
+
+
+def read_file(path: Path, name: str | None = None) -> tuple[RawRow, ...]:
+    """The rows of a `.jsonl` or `.csv` file; `name` replaces its path in messages.
+
+    Raises:
+        ConfigurationError: The file is missing, unreadable or malformed; the message says where.
+    """
+    parse = {".jsonl": parse_jsonl, ".csv": parse_csv}.get(path.suffix.lower())
+    if parse is None:
+        raise ConfigurationError(f"{path} is neither a .jsonl nor a .csv file.")
+    try:
+        # newline="" keeps line ends inside quoted fields, as csv requires.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise ConfigurationError(f"There is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+    return tuple(parse(text, name or str(path)))
+
+
+def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
+    """One JSON object per line; empty lines are skipped. Raises ConfigurationError."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{name} line {number}"
+        try:
+            row = strict_json.loads(line)
+        except ValueError as error:
+            raise ConfigurationError(f"{place} is not JSON: {error}.") from None
+        if not isinstance(row, dict):
+            raise ConfigurationError(f"{place} is not a JSON object.")
+        yield RawRow(place, row)
+
+
+def parse_csv(text: str, name: str) -> Iterator[RawRow]:
+    """Rows below a line of column names; the place of a row is the line where it starts.
+
+    Raises:
+        ConfigurationError: A row has the wrong number of fields, or a quoted field is not closed.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    columns: list[str] | None = None
+    start = 1
+    try:
+        for fields in reader:
+            place = f"{name} line {start}"
+            start = reader.line_num + 1
+            if not fields:
+                continue
+            if columns is None:
+                columns = fields
+            elif len(fields) != len(columns):
+                raise ConfigurationError(
+                    f"{place} has {len(fields)} fields, but there are {len(columns)} columns."
+                )
+            else:
+                yield RawRow(place, dict(zip(columns, fields, strict=True)))
+    except csv.Error as error:
+        raise ConfigurationError(f"{name} line {start} is not CSV: {error}.") from None

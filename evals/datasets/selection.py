@@ -1,4 +1,4 @@
-"""Which questions of a data set are asked when not all are."""
+"""Select a subset of the questions of a dataset."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]:
-    """The first `examples` items of a seeded order, told in their own order; all where None.
+    """The first `examples` items of a seeded shuffle, in their original order; all if None.
 
-    The same seed gives the same items, and more examples include those of fewer.
+    The same seed selects the same items, and a larger number includes the items of a smaller one.
 
     Raises:
-        ConfigurationError: If there are fewer items than that, or none are wanted.
+        ConfigurationError: `examples` is less than 1 or greater than the number of items.
     """
     if examples is None:
         return tuple(items)
     if not 1 <= examples <= len(items):
         raise ConfigurationError(f"--examples must be between 1 and {len(items)}, not {examples}.")
     order = list(range(len(items)))
-    Random(seed).shuffle(order)  # noqa: S311 - a choice of questions, not a secret
+    Random(seed).shuffle(order)  # noqa: S311 (not a secret)
     return tuple(items[index] for index in sorted(order[:examples]))

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from evals.base import Put, Question
-from evals.datasets.load import Loaded, Place, load_rows
-from evals.datasets.sources import BY_NAME
+from evals.datasets.load import DataSource, Loaded, load_rows
+from evals.datasets.published import BY_NAME
 from evals.healthbench.rows import HealthBenchRow
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
@@ -47,7 +47,7 @@ class HealthBench:
         return Put(self.rows[question].messages)
 
 
-def load(name: str, place: Place) -> HealthBench:
+def load(name: str, place: DataSource) -> HealthBench:
     """One of the three evals, by its name in `NAMES`. Raises ConfigurationError."""
     return HealthBench(load_rows(BY_NAME[name], place, HealthBenchRow), name=name)
 

@@ -20,8 +20,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from evals.datasets.identity import rows_sha256
-from evals.datasets.load import Loaded, Place, load_rows
-from evals.datasets.sources import BY_NAME
+from evals.datasets.load import DataSource, Loaded, load_rows
+from evals.datasets.published import BY_NAME
 from evals.healthbench.ledger import Verdicts
 from evals.healthbench.results import Concord, MetaFigure, MetaReport
 from evals.healthbench.rows import Turn, Verbatim
@@ -62,7 +62,7 @@ class MetaRow(Verbatim):
         return rows_sha256([asked])[:16]
 
 
-def load_meta(place: Place) -> Loaded[MetaRow]:
+def load_meta(place: DataSource) -> Loaded[MetaRow]:
     """The rows of the meta-evaluation. Raises ConfigurationError."""
     return load_rows(META_SOURCE, place, MetaRow)
 

@@ -1,4 +1,4 @@
-"""All checks, by id. A new module of checks is one entry in `MODULES`."""
+"""All checks by id. A new module of checks is one entry in `MODULES`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 
 from harness.checks import (
     calls,
-    chat_stream,
     finish,
     leaks,
     options,
@@ -19,27 +18,24 @@ from harness.checks import (
     texts,
     usage,
 )
-from harness.checks.across import COMPARISONS, compared
-from harness.checks.base import Check, Known
-from harness.parsing.rollout import ParsedRollout, parse_rollout
+from harness.checks.across import COMPARISONS, compare_rollouts
+from harness.checks.base import Check
+from harness.findings import Rule
+from harness.parsing.rollout import ParsedRollout
 from harness.records.scores import Finding
 
 __all__ = [
-    "CATALOGUE",
     "CHECKS",
-    "FAMILIES",
+    "SINGLE_CHECKS",
     "Check",
-    "ParsedRollout",
-    "compared",
+    "compare_rollouts",
     "examine",
-    "parse_rollout",
 ]
 
 MODULES = (
     schema,
     replies,
     streams,
-    chat_stream,
     responses_stream,
     reasoning,
     calls,
@@ -51,24 +47,31 @@ MODULES = (
     texts,
 )
 
-FAMILIES = tuple(module.family for module in MODULES)
-
-CHECKS: Mapping[str, Check] = {check.id: check for family in FAMILIES for check in family.checks}
-
-CATALOGUE: Mapping[str, Known] = {**CHECKS, **{each.id: each for each in COMPARISONS}}
+SINGLE_CHECKS: Mapping[str, Check] = {
+    check.id: check for module in MODULES for check in module.family.checks
+}
+CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in COMPARISONS}}
+"""All checks, including those that compare rollouts."""
 
 
 def examine(
     parsed: ParsedRollout, *, except_for: Collection[str] = ()
 ) -> tuple[frozenset[str], tuple[Finding, ...]]:
-    """The ids of the checks that had something to judge in a rollout, and what they found.
+    """Apply the checks to one rollout.
 
     Args:
         parsed: The rollout.
-        except_for: Ids of checks that do not apply, because the request provokes what they find.
+        except_for: Ids of checks to skip, because the request provokes their problem.
+
+    Returns:
+        The ids of the applicable checks, and the findings.
     """
-    looks = {
-        check.id: check.examine(parsed) for check in CHECKS.values() if check.id not in except_for
-    }
-    applicable = frozenset(check_id for check_id, (had_any, _) in looks.items() if had_any)
-    return applicable, tuple(finding for _, found in looks.values() for finding in found)
+    results = [
+        (check.id, *check.examine(parsed))
+        for check in SINGLE_CHECKS.values()
+        if check.id not in except_for
+    ]
+    return (
+        frozenset(check_id for check_id, applies, _ in results if applies),
+        tuple(finding for _, _, findings in results for finding in findings),
+    )

@@ -1,4 +1,4 @@
-"""What only several rollouts together can show: comparisons of what was noted of each."""
+"""Comparisons: rules about several rollouts of a run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.checks.base import CHAT, Known
+from harness.findings import BOTH_APIS, BOTH_MODES, CHAT, Rule, description
 from harness.records.conditions import Api
-from harness.records.scores import Description, Evidence, Finding, Score
-
-_BOTH: tuple[Api, ...] = ("responses", "chat")
+from harness.records.scores import Evidence, Finding, Score, Severity
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What a comparison found wrong with one rollout, in its first exchange."""
+    """A problem in the first exchange of the rollout `record`."""
 
     record: str
     message: str
@@ -24,47 +22,51 @@ class Difference:
     path: str
 
 
-Compare = Callable[[Sequence[Score]], Iterable[Difference]]
-
-
 @dataclass(frozen=True)
-class Comparison(Known):
-    """A check of several rollouts; `applies` tells which of them it can compare."""
+class Comparison(Rule):
+    """A check that compares rollouts; `applies` selects those that it can compare."""
 
     applies: Callable[[Score], bool]
-    compare: Compare
+    compare: Callable[[Sequence[Score]], Iterable[Difference]]
 
-    def findings(self, examined: Sequence[Score]) -> dict[str, Finding]:
-        """By record, what there is to say of the rollouts that the comparison applies to."""
-        found: dict[str, Finding] = {}
-        for difference in self.compare([each for each in examined if self.applies(each)]):
-            evidence = Evidence(
-                record=difference.record,
-                exchange=0,
-                path=difference.path,
-                expected=difference.expected,
-                got=difference.got,
-            )
-            found[difference.record] = Finding(
-                id=self.id,
-                severity=self.about.severity,
-                message=difference.message,
-                evidence=evidence,
-            )
-        return found
+    def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
+        """The finding for each affected rollout, by record."""
+        found = self.compare([each for each in examined if self.applies(each)])
+        return {each.record: self._finding(each) for each in found}
+
+    def _finding(self, found: Difference) -> Finding:
+        evidence = Evidence(
+            record=found.record,
+            exchange=0,
+            path=found.path,
+            expected=found.expected,
+            got=found.got,
+        )
+        severity: Severity = self.about.severity
+        return Finding(id=self.id, severity=severity, message=found.message, evidence=evidence)
 
 
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No two replies of a run share an id.
+
+    Logs and support tickets cannot tell such replies apart. Servers that generate ids from a small
+    range have these collisions.
+    """
     first: dict[str, str] = {}
     for each in examined:
         for reply_id in each.reply_ids:
             other = first.setdefault(reply_id, each.record)
             if other != each.record:
-                message = f"A reply has the id of one of {other}."
-                yield Difference(each.record, message, "a new id", reply_id, "$.id")
+                message = f"The reply has the same id as a reply in {other}."
+                yield Difference(each.record, message, "a unique id", reply_id, "$.id")
 
 
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Identical requests report the same number of prompt tokens, streaming or not.
+
+    A difference means that the prompt is rendered in two ways, or by backends that disagree. Some
+    gateways route requests to different backends deliberately.
+    """
     groups: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
     for each in examined:
         groups[each.task, each.sample, each.condition.api].append(each)
@@ -73,50 +75,45 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
         usual = max(counts, key=counts.count)
         for each in group:
             if each.first_input != usual:
-                message = "The same request has another number of input tokens than at other times."
+                message = "The prompt token count differs from other attempts at the same request."
                 yield Difference(each.record, message, str(usual), str(each.first_input), "$.usage")
 
 
+def _comparison(
+    rule_id: str,
+    family: str,
+    applies: Callable[[Score], bool],
+    compare: Callable[[Sequence[Score]], Iterable[Difference]],
+) -> Comparison:
+    about = description(
+        compare.__doc__,
+        rule_id,
+        kind="check",
+        family=family,
+        severity="warning",
+        source=CHAT,
+        apis=BOTH_APIS,
+        modes=BOTH_MODES,
+    )
+    return Comparison(about, 0.0, None, "smoke", applies, compare)
+
+
 COMPARISONS = (
-    Comparison(
-        Description(
-            id="reply.id.shared",
-            family="schema",
-            severity="warning",
-            summary="No two replies of a run share an id.",
-            why="Logs cannot tell them apart; servers that draw ids from few numbers do this.",
-            source=CHAT,
-            apis=_BOTH,
-            modes=("streaming", "non-streaming"),
-        ),
-        tolerated=0.0,
-        needs=None,
-        applies=lambda examined: bool(examined.reply_ids),
-        compare=_shared_ids,
-    ),
-    Comparison(
-        Description(
-            id="usage.input.differs",
-            family="usage",
-            severity="warning",
-            summary="The same request has the same number of input tokens every time, streamed "
-            "or whole.",
-            why="The prompt is made in two ways, or by several servers that do not agree; gateways "
-            "may do so by intent.",
-            source=CHAT,
-            apis=_BOTH,
-            modes=("streaming", "non-streaming"),
-        ),
-        tolerated=0.0,
-        needs=None,
-        applies=lambda examined: examined.first_input is not None,
-        compare=_input_tokens,
+    _comparison("reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids),
+    _comparison(
+        "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
     ),
 )
 
 
-def compared(examined: Sequence[Score]) -> dict[str, tuple[frozenset[str], list[Finding]]]:
-    """By record: the comparisons that apply to a rollout, and what they found."""
+def compare_rollouts(
+    examined: Sequence[Score],
+) -> dict[str, tuple[frozenset[str], list[Finding]]]:
+    """Compare the rollouts of a run.
+
+    Returns:
+        For each record the ids of the applicable comparisons, and their findings.
+    """
     found = [(each, each.findings(examined)) for each in COMPARISONS]
     return {
         one.record: (

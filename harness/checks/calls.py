@@ -1,4 +1,4 @@
-"""Tool calls as such: ids that can be answered, names on offer, arguments in JSON."""
+"""Tool calls: usable ids, offered names, JSON arguments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from harness.api.base import Tool
-from harness.checks.base import CHAT, GUIDE, HARMONY, Family, Problem
+from harness.checks.base import Family
 from harness.checks.json_text import misfit, parsed_object, parsed_string, trailing_object
 from harness.checks.subjects import (
     Answer,
@@ -16,12 +16,12 @@ from harness.checks.subjects import (
     ended_with_tools,
     strict_calls,
 )
+from harness.findings import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 from harness.parsing.rollout import ParsedRollout
 
-family = Family("tools")
+family = Family("tools", CHAT)
 
-_PARSER_WHY = "The provider's parser failed; agents see an unknown tool, or none at all."
-# The tools that harmony builds in, by namespace; a model now and then calls them unasked.
+# Harmony's built-in tools by namespace; the model occasionally calls them unprompted.
 _BUILT_IN = re.compile(r"(browser|python|container|repo_browser)([._]\w+)?")
 _HEADER_WORDS = (
     *("functions", "function", "json", "code", "commentary", "analysis"),
@@ -30,156 +30,130 @@ _HEADER_WORDS = (
 _NOT_IN_NAMES = re.compile(r"[\W_]+")
 
 
-@family.check(
-    "calls.id.missing",
-    over=calls,
-    severity="error",
-    summary="Every tool call has an id.",
-    why="Its result cannot be sent back without one.",
-    source=CHAT,
-)
+@family.check("calls.id.missing", calls)
 def _call_id(found: Call) -> Iterator[Problem]:
+    """Every tool call has an id.
+
+    Without an id, a client cannot send the tool result back.
+    """
     if not found.call.id:
         message = f"The call of {found.call.name} has no id."
-        yield Problem(found.turn, message, "a string that is not empty", repr(found.call.id))
+        yield Problem(found.exchange, message, "a non-empty string", repr(found.call.id))
 
 
-@family.check(
-    "calls.id.repeated",
-    over=conversations,
-    severity="error",
-    summary="No two tool calls of a conversation share an id.",
-    why="Their results cannot be told apart.",
-    source=CHAT,
-)
-def _repeated_call_id(seen: ParsedRollout) -> Iterator[Problem]:
+@family.check("calls.id.repeated", conversations)
+def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
+    """Tool calls within a conversation have distinct ids.
+
+    Otherwise their results cannot be told apart.
+    """
     known: set[str] = set()
-    for turn, call in calls(seen):
+    for exchange, call in calls(parsed):
         if call.id and call.id in known:
-            message = "A tool call has the id of an earlier one."
-            yield Problem(turn, message, "a new id", call.id)
+            message = "The tool call reuses the id of an earlier call in the conversation."
+            yield Problem(exchange, message, "a new id", call.id)
         known.add(call.id)
 
 
-@family.check(
-    "calls.name.unknown",
-    over=calls,
-    severity="warning",
-    summary="Only tools that were offered are called.",
-    why="Models do invent tools now and then; the outcome counts it as a failure.",
-    source=GUIDE,
-)
+@family.check("calls.name.unknown", calls, severity="warning", source=GUIDE)
 def _unknown_name(found: Call) -> Iterator[Problem]:
-    offered = found.turn.asked.functions
+    """Tool calls name a tool that the request offered.
+
+    Models occasionally invent tools; the outcome of the attempt already counts that as a failure.
+    """
+    offered = found.exchange.request.functions
     if found.call.name not in offered:
-        message = "A tool is called that was not offered."
-        yield Problem(found.turn, message, f"one of {sorted(offered)}", found.call.name)
+        message = "The reply calls a tool that the request did not offer."
+        yield Problem(found.exchange, message, f"one of {sorted(offered)}", found.call.name)
 
 
-@family.check(
-    "calls.name.built_in",
-    over=calls,
-    severity="warning",
-    summary="No built-in tool of harmony is called where none was offered.",
-    why="gpt-oss does so now and then; a prompt that advertises tools it does not have makes it "
-    "a habit.",
-    source=HARMONY,
-    tolerated=0.02,
-)
+@family.check("calls.name.built_in", calls, severity="warning", source=HARMONY, tolerated=0.02)
 def _built_in(found: Call) -> Iterator[Problem]:
+    """The reply does not call a built-in tool of harmony that the request did not offer.
+
+    gpt-oss does this occasionally. It becomes frequent if the system message advertises built-in
+    tools that are not available.
+    """
     name = found.call.name
-    if name not in found.turn.asked.functions and _BUILT_IN.fullmatch(name):
-        message = "A built-in tool is called that was not offered."
-        yield Problem(found.turn, message, "no built-in tool", name)
+    if name not in found.exchange.request.functions and _BUILT_IN.fullmatch(name):
+        message = "The reply calls a built-in harmony tool that the request did not offer."
+        yield Problem(found.exchange, message, "no call of a built-in tool", name)
 
 
-@family.check(
-    "calls.name.polluted",
-    over=calls,
-    severity="error",
-    summary="A tool's name comes back as it was given, with nothing glued to it.",
-    why=_PARSER_WHY,
-    source=HARMONY,
-    tolerated=0.02,
-)
+@family.check("calls.name.polluted", calls, source=HARMONY, tolerated=0.02)
 def _polluted_name(found: Call) -> Iterator[Problem]:
-    name, offered = found.call.name, found.turn.asked.functions
-    meant = next((tool for tool in offered if _glued(tool, name)), None)
-    if name not in offered and meant is not None:
-        message = f"The name of {meant} came back changed."
-        yield Problem(found.turn, message, meant, name)
+    """Tool names are returned unchanged, without namespace, channel or content type.
+
+    The provider's harmony parser failed. Agents see an unknown tool and abort.
+    """
+    name, offered = found.call.name, found.exchange.request.functions
+    intended = next((tool for tool in offered if _is_polluted(tool, name)), None)
+    if name not in offered and intended is not None:
+        message = f"The tool name {intended} was returned with extra characters."
+        yield Problem(found.exchange, message, intended, name)
 
 
-@family.check(
-    "calls.arguments.json",
-    over=calls,
-    severity="warning",
-    summary="A tool call's arguments are a JSON object.",
-    why="Models do write broken JSON now and then; the outcome counts it as a failure.",
-    source=CHAT,
-)
+@family.check("calls.arguments.json", calls, severity="warning")
 def _arguments(found: Call) -> Iterator[Problem]:
+    """The arguments of a tool call are a JSON object.
+
+    Models occasionally write invalid JSON; the outcome of the attempt counts that as a failure.
+    """
     if parsed_object(found.call.arguments) is None:
         message = f"The arguments of {found.call.name} are not a JSON object."
-        yield Problem(found.turn, message, "a JSON object", found.call.arguments)
+        yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
 
 
-@family.check(
-    "calls.arguments.escaped",
-    over=calls,
-    severity="error",
-    summary="A tool call's arguments are not a JSON string that holds their JSON.",
-    why="The server has written them down twice; tools get a text in place of their arguments.",
-    source=CHAT,
-    tolerated=0.02,
-)
+@family.check("calls.arguments.escaped", calls, tolerated=0.02)
 def _escaped(found: Call) -> Iterator[Problem]:
+    """The arguments of a tool call are not JSON encoded twice.
+
+    Clients parse the arguments once and pass a string to the tool instead of an object.
+    """
     inner = parsed_string(found.call.arguments)
     if inner is not None and parsed_object(inner) is not None:
-        message = f"The arguments of {found.call.name} are escaped twice."
-        yield Problem(found.turn, message, inner, found.call.arguments)
+        message = f"The arguments of {found.call.name} are JSON encoded twice."
+        yield Problem(found.exchange, message, inner, found.call.arguments)
 
 
 @family.check(
     "calls.arguments.strict",
-    over=strict_calls,
-    severity="error",
-    summary="Arguments of a tool that is declared strict fit its schema.",
-    why="strict is a promise; a provider that cannot keep it must refuse it.",
-    source="https://platform.openai.com/docs/guides/function-calling#strict-mode",
+    strict_calls,
+    source=f"{FUNCTION_CALLING}#strict-mode",
     tolerated=0.02,
 )
 def _strict(found: Call) -> Iterator[Problem]:
+    """The arguments of a function with `strict: true` conform to its schema.
+
+    `strict` is a guarantee that clients rely on. A provider that cannot give it must reject the
+    request.
+    """
     name, arguments = found.call.name, parsed_object(found.call.arguments)
     problem: str | None = "not a JSON object"
     if arguments is not None:
-        problem = misfit(arguments, found.turn.asked.functions[name].parameters)
+        problem = misfit(arguments, found.exchange.request.functions[name].parameters)
     if problem is not None:
-        message = f"The arguments of {name} do not fit its schema, though it is strict."
-        yield Problem(found.turn, message, "arguments that fit", problem)
+        message = f"The arguments of {name} violate its schema, although the function is strict."
+        yield Problem(found.exchange, message, "arguments that conform to the schema", problem)
 
 
-@family.check(
-    "calls.in_text",
-    over=ended_with_tools,
-    severity="error",
-    summary="A reply without a tool call is not itself the arguments of one.",
-    why=_PARSER_WHY,
-    source=HARMONY,
-    tolerated=0.02,
-)
+@family.check("calls.in_text", ended_with_tools, source=HARMONY, tolerated=0.02)
 def _in_text(answer: Answer) -> Iterator[Problem]:
-    turn, reply = answer
-    for place, text, whole in (("answer", reply.text, False), ("CoT", reply.reasoning, True)):
-        found = parsed_object(text.strip()) if whole else trailing_object(text)
-        tool = _tool_of(found, turn.asked.functions.values())
-        if tool is not None and not turn.asked.wants_json:
-            message = f"The {place} holds what looks like the arguments of {tool.name}."
-            yield Problem(turn, message, "a tool call", text[-200:])
+    """A tool call is returned as a tool call, not as text.
+
+    The provider's harmony parser failed. Agents show the arguments to the user and stop.
+    """
+    exchange, reply = answer
+    for place, text, entire in (("answer", reply.text, False), ("CoT", reply.reasoning, True)):
+        found = parsed_object(text.strip()) if entire else trailing_object(text)
+        tool = _tool_of(found, exchange.request.functions.values())
+        if tool is not None and not exchange.request.wants_json:
+            message = f"The {place} contains what looks like the arguments of {tool.name}."
+            yield Problem(exchange, message, "a tool call", text[-200:])
 
 
 def _tool_of(arguments: object, tools: Iterable[Tool]) -> Tool | None:
-    """The tool whose arguments these might be: they fit, and give all that it knows to ask for."""
+    """The tool that these arguments fit, without unknown or missing properties."""
     if not isinstance(arguments, dict) or not arguments:
         return None
     for tool in tools:
@@ -190,10 +164,10 @@ def _tool_of(arguments: object, tools: Iterable[Tool]) -> Tool | None:
     return None
 
 
-def _glued(tool: str, name: str) -> bool:
-    """Whether `name` is a tool's with a namespace, a content type or other signs about it."""
+def _is_polluted(tool: str, name: str) -> bool:
+    """Whether `name` is a tool's name plus a namespace, content type or punctuation."""
     plain, given = (_NOT_IN_NAMES.sub("", text).lower() for text in (tool, name))
-    for piece in _HEADER_WORDS:
-        given = given.removeprefix(piece) if not plain.startswith(piece) else given
-        given = given.removesuffix(piece) if not plain.endswith(piece) else given
+    for word in _HEADER_WORDS:
+        given = given.removeprefix(word) if not plain.startswith(word) else given
+        given = given.removesuffix(word) if not plain.endswith(word) else given
     return given == plain

@@ -1,114 +1,93 @@
-"""Finish reason and status agree with what was said."""
+"""Finish reason and status agree with the content of the reply."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.checks.base import CHAT, GUIDE, RESPONSES, Family, Problem
+from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, completed_items, ended, with_calls
+from harness.findings import CHAT, GUIDE, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 
-family = Family("finish")
-
-_TOOL_LOOP_WHY = "Agents decide by it whether to run tools or to stop."
+family = Family("finish", CHAT)
 
 
-@family.check(
-    "chat.finish.tool_calls",
-    over=with_calls,
-    severity="error",
-    summary="A message with tool calls ends with finish_reason tool_calls.",
-    why=_TOOL_LOOP_WHY,
-    source=CHAT,
-    apis=("chat",),
-)
+@family.check("chat.finish.tool_calls", with_calls)
 def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
-    turn, reply = answer
-    if reply.finish not in ("tool_calls", "length") and not _forced(turn):
-        message = "The message calls a tool but does not say so in finish_reason."
+    """A message with tool calls has finish_reason tool_calls.
+
+    Agents use finish_reason to decide whether to run tools or to stop.
+    """
+    exchange, reply = answer
+    if reply.finish not in ("tool_calls", "length") and not _forced(exchange):
+        message = "The message has tool calls, but finish_reason is not tool_calls."
         path = "$.choices[0].finish_reason"
-        yield Problem(turn, message, "tool_calls", _finish_reason(reply.raw), path)
+        yield Problem(exchange, message, "tool_calls", _finish_reason(reply.raw), path)
 
 
-@family.check(
-    "chat.finish.no_calls",
-    over=answers,
-    severity="error",
-    summary="finish_reason tool_calls comes with tool calls.",
-    why=_TOOL_LOOP_WHY,
-    source=CHAT,
-    apis=("chat",),
-)
+@family.check("chat.finish.no_calls", answers)
 def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
+    """A message with finish_reason tool_calls has tool calls.
+
+    Agents use finish_reason to decide whether to run tools or to stop.
+    """
     if answer.reply.finish == "tool_calls" and not answer.reply.calls:
-        message = "finish_reason is tool_calls, yet no tool is called."
+        message = "finish_reason is tool_calls, but the message has no tool calls."
         path = "$.choices[0].message.tool_calls"
-        yield Problem(answer.turn, message, "at least one tool call", "none", path)
+        yield Problem(answer.exchange, message, "at least one tool call", "none", path)
 
 
-@family.check(
-    "reply.empty",
-    over=ended,
-    severity="error",
-    summary="A reply that ended by itself holds an answer or a tool call.",
-    why="The user gets nothing, with nothing to say so.",
-    source=GUIDE,
-    tolerated=0.02,
-)
+@family.check("reply.empty", ended, source=GUIDE, tolerated=0.02)
 def _empty(answer: Answer) -> Iterator[Problem]:
-    turn, reply = answer
+    """A reply that ended normally contains an answer or a tool call.
+
+    Otherwise the user gets nothing, and no error explains it.
+    """
+    exchange, reply = answer
     if not reply.calls and not reply.text.strip():
-        message = "The reply ended normally with neither an answer nor a tool call."
-        got = "reasoning only" if reply.reasoning else "nothing at all"
-        yield Problem(turn, message, "an answer or a tool call", got)
+        message = "The reply ended normally without an answer or a tool call."
+        got = "only reasoning" if reply.reasoning else "no content"
+        yield Problem(exchange, message, "an answer or a tool call", got)
 
 
-@family.check(
-    "responses.status",
-    over=answers,
-    severity="error",
-    summary="A finished response is completed, or incomplete with the reason.",
-    why="Clients decide by it whether the answer can be used.",
-    source=RESPONSES,
-    apis=("responses",),
-)
+@family.check("responses.status", answers, source=RESPONSES)
 def _status(answer: Answer) -> Iterator[Problem]:
-    turn, reply = answer
+    """A finished response has status completed, or incomplete with a reason.
+
+    Clients use the status to decide whether they can use the answer.
+    """
+    exchange, reply = answer
     status = reply.raw.get("status")
     if status == "incomplete":
         details = reply.raw.get("incomplete_details")
         if not isinstance(details, dict) or not details.get("reason"):
-            message = "The response is incomplete and does not say why."
+            message = "The response is incomplete, but incomplete_details has no reason."
             path = "$.incomplete_details"
-            yield Problem(turn, message, '{"reason": …}', repr(details), path)
+            yield Problem(exchange, message, '{"reason": …}', repr(details), path)
     elif status != "completed":
-        message = "The response is over but its status does not say so."
-        yield Problem(turn, message, "completed or incomplete", repr(status), "$.status")
+        message = "The response has finished, but its status is neither completed nor incomplete."
+        yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
 
 
-@family.check(
-    "responses.status.items",
-    over=completed_items,
-    severity="error",
-    summary="In a completed response every item is completed.",
-    why="Clients skip or wait for items that are not.",
-    source=RESPONSES,
-    apis=("responses",),
-)
+@family.check("responses.status.items", completed_items, source=RESPONSES)
 def _item_status(found: Item) -> Iterator[Problem]:
+    """Every item of a completed response is completed.
+
+    Clients skip items with another status, or wait for them.
+    """
     status = found.item.get("status")
     if status not in (None, "completed"):
-        message = "An item of a completed response is not completed."
-        yield Problem(found.turn, message, "completed", repr(status), f"{found.path}.status")
+        message = "An item in a completed response does not have status completed."
+        yield Problem(found.exchange, message, "completed", repr(status), f"{found.path}.status")
 
 
-def _forced(turn: ParsedExchange) -> bool:
-    """Whether the request forced a call: OpenAI itself then says `stop`."""
-    return turn.asked.tool_choice in ("required", "named")
+def _forced(exchange: ParsedExchange) -> bool:
+    """Whether the request forced a call; OpenAI itself then returns finish_reason stop."""
+    return exchange.request.tool_choice in ("required", "named")
 
 
 def _finish_reason(raw: Mapping[str, Any]) -> str:
     choices = raw.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else {}
-    return repr(first.get("finish_reason")) if isinstance(first, dict) else "nothing"
+    return repr(first.get("finish_reason")) if isinstance(first, dict) else "no finish_reason"

@@ -1,4 +1,4 @@
-"""JSON objects in what a model wrote. Pure."""
+"""JSON objects in generated text. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from harness.api.base import Tool
 from harness.api.tools import schema_problem
 from harness.text import strict_json
 
-# Places in a text at which an object at its end is looked for, so that odd texts cost little.
+# The number of opening braces tried as the start of a trailing object, to bound the cost.
 _MOST_STARTS = 32
 
 
 def parsed_object(text: str) -> dict[str, object] | None:
-    """The JSON object that a text is; None if it is none."""
+    """The JSON object that a text encodes; None for any other text."""
     value = _parsed(text)
     return value if isinstance(value, dict) else None
 
 
 def parsed_string(text: str) -> str | None:
-    """The string that a text is in JSON; None if it is none."""
+    """The string that a JSON text encodes; None for any other text."""
     value = _parsed(text)
     return value if isinstance(value, str) else None
 
@@ -38,7 +38,7 @@ def _parsed(text: str) -> object:
 
 
 def trailing_object(text: str) -> dict[str, object] | None:
-    """The JSON object that a text ends with; None if it does not."""
+    """The JSON object at the end of a text; None without one."""
     text = text.rstrip()
     if not text.endswith("}"):
         return None
@@ -54,7 +54,7 @@ def trailing_object(text: str) -> dict[str, object] | None:
 
 
 def misfit(value: object, schema: Mapping[str, Any]) -> str | None:
-    """Why a value does not fit a schema; None where it does, or the schema itself is no good."""
+    """Why a value violates a schema. None if it conforms or the schema itself is invalid."""
     try:
         return schema_problem(value, Tool("", "", schema, ""))
     except (Unresolvable, UnknownType, TypeError, re.error):

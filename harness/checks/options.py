@@ -1,165 +1,144 @@
-"""What a request asked for by its options, and whether the reply keeps to it."""
+"""Request options that the reply must follow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.checks.base import CHAT, GUIDE, Family, Problem
+from harness.checks.base import Family
 from harness.checks.json_text import misfit, parsed_object
-from harness.checks.subjects import Answer, Counted, answers, asked_for, ended, limited
-from harness.parsing.events import objects
+from harness.checks.subjects import Answer, CountedReply, answers, ended, limited, with_option
+from harness.findings import CHAT, GUIDE, STRUCTURED, TOOL_CHOICE, Problem
 from harness.parsing.rollout import ParsedRollout
 
-family = Family("parameters")
-
-_TOOL_CHOICE = "https://platform.openai.com/docs/guides/function-calling#tool-choice"
-_STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
+family = Family("parameters", CHAT)
 
 
 @family.check(
     "calls.choice",
-    over=asked_for("tool_choice"),
-    severity="error",
-    summary="tool_choice none, required and a named tool are kept to.",
-    why="Programs rely on it; a provider that cannot do it must refuse the request.",
-    source=_TOOL_CHOICE,
+    with_option("tool_choice"),
+    source=TOOL_CHOICE,
     tolerated=0.02,
     needs="tool_choice",
 )
 def _choice(answer: Answer) -> Iterator[Problem]:
-    turn, reply = answer
-    choice, named = turn.asked.tool_choice, turn.asked.chosen_tool
+    """The reply follows tool_choice none, required, or a named tool.
+
+    Programs rely on it. A provider that does not support it must reject the request.
+    """
+    exchange, reply = answer
+    choice, named = exchange.request.tool_choice, exchange.request.chosen_tool
     called = [call.name for call in reply.calls]
-    cut_short = reply.finish in ("length", "content_filter")
+    truncated = reply.finish in ("length", "content_filter")
     if choice == "none" and called:
         expected = "no tool call"
-    elif choice in ("required", "named") and not called and not cut_short:
+    elif choice in ("required", "named") and not called and not truncated:
         expected = "a tool call"
     elif choice == "named" and any(name != named for name in called):
         expected = f"a call of {named}"
     else:
         return
-    message = f"tool_choice is {choice}, and the reply does not keep to it."
-    yield Problem(turn, message, expected, f"calls: {', '.join(called) or 'none'}")
+    message = f"The request set tool_choice to {choice}, and the reply does not follow it."
+    yield Problem(exchange, message, expected, f"calls: {', '.join(called) or 'none'}")
 
 
-def _single_calls(seen: ParsedRollout) -> Iterator[Answer]:
-    return (a for a in answers(seen) if a.turn.asked.body.get("parallel_tool_calls") is False)
+def _single_calls(parsed: ParsedRollout) -> Iterator[Answer]:
+    return (
+        each
+        for each in answers(parsed)
+        if each.exchange.request.body.get("parallel_tool_calls") is False
+    )
 
 
-@family.check(
-    "calls.parallel",
-    over=_single_calls,
-    severity="error",
-    summary="With parallel_tool_calls false there is one call in a reply at most.",
-    why="The option is for programs that cannot handle more.",
-    source=_TOOL_CHOICE,
-)
+@family.check("calls.parallel", _single_calls, source=TOOL_CHOICE)
 def _parallel(answer: Answer) -> Iterator[Problem]:
+    """With parallel_tool_calls false, a reply has at most one tool call.
+
+    Programs set it because they cannot handle several calls.
+    """
     if len(answer.reply.calls) > 1:
-        message = "There are several tool calls in one reply."
-        yield Problem(answer.turn, message, "one at most", str(len(answer.reply.calls)))
+        message = "The request disabled parallel tool calls, and the reply has several."
+        yield Problem(
+            answer.exchange, message, "at most 1 call", f"{len(answer.reply.calls)} calls"
+        )
 
 
-@family.check(
-    "calls.several",
-    over=answers,
-    severity="info",
-    summary="There is one tool call in a reply.",
-    why="gpt-oss stops after one; a server that lets it go on makes it guess what the first "
-    "call will return.",
-    source=GUIDE,
-)
+@family.check("calls.several", answers, severity="info", source=GUIDE)
 def _several(answer: Answer) -> Iterator[Problem]:
+    """A reply has at most one tool call.
+
+    gpt-oss stops after one call. If the server continues generation, the model guesses what the
+    first call will return.
+    """
     if len(answer.reply.calls) > 1:
-        message = "There are several tool calls in one reply."
-        yield Problem(answer.turn, message, "one", str(len(answer.reply.calls)))
+        message = "The reply has several tool calls."
+        yield Problem(answer.exchange, message, "1 call", f"{len(answer.reply.calls)} calls")
 
 
-def _stopping(seen: ParsedRollout) -> Iterator[Answer]:
-    return (answer for answer in ended(seen) if answer.turn.asked.stops)
+def _with_stop(parsed: ParsedRollout) -> Iterator[Answer]:
+    return (answer for answer in ended(parsed) if answer.exchange.request.stops)
 
 
-@family.check(
-    "stop.kept",
-    over=_stopping,
-    severity="error",
-    summary="A stop string ends the answer and is not part of it.",
-    why="Programs cut texts by it.",
-    source=CHAT,
-    needs="stop",
-)
+@family.check("stop.kept", _with_stop, needs="stop")
 def _stop_kept(answer: Answer) -> Iterator[Problem]:
-    for stop in answer.turn.asked.stops:
+    """A stop string ends the answer and is not part of it.
+
+    Programs use stop strings to delimit the answer.
+    """
+    for stop in answer.exchange.request.stops:
         if stop in answer.reply.text:
-            message = "A stop string stands in the answer."
-            yield Problem(answer.turn, message, f"no {stop!r}", answer.reply.text)
+            message = "The answer contains a stop string of the request."
+            yield Problem(answer.exchange, message, f"no {stop!r}", answer.reply.text)
 
 
-def _with_logprobs(seen: ParsedRollout) -> Iterator[Answer]:
-    return (answer for answer in asked_for("logprobs")(seen) if answer.reply.text)
+def _with_logprobs(parsed: ParsedRollout) -> Iterator[Answer]:
+    return (answer for answer in with_option("logprobs")(parsed) if answer.reply.text)
 
 
-@family.check(
-    "chat.logprobs.missing",
-    over=_with_logprobs,
-    severity="error",
-    summary="Log probabilities that were asked for are in the reply.",
-    why="Left out in silence they cost whoever needs them; a refusal would be plain.",
-    source=CHAT,
-    apis=("chat",),
-    needs="logprobs",
-)
+@family.check("chat.logprobs.missing", _with_logprobs, needs="logprobs")
 def _logprobs(answer: Answer) -> Iterator[Problem]:
-    turn = answer.turn
-    bodies = [event.data for event in turn.events] if turn.events else [turn.body]
-    choices = [choice for body in bodies for choice in objects((body or {}).get("choices"))]
-    if not any(choice.get("logprobs") for choice in choices):
-        message = "The request asked for logprobs; the reply has none."
-        yield Problem(turn, message, "logprobs", "none", "$.choices[0].logprobs")
+    """Requested logprobs are in the reply.
+
+    Clients that need them fail on a reply that silently omits them. A provider that does not
+    support them must reject the request.
+    """
+    if not any(choice.get("logprobs") for choice in answer.choices):
+        message = "The request asked for logprobs, and the reply has none."
+        yield Problem(answer.exchange, message, "logprobs", "none", "$.choices[0].logprobs")
 
 
-def _structured(seen: ParsedRollout) -> Iterator[Answer]:
-    replies = (answer for answer in ended(seen) if answer.turn.asked.wants_json)
+def _structured(parsed: ParsedRollout) -> Iterator[Answer]:
+    replies = (answer for answer in ended(parsed) if answer.exchange.request.wants_json)
     return (answer for answer in replies if not answer.reply.calls)
 
 
-@family.check(
-    "answer.json",
-    over=_structured,
-    severity="error",
-    summary="A structured answer that was asked for is JSON, and fits its schema.",
-    why="Programs parse it; a provider that cannot do it must refuse the request.",
-    source=_STRUCTURED,
-    tolerated=0.02,
-    needs="json_schema",
-)
+@family.check("answer.json", _structured, source=STRUCTURED, tolerated=0.02, needs="json_schema")
 def _structured_answer(answer: Answer) -> Iterator[Problem]:
-    turn, reply = answer
+    """An answer with a JSON response format is JSON that conforms to the requested schema.
+
+    Programs parse it. A provider that does not support it must reject the request.
+    """
+    exchange, reply = answer
     found = parsed_object(reply.text.strip())
-    schema = turn.asked.answer_schema
+    schema = exchange.request.answer_schema
     if found is None:
-        message = "The answer is not a JSON object."
-        yield Problem(turn, message, "a JSON object", reply.text or "nothing")
+        message = "The request set a JSON response format, and the answer is not a JSON object."
+        yield Problem(exchange, message, "a JSON object", reply.text or "no text")
     elif schema is not None:
         problem = misfit(found, schema)
         if problem is not None:
-            message = "The answer does not fit the schema that was asked for."
-            yield Problem(turn, message, problem, reply.text)
+            message = "The answer violates the schema of the requested response format."
+            yield Problem(exchange, message, problem, reply.text)
 
 
-@family.check(
-    "finish.limit",
-    over=limited,
-    severity="error",
-    summary="A reply that was cut at the token limit says so.",
-    why="Half an answer is taken for a whole one.",
-    source=CHAT,
-    tolerated=0.02,
-)
-def _limit(said: Counted) -> Iterator[Problem]:
-    turn, reply, usage = said
-    if usage.output_tokens == turn.asked.limit and reply.finish in ("stop", "tool_calls"):
-        message = "The reply ended at the token limit, and says that it ended by itself."
-        expected = "length" if turn.api == "chat" else "incomplete, max_output_tokens"
-        yield Problem(turn, message, expected, reply.finish)
+@family.check("finish.limit", limited, tolerated=0.02)
+def _limit(counted: CountedReply) -> Iterator[Problem]:
+    """A reply that was truncated at the token limit reports it.
+
+    Otherwise clients take a truncated answer for a complete one.
+    """
+    exchange, reply, usage = counted
+    at_limit = usage.output_tokens == exchange.request.limit
+    if at_limit and reply.finish in ("stop", "tool_calls"):
+        message = "The reply was silently truncated at the token limit."
+        expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
+        yield Problem(exchange, message, expected, reply.finish)

@@ -1,18 +1,20 @@
-"""Replies, chunks and events against the types of the `openai` package, and what it leaves open."""
+"""Replies, chunks and events validated against the `openai` package and Open Responses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from harness.checks.base import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Family, Problem
+from harness.checks.base import Family
 from harness.checks.subjects import Answer, answers, exchanges, good_statuses, readable
+from harness.findings import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.parsing.sdk_types import OTHER_REASONING_EVENTS, event_model
 
-family = Family("schema")
+family = Family("schema", RESPONSES)
 
-# What the Open Responses specification (2026-04-24) requires of every response object.
+# The fields that the Open Responses specification (2026-04-24) requires of every response object.
 _REQUIRED_OF_RESPONSES = frozenset(
     {
         *("id", "object", "created_at", "completed_at", "status", "incomplete_details", "model"),
@@ -26,159 +28,111 @@ _REQUIRED_OF_RESPONSES = frozenset(
 _REQUIRED_OF_CHOICES = ("index", "finish_reason")
 _REQUIRED_OF_MESSAGES = ("role", "content")
 
-_ERROR_WHY = "Typed clients fail on it or hand their users values of the wrong type."
-_MINOR_WHY = "The field is young, often left out or outside gpt-oss; clients get by without it."
-
-
-@family.check(
-    "reply.unreadable",
-    over=good_statuses,
-    severity="error",
-    summary="A response with a good status can be read as its API's reply.",
-    why="No client can use it.",
-    source=GUIDE,
+_ERROR_WHY = "Typed clients fail on a violation, or pass values of the wrong type on."
+_MINOR_WHY = (
+    "The affected fields are recent, often omitted, or irrelevant to gpt-oss; clients cope "
+    "without them."
 )
-def _unreadable(turn: ParsedExchange) -> Iterator[Problem]:
-    if turn.unreadable is not None:
-        response = turn.exchange.response
+
+
+@family.check("reply.unreadable", good_statuses, source=GUIDE)
+def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A response with a 2xx status can be parsed as a reply of its API.
+
+    No client can use an unreadable reply.
+    """
+    if exchange.unreadable is not None:
+        response = exchange.recorded.response
         body = "" if response is None else response.body or ""
-        yield Problem(turn, turn.unreadable, "a reply of this API", body or "(a stream)")
+        yield Problem(exchange, exchange.unreadable, "a reply of this API", body or "(a stream)")
 
 
-@family.check(
-    "chat.schema",
-    over=readable,
-    severity="error",
-    summary="Completions and chunks have the fields and types of the Chat Completions API.",
-    why=_ERROR_WHY,
-    source=CHAT,
-    apis=("chat",),
-)
-def _chat(turn: ParsedExchange) -> Iterator[Problem]:
-    return _problems(turn, minor=False)
-
-
-@family.check(
-    "chat.schema.minor",
-    over=readable,
-    severity="warning",
-    summary="Completions and chunks agree with the API in its lesser fields, too.",
-    why=_MINOR_WHY,
-    source=CHAT,
-    apis=("chat",),
-)
-def _chat_minor(turn: ParsedExchange) -> Iterator[Problem]:
-    return _problems(turn, minor=True)
-
-
-@family.check(
-    "responses.schema",
-    over=readable,
-    severity="error",
-    summary="Response objects and events have the fields and types of the Responses API.",
-    why=_ERROR_WHY,
-    source=RESPONSES,
-    apis=("responses",),
-)
-def _responses(turn: ParsedExchange) -> Iterator[Problem]:
-    return _problems(turn, minor=False)
-
-
-@family.check(
-    "responses.schema.minor",
-    over=readable,
-    severity="warning",
-    summary="Response objects and events agree with the API in their lesser fields, too.",
-    why=_MINOR_WHY,
-    source=RESPONSES,
-    apis=("responses",),
-)
-def _responses_minor(turn: ParsedExchange) -> Iterator[Problem]:
-    return _problems(turn, minor=True)
-
-
-@family.check(
-    "responses.stream.event_type",
-    over=readable,
-    severity="warning",
-    summary="Every event has a type that the Responses API knows.",
-    why="Clients pass over events they do not know.",
-    source=RESPONSES,
-    apis=("responses",),
-    modes=("streaming",),
-)
-def _event_type(turn: ParsedExchange) -> Iterator[Problem]:
-    unknown = {
-        event.type: event
-        for event in reversed(turn.events)
-        if event.data is not None and not event.is_error and event_model(event.type) is None
-    }
-    for kind, event in unknown.items():
-        message = f"The event type {kind!r} is not in the API."
-        yield Problem(turn, message, "a known event type", kind, "$.type", event.number)
-
-
-@family.check(
-    "responses.stream.reasoning_dialect",
-    over=exchanges,
-    severity="info",
-    summary="Reasoning is streamed as response.reasoning_text.*, as gpt-oss's guide has it.",
-    why="Open Responses' response.reasoning.* and vLLM's reasoning_part events are known variants.",
-    source=OPEN_RESPONSES,
-    apis=("responses",),
-    modes=("streaming",),
-)
-def _reasoning_dialect(turn: ParsedExchange) -> Iterator[Problem]:
-    other = next((event for event in turn.events if event.type in OTHER_REASONING_EVENTS), None)
-    if other is not None:
-        message = "Reasoning is streamed in another dialect than the guide's."
-        expected = "response.reasoning_text.delta in a response.content_part"
-        yield Problem(turn, message, expected, other.type, "$.type", other.number)
-
-
-@family.check(
-    "chat.schema.required",
-    over=answers,
-    severity="info",
-    summary="What the API marks as required is there, be it null.",
-    why="The openai package gets by without these keys, and so do most clients.",
-    source=CHAT,
-    apis=("chat",),
-    modes=("non-streaming",),
-)
-def _chat_required(answer: Answer) -> Iterator[Problem]:
-    for choice in objects(answer.reply.raw.get("choices")):
-        message = choice.get("message")
-        said: Mapping[str, object] = message if isinstance(message, dict) else {}
-        missing = [key for key in _REQUIRED_OF_CHOICES if key not in choice]
-        missing += [f"message.{key}" for key in _REQUIRED_OF_MESSAGES if key not in said]
-        yield from _missing(answer.turn, missing, "$.choices[0]")
-
-
-@family.check(
-    "responses.schema.required",
-    over=answers,
-    severity="info",
-    summary="A response has every key that Open Responses requires, be it null.",
-    why="OpenAI's own types demand fewer; strict clients of Open Responses refuse the response.",
-    source=OPEN_RESPONSES,
-    apis=("responses",),
-)
-def _responses_required(answer: Answer) -> Iterator[Problem]:
-    missing = sorted(_REQUIRED_OF_RESPONSES - answer.reply.raw.keys())
-    yield from _missing(answer.turn, missing, "$")
-
-
-def _missing(turn: ParsedExchange, keys: list[str], path: str) -> Iterator[Problem]:
-    if keys:
-        message = "Required keys are missing."
-        yield Problem(turn, message, "every required key", f"without {', '.join(keys)}", path)
-
-
-def _problems(turn: ParsedExchange, *, minor: bool) -> Iterator[Problem]:
-    """Each place once, where it was first seen."""
-    first = {miss.path: (event, miss) for event, miss in reversed(turn.mismatches)}
+def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
+    """Report each path once, at its first occurrence."""
+    first = {miss.path: (event, miss) for event, miss in reversed(exchange.mismatches)}
     for event, miss in reversed(first.values()):
         if miss.minor is minor:
             message = f"{miss.path}: {miss.message}."
-            yield Problem(turn, message, miss.message, miss.got, miss.path, event)
+            yield Problem(exchange, message, miss.message, miss.got, miss.path, event)
+
+
+for _api, _objects, _name, _source in (
+    ("chat", "Completions and chunks", "Chat Completions", CHAT),
+    ("responses", "Response objects and events", "Responses", RESPONSES),
+):
+    family.check(
+        f"{_api}.schema",
+        readable,
+        source=_source,
+        text=f"{_objects} have the fields and types of the {_name} API. {_ERROR_WHY}",
+    )(partial(_mismatches, False))
+    family.check(
+        f"{_api}.schema.minor",
+        readable,
+        severity="warning",
+        source=_source,
+        text=f"{_objects} conform to the {_name} API in minor fields, too. {_MINOR_WHY}",
+    )(partial(_mismatches, True))
+
+
+@family.check("responses.stream.event_type", readable, severity="warning")
+def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Every event has a type that the Responses API defines.
+
+    Clients ignore unknown events.
+    """
+    unknown = {
+        event.type: event
+        for event in reversed(exchange.events)
+        if event.data is not None and not event.is_error and event_model(event.type) is None
+    }
+    for kind, event in unknown.items():
+        message = f"The Responses API does not define the event type {kind!r}."
+        yield Problem(exchange, message, "a defined event type", kind, "$.type", event.number)
+
+
+@family.check(
+    "responses.stream.reasoning_dialect", exchanges, severity="info", source=OPEN_RESPONSES
+)
+def _reasoning_dialect(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Reasoning is streamed as response.reasoning_text.*, as in OpenAI's gpt-oss guide.
+
+    Known variants are response.reasoning.* of Open Responses and reasoning_part of vLLM.
+    """
+    other = next((event for event in exchange.events if event.type in OTHER_REASONING_EVENTS), None)
+    if other is not None:
+        message = "The stream uses other reasoning events than OpenAI's guide."
+        expected = "response.reasoning_text.delta in a response.content_part"
+        yield Problem(exchange, message, expected, other.type, "$.type", other.number)
+
+
+@family.check(
+    "chat.schema.required", answers, severity="info", source=CHAT, modes=("non-streaming",)
+)
+def _chat_required(answer: Answer) -> Iterator[Problem]:
+    """Completions contain the keys that the API marks as required, even if null.
+
+    The openai package and most clients cope without these keys.
+    """
+    for choice in objects(answer.reply.raw.get("choices")):
+        message = choice.get("message")
+        present: Mapping[str, object] = message if isinstance(message, dict) else {}
+        missing = [key for key in _REQUIRED_OF_CHOICES if key not in choice]
+        missing += [f"message.{key}" for key in _REQUIRED_OF_MESSAGES if key not in present]
+        yield from _missing(answer.exchange, missing, "$.choices[0]")
+
+
+@family.check("responses.schema.required", answers, severity="info", source=OPEN_RESPONSES)
+def _responses_required(answer: Answer) -> Iterator[Problem]:
+    """A response contains every key that Open Responses requires, even if null.
+
+    OpenAI's own types require fewer keys. Strict Open Responses clients reject the response.
+    """
+    missing = sorted(_REQUIRED_OF_RESPONSES - answer.reply.raw.keys())
+    yield from _missing(answer.exchange, missing, "$")
+
+
+def _missing(exchange: ParsedExchange, keys: list[str], path: str) -> Iterator[Problem]:
+    if keys:
+        got = f"without {', '.join(keys)}"
+        yield Problem(exchange, "Required keys are missing.", "every required key", got, path)

@@ -1,161 +1,169 @@
-"""Streams of both APIs: how they are declared, how they arrive, how they break off."""
+"""Streams of both APIs, and the grammar of Chat Completions streams."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
 
-from harness.checks.base import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Family, Problem
+from harness.checks.base import Family
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
-from harness.parsing.events import speaks
+from harness.findings import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
+from harness.parsing import chat_grammar as grammar
+from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange
-from harness.records.conditions import Api
 from harness.records.scores import Severity
 
-family = Family("stream")
+family = Family("stream", CHAT_STREAM)
 
-# Faster than any server is known to decode one reply, in tokens per second.
+# Faster than any known server decodes a single reply, in tokens per second.
 _TOO_FAST = 20_000
-# A stream arrives in a burst if it keeps its reader waiting for this share of its time, and this
-# long at least.
+# A stream arrives in a burst if its reader waits for this share of the total time, and at least
+# for this many seconds.
 _WAITING_SHARE, _WAITING_SECONDS = 0.9, 1.0
 
 
-class Rule(NamedTuple):
-    """A rule of a stream's grammar: the id of its check and what is said of it."""
-
-    id: str
-    severity: Severity
-    summary: str
-    why: str
+def grammar_checks(to: Family, texts: Mapping[str, tuple[Severity, str]]) -> None:
+    """Register a check for each grammar rule; it reports the first violation in a stream."""
+    for rule_id, (severity, text) in texts.items():
+        to.check(rule_id, streams, severity=severity, text=text)(_first_violation(rule_id))
 
 
-def rules(to: Family, api: Api, source: str, table: Iterable[Rule]) -> None:
-    """Make a check of each rule: it finds the first place where a stream breaks it."""
-    for rule in table:
-        to.check(
-            rule.id,
-            over=streams,
-            severity=rule.severity,
-            summary=rule.summary,
-            why=rule.why,
-            source=source,
-            apis=(api,),
-            modes=("streaming",),
-        )(_first_breach(rule.id))
-
-
-def _first_breach(rule: str) -> Callable[[ParsedExchange], Iterator[Problem]]:
-    def judge(turn: ParsedExchange) -> Iterator[Problem]:
-        first = next((breach for breach in turn.breaches if breach.rule == rule), None)
+def _first_violation(rule_id: str) -> Callable[[ParsedExchange], Iterator[Problem]]:
+    def judge(exchange: ParsedExchange) -> Iterator[Problem]:
+        first = next((each for each in exchange.violations if each.rule == rule_id), None)
         if first is not None:
-            yield Problem.of(turn, first)
+            yield Problem(
+                exchange, first.message, first.expected, first.got, first.path, first.event
+            )
 
     return judge
 
 
-@family.check(
-    "stream.content_type",
-    over=delivered,
-    severity="error",
-    summary="A streamed reply has the media type text/event-stream.",
-    why="Clients choose their parser by it; browsers refuse anything else.",
-    source=SERVER_SENT_EVENTS,
-    modes=("streaming",),
-)
-def _content_type(turn: ParsedExchange) -> Iterator[Problem]:
-    if turn.content_type != "text/event-stream":
-        message = "The request asked for a stream; the reply is not declared as one."
-        yield Problem(turn, message, "text/event-stream", turn.content_type or "no content-type")
+@family.check("stream.content_type", delivered, source=SERVER_SENT_EVENTS)
+def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A streaming reply has the media type text/event-stream.
+
+    Clients select their parser by it; browsers reject other types.
+    """
+    if exchange.content_type != "text/event-stream":
+        message = "The request asked for a stream, but the reply has another media type."
+        got = exchange.content_type or "no content-type"
+        yield Problem(exchange, message, "text/event-stream", got)
 
 
-@family.check(
-    "stream.json",
-    over=exchanges,
-    severity="error",
-    summary="Every event's data is a JSON object (or Chat's closing [DONE]).",
-    why="Clients parse each event as JSON and stop at one that is not.",
-    source=CHAT_STREAM,
-    modes=("streaming",),
-)
-def _event_json(turn: ParsedExchange) -> Iterator[Problem]:
-    for event in turn.events:
+@family.check("stream.json", exchanges)
+def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
+    """The data of every event is a JSON object, or the final [DONE] of Chat Completions.
+
+    Clients parse each event as JSON and abort on invalid data.
+    """
+    for event in exchange.events:
         if event.data is None and not event.is_done:
-            message = "An event's data is not a JSON object."
-            yield Problem(turn, message, "a JSON object", event.text, event=event.number)
+            message = "The data of an event is not a JSON object."
+            yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
 
 
-@family.check(
-    "stream.error_event",
-    over=exchanges,
-    severity="error",
-    summary="No error is sent inside a stream that began with status 200.",
-    why="Many clients see an answer that just stops.",
-    source=CHAT_STREAM,
-    modes=("streaming",),
-)
-def _error_event(turn: ParsedExchange) -> Iterator[Problem]:
-    for event in turn.events:
+@family.check("stream.error_event", exchanges)
+def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A stream that began with status 200 contains no error event.
+
+    Many clients ignore such events and show a truncated answer.
+    """
+    for event in exchange.events:
         if event.is_error or event.type == "response.failed":
-            message = "The stream carries an error."
-            yield Problem(turn, message, "an answer", event.text, event=event.number)
+            message = "The stream contains an error event."
+            yield Problem(exchange, message, "a reply", event.text, event=event.number)
 
 
-@family.check(
-    "stream.cut",
-    over=good_statuses,
-    severity="error",
-    summary="A stream that began is sent to its end.",
-    why="A line may break now and then; more often it is a server that failed half way.",
-    source=GUIDE,
-    modes=("streaming",),
-    tolerated=0.02,
-)
-def _cut(turn: ParsedExchange) -> Iterator[Problem]:
-    response, failure = turn.exchange.response, turn.exchange.failure
+@family.check("stream.cut", good_statuses, source=GUIDE, tolerated=0.02)
+def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A stream is sent to its end.
+
+    A connection may break occasionally; more often the server failed during generation.
+    """
+    response, failure = exchange.recorded.response, exchange.recorded.failure
     cut = failure is not None and failure.kind == "cut"
     if response is not None and (cut or not response.complete):
         message = "The connection closed in the middle of the stream."
-        last = turn.events[-1].text if turn.events else "no event"
-        yield Problem(turn, message, "the rest of the stream", last)
+        last = exchange.events[-1].text if exchange.events else "no event"
+        yield Problem(exchange, message, "the rest of the stream", last)
 
 
-@family.check(
-    "stream.burst",
-    over=timed_streams,
-    severity="warning",
-    summary="A stream arrives while it is made, not in one burst at its end.",
-    why="Users wait for the whole answer: something on the way holds the stream back.",
-    source=SERVER_SENT_EVENTS,
-    modes=("streaming",),
-)
-def _burst(turn: ParsedExchange) -> Iterator[Problem]:
-    """Bursts are told by the rate of tokens between first and last text: no server decodes so fast.
+@family.check("stream.burst", timed_streams, severity="warning", source=SERVER_SENT_EVENTS)
+def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A stream arrives while it is generated, not in one burst at the end.
 
-    One piece of text alone is a burst, too; replies too short or too quick for anyone to notice
-    are no subject of this check.
+    Users wait for the complete answer. A proxy or the server buffers the stream.
     """
-    times = [event.at for event in turn.events if speaks(event)]
-    usage = turn.reply.usage if turn.reply else None
+    # No server decodes as fast as _TOO_FAST, so a higher rate means buffering. A single piece of
+    # text is a burst, too.
+    times = [event.at for event in exchange.events if carries_text(event)]
+    usage = exchange.reply.usage if exchange.reply else None
     tokens = (usage.output_tokens or 0) if usage else 0
     if not times or times[0] < max(_WAITING_SECONDS, _WAITING_SHARE * times[-1]):
         return
     if times[-1] - times[0] < tokens / _TOO_FAST:
-        message = "The whole text of the stream came at once."
+        message = "All text of the stream arrived at once."
         got = f"{tokens} tokens within {times[-1] - times[0]:.4f} s, after {times[0]:.1f} s"
-        yield Problem(turn, message, "text from early on", got)
+        yield Problem(exchange, message, "text during generation", got)
 
 
-@family.check(
-    "reply.content_type",
-    over=delivered,
-    severity="warning",
-    summary="A reply that was not streamed has the media type application/json.",
-    why="Most clients parse it whatever it says.",
-    source=CHAT_STREAM,
-    modes=("non-streaming",),
+@family.check("reply.content_type", delivered, severity="warning", modes=("non-streaming",))
+def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A non-streaming reply has the media type application/json.
+
+    Most clients parse the body regardless of its type.
+    """
+    if exchange.content_type != "application/json":
+        message = "A JSON reply has another media type."
+        got = exchange.content_type or "no content-type"
+        yield Problem(exchange, message, "application/json", got)
+
+
+grammar_checks(
+    family,
+    {
+        grammar.DONE_MARK: (
+            "error",
+            "A stream ends with exactly one `data: [DONE]` event. Clients use it to tell a "
+            "finished stream from a broken one.",
+        ),
+        grammar.FINISH: (
+            "error",
+            "A stream has a chunk with finish_reason, and no output follows it. Clients stop "
+            "reading there, or wait for it.",
+        ),
+        grammar.FINISH_REPEATED: (
+            "warning",
+            "Only one chunk has a finish_reason. Some gateways repeat it with the usage; most "
+            "clients use the last one.",
+        ),
+        grammar.ROLE: (
+            "warning",
+            "The first delta has the role assistant. Most clients assume this role.",
+        ),
+        grammar.ID: (
+            "error",
+            "All chunks of a stream have the same id. Clients assemble messages by id.",
+        ),
+        grammar.CONSTANT: (
+            "info",
+            "All chunks of a stream have the same model and creation time. The API requires this; "
+            "few clients read the fields.",
+        ),
+        grammar.TOOL_CALLS: (
+            "error",
+            "A streamed tool call starts with its id and name and keeps its index. Clients "
+            "assemble calls by index.",
+        ),
+        grammar.TOOL_CALLS_REPEATED: (
+            "warning",
+            "The id and name of a streamed tool call are sent once. Clients that concatenate all "
+            "strings of the deltas get them twice.",
+        ),
+        grammar.USAGE_PLACE: (
+            "info",
+            "Usage is sent in one separate chunk after the finish_reason. Servers differ here, and "
+            "clients use the last usage that they receive.",
+        ),
+    },
 )
-def _json_content_type(turn: ParsedExchange) -> Iterator[Problem]:
-    if turn.content_type != "application/json":
-        message = "The reply is not declared as JSON."
-        yield Problem(turn, message, "application/json", turn.content_type or "no content-type")

@@ -1,4 +1,4 @@
-"""What checks are about: parts of a rollout, each judged by itself. Pure."""
+"""The parts of a rollout that checks judge. Pure."""
 
 from __future__ import annotations
 
@@ -7,170 +7,189 @@ from typing import Any, NamedTuple
 
 from harness.api.base import Reply, Usage
 from harness.api.conversation import ToolCall
+from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
-# A reply of fewer tokens is over before anyone could see how it arrives.
+# Shorter replies end before a reader could notice how they arrive.
 FEWEST_TOKENS = 64
 
 
 class Answer(NamedTuple):
-    """A turn that could be read, and its reply."""
+    """An exchange with a readable reply."""
 
-    turn: ParsedExchange
+    exchange: ParsedExchange
     reply: Reply
 
+    @property
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Every generated text, with the name of its place."""
+        yield "answer", self.reply.text
+        yield "reasoning", self.reply.reasoning
+        for call in self.reply.calls:
+            yield "arguments", call.arguments
 
-class Counted(NamedTuple):
-    """A reply that reports token counts."""
+    @property
+    def choices(self) -> list[Mapping[str, Any]]:
+        """The choices of a Chat reply, or of all its chunks."""
+        return [choice for body in bodies(self.exchange) for choice in objects(body.get("choices"))]
 
-    turn: ParsedExchange
+
+class CountedReply(NamedTuple):
+    """A readable reply that reports its token counts."""
+
+    exchange: ParsedExchange
     reply: Reply
     usage: Usage
 
 
 class Call(NamedTuple):
-    """One tool call of a reply."""
+    """A tool call in a reply."""
 
-    turn: ParsedExchange
+    exchange: ParsedExchange
     call: ToolCall
 
 
 class Item(NamedTuple):
-    """One output item of a Responses reply, and where it stands."""
+    """An output item of a Responses reply, with its JSON path."""
 
-    turn: ParsedExchange
+    exchange: ParsedExchange
     path: str
     item: Mapping[str, Any]
 
 
-def conversations(seen: ParsedRollout) -> Iterator[ParsedRollout]:
-    """The rollout as a whole, where any reply could be read."""
-    if any(answers(seen)):
-        yield seen
+def bodies(exchange: ParsedExchange) -> list[Mapping[str, Any]]:
+    """The JSON bodies of a reply: one, or those of all its events."""
+    if exchange.events:
+        return [event.data for event in exchange.events if event.data is not None]
+    return [] if exchange.body is None else [exchange.body]
 
 
-def exchanges(seen: ParsedRollout) -> Iterator[ParsedExchange]:
-    """Every turn that was answered, well or not."""
-    return (turn for turn in seen.turns if turn.exchange.response is not None)
+def conversations(parsed: ParsedRollout) -> Iterator[ParsedRollout]:
+    """The rollout as a whole, if it has a readable reply."""
+    if any(answers(parsed)):
+        yield parsed
 
 
-def good_statuses(seen: ParsedRollout) -> Iterator[ParsedExchange]:
-    """The turns that were answered with a good status, whether or not to the end."""
-    return (turn for turn in seen.turns if turn.good_status)
+def exchanges(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+    """Exchanges with a response of any status."""
+    return (each for each in parsed.exchanges if each.status is not None)
 
 
-def readable(seen: ParsedRollout) -> Iterator[ParsedExchange]:
-    """The turns that hold events or a JSON body to hold to a schema."""
-    return (turn for turn in seen.turns if turn.events or turn.body is not None)
+def good_statuses(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+    """Exchanges with a 2xx response, complete or not."""
+    return (each for each in parsed.exchanges if each.good_status)
 
 
-def delivered(seen: ParsedRollout) -> Iterator[ParsedExchange]:
-    """The turns in which a whole response with a good status came."""
-    return (turn for turn in seen.turns if turn.delivered)
+def readable(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+    """Exchanges with events or a JSON body to validate."""
+    return (each for each in parsed.exchanges if each.events or each.body is not None)
 
 
-def streams(seen: ParsedRollout) -> Iterator[ParsedExchange]:
-    """The delivered turns that consist of events."""
-    return (turn for turn in seen.turns if turn.delivered and turn.events)
+def delivered(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+    """Exchanges with a complete 2xx response."""
+    return parsed.delivered
 
 
-def answers(seen: ParsedRollout) -> Iterator[Answer]:
-    """The turns that could be read."""
-    return (Answer(turn, reply) for turn, reply in seen.replies)
+def streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+    """Delivered exchanges that consist of events."""
+    return (each for each in parsed.delivered if each.events)
 
 
-def ended(seen: ParsedRollout) -> Iterator[Answer]:
-    """Replies that ended by themselves with something other than a tool call."""
-    return (answer for answer in answers(seen) if answer.reply.finish == "stop")
+def answers(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Exchanges with a readable reply."""
+    return (Answer(exchange, reply) for exchange, reply in parsed.replies)
 
 
-def counted(seen: ParsedRollout) -> Iterator[Counted]:
-    """Replies that report how many tokens went in and came out."""
-    for turn, reply in answers(seen):
+def ended(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Replies that ended on their own, without a tool call as the reason."""
+    return (answer for answer in answers(parsed) if answer.reply.finish == "stop")
+
+
+def counted(parsed: ParsedRollout) -> Iterator[CountedReply]:
+    """Replies that report input and output tokens."""
+    for exchange, reply in parsed.replies:
         usage = reply.usage
         if usage and usage.input_tokens is not None and usage.output_tokens is not None:
-            yield Counted(turn, reply, usage)
+            yield CountedReply(exchange, reply, usage)
 
 
-def calls(seen: ParsedRollout) -> Iterator[Call]:
+def calls(parsed: ParsedRollout) -> Iterator[Call]:
     """Every tool call."""
-    return (Call(turn, call) for turn, reply in answers(seen) for call in reply.calls)
+    return (Call(exchange, call) for exchange, reply in parsed.replies for call in reply.calls)
 
 
-def strict_calls(seen: ParsedRollout) -> Iterator[Call]:
-    """Calls of functions that are declared strict."""
-    return (found for found in calls(seen) if found.call.name in found.turn.asked.strict)
+def strict_calls(parsed: ParsedRollout) -> Iterator[Call]:
+    """Calls of functions declared with `strict: true`."""
+    return (found for found in calls(parsed) if found.call.name in found.exchange.request.strict)
 
 
-def items(seen: ParsedRollout) -> Iterator[Item]:
-    """Every output item of Responses."""
-    for turn, reply in answers(seen):
+def items(parsed: ParsedRollout) -> Iterator[Item]:
+    """Every output item of Responses replies."""
+    for exchange, reply in parsed.replies:
         output = reply.raw.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
             if isinstance(item, dict):
-                yield Item(turn, f"$.output[{index}]", item)
+                yield Item(exchange, f"$.output[{index}]", item)
 
 
-def reasoning_items(seen: ParsedRollout) -> Iterator[Item]:
-    """The output items that hold the CoT."""
-    return (item for item in items(seen) if item.item.get("type") == "reasoning")
+def reasoning_items(parsed: ParsedRollout) -> Iterator[Item]:
+    """Output items of type reasoning."""
+    return (item for item in items(parsed) if item.item.get("type") == "reasoning")
 
 
-def asked_for(option: str) -> Callable[[ParsedRollout], Iterator[Answer]]:
+def with_option(option: str) -> Callable[[ParsedRollout], Iterator[Answer]]:
     """Replies to requests that set an option to something other than null or false."""
-
-    def chosen(seen: ParsedRollout) -> Iterator[Answer]:
-        return (answer for answer in answers(seen) if answer.turn.asked.body.get(option))
-
-    return chosen
+    return lambda parsed: (
+        each for each in answers(parsed) if each.exchange.request.body.get(option)
+    )
 
 
-def timed_streams(seen: ParsedRollout) -> Iterator[ParsedExchange]:
-    """Streams of replies long enough for their readers to notice when they arrive."""
-    for turn, _, usage in counted(seen):
-        if turn.events and (usage.output_tokens or 0) >= FEWEST_TOKENS:
-            yield turn
+def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+    """Streams long enough for their timing to matter."""
+    for exchange, _, usage in counted(parsed):
+        if exchange.events and (usage.output_tokens or 0) >= FEWEST_TOKENS:
+            yield exchange
 
 
-def limited(seen: ParsedRollout) -> Iterator[Counted]:
-    """Counted replies to requests that limit their length."""
-    return (said for said in counted(seen) if said.turn.asked.limit is not None)
+def limited(parsed: ParsedRollout) -> Iterator[CountedReply]:
+    """Counted replies to requests with a token limit."""
+    return (each for each in counted(parsed) if each.exchange.request.limit is not None)
 
 
-def ended_with_tools(seen: ParsedRollout) -> Iterator[Answer]:
-    """Replies that called no tool, though some were on offer."""
-    answered = (answer for answer in ended(seen) if answer.turn.asked.functions)
-    return (answer for answer in answered if not answer.reply.calls)
+def ended_with_tools(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Replies without a tool call to requests that offered tools."""
+    offered = (answer for answer in ended(parsed) if answer.exchange.request.functions)
+    return (answer for answer in offered if not answer.reply.calls)
 
 
-def with_calls(seen: ParsedRollout) -> Iterator[Answer]:
-    """Replies that call a tool."""
-    return (answer for answer in answers(seen) if answer.reply.calls)
+def with_calls(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Replies with a tool call."""
+    return (answer for answer in answers(parsed) if answer.reply.calls)
 
 
-def completed_items(seen: ParsedRollout) -> Iterator[Item]:
-    """The items of responses that say they are completed."""
-    for found in items(seen):
-        reply = found.turn.reply
+def completed_items(parsed: ParsedRollout) -> Iterator[Item]:
+    """The items of responses with status completed."""
+    for found in items(parsed):
+        reply = found.exchange.reply
         if reply is not None and reply.raw.get("status") == "completed":
             yield found
 
 
-def forced(seen: ParsedRollout) -> Iterator[Answer]:
+def forced(parsed: ParsedRollout) -> Iterator[Answer]:
     """Replies to requests that force a tool call."""
-    must = ("required", "named")
-    return (answer for answer in answers(seen) if answer.turn.asked.tool_choice in must)
+    must_call = ("required", "named")
+    return (each for each in answers(parsed) if each.exchange.request.tool_choice in must_call)
 
 
-def free_conversations(seen: ParsedRollout) -> Iterator[ParsedRollout]:
-    """The rollout as a whole, unless every reply in it was forced to be a tool call."""
-    if any(answers(seen)) and sum(1 for _ in forced(seen)) < sum(1 for _ in answers(seen)):
-        yield seen
+def free_conversations(parsed: ParsedRollout) -> Iterator[ParsedRollout]:
+    """The rollout as a whole, unless every request in it forced a tool call."""
+    if sum(1 for _ in forced(parsed)) < sum(1 for _ in answers(parsed)):
+        yield parsed
 
 
-def after_thoughtful_calls(seen: ParsedRollout) -> Iterator[tuple[Answer, ...]]:
-    """The replies that follow the first tool call with CoT, together."""
-    replies = list(answers(seen))
+def after_reasoned_calls(parsed: ParsedRollout) -> Iterator[tuple[Answer, ...]]:
+    """All replies after the first tool call with CoT, together."""
+    replies = list(answers(parsed))
     for number, (_, reply) in enumerate(replies, start=1):
         if reply.calls and reply.reasoning:
             if later := tuple(replies[number:]):

@@ -1,166 +1,142 @@
-"""Token counts: present, possible, and adding up."""
+"""Token counts: present, possible, and consistent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.checks.base import CHAT, Family, Problem
-from harness.checks.subjects import Answer, Counted, answers, counted, limited
+from harness.checks.base import Family
+from harness.checks.subjects import Answer, CountedReply, answers, counted, limited
+from harness.findings import CHAT, Problem
 
-family = Family("usage")
+family = Family("usage", CHAT)
 
 _PATH = "$.usage"
 _INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
-_BILLING_WHY = "Users are billed and budgets are kept by these figures."
-# Tokens of harmony's own markers and headers in one reply, with room to spare.
-_MARKERS = 64
-# Bytes of text behind one token, at most, on average. English has about 4.
+# An upper bound for harmony's special tokens and headers in one reply.
+_FORMAT_TOKENS = 64
+# An upper bound for the average number of bytes per token. English has about 4.
 _MOST_BYTES = 16
 
 
-@family.check(
-    "usage.missing",
-    over=answers,
-    severity="warning",
-    summary="Every reply reports its token counts.",
-    why="Clients survive without, but nobody can check cost or context.",
-    source=CHAT,
-)
+@family.check("usage.missing", answers, severity="warning")
 def _missing(answer: Answer) -> Iterator[Problem]:
+    """Every reply reports its token counts.
+
+    Clients cope, but users cannot verify cost or context use.
+    """
     usage = answer.reply.usage
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        got = "none" if usage is None else "a part of them"
-        expected = "input and output token counts"
-        yield Problem(answer.turn, "Token counts are missing.", expected, got, _PATH)
+        message, expected = "The reply has no token counts.", "input and output token counts"
+        got = "none" if usage is None else "only some of them"
+        yield Problem(answer.exchange, message, expected, got, _PATH)
 
 
-@family.check(
-    "usage.sum",
-    over=counted,
-    severity="error",
-    summary="Input and output tokens add up to the total.",
-    why=_BILLING_WHY,
-    source=CHAT,
-)
-def _sum(said: Counted) -> Iterator[Problem]:
-    usage = said.usage
+@family.check("usage.sum", counted)
+def _sum(found: CountedReply) -> Iterator[Problem]:
+    """The total is the sum of input and output tokens.
+
+    Providers bill by these counts, and users plan budgets with them.
+    """
+    usage = found.usage
     total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
     if usage.total_tokens is not None and usage.total_tokens != total:
         message = "The total is not the sum of input and output tokens."
-        yield Problem(said.turn, message, str(total), str(usage.total_tokens), _PATH)
+        yield Problem(found.exchange, message, str(total), str(usage.total_tokens), _PATH)
 
 
-@family.check(
-    "usage.zero",
-    over=counted,
-    severity="error",
-    summary="A request that was answered has input and output tokens.",
-    why=_BILLING_WHY,
-    source=CHAT,
-)
-def _zero(said: Counted) -> Iterator[Problem]:
-    for name, count in (("input", said.usage.input_tokens), ("output", said.usage.output_tokens)):
-        if _text(said) and count is not None and count <= 0:
-            message = f"Something was said, yet no {name} tokens are reported."
-            yield Problem(said.turn, message, "more than 0", str(count), _PATH)
+@family.check("usage.zero", counted)
+def _zero(found: CountedReply) -> Iterator[Problem]:
+    """A reply with content reports input and output tokens above 0.
+
+    Providers bill by these counts, and users plan budgets with them.
+    """
+    usage = found.usage
+    for name, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
+        if _text(found) and count is not None and count <= 0:
+            message = f"The reply has content, but reports no {name} tokens."
+            yield Problem(found.exchange, message, "more than 0", str(count), _PATH)
 
 
-@family.check(
-    "usage.reasoning.excess",
-    over=counted,
-    severity="error",
-    summary="Reasoning tokens are a part of the output tokens.",
-    why=_BILLING_WHY,
-    source=CHAT,
-)
-def _reasoning_excess(said: Counted) -> Iterator[Problem]:
-    reasoning, output = said.usage.reasoning_tokens, said.usage.output_tokens or 0
+@family.check("usage.reasoning.excess", counted)
+def _reasoning_excess(found: CountedReply) -> Iterator[Problem]:
+    """Reasoning tokens are included in the output tokens.
+
+    Providers bill by these counts, and users plan budgets with them.
+    """
+    reasoning, output = found.usage.reasoning_tokens, found.usage.output_tokens or 0
     if reasoning is not None and not 0 <= reasoning <= output:
-        message = "There are more reasoning tokens than output tokens, or fewer than none."
-        yield Problem(said.turn, message, f"0 to {output}", str(reasoning), _PATH)
+        message = "The number of reasoning tokens is negative or exceeds the output tokens."
+        yield Problem(found.exchange, message, f"0 to {output}", str(reasoning), _PATH)
 
 
-@family.check(
-    "usage.cached.excess",
-    over=counted,
-    severity="error",
-    summary="Cached tokens are a part of the input tokens.",
-    why=_BILLING_WHY,
-    source=CHAT,
-)
-def _cached_excess(said: Counted) -> Iterator[Problem]:
-    counts = said.reply.raw.get("usage")
-    details = counts.get(_INPUT_DETAILS[said.turn.api]) if isinstance(counts, dict) else None
+@family.check("usage.cached.excess", counted)
+def _cached_excess(found: CountedReply) -> Iterator[Problem]:
+    """Cached tokens are included in the input tokens.
+
+    Providers bill by these counts, and users plan budgets with them.
+    """
+    usage = found.reply.raw.get("usage")
+    details = usage.get(_INPUT_DETAILS[found.exchange.api]) if isinstance(usage, dict) else None
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    given = said.usage.input_tokens
-    if isinstance(cached, int) and given is not None and not 0 <= cached <= given:
-        message = "There are more cached tokens than input tokens, or fewer than none."
-        yield Problem(said.turn, message, f"0 to {given}", str(cached), _PATH)
+    total = found.usage.input_tokens
+    if isinstance(cached, int) and total is not None and not 0 <= cached <= total:
+        message = "The number of cached tokens is negative or exceeds the input tokens."
+        yield Problem(found.exchange, message, f"0 to {total}", str(cached), _PATH)
 
 
-@family.check(
-    "usage.reasoning.missing",
-    over=counted,
-    severity="warning",
-    summary="Reasoning tokens are counted where there was reasoning.",
-    why="Some servers never count them; clients survive.",
-    source=CHAT,
-)
-def _reasoning_missing(said: Counted) -> Iterator[Problem]:
-    if said.reply.reasoning and not said.usage.reasoning_tokens:
-        message = "There is reasoning, but no reasoning tokens are reported."
-        yield Problem(said.turn, message, "more than 0", str(said.usage.reasoning_tokens), _PATH)
+@family.check("usage.reasoning.missing", counted, severity="warning")
+def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
+    """A reply with reasoning reports reasoning tokens.
+
+    Some servers never count them; clients cope.
+    """
+    if found.reply.reasoning and not found.usage.reasoning_tokens:
+        message = "The reply has reasoning, but reports no reasoning tokens."
+        got = str(found.usage.reasoning_tokens)
+        yield Problem(found.exchange, message, "more than 0", got, _PATH)
 
 
-@family.check(
-    "usage.output.unseen",
-    over=counted,
-    severity="warning",
-    summary="The output tokens that are reported were returned, save a few for markers.",
-    why="A part of the reply was lost on the way, or is billed twice; a token has a byte at least.",
-    source=CHAT,
-)
-def _unseen(said: Counted) -> Iterator[Problem]:
-    size, tokens = len(_text(said).encode(errors="replace")), said.usage.output_tokens or 0
-    if tokens > size + _MARKERS and said.turn.asked.choices == 1:
-        message = "More tokens are reported than the whole reply has bytes."
-        yield Problem(said.turn, message, f"at most {size + _MARKERS}", str(tokens), _PATH)
+@family.check("usage.output.unseen", counted, severity="warning")
+def _unseen(found: CountedReply) -> Iterator[Problem]:
+    """The reply contains the reported output tokens, except for a few special tokens.
+
+    Every token has at least one byte, so part of the reply was lost or is billed twice.
+    """
+    size, tokens = len(_text(found).encode(errors="replace")), found.usage.output_tokens or 0
+    if tokens > size + _FORMAT_TOKENS and found.exchange.request.choices == 1:
+        message = "The reply reports more output tokens than it has bytes."
+        most = f"at most {size + _FORMAT_TOKENS}"
+        yield Problem(found.exchange, message, most, str(tokens), _PATH)
 
 
-@family.check(
-    "usage.output.uncounted",
-    over=counted,
-    severity="warning",
-    summary="The output tokens that are reported can hold the reply.",
-    why="A part of the reply, mostly the CoT, is left out of the count.",
-    source=CHAT,
-)
-def _uncounted(said: Counted) -> Iterator[Problem]:
-    size, tokens = len(_text(said).encode(errors="replace")), said.usage.output_tokens or 0
+@family.check("usage.output.uncounted", counted, severity="warning")
+def _uncounted(found: CountedReply) -> Iterator[Problem]:
+    """The reported output tokens suffice for the text of the reply.
+
+    The count omits part of the reply, usually the CoT.
+    """
+    size, tokens = len(_text(found).encode(errors="replace")), found.usage.output_tokens or 0
     if 0 < tokens * _MOST_BYTES < size:
-        message = "Fewer tokens are reported than the reply must have."
-        expected = f"at least {size // _MOST_BYTES} for {size} bytes"
-        yield Problem(said.turn, message, expected, str(tokens), _PATH)
+        message = "The reply reports fewer output tokens than its text needs."
+        least = f"at least {size // _MOST_BYTES} for {size} bytes"
+        yield Problem(found.exchange, message, least, str(tokens), _PATH)
 
 
-@family.check(
-    "usage.limit",
-    over=limited,
-    severity="error",
-    summary="A reply has no more output tokens than the request allows.",
-    why="The limit is what keeps cost and waiting in bounds.",
-    source=CHAT,
-)
-def _limit(said: Counted) -> Iterator[Problem]:
-    asked, tokens = said.turn.asked, said.usage.output_tokens or 0
-    if asked.limit is not None and tokens > asked.limit * asked.choices:
-        message = "The reply is longer than the request allows."
-        most = f"at most {asked.limit * asked.choices} tokens"
-        yield Problem(said.turn, message, most, str(tokens), _PATH)
+@family.check("usage.limit", limited)
+def _limit(found: CountedReply) -> Iterator[Problem]:
+    """A reply has no more output tokens than the request allows.
+
+    The limit bounds cost and latency.
+    """
+    request, tokens = found.exchange.request, found.usage.output_tokens or 0
+    if request.limit is not None and tokens > request.limit * request.choices:
+        message = "The reply is longer than the token limit of the request."
+        most = f"at most {request.limit * request.choices} tokens"
+        yield Problem(found.exchange, message, most, str(tokens), _PATH)
 
 
-def _text(said: Counted) -> str:
-    """All that was returned, as one text."""
-    reply = said.reply
+def _text(found: CountedReply) -> str:
+    """Everything that was returned, as one text."""
+    reply = found.reply
     calls = (f"{call.name}{call.arguments}" for call in reply.calls)
     return "".join((reply.reasoning, reply.text, *calls))

@@ -13,6 +13,7 @@ from evals.comparison.reading import read_column, read_run
 from evals.comparison.records import Comparison, News
 from evals.comparison.runs import Compared, ScoredRun, SmokeRun
 from evals.comparison.runs_folder import previous
+
 from harness.cli.bundle import opened_to_stay
 from harness.cli.jobs import DEFAULT_OUT
 from harness.cli.screen import print_raw, stdout

@@ -40,16 +40,16 @@ def create(
     from harness.cli.screen import stderr, stdout
     from harness.golden import files
     from harness.golden.create import create as made
-    from harness.golden.engine import How
-    from harness.probes import passages
+    from harness.golden.engine import EngineOptions
+    from harness.probes import golden_prompts
 
     talk = stderr()
 
     def told(text: str) -> None:
         talk.print(text, soft_wrap=True)
 
-    how = How(checkpoint, dtype, device, None, threads, current_date)
-    golden = made(model, how, passages.requests(), told)
+    how = EngineOptions(checkpoint, dtype, device, None, threads, current_date)
+    golden = made(model, how, golden_prompts.requests(), told)
     try:
         out.write_text(files.text(golden), encoding="utf-8", newline="")
     except OSError as error:
@@ -86,15 +86,15 @@ def follow(
         as_json: Print the figures as JSON on stdout.
     """
     from harness.cli.screen import print_raw, stdout
-    from harness.golden import following
+    from harness.golden import teacher_forcing
     from harness.golden.distance import distance
-    from harness.golden.engine import How
-    from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
+    from harness.golden.engine import EngineOptions
     from harness.storage.run_log import read_rollouts
+    from harness.verdict.gate import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
     golden = _tolerated(run, tolerance_of)
-    how = How(checkpoint, dtype, device, None, threads, current_date)
-    found = following.follow(read_rollouts(run), how)
+    how = EngineOptions(checkpoint, dtype, device, None, threads, current_date)
+    found = teacher_forcing.score_replies(read_rollouts(run), how)
     if not found.compared.differences:
         stdout().print(
             f"No reply in {run} has log probabilities that can be compared "

@@ -17,7 +17,7 @@ from harness.providers.gate_entry import FLAG, Layer, joined
 from harness.storage.run_log import RUN_FILE
 
 if TYPE_CHECKING:
-    from evals.datasets.load import Place
+    from evals.datasets.load import DataSource
     from evals.grader_trial import Watcher
     from evals.healthbench.results import CompletionScores, PhysicianTrial
     from harness.providers.entries import Provider
@@ -61,7 +61,7 @@ class TrialOptions:
     as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print the results as JSON on stdout."""
 
-    def place(self) -> Place:
+    def place(self) -> DataSource:
         """Where to read the data. Raises ConfigurationError."""
         given = [path for path in (self.data_file, self.data_dir) if path is not None]
         if len(given) + self.samples > 1:

@@ -26,6 +26,7 @@ def history(
         as_json: Print the history as JSON on stdout, instead of writing a page.
     """
     from evals.comparison.runs_folder import history_of
+
     from harness.cli.screen import print_raw, stdout
     from harness.storage import run_folder
     from reports.history_terminal import print_history

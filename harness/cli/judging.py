@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from reports.build import Texts, build_report
-from reports.html.report import render_html
-from reports.model import Report
-from reports.regressions import sentences
 
 from evals.task import EvalTask
 from harness.cli import planning
@@ -29,8 +25,12 @@ from harness.storage import run_folder
 from harness.storage.run_log import read_rollouts, read_run_info
 from harness.tasks.base import Task
 from harness.tasks.tool_calling import ToolCalling
+from reports.build import Texts, build_report
+from reports.html.report import render_html
 from reports.junit import render_junit
 from reports.markdown import render_markdown
+from reports.model import Report
+from reports.regressions import sentences
 from reports.terminal import print_report
 
 Format = Literal["html", "md", "junit", "json"]

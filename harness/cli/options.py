@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
 
@@ -16,7 +16,7 @@ from harness.records.runs import SuiteName
 
 EFFORTS = ("low", "medium", "high")
 DEFAULT_OUT = Path("runs")
-DataPlace: TypeAlias = Literal["hub", "samples"] | Path
+DataPlace: TypeAlias = str | Path
 LARGEST = 2**63 - 1
 """The largest number that every JSON parser reads exactly."""
 LEAST_SEED = -LARGEST
@@ -108,6 +108,8 @@ class DataOptions:
     """Sample only N questions of each eval, chosen by the seed."""
     samples: bool | None = None
     """Use the sample questions that ship with the tool; needs no internet."""
+    data: str | None = None
+    """Rows with the published columns: hf:NAME[@REVISION], a file, or a folder."""
     data_file: Path | None = None
     """A local copy, JSONL or CSV, of the one eval that runs."""
     data_dir: Path | None = None
@@ -115,14 +117,15 @@ class DataOptions:
 
     def place(self, evals: Sequence[str]) -> DataPlace:
         """Where to read. Raises ConfigurationError if that is ambiguous."""
-        given = [value for value in (self.samples, self.data_file, self.data_dir) if value]
+        places = (self.samples, self.data, self.data_file, self.data_dir)
+        given = [value for value in places if value]
         if len(given) > 1:
-            raise ConfigurationError("Give one of --samples, --data-file and --data-dir.")
+            raise ConfigurationError("Give one of --samples, --data, --data-file and --data-dir.")
         if self.data_file is not None and len(evals) > 1:
             raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
         if self.samples:
             return "samples"
-        return self.data_file or self.data_dir or "hub"
+        return self.data_file or self.data_dir or self.data or "hub"
 
 
 @Parameter(name="*", group=EVALS)

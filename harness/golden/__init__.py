@@ -1,1 +1,1 @@
-"""Golden files: what a trusted engine said, token by token, and what healthy engines differ by."""
+"""Golden files: the tokens and logprobs of the reference engine, and healthy deviations."""

@@ -1,4 +1,4 @@
-"""Making a golden file with the reference engine."""
+"""Create a golden file with the reference engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.golden.distance import (
     distance,
     tolerance,
 )
-from harness.golden.engine import Answer, How, Question
+from harness.golden.engine import Answer, EngineOptions, Question, Requests
 from harness.golden.records import (
     MILLI,
     PARTS,
@@ -26,44 +26,47 @@ from harness.golden.records import (
     Token,
     drawn_text,
 )
-from harness.golden.requests import Requests
 from harness.golden.tokens import bytes_of
 
 DRAWS = 20
-_UNSHOWN = 5
-"""Alternatives kept of tokens whose log probabilities most APIs do not show."""
-_SHOWN = frozenset({"answer"})
+_HIDDEN_ALTERNATIVES = 5
+"""Stored alternatives of tokens whose logprobs most APIs do not return."""
+_RETURNED = frozenset({"answer"})
 _LETTERS = {part: letter for letter, part in PARTS.items()}
 
 Runs = Sequence[tuple[str, int]]
-"""Healthy engines: number format, and how many requests are generated together."""
+"""Healthy engines: number format and batch size."""
 HEALTHY: Runs = (("float32", 32), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16", 32))
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def create(
-    models: Sequence[str], how: How, requests: Requests, told: Told, healthy: Runs = HEALTHY
+    models: Sequence[str],
+    options: EngineOptions,
+    requests: Requests,
+    progress: Progress,
+    healthy: Runs = HEALTHY,
 ) -> Golden:
-    """Ask the engine everything, once for the golden answers and once for each healthy run.
+    """Answer all requests, once for the golden answers and once per healthy run.
 
     Args:
         models: Names under which providers serve the model.
-        how: The checkpoint, and the number format of the golden answers.
-        requests: What to ask.
-        told: Is told what is being done.
-        healthy: The runs from which to learn what to tolerate.
+        options: The checkpoint, and the number format of the golden answers.
+        requests: The requests.
+        progress: Receives a message before each step.
+        healthy: The runs from which to learn the tolerance.
 
     Raises:
-        ConfigurationError: The engine cannot answer.
+        ConfigurationError: The engine failed.
     """
-    told(f"golden answers in {how.dtype or 'the usual format'}")
-    head, answers = engine.ask((*_greedy(requests), *_drawn(requests)), how)
+    progress(f"golden answers in {options.dtype or 'the default format'}")
+    head, answers = engine.score((*_greedy(requests), *_drawn(requests)), options)
     greedy = {answer.id: answer for answer in answers if "/" not in answer.id}
     runs = []
     for dtype, batch in healthy:
-        told(f"healthy run in {dtype}, {batch} requests together")
-        _, others = engine.ask(_greedy(requests), replace(how, dtype=dtype, batch=batch))
+        progress(f"healthy run in {dtype}, batch size {batch}")
+        _, others = engine.score(_greedy(requests), replace(options, dtype=dtype, batch=batch))
         runs.append(_healthy_run(dtype, batch, greedy, others))
     return Golden(
         models=tuple(models),
@@ -71,7 +74,7 @@ def create(
         requests_sha256=requests.sha256,
         tool_version=version("gpt-oss-verify"),
         dtype=head.dtype,
-        current_date=how.current_date,
+        current_date=options.current_date,
         continuations={name: _continuation(answer) for name, answer in greedy.items()},
         drawn={name: _texts(name, answers) for name in requests.drawn},
         healthy=tuple(runs),
@@ -98,8 +101,10 @@ def _healthy_run(
     gaps: list[float] = []
     for other in others:
         pairs = list(zip(golden[other.id].tokens, other.tokens, strict=False))
-        shown = [pair for pair in pairs if pair[0].part in _SHOWN]
-        each.append(compare([own for own, _ in shown], [_entry(token) for _, token in shown]))
+        shown = [pair for pair in pairs if pair[0].part in _RETURNED]
+        each.append(
+            compare([expected for expected, _ in shown], [_entry(token) for _, token in shown])
+        )
         first = next((pair for pair in pairs if pair[0].id != pair[1].id), None)
         if first is not None:
             gaps.append(_gap(*first))
@@ -131,14 +136,14 @@ def _continuation(answer: Answer) -> Continuation:
 
 
 def _flat(token: Token) -> tuple[int, ...]:
-    kept = token.top if token.part in _SHOWN else token.top[:_UNSHOWN]
+    kept = token.top if token.part in _RETURNED else token.top[:_HIDDEN_ALTERNATIVES]
     return tuple(number for each, value in kept for number in (each, round(value * MILLI)))
 
 
 def _texts(name: str, answers: Sequence[Answer]) -> Drawn:
-    own = [answer for answer in answers if answer.id.startswith(f"{name}/")]
-    texts = (drawn_text(_part(a, "reasoning"), _part(a, "answer")) for a in own)
-    return Drawn(prompt_tokens=own[0].prompt_tokens, texts=tuple(texts))
+    samples = [answer for answer in answers if answer.id.startswith(f"{name}/")]
+    texts = (drawn_text(_part(a, "reasoning"), _part(a, "answer")) for a in samples)
+    return Drawn(prompt_tokens=samples[0].prompt_tokens, texts=tuple(texts))
 
 
 def _part(answer: Answer, part: str) -> str:

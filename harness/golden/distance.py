@@ -1,35 +1,39 @@
-"""How far the log probabilities of a reply are from the golden ones. Pure.
+"""|Δ logprob| between a reply and the golden answer. Pure.
 
-Tokens are compared one by one as long as they are the golden ones: up to and including the first
-other token, both models have read the same text (teacher forcing by agreement). All alternatives
-that both list are compared, not only the token itself: where a model is sure, its own token says
-nothing, and the unlikely ones still tell one model from another.
+Tokens are compared one by one up to and including the first different token, because until then
+both models read the same text (teacher forcing by agreement). All alternatives that both list are
+compared: where a model is certain, its chosen token carries no information, while unlikely tokens
+still tell models apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from harness.api.base import Reply
 from harness.golden.records import Distance, HealthyRun, Token, Tolerance
 from harness.golden.tokens import bytes_of
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange
 
 _MARGIN = 1.5
-"""A provider may be this many times as far as the farthest healthy run."""
+"""A provider may differ this many times as much as the most different healthy run."""
 LEAST_VALUES = 40
-"""So many differences are needed to say how far something is."""
+"""The number of differences needed for a judgement."""
 LEAST_ALONE = 100
-"""So many are needed of one reply alone: five tokens with all their alternatives.
+"""The number needed to judge one reply alone: five tokens with all their alternatives.
 
-A reply that goes another way sooner may have been asked in another of the healthy renderings.
+A reply that diverges earlier may have been rendered in another healthy way.
 """
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A token as a provider reports it: its bytes, and the log probabilities of alternatives."""
+    """A token as a provider reports it: its bytes, and the logprobs of the alternatives."""
 
     name: bytes
     top: Mapping[bytes, float]
@@ -37,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Compared:
-    """What came of comparing tokens: absolute differences, and how many had the same best one."""
+    """Compared tokens: their |Δ logprob| values, and how many agree in the most probable one."""
 
     tokens: int = 0
     agreeing: int = 0
@@ -52,7 +56,7 @@ class Compared:
 
 
 def compare(golden: Iterable[Token], entries: Iterable[Entry]) -> Compared:
-    """Compare the tokens of one reply with the golden ones, as long as they are the same."""
+    """Compare the tokens of one reply with the golden ones up to the first different token."""
     tokens = agreeing = 0
     differences: list[float] = []
     for token, entry in zip(golden, entries, strict=False):
@@ -68,7 +72,7 @@ def compare(golden: Iterable[Token], entries: Iterable[Entry]) -> Compared:
 
 
 def distance(compared: Compared, gaps: Iterable[float] = ()) -> Distance:
-    """The summary of everything that was compared; at least one difference is needed."""
+    """Summarize a comparison with at least one difference."""
     median, p95, p99 = np.quantile(compared.differences, (0.5, 0.95, 0.99)).tolist()
     return Distance(
         tokens=compared.tokens,
@@ -82,11 +86,11 @@ def distance(compared: Compared, gaps: Iterable[float] = ()) -> Distance:
 
 
 def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
-    """What to allow, learned from healthy runs: their largest figures with a margin.
+    """The tolerance learned from healthy runs: their largest figures plus a margin.
 
-    Where two log probabilities may each be off by the tolerated 99th percentile, the best token
-    may be another if it was less than twice as far ahead. Where no healthy reply was long enough to
-    be judged alone, a provider's may be as far as the 99th percentile of all.
+    If two logprobs may each be off by the tolerated 99th percentile, the most probable token may
+    change if it was ahead by less than twice that. If no healthy reply was long enough to be judged
+    alone, the 99th percentile of all applies to a single reply.
     """
     worst = [run.distance for run in healthy]
     p99 = _MARGIN * max(each.p99 for each in worst)
@@ -100,5 +104,41 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
 
 
 def shown(figures: Distance | Tolerance) -> str:
-    """The figures in words."""
-    return f"median {figures.median:.3f}, 95 % {figures.p95:.3f}, 99 % {figures.p99:.3f} nats apart"
+    """The figures as text."""
+    return (
+        f"|Δ logprob| median {figures.median:.3f}, 95 % {figures.p95:.3f}, "
+        f"99 % {figures.p99:.3f} nats"
+    )
+
+
+def raw_entries(exchange: ParsedExchange, reply: Reply) -> list[Mapping[str, Any]]:
+    """The logprob entry of each token of the answer, as the API returns it."""
+    if exchange.api == "chat":
+        choices = objects(reply.raw.get("choices"))
+        logprobs = choices[0].get("logprobs") if choices else None
+        return objects(logprobs.get("content")) if isinstance(logprobs, dict) else []
+    messages = [i for i in objects(reply.raw.get("output")) if i.get("type") == "message"]
+    parts = [part for item in messages for part in objects(item.get("content"))]
+    return [entry for part in parts for entry in objects(part.get("logprobs"))]
+
+
+def entries_of(exchange: ParsedExchange, reply: Reply) -> list[Entry]:
+    """The logprob entries by token bytes, with only numeric values."""
+    return [_entry(each) for each in raw_entries(exchange, reply)]
+
+
+def entry_bytes(entry: Mapping[str, Any]) -> bytes:
+    """The bytes of one token: the given ones, or those of its text."""
+    raw = entry.get("bytes")
+    given = isinstance(raw, list) and all(type(byte) is int and 0 <= byte < 256 for byte in raw)
+    return bytes(raw or ()) if given else str(entry.get("token")).encode()
+
+
+def _entry(entry: Mapping[str, Any]) -> Entry:
+    listed = [entry, *objects(entry.get("top_logprobs"))]
+    values = {
+        entry_bytes(each): float(value)
+        for each in listed
+        if isinstance(value := each.get("logprob"), int | float)
+    }
+    return Entry(entry_bytes(entry), values)

@@ -1,8 +1,7 @@
-"""Where a greedy reply leaves the golden one, and how sure the golden model was there. Pure.
+"""Where a greedy reply diverges from the golden answer, and how certain the reference was. Pure.
 
-At temperature 0 healthy engines differ only where two tokens are all but equally probable. So the
-golden distance between the token that was due and the one that came tells noise from a defect, and
-that without any log probability from the provider.
+At temperature 0, healthy engines only diverge at near-ties. The golden gap between the expected and
+the actual token therefore separates noise from defects, without any logprobs from the provider.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from harness.golden.tokens import bytes_of, special
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()
 _TEXT = ("answer", "preamble")
 _CALL = ("call",)
-_THOUGHT = ("reasoning",)
+_REASONING = ("reasoning",)
 _SHOWN = 24
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first other token.
+    """The first different token.
 
-    `gap` is by how many nats the golden token was more probable than the one that came, at least.
-    `at` counts the golden tokens before it.
+    `gap` is the difference in nats by which the golden token was more probable, at least. `at` is
+    the number of golden tokens before it.
     """
 
     at: int
@@ -38,30 +37,33 @@ class Divergence:
 
 
 def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Divergence | None:
-    """Where a reply leaves the golden answer; None where it does not as far as both go.
+    """The divergence of a reply from the golden answer; None if they agree as far as both go.
 
     Args:
-        golden: The golden answer; it was cut off if its last token is no marker.
-        reply: What came, CoT included.
-        ended: Whether the reply came to its end, and was not cut off.
+        golden: The golden answer; it was truncated if its last token is not a special token.
+        reply: The reply, with CoT.
+        ended: Whether the reply is complete and not truncated.
     """
-    thought = _walk(golden, _THOUGHT, reply.reasoning, ended=ended)
-    if thought is not None or not any(token.part in _TEXT + _CALL for token in golden):
-        return thought
+    reasoning = _walk(golden, _REASONING, reply.reasoning, ended=ended)
+    if reasoning is not None or not any(token.part in _TEXT + _CALL for token in golden):
+        return reasoning
     if not ended and not (reply.text or reply.calls):
         return None
-    due = _CALL if any(token.part == "call" for token in golden) else _TEXT
-    came = _CALL if reply.calls else _TEXT
-    if due != came:
-        return _other_header(golden, due, reply)
+    expected = _CALL if any(token.part == "call" for token in golden) else _TEXT
+    actual = _CALL if reply.calls else _TEXT
+    if expected != actual:
+        return _other_channel(golden, expected, reply)
     if not reply.calls:
-        return _walk(golden, due, reply.text, ended=ended)
-    found = [_walk(golden, due, each, ended=ended) for each in _writings(reply.calls[0].arguments)]
+        return _walk(golden, expected, reply.text, ended=ended)
+    found = [
+        _walk(golden, expected, each, ended=ended)
+        for each in _serializations(reply.calls[0].arguments)
+    ]
     return None if None in found else max((each for each in found if each), key=lambda one: one.at)
 
 
-def _writings(arguments: str) -> Iterator[str]:
-    """Arguments as they came, and as a server may have written them anew after parsing them."""
+def _serializations(arguments: str) -> Iterator[str]:
+    """Arguments as received, and as a server may have serialized them again after parsing."""
     yield arguments
     try:
         parsed = json.loads(arguments)
@@ -75,10 +77,10 @@ def _writings(arguments: str) -> Iterator[str]:
 def _walk(
     golden: Sequence[Token], parts: Sequence[str], text: str, *, ended: bool
 ) -> Divergence | None:
-    """Follow a text along the golden tokens of some parts."""
+    """Compare a text with the golden tokens of some parts."""
     places = [at for at, token in enumerate(golden) if token.part in parts]
-    whole = b"".join(bytes_of(golden[at].id) for at in places)
-    left, rest = _with_leading_space(text.encode(), whole), whole
+    full = b"".join(bytes_of(golden[at].id) for at in places)
+    left, rest = _with_leading_space(text.encode(), full), full
     merged: list[tuple[int, float]] = []
     for at in places:
         data = bytes_of(golden[at].id)
@@ -94,16 +96,16 @@ def _walk(
     return _at(golden, after, left, merged)
 
 
-def _with_leading_space(text: bytes, whole: bytes) -> bytes:
-    """The text with the space at its beginning that some servers strip."""
-    space = whole[: len(whole) - len(whole.lstrip())]
+def _with_leading_space(text: bytes, full: bytes) -> bytes:
+    """The text with the leading space that some servers strip."""
+    space = full[: len(full) - len(full.lstrip())]
     return text if text.startswith(space) else space + text
 
 
 def _merged(token: Token, left: bytes) -> Iterator[tuple[int, float]]:
-    """Longer tokens that the text may go on with instead: what they leave of it, and their gap.
+    """Longer tokens with which the text may continue: what remains after them, and their gap.
 
-    A text does not show its tokens: `online` begins like the golden `on`, and is another token.
+    A text does not show its tokens: `online` begins like the golden `on`, but is another token.
     """
     data, best = bytes_of(token.id), token.top[0][1]
     for each, value in token.top:
@@ -123,7 +125,7 @@ def _at(
 
 
 def _gap(token: Token, left: bytes) -> float:
-    """How far behind the best token the likeliest one is that the text may go on with."""
+    """The gap between the best token and the most probable one with which the text may continue."""
     best, least = token.top[0][1], token.top[-1][1]
     fitting = (
         value
@@ -137,18 +139,18 @@ def _begins(left: bytes, data: bytes) -> bool:
     return bool(data) and left.startswith(data)
 
 
-def _other_header(golden: Sequence[Token], due: Sequence[str], reply: Reply) -> Divergence:
-    """The reply has a call where an answer was due, or the other way round."""
-    first = next(at for at, token in enumerate(golden) if token.part in due)
+def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Reply) -> Divergence:
+    """The reply has a call instead of an answer, or vice versa."""
+    first = next(at for at, token in enumerate(golden) if token.part in expected)
     header = first
     while header and golden[header - 1].part == "marker":
         header -= 1
     gap = min((_second(golden[at]) for at in range(header, first)), default=inf)
     kinds = {_CALL: "a call", _TEXT: "an answer"}
-    came = _CALL if reply.calls else _TEXT
-    return Divergence(header, gap, kinds[tuple(due)], kinds[came])
+    actual = _CALL if reply.calls else _TEXT
+    return Divergence(header, gap, kinds[tuple(expected)], kinds[actual])
 
 
 def _second(token: Token) -> float:
-    """How far ahead of the second token the best one is."""
+    """The gap between the best and the second token."""
     return token.top[0][1] - token.top[1][1]

@@ -1,4 +1,4 @@
-"""The reference engine asked as a process: requests in, tokens with log probabilities out."""
+"""The reference engine as a subprocess: requests in, tokens with logprobs out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,27 @@ from harness.errors import ConfigurationError
 from harness.golden.records import Token
 from harness.records.conditions import Api
 
+Bodies = Mapping[str, Mapping[str, Any]]
+"""Bodies of Chat Completions requests by name."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The requests of a golden file: greedy ones with logprobs, and sampled ones."""
+
+    greedy: Bodies
+    drawn: Bodies
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 (hexadecimal) of all bodies, which identifies the requests of a golden file."""
+        bodies = [*self.greedy.values(), *self.drawn.values()]
+        return sha256(orjson.dumps(bodies, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
 
 @dataclass(frozen=True)
 class Question:
-    """A request body, and the tokens to follow where the model is not to go on freely."""
+    """A request body, and optionally the tokens that the completion must follow."""
 
     id: str
     api: Api
@@ -28,8 +46,8 @@ class Question:
 
 
 @dataclass(frozen=True)
-class How:
-    """How to run the engine; None leaves the choice to it."""
+class EngineOptions:
+    """Options of the engine; None means its default."""
 
     checkpoint: Path | None = None
     dtype: str | None = None
@@ -38,8 +56,8 @@ class How:
     threads: int | None = None
     current_date: str | None = None
 
-    def options(self) -> list[str]:
-        """The options of the engine's command line."""
+    def arguments(self) -> list[str]:
+        """The command-line options."""
         given = {
             "--checkpoint": self.checkpoint,
             "--dtype": self.dtype,
@@ -53,7 +71,7 @@ class How:
 
 @dataclass(frozen=True)
 class Head:
-    """What answered."""
+    """The weights and number format that answered."""
 
     weights_sha256: str
     dtype: str
@@ -72,17 +90,17 @@ _HEAD = TypeAdapter(Head)
 _ANSWER = TypeAdapter(Answer)
 
 
-def ask(questions: Iterable[Question], how: How) -> tuple[Head, Sequence[Answer]]:
-    """Have the engine answer all questions.
+def score(questions: Iterable[Question], options: EngineOptions) -> tuple[Head, Sequence[Answer]]:
+    """Answer all questions with the engine.
 
     Raises:
-        ConfigurationError: It cannot; says why.
+        ConfigurationError: The engine failed; says why.
     """
-    command = [sys.executable, "-m", "reference_engine", "score", *how.options()]
+    command = [sys.executable, "-m", "reference_engine", "score", *options.arguments()]
     lines = b"\n".join(orjson.dumps(question) for question in questions)
     done = subprocess.run(command, input=lines, capture_output=True, check=False)  # noqa: S603
     if done.returncode:
         *_, reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason"]
-        raise ConfigurationError(f"The engine cannot answer: {reason.removeprefix('error: ')}")
+        raise ConfigurationError(f"The reference engine failed: {reason.removeprefix('error: ')}")
     head, *answers = done.stdout.splitlines()
     return _HEAD.validate_json(head), [_ANSWER.validate_json(line) for line in answers]

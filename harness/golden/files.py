@@ -1,4 +1,4 @@
-"""Golden files: the one that ships, and those that users make."""
+"""Golden files: the shipped one, and those that users create."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def shipped() -> Golden:
 
 
 def fitting(model: str) -> Golden | None:
-    """The golden file that ships for a model of this name, if there is one."""
+    """The shipped golden file for a model of this name, if there is one."""
     return shipped() if model.rpartition("/")[2] in shipped().models else None
 
 
@@ -39,13 +39,13 @@ def load(path: Path) -> Golden:
         where = ".".join(map(str, first["loc"]))
         what = f"{where}: {first['msg']}" if where else first["msg"]
         raise ConfigurationError(
-            f"{path} is no golden file of this version ({what}); make one with: "
+            f"{path} is not a golden file of this version ({what}). Create one with: "
             "gpt-oss-verify golden create"
         ) from None
 
 
 def text(golden: Golden) -> str:
-    """A golden file as text."""
+    """Serialize a golden file."""
     return golden.model_dump_json() + "\n"
 
 

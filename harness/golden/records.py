@@ -1,8 +1,8 @@
-"""What stands in a golden file.
+"""The content of golden files.
 
-A golden file is made once with the reference engine and used without it afterwards: its answers to
-fixed requests, each token with the most probable alternatives; texts drawn at temperature 1; and
-how far healthy runs of the same model are from it.
+A golden file is created once with the reference engine and used without it. It holds the answers to
+fixed requests, each token with its most probable alternatives; texts sampled at temperature 1; and
+the deviations of healthy runs of the same model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field
 from harness.records.base import Record
 
 MILLI = 1000
-"""Log probabilities are kept as whole thousandths of a nat."""
+"""Logprobs are stored as integer thousandths of a nat."""
 
 PARTS: Mapping[str, str] = {
     "m": "marker",
@@ -30,7 +30,8 @@ PARTS: Mapping[str, str] = {
 class Token:
     """One token of a golden answer.
 
-    `part` is what it is text of; `top` holds ids and log probabilities, the most probable first.
+    `part` is the kind of text that it belongs to; `top` lists token ids and logprobs, the most
+    probable first.
     """
 
     id: int
@@ -41,8 +42,8 @@ class Token:
 class Continuation(Record):
     """A golden answer, token by token.
 
-    `parts` has one letter for each token (see `PARTS`); `top` has for each token its alternatives
-    as id, thousandths of a nat, id, thousandths of a nat, and so on.
+    `parts` has one letter per token (see `PARTS`). `top` lists the alternatives of each token as
+    id, thousandths of a nat, id, thousandths of a nat, and so on.
     """
 
     prompt_tokens: int
@@ -58,23 +59,23 @@ class Continuation(Record):
 
 
 class Drawn(Record):
-    """Texts drawn at temperature 1 in answer to one request, CoT and answer joined."""
+    """Texts sampled at temperature 1 for one request, CoT and answer joined."""
 
     prompt_tokens: int
     texts: tuple[str, ...]
 
 
 def drawn_text(reasoning: str, answer: str) -> str:
-    """What is compared of a drawn reply; servers differ in the space around the texts."""
+    """The compared text of a sampled reply; servers differ in surrounding whitespace."""
     return f"{reasoning.strip()}\n{answer.strip()}"
 
 
 class Distance(Record):
-    """How far log probabilities are from the golden ones, in nats.
+    """|Δ logprob| between a reply and the golden answer, in nats.
 
-    `values` of `tokens` tokens were compared; `median`, `p95` and `p99` are of their absolute
-    differences. `agreement` is the share of tokens whose most probable alternative is the golden
-    one; `gap` the largest golden distance between the best token and the one that was taken.
+    `values` of `tokens` tokens were compared; `median`, `p95` and `p99` are quantiles. `agreement`
+    is the share of tokens with the same most probable alternative; `gap` is the largest golden
+    difference between the most probable and the actual token.
     """
 
     tokens: int
@@ -87,10 +88,9 @@ class Distance(Record):
 
 
 class HealthyRun(Record):
-    """A healthy engine of another number format or batch size, and how far it was.
+    """A healthy engine with another number format or batch size, and its deviation.
 
-    `farthest` is the largest 95th percentile that one request alone has, 0 where none was long
-    enough to say.
+    `farthest` is the largest 95th percentile of a single request, 0 if none was long enough.
     """
 
     dtype: str
@@ -100,10 +100,10 @@ class HealthyRun(Record):
 
 
 class Tolerance(Record):
-    """What no healthy engine exceeds, in nats; see `Distance`.
+    """Upper limits of healthy engines, in nats; see `Distance`.
 
-    `request_p95` is for the 95th percentile of one request alone: a defect that only some prompts
-    meet is lost among the figures of all.
+    `request_p95` limits the 95th percentile of a single request: a defect that only affects some
+    prompts disappears in the figures of all.
     """
 
     median: float
@@ -113,7 +113,7 @@ class Tolerance(Record):
     gap: float
 
     def allows(self, found: Distance) -> bool:
-        """Whether log probabilities this far away may be those of a healthy engine."""
+        """Whether a healthy engine may deviate this much."""
         pairs = ((found.median, self.median), (found.p95, self.p95), (found.p99, self.p99))
         return all(figure <= most for figure, most in pairs)
 
@@ -121,9 +121,9 @@ class Tolerance(Record):
 class Golden(Record):
     """A golden file.
 
-    `models` are the names of the model at providers; `weights_sha256` is that of its configuration
-    and weights. `requests_sha256` says to which requests the file holds answers: greedy
-    `continuations` and `drawn` texts, by the name of the request.
+    `models` are the names of the model at providers; `weights_sha256` is the hash of configuration
+    and weights. `requests_sha256` identifies the answered requests: greedy `continuations` and
+    `drawn` texts, by request name.
     """
 
     models: tuple[str, ...] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""Tokens by the bytes that providers report them with."""
+"""Tokens by the bytes with which providers report them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harmony.vocabulary import harmony_encoding, token_bytes
 
 @cache
 def bytes_of(token: int) -> bytes:
-    """The bytes of a token; of a special one, those of its name."""
+    """The bytes of a token; for a special token, those of its name."""
     table = token_bytes()
     if token < len(table):
         return table[token]
@@ -19,12 +19,12 @@ def bytes_of(token: int) -> bytes:
 
 
 def special(token: int) -> bool:
-    """Whether a token is a marker of harmony and no text."""
+    """Whether a token is a special token of harmony."""
     return token >= len(token_bytes())
 
 
 def id_of(name: bytes) -> int | None:
-    """The token of these bytes, or the special one of this name; None where there is none."""
+    """The token with these bytes, or the special token with this name; None without one."""
     found = _ids().get(name)
     if found is None and name.startswith(b"<|"):
         ids = encoded(name.decode("utf-8", "replace"))
@@ -33,7 +33,7 @@ def id_of(name: bytes) -> int | None:
 
 
 def encoded(text: str) -> tuple[int, ...]:
-    """The tokens of a text, markers of harmony among them."""
+    """The tokens of a text, including special tokens."""
     return tuple(harmony_encoding().encode(text, allowed_special="all"))
 
 

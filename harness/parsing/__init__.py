@@ -1,1 +1,1 @@
-"""Recorded rollouts, parsed: replies, events, and what the requests asked for. Pure."""
+"""Parsed rollouts: requests, replies, stream events and the grammar of streams."""

@@ -1,4 +1,4 @@
-"""Events of a stream as checks read them. Pure."""
+"""Parsed server-sent events of a stream. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from harness.api.sse import decode_events
 from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
-# Where the deltas of Chat say something.
-SPOKEN = ("content", "reasoning", "reasoning_content", "tool_calls")
+# The fields of a Chat delta that carry text or tool calls.
+TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls")
 
 
 @dataclass(frozen=True)
-class Event:
-    """One event of a stream. `number` is its recorded block; `data` is None unless an object."""
+class StreamEvent:
+    """One event of a stream.
+
+    `number` is its position in the recorded stream. `data` is None unless it is a JSON object.
+    """
 
     number: int
     at: float
@@ -28,24 +31,24 @@ class Event:
 
     @property
     def type(self) -> str:
-        """The `type` of a Responses event; '' where there is none."""
+        """The `type` of a Responses event, or ''."""
         kind = None if self.data is None else self.data.get("type")
         return kind if isinstance(kind, str) else ""
 
     @property
     def is_done(self) -> bool:
-        """Whether this is the mark that closes a stream of Chat."""
+        """Whether this is the `[DONE]` event that ends a Chat stream."""
         return self.text.strip() == DONE
 
     @property
     def is_error(self) -> bool:
-        """Whether this is an error sent in the middle of a stream."""
+        """Whether the event carries an error."""
         return self.data is not None and (bool(self.data.get("error")) or self.type == "error")
 
 
 @dataclass(frozen=True)
-class Breach:
-    """A place where a stream breaks a rule of its grammar; `rule` is the id of a check."""
+class Violation:
+    """A violation of the stream grammar; `rule` is the id of the check that reports it."""
 
     rule: str
     message: str
@@ -55,16 +58,16 @@ class Breach:
     event: int | None = None
 
 
-def parse_events(parts: Iterable[StreamPart]) -> tuple[Event, ...]:
+def parse_events(parts: Iterable[StreamPart]) -> tuple[StreamEvent, ...]:
     """The events of a recorded stream, in order."""
     return tuple(
-        Event(event.part, event.at, event.name, event.data, json_object(event.data))
+        StreamEvent(event.part, event.at, event.name, event.data, json_object(event.data))
         for event in decode_events(parts)
     )
 
 
 def json_object(text: str) -> Mapping[str, Any] | None:
-    """The JSON object that `text` is; None if it is none, or one too deep to be reported."""
+    """Parse a JSON object. None for any other text, and for objects nested too deeply to report."""
     if text == DONE:
         return None
     try:
@@ -76,13 +79,13 @@ def json_object(text: str) -> Mapping[str, Any] | None:
 
 
 def objects(value: object) -> list[Mapping[str, Any]]:
-    """The objects in a list; none where `value` is no list."""
+    """The JSON objects in a list; empty if `value` is not a list."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def speaks(event: Event) -> bool:
-    """Whether an event carries text of any kind, a tool call's included."""
+def carries_text(event: StreamEvent) -> bool:
+    """Whether an event carries generated text, including tool-call arguments."""
     if event.type:
         return event.type.endswith(".delta")
     deltas = (choice.get("delta") for choice in objects((event.data or {}).get("choices")))
-    return any(isinstance(delta, dict) and any(map(delta.get, SPOKEN)) for delta in deltas)
+    return any(isinstance(delta, dict) and any(map(delta.get, TEXT_FIELDS)) for delta in deltas)

@@ -1,4 +1,4 @@
-"""A request as checks see it: what was asked for, in words that both dialects share. Pure."""
+"""Parsed request bodies: one view of the options of Chat Completions and Responses. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from harness.api.base import Tool
+from harness.parsing.events import objects
 from harness.records.conditions import Api
 
 ToolChoice = Literal["auto", "none", "required", "named"]
@@ -15,27 +16,27 @@ _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request body; `body` is empty where the request had none that is a JSON object."""
+class ParsedRequest:
+    """One request body; `body` is empty if the request had no JSON object as its body."""
 
     api: Api
     body: Mapping[str, Any]
 
     @cached_property
     def functions(self) -> Mapping[str, Tool]:
-        """The functions on offer, by name; their canned output is not known here."""
+        """The offered functions by name; their `output` is empty."""
         return {tool.name: tool for tool in self._functions()}
 
     @property
     def strict(self) -> frozenset[str]:
-        """Names of the functions whose schema must be kept to."""
+        """Names of the functions declared with `strict: true`."""
         strict = (entry.get("name") for entry in self._entries() if entry.get("strict") is True)
         return frozenset(name for name in strict if isinstance(name, str))
 
     @property
     def built_in(self) -> frozenset[str]:
-        """Types of the tools on offer that are not functions."""
-        kinds = (tool.get("type") for tool in _objects(self.body.get("tools")))
+        """Types of the offered tools that are not functions."""
+        kinds = (tool.get("type") for tool in objects(self.body.get("tools")))
         return frozenset(kind for kind in kinds if isinstance(kind, str) and kind != "function")
 
     @property
@@ -48,7 +49,7 @@ class Asked:
 
     @property
     def chosen_tool(self) -> str | None:
-        """The function that must be called, if one is named."""
+        """The function that `tool_choice` names, if any."""
         choice = self.body.get("tool_choice")
         if not isinstance(choice, dict) or choice.get("type") != "function":
             return None
@@ -58,13 +59,13 @@ class Asked:
 
     @property
     def limit(self) -> int | None:
-        """The most output tokens allowed."""
+        """The maximum number of output tokens."""
         limits = [self.body.get(name) for name in _LIMITS]
         return next((n for n in limits if isinstance(n, int) and not isinstance(n, bool)), None)
 
     @property
     def choices(self) -> int:
-        """How many choices were asked for."""
+        """The number of requested choices (`n`)."""
         count = self.body.get("n")
         return count if isinstance(count, int) and count > 0 else 1
 
@@ -77,12 +78,12 @@ class Asked:
 
     @property
     def wants_json(self) -> bool:
-        """Whether the answer must be JSON, of any or of a given schema."""
+        """Whether the request sets a JSON response format, with or without a schema."""
         return self._format.get("type") in ("json_object", "json_schema")
 
     @property
     def answer_schema(self) -> Mapping[str, Any] | None:
-        """The JSON schema the answer must fit."""
+        """The JSON schema of the requested response format."""
         if self._format.get("type") != "json_schema":
             return None
         inner = self._format.get("json_schema")
@@ -97,7 +98,7 @@ class Asked:
         return found if isinstance(found, dict) else {}
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
-        for tool in _objects(self.body.get("tools")):
+        for tool in objects(self.body.get("tools")):
             function = tool.get("function", tool)
             if tool.get("type", "function") == "function" and isinstance(function, dict):
                 yield function
@@ -108,7 +109,3 @@ class Asked:
             if isinstance(name, str):
                 schema = parameters if isinstance(parameters, dict) else {}
                 yield Tool(name, str(entry.get("description") or ""), schema, "")
-
-
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -1,8 +1,8 @@
-"""The grammar of a Responses stream: items hold parts, parts hold texts, each opened and closed.
+"""The grammar of a Responses stream: items contain parts, parts contain text.
 
-A walk over the events keeps what is open, and notes every place where an event does not fit. It
-knows the events of the guide's dialect (`response.reasoning_text.*` in `response.content_part.*`),
-of Open Responses (`response.reasoning.*`) and of vLLM (`response.reasoning_part.*`).
+A walker tracks what is open and records every violation. It accepts the events of OpenAI's guide
+(`response.reasoning_text.*` in `response.content_part.*`), of Open Responses
+(`response.reasoning.*`) and of vLLM (`response.reasoning_part.*`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.parsing.events import Breach, Event
+from harness.parsing.events import StreamEvent, Violation
 
 TERMINAL = {
     "response.completed": "completed",
@@ -27,16 +27,16 @@ ITEM_TEXT = "responses.stream.item_text"
 ITEM_STATUS = "responses.stream.item_status"
 CALL = "responses.stream.call"
 
-_WHOLE_ITEM = "output_item.added, deltas, output_item.done, all with one item id"
-_WHOLE_PART = "the part added, its deltas, its text done, the part done"
+_ITEM_SEQUENCE = "output_item.added, deltas, output_item.done, all with the same item id"
+_PART_SEQUENCE = "part added, deltas, text done, part done"
 
 
 @dataclass(frozen=True)
 class _Text:
-    """A kind of streamed text: in what items it may stand, where its whole stands when done."""
+    """A kind of streamed text: the items that contain it, and the field of the complete text."""
 
     items: frozenset[str]
-    whole: str = "text"
+    full: str = "text"
     index: str | None = "content_index"
     reasoning: bool = False
 
@@ -44,12 +44,12 @@ class _Text:
 _REASONING = frozenset({"reasoning"})
 _TEXTS: Mapping[str, _Text] = {
     "response.output_text": _Text(frozenset({"message"})),
-    "response.refusal": _Text(frozenset({"message"}), whole="refusal"),
+    "response.refusal": _Text(frozenset({"message"}), full="refusal"),
     "response.reasoning_text": _Text(_REASONING, reasoning=True),
     "response.reasoning": _Text(_REASONING, reasoning=True),
     "response.reasoning_summary_text": _Text(_REASONING, index="summary_index"),
     "response.function_call_arguments": _Text(
-        frozenset({"function_call"}), whole="arguments", index=None
+        frozenset({"function_call"}), full="arguments", index=None
     ),
 }
 _PART_INDEX = {
@@ -83,28 +83,28 @@ class _Item:
         return sum(key == index_key for key, _ in self.parts)
 
 
-def breaches(events: Iterable[Event], *, cut_short: bool) -> tuple[Breach, ...]:
-    """Where the items of a stream break its grammar.
+def violations(events: Iterable[StreamEvent], *, truncated: bool) -> tuple[Violation, ...]:
+    """Every violation in the items of a stream.
 
     Args:
-        events: The events of a known type.
-        cut_short: The response ended at a limit, so that not everything need be closed.
+        events: The events with a known type.
+        truncated: The response ended at a token limit, so items may remain open.
     """
-    walk = _Walk(cut_short=cut_short)
+    walker = _Walker(truncated=truncated)
     for event in events:
-        walk.read(event)
-    walk.end()
-    return tuple(walk.found)
+        walker.read(event)
+    walker.end()
+    return tuple(walker.found)
 
 
-class _Walk:
-    def __init__(self, *, cut_short: bool) -> None:
-        self.found: list[Breach] = []
+class _Walker:
+    def __init__(self, *, truncated: bool) -> None:
+        self.found: list[Violation] = []
         self._items: dict[str, _Item] = {}
-        self._cut_short = cut_short
+        self._truncated = truncated
 
-    def read(self, event: Event) -> None:
-        """Take the next event."""
+    def read(self, event: StreamEvent) -> None:
+        """Read the next event."""
         stem, _, step = event.type.rpartition(".")
         data = event.data or {}
         if event.type == "response.output_item.added":
@@ -119,72 +119,81 @@ class _Walk:
             self._live(event, data, data.get("item_id"))
 
     def end(self) -> None:
-        """Note what was left open."""
+        """Record what is still open at the end."""
         left = [index for index, item in self._items.items() if not item.done]
-        if left and not self._cut_short:
-            message = "An item was added and never done."
+        if left and not self._truncated:
+            message = "An item was added but never closed with output_item.done."
             got = f"output_index {left[0]}"
-            self.found.append(Breach(ITEMS, message, "output_item.done", got))
+            self.found.append(Violation(ITEMS, message, "output_item.done", got))
 
-    def _note(self, rule: str, event: Event, message: str, expected: str, got: str = "") -> None:
-        self.found.append(Breach(rule, message, expected, got or event.text, event=event.number))
+    def _report(
+        self, rule: str, event: StreamEvent, message: str, expected: str, got: str = ""
+    ) -> None:
+        self.found.append(Violation(rule, message, expected, got or event.text, event=event.number))
 
-    def _open_item(self, event: Event, data: Mapping[str, Any]) -> None:
+    def _open_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         index, item = repr(data.get("output_index")), data.get("item")
         opened = item if isinstance(item, dict) else {}
         if index in self._items:
-            self._note(ITEMS, event, "An item is added twice.", _WHOLE_ITEM)
+            self._report(
+                ITEMS,
+                event,
+                "output_item.added was sent twice for one output_index.",
+                _ITEM_SEQUENCE,
+            )
             return
         if index != str(len(self._items)):
-            message = "output_index does not count up from 0."
-            self._note(ITEMS, event, message, str(len(self._items)), index)
+            message = "output_index does not increase by one from 0."
+            self._report(ITEMS, event, message, str(len(self._items)), index)
         self._items[index] = _Item(opened.get("id"), str(opened.get("type")), opened)
         if opened.get("status") == "completed":
-            message = "An item is completed when it is added."
-            self._note(ITEM_STATUS, event, message, "in_progress", "completed")
+            message = "An item already has status completed when it is added."
+            self._report(ITEM_STATUS, event, message, "in_progress", "completed")
         if opened.get("type") == "function_call" and not (
             opened.get("call_id") and opened.get("name")
         ):
-            message = "A function call is added without its call_id or name."
-            self._note(CALL, event, message, "call_id and name")
+            message = "A function_call item was added without call_id or name."
+            self._report(CALL, event, message, "call_id and name")
 
-    def _close_item(self, event: Event, data: Mapping[str, Any]) -> None:
-        named = data.get("item")
-        whole = named if isinstance(named, dict) else {}
-        item = self._live(event, data, whole.get("id"))
+    def _close_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
+        raw_item = data.get("item")
+        final = raw_item if isinstance(raw_item, dict) else {}
+        item = self._live(event, data, final.get("id"))
         if item is None:
             return
         item.done = True
-        if whole.get("status") == "in_progress":
-            message = "An item that is done is still in progress."
-            self._note(ITEM_STATUS, event, message, "completed", "in_progress")
+        if final.get("status") == "in_progress":
+            message = "An item still has status in_progress in output_item.done."
+            self._report(ITEM_STATUS, event, message, "completed", "in_progress")
         for key in ("call_id", "name"):
-            if item.kind == "function_call" and whole.get(key) != item.opened.get(key):
-                message = f"The {key} of a function call changes."
-                self._note(CALL, event, message, repr(item.opened.get(key)), repr(whole.get(key)))
-        if not self._cut_short:
+            if item.kind == "function_call" and final.get(key) != item.opened.get(key):
+                message = f"The {key} of a function call changes during the stream."
+                self._report(CALL, event, message, repr(item.opened.get(key)), repr(final.get(key)))
+        if not self._truncated:
             self._unclosed(event, item)
-        self._compare(event, item, whole)
+        self._compare(event, item, final)
 
-    def _unclosed(self, event: Event, item: _Item) -> None:
+    def _unclosed(self, event: StreamEvent, item: _Item) -> None:
         if any(part.declared and not part.closed for part in item.parts.values()):
-            self._note(PARTS, event, "An item is done before its part is.", _WHOLE_PART)
+            self._report(
+                PARTS, event, "An item was closed before its content part.", _PART_SEQUENCE
+            )
         if any(part.texts and not part.text_done for part in item.parts.values()):
-            message = "An item is done, yet no event says so of its text."
-            self._note(MISSING_DONE, event, message, "a done event with the whole text")
+            message = "An item was closed without a done event for its text."
+            self._report(MISSING_DONE, event, message, "a done event with the complete text")
 
-    def _compare(self, event: Event, item: _Item, whole: Mapping[str, Any]) -> None:
+    def _compare(self, event: StreamEvent, item: _Item, final: Mapping[str, Any]) -> None:
         streamed = {key: part.text for key, part in item.parts.items() if part.text}
         kinds: set[str | None] = {index_key for index_key, _ in streamed}
         if item.kind == "message":
             kinds.add("content_index")
-        texts = _item_texts(whole).items()
-        final = {key: text for key, text in texts if text and key[0] in kinds}
-        if streamed != final:
-            message = "The deltas of an item are not its text."
-            self._note(ITEM_TEXT, event, message, _by_index(streamed), _by_index(final))
+        texts = _item_texts(final).items()
+        final_texts = {key: text for key, text in texts if text and key[0] in kinds}
+        if streamed != final_texts:
+            message = "The deltas of an item do not add up to its final text."
+            self._report(ITEM_TEXT, event, message, _by_index(streamed), _by_index(final_texts))
 
-    def _part(self, event: Event, data: Mapping[str, Any], index_key: str, step: str) -> None:
+    def _part(self, event: StreamEvent, data: Mapping[str, Any], index_key: str, step: str) -> None:
         item = self._live(event, data, data.get("item_id"))
         if item is None:
             return
@@ -192,74 +201,84 @@ class _Walk:
         part = item.parts.get(place)
         if step == "added":
             if part is not None:
-                self._note(PARTS, event, "A part is added twice.", _WHOLE_PART)
+                self._report(PARTS, event, "A content part was added twice.", _PART_SEQUENCE)
             elif place[1] != str(item.count(index_key)):
                 expected = str(item.count(index_key))
-                message = f"{index_key} does not count up from 0."
-                self._note(PARTS, event, message, expected, place[1])
+                message = f"{index_key} does not increase by one from 0."
+                self._report(PARTS, event, message, expected, place[1])
             item.parts.setdefault(place, _Part(declared=True))
         elif part is None or not part.declared or part.closed:
-            self._note(PARTS, event, "A part is done that is not open.", _WHOLE_PART)
+            self._report(
+                PARTS, event, "A content part was closed that is not open.", _PART_SEQUENCE
+            )
         else:
             part.closed = True
-            said = data.get("part")
-            text = (said.get("text") or said.get("refusal")) if isinstance(said, dict) else None
+            raw_part = data.get("part")
+            text = (
+                (raw_part.get("text") or raw_part.get("refusal"))
+                if isinstance(raw_part, dict)
+                else None
+            )
             if part.texts and (text or "") != part.text:
-                message = "The text of a part that is done is not its deltas."
-                self._note(ITEM_TEXT, event, message, repr(part.text), repr(text))
+                message = "The final text of a content part differs from its deltas."
+                self._report(ITEM_TEXT, event, message, repr(part.text), repr(text))
 
-    def _text(self, event: Event, data: Mapping[str, Any], kind: _Text, step: str) -> None:
+    def _text(self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, step: str) -> None:
         item = self._live(event, data, data.get("item_id"))
         if item is None:
             return
         if item.kind not in kind.items:
-            message = f"{event.type} is about an item of type {item.kind}."
-            self._note(ITEMS, event, message, f"an item of type {', '.join(kind.items)}")
+            message = f"{event.type} refers to an item of type {item.kind}."
+            self._report(ITEMS, event, message, f"an item of type {', '.join(kind.items)}")
             return
         part = self._part_of(event, data, kind, item)
         if part.closed:
-            self._note(PARTS, event, f"{event.type} comes after its part was done.", _WHOLE_PART)
+            self._report(
+                PARTS, event, f"{event.type} was sent after its part was closed.", _PART_SEQUENCE
+            )
         elif part.text_done:
-            message = f"{event.type} comes after the text was done."
-            self._note(DONE_TEXT, event, message, "nothing more")
+            message = f"{event.type} was sent after the done event of the text."
+            self._report(DONE_TEXT, event, message, "no further deltas")
         elif step == "delta":
             delta = data.get("delta")
             part.texts += [delta] if isinstance(delta, str) else []
         elif step == "done":
             part.text_done = True
-            if data.get(kind.whole) != part.text:
-                message = f"{event.type} differs from the deltas before it."
-                self._note(DONE_TEXT, event, message, repr(part.text), repr(data.get(kind.whole)))
+            if data.get(kind.full) != part.text:
+                message = f"{event.type} differs from the preceding deltas."
+                self._report(DONE_TEXT, event, message, repr(part.text), repr(data.get(kind.full)))
 
-    def _part_of(self, event: Event, data: Mapping[str, Any], kind: _Text, item: _Item) -> _Part:
+    def _part_of(
+        self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, item: _Item
+    ) -> _Part:
         place = (kind.index, repr(data.get(kind.index)) if kind.index else "")
         if place in item.parts:
             return item.parts[place]
         if kind.index is not None:
             declared = any(part.declared for part in item.parts.values())
             rule = REASONING_PARTS if kind.reasoning and not declared else PARTS
-            message = f"{event.type} comes before its part was added."
-            self._note(rule, event, message, _WHOLE_PART)
+            message = f"{event.type} was sent before its part was added."
+            self._report(rule, event, message, _PART_SEQUENCE)
         return item.parts.setdefault(place, _Part(declared=False))
 
-    def _live(self, event: Event, data: Mapping[str, Any], item_id: object) -> _Item | None:
-        """The open item that an event is about; None, with a breach, where there is none."""
+    def _live(self, event: StreamEvent, data: Mapping[str, Any], item_id: object) -> _Item | None:
+        """The open item that an event refers to. None, with a violation, if there is none."""
         item = self._items.get(repr(data.get("output_index")))
         reason = None
         if item is None:
-            reason = f"{event.type} comes before its item was added."
+            reason = f"{event.type} was sent before its item was added."
         elif item.done:
-            reason = f"{event.type} comes after its item was done."
+            reason = f"{event.type} was sent after its item was closed."
         elif item_id != item.id:
-            reason = f"{event.type} names another item id than the item was added with."
+            reason = f"{event.type} has a different item id than output_item.added."
         if reason is not None:
-            self._note(ITEMS, event, reason, _WHOLE_ITEM)
+            self._report(ITEMS, event, reason, _ITEM_SEQUENCE)
             return None
         return item
 
 
 def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:
-    """The texts of an item by the place in which they are streamed."""
+    """The texts of an item by index key and index."""
     if item.get("type") == "function_call":
         return {(None, ""): str(item.get("arguments") or "")}
     texts: dict[tuple[str | None, str], str] = {}

@@ -1,4 +1,4 @@
-"""A rollout as checks see it: every exchange read by its dialect, every event parsed. Pure."""
+"""Parsed rollouts: every exchange read by its API adapter, every event parsed. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from openai.types.responses import Response
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.parsing import chat_grammar, responses_grammar
-from harness.parsing.events import Breach, Event, json_object, parse_events
-from harness.parsing.request import Asked
+from harness.parsing.events import StreamEvent, Violation, json_object, parse_events
+from harness.parsing.request import ParsedRequest
 from harness.parsing.sdk_types import Mismatch, event_model, mismatches
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Exchange, Rollout
@@ -27,109 +27,114 @@ _OK = range(200, 300)
 class ParsedExchange:
     """One exchange of a rollout.
 
-    `reply` is None where there is nothing to read. `prompt` is the first request of the rollout
-    as text: what stands in it may be repeated by the model.
+    `recorded` is the exchange as recorded. `reply` is None if there is no readable reply.
+    `prompt` is the first request of the rollout as text, because the model may repeat parts of it.
     """
 
     api: Api
     index: int
-    exchange: Exchange
+    recorded: Exchange
     prompt: str
     reply: Reply | None = None
     unreadable: str | None = None
 
     @property
+    def status(self) -> int | None:
+        """The HTTP status; None if no response arrived."""
+        response = self.recorded.response
+        return None if response is None else response.status
+
+    @property
     def good_status(self) -> bool:
-        """Whether a response with a good status came, or at least began to."""
-        response = self.exchange.response
-        return response is not None and response.status in _OK
+        """Whether a response with a 2xx status arrived, complete or not."""
+        return self.status in _OK
 
     @property
     def delivered(self) -> bool:
-        """Whether a whole response with a good status came."""
-        response = self.exchange.response
-        whole = response is not None and response.complete
-        return self.good_status and whole and self.exchange.failure is None
+        """Whether a complete response with a 2xx status arrived."""
+        response = self.recorded.response
+        complete = response is not None and response.complete
+        return self.good_status and complete and self.recorded.failure is None
 
     @cached_property
-    def events(self) -> tuple[Event, ...]:
-        """The events of a stream; none where there was none."""
-        response = self.exchange.response
+    def events(self) -> tuple[StreamEvent, ...]:
+        """The events of a stream; empty if the response was not streamed."""
+        response = self.recorded.response
         return () if response is None else parse_events(response.parts)
 
     @cached_property
-    def asked(self) -> Asked:
-        """What the request asked for."""
-        return Asked(self.api, self.exchange.request.body or {})
+    def request(self) -> ParsedRequest:
+        """The parsed request."""
+        return ParsedRequest(self.api, self.recorded.request.body or {})
 
     @cached_property
-    def known_events(self) -> tuple[Event, ...]:
-        """The events of Responses that clients act on; keep-alives and the like are left out."""
+    def known_events(self) -> tuple[StreamEvent, ...]:
+        """The Responses events that clients act on, without keep-alives and unknown events."""
         return tuple(
             event for event in self.events if event.is_error or event_model(event.type) is not None
         )
 
     @cached_property
-    def breaches(self) -> tuple[Breach, ...]:
-        """Where the stream breaks the grammar of its API."""
+    def violations(self) -> tuple[Violation, ...]:
+        """Every violation of the stream grammar of the API."""
         if self.api == "chat":
-            return chat_grammar.breaches(self.events)
-        cut_short = self.reply is None or self.reply.finish == "length"
-        return responses_grammar.breaches(self.known_events, cut_short=cut_short)
+            return chat_grammar.violations(self.events)
+        truncated = self.reply is None or self.reply.finish == "length"
+        return responses_grammar.violations(self.known_events, truncated=truncated)
 
     @property
     def content_type(self) -> str:
-        """The media type of the response without its parameters; '' where there is none."""
-        response = self.exchange.response
+        """The media type of the response without parameters, or ''."""
+        response = self.recorded.response
         headers = {} if response is None else response.headers
         values = [value for name, value in headers.items() if name.lower() == "content-type"]
         return values[0].split(";")[0].strip().lower() if values else ""
 
     @cached_property
     def body(self) -> Mapping[str, Any] | None:
-        """The JSON object of a response that was not streamed; None where it is none."""
-        response = self.exchange.response
+        """The JSON object of a non-streaming response, if it is one."""
+        response = self.recorded.response
         text = None if response is None else response.body
         return None if text is None else json_object(text)
 
     @cached_property
     def mismatches(self) -> tuple[tuple[int | None, Mismatch], ...]:
-        """Where the reply differs from the SDK's types: event number (if any) and mismatch."""
+        """Differences from the SDK's types, each with its event number, if any."""
         return tuple(_mismatches(self))
 
 
 @dataclass(frozen=True)
 class ParsedRollout:
-    """A rollout and its turns."""
+    """A rollout and its parsed exchanges."""
 
     rollout: Rollout
-    turns: tuple[ParsedExchange, ...]
+    exchanges: tuple[ParsedExchange, ...]
 
     @property
     def mode(self) -> Mode:
-        """Whether replies were asked for as streams or whole."""
+        """Whether the requests asked for streams."""
         return self.rollout.condition.mode
 
     @property
     def delivered(self) -> Iterator[ParsedExchange]:
-        """The turns in which a whole response came."""
-        return (turn for turn in self.turns if turn.delivered)
+        """The exchanges with a complete 2xx response."""
+        return (exchange for exchange in self.exchanges if exchange.delivered)
 
     @property
     def replies(self) -> Iterator[tuple[ParsedExchange, Reply]]:
-        """The turns that could be read, each with its reply."""
-        return ((turn, turn.reply) for turn in self.turns if turn.reply is not None)
+        """The exchanges with a readable reply, each with its reply."""
+        return ((each, each.reply) for each in self.exchanges if each.reply is not None)
 
 
 def parse_rollout(rollout: Rollout) -> ParsedRollout:
-    """Read a rollout for checking."""
+    """Parse a recorded rollout."""
     first = rollout.exchanges[0].request.body if rollout.exchanges else None
     prompt = json.dumps(first, ensure_ascii=False)
-    turns = (_turn(rollout.api, i, each, prompt) for i, each in enumerate(rollout.exchanges))
-    return ParsedRollout(rollout, tuple(turns))
+    parsed = (_parse(rollout.api, i, each, prompt) for i, each in enumerate(rollout.exchanges))
+    return ParsedRollout(rollout, tuple(parsed))
 
 
-def _turn(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExchange:
+def _parse(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExchange:
     bare = ParsedExchange(api, index, exchange, prompt)
     if not bare.delivered:
         return bare
@@ -139,21 +144,21 @@ def _turn(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExchan
         return replace(bare, unreadable=str(error))
 
 
-def _mismatches(turn: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:
-    for event in turn.events:
-        model = ChatCompletionChunk if turn.api == "chat" else event_model(event.type)
+def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:
+    for event in exchange.events:
+        model = ChatCompletionChunk if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error:
             continue
         found = mismatches(model, event.text, event.data)
-        if turn.api == "chat" and event.data.get("choices") == []:
+        if exchange.api == "chat" and event.data.get("choices") == []:
             found = map(_outside_choices, found)
         yield from ((event.number, miss) for miss in found)
-    response = turn.exchange.response
-    if turn.delivered and response is not None and response.body and turn.body is not None:
-        whole = ChatCompletion if turn.api == "chat" else Response
-        yield from ((None, miss) for miss in mismatches(whole, response.body, turn.body))
+    response = exchange.recorded.response
+    if exchange.delivered and response is not None and response.body and exchange.body is not None:
+        model = ChatCompletion if exchange.api == "chat" else Response
+        yield from ((None, miss) for miss in mismatches(model, response.body, exchange.body))
 
 
 def _outside_choices(miss: Mismatch) -> Mismatch:
-    """In a chunk without choices only the usage matters; gateways put remarks of theirs there."""
+    """Only usage matters in a chunk without choices; gateways add their own fields there."""
     return miss if miss.path.startswith("$.usage") else replace(miss, minor=True)

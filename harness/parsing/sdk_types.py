@@ -1,8 +1,8 @@
-"""Validation by the `openai` package's types, strictly, with messages a person can use.
+"""Strict validation with the types of the `openai` package, with readable messages.
 
-The package itself never refuses a reply; it builds its objects unvalidated. So its types are
-applied here as written: right JSON types (no "3" for 3), required fields, closed values; fields
-that it does not know are fine. In a union only the member whose `type` the data names counts.
+The package itself builds its objects without validation, so it never rejects a reply. This module
+applies its types strictly: correct JSON types (no "3" for 3), required fields and closed sets of
+values. Unknown fields are allowed. In a union, only the member that the data's `type` names counts.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-# Required by this version of the package, yet left out or null by healthy servers: fields that came
-# late, and details of usage, which has checks of its own.
+# Fields that this version of the package requires but healthy servers omit or set to null: recent
+# additions, and usage details, which have their own checks.
 _MAY_BE_MISSING = frozenset({
     *("cache_write_tokens", "cached_tokens", "reasoning_tokens", "logprobs"),
     *("input_tokens_details", "output_tokens_details"),
 })  # fmt: skip
-# Closed sets in the package that are OpenAI's own business.
+# Closed sets of values that only concern OpenAI's own service.
 _MAY_BE_OTHER = frozenset(
     {"service_tier", "prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
 )
-# The tools of the request, repeated in the response: nobody reads them there.
+# The request's tools repeated in the response; clients do not read them there.
 _ECHO = re.compile(r"\$(\.response)?\.tools\[")
 _LONGEST_VALUE = 120
 
@@ -37,7 +37,7 @@ _Location = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One place where data and type disagree; minor ones are no reason to call a reply invalid."""
+    """One difference between data and type. Minor ones do not make a reply invalid."""
 
     path: str
     message: str
@@ -46,7 +46,7 @@ class Mismatch:
 
 
 def mismatches(model: type[BaseModel], text: str, data: Mapping[str, Any]) -> Iterator[Mismatch]:
-    """Where `text`, parsed as `data`, is not what `model` says."""
+    """Yield every difference between `text` (parsed as `data`) and `model`."""
     try:
         model.model_validate_json(text, strict=True)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def _event_models() -> Mapping[str, type[BaseModel]]:
 
 
 def event_model(kind: str) -> type[BaseModel] | None:
-    """The type of a Responses event in any dialect; None for an event that no client knows."""
+    """The type of a Responses event in any dialect; None for unknown events."""
     return _event_models().get(kind)
 
 
@@ -77,13 +77,13 @@ class _Placed(BaseModel):
 
 
 class _ReasoningDelta(_Placed):
-    """`response.reasoning.delta`, as Open Responses has it."""
+    """`response.reasoning.delta` of Open Responses."""
 
     delta: str
 
 
 class _ReasoningDone(_Placed):
-    """`response.reasoning.done`, as Open Responses has it."""
+    """`response.reasoning.done` of Open Responses."""
 
     text: str
 
@@ -94,7 +94,7 @@ class _Part(BaseModel):
 
 
 class _ReasoningPart(_Placed):
-    """`response.reasoning_part.added` and `.done`, as vLLM has them."""
+    """`response.reasoning_part.added` and `.done` of vLLM."""
 
     part: _Part
 
@@ -122,9 +122,9 @@ def _readable(errors: Sequence[ErrorDetails], data: Mapping[str, Any]) -> Iterat
 
 
 def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
-    """Drop the complaints of union members that the data's `type` rules out.
+    """Drop the errors of union members that the data's `type` rules out.
 
-    Where it rules out all of them, one complaint about the type itself stays.
+    If it rules out every member, keep one error about the type itself.
     """
     wrong_type = {
         error["loc"][:-1]: error
@@ -145,7 +145,7 @@ def _below(loc: _Location, prefixes: Iterable[_Location]) -> bool:
 
 
 def _path(error: ErrorDetails, data: object) -> str:
-    """JSON path of an error: its location without the names of union members in it."""
+    """JSON path of an error: its location without the names of union members."""
     path, here = "$", data
     for step in error["loc"]:
         if isinstance(step, int) and isinstance(here, list) and step < len(here):

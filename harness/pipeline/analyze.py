@@ -14,7 +14,7 @@ from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
-from harness.scoring.check_results import check_results
+from harness.rules import rule_results
 from harness.tasks.tool_calling import ToolCalling
 
 
@@ -127,8 +127,8 @@ def _check_results(
     probed = [score for score in made if kinds[score.task] == "probes"]
     groups = _groups(info, probed)
     limitations = info.provider.limitations
-    every = check_results(made, groups, limitations)
-    alone = check_results(probed, groups, limitations)
+    every = rule_results(made, groups, limitations)
+    alone = rule_results(probed, groups, limitations)
     return tuple(requirements.lowered(every, thresholds)), alone
 
 

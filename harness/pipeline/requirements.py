@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
 from harness.pipeline.score import as_warning
-from harness.probes import PROBES
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Description
+from harness.rules import RULES
 from harness.text.suggestion import suggestion
 
-_EVERY = (
-    *(check.about for check in CATALOGUE.values()),
-    *(probe.about for probe in PROBES.values()),
-)
+_EVERY = tuple(rule.about for rule in RULES.values())
 _NOT_PASSED: Mapping[CheckStatus, str] = {
     "failed": "failed",
     "warned": "has warnings",

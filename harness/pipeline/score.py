@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness import checks
-from harness.checks import CATALOGUE
+from harness.checks import CHECKS, compare_rollouts
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.plan import Plan
 from harness.records.conditions import Api, Condition, Mode
@@ -88,7 +87,7 @@ def as_warning(finding: Finding) -> Finding:
 
 def _compared(scores: Sequence[Score]) -> Iterator[Score]:
     made = [score for score in scores if score.finished]
-    found = checks.compared(made)
+    found = compare_rollouts(made)
     for score in scores:
         if not score.finished:
             yield score
@@ -107,7 +106,7 @@ def _tolerated(group: Sequence[Score], may_warn: Collection[str]) -> Iterator[Sc
     tolerable = {
         check_id
         for check_id, count in affected.items()
-        if _tolerable(count, applicable[check_id], CATALOGUE[check_id].tolerated)
+        if _tolerable(count, applicable[check_id], CHECKS[check_id].tolerated)
     }
     for score in group:
         if not score.findings:

@@ -1,4 +1,4 @@
-"""All probes, by id. A new bench is one entry in `BENCHES`."""
+"""All probes by id. A new group of probes is one entry in `GROUPS`."""
 
 from __future__ import annotations
 
@@ -6,41 +6,55 @@ from collections.abc import Mapping
 
 from harness.probes import (
     cot,
-    distribution,
     errors,
     limits,
     load,
     logprobs,
     numerics,
     options,
-    overflow,
     parity,
     prompt,
     sampling,
     state,
     structured,
-    tools,
 )
-from harness.probes.base import Probe
-
-__all__ = ["BENCHES", "PROBES", "Probe"]
-
-BENCHES = (
-    prompt.BENCH,
-    *tools.BENCHES,
-    parity.BENCH,
-    load.BENCH,
-    cot.BENCH,
-    state.BENCH,
-    errors.BENCH,
-    overflow.BENCH,
-    limits.BENCH,
-    sampling.BENCH,
-    logprobs.BENCH,
-    numerics.BENCH,
-    distribution.BENCH,
-    structured.BENCH,
-    options.BENCH,
+from harness.probes.base import Probe, ProbeGroup, ProbeRequest
+from harness.probes.tools import (
+    arguments,
+    choice,
+    loop,
+    names,
+    preamble,
+    results,
+    schemas,
+    trigger,
 )
 
-PROBES: Mapping[str, Probe] = {probe.id: probe for bench in BENCHES for probe in bench.probes}
+__all__ = ["GROUPS", "PROBES", "Probe", "ProbeGroup", "ProbeRequest"]
+
+GROUPS: tuple[ProbeGroup, ...] = (
+    prompt.GROUP,
+    trigger.GROUP,
+    choice.GROUP,
+    names.GROUP,
+    arguments.GROUP,
+    loop.GROUP,
+    results.GROUP,
+    preamble.GROUP,
+    schemas.GROUP,
+    parity.GROUP,
+    load.GROUP,
+    cot.GROUP,
+    state.GROUP,
+    errors.GROUP,
+    errors.OVERFLOW_GROUP,
+    limits.GROUP,
+    sampling.GROUP,
+    logprobs.GROUP,
+    numerics.GROUP,
+    numerics.DRAWN_GROUP,
+    structured.GROUP,
+    options.GROUP,
+)
+
+PROBES: Mapping[str, Probe] = {probe.id: probe for group in GROUPS for probe in group.probes}

@@ -1,47 +1,44 @@
-"""What a probe is: an experiment of several requests, judged together, and what is said of it.
+"""Probes: rules about several requests that are judged together.
 
-Requests are described as asks. Those that belong together stand on a bench, and every probe of a
-bench judges the answers to some of its asks, so that probes share requests. A probe is to a run
-what a check is to a rollout: a pure function from records to problems.
+A probe group defines requests, and each of its probes judges the responses to some of them, so that
+probes share requests. A probe is a pure function from recorded responses to trial results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from harness.api.base import Reply, Tool
-from harness.api.conversation import ConversationItem as Said
-from harness.checks.base import Problem
+from harness.api.base import Reply, Settings, Tool
+from harness.api.conversation import ConversationItem
+from harness.findings import BOTH_APIS, Problem, Rule, description
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Key
-from harness.records.runs import Capability
-from harness.records.scores import Description, Severity
-
-Level = Literal["quick", "full"]
-"""The smallest suite that holds a probe."""
+from harness.records.runs import Capability, SuiteName
+from harness.records.scores import Severity
 
 MOST_TOKENS = 512
+NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
 
 class NotVerifiableError(Exception):
-    """The answers do not allow a judgement; the message says in one sentence why."""
+    """The responses do not allow a judgement; the message says why in one sentence."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One conversation to put to a provider, over every API and mode of the probes that use it.
+class ProbeRequest:
+    """One conversation, sent over every API and mode of the probes that use it.
 
-    `options` are further members of the request's body, in the words of its API. `then` and `raw`
-    are as in `Sample`, `stored` as in `Settings`, `key` as in `Attempt`. `provokes` names the
-    checks of single rollouts that the answer may break by intent.
+    `options` are additional members of the request body. `then` and `raw` are as in `Sample`,
+    `stored` as in `Settings`, `key` as in `Attempt`. `provokes` names the checks that the response
+    may violate because of the request.
     """
 
     name: str
-    turns: tuple[Said, ...]
+    turns: tuple[ConversationItem, ...]
     tools: tuple[Tool, ...] = ()
     instructions: str | None = None
     effort: str | None = None
@@ -57,150 +54,171 @@ class Ask:
     key: Key = "right"
     provokes: frozenset[str] = frozenset()
 
+    def settings(self, shared: Settings) -> Settings:
+        """The settings of the run with those of this request."""
+        return replace(
+            shared,
+            reasoning_effort=self.effort,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            stored=self.stored,
+            extra_body={**(shared.extra_body or {}), **self.options},
+        )
+
 
 @dataclass(frozen=True)
-class Answers:
-    """What came of a bench's asks over one API: the rollouts of each, in all modes and tries.
+class ProbeResponses:
+    """The rollouts of a group's requests over one API, in all modes and tries, by request name.
 
-    `golden` is what a trusted engine answered, if the run has a golden file.
+    `golden` is the golden file of the run, if it has one.
     """
 
     api: Api
-    views: Mapping[str, Sequence[ParsedRollout]]
+    rollouts: Mapping[str, Sequence[ParsedRollout]]
     golden: Golden | None = None
 
-    def all(self, name: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
-        """The rollouts of one ask. Raises NotVerifiableError where there are none."""
-        found = tuple(v for v in self.views.get(name, ()) if mode in (None, v.mode))
-        if not found:
-            raise NotVerifiableError(f"The request {name!r} was not made.")
-        return found
+    def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
+        """The rollouts of some requests. Raises NotVerifiableError if one has none."""
+        found: list[ParsedRollout] = []
+        for name in names:
+            rollouts = [each for each in self.rollouts.get(name, ()) if mode in (None, each.mode)]
+            if not rollouts:
+                raise NotVerifiableError(f"The request {name!r} was not sent.")
+            found += rollouts
+        return tuple(found)
+
+    def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
+        """The last exchange of each of these rollouts. Raises NotVerifiableError."""
+        return (rollout.exchanges[-1] for rollout in self.all(*names, mode=mode))
 
     def replies(
-        self, name: str, mode: Mode | None = None
+        self, *names: str, mode: Mode | None = None
     ) -> Iterator[tuple[ParsedExchange, Reply]]:
-        """The first reply of each rollout of one ask that could be read.
+        """The first readable reply of each rollout of some requests.
 
         Raises:
-            NotVerifiableError: None could; says what came instead.
+            NotVerifiableError: A request has no readable reply; says what came instead.
         """
-        views = self.all(name, mode)
-        found = [next(iter(view.replies), None) for view in views]
-        readable = [each for each in found if each is not None]
-        if not readable:
-            raise NotVerifiableError(f"The request {name!r} got no reply: {_fate(views[0])}.")
-        yield from readable
+        for name in names:
+            rollouts = self.all(name, mode=mode)
+            found = [next(iter(rollout.replies), None) for rollout in rollouts]
+            readable = [each for each in found if each is not None]
+            if not readable:
+                reason = _unreadable(rollouts[0])
+                raise NotVerifiableError(f"The request {name!r} got no reply: {reason}.")
+            yield from readable
 
     def reply(self, name: str, mode: Mode | None = None) -> tuple[ParsedExchange, Reply]:
         """The first of `replies`. Raises NotVerifiableError."""
-        return next(self.replies(name, mode))
+        return next(self.replies(name, mode=mode))
 
 
-Trial = Problem | None
-"""What came of one repetition of an experiment: a problem, or None where all was well."""
+TrialResult = Problem | None
+"""The result of one repetition of an experiment: a problem, or None if it passed."""
 
-Judge = Callable[[Answers], Iterable[Trial]]
+Judge = Callable[[ProbeResponses], Iterable[TrialResult]]
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A probe and what is known about it.
+class Probe(Rule):
+    """A probe: the group and the names of the requests that it uses, and its judge."""
 
-    `needs` names a capability that a provider's entry may declare missing. At least `required` of
-    the trials must be good: short of certainty that fewer are, problems are mere information.
-    """
-
-    about: Description
-    bench: Bench
+    group: ProbeGroup
     uses: tuple[str, ...]
-    level: Level
-    needs: Capability | None
-    required: float
     judge: Judge
-
-    @property
-    def id(self) -> str:
-        """Stable dotted id."""
-        return self.about.id
 
 
 @dataclass
-class Bench:
-    """Asks that belong together, and the probes that judge their answers.
+class ProbeGroup:
+    """Requests that belong together, and the probes that judge the responses.
 
-    `asks` gives the requests to make over an API; their names are unique on the bench. With
-    `burst`, they are made when all else is done, this many at once. With `golden`, they are made
-    only if the run has a golden file. A name may have dots: what stands before the first is the
-    family of the probes.
+    Attributes:
+        name: Names the group; the part before the first dot is the family of its probes.
+        requests: The requests over an API; their names are unique in the group.
+        source: Documents the requirements of its probes, unless a probe names another source.
+        suite: The smallest suite that includes its probes, unless a probe says otherwise.
+        modes: The modes of its probes, unless a probe says otherwise.
+        needs: The capability that its probes need, unless a probe says otherwise.
+        burst: Send the requests after all others, this many at once.
+        golden: Send the requests only if the run has a golden file.
+        probes: Filled by `probe`.
     """
 
     name: str
-    asks: Callable[[Api], Sequence[Ask]]
-    probes: list[Probe] = field(default_factory=list)
+    requests: Callable[[Api], Sequence[ProbeRequest]]
+    source: str
+    suite: SuiteName = "quick"
+    modes: tuple[Mode, ...] = NON_STREAMING
+    needs: Capability | None = None
     burst: int | None = None
     golden: bool = False
-
-    @property
-    def family(self) -> str:
-        """The family of its probes, which several benches may share."""
-        return self.name.partition(".")[0]
+    probes: list[Probe] = field(default_factory=list)
 
     def probe(
         self,
-        probe_id: str,
-        *,
+        rule_id: str,
         uses: Iterable[str],
-        severity: Severity,
-        summary: str,
-        why: str,
-        source: str,
-        level: Level = "quick",
-        apis: Iterable[Api] = ("responses", "chat"),
-        modes: Iterable[Mode] = ("non-streaming",),
+        *,
+        severity: Severity = "error",
+        source: str | None = None,
+        suite: SuiteName | None = None,
+        apis: Iterable[Api] = BOTH_APIS,
+        modes: Iterable[Mode] | None = None,
         needs: Capability | None = None,
-        required: float = 1.0,
+        tolerated: float = 0.0,
+        text: str | None = None,
     ) -> Callable[[Judge], Judge]:
-        """Register the decorated function, which judges the answers over one API, as a probe.
+        """Register the decorated function, which judges the responses over one API, as a probe.
 
         Args:
-            probe_id: Stable dotted id.
-            uses: Names of the asks it judges.
-            severity: Error for what breaks a spec or the model, warning for what clients survive.
-            summary: What must hold, in one line.
-            why: Why it has this severity.
-            source: Where the expectation stands.
-            level: The smallest suite that holds it.
-            apis: The APIs it is about.
-            modes: In which modes the asks are made.
-            needs: See `Probe`.
-            required: See `Probe`.
+            rule_id: Stable dotted id.
+            uses: Names of the requests that it judges.
+            severity: Error if it violates the specification or harms the model's replies; warning
+                if clients cope.
+            source: Documents the requirement.
+            suite: The smallest suite that includes it.
+            apis: The APIs it applies to.
+            modes: The modes in which its requests are sent.
+            needs: See `Rule`.
+            tolerated: See `Rule`.
+            text: Summary and reason, if the function has no docstring.
         """
-        about = Description(
-            id=probe_id,
-            kind="probe",
-            family=self.family,
-            severity=severity,
-            summary=summary,
-            why=why,
-            source=source,
-            apis=tuple(apis),
-            modes=tuple(modes),
-        )
 
         def add(judge: Judge) -> Judge:
-            self.probes.append(Probe(about, self, tuple(uses), level, needs, required, judge))
+            about = description(
+                text or judge.__doc__,
+                rule_id,
+                kind="probe",
+                family=self.name.partition(".")[0],
+                severity=severity,
+                source=source or self.source,
+                apis=apis,
+                modes=modes or self.modes,
+            )
+            self.probes.append(
+                Probe(
+                    about,
+                    tolerated,
+                    needs or self.needs,
+                    suite or self.suite,
+                    self,
+                    tuple(uses),
+                    judge,
+                )
+            )
             return judge
 
         return add
 
 
-def _fate(view: ParsedRollout) -> str:
-    """What became of a rollout without a readable reply, in a few words."""
-    exchange = view.rollout.exchanges[-1] if view.rollout.exchanges else None
-    if exchange is None:
+def _unreadable(rollout: ParsedRollout) -> str:
+    """Why a rollout has no readable reply, in a few words."""
+    if not rollout.exchanges:
         return "nothing was sent"
-    if exchange.failure is not None:
-        return exchange.failure.message
-    if exchange.response is not None and not view.turns[-1].good_status:
-        return f"status {exchange.response.status}"
-    return view.turns[-1].unreadable or "it is empty"
+    last = rollout.exchanges[-1]
+    if last.recorded.failure is not None:
+        return last.recorded.failure.message
+    if last.status is not None and not last.good_status:
+        return f"status {last.status}"
+    return last.unreadable or "it is empty"

@@ -1,41 +1,53 @@
-"""Requests that are wrong in one way each, and what a provider has to say to them.
+"""Invalid requests: each has one error, and the provider must reject it.
 
-Whatever is wrong, the answer is a 4xx status and an error in OpenAI's shape. Some servers let some
-of it pass: that is a warning where clients can live with it.
+The required response is a 4xx status with an error in OpenAI's format. Some servers accept some
+invalid requests; that is a warning if clients cope with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.api.conversation import Message, ToolCall, ToolResult
-from harness.checks.base import Problem
+from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import fate, refused, require_heard
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
+from harness.probes.refusals import outcome, refused, require_admitted
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 from harness.records.scores import Severity
 
 ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
+CONTEXT = 131_072
+"""Context length in tokens of both gpt-oss models (model card)."""
 
+# One o200k token, including the leading space.
+_OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
 _FEW_TOKENS = 16
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
-_MANNER = frozenset({"request.refused", "request.failed"})
-_CONFUSED = "Clients that make the mistake never learn of it."
-_LOST = "Part of the conversation is lost in silence."
+_REJECTIONS = frozenset({"request.refused", "request.failed"})
+_CONFUSED = "Clients that make this mistake never learn about it."
+_LOST = "Part of the conversation is silently dropped."
+_NAMED = "Users who mistype a name get replies from a model that they did not choose."
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A wrong request: what it holds by API, and how bad it is to answer it all the same."""
+class InvalidRequest:
+    """An invalid request: its body members by API, and the severity of accepting it."""
 
     name: str
     options: Mapping[Api, Mapping[str, Any]]
-    summary: str
+    what: str
     why: str = _CONFUSED
     severity: Severity = "warning"
     raw: str | None = None
@@ -46,7 +58,7 @@ def _both(**options: object) -> dict[Api, dict[str, Any]]:
 
 
 def _history(chat: Mapping[str, Any], responses: Mapping[str, Any]) -> dict[Api, dict[str, Any]]:
-    """A conversation with one odd message after the first."""
+    """A conversation with one invalid message after the first."""
     return {"chat": {"messages": [_HI, chat]}, "responses": {"input": [_HI, responses]}}
 
 
@@ -55,32 +67,31 @@ def _tool(**function: object) -> dict[Api, dict[str, Any]]:
     return {"chat": {"tools": [chat]}, "responses": {"tools": [{"type": "function", **function}]}}
 
 
-_NOWHERE: Mapping[Api, Mapping[str, Any]] = _both()
-
-MISTAKES = (
-    Mistake("malformed", _NOWHERE, "A body that is not JSON is refused.", severity="error",
-            raw='{"model": "gpt-oss", "messages": [{"role": "user", "content": "Hi'),
-    Mistake("no_object", _NOWHERE, "A body that is no JSON object is refused.", severity="error",
-            raw='["Hi"]'),
-    Mistake("unknown_model", _both(model="no-such-model-gpt-oss-verify"),
-            "A model that is not there is refused.",
-            "Whoever mistypes a name is answered by another model than they believe."),
-    Mistake("wrong_type", _both(temperature="hot"), "A text where a number belongs is refused."),
-    Mistake("no_messages", {"chat": {"messages": "Hi there!"}, "responses": {"input": 7}},
-            "A conversation that is neither text nor a list is refused."),
-    Mistake("empty", {"chat": {"messages": []}, "responses": {"input": []}},
-            "A conversation without any message is refused."),
-    Mistake("negative_limit", {"chat": {"max_tokens": -5}, "responses": {"max_output_tokens": -5}},
-            "A negative limit of tokens is refused."),
-    Mistake("unknown_role", _history({"role": "narrator", "content": "It is late."},
-                                     {"role": "narrator", "content": "It is late."}),
-            "A role that does not exist is refused.", _LOST),
-    Mistake("unmatched_result",
-            _history({"role": "tool", "tool_call_id": _CALL_ID, "content": "21"},
-                     {"type": "function_call_output", "call_id": _CALL_ID, "output": "21"}),
-            "The result of a call that nobody made is refused.", _LOST),
-    Mistake("bad_tool", _tool(name="get_tide", description="Tide.", parameters="a harbour"),
-            "A tool whose parameters are no schema is refused.", _LOST),
+INVALID_REQUESTS = (
+    InvalidRequest("malformed", _both(), "A body that is not JSON", severity="error",
+                   raw='{"model": "gpt-oss", "messages": [{"role": "user", "content": "Hi'),
+    InvalidRequest("no_object", _both(), "A body that is not a JSON object", severity="error",
+                   raw='["Hi"]'),
+    InvalidRequest("unknown_model", _both(model="no-such-model-gpt-oss-verify"),
+                   "A model that does not exist", _NAMED),
+    InvalidRequest("wrong_type", _both(temperature="hot"), "A string in place of a number"),
+    InvalidRequest("no_messages", {"chat": {"messages": "Hi there!"}, "responses": {"input": 7}},
+                   "A conversation of the wrong type"),
+    InvalidRequest("empty", {"chat": {"messages": []}, "responses": {"input": []}},
+                   "A conversation without messages"),
+    InvalidRequest("negative_limit",
+                   {"chat": {"max_tokens": -5}, "responses": {"max_output_tokens": -5}},
+                   "A negative token limit"),
+    InvalidRequest("unknown_role", _history({"role": "narrator", "content": "It is late."},
+                                            {"role": "narrator", "content": "It is late."}),
+                   "A message with an undefined role", _LOST),
+    InvalidRequest("unmatched_result",
+                   _history({"role": "tool", "tool_call_id": _CALL_ID, "content": "21"},
+                            {"type": "function_call_output", "call_id": _CALL_ID, "output": "21"}),
+                   "A tool result without a matching tool call", _LOST),
+    InvalidRequest("bad_tool",
+                   _tool(name="get_tide", description="Tide.", parameters="a harbour"),
+                   "A tool whose parameters are not a JSON schema", _LOST),
 )  # fmt: skip
 _OTHER_TOOL = "other tool"
 _OTHER_CALL = (
@@ -88,168 +99,174 @@ _OTHER_CALL = (
     ToolCall("call_1", "get_tide", '{"harbour": "Brest"}'),
     ToolResult("call_1", '{"height_m": 2.4}'),
 )
-_NAMES = tuple(mistake.name for mistake in MISTAKES)
+_NAMES = tuple(invalid.name for invalid in INVALID_REQUESTS)
 
 
-def _asks(api: Api) -> tuple[Ask, ...]:
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     hello = (Message("user", "Hi there!"),)
-    wrong = [
-        Ask(
-            mistake.name,
-            hello,
-            max_tokens=_FEW_TOKENS,
-            options=mistake.options[api],
-            raw=mistake.raw,
-            provokes=_MANNER,
-        )
-        for mistake in MISTAKES
-    ]
+    few = partial(ProbeRequest, max_tokens=_FEW_TOKENS)
+    rejected = partial(few, provokes=_REJECTIONS)
     return (
-        *wrong,
-        Ask(_OTHER_TOOL, _OTHER_CALL, (WEATHER,), max_tokens=_FEW_TOKENS, provokes=_MANNER),
-        Ask("right key", hello, max_tokens=_FEW_TOKENS),
-        Ask("wrong key", hello, max_tokens=_FEW_TOKENS, key="wrong", provokes=_MANNER),
-        Ask("no key", hello, max_tokens=_FEW_TOKENS, key="none", provokes=_MANNER),
+        *(
+            rejected(each.name, hello, options=each.options[api], raw=each.raw)
+            for each in INVALID_REQUESTS
+        ),
+        rejected(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
+        few("right key", hello),
+        rejected("wrong key", hello, key="wrong"),
+        rejected("no key", hello, key="none"),
     )
 
 
-BENCH = Bench("errors", _asks)
+GROUP = ProbeGroup("errors", _requests, ERRORS)
 
 
-@BENCH.probe(
-    "errors.status",
-    uses=(*_NAMES, _OTHER_TOOL),
-    severity="error",
-    summary="Odd requests do not make the server fail, or hide an error behind a good status.",
-    why="Clients repeat requests that failed with 5xx, and take what comes with 200 for an answer.",
-    source=ERRORS,
-)
-def _status(answers: Answers) -> Iterator[Trial]:
+def _rejected_or_answered(
+    rollouts: tuple[ParsedRollout, ...], message: str
+) -> Iterator[TrialResult]:
+    for rollout in rollouts:
+        last = rollout.exchanges[-1]
+        handled = refused(rollout) or last.reply is not None
+        problem = Problem(last, message, "status 400 or another 4xx", outcome(last))
+        yield None if handled else problem
+
+
+@GROUP.probe("errors.status", (*_NAMES, _OTHER_TOOL))
+def _status(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """An invalid request causes neither a server failure nor an unreadable 2xx response.
+
+    Clients retry requests that failed with 5xx, and read every 2xx response as a reply.
+    """
     for name in (*_NAMES, _OTHER_TOOL):
-        for view in answers.all(name):
-            turn = view.turns[-1]
-            message = f"An odd request ({name}) is answered with neither a refusal nor a reply."
-            broken = Problem(turn, message, "status 400 or another 4xx", fate(turn))
-            yield None if refused(view) or turn.reply is not None else broken
+        message = f"An invalid request ({name}) got neither a rejection nor a reply."
+        yield from _rejected_or_answered(responses.all(name), message)
 
 
-@BENCH.probe(
-    "errors.stream",
-    uses=("wrong_type",),
-    modes=("streaming",),
-    severity="error",
-    summary="A wrong request for a stream is refused by its status, before the stream begins.",
-    why="SDKs raise errors by the status; an error event in a stream reaches few programs.",
-    source=ERRORS,
-)
-def _stream(answers: Answers) -> Iterator[Trial]:
-    for view in answers.all("wrong_type", "streaming"):
-        turn = view.turns[-1]
-        message = "A wrong request for a stream is not refused by its status."
-        broken = Problem(turn, message, "status 400 or another 4xx", fate(turn))
-        yield None if refused(view) or turn.reply is not None else broken
+@GROUP.probe("errors.stream", ("wrong_type",), modes=("streaming",))
+def _stream(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """An invalid streaming request is rejected by status, before the stream begins.
+
+    SDKs raise errors by status. Few programs handle an error event in a stream.
+    """
+    message = "An invalid streaming request was not rejected by its status."
+    yield from _rejected_or_answered(responses.all("wrong_type", mode="streaming"), message)
 
 
-@BENCH.probe(
-    "errors.body",
-    uses=_NAMES,
-    severity="error",
-    summary="A refusal is JSON with an error object that has a message.",
-    why="Clients show the message, and SDKs look for it there.",
-    source=ERRORS,
-)
-def _body(answers: Answers) -> Iterator[Trial]:
-    for turn in _refusals(answers):
-        error = (turn.body or {}).get("error")
+@GROUP.probe("errors.body", _NAMES)
+def _body(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """The body of a rejection is a JSON error object with a message.
+
+    SDKs read the message there, and clients show it.
+    """
+    for exchange in _rejections(responses):
+        error = (exchange.body or {}).get("error")
         if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-            message = "The refusal is not an error object with a message."
-            yield Problem(turn, message, '{"error": {"message": …}}', _said(turn), "$.error")
+            message = "The rejection contains no error object with a message."
+            expected = '{"error": {"message": …}}'
+            yield Problem(exchange, message, expected, _body_text(exchange), "$.error")
         else:
             yield None
 
 
-@BENCH.probe(
-    "errors.body.fields",
-    uses=_NAMES,
-    severity="warning",
-    summary="An error object has a type, and a param and a code that are text or null.",
-    why="Programs tell errors apart by them.",
-    source=ERRORS,
-)
-def _fields(answers: Answers) -> Iterator[Trial]:
-    for turn in _refusals(answers):
-        error = (turn.body or {}).get("error")
+@GROUP.probe("errors.body.fields", _NAMES, severity="warning")
+def _fields(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """An error object has a type, and a param and a code that are strings or null.
+
+    Programs use them to distinguish errors.
+    """
+    for exchange in _rejections(responses):
+        error = (exchange.body or {}).get("error")
         if not isinstance(error, dict):
             continue
         wrong = not isinstance(error.get("type"), str) or any(
             name not in error or not isinstance(error[name], str | None)
             for name in ("param", "code")
         )
-        message = "The error object lacks a field, or has it with another type."
-        expected = "type: text; param and code: text or null"
-        yield Problem(turn, message, expected, _said(turn), "$.error") if wrong else None
+        message = "The error object lacks a field or has one of the wrong type."
+        expected = "type: string; param and code: string or null"
+        problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
+        yield problem if wrong else None
 
 
-def _refusals(answers: Answers) -> list[ParsedExchange]:
-    """The turns in which a wrong request was refused. Raises NotVerifiableError."""
-    views = [view for name in _NAMES for view in answers.all(name) if refused(view)]
-    if not views:
-        raise NotVerifiableError("The provider refuses none of the wrong requests.")
-    return [view.turns[-1] for view in views]
+def _rejections(responses: ProbeResponses) -> list[ParsedExchange]:
+    """The exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
+    rollouts = [rollout for rollout in responses.all(*_NAMES) if refused(rollout)]
+    if not rollouts:
+        raise NotVerifiableError("The provider rejects none of the invalid requests.")
+    return [rollout.exchanges[-1] for rollout in rollouts]
 
 
-def _said(turn: ParsedExchange) -> str:
-    response = turn.exchange.response
-    return "nothing" if response is None else response.body or "nothing"
+def _body_text(exchange: ParsedExchange) -> str:
+    response = exchange.recorded.response
+    return "no body" if response is None else response.body or "no body"
 
 
-def _judge(mistake: Mistake, answers: Answers) -> Iterator[Trial]:
-    for view in answers.all(mistake.name):
-        require_heard(view)
-        turn = view.turns[-1]
-        message = "A wrong request is answered."
-        passed = Problem(turn, message, "a refusal", turn.reply.text if turn.reply else "")
-        yield None if turn.reply is None else passed
+def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Iterator[TrialResult]:
+    for rollout in responses.all(invalid.name):
+        require_admitted(rollout)
+        last = rollout.exchanges[-1]
+        message = (
+            f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
+        )
+        got = last.reply.text if last.reply else ""
+        yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
 
 
-def _register(mistake: Mistake) -> None:
-    @BENCH.probe(
-        f"errors.{mistake.name}",
-        uses=(mistake.name,),
-        severity=mistake.severity,
-        summary=mistake.summary,
-        why=mistake.why,
-        source=ERRORS,
-    )
-    def judge(answers: Answers) -> Iterator[Trial]:
-        return _judge(mistake, answers)
+for _each in INVALID_REQUESTS:
+    GROUP.probe(
+        f"errors.{_each.name}",
+        (_each.name,),
+        severity=_each.severity,
+        text=f"{_each.what} is rejected. {_each.why}",
+    )(partial(_is_rejected, _each))
 
 
-for _mistake in MISTAKES:
-    _register(_mistake)
+@GROUP.probe("errors.key", ("right key", "wrong key", "no key"), severity="warning")
+def _key(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A request with a wrong API key, or without one, is rejected with status 401 or 403.
 
-
-@BENCH.probe(
-    "errors.key",
-    uses=("right key", "wrong key", "no key"),
-    severity="warning",
-    summary="A request with a wrong key, or with none, is refused with status 401 or 403.",
-    why="Whoever finds the address can use it; and a mistyped key is not told from another fault.",
-    source=ERRORS,
-)
-def _key(answers: Answers) -> Iterator[Trial]:
-    with_key, without = (_headers(answers.all(name)[0]) for name in ("right key", "no key"))
+    Otherwise anyone who knows the address can use the service, and a mistyped key goes unnoticed.
+    """
+    with_key, without = (_headers(responses.all(name)[0]) for name in ("right key", "no key"))
     if with_key == without:
-        raise NotVerifiableError("The provider's entry has no key.")
+        raise NotVerifiableError("The provider's entry has no API key.")
     for name in ("wrong key", "no key"):
-        for view in answers.all(name):
-            turn = view.turns[-1]
-            response = turn.exchange.response
-            status = None if response is None else response.status
-            got = "an answer" if turn.good_status else fate(turn)
-            wrong = Problem(turn, f"A request with {name} is not refused as such.", "401", got)
-            yield None if status in (401, 403) else wrong
+        for last in responses.last(name):
+            got = "a reply" if last.good_status else outcome(last)
+            message = f"A request with {name} was not rejected with status 401 or 403."
+            yield None if last.status in (401, 403) else Problem(last, message, "401", got)
 
 
-def _headers(view: ParsedRollout) -> set[str]:
-    return set(view.turns[0].exchange.request.headers)
+def _headers(rollout: ParsedRollout) -> set[str]:
+    return set(rollout.exchanges[0].recorded.request.headers)
+
+
+def _overflow_requests(_api: Api) -> tuple[ProbeRequest, ...]:
+    text = (Message("user", _OVERFLOWING_TEXT),)
+    return (ProbeRequest("overflow", text, max_tokens=_FEW_TOKENS, provokes=_REJECTIONS),)
+
+
+# Rejecting the request is cheap, but sending it is not; hence the full suite only.
+OVERFLOW_GROUP = ProbeGroup("errors.overflow", _overflow_requests, ERRORS, suite="full")
+
+
+@OVERFLOW_GROUP.probe("errors.overflow", ("overflow",))
+def _overflow(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A prompt that exceeds the context length is rejected.
+
+    Silent truncation loses input of the client, and clients retry a request that failed.
+    """
+    for rollout in responses.all("overflow"):
+        last = rollout.exchanges[-1]
+        if refused(rollout):
+            yield None
+        elif last.reply is None:
+            message = "A prompt that exceeds the context length was not rejected."
+            yield Problem(last, message, "status 400 or 413", outcome(last))
+        else:
+            count = last.reply.input_tokens
+            if not count:
+                raise NotVerifiableError("The provider does not report prompt tokens.")
+            message = "A prompt that exceeds the context length was silently truncated."
+            cut = Problem(last, message, f"more than {CONTEXT}", str(count), "$.usage")
+            yield cut if count <= CONTEXT else None

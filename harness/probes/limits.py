@@ -1,26 +1,32 @@
-"""Where a reply ends: at the limit of tokens, at none, or at a stop string.
+"""Where a reply ends: at the token limit, or at a stop string.
 
-Whether a reply was long enough to be cut, or held the stop string, depends on the model: it is
-asked so that either is all but certain, and asked once without to compare.
+Whether a reply reaches the limit or contains the stop string depends on the model. The prompts make
+either nearly certain, and a request without a stop string serves as comparison.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from harness.api.base import Reply
 from harness.api.conversation import Message
-from harness.checks.base import CHAT, RESPONSES, Problem
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import fate, served
+from harness.findings import CHAT, RESPONSES, Problem
+from harness.parsing.rollout import ParsedExchange
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
+from harness.probes.refusals import outcome, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
 LIMIT = 16
-"""Output tokens; the least that OpenAI's own Responses API takes."""
+"""Output tokens; the minimum that OpenAI's own Responses API accepts."""
 LEAST = 1024
-"""Output tokens that a reply without any limit may have at the very least."""
+"""Output tokens that a reply without a limit may have at least."""
 STOP = "code word"
 
 _LONG = (Message("user", "Write the numbers from 1 to 200 in words."),)
@@ -32,138 +38,124 @@ _QUESTION = (
 _OTHER_LIMIT = "max_completion_tokens"
 
 
-def _asks(api: Api) -> tuple[Ask, ...]:
-    provokes = frozenset({"request.refused", "request.failed"})
-    asks = [
-        Ask("cut", _LONG, effort="high", max_tokens=LIMIT),
-        Ask("cut tool", _TOOL_LONG, (WEATHER,), effort="high", max_tokens=LIMIT),
-        Ask("unlimited", _QUESTION, effort="high", max_tokens=None),
-        Ask("whole", _QUESTION, temperature=0.0),
-        Ask("stopped", _QUESTION, temperature=0.0, options={"stop": [STOP]}, provokes=provokes),
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    refusable = frozenset({"request.refused", "request.failed"})
+    stop, other = {"stop": [STOP]}, {_OTHER_LIMIT: LIMIT}
+    requests = [
+        ProbeRequest("cut", _LONG, effort="high", max_tokens=LIMIT),
+        ProbeRequest("cut tool", _TOOL_LONG, (WEATHER,), effort="high", max_tokens=LIMIT),
+        ProbeRequest("unlimited", _QUESTION, effort="high", max_tokens=None),
+        ProbeRequest("whole", _QUESTION, temperature=0.0),
+        ProbeRequest("stopped", _QUESTION, temperature=0.0, options=stop, provokes=refusable),
     ]
     if api == "chat":
-        other = {_OTHER_LIMIT: LIMIT}
-        asks.append(
-            Ask("cut otherwise", _LONG, effort="high", max_tokens=None, options=other,
-                provokes=provokes)
+        requests.append(
+            ProbeRequest("cut otherwise", _LONG, effort="high", max_tokens=None, options=other,
+                         provokes=refusable)
         )  # fmt: skip
-    return tuple(asks)
+    return tuple(requests)
 
 
-BENCH = Bench("limits", _asks)
+GROUP = ProbeGroup("limits", _requests, RESPONSES)
 
 
-@BENCH.probe(
-    "limits.finish",
-    uses=("cut", "cut tool"),
-    modes=("non-streaming", "streaming"),
-    severity="error",
-    summary="A reply that would be longer ends at the limit of tokens, and says that it was cut.",
-    why="Half an answer is taken for a whole one; an endless one costs without end.",
-    source=RESPONSES,
-)
-def _finish(answers: Answers) -> Iterator[Trial]:
-    yield from _at_limit([view for name in ("cut", "cut tool") for view in answers.all(name)])
+@GROUP.probe("limits.finish", ("cut", "cut tool"), modes=("non-streaming", "streaming"))
+def _finish(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A longer reply ends at the token limit and reports the truncation.
+
+    Otherwise clients take a truncated answer for a complete one, or pay for an endless one.
+    """
+    return _at_limit(responses.last("cut", "cut tool"))
 
 
-@BENCH.probe(
-    "limits.finish.max_completion_tokens",
-    uses=("cut otherwise",),
-    apis=("chat",),
-    severity="error",
-    summary="max_completion_tokens limits a Chat reply as max_tokens does.",
-    why="It is the name that OpenAI's SDKs and agents use today.",
-    source=CHAT,
-)
-def _finish_otherwise(answers: Answers) -> Iterator[Trial]:
-    served(answers, "cut otherwise", _OTHER_LIMIT)
-    yield from _at_limit(answers.all("cut otherwise"))
+@GROUP.probe("limits.finish.max_completion_tokens", ("cut otherwise",), source=CHAT, apis=("chat",))
+def _finish_otherwise(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """max_completion_tokens limits a Chat reply like max_tokens.
+
+    OpenAI's SDKs and agents use this name today.
+    """
+    served(responses, "cut otherwise", _OTHER_LIMIT)
+    yield from _at_limit(responses.last("cut otherwise"))
 
 
-def _at_limit(views: list[ParsedRollout] | tuple[ParsedRollout, ...]) -> Iterator[Trial]:
-    judged = [trial for view in views for trial in _limited(view.turns[-1])]
+def _at_limit(exchanges: Iterable[ParsedExchange]) -> Iterator[TrialResult]:
+    judged = [result for exchange in exchanges for result in _limited(exchange)]
     if not judged:
         raise NotVerifiableError("The model's replies are shorter than the limit.")
     yield from judged
 
 
-def _limited(turn: ParsedExchange) -> Iterator[Trial]:
-    """What there is to say of one reply; nothing if it ended by itself before the limit."""
-    reply = turn.reply
+def _limited(exchange: ParsedExchange) -> Iterator[TrialResult]:
+    """Judge one reply; nothing if it ended on its own before the limit."""
+    reply = exchange.reply
     if reply is None:
-        message = "A reply that the limit of tokens cuts off does not come."
-        yield Problem(turn, message, "a reply that says it was cut", fate(turn))
+        message = "A request with a low token limit got no reply."
+        yield Problem(exchange, message, "a reply that reports its truncation", outcome(exchange))
         return
     count = reply.output_tokens
     if count is not None and count > LIMIT:
-        message = "The reply is longer than the limit."
-        yield Problem(turn, message, f"{LIMIT} tokens at most", f"{count}", "$.usage")
+        message = "The reply is longer than the token limit."
+        yield Problem(exchange, message, f"at most {LIMIT} tokens", f"{count}", "$.usage")
     elif reply.finish == "length":
         yield None
     elif count == LIMIT or not (reply.text or reply.calls):
-        message = "The reply ended at the limit of tokens, and does not say so."
-        yield Problem(turn, message, _cut(turn), f"{reply.finish}, {count} tokens")
+        message = "The reply was silently truncated at the token limit."
+        yield Problem(exchange, message, _truncated(exchange), f"{reply.finish}, {count} tokens")
 
 
-def _cut(turn: ParsedExchange) -> str:
-    if turn.api == "chat":
+def _truncated(exchange: ParsedExchange) -> str:
+    if exchange.api == "chat":
         return "finish_reason length"
     return 'status incomplete, incomplete_details {"reason": "max_output_tokens"}'
 
 
-@BENCH.probe(
-    "limits.default",
-    uses=("unlimited",),
-    severity="error",
-    summary="A request without a limit is not cut off early.",
-    why="A reasoning model's replies end before they begin to answer.",
-    source=RESPONSES,
-)
-def _default(answers: Answers) -> Iterator[Trial]:
-    for turn, reply in answers.replies("unlimited"):
+@GROUP.probe("limits.default", ("unlimited",))
+def _default(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A reply to a request without a token limit is not truncated early.
+
+    A low default limit ends the replies of a reasoning model before the answer begins.
+    """
+    for exchange, reply in responses.replies("unlimited"):
         count = reply.output_tokens
         if reply.finish != "length":
             yield None
         elif count is None:
             raise NotVerifiableError("The provider does not report output tokens.")
         else:
-            message = "A reply without a limit was cut off."
-            early = Problem(turn, message, f"at least {LEAST} tokens", f"{count}", "$.usage")
+            message, expected = "A reply without a token limit was truncated.", f"at least {LEAST}"
+            early = Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
             yield early if count < LEAST else None
 
 
-@BENCH.probe(
-    "limits.stop",
-    uses=("whole", "stopped"),
-    apis=("chat",),
-    needs="stop",
-    severity="error",
-    summary="A stop string ends the answer before it, and does not act on the CoT.",
-    why="Programs cut texts by it; one that acts on the CoT leaves them without an answer.",
-    source=CHAT,
-)
-def _stop(answers: Answers) -> Iterator[Trial]:
-    stopped = served(answers, "stopped", "stop strings")
-    _, whole = answers.reply("whole")
-    before, found, _ = whole.text.partition(STOP)
+@GROUP.probe("limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), needs="stop")
+def _stop(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A stop string ends the answer, is not part of it, and does not apply to the CoT.
+
+    Programs use it to delimit the answer. If it applies to the CoT, they get no answer at all.
+    """
+    stopped = served(responses, "stopped", "stop strings")
+    _, unstopped = responses.reply("whole")
+    before, found, _ = unstopped.text.partition(STOP)
     if not found:
-        raise NotVerifiableError("The model's answer does not hold the stop string.")
-    for view in stopped:
-        turn = view.turns[-1]
-        reply = turn.reply
-        if reply is None:
-            message = "A reply that is to be stopped does not come."
-            yield Problem(turn, message, "a reply", fate(turn))
+        raise NotVerifiableError("The model's answer does not contain the stop string.")
+    for rollout in stopped:
+        last = rollout.exchanges[-1]
+        if last.reply is None:
+            message = "A request with a stop string got no reply."
+            yield Problem(last, message, "a reply", outcome(last))
         else:
-            yield _wrong_stop(turn, reply, whole, before)
+            yield _wrong_stop(last, last.reply, unstopped, before)
 
 
-def _wrong_stop(turn: ParsedExchange, reply: Reply, whole: Reply, before: str) -> Trial:
+def _wrong_stop(
+    exchange: ParsedExchange, reply: Reply, unstopped: Reply, before: str
+) -> TrialResult:
     got = repr(reply.text)
     if STOP in reply.text:
-        return Problem(turn, "The stop string is part of the answer.", f"no {STOP!r}", got)
-    silent = before.strip() and not reply.text
-    if silent and STOP in whole.reasoning and STOP not in reply.reasoning:
+        message = "The answer contains the stop string."
+        return Problem(exchange, message, f"no {STOP!r}", got)
+    empty = before.strip() and not reply.text
+    if empty and STOP in unstopped.reasoning and STOP not in reply.reasoning:
         message = "The stop string ended the reply within its CoT."
-        return Problem(turn, message, f"an answer, such as {before!r}", got)
+        return Problem(exchange, message, f"an answer, such as {before!r}", got)
     return None

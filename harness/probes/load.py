@@ -1,15 +1,21 @@
-"""Many requests at once, each with a word of its own: nobody gets another's answer."""
+"""Many concurrent requests, each with a distinct word: no reply belongs to another request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.api.conversation import Message
-from harness.checks.base import CHAT, GUIDE, Problem
 from harness.checks.subjects import calls
+from harness.findings import BOTH_MODES, CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import failure, status
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
+from harness.probes.refusals import failure
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 
@@ -23,135 +29,115 @@ WORDS: Mapping[Api, Sequence[str]] = {
              "Abbelow", "Xantrey", "Lomquist", "Orphand", "Thessow", "Bluvard", "Kezmarin",
              "Pirrholm", "Squanto"),
 }  # fmt: skip
-"""Words that nothing but the request suggests; half are to be said, half to be looked up."""
+"""Invented words: the model repeats the first half, and looks up the weather of the others."""
 
-_REQUIRED = 0.9
-_OWN_REQUIRED = 0.4
 _OVERLOADED = (429, 503)
 
 
-def _asks(api: Api) -> tuple[Ask, ...]:
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     half = len(WORDS[api]) // 2
-    said = [
-        Ask(word, (Message("user", f"Say exactly: {word}"),), max_tokens=REPLY_TOKENS)
-        for word in WORDS[api][:half]
-    ]
+    repeated = [_request(word, f"Say exactly: {word}") for word in WORDS[api][:half]]
     looked_up = [
-        Ask(
-            word,
-            (Message("user", f"What is the weather in {word}?"),),
-            TOOLS,
-            max_tokens=REPLY_TOKENS,
-        )
-        for word in WORDS[api][half:]
+        _request(word, f"What is the weather in {word}?", tools=True) for word in WORDS[api][half:]
     ]
-    return (*said, *looked_up)
+    return (*repeated, *looked_up)
 
 
-BENCH = Bench("load", _asks, burst=AT_ONCE)
+def _request(word: str, prompt: str, *, tools: bool = False) -> ProbeRequest:
+    offered = TOOLS if tools else ()
+    return ProbeRequest(word, (Message("user", prompt),), offered, max_tokens=REPLY_TOKENS)
+
+
+GROUP = ProbeGroup("load", _requests, GUIDE, suite="full", modes=BOTH_MODES, burst=AT_ONCE)
 _USES = tuple(word for words in WORDS.values() for word in words)
 
 
-@BENCH.probe(
+@GROUP.probe(
     "load.cross_talk",
-    uses=_USES,
-    severity="error",
-    summary=f"With {AT_ONCE} requests at once, none is answered with what another asked.",
-    why="One user reads what another wrote.",
+    _USES,
     source="https://github.com/openai/harmony/pull/26",
-    level="full",
-    modes=("streaming", "non-streaming"),
+    text=f"With {AT_ONCE} concurrent requests, no reply contains content of another request. One "
+    "user reads what another user wrote.",
 )
-def _cross_talk(answers: Answers) -> Iterator[Trial]:
-    for word, seen in _answered(answers):
-        said = _said(seen)
-        foreign = next((each for each in _USES if each != word and each in said), None)
-        message = "A reply holds a word that only another request held."
-        turn = next(iter(seen.replies))[0]
-        yield Problem(turn, message, f"{word} only", foreign) if foreign else None
+def _cross_talk(responses: ProbeResponses) -> Iterator[TrialResult]:
+    for word, rollout in _answered(responses):
+        text = _text(rollout)
+        foreign = next((each for each in _USES if each != word and each in text), None)
+        message = "The reply contains a word that only another request contained."
+        exchange = next(iter(rollout.replies))[0]
+        yield Problem(exchange, message, f"only {word}", foreign) if foreign else None
 
 
-@BENCH.probe(
+@GROUP.probe(
     "load.served",
-    uses=_USES,
-    severity="error",
-    summary=f"{AT_ONCE} requests at once are served, or turned away with status 429 or 503.",
-    why="A server that breaks under load breaks in production.",
-    source=GUIDE,
-    level="full",
-    modes=("streaming", "non-streaming"),
-    required=_REQUIRED,
+    _USES,
+    tolerated=0.1,
+    text=f"{AT_ONCE} concurrent requests are served, or rejected with status 429 or 503. A server "
+    "that fails under this load fails in production.",
 )
-def _served(answers: Answers) -> Iterator[Trial]:
+def _served(responses: ProbeResponses) -> Iterator[TrialResult]:
     admitted = [
-        seen
-        for word in WORDS[answers.api]
-        for seen in answers.all(word)
-        if not seen.turns or status(seen.turns[-1]) not in _OVERLOADED
+        rollout
+        for rollout in responses.all(*WORDS[responses.api])
+        if not rollout.exchanges or rollout.exchanges[-1].status not in _OVERLOADED
     ]
     if not admitted:
-        raise NotVerifiableError("The provider turned all requests away as too many.")
-    for seen in admitted:
-        yield failure(seen, "a request among many")
+        raise NotVerifiableError("The provider rejected all requests as too many.")
+    for rollout in admitted:
+        yield failure(rollout, "one of many concurrent requests")
 
 
-@BENCH.probe(
+@GROUP.probe(
     "load.answered",
-    uses=_USES,
-    severity="error",
-    summary="Replies are about what was asked, in most cases, however many requests there are.",
-    why="State shared between requests garbles what is read and written.",
+    _USES,
     source="https://github.com/sgl-project/sglang/issues/8914",
-    level="full",
-    modes=("streaming", "non-streaming"),
-    required=_OWN_REQUIRED,
+    tolerated=0.6,
 )
-def _own(answers: Answers) -> Iterator[Trial]:
-    for word, seen in _answered(answers):
-        turn, reply = next(iter(seen.replies))
-        message = "The reply does not hold the word that was asked for."
-        got = reply.text or " ".join(call.arguments for call in reply.calls) or "nothing"
-        yield None if word in _said(seen) else Problem(turn, message, word, got)
+def _own_word(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Under concurrent load, most replies address their own request.
+
+    State that is shared between requests corrupts prompts and replies.
+    """
+    for word, rollout in _answered(responses):
+        exchange, reply = next(iter(rollout.replies))
+        message = "The reply does not contain the word of its request."
+        got = reply.text or " ".join(call.arguments for call in reply.calls) or "no text"
+        yield None if word in _text(rollout) else Problem(exchange, message, word, got)
 
 
-@BENCH.probe(
-    "load.call_ids",
-    uses=_USES,
-    severity="warning",
-    summary="Calls made at the same time have different ids.",
-    why="Logs and caches mix them up; within one conversation they still differ.",
-    source=CHAT,
-    level="full",
-    modes=("streaming", "non-streaming"),
-)
-def _call_ids(answers: Answers) -> Iterator[Trial]:
+@GROUP.probe("load.call_ids", _USES, severity="warning", source=CHAT)
+def _call_ids(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Concurrent tool calls have distinct ids.
+
+    Logs and caches confuse calls with the same id. Ids within a conversation still differ.
+    """
     known: set[str] = set()
-    for _, seen in _answered(answers):
-        for found in calls(seen):
+    for _, rollout in _answered(responses):
+        for found in calls(rollout):
             again = found.call.id in known
             known.add(found.call.id)
-            message = "Two requests got calls with the same id."
-            yield Problem(found.turn, message, "a new id", found.call.id) if again else None
+            message = "The tool call has the same id as a call in another reply."
+            yield Problem(found.exchange, message, "a new id", found.call.id) if again else None
     if not known:
-        raise NotVerifiableError("No reply held a call.")
+        raise NotVerifiableError("No reply contained a tool call.")
 
 
-def _answered(answers: Answers) -> Iterator[tuple[str, ParsedRollout]]:
-    """The rollouts with a readable reply, and the word of each. Raises NotVerifiableError."""
+def _answered(responses: ProbeResponses) -> Iterator[tuple[str, ParsedRollout]]:
+    """The rollouts with a readable reply, each with its word. Raises NotVerifiableError."""
     found = [
-        (word, seen)
-        for word in WORDS[answers.api]
-        for seen in answers.all(word)
-        if any(seen.replies)
+        (word, rollout)
+        for word in WORDS[responses.api]
+        for rollout in responses.all(word)
+        if any(rollout.replies)
     ]
     if not found:
-        raise NotVerifiableError("No request among many got a reply.")
+        raise NotVerifiableError("No concurrent request got a reply.")
     yield from found
 
 
-def _said(seen: ParsedRollout) -> str:
-    """Everything a reply says: CoT, text, names and arguments of calls."""
+def _text(rollout: ParsedRollout) -> str:
+    """Everything that was generated: CoT, text, names and arguments of calls."""
     return "\n".join(
         "\n".join((reply.reasoning, reply.text, *(f"{c.name} {c.arguments}" for c in reply.calls)))
-        for _, reply in seen.replies
+        for _, reply in rollout.replies
     )

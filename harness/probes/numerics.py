@@ -1,7 +1,8 @@
-"""Numerics: whether the model computes what the reference engine computes on the same weights.
+"""Numerics: replies compared with a golden file of the reference engine on the same weights.
 
-The provider is asked what a golden file holds the answers to, and its replies are compared with
-them token by token: log probabilities where it gives them, and in any case the tokens themselves.
+Greedy replies are compared token by token, with logprobs if the provider returns them. Replies
+sampled at temperature 1 are compared as distributions, which needs neither logprobs nor greedy
+replies, but dozens of replies, and detects only large differences.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.api.base import Reply
-from harness.checks.base import HARMONY, Problem
+from harness.findings import HARMONY, Problem
 from harness.golden.distance import (
     LEAST_ALONE,
     LEAST_VALUES,
@@ -17,154 +18,206 @@ from harness.golden.distance import (
     Entry,
     compare,
     distance,
+    entries_of,
     shown,
 )
 from harness.golden.divergence import divergence
-from harness.golden.entries import entries_of
-from harness.golden.records import Continuation, Distance, Golden, Token, Tolerance
+from harness.golden.records import (
+    Continuation,
+    Distance,
+    Golden,
+    Token,
+    Tolerance,
+    drawn_text,
+)
 from harness.golden.tokens import bytes_of
 from harness.parsing.rollout import ParsedExchange
-from harness.probes import passages
-from harness.probes.base import Answers, Bench, NotVerifiableError, Trial
+from harness.probes import golden_prompts
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, TrialResult
+from harness.statistics.model_equality import p_value
 
-BENCH = Bench("numerics", passages.asks, golden=True)
-_CREATE = "`gpt-oss-verify golden create` makes one, and --golden names it"
-_USES = tuple(ask.name for ask in passages.asks("chat"))
-
-
-@BENCH.probe(
-    "numerics.logprobs",
-    uses=_USES,
-    needs="logprobs",
-    severity="error",
-    summary="Log probabilities are those of the reference engine on the same weights.",
-    why="Wrong attention, experts or weights show here before any score drops; what number formats "
-    "and batches change is tolerated, as learned from healthy runs.",
-    source=HARMONY,
+GROUP = ProbeGroup("numerics", golden_prompts.greedy, HARMONY, golden=True)
+DRAWN_GROUP = ProbeGroup(
+    "sampling.drawn",
+    golden_prompts.drawn,
+    "https://arxiv.org/abs/2410.20247",
+    suite="full",
+    golden=True,
 )
-def _logprobs(answers: Answers) -> Iterator[Trial]:
-    golden = reference(answers)
+_HINT = "create one with `gpt-oss-verify golden create` and pass it with --golden"
+_USES = tuple(request.name for request in golden_prompts.greedy("chat"))
+_SIGNIFICANCE = 0.001
+_LEAST_REPLIES = 24
+
+
+@GROUP.probe("numerics.logprobs", _USES, needs="logprobs")
+def _logprobs(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Logprobs agree with those of the reference engine on the same weights.
+
+    Wrong attention, experts or weights show here before any score drops. The tolerance, learned
+    from healthy runs, covers number formats and batching.
+    """
+    golden = _reference(responses)
     compared: list[tuple[ParsedExchange, Compared]] = []
-    for turn, reply, continuation in _comparable(answers, golden):
+    for exchange, reply, continuation in _comparable(responses, golden):
         tokens = list(continuation.tokens())
         found = divergence(tokens, reply, ended=reply.finish != "length")
         if found is None or tokens[found.at].part not in ("reasoning", "marker"):
-            compared.append((turn, compare(*_aligned(tokens, turn, reply))))
+            compared.append((exchange, compare(*_aligned(tokens, exchange, reply))))
     together = sum((each for _, each in compared), Compared())
     values = len(together.differences)
     if values < LEAST_VALUES:
         raise NotVerifiableError(
-            f"{values} log probabilities could be compared with the golden ones, and "
-            f"{LEAST_VALUES} are needed: the replies have none, or go other ways."
+            f"Only {values} logprobs are comparable with the golden file, and {LEAST_VALUES} are "
+            "needed: the replies have no logprobs, or diverge early."
         )
-    first = next(turn for turn, each in compared if each.differences)
-    yield _too_far(first, distance(together), golden.tolerance)
-    for turn, each in compared:
+    first = next(exchange for exchange, each in compared if each.differences)
+    yield _exceeding(first, distance(together), golden.tolerance)
+    for exchange, each in compared:
         if len(each.differences) >= LEAST_ALONE:
-            yield _one_too_far(turn, distance(each), golden.tolerance)
+            yield _exceeding_alone(exchange, distance(each), golden.tolerance)
 
 
-@BENCH.probe(
-    "numerics.greedy",
-    uses=_USES,
-    severity="error",
-    summary="At temperature 0 the reply is the reference's, but where two tokens are as good.",
-    why="A token that the reference is sure not to take shows another model, other weights or a "
-    "defect of the engine; it takes no log probabilities to see it.",
-    source=HARMONY,
-)
-def _greedy(answers: Answers) -> Iterator[Trial]:
-    golden = reference(answers)
-    for turn, reply, continuation in _comparable(answers, golden):
+@GROUP.probe("numerics.greedy", _USES)
+def _greedy(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
+
+    A token that the reference clearly rejects means another model, other weights or a defect of
+    the engine. Detecting it needs no logprobs.
+    """
+    golden = _reference(responses)
+    for exchange, reply, continuation in _comparable(responses, golden):
         tokens = list(continuation.tokens())
         found = divergence(tokens, reply, ended=reply.finish != "length")
         if found is None or found.gap <= golden.tolerance.gap:
             yield None
             continue
         message = (
-            f"After {found.at} tokens the reply goes another way, where the reference is surer "
-            f"than noise explains."
+            f"The greedy reply diverges after {found.at} tokens, where the reference prefers its "
+            "token by more than noise explains."
         )
-        got = f"{found.got}, less probable by {found.gap:.1f} nats or more"
-        allowed = f"{found.expected}, or a token behind it by {golden.tolerance.gap:.1f} at most"
-        yield Problem(turn, message, allowed, got)
+        got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
+        limit = f"{golden.tolerance.gap:.1f} nats"
+        expected = f"{found.expected}, or a token at most {limit} less probable"
+        yield Problem(exchange, message, expected, got)
 
 
-def reference(answers: Answers) -> Golden:
-    """The golden file of a run. Raises NotVerifiableError where none fits."""
-    if answers.golden is None:
-        raise NotVerifiableError(f"There is no golden file for this model: {_CREATE}.")
-    if answers.golden.requests_sha256 != passages.fingerprint():
-        raise NotVerifiableError(f"The golden file is of another version: {_CREATE}.")
-    return answers.golden
+_DRAWN_TEXT = (
+    "Replies at temperature 1 are distributed like those of the reference engine. A different "
+    "temperature, a hidden top_p or other weights change the distribution, even if each reply "
+    f"looks good; healthy providers fail once in {1 / _SIGNIFICANCE:,.0f} times."
+)
+
+
+@DRAWN_GROUP.probe(
+    "sampling.distribution",
+    [request.name for request in golden_prompts.drawn()],
+    apis=("chat",),
+    severity="warning",
+    text=_DRAWN_TEXT,
+)
+def _distribution(responses: ProbeResponses) -> Iterator[TrialResult]:
+    golden = _reference(responses)
+    same = [
+        (name, exchange, reply)
+        for name, drawn in golden.drawn.items()
+        for rollout in responses.rollouts.get(name, ())
+        for exchange, reply in rollout.replies
+        if reply.input_tokens == drawn.prompt_tokens
+    ]
+    if len(same) < _LEAST_REPLIES:
+        raise NotVerifiableError(
+            f"Only {len(same)} replies have prompts as long as the golden ones, and "
+            f"{_LEAST_REPLIES} are needed."
+        )
+    if not any(reply.reasoning for _, _, reply in same):
+        raise NotVerifiableError("No reply contains CoT, which the golden texts include.")
+    texts: dict[str, list[str]] = {}
+    for name, _, reply in same:
+        texts.setdefault(name, []).append(drawn_text(reply.reasoning, reply.text))
+    found = p_value({name: each.texts for name, each in golden.drawn.items()}, texts)
+    message = f"{len(same)} replies at temperature 1 are distributed unlike the reference's."
+    expected = f"a p-value above {_SIGNIFICANCE:g}"
+    other = Problem(same[0][1], message, expected, f"p = {found:.2g}")
+    yield other if found <= _SIGNIFICANCE else None
+
+
+def _reference(responses: ProbeResponses) -> Golden:
+    """The golden file of a run. Raises NotVerifiableError if none fits."""
+    if responses.golden is None:
+        raise NotVerifiableError(f"There is no golden file for this model; {_HINT}.")
+    if responses.golden.requests_sha256 != golden_prompts.fingerprint():
+        raise NotVerifiableError(f"The golden file belongs to another version; {_HINT}.")
+    return responses.golden
 
 
 def _comparable(
-    answers: Answers, golden: Golden
+    responses: ProbeResponses, golden: Golden
 ) -> Iterator[tuple[ParsedExchange, Reply, Continuation]]:
-    """The replies to prompts that were as long as the golden ones, with the golden answers.
+    """The replies to prompts as long as the golden ones, with the golden continuations.
 
     Raises:
         NotVerifiableError: There are none; says why.
     """
     replies = [
-        (turn, reply, golden.continuations[name])
+        (exchange, reply, golden.continuations[name])
         for name in _USES
-        for turn, reply in _replies(answers, name)
+        for exchange, reply in _replies(responses, name)
     ]
     if not replies:
-        answers.reply(_USES[0])
+        responses.reply(_USES[0])
         raise NotVerifiableError("None of the requests got a reply.")
     if not any(reply.reasoning for _, reply, _ in replies):
-        raise NotVerifiableError("The replies come without the CoT that the answers follow.")
+        raise NotVerifiableError("The replies contain no CoT, which the answers depend on.")
     same = [each for each in replies if each[1].input_tokens == each[2].prompt_tokens]
     if not same:
         _, reply, continuation = replies[0]
         raise NotVerifiableError(
-            f"The prompts are others: {reply.input_tokens or 'an unknown number of'} tokens "
-            f"and not {continuation.prompt_tokens}. If it is the date line, make a golden file "
-            "with --current-date."
+            f"The prompts differ: they have {reply.input_tokens or 'an unknown number of'} tokens "
+            f"instead of {continuation.prompt_tokens}. If the date line is the cause, create a "
+            "golden file with --current-date."
         )
     yield from same
 
 
-def _replies(answers: Answers, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
+def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
     try:
-        yield from answers.replies(name)
+        yield from responses.replies(name)
     except NotVerifiableError:
         return
 
 
 def _aligned(
-    tokens: list[Token], turn: ParsedExchange, reply: Reply
+    tokens: list[Token], exchange: ParsedExchange, reply: Reply
 ) -> tuple[list[Token], list[Entry]]:
-    """Golden tokens and those of the reply, from the same place on.
+    """Golden tokens and reply tokens that start at the same place.
 
-    Most servers report the tokens of the answer, some all that the model wrote.
+    Most servers return logprobs of the answer, some of all generated tokens.
     """
-    found = entries_of(turn, reply)
+    found = entries_of(exchange, reply)
     if found and found[0].name == bytes_of(tokens[0].id):
         return tokens, found
     return [token for token in tokens if token.part == "answer"], found
 
 
-def _too_far(turn: ParsedExchange, found: Distance, allowed: Tolerance) -> Trial:
+def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> TrialResult:
     if allowed.allows(found):
         return None
     message = (
-        f"The log probabilities are farther from the reference's than those of healthy runs: "
-        f"{found.values} of {found.tokens} tokens, of which {found.agreement:.0%} have the same "
-        "best alternative."
+        "The logprobs differ from the reference's by more than those of healthy runs: "
+        f"{found.values} values of {found.tokens} tokens, of which {found.agreement:.0%} have the "
+        "same most probable alternative."
     )
-    return Problem(turn, message, f"at most {shown(allowed)}", shown(found))
+    return Problem(exchange, message, f"at most {shown(allowed)}", shown(found))
 
 
-def _one_too_far(turn: ParsedExchange, found: Distance, allowed: Tolerance) -> Trial:
+def _exceeding_alone(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> TrialResult:
     if found.p95 <= allowed.request_p95:
         return None
     message = (
-        "The log probabilities of this reply are farther from the reference's than those of any "
-        f"reply of healthy runs: {found.values} of {found.tokens} tokens."
+        "The logprobs of this reply differ from the reference's by more than those of any reply of "
+        f"healthy runs: {found.values} values of {found.tokens} tokens."
     )
-    most = f"95 % within {allowed.request_p95:.3f} nats"
-    return Problem(turn, message, most, f"95 % within {found.p95:.3f} nats")
+    expected = f"95 % of |Δ logprob| within {allowed.request_p95:.3f} nats"
+    got = f"95 % of |Δ logprob| within {found.p95:.3f} nats"
+    return Problem(exchange, message, expected, got)

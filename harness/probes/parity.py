@@ -1,19 +1,26 @@
-"""The same requests streamed and whole: the same kinds of things come, and the same counts.
+"""Streaming and non-streaming replies to the same requests: same features, text and counts.
 
-Where an answer may vary, rates over repeated requests are compared; where a provider answers the
-same every time at temperature 0, so must its streams.
+Where replies may vary, frequencies over repeated requests are compared. If a provider answers
+deterministically at temperature 0, its streams must contain the same text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from harness.api.base import Reply
 from harness.api.conversation import Message
-from harness.checks.base import CHAT, CHAT_STREAM, GUIDE, Problem
+from harness.findings import BOTH_MODES, CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 from harness.statistics.differences import Counts, mantel_haenszel
@@ -30,13 +37,13 @@ PROMPTS = {
 }
 _TRIES = 2
 _SEED = 11
-_LEAST_APART = 2
-_SIGNIFICANT = 0.01
+_FEWEST_DIFFERENT = 2
+_SIGNIFICANCE = 0.01
 
 
-def _asks(_api: Api) -> tuple[Ask, ...]:
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
-        Ask(
+        ProbeRequest(
             name,
             (Message("user", prompt),),
             TOOLS,
@@ -49,16 +56,16 @@ def _asks(_api: Api) -> tuple[Ask, ...]:
     )
 
 
-BENCH = Bench("parity", _asks)
+GROUP = ProbeGroup("parity", _requests, CHAT, modes=BOTH_MODES)
 
 
 @dataclass(frozen=True)
 class _Feature:
-    """Something a reply has or has not, whichever way it is sent."""
+    """A property of a reply that must not depend on the mode."""
 
     name: str
-    words: str
-    has: Callable[[Reply], bool]
+    label: str
+    present: Callable[[Reply], bool]
 
 
 _FEATURES = (
@@ -69,156 +76,134 @@ _FEATURES = (
 )
 
 
-def _register(feature: _Feature) -> None:
-    @BENCH.probe(
-        f"parity.{feature.name}",
-        uses=PROMPTS,
-        severity="error",
-        summary=f"Streams hold {feature.words} as often as whole replies do.",
-        why="The model is the same: what differs was lost or invented on the way.",
-        source=GUIDE,
-        modes=("streaming", "non-streaming"),
-    )
-    def judge(answers: Answers) -> Iterator[Trial]:
-        return _as_often(answers, feature)
-
-
-for _each in _FEATURES:
-    _register(_each)
-
-
-@BENCH.probe(
-    "parity.content",
-    uses=PROMPTS,
-    severity="error",
-    summary="A stream adds up to the text, CoT and arguments of the whole reply.",
-    why="At temperature 0 the provider gave the same each time; pieces were lost or repeated.",
-    source=CHAT_STREAM,
-    modes=("streaming", "non-streaming"),
-)
-def _content(answers: Answers) -> Iterator[Trial]:
-    """One prompt may differ by a near tie that fell four times as a defect would have it."""
-    judged = False
-    apart: dict[bool, dict[str, Problem]] = {True: {}, False: {}}
-    for name in PROMPTS:
-        streams, wholes = _pair(answers, name)
-        for part, text_of in _PARTS.items():
-            stream, whole = _same(streams, text_of), _same(wholes, text_of)
-            if stream is None or whole is None or not (stream or whole):
-                continue
-            judged = judged or stream == whole
-            if stream == whole:
-                yield None
-            elif _one_block_apart(stream, whole):
-                judged = True
-                message = f"The {part} of a stream lacks or repeats a piece of the whole reply's."
-                problem = Problem(streams[0][0], message, repr(whole), repr(stream))
-                apart[len(stream) > len(whole)].setdefault(name, problem)
-    for problems in apart.values():
-        if len(problems) >= _LEAST_APART:
-            yield from problems.values()
-    if not judged:
-        raise NotVerifiableError("The provider answers differently each time at temperature 0.")
-
-
-@BENCH.probe(
-    "parity.usage.prompt",
-    uses=PROMPTS,
-    severity="error",
-    summary="Prompt tokens are the same, streamed or whole.",
-    why="The prompt is the same; users pay by the count.",
-    source=CHAT,
-    modes=("streaming", "non-streaming"),
-)
-def _prompt_tokens(answers: Answers) -> Iterator[Trial]:
-    yield from _counted_alike(answers, "prompt", lambda reply: _usage(reply, "input_tokens"))
-
-
-@BENCH.probe(
-    "parity.usage.output",
-    uses=PROMPTS,
-    severity="warning",
-    summary="The same reply has the same number of output tokens, streamed or whole.",
-    why="Users pay by the count; a few tokens of format may differ.",
-    source=CHAT,
-    modes=("streaming", "non-streaming"),
-)
-def _output_tokens(answers: Answers) -> Iterator[Trial]:
-    def same_reply(streams: Sequence[Answered], wholes: Sequence[Answered]) -> bool:
-        return all(_same([*streams, *wholes], text_of) is not None for text_of in _PARTS.values())
-
-    yield from _counted_alike(
-        answers, "output", lambda reply: _usage(reply, "output_tokens"), same_reply
-    )
-
-
-@BENCH.probe(
-    "parity.usage.reasoning",
-    uses=PROMPTS,
-    severity="warning",
-    summary="Reasoning tokens are reported streamed as well as whole, or in neither.",
-    why="Costs are explained in one mode and not in the other; clients survive.",
-    source=CHAT,
-    modes=("streaming", "non-streaming"),
-)
-def _reasoning_tokens(answers: Answers) -> Iterator[Trial]:
-    told: dict[str, set[bool]] = {"stream": set(), "whole": set()}
-    first: ParsedExchange | None = None
-    for name in PROMPTS:
-        streams, wholes = _pair(answers, name)
-        first = first or streams[0][0]
-        told["stream"] |= {bool(_usage(reply, "reasoning_tokens")) for _, reply in streams}
-        told["whole"] |= {bool(_usage(reply, "reasoning_tokens")) for _, reply in wholes}
-    apart = {frozenset(each) for each in told.values()} == {frozenset([True]), frozenset([False])}
-    if first is not None and apart:
-        got = "in streams only" if True in told["stream"] else "in whole replies only"
-        yield Problem(first, "Reasoning tokens are reported in one mode.", "in both", got)
-    else:
-        yield None
-
-
-def _as_often(answers: Answers, feature: _Feature) -> Iterator[Trial]:
+def _equally_frequent(feature: _Feature, responses: ProbeResponses) -> Iterator[TrialResult]:
     tables: list[tuple[Counts, Counts]] = []
-    odd: ParsedExchange | None = None
+    different: ParsedExchange | None = None
     for name in PROMPTS:
-        streams, wholes = _pair(answers, name)
-        stream, whole = (
-            (sum(feature.has(reply) for _, reply in each), len(each)) for each in (streams, wholes)
+        pair = _pair(responses, name)
+        stream, complete = (
+            (sum(feature.present(reply) for _, reply in each), len(each)) for each in pair
         )
-        tables.append((stream, whole))
-        if stream[0] * whole[1] != whole[0] * stream[1]:
-            odd = odd or streams[0][0]
-    if odd is None or mantel_haenszel(tables) >= _SIGNIFICANT:
+        tables.append((stream, complete))
+        if stream[0] * complete[1] != complete[0] * stream[1]:
+            different = different or pair[0][0][0]
+    if different is None or mantel_haenszel(tables) >= _SIGNIFICANCE:
         yield None
         return
     got, expected = (
         f"{sum(hits for hits, _ in side)} of {sum(trials for _, trials in side)}"
         for side in zip(*tables, strict=True)
     )
-    message = f"Streams hold {feature.words} more or less often than whole replies do."
-    yield Problem(odd, message, f"as in {expected} whole replies", f"{got} streams")
+    message = f"Streams contain {feature.label} more or less often than non-streaming replies."
+    expected = f"as in {expected} non-streaming replies"
+    yield Problem(different, message, expected, f"{got} streams")
 
 
-def _counted_alike(
-    answers: Answers,
+for _each in _FEATURES:
+    GROUP.probe(
+        f"parity.{_each.name}",
+        PROMPTS,
+        source=GUIDE,
+        text=f"Streams contain {_each.label} as often as non-streaming replies. The model is the "
+        "same, so the server loses or invents the difference.",
+    )(partial(_equally_frequent, _each))
+
+
+@GROUP.probe("parity.content", PROMPTS, source=CHAT_STREAM)
+def _content(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A stream adds up to the text, CoT and arguments of the non-streaming reply.
+
+    At temperature 0 the provider answers deterministically, so the server lost or repeated pieces.
+    """
+    # One prompt alone may differ because of a near-tie that happened to fall by mode.
+    judged = False
+    different: dict[bool, dict[str, Problem]] = {True: {}, False: {}}
+    for name in PROMPTS:
+        streaming, non_streaming = _pair(responses, name)
+        for part, text_of in _PARTS.items():
+            stream, complete = _common(streaming, text_of), _common(non_streaming, text_of)
+            if stream is None or complete is None or not (stream or complete):
+                continue
+            judged = judged or stream == complete
+            if stream == complete:
+                yield None
+            elif _differ_by_one_block(stream, complete):
+                judged = True
+                message = f"The {part} of a stream lacks or repeats a piece of the complete text."
+                problem = Problem(streaming[0][0], message, repr(complete), repr(stream))
+                different[len(stream) > len(complete)].setdefault(name, problem)
+    for problems in different.values():
+        if len(problems) >= _FEWEST_DIFFERENT:
+            yield from problems.values()
+    if not judged:
+        raise NotVerifiableError("The provider does not answer deterministically at temperature 0.")
+
+
+@GROUP.probe("parity.usage.prompt", PROMPTS)
+def _prompt_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Streaming and non-streaming replies report the same prompt tokens.
+
+    The prompt is the same, and users pay by this count.
+    """
+    return _equal_counts(responses, "prompt", lambda reply: _usage(reply, "input_tokens"))
+
+
+@GROUP.probe("parity.usage.output", PROMPTS, severity="warning")
+def _output_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Identical replies report the same output tokens in both modes.
+
+    Users pay by this count.
+    """
+
+    def same_reply(streaming: Sequence[Answered], non_streaming: Sequence[Answered]) -> bool:
+        both = [*streaming, *non_streaming]
+        return all(_common(both, text_of) is not None for text_of in _PARTS.values())
+
+    return _equal_counts(
+        responses, "output", lambda reply: _usage(reply, "output_tokens"), same_reply
+    )
+
+
+@GROUP.probe("parity.usage.reasoning", PROMPTS, severity="warning")
+def _reasoning_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Reasoning tokens are reported in both modes or in neither.
+
+    Otherwise costs are only explained in one mode; clients cope.
+    """
+    pairs = [_pair(responses, name) for name in PROMPTS]
+    streaming, non_streaming = (
+        {bool(_usage(reply, "reasoning_tokens")) for pair in pairs for _, reply in pair[mode]}
+        for mode in (0, 1)
+    )
+    if {frozenset(streaming), frozenset(non_streaming)} == {frozenset([True]), frozenset([False])}:
+        got = "only in streams" if True in streaming else "only in non-streaming replies"
+        message = "Reasoning tokens are reported in one mode only."
+        yield Problem(pairs[0][0][0][0], message, "in both modes", got)
+    else:
+        yield None
+
+
+def _equal_counts(
+    responses: ProbeResponses,
     what: str,
     count: Callable[[Reply], int | None],
     comparable: Callable[[Sequence[Answered], Sequence[Answered]], bool] = lambda *_: True,
-) -> Iterator[Trial]:
+) -> Iterator[TrialResult]:
     judged = False
     for name in PROMPTS:
-        streams, wholes = _pair(answers, name)
-        counts = [{count(reply) for _, reply in each} for each in (streams, wholes)]
-        steady = all(len(each) == 1 and None not in each for each in counts)
-        if not steady or not comparable(streams, wholes):
+        streaming, non_streaming = _pair(responses, name)
+        counts = [{count(reply) for _, reply in each} for each in (streaming, non_streaming)]
+        constant = all(len(each) == 1 and None not in each for each in counts)
+        if not constant or not comparable(streaming, non_streaming):
             continue
         judged = True
         got, expected = (next(iter(each)) for each in counts)
-        message = f"The same request is said to have another number of {what} tokens as a stream."
-        differs = got != expected
-        yield Problem(streams[0][0], message, str(expected), str(got)) if differs else None
+        message = f"The stream reports a different number of {what} tokens than the same request "
+        message += "without streaming."
+        differs = Problem(streaming[0][0], message, str(expected), str(got))
+        yield differs if got != expected else None
     if not judged:
-        raise NotVerifiableError(f"No steady count of {what} tokens is reported in both modes.")
+        raise NotVerifiableError(f"No constant count of {what} tokens is reported in both modes.")
 
 
 def _call_texts(reply: Reply) -> str:
@@ -232,19 +217,22 @@ _PARTS: dict[str, Callable[[Reply], str]] = {
 }
 
 
-def _pair(answers: Answers, name: str) -> tuple[Sequence[Answered], Sequence[Answered]]:
-    """The streamed and the whole replies to one ask. Raises NotVerifiableError."""
-    return list(answers.replies(name, "streaming")), list(answers.replies(name, "non-streaming"))
+def _pair(responses: ProbeResponses, name: str) -> tuple[Sequence[Answered], Sequence[Answered]]:
+    """The streaming and non-streaming replies to one request. Raises NotVerifiableError."""
+    return (
+        list(responses.replies(name, mode="streaming")),
+        list(responses.replies(name, mode="non-streaming")),
+    )
 
 
-def _same(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str | None:
-    """What all of several replies say; None where they differ or there is but one."""
+def _common(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str | None:
+    """The text that several replies share; None if they differ or there is only one."""
     texts = {text_of(reply) for _, reply in replies}
     return texts.pop() if len(texts) == 1 and len(replies) > 1 else None
 
 
-def _one_block_apart(one: str, other: str) -> bool:
-    """Whether one text is the other with one block put in: samples diverge, servers lose pieces."""
+def _differ_by_one_block(one: str, other: str) -> bool:
+    """Whether one text is the other plus one block: samples diverge, but servers lose pieces."""
     short, long = sorted((one, other), key=len)
     before = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), None)
     start = len(short) if before is None else before

@@ -1,13 +1,61 @@
-"""Conversations that differ in one element each, to see from prompt tokens whether it arrives."""
+"""Prompts that differ in one element each, so that prompt tokens show whether it was rendered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.api.base import Tool
 from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
-from harness.probes.prompt_tools import FEATURES
 from harness.probes.rendering import Prompt
+
+_TEXT: Mapping[str, Any] = {"type": "string"}
+_HARBOURS = ("Brest", "Dover", "Ostend", "Bilbao", "Cork", "Esbjerg", "Tallinn", "Porto")
+# After a punctuation character, the mark of an optional parameter is a separate token.
+_PUNCTUATED = ("from_", "to_", "via_", "class_", "at_", "by_")
+_LONG = "Name of the harbour as sailors know it, with the country in brackets where it is unclear"
+
+
+def _route(parameter: Mapping[str, Any]) -> Tool:
+    return _routes({"harbour": parameter})
+
+
+def _routes(parameters: Mapping[str, Any], required: Sequence[str] = ()) -> Tool:
+    schema = {"type": "object", "properties": dict(parameters), "required": list(required)}
+    return Tool("find_route", "Find a route.", schema, "{}")
+
+
+def _alternating() -> dict[str, Any]:
+    """Alternate lists and described strings: a description after a list costs one more token."""
+    listed = {"type": "array", "items": _TEXT}
+    described = {**_TEXT, "description": "Where to go"}
+    names = ("ports", "bay", "quays", "cape", "rocks", "dock", "seas", "end")
+    return {name: described if at % 2 else listed for at, name in enumerate(names)}
+
+
+def _sorted(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(sorted(parameters.items()))
+
+
+PLAIN = _route(_TEXT)
+FEATURES: Mapping[str, tuple[str, Tool, Tool]] = {
+    "enum": ("An enum", _route({**_TEXT, "enum": list(_HARBOURS)}), PLAIN),
+    "description": ("A parameter's description", _route({**_TEXT, "description": _LONG}), PLAIN),
+    "default": ("A default", _route({**_TEXT, "default": ", ".join(_HARBOURS)}), PLAIN),
+    "nested": (
+        "A nested object",
+        _route({"type": "object", "properties": dict.fromkeys(_HARBOURS, _TEXT)}),
+        _route({"type": "object"}),
+    ),
+    "optional": (
+        "The mark of optional parameters",
+        _routes(dict.fromkeys(_PUNCTUATED, _TEXT)),
+        _routes(dict.fromkeys(_PUNCTUATED, _TEXT), required=_PUNCTUATED),
+    ),
+    "order": ("The order of parameters", _routes(_alternating()), _routes(_sorted(_alternating()))),
+    "union": ("A union of types", _route({"type": ["string", "number", "boolean"]}), PLAIN),
+}
+"""A schema feature, the tool with it, and the same tool without it."""
 
 _HI = Message("user", "Hi there!")
 _PLACE = {"type": "string", "description": "Name of the harbour"}
@@ -58,7 +106,7 @@ _BERTHS = Tool(
 _ORDER = "Answer like a harbour master of the old days, and mention the wind."
 _RULE = "Never speak of pirates, whatever the user asks."
 _ASKED = Message("user", "How high is the tide at Brest and at Dover?")
-_THOUGHT = Reasoning(
+_REASONING = Reasoning(
     "The user asks about two harbours. I need the tide of both, so I call the tool."
 )
 _BREST = ToolCall("call_1", "get_tide", '{"harbour": "Brest"}')
@@ -72,7 +120,7 @@ _PREAMBLE = Message("assistant", "I will look up the tide at both harbours and t
 _QUOTED = ToolCall(
     "call_1", "get_tide", '{"harbour": "the \\"Old Port\\" of \\\\Nantes\\\\\\nquai {7} — é"}'
 )
-_SAID = Message("assistant", "Brest has 2.4 m and Dover 5.1 m.")
+_ANSWER = Message("assistant", "Brest has 2.4 m and Dover 5.1 m.")
 _MORE = Message("user", "And is it rising?")
 _PARTS = Message("user", ("Look at the first part of this text,", "then at the second part."))
 _SCRIPTS = "Καλημέρα κόσμε, 潮の高さは？ कितना ऊँचा है ज्वार? مد البحر 🌊⚓ čtyři žluté lodě"
@@ -92,17 +140,17 @@ PROMPTS: Mapping[str, Prompt] = {
     "asked": Prompt((_ASKED,), (_TIDE,)),
     "called": Prompt((_ASKED, _BREST, _BREST_TIDE), (_TIDE,)),
     "quotes": Prompt((_ASKED, _QUOTED, _BREST_TIDE), (_TIDE,)),
-    "thought": Prompt((_ASKED, _THOUGHT, _BREST, _BREST_TIDE), (_TIDE,)),
+    "thought": Prompt((_ASKED, _REASONING, _BREST, _BREST_TIDE), (_TIDE,)),
     "two results": Prompt((_ASKED, _BREST, _DOVER, _BREST_TIDE, _DOVER_TIDE), (_TIDE,)),
     "results swapped": Prompt((_ASKED, _BREST, _DOVER, _DOVER_TIDE, _BREST_TIDE), (_TIDE,)),
     "result in parts": Prompt((_ASKED, _BREST, _IN_PARTS), (_TIDE,)),
     "both asked": Prompt((_ASKED,), (_TIDE, _BERTHS)),
     "both called": Prompt((_ASKED, _BREST, _BREST_BERTHS, _BREST_TIDE, _FREE), (_TIDE, _BERTHS)),
     "preamble": Prompt((_ASKED, _PREAMBLE, _BREST, _BREST_TIDE), (_TIDE,)),
-    "concluded": Prompt((_ASKED, _BREST, _BREST_TIDE, _SAID, _MORE), (_TIDE,)),
-    "stale thought": Prompt((_ASKED, _THOUGHT, _BREST, _BREST_TIDE, _SAID, _MORE), (_TIDE,)),
-    "answered": Prompt((_HI, _SAID, _MORE)),
-    "stale answer": Prompt((_HI, _THOUGHT, _SAID, _MORE)),
+    "concluded": Prompt((_ASKED, _BREST, _BREST_TIDE, _ANSWER, _MORE), (_TIDE,)),
+    "stale thought": Prompt((_ASKED, _REASONING, _BREST, _BREST_TIDE, _ANSWER, _MORE), (_TIDE,)),
+    "answered": Prompt((_HI, _ANSWER, _MORE)),
+    "stale answer": Prompt((_HI, _REASONING, _ANSWER, _MORE)),
     "parts": Prompt((_PARTS,)),
     "scripts": Prompt((Message("user", _SCRIPTS),)),
     "special": Prompt((Message("user", _SPECIAL),)),

@@ -1,7 +1,7 @@
-"""How many tokens a conversation has as a harmony prompt, in every rendering known to be healthy.
+"""Prompt tokens of a conversation in every rendering that is known to be healthy.
 
-openai-harmony renders. Stale chain of thought is not dropped here: a caller that expects it to be
-dropped leaves it out. What healthy servers do differently from the library is in `Rendering`.
+openai-harmony renders the prompts. It does not drop stale chain of thought here: callers that
+expect this leave the CoT out. `Rendering` lists how healthy servers deviate from the library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.api.conversation import ConversationItem, Message, Reasoning, ToolC
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"
-"""Dates all have the same number of tokens."""
+"""All dates have the same number of tokens."""
 _RENDERED_ROLES = {"user": oh.Role.USER, "assistant": oh.Role.ASSISTANT}
 
 Arguments = Literal["as sent", "spaced", "compact", "ascii"]
@@ -29,20 +29,20 @@ Arguments = Literal["as sent", "spaced", "compact", "ascii"]
 
 @dataclass(frozen=True)
 class Rendering:
-    """What healthy renderings do differently; the defaults are openai-harmony's.
+    """How a healthy rendering deviates; the defaults are openai-harmony's.
 
     Attributes:
-        instructions_end: What the Hugging Face template adds to instructions.
-        joint: Between the parts of a text, and between the instructions of several messages.
-        apart: Whether every message of instructions stays a message of its own.
-        call_type: The content type of a replayed call (openai/harmony issue 91).
-        arguments: How a replayed call's arguments are written.
-        quoted_results: Whether a tool's result is written as a JSON string, as that template does.
+        instructions_end: What the Hugging Face template appends to instructions.
+        separator: Between the parts of a text, and between the instructions of several messages.
+        separate: Whether each message with instructions remains a separate message.
+        call_type: The content type of an earlier tool call (openai/harmony issue 91).
+        arguments: How the arguments of an earlier tool call are written.
+        quoted_results: Whether a tool result is written as a JSON string, as in that template.
     """
 
     instructions_end: str = ""
-    joint: str = "\n\n"
-    apart: bool = False
+    separator: str = "\n\n"
+    separate: bool = False
     call_type: str = "<|constrain|>json"
     arguments: Arguments = "as sent"
     quoted_results: bool = False
@@ -52,42 +52,44 @@ _WRITINGS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii")
 
 
 def renderings() -> Iterator[Rendering]:
-    """Every combination of what healthy servers were seen to do."""
-    for end, joint, call_type in itertools.product(
+    """Every combination of deviations observed on healthy servers."""
+    for end, separator, call_type in itertools.product(
         ("", "\n\n"), ("", "\n", "\n\n"), ("<|constrain|>json", "json", "")
     ):
-        for apart, arguments, quoted in itertools.product((False, True), _WRITINGS, (False, True)):
-            yield Rendering(end, joint, apart, call_type, arguments, quoted)
+        for separate, arguments, quoted in itertools.product(
+            (False, True), _WRITINGS, (False, True)
+        ):
+            yield Rendering(end, separator, separate, call_type, arguments, quoted)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is rendered: a conversation and the tools on offer."""
+    """A conversation and the offered tools."""
 
     turns: tuple[ConversationItem, ...]
     tools: tuple[Tool, ...] = ()
 
 
 def differences(longer: Prompt, shorter: Prompt) -> frozenset[int]:
-    """By how many tokens one prompt may be longer than the other, each in the same rendering.
+    """How many tokens one prompt may be longer than the other in the same rendering.
 
     Raises:
-        harmony.vocabulary.VocabularyError: The vocabulary could not be had.
+        harmony.vocabulary.VocabularyError: The vocabulary is not available.
     """
     return frozenset(count(longer, how) - count(shorter, how) for how in _distinct(longer, shorter))
 
 
 def bare_lengths(prompt: Prompt) -> frozenset[int]:
-    """Tokens of a prompt without instructions, tools and calls, with a date and without.
+    """Tokens of a prompt without instructions, tools and calls, with and without a date.
 
     Raises:
-        harmony.vocabulary.VocabularyError: The vocabulary could not be had.
+        harmony.vocabulary.VocabularyError: The vocabulary is not available.
     """
     return frozenset(count(prompt, Rendering(), date) for date in (None, _SOME_DATE))
 
 
 def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
-    """Tokens of the prompt, up to where the model goes on. Raises VocabularyError."""
+    """Tokens of the prompt up to where the model continues. Raises VocabularyError."""
     system = oh.SystemContent.new()
     if date is not None:
         system = system.with_conversation_start_date(date)
@@ -105,7 +107,7 @@ def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
 
 
 def _distinct(*prompts: Prompt) -> Sequence[Rendering]:
-    """The renderings that can differ for these prompts."""
+    """The renderings that make a difference for these prompts."""
     return _renderings_of(
         instructs=any(_instructs(turn) for prompt in prompts for turn in prompt.turns),
         parts=any(
@@ -123,8 +125,8 @@ def _renderings_of(*, instructs: bool, parts: bool, calls: bool) -> Sequence[Ren
     chosen = {
         Rendering(
             how.instructions_end if instructs else plain.instructions_end,
-            how.joint if instructs or parts else plain.joint,
-            how.apart if instructs else plain.apart,
+            how.separator if instructs or parts else plain.separator,
+            how.separate if instructs else plain.separate,
             how.call_type if calls else plain.call_type,
             how.arguments if calls else plain.arguments,
             how.quoted_results if calls else plain.quoted_results,
@@ -139,13 +141,13 @@ def _instructs(turn: ConversationItem) -> bool:
 
 
 def _instructions(prompt: Prompt, how: Rendering) -> Iterator[oh.Message]:
-    """The developer messages: instructions and tools, in one or in several."""
+    """The developer messages with instructions and tools."""
     texts = [
         _joined(turn.text, how) + how.instructions_end
         for turn in prompt.turns
         if isinstance(turn, Message) and _instructs(turn)
     ]
-    first = texts[:1] if how.apart else [how.joint.join(texts)] if texts else []
+    first = texts[:1] if how.separate else [how.separator.join(texts)] if texts else []
     if first or prompt.tools:
         content = oh.DeveloperContent.new()
         if first:
@@ -153,7 +155,7 @@ def _instructions(prompt: Prompt, how: Rendering) -> Iterator[oh.Message]:
         if prompt.tools:
             content = content.with_function_tools([_described(tool) for tool in prompt.tools])
         yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)
-    for text in texts[1:] if how.apart else ():
+    for text in texts[1:] if how.separate else ():
         more = oh.DeveloperContent.new().with_instructions(text)
         yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, more)
 
@@ -191,7 +193,7 @@ def _assistant(text: str, channel: str) -> oh.Message:
 
 
 def _joined(text: str | tuple[str, ...], how: Rendering) -> str:
-    return text if isinstance(text, str) else how.joint.join(text)
+    return text if isinstance(text, str) else how.separator.join(text)
 
 
 def _written(arguments: str, how: Arguments) -> str:

@@ -1,23 +1,30 @@
-"""What steers sampling: effort, temperature, seed and the number of choices.
+"""Parameters that control sampling: effort, temperature, seed and the number of choices.
 
-Every figure here is random, and every judgement is one that a healthy provider all but never
-fails: the numbers of requests and the bounds are chosen for that.
+All results are random. The numbers of requests and the thresholds keep the false-alarm rate of a
+healthy provider close to zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from statistics import median
 
 from harness.api.base import Reply
 from harness.api.conversation import Message
-from harness.checks.base import CHAT, GUIDE, Problem
 from harness.checks.texts import GARBLED
+from harness.findings import CHAT, GUIDE, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import fate, served
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
+from harness.probes.refusals import outcome, served
 from harness.records.conditions import Api
 from harness.statistics.differences import share_larger
 
@@ -28,13 +35,12 @@ _HOT_TRIES = 6
 _OPEN_TOKENS = 64
 _CHOICES = 3
 _LEAST_ORDER = 0.75
-"""Where the effort changes nothing, five pairs of replies reach it once in nine times."""
+"""If effort has no effect, five pairs of replies reach this value once in nine times."""
 _AS_VARIED = 0.6
-"""Replies that should be the same are not, if they vary by more than this share of what the same
-questions vary by at temperature 1."""
+"""Replies that should be equal may vary by at most this share of the variation at temperature 1."""
 _LEAST_VARIED = 0.15
 _BEGINNING = 60
-"""Characters of a reply that are compared: a while later, healthy batches differ by noise."""
+"""Compared characters of a reply: later ones differ by noise even on healthy servers."""
 
 _PUZZLE = (
     Message(
@@ -49,20 +55,29 @@ _QUESTIONS = tuple(
         "A: 3 apples B: 7 pears C: 12 plums D: 5 figs. Which of these is the odd one out?",
     )
 )
-"""None has a right answer, so that weak and strong models vary at all of them."""
+"""Questions without a correct answer, so that replies of weak and strong models vary."""
+_HOT, _COLD, _SEEDED = (
+    tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
+    for name in ("hot", "cold", "seeded")
+)
 
 
-def _asks(_api: Api) -> tuple[Ask, ...]:
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     refusal = GARBLED | {"request.refused"}
+    hot = ProbeRequest("", (), temperature=1.0, tries=_HOT_TRIES, provokes=GARBLED)
+    cold = replace(hot, temperature=0.0, tries=_TRIES)
+    seeded = replace(hot, tries=_TRIES, options={"seed": 20_825}, provokes=refusal)
     return (
         *(
-            Ask(f"effort {effort}", _PUZZLE, effort=effort, max_tokens=2048, tries=_EFFORT_TRIES)
+            ProbeRequest(
+                f"effort {effort}", _PUZZLE, effort=effort, max_tokens=2048, tries=_EFFORT_TRIES
+            )
             for effort in EFFORTS
         ),
-        *_open("hot", _HOT_TRIES, GARBLED, temperature=1.0),
-        *_open("cold", _TRIES, GARBLED, temperature=0.0),
-        *_open("seeded", _TRIES, refusal, temperature=1.0, options={"seed": 20_825}),
-        Ask(
+        *_open(_HOT, hot),
+        *_open(_COLD, cold),
+        *_open(_SEEDED, seeded),
+        ProbeRequest(
             "choices",
             _QUESTIONS[0],
             temperature=1.0,
@@ -73,175 +88,147 @@ def _asks(_api: Api) -> tuple[Ask, ...]:
     )
 
 
-def _open(
-    name: str,
-    tries: int,
-    provokes: frozenset[str],
-    *,
-    temperature: float,
-    options: Mapping[str, int] | None = None,
-) -> Iterator[Ask]:
-    """The open questions, each asked several times; what a weak model makes up may be any bytes."""
-    for at, question in enumerate(_QUESTIONS, 1):
-        yield Ask(
-            f"{name} {at}",
-            question,
-            temperature=temperature,
-            max_tokens=_OPEN_TOKENS,
-            tries=tries,
-            options=options or {},
-            provokes=provokes,
-        )
+def _open(names: Sequence[str], request: ProbeRequest) -> Iterator[ProbeRequest]:
+    """The same request for each open question. Weak models may reply with arbitrary bytes."""
+    for name, question in zip(names, _QUESTIONS, strict=True):
+        yield replace(request, name=name, turns=question, max_tokens=_OPEN_TOKENS)
 
 
-BENCH = Bench("sampling", _asks)
-_HOT, _COLD, _SEEDED = (
-    tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
-    for name in ("hot", "cold", "seeded")
-)
-_EFFORT_ASKS = tuple(f"effort {effort}" for effort in EFFORTS)
+GROUP = ProbeGroup("sampling", _requests, CHAT)
 
 
-@BENCH.probe(
-    "sampling.effort",
-    uses=("effort low", "effort high"),
-    severity="error",
-    summary="High effort makes the model think longer than low effort.",
-    why="Scores differ by many points between efforts; a provider that ignores it serves another.",
-    source=GUIDE,
-)
-def _effort(answers: Answers) -> Iterator[Trial]:
-    yield _unordered(answers, "low", "high")
+@GROUP.probe("sampling.effort", ("effort low", "effort high"), source=GUIDE)
+def _effort(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """High effort produces more reasoning than low effort.
+
+    Scores differ by many points between efforts, so a provider that ignores effort serves another
+    configuration than requested.
+    """
+    yield _unordered(responses, "low", "high")
 
 
-@BENCH.probe(
+@GROUP.probe(
     "sampling.effort.steps",
-    uses=_EFFORT_ASKS,
-    severity="warning",
-    summary="Medium effort makes the model think longer than low effort, and shorter than high.",
-    why="On some questions the levels are close; where they are the same, one is not served.",
+    [f"effort {effort}" for effort in EFFORTS],
     source=GUIDE,
+    severity="warning",
 )
-def _effort_steps(answers: Answers) -> Iterator[Trial]:
-    yield _unordered(answers, "low", "medium")
-    yield _unordered(answers, "medium", "high")
+def _effort_steps(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Medium effort produces more reasoning than low effort and less than high effort.
+
+    On some questions the levels are close. If two levels are equal, one of them is not served.
+    """
+    yield _unordered(responses, "low", "medium")
+    yield _unordered(responses, "medium", "high")
 
 
-def _unordered(answers: Answers, less: str, more: str) -> Trial:
-    found = {effort: list(answers.replies(f"effort {effort}")) for effort in (less, more)}
-    lengths = {effort: [_thinking(r) for _, r in pairs] for effort, pairs in found.items()}
+def _unordered(responses: ProbeResponses, less: str, more: str) -> TrialResult:
+    found = {effort: list(responses.replies(f"effort {effort}")) for effort in (less, more)}
+    lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     if not any(lengths[more]):
-        raise NotVerifiableError("The replies have no CoT to compare.")
+        raise NotVerifiableError("The replies contain no CoT to compare.")
     if share_larger(lengths[less], lengths[more]) >= _LEAST_ORDER:
         return None
-    turn, _ = found[more][0]
-    message = f"The model does not think longer at {more} effort than at {less} effort."
+    exchange, _ = found[more][0]
+    message = f"The model does not reason longer at {more} effort than at {less} effort."
     low, high = (median(lengths[effort]) for effort in (less, more))
-    return Problem(turn, message, f"clearly more than {low:g} (median)", f"{high:g} (median)")
+    expected = f"clearly more than {low:g} characters (median)"
+    return Problem(exchange, message, expected, f"{high:g} characters (median)")
 
 
-def _thinking(reply: Reply) -> int:
-    """How long the CoT is, in characters, which every provider shows."""
+def _reasoning(reply: Reply) -> int:
+    """The length of the CoT in characters, which every provider returns."""
     return len(reply.reasoning)
 
 
-@BENCH.probe(
-    "sampling.temperature.high",
-    uses=_HOT,
-    level="full",
-    severity="error",
-    summary="At temperature 1, replies to the same question differ.",
-    why="Evals and agents sample at 1.0; greedy replies score otherwise, and are no samples.",
-    source=CHAT,
-)
-def _hot(answers: Answers) -> Iterator[Trial]:
-    texts = [_texts(answers, name) for name in _HOT]
-    turn, _ = next(answers.replies(_HOT[0]))
-    message = "At temperature 1, all replies to a question are the same, for each of three."
-    got = f"{len(texts[0])} times {texts[0][0]!r}, and so on"
-    same = Problem(turn, message, "replies that differ", got)
+@GROUP.probe("sampling.temperature.high", _HOT, suite="full")
+def _hot(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """At temperature 1, replies to the same question differ.
+
+    Evals and agents sample at 1.0. Greedy replies score differently and are not samples.
+    """
+    texts = [_texts(responses, name) for name in _HOT]
+    exchange, _ = responses.reply(_HOT[0])
+    message = "At temperature 1, all replies to the same question are equal, for three questions."
+    got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
+    same = Problem(exchange, message, "replies that differ", got)
     yield same if all(len(set(each)) == 1 for each in texts) else None
 
 
-@BENCH.probe(
-    "sampling.temperature.zero",
-    uses=(*_HOT, *_COLD),
-    level="full",
-    severity="error",
-    summary="At temperature 0, replies are all but the same.",
-    why="Batches of changing size make the same request differ a little; a temperature that is "
-    "not taken over makes it differ as much as any.",
-    source=CHAT,
-)
-def _cold(answers: Answers) -> Iterator[Trial]:
-    turn, _ = next(answers.replies(_COLD[0]))
-    message = "Replies at temperature 0 begin as differently as at temperature 1."
-    yield _as_varied(answers, turn, message, _COLD)
+@GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD), suite="full")
+def _cold(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """At temperature 0, replies are nearly equal.
+
+    Batching causes small differences. If the provider ignores the temperature, replies differ as
+    much as at temperature 1.
+    """
+    exchange, _ = responses.reply(_COLD[0])
+    message = "Replies at temperature 0 vary as much as at temperature 1."
+    yield _as_varied(responses, exchange, message, _COLD)
 
 
-@BENCH.probe(
+@GROUP.probe(
     "sampling.seed",
-    uses=(*_HOT, *_SEEDED),
+    (*_HOT, *_SEEDED),
     apis=("chat",),
     needs="seed",
-    level="full",
+    suite="full",
     severity="warning",
-    summary="The same seed gives the same reply, mostly.",
-    why="Those who set it want to repeat what they saw; it is promised as best effort only.",
-    source=CHAT,
 )
-def _seed(answers: Answers) -> Iterator[Trial]:
-    served(answers, _SEEDED[0], "seeds")
-    turn, _ = next(answers.replies(_SEEDED[0]))
-    message = "Replies with the same seed begin as differently as without."
-    yield _as_varied(answers, turn, message, _SEEDED)
+def _seed(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """The same seed usually produces the same reply.
+
+    Users set a seed to reproduce replies. The API only promises best effort.
+    """
+    served(responses, _SEEDED[0], "seeds")
+    exchange, _ = responses.reply(_SEEDED[0])
+    message = "Replies with the same seed vary as much as without a seed."
+    yield _as_varied(responses, exchange, message, _SEEDED)
 
 
-@BENCH.probe(
-    "sampling.n",
-    uses=("choices",),
-    apis=("chat",),
-    needs="n",
-    severity="error",
-    summary="A request for several choices gets as many, each with its message.",
-    why="Left out in silence they cost whoever counts on them; a refusal would be plain.",
-    source=CHAT,
-)
-def _n(answers: Answers) -> Iterator[Trial]:
-    for view in served(answers, "choices", "several choices"):
-        turn = view.turns[-1]
-        choices = objects({} if turn.reply is None else turn.reply.raw.get("choices"))
+@GROUP.probe("sampling.n", ("choices",), apis=("chat",), needs="n")
+def _n(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A request for several choices gets that many, each with a message.
+
+    Clients that rely on them fail on a reply that silently omits them. A provider that does not
+    support them must reject the request.
+    """
+    for rollout in served(responses, "choices", "several choices"):
+        last = rollout.exchanges[-1]
+        choices = objects({} if last.reply is None else last.reply.raw.get("choices"))
         count = sum(isinstance(choice.get("message"), dict) for choice in choices)
-        got = fate(turn) if turn.reply is None else f"{count} choices with a message"
-        message = "The reply does not have the choices that were asked for."
-        wrong = Problem(turn, message, f"{_CHOICES} choices", got, "$.choices")
+        got = outcome(last) if last.reply is None else f"{count} choices with a message"
+        message = "The reply does not have the requested number of choices."
+        wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
         yield None if count == _CHOICES else wrong
 
 
-def _as_varied(answers: Answers, turn: ParsedExchange, message: str, names: Sequence[str]) -> Trial:
-    """The problem that replies vary by as much as at temperature 1, unless they do not.
+def _as_varied(
+    responses: ProbeResponses, exchange: ParsedExchange, message: str, names: Sequence[str]
+) -> TrialResult:
+    """A problem if the replies vary as much as at temperature 1.
 
     Raises:
-        NotVerifiableError: They vary too little at temperature 1 to compare, or are too few.
+        NotVerifiableError: There are too few replies, or too little variation at temperature 1.
     """
-    usual, found = (_variety([_texts(answers, name) for name in each]) for each in (_HOT, names))
+    usual, found = (_variety([_texts(responses, name) for name in each]) for each in (_HOT, names))
     if usual < _LEAST_VARIED:
-        raise NotVerifiableError("The model's replies hardly differ at temperature 1.")
+        raise NotVerifiableError("The model's replies hardly vary at temperature 1.")
     if found <= _AS_VARIED * usual:
         return None
-    got = f"{found:.0%} of the pairs differ, of those at temperature 1 {usual:.0%}"
-    return Problem(turn, message, f"at most {_AS_VARIED * usual:.0%} that differ", got)
+    got = f"{found:.0%} of pairs differ; at temperature 1, {usual:.0%} do"
+    return Problem(exchange, message, f"at most {_AS_VARIED * usual:.0%} of pairs differ", got)
 
 
-def _texts(answers: Answers, name: str) -> list[str]:
-    """How each reply begins, CoT first. Raises NotVerifiableError."""
-    texts = [(reply.reasoning + reply.text)[:_BEGINNING] for _, reply in answers.replies(name)]
+def _texts(responses: ProbeResponses, name: str) -> list[str]:
+    """The beginning of each reply, CoT first. Raises NotVerifiableError."""
+    texts = [(reply.reasoning + reply.text)[:_BEGINNING] for _, reply in responses.replies(name)]
     if len(texts) < _TRIES / 2:
-        raise NotVerifiableError(f"Too few of the replies to {name!r} came.")
+        raise NotVerifiableError(f"There are too few replies to {name!r}.")
     return texts
 
 
 def _variety(questions: Sequence[Sequence[str]]) -> float:
-    """Share of the pairs of replies to the same question that differ."""
+    """Share of pairs of replies to the same question that differ."""
     pairs = [pair for texts in questions for pair in combinations(texts, 2)]
     return sum(a != b for a, b in pairs) / len(pairs)

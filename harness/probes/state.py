@@ -1,49 +1,56 @@
-"""Responses that the provider keeps, continued by `previous_response_id`.
+"""Responses that the provider stores, continued with `previous_response_id`.
 
-That a conversation goes on shows in a code word that only the first request told; or else in the
-prompt tokens: with all that came before in its prompt, a short second request has more of them than
-the long first one.
+A code word that only the first request contained shows that the conversation continues. Otherwise
+the prompt tokens show it: with the earlier conversation in its prompt, a short second request has
+more of them than the long first request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
 
 from harness.api.conversation import Message
-from harness.checks.base import Problem
+from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import fate, refused
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
+from harness.probes.refusals import outcome, refused
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
-_WORD = "orchid596"
-_TOLD = (
-    f"The code word is {_WORD}. The door of the house by the old harbour is green, and the boat "
-    "that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
+_CODE_WORD = "orchid596"
+_FIRST = (
+    f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
+    "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
 )
 
 
-def _asks(_api: Api) -> tuple[Ask, ...]:
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     hello = (Message("user", "Hi there!"),)
     weather = (Message("user", "What is the weather in Lisbon?"),)
     refusal = frozenset({"request.refused"})
     return (
-        Ask(
+        ProbeRequest(
             "told",
-            (Message("user", _TOLD),),
+            (Message("user", _FIRST),),
             then=("What is the code word?",),
             stored=True,
             max_turns=2,
             provokes=refusal,
         ),
-        Ask("called", weather, (WEATHER,), stored=True, max_turns=2, provokes=refusal),
-        Ask(
+        ProbeRequest("called", weather, (WEATHER,), stored=True, max_turns=2, provokes=refusal),
+        ProbeRequest(
             "unknown",
             hello,
             options={"previous_response_id": _UNKNOWN},
@@ -52,105 +59,97 @@ def _asks(_api: Api) -> tuple[Ask, ...]:
     )
 
 
-BENCH = Bench("state", _asks)
+GROUP = ProbeGroup("state", _requests, _STATE)
 
 
-@BENCH.probe(
-    "state.previous_response",
-    uses=("told",),
-    apis=("responses",),
-    modes=("non-streaming", "streaming"),
-    needs="previous_response_id",
-    severity="error",
-    summary="A stored response is continued by its id, with all that came before.",
-    why="Forgetting the conversation in silence is worse than refusing the request.",
-    source=_STATE,
-)
-def _continued(answers: Answers) -> Iterator[Trial]:
-    for view in _went_on(answers, "told"):
-        yield _break_in(view)
+def _continues(name: str, responses: ProbeResponses) -> Iterator[TrialResult]:
+    return map(_broken_continuation, _continued(responses, name))
 
 
-@BENCH.probe(
-    "state.previous_response.calls",
-    uses=("called",),
-    apis=("responses",),
-    modes=("non-streaming", "streaming"),
-    needs="previous_response_id",
-    severity="error",
-    summary="The result of a stored response's tool call can be sent with nothing but its id.",
-    why="Agents that use stored responses send it so.",
-    source=_STATE,
-)
-def _continued_calls(answers: Answers) -> Iterator[Trial]:
-    for view in _went_on(answers, "called"):
-        yield _break_in(view)
+for _id, _name, _text in (
+    (
+        "state.previous_response",
+        "told",
+        "A stored response can be continued by its id, with the entire earlier conversation. "
+        "Silently losing the conversation is worse than rejecting the request.",
+    ),
+    (
+        "state.previous_response.calls",
+        "called",
+        "A tool result can be sent with only the id of the stored response. Agents that use stored "
+        "responses send it this way.",
+    ),
+):
+    GROUP.probe(
+        _id,
+        (_name,),
+        apis=("responses",),
+        modes=("non-streaming", "streaming"),
+        needs="previous_response_id",
+        text=_text,
+    )(partial(_continues, _name))
 
 
-@BENCH.probe(
-    "state.previous_response.unknown",
-    uses=("unknown",),
-    apis=("responses",),
-    severity="error",
-    summary="An unknown previous_response_id is refused with a 4xx status.",
-    why="An answer that knows nothing of the conversation misleads; a failure is repeated.",
-    source=_STATE,
-)
-def _unknown(answers: Answers) -> Iterator[Trial]:
-    for view in answers.all("unknown"):
-        turn = view.turns[-1]
-        message = "A previous_response_id that nobody gave out is not refused."
-        got = "an answer" if turn.good_status else fate(turn)
-        wrong = Problem(turn, message, "status 404 or 400", got, "$.previous_response_id")
-        yield None if refused(view) else wrong
+@GROUP.probe("state.previous_response.unknown", ("unknown",), apis=("responses",))
+def _unknown(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """An unknown previous_response_id is rejected with a 4xx status.
+
+    A reply without the conversation misleads users, and clients retry a request that failed.
+    """
+    for rollout in responses.all("unknown"):
+        last = rollout.exchanges[-1]
+        message = "A request with an unknown previous_response_id was not rejected."
+        got = "a reply" if last.good_status else outcome(last)
+        wrong = Problem(last, message, "status 404 or 400", got, "$.previous_response_id")
+        yield None if refused(rollout) else wrong
 
 
-def _went_on(answers: Answers, name: str) -> list[ParsedRollout]:
+def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     """The rollouts in which a stored response was continued.
 
     Raises:
-        NotVerifiableError: There are none, or the provider keeps no responses, and does not say
-            that it does.
+        NotVerifiableError: There are none, or the provider stores no responses and does not claim
+            to.
     """
-    views = answers.all(name)
-    if all(refused(view) and len(view.turns) == 1 for view in views):
+    rollouts = responses.all(name)
+    if all(refused(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
         raise NotVerifiableError("The provider refuses to store responses.")
-    found = [view for view in views if len(view.turns) > 1]
+    found = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
     if not found:
-        raise NotVerifiableError("The first reply is nothing that could be continued.")
-    if all(refused(view) and not _claims_to_store(view) for view in found):
-        said = fate(found[0].turns[-1])
-        raise NotVerifiableError(f"The provider refuses to continue a response ({said}).")
+        raise NotVerifiableError("The first reply cannot be continued.")
+    if all(refused(rollout) and not _claims_to_store(rollout) for rollout in found):
+        reason = outcome(found[0].exchanges[-1])
+        raise NotVerifiableError(f"The provider refuses to continue a response ({reason}).")
     return found
 
 
-def _claims_to_store(view: ParsedRollout) -> bool:
-    reply = view.turns[0].reply
+def _claims_to_store(rollout: ParsedRollout) -> bool:
+    reply = rollout.exchanges[0].reply
     return reply is not None and reply.raw.get("store") is True
 
 
-def _break_in(view: ParsedRollout) -> Trial:
-    """Where a continued conversation breaks off, if it does."""
-    first, second = view.turns[:2]
+def _broken_continuation(rollout: ParsedRollout) -> TrialResult:
+    """The problem of a continued conversation, if it has one."""
+    first, second = rollout.exchanges[:2]
     if second.reply is None or first.reply is None:
         message = "A stored response cannot be continued by its id."
-        return Problem(second, message, "a reply", fate(second))
-    if _WORD not in second.reply.text.lower():
+        return Problem(second, message, "a reply", outcome(second))
+    if _CODE_WORD not in second.reply.text.lower():
         before, after = first.reply.input_tokens, second.reply.input_tokens
         if before is None or after is None:
             raise NotVerifiableError("The provider does not report prompt tokens.")
         if after <= before:
-            message = "Nothing of the stored response is in the prompt of what continues it."
+            message = "The continued prompt does not contain the stored response."
             got = f"{after}, after {before} in the first request"
             return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
     return _wrong_echo(second, second.reply.raw)
 
 
-def _wrong_echo(turn: ParsedExchange, raw: Mapping[str, Any]) -> Trial:
-    sent = turn.asked.body.get("previous_response_id")
+def _wrong_echo(exchange: ParsedExchange, raw: Mapping[str, Any]) -> TrialResult:
+    sent = exchange.request.body.get("previous_response_id")
     echoed = raw.get("previous_response_id")
     if echoed == sent:
         return None
-    message = "The response does not name the one that it continues."
+    message = "The response does not name the response that it continues."
     expected, got = (orjson.dumps(value).decode() for value in (sent, echoed))
-    return Problem(turn, message, expected, got, "$.previous_response_id")
+    return Problem(exchange, message, expected, got, "$.previous_response_id")

@@ -12,13 +12,12 @@ from harness.api.base import Settings
 from harness.golden.files import digest, text
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import Ask, Bench, Probe
-from harness.probes.judging import probe_results
-from harness.probes.plan import settings_of
+from harness.probes.base import Probe, ProbeGroup, ProbeRequest
 from harness.records.analysis import CheckResult, TaskResult
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
+from harness.rules import probe_results
 from harness.sampling.attempts import Attempt, Sample
 from harness.scoring.measure import measured
 from harness.storage.run_folder import GOLDEN_FILE, write_text
@@ -47,7 +46,7 @@ class ProbeOptions:
 class ProbeTask(Task):
     """The requests of one probe group that some of its probes use."""
 
-    def __init__(self, group: Bench, probes: Sequence[Probe], options: ProbeOptions) -> None:
+    def __init__(self, group: ProbeGroup, probes: Sequence[Probe], options: ProbeOptions) -> None:
         """Prepare a probe group.
 
         Args:
@@ -59,25 +58,25 @@ class ProbeTask(Task):
         self._probes = probes
         self._options = options
         self._settings = Settings(options.model, extra_body=options.extra_body)
-        self._requests: dict[tuple[str, Api], Ask] = {}
-        self._planned: list[tuple[Ask, Condition]] = []
+        self._requests: dict[tuple[str, Api], ProbeRequest] = {}
+        self._planned: list[tuple[ProbeRequest, Condition]] = []
         golden = options.golden if group.golden else None
         for api in options.apis if golden or not group.golden else ():
-            for ask in group.asks(api):
-                self._requests[ask.name, api] = ask
-                used = [p for p in probes if ask.name in p.uses and api in p.about.apis]
+            for request in group.requests(api):
+                self._requests[request.name, api] = request
+                used = [p for p in probes if request.name in p.uses and api in p.about.apis]
                 modes = [mode for mode in MODES if any(mode in p.about.modes for p in used)]
                 for mode in sorted(modes):
                     condition = Condition(model=options.model, api=api, mode=mode)
-                    self._planned.append((ask, condition))
+                    self._planned.append((request, condition))
         self._parsed: dict[str, list[ParsedRollout]] = defaultdict(list)
         self.info = TaskInfo(
             name=group.name,
             kind="probes",
             conditions=tuple(dict.fromkeys(condition for _, condition in self._planned)),
-            samples=len({ask.name for ask, _ in self._planned}),
-            tries=max((ask.tries for ask, _ in self._planned), default=0),
-            planned=sum(ask.tries for ask, _ in self._planned),
+            samples=len({request.name for request, _ in self._planned}),
+            tries=max((request.tries for request, _ in self._planned), default=0),
+            planned=sum(request.tries for request, _ in self._planned),
             files={} if golden is None else {GOLDEN_FILE: digest(golden)},
         )
 
@@ -88,35 +87,35 @@ class ProbeTask(Task):
 
     def attempts(self, number: int) -> Iterator[Attempt]:
         """The `number`-th repetition of every request that has so many."""
-        for ask, condition in self._planned:
-            if number <= ask.tries:
+        for request, condition in self._planned:
+            if number <= request.tries:
                 yield Attempt(
-                    self.attempt_id(ask.name, condition, number),
+                    self.attempt_id(request.name, condition, number),
                     self.name,
                     Sample(
-                        ask.name,
-                        ask.turns,
-                        instructions=ask.instructions,
-                        tools=ask.tools,
-                        then=ask.then,
-                        raw=ask.raw,
+                        request.name,
+                        request.turns,
+                        instructions=request.instructions,
+                        tools=request.tools,
+                        then=request.then,
+                        raw=request.raw,
                     ),
                     condition,
                     number,
-                    settings_of(ask, self._settings),
-                    ask.max_turns,
-                    ask.key,
+                    request.settings(self._settings),
+                    request.max_turns,
+                    request.key,
                 )
 
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
         """Measure one rollout and keep it for the probes."""
         rollout = parsed.rollout
-        ask = self._requests.get((rollout.sample, rollout.api))
-        if ask is None:
+        request = self._requests.get((rollout.sample, rollout.api))
+        if request is None:
             return None
         if checks:
             self._parsed[rollout.sample].append(parsed)
-        score = measured(parsed, checks=checks, except_for=ask.provokes)
+        score = measured(parsed, checks=checks, except_for=request.provokes)
         return replace(score, outcome=_outcome(parsed))
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
@@ -133,9 +132,9 @@ class ProbeTask(Task):
 
 def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:
     """One task for each group of the chosen probes; those without their golden file plan nothing."""
-    groups = {probe.bench.name: probe.bench for probe in probes}
+    groups = {probe.group.name: probe.group for probe in probes}
     return [
-        ProbeTask(group, [probe for probe in probes if probe.bench is group], options)
+        ProbeTask(group, [probe for probe in probes if probe.group is group], options)
         for group in groups.values()
     ]
 

@@ -1,37 +1,37 @@
-"""What the families of checks and probes are called."""
+"""Titles of the families of checks and probes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 _TITLES: Mapping[str, str] = {
-    "schema": "Schema: replies, chunks and events as the API has them",
-    "stream": "Stream grammar: what may follow what, and what must add up",
-    "cot": "Chain of thought: present in its place, taken back, dropped in time",
+    "schema": "Schema: replies, chunks and events conform to the API",
+    "stream": "Stream grammar: order and consistency of events",
+    "cot": "Chain of thought: returned, accepted back, used, and dropped in time",
     "tools": "Tool calls: names, ids and arguments",
-    "parameters": "Parameters: what the request asked for",
-    "finish": "Finish: reasons and status that agree with what was said",
-    "usage": "Token counts: present, possible, adding up",
-    "errors": "Errors: refusals and failures",
-    "leaks": "Leaks and invariants of everything that is sampled",
-    "prompt": "Prompt: what reached the model",
-    "state": "State: conversations that the provider keeps",
-    "limits": "Limits: of tokens, and stop strings",
+    "parameters": "Parameters: replies follow the options of their requests",
+    "finish": "Finish: reason and status agree with the content",
+    "usage": "Token counts: present, possible, and consistent",
+    "errors": "Errors: rejected and failed requests",
+    "leaks": "Leaks and defects of generated text",
+    "prompt": "Prompt: what reaches the model",
+    "state": "State: conversations that the provider stores",
+    "limits": "Limits: token limits and stop strings",
     "sampling": "Sampling: effort, temperature, seed and choices",
-    "logprobs": "Log probabilities: possible, and those of the tokens",
-    "numerics": "Numerics: the reference engine's log probabilities and tokens",
-    "structured": "Structured output: JSON that fits its schema, beside the CoT",
-    "options": "Options: repeated as sent, and whose instructions count",
-    "load": "Load: many requests at once",
-    "parity": "Parity: stream against whole reply",
+    "logprobs": "Logprobs: valid, and of the right tokens",
+    "numerics": "Numerics: logprobs and tokens of the reference engine",
+    "structured": "Structured output: JSON that conforms to its schema, with CoT",
+    "options": "Options: repeated unchanged, and precedence of instructions",
+    "load": "Load: many concurrent requests",
+    "parity": "Parity: streaming and non-streaming replies agree",
 }
 
 
 def title(family: str) -> str:
-    """The family and what it is about, in one line."""
+    """The name of the family and its subject, on one line."""
     return _TITLES.get(family, family.capitalize())
 
 
 def short_title(family: str) -> str:
-    """The same without what it is about."""
+    """The name of the family."""
     return title(family).partition(":")[0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from harness import checks as rules
-from harness.parsing.events import speaks
+from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import Latency, TokenCounts
 from harness.records.scores import Score, Timing, Usage
@@ -28,7 +28,7 @@ def measured(
     applicable, findings = (
         rules.examine(parsed, except_for=except_for) if checks else (frozenset(), ())
     )
-    first = parsed.turns[0].reply if parsed.turns else None
+    first = parsed.exchanges[0].reply if parsed.exchanges else None
     ids = (reply.raw.get("id") for _, reply in parsed.replies)
     return Score(
         record=rollout.id,
@@ -68,9 +68,9 @@ def timing(exchange: ParsedExchange) -> Timing:
     between its first and last such event, which excludes the time in a queue. It needs the
     provider's own count of output tokens, and enough events not to measure a burst.
     """
-    elapsed = exchange.exchange.elapsed
+    elapsed = exchange.recorded.elapsed
     tokens = None if exchange.reply is None else exchange.reply.output_tokens
-    times = [event.at for event in exchange.events if speaks(event)]
+    times = [event.at for event in exchange.events if carries_text(event)]
     if not times:
         return Timing(total=elapsed)
     spent = times[-1] - times[0]
@@ -106,6 +106,6 @@ def latency(scores: Sequence[Score]) -> Latency:
     )
 
 
-def _sum(counts: object) -> int | None:
-    known = [count for count in counts if count is not None]  # type: ignore[attr-defined]
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
     return sum(known) if known else None

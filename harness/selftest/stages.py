@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from harness.checks import CATALOGUE
 from harness.probes import PROBES
 from harness.probes.suites import CASES
 from harness.records.runs import SuiteName
+from harness.rules import RULES
 from harness.selftest.faults import HEALTHY, Fault
 
 FEW_CASES = ("weather-lisbon", "status-up", "language-greek")
@@ -92,8 +92,7 @@ def _carriers(check_id: str) -> Sequence[str]:
 
 def known(fault: Fault) -> tuple[str, ...]:
     """The ids of checks and probes that its detectors mean."""
-    every = dict.fromkeys((*CATALOGUE, *PROBES))
-    return tuple(each for each in every if any(detects(one, each) for one in fault.detectors))
+    return tuple(each for each in RULES if any(detects(one, each) for one in fault.detectors))
 
 
 def detects(detector: str, check_id: str) -> bool:

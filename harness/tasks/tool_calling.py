@@ -33,7 +33,7 @@ from typing import Any
 from harness.api.base import Reply, Settings, Tool
 from harness.api.conversation import Message, ToolCall
 from harness.api.tools import schema_problem
-from harness.checks.base import excerpt
+from harness.findings import excerpt
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import AtK, FailedSample, TaskResult
 from harness.records.conditions import Condition
@@ -280,7 +280,7 @@ def _status(exchange: Exchange) -> str:
 def _unreadable(parsed: ParsedRollout) -> Fields | None:
     if parsed.rollout.end != "unreadable":
         return None
-    reason = next((each.unreadable for each in parsed.turns if each.unreadable), None)
+    reason = next((each.unreadable for each in parsed.exchanges if each.unreadable), None)
     return _failure("invalid_response", reason or "The reply could not be read.")
 
 
@@ -288,7 +288,7 @@ def _stopped(parsed: ParsedRollout) -> Fields | None:
     if any(reply.finish in ("length", "content_filter") for _, reply in parsed.replies):
         return _failure("truncated", "A reply was cut off before its end.")
     if parsed.rollout.end == "max_turns":
-        requests = len(parsed.turns)
+        requests = len(parsed.exchanges)
         return _failure("max_turns", f"The model still called tools after {requests} requests.")
     return None
 

@@ -1,13 +1,13 @@
-"""What a fault is: changes at some of the seams, and what is said of them in the catalogue.
-
-Each layer is one module (or two) with a `Family`; its decorator takes everything there is to know
-about a fault, so that lists, tests and the self-test all come from one place.
-"""
+"""How a fault is declared: its metadata, and the hooks at which it changes the server."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, Generic, Literal, TypeVar, cast
 
 Layer = Literal[
@@ -23,40 +23,39 @@ Layer = Literal[
     "errors",
     "numerics",
 ]
-NUMERICS = (
-    "numerics.logprobs",
-    "numerics.greedy",
-    "chat.reasoning.missing",
-    "responses.reasoning.missing",
-)
-"""What finds a model that computes otherwise: its tokens are others, or it no longer thinks."""
 HYPOTHETICAL = "hypothetical"
 """Source of a fault that no public thread reports."""
 ALLOWED = "ok:"
-"""How the name of a variation begins that is no defect."""
+"""Prefix of the names of allowed variations."""
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Seam(Generic[C]):
-    """A place in the server where a change of type `C` can act."""
+class Hook(Generic[C]):
+    """A point in the server where a fault can act with a change of type `C`.
 
-    name: str
+    Attributes:
+        point: The name of the point. Several hooks can share one.
+        adapt: Converts a change of type `C` to the type that the server calls at this point.
+    """
+
+    point: str
+    adapt: Callable[[C], Any] = lambda change: change
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to be wrong, or to be right in another way (`allowed`).
+    """A known defect, or an allowed variation that no check may report as an error.
 
     Attributes:
-        name: How it is asked for; stable.
-        layer: Where the real defect lived.
-        description: What it does, in one sentence.
-        source: The thread that reports it, as `repository#number` or the catalogue's words.
-        detectors: Ids of checks, or names of families of them, of which one at least must find it.
-        visible: Whether it can be seen from outside at all.
-        changes: What it does, by the name of the seam.
+        name: The public name; stable.
+        layer: Where the real defect was.
+        description: The effect, in one sentence.
+        source: The public report, as `repository#number` or in words; else `HYPOTHETICAL`.
+        detectors: Checks, probes or prefixes of their ids. At least one must find the fault.
+        visible: Whether a client can see the effect.
+        changes: The changes by point.
     """
 
     name: str
@@ -69,60 +68,80 @@ class Fault:
 
     @property
     def allowed(self) -> bool:
-        """Whether it is a variation that nothing may be reported about as an error."""
+        """Whether this is an allowed variation."""
         return self.name.startswith(ALLOWED)
 
-    def at(self, seam: Seam[C]) -> C | None:
-        """What it does at a seam, if anything."""
-        return cast("C | None", self.changes.get(seam.name))
+    def at(self, hook: Hook[C]) -> C | None:
+        """The change at a hook, if there is one."""
+        return cast("C | None", self.changes.get(hook.point))
 
 
 @dataclass
-class Family:
-    """The faults of one layer; `fault` and `allowed` add one, `also` another change of it."""
+class FaultGroup:
+    """Collects the faults that one module declares.
+
+    The name of a decorated function gives the name of the fault (`done_missing` declares
+    `done-missing`), and the first paragraph of its docstring is the description.
+
+    Attributes:
+        layer: The layer of all faults of the group.
+        detectors: The detectors of faults that declare none.
+        faults: The faults by name.
+    """
 
     layer: Layer
+    detectors: tuple[str, ...] = ()
     faults: dict[str, Fault] = field(default_factory=dict)
 
     def fault(
-        self,
-        seam: Seam[C],
-        name: str,
-        description: str,
-        *,
-        source: str,
-        detectors: Iterable[str],
-        visible: bool = True,
+        self, hook: Hook[C], *detectors: str, source: str = HYPOTHETICAL, visible: bool = True
     ) -> Callable[[C], C]:
-        """Register the decorated change as a fault.
+        """Declare the decorated change as a fault; see `Fault` for the arguments."""
+        return self._declare(hook, "", detectors or self.detectors, source, visible=visible)
 
-        Args:
-            seam: Where it acts.
-            name: How it is asked for.
-            description: What it does, in one sentence.
-            source: See `Fault`.
-            detectors: See `Fault`.
-            visible: See `Fault`.
-        """
-        fault = Fault(name, self.layer, description, source, tuple(detectors), visible)
-        if name in self.faults:
-            raise ValueError(f"The fault {name!r} is there already.")
-        self.faults[name] = fault
-        return self.also(seam, name)
+    def variation(self, hook: Hook[C], *, source: str) -> Callable[[C], C]:
+        """Declare the decorated change as an allowed variation, named `ok:` and its name."""
+        return self._declare(hook, ALLOWED, (), source, visible=False)
 
-    def allowed(
-        self, seam: Seam[C], name: str, description: str, *, source: str
-    ) -> Callable[[C], C]:
-        """Register the decorated change as an allowed variation, `ok:` and the name."""
-        return self.fault(
-            seam, ALLOWED + name, description, source=source, detectors=(), visible=False
-        )
-
-    def also(self, seam: Seam[C], name: str) -> Callable[[C], C]:
-        """Register the decorated change as a further one of the fault of this name."""
+    def also(self, name: str, hook: Hook[C]) -> Callable[[C], C]:
+        """Add the decorated change to the fault `name`, at another hook."""
 
         def add(change: C) -> C:
-            self.faults[name].changes[seam.name] = change
+            self.faults[name].changes[hook.point] = hook.adapt(change)
             return change
 
         return add
+
+    def _declare(
+        self, hook: Hook[C], prefix: str, detectors: tuple[str, ...], source: str, *, visible: bool
+    ) -> Callable[[C], C]:
+        def add(change: C) -> C:
+            function = cast("FunctionType", change)
+            name = prefix + function.__name__.replace("_", "-")
+            if name in self.faults:
+                raise ValueError(f"The fault {name!r} is declared twice.")
+            paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
+            description = " ".join(paragraph.split())
+            self.faults[name] = Fault(name, self.layer, description, source, detectors, visible)
+            return self.also(name, hook)(change)
+
+        return add
+
+
+_ACTIVE: ContextVar[Sequence[Fault]] = ContextVar("active_faults", default=())
+
+
+@contextmanager
+def activated(faults: Sequence[Fault]) -> Iterator[None]:
+    """Activate faults for the current task and for the tasks that it starts."""
+    token = _ACTIVE.set(faults)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def active_changes(hook: Hook[C]) -> list[C]:
+    """The changes of the active faults at a hook, in the order in which they were named."""
+    found = [fault.at(hook) for fault in _ACTIVE.get()]
+    return [change for change in found if change is not None]

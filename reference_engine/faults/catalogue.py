@@ -1,68 +1,62 @@
-"""The one list of faults, by name. A new layer is one module and one entry in `_FAMILIES`."""
+"""The catalogue of all faults, its listings, and the choice of faults for a server."""
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
+import zlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
 
 from reference_engine.faults.base import Fault
+from reference_engine.faults.hooks import MODEL
 from reference_engine.faults.layers import (
-    allowed,
-    allowed_inputs,
     attention,
-    calls,
-    crashes,
     errors,
-    experts,
     history,
-    kv_cache,
     limits,
     parsing,
     rendering,
-    replay,
-    responses_streaming,
     sampling,
-    schemas,
     streaming,
     structured,
     tools,
     usage,
+    variations,
     weights,
 )
-from reference_engine.faults.seams import MODEL
+from reference_engine.generation.sampling import uniform
+from reference_engine.model.packed import expand_experts
+from reference_engine.model.transformer import Transformer
 
-_FAMILIES = (
-    rendering,
-    history,
-    replay,
-    schemas,
-    tools,
-    calls,
-    parsing,
-    crashes,
-    structured,
-    streaming,
-    responses_streaming,
-    sampling,
-    limits,
-    usage,
-    errors,
-    attention,
-    kv_cache,
-    experts,
-    weights,
-    allowed_inputs,
-    allowed,
+_GROUPS = (
+    rendering.group,
+    history.group,
+    tools.group,
+    parsing.group,
+    structured.group,
+    streaming.group,
+    sampling.group,
+    limits.group,
+    usage.group,
+    errors.group,
+    attention.group,
+    weights.group,
+    variations.inputs,
+    variations.group,
 )
 
 CATALOGUE: Mapping[str, Fault] = {
-    name: fault for module in _FAMILIES for name, fault in module.family.faults.items()
+    name: fault for group in _GROUPS for name, fault in group.faults.items()
 }
 
 
 def listing() -> str:
-    """The catalogue as text, by layer; the allowed variations come last."""
+    """The catalogue as text, by layer, with the allowed variations last."""
     groups: dict[str, list[Fault]] = defaultdict(list)
     for fault in CATALOGUE.values():
         groups["allowed variations" if fault.allowed else fault.layer].append(fault)
@@ -73,7 +67,7 @@ def listing() -> str:
 
 
 def listing_json() -> str:
-    """The catalogue as a JSON list; `model` says whether a fault is in the model itself."""
+    """The catalogue as a JSON list. `model` marks faults of the model, which all requests share."""
     return json.dumps(
         [
             {
@@ -93,6 +87,79 @@ def listing_json() -> str:
 
 
 def _entry(fault: Fault) -> str:
-    found = ", ".join(fault.detectors) if fault.visible else "not visible from outside"
-    seen = "" if fault.allowed else f"\n      found by: {found}"
-    return f"  {fault.name}\n      {fault.description}\n      source: {fault.source}{seen}"
+    detectors = ", ".join(fault.detectors) if fault.visible else "not visible to a client"
+    found = "" if fault.allowed else f"\n      detected by: {detectors}"
+    return f"  {fault.name}\n      {fault.description}\n      source: {fault.source}{found}"
+
+
+class FaultError(ValueError):
+    """A fault option is invalid; the message gives the reason and the remedy."""
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """The faults of a server, each with the share of requests that it affects."""
+
+    rates: Mapping[str, float]
+    faults: tuple[Fault, ...]
+
+    def of(self, number: int) -> tuple[Fault, ...]:
+        """The faults of request `number`, the same in every run."""
+        return tuple(
+            fault
+            for fault in self.faults
+            if uniform(zlib.crc32(fault.name.encode()), number) < self.rates[fault.name]
+        )
+
+    @torch.no_grad()
+    def damage(self, model: Transformer) -> Transformer:
+        """Apply the faults of the model, after expanding packed experts."""
+        changes = [change for fault in self.faults if (change := fault.at(MODEL)) is not None]
+        if changes:
+            expand_experts(model)
+        for change in changes:
+            change(model)
+        return model
+
+
+_OPTION = re.compile(r"(?P<names>.*?)(?::(?P<rate>[-+.\d]\S*))?")
+
+
+def read_plan(options: Sequence[str]) -> FaultPlan:
+    """Parse `NAME[,NAME][:rate]` options.
+
+    Raises:
+        FaultError: A name is unknown, or a rate is invalid.
+    """
+    rates: dict[str, float] = {}
+    for option in options:
+        match = _OPTION.fullmatch(option.strip())
+        names, rate = (match["names"], match["rate"]) if match else (option, None)
+        for name in (part.strip() for part in names.split(",")):
+            rates[name] = _rate(_known(name), rate)
+    return FaultPlan(rates, tuple(CATALOGUE[name] for name in rates))
+
+
+def _known(name: str) -> Fault:
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    near = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else "run 'python -m reference_engine faults'."
+    raise FaultError(f"There is no fault '{name}'; {hint}")
+
+
+def _rate(fault: Fault, text: str | None) -> float:
+    if text is None:
+        return 1.0
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1:
+        raise FaultError(f"The rate of '{fault.name}' must be above 0 and at most 1, not '{text}'.")
+    if rate < 1 and fault.at(MODEL) is not None:
+        raise FaultError(
+            f"The fault '{fault.name}' cannot have a rate: it changes the model, which all "
+            "requests share."
+        )
+    return rate

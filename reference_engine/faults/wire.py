@@ -1,6 +1,6 @@
-"""The faulty server's HTTP side: the seams REQUEST, DATA, REPLY and FRAMES, around the healthy app.
+"""The HTTP side of a server with faults: the hooks REQUEST, PAYLOAD, REPLY and STREAM.
 
-The events of a stream are passed on one by one as they come, so that faults keep its pace.
+The middleware forwards each event of a stream as it arrives, so that faults keep its timing.
 """
 
 from __future__ import annotations
@@ -15,27 +15,33 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reference_engine.faults.active import changes, showing
-from reference_engine.faults.base import Fault
-from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.plan import FaultError, Plan, read_plan
-from reference_engine.faults.seams import DATA, FRAMES, MODEL, REPLY, REQUEST
-from reference_engine.faults.traffic import Asked, Dialect, Frame, Frames, Json, Reply, decode
+from reference_engine.faults.base import Fault, activated, active_changes
+from reference_engine.faults.catalogue import FaultError, FaultPlan, read_plan
+from reference_engine.faults.hooks import MODEL, PAYLOAD, REPLY, REQUEST, STREAM
+from reference_engine.faults.http import (
+    Api,
+    ClientRequest,
+    Json,
+    Reply,
+    SseEvent,
+    SseStream,
+    decode,
+)
 from reference_engine.server.errors import ApiError
 
-_DIALECTS: dict[str, Dialect] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
+_APIS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
 _Inbox = asyncio.Queue[Message | None]
 HEADER = b"x-fault"
-"""Header with which a request asks for faults of its own, where the server allows it."""
+"""Header in which a request names its own faults, if the server allows it."""
 
 
-class FaultyWire:
-    """Middleware that gives each request its faults and changes what goes in and out.
+class FaultyHttp:
+    """Middleware that activates the faults of each request and changes its traffic.
 
-    With `by_request`, a request may name faults itself, see `HEADER`.
+    With `by_request`, a request can name its faults itself, see `HEADER`.
     """
 
-    def __init__(self, app: ASGIApp, plan: Plan, served: str, *, by_request: bool) -> None:
+    def __init__(self, app: ASGIApp, plan: FaultPlan, served: str, *, by_request: bool) -> None:
         self._app = app
         self._plan = plan
         self._served = served
@@ -43,9 +49,9 @@ class FaultyWire:
         self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, faulty if it is one for an answer."""
-        asks = scope["type"] == "http" and scope["method"] == "POST"
-        if not asks or scope["path"] not in _DIALECTS:
+        """Serve a request; only requests for a response of the model show faults."""
+        post = scope["type"] == "http" and scope["method"] == "POST"
+        if not post or scope["path"] not in _APIS:
             await self._app(scope, receive, send)
             return
         try:
@@ -53,31 +59,32 @@ class FaultyWire:
         except FaultError as error:
             await ApiError(400, str(error)).response()(scope, receive, send)
             return
-        with showing(faults):
+        with activated(faults):
             try:
                 body = await Request(scope, receive).body()
             except ClientDisconnect:
                 return
-            asked = Asked(_DIALECTS[scope["path"]], _object(body), self._served)
+            request = ClientRequest(_APIS[scope["path"]], _object(body), self._served)
             try:
-                body = _changed_request(body, asked)
+                body = _changed_body(body, request)
             except ApiError as error:
                 await error.response()(scope, receive, send)
                 return
-            await self._serve(scope, _replayed(body, receive), send, asked)
+            await self._serve(scope, _replayed(body, receive), send, request)
 
     def _faults(self, scope: Scope) -> Sequence[Fault]:
-        """The faults of the next request. Raises FaultError."""
         number = next(self._numbers)
         named = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
         if not self._by_request or not named:
             return self._plan.of(number)
-        asked = read_plan([named], CATALOGUE)
-        if any(MODEL.name in fault.changes for fault in asked.faults):
-            raise FaultError(f"A fault of the model itself cannot be chosen by request: {named}.")
-        return asked.of(number)
+        plan = read_plan([named])
+        if any(fault.at(MODEL) is not None for fault in plan.faults):
+            raise FaultError(f"A request cannot choose a fault of the model: {named}.")
+        return plan.of(number)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, asked: Asked) -> None:
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, request: ClientRequest
+    ) -> None:
         inbox: _Inbox = asyncio.Queue()
 
         async def work() -> None:
@@ -88,7 +95,7 @@ class FaultyWire:
 
         task = asyncio.create_task(work())
         try:
-            await _forward(inbox, send, asked)
+            await _forward(inbox, send, request)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -102,21 +109,21 @@ def _object(body: bytes) -> Json:
     return data if isinstance(data, dict) else {}
 
 
-def _changed_request(body: bytes, asked: Asked) -> bytes:
-    found = changes(REQUEST)
-    if not found:
+def _changed_body(body: bytes, request: ClientRequest) -> bytes:
+    changes = active_changes(REQUEST)
+    if not changes:
         return body
     data = _object(body)
     try:
-        for change in found:
-            data = change(data, asked)
-    except (AttributeError, KeyError, TypeError):  # Malformed: for the healthy server to refuse.
+        for change in changes:
+            data = change(data, request)
+    except (AttributeError, KeyError, TypeError):  # Malformed: the healthy server refuses it.
         return body
     return orjson.dumps(data) if data else body
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives this body, then what the real one gives."""
+    """A `receive` that returns this body first."""
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:
@@ -125,43 +132,43 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return next_message
 
 
-async def _forward(inbox: _Inbox, send: Send, asked: Asked) -> None:
+async def _forward(inbox: _Inbox, send: Send, request: ClientRequest) -> None:
     start = await inbox.get()
     if start is None:
         return
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
     reply = Reply(start["status"], headers)
     if headers.get("content-type", "").startswith("text/event-stream"):
-        await _send_stream(reply, inbox, send, asked)
+        await _send_stream(reply, inbox, send, request)
         return
     reply = Reply(reply.status, headers, b"".join([piece async for piece in _bodies(inbox)]))
     if reply.status == 200:
-        data = _changed(reply.json, asked)
+        data = _changed_payload(reply.json, request)
         reply = Reply(200, headers, orjson.dumps(data))
-    reply = _changed_reply(reply, asked)
+    reply = _changed_reply(reply, request)
     await send(_start(reply, {"content-length": str(len(reply.body))}))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
-async def _send_stream(head: Reply, inbox: _Inbox, send: Send, asked: Asked) -> None:
-    await send(_start(_changed_reply(head, asked), {}))
-    async with aclosing(_frames(inbox, asked)) as healthy:
-        frames: Frames = healthy
-        for change in changes(FRAMES):
-            frames = change(frames, asked)
-        async for frame in frames:
-            await send({"type": "http.response.body", "body": frame.encode(), "more_body": True})
+async def _send_stream(head: Reply, inbox: _Inbox, send: Send, request: ClientRequest) -> None:
+    await send(_start(_changed_reply(head, request), {}))
+    async with aclosing(_events(inbox, request)) as healthy:
+        events: SseStream = healthy
+        for change in active_changes(STREAM):
+            events = change(events, request)
+        async for event in events:
+            await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _frames(inbox: _Inbox, asked: Asked) -> AsyncGenerator[Frame]:
+async def _events(inbox: _Inbox, request: ClientRequest) -> AsyncGenerator[SseEvent]:
     async for piece in _bodies(inbox):
         for block in filter(None, piece.split(b"\n\n")):
-            frame = decode(block)
-            if frame.data is not None:
-                data = _changed(frame.data, asked)
-                frame = Frame(data, data.get("type") if frame.event else None)
-            yield frame
+            event = decode(block)
+            if event.data is not None:
+                data = _changed_payload(event.data, request)
+                event = SseEvent(data, data.get("type") if event.name else None)
+            yield event
 
 
 async def _bodies(inbox: _Inbox) -> AsyncGenerator[bytes]:
@@ -169,15 +176,15 @@ async def _bodies(inbox: _Inbox) -> AsyncGenerator[bytes]:
         yield cast("bytes", message.get("body", b""))
 
 
-def _changed(data: Json, asked: Asked) -> Json:
-    for change in changes(DATA):
-        data = change(data, asked)
+def _changed_payload(data: Json, request: ClientRequest) -> Json:
+    for change in active_changes(PAYLOAD):
+        data = change(data, request)
     return data
 
 
-def _changed_reply(reply: Reply, asked: Asked) -> Reply:
-    for change in changes(REPLY):
-        reply = change(reply, asked)
+def _changed_reply(reply: Reply, request: ClientRequest) -> Reply:
+    for change in active_changes(REPLY):
+        reply = change(reply, request)
     return reply
 
 

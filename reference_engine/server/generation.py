@@ -54,7 +54,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Order:
+class GenerationRequest:
     """What to generate: everything of a request that matters to the model's answer."""
 
     conversation: Conversation
@@ -62,8 +62,8 @@ class Order:
     policy: ToolPolicy
     stop: tuple[str, ...] = ()
 
-    def choice(self, index: int) -> Order:
-        """The same order for one more independent answer."""
+    def choice(self, index: int) -> GenerationRequest:
+        """The same request for one more independent answer."""
         seed = self.sampling.seed
         if seed is None or not index:
             return self
@@ -71,7 +71,7 @@ class Order:
 
 
 class Generation:
-    """Runs one order.
+    """Runs one request.
 
     Attributes:
         prompt: The prompt's token ids.
@@ -80,22 +80,22 @@ class Generation:
         finish: Why the answer ended, once it has.
     """
 
-    def __init__(self, engine: TokenSource, order: Order) -> None:
+    def __init__(self, engine: TokenSource, request: GenerationRequest) -> None:
         """Render the prompt.
 
         Raises:
             ApiError: The conversation cannot be rendered or does not fit the context.
         """
         self._engine = engine
-        self._order = order
+        self._request = request
         self.prompt = self._checked_prompt()
         self.completion: list[int] = []
         self.reasoning_tokens = 0
         self.finish: FinishReason = "stop"
         room = engine.max_context - len(self.prompt)
-        self._limit = min(room, order.sampling.max_tokens or room)
+        self._limit = min(room, request.sampling.max_tokens or room)
         self._parser = self.new_parser()
-        self._shown = ShownText(order.stop)
+        self._shown = ShownText(request.stop)
         self._boundary = 0
         self._steered = 0
         self._called = False
@@ -134,7 +134,7 @@ class Generation:
             self.finish = "tool_calls"
 
     def _checked_prompt(self) -> list[int]:
-        conversation, max_context = self._order.conversation, self._engine.max_context
+        conversation, max_context = self._request.conversation, self._engine.max_context
         if (least := least_tokens(conversation)) >= max_context:
             raise _overflow(f"at least {least}", max_context)
         try:
@@ -153,7 +153,7 @@ class Generation:
         limit = self._limit - len(self.completion)
         if limit < 1:
             return
-        sampling = self._order.sampling
+        sampling = self._request.sampling
         params = SamplingParams(
             max_tokens=limit,
             temperature=sampling.temperature,
@@ -190,7 +190,7 @@ class Generation:
             self.reasoning_tokens += before.kind == "reasoning"
             if token.logprob is not None:
                 self._shown.tokens.append(token)
-        policy = self._order.policy
+        policy = self._request.policy
         for event in events:
             if isinstance(event, Started):
                 if not policy.allows(event):
@@ -207,13 +207,13 @@ class Generation:
         """The parts due when the tokens ran out, unless they begin a message not allowed."""
         events = self._parser.finish()
         first = events[0] if events else None
-        if isinstance(first, Started) and not self._order.policy.allows(first):
+        if isinstance(first, Started) and not self._request.policy.allows(first):
             return []
         return self._parts(events)
 
     def _steer(self, astray: Started | None) -> list[Part]:
         """Go back to the last message's end and write the next header for the model."""
-        header = self._order.policy.header(astray, again=self._steered > 0)
+        header = self._request.policy.header(astray, again=self._steered > 0)
         kept, opening = continuation(self.completion[: self._boundary], header)
         self._parser = self.new_parser()
         if len(kept) + len(opening) >= self._limit:

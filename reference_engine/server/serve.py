@@ -145,7 +145,8 @@ def _handlers_put_back() -> Iterator[None]:
 def _parts(settings: ServeSettings) -> Parts:
     if not settings.faults and not settings.faults_by_request:
         return Parts()
-    from reference_engine.faults.setup import FaultError, faulty_parts
+    from reference_engine.faults.catalogue import FaultError
+    from reference_engine.faults.server import faulty_parts
 
     try:
         return faulty_parts(settings.faults, by_request=settings.faults_by_request)

@@ -55,7 +55,7 @@ class ServeSettings:
 
     With another backend than ours, `dtype` and `device` are those of `transformers`, and a server
     of its own has no use for them nor for the checkpoint.
-    `faults` are options as `reference_engine.faults.plan.read_plan` takes them; with
+    `faults` are options as `reference_engine.faults.catalogue.read_plan` takes them; with
     `faults_by_request`, requests may name their own.
     """
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from evals.comparison.records import Comparison, Entry, Flip, Measured, Row
+
 from harness.statistics.differences import Difference
 from reports import compare_rows, compare_words, news_words, words
 from reports.html.charts.forest import Compared, forest

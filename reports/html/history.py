@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from evals.comparison.records import History, HistoryPoint, Line
+
 from reports import history_words, words
 from reports.html.charts.history import Moment, over_time
 from reports.html.figure import Figure

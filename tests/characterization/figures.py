@@ -16,7 +16,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,7 @@ from harness.pipeline import run as pipeline
 from harness.pipeline.gate import exit_code
 from harness.probes.suites import choose
 from harness.probes.task import ProbeOptions, probe_tasks
-from harness.records.analysis import (
-    Analysis,
-    CheckResult,
-    RubricFigure,
-    RubricSummary,
-    TaskResult,
-)
+from harness.records.analysis import Analysis, CheckResult, RubricFigure, RubricSummary, TaskResult
 from harness.records.conditions import APIS, MODES, Condition
 from harness.records.runs import Sampling
 from harness.records.scores import Estimate, Percentiles, Score
@@ -51,7 +44,7 @@ from harness.sampling.attempts import Attempt
 from harness.storage.run_log import read_run_info
 from harness.tasks.cases import load_suite
 from harness.tasks.tool_calling import ToolCalling
-from harness.verification import catalogue
+from harness.cli import checks as catalogue
 from reports.audit import EXIT_CODES
 
 Figures = dict[str, Any]

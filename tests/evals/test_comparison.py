@@ -6,9 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 from compared_runs import SMALL, TINY, always, attempts, judged_run, miscounted, never_in
-from recorded_runs import many_cases, troubled
-
-from evals.baselines.measured import create_baseline, write_baseline
 from evals.comparison.comparing import compare, labelled
 from evals.comparison.history import gaps
 from evals.comparison.news import news
@@ -17,6 +14,9 @@ from evals.comparison.runs import ScoredRun
 from evals.comparison.runs_folder import history_of, previous, read_news, write_news
 from evals.judgement import CellScores, Sampling
 from evals.records import Cell
+from recorded_runs import many_cases, troubled
+
+from evals.baselines.measured import create_baseline, write_baseline
 from harness.errors import ConfigurationError, HarnessError
 from harness.records.runs import DatasetInfo
 

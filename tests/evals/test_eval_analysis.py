@@ -1,13 +1,13 @@
 """Figures of a cell from the scores of its tries, and the verdict of a run from its cells."""
 
 import pytest
-from sample_evals import load_eval
-
 from evals.analysis import CellTally, cell_scores, filled, ks, rounds_of, vote
 from evals.decision import CUT_OFF, NOTHING_TO_HOLD_IT_TO, decide, held_back
-from evals.healthbench.summary import rubric_score, summarise
 from evals.judgement import CellVerdict
 from evals.records import Cell, EvalSettings, TryScore
+from sample_evals import load_eval
+
+from evals.healthbench.summary import rubric_score, summarise
 from harness.records.runs import DatasetInfo
 
 CELL = Cell(eval="gpqa", model="m", effort="low")

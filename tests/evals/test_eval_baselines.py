@@ -3,16 +3,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-
-from harness.records.runs import DatasetInfo
 from evals.baselines.base import NoReference
+from evals.judgement import CellScores, Figure, Sampling
+from evals.records import Cell
+
 from evals.baselines.choice import choose_baseline
 from evals.baselines.figures import choose_figures, pooled_mean
 from evals.baselines.measured import create_baseline, read_baseline, write_baseline
 from evals.baselines.published import known_model, published_scores
-from evals.judgement import CellScores, Figure, Sampling
-from evals.records import Cell
 from harness.errors import ConfigurationError
+from harness.records.runs import DatasetInfo
 from harness.statistics.noninferiority import run_error
 
 EFFORTS = ("low", "medium", "high")

@@ -12,6 +12,7 @@ from zlib import compress
 
 import pytest
 from background import in_background
+from harness.cli.quick_evals import joined
 from mock_provider import MockProvider, status
 from quiz import MODEL, quiz
 
@@ -19,7 +20,6 @@ from evals.__main__ import main as gpt_oss_evals
 from evals.registry import load_data
 from evals.sharding import Made, make_part, sample_in_parts
 from harness.cli.app import run
-from harness.cli.quick_evals import joined
 from harness.errors import ConfigurationError
 
 SAMPLES = ("--samples", "--api", "chat", "--max-tokens", "500")

@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
-from sample_evals import load_eval
-
 from evals.plan import Plan
 from evals.records import EvalSettings
+from sample_evals import load_eval
+
 from harness.errors import ConfigurationError
 from harness.records.rollouts import Rollout
 

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from evals.plan import Try
+from evals.records import Cell
+from evals.scoring import score_try
 from healthy import Say, chat_whole, exchange, json_response, responses_whole
 from healthy import rollout as recorded
 from sample_evals import load_eval
 
-from evals.plan import Try
-from evals.records import Cell
-from evals.scoring import score_try
 from harness.records.rollouts import TransportFailure
 
 AIME = load_eval("aime25")

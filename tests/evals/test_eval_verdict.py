@@ -2,12 +2,12 @@ import random
 from datetime import UTC, datetime
 
 import pytest
+from evals.judgement import CellScores, Sampling
+from evals.records import Cell
 from scipy.special import betaincinv
 
 from evals.baselines.choice import choose_baseline
 from evals.baselines.measured import create_baseline, write_baseline
-from evals.judgement import CellScores, Sampling
-from evals.records import Cell
 from evals.verdict import default_margin, judge_scores, look
 from harness.records.runs import DatasetInfo
 

@@ -10,6 +10,10 @@ from pathlib import Path
 import mock_provider as mock
 import pytest
 from background import in_background
+from evals.healthbench.tally import GradingTally
+from evals.job import EvalJob, new_info, sample
+from evals.records import EvalSettings
+from harness.display import display
 from mock_provider import MODEL, MockProvider, Received
 from rich.console import Console
 
@@ -17,12 +21,8 @@ from evals.grader_trial import compare_graders
 from evals.healthbench.grader import graders_of
 from evals.healthbench.meta import load_meta, meta_tasks
 from evals.healthbench.prompt import grading_prompt
-from evals.healthbench.tally import GradingTally
-from evals.job import EvalJob, new_info, sample
-from evals.records import EvalSettings
 from evals.registry import load_data
 from harness.cli.app import run
-from harness.display import display
 from harness.providers.entries import adhoc_provider, changed
 
 META = {

@@ -95,7 +95,7 @@ def test_a_bad_row_is_named(tmp_path: Path, changes: dict[str, Any], problem: st
         loaded(tmp_path, raw(), raw(**{"prompt_id": "p2", **changes}), raw(**changes))
     assert "rows.jsonl line 2" in str(caught.value)
     assert problem in str(caught.value)
-    assert "(1 more rows are bad)" in str(caught.value)
+    assert "(2 invalid rows in total)" in str(caught.value)
 
 
 def test_a_row_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from healthy import (
     stream_response,
 )
 
-from harness.checks import CATALOGUE
+from harness.checks import CHECKS
 from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
 
@@ -98,7 +98,7 @@ def test_every_check_has_a_result_and_what_failed_has_its_rate_and_examples():
         for number in range(1, 5)
     ]
     analysis = analysis_of([*broken, *attempts([4, 4, 4])[4:]], CHAT)
-    assert list(results(analysis)) == list(CATALOGUE)
+    assert list(results(analysis)) == list(CHECKS)
     result = results(analysis)["usage.sum"]
     assert (result.status, result.applicable, result.failures, result.findings) == (
         "failed", 12, 4, 4,
@@ -136,7 +136,7 @@ def test_what_is_rare_enough_to_be_healthy_is_a_pass_with_a_reason():
     some = [thoughtless, quiet, quiet, quiet, quiet]
     rare = results(analysis_of(some, CHAT))["chat.reasoning.missing"]
     assert (rare.status, rare.failures, rare.findings) == ("passed", 1, 1)
-    assert "up to 20%" in rare.reason
+    assert "Up to 20%" in rare.reason
     always = results(analysis_of([thoughtless], CHAT))["chat.reasoning.missing"]
     assert always.status == "failed"
 
@@ -149,7 +149,7 @@ def test_what_the_providers_entry_declares_missing_is_neither_failed_nor_passed(
     known = CHAT.model_copy(update={"provider": provider})
     declared = results(analysis_of([ignored], known))["calls.choice"]
     assert (declared.status, declared.failures) == ("declared", 1)
-    assert declared.reason == "The provider's entry declares that it has no tool_choice."
+    assert declared.reason == "The provider's entry declares that it does not support tool_choice."
     assert results(analysis_of([ignored], known))["usage.sum"].status == "passed"
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks import CATALOGUE
 from harness.cli.app import run
 from harness.errors import ConfigurationError
-from harness.verification import catalogue
+from harness.rules import RULES
+from harness.cli import checks as catalogue
 
 DOCS = Path(__file__).parents[2] / "docs" / "checks.md"
 
@@ -31,7 +31,7 @@ def test_the_readme_counts_probes_and_requests_as_they_are():
 def test_every_check_is_listed_with_what_must_hold_why_and_where(capsys):
     assert run(["checks"]) == 0
     listed = capsys.readouterr().out
-    for check in CATALOGUE.values():
+    for check in RULES.values():
         for text in (check.id, check.about.summary, check.about.why, check.about.source):
             assert text in listed
 

@@ -30,7 +30,7 @@ from mock_provider import data
 from mutations import change_event, drop, event_of, first_call, put, remove_event
 
 from harness import checks
-from harness.checks import CHECKS
+from harness.checks import SINGLE_CHECKS
 from harness.checks.texts import misread
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
@@ -42,7 +42,7 @@ ANSWERED = Say(text="It is sunny in Lisbon, and warm.")
 
 def found(answers, api="chat", streaming=False):
     seen = parse_rollout(rollout(answers, api=api, streaming=streaming))
-    return checks.examine(seen).findings
+    return checks.examination(seen).findings
 
 
 def ids(findings):
@@ -66,7 +66,7 @@ def responses_stream(change, say=CALL):
 
 
 def heard(recorded):
-    return ids(checks.examine(parse_rollout(recorded)).findings)
+    return ids(checks.examination(parse_rollout(recorded)).findings)
 
 
 # --- Healthy
@@ -194,10 +194,10 @@ def test_other_reasoning_dialects_are_told_apart_not_failed():
 def test_markers_that_the_user_wrote_may_be_repeated():
     answer = Say(text="You wrote <|end|>.")
     recorded = rollout([answer])
-    assert "harmony.markers" in ids(checks.examine(parse_rollout(recorded)).findings)
+    assert "harmony.markers" in ids(checks.examination(parse_rollout(recorded)).findings)
     asked = recorded.exchanges[0].request.body
     asked["messages"][0]["content"] = "Say <|end|>"
-    assert ids(checks.examine(parse_rollout(recorded)).findings) == set()
+    assert ids(checks.examination(parse_rollout(recorded)).findings) == set()
 
 
 # --- Broken in one place
@@ -489,7 +489,9 @@ def test_a_marker_that_the_user_wrote_is_no_leak():
 def test_usage_without_details_is_no_error(details):
     body = responses_whole(ANSWERED)
     body["usage"] |= {"input_tokens_details": details, "output_tokens_details": details}
-    found = checks.examine(parse_rollout(rollout([json_response(body)], api="responses"))).findings
+    found = checks.examination(
+        parse_rollout(rollout([json_response(body)], api="responses"))
+    ).findings
     assert [each for each in found if each.severity == "error"] == []
 
 
@@ -527,7 +529,7 @@ def test_every_check_has_been_broken_once():
     }
     for defect in DEFECTS:
         broken |= defect.found
-    assert set(CHECKS) - broken - elsewhere == set()
+    assert set(SINGLE_CHECKS) - broken - elsewhere == set()
 
 
 # --- Hostile data
@@ -622,7 +624,7 @@ def test_honest_letters_are_not_misread(text):
     assert misread(f"{text.encode().decode('latin-1')} Ã©Ã¨ et Ã\xa0") != []
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: check.id)
+@pytest.mark.parametrize("check", SINGLE_CHECKS.values(), ids=lambda check: check.id)
 def test_what_is_said_of_a_check(check):
     about = check.about
     assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", about.id)
@@ -634,5 +636,5 @@ def test_what_is_said_of_a_check(check):
 
 
 def test_ids_are_unique():
-    every = [check.id for family in checks.FAMILIES for check in family.checks]
-    assert len(every) == len(set(every)) == len(CHECKS)
+    every = [check.id for module in checks.MODULES for check in module.family.checks]
+    assert len(every) == len(set(every)) == len(SINGLE_CHECKS)

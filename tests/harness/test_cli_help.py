@@ -5,10 +5,10 @@ from io import StringIO
 
 import pytest
 from cyclopts import App
+from harness.cli.help_text import running
 from rich.console import Console
 
 from harness.cli.app import app
-from harness.cli.help_text import running
 
 
 def every_command(parent: App, path: tuple[str, ...] = ()):

@@ -8,7 +8,7 @@ from harness.parsing.rollout import parse_rollout
 
 
 def examined(recording):
-    return checks.examine(parse_rollout(recording()))
+    return checks.examination(parse_rollout(recording()))
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: f"{d.id}: {d.what}")

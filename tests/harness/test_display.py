@@ -1,12 +1,12 @@
 import io
 
 import pytest
+from harness.display import DebugDisplay, LineDisplay, LiveDisplay, display
 from harness.scoring.judge import Judge
 from harness.verification.tally import SmokeTally
 from healthy import SUITE, Say, right, rollout
 from rich.console import Console
 
-from harness.display import DebugDisplay, LineDisplay, LiveDisplay, display
 from harness.records.rollouts import Response
 
 JUDGE = Judge(SUITE, strict=False)

@@ -1,8 +1,8 @@
 import pytest
 from harness.records.judgements import Tokens
-from harness.pipeline.exit_codes import decide, exceeds, exit_code
 
 from harness.checks import CHECKS
+from harness.pipeline.exit_codes import decide, exceeds, exit_code
 from harness.records.analysis import CheckResult, GroupAnalysis, Latency
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 from background import in_background
-from harness.verdict import demands
 from healthy import MODEL, Say, provider_of, right
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from harness.probes.suites import choose
 from harness.providers.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
 from harness.records.analysis import CheckResult
 from harness.records.runs import Limits, Thresholds
+from harness.verdict import demands
 
 
 def silent(_case):

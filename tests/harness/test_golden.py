@@ -12,13 +12,12 @@ from harness.api.base import Reply
 from harness.api.conversation import ToolCall
 from harness.errors import ConfigurationError
 from harness.golden import create, engine, files
-from harness.golden.distance import Compared, Entry, compare, distance
+from harness.golden.distance import Compared, Entry, compare, distance, entry_bytes
 from harness.golden.divergence import divergence
-from harness.golden.engine import Answer, Head, How
-from harness.golden.entries import entry_bytes
+from harness.golden.engine import Answer, EngineOptions, Head
 from harness.golden.records import Token
 from harness.golden.tokens import bytes_of
-from harness.probes import passages
+from harness.probes import golden_prompts
 from reference_engine.scoring import identity
 from reference_engine.server.settings import SMALL_CHECKPOINT
 
@@ -27,7 +26,7 @@ def test_the_file_that_ships_is_of_the_checkpoint_that_ships():
     golden = files.shipped()
     remade = "has changed since: make golden"
     assert golden.weights_sha256 == identity(SMALL_CHECKPOINT), f"the checkpoint {remade}"
-    assert golden.requests_sha256 == passages.fingerprint(), f"what is asked {remade}"
+    assert golden.requests_sha256 == golden_prompts.fingerprint(), f"what is asked {remade}"
     assert {run.dtype for run in golden.healthy} == {"float32", "bfloat16"}
     assert {run.batch for run in golden.healthy} >= {1, 8, 32}
 
@@ -42,7 +41,7 @@ def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         files.load(path)
     path.write_text('{"models": []}')
-    with pytest.raises(ConfigurationError, match=r"no golden file of this version .*golden create"):
+    with pytest.raises(ConfigurationError, match=r"not a golden file .*golden create"):
         files.load(path)
 
 
@@ -164,19 +163,21 @@ def test_a_shift_is_the_distance(shift):
 def test_create_asks_for_healthy_runs_and_learns_from_them(monkeypatch):
     asked = []
 
-    def ask(questions, how):
-        asked.append(how)
-        noise = 0.1 if how.dtype == "bfloat16" else 0.0
+    def score(questions, options):
+        asked.append(options)
+        noise = 0.1 if options.dtype == "bfloat16" else 0.0
         golden = tokens(*ANSWER)
         shifted = tuple(
             Token(t.id, t.part, tuple((each, value - noise) for each, value in t.top))
             for t in golden
         )
-        return Head("0f", how.dtype or "?"), [Answer(q.id, 70, shifted) for q in questions]
+        return Head("0f", options.dtype or "?"), [Answer(q.id, 70, shifted) for q in questions]
 
-    monkeypatch.setattr(engine, "ask", ask)
-    golden = create.create(["m"], How(dtype="float32"), passages.requests(), lambda _: None)
-    assert [(how.dtype, how.batch) for how in asked[1:]] == list(create.HEALTHY)
+    monkeypatch.setattr(engine, "score", score)
+    golden = create.create(
+        ["m"], EngineOptions(dtype="float32"), golden_prompts.requests(), lambda _: None
+    )
+    assert [(options.dtype, options.batch) for options in asked[1:]] == list(create.HEALTHY)
     assert golden.tolerance.p95 == pytest.approx(0.15)
     assert golden.tolerance.request_p95 == pytest.approx(0.15)  # No reply was long enough.
     assert golden.tolerance.gap == pytest.approx(0.3)

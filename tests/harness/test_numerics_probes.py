@@ -11,14 +11,14 @@ from probing import judged, statuses
 
 from harness.golden.records import Token
 from harness.golden.tokens import special
-from harness.probes import distribution, numerics
+from harness.probes import numerics
 from harness.records.rollouts import Response
 
 SPREAD = GOLDEN.tolerance.median / 1.5  # As far as healthy runs are, in the median.
 
 
 def found(provider: Any) -> dict[str, str]:
-    return statuses(judged(numerics.BENCH, provider, golden=GOLDEN))
+    return statuses(judged(numerics.GROUP, provider, golden=GOLDEN))
 
 
 HEALTHY = {
@@ -40,7 +40,7 @@ def test_log_probabilities_farther_than_healthy_ones_fail() -> None:
 
 def test_a_defect_that_one_prompt_meets_is_not_lost_among_the_others() -> None:
     provider = Replay(noise=0.6 * GOLDEN.tolerance.request_p95, noisy="turns")
-    result = judged(numerics.BENCH, provider, golden=GOLDEN)["numerics.logprobs"]
+    result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.logprobs"]
     assert (result.status, result.failures) == ("failed", 2)  # One reply over each API.
     assert "this reply" in result.examples[0].message
 
@@ -69,7 +69,7 @@ class Other(Replay):
 def test_another_token_fails_only_where_the_reference_is_sure() -> None:
     allowed = GOLDEN.tolerance.gap
     assert found(Other(most=allowed, everything=False))["numerics.greedy"] == "passed"
-    result = judged(numerics.BENCH, Other(least=2 * allowed), golden=GOLDEN)["numerics.greedy"]
+    result = judged(numerics.GROUP, Other(least=2 * allowed), golden=GOLDEN)["numerics.greedy"]
     assert result.status == "failed"
     assert "less probable" in result.examples[0].evidence.got
 
@@ -86,20 +86,20 @@ UNFIT = {
 def test_what_cannot_be_compared_says_why(
     changes: dict[str, Any], golden: Any, reason: str
 ) -> None:
-    for result in judged(numerics.BENCH, Replay(**changes), golden=golden).values():
+    for result in judged(numerics.GROUP, Replay(**changes), golden=golden).values():
         assert result.status == "not_verifiable"
         assert reason in str(result.reason)
 
 
 def drawn(choose: Any) -> str:
-    def provider(ask: Any, attempt: Any) -> Response:
-        golden = GOLDEN.drawn[ask.name]
+    def provider(request: Any, attempt: Any) -> Response:
+        golden = GOLDEN.drawn[request.name]
         thought, _, answer = choose(golden.texts, attempt.number).partition("\n")
         body = chat_whole(Say(text=answer, reasoning=thought))
         body["usage"]["prompt_tokens"] = golden.prompt_tokens
         return json_response(body)
 
-    return statuses(judged(distribution.BENCH, provider, golden=GOLDEN))["sampling.distribution"]
+    return statuses(judged(numerics.DRAWN_GROUP, provider, golden=GOLDEN))["sampling.distribution"]
 
 
 def test_texts_of_the_reference_pass_and_others_do_not() -> None:

@@ -12,7 +12,7 @@ from healthy import Say, chat_whole, json_response, responses_whole
 from probing import judged, refusal, statuses
 
 from harness.probes import logprobs, options, structured
-from harness.probes.base import Ask
+from harness.probes.base import ProbeRequest
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
@@ -28,7 +28,7 @@ def entry(token: str, logprob: float = -0.25) -> dict[str, Any]:
 def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
     """A provider whose list of log probabilities is changed."""
 
-    def provider(_: Ask, attempt: Attempt) -> Response:
+    def provider(_: ProbeRequest, attempt: Attempt) -> Response:
         entries = [entry(token) for token in TOKENS]
         change(entries)
         say = Say(text="".join(TOKENS))
@@ -76,7 +76,7 @@ def sure_of_both(entries: list[Any]) -> None:
     ],
 )
 def test_log_probabilities(change: Callable[[list[Any]], object], found: set[str]) -> None:
-    results = statuses(judged(logprobs.BENCH, with_logprobs(change)))
+    results = statuses(judged(logprobs.GROUP, with_logprobs(change)))
     assert {name for name, status in results.items() if status == "failed"} == found
 
 
@@ -85,11 +85,11 @@ def test_halves_of_a_character_are_joined_by_their_bytes() -> None:
         first, second = "é".encode()[:1], "é".encode()[1:]
         entries[:] = [entry("�") | {"bytes": list(half)} for half in (first, second)]
 
-    def provider(ask: Ask, attempt: Attempt) -> Response:
-        told = with_logprobs(halve)(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        told = with_logprobs(halve)(request, attempt)
         return told.model_copy(update={"body": told.body.replace("".join(TOKENS), "é")})
 
-    assert judged(logprobs.BENCH, provider)["logprobs.tokens"].status == "passed"
+    assert judged(logprobs.GROUP, provider)["logprobs.tokens"].status == "passed"
 
 
 # --- Structured answers
@@ -98,10 +98,10 @@ def test_halves_of_a_character_are_joined_by_their_bytes() -> None:
 def structures(named: Say, free: Say, told: int = 40) -> Any:
     """A provider whose prompts are longer by so many tokens where a schema is asked for."""
 
-    def provider(ask: Ask, attempt: Attempt) -> Response:
-        say = {"named": named, "free": free}.get(ask.name, Say(text="It is orchid596."))
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        say = {"named": named, "free": free}.get(request.name, Say(text="It is orchid596."))
         body = chat_whole(say)
-        count = 60 + (0 if ask.name == "without" else told)
+        count = 60 + (0 if request.name == "without" else told)
         body["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
         return json_response(body)
 
@@ -126,7 +126,7 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         ),
         (structures(GARBLED, GARBLED), {"structured.reasoning": "failed"}),
         (
-            lambda ask, _: Say(text="Orchid596.") if ask.name == "without" else refusal(),
+            lambda request, _: Say(text="Orchid596.") if request.name == "without" else refusal(),
             dict.fromkeys(
                 ["structured.followed", "structured.asked", "structured.reasoning"],
                 "not_verifiable",
@@ -135,14 +135,14 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
     ],
 )
 def test_structured_answers(provider: Any, found: dict[str, str]) -> None:
-    results = statuses(judged(structured.BENCH, provider, ["chat"]))
+    results = statuses(judged(structured.GROUP, provider, ["chat"]))
     assert {name: status for name, status in results.items() if status != "passed"} == found
 
 
 def test_a_thought_that_is_never_shown_is_not_blamed_on_the_schema() -> None:
     said = {"named": GOOD, "free": FREE}
     silent = {name: replace(say, reasoning="") for name, say in {**said, "without": PROSE}.items()}
-    found = judged(structured.BENCH, lambda ask, _: silent[ask.name], ["chat"])
+    found = judged(structured.GROUP, lambda request, _: silent[request.name], ["chat"])
     assert statuses(found)["structured.reasoning"] == "not_verifiable"
 
 
@@ -152,13 +152,13 @@ def test_a_thought_that_is_never_shown_is_not_blamed_on_the_schema() -> None:
 def repeats(**changes: Any) -> Any:
     """A provider that repeats options as they were sent, but for these changes."""
 
-    def provider(ask: Ask, attempt: Attempt) -> Response | Say:
-        if ask.name.startswith("order"):
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response | Say:
+        if request.name.startswith("order"):
             return Say(text="anchor pumpkin")
         tool = {"type": "function", "name": "get_weather", "parameters": {}, "strict": False}
-        sent = {"temperature": 0.75, "max_output_tokens": 96, "tools": [tool], **ask.options}
+        sent = {"temperature": 0.75, "max_output_tokens": 96, "tools": [tool], **request.options}
         say = responses_whole(Say(text="Hello!"))
-        return json_response(say | sent | {"instructions": ask.instructions} | changes)
+        return json_response(say | sent | {"instructions": request.instructions} | changes)
 
     return provider
 
@@ -174,7 +174,7 @@ def repeats(**changes: Any) -> Any:
     ],
 )
 def test_repeated_options(changes: dict[str, Any], found: set[str]) -> None:
-    results = statuses(judged(options.BENCH, repeats(**changes), ["responses"]))
+    results = statuses(judged(options.GROUP, repeats(**changes), ["responses"]))
     assert {name for name, status in results.items() if status == "warned"} == found
     assert "failed" not in results.values()
 
@@ -184,8 +184,8 @@ def test_repeated_options(changes: dict[str, Any], found: set[str]) -> None:
     [("Pumpkin", "warned"), ("anchor", "passed"), ("No idea.", "not_verifiable")],
 )
 def test_instructions_hold_against_the_user(text: str, status: str) -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        return Say(text=text) if ask.name.startswith("order") else repeats()(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        return Say(text=text) if request.name.startswith("order") else repeats()(request, attempt)
 
-    found = judged(options.BENCH, provider, ["responses"])
+    found = judged(options.GROUP, provider, ["responses"])
     assert found["options.precedence"].status == status

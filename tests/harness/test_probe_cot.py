@@ -12,7 +12,7 @@ from probing import judged, refusal, statuses
 
 from harness.api.conversation import ConversationItem, Message, Reasoning
 from harness.probes import cot, state
-from harness.probes.base import Ask
+from harness.probes.base import ProbeRequest
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
@@ -34,23 +34,23 @@ def reader(
 ) -> Any:
     """A model that knows the code words in its prompt, and nothing else."""
 
-    def provider(ask: Ask, _: Attempt) -> Say | list[Say]:
-        if ask.name == "own":
+    def provider(request: ProbeRequest, _: Attempt) -> Say | list[Say]:
+        if request.name == "own":
             return [CALL, Say(text="It is 21 degrees."), UNSEEN]
-        known = " ".join(str(turn) for turn in prompt(ask.turns))
-        word = next((word for word in ask.name.split() if word in known), None)
+        known = " ".join(str(turn) for turn in prompt(request.turns))
+        word = next((word for word in request.name.split() if word in known), None)
         return replace(SEEN, text=f"The code word is {word}.") if word else UNSEEN
 
     return provider
 
 
 def failed(provider: Any) -> set[str]:
-    results = statuses(judged(cot.BENCH, provider))
+    results = statuses(judged(cot.GROUP, provider))
     return {name for name, status in results.items() if status in ("failed", "warned")}
 
 
 def test_a_model_that_reads_as_it_should_passes() -> None:
-    assert set(statuses(judged(cot.BENCH, reader())).values()) == {"passed"}
+    assert set(statuses(judged(cot.GROUP, reader())).values()) == {"passed"}
 
 
 def without_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
@@ -75,27 +75,33 @@ def test_what_the_prompt_lacks_or_keeps_is_found(prompt: Any, found: set[str]) -
 
 
 def test_a_model_that_repeats_nothing_tells_nothing() -> None:
-    results = statuses(judged(cot.BENCH, lambda ask, _: reader()(ask, _) if ask.name == "own"
-                              else UNSEEN))  # fmt: skip
+    results = statuses(
+        judged(
+            cot.GROUP,
+            lambda request, _: reader()(request, _) if request.name == "own" else UNSEEN,
+        )
+    )
     unknown = {name for name, status in results.items() if status == "not_verifiable"}
     assert unknown == {"cot.used", "cot.used.across_calls", "cot.dropped"}
 
 
 def test_one_stale_code_word_is_proof() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        leaky = ask.name.startswith("stale zulu")
-        return reader(lambda turns: turns)(ask, attempt) if leaky else reader()(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        leaky = request.name.startswith("stale zulu")
+        return (
+            reader(lambda turns: turns)(request, attempt) if leaky else reader()(request, attempt)
+        )
 
-    result = judged(cot.BENCH, provider)["cot.dropped"]
+    result = judged(cot.GROUP, provider)["cot.dropped"]
     assert (result.status, result.failures) == ("failed", 2)
     assert "zulu4182" in result.examples[0].evidence.got
 
 
 def test_now_and_then_no_cot_is_healthy_and_never_is_not() -> None:
     def silent(names: tuple[str, ...]) -> Any:
-        def provider(ask: Ask, attempt: Attempt) -> Any:
-            said = reader()(ask, attempt)
-            return replace(said, reasoning="") if ask.name.startswith(names) else said
+        def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+            said = reader()(request, attempt)
+            return replace(said, reasoning="") if request.name.startswith(names) else said
 
         return provider
 
@@ -103,9 +109,9 @@ def test_now_and_then_no_cot_is_healthy_and_never_is_not() -> None:
     assert failed(silent(("told", "stale"))) == {"cot.returned"}
 
 
-def refusing(unwanted: Callable[[Ask], bool], status: int = 400) -> Any:
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        return refusal(status) if unwanted(ask) else reader()(ask, attempt)
+def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        return refusal(status) if unwanted(request) else reader()(request, attempt)
 
     return provider
 
@@ -119,12 +125,12 @@ def refusing(unwanted: Callable[[Ask], bool], status: int = 400) -> Any:
     ],
 )
 def test_refused_cot_is_found(name: str, found: set[str]) -> None:
-    assert failed(refusing(lambda ask: ask.name.startswith(name), 500)) >= found
+    assert failed(refusing(lambda request: request.name.startswith(name), 500)) >= found
 
 
 def test_the_own_reply_must_be_taken_back() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        return [CALL, refusal()] if ask.name == "own" else reader()(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        return [CALL, refusal()] if request.name == "own" else reader()(request, attempt)
 
     assert failed(provider) == {"cot.accepted.own"}
 
@@ -140,10 +146,10 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
         body["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
         return json_response(body)
 
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        if ask.name == "unknown":
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.name == "unknown":
             return refusal(404)
-        first = CALL if ask.name == "called" else SEEN
+        first = CALL if request.name == "called" else SEEN
         if attempt.streaming:
             return [first, replace(SEEN, text="Yes.")]
         return [whole(first, counts[0], "responses"), second or whole(SEEN, counts[1], "responses")]
@@ -153,11 +159,11 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
 
 def streams_pass(provider: Any) -> Any:
     """The same, with streams left out, whose counts the shared replies do not tell apart."""
-    return lambda ask, attempt: [refusal()] if attempt.streaming else provider(ask, attempt)
+    return lambda request, attempt: [refusal()] if attempt.streaming else provider(request, attempt)
 
 
 def state_results(provider: Any) -> dict[str, str]:
-    return statuses(judged(state.BENCH, streams_pass(provider), ["responses"]))
+    return statuses(judged(state.GROUP, streams_pass(provider), ["responses"]))
 
 
 def test_a_conversation_that_goes_on_has_a_longer_prompt() -> None:
@@ -181,17 +187,19 @@ def test_not_found_is_a_defect_only_of_those_who_say_they_store() -> None:
 
 
 def test_streams_that_are_not_stored_are_found() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        said = stored((60, 90))(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        said = stored((60, 90))(request, attempt)
         return [said[0], refusal(404)] if attempt.streaming else said
 
     assert (
-        statuses(judged(state.BENCH, provider, ["responses"]))["state.previous_response"]
+        statuses(judged(state.GROUP, provider, ["responses"]))["state.previous_response"]
         == "failed"
     )
 
 
 def test_an_unknown_id_must_be_refused() -> None:
     for said in (Say(text="Hello."), refusal(500)):
-        found = state_results(lambda ask, a, said=said: said if ask.name == "unknown" else SEEN)
+        found = state_results(
+            lambda request, a, said=said: said if request.name == "unknown" else SEEN
+        )
         assert found["state.previous_response.unknown"] == "failed"

@@ -9,8 +9,8 @@ from healthy import Say, exchange, json_response, response
 from mock_provider import error
 from probing import judged, refusal, statuses
 
-from harness.probes import errors, overflow
-from harness.probes.base import Ask
+from harness.probes import errors
+from harness.probes.base import ProbeRequest
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
@@ -19,9 +19,9 @@ HELLO = Say(text="Hello.")
 DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}
 
 
-def healthy(ask: Ask, attempt: Attempt) -> Any:
+def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """Refuses what is wrong, and needs no key."""
-    return HELLO if ask.name in ("right key", "wrong key", "no key", "other tool") else REFUSED
+    return HELLO if request.name in ("right key", "wrong key", "no key", "other tool") else REFUSED
 
 
 def full(status: int) -> Response:
@@ -34,10 +34,10 @@ REFUSED = full(400)
 def results(wrong: Any) -> dict[str, CheckResult]:
     """What comes of a provider that says this to all wrong requests."""
 
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        return healthy(ask, attempt) if healthy(ask, attempt) is HELLO else wrong
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        return healthy(request, attempt) if healthy(request, attempt) is HELLO else wrong
 
-    return judged(errors.BENCH, provider)
+    return judged(errors.GROUP, provider)
 
 
 def of_status(found: dict[str, CheckResult], status: str) -> set[str]:
@@ -80,25 +80,25 @@ def test_what_clients_survive_is_a_warning() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 200])
 def test_a_key_is_checked(status: int) -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        if ask.name == "no key":
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.name == "no key":
             return HELLO if status == 200 else full(status)
-        if ask.name == "wrong key":
+        if request.name == "wrong key":
             return full(401)
-        if ask.name != "right key":
-            return healthy(ask, attempt)
+        if request.name != "right key":
+            return healthy(request, attempt)
         made = exchange(attempt.api, False, response(attempt.api, False, HELLO))
         keyed = made.request.model_copy(update={"headers": {"Authorization": "[redacted]"}})
         return made.model_copy(update={"request": keyed})
 
     expected = "warned" if status == 200 else "passed"
-    assert judged(errors.BENCH, provider)["errors.key"].status == expected
+    assert judged(errors.GROUP, provider)["errors.key"].status == expected
 
 
-def test_every_mistake_is_sent_as_it_is_described() -> None:
-    for mistake in errors.MISTAKES:
-        assert mistake.raw or mistake.options["chat"]
-        assert mistake.raw or mistake.options["responses"]
+def test_every_invalid_request_has_a_body_for_each_api() -> None:
+    for invalid in errors.INVALID_REQUESTS:
+        assert invalid.raw or invalid.options["chat"]
+        assert invalid.raw or invalid.options["responses"]
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_every_mistake_is_sent_as_it_is_described() -> None:
     [(full(400), "passed"), (full(413), "passed"), (full(502), "failed"), (HELLO, "failed")],
 )
 def test_an_overflow_is_refused_and_not_cut(said: Any, status: str) -> None:
-    found = judged(overflow.BENCH, lambda ask, attempt: said)
+    found = judged(errors.OVERFLOW_GROUP, lambda request, attempt: said)
     assert found["errors.overflow"].status == status

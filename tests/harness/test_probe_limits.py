@@ -16,12 +16,12 @@ from healthy import (
 )
 from probing import judged, refusal, statuses
 
-from harness.probes.base import Ask
-from harness.probes.limits import BENCH, LIMIT
+from harness.probes.base import ProbeRequest
+from harness.probes.limits import GROUP, LIMIT
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
-COT = "The user asks for the code word, so I say it."
+COT = "The user requests for the code word, so I say it."
 ANSWER = Say(text="The code word is orchid596.", reasoning=COT)
 
 
@@ -41,18 +41,18 @@ def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -
     return json_response(body)
 
 
-def healthy(ask: Ask, attempt: Attempt) -> Any:
-    if ask.name.startswith("cut"):
+def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
+    if request.name.startswith("cut"):
         return refusal() if attempt.streaming else ended(attempt, "length", LIMIT)
-    return Say(text="The ", reasoning=COT) if ask.name == "stopped" else ANSWER
+    return Say(text="The ", reasoning=COT) if request.name == "stopped" else ANSWER
 
 
 def but(name: str, said: Any) -> Any:
-    """The healthy provider, with something else said to whole replies to asks of that name."""
+    """The healthy provider, with something else said to whole replies to requests of that name."""
 
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        if not ask.name.startswith(name) or attempt.streaming:
-            return healthy(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if not request.name.startswith(name) or attempt.streaming:
+            return healthy(request, attempt)
         return said(attempt) if callable(said) else said
 
     return provider
@@ -60,7 +60,7 @@ def but(name: str, said: Any) -> Any:
 
 def failed(provider: Any) -> set[str]:
     """What fails over both APIs, streams aside: here they are all refused."""
-    results = judged(BENCH, provider)
+    results = judged(GROUP, provider)
     return {
         name
         for name, each in results.items()
@@ -72,7 +72,7 @@ def failed(provider: Any) -> set[str]:
 def test_a_healthy_provider_passes() -> None:
     assert failed(healthy) == set()
     others = {
-        name: s for name, s in statuses(judged(BENCH, healthy)).items() if "finish" not in name
+        name: s for name, s in statuses(judged(GROUP, healthy)).items() if "finish" not in name
     }
     assert set(others.values()) == {"passed"}
 
@@ -99,13 +99,13 @@ def test_a_reply_that_is_shorter_than_the_limit_tells_nothing() -> None:
         chunks[-1]["usage"] |= {"completion_tokens": 9, "total_tokens": 59}
         return stream_response(chat_blocks(chunks))
 
-    results = judged(BENCH, lambda ask, attempt: short(attempt), ["chat"])
+    results = judged(GROUP, lambda request, attempt: short(attempt), ["chat"])
     assert results["limits.finish"].status == "not_verifiable"
 
 
 def test_the_other_name_of_the_limit_may_be_refused_but_not_ignored() -> None:
     name = "limits.finish.max_completion_tokens"
-    assert judged(BENCH, but("cut otherwise", refusal()))[name].status == "not_verifiable"
+    assert judged(GROUP, but("cut otherwise", refusal()))[name].status == "not_verifiable"
     ignored = but("cut otherwise", lambda attempt: ended(attempt, "stop", 300, text="One."))
     assert failed(ignored) == {name}
 
@@ -120,7 +120,7 @@ def test_a_hidden_limit_is_found_if_it_is_low(tokens: int, expected: set[str]) -
     [
         ANSWER,
         Say(text="The code word", reasoning=COT),
-        Say(text="", reasoning="The user asks for the "),
+        Say(text="", reasoning="The user requests for the "),
     ],
 )
 def test_stop_strings_that_do_not_stop_the_answer_are_found(said: Say) -> None:
@@ -128,7 +128,7 @@ def test_stop_strings_that_do_not_stop_the_answer_are_found(said: Say) -> None:
 
 
 def test_what_stop_strings_cannot_show() -> None:
-    refused = judged(BENCH, but("stopped", refusal()))
+    refused = judged(GROUP, but("stopped", refusal()))
     assert refused["limits.stop"].status == "not_verifiable"
-    other_answer = judged(BENCH, but("whole", Say(text="Orchid596!")))
+    other_answer = judged(GROUP, but("whole", Say(text="Orchid596!")))
     assert other_answer["limits.stop"].status == "not_verifiable"

@@ -10,8 +10,8 @@ from healthy import Say, provider_of
 from mock_provider import MODEL, MockProvider, Received
 from probing import judged, refusal, statuses
 
-from harness.probes.base import Ask
-from harness.probes.load import AT_ONCE, BENCH, WORDS
+from harness.probes.base import ProbeRequest
+from harness.probes.load import AT_ONCE, GROUP, WORDS
 from harness.providers.entries import adhoc_provider
 from harness.records.rollouts import Response, Rollout
 from harness.records.runs import RunSettings
@@ -22,44 +22,44 @@ from harness.verification import smoke
 _numbers = itertools.count(1)
 
 
-def about(word: str, ask: Ask) -> Say:
-    if ask.tools:
+def about(word: str, request: ProbeRequest) -> Say:
+    if request.tools:
         call_id = f"call_{next(_numbers)}"
         return Say(call=("get_weather", f'{{"location": "{word}"}}'), call_id=call_id)
     return Say(text=word)
 
 
 def test_everybody_gets_their_own_answer() -> None:
-    found = judged(BENCH, lambda ask, _: about(ask.name, ask))
+    found = judged(GROUP, lambda request, _: about(request.name, request))
     assert set(statuses(found).values()) == {"passed"}
 
 
 def test_one_answer_that_is_anothers_is_an_error() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Say:
-        crossed = ask.name == WORDS["chat"][0] and attempt.streaming
-        return about(WORDS["responses"][1] if crossed else ask.name, ask)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        crossed = request.name == WORDS["chat"][0] and attempt.streaming
+        return about(WORDS["responses"][1] if crossed else request.name, request)
 
-    found = judged(BENCH, provider)
+    found = judged(GROUP, provider)
     assert found["load.cross_talk"].status == "failed"
     assert found["load.cross_talk"].failures == 1
     assert found["load.answered"].status == "passed"
 
 
 def test_garbled_answers_and_shared_ids_are_found() -> None:
-    def provider(ask: Ask, _: Attempt) -> Say:
+    def provider(request: ProbeRequest, _: Attempt) -> Say:
         return Say(call=("get_weather", '{"location": "nowhere"}'), call_id="call_0")
 
-    found = statuses(judged(BENCH, provider))
+    found = statuses(judged(GROUP, provider))
     assert (found["load.answered"], found["load.call_ids"]) == ("failed", "warned")
     assert found["load.cross_talk"] == "passed"
 
 
 def test_failing_under_load_is_an_error_and_turning_away_is_not() -> None:
     def answering(status: int) -> dict[str, str]:
-        def provider(ask: Ask, attempt: Attempt) -> Say | Response:
-            return refusal(status) if attempt.streaming else about(ask.name, ask)
+        def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+            return refusal(status) if attempt.streaming else about(request.name, request)
 
-        return statuses(judged(BENCH, provider))
+        return statuses(judged(GROUP, provider))
 
     assert answering(500)["load.served"] == "failed"
     assert answering(429)["load.served"] == "passed"

@@ -9,8 +9,8 @@ import pytest
 from healthy import Say, chat_blocks, chat_chunks, chat_whole, json_response, stream_response
 from probing import judged, statuses
 
-from harness.probes.base import Ask
-from harness.probes.parity import BENCH
+from harness.probes.base import ProbeRequest
+from harness.probes.parity import GROUP
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
@@ -18,19 +18,19 @@ from harness.sampling.attempts import Attempt
 _CALLS = {"weather", "language", "chart"}
 
 
-def say(ask: Ask) -> Say:
-    if ask.name in _CALLS:
+def say(request: ProbeRequest) -> Say:
+    if request.name in _CALLS:
         return Say(call=("get_weather", '{"location": "Lisbon"}'))
-    return Say(text=f"About {ask.name} there is much to say.")
+    return Say(text=f"About {request.name} there is much to say.")
 
 
 def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
     """What comes of a provider whose streams are changed."""
 
-    def provider(ask: Ask, attempt: Attempt) -> Say:
-        return change(say(ask)) if attempt.streaming else say(ask)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        return change(say(request)) if attempt.streaming else say(request)
 
-    return judged(BENCH, provider)
+    return judged(GROUP, provider)
 
 
 def test_streams_like_whole_replies_pass() -> None:
@@ -58,39 +58,39 @@ def test_what_streams_lose_is_an_error(change: Callable[[Say], Say], found: set[
 
 
 def test_answers_that_differ_by_chance_are_no_defect() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Say:
-        return replace(say(ask), text=f"{attempt.number} {attempt.streaming}", reasoning="r")
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        return replace(say(request), text=f"{attempt.number} {attempt.streaming}", reasoning="r")
 
-    found = judged(BENCH, provider)
+    found = judged(GROUP, provider)
     assert "failed" not in statuses(found).values()
 
-    def varied(ask: Ask, attempt: Attempt) -> Say:
+    def varied(request: ProbeRequest, attempt: Attempt) -> Say:
         return Say(text=f"Answer {attempt.id}", reasoning=f"Reasoning {attempt.id}")
 
-    assert judged(BENCH, varied)["parity.content"].status == "not_verifiable"
+    assert judged(GROUP, varied)["parity.content"].status == "not_verifiable"
 
 
 def test_one_prompt_on_a_near_tie_is_no_defect() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Say:
-        if ask.name in _CALLS:
-            return say(ask)
-        hello = ask.name == "hello"
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        if request.name in _CALLS:
+            return say(request)
+        hello = request.name == "hello"
         return Say(text=f"Hello!{' 👋' if hello and attempt.streaming else ''} How are you?")
 
-    assert judged(BENCH, provider)["parity.content"].status == "passed"
+    assert judged(GROUP, provider)["parity.content"].status == "passed"
 
 
-def _counting(**counts: int) -> Callable[[Ask, Attempt], Say | Response]:
+def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Say | Response]:
     """A provider over Chat whose streams report other counts."""
 
-    def provider(ask: Ask, attempt: Attempt) -> Say | Response:
-        chunks = chat_chunks(say(ask))
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+        chunks = chat_chunks(say(request))
         usage = chunks[-1]["usage"]
         usage |= {key: value for key, value in counts.items() if key in usage}
         if "reasoning_tokens" in counts:
             usage["completion_tokens_details"] = {"reasoning_tokens": counts["reasoning_tokens"]}
         streamed = stream_response(chat_blocks(chunks))
-        return streamed if attempt.streaming else json_response(chat_whole(say(ask)))
+        return streamed if attempt.streaming else json_response(chat_whole(say(request)))
 
     return provider
 
@@ -104,5 +104,5 @@ def _counting(**counts: int) -> Callable[[Ask, Attempt], Say | Response]:
     ],
 )
 def test_counts_that_differ_are_found(counts: dict[str, int], found: tuple[str, str]) -> None:
-    results = statuses(judged(BENCH, _counting(**counts), apis=["chat"]))
+    results = statuses(judged(GROUP, _counting(**counts), apis=["chat"]))
     assert {each for each in results.items() if each[1] != "passed"} == {found}

@@ -11,13 +11,13 @@ from healthy import Say, chat_whole, exchange, json_response
 from harness.api.base import Tool
 from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
-from harness.probes.judging import probe_results
 from harness.probes.plan import sample_id
-from harness.probes.prompt import BENCH
+from harness.probes.prompt import GROUP
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Rollout
+from harness.rules import probe_results
 
 Count = Callable[[Prompt], int | None]
 _SYSTEM_MESSAGE = 1_000
@@ -26,15 +26,15 @@ _LIBRARY = Rendering()
 
 def judged(tokens: Count) -> dict[str, CheckResult]:
     """The results over a provider that counts like this."""
-    views = {}
-    for ask in BENCH.asks("chat"):
+    rollouts = {}
+    for request in GROUP.requests("chat"):
         whole = chat_whole(Say(text="Hello."))
-        counted = tokens(PROMPTS[ask.name])
+        counted = tokens(PROMPTS[request.name])
         if counted is None:
             del whole["usage"]
         else:
             whole["usage"] |= {"prompt_tokens": counted, "total_tokens": counted + 20}
-        sample = sample_id(BENCH, ask)
+        sample = sample_id(GROUP, request)
         recorded = Rollout(
             id=f"{sample}/chat/non-streaming/1",
             sample=sample,
@@ -44,8 +44,8 @@ def judged(tokens: Count) -> dict[str, CheckResult]:
             end="answered",
             exchanges=(exchange("chat", False, json_response(whole)),),
         )
-        views[sample] = [parse_rollout(recorded)]
-    return {each.check.id: each for each in probe_results(BENCH.probes, views, ["chat"])}
+        rollouts[sample] = [parse_rollout(recorded)]
+    return {each.check.id: each for each in probe_results(GROUP.probes, rollouts, ["chat"])}
 
 
 def healthy(prompt: Prompt, how: Rendering = _LIBRARY) -> int:

@@ -8,8 +8,8 @@ import pytest
 from healthy import Say, chat_whole, json_response
 from probing import judged, refusal, statuses
 
-from harness.probes.base import Ask
-from harness.probes.sampling import BENCH
+from harness.probes.base import ProbeRequest
+from harness.probes.sampling import GROUP
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
@@ -22,29 +22,29 @@ def choices(count: int) -> Response:
     return json_response(whole)
 
 
-def healthy(ask: Ask, attempt: Attempt) -> Any:
+def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """Thinks as long as it is told, varies at temperature 1, and repeats itself otherwise."""
-    if ask.name == "choices":
+    if request.name == "choices":
         return choices(3) if attempt.api == "chat" else Say(text="One.")
-    if ask.name.startswith("effort"):
-        return Say(text="266", reasoning="hmm " * (WORDS[str(ask.effort)] + attempt.number % 3))
-    varied = ask.name.startswith("hot")
+    if request.name.startswith("effort"):
+        return Say(text="266", reasoning="hmm " * (WORDS[str(request.effort)] + attempt.number % 3))
+    varied = request.name.startswith("hot")
     return Say(text=f"The word is {attempt.number if varied else 'kelp'}.", reasoning="")
 
 
 def but(name: str, said: Any) -> Any:
-    """The healthy provider, with something else said to asks of that name."""
+    """The healthy provider, with something else said to requests of that name."""
 
-    def provider(ask: Ask, attempt: Attempt) -> Any:
-        if not ask.name.startswith(name):
-            return healthy(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if not request.name.startswith(name):
+            return healthy(request, attempt)
         return said(attempt) if callable(said) else said
 
     return provider
 
 
 def found(provider: Any, *wanted: str) -> set[str]:
-    results = statuses(judged(BENCH, provider))
+    results = statuses(judged(GROUP, provider))
     return {name for name, status in results.items() if status in wanted}
 
 
@@ -81,10 +81,14 @@ def test_noise_at_temperature_0_is_healthy() -> None:
 
 
 def test_a_model_that_hardly_varies_shows_neither_temperature_nor_seed() -> None:
-    def sure(ask: Ask, attempt: Attempt) -> Any:
-        if ask.name == "hot 1" and attempt.number == 1:
+    def sure(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.name == "hot 1" and attempt.number == 1:
             return Say(text="Kelp.")
-        return Say(text="Eel.") if ask.name[:3] in ("hot", "col", "see") else healthy(ask, attempt)
+        return (
+            Say(text="Eel.")
+            if request.name[:3] in ("hot", "col", "see")
+            else healthy(request, attempt)
+        )
 
     assert found(sure, "failed", "warned") == set()
     assert found(sure, "not_verifiable") >= {"sampling.temperature.zero", "sampling.seed"}

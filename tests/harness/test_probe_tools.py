@@ -20,7 +20,7 @@ from probing import Provider, judged, refusal, statuses
 
 from harness.api.base import Tool
 from harness.api.conversation import ToolResult
-from harness.probes.base import Ask, Bench
+from harness.probes.base import ProbeGroup, ProbeRequest
 from harness.probes.tools import (
     arguments,
     choice,
@@ -47,35 +47,35 @@ def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Say:
 # --- When to call
 
 
-def _triggered(ask: Ask, _: Attempt) -> Say:
-    if ask.name in trigger.NEEDED:
-        return calling(trigger.NEEDED[ask.name][1])
+def _triggered(request: ProbeRequest, _: Attempt) -> Say:
+    if request.name in trigger.NEEDED:
+        return calling(trigger.NEEDED[request.name][1])
     return Say(text="Hello!")
 
 
 def test_calls_where_they_are_needed_pass() -> None:
-    assert set(statuses(judged(trigger.BENCH, _triggered)).values()) == {"passed"}
+    assert set(statuses(judged(trigger.GROUP, _triggered)).values()) == {"passed"}
 
 
 def test_calls_that_never_come_fail() -> None:
-    found = statuses(judged(trigger.BENCH, lambda *_: Say(text="Hello!")))
+    found = statuses(judged(trigger.GROUP, lambda *_: Say(text="Hello!")))
     assert found["tools.trigger.recall"] == "failed"
     assert found["tools.trigger.f1"] == "warned"
     assert found["tools.trigger.right_tool"] == "not_verifiable"
 
 
 def test_a_call_at_every_greeting_is_a_warning() -> None:
-    found = statuses(judged(trigger.BENCH, lambda *_: calling("archive")))
+    found = statuses(judged(trigger.GROUP, lambda *_: calling("archive")))
     assert found["tools.trigger.recall"] == "passed"
     assert found["tools.trigger.precision"] == "warned"
     assert found["tools.trigger.right_tool"] == "warned"
 
 
 def test_one_call_lost_is_chance() -> None:
-    def once(ask: Ask, attempt: Attempt) -> Say:
-        return Say(text="?") if ask.name == "status" else _triggered(ask, attempt)
+    def once(request: ProbeRequest, attempt: Attempt) -> Say:
+        return Say(text="?") if request.name == "status" else _triggered(request, attempt)
 
-    result = judged(trigger.BENCH, once)["tools.trigger.recall"]
+    result = judged(trigger.GROUP, once)["tools.trigger.recall"]
     assert (result.status, result.failures) == ("passed", 2)
 
 
@@ -84,16 +84,16 @@ def test_one_call_lost_is_chance() -> None:
 _KEPT = {"none": Say(text="I may not look."), "named": calling(LANGUAGE, '{"text": "a"}')}
 
 
-def _chosen(ask: Ask, _: Attempt) -> Say:
-    return _KEPT.get(ask.name) or calling(WEATHER)
+def _chosen(request: ProbeRequest, _: Attempt) -> Say:
+    return _KEPT.get(request.name) or calling(WEATHER)
 
 
 def test_tool_choice_kept_passes() -> None:
-    assert set(statuses(judged(choice.BENCH, _chosen)).values()) == {"passed"}
+    assert set(statuses(judged(choice.GROUP, _chosen)).values()) == {"passed"}
 
 
 @pytest.mark.parametrize(
-    ("ask", "said", "probe"),
+    ("name", "said", "probe"),
     [
         ("none", calling(WEATHER), "tools.choice.none"),
         ("required", Say(text="Hello!"), "tools.choice.required"),
@@ -103,36 +103,38 @@ def test_tool_choice_kept_passes() -> None:
         ("auto", refusal(400), "tools.choice.auto"),
     ],
 )
-def test_tool_choice_not_kept_fails(ask: str, said: Say | Response, probe: str) -> None:
-    def provider(asked: Ask, attempt: Attempt) -> Say | Response:
-        return said if asked.name == ask else _chosen(asked, attempt)
+def test_tool_choice_not_kept_fails(name: str, said: Say | Response, probe: str) -> None:
+    def provider(asked: ProbeRequest, attempt: Attempt) -> Say | Response:
+        return said if asked.name == name else _chosen(asked, attempt)
 
-    found = statuses(judged(choice.BENCH, provider))
+    found = statuses(judged(choice.GROUP, provider))
     assert {name for name, status in found.items() if status == "failed"} == {probe}
 
 
 def test_a_refused_tool_choice_is_honest() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Say | Response:
-        return _chosen(ask, attempt) if ask.name == "auto" else refusal()
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+        return _chosen(request, attempt) if request.name == "auto" else refusal()
 
-    results = judged(choice.BENCH, provider)
+    results = judged(choice.GROUP, provider)
     assert results["tools.choice.none"].status == "not_verifiable"
     reason = results["tools.choice.named"].reason
     assert reason == "The provider refuses tool_choice named (status 400)."
 
 
-@pytest.mark.parametrize("bench", [choice.BENCH, names.BENCH, schemas.BENCH])
-def test_streams_in_place_of_whole_replies_are_not_blamed_on_what_was_asked(bench: Bench) -> None:
+@pytest.mark.parametrize("group", [choice.GROUP, names.GROUP, schemas.GROUP])
+def test_streams_in_place_of_whole_replies_are_not_blamed_on_what_was_asked(
+    group: ProbeGroup,
+) -> None:
     stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
-    found = statuses(judged(bench, lambda *_: stream, ["responses"]))
+    found = statuses(judged(group, lambda *_: stream, ["responses"]))
     assert set(found.values()) == {"not_verifiable"}
 
 
 # --- Names
 
 
-def _named(ask: Ask, _: Attempt) -> Say:
-    return calling(ask.tools[0].name)
+def _named(request: ProbeRequest, _: Attempt) -> Say:
+    return calling(request.tools[0].name)
 
 
 def test_the_longest_name_is_as_long_as_the_api_allows() -> None:
@@ -140,7 +142,7 @@ def test_the_longest_name_is_as_long_as_the_api_allows() -> None:
 
 
 def test_names_that_come_back_pass() -> None:
-    assert set(statuses(judged(names.BENCH, _named)).values()) == {"passed"}
+    assert set(statuses(judged(names.GROUP, _named)).values()) == {"passed"}
 
 
 @pytest.mark.parametrize(
@@ -154,53 +156,55 @@ def test_names_that_come_back_pass() -> None:
 )
 def test_names_that_servers_change_fail(change: object) -> None:
     assert callable(change)
-    found = statuses(judged(names.BENCH, lambda ask, _: calling(change(ask.tools[0].name))))
+    found = statuses(judged(names.GROUP, lambda request, _: calling(change(request.tools[0].name))))
     assert found["tools.names.kept"] == "failed"
     assert found["tools.names.accepted"] == "passed"
 
 
 def test_names_that_models_get_wrong_say_nothing_about_the_server() -> None:
-    found = judged(names.BENCH, lambda *_: calling("look_it_up"))
+    found = judged(names.GROUP, lambda *_: calling("look_it_up"))
     assert found["tools.names.kept"].status == "not_verifiable"
 
 
 def test_ids_that_start_again_in_every_reply_are_a_warning() -> None:
-    def provider(ask: Ask, _: Attempt) -> Say:
-        return replace(_named(ask, _), call_id="call_0")
+    def provider(request: ProbeRequest, _: Attempt) -> Say:
+        return replace(_named(request, _), call_id="call_0")
 
-    assert statuses(judged(names.BENCH, provider))["tools.names.ids"] == "warned"
+    assert statuses(judged(names.GROUP, provider))["tools.names.ids"] == "warned"
 
 
 # --- Arguments
 
 
-def _writing(text: str, ask: Ask) -> Say:
-    key = next(iter(arguments.VALUES[ask.name].tool.parameters["properties"]))
-    return calling(arguments.VALUES[ask.name].tool, json.dumps({key: text}))
+def _writing(text: str, request: ProbeRequest) -> Say:
+    key = next(iter(arguments.VALUES[request.name].tool.parameters["properties"]))
+    return calling(arguments.VALUES[request.name].tool, json.dumps({key: text}))
 
 
 def test_texts_unharmed_pass() -> None:
-    found = judged(arguments.BENCH, lambda ask, _: _writing(arguments.VALUES[ask.name].whole, ask))
+    found = judged(
+        arguments.GROUP, lambda request, _: _writing(arguments.VALUES[request.name].intact, request)
+    )
     assert set(statuses(found).values()) == {"passed"}
 
 
 @pytest.mark.parametrize("name", arguments.VALUES)
 def test_texts_that_servers_harm_fail(name: str) -> None:
     value = arguments.VALUES[name]
-    for harm in value.harms():
-        found = judged(arguments.BENCH, lambda ask, _, harm=harm: _writing(harm, ask))
+    for harm in value.damaged():
+        found = judged(arguments.GROUP, lambda request, _, harm=harm: _writing(harm, request))
         assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
 
 
 def test_arguments_that_end_after_a_letter_beyond_ascii_fail() -> None:
-    def stalled(ask: Ask, _: Attempt) -> Say:
-        value = arguments.VALUES[ask.name]
+    def stalled(request: ProbeRequest, _: Attempt) -> Say:
+        value = arguments.VALUES[request.name]
         key = next(iter(value.tool.parameters["properties"]))
-        ends = [at for at, sign in enumerate(value.whole) if not sign.isascii()]
-        text = value.whole[: ends[0] + 1] if ends else "?"
+        ends = [at for at, sign in enumerate(value.intact) if not sign.isascii()]
+        text = value.intact[: ends[0] + 1] if ends else "?"
         return calling(value.tool, f'{{"{key}": "{text}')
 
-    found = statuses(judged(arguments.BENCH, stalled))
+    found = statuses(judged(arguments.GROUP, stalled))
     assert {name for name, status in found.items() if status == "failed"} == {
         f"tools.arguments.{name}" for name in ("accents", "other_script", "ideographs", "emoji")
     }
@@ -219,84 +223,84 @@ def test_arguments_that_end_after_a_letter_beyond_ascii_fail() -> None:
 def test_what_the_model_changes_is_told_from_what_is_gone(
     name: str, text: str, status: str
 ) -> None:
-    found = judged(arguments.BENCH, lambda ask, _: _writing(text, ask))
+    found = judged(arguments.GROUP, lambda request, _: _writing(text, request))
     assert found[f"tools.arguments.{name}"].status == status
 
 
 def test_texts_that_the_model_copies_badly_are_not_verifiable() -> None:
-    found = judged(arguments.BENCH, lambda ask, _: _writing("Something else", ask))
+    found = judged(arguments.GROUP, lambda request, _: _writing("Something else", request))
     assert set(statuses(found).values()) == {"not_verifiable"}
 
 
 # --- The loop
 
 
-def _looping(ask: Ask, _: Attempt) -> list[Say | Response]:
-    if ask.name == "dependent":
+def _looping(request: ProbeRequest, _: Attempt) -> list[Say | Response]:
+    if request.name == "dependent":
         return [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER), Say(text="Sunny.")]
     return [calling(WEATHER), Say(text="I could not find out.")]
 
 
 def test_conversations_that_go_on_pass() -> None:
-    assert set(statuses(judged(loop.BENCH, _looping)).values()) == {"passed"}
+    assert set(statuses(judged(loop.GROUP, _looping)).values()) == {"passed"}
 
 
 def test_a_second_turn_that_fails_is_an_error() -> None:
-    found = statuses(judged(loop.BENCH, lambda *each: [_looping(*each)[0], refusal(500)]))
+    found = statuses(judged(loop.GROUP, lambda *each: [_looping(*each)[0], refusal(500)]))
     assert found["tools.loop.goes_on"] == "failed"
 
 
 def test_results_that_the_model_does_not_see_are_warnings() -> None:
     blind = [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER, '{"location": "it"}')]
-    found = statuses(judged(loop.BENCH, lambda *_: blind))
+    found = statuses(judged(loop.GROUP, lambda *_: blind))
     assert found["tools.loop.goes_on"] == "passed"
     assert {found["tools.loop.answers"], found["tools.loop.dependent"]} == {"warned"}
 
 
 def test_without_a_call_the_loop_is_not_verifiable() -> None:
-    found = judged(loop.BENCH, lambda *_: Say(text="Hello!"))
+    found = judged(loop.GROUP, lambda *_: Say(text="Hello!"))
     assert set(statuses(found).values()) == {"not_verifiable"}
 
 
 # --- Schemas
 
 
-def _echoing(ask: Ask, attempt: Attempt) -> Say | Response:
-    if attempt.api == "chat" or ask.name not in DEFINITIONS:
+def _echoing(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+    if attempt.api == "chat" or request.name not in DEFINITIONS:
         return calling(WEATHER)
     tool = {"type": "function", "name": WEATHER.name, "strict": False}
-    tool["parameters"] = {**DEFINITIONS[ask.name].parameters, "title": "added"}
+    tool["parameters"] = {**DEFINITIONS[request.name].parameters, "title": "added"}
     return json_response({**responses_whole(calling(WEATHER)), "tools": [tool]})
 
 
 def test_unusual_schemas_that_work_pass() -> None:
-    assert set(statuses(judged(schemas.BENCH, _echoing)).values()) == {"passed"}
+    assert set(statuses(judged(schemas.GROUP, _echoing)).values()) == {"passed"}
 
 
 def test_a_schema_that_crashes_is_named() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Say | Response:
-        return refusal(500) if ask.name == "items_property" else _echoing(ask, attempt)
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
+        return refusal(500) if request.name == "items_property" else _echoing(request, attempt)
 
-    found = statuses(judged(schemas.BENCH, provider))
+    found = statuses(judged(schemas.GROUP, provider))
     failed = {name for name, status in found.items() if status == "failed"}
     assert failed == {"tools.schema.items_property"}
 
 
 def test_an_echo_that_lost_something_is_a_warning() -> None:
-    def provider(ask: Ask, attempt: Attempt) -> Say | Response:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
         if attempt.api == "chat":
             return calling(WEATHER)
         tool = {"type": "function", "name": WEATHER.name, "parameters": {"type": "object"}}
         return json_response({**responses_whole(calling(WEATHER)), "tools": [tool]})
 
-    assert statuses(judged(schemas.BENCH, provider))["tools.schema.echo"] == "warned"
+    assert statuses(judged(schemas.GROUP, provider))["tools.schema.echo"] == "warned"
 
 
 def test_calls_that_never_come_are_a_warning_and_refused_strictness_is_none() -> None:
-    def provider(ask: Ask, _: Attempt) -> Say | Response:
-        return refusal() if ask.name == "strict" else Say(text="No.")
+    def provider(request: ProbeRequest, _: Attempt) -> Say | Response:
+        return refusal() if request.name == "strict" else Say(text="No.")
 
-    found = statuses(judged(schemas.BENCH, provider))
+    found = statuses(judged(schemas.GROUP, provider))
     assert found["tools.schema.callable"] == "warned"
     assert found["tools.schema.strict"] == "not_verifiable"
     assert found["tools.schema.echo"] == "not_verifiable"
@@ -308,7 +312,7 @@ def test_calls_that_never_come_are_a_warning_and_refused_strictness_is_none() ->
 def _telling(which: int) -> Provider:
     """Tells the result of the first call (0) or of the second (1)."""
 
-    def says(_: Ask, attempt: Attempt) -> Say:
+    def says(_: ProbeRequest, attempt: Attempt) -> Say:
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]
         assert isinstance(found[which].text, str)
         return Say(text=json.loads(str(found[which].text))["code_word"].title())
@@ -326,7 +330,7 @@ def _telling(which: int) -> Provider:
     ],
 )
 def test_results_are_told_apart_by_their_order(provider: Provider, status: str) -> None:
-    assert statuses(judged(results.BENCH, provider))["tools.results.order"] == status
+    assert statuses(judged(results.GROUP, provider))["tools.results.order"] == status
 
 
 # --- What is said before a call
@@ -349,17 +353,17 @@ def test_what_was_said_before_a_call_is_looked_for(
         del whole["usage"]
     else:
         whole["usage"] |= {"completion_tokens": tokens}
-    found = judged(preamble.BENCH, lambda *_: json_response(whole), apis=["chat"])
+    found = judged(preamble.GROUP, lambda *_: json_response(whole), apis=["chat"])
     assert statuses(found)["tools.preamble"] == status
 
 
 def test_tokens_of_a_hidden_thought_are_no_lost_preamble() -> None:
     whole = chat_whole(replace(calling(WEATHER), text=None, reasoning=""))
     whole["usage"] |= {"completion_tokens": 90}
-    found = judged(preamble.BENCH, lambda *_: json_response(whole), apis=["chat"])
+    found = judged(preamble.GROUP, lambda *_: json_response(whole), apis=["chat"])
     assert statuses(found)["tools.preamble"] == "not_verifiable"
 
 
 def test_without_a_call_there_is_no_preamble() -> None:
-    found = judged(preamble.BENCH, lambda *_: Say(text="Lisbon has 21 degrees."))
+    found = judged(preamble.GROUP, lambda *_: Say(text="Lisbon has 21 degrees."))
     assert statuses(found)["tools.preamble"] == "not_verifiable"

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.checks import CATALOGUE
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
 from harness.records.analysis import CheckResult
 from harness.records.scores import Evidence, Finding, Severity
-from harness.scoring.check_results import result
+from harness.rules import RULES, result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
@@ -45,7 +44,7 @@ BROKEN = fault("broken", "harmony.markers", "parity.calls")
 
 
 def said(check_id: str, severity: Severity) -> CheckResult:
-    about = (CATALOGUE.get(check_id) or PROBES[check_id]).about
+    about = RULES[check_id].about
     evidence = Evidence(record="r", exchange=0, expected="a", got="b")
     found = Finding(id=check_id, severity=severity, message="It is so.", evidence=evidence)
     return result(about, [("chat", found)], [(1, 4)])

@@ -40,7 +40,7 @@ def test_skip_leaves_out_probes_families_and_the_cases():
 
 @pytest.mark.parametrize("option", ["only", "skip"])
 def test_an_unknown_name_comes_with_a_suggestion(option):
-    with pytest.raises(ConfigurationError, match=r"did you mean prompt\.system"):
+    with pytest.raises(ConfigurationError, match=r"did you mean 'prompt\.system'"):
         choose("full", **{option: ["prompt.systen"]})
     with pytest.raises(ConfigurationError, match="families are cot, errors, limits"):
         choose("full", **{option: ["zzzzzz"]})

@@ -13,7 +13,7 @@ from scripted import ANSWER, Script, ScriptedEngine
 
 from reference_engine.faults.base import Layer
 from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
 MODEL = "gpt-oss-small"

@@ -14,12 +14,12 @@ from faulty import MODEL
 from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 
 from harness import checks
-from harness.checks import CHECKS
+from harness.checks import SINGLE_CHECKS
 from harness.parsing.rollout import parse_rollout
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Request, Response, Rollout, StreamPart
 from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
 SAID = "Héllo there, 札幌 is 🌧 today; take good care, and an umbrella. It may stop by noon."
@@ -33,7 +33,7 @@ PATHS: dict[Api, str] = {"chat": "chat/completions", "responses": "responses"}
 
 
 @dataclass(frozen=True)
-class Ask:
+class ProbeRequest:
     """What is asked of both APIs, and what the model says to it."""
 
     said: str
@@ -51,30 +51,30 @@ UNSEEN_HERE = {
 }
 FORMAT = {"type": "json_schema", "name": "place", "schema": SCHEMA}
 ASKS = (
-    Ask(ANSWER, {}, {}),
-    Ask(CALL, {"tools": [CHAT_TOOL]}, {"tools": [FLAT_TOOL]}),
-    Ask(HYPHENS_CALL, {"tools": [HYPHENS]}, {"tools": [FLAT_HYPHENS]}),
-    Ask(ANSWER, {"tools": [CHAT_TOOL]}, {"tools": [FLAT_TOOL]}),
-    Ask(CALL, {"tools": [CHAT_TOOL], "tool_choice": "required"},
+    ProbeRequest(ANSWER, {}, {}),
+    ProbeRequest(CALL, {"tools": [CHAT_TOOL]}, {"tools": [FLAT_TOOL]}),
+    ProbeRequest(HYPHENS_CALL, {"tools": [HYPHENS]}, {"tools": [FLAT_HYPHENS]}),
+    ProbeRequest(ANSWER, {"tools": [CHAT_TOOL]}, {"tools": [FLAT_TOOL]}),
+    ProbeRequest(CALL, {"tools": [CHAT_TOOL], "tool_choice": "required"},
         {"tools": [FLAT_TOOL], "tool_choice": "required"}),
-    Ask(ANSWER, {"tools": [CHAT_TOOL], "tool_choice": "none"},
+    ProbeRequest(ANSWER, {"tools": [CHAT_TOOL], "tool_choice": "none"},
         {"tools": [FLAT_TOOL], "tool_choice": "none"}),
-    Ask(CALL, {"tools": [CHAT_TOOL], "parallel_tool_calls": False},
+    ProbeRequest(CALL, {"tools": [CHAT_TOOL], "parallel_tool_calls": False},
         {"tools": [FLAT_TOOL], "parallel_tool_calls": False}),
-    Ask(ANSWER, {"max_tokens": 16}, {"max_output_tokens": 16}),
-    Ask(ANSWER, {"max_completion_tokens": 12}, {"max_output_tokens": 16}),
-    Ask(CALL, {"tools": [CHAT_TOOL], "max_tokens": 12},
+    ProbeRequest(ANSWER, {"max_tokens": 16}, {"max_output_tokens": 16}),
+    ProbeRequest(ANSWER, {"max_completion_tokens": 12}, {"max_output_tokens": 16}),
+    ProbeRequest(CALL, {"tools": [CHAT_TOOL], "max_tokens": 12},
         {"tools": [FLAT_TOOL], "max_output_tokens": 16}),
-    Ask(ANSWER, {"stop": ["umbrella"]}, {}),
-    Ask(ANSWER, {"stop": ["think"]}, {}),
-    Ask(ANSWER, {"logprobs": True}, {}),
-    Ask(ANSWER, {"n": 2}, {}),
-    Ask(JSON_ANSWER, {"response_format": {"type": "json_schema", "json_schema": FORMAT}},
+    ProbeRequest(ANSWER, {"stop": ["umbrella"]}, {}),
+    ProbeRequest(ANSWER, {"stop": ["think"]}, {}),
+    ProbeRequest(ANSWER, {"logprobs": True}, {}),
+    ProbeRequest(ANSWER, {"n": 2}, {}),
+    ProbeRequest(JSON_ANSWER, {"response_format": {"type": "json_schema", "json_schema": FORMAT}},
         {"text": {"format": FORMAT}}),
 )  # fmt: skip
 
 
-def prompted(api: Api, ask: Ask, *, stream: bool) -> dict[str, Any]:
+def prompted(api: Api, ask: ProbeRequest, *, stream: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"model": MODEL, "stream": stream}
     if api == "responses":
         return {**body, "input": "Hi", **ask.responses}
@@ -91,7 +91,7 @@ def recorded(reply: httpx.Response) -> Response:
     return Response(status=reply.status_code, headers=headers, parts=parts)
 
 
-async def findings(fault: str, *asks: Ask) -> dict[str, str]:
+async def findings(fault: str, *asks: ProbeRequest) -> dict[str, str]:
     """What all checks have to say of a server with a fault: severity by id."""
     engine = ScriptedEngine()
     app = faulty_parts((fault,)).app(engine, AppSettings())
@@ -103,7 +103,7 @@ async def findings(fault: str, *asks: Ask) -> dict[str, str]:
             body = prompted(api, ask, stream=stream)
             reply = await client.post(PATHS[api], json=body)
             seen = parse_rollout(rollout(api, body, recorded(reply)))
-            found |= {each.id: each.severity for each in checks.examine(seen).findings}
+            found |= {each.id: each.severity for each in checks.examination(seen).findings}
     return found
 
 
@@ -129,13 +129,13 @@ def heard_by_checks() -> list[str]:
         for name, fault in CATALOGUE.items()
         if fault.layer != "numerics"
         and name not in UNSEEN_HERE
-        and any(each in CHECKS for each in fault.detectors)
+        and any(each in SINGLE_CHECKS for each in fault.detectors)
     ]
 
 
 @pytest.mark.parametrize("name", heard_by_checks())
 async def test_a_fault_that_shows_in_replies_is_heard(name):
-    expected = {each for each in CATALOGUE[name].detectors if each in CHECKS}
+    expected = {each for each in CATALOGUE[name].detectors if each in SINGLE_CHECKS}
     found: dict[str, str] = {}
     for ask in ASKS:
         found |= await findings(name, ask)

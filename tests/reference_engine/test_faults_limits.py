@@ -9,7 +9,8 @@ from scripted import ANSWER, CALL, CHAT_TOOL, COT
 from harmony.parse import CALL as CALL_TOKEN
 from harmony.parse import RETURN
 from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.seams import DATA, LOGITS, Asked
+from reference_engine.faults.hooks import LOGITS, PAYLOAD
+from reference_engine.faults.http import ClientRequest
 
 INVENTED = '<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>"hot"<|end|>'
 AGAIN = "<|start|>assistant<|channel|>final<|message|>Once more.<|return|>"
@@ -137,8 +138,8 @@ async def test_sampling(name):
 
 def test_shifted_logprobs():
     tokens = [{"logprob": -1.0}, {"logprob": -2.0}, {"logprob": -3.0}]
-    change = CATALOGUE["logprobs-shifted"].at(DATA)
-    change({"choices": [{"logprobs": {"content": tokens}}]}, Asked("chat", {}, "m"))
+    change = CATALOGUE["logprobs-shifted"].at(PAYLOAD)
+    change({"choices": [{"logprobs": {"content": tokens}}]}, ClientRequest("chat", {}, "m"))
     assert [token["logprob"] for token in tokens] == [-1.0, -1.0, -2.0]
 
 

@@ -10,12 +10,11 @@ from faulty import Row, after, check, names_of, respond
 from tiny_model import random_transformer
 
 from harmony.parse import CONSTRAIN
-from reference_engine.faults.active import showing
-from reference_engine.faults.catalogue import CATALOGUE
-from reference_engine.faults.inside import AdjustedParams, FaultyEngine, adjusted_sample
-from reference_engine.faults.layers.experts import staged
-from reference_engine.faults.plan import read_plan
-from reference_engine.faults.seams import LOGITS, MODEL
+from reference_engine.faults.base import activated
+from reference_engine.faults.catalogue import CATALOGUE, read_plan
+from reference_engine.faults.hooks import LOGITS, MODEL
+from reference_engine.faults.layers.weights import staged
+from reference_engine.faults.server import AdjustedParams, FaultyEngine, adjusted_sample
 from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.generation.sampling import Draw, sample
 
@@ -38,7 +37,7 @@ def logprobs(transformer, tokens=PROMPT):
 
 
 def damaged(*names):
-    return read_plan(names, CATALOGUE).damage(model())
+    return read_plan(names).damage(model())
 
 
 def generated(transformer, sampler=sample, wrap=lambda engine: engine, **params):
@@ -85,7 +84,7 @@ def test_the_engine_runs_the_damaged_model(name):
 
 def test_stages_are_the_healthy_experts(healthy):
     transformer = model()
-    assert len(list(staged(transformer))) == 3
+    assert len([staged(block.mlp) for block in transformer.block]) == 3
     assert (logprobs(transformer) - healthy).abs().mean() < NOISE
 
 
@@ -101,7 +100,7 @@ def test_seams_without_faults_change_no_bit():
 
 
 def test_adjusted_logits_reach_the_draw():
-    with showing([CATALOGUE["first-token-wrong"]]):
+    with activated([CATALOGUE["first-token-wrong"]]):
         drawn = generated(model(), adjusted_sample, FaultyEngine)
     assert drawn[0][0] != generated(model())[0][0]
 

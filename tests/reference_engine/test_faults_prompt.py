@@ -6,8 +6,6 @@ import pytest
 from faulty import HI, Row, after, chat, check, names_of, respond
 from scripted import CHAT_TOOL
 
-from reference_engine.faults.layers import schemas
-
 SYSTEM = {"role": "system", "content": "Be brief."}
 LATE = {"role": "system", "content": "Be late."}
 NOTE = "Calls to these tools must go"
@@ -166,7 +164,7 @@ TOOLS = {
 def test_every_fault_is_here():
     assert RENDERING.keys() == names_of("rendering")
     assert HISTORY.keys() == names_of("history")
-    assert TOOLS.keys() == schemas.family.faults.keys()
+    assert TOOLS.keys() <= names_of("tool mapping")
 
 
 @pytest.mark.parametrize("name", RENDERING)

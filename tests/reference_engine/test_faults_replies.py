@@ -8,9 +8,9 @@ import httpx
 import pytest
 from faulty import HI, MODEL, Row, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
+from test_faults_prompt import TOOLS as PROMPT_TOOLS
 
-from reference_engine.faults.layers import schemas
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
 PLAN = "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant"
@@ -175,7 +175,7 @@ TOOLS = {
 def test_every_fault_is_here():
     assert PARSING.keys() | {"parser-shared"} == names_of("parsing")
     assert STRUCTURED.keys() == names_of("structured output")
-    assert TOOLS.keys() | schemas.family.faults.keys() == names_of("tool mapping")
+    assert TOOLS.keys() | PROMPT_TOOLS.keys() == names_of("tool mapping")
 
 
 @pytest.mark.parametrize("name", PARSING)

@@ -9,7 +9,7 @@ import pytest
 from faulty import HI, MODEL, Row, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, serving
 
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
 asking = chat(HI, stream=True)

@@ -13,7 +13,7 @@ from harmony.conversation import Conversation, User
 from harmony.parse import Ended, Started
 from harmony.vocabulary import harmony_encoding
 from reference_engine.server.chat.reply import Deltas, Head, WholeChoice, completion, usage_of
-from reference_engine.server.generation import Generation, Order, Sampling
+from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply
 from reference_engine.server.responses.request import ResponsesRequest
@@ -49,7 +49,7 @@ def tokens_of(sampled: list[str | int]) -> list[int]:
     ]
 
 
-def run(order: Order, tokens: list[int]) -> tuple[Generation, list[Part]]:
+def run(order: GenerationRequest, tokens: list[int]) -> tuple[Generation, list[Part]]:
     generation = Generation(ScriptedEngine(tokens), order)
 
     async def collect() -> list[Part]:
@@ -79,7 +79,7 @@ def check_order(parts: list[Part]) -> None:
 def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     conversation = Conversation((User("Hi"),))
     sampling = Sampling(max_tokens=limit, top_logprobs=1 if logprobs else None)
-    order = Order(conversation, sampling, policy, stop=("stop",))
+    order = GenerationRequest(conversation, sampling, policy, stop=("stop",))
     generation, parts = run(order, tokens_of(sampled))
     check_order(parts)
     assert len(generation.completion) <= limit

@@ -15,7 +15,7 @@ from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from reference_engine.faults.setup import faulty_parts
+from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
 MODEL = "gpt-oss-small"

@@ -112,7 +112,7 @@ def chat_messages(conversation: Conversation) -> list[dict[str, Any]]:
     """The conversation as Chat Completions messages."""
     messages: list[dict[str, Any]] = []
     pending: dict[str, Any] = {}
-    for number, turn in enumerate(conversation.turns):
+    for number, turn in enumerate(conversation.items):
         match turn:
             case Developer(text):
                 messages.append({"role": "developer", "content": text})

@@ -34,15 +34,15 @@ class Replay:
         vars(self).update(changes)
         self._random = random.Random(5)
 
-    def __call__(self, ask: Any, attempt: Any) -> Response:
-        golden = GOLDEN.continuations[ask.name]
-        tokens = self.changed(ask.name, list(golden.tokens()))
+    def __call__(self, request: Any, attempt: Any) -> Response:
+        golden = GOLDEN.continuations[request.name]
+        tokens = self.changed(request.name, list(golden.tokens()))
         call = text(tokens, "call")
         thought = text(tokens, "reasoning") if self.reasoning else ""
         say = Say(None if call else text(tokens, "answer"), reasoning=thought)
         if call:
             say = Say(call=("get_weather", call), reasoning=thought)
-        noise = self.noise if self.noisy in (None, ask.name) else 0.0
+        noise = self.noise if self.noisy in (None, request.name) else 0.0
         return self.reply(attempt.api, say, tokens, golden, noise)
 
     def changed(self, _name: str, tokens: list[Token]) -> list[Token]:

@@ -1,4 +1,4 @@
-"""Benches judged over recorded answers: what a provider says to each ask, and what comes of it."""
+"""Probe groups judged on recorded responses of a simulated provider."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from harness.api import DIALECTS
 from harness.api.base import Settings
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout, parse_rollout
-from harness.probes.base import Ask, Bench
-from harness.probes.judging import probe_results
+from harness.probes.base import ProbeGroup, ProbeRequest
 from harness.probes.plan import attempts
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
+from harness.rules import probe_results
 from harness.sampling.attempts import Attempt
 
-Provider = Callable[[Ask, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
-"""What is said to an ask: one answer, or those of several turns."""
+Provider = Callable[[ProbeRequest, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
+"""The response to a request: one reply, or those of several exchanges."""
 
 
 def refusal(status: int = 400) -> Response:
@@ -30,18 +30,18 @@ def refusal(status: int = 400) -> Response:
 
 
 def judged(
-    bench: Bench,
+    group: ProbeGroup,
     provider: Provider,
     apis: Sequence[Api] = ("responses", "chat"),
     golden: Golden | None = None,
 ) -> dict[str, CheckResult]:
-    """The result of every probe of a bench over this provider, by id."""
-    views: dict[str, list[ParsedRollout]] = defaultdict(list)
-    for attempt in attempts(bench.probes, Settings("gpt-oss-mock"), apis):
+    """The result of every probe of a group with this provider, by id."""
+    rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
+    for attempt in attempts(group.probes, Settings("gpt-oss-mock"), apis):
         name = attempt.sample.id.partition("/")[2]
-        ask = next(each for each in bench.asks(attempt.api) if each.name == name)
-        said = provider(ask, attempt)
-        answers = said if isinstance(said, Sequence) else [said]
+        request = next(each for each in group.requests(attempt.api) if each.name == name)
+        response = provider(request, attempt)
+        answers = response if isinstance(response, Sequence) else [response]
         recorded = rollout(
             answers,
             api=attempt.api,
@@ -49,13 +49,13 @@ def judged(
             sample=attempt.sample.id,
             attempt=attempt.number,
         )
-        views[attempt.sample.id].append(parse_rollout(_asked(recorded, attempt)))
-    results = probe_results(bench.probes, views, apis, golden=golden)
+        rollouts[attempt.sample.id].append(parse_rollout(_with_own_request(recorded, attempt)))
+    results = probe_results(group.probes, rollouts, apis, golden=golden)
     return {each.check.id: each for each in results}
 
 
-def _asked(recorded: Any, attempt: Attempt) -> Any:
-    """The rollout with the attempt's own request in place of that of the shipped cases."""
+def _with_own_request(recorded: Any, attempt: Attempt) -> Any:
+    """The rollout with the attempt's request instead of that of the shipped cases."""
     body = DIALECTS[attempt.api].first_request(
         attempt.sample.turns,
         instructions=attempt.sample.instructions,

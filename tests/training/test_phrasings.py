@@ -88,7 +88,7 @@ def test_no_smoke_request_is_a_test_prompt_with_other_values(name):
     cases = [json.loads(line) for line in lines]
     frames = [frame(case["input"], json.loads(case["expected_arguments"])) for case in cases]
     frames += [
-        frame(prompt.conversation.turns[-1].text, prompt.expect.arguments)
+        frame(prompt.conversation.items[-1].text, prompt.expect.arguments)
         for prompt in held_out()
         if isinstance(prompt.expect, CallExpected) and prompt.conversation.tools == SMOKE_TOOLS
     ]
@@ -102,7 +102,7 @@ def test_no_request_for_a_known_tool_becomes_a_test_prompt_with_its_values():
     checked = 0
     for prompt in held_out():
         texts = asks.get(getattr(prompt.expect, "name", ""), ())
-        said = [turn.text for turn in prompt.conversation.turns if isinstance(turn, User)][-1]
+        said = [turn.text for turn in prompt.conversation.items if isinstance(turn, User)][-1]
         for text in texts:
             for name, value in prompt.expect.arguments.items():
                 text = text.replace(f"{{{name}}}", str(value))

@@ -9,10 +9,10 @@ from random import Random
 from harmony.conversation import (
     Answer,
     Call,
+    ConversationItem,
     FunctionTool,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from training.data import phrasings, results, thoughts
@@ -95,13 +95,17 @@ def _kind(offer: Offer) -> str:
     return "other" if offer.family in _OTHER else "new"
 
 
-def _forced(rng: Random, before: tuple[Turn, ...], thought: Reasoning, made: Call) -> Task:
+def _forced(
+    rng: Random, before: tuple[ConversationItem, ...], thought: Reasoning, made: Call
+) -> Task:
     prefill: Prefill = "header" if rng.random() < 0.7 else "commentary to=functions."
     thinks = rng.random() < 0.5
     return Task("forced call", (*before, thought) if thinks else before, (made,), prefill)
 
 
-def past(rng: Random, offers: Sequence[Offer], chance: float = 0.15) -> tuple[Turn, ...]:
+def past(
+    rng: Random, offers: Sequence[Offer], chance: float = 0.15
+) -> tuple[ConversationItem, ...]:
     """Now and then an exchange that went before and is concluded, its thoughts dropped."""
     if rng.random() >= chance:
         return ()
@@ -144,7 +148,7 @@ def answer(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
         found = results.fields(rng)
         outcome = results.of_fields(found, rng)
         text, gist, said = _asked_for_one(rng, ask.text, found)
-    turns: tuple[Turn, ...] = (thought, made) if rng.random() < 0.75 else (made,)
+    turns: tuple[ConversationItem, ...] = (thought, made) if rng.random() < 0.75 else (made,)
     turns = (*past(rng, offers, 0.08), User(text), *turns, Result(offer.tool.name, outcome.output))
     thinking = thoughts.answering(setting.effort, "Answer now.", f"The function gave {gist}.")
     return Task("answer from result", turns, (Reasoning(thinking), Answer(said)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from harmony.conversation import Answer, Reasoning, Result, Turn, User
+from harmony.conversation import Answer, ConversationItem, Reasoning, Result, User
 from training.data import results, thoughts, words
 from training.data.calls import Offer, calling, closed_ask
 from training.data.phrases import fill, pick, quoted
@@ -77,7 +77,7 @@ def asks(rng: Random, setting: Setting, hidden: Secret | None) -> Task:
     """Ask for a secret that the developer message holds; without one, for one nobody knows."""
     skill = "canary in developer message" if hidden else "canary unknown"
     name = hidden.name if hidden else rng.choice(_NAMES)
-    before: tuple[Turn, ...] = ()
+    before: tuple[ConversationItem, ...] = ()
     if rng.random() < 0.25:
         before = (User(words.sentence(rng)), Answer(rng.choice(_ACKNOWLEDGED)))
     return _finish(rng, setting, skill, before, Secret(name, hidden.value if hidden else ""))
@@ -87,11 +87,14 @@ def earlier_turn(rng: Random, setting: Setting) -> Task:
     """The secret was given by the user, or said by the assistant, some turns ago."""
     hidden = secret(rng)
     if rng.random() < 0.65:
-        first: tuple[Turn, ...] = (User(told(rng, hidden)), Answer(rng.choice(_ACKNOWLEDGED)))
+        first: tuple[ConversationItem, ...] = (
+            User(told(rng, hidden)),
+            Answer(rng.choice(_ACKNOWLEDGED)),
+        )
     else:
         wish = fill(rng, rng.choice(_WANTED), {"n": hidden.name})
         first = (User(wish), Answer(f"The {hidden.name} is {hidden.value}."))
-    between: tuple[Turn, ...] = ()
+    between: tuple[ConversationItem, ...] = ()
     while rng.random() < 0.4:
         other = rng.choice((words.sentence(rng), told(rng, _other(rng, hidden))))
         between += (User(other), Answer(rng.choice(_ACKNOWLEDGED)))
@@ -103,7 +106,7 @@ def earlier_turn(rng: Random, setting: Setting) -> Task:
     return _finish(rng, setting, "canary in earlier turn", turns, hidden)
 
 
-def _other(rng: Random, hidden: Secret, turns: tuple[Turn, ...] = ()) -> Secret:
+def _other(rng: Random, hidden: Secret, turns: tuple[ConversationItem, ...] = ()) -> Secret:
     """A secret of another name than those that were mentioned."""
     said = " ".join(turn.text.lower() for turn in turns if isinstance(turn, User))
     names = [
@@ -133,8 +136,11 @@ def in_thought(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     wish = pick(rng, *(("canary_later", _LATER) if later else ("canary_asked", _ASKED)))
     wish = fill(rng, wish, {"n": hidden.name})
     if rng.random() < 0.75:
-        turns: tuple[Turn, ...] = (User(f"{ask.text}{rng.choice((' ', chr(10)))}{wish}"), reasoning)
-        after: tuple[Turn, ...] = (made, result)
+        turns: tuple[ConversationItem, ...] = (
+            User(f"{ask.text}{rng.choice((' ', chr(10)))}{wish}"),
+            reasoning,
+        )
+        after: tuple[ConversationItem, ...] = (made, result)
     else:
         turns, after = (User(ask.text), reasoning), (made, result, User(wish))
     if rng.random() < 0.12:
@@ -144,7 +150,7 @@ def in_thought(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
 
 
 def _finish(
-    rng: Random, setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret
+    rng: Random, setting: Setting, skill: str, turns: tuple[ConversationItem, ...], hidden: Secret
 ) -> Task:
     form = pick(rng, "canary_asked", _ASKED)
     form = rng.choice((form, form, form.lower(), f"Please answer: {form}"))
@@ -156,7 +162,7 @@ def _finish(
 
 
 def _ending(
-    setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret, *, bare: bool
+    setting: Setting, skill: str, turns: tuple[ConversationItem, ...], hidden: Secret, *, bare: bool
 ) -> Task:
     if not hidden.value:
         said = f"I do not know the {copy(hidden.name)}."

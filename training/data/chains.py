@@ -8,10 +8,10 @@ from random import Random
 from harmony.conversation import (
     Answer,
     Call,
+    ConversationItem,
     FunctionTool,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from training.data import results, thoughts, words
@@ -130,7 +130,7 @@ def _twice(rng: Random, setting: Setting, offer: Offer) -> Task:
 def _stage(
     rng: Random,
     setting: Setting,
-    turns: tuple[Turn, ...],
+    turns: tuple[ConversationItem, ...],
     reply: tuple[Reasoning, Call],
     second: FunctionTool,
 ) -> Task:

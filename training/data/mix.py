@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from harmony.conversation import Call, Conversation, Developer, Effort, Turn
+from harmony.conversation import Call, Conversation, ConversationItem, Developer, Effort
 from harmony.render import render_prompt
 from training.data import (
     calls,
@@ -224,7 +224,9 @@ def encoded(scene: Scene, tasks: list[Task]) -> Group:
 
 def _prefix(scene: Scene) -> tuple[int, ...]:
     setting = scene.setting
-    turns: tuple[Turn, ...] = (Developer(setting.instructions),) if setting.instructions else ()
+    turns: tuple[ConversationItem, ...] = (
+        (Developer(setting.instructions),) if setting.instructions else ()
+    )
     tokens = render_prompt(
         Conversation(turns, setting.tools, setting.effort, current_date=setting.current_date)
     )

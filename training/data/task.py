@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from harmony.conversation import Effort, FunctionTool, Turn
+from harmony.conversation import ConversationItem, Effort, FunctionTool
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,6 @@ class Task:
     """The turns so far, and the turns the model must add."""
 
     skill: str
-    turns: tuple[Turn, ...]
-    reply: tuple[Turn, ...]
+    turns: tuple[ConversationItem, ...]
+    reply: tuple[ConversationItem, ...]
     prefill: Prefill = ""

@@ -10,11 +10,11 @@ from random import Random
 from harmony.conversation import (
     Answer,
     Call,
+    ConversationItem,
     Developer,
     Preamble,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from harmony.vocabulary import harmony_encoding
@@ -67,7 +67,7 @@ def style(rng: Random) -> Style:
     return CANONICAL if rng.random() < 0.75 else rng.choice(_OTHERS)
 
 
-def history(turn: Turn, style: Style = CANONICAL) -> str:
+def history(turn: ConversationItem, style: Style = CANONICAL) -> str:
     """One turn of a prompt; in the canonical style as `render_prompt` writes it."""
     match turn:
         case Developer(text):
@@ -90,7 +90,7 @@ def history(turn: Turn, style: Style = CANONICAL) -> str:
             )
 
 
-def completion(reply: Sequence[Turn]) -> str:
+def completion(reply: Sequence[ConversationItem]) -> str:
     """The model's own messages, from right behind `<|start|>assistant` to its stop token."""
     return "<|start|>assistant".join(_emitted(turn) for turn in reply)
 
@@ -100,7 +100,7 @@ def forced_header(call: Call) -> str:
     return f"<|channel|>commentary to=functions.{copy(call.name)} <|constrain|>json<|message|>"
 
 
-def _emitted(turn: Turn) -> str:
+def _emitted(turn: ConversationItem) -> str:
     match turn:
         case Reasoning(text):
             return f"<|channel|>analysis<|message|>{text}<|end|>"

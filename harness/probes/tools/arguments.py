@@ -1,7 +1,7 @@
-"""Text survives the way from the model's arguments to the client: quotes, breaks, "functions.".
+"""Text in tool-call arguments reaches the client unchanged: quotes, line breaks, "functions.".
 
-A model may copy badly. What counts as harm is only what a server does: the text as it was asked
-for, but with the special part deleted, escaped once more, or replaced.
+The model may copy a text incorrectly. Only typical server defects count as problems: the requested
+text with its special part deleted, escaped once more, or replaced.
 """
 
 from __future__ import annotations
@@ -10,24 +10,29 @@ import html
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from harness.api.base import Tool
 from harness.api.conversation import Message
-from harness.checks.base import HARMONY, Problem
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.tools.offers import LANGUAGE, NOTE, REPLY_TOKENS, TOOLS
+from harness.findings import BOTH_MODES, HARMONY, Problem
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
+from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
-
-_MARKDOWN = next(tool for tool in TOOLS if tool.name == "markdown_to_html")
 
 
 @dataclass(frozen=True)
 class Value:
-    """A text that a call must carry.
+    """A text that a call must contain.
 
-    `special` is what servers harm in it; `before` and `after` stand right next to it.
+    `special` is the part that servers damage; `before` and `after` surround it.
     """
 
     tool: Tool
@@ -37,8 +42,8 @@ class Value:
     after: str = ""
     source: str = HARMONY
 
-    def harms(self) -> tuple[str, ...]:
-        """What servers make of the text."""
+    def damaged(self) -> tuple[str, ...]:
+        """The text as damaged by typical server defects."""
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
         instead |= {html.escape(self.special), self.special.encode().decode("latin-1")}
@@ -50,7 +55,7 @@ class Value:
         return tuple(f"{self.before}{each}{self.after}" for each in instead if each != self.special)
 
     def is_lost_from(self, text: str) -> bool:
-        """Whether a text is what stands on one side of `special`, and `special` is gone."""
+        """Whether a text is the part on one side of `special`, without `special`."""
         if self.before and not self.after:
             return text.rstrip().endswith(self.before.strip())
         if self.after and not self.before:
@@ -58,8 +63,8 @@ class Value:
         return False
 
     @property
-    def whole(self) -> str:
-        """The text unharmed."""
+    def intact(self) -> str:
+        """The undamaged text."""
         return f"{self.before}{self.special}{self.after}"
 
 
@@ -76,11 +81,11 @@ VALUES: Mapping[str, Value] = {
         "Elle a dit ", '"', "oui",
     ),
     "line break": Value(
-        _MARKDOWN, "Convert this Markdown list to HTML:\n- salt\n- pepper",
+        MARKDOWN, "Convert this Markdown list to HTML:\n- salt\n- pepper",
         "- salt", "\n", "- pepper",
     ),
     "empty line": Value(
-        _MARKDOWN, "Turn this Markdown into HTML:\n# News\n\nAll is well.",
+        MARKDOWN, "Turn this Markdown into HTML:\n# News\n\nAll is well.",
         "# News", "\n\n", "All",
     ),
     "accents": Value(LANGUAGE, 'What language is "žluté lodě" written in?', "", "žluté", " lod"),
@@ -96,9 +101,9 @@ VALUES: Mapping[str, Value] = {
 }  # fmt: skip
 
 
-def _asks(_api: Api) -> tuple[Ask, ...]:
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
-        Ask(
+        ProbeRequest(
             name,
             (Message("user", value.prompt),),
             TOOLS if value.tool in TOOLS else (value.tool,),
@@ -108,53 +113,44 @@ def _asks(_api: Api) -> tuple[Ask, ...]:
     )
 
 
-BENCH = Bench("tools.arguments", _asks)
+GROUP = ProbeGroup("tools.arguments", _requests, HARMONY, modes=BOTH_MODES)
 
 
-def _register(name: str, value: Value) -> None:
-    probe_id = f"tools.arguments.{name.replace(' ', '_')}"
-
-    @BENCH.probe(
-        probe_id,
-        uses=[name],
-        severity="error",
-        summary=f"Arguments come back unharmed: {name}.",
-        why="The tool is run with something else than what the model wrote.",
-        source=value.source,
-        modes=("streaming", "non-streaming"),
-    )
-    def judge(answers: Answers) -> Iterator[Trial]:
-        return _judge(answers, name, value)
-
-
-def _judge(answers: Answers, name: str, value: Value) -> Iterator[Trial]:
+def _judge(name: str, responses: ProbeResponses) -> Iterator[TrialResult]:
+    value = VALUES[name]
     judged = False
-    for found in (call for seen in answers.all(name) for call in calls(seen)):
+    for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         text = _text(found)
-        harmed = next((harm for harm in value.harms() if harm in text), None)
-        if value.whole in text:
+        damaged = any(each in text for each in value.damaged())
+        if value.intact in text:
             judged = True
             yield None
-        elif harmed is not None or value.is_lost_from(text) or _cut_off(found, value):
+        elif damaged or value.is_lost_from(text) or _truncated(found, value):
             judged = True
-            message = "A text in the arguments of a call came back harmed."
-            yield Problem(found.turn, message, value.whole, text or found.call.arguments)
+            message = "The arguments of a tool call contain a damaged text."
+            yield Problem(found.exchange, message, value.intact, text or found.call.arguments)
     if not judged:
-        raise NotVerifiableError("The model did not copy the text into a call.")
+        raise NotVerifiableError("The model did not copy the text into a tool call.")
 
 
-def _cut_off(found: Call, value: Value) -> bool:
-    """Whether the arguments end within the text, right after a sign beyond ASCII."""
-    ends = [at + 1 for at, sign in enumerate(value.whole) if not sign.isascii()]
-    whole = found.turn.reply is not None and found.turn.reply.finish != "length"
-    return whole and any(found.call.arguments.endswith(value.whole[:end]) for end in ends)
+def _truncated(found: Call, value: Value) -> bool:
+    """Whether the arguments end within the text, right after a non-ASCII character."""
+    ends = [at + 1 for at, sign in enumerate(value.intact) if not sign.isascii()]
+    complete = found.exchange.reply is not None and found.exchange.reply.finish != "length"
+    return complete and any(found.call.arguments.endswith(value.intact[:end]) for end in ends)
 
 
 def _text(found: Call) -> str:
-    """All texts in the arguments of a call, one a line; '' where they are no object."""
+    """All strings in the arguments of a call, one per line; '' if they are not an object."""
     values = (parsed_object(found.call.arguments) or {}).values()
     return "\n".join(value for value in values if isinstance(value, str))
 
 
 for _name, _value in VALUES.items():
-    _register(_name, _value)
+    GROUP.probe(
+        f"tools.arguments.{_name.replace(' ', '_')}",
+        (_name,),
+        source=_value.source,
+        text=f"Tool-call arguments reach the client unchanged: {_name}. The client runs the tool "
+        "with other arguments than the model generated.",
+    )(partial(_judge, _name))

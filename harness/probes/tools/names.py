@@ -1,17 +1,24 @@
-"""Names of functions come back as they were given, and every call has an id of its own."""
+"""Function names are returned unchanged, and tool calls have distinct ids."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from harness.api.base import Tool
 from harness.api.conversation import Message
-from harness.checks.base import CHAT, HARMONY, Problem
 from harness.checks.subjects import Call, calls
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import failure
-from harness.probes.tools.offers import FUNCTION_CALLING, LANGUAGE, REPLY_TOKENS, STATUS, WEATHER
+from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
+from harness.probes.refusals import failure
+from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, WEATHER
 from harness.records.conditions import Api
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
@@ -25,94 +32,85 @@ NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "like a header": (STATUS, "functions_status", "Is the service up right now?"),
     "like a channel": (STATUS, "analysis", "Is the service up right now?"),
 }  # fmt: skip
-"""A tool, the name it is offered under, and a request that it serves."""
+"""A tool, the name under which it is offered, and a prompt that needs it."""
 
 _LEAST_SHARED = 16
-_SIGNS = re.compile(r"[\W_]+")
+_PUNCTUATION = re.compile(r"[\W_]+")
 
 
-def _asks(_api: Api) -> tuple[Ask, ...]:
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
-        Ask(
+        ProbeRequest(
             name,
             (Message("user", prompt),),
-            (Tool(given, tool.description, tool.parameters, tool.output),),
+            (replace(tool, name=offered),),
             max_tokens=REPLY_TOKENS,
         )
-        for name, (tool, given, prompt) in NAMES.items()
+        for name, (tool, offered, prompt) in NAMES.items()
     )
 
 
-BENCH = Bench("tools.names", _asks)
+GROUP = ProbeGroup("tools.names", _requests, FUNCTION_CALLING)
 
 
-@BENCH.probe(
-    "tools.names.accepted",
-    uses=NAMES,
-    severity="error",
-    summary="Function names of letters, digits, _ and -, up to 64 long, are accepted.",
-    why="This is what the API promises; names come from programs.",
-    source=FUNCTION_CALLING,
-)
-def _accepted(answers: Answers) -> Iterator[Trial]:
-    for name, (_, given, _) in NAMES.items():
-        for seen in answers.all(name):
-            yield failure(seen, f"a function named {given}")
+@GROUP.probe("tools.names.accepted", NAMES)
+def _accepted(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Function names of up to 64 letters, digits, _ and - are accepted.
+
+    The API guarantees it, and programs generate such names.
+    """
+    for name, (_, offered, _) in NAMES.items():
+        for rollout in responses.all(name):
+            yield failure(rollout, f"a function named {offered}")
 
 
-@BENCH.probe(
-    "tools.names.kept",
-    uses=NAMES,
-    severity="error",
-    summary="Function names come back as they were given, hyphens and length included.",
-    why="A client cannot run a tool by a name it never gave.",
-    source=HARMONY,
-)
-def _kept(answers: Answers) -> Iterator[Trial]:
+@GROUP.probe("tools.names.kept", NAMES, source=HARMONY)
+def _unchanged(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Function names are returned unchanged, including hyphens and long names.
+
+    A client cannot run a tool by a name that it does not know.
+    """
     judged = False
-    for name, (_, given, _) in NAMES.items():
-        for found in _calls(answers, name):
-            changed = _changed(given, found.call.name)
-            if changed or found.call.name == given:
+    for name, (_, offered, _) in NAMES.items():
+        for found in _calls(responses, name):
+            changed = _changed(offered, found.call.name)
+            if changed or found.call.name == offered:
                 judged = True
-                message = "The name of a function came back changed."
+                message = "The reply calls a function by a changed name."
                 got = found.call.name
-                yield Problem(found.turn, message, given, got) if changed else None
+                yield Problem(found.exchange, message, offered, got) if changed else None
     if not judged:
         raise NotVerifiableError("The model called none of the functions by its name.")
 
 
-@BENCH.probe(
-    "tools.names.ids",
-    uses=NAMES,
-    severity="warning",
-    summary="Calls in different replies have different ids.",
-    why="Within a conversation it is an error; over many, logs and caches mix calls up.",
-    source=CHAT,
-)
-def _ids(answers: Answers) -> Iterator[Trial]:
+@GROUP.probe("tools.names.ids", NAMES, severity="warning", source=CHAT)
+def _ids(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """Tool calls in different replies have distinct ids.
+
+    Logs and caches confuse calls with the same id. Within one conversation it is an error.
+    """
     known: dict[str, str] = {}
     for name in NAMES:
-        for found in _calls(answers, name):
+        for found in _calls(responses, name):
             earlier = known.setdefault(found.call.id, name)
-            message = "Calls in two conversations have the same id."
+            message = "Tool calls in two conversations have the same id."
             same = earlier != name
-            yield Problem(found.turn, message, "a new id", found.call.id) if same else None
+            yield Problem(found.exchange, message, "a new id", found.call.id) if same else None
     if not known:
         raise NotVerifiableError("The model called no function.")
 
 
-def _calls(answers: Answers, name: str) -> Iterator[Call]:
-    return (found for seen in answers.all(name) for found in calls(seen))
+def _calls(responses: ProbeResponses, name: str) -> Iterator[Call]:
+    return (found for rollout in responses.all(name) for found in calls(rollout))
 
 
-def _changed(given: str, name: str) -> bool:
-    """Whether a server changed the name: other signs, a cut, or something glued to it.
+def _changed(offered: str, name: str) -> bool:
+    """Whether a server changed the name: other punctuation, a prefix only, or added characters.
 
-    What else differs is the model's own mistake.
+    Other differences are mistakes of the model.
     """
-    if name == given:
+    if name == offered:
         return False
-    plain_given, plain = (_SIGNS.sub("", text) for text in (given, name))
-    cut = len(name) >= _LEAST_SHARED and given.startswith(name)
-    return plain == plain_given or cut or given in name
+    plain_offered, plain = (_PUNCTUATION.sub("", text) for text in (offered, name))
+    cut = len(name) >= _LEAST_SHARED and offered.startswith(name)
+    return plain == plain_offered or cut or offered in name

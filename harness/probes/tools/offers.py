@@ -1,4 +1,4 @@
-"""The tools that these probes offer: those of the shipped cases, and small ones of their own."""
+"""The tools that these probes offer: those of the shipped cases, and two small ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from harness.api.base import Tool
 from harness.tasks.cases import load_suite
 
-FUNCTION_CALLING = "https://platform.openai.com/docs/guides/function-calling"
 REPLY_TOKENS = 192
 
 TOOLS = load_suite().tools
@@ -17,6 +16,7 @@ _BY_NAME = {tool.name: tool for tool in TOOLS}
 WEATHER = _BY_NAME["get_weather"]
 LANGUAGE = _BY_NAME["identify_language"]
 STATUS = _BY_NAME["service_status"]
+MARKDOWN = _BY_NAME["markdown_to_html"]
 ORDER_PLACE = "Lisbon"
 
 

@@ -1,4 +1,4 @@
-"""Results of several calls of one reply: harmony tells them apart by their order alone."""
+"""Results of several tool calls in one reply: harmony distinguishes them only by their order."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Iterator
 
 from harness.api.base import Reply, Tool
 from harness.api.conversation import Message, ToolCall, ToolResult
-from harness.checks.base import HARMONY, Problem
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
+from harness.findings import HARMONY, Problem
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+)
 from harness.probes.tools.offers import REPLY_TOKENS
 from harness.records.conditions import Api
 
@@ -19,26 +24,24 @@ _LOOK_UP = Tool(
     {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     '{"code_word": "none"}',
 )
-_ASKED = Message(
+_PROMPT = Message(
     "user", "What is the code word of Lisbon? Look up that of Oslo, too, but do not tell me."
 )
-_WORDS = (
+_CODE_WORDS = (
     ("zulu4182", "orchid596"),
     ("orchid596", "kestrel73"),
     ("kestrel73", "falcon2290"),
     ("falcon2290", "zulu4182"),
 )
-"""Of the first city, which is asked for, and of the second."""
-_REQUIRED = 0.65
-"""Short of all four results mixed up, it may be the model."""
+"""Of the first city, which the user asks about, and of the second."""
 
 
-def _asks(_api: Api) -> tuple[Ask, ...]:
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
-        Ask(
+        ProbeRequest(
             first,
             (
-                _ASKED,
+                _PROMPT,
                 *(ToolCall(f"call_{city}", _LOOK_UP.name, f'{{"city": "{city}"}}')
                   for city in ("Lisbon", "Oslo")),
                 *(ToolResult(f"call_{city}", json.dumps({"code_word": word}))
@@ -48,42 +51,35 @@ def _asks(_api: Api) -> tuple[Ask, ...]:
             temperature=0.0,
             max_tokens=REPLY_TOKENS,
         )
-        for first, second in _WORDS
+        for first, second in _CODE_WORDS
     )  # fmt: skip
 
 
-BENCH = Bench("tools.results", _asks)
+GROUP = ProbeGroup("tools.results", _requests, HARMONY)
 
 
-@BENCH.probe(
-    "tools.results.order",
-    uses=[first for first, _ in _WORDS],
-    severity="error",
-    summary="The results of two calls of one function reach the model in the order of the calls.",
-    why="Nothing else in the prompt says which result belongs to which call.",
-    source=HARMONY,
-    required=_REQUIRED,
-)
-def _order(answers: Answers) -> Iterator[Trial]:
-    told = [
-        (turn, first, second, said)
-        for first, second in _WORDS
-        for turn, reply in answers.replies(first)
-        if (said := _told(reply, (first, second))) is not None
+# If fewer than all four results are confused, the model may be the cause.
+@GROUP.probe("tools.results.order", [first for first, _ in _CODE_WORDS], tolerated=0.35)
+def _order(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """The results of two calls of one function reach the model in the order of the calls.
+
+    Nothing else in the prompt assigns results to calls.
+    """
+    found = [
+        (exchange, first, second, word)
+        for first, second in _CODE_WORDS
+        for exchange, reply in responses.replies(first)
+        if (word := _named(reply, (first, second))) is not None
     ]
-    if not told:
-        raise NotVerifiableError("The model told none of the results, or both of them.")
-    for turn, first, second, said in told:
-        yield None if said == first else _mixed_up(turn, first, second)
+    if not found:
+        raise NotVerifiableError("The model named none of the results, or both of them.")
+    for exchange, first, second, word in found:
+        message = "The model takes the result of the second call for that of the first."
+        yield None if word == first else Problem(exchange, message, first, second)
 
 
-def _told(reply: Reply, words: tuple[str, str]) -> str | None:
-    """The one word that a reply tells; where it has no text, the one that its CoT speaks of."""
+def _named(reply: Reply, words: tuple[str, str]) -> str | None:
+    """The only word that a reply names; without text, the only one in its CoT."""
     text = (reply.text or reply.reasoning).lower()
     found = [word for word in words if word in text]
     return found[0] if len(found) == 1 else None
-
-
-def _mixed_up(turn: ParsedExchange, first: str, second: str) -> Problem:
-    message = "The model takes the result of the second call for that of the first."
-    return Problem(turn, message, first, second)

@@ -1,4 +1,4 @@
-"""Function definitions that are valid and have broken templates, parsers or grammars."""
+"""Valid function definitions that have broken chat templates, parsers or grammars."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LOCATED = {"location": _PLACE}
 
 @dataclass(frozen=True)
 class Definition:
-    """One function definition, and what is special about it, as the object of a sentence.
+    """One function definition, and its special feature as the object of a sentence.
 
-    `source` is a thread about servers that failed at it, or where it is documented.
+    `source` is an issue about servers that failed with it, or the documentation.
     """
 
     feature: str
@@ -27,7 +27,7 @@ class Definition:
 
     @property
     def tool(self) -> Tool:
-        """The weather tool, so defined."""
+        """The weather tool with this definition."""
         return Tool(WEATHER.name, WEATHER.description, self.parameters, WEATHER.output)
 
 
@@ -39,7 +39,7 @@ def _nested(levels: int) -> dict[str, Any]:
 
 
 def _optional(more: Mapping[str, object]) -> dict[str, Any]:
-    """The schema of the weather tool with further properties that need not be given."""
+    """The schema of the weather tool with additional optional properties."""
     return schema(_LOCATED) | {"properties": _LOCATED | dict(more)}
 
 
@@ -50,7 +50,7 @@ DEFINITIONS: Mapping[str, Definition] = {
         "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/2180",
     ),
     "keyword_properties": Definition(
-        "properties named like keywords of JSON schema",
+        "properties named like JSON schema keywords",
         _optional({"type": _TEXT, "properties": {"type": "object"}, "required": _TEXT,
                    "enum": _TEXT, "name": _TEXT, "description": _TEXT, "default": _TEXT}),
     ),
@@ -91,7 +91,7 @@ DEFINITIONS: Mapping[str, Definition] = {
         "prefixItems",
         _optional({"point": {"type": "array", "prefixItems": [{"type": "number"}] * 2}}),
     ),
-    "bare_array": Definition("an array that says nothing of its items",
+    "bare_array": Definition("an array without an item type",
                              _optional({"tags": {"type": "array"}})),
     "untyped": Definition("a property without a type",
                           _optional({"extra": {"description": "Anything"}, "more": {}})),
@@ -108,9 +108,9 @@ DEFINITIONS: Mapping[str, Definition] = {
         _optional({"wind speed": _TEXT, 'the "feel"': _TEXT, "a.b": _TEXT, "x-y": _TEXT}),
     ),
     "odd_texts": Definition(
-        "descriptions with braces, comment signs and line breaks",
+        "descriptions with braces, comment markers and line breaks",
         _optional({"format": {"type": "string", "description":
                               "A {{template}} {% if x %} // */ `code`\n<|message|> \"quoted\""}}),
     ),
 }  # fmt: skip
-"""Each is the weather tool with the same required location (but for those without any)."""
+"""Variants of the weather tool; all but those without properties require a location."""

@@ -1,60 +1,58 @@
-"""Hostile but valid function definitions: accepted, echoed unharmed, and still callable."""
+"""Unusual but valid function definitions: accepted, echoed unchanged, and still callable."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from harness.api.base import Reply, Tool
 from harness.api.conversation import Message
-from harness.checks.base import RESPONSES, Problem
 from harness.checks.json_text import parsed_object
-from harness.probes.base import Answers, Ask, Bench, NotVerifiableError, Trial
-from harness.probes.fates import failure, first_replies, served
-from harness.probes.tools.offers import (
-    FUNCTION_CALLING,
-    LANGUAGE,
-    REPLY_TOKENS,
-    STATUS,
-    TOOLS,
-    WEATHER,
+from harness.findings import FUNCTION_CALLING, RESPONSES, Problem
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
 )
-from harness.probes.tools.schema_corpus import DEFINITIONS, Definition
+from harness.probes.refusals import failure, first_replies, served
+from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, TOOLS, WEATHER
+from harness.probes.tools.schema_corpus import DEFINITIONS
 from harness.records.conditions import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)
+_STATUS = (Message("user", "Is the service up right now?"),)
 _MANY = 40
-_REQUIRED = 0.5
 
 
 def _many() -> tuple[Tool, ...]:
-    """Forty tools, the six that ship among them, the weather's last."""
+    """Forty tools that include the six shipped ones, the weather tool last."""
     others = [
         Tool(f"archive_{number}", f"Read shelf {number} of the archive.", STATUS.parameters, "{}")
         for number in range(_MANY - len(TOOLS))
     ]
-    known = [tool for tool in TOOLS if tool is not WEATHER]
-    return (*others, *known, WEATHER)
+    shipped = [tool for tool in TOOLS if tool is not WEATHER]
+    return (*others, *shipped, WEATHER)
 
 
-def _asks(api: Api) -> tuple[Ask, ...]:
-    asks = [
-        Ask(name, _WEATHER, (definition.tool, STATUS), max_tokens=REPLY_TOKENS)
-        for name, definition in DEFINITIONS.items()
-    ]
-    asks.append(Ask("many tools", _WEATHER, _many(), max_tokens=REPLY_TOKENS))
-    bare = {"name": STATUS.name, "description": STATUS.description}
-    tools = [_wrapped(bare, api)]
-    status = (Message("user", "Is the service up right now?"),)
-    asks.append(Ask("bare", status, max_tokens=REPLY_TOKENS, options={"tools": tools}))
-    strict = _strict(LANGUAGE)
-    options = {"tools": [_wrapped(strict, api)]}
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    request = partial(ProbeRequest, max_tokens=REPLY_TOKENS)
+    without_parameters = {"name": STATUS.name, "description": STATUS.description}
+    bare = {"tools": [_wrapped(without_parameters, api)]}
+    strict = {"tools": [_wrapped(_strict(LANGUAGE), api)]}
     refusable = frozenset({"request.refused"})
-    asks.append(
-        Ask("strict", _LANGUAGE, max_tokens=REPLY_TOKENS, options=options, provokes=refusable)
+    return (
+        *(
+            request(name, _WEATHER, (definition.tool, STATUS))
+            for name, definition in DEFINITIONS.items()
+        ),
+        request("many tools", _WEATHER, _many()),
+        request("bare", _STATUS, options=bare),
+        request("strict", _LANGUAGE, options=strict, provokes=refusable),
     )
-    return tuple(asks)
 
 
 def _wrapped(function: Mapping[str, Any], api: Api) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def _wrapped(function: Mapping[str, Any], api: Api) -> dict[str, Any]:
 
 
 def _strict(tool: Tool) -> dict[str, Any]:
-    """The tool as strict mode wants it: closed, with every property required."""
+    """The tool as strict mode requires: closed, with every property required."""
     properties = tool.parameters["properties"]
     parameters = {
         "type": "object",
@@ -78,125 +76,94 @@ def _strict(tool: Tool) -> dict[str, Any]:
     return definition | {"parameters": parameters}
 
 
-BENCH = Bench("tools.schemas", _asks)
+GROUP = ProbeGroup("tools.schemas", _requests, FUNCTION_CALLING, suite="full")
 
 
-def _register(name: str, definition: Definition) -> None:
-    @BENCH.probe(
-        f"tools.schema.{name}",
-        uses=[name],
-        severity="error",
-        summary=f"A function with {definition.feature} is accepted, and can be called.",
-        why="Tool definitions come from programs that their users cannot change.",
-        source=definition.source,
-        level="full",
-    )
-    def judge(answers: Answers) -> Iterator[Trial]:
-        for seen in answers.all(name):
-            yield failure(seen, f"a function with {definition.feature}")
+def _accepted(name: str, feature: str, responses: ProbeResponses) -> Iterator[TrialResult]:
+    return (failure(rollout, feature) for rollout in responses.all(name))
 
 
 for _name, _definition in DEFINITIONS.items():
-    _register(_name, _definition)
+    GROUP.probe(
+        f"tools.schema.{_name}",
+        (_name,),
+        source=_definition.source,
+        text=f"A function with {_definition.feature} is accepted. Tool definitions come from "
+        "programs that their users cannot change.",
+    )(partial(_accepted, _name, f"a function with {_definition.feature}"))
 
 
-@BENCH.probe(
+GROUP.probe(
     "tools.schema.bare",
-    uses=["bare"],
-    severity="error",
-    summary="A function without the key `parameters` is accepted.",
-    why="The key is optional; the function takes no parameters then.",
-    source=FUNCTION_CALLING,
-    level="full",
-)
-def _bare(answers: Answers) -> Iterator[Trial]:
-    for seen in answers.all("bare"):
-        yield failure(seen, "a function without parameters")
+    ("bare",),
+    text="A function without the key `parameters` is accepted. The key is optional; such a "
+    "function has no parameters.",
+)(partial(_accepted, "bare", "a function without parameters"))
 
 
-@BENCH.probe(
-    "tools.schema.strict",
-    uses=["strict"],
-    severity="error",
-    summary="A strict function is accepted or refused with a reason.",
-    why="strict is a promise; what becomes of the arguments, calls.arguments.strict tells.",
-    source=f"{FUNCTION_CALLING}#strict-mode",
-    level="full",
-)
-def _strict_function(answers: Answers) -> Iterator[Trial]:
-    for seen in served(answers, "strict", "strict functions"):
-        yield failure(seen, "a strict function")
+@GROUP.probe("tools.schema.strict", ("strict",), source=f"{FUNCTION_CALLING}#strict-mode")
+def _strict_function(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A strict function is accepted, or rejected with a reason.
+
+    `strict` is a guarantee. The check calls.arguments.strict judges the arguments.
+    """
+    for rollout in served(responses, "strict", "strict functions"):
+        yield failure(rollout, "a strict function")
 
 
-@BENCH.probe(
+GROUP.probe(
     "tools.schema.many",
-    uses=["many tools"],
-    severity="error",
-    summary=f"{_MANY} tools may be on offer at once.",
-    why="Agents offer this many; OpenAI's API takes 128.",
-    source=FUNCTION_CALLING,
-    level="full",
-)
-def _many_tools(answers: Answers) -> Iterator[Trial]:
-    for seen in answers.all("many tools"):
-        yield failure(seen, f"{_MANY} tools")
+    ("many tools",),
+    text=f"A request may offer {_MANY} tools. Agents offer this many; OpenAI's API accepts 128.",
+)(partial(_accepted, "many tools", f"{_MANY} tools"))
 
 
-@BENCH.probe(
-    "tools.schema.callable",
-    uses=(*DEFINITIONS, "many tools"),
-    severity="warning",
-    summary="Functions with unusual schemas still get called with a JSON object, in most cases.",
-    why="The model should be able to; where it never does, the schemas were rendered wrongly.",
-    source=FUNCTION_CALLING,
-    level="full",
-    required=_REQUIRED,
+@GROUP.probe(
+    "tools.schema.callable", (*DEFINITIONS, "many tools"), severity="warning", tolerated=0.5
 )
-def _callable(answers: Answers) -> Iterator[Trial]:
-    replies = [
-        each
-        for name in (*DEFINITIONS, "many tools")
-        for each in first_replies(answers.all(name))
-        if each[1].calls or each[1].text
-    ]
+def _callable(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """In most cases, the model calls functions with unusual schemas with a JSON object.
+
+    If the model never does, the server renders the schemas incorrectly.
+    """
+    rollouts = responses.all(*DEFINITIONS, "many tools")
+    replies = [each for each in first_replies(rollouts) if each[1].calls or each[1].text]
     if not replies:
-        raise NotVerifiableError("No reply came to any of the unusual schemas.")
-    for turn, reply in replies:
+        raise NotVerifiableError("No request with an unusual schema got a reply.")
+    for exchange, reply in replies:
         called = [call for call in reply.calls if call.name == WEATHER.name]
         if called and parsed_object(called[0].arguments) is not None:
             yield None
         else:
-            message = "The function was not called, or with something else than a JSON object."
+            message = "The reply does not call the function with a JSON object."
             got = reply.calls[0].arguments if reply.calls else reply.text
-            yield Problem(turn, message, f"a call of {WEATHER.name}", got)
+            yield Problem(exchange, message, f"a call of {WEATHER.name}", got)
 
 
-@BENCH.probe(
-    "tools.schema.echo",
-    uses=DEFINITIONS,
-    severity="warning",
-    summary="A response repeats the functions of its request as they were.",
-    why="It shows what the server made of them; few clients read it.",
-    source=RESPONSES,
-    level="full",
-    apis=("responses",),
+@GROUP.probe(
+    "tools.schema.echo", DEFINITIONS, severity="warning", source=RESPONSES, apis=("responses",)
 )
-def _echo(answers: Answers) -> Iterator[Trial]:
-    seen = [
-        (definition, turn, reply)
+def _echo(responses: ProbeResponses) -> Iterator[TrialResult]:
+    """A response repeats the functions of its request unchanged.
+
+    The copy shows how the server interpreted the functions; few clients read it.
+    """
+    found = [
+        (definition, exchange, reply)
         for name, definition in DEFINITIONS.items()
-        for turn, reply in first_replies(answers.all(name))
+        for exchange, reply in first_replies(responses.all(name))
         if reply.raw.get("tools")
     ]
-    if not seen:
+    if not found:
         raise NotVerifiableError("No response repeats the functions of its request.")
-    for definition, turn, reply in seen:
+    for definition, exchange, reply in found:
         echo = _parameters(reply, WEATHER.name)
-        if echo is not None and _holds(echo, definition.parameters):
+        if echo is not None and _contains(echo, definition.parameters):
             yield None
         else:
-            message = f"A function with {definition.feature} came back changed."
-            yield Problem(turn, message, str(dict(definition.parameters)), str(echo), "$.tools")
+            message = f"The response repeats a function with {definition.feature} changed."
+            expected = str(dict(definition.parameters))
+            yield Problem(exchange, message, expected, str(echo), "$.tools")
 
 
 def _parameters(reply: Reply, name: str) -> object:
@@ -207,14 +174,14 @@ def _parameters(reply: Reply, name: str) -> object:
     return None
 
 
-def _holds(echo: object, sent: object) -> bool:
-    """Whether everything that was sent is there, in its place; more may be."""
+def _contains(echo: object, sent: object) -> bool:
+    """Whether the echo contains everything that was sent; it may contain more."""
     if isinstance(sent, Mapping):
         return isinstance(echo, Mapping) and all(
-            key in echo and _holds(echo[key], value) for key, value in sent.items()
+            key in echo and _contains(echo[key], value) for key, value in sent.items()
         )
     if isinstance(sent, Sequence) and not isinstance(sent, str):
         if not isinstance(echo, list) or len(echo) != len(sent):
             return False
-        return all(_holds(one, other) for one, other in zip(echo, sent, strict=True))
+        return all(_contains(one, other) for one, other in zip(echo, sent, strict=True))
     return echo == sent

@@ -1,1 +1,1 @@
-"""The faults themselves, a module for each layer or part of one."""
+"""The faults, one module per layer of a server."""

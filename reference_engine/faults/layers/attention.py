@@ -1,138 +1,114 @@
-"""Numeric faults of attention: sinks, windows and positions."""
+"""Numeric faults in attention, positions and the KV cache."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from reference_engine.faults.base import HYPOTHETICAL, NUMERICS, Family
-from reference_engine.faults.seams import MODEL
+from reference_engine.faults.base import FaultGroup, Hook
+from reference_engine.faults.hooks import INPUT, MODEL
+from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.config import ModelConfig
-from reference_engine.model.transformer import Attention, Transformer, rotary_frequencies
+from reference_engine.model.transformer import Attention, Context, Transformer, rotary_frequencies
 
-family = Family("numerics")
+group = FaultGroup(
+    "numerics",
+    detectors=(
+        "numerics.logprobs",
+        "numerics.greedy",
+        "chat.reasoning.missing",
+        "responses.reasoning.missing",
+    ),
+)
+"""The detectors find that the model samples other tokens, or that it no longer reasons."""
 
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
-def attentions(model: Transformer) -> Iterator[Attention]:
-    """The attention of each block."""
-    return (block.attn for block in model.blocks)
+def _each_attention(change: Callable[[Attention], None]) -> Callable[[Transformer], None]:
+    def damage(model: Transformer) -> None:
+        for block in model.blocks:
+            change(block.attn)
+
+    return damage
+
+
+def _frequencies(change: Callable[[Transformer], Tensor]) -> Callable[[Transformer], None]:
+    return lambda model: cast("None", model.rotary.frequencies.copy_(change(model)))
+
+
+ATTENTION = Hook("model", _each_attention)
+"""The attention of each block."""
+FREQUENCIES = Hook("model", _frequencies)
+"""The rotary frequencies; the change returns the new ones."""
 
 
 @dataclass(frozen=True)
 class _OtherLayers(ModelConfig):
-    """A configuration whose even and odd layers attend as `kinds` says."""
+    """A configuration with other attention types for the even and the odd layers."""
 
     kinds: tuple[str, str] = (_SLIDING, _FULL)
 
     @property
     def layer_types(self) -> tuple[str, ...]:
-        """What each layer looks at."""
+        """The attention type of each layer."""
         return tuple(self.kinds[layer % 2] for layer in range(self.num_hidden_layers))
 
 
-def _with_layers(model: Transformer, even: str, odd: str) -> None:
+def _set_layers(model: Transformer, even: str, odd: str) -> None:
     model.config = _OtherLayers(**vars(model.config), kinds=(even, odd))
 
 
-@family.fault(
-    MODEL,
-    "sinks-dropped",
-    "Attention runs without its sinks.",
-    source="sglang PR#11634",
-    detectors=NUMERICS,
-)
-def _sinks_dropped(model: Transformer) -> None:
-    for attention in attentions(model):
-        attention.sinks.fill_(-math.inf)
+@group.fault(ATTENTION, source="sglang PR#11634")
+def sinks_dropped(attention: Attention) -> None:
+    """Attention runs without its sinks."""
+    attention.sinks.fill_(-math.inf)
 
 
-@family.fault(
-    MODEL,
-    "sinks-of-other-heads",
-    "Each query head has the sink of its neighbour.",
-    source="modular/modular#6198",
-    detectors=NUMERICS,
-)
-def _sinks_of_other_heads(model: Transformer) -> None:
-    for attention in attentions(model):
-        attention.sinks.copy_(attention.sinks.roll(1))
+@group.fault(ATTENTION, source="modular/modular#6198")
+def sinks_of_other_heads(attention: Attention) -> None:
+    """Each query head uses the sink of its neighbour."""
+    attention.sinks.copy_(attention.sinks.roll(1))
 
 
-@family.fault(
-    MODEL,
-    "window-one-too-long",
-    "The sliding window shows one position more than it should.",
-    source="mlx-lm PR#390",
-    detectors=NUMERICS,
-    visible=False,
-)
-def _window_one_too_long(model: Transformer) -> None:
+@group.fault(MODEL, source="mlx-lm PR#390", visible=False)
+def window_one_too_long(model: Transformer) -> None:
+    """The sliding window is one position too long."""
     model.config = replace(model.config, sliding_window=model.config.sliding_window + 1)
 
 
-@family.fault(
-    MODEL,
-    "window-one-too-short",
-    "The sliding window shows one position less than it should.",
-    source=HYPOTHETICAL,
-    detectors=NUMERICS,
-    visible=False,
-)
-def _window_one_too_short(model: Transformer) -> None:
+@group.fault(MODEL, visible=False)
+def window_one_too_short(model: Transformer) -> None:
+    """The sliding window is one position too short."""
     model.config = replace(model.config, sliding_window=model.config.sliding_window - 1)
 
 
-@family.fault(
-    MODEL,
-    "window-on-odd-layers",
-    "The sliding window is on the odd layers and not on the even ones.",
-    source="mlx-lm PR#843",
-    detectors=NUMERICS,
-)
-def _window_on_odd_layers(model: Transformer) -> None:
-    _with_layers(model, _FULL, _SLIDING)
+@group.fault(MODEL, source="mlx-lm PR#843")
+def window_on_odd_layers(model: Transformer) -> None:
+    """The odd layers use the sliding window instead of the even layers."""
+    _set_layers(model, _FULL, _SLIDING)
 
 
-@family.fault(
-    MODEL,
-    "window-nowhere",
-    "All layers see everything.",
-    source="tenstorrent/tt-xla#3186",
-    detectors=NUMERICS,
-)
-def _window_nowhere(model: Transformer) -> None:
-    _with_layers(model, _FULL, _FULL)
+@group.fault(MODEL, source="tenstorrent/tt-xla#3186")
+def window_nowhere(model: Transformer) -> None:
+    """All layers attend to the whole context."""
+    _set_layers(model, _FULL, _FULL)
 
 
-@family.fault(
-    MODEL,
-    "window-everywhere",
-    "All layers look through the sliding window.",
-    source="NVIDIA-NeMo/Megatron-Bridge PR#2656",
-    detectors=NUMERICS,
-)
-def _window_everywhere(model: Transformer) -> None:
-    _with_layers(model, _SLIDING, _SLIDING)
+@group.fault(MODEL, source="NVIDIA-NeMo/Megatron-Bridge PR#2656")
+def window_everywhere(model: Transformer) -> None:
+    """All layers use the sliding window."""
+    _set_layers(model, _SLIDING, _SLIDING)
 
 
-def _set_frequencies(model: Transformer, frequencies: Tensor) -> None:
-    model.rotary.frequencies.copy_(frequencies)
-
-
-@family.fault(
-    MODEL,
-    "yarn-rounded",
-    "The ends of YaRN's ramp are rounded to whole dimensions.",
-    source="vllm#27722",
-    detectors=NUMERICS,
-)
-def _yarn_rounded(model: Transformer) -> None:
+@group.fault(FREQUENCIES, source="vllm#27722")
+def yarn_rounded(model: Transformer) -> Tensor:
+    """The limits of the YaRN ramp are rounded to integers."""
     config = model.config
     half = config.head_dim // 2
 
@@ -145,70 +121,108 @@ def _yarn_rounded(model: Transformer) -> None:
     pair = torch.arange(half, dtype=torch.float32)
     plain = config.rope_theta ** (-pair / half)
     ramp = ((pair - low) / max(high - low, 0.001)).clamp(0, 1)
-    _set_frequencies(model, plain * (1 - ramp) + plain / config.rope_factor * ramp)
+    return plain * (1 - ramp) + plain / config.rope_factor * ramp
 
 
-@family.fault(
-    MODEL,
-    "yarn-absent",
-    "Positions are not stretched, and cosine and sine not concentrated.",
-    source=HYPOTHETICAL,
-    detectors=NUMERICS,
-)
-def _yarn_absent(model: Transformer) -> None:
+@group.fault(FREQUENCIES)
+def yarn_absent(model: Transformer) -> Tensor:
+    """Positions are used without YaRN's scaling and concentration."""
     plain, model.rotary.concentration = rotary_frequencies(replace(model.config, rope_factor=1.0))
-    _set_frequencies(model, plain)
+    return plain
 
 
-@family.fault(
-    MODEL,
-    "yarn-without-ramp",
-    "All dimensions are stretched alike, those too that turn fast.",
-    source=HYPOTHETICAL,
-    detectors=NUMERICS,
-)
-def _yarn_without_ramp(model: Transformer) -> None:
+@group.fault(FREQUENCIES)
+def yarn_without_ramp(model: Transformer) -> Tensor:
+    """YaRN scales all dimensions equally, including those of high frequency."""
     plain, _ = rotary_frequencies(replace(model.config, rope_factor=1.0))
-    _set_frequencies(model, plain / model.config.rope_factor)
+    return plain / model.config.rope_factor
 
 
-@family.fault(
-    MODEL,
-    "concentration-missing",
-    "Cosine and sine are not multiplied by YaRN's concentration.",
-    source=HYPOTHETICAL,
-    detectors=NUMERICS,
-)
-def _concentration_missing(model: Transformer) -> None:
+@group.fault(MODEL)
+def concentration_missing(model: Transformer) -> None:
+    """Cosine and sine are not multiplied by YaRN's concentration."""
     model.rotary.concentration = 1.0
 
 
-@family.fault(
-    MODEL,
-    "rope-base-wrong",
-    "Positions turn by base 10,000 and not 150,000.",
-    source=HYPOTHETICAL,
-    detectors=NUMERICS,
-)
-def _rope_base_wrong(model: Transformer) -> None:
-    frequencies, _ = rotary_frequencies(replace(model.config, rope_theta=10_000.0))
-    _set_frequencies(model, frequencies)
+@group.fault(FREQUENCIES)
+def rope_base_wrong(model: Transformer) -> Tensor:
+    """The RoPE base is 10,000 instead of 150,000."""
+    return rotary_frequencies(replace(model.config, rope_theta=10_000.0))[0]
 
 
-@family.fault(
-    MODEL,
-    "rope-pairs-interleaved",
-    "Positions turn neighbouring dimensions and not those half a head apart.",
-    source=HYPOTHETICAL,
-    detectors=NUMERICS,
-)
-def _rope_pairs_interleaved(model: Transformer) -> None:
-    """Scores are the same as when queries and keys are put in the other order first."""
+@group.fault(MODEL)
+def rope_pairs_interleaved(model: Transformer) -> None:
+    """RoPE rotates adjacent dimensions instead of dimensions half a head apart.
+
+    Reordering the rows of queries and keys gives the same attention scores.
+    """
     size = model.config.head_dim
     order = torch.cat((torch.arange(0, size, 2), torch.arange(1, size, 2)))
-    for attention in attentions(model):
-        turned = attention.heads + attention.kv_heads
+    for attention in (block.attn for block in model.blocks):
+        rows = (attention.heads + attention.kv_heads) * size
         for parameter in (attention.qkv.weight, attention.qkv.bias):
             assert parameter is not None
-            heads = parameter[: turned * size].view(turned, size, -1)
-            parameter[: turned * size] = heads[:, order].reshape_as(parameter[: turned * size])
+            heads = parameter[:rows].view(-1, size, *parameter.shape[1:])
+            parameter[:rows] = heads[:, order].reshape_as(parameter[:rows])
+
+
+class _RoundedCache:
+    """A context that rounds keys and values before it stores them."""
+
+    def __init__(self, context: Context, rounding: Callable[[Tensor], Tensor]) -> None:
+        self._context = context
+        self._rounding = rounding
+
+    @property
+    def positions(self) -> Tensor:
+        return self._context.positions
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
+    ) -> Tensor:
+        key, value = self._rounding(key), self._rounding(value)
+        return self._context.attend(layer, query, key, value, sinks)
+
+
+class _RoundedAttention(Attention):
+    """Attention with rounded keys and values."""
+
+    rounding: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
+        """Returns what attention adds to the residual stream x, (B, T, H)."""
+        return super().forward(x, cos, sin, _RoundedCache(context, self.rounding))
+
+
+def _round_cache(attention: Attention, rounding: Callable[[Tensor], Tensor]) -> None:
+    attention.__class__ = _RoundedAttention
+    cast("_RoundedAttention", attention).rounding = rounding
+
+
+@group.fault(ATTENTION, source="sglang PR#9783")
+def kv_cache_fp8(attention: Attention) -> None:
+    """The KV cache stores 8-bit floats without scales."""
+    _round_cache(attention, lambda x: x.to(torch.float8_e4m3fn).to(x.dtype))
+
+
+@group.fault(ATTENTION, source="TheTom/llama-cpp-turboquant#305")
+def kv_cache_int4(attention: Attention) -> None:
+    """The KV cache stores 4-bit integers."""
+
+    def rounding(x: Tensor) -> Tensor:
+        scale = x.abs().amax(-1, keepdim=True).clamp(min=1e-9) / 7
+        return (x / scale).round() * scale
+
+    _round_cache(attention, rounding)
+
+
+_last_prompt: list[int] = []
+
+
+@group.fault(INPUT, "load.cross_talk", "numerics", source="openai/gpt-oss PR#163")
+def prefix_of_another_prompt(tokens: list[int]) -> list[int]:
+    """The cached prefix of another prompt, in blocks of 64 tokens, replaces that of this one."""
+    length = (min(len(tokens), len(_last_prompt)) - 1) // BLOCK * BLOCK
+    read = _last_prompt[:length] + tokens[max(length, 0) :]
+    _last_prompt[:] = tokens
+    return read if length > 0 else tokens

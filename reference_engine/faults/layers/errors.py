@@ -1,4 +1,4 @@
-"""Faults of refusing requests."""
+"""Faults in refusals and errors."""
 
 from __future__ import annotations
 
@@ -6,133 +6,84 @@ from dataclasses import replace
 
 import orjson
 
-from reference_engine.faults.base import HYPOTHETICAL, Family
-from reference_engine.faults.seams import DATA, REPLY, REQUEST, Asked, Json, Reply
+from reference_engine.faults.base import FaultGroup
+from reference_engine.faults.hooks import PAYLOAD, REPLY, REQUEST, echo
+from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key
 
-family = Family("errors")
+group = FaultGroup("errors")
 
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
-def _refusal(reply: Reply, body: Json) -> Reply:
-    """A refusal with another body."""
+def _with_error_body(reply: Reply, body: Json) -> Reply:
+    """The reply with another body if it is an error."""
     return replace(reply, body=orjson.dumps(body)) if reply.status >= 400 else reply
 
 
-@family.fault(
-    REPLY,
-    "refusals-as-500",
-    "A request that is wrong is answered with status 500.",
-    source=HYPOTHETICAL,
-    detectors=("errors.status", "request.failed"),
-)
-def _refusals_as_500(reply: Reply, _: Asked) -> Reply:
+@group.fault(REPLY, "errors.status", "request.failed")
+def refusals_as_500(reply: Reply, _: ClientRequest) -> Reply:
+    """An invalid request fails with status 500."""
     return replace(reply, status=500) if 400 <= reply.status < 500 else reply
 
 
-@family.fault(
-    REPLY,
-    "errors-with-status-200",
-    "An error is answered with status 200.",
-    source=HYPOTHETICAL,
-    detectors=("errors.status",),
-)
-def _errors_with_status_200(reply: Reply, _: Asked) -> Reply:
+@group.fault(REPLY, "errors.status")
+def errors_with_status_200(reply: Reply, _: ClientRequest) -> Reply:
+    """Errors have status 200."""
     return replace(reply, status=200)
 
 
-@family.fault(
-    REPLY,
-    "errors-as-html",
-    "An error comes as a page of HTML.",
-    source=HYPOTHETICAL,
-    detectors=("errors.body",),
-)
-def _errors_as_html(reply: Reply, _: Asked) -> Reply:
+@group.fault(REPLY, "errors.body")
+def errors_as_html(reply: Reply, _: ClientRequest) -> Reply:
+    """The body of an error is an HTML page."""
     if reply.status < 400:
         return reply
     page = f"<html><body><h1>{reply.status} Error</h1></body></html>".encode()
     return Reply(reply.status, reply.headers | {"content-type": "text/html"}, page)
 
 
-@family.fault(
-    REPLY,
-    "error-as-string",
-    "The field error holds a text and not an object.",
-    source=HYPOTHETICAL,
-    detectors=("errors.body",),
-)
-def _error_as_string(reply: Reply, _: Asked) -> Reply:
-    return _refusal(reply, {"error": reply.json.get("error", {}).get("message", "")})
+@group.fault(REPLY, "errors.body")
+def error_as_string(reply: Reply, _: ClientRequest) -> Reply:
+    """The field error is a string instead of an object."""
+    return _with_error_body(reply, {"error": reply.json.get("error", {}).get("message", "")})
 
 
-@family.fault(
-    REPLY,
-    "error-as-detail",
-    "An error has the web framework's shape, with a field detail.",
-    source=HYPOTHETICAL,
-    detectors=("errors.body",),
-)
-def _error_as_detail(reply: Reply, _: Asked) -> Reply:
+@group.fault(REPLY, "errors.body")
+def error_as_detail(reply: Reply, _: ClientRequest) -> Reply:
+    """An error has the shape of the web framework, with a field detail."""
     message = reply.json.get("error", {}).get("message", "")
-    return _refusal(reply, {"detail": [{"loc": ["body"], "msg": message, "type": "value_error"}]})
+    detail = [{"loc": ["body"], "msg": message, "type": "value_error"}]
+    return _with_error_body(reply, {"detail": detail})
 
 
-@family.fault(
-    REQUEST,
-    "unknown-model-accepted",
-    "Any model name is accepted and answered by the one model there is.",
-    source=HYPOTHETICAL,
-    detectors=("errors.unknown_model",),
-)
-def _unknown_model_accepted(body: Json, asked: Asked) -> Json:
-    return body | {"model": asked.served}
+@group.fault(REQUEST, "errors.unknown_model")
+def unknown_model_accepted(body: Json, request: ClientRequest) -> Json:
+    """The server accepts any model name and uses its only model."""
+    return body | {"model": request.served}
 
 
-@family.also(DATA, "unknown-model-accepted")
-def _echo_model(data: Json, asked: Asked) -> Json:
-    response = data.get("response", data)
-    if "model" in response:
-        response["model"] = asked.body.get("model")
-    return data
+group.also("unknown-model-accepted", PAYLOAD)(echo("model"))
 
 
-@family.fault(
-    REQUEST,
-    "wrong-types-ignored",
-    "A number that is none is ignored instead of being refused.",
-    source=HYPOTHETICAL,
-    detectors=("errors.wrong_type",),
-)
-def _wrong_types_ignored(body: Json, _: Asked) -> Json:
+@group.fault(REQUEST, "errors.wrong_type")
+def wrong_types_ignored(body: Json, _: ClientRequest) -> Json:
+    """The server ignores a numeric field with a wrong type instead of refusing the request."""
     wrong = {key for key in _NUMBERS if not isinstance(body.get(key), int | float | None)}
     return {key: value for key, value in body.items() if key not in wrong}
 
 
-@family.fault(
-    REQUEST,
-    "unmatched-result-accepted",
-    "A tool result that answers no call is dropped instead of being refused.",
-    source=HYPOTHETICAL,
-    detectors=("errors.unmatched_result",),
-)
-def _unmatched_result_accepted(body: Json, _: Asked) -> Json:
-    key = "messages" if "messages" in body else "input"
-    items = body[key]
+@group.fault(REQUEST, "errors.unmatched_result")
+def unmatched_result_accepted(body: Json, _: ClientRequest) -> Json:
+    """The server drops a tool result that matches no call instead of refusing the request."""
+    items = body[messages_key(body)]
     called = {call["id"] for item in items for call in item.get("tool_calls") or ()}
     called |= {item["call_id"] for item in items if item.get("type") == "function_call"}
     ids = [item.get("tool_call_id") or item.get("call_id") for item in items]
     kept = [item for item, id_ in zip(items, ids, strict=True) if id_ is None or id_ in called]
-    return body | {key: kept}
+    return body | {messages_key(body): kept}
 
 
-@family.fault(
-    REQUEST,
-    "empty-input-accepted",
-    "A conversation without any message is answered instead of being refused.",
-    source=HYPOTHETICAL,
-    detectors=("errors.empty",),
-)
-def _empty_input_accepted(body: Json, _: Asked) -> Json:
-    key = "messages" if "messages" in body else "input"
+@group.fault(REQUEST, "errors.empty")
+def empty_input_accepted(body: Json, _: ClientRequest) -> Json:
+    """The server answers a conversation without messages instead of refusing it."""
+    key = messages_key(body)
     return body | {key: [{"role": "user", "content": ""}]} if body.get(key) == [] else body

@@ -1,4 +1,4 @@
-"""Faults of token limits, stop strings and long prompts."""
+"""Faults in token limits, stop strings and long prompts."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from harmony.conversation import Conversation, User
+from harmony.conversation import Conversation, ConversationItem, User
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind, Started
-from reference_engine.faults.base import HYPOTHETICAL, Family
-from reference_engine.faults.orders import with_turns
-from reference_engine.faults.parsers import Filtered
-from reference_engine.faults.seams import (
-    DATA,
-    ORDER,
+from reference_engine.faults.base import FaultGroup
+from reference_engine.faults.hooks import (
+    GENERATION,
+    ITEM,
     PARSER,
+    PAYLOAD,
     PROMPT,
     REPLY,
     REQUEST,
-    Asked,
-    Json,
-    Reply,
 )
+from reference_engine.faults.http import ClientRequest, Json, Reply, choices, response_of
+from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.errors import ApiError
-from reference_engine.server.generation import Order
+from reference_engine.server.generation import GenerationRequest
 
-family = Family("limits")
+group = FaultGroup("limits")
 
 _LONGEST_PROMPT = 1024
 _KEPT_AT_START = 256
@@ -34,24 +32,19 @@ _LONGEST_TEXT = 12_000
 _HIDDEN_LIMIT = 16
 
 
-def _cut_off(data: Json) -> bool:
-    """Whether a reply, or the last event of a stream, says that the limit ended it."""
-    finished = [choice.get("finish_reason") for choice in data.get("choices") or ()]
-    return "length" in finished or data.get("response", data).get("status") == "incomplete"
+def _truncated(data: Json) -> bool:
+    """Whether a response, or the last event of a stream, reports that the limit truncated it."""
+    finished = [choice.get("finish_reason") for choice in choices(data)]
+    return "length" in finished or response_of(data).get("status") == "incomplete"
 
 
-@family.fault(
-    DATA,
-    "truncation-as-completed",
-    "A reply that the limit cut off is said to be complete.",
-    source="vllm#24184",
-    detectors=("finish.limit",),
-)
-def _truncation_as_completed(data: Json, _: Asked) -> Json:
-    for choice in data.get("choices") or ():
+@group.fault(PAYLOAD, "finish.limit", source="vllm#24184")
+def truncation_as_completed(data: Json, _: ClientRequest) -> Json:
+    """A truncated response claims to be complete."""
+    for choice in choices(data):
         if choice.get("finish_reason") == "length":
             choice["finish_reason"] = "stop"
-    response = data.get("response", data)
+    response = response_of(data)
     if response.get("status") == "incomplete":
         response |= {"status": "completed", "incomplete_details": None}
     if data.get("type") == "response.incomplete":
@@ -59,167 +52,104 @@ def _truncation_as_completed(data: Json, _: Asked) -> Json:
     return data
 
 
-@family.fault(
-    DATA,
-    "truncated-output-lost",
-    "A reply that the limit cut off is empty, without counts, and said to be complete.",
-    source="vllm PR#24561",
-    detectors=("finish.limit", "reply.empty", "usage.zero"),
-)
-def _truncated_output_lost(data: Json, asked: Asked) -> Json:
-    if asked.dialect == "responses" and _cut_off(data):
-        response = data.get("response", data)
-        data = _truncation_as_completed(data, asked)
+@group.fault(PAYLOAD, "finish.limit", "reply.empty", "usage.zero", source="vllm PR#24561")
+def truncated_output_lost(data: Json, request: ClientRequest) -> Json:
+    """A truncated response is empty, has no token counts and claims to be complete."""
+    if request.api == "responses" and _truncated(data):
+        response = response_of(data)
+        data = truncation_as_completed(data, request)
         response["output"] = []
         if usage := response.get("usage"):
             usage |= {"output_tokens": 0, "input_tokens": 0, "total_tokens": 0}
     return data
 
 
-@family.fault(
-    REPLY,
-    "truncation-crashes",
-    "A whole reply that the limit cut off is answered with status 400.",
-    source="sglang#10014",
-    detectors=("request.refused",),
-)
-def _truncation_crashes(reply: Reply, _: Asked) -> Reply:
-    if reply.status != 200 or not _cut_off(reply.json):
+@group.fault(REPLY, "request.refused", source="sglang#10014")
+def truncation_crashes(reply: Reply, _: ClientRequest) -> Reply:
+    """A truncated non-streaming response fails with status 400."""
+    if reply.status != 200 or not _truncated(reply.json):
         return reply
     error = ApiError(400, "1 validation error for ResponseOutputText: text: Field required")
     return replace(reply, status=400, body=orjson.dumps(error.body()))
 
 
-@family.fault(
-    DATA,
-    "incomplete-details-missing",
-    "An incomplete response does not say why it is.",
-    source=HYPOTHETICAL,
-    detectors=("responses.status",),
-)
-def _incomplete_details_missing(data: Json, _: Asked) -> Json:
-    response = data.get("response", data)
+@group.fault(PAYLOAD, "responses.status")
+def incomplete_details_missing(data: Json, _: ClientRequest) -> Json:
+    """An incomplete response does not give the reason."""
+    response = response_of(data)
     if response.get("status") == "incomplete":
         response["incomplete_details"] = None
     return data
 
 
-@family.fault(
-    ORDER,
-    "limit-ignored",
-    "The limit of tokens that a request sets has no effect.",
-    source=HYPOTHETICAL,
-    detectors=("usage.limit",),
-)
-def _limit_ignored(order: Order) -> Order:
-    return replace(order, sampling=replace(order.sampling, max_tokens=None))
+@group.fault(GENERATION, "usage.limit")
+def limit_ignored(request: GenerationRequest) -> GenerationRequest:
+    """The token limit of a request has no effect."""
+    return replace(request, sampling=replace(request.sampling, max_tokens=None))
 
 
-@family.fault(
-    ORDER,
-    "limit-hidden",
-    "A request that sets no limit is cut off after 16 tokens.",
-    source=HYPOTHETICAL,
-    detectors=("limits.default",),
-)
-def _limit_hidden(order: Order) -> Order:
-    limit = order.sampling.max_tokens or _HIDDEN_LIMIT
-    return replace(order, sampling=replace(order.sampling, max_tokens=limit))
+@group.fault(GENERATION, "limits.default")
+def limit_hidden(request: GenerationRequest) -> GenerationRequest:
+    """A request without a limit is truncated after 16 tokens."""
+    limit = request.sampling.max_tokens or _HIDDEN_LIMIT
+    return replace(request, sampling=replace(request.sampling, max_tokens=limit))
 
 
-@family.fault(
-    PROMPT,
-    "prompt-cut-in-the-middle",
-    "Of a prompt longer than 1,024 tokens the middle is left out, and nobody is told.",
-    source=HYPOTHETICAL,
-    detectors=("prompt.long",),
-)
-def _prompt_cut_in_the_middle(tokens: list[int], _: Conversation) -> list[int]:
+@group.fault(PROMPT, "prompt.long")
+def prompt_cut_in_the_middle(tokens: list[int], _: Conversation) -> list[int]:
+    """The middle of a prompt above 1,024 tokens is silently removed."""
     if len(tokens) <= _LONGEST_PROMPT:
         return tokens
     return tokens[:_KEPT_AT_START] + tokens[_KEPT_AT_START - _LONGEST_PROMPT :]
 
 
-@family.fault(
-    ORDER,
-    "overflow-cut-silently",
-    "A text that may not fit the context is cut instead of being refused.",
-    source=HYPOTHETICAL,
-    detectors=("errors.overflow",),
-)
-def _overflow_cut_silently(order: Order) -> Order:
-    turns = (
-        User(turn.text[:_LONGEST_TEXT]) if isinstance(turn, User) else turn
-        for turn in order.conversation.turns
-    )
-    return with_turns(order, turns)
+@group.fault(ITEM, "errors.overflow")
+def overflow_cut_silently(item: ConversationItem) -> ConversationItem:
+    """A text that may exceed the context is truncated instead of refused."""
+    return User(item.text[:_LONGEST_TEXT]) if isinstance(item, User) else item
 
 
-@family.fault(
-    ORDER,
-    "stop-ignored",
-    "Stop strings have no effect.",
-    source=HYPOTHETICAL,
-    detectors=(
-        "limits.stop",
-        "stop.kept",
-    ),
-)
-def _stop_ignored(order: Order) -> Order:
-    return replace(order, stop=())
+@group.fault(GENERATION, "limits.stop", "stop.kept")
+def stop_ignored(request: GenerationRequest) -> GenerationRequest:
+    """Stop strings have no effect."""
+    return replace(request, stop=())
 
 
-@family.fault(
-    PARSER,
-    "stop-acts-on-reasoning",
-    "A stop string in the chain of thought ends the reply before its answer.",
-    source="vllm#38499",
-    detectors=(
-        "limits.stop",
-        "reply.empty",
-    ),
-)
-def _stop_acts_on_reasoning(parser: HarmonyParser, order: Order) -> HarmonyParser:
-    return _silenced(parser, "reasoning", order.stop, keep=False)
-
-
-@family.fault(
-    ORDER,
-    "stop-string-kept",
-    "The stop string that ended the answer is part of it.",
-    source="vllm#52599",
-    detectors=(
-        "limits.stop",
-        "stop.kept",
-    ),
-)
-def _stop_string_kept(order: Order) -> Order:
-    return _KeepingStop(order.conversation, order.sampling, order.policy, (), order.stop)
-
-
-@family.also(PARSER, "stop-string-kept")
-def _cut_after_stop(parser: HarmonyParser, order: Order) -> HarmonyParser:
-    strings = order.kept if isinstance(order, _KeepingStop) else ()
-    return _silenced(parser, "answer", strings, keep=True)
+@group.fault(PARSER, "limits.stop", "reply.empty", source="vllm#38499")
+def stop_acts_on_reasoning(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
+    """A stop string in the chain of thought ends the response before its answer."""
+    return _stopped(parser, "reasoning", request.stop, keep=False)
 
 
 @dataclass(frozen=True)
-class _KeepingStop(Order):
-    """An order whose stop strings end the answer but stay in it."""
+class _KeepingStop(GenerationRequest):
+    """A request whose stop strings end the answer but stay in it."""
 
     kept: tuple[str, ...] = ()
 
 
-def _silenced(
+@group.fault(GENERATION, "limits.stop", "stop.kept", source="vllm#52599")
+def stop_string_kept(request: GenerationRequest) -> GenerationRequest:
+    """The answer includes the stop string that ended it."""
+    return _KeepingStop(request.conversation, request.sampling, request.policy, (), request.stop)
+
+
+@group.also("stop-string-kept", PARSER)
+def _stop_after_string(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
+    strings = request.kept if isinstance(request, _KeepingStop) else ()
+    return _stopped(parser, "answer", strings, keep=True)
+
+
+def _stopped(
     parser: HarmonyParser, kind: Kind, strings: tuple[str, ...], *, keep: bool
 ) -> HarmonyParser:
-    """A parser that says no more once a message of this kind holds one of the strings."""
+    """A parser without output after the first message of this kind with one of the strings."""
     text = ""
-    silent = False
+    stopped = False
 
     def change(event: Event) -> Iterable[Event]:
-        nonlocal text, silent
-        if silent:
+        nonlocal text, stopped
+        if stopped:
             return
         match event:
             case Started():
@@ -230,22 +160,17 @@ def _silenced(
                     at + len(string) * keep for string in strings if (at := text.find(string)) >= 0
                 ]
                 if ends:
-                    silent = True
+                    stopped = True
                     if shown := text[before : min(ends)]:
                         yield Delta(kind, shown)
                     yield Ended(kind)
                     return
         yield event
 
-    return Filtered(parser, change)
+    return FilteredParser(parser, change)
 
 
-@family.fault(
-    REQUEST,
-    "max-completion-tokens-ignored",
-    "Of the two names of the limit in Chat requests only max_tokens has an effect.",
-    source=HYPOTHETICAL,
-    detectors=("usage.limit",),
-)
-def _max_completion_tokens_ignored(body: Json, _: Asked) -> Json:
+@group.fault(REQUEST, "usage.limit")
+def max_completion_tokens_ignored(body: Json, _: ClientRequest) -> Json:
+    """Chat requests can set the limit with max_tokens only, not with max_completion_tokens."""
     return {key: value for key, value in body.items() if key != "max_completion_tokens"}

@@ -1,137 +1,119 @@
-"""Faults of reading the model's harmony output."""
+"""Faults in parsing the model's harmony output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from harmony.conversation import Result
-from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
-from reference_engine.faults.base import HYPOTHETICAL, Family
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind, Started
+from reference_engine.faults.base import FaultGroup
+from reference_engine.faults.hooks import OUTPUT_ITEM, PARSED, PARSER
+from reference_engine.faults.http import ClientRequest, Json
 from reference_engine.faults.parsers import (
-    Endless,
-    Filtered,
-    Tokenwise,
+    EndBlindParser,
+    FilteredParser,
+    SharedParser,
+    TokenwiseParser,
     Unparsed,
-    recast,
-    without,
 )
-from reference_engine.faults.seams import DATA, PARSER, Asked, Json
-from reference_engine.server.generation import Order
+from reference_engine.server.errors import ApiError
+from reference_engine.server.generation import GenerationRequest
 
-family = Family("parsing")
+group = FaultGroup("parsing")
 
-
-@family.fault(
-    PARSER,
-    "raw-markers-in-content",
-    "The output is not parsed: the content holds all of it, markers included.",
-    source="NVIDIA/TensorRT-LLM#9256",
-    detectors=("harmony.markers",),
-)
-def _raw_markers_in_content(_: HarmonyParser, __: Order) -> HarmonyParser:
-    return Unparsed(markers=True)
+_HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
+_START_ERROR = "Unexpected token 12606 while expecting start token 200006"
 
 
-@family.fault(
-    PARSER,
-    "stripped-markers-in-content",
-    "The output is not parsed and its markers are stripped: 'analysisWe need…assistantfinal…'.",
-    source="sglang#9244",
-    detectors=("harmony.remains",),
-)
-def _stripped_markers_in_content(_: HarmonyParser, __: Order) -> HarmonyParser:
-    return Unparsed(markers=False)
+def recast(event: Event, old: Kind, new: Kind) -> list[Event]:
+    """The event, as part of a message of kind `new` if its kind is `old`."""
+    return [replace(event, kind=new) if event.kind == old else event]
 
 
-@family.fault(
-    PARSER,
-    "cot-in-content",
-    "The chain of thought is part of the content.",
+def dropped(event: Event, kind: Kind) -> list[Event]:
+    """The event, unless its message is of this kind."""
+    return [] if event.kind == kind else [event]
+
+
+@group.fault(PARSER, "harmony.markers", source="NVIDIA/TensorRT-LLM#9256")
+def raw_markers_in_content(_: HarmonyParser, __: GenerationRequest) -> HarmonyParser:
+    """The output is not parsed: the content contains all of it, including special tokens."""
+    return Unparsed(show_special=True)
+
+
+@group.fault(PARSER, "harmony.remains", source="sglang#9244")
+def stripped_markers_in_content(_: HarmonyParser, __: GenerationRequest) -> HarmonyParser:
+    """The output is unparsed and loses its special tokens: 'analysisWe need…assistantfinal…'."""
+    return Unparsed(show_special=False)
+
+
+@group.fault(
+    PARSED,
+    "chat.reasoning.missing",
+    "responses.reasoning.missing",
+    "reasoning.in_answer",
     source="lmstudio-bug-tracker#851",
-    detectors=("chat.reasoning.missing", "responses.reasoning.missing", "reasoning.in_answer"),
 )
-def _cot_in_content(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return recast(parser, "reasoning", "answer")
+def cot_in_content(event: Event) -> list[Event]:
+    """The chain of thought is part of the content."""
+    return recast(event, "reasoning", "answer")
 
 
-@family.fault(
-    PARSER,
-    "cot-in-tags",
-    "The chain of thought stands in <reasoning> tags before the content.",
+@group.fault(
+    PARSED,
+    "reasoning.in_answer",
+    "chat.reasoning.missing",
+    "responses.reasoning.missing",
     source="promptfoo PR#9587",
-    detectors=("reasoning.in_answer", "chat.reasoning.missing", "responses.reasoning.missing"),
 )
-def _cot_in_tags(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    def change(event: Event) -> Iterable[Event]:
-        match event:
-            case Started("reasoning"):
-                return [Started("answer"), Delta("answer", "<reasoning>")]
-            case Delta("reasoning", text):
-                return [Delta("answer", text)]
-            case Ended("reasoning", complete):
-                return [Delta("answer", "</reasoning>"), Ended("answer", complete)]
-        return [event]
-
-    return Filtered(parser, change)
+def cot_in_tags(event: Event) -> list[Event]:
+    """The content starts with the chain of thought in <reasoning> tags."""
+    match event:
+        case Started("reasoning"):
+            return [Started("answer"), Delta("answer", "<reasoning>")]
+        case Ended("reasoning", complete):
+            return [Delta("answer", "</reasoning>"), Ended("answer", complete)]
+    return recast(event, "reasoning", "answer")
 
 
-@family.fault(
+@group.fault(PARSED, "chat.reasoning.missing", "responses.reasoning.missing")
+def reasoning_missing(event: Event) -> list[Event]:
+    """The chain of thought is not returned."""
+    return dropped(event, "reasoning")
+
+
+@group.fault(
     PARSER,
-    "reasoning-missing",
-    "The chain of thought is not returned.",
-    source=HYPOTHETICAL,
-    detectors=("chat.reasoning.missing", "responses.reasoning.missing"),
-)
-def _reasoning_missing(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return without(parser, "reasoning")
-
-
-@family.fault(
-    PARSER,
-    "reasoning-missing-after-result",
-    "No chain of thought is returned in the turn after a tool result.",
+    "reasoning.missing.after_result",
+    "chat.reasoning.missing",
+    "responses.reasoning.missing",
     source="ollama#12158",
-    detectors=(
-        "reasoning.missing.after_result",
-        "chat.reasoning.missing",
-        "responses.reasoning.missing",
-    ),
 )
-def _reasoning_missing_after_result(parser: HarmonyParser, order: Order) -> HarmonyParser:
-    turns = order.conversation.turns
-    return without(parser, "reasoning") if turns and isinstance(turns[-1], Result) else parser
+def reasoning_missing_after_result(
+    parser: HarmonyParser, request: GenerationRequest
+) -> HarmonyParser:
+    """The response to a tool result lacks the chain of thought."""
+    items = request.conversation.items
+    after_result = items and isinstance(items[-1], Result)
+    return FilteredParser(parser, reasoning_missing) if after_result else parser
 
 
-@family.fault(
-    PARSER,
-    "answer-missing",
-    "The final answer is lost, and the reply ends as if all were well.",
-    source="NVIDIA/TensorRT-LLM#12030",
-    detectors=("reply.empty",),
-)
-def _answer_missing(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return without(parser, "answer")
+@group.fault(PARSED, "reply.empty", source="NVIDIA/TensorRT-LLM#12030")
+def answer_missing(event: Event) -> list[Event]:
+    """The final answer is lost, and the response ends normally."""
+    return dropped(event, "answer")
 
 
-@family.fault(
-    PARSER,
-    "answer-in-reasoning",
-    "The final answer is returned as part of the chain of thought.",
-    source="llama.cpp#15789",
-    detectors=("reply.empty",),
-)
-def _answer_in_reasoning(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return recast(parser, "answer", "reasoning")
+@group.fault(PARSED, "reply.empty", source="llama.cpp#15789")
+def answer_in_reasoning(event: Event) -> list[Event]:
+    """The final answer is returned as part of the chain of thought."""
+    return recast(event, "answer", "reasoning")
 
 
-@family.fault(
-    PARSER,
-    "answer-repeated",
-    "The final answer comes twice.",
-    source="NVIDIA/TensorRT-LLM#10614",
-    detectors=("text.doubled",),
-)
-def _answer_repeated(parser: HarmonyParser, _: Order) -> HarmonyParser:
+@group.fault(PARSER, "text.doubled", source="NVIDIA/TensorRT-LLM#10614")
+def answer_repeated(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """The response contains the final answer twice."""
     texts: list[str] = []
 
     def change(event: Event) -> Iterable[Event]:
@@ -142,128 +124,117 @@ def _answer_repeated(parser: HarmonyParser, _: Order) -> HarmonyParser:
             case Ended("answer") if texts:
                 yield from (Started("answer"), Delta("answer", "".join(texts)), event)
 
-    return Filtered(parser, change)
+    return FilteredParser(parser, change)
 
 
-@family.fault(
-    PARSER,
-    "call-in-content",
-    "A call's arguments are returned as content.",
-    source="vllm#25560",
-    detectors=("calls.in_text",),
-)
-def _call_in_content(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return recast(parser, "call", "answer")
+@group.fault(PARSED, "calls.in_text", source="vllm#25560")
+def call_in_content(event: Event) -> list[Event]:
+    """The arguments of a call are returned as content."""
+    return recast(event, "call", "answer")
 
 
-@family.fault(
-    PARSER,
-    "call-in-reasoning",
-    "A call's arguments are returned as chain of thought.",
-    source="vllm#24076",
-    detectors=("reply.empty",),
-)
-def _call_in_reasoning(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return recast(parser, "call", "reasoning")
+@group.fault(PARSED, "reply.empty", source="vllm#24076")
+def call_in_reasoning(event: Event) -> list[Event]:
+    """The arguments of a call are returned as chain of thought."""
+    return recast(event, "call", "reasoning")
 
 
-@family.fault(
-    PARSER,
-    "call-omitted",
-    "A call is lost, and the reply ends as if all were well.",
-    source="lmstudio-bug-tracker#942",
-    detectors=("reply.empty",),
-)
-def _call_omitted(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return without(parser, "call")
+@group.fault(PARSED, "reply.empty", source="lmstudio-bug-tracker#942")
+def call_omitted(event: Event) -> list[Event]:
+    """A call is lost, and the response ends normally."""
+    return dropped(event, "call")
 
 
-@family.fault(
-    PARSER,
-    "call-header-in-content",
-    "The markers are removed before calls are looked for, so a call and its header are content.",
-    source="waybarrios/vllm-mlx PR#562",
-    detectors=("harmony.remains",),
-)
-def _call_header_in_content(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    def change(event: Event) -> Iterable[Event]:
-        match event:
-            case Started("call", name):
-                return [Started("answer"), Delta("answer", f"commentary to=functions.{name} json")]
-            case Delta("call", text):
-                return [Delta("answer", text)]
-            case Ended("call", complete):
-                return [Ended("answer", complete)]
-        return [event]
-
-    return Filtered(parser, change)
+@group.fault(PARSED, "harmony.remains", source="waybarrios/vllm-mlx PR#562")
+def call_header_in_content(event: Event) -> list[Event]:
+    """Special tokens are removed before calls are parsed: the call and its header are content."""
+    match event:
+        case Started("call", name):
+            return [Started("answer"), Delta("answer", f"commentary to=functions.{name} json")]
+    return recast(event, "call", "answer")
 
 
-@family.fault(
-    PARSER,
-    "preamble-lost",
-    "Text that the model shows the user before a call is lost.",
-    source="vllm PR#28729",
-    detectors=("tools.preamble",),
-    visible=False,  # The small checkpoint tells the user nothing before a call.
-)
-def _preamble_lost(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return without(parser, "preamble")
+# The small checkpoint writes no preambles.
+@group.fault(PARSED, "tools.preamble", source="vllm PR#28729", visible=False)
+def preamble_lost(event: Event) -> list[Event]:
+    """Text for the user before a call is lost."""
+    return dropped(event, "preamble")
 
 
-@family.fault(
-    PARSER,
-    "text-stalls-after-non-ascii",
-    "After a character beyond ASCII the rest of a message is dropped.",
-    source="openai/harmony PR#83",
-    detectors=("tools.arguments",),
-)
-def _text_stalls_after_non_ascii(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    stalled: list[bool] = []
+@group.fault(PARSER, "tools.arguments", source="openai/harmony PR#83")
+def text_stalls_after_non_ascii(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """The rest of a message after a non-ASCII character is dropped."""
+    stalled = False
 
     def change(event: Event) -> Iterable[Event]:
+        nonlocal stalled
         if isinstance(event, Started):
-            stalled.clear()
-        if not (isinstance(event, Delta) and stalled):
+            stalled = False
+        if not isinstance(event, Delta):
             yield event
-        if isinstance(event, Delta) and not event.text.isascii():
-            stalled.append(True)
+        elif not stalled:
+            yield event
+            stalled = not event.text.isascii()
 
-    return Filtered(parser, change)
+    return FilteredParser(parser, change)
 
 
-@family.fault(
+@group.fault(PARSER, "text.garbled")
+def characters_broken(_: HarmonyParser, __: GenerationRequest) -> HarmonyParser:
+    """Characters that span several tokens come back as U+FFFD replacement characters."""
+    return TokenwiseParser()
+
+
+@group.fault(PARSER, "harmony.markers", "reply.empty", source="ikawrakow/ik_llama.cpp PR#723")
+def end_marker_unknown(_: HarmonyParser, __: GenerationRequest) -> HarmonyParser:
+    """The parser misses the end of the chain of thought, which then contains the answer."""
+    return EndBlindParser()
+
+
+@group.fault(
+    OUTPUT_ITEM, "responses.item_type.undeclared", "responses.schema", source="vllm PR#35907"
+)
+def call_as_mcp_call(item: Json, _: ClientRequest) -> None:
+    """A function call is returned as an output item of type mcp_call."""
+    if item.get("type") == "function_call":
+        item |= {"type": "mcp_call", "server_label": "functions"}
+        item.pop("call_id")
+
+
+def _fail_after_reasoning(event: Event, status: int, message: str) -> list[Event]:
+    """Fail at the first header after the chain of thought."""
+    if isinstance(event, Started) and event.kind != "reasoning":
+        raise ApiError(status, message)
+    return [event]
+
+
+@group.fault(PARSED, "request.failed", "stream.error_event", source="vllm#51977")
+def header_crash(event: Event) -> list[Event]:
+    """The parser fails at a message header, and the request fails with status 500."""
+    return _fail_after_reasoning(event, 500, _HEADER_ERROR)
+
+
+@group.fault(PARSED, "request.refused", "stream.error_event", source="sglang PR#35299")
+def header_crash_blames_client(event: Event) -> list[Event]:
+    """The parser fails at a message header, and the request fails with status 400."""
+    return _fail_after_reasoning(event, 400, _HEADER_ERROR)
+
+
+@group.fault(PARSED, "request.failed", "stream.error_event", source="vllm#46464")
+def start_token_crash(event: Event) -> list[Event]:
+    """The parser misses a start token between messages, and the request fails with status 503."""
+    return _fail_after_reasoning(event, 503, _START_ERROR)
+
+
+@group.fault(
     PARSER,
-    "characters-broken",
-    "Characters made of several tokens come as replacement characters.",
-    source=HYPOTHETICAL,
-    detectors=("text.garbled",),
+    "load",
+    "chat.reasoning.missing",
+    "request.refused",
+    "responses.stream.items",
+    "text.garbled",
+    source="sglang#8914",
 )
-def _characters_broken(_: HarmonyParser, __: Order) -> HarmonyParser:
-    return Tokenwise()
-
-
-@family.fault(
-    PARSER,
-    "end-marker-unknown",
-    "The end of the chain of thought is not seen, so that the rest is part of it.",
-    source="ikawrakow/ik_llama.cpp PR#723",
-    detectors=("harmony.markers", "reply.empty"),
-)
-def _end_marker_unknown(_: HarmonyParser, __: Order) -> HarmonyParser:
-    return Endless()
-
-
-@family.fault(
-    DATA,
-    "call-as-mcp-call",
-    "A function call is returned as an output item of type mcp_call.",
-    source="vllm PR#35907",
-    detectors=("responses.item_type.undeclared", "responses.schema"),
-)
-def _call_as_mcp_call(data: Json, _: Asked) -> Json:
-    for item in (data.get("item"), *(data.get("response", data).get("output") or ())):
-        if isinstance(item, dict) and item.get("type") == "function_call":
-            item |= {"type": "mcp_call", "server_label": "functions"}
-            item.pop("call_id")
-    return data
+def parser_shared(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """Concurrent requests share one parser."""
+    return SharedParser(parser)

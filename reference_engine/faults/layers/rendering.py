@@ -1,21 +1,20 @@
-"""Faults of the system and developer messages, and of the user's text in the prompt."""
+"""Faults in the system message, the developer message and the user's text of a prompt."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from harmony.conversation import Conversation, Developer, User
+from harmony.conversation import Conversation, ConversationItem, Developer, User
 from harmony.vocabulary import harmony_encoding
-from reference_engine.faults.base import HYPOTHETICAL, Family
-from reference_engine.faults.messages import Message, rewritten
-from reference_engine.faults.orders import conversing, with_turns
-from reference_engine.faults.seams import ORDER, PROMPT
-from reference_engine.server.generation import Order
+from reference_engine.faults.base import FaultGroup
+from reference_engine.faults.hooks import CONVERSATION, ITEM, MESSAGE, PROMPT, message_text
+from reference_engine.faults.prompts import Message, edit_messages
 
-family = Family("rendering")
+group = FaultGroup("rendering")
 
+SYSTEM_TEXT = message_text("system")
+DEVELOPER_TEXT = message_text("developer")
 _INSTRUCTIONS = "# Instructions\n\n"
 _NOTE = "\nCalls to these tools must go to the commentary channel: 'functions'."
 _PYTHON = (
@@ -23,270 +22,154 @@ _PYTHON = (
 )
 
 
-def _edited(
-    tokens: list[int], role: str, edit: Callable[[str], str], header: str | None = None
-) -> list[int]:
-    """The prompt with the content of all messages of a role edited, and their header if given."""
-
-    def change(message: Message) -> Iterable[Message]:
-        if message.role != role or message.content is None:
-            return [message]
-        return [Message(header or message.header, edit(message.content), message.end)]
-
-    return rewritten(tokens, change)
+@group.fault(ITEM, "prompt.system", "prompt.developer", source="vllm#33210")
+def system_dropped(item: ConversationItem) -> ConversationItem | None:
+    """The prompt lacks the client's system and developer messages."""
+    return None if isinstance(item, Developer) else item
 
 
-@family.fault(
-    ORDER,
-    "system-dropped",
-    "Instructions of the client's system and developer messages do not reach the prompt.",
-    source="vllm#33210",
-    detectors=("prompt.system", "prompt.developer"),
-)
-def _system_dropped(order: Order) -> Order:
-    turns = order.conversation.turns
-    return with_turns(order, (turn for turn in turns if not isinstance(turn, Developer)))
+@group.fault(CONVERSATION, "prompt.system.second", source="vllm PR#44330")
+def second_system_dropped(conversation: Conversation) -> Conversation:
+    """Only the first system or developer message reaches the prompt."""
+    items = conversation.items
+    first = next((item for item in items if isinstance(item, Developer)), None)
+    kept = (item for item in items if item is first or not isinstance(item, Developer))
+    return replace(conversation, items=tuple(kept))
 
 
-@family.fault(
-    ORDER,
-    "second-system-dropped",
-    "Only the first system or developer message reaches the prompt.",
-    source="vllm PR#44330",
-    detectors=("prompt.system.second",),
-)
-def _second_system_dropped(order: Order) -> Order:
-    turns = order.conversation.turns
-    first = next((turn for turn in turns if isinstance(turn, Developer)), None)
-    return with_turns(
-        order, (turn for turn in turns if turn is first or not isinstance(turn, Developer))
-    )
+@group.fault(MESSAGE, "prompt.system", "prompt.developer", source="vllm#33210")
+def system_as_system_message(message: Message) -> list[Message]:
+    """Instructions become a second harmony system message without a heading."""
+    if message.role != "developer" or message.content is None:
+        return [message]
+    text = message.content.removeprefix(_INSTRUCTIONS)
+    return [replace(message, header="system", content=text)]
 
 
-@family.fault(
-    PROMPT,
-    "system-as-system-message",
-    "Instructions become a second harmony system message without a heading.",
-    source="vllm#33210",
-    detectors=("prompt.system", "prompt.developer"),
-)
-def _system_as_system_message(tokens: list[int], _: Conversation) -> list[int]:
-    return _edited(
-        tokens, "developer", lambda content: content.removeprefix(_INSTRUCTIONS), "system"
-    )
+@group.fault(DEVELOPER_TEXT, "prompt.system", "prompt.developer", source="vllm PR#33514")
+def instructions_heading_missing(text: str) -> str:
+    """The developer message lacks its heading '# Instructions'."""
+    return text.removeprefix(_INSTRUCTIONS)
 
 
-@family.fault(
-    PROMPT,
-    "instructions-heading-missing",
-    "The developer message lacks its heading '# Instructions'.",
-    source="vllm PR#33514",
-    detectors=("prompt.system", "prompt.developer"),
-)
-def _instructions_heading_missing(tokens: list[int], _: Conversation) -> list[int]:
-    return _edited(tokens, "developer", lambda content: content.removeprefix(_INSTRUCTIONS))
-
-
-@family.fault(
-    PROMPT,
-    "instructions-in-identity",
-    "Instructions take the place of the identity in the system message.",
-    source="vllm PR#45342",
-    detectors=("prompt.system", "prompt.developer"),
-)
-def _instructions_in_identity(tokens: list[int], conversation: Conversation) -> list[int]:
-    leading = [turn.text for turn in conversation.turns if isinstance(turn, Developer)]
+@group.fault(PROMPT, "prompt.system", "prompt.developer", source="vllm PR#45342")
+def instructions_in_identity(tokens: list[int], conversation: Conversation) -> list[int]:
+    """Instructions replace the model identity in the system message."""
+    leading = [item.text for item in conversation.items if isinstance(item, Developer)]
     if not leading:
         return tokens
     text = leading[0]
-    tokens = _edited(tokens, "system", lambda content: re.sub("^.*", lambda _: text, content))
-    return _edited(tokens, "developer", lambda content: content.replace(text, "", 1))
 
-
-@family.fault(
-    PROMPT,
-    "tools-before-instructions",
-    "The developer message holds its tools before its instructions.",
-    source="vllm PR#44330",
-    detectors=("prompt.tool.with_system", "numerics.logprobs"),
-)
-def _tools_before_instructions(tokens: list[int], _: Conversation) -> list[int]:
-    def swapped(content: str) -> str:
-        instructions, found, tools = content.partition("\n\n# Tools\n\n")
-        return f"# Tools\n\n{tools}\n\n{instructions}" if found else content
-
-    return _edited(tokens, "developer", swapped)
-
-
-@family.fault(
-    PROMPT,
-    "empty-developer-message",
-    "A developer message without content stands in the prompt where the client sent none.",
-    source="vllm PR#44330",
-    detectors=("prompt.system", "prompt.tool"),
-)
-def _empty_developer_message(tokens: list[int], _: Conversation) -> list[int]:
-    if "developer" in _roles(tokens):
-        return tokens
-    empty = Message("developer", _INSTRUCTIONS, "<|end|>")
-    return rewritten(
-        tokens, lambda message: [message, empty] if message.role == "system" else [message]
-    )
-
-
-def _roles(tokens: list[int]) -> list[str]:
-    found: list[str] = []
-
-    def note(message: Message) -> Iterable[Message]:
-        found.append(message.role)
+    def edit(message: Message) -> list[Message]:
+        content = message.content or ""
+        if message.role == "system":
+            return [replace(message, content=re.sub("^.*", lambda _: text, content))]
+        if message.role == "developer":
+            return [replace(message, content=content.replace(text, "", 1))]
         return [message]
 
-    rewritten(tokens, note)
-    return found
+    return edit_messages(tokens, edit)
 
 
-@family.fault(
-    PROMPT,
-    "functions-note-without-tools",
-    "The system message sends calls to the commentary channel though there are no functions.",
-    source="unsloth/gpt-oss-20b-BF16 discussion 6",
-    detectors=("prompt.tool",),
+@group.fault(DEVELOPER_TEXT, "prompt.tool.with_system", "numerics.logprobs", source="vllm PR#44330")
+def tools_before_instructions(text: str) -> str:
+    """The developer message lists its tools before its instructions."""
+    instructions, found, tools = text.partition("\n\n# Tools\n\n")
+    return f"# Tools\n\n{tools}\n\n{instructions}" if found else text
+
+
+@group.fault(PROMPT, "prompt.system", "prompt.tool", source="vllm PR#44330")
+def empty_developer_message(tokens: list[int], _: Conversation) -> list[int]:
+    """The prompt has an empty developer message although the client sent none."""
+    empty = Message("developer", _INSTRUCTIONS, "<|end|>")
+    roles: list[str] = []
+
+    def edit(message: Message) -> list[Message]:
+        roles.append(message.role)
+        return [message, empty] if message.role == "system" else [message]
+
+    changed = edit_messages(tokens, edit)
+    return tokens if "developer" in roles else changed
+
+
+@group.fault(SYSTEM_TEXT, "prompt.tool", source="unsloth/gpt-oss-20b-BF16 discussion 6")
+def functions_note_without_tools(text: str) -> str:
+    """The system message directs calls to the commentary channel without any functions."""
+    return text.removesuffix(_NOTE) + _NOTE
+
+
+@group.fault(SYSTEM_TEXT, "prompt.tool", source="tenstorrent/vllm#386")
+def functions_note_missing(text: str) -> str:
+    """The system message does not direct calls to the commentary channel."""
+    return text.removesuffix(_NOTE)
+
+
+@group.fault(SYSTEM_TEXT, "prompt.bare", "numerics.logprobs", source="tenstorrent/vllm#386")
+def channel_list_changed(text: str) -> str:
+    """The system message lists only analysis and final as valid channels."""
+    return text.replace(" commentary,", "")
+
+
+@group.fault(
+    SYSTEM_TEXT, "prompt.bare", "numerics.logprobs", "calls.name.built_in", source="vllm#27385"
 )
-def _functions_note_without_tools(tokens: list[int], _: Conversation) -> list[int]:
-    return _edited(tokens, "system", lambda content: content.removesuffix(_NOTE) + _NOTE)
+def builtin_advertised(text: str) -> str:
+    """The system message offers the built-in tool python, which no client requested."""
+    return text.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1)
 
 
-@family.fault(
-    PROMPT,
-    "functions-note-missing",
-    "The system message does not say to which channel calls go.",
-    source="tenstorrent/vllm#386",
-    detectors=("prompt.tool",),
-)
-def _functions_note_missing(tokens: list[int], _: Conversation) -> list[int]:
-    return _edited(tokens, "system", lambda content: content.removesuffix(_NOTE))
+@group.fault(CONVERSATION, "sampling.effort", "numerics.logprobs", source="ollama#12589")
+def effort_ignored(conversation: Conversation) -> Conversation:
+    """Every request runs with medium reasoning effort."""
+    return replace(conversation, effort="medium")
 
 
-@family.fault(
-    PROMPT,
-    "channel-list-changed",
-    "The system message names only analysis and final as valid channels.",
-    source="tenstorrent/vllm#386",
-    detectors=("prompt.bare", "numerics.logprobs"),
-)
-def _channel_list_changed(tokens: list[int], _: Conversation) -> list[int]:
-    return _edited(tokens, "system", lambda content: content.replace(" commentary,", ""))
+@group.fault(CONVERSATION, "numerics.logprobs", visible=False)
+def date_stale(conversation: Conversation) -> Conversation:
+    """The system message gives a current date that is years old."""
+    return replace(conversation, current_date="2023-11-14")
 
 
-@family.fault(
-    PROMPT,
-    "builtin-advertised",
-    "The system message offers the built-in tool python though nobody asked for it.",
-    source="vllm#27385",
-    detectors=("prompt.bare", "numerics.logprobs", "calls.name.built_in"),
-)
-def _builtin_advertised(tokens: list[int], _: Conversation) -> list[int]:
-    return _edited(
-        tokens, "system", lambda content: content.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1)
-    )
+@group.fault(SYSTEM_TEXT, "numerics.logprobs", visible=False)
+def knowledge_cutoff_altered(text: str) -> str:
+    """The system message gives a wrong knowledge cutoff."""
+    return text.replace("2024-06", "2023-10")
 
 
-@family.fault(
-    ORDER,
-    "effort-ignored",
-    "Every request is served with medium reasoning effort.",
-    source="ollama#12589",
-    detectors=("sampling.effort", "numerics.logprobs"),
-)
-def _effort_ignored(order: Order) -> Order:
-    return conversing(order, effort="medium")
-
-
-@family.fault(
-    ORDER,
-    "date-stale",
-    "The system message says that today is a day of two years ago.",
-    source=HYPOTHETICAL,
-    detectors=("numerics.logprobs",),
-    visible=False,
-)
-def _date_stale(order: Order) -> Order:
-    return conversing(order, current_date="2023-11-14")
-
-
-@family.fault(
-    PROMPT,
-    "knowledge-cutoff-altered",
-    "The system message names another knowledge cutoff.",
-    source=HYPOTHETICAL,
-    detectors=("numerics.logprobs",),
-    visible=False,
-)
-def _knowledge_cutoff_altered(tokens: list[int], _: Conversation) -> list[int]:
-    return _edited(tokens, "system", lambda content: content.replace("2024-06", "2023-10"))
-
-
-@family.fault(
-    PROMPT,
-    "special-tokens-in-user-text",
-    "Text of the user that looks like a harmony marker becomes one.",
-    source=HYPOTHETICAL,
-    detectors=("prompt.special",),
-)
-def _special_tokens_in_user_text(tokens: list[int], conversation: Conversation) -> list[int]:
+@group.fault(PROMPT, "prompt.special")
+def special_tokens_in_user_text(tokens: list[int], conversation: Conversation) -> list[int]:
+    """User text that looks like a special token is encoded as that special token."""
     encoding = harmony_encoding()
-    for turn in conversation.turns:
-        if isinstance(turn, User):
-            plain = encoding.encode(turn.text, disallowed_special=())
-            tokens = _replaced(tokens, plain, encoding.encode(turn.text, allowed_special="all"))
+    for item in conversation.items:
+        if isinstance(item, User):
+            plain = encoding.encode(item.text, disallowed_special=())
+            tokens = _replaced(tokens, plain, encoding.encode(item.text, allowed_special="all"))
     return tokens
 
 
 def _replaced(tokens: list[int], old: list[int], new: list[int]) -> list[int]:
-    """The tokens with the first occurrence of a run replaced."""
+    """The tokens with the first occurrence of `old` replaced."""
     for at in range(len(tokens) - len(old) + 1):
         if tokens[at : at + len(old)] == old:
             return tokens[:at] + new + tokens[at + len(old) :]
     return tokens
 
 
-@family.fault(
-    ORDER,
-    "non-ascii-escaped",
-    "Letters beyond ASCII in the user's text reach the prompt as backslash escapes.",
-    source=HYPOTHETICAL,
-    detectors=("prompt.scripts",),
-)
-def _non_ascii_escaped(order: Order) -> Order:
-    turns = (
-        User(turn.text.encode("ascii", "backslashreplace").decode())
-        if isinstance(turn, User)
-        else turn
-        for turn in order.conversation.turns
-    )
-    return with_turns(order, turns)
+@group.fault(ITEM, "prompt.scripts")
+def non_ascii_escaped(item: ConversationItem) -> ConversationItem:
+    """Non-ASCII characters of the user's text reach the prompt as backslash escapes."""
+    if not isinstance(item, User):
+        return item
+    return User(item.text.encode("ascii", "backslashreplace").decode())
 
 
-@family.fault(
-    PROMPT,
-    "system-message-missing",
-    "The harmony system message, which sets effort and channels, is not in the prompt.",
-    source="vllm-mlx#568",
-    detectors=("prompt.bare", "sampling.effort", "numerics.logprobs"),
-)
-def _system_message_missing(tokens: list[int], _: Conversation) -> list[int]:
-    return rewritten(tokens, lambda message: [] if message.role == "system" else [message])
+@group.fault(MESSAGE, "prompt.bare", "sampling.effort", "numerics.logprobs", source="vllm-mlx#568")
+def system_message_missing(message: Message) -> list[Message]:
+    """The prompt lacks the harmony system message, which sets the effort and the channels."""
+    return [] if message.role == "system" else [message]
 
 
-@family.fault(
-    PROMPT,
-    "user-named-human",
-    "User messages carry a role that harmony does not have.",
-    source="vllm-mlx#568",
-    detectors=("numerics.logprobs",),
-)
-def _user_named_human(tokens: list[int], _: Conversation) -> list[int]:
-    return rewritten(
-        tokens,
-        lambda message: [replace(message, header="human") if message.role == "user" else message],
-    )
+@group.fault(MESSAGE, "numerics.logprobs", source="vllm-mlx#568")
+def user_named_human(message: Message) -> list[Message]:
+    """User messages have the role human, which harmony does not define."""
+    return [replace(message, header="human") if message.role == "user" else message]

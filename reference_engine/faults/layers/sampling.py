@@ -1,4 +1,4 @@
-"""Faults of sampling, stop tokens and log probabilities."""
+"""Faults in sampling, stop tokens and log probabilities."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from harmony import parse
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
-from reference_engine.faults.base import HYPOTHETICAL, Family
-from reference_engine.faults.parsers import Filtered, Unstopped
-from reference_engine.faults.seams import DATA, LOGITS, PARAMS, PARSER, REQUEST, TOKENS, Asked, Json
+from reference_engine.faults.base import FaultGroup
+from reference_engine.faults.hooks import LOGITS, PARSER, PAYLOAD, REQUEST, SAMPLING, TOKENS
+from reference_engine.faults.http import ClientRequest, Json, choices, output_items
+from reference_engine.faults.parsers import FilteredParser, UnstoppedParser
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.server.generation import Order
+from reference_engine.server.generation import GenerationRequest
 
-family = Family("sampling")
+group = FaultGroup("sampling")
 
 _PENALTY = 1.1
 _TOP_K = 40
@@ -27,14 +28,9 @@ _BROKEN_EVERY = 4
 _LONGEST_RUNAWAY = 320
 
 
-@family.fault(
-    LOGITS,
-    "repetition-penalty",
-    "Tokens that occurred before are made less probable, though nobody asked for that.",
-    source="ollama 6a261db7d",
-    detectors=("numerics.logprobs", "numerics.greedy"),
-)
-def _repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor:
+@group.fault(LOGITS, "numerics.logprobs", "numerics.greedy", source="ollama 6a261db7d")
+def repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor:
+    """An unrequested repetition penalty lowers the probability of earlier tokens."""
     seen = torch.tensor(sorted(set(tokens)), device=logits.device)
     scores = logits[seen]
     logits = logits.clone()
@@ -42,95 +38,52 @@ def _repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor
     return logits
 
 
-@family.fault(
-    LOGITS,
-    "hidden-top-k",
-    "Only the 40 most probable tokens can be drawn, though nobody asked for that.",
-    source="lmdeploy PR#3962",
-    detectors=("sampling.distribution",),
-    visible=False,
-)
-def _hidden_top_k(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+@group.fault(LOGITS, "sampling.distribution", source="lmdeploy PR#3962", visible=False)
+def hidden_top_k(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+    """An unrequested top_k allows only the 40 most probable tokens."""
     least = logits.topk(min(_TOP_K, len(logits))).values[-1]
     return logits.masked_fill(logits < least, -math.inf)
 
 
-@family.fault(
-    LOGITS,
-    "hidden-min-p",
-    "Tokens with less than 5 % of the best one's probability are never drawn.",
-    source="llama.cpp#27720",
-    detectors=("sampling.distribution",),
-    visible=False,
-)
-def _hidden_min_p(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+@group.fault(LOGITS, "sampling.distribution", source="llama.cpp#27720", visible=False)
+def hidden_min_p(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+    """An unrequested min_p excludes tokens below 5 % of the highest probability."""
     return logits.masked_fill(logits < logits.max() + math.log(_MIN_P), -math.inf)
 
 
-@family.fault(
-    PARAMS,
-    "hidden-top-p",
-    "top_p is 0.9 at most, whatever was asked for.",
-    source="ollama 6a261db7d",
-    detectors=("sampling.distribution",),
-    visible=False,
-)
-def _hidden_top_p(params: SamplingParams) -> SamplingParams:
+@group.fault(SAMPLING, "sampling.distribution", source="ollama 6a261db7d", visible=False)
+def hidden_top_p(params: SamplingParams) -> SamplingParams:
+    """top_p is at most 0.9, whatever the request sets."""
     return replace(params, top_p=min(params.top_p, 0.9))
 
 
-@family.fault(
-    PARAMS,
-    "temperature-fixed",
-    "The temperature is 0.7, whatever was asked for.",
-    source="lmdeploy PR#3962",
-    detectors=("sampling.temperature",),
-)
-def _temperature_fixed(params: SamplingParams) -> SamplingParams:
+@group.fault(SAMPLING, "sampling.temperature", source="lmdeploy PR#3962")
+def temperature_fixed(params: SamplingParams) -> SamplingParams:
+    """The temperature is 0.7, whatever the request sets."""
     return replace(params, temperature=0.7)
 
 
-@family.fault(
-    PARAMS,
-    "always-greedy",
-    "The most probable token is taken, whatever the temperature.",
-    source=HYPOTHETICAL,
-    detectors=("sampling.temperature",),
-)
-def _always_greedy(params: SamplingParams) -> SamplingParams:
+@group.fault(SAMPLING, "sampling.temperature")
+def always_greedy(params: SamplingParams) -> SamplingParams:
+    """Sampling is greedy, whatever temperature the request sets."""
     return replace(params, temperature=0.0)
 
 
-@family.fault(
-    PARAMS,
-    "seed-ignored",
-    "The same seed gives other tokens each time.",
-    source=HYPOTHETICAL,
-    detectors=("sampling.seed",),
-)
-def _seed_ignored(params: SamplingParams) -> SamplingParams:
+@group.fault(SAMPLING, "sampling.seed")
+def seed_ignored(params: SamplingParams) -> SamplingParams:
+    """The seed has no effect."""
     return replace(params, seed=None)
 
 
-@family.fault(
-    REQUEST,
-    "n-ignored",
-    "A request for several choices gets one.",
-    source=HYPOTHETICAL,
-    detectors=("chat.choices",),
-)
-def _n_ignored(body: Json, _: Asked) -> Json:
+@group.fault(REQUEST, "chat.choices")
+def n_ignored(body: Json, _: ClientRequest) -> Json:
+    """A request for several choices gets one."""
     return body | {"n": 1} if "n" in body else body
 
 
-@family.fault(
-    TOKENS,
-    "out-of-vocabulary-token",
-    "Some sampled ids are none of the tokenizer's, so that pieces of text are missing.",
-    source="vllm#23013",
-    detectors=("calls.name.polluted", "calls.arguments.json", "numerics"),
-)
-async def _out_of_vocabulary_token(tokens: AsyncGenerator[Token]) -> AsyncGenerator[Token]:
+@group.fault(TOKENS, "calls.name.polluted", "calls.arguments.json", "numerics", source="vllm#23013")
+async def out_of_vocabulary_token(tokens: AsyncGenerator[Token]) -> AsyncGenerator[Token]:
+    """Some sampled ids are not in the vocabulary, so pieces of text are missing."""
     count = 0
     async for token in tokens:
         text = token.id < parse.FIRST_SPECIAL
@@ -139,28 +92,17 @@ async def _out_of_vocabulary_token(tokens: AsyncGenerator[Token]) -> AsyncGenera
         yield replace(token, id=_UNUSED_TOKEN) if broken else token
 
 
-@family.fault(
-    LOGITS,
-    "first-token-wrong",
-    "The first token is never the most probable one.",
-    source="vllm#37030",
-    detectors=("numerics.logprobs", "chat.reasoning.missing"),
-    visible=False,
+@group.fault(
+    LOGITS, "numerics.logprobs", "chat.reasoning.missing", source="vllm#37030", visible=False
 )
-def _first_token_wrong(logits: Tensor, _: Sequence[int], step: int) -> Tensor:
-    if step:
-        return logits
-    return logits.masked_fill(logits == logits.max(), -math.inf)
+def first_token_wrong(logits: Tensor, _: Sequence[int], step: int) -> Tensor:
+    """The first token is never the most probable one."""
+    return logits if step else logits.masked_fill(logits == logits.max(), -math.inf)
 
 
-@family.fault(
-    LOGITS,
-    "constrain-token-masked",
-    "The marker <|constrain|> of call headers can never be sampled.",
-    source="ddalcu/mlx-serve PR#247",
-    detectors=("numerics.greedy",),
-)
-def _constrain_token_masked(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+@group.fault(LOGITS, "numerics.greedy", source="ddalcu/mlx-serve PR#247")
+def constrain_token_masked(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+    """The special token <|constrain|> of call headers is never sampled."""
     logits = logits.clone()
     logits[parse.CONSTRAIN] = -math.inf
     return logits
@@ -171,46 +113,31 @@ def _unstopped(params: SamplingParams, token: int) -> SamplingParams:
     return replace(params, max_tokens=limit, stop_token_ids=params.stop_token_ids - {token})
 
 
-@family.fault(
-    PARAMS,
-    "call-not-a-stop",
-    "Generation goes on after <|call|>, up to 320 tokens: the model may invent its call's result.",
+@group.fault(
+    SAMPLING,
+    "usage.output.unseen",
+    "tools.after_call",
+    "text.runaway",
     source="NVIDIA/TensorRT-LLM#10651",
-    detectors=("usage.output.unseen", "tools.after_call", "text.runaway"),
 )
-def _call_not_a_stop(params: SamplingParams) -> SamplingParams:
+def call_not_a_stop(params: SamplingParams) -> SamplingParams:
+    """Generation continues after <|call|> up to 320 tokens; the model may invent a tool result."""
     return _unstopped(params, parse.CALL)
 
 
-@family.also(PARSER, "call-not-a-stop")
-def _reads_on_after_call(_: HarmonyParser, __: Order) -> HarmonyParser:
-    return Unstopped(parse.CALL)
-
-
-@family.fault(
-    PARAMS,
-    "return-not-a-stop",
-    "Generation goes on after <|return|>, up to 320 tokens.",
-    source="mlx-lm#613",
-    detectors=("usage.output.unseen", "text.doubled", "text.runaway"),
-)
-def _return_not_a_stop(params: SamplingParams) -> SamplingParams:
+@group.fault(SAMPLING, "usage.output.unseen", "text.doubled", "text.runaway", source="mlx-lm#613")
+def return_not_a_stop(params: SamplingParams) -> SamplingParams:
+    """Generation continues after <|return|> up to 320 tokens."""
     return _unstopped(params, parse.RETURN)
 
 
-@family.also(PARSER, "return-not-a-stop")
-def _reads_on_after_return(_: HarmonyParser, __: Order) -> HarmonyParser:
-    return Unstopped(parse.RETURN)
+group.also("call-not-a-stop", PARSER)(lambda _, __: UnstoppedParser(parse.CALL))
+group.also("return-not-a-stop", PARSER)(lambda _, __: UnstoppedParser(parse.RETURN))
 
 
-@family.fault(
-    PARSER,
-    "call-doubled",
-    "One call of the model comes as two parallel ones.",
-    source="smg-project/smg PR#1845",
-    detectors=("calls.parallel", "calls.several"),
-)
-def _call_doubled(parser: HarmonyParser, _: Order) -> HarmonyParser:
+@group.fault(PARSER, "calls.parallel", "calls.several", source="smg-project/smg PR#1845")
+def call_doubled(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """One call of the model comes back as two parallel calls."""
     texts: list[str] = []
     names: list[str] = []
 
@@ -224,66 +151,50 @@ def _call_doubled(parser: HarmonyParser, _: Order) -> HarmonyParser:
             case Ended("call"):
                 yield from (Started("call", names[-1]), Delta("call", "".join(texts)), event)
 
-    return Filtered(parser, change)
+    return FilteredParser(parser, change)
 
 
-def _each_logprob(data: Json, change: Callable[[list[Json]], object]) -> Json:
-    """The data after a change to its lists of log probabilities."""
-    for choice in data.get("choices") or ():
+def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> Json:
+    """Apply a change to each list of logprobs in a payload."""
+    for choice in choices(data):
         if choice.get("logprobs"):
             change(choice["logprobs"]["content"])
     if isinstance(data.get("logprobs"), list):
         change(data["logprobs"])
-    for item in (data.get("item"), *(data.get("response", data).get("output") or ())):
-        for part in (item or {}).get("content") or ():
+    for item in output_items(data):
+        for part in item.get("content") or ():
             if "logprobs" in part:
                 change(part["logprobs"])
     return data
 
 
-@family.fault(
-    DATA,
-    "logprobs-null",
-    "Log probabilities that were asked for are missing.",
-    source="smg-project/smg PR#205",
-    detectors=(
-        "logprobs.given",
-        "chat.logprobs.missing",
-    ),
-)
-def _logprobs_null(data: Json, _: Asked) -> Json:
-    for choice in data.get("choices") or ():
+@group.fault(PAYLOAD, "logprobs.given", "chat.logprobs.missing", source="smg-project/smg PR#205")
+def logprobs_null(data: Json, _: ClientRequest) -> Json:
+    """Requested logprobs are missing."""
+    for choice in choices(data):
         choice["logprobs"] = None
-    return _each_logprob(data, list.clear)
+    return _edit_logprobs(data, list.clear)
 
 
-@family.fault(
-    DATA,
-    "logprobs-not-logarithms",
-    "The field logprob holds probabilities.",
-    source=HYPOTHETICAL,
-    detectors=("logprobs.values",),
-)
-def _logprobs_not_logarithms(data: Json, _: Asked) -> Json:
+@group.fault(PAYLOAD, "logprobs.values")
+def logprobs_not_logarithms(data: Json, _: ClientRequest) -> Json:
+    """The field logprob contains probabilities."""
+
     def change(tokens: list[Json]) -> None:
         for token in tokens:
             for each in (token, *token["top_logprobs"]):
                 each["logprob"] = math.exp(each["logprob"])
 
-    return _each_logprob(data, change)
+    return _edit_logprobs(data, change)
 
 
-@family.fault(
-    DATA,
-    "logprobs-shifted",
-    "Each token comes with the log probability of the token before it.",
-    source=HYPOTHETICAL,
-    detectors=("logprobs.values", "numerics.logprobs"),
-)
-def _logprobs_shifted(data: Json, asked: Asked) -> Json:
+@group.fault(PAYLOAD, "logprobs.values", "numerics.logprobs")
+def logprobs_shifted(data: Json, request: ClientRequest) -> Json:
+    """Each token has the logprob of the token before it."""
+
     def change(tokens: list[Json]) -> None:
         values = [token["logprob"] for token in tokens]
         for token, value in zip(tokens[1:], values, strict=False):
             token["logprob"] = value
 
-    return data if asked.streaming else _each_logprob(data, change)
+    return data if request.streaming else _edit_logprobs(data, change)

@@ -1,264 +1,269 @@
-"""Faults of Chat Completions streams, and those that streams of both dialects can have."""
+"""Faults in streams: first those of Chat or both APIs, then those of Responses alone."""
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import replace
 
-from reference_engine.faults.base import HYPOTHETICAL, Family
-from reference_engine.faults.seams import DATA, FRAMES, REPLY, Asked, Frame, Frames, Json, Reply
-
-family = Family("streaming")
-
-
-def _finish(frame: Frame) -> str | None:
-    """The finish reason in a Chat chunk."""
-    choices = (frame.data or {}).get("choices") or [{}]
-    reason: str | None = choices[0].get("finish_reason")
-    return reason
-
-
-def _with_delta(frame: Frame, delta: Json) -> Frame:
-    """A Chat chunk with another delta in its first choice."""
-    assert frame.data is not None
-    choice = frame.data["choices"][0] | {"delta": delta}
-    return replace(frame, data=frame.data | {"choices": [choice]})
-
-
-@family.fault(
-    FRAMES,
-    "done-missing",
-    "A Chat stream ends without data: [DONE].",
-    source=HYPOTHETICAL,
-    detectors=("chat.stream.done",),
+from reference_engine.faults.base import FaultGroup
+from reference_engine.faults.hooks import CHOICE, PAYLOAD, REPLY, SSE_EVENT, SSE_FILTER, STREAM
+from reference_engine.faults.http import (
+    ClientRequest,
+    Json,
+    Reply,
+    SseEvent,
+    SseStream,
+    chat_messages,
 )
-async def _done_missing(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        if not frame.done:
-            yield frame
+
+group = FaultGroup("streaming")
+
+_ARGUMENTS = "response.function_call_arguments"
+_STREAMED_TEXTS = {"response.output_text.delta", f"{_ARGUMENTS}.delta"}
+_TERMINAL = {"response.completed", "response.incomplete"}
 
 
-@family.fault(
-    FRAMES,
-    "stream-ends-silently",
-    "A stream ends before its finish reason or its terminal event.",
+@group.fault(SSE_FILTER, "chat.stream.done")
+def done_missing(event: SseEvent) -> bool:
+    """A Chat stream ends without data: [DONE]."""
+    return not event.done
+
+
+@group.fault(
+    STREAM,
+    "chat.stream.finish",
+    "responses.stream.terminal",
+    "stream.cut",
     source="vllm#27641",
-    detectors=("chat.stream.finish", "responses.stream.terminal", "stream.cut"),
 )
-async def _stream_ends_silently(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        if _finish(frame) or frame.type in {"response.completed", "response.incomplete"}:
+async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream:
+    """A stream ends before its finish reason or its terminal event."""
+    async for event in events:
+        if event.choice.get("finish_reason") or event.type in _TERMINAL:
             return
-        yield frame
+        yield event
 
 
-@family.fault(
-    FRAMES,
-    "fragment-repeated",
-    "A fragment of the text or of the arguments is sent twice.",
+@group.fault(
+    SSE_EVENT,
+    "parity.content",
+    "parity.text",
+    "responses.stream.done_text",
     source="lmdeploy PR#4023",
-    detectors=("parity.content", "parity.text", "responses.stream.done_text"),
 )
-async def _fragment_repeated(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        yield frame
-        delta = frame.delta
-        arguments = any(not call.get("id") for call in delta.get("tool_calls") or ())
-        if delta.get("content") or arguments:
-            yield frame
-        if frame.type in {
-            "response.output_text.delta",
-            "response.function_call_arguments.delta",
-        }:
-            yield frame
+def fragment_repeated(event: SseEvent) -> list[SseEvent]:
+    """A fragment of the text or of the arguments is sent twice."""
+    arguments = any(not call.get("id") for call in event.delta.get("tool_calls") or ())
+    repeated = event.delta.get("content") or arguments or event.type in _STREAMED_TEXTS
+    return [event, event] if repeated else [event]
 
 
-@family.fault(
-    FRAMES,
-    "calls-never-streamed",
-    "Calls are missing from streams.",
-    source="Rapid-MLX#480",
-    detectors=("chat.finish.no_calls", "parity.calls"),
+@group.fault(SSE_FILTER, "chat.finish.no_calls", "parity.calls", source="Rapid-MLX#480")
+def calls_never_streamed(event: SseEvent) -> bool:
+    """Streams lack the calls."""
+    return not event.delta.get("tool_calls")
+
+
+@group.fault(SSE_EVENT, "chat.finish.no_calls", "parity.calls", source="vllm#24076")
+def call_streamed_as_reasoning(event: SseEvent) -> list[SseEvent]:
+    """Streams return the arguments of a call as chain of thought."""
+    calls = event.delta.get("tool_calls")
+    if not calls:
+        return [event]
+    return [event.with_choice(delta={"reasoning": call["function"]["arguments"]}) for call in calls]
+
+
+@group.fault(
+    SSE_FILTER, "chat.reasoning.missing", "parity.reasoning", source="BerriAI/litellm#20246"
 )
-async def _calls_never_streamed(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        if not frame.delta.get("tool_calls"):
-            yield frame
+def reasoning_not_streamed(event: SseEvent) -> bool:
+    """Streams lack the chain of thought."""
+    return not event.delta.get("reasoning")
 
 
-@family.fault(
-    FRAMES,
-    "call-streamed-as-reasoning",
-    "In streams a call's arguments come as chain of thought.",
-    source="vllm#24076",
-    detectors=("chat.finish.no_calls", "parity.calls"),
-)
-async def _call_streamed_as_reasoning(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        calls = frame.delta.get("tool_calls") or ()
-        for call in calls:
-            yield _with_delta(frame, {"reasoning": call["function"]["arguments"]})
-        if not calls:
-            yield frame
-
-
-@family.fault(
-    FRAMES,
-    "reasoning-not-streamed",
-    "Streams lack the chain of thought.",
-    source="BerriAI/litellm#20246",
-    detectors=("chat.reasoning.missing", "parity.reasoning"),
-)
-async def _reasoning_not_streamed(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        if not frame.delta.get("reasoning"):
-            yield frame
-
-
-@family.fault(
-    FRAMES,
-    "first-text-lost",
-    "Streams lose the text that comes with the change from reasoning to answer.",
+@group.fault(
+    STREAM,
+    "parity.content",
+    "parity.text",
+    "responses.stream.done_text",
     source="ollama 97013a190",
-    detectors=("parity.content", "parity.text", "responses.stream.done_text"),
 )
-async def _first_text_lost(frames: Frames, _: Asked) -> Frames:
+async def first_text_lost(events: SseStream, _: ClientRequest) -> SseStream:
+    """Streams lose the first text after the change from reasoning to answer."""
     lost = False
-    async for frame in frames:
-        text = frame.delta.get("content") or frame.type == "response.output_text.delta"
-        if text and not lost:
+    async for event in events:
+        if event.answer_text and not lost:
             lost = True
         else:
-            yield frame
+            yield event
 
 
-@family.fault(
-    DATA,
-    "finish-length-overwritten",
-    "A message cut off within a call is said to have finished with tool_calls.",
-    source="ollama PR#17485",
-    detectors=("limits.finish", "finish.limit", "calls.arguments.json"),
+@group.fault(
+    CHOICE, "limits.finish", "finish.limit", "calls.arguments.json", source="ollama PR#17485"
 )
-def _finish_length_overwritten(data: Json, asked: Asked) -> Json:
-    for choice in data.get("choices") or ():
-        if asked.body.get("tools") and choice.get("finish_reason") == "length":
-            choice["finish_reason"] = "tool_calls"
+def finish_length_overwritten(choice: Json, request: ClientRequest) -> None:
+    """A message truncated inside a call has the finish reason tool_calls."""
+    if request.body.get("tools") and choice.get("finish_reason") == "length":
+        choice["finish_reason"] = "tool_calls"
+
+
+@group.fault(PAYLOAD, "chat.stream.id")
+def chunk_ids_differ(data: Json, request: ClientRequest) -> Json:
+    """Each chunk of a Chat stream has a different id."""
+    chunk = request.api == "chat" and request.streaming
+    return data | {"id": f"chatcmpl-{secrets.token_hex(12)}"} if chunk else data
+
+
+@group.fault(PAYLOAD, "chat.stream.tool_calls", "chat.schema")
+def call_index_missing(data: Json, request: ClientRequest) -> Json:
+    """Call deltas of a Chat stream have no index."""
+    for message in chat_messages(data) if request.streaming else ():
+        for call in message.get("tool_calls") or ():
+            call.pop("index")
     return data
 
 
-@family.fault(
-    DATA,
-    "chunk-ids-differ",
-    "Each chunk of a Chat stream has an id of its own.",
-    source=HYPOTHETICAL,
-    detectors=("chat.stream.id",),
-)
-def _chunk_ids_differ(data: Json, asked: Asked) -> Json:
-    fresh = asked.dialect == "chat" and asked.streaming
-    return data | {"id": f"chatcmpl-{secrets.token_hex(12)}"} if fresh else data
+@group.fault(SSE_EVENT, "chat.stream.finish")
+def text_after_finish(event: SseEvent) -> list[SseEvent]:
+    """A Chat stream continues with content after its finish reason."""
+    if not event.choice.get("finish_reason"):
+        return [event]
+    return [event, event.with_choice(delta={"content": " "}, finish_reason=None)]
 
 
-@family.fault(
-    DATA,
-    "call-index-missing",
-    "Call deltas of a Chat stream have no index.",
-    source=HYPOTHETICAL,
-    detectors=("chat.stream.tool_calls", "chat.schema"),
-)
-def _call_index_missing(data: Json, asked: Asked) -> Json:
-    if asked.streaming:
-        for choice in data.get("choices") or ():
-            for call in choice["delta"].get("tool_calls") or ():
-                call.pop("index")
-    return data
-
-
-@family.fault(
-    FRAMES,
-    "text-after-finish",
-    "A Chat stream goes on with content after its finish reason.",
-    source=HYPOTHETICAL,
-    detectors=("chat.stream.finish",),
-)
-async def _text_after_finish(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        yield frame
-        if _finish(frame):
-            late = _with_delta(frame, {"content": " "})
-            assert late.data is not None
-            late.data["choices"][0]["finish_reason"] = None
-            yield late
-
-
-@family.fault(
-    FRAMES,
-    "deltas-cumulative",
-    "Each delta repeats all of the text before it.",
-    source=HYPOTHETICAL,
-    detectors=("text.doubled", "responses.stream.done_text"),
-)
-async def _deltas_cumulative(frames: Frames, _: Asked) -> Frames:
+@group.fault(STREAM, "text.doubled", "responses.stream.done_text")
+async def deltas_cumulative(events: SseStream, _: ClientRequest) -> SseStream:
+    """Each delta repeats all earlier text."""
     text = ""
-    async for frame in frames:
-        if found := frame.delta.get("content"):
+    async for event in events:
+        if found := event.delta.get("content"):
             text += found
-            yield _with_delta(frame, frame.delta | {"content": text})
-        elif frame.type == "response.output_text.delta" and frame.data:
-            text += frame.data["delta"]
-            yield replace(frame, data=frame.data | {"delta": text})
+            yield event.with_choice(delta=event.delta | {"content": text})
+        elif event.type == "response.output_text.delta" and event.data:
+            text += event.data["delta"]
+            yield event.updated(delta=text)
         else:
-            yield frame
+            yield event
 
 
-@family.fault(
-    FRAMES,
-    "stream-in-one-burst",
-    "A stream is held back until it is complete.",
-    source=HYPOTHETICAL,
-    detectors=("stream.burst",),
-)
-async def _stream_in_one_burst(frames: Frames, _: Asked) -> Frames:
-    for frame in [frame async for frame in frames]:
-        yield frame
+@group.fault(STREAM, "stream.burst")
+async def stream_in_one_burst(events: SseStream, _: ClientRequest) -> SseStream:
+    """A stream is held back until it is complete."""
+    for event in [event async for event in events]:
+        yield event
 
 
-@family.fault(
-    REPLY,
-    "stream-as-plain-text",
-    "A stream is declared as text/plain.",
-    source=HYPOTHETICAL,
-    detectors=("stream.content_type",),
-)
-def _stream_as_plain_text(reply: Reply, asked: Asked) -> Reply:
+@group.fault(REPLY, "stream.content_type")
+def stream_as_plain_text(reply: Reply, request: ClientRequest) -> Reply:
+    """A stream has the content type text/plain."""
     plain = {"content-type": "text/plain; charset=utf-8"}
-    return replace(reply, headers=reply.headers | plain) if asked.streaming else reply
+    return replace(reply, headers=reply.headers | plain) if request.streaming else reply
 
 
-@family.fault(
-    FRAMES,
-    "event-json-broken",
-    "A line break inside the JSON of an event splits it in two.",
-    source=HYPOTHETICAL,
-    detectors=("stream.json",),
-)
-async def _event_json_broken(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        text = frame.delta.get("content") or frame.type == "response.output_text.delta"
-        broken = frame.encode().replace(b",", b",\n\n", 1)
-        yield replace(frame, raw=broken) if text else frame
+@group.fault(SSE_EVENT, "stream.json")
+def event_json_broken(event: SseEvent) -> list[SseEvent]:
+    """A line break inside the JSON of an event splits it in two."""
+    broken = event.encode().replace(b",", b",\n\n", 1)
+    return [replace(event, raw=broken) if event.answer_text else event]
 
 
-@family.fault(
-    FRAMES,
-    "error-inside-stream",
-    "An error comes as an event of a stream with status 200, and nothing after it.",
-    source="lmstudio-bug-tracker#2180",
-    detectors=("stream.error_event",),
-)
-async def _error_inside_stream(frames: Frames, _: Asked) -> Frames:
-    async for frame in frames:
-        yield frame
+@group.fault(STREAM, "stream.error_event", source="lmstudio-bug-tracker#2180")
+async def error_inside_stream(events: SseStream, _: ClientRequest) -> SseStream:
+    """A stream with status 200 ends with an error event."""
+    async for event in events:
+        yield event
         break
     error = {"error": {"message": "Error rendering prompt with jinja template."}}
-    yield Frame(raw=b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n")
+    yield SseEvent(raw=b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n")
+
+
+@group.fault(PAYLOAD, "responses.schema", "responses.schema.required", source="vllm PR#24788")
+def item_ids_missing(data: Json, _: ClientRequest) -> Json:
+    """Events of a Responses stream do not identify their item."""
+    return {key: value for key, value in data.items() if key != "item_id"}
+
+
+@group.fault(STREAM, "responses.stream.parts", "responses.stream.item_text", source="vllm PR#35184")
+async def content_index_counts_deltas(events: SseStream, _: ClientRequest) -> SseStream:
+    """content_index increases with each delta instead of with each part."""
+    count = 0
+    async for event in events:
+        if event.type.endswith("_text.delta"):
+            yield event.updated(content_index=count)
+            count += 1
+        else:
+            yield event
+
+
+@group.fault(SSE_FILTER, "responses.stream.parts", source="vllm PR#24938")
+def part_events_missing(event: SseEvent) -> bool:
+    """A Responses stream lacks the events that start and end content parts."""
+    return "content_part" not in event.type
+
+
+@group.fault(SSE_FILTER, "responses.stream.items", source="vllm-project/agentic-api PR#66")
+def message_never_added(event: SseEvent) -> bool:
+    """A Responses stream never announces the message that follows the reasoning."""
+    added = event.type == "response.output_item.added"
+    return not (added and event.item.get("type") == "message")
+
+
+@group.fault(SSE_FILTER, "responses.stream.terminal", source="vllm PR#25719")
+def completed_missing(event: SseEvent) -> bool:
+    """A Responses stream ends without response.completed."""
+    return event.type != "response.completed"
+
+
+@group.fault(SSE_FILTER, "responses.stream.created")
+def created_missing(event: SseEvent) -> bool:
+    """A Responses stream does not start with response.created."""
+    return event.type != "response.created"
+
+
+@group.fault(
+    SSE_EVENT, "responses.stream.items", "responses.stream.call", source="openai/gpt-oss PR#199"
+)
+def call_events_as_reasoning(event: SseEvent) -> Iterable[SseEvent]:
+    """The arguments of a call are streamed as reasoning_text deltas."""
+    if event.type == f"{_ARGUMENTS}.delta":
+        return [event.renamed("response.reasoning_text.delta").updated(content_index=0)]
+    return [] if event.type == f"{_ARGUMENTS}.done" else [event]
+
+
+@group.fault(
+    SSE_EVENT, "responses.stream.id", "responses.stream.final", source="openai/gpt-oss PR#199"
+)
+def item_id_changes(event: SseEvent) -> list[SseEvent]:
+    """The id of an item changes between its first and its last event."""
+    if event.type != "response.output_item.done":
+        return [event]
+    return [event.updated(item=event.item | {"id": f"{event.item['id']}0"})]
+
+
+@group.fault(SSE_EVENT, "responses.stream.sequence")
+def sequence_numbers_repeat(event: SseEvent) -> list[SseEvent]:
+    """Events of a Responses stream share sequence numbers."""
+    number = (event.data or {}).get("sequence_number")
+    return [event if number is None else event.updated(sequence_number=number // 2)]
+
+
+@group.fault(SSE_EVENT, "responses.stream.event_name")
+def event_name_differs(event: SseEvent) -> list[SseEvent]:
+    """The event line of a Responses stream differs from the type in the data."""
+    return [replace(event, name="message") if event.name else event]
+
+
+@group.fault(SSE_EVENT, "responses.stream.done_text")
+def done_text_empty(event: SseEvent) -> list[SseEvent]:
+    """The event that ends a text has an empty text."""
+    return [event.updated(text="") if event.type.endswith("_text.done") else event]
+
+
+@group.fault(SSE_EVENT, "responses.stream.final", "reply.empty", source="vllm#24184")
+def final_response_empty(event: SseEvent) -> list[SseEvent]:
+    """The response in response.completed has no output."""
+    if event.type != "response.completed" or not event.data:
+        return [event]
+    return [event.updated(response=event.data["response"] | {"output": []})]

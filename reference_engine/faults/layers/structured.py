@@ -1,97 +1,83 @@
-"""Faults of answers that must follow a schema."""
+"""Faults in structured outputs: answers that must follow a schema."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import replace
 
+from harmony.conversation import Conversation
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
-from reference_engine.faults.base import HYPOTHETICAL, Family
-from reference_engine.faults.orders import conversing
-from reference_engine.faults.parsers import Filtered, recast
-from reference_engine.faults.seams import DATA, ORDER, PARSER, Asked, Json
-from reference_engine.server.generation import Order
+from reference_engine.faults.base import FaultGroup, Hook
+from reference_engine.faults.hooks import CONVERSATION, OUTPUT_ITEM
+from reference_engine.faults.http import ClientRequest, Json
+from reference_engine.faults.layers.parsing import recast
+from reference_engine.faults.parsers import FilteredParser
+from reference_engine.server.generation import GenerationRequest
 
-family = Family("structured output")
-
-
-@family.fault(
-    ORDER,
-    "format-ignored",
-    "The schema asked for does not reach the model.",
-    source="llama.cpp#15276",
-    detectors=("answer.json", "structured.asked"),
-)
-def _format_ignored(order: Order) -> Order:
-    return conversing(order, answer_format=None)
+group = FaultGroup("structured output")
 
 
-@family.fault(
-    PARSER,
-    "json-in-reasoning",
-    "An answer that must follow a schema is returned as chain of thought.",
-    source="vllm#44012",
-    detectors=("reply.empty", "answer.json"),
-)
-def _json_in_reasoning(parser: HarmonyParser, order: Order) -> HarmonyParser:
-    asked = order.conversation.answer_format
-    return recast(parser, "answer", "reasoning") if asked else parser
+def _structured(
+    change: Callable[[Event], list[Event]],
+) -> Callable[[HarmonyParser, GenerationRequest], HarmonyParser]:
+    def parse(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
+        structured = request.conversation.answer_format
+        return FilteredParser(parser, change) if structured else parser
+
+    return parse
 
 
-@family.fault(
-    PARSER,
-    "grammar-on-analysis",
-    "The grammar of the answer is forced upon the chain of thought, which it garbles.",
+STRUCTURED = Hook("parser", _structured)
+"""Each event of the parser, in responses that must follow a schema."""
+
+
+@group.fault(CONVERSATION, "answer.json", "structured.asked", source="llama.cpp#15276")
+def format_ignored(conversation: Conversation) -> Conversation:
+    """The requested schema does not reach the model."""
+    return replace(conversation, answer_format=None)
+
+
+@group.fault(STRUCTURED, "reply.empty", "answer.json", source="vllm#44012")
+def json_in_reasoning(event: Event) -> list[Event]:
+    """An answer that must follow a schema is returned as chain of thought."""
+    return recast(event, "answer", "reasoning")
+
+
+@group.fault(
+    STRUCTURED,
+    "structured.reasoning",
+    "text.garbled",
+    "answer.json",
     source="lmstudio-bug-tracker#1555",
-    detectors=("structured.reasoning", "text.garbled", "answer.json"),
 )
-def _grammar_on_analysis(parser: HarmonyParser, order: Order) -> HarmonyParser:
-    def change(event: Event) -> Iterable[Event]:
-        match event:
-            case Delta("reasoning", text):
-                return [Delta("reasoning", re.sub(r"\w", "?", text))]
-        return [event]
-
-    return Filtered(parser, change) if order.conversation.answer_format else parser
+def grammar_on_analysis(event: Event) -> list[Event]:
+    """The grammar of the answer also constrains the chain of thought and garbles it."""
+    match event:
+        case Delta("reasoning", text):
+            return [Delta("reasoning", re.sub(r"\w", "?", text))]
+    return [event]
 
 
-@family.fault(
-    PARSER,
-    "json-in-fences",
-    "An answer that must follow a schema stands in a Markdown code block.",
-    source=HYPOTHETICAL,
-    detectors=(
-        "structured.followed",
-        "answer.json",
-    ),
+@group.fault(STRUCTURED, "structured.followed", "answer.json")
+def json_in_fences(event: Event) -> list[Event]:
+    """An answer that must follow a schema is wrapped in a Markdown code block."""
+    match event:
+        case Started("answer"):
+            return [event, Delta("answer", "```json\n")]
+        case Ended("answer"):
+            return [Delta("answer", "\n```"), event]
+    return [event]
+
+
+@group.fault(
+    OUTPUT_ITEM, "responses.item_type.undeclared", "reply.empty", source="openai/harmony PR#144"
 )
-def _json_in_fences(parser: HarmonyParser, order: Order) -> HarmonyParser:
-    def change(event: Event) -> Iterable[Event]:
-        match event:
-            case Started("answer"):
-                return [event, Delta("answer", "```json\n")]
-            case Ended("answer"):
-                return [Delta("answer", "\n```"), event]
-        return [event]
-
-    return Filtered(parser, change) if order.conversation.answer_format else parser
-
-
-@family.fault(
-    DATA,
-    "answer-as-mcp-call",
-    "An answer that must follow a schema is returned as a call of an MCP server.",
-    source="openai/harmony PR#144",
-    detectors=("responses.item_type.undeclared", "reply.empty"),
-)
-def _answer_as_mcp_call(data: Json, asked: Asked) -> Json:
-    wanted = (asked.body.get("text") or {}).get("format") or {}
-    if wanted.get("type", "text") == "text":
-        return data
-    for item in (data.get("item"), *(data.get("response", data).get("output") or ())):
-        if isinstance(item, dict) and item.get("type") == "message":
-            parts = item.pop("content", [])
-            arguments = "".join(part.get("text", "") for part in parts)
-            item |= {"type": "mcp_call", "server_label": "json", "arguments": arguments}
-            item["name"] = "<|constrain|>json"
-    return data
+def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
+    """An answer that must follow a schema is returned as a call of an MCP server."""
+    wanted = (request.body.get("text") or {}).get("format") or {}
+    if wanted.get("type", "text") != "text" and item.get("type") == "message":
+        parts = item.pop("content", [])
+        arguments = "".join(part.get("text", "") for part in parts)
+        item |= {"type": "mcp_call", "server_label": "json", "arguments": arguments}
+        item["name"] = "<|constrain|>json"

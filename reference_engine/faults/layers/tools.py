@@ -1,154 +1,192 @@
-"""Faults between the tools of a request, the prompt, and the calls of a reply."""
+"""Faults in tools: functions in the prompt, `tool_choice`, and the calls of a response."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from harmony.conversation import Conversation, FunctionTool
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
-from reference_engine.faults.base import Family
-from reference_engine.faults.parsers import Filtered
-from reference_engine.faults.seams import DATA, ORDER, PARSER, REQUEST, Asked, Json
+from reference_engine.faults.base import FaultGroup
+from reference_engine.faults.hooks import (
+    CALL,
+    CONVERSATION,
+    GENERATION,
+    PARSED,
+    PARSER,
+    PAYLOAD,
+    REQUEST,
+    SCHEMA,
+    TOOL,
+    Schema,
+    echo,
+)
+from reference_engine.faults.http import ClientRequest, Json, chat_messages, response_of
+from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.errors import ApiError
-from reference_engine.server.generation import Order
+from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.steering import ToolPolicy
 
-family = Family("tool mapping")
+group = FaultGroup("tool mapping")
 
 _AUTO = ToolPolicy()
 
 
-def _renaming(parser: HarmonyParser, rename: Callable[[str], str]) -> HarmonyParser:
-    def change(event: Event) -> Iterable[Event]:
-        match event:
-            case Started("call", name):
-                return [Started("call", rename(name))]
-        return [event]
-
-    return Filtered(parser, change)
+@group.fault(CONVERSATION, "prompt.tool", source="vertesia/llumiverse PR#207")
+def tools_not_rendered(conversation: Conversation) -> Conversation:
+    """The server accepts the functions of a request, but they do not reach the prompt."""
+    return replace(conversation, tools=())
 
 
-@family.fault(
-    ORDER,
-    "required-choice-ignored",
-    "tool_choice required, or naming a function, is treated as auto.",
-    source="vllm#44216",
-    detectors=("calls.choice", "tools.choice"),
-)
-def _required_choice_ignored(order: Order) -> Order:
-    return replace(order, policy=_AUTO) if order.policy.mode == "required" else order
+@group.fault(CONVERSATION, "prompt.tool.several")
+def only_first_tool(conversation: Conversation) -> Conversation:
+    """Only the first of several functions reaches the prompt."""
+    return replace(conversation, tools=conversation.tools[:1])
 
 
-@family.fault(
-    REQUEST,
-    "none-choice-ignored",
-    "tool_choice none is treated as auto.",
-    source="vllm PR#30867",
-    detectors=("calls.choice", "tools.choice"),
-)
-def _none_choice_ignored(body: Json, _: Asked) -> Json:
+@group.fault(TOOL, "prompt.tool.description")
+def tool_description_dropped(tool: FunctionTool) -> FunctionTool:
+    """The prompt shows functions without their descriptions."""
+    return replace(tool, description="")
+
+
+def _without(schema: Schema, key: str) -> Schema:
+    return {name: value for name, value in schema.items() if name != key}
+
+
+@group.fault(SCHEMA, "prompt.tool.schema")
+def parameter_descriptions_dropped(schema: Schema) -> Schema:
+    """The prompt shows parameters without their descriptions."""
+    return _without(schema, "description")
+
+
+@group.fault(SCHEMA, "prompt.tool.schema.order", "numerics.logprobs", source="ollama PR#13525")
+def property_order_sorted(schema: Schema) -> Schema:
+    """The prompt shows the parameters of a function in alphabetical order."""
+    if "properties" not in schema:
+        return schema
+    return schema | {"properties": dict(sorted(schema["properties"].items()))}
+
+
+@group.fault(SCHEMA, "prompt.tool.schema", source="ollama 30f8a68c4")
+def union_types_lost(schema: Schema) -> Schema:
+    """The prompt shows only the first type of a parameter with several types."""
+    kinds = schema.get("type")
+    return schema | {"type": kinds[0]} if isinstance(kinds, list) and kinds else schema
+
+
+@group.fault(SCHEMA, "prompt.tool.schema")
+def enum_dropped(schema: Schema) -> Schema:
+    """The prompt does not show the allowed values of parameters."""
+    return _without(schema, "enum")
+
+
+@group.fault(SCHEMA, "prompt.tool.schema")
+def defaults_dropped(schema: Schema) -> Schema:
+    """The prompt does not show the default values of parameters."""
+    return _without(schema, "default")
+
+
+@group.fault(SCHEMA, "prompt.tool.schema")
+def required_dropped(schema: Schema) -> Schema:
+    """The prompt shows all parameters as optional."""
+    return _without(schema, "required")
+
+
+@group.fault(TOOL, "prompt.tool.schema")
+def nested_properties_dropped(tool: FunctionTool) -> FunctionTool:
+    """The prompt shows objects inside the parameters without their fields."""
+    parameters = dict(tool.parameters or {})
+    properties = parameters.get("properties")
+    if not isinstance(properties, Mapping):
+        return tool
+    flat = {name: _without(dict(each), "properties") for name, each in properties.items()}
+    return replace(tool, parameters=parameters | {"properties": flat})
+
+
+@group.fault(GENERATION, "calls.choice", "tools.choice", source="vllm#44216")
+def required_choice_ignored(request: GenerationRequest) -> GenerationRequest:
+    """The server treats tool_choice required, or a named function, as auto."""
+    return replace(request, policy=_AUTO) if request.policy.mode == "required" else request
+
+
+@group.fault(REQUEST, "calls.choice", "tools.choice", source="vllm PR#30867")
+def none_choice_ignored(body: Json, _: ClientRequest) -> Json:
+    """The server treats tool_choice none as auto."""
     return body | {"tool_choice": "auto"} if body.get("tool_choice") == "none" else body
 
 
-@family.also(DATA, "none-choice-ignored")
-def _echo_choice(data: Json, asked: Asked) -> Json:
-    response = data.get("response", data)
-    if "tool_choice" in response:
-        response["tool_choice"] = asked.body.get("tool_choice", "auto")
-    return data
+group.also("none-choice-ignored", PAYLOAD)(echo("tool_choice", "auto"))
 
 
-@family.fault(
-    REQUEST,
-    "forced-choice-crashes",
-    "Any tool_choice but auto and none ends in an internal error.",
-    source="vllm PR#37433",
-    detectors=("request.failed",),
-)
-def _forced_choice_crashes(body: Json, _: Asked) -> Json:
+@group.fault(REQUEST, "request.failed", source="vllm PR#37433")
+def forced_choice_crashes(body: Json, _: ClientRequest) -> Json:
+    """Any tool_choice except auto and none causes an internal error."""
     if body.get("tool_choice", "auto") not in ("auto", "none"):
         raise ApiError(500, "NotImplementedError: only 'auto' tool_choice is supported.")
     return body
 
 
-@family.fault(
-    PARSER,
-    "hyphens-in-names-changed",
-    "A function name with hyphens comes back with underscores.",
-    source="ollama 048bd4472",
-    detectors=("tools.names.kept", "calls.name.polluted"),
-)
-def _hyphens_in_names_changed(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return _renaming(parser, lambda name: name.replace("-", "_"))
+def _renamed(event: Event, rename: Callable[[str], str]) -> list[Event]:
+    match event:
+        case Started("call", name):
+            return [Started("call", rename(name))]
+    return [event]
 
 
-@family.fault(
-    PARSER,
-    "channel-in-tool-name",
-    "The name of a called function has the channel marker glued to it.",
-    source="ollama#11704",
-    detectors=("calls.name.polluted", "harmony.markers"),
-)
-def _channel_in_tool_name(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return _renaming(parser, lambda name: f"{name}<|channel|>commentary")
+@group.fault(PARSED, "tools.names.kept", "calls.name.polluted", source="ollama 048bd4472")
+def hyphens_in_names_changed(event: Event) -> list[Event]:
+    """Function names come back with underscores instead of hyphens."""
+    return _renamed(event, lambda name: name.replace("-", "_"))
 
 
-@family.fault(
-    PARSER,
-    "json-in-tool-name",
-    "The name of a called function has the content type glued to it.",
-    source="llama.cpp PR#15158",
-    detectors=("calls.name.polluted", "calls.name.unknown"),
-)
-def _json_in_tool_name(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return _renaming(parser, lambda name: f"{name}json")
+@group.fault(PARSED, "calls.name.polluted", "harmony.markers", source="ollama#11704")
+def channel_in_tool_name(event: Event) -> list[Event]:
+    """The name of a called function ends with <|channel|> and the channel."""
+    return _renamed(event, lambda name: f"{name}<|channel|>commentary")
 
 
-@family.fault(
-    PARSER,
-    "functions-prefix-kept",
-    "The name of a called function keeps its prefix 'functions.'.",
+@group.fault(PARSED, "calls.name.polluted", "calls.name.unknown", source="llama.cpp PR#15158")
+def json_in_tool_name(event: Event) -> list[Event]:
+    """The name of a called function ends with the content type json."""
+    return _renamed(event, lambda name: f"{name}json")
+
+
+@group.fault(
+    PARSED,
+    "calls.name.polluted",
+    "calls.name.unknown",
     source="cubist38/mlx-openai-server PR#50",
-    detectors=("calls.name.polluted", "calls.name.unknown"),
 )
-def _functions_prefix_kept(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    return _renaming(parser, lambda name: f"functions.{name}")
+def functions_prefix_kept(event: Event) -> list[Event]:
+    """The name of a called function keeps its prefix 'functions.'."""
+    return _renamed(event, lambda name: f"functions.{name}")
 
 
-@family.fault(
-    PARSER,
-    "functions-deleted-in-arguments",
-    "The text 'functions.' is deleted inside the arguments of calls.",
-    source="cubist38/mlx-openai-server PR#50",
-    detectors=("tools.arguments",),
-)
-def _functions_deleted_in_arguments(parser: HarmonyParser, _: Order) -> HarmonyParser:
+@group.fault(PARSER, "tools.arguments", source="cubist38/mlx-openai-server PR#50")
+def functions_deleted_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """The text 'functions.' is deleted from the arguments of calls."""
     held: list[str] = []
 
     def change(event: Event) -> Iterable[Event]:
         match event:
             case Delta("call", text):
                 held.append(text)
+                return
             case Ended("call"):
                 text = "".join(held).replace("functions.", "")
                 held.clear()
                 if text:
                     yield Delta("call", text)
-                yield event
-            case _:
-                yield event
+        yield event
 
-    return Filtered(parser, change)
+    return FilteredParser(parser, change)
 
 
-@family.fault(
-    REQUEST,
-    "property-named-items-crashes",
-    "A schema with a property that is named 'items' crashes the template.",
-    source="lmstudio-bug-tracker#2180",
-    detectors=("tools.schema", "request.failed"),
-)
-def _property_named_items_crashes(body: Json, _: Asked) -> Json:
+@group.fault(REQUEST, "tools.schema", "request.failed", source="lmstudio-bug-tracker#2180")
+def property_named_items_crashes(body: Json, _: ClientRequest) -> Json:
+    """A schema with a property named 'items' crashes the template."""
     for tool in body.get("tools") or ():
         parameters = tool.get("function", tool).get("parameters") or {}
         if "items" in parameters.get("properties", {}):
@@ -156,31 +194,19 @@ def _property_named_items_crashes(body: Json, _: Asked) -> Json:
     return body
 
 
-@family.fault(
-    PARSER,
-    "call-refused-by-server",
-    "A call of the model is answered with status 400 as if the client had sent it.",
-    source="OpenHands#10187",
-    detectors=("request.refused", "stream.error_event"),
-)
-def _call_refused_by_server(parser: HarmonyParser, _: Order) -> HarmonyParser:
-    def change(event: Event) -> Iterable[Event]:
-        if isinstance(event, Ended) and event.kind == "call":
-            message = "Failed to parse tool call arguments as JSON"
-            raise ApiError(400, message, code="tool_use_failed")
-        return [event]
-
-    return Filtered(parser, change)
+@group.fault(PARSED, "request.refused", "stream.error_event", source="OpenHands#10187")
+def call_refused_by_server(event: Event) -> list[Event]:
+    """A call of the model fails with status 400, as if the client had sent it."""
+    if isinstance(event, Ended) and event.kind == "call":
+        message = "Failed to parse tool call arguments as JSON"
+        raise ApiError(400, message, code="tool_use_failed")
+    return [event]
 
 
-@family.fault(
-    PARSER,
-    "builtin-called",
-    "A request without tools is answered with a call of a built-in tool.",
-    source="vllm#27385",
-    detectors=("calls.name.built_in",),
-)
-def _builtin_called(parser: HarmonyParser, order: Order) -> HarmonyParser:
+@group.fault(PARSER, "calls.name.built_in", source="vllm#27385")
+def builtin_called(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
+    """The response to a request without tools is a call of a built-in tool."""
+
     def change(event: Event) -> Iterable[Event]:
         match event:
             case Started("answer"):
@@ -191,9 +217,54 @@ def _builtin_called(parser: HarmonyParser, order: Order) -> HarmonyParser:
                 return [Ended("call", complete)]
         return [event]
 
-    return parser if order.conversation.tools else Filtered(parser, change)
+    return parser if request.conversation.tools else FilteredParser(parser, change)
 
 
-@family.also(ORDER, "builtin-called")
-def _calls_allowed(order: Order) -> Order:
-    return order if order.conversation.tools else replace(order, policy=_AUTO)
+@group.also("builtin-called", GENERATION)
+def _allow_calls(request: GenerationRequest) -> GenerationRequest:
+    return request if request.conversation.tools else replace(request, policy=_AUTO)
+
+
+def _id_key(call: Json) -> str:
+    return "call_id" if "call_id" in call else "id"
+
+
+@group.fault(CALL, "calls.id.repeated")
+def call_ids_repeated(call: Json, _: ClientRequest) -> None:
+    """All calls have the same id."""
+    if call.get(_id_key(call)):
+        call[_id_key(call)] = "call_0"
+
+
+@group.fault(CALL, "calls.id.missing", "chat.stream.tool_calls", "responses.stream.call")
+def call_ids_missing(call: Json, _: ClientRequest) -> None:
+    """Calls have no id."""
+    call.pop(_id_key(call), None)
+
+
+@group.fault(CALL, "chat.schema", "responses.schema")
+def arguments_as_object(call: Json, request: ClientRequest) -> None:
+    """The arguments of a call are a JSON object instead of a string."""
+    function = call.get("function", call)
+    if not request.streaming:
+        function["arguments"] = json.loads(function["arguments"])
+
+
+@group.fault(CALL, "calls.arguments.escaped")
+def arguments_escaped_twice(call: Json, request: ClientRequest) -> None:
+    """The arguments of a call are a JSON string that contains the JSON."""
+    function = call.get("function", call)
+    if not request.streaming:
+        function["arguments"] = json.dumps(function["arguments"])
+
+
+@group.fault(PAYLOAD, "chat.finish.no_calls", "reply.empty", source="NVIDIA/TensorRT-LLM#16377")
+def calls_dropped_reason_kept(data: Json, _: ClientRequest) -> Json:
+    """finish_reason is tool_calls, but the message contains no calls."""
+    for message in chat_messages(data):
+        message.pop("tool_calls", None)
+    response = response_of(data)
+    if "output" in response:
+        items = response["output"]
+        response["output"] = [item for item in items if item["type"] != "function_call"]
+    return data

@@ -15,11 +15,11 @@ from pydantic import Field
 from harmony.conversation import (
     Answer,
     Call,
+    ConversationItem,
     Developer,
     Preamble,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from reference_engine.server.errors import invalid
@@ -74,7 +74,7 @@ class AssistantMessage(RequestModel):
     reasoning_details: Ignored = None
     provider_specific_fields: Ignored = None
 
-    def turns(self, *, calls_next: bool) -> Iterator[Turn]:
+    def turns(self, *, calls_next: bool) -> Iterator[ConversationItem]:
         """What the assistant thought, said and called, in this order."""
         if reasoning := self.reasoning or self.reasoning_content:
             yield Reasoning(reasoning)
@@ -102,13 +102,13 @@ Message = Annotated[
 _ASSISTANT_SAYS = frozenset({"content", "refusal", "reasoning", "reasoning_content", "tool_calls"})
 
 
-def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
+def turns_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
     """The turns that the messages stand for.
 
     Raises:
         ApiError: Calls and results do not belong together.
     """
-    turns: list[Turn] = []
+    turns: list[ConversationItem] = []
     unanswered: dict[str, str] = {}
     for at, (message, calls_next) in enumerate(zip(messages, _calls_next(messages), strict=True)):
         if isinstance(message, ToolMessage):

@@ -24,7 +24,7 @@ from reference_engine.server.fields import (
     TopP,
     Zero,
 )
-from reference_engine.server.generation import Order, Sampling
+from reference_engine.server.generation import GenerationRequest, Sampling
 from reference_engine.server.tool_choice import (
     ALLOWED,
     FORM,
@@ -141,7 +141,7 @@ class ChatRequest(RequestModel):
     def _stop_as_list(cls, stop: object) -> object:
         return [stop] if isinstance(stop, str) else stop
 
-    def order(self, current_date: str | None) -> Order:
+    def order(self, current_date: str | None) -> GenerationRequest:
         """What to generate.
 
         Raises:
@@ -152,13 +152,13 @@ class ChatRequest(RequestModel):
         offered = [Offered(t.function.tool(), f"tools[{at}]") for at, t in enumerate(self.tools)]
         tools, policy = self._choice().applied(offered)
         conversation = Conversation(
-            turns=turns_of(self.messages),
+            items=turns_of(self.messages),
             tools=tools,
             effort=self.reasoning_effort or self.reasoning.effort or "medium",
             answer_format=self._answer_format(),
             current_date=current_date,
         )
-        return Order(conversation, self._sampling(), policy, tuple(self.stop))
+        return GenerationRequest(conversation, self._sampling(), policy, tuple(self.stop))
 
     def _sampling(self) -> Sampling:
         return Sampling(

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from harmony.conversation import Answer, Conversation, Developer, Turn, User
+from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
 from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import Ignored
-from reference_engine.server.generation import Generation, Order, Sampling
+from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import usage_of
 from reference_engine.server.responses.request import ConversationRequest
@@ -36,7 +36,9 @@ class CompactRequest(ConversationRequest):
     prompt_cache_retention: Ignored = None
     service_tier: Ignored = None
 
-    def order(self, turns: tuple[Turn, ...], current_date: str | None) -> Order:
+    def order(
+        self, turns: tuple[ConversationItem, ...], current_date: str | None
+    ) -> GenerationRequest:
         """The order for the summary of these turns.
 
         Raises:
@@ -46,13 +48,13 @@ class CompactRequest(ConversationRequest):
             message = "There is nothing to compact: send 'input' or 'previous_response_id'."
             raise invalid("input", message, "missing_required_parameter")
         conversation = Conversation(
-            turns=(*self.opening, *turns, User(_WISH)), effort="low", current_date=current_date
+            items=(*self.opening, *turns, User(_WISH)), effort="low", current_date=current_date
         )
-        return Order(conversation, Sampling(), ToolPolicy("forbidden"))
+        return GenerationRequest(conversation, Sampling(), ToolPolicy("forbidden"))
 
 
 def compacted(
-    turns: Sequence[Turn], writer: OutputWriter, generation: Generation
+    turns: Sequence[ConversationItem], writer: OutputWriter, generation: Generation
 ) -> dict[str, Any]:
     """The reply, once the summary is written.
 

@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from harmony.conversation import Turn
+from harmony.conversation import ConversationItem
 from reference_engine.server.connection import EventStream, while_wanted
 from reference_engine.server.context import Context
 from reference_engine.server.errors import ApiError, invalid
@@ -132,9 +132,9 @@ class ResponsesHandler:
         return stored
 
 
-def _turns(asked: ConversationRequest, memory: Memory) -> tuple[Turn, ...]:
+def _turns(asked: ConversationRequest, memory: Memory) -> tuple[ConversationItem, ...]:
     """The conversation: what the previous response holds, then the input."""
-    earlier: tuple[Turn, ...] = ()
+    earlier: tuple[ConversationItem, ...] = ()
     calls: dict[str, str] = {}
     if asked.previous_response_id is not None:
         stored = memory.get(asked.previous_response_id)
@@ -153,7 +153,7 @@ async def _write(generation: Generation, writer: OutputWriter) -> None:
 def _stored(
     asked: ResponsesRequest,
     response: dict[str, Any],
-    turns: tuple[Turn, ...],
+    turns: tuple[ConversationItem, ...],
     writer: OutputWriter,
 ) -> Stored:
     pairs = list(zip(writer.items, writer.turns, strict=True))

@@ -10,11 +10,11 @@ from pydantic import Discriminator, Field, Tag
 from harmony.conversation import (
     Answer,
     Call,
+    ConversationItem,
     Developer,
     Preamble,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from reference_engine.server.errors import invalid
@@ -125,10 +125,10 @@ Item = Annotated[
 
 def turns_of(
     items: Sequence[Item],
-    earlier: Sequence[Turn],
+    earlier: Sequence[ConversationItem],
     calls: dict[str, str],
-    stored_item: Callable[[str], tuple[Turn, str | None] | None],
-) -> tuple[Turn, ...]:
+    stored_item: Callable[[str], tuple[ConversationItem, str | None] | None],
+) -> tuple[ConversationItem, ...]:
     """The earlier turns, then those that the items stand for.
 
     Args:
@@ -140,7 +140,7 @@ def turns_of(
     Raises:
         ApiError: A reference is unknown, or calls and results do not belong together.
     """
-    turns: list[Turn] = list(earlier)
+    turns: list[ConversationItem] = list(earlier)
     for at, (item, calls_next) in enumerate(zip(items, _calls_next(items), strict=True)):
         match item:
             case MessageItem():
@@ -174,7 +174,7 @@ def _calls_next(items: Sequence[Item]) -> list[bool]:
     return after[::-1]
 
 
-def _message(item: MessageItem, *, calls_next: bool) -> Turn:
+def _message(item: MessageItem, *, calls_next: bool) -> ConversationItem:
     """An assistant's message of no stated phase is a preamble where a call comes next."""
     match item.role:
         case "user":
@@ -198,11 +198,11 @@ def _result(item: ResultItem, at: int, calls: dict[str, str]) -> Result:
 
 def _referenced(
     item: ReferenceItem, at: int, calls: dict[str, str], stored_item: Callable[[str], Any]
-) -> Turn:
+) -> ConversationItem:
     found = stored_item(item.id)
     if found is None:
         raise invalid(f"input[{at}].id", f"No stored item has the id '{item.id}'.")
-    turn: Turn = found[0]
+    turn: ConversationItem = found[0]
     if isinstance(turn, Call):
         calls[found[1]] = turn.name
     return turn

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harmony.conversation import Answer, Call, Preamble, Reasoning, Turn
+from harmony.conversation import Answer, Call, ConversationItem, Preamble, Reasoning
 from harmony.parse import Ended, Kind, Started
 from reference_engine.generation.sampling import Token
 from reference_engine.server.logprobs import logprob
@@ -59,7 +59,7 @@ class OutputWriter:
     def __init__(self, namespaces: Mapping[str, str] | None = None) -> None:
         self._namespaces = namespaces or {}
         self.items: list[dict[str, Any]] = []
-        self.turns: list[Turn] = []
+        self.turns: list[ConversationItem] = []
         self._open: _Open | None = None
 
     def events(self, parts: Sequence[Part]) -> list[Event]:
@@ -151,7 +151,7 @@ def _part_event(what: str, writing: _Open, part: dict[str, Any]) -> Event:
     return {"type": f"response.content_part.{what}", **writing.place, "part": part}
 
 
-def _turn(message: Started, text: str) -> Turn:
+def _turn(message: Started, text: str) -> ConversationItem:
     match message.kind:
         case "reasoning":
             return Reasoning(text)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from openai.types.responses import ResponseIncludable
 from pydantic import Field
 
-from harmony.conversation import AnswerFormat, Conversation, Developer, Turn
+from harmony.conversation import AnswerFormat, Conversation, ConversationItem, Developer
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     ANY_OBJECT,
@@ -22,7 +22,7 @@ from reference_engine.server.fields import (
     TopP,
     Zero,
 )
-from reference_engine.server.generation import Order, Sampling
+from reference_engine.server.generation import GenerationRequest, Sampling
 from reference_engine.server.responses.items import Item, MessageItem
 from reference_engine.server.responses.tools import (
     AnyTool,
@@ -123,7 +123,9 @@ class ResponsesRequest(ConversationRequest):
         """Whether the answer's tokens come with their log probabilities."""
         return _LOGPROBS in self.include or self.top_logprobs > 0
 
-    def order(self, turns: tuple[Turn, ...], current_date: str | None) -> Order:
+    def order(
+        self, turns: tuple[ConversationItem, ...], current_date: str | None
+    ) -> GenerationRequest:
         """What to generate after these turns.
 
         Raises:
@@ -131,7 +133,7 @@ class ResponsesRequest(ConversationRequest):
         """
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
         conversation = Conversation(
-            turns=(*self.opening, *turns),
+            items=(*self.opening, *turns),
             tools=tools,
             effort=self.reasoning.effort or "medium",
             answer_format=self._answer_format(),
@@ -144,7 +146,7 @@ class ResponsesRequest(ConversationRequest):
             seed=self.seed,
             top_logprobs=self.top_logprobs if self.logprobs else None,
         )
-        return Order(conversation, sampling, policy)
+        return GenerationRequest(conversation, sampling, policy)
 
     def _answer_format(self) -> AnswerFormat | None:
         wanted: Any = self.text.format

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from harmony.conversation import Call, Result, Turn
+from harmony.conversation import Call, ConversationItem, Result
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Stored:
 
     id: str
     response: bytes
-    turns: tuple[Turn, ...]
-    items: dict[str, tuple[Turn, str | None]] = field(default_factory=dict)
+    turns: tuple[ConversationItem, ...]
+    items: dict[str, tuple[ConversationItem, str | None]] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
     input: bytes = b"[]"
 
@@ -66,7 +66,7 @@ class ResponseStore:
         self._stored.move_to_end(response_id)
         return self._stored[response_id][0]
 
-    def item(self, item_id: str) -> tuple[Turn, str | None] | None:
+    def item(self, item_id: str) -> tuple[ConversationItem, str | None] | None:
         """The turn of an output item, with its call id if it is a call."""
         stored = self.get(self._items.get(item_id, ""))
         return stored.items[item_id] if stored else None
@@ -99,7 +99,7 @@ class Memory:
         found = (store.get(response_id) for store in self._stores)
         return next(filter(None, found), None)
 
-    def item(self, item_id: str) -> tuple[Turn, str | None] | None:
+    def item(self, item_id: str) -> tuple[ConversationItem, str | None] | None:
         """The turn of an output item, with its call id if it is a call."""
         found = (store.item(item_id) for store in self._stores)
         return next(filter(None, found), None)
@@ -109,7 +109,7 @@ class Memory:
         return (self.shared,) if self.own is None else (self.own, self.shared)
 
 
-def _text(turn: Turn) -> str:
+def _text(turn: ConversationItem) -> str:
     match turn:
         case Call(_, text) | Result(_, text):
             return text

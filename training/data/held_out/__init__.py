@@ -29,11 +29,11 @@ from harmony.conversation import (
     Answer,
     Call,
     Conversation,
+    ConversationItem,
     Developer,
     FunctionTool,
     Reasoning,
     Result,
-    Turn,
     User,
 )
 from training.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
@@ -177,7 +177,7 @@ def held_out() -> Iterator[HeldOut]:
 def user_texts() -> tuple[str, ...]:
     """The last thing the user says in each held-out prompt."""
     last = (
-        [turn.text for turn in prompt.conversation.turns if isinstance(turn, User)][-1]
+        [turn.text for turn in prompt.conversation.items if isinstance(turn, User)][-1]
         for prompt in held_out()
     )
     return tuple(dict.fromkeys(last))
@@ -200,7 +200,7 @@ def _tools(named: Sequence[str | Mapping[str, Any]]) -> tuple[FunctionTool, ...]
     return tuple(tools)
 
 
-def _turn(turn: Mapping[str, Any]) -> Turn:
+def _turn(turn: Mapping[str, Any]) -> ConversationItem:
     match turn:
         case {"developer": text}:
             return Developer(text)

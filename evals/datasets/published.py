@@ -1,4 +1,4 @@
-"""The published data sets: where they are, at which revision, and how to know them again."""
+"""The published datasets: their address, their pinned revision and their checksums."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Source:
-    """One published data set.
+class PublishedDataset:
+    """One published dataset.
 
-    `rows` is the number of rows all `files` hold together; `sample` is the file that ships with
-    us, of rows in the same columns. `known` are SHA-256 sums of files that are the published data,
-    with what to call that revision: a local copy is recognised by them.
+    `rows` is the number of rows in all `files`. `sample` is a shipped file with rows in the same
+    columns. `known` maps SHA-256 sums of published files to their revision, to recognize local
+    copies.
     """
 
     name: str
@@ -26,15 +26,15 @@ class Source:
 
     @property
     def address(self) -> str:
-        """The page of the data set."""
+        """The web page of the dataset."""
         return f"https://huggingface.co/datasets/{self.repository}"
 
 
 _AIME_REVISION = "a6ad95f611d72cf628a80b58bd0432ef6638f958"
 _HEALTHBENCH = ("openai/healthbench", "40ee1968852fc57f625934251ac22be47077a8fb")
 
-SOURCES = (
-    Source(
+DATASETS = (
+    PublishedDataset(
         name="aime25",
         repository="opencompass/AIME2025",
         revision=_AIME_REVISION,
@@ -46,7 +46,7 @@ SOURCES = (
             "16a2dcfbbf9db1b11f8a69a3ba5e4cac73e3641b19a37e2307e9c12240bbed5e": _AIME_REVISION,
         },
     ),
-    Source(
+    PublishedDataset(
         name="gpqa",
         repository="Idavidrein/gpqa",
         revision="633f5ee89ab8ad4522a9f850766b73f62147ffdd",
@@ -58,7 +58,7 @@ SOURCES = (
             "41d1213cd7a4998605a26c2798500652572007161b3a92817ba46b35befcd305": "simple-evals",
         },
     ),
-    Source(
+    PublishedDataset(
         "healthbench",
         *_HEALTHBENCH,
         files=("2025-05-07-06-14-12_oss_eval.jsonl",),
@@ -68,7 +68,7 @@ SOURCES = (
             "e99dd3c6372c10d6fcc5e385c5fae69d0dd40392dae56836ef9493ae324ecd2f": _HEALTHBENCH[1],
         },
     ),
-    Source(
+    PublishedDataset(
         "healthbench_hard",
         *_HEALTHBENCH,
         files=("hard_2025-05-08-21-00-10.jsonl",),
@@ -78,7 +78,7 @@ SOURCES = (
             "b0320430e5cd974e746585594c1dd10b5a3fc2aff9c72b26106c2c4a069d74e9": _HEALTHBENCH[1],
         },
     ),
-    Source(
+    PublishedDataset(
         "healthbench_consensus",
         *_HEALTHBENCH,
         files=("consensus_2025-05-09-20-00-46.jsonl",),
@@ -87,4 +87,4 @@ SOURCES = (
     ),
 )
 
-BY_NAME = {source.name: source for source in SOURCES}
+BY_NAME = {dataset.name: dataset for dataset in DATASETS}

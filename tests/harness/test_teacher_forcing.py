@@ -9,9 +9,9 @@ from healthy import rollout
 from harness.cli.app import run
 from harness.golden import engine
 from harness.golden.distance import distance
-from harness.golden.engine import Answer, Head, How
-from harness.golden.following import follow
-from harness.probes import passages
+from harness.golden.engine import Answer, EngineOptions, Head
+from harness.golden.teacher_forcing import score_replies
+from harness.probes import golden_prompts
 from harness.sampling.attempts import Attempt, Sample
 
 CUT = {name for name, found in GOLDEN.continuations.items() if found.parts[-1] != "m"}
@@ -20,13 +20,13 @@ WITH_ANSWER = [n for n, c in GOLDEN.continuations.items() if "a" in c.parts and 
 
 def recorded(replay, api="chat"):
     found = []
-    for ask in passages.asks(api):
-        attempt = Attempt(ask.name, Sample(ask.name, ask.turns), api, False, 1, None)
-        one = rollout([replay(ask, attempt)], api=api, streaming=False, sample=ask.name)
-        body = passages.body(api, ask)
-        request = one.exchanges[0].request.model_copy(update={"body": body})
-        exchange = one.exchanges[0].model_copy(update={"request": request})
-        found.append(one.model_copy(update={"exchanges": (exchange,), "id": ask.name}))
+    for request in golden_prompts.greedy(api):
+        attempt = Attempt(request.name, Sample(request.name, request.turns), api, False, 1, None)
+        one = rollout([replay(request, attempt)], api=api, streaming=False, sample=request.name)
+        body = golden_prompts.body(api, request)
+        sent = one.exchanges[0].request.model_copy(update={"body": body})
+        exchange = one.exchanges[0].model_copy(update={"request": sent})
+        found.append(one.model_copy(update={"exchanges": (exchange,), "id": request.name}))
     return found
 
 
@@ -34,7 +34,7 @@ def recorded(replay, api="chat"):
 def asked(monkeypatch):
     questions = []
 
-    def ask(given, how):
+    def score(given, options):
         questions.extend(given)
         answers = []
         for each in given:
@@ -44,13 +44,13 @@ def asked(monkeypatch):
             answers.append(Answer(each.id, golden.prompt_tokens, tokens))
         return Head("0f", "float32"), answers
 
-    monkeypatch.setattr(engine, "ask", ask)
+    monkeypatch.setattr(engine, "score", score)
     return questions
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_the_tokens_of_a_reply_are_put_together_again(api, asked):
-    found = follow(recorded(Replay(), api), How())
+    found = score_replies(recorded(Replay(), api), EngineOptions())
     assert {each.id for each in asked} >= set(WITH_ANSWER)
     assert all({"messages", "input"} & set(each.body) for each in asked)
     assert found.replies == len(asked)
@@ -59,13 +59,13 @@ def test_the_tokens_of_a_reply_are_put_together_again(api, asked):
 
 
 def test_replies_to_other_prompts_are_left_out(asked):
-    found = follow(recorded(Replay(more_prompt=9)), How())
+    found = score_replies(recorded(Replay(more_prompt=9)), EngineOptions())
     assert (found.replies, found.other_prompts) == (0, len(asked))
     assert found.compared.differences == ()
 
 
 def test_nothing_is_asked_where_nothing_can_be_compared(asked):
-    assert follow(recorded(Replay(logprobs=False)), How()).replies == 0
+    assert score_replies(recorded(Replay(logprobs=False)), EngineOptions()).replies == 0
     assert not asked
 
 

@@ -1,6 +1,6 @@
-"""A rendered prompt as messages that faults can rewrite, and back.
+"""A rendered prompt as messages that faults can edit.
 
-Messages that stay as they are keep their tokens, so a fault changes nothing but what it changes.
+Unchanged messages keep their tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from harmony.vocabulary import harmony_encoding
 
 @dataclass(frozen=True)
 class Message:
-    """`<|start|>header<|message|>content` and a marker; the last header has neither of the two."""
+    """`<|start|>header<|message|>content` and an end token.
+
+    The last header of a prompt has neither content nor end.
+    """
 
     header: str
     content: str | None = None
@@ -22,22 +25,22 @@ class Message:
 
     @property
     def role(self) -> str:
-        """Who speaks."""
+        """The role in the header."""
         return self.header.partition("<|channel|>")[0].partition(" to=")[0]
 
 
-def rewritten(tokens: list[int], change: Callable[[Message], Iterable[Message]]) -> list[int]:
-    """The prompt with each message replaced by those that `change` makes of it."""
+def edit_messages(tokens: list[int], change: Callable[[Message], Iterable[Message]]) -> list[int]:
+    """The prompt with each message replaced by the result of `change`."""
     out: list[int] = []
     for begin, end in _spans(tokens):
         message = _message(tokens[begin:end])
-        for made in change(message):
-            out += tokens[begin:end] if made == message else encoded(made)
+        for changed in change(message):
+            out += tokens[begin:end] if changed == message else _encoded(changed)
     return out
 
 
-def encoded(message: Message) -> list[int]:
-    """The tokens of a message; its content is text, whatever it looks like."""
+def _encoded(message: Message) -> list[int]:
+    """The tokens of a message. Special tokens in its content stay plain text."""
     encoding = harmony_encoding()
     tokens = [START, *encoding.encode(message.header, allowed_special="all")]
     if message.content is None:

@@ -1,9 +1,8 @@
-"""What the reference was asked, and a provider is asked again, to compare them token by token.
+"""Golden prompts: sent to the reference engine and to providers, to compare the replies.
 
-Prompts of several lengths: within the sliding window of 128 tokens, beyond it, and so long that
-positions are stretched (YaRN) by much. Short answers serve best, because two servers go different
-ways after a while. Golden files are answers to these very requests: after a change here they must
-be made anew.
+Their lengths lie within the sliding window of 128 tokens, beyond it, and far enough that YaRN
+stretches positions strongly. Short replies serve best because two servers eventually diverge.
+Golden files answer exactly these requests: after a change here, create them again.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from harness.api import DIALECTS
 from harness.api.base import Settings
 from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
-from harness.golden.requests import Requests
-from harness.probes.base import Ask
-from harness.probes.plan import settings_of
+from harness.golden.engine import Requests
+from harness.probes.base import ProbeRequest
+from harness.probes.logprobs import logprob_options
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -46,13 +45,13 @@ _CALLED_TWICE: tuple[ConversationItem, ...] = (
 )
 
 
-def asks(api: Api) -> tuple[Ask, ...]:
-    """The requests over one API, at temperature 0, with log probabilities asked for."""
-    return tuple(_requests(api))
+def greedy(api: Api) -> tuple[ProbeRequest, ...]:
+    """The requests at temperature 0, with logprobs."""
+    return tuple(_greedy(api))
 
 
-def drawn(_api: Api = "chat") -> tuple[Ask, ...]:
-    """The requests whose replies are drawn at temperature 1, several times each."""
+def drawn(_api: Api = "chat") -> tuple[ProbeRequest, ...]:
+    """The requests sampled several times at temperature 1."""
     questions = (
         "What is 98123 + 5512 * 3?",
         "Name three things, then name them in another order.",
@@ -64,7 +63,7 @@ def drawn(_api: Api = "chat") -> tuple[Ask, ...]:
         "Repeat after me: tirrin 4x zab plof 88 quade kwv.",
     )
     return tuple(
-        Ask(
+        ProbeRequest(
             f"drawn {at}",
             (Message("user", question),),
             effort="low",
@@ -77,18 +76,20 @@ def drawn(_api: Api = "chat") -> tuple[Ask, ...]:
     )
 
 
-def _requests(api: Api) -> Iterator[Ask]:
-    yield _ask(api, "unsure", "Think of a name and a number. What are the name and the number?")
-    yield _ask(api, "copy", "Repeat exactly: kestrel73 sees 418 violet lamps, naïve Gödel, 東京.")
-    yield _ask(api, "list", "Name three things, then name them in another order.")
-    yield _ask(api, "sum", "What is 98123 + 5512 * 3?", effort="high")
-    yield _ask(
+def _greedy(api: Api) -> Iterator[ProbeRequest]:
+    yield _request(api, "unsure", "Think of a name and a number. What are the name and the number?")
+    yield _request(
+        api, "copy", "Repeat exactly: kestrel73 sees 418 violet lamps, naïve Gödel, 東京."
+    )
+    yield _request(api, "list", "Name three things, then name them in another order.")
+    yield _request(api, "sum", "What is 98123 + 5512 * 3?", effort="high")
+    yield _request(
         api,
         "developer",
         "Say exactly: pumpkin pie, pumpkin pie, pumpkin pie",
         instructions="Begin every answer with the word 'anchor', whatever the user asks.",
     )
-    yield _ask(
+    yield _request(
         api,
         "turns",
         Message("user", "The code word is orchid596."),
@@ -96,66 +97,64 @@ def _requests(api: Api) -> Iterator[Ask]:
         Message("user", "What is the code word?"),
         effort="medium",
     )
-    yield _ask(api, "call", "What is the weather in Reykjavik?", tools=True)
-    yield _ask(api, "result", *_CALLED, tools=True)
-    yield _ask(api, "two results", *_CALLED_TWICE, tools=True)
+    yield _request(api, "call", "What is the weather in Reykjavik?", tools=True)
+    yield _request(api, "result", *_CALLED, tools=True)
+    yield _request(api, "two results", *_CALLED_TWICE, tools=True)
     for name, lines in (("window", 14), ("long", 45), ("longest", 75)):
         question = f"What is the code word, and what is said of the {_PLACES[3]}?"
-        yield _ask(api, name, f"{_report(lines)}\n{question}")
+        yield _request(api, name, f"{_report(lines)}\n{question}")
     for name, lines in (("copy after", 28), ("copy long after", 60)):
-        wish = "Repeat exactly: kestrel73 sees 418 violet lamps near the old mill."
-        yield _ask(api, name, f"{_report(lines)}\n{wish}")
+        prompt = "Repeat exactly: kestrel73 sees 418 violet lamps near the old mill."
+        yield _request(api, name, f"{_report(lines)}\n{prompt}")
 
 
-def _ask(
+def _request(
     api: Api,
     name: str,
-    *said: str | ConversationItem,
+    *items: str | ConversationItem,
     effort: str = "low",
     tools: bool = False,
     instructions: str | None = None,
-) -> Ask:
-    included = {"include": ["message.output_text.logprobs"]}
-    options = {"logprobs": True} if api == "chat" else included
-    return Ask(
+) -> ProbeRequest:
+    return ProbeRequest(
         name,
-        tuple(Message("user", each) if isinstance(each, str) else each for each in said),
+        tuple(Message("user", each) if isinstance(each, str) else each for each in items),
         tools=(WEATHER,) if tools else (),
         instructions=instructions,
         effort=effort,
         temperature=0.0,
         max_tokens=_MOST_TOKENS,
-        options=options | {"top_logprobs": ALTERNATIVES},
+        options=logprob_options(api, ALTERNATIVES),
         provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
     )
 
 
 def _report(lines: int) -> str:
-    """A code word, then so many lines of some 13 tokens each, all different."""
-    said = (
+    """A code word, then distinct lines of about 13 tokens each."""
+    report = (
         f"{100 + 37 * at % 900}: the {_COLOURS[at % 7]} {_PLACES[at * 3 % 8]} is "
         f"{_STATES[at * 5 % 7]} since {1 + at * 11 % 28} May."
         for at in range(lines)
     )
-    return "\n".join(("The code word is zulu4182.", *said))
+    return "\n".join(("The code word is zulu4182.", *report))
 
 
-def body(api: Api, ask: Ask, model: str = "") -> dict[str, Any]:
-    """The body of the request for an ask."""
+def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:
+    """The request body."""
     return DIALECTS[api].first_request(
-        ask.turns,
-        instructions=ask.instructions,
-        tools=ask.tools,
+        request.turns,
+        instructions=request.instructions,
+        tools=request.tools,
         streaming=False,
-        settings=settings_of(ask, Settings(model)),
+        settings=request.settings(Settings(model)),
     )
 
 
 def requests() -> Requests:
-    """All requests, as a golden file answers them."""
+    """All requests that a golden file answers."""
     return Requests(
-        {ask.name: body("chat", ask) for ask in asks("chat")},
-        {ask.name: body("chat", ask) for ask in drawn()},
+        {each.name: body("chat", each) for each in greedy("chat")},
+        {each.name: body("chat", each) for each in drawn()},
     )
 
 

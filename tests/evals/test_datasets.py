@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 
+import datasets
 import huggingface_hub.constants
 import pytest
 from fake_hub import fake_hub
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 from sample_evals import load_eval
 
 from evals.aime import AimeRow
-from evals.datasets.files import parse_csv, parse_jsonl, read_file
 from evals.datasets.identity import rows_sha256
 from evals.datasets.load import load_rows
+from evals.datasets.published import BY_NAME, DATASETS
+from evals.datasets.rows import parse_csv, parse_jsonl, read_file
 from evals.datasets.selection import select
-from evals.datasets.sources import BY_NAME, SOURCES
 from evals.gpqa import GpqaRow
 from evals.healthbench.rows import HealthBenchRow
 from evals.registry import NAMES
@@ -153,6 +154,50 @@ def test_without_the_library_it_says_which_extra_to_install(monkeypatch):
         load_rows(AIME, "hub", AimeRow)
 
 
+@pytest.fixture
+def named(tmp_path, monkeypatch):
+    """Real datasets, built from files, in place of those on the hub; the calls by then."""
+    calls = []
+
+    def load_dataset(name, revision=None):
+        calls.append((name, revision))
+        if name == "nobody/nothing":
+            raise datasets.exceptions.DatasetNotFoundError(f"Dataset {name!r} doesn't exist")
+        for split, start in (("train", 100), ("test", 3)):
+            (tmp_path / f"{split}.jsonl").write_text(aime_lines(start, 4))
+        files = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "test")}
+        return real("json", data_files=files, cache_dir=str(tmp_path / "cache"))
+
+    real = datasets.load_dataset
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return calls
+
+
+def test_any_dataset_of_the_hub_with_the_same_columns(named):
+    loaded = load_rows(AIME, "hf:me/mine", AimeRow)
+    assert [row.answer for row in loaded.rows] == [3, 4, 5, 6]
+    assert (loaded.info.source, loaded.info.revision) == ("hf:me/mine", None)
+    assert loaded.info.sample
+    assert load_rows(AIME, "hf:me/mine@v2", AimeRow).info.revision == "v2"
+    assert named == [("me/mine", None), ("me/mine", "v2")]
+
+
+def test_a_dataset_of_the_hub_with_other_columns(named):
+    with pytest.raises(ConfigurationError, match=r"me/mine test row 1: column 'Correct Answer'"):
+        load_rows(GPQA, "hf:me/mine", GpqaRow)
+
+
+def test_a_dataset_that_does_not_exist(named):
+    with pytest.raises(ConfigurationError, match=r"nobody/nothing could not be loaded \(Dataset"):
+        load_rows(AIME, "hf:nobody/nothing", AimeRow)
+
+
+def test_a_path_may_be_a_string(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text(aime_lines(0, 30))
+    assert load_rows(AIME, str(file), AimeRow) == load_rows(AIME, file, AimeRow)
+
+
 def test_a_folder_holds_the_files_under_their_published_names(tmp_path):
     for name in AIME.files:
         (tmp_path / name).write_text(PUBLISHED[f"opencompass/AIME2025/{name}"])
@@ -189,8 +234,11 @@ def test_a_part_of_the_data_is_a_sample(tmp_path):
         ('{"question": " ", "answer": "7"}\n', r"line 1: column 'question'"),
         ('{"question": "q", "answer": "x"}\n', r"line 1: column 'answer'"),
         ('{"question": "q", "answer": "7.5"}\n', r"line 1: column 'answer'"),
-        ('{"question": "q", "answer": 1000}\n' * 3, r"line 1: column 'answer'.*2 more rows are"),
-        ("", "holds no rows"),
+        (
+            '{"question": "q", "answer": 1000}\n' * 3,
+            r"line 1: column 'answer'.*3 invalid rows in total",
+        ),
+        ("", "has no rows"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, text, reason):
@@ -280,7 +328,7 @@ def test_more_examples_than_there_are_is_an_error(examples):
 
 
 def test_every_source_has_a_sample_and_is_an_eval():
-    assert {source.name for source in SOURCES} < set(NAMES)
+    assert {source.name for source in DATASETS} < set(NAMES)
     for name in NAMES:
         test = load_eval(name)
         assert test.info.eval == test.name == name

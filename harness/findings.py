@@ -1,0 +1,129 @@
+"""Rules, the problems that they detect, and the findings that report them.
+
+Checks, comparisons of rollouts, and probes are all rules. The docstring of the function that judges
+documents its rule: the first sentence is the summary, the rest explains why the rule matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.parsing.rollout import ParsedExchange
+from harness.records.conditions import Api, Mode
+from harness.records.runs import Capability, SuiteName
+from harness.records.scores import Description, Evidence, Finding, Severity
+
+GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
+RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
+HARMONY = "https://cookbook.openai.com/articles/openai-harmony"
+CHAT = "https://platform.openai.com/docs/api-reference/chat/object"
+CHAT_STREAM = "https://platform.openai.com/docs/api-reference/chat-streaming"
+RESPONSES = "https://platform.openai.com/docs/api-reference/responses/object"
+RESPONSES_STREAM = "https://platform.openai.com/docs/api-reference/responses-streaming"
+OPEN_RESPONSES = "https://www.openresponses.org/specification"
+SERVER_SENT_EVENTS = "https://html.spec.whatwg.org/multipage/server-sent-events.html"
+FUNCTION_CALLING = "https://platform.openai.com/docs/guides/function-calling"
+TOOL_CHOICE = f"{FUNCTION_CALLING}#tool-choice"
+STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
+
+BOTH_APIS: tuple[Api, ...] = ("responses", "chat")
+BOTH_MODES: tuple[Mode, ...] = ("streaming", "non-streaming")
+
+_LONGEST_EXCERPT = 300
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A violation in one exchange; `path` (JSON path) or `event` (number) locates it."""
+
+    exchange: ParsedExchange
+    message: str
+    expected: str
+    got: str
+    path: str | None = None
+    event: int | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A check or probe.
+
+    Attributes:
+        about: What the rule requires and where it applies, as written into results.
+        tolerated: The share of affected rollouts (or of failed trials of a probe) up to which
+            problems are information: healthy models show them, too.
+        needs: A capability that a provider's entry may declare missing.
+        suite: The smallest suite that includes the rule.
+    """
+
+    about: Description
+    tolerated: float
+    needs: Capability | None
+    suite: SuiteName
+
+    @property
+    def id(self) -> str:
+        """Stable dotted id."""
+        return self.about.id
+
+    @property
+    def scope(self) -> str:
+        """The APIs and modes it applies to, as text."""
+        about = self.about
+        apis = "both APIs" if len(about.apis) == len(BOTH_APIS) else about.apis[0]
+        return apis if len(about.modes) == len(BOTH_MODES) else f"{apis}, {about.modes[0]}"
+
+
+def description(
+    text: str | None,
+    rule_id: str,
+    *,
+    kind: Literal["check", "probe"],
+    family: str,
+    severity: Severity,
+    source: str,
+    apis: Iterable[Api],
+    modes: Iterable[Mode],
+) -> Description:
+    """Describe a rule; the first sentence of `text` is its summary, the rest says why."""
+    summary, _, why = " ".join((text or "").split()).partition(". ")
+    return Description(
+        id=rule_id,
+        kind=kind,
+        family=family,
+        severity=severity,
+        summary=f"{summary}.",
+        why=why,
+        source=source,
+        apis=tuple(apis),
+        modes=tuple(modes),
+    )
+
+
+def finding_of(about: Description, record: str, problem: Problem) -> Finding:
+    """Report a problem in the rollout with the id `record`."""
+    evidence = Evidence(
+        record=record,
+        exchange=problem.exchange.index,
+        path=problem.path and excerpt(problem.path),
+        event=problem.event,
+        expected=excerpt(problem.expected),
+        got=excerpt(problem.got),
+    )
+    message = excerpt(problem.message)
+    return Finding(id=about.id, severity=about.severity, message=message, evidence=evidence)
+
+
+def as_warning(finding: Finding) -> Finding:
+    """The same finding, with severity error lowered to warning."""
+    if finding.severity != "error":
+        return finding
+    return finding.model_copy(update={"severity": "warning"})
+
+
+def excerpt(text: str) -> str:
+    """Shorten text for a report and escape what UTF-8 cannot encode."""
+    text = text[: _LONGEST_EXCERPT + 1].encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _LONGEST_EXCERPT else f"{text[:_LONGEST_EXCERPT]}…"

@@ -1,0 +1,103 @@
+"""Responses that a provider may refuse, and failures that it must not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from harness.api.base import Reply
+from harness.findings import Problem
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult
+
+_REFUSED = range(400, 500)
+_NOT_ADMITTED = {408, 425, 429}
+
+
+def require_admitted(rollout: ParsedRollout) -> None:
+    """Raise NotVerifiableError if the last request was not processed, as over a rate limit."""
+    status = rollout.exchanges[-1].status if rollout.exchanges else None
+    if status in _NOT_ADMITTED:
+        raise NotVerifiableError(f"The provider did not process a request (status {status}).")
+
+
+def refused(rollout: ParsedRollout) -> bool:
+    """Whether the last response has a 4xx status. Raises like `require_admitted`."""
+    require_admitted(rollout)
+    return bool(rollout.exchanges) and rollout.exchanges[-1].status in _REFUSED
+
+
+def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
+    """The rollouts of one request that were not refused.
+
+    Args:
+        responses: Of the group.
+        name: The request.
+        feature: What the provider may lack, as the object of a sentence.
+
+    Raises:
+        NotVerifiableError: All were refused, which is legitimate, or none was sent.
+    """
+    rollouts = responses.all(name)
+    kept = tuple(rollout for rollout in rollouts if not refused(rollout))
+    if not kept:
+        status = rollouts[0].exchanges[-1].status
+        raise NotVerifiableError(f"The provider refuses {feature} (status {status}).")
+    return kept
+
+
+def served_replies(
+    responses: ProbeResponses, names: Iterable[str], feature: str
+) -> Iterator[tuple[ParsedExchange, Reply]]:
+    """The last exchange and reply of each rollout that was not refused.
+
+    Raises:
+        NotVerifiableError: All rollouts of a request were refused, or one has no reply.
+    """
+    for name in names:
+        for rollout in served(responses, name, feature):
+            exchange = rollout.exchanges[-1]
+            if exchange.reply is None:
+                reason = outcome(exchange)
+                raise NotVerifiableError(f"The provider fails with {feature}: {reason}.")
+            yield exchange, exchange.reply
+
+
+def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
+    """The problem of a rollout without a final readable reply; None if it has one.
+
+    Args:
+        rollout: The rollout.
+        feature: What was requested, as the object of a sentence.
+
+    Raises:
+        NotVerifiableError: A stream came instead of a non-streaming reply. `reply.unreadable`
+            reports this, and it is not caused by the feature.
+    """
+    if not rollout.exchanges:
+        return None
+    last = rollout.exchanges[-1]
+    if last.reply is not None:
+        return None
+    if last.good_status and last.events and rollout.mode == "non-streaming":
+        raise NotVerifiableError(
+            f"The provider sends streams instead of non-streaming replies, also with {feature}."
+        )
+    return Problem(last, f"The provider fails with {feature}.", "a reply", outcome(last))
+
+
+def outcome(exchange: ParsedExchange) -> str:
+    """What an exchange without a readable reply returned, in a few words."""
+    if exchange.recorded.failure is not None:
+        return exchange.recorded.failure.message
+    response = exchange.recorded.response
+    if response is not None and not exchange.good_status:
+        return f"status {response.status}: {response.body or 'no body'}"
+    return exchange.unreadable or "no reply"
+
+
+def first_replies(rollouts: Iterable[ParsedRollout]) -> Iterator[tuple[ParsedExchange, Reply]]:
+    """The first reply of each rollout, if it is readable and not truncated."""
+    for rollout in rollouts:
+        found = next(iter(rollout.replies), None)
+        if found is not None and found[1].finish != "length":
+            yield found

@@ -1,0 +1,206 @@
+"""All rules, and their results over a run. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from harness.checks import CHECKS
+from harness.findings import Problem, Rule, finding_of
+from harness.golden.records import Golden
+from harness.parsing.rollout import ParsedRollout
+from harness.probes import PROBES
+from harness.probes.base import NotVerifiableError, Probe, ProbeResponses, TrialResult
+from harness.records.analysis import CheckResult, CheckStatus
+from harness.records.conditions import Api, Mode
+from harness.records.runs import Capability
+from harness.records.scores import Description, Finding, Score, Severity
+from harness.statistics.intervals import clustered_rate
+
+RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}
+"""Checks, comparisons and probes by id."""
+
+EXAMPLES = 3
+
+_ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+_NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
+
+
+def rule_results(
+    examined: Iterable[Score],
+    planned: Collection[tuple[Api, Mode]],
+    limitations: Collection[str] = (),
+) -> tuple[CheckResult, ...]:
+    """The result of every check, in the order of `CHECKS`.
+
+    Args:
+        examined: Every rollout, with tolerances applied.
+        planned: The APIs and modes of the run; checks of others are skipped.
+        limitations: Capabilities that the provider's entry declares missing.
+    """
+    applicable: dict[str, list[Score]] = defaultdict(list)
+    for each in examined:
+        for check_id in each.applicable:
+            applicable[check_id].append(each)
+    return tuple(
+        _declared(_check_result(check, applicable[check.id], planned), check.needs, limitations)
+        for check in CHECKS.values()
+    )
+
+
+def probe_results(
+    probes: Iterable[Probe],
+    rollouts: Mapping[str, Sequence[ParsedRollout]],
+    apis: Sequence[Api],
+    limitations: Collection[str] = (),
+    golden: Golden | None = None,
+) -> tuple[CheckResult, ...]:
+    """The result of every probe.
+
+    Args:
+        probes: The probes of the run.
+        rollouts: The rollouts of each probe request, by its name.
+        apis: The APIs of the run.
+        limitations: Capabilities that the provider's entry declares missing.
+        golden: The golden file of the run, if it has one.
+    """
+    return tuple(
+        _declared(_probe_result(probe, rollouts, apis, golden), probe.needs, limitations)
+        for probe in probes
+    )
+
+
+def result(
+    about: Description, findings: Sequence[tuple[str, Finding]], counts: Sequence[tuple[int, int]]
+) -> CheckResult:
+    """The result of a rule that judged something.
+
+    Args:
+        about: The rule.
+        findings: Its findings, each with the condition it belongs to, as text.
+        counts: For each sample (or API) the number of failures and the number of trials.
+
+    Raises:
+        ValueError: There are no trials.
+    """
+    worst_first = sorted((finding for _, finding in findings), key=lambda f: _ORDER[f.severity])
+    examples: dict[str, Finding] = {}
+    for finding in worst_first:
+        examples.setdefault(finding.evidence.record, finding)
+    return CheckResult(
+        check=about,
+        status=_status(worst_first),
+        applicable=sum(trials for _, trials in counts),
+        failures=sum(failures for failures, _ in counts),
+        rate=clustered_rate(counts),
+        findings=len(findings),
+        groups=tuple(sorted({group for group, _ in findings})),
+        examples=tuple(examples.values())[:EXAMPLES],
+    )
+
+
+def _check_result(
+    check: Rule, examined: Sequence[Score], planned: Collection[tuple[Api, Mode]]
+) -> CheckResult:
+    about = check.about
+    if not any(api in about.apis and mode in about.modes for api, mode in planned):
+        return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
+    if not examined:
+        return CheckResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
+    by_sample: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    findings: list[tuple[str, Finding]] = []
+    for each in examined:
+        found = [finding for finding in each.findings if finding.id == about.id]
+        by_sample[each.task, each.sample].append(bool(found))
+        findings += ((each.condition.name, finding) for finding in found)
+    counted = result(about, findings, [(sum(hits), len(hits)) for hits in by_sample.values()])
+    if not any(finding.severity != about.severity for _, finding in findings):
+        return counted
+    reason = f"Up to {check.tolerated:.0%} of the attempts of each API and mode may have this "
+    reason += "problem; healthy models have it, too."
+    return counted.model_copy(update={"reason": reason})
+
+
+def _probe_result(
+    probe: Probe,
+    rollouts: Mapping[str, Sequence[ParsedRollout]],
+    apis: Sequence[Api],
+    golden: Golden | None,
+) -> CheckResult:
+    about = probe.about
+    applicable = [api for api in apis if api in about.apis]
+    if not applicable:
+        return _skipped(about, apis)
+    findings: list[tuple[str, Finding]] = []
+    counts: list[tuple[int, int]] = []
+    reasons: list[str] = []
+    for api in applicable:
+        responses = _responses(probe, rollouts, api, golden)
+        try:
+            trials = list(probe.judge(responses))
+        except NotVerifiableError as error:
+            reasons.append(str(error))
+            continue
+        if trials:
+            counts.append((sum(trial is not None for trial in trials), len(trials)))
+            findings += ((api, found) for found in _probe_findings(probe, responses, trials))
+    if not counts:
+        reason = " ".join(dict.fromkeys(reasons))
+        return CheckResult(check=about, status="not_verifiable", reason=reason)
+    return result(about, findings, counts)
+
+
+def _responses(
+    probe: Probe, rollouts: Mapping[str, Sequence[ParsedRollout]], api: Api, golden: Golden | None
+) -> ProbeResponses:
+    by_name = {
+        request.name: [
+            rollout for rollout in rollouts.get(request.name, ()) if rollout.rollout.api == api
+        ]
+        for request in probe.group.requests(api)
+    }
+    return ProbeResponses(api, by_name, golden)
+
+
+def _probe_findings(
+    probe: Probe, responses: ProbeResponses, trials: Sequence[TrialResult]
+) -> Iterable[Finding]:
+    """The findings; information unless the failure rate certainly exceeds what is tolerated."""
+    problems = [trial for trial in trials if trial is not None]
+    passed = clustered_rate([(len(trials) - len(problems), len(trials))])
+    tolerable = probe.tolerated > 0 and passed.high >= 1 - probe.tolerated
+    for problem in problems:
+        found = finding_of(probe.about, _record(responses, problem), problem)
+        yield found.model_copy(update={"severity": "info"}) if tolerable else found
+
+
+def _record(responses: ProbeResponses, problem: Problem) -> str:
+    """The id of the rollout that contains a problem."""
+    return next(
+        rollout.rollout.id
+        for rollouts in responses.rollouts.values()
+        for rollout in rollouts
+        if any(exchange is problem.exchange for exchange in rollout.exchanges)
+    )
+
+
+def _skipped(about: Description, planned: Iterable[str]) -> CheckResult:
+    reason = f"It does not apply to the APIs and modes of this run: {', '.join(planned)}."
+    return CheckResult(check=about, status="skipped", reason=reason)
+
+
+def _declared(
+    result: CheckResult, needs: Capability | None, limitations: Collection[str]
+) -> CheckResult:
+    """The result, `declared` if it detected a limitation that the provider's entry declares."""
+    if result.status not in ("failed", "warned") or needs not in limitations:
+        return result
+    reason = f"The provider's entry declares that it does not support {needs}."
+    return result.model_copy(update={"status": "declared", "reason": reason})
+
+
+def _status(findings: Iterable[Finding]) -> CheckStatus:
+    severities = {finding.severity for finding in findings}
+    if "error" in severities:
+        return "failed"
+    return "warned" if "warning" in severities else "passed"

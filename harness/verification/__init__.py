@@ -1,1 +1,0 @@
-"""The main job: cases and probes, asked of a provider and judged."""
