@@ -18,7 +18,7 @@ STYLES: Mapping[Decision | None, str] = {
     "inconclusive": "bold yellow",
     None: "bold cyan",
 }
-_TONES: Mapping[Tone, str] = {"": "", "good": "green", "poor": "yellow", "bad": "red"}
+TONES: Mapping[Tone, str] = {"": "", "good": "green", "poor": "yellow", "bad": "red"}
 _MARKS: Mapping[Status, tuple[str, str]] = {
     "failed": ("error", "red"),
     "warned": ("warning", "yellow"),
@@ -49,7 +49,7 @@ def print_report(report: Report, console: Console) -> None:
     for section in report.sections:
         for line in _failures(section.failures):
             console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-        _print_table(section.table, console)
+        print_table(section.table, console)
         for note in section.notes:
             console.print(Text(visible(note), style="dim"))
             console.print()
@@ -104,10 +104,10 @@ def _head(report: Report) -> Text:
 
 def _cell(row: Row, index: int) -> Text:
     cell = row.cells[index]
-    return Text(visible(cell.text), style=_TONES[cell.tone])
+    return Text(visible(cell.text), style=TONES[cell.tone])
 
 
-def _print_table(table: Table, console: Console) -> None:
+def print_table(table: Table, console: Console) -> None:
     """Print a table, split into as few as fit the width of the terminal."""
     left = list(range(len(table.heads)))
     while left:
