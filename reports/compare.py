@@ -14,7 +14,6 @@ from harness.comparison.records import (
     Comparison,
     Entry,
     Measured,
-    Regressions,
     Row,
     Unit,
 )
@@ -23,9 +22,9 @@ from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
 from harness.records.scores import Estimate
 from harness.statistics.differences import Difference, Seen
-from harness.statistics.intervals import ALPHA
 from reports import model
 from reports.model import Cell, Table, Tone
+from reports.regressions import detectable, moment, result, sentences
 from reports.text import NOTHING, VERDICTS, counted, estimate, percent
 
 MARKS: Mapping[Seen, str] = {"better": "▲", "worse": "▼", "none": ""}
@@ -34,7 +33,6 @@ _SUFFIXES: Mapping[Unit, str] = {"share": " %", "seconds": ", s"}
 _STATUS_TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor"}
 _SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""}
 _FEW = 2
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,9 @@ def parts(comparison: Comparison, *, most_checks: int, most_cases: int) -> Itera
         lines = [Line(changed_case(each)) for each in changed.cases[:most_cases]]
         yield Part(f"Changed cases: {changed.label}", (*lines, *_more(changed.cases, most_cases)))
     for found in comparison.regressions:
-        sentences = tuple(map(Line, regression_sentences(found)))
-        yield Part(f"Since the previous run: {found.run}", sentences)
+        yield Part(
+            f"Since the previous run: {found.run}", tuple(map(Line, sentences(found)))
+        )
     yield Part("Figures", table=_figures(comparison))
     yield Part("How differences are tested", (Line(how_tested(comparison)),))
 
@@ -142,19 +141,6 @@ def cell(row: Row, index: int) -> Cell:
     return Cell(text, _SEEN_TONES[seen] or (_STATUS_TONES.get(status, "") if status else ""))
 
 
-def result(found: Difference) -> str:
-    """The result of a test, in a sentence without a subject."""
-    paired = "" if found.pairs is None else f", {counted(found.pairs, 'sample')} paired"
-    size = (
-        f"{_points(found.value)} points (95 % interval {_points(found.low)} to "
-        f"{_points(found.high)}{paired})"
-    )
-    if found.seen != "none":
-        return f"{found.seen}: {size}"
-    chance = ", which can be chance among so many tests" if found.p < ALPHA else ""
-    return f"no difference found: {size}{chance}; {_detectable(found.detectable)}"
-
-
 def summary(comparison: Comparison) -> Iterator[str]:
     """One sentence for each column but the reference: its failing checks and its differences."""
     base = base_index(comparison)
@@ -189,11 +175,6 @@ def entry_line(entry: Entry, folder: Path) -> str:
     return " · ".join(each for each in shown if each)
 
 
-def moment(at: str) -> str:
-    """A time to the minute: `2026-11-20 14:13`."""
-    return at[:16].replace("T", " ")
-
-
 def changes(differs: Sequence[Change], other: str = "reference") -> str:
     """Settings that differ: `tries 5 (reference: 2), seed 1 (reference: not sent)`."""
     return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
@@ -216,44 +197,6 @@ def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
             if found is not None and found.status is not None:
                 count[found.status] += 1
     return [(name, [_counts(count) for count in counts]) for name, counts in families.items()]
-
-
-def regression_sentences(found: Regressions) -> list[str]:
-    """What changed since the previous run; the first sentence names that run."""
-    since = f"Since {found.previous} ({moment(found.previous_at)})"
-    if found.none:
-        return [f"{since}: no change beyond chance."]
-    checks = {"newly failing": found.broken, "no longer failing": found.fixed}
-    cases = {
-        f"{word} than before, beyond chance": [c for c in found.cases if c.better == better]
-        for word, better in (("worse", False), ("better", True))
-    }
-    sentences = [
-        *(
-            _listed(
-                what,
-                [
-                    f"{one.id} ({_of(one.here)} failures, before {_of(one.there)}"
-                    f"{'' if one.beyond_chance else ', which can be chance'})"
-                    for one in changed
-                ],
-                "check",
-            )
-            for what, changed in checks.items()
-            if changed
-        ),
-        *(
-            _listed(
-                what,
-                [f"{c.sample}, {c.group} ({_of(c.here)}, before {_of(c.there)})" for c in changed],
-                "case",
-            )
-            for what, changed in cases.items()
-            if changed
-        ),
-        *(f"{one.name} is {result(one.difference)}." for one in found.scores),
-    ]
-    return [f"{since}: {sentences[0]}", *sentences[1:]]
 
 
 def _checks(comparison: Comparison, most: int) -> Iterator[Part]:
@@ -314,16 +257,6 @@ def _more(found: Sequence[object], most: int) -> Iterator[Line]:
         yield Line(f"{len(found) - most} more are in compare.html.")
 
 
-def _points(difference: float) -> str:
-    return f"{difference * 100:+.1f}"
-
-
-def _detectable(detectable: float | None) -> str:
-    if detectable is None:
-        return "no worsening is detectable with so few attempts"
-    return f"a worsening of {detectable * 100:.1f} points or more is detectable"
-
-
 def _seen(tested: Sequence[Difference]) -> str:
     if not tested:
         return "no sample in common"
@@ -333,8 +266,8 @@ def _seen(tested: Sequence[Difference]) -> str:
     if found:
         return " and ".join(found)
     sizes = [each.detectable for each in tested if each.detectable is not None]
-    detectable = _detectable(max(sizes) if len(sizes) == len(tested) else None)
-    return f"no difference found in {counted(len(tested), 'measure')} ({detectable})"
+    largest = detectable(max(sizes) if len(sizes) == len(tested) else None)
+    return f"no difference found in {counted(len(tested), 'measure')} ({largest})"
 
 
 def _failing(comparison: Comparison, index: int) -> Iterator[str]:
@@ -364,12 +297,3 @@ def _counts(count: Counter[CheckStatus]) -> str:
     signs: tuple[CheckStatus, ...] = ("failed", "warned")
     bad = [f"{count[each]} {model.STATUSES[each][0]}" for each in signs if count[each]]
     return " ".join(bad) or f"{judged} ✓"
-
-
-def _of(counts: tuple[int, int]) -> str:
-    return f"{counts[0]} of {counts[1]}"
-
-
-def _listed(what: str, names: Sequence[str], one: str) -> str:
-    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{counted(len(names), one)} {what}: {'; '.join(names[:_NAMED])}{more}."

@@ -26,7 +26,9 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
     console.print()
     for entry in comparison.entries:
         role = "  reference" if entry.label == comparison.against else ""
-        head = Text.assemble((visible(entry.label), "bold"), f"  {visible(entry_line(entry, Path()))}")
+        head = Text.assemble(
+            (visible(entry.label), "bold"), f"  {visible(entry_line(entry, Path()))}"
+        )
         console.print(head.append(role, "cyan"), soft_wrap=True)
         differs = [f"settings differ: {changes(entry.differs)}"] if entry.differs else []
         for note in (*differs, *entry.notes):

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from harness.comparison.records import History, HistoryPoint, Line
 from harness.records.scores import Estimate
-from reports.compare import changes, moment
+from reports.compare import changes
+from reports.regressions import moment
 from reports.text import NOTHING, VERDICTS, counted, estimate, percent, visible
 
 NO_RUNS = "no runs; make one with `gpt-oss-verify --provider NAME`"

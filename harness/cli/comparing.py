@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evals.baselines.columns import baseline_column
 from harness.cli.bundle import opened_to_stay
-from harness.cli.jobs import DEFAULT_OUT
+from harness.cli.options import DEFAULT_OUT
 from harness.cli.screen import print_raw, stdout
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare as compare_columns

@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
-from harness.records.rollouts import Api, Exchange, Rollout
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Rollout
 
 Message = dict[str, Any]
 """`role`, `content`, and where present `reasoning`, `tool_calls`, `tool_call_id`, `error`."""

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from harness.comparison.records import Comparison, Difference, Entry, Measured, Row
+from harness.comparison.records import Comparison, Entry, Measured, Row
+from harness.statistics.differences import Difference
 from reports import compare
 from reports.html.charts.forest import Compared, forest
 from reports.html.figure import Figure
 from reports.html.links import report_of
 from reports.html.page import render_page
+from reports.regressions import result, sentences
 from reports.text import VERDICTS
 
 Json: TypeAlias = dict[str, Any]
@@ -67,9 +69,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         comparison=comparison,
         text=compare,
         verdicts=VERDICTS,
-        regressions=[
-            (each.run, compare.regression_sentences(each)) for each in comparison.regressions
-        ],
+        regressions=[(each.run, sentences(each)) for each in comparison.regressions],
         label="Comparison",
         title=_title(comparison),
         links=links,
@@ -186,7 +186,7 @@ def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator
     if found.reason:
         yield "reason", found.reason
     if difference is not None:
-        yield "compared with the reference", compare.result(difference)
+        yield "compared with the reference", result(difference)
         yield "p-value", f"{difference.p:.2g}, corrected {difference.adjusted:.2g}"
 
 
