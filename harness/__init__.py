@@ -31,17 +31,18 @@ Data files are in `data`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.frames import load as load
     from harness.frames import load_many as load_many
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """`load` and `load_many`, imported on use: pandas takes 0.4 s."""
     if name in ("load", "load_many"):
         from harness import frames
 
-        return getattr(frames, name)
+        found: object = getattr(frames, name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

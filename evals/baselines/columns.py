@@ -37,19 +37,19 @@ def baseline_column(name: str) -> Column:
 
 def _measured(path: Path) -> Column:
     measured = read_baseline(path)
-    groups = [_group(scores) for scores in measured.cells]
+    groups = [_group(scores) for scores in measured.results]
     entry = Entry(
         label=measured.provider,
         kind="baseline",
         provider=measured.provider,
-        model=", ".join(dict.fromkeys(scores.model for scores in measured.cells)),
+        model=", ".join(dict.fromkeys(scores.model for scores in measured.results)),
         tasks=tuple(dict.fromkeys(group.task for group in groups)),
         place=str(path),
         started_at=measured.created_at,
         tool_version=measured.tool_version,
     )
     settings = {
-        scores.eval: as_text(_settings(scores, measured.cells)) for scores in measured.cells
+        scores.eval: as_text(_settings(scores, measured.results)) for scores in measured.results
     }
     return Column(entry, {(group.task, group.name): group for group in groups}, settings)
 

@@ -1,4 +1,4 @@
-"""The command `history`: all runs of a provider in time."""
+"""The command `history`: all runs of a provider over time."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ def history(
     runs: Path = Path("runs"),
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Show the runs of a provider in time, and write history.html beside them.
+    """Show the runs of a provider over time, and write history.html.
 
     Args:
-        provider: Only this one. Default: all.
-        runs: The folder that the run folders are in. Default: runs.
-        as_json: Print the history as JSON on stdout, instead of writing a page.
+        provider: Only this provider. Default: all.
+        runs: The folder with the run folders, where history.html is written. Default: runs.
+        as_json: Print the history as JSON on stdout, and write no file.
     """
-    from evals.comparison.runs_folder import history_of
-
     from harness.cli.screen import print_raw, stdout
+    from harness.comparison.history import history_of
     from harness.storage import run_folder
-    from reports.history_terminal import print_history
+    from reports.history import print_history
     from reports.html.history import render_history_html
 
     if not runs.is_dir():

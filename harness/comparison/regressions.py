@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -99,6 +100,17 @@ def previous_run(folder: Path) -> Path | None:
     return max(earlier, default=(None, None))[1]
 
 
+def regressions_of(now: Column) -> Regressions | None:
+    """What changed in a run since its previous run, if that exists and can be read."""
+    if now.entry.kind != "run" or now.entry.place is None:
+        return None
+    try:
+        before = previous_run(Path(now.entry.place))
+        return None if before is None else regressions(now, read_run(before))
+    except HarnessError:
+        return None
+
+
 def write_regressions(folder: Path) -> None:
     """Write `regressions.json` for the reports of a run; remove it if there is no earlier run.
 
@@ -107,11 +119,9 @@ def write_regressions(folder: Path) -> None:
     Raises:
         RunLogError: The file cannot be written.
     """
-    try:
-        before = previous_run(folder)
-        found = None if before is None else regressions(read_run(folder), read_run(before))
-    except HarnessError:
-        found = None
+    found = None
+    with suppress(HarnessError):
+        found = regressions_of(read_run(folder)) if previous_run(folder) else None
     if found is None:
         (folder / REGRESSIONS_FILE).unlink(missing_ok=True)
     else:

@@ -153,7 +153,7 @@ def _outcomes(groups: Sequence[Group | None]) -> Iterator[DraftRow]:
     for kind in kinds:
         if kind in _NO_PROBLEM:
             continue
-        cells = []
+        cells: list[Measured | None] = []
         for table in tables:
             if table is None:
                 cells.append(None)

@@ -35,7 +35,7 @@ def settings_of(info: RunInfo) -> Settings:
     """The settings of a run that matter for a comparison, as text."""
     settings = info.settings
     models = dict.fromkeys(each.model for task in info.tasks for each in task.conditions)
-    run = {
+    run: dict[str, object] = {
         "model": tuple(models) or info.provider.model,
         "extra body": info.provider.extra_body or None,
         "suite": settings.suite,
@@ -51,7 +51,8 @@ def settings_of(info: RunInfo) -> Settings:
         "tool version": info.tool_version,
     }
     by_task = {task.name: _of_task(task) for task in info.tasks if task.kind != "probes"}
-    return {scope: as_text(values) for scope, values in {RUN: run, **by_task}.items()}
+    scopes: dict[str, dict[str, object]] = {RUN: run, **by_task}
+    return {scope: as_text(values) for scope, values in scopes.items()}
 
 
 def as_text(values: Mapping[str, object]) -> dict[str, str]:

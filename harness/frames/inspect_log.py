@@ -219,7 +219,7 @@ def _messages(messages: Sequence[Message]) -> list[_Json]:
         before = joined[-1] if joined else None
         if before and message["role"] == before["role"] == "assistant":
             calls = [*before.get("tool_calls", ()), *message.get("tool_calls", ())]
-            texts = [each.get("reasoning") for each in (before, message) if each.get("reasoning")]
+            texts = [str(each["reasoning"]) for each in (before, message) if each.get("reasoning")]
             content = before["content"] + message["content"]
             joined[-1] = {**before, "content": content, "tool_calls": calls}
             joined[-1]["reasoning"] = "\n".join(texts)

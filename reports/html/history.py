@@ -8,9 +8,8 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from evals.comparison.records import History, HistoryPoint, Line
-
-from reports import history_words, words
+from harness.comparison.records import History, HistoryPoint, Line
+from reports import history as text
 from reports.html.charts.history import Moment, over_time
 from reports.html.figure import Figure
 from reports.html.links import report_of
@@ -19,7 +18,7 @@ from reports.html.page import render_page
 
 @dataclass(frozen=True)
 class PageRun:
-    """One run in the table, with what came before it."""
+    """One run in the table, and what happened before it."""
 
     cells: tuple[str, ...]
     decision: str
@@ -29,7 +28,7 @@ class PageRun:
 
 @dataclass(frozen=True)
 class PageLine:
-    """One provider's runs of one kind."""
+    """The runs of one provider."""
 
     id: str
     short: str
@@ -44,10 +43,18 @@ def render_history_html(history: History, folder: Path) -> str:
 
     Args:
         history: What it shows.
-        folder: Where the page will lie; the reports of the runs are linked from there.
+        folder: The folder of the page; links to the reports of the runs are relative to it.
     """
     lines = [
-        _line(line, f"line-{number}", folder) for number, line in enumerate(history.lines, start=1)
+        PageLine(
+            id=f"line-{number}",
+            short=line.provider,
+            title=text.title(line),
+            heads=tuple(text.heads(line)),
+            figures=tuple(_figures(line)),
+            runs=tuple(_run(line, point, folder) for point in reversed(line.points)),
+        )
+        for number, line in enumerate(history.lines, start=1)
     ]
     return render_page(
         "history.html",
@@ -55,27 +62,16 @@ def render_history_html(history: History, folder: Path) -> str:
         own_script=None,
         own_styles=("compare.css",),
         label="History",
-        title=f"Runs in {history.folder}",
+        title=f"Runs in {Path(history.folder).resolve().name}",
         lines=lines,
-        unread=history_words.unread(history),
-        no_runs=history_words.NO_RUNS,
+        unread=history.unread,
+        no_runs=text.NO_RUNS,
         tool_version=version("gpt-oss-verify"),
     )
 
 
-def _line(line: Line, name: str, folder: Path) -> PageLine:
-    return PageLine(
-        id=name,
-        short=f"{words.visible(line.provider)}{', evals' if line.kind == 'eval' else ''}",
-        title=history_words.title(line),
-        heads=tuple(history_words.heads(line)),
-        figures=tuple(_figures(line)),
-        runs=tuple(_run(line, point, folder) for point in reversed(line.points)),
-    )
-
-
 def _figures(line: Line) -> Iterator[Figure]:
-    for name, values in history_words.series(line).items():
+    for name, values in text.series(line).items():
         moments = [
             Moment(
                 seconds=datetime.fromisoformat(point.started_at).timestamp(),
@@ -86,13 +82,13 @@ def _figures(line: Line) -> Iterator[Figure]:
             )
             for point, value in zip(line.points, values, strict=True)
         ]
-        yield Figure(words.visible(name), over_time(name, moments))
+        yield Figure(name, over_time(name, moments))
 
 
 def _run(line: Line, point: HistoryPoint, folder: Path) -> PageRun:
     return PageRun(
-        cells=tuple(history_words.row(line, point)),
-        decision="inconclusive" if not point.complete else point.decision or "",
+        cells=tuple(text.cells(line, point)),
+        decision=point.decision or "" if point.complete else "inconclusive",
         link=report_of(point.place, folder),
-        remarks=tuple(history_words.remarks(point)),
+        remarks=tuple(text.remarks(point)),
     )

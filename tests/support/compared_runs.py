@@ -170,9 +170,7 @@ def _tasks(
 
 
 def _scores(task: TaskInfo, samples: Iterable[str], passes: Passes) -> Iterator[Score]:
-    good, bad = (
-        ("success", "no_tool_call") if task.kind == "tool_calling" else ("correct", "wrong")
-    )
+    good, bad = ("success", "no_tool_call") if task.kind == "tool_calling" else ("correct", "wrong")
     samples = list(samples)
     for number in range(1, task.tries + 1):
         for sample in samples:

@@ -1,4 +1,4 @@
-// The matrix of a comparison: its filter, and what a cell opens.
+// The matrix of a comparison: the filter, and the details of a cell.
 (() => {
   const { data, all, one, node, counted, definition, roam } = page;
   const viewer = document.getElementById("viewer");
@@ -51,8 +51,8 @@
       node("p", "", cell.about),
       definition(cell.facts),
       ...cell.examples.map(showExample),
-      ...(cell.flips.length ? [node("h3", "", "Answered differently"),
-        node("ul", "plain", ...cell.flips.map((text) => node("li", "", text)))] : []),
+      ...(cell.cases.length ? [node("h3", "", "Changed cases"),
+        node("ul", "plain", ...cell.cases.map((text) => node("li", "", text)))] : []),
       ...(cell.href ? [node("p", "", link(cell.href, "Open the report of this run"))] : []),
     );
     viewer.showModal();

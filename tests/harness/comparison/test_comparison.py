@@ -18,7 +18,7 @@ from harness.comparison.regressions import (
     write_regressions,
 )
 from harness.errors import HarnessError
-from harness.statistics.mean_scores import BinomialMean
+from harness.statistics.mean_scores import Mean
 from harness.tasks.cases import Suite
 
 GROUPS = (
@@ -236,7 +236,7 @@ def eval_column(name, chances, *, tries=8, questions=30, data="0", task="aime25"
 
 
 def published(value=0.917, questions=30):
-    mean = BinomialMean(value, 0.02, 8, 240, float("inf"))
+    mean = Mean(value=value, error=0.02, tries=8, trials=240, freedom=float("inf"))
     name = "aime25, gpt-oss-20b, high effort"
     group = Group(task="aime25", name=name, published=mean, questions=questions)
     entry = Entry(label="card", kind="published", provider="card", model="")

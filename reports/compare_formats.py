@@ -1,0 +1,79 @@
+"""A comparison on a terminal, and as `compare.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.comparison.records import Comparison
+from reports import markup
+from reports.compare import MARKS, changes, entry_line, parts
+from reports.terminal import TONES, print_table
+from reports.text import visible
+
+
+def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
+    """Print a comparison.
+
+    Args:
+        comparison: The comparison.
+        written: The page it was written to, if any.
+        console: Its width and colours are respected.
+    """
+    console.print()
+    for entry in comparison.entries:
+        role = "  reference" if entry.label == comparison.against else ""
+        head = Text.assemble(
+            (visible(entry.label), "bold"), f"  {visible(entry_line(entry, Path()))}"
+        )
+        console.print(head.append(role, "cyan"), soft_wrap=True)
+        differs = [f"settings differ: {changes(entry.differs)}"] if entry.differs else []
+        for note in (*differs, *entry.notes):
+            console.print(Text(f"  {visible(note)}", style="yellow"), soft_wrap=True)
+    console.print()
+    for part in parts(comparison, most_checks=25, most_cases=10):
+        if not (part.lines or part.table):
+            continue
+        console.print(Text(visible(part.title), style="bold"))
+        if part.table is not None:
+            print_table(part.table, console)
+        for line in part.lines:
+            console.print(Text(f"  {visible(line.text)}", style=TONES[line.tone]))
+        console.print()
+    if written is not None:
+        console.print(Text(f"Report  {visible(written)}"), soft_wrap=True)
+
+
+def render_compare_markdown(comparison: Comparison, folder: Path) -> str:
+    """`compare.md`, for a comment on a pull request or a wiki.
+
+    Args:
+        comparison: The comparison.
+        folder: The folder of the file; places of runs are relative to it.
+    """
+    return "\n".join(_markdown(comparison, folder)) + "\n"
+
+
+def _markdown(comparison: Comparison, folder: Path) -> Iterator[str]:
+    against = markup.code(comparison.against)
+    yield f"# gpt-oss: {len(comparison.entries) - 1} compared with {against}"
+    yield ""
+    for entry in comparison.entries:
+        yield f"- {markup.code(entry.label)}: {markup.plain(entry_line(entry, folder))}"
+        differs = [f"Settings differ: {changes(entry.differs)}"] if entry.differs else []
+        yield from (f"  - {markup.prose(note)}" for note in (*differs, *entry.notes))
+    yield ""
+    for part in parts(comparison, most_checks=60, most_cases=30):
+        if not (part.lines or part.table):
+            continue
+        yield from (f"## {markup.plain(part.title)}", "")
+        if part.table is not None:
+            yield from markup.table(part.table)
+        for line in part.lines:
+            text = markup.plain(line.text)
+            found = line.text.startswith((MARKS["better"], MARKS["worse"]))
+            yield f"- **{text}**" if found else f"- {text}"
+        yield ""

@@ -1,0 +1,118 @@
+"""A history as tables and sentences, and on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.comparison.records import History, HistoryPoint, Line
+from harness.records.scores import Estimate
+from reports.compare import changes
+from reports.regressions import moment
+from reports.text import NOTHING, VERDICTS, counted, estimate, percent, visible
+
+NO_RUNS = "no runs; make one with `gpt-oss-verify --provider NAME`"
+_BARS = "▁▂▃▄▅▆▇█"
+_STYLES = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "unfinished": "yellow"}
+_LEFT = 2
+_WIDE = 110
+"""The width of a terminal from which on tables have intervals."""
+
+
+def print_history(history: History, written: str | None, console: Console) -> None:
+    """Print a history.
+
+    Args:
+        history: The history.
+        written: The page it was written to, if any.
+        console: Its width and colours are respected.
+    """
+    for line in history.lines:
+        console.print()
+        console.print(Text(visible(title(line)), style="bold"))
+        console.print(_table(line, intervals=console.width >= _WIDE))
+        for point in line.points:
+            for remark in remarks(point):
+                console.print(Text(f"┄ before {moment(point.started_at)}: {remark}", "yellow"))
+        for name, values in series(line).items():
+            console.print(Text.assemble(f"{visible(name)}  ", (sparkline(values), "cyan")))
+    console.print()
+    for sentence in history.unread:
+        console.print(Text(f"Left out: {visible(sentence)}", style="yellow"), soft_wrap=True)
+    if not history.lines:
+        console.print(Text(f"{history.folder}: {NO_RUNS}"), soft_wrap=True)
+    if written is not None:
+        console.print(Text(f"Report  {visible(written)}"), soft_wrap=True)
+
+
+def title(line: Line) -> str:
+    """`groq: 4 runs`."""
+    return f"{line.provider}: {counted(len(line.points), 'run')}"
+
+
+def heads(line: Line) -> list[str]:
+    """The columns of the table of a line."""
+    return ["date", "verdict", *series(line), "failed checks", "tokens", "request, s", "version"]
+
+
+def cells(line: Line, point: HistoryPoint, *, intervals: bool = True) -> list[str]:
+    """The cells of one run."""
+    index = line.points.index(point)
+    found = [values[index] for values in series(line).values()]
+    return [
+        moment(point.started_at),
+        VERDICTS[point.decision] if point.complete else "unfinished",
+        *(_rate(each, intervals) for each in found),
+        NOTHING if point.failed_checks is None else str(point.failed_checks),
+        f"{point.tokens:,}",
+        NOTHING if point.latency is None else f"{point.latency:.2f}",
+        point.tool_version,
+    ]
+
+
+def remarks(point: HistoryPoint) -> Iterator[str]:
+    """What happened between this run and the previous one."""
+    if point.gap_days is not None:
+        yield f"{point.gap_days:.0f} days without a run"
+    if point.changed:
+        yield visible(f"settings changed: {changes(point.changed, 'before')}")
+
+
+def series(line: Line) -> dict[str, list[Estimate | None]]:
+    """Every pass rate and score over all runs; None if a run does not have it."""
+    sizes = {point.k for point in line.points if point.k is not None}
+    k = str(sizes.pop()) if len(sizes) == 1 else "k"
+    rates = {
+        f"pass@{k}": [point.pass_at for point in line.points],
+        f"pass^{k}": [point.pass_hat for point in line.points],
+    }
+    names = dict.fromkeys(name for point in line.points for name in point.scores)
+    scores = {name: [point.scores.get(name) for point in line.points] for name in names}
+    return {name: values for name, values in {**rates, **scores}.items() if any(values)}
+
+
+def sparkline(values: Sequence[Estimate | None]) -> str:
+    """Shares as bars of eighths; a dot where there is none."""
+    return "".join(
+        "·" if each is None else _BARS[min(7, max(0, int(each.value * 8)))] for each in values
+    )
+
+
+def _table(line: Line, *, intervals: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for index, head in enumerate(heads(line)):
+        justify = "left" if index < _LEFT else "right"
+        table.add_column(visible(head), justify=justify, no_wrap=index < _LEFT)  # type: ignore[arg-type]
+    for point in line.points:
+        date, verdict, *others = cells(line, point, intervals=intervals)
+        table.add_row(date, Text(verdict, style=_STYLES.get(verdict, "")), *others)
+    return table
+
+
+def _rate(value: Estimate | None, intervals: bool) -> str:
+    if value is None:
+        return NOTHING
+    return estimate(value) if intervals else percent(value.value)
