@@ -27,12 +27,11 @@ from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.task import EvalOptions, EvalTask, restored_evals
 from harness.api import DIALECTS
-from harness.auditing.folder import read_folder
-from harness.auditing.run import audit
-from harness.bundling.archive import unpack
 from harness.cli import app, planning
 from harness.cli.judging import changed, judge
 from harness.golden.files import fitting
+from harness.integrity.archive import unpack
+from harness.integrity.audit import audit
 from harness.pipeline import run as pipeline
 from harness.pipeline.gate import exit_code
 from harness.probes.suites import choose
@@ -519,7 +518,7 @@ def audited(run: Path, seal: str | None = None) -> Figures:
 
     Reports are not part of the records: findings about them are left out.
     """
-    found = audit(read_folder(run), (), (), seal)
+    found = audit(run, seal)
     return {
         "conclusion": found.conclusion.replace(" ", "_"),
         "exit_code": EXIT_CODES[found.conclusion],
@@ -537,7 +536,7 @@ def audited(run: Path, seal: str | None = None) -> Figures:
             }
             for log in found.logs
         },
-        "breaches": dict(sorted(Counter(one.kind for one in found.breaches).items())),
+        "breaches": dict(sorted(Counter(one.kind for one in found.problems).items())),
     }
 
 
