@@ -74,11 +74,10 @@ def bundle(
     """
     if (run / MANIFEST_FILE).exists():
         raise ConfigurationError(f"{run} was unpacked from a bundle; pass on that file.")
-    info = read_run_info(run)
-    if info.schema_version != SCHEMA_VERSION:
+    if read_run_info(run).schema_version != SCHEMA_VERSION:
         raise ConfigurationError(
-            f"{run} was recorded by version {info.tool_version}; pack it with that version. This "
-            "version can audit, recheck and compare the run and its bundles."
+            f"{run} was recorded by an older version, which alone can pack it; this version can "
+            "audit, recheck and compare the run and its bundles."
         )
     stored = read_analysis(run)
     with TemporaryDirectory(prefix="gpt-oss-verify-") as place:

@@ -7,7 +7,7 @@ changes the bodies of these functions and nothing else: neither the stored recor
 figures.
 
 Nothing here trusts a stored analysis. Functions that need one (`compared`, `history`, `news`,
-`audited`, `bundled`) judge the folder first and write the analysis into it, so give them a copy.
+`audited`) judge the folder first and write the analysis into it, so give them a copy.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ Figures = dict[str, Any]
 
 TOOL_CALLING = "tool_calling"
 _NUMBER = r"[\d.]+"
+_AUDIT_KINDS = {"missing": "absent", "duplicate": "repeated"}
+"""Names of problems that differ from those at the time of recording."""
 
 
 # Judging a run.
@@ -536,20 +538,15 @@ def audited(run: Path, seal: str | None = None) -> Figures:
             }
             for log in found.logs
         },
-        "breaches": dict(sorted(Counter(one.kind for one in found.problems).items())),
+        "breaches": dict(
+            sorted(Counter(_AUDIT_KINDS.get(one.kind, one.kind) for one in found.problems).items())
+        ),
     }
 
 
 def unbundled(bundle: Path, parent: Path) -> Path:
     """Unpack a bundle below `parent`; the run folder in it."""
     return unpack(bundle, parent)
-
-
-def bundled(run: Path, bundle: Path) -> Path:
-    """Judge a run, which writes to its folder, and pack it into `bundle`."""
-    assert command("recheck", str(run)) in {0, 1, 4}
-    assert command("bundle", str(run), "--out", str(bundle)) == 0
-    return bundle
 
 
 def command(*arguments: str) -> int:
