@@ -7,12 +7,12 @@ from pathlib import Path
 
 from evals.task import questions_file
 from harness.errors import ConfigurationError
+from harness.integrity.seal import logs_of, sealed
 from harness.pipeline.plan import Plan
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
-from harness.storage.sealing import logs_of, sealed
 from harness.tasks.base import Task
 
 MAY_DIFFER = {

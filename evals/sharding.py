@@ -13,6 +13,7 @@ from typing import Protocol
 
 from evals.task import questions_file, restored_evals
 from harness.errors import ConfigurationError, HarnessError, ProviderUnavailableError
+from harness.integrity.seal import sealed
 from harness.pipeline.run import Job, ended, prepare, resumed, sample
 from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
@@ -22,7 +23,6 @@ from harness.sampling.run import run_until_stopped
 from harness.sampling.watching import Silent, Watcher
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
-from harness.storage.sealing import sealed
 
 
 @dataclass(frozen=True)

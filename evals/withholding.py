@@ -1,8 +1,8 @@
 """A run without the texts of gated questions.
 
-A question keeps its id and the order of its choices; an answer its length, its hash and the letters
-extracted from it; a request its settings; a reply its model, finish reason and token counts. Scores
-follow from these records as before, with the letters that were extracted from the original texts.
+A question keeps its id and the order of its choices; an answer keeps its length, its hash and the
+letters extracted from it; a request keeps its settings; a reply keeps its model, finish reason,
+token counts and the times of its text events. The letters determine the same scores as the texts.
 """
 
 from __future__ import annotations
@@ -20,69 +20,77 @@ from evals.gpqa import Gpqa, GpqaRow
 from evals.task import questions_file, read_questions, refusal_phrase, restored_evals
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
-from harness.bundling.manifest import Removal
 from harness.errors import ConfigurationError
-from harness.records.rollouts import Exchange, Request, Response, Rollout
+from harness.integrity.records import Removal
+from harness.parsing.events import parse_events, speaks
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Response, Rollout, StreamPart
 from harness.records.runs import TaskInfo
 from harness.storage.run_log import read_run_info
 
-_TEXTS = ("messages", "input", "instructions", "tools", "stream")
+_TEXTS = ("messages", "input", "instructions", "tools")
+_CHOICES = ("correct", "incorrect_1", "incorrect_2", "incorrect_3")
 _REFUSED = "[withheld]"
+_SILENT: Mapping[Api, str] = {
+    "chat": 'data: {"choices":[{"index":0,"delta":{"reasoning_content":"-"}}]}',
+    "responses": 'data: {"type":"response.output_text.delta","delta":"-"}',
+}
+"""Events that have text, and tell nothing of it."""
 
 
 class GatedTexts:
-    """Hides the questions of the gated datasets of a run; see `harness.bundling.copying`."""
+    """Withholds the questions of gated datasets; a `harness.integrity.bundle.Withholding`."""
 
     def __init__(self, folder: Path) -> None:
         """Read the run in a folder.
 
         Raises:
-            ConfigurationError: Its questions cannot be read, or cannot be hidden.
+            ConfigurationError: Its questions cannot be read, or cannot be withheld.
             RunLogError: It cannot be read.
         """
         self._info = read_run_info(folder)
         self._tests: dict[str, Gpqa] = {}
         self._rows: dict[str, list[GpqaRow]] = {}
-        self._hidden = 0
+        self._count = 0
         for task in restored_evals(folder, self._info):
             data = task.info.dataset
             if data is None or not data.gated:
                 continue
             if not isinstance(task.test, Gpqa):
                 raise ConfigurationError(
-                    f"The questions of {data.eval} are gated, and there is no way to hide them."
+                    f"The questions of {data.eval} are gated, and the tool cannot withhold them."
                 )
             self._tests[data.eval] = task.test
-            self._rows[data.eval] = list(_hidden_rows(read_questions(folder, data)))
+            self._rows[data.eval] = list(_withheld_rows(read_questions(folder, data)))
 
     def members(self) -> Mapping[str, Any]:
-        """`tasks`, with the hash of the rows that replace the hidden ones."""
+        """`tasks`, with the hashes of the new rows."""
         if not self._tests:
             return {}
         return {"tasks": [self._described(t).model_dump(mode="json") for t in self._info.tasks]}
 
     def files(self) -> Mapping[str, str]:
-        """The files of questions that are replaced."""
+        """The files of questions."""
         return {
             questions_file(name): "".join(f"{row.model_dump_json(by_alias=True)}\n" for row in rows)
             for name, rows in self._rows.items()
         }
 
     def record(self, record: Rollout) -> Rollout:
-        """The record without its texts, if it is an answer to a gated question."""
+        """The record without its texts, if it answers a gated question."""
         test = self._tests.get(record.task)
         if test is None:
             return record
-        self._hidden += 1
+        self._count += 1
         return _without_texts(record, test)
 
     def removals(self) -> tuple[Removal, ...]:
-        """What was hidden."""
+        """The datasets that were withheld."""
         return tuple(
             Removal(
                 what=f"the texts of {name}: questions, choices, and answers, which may quote them",
                 why="its authors ask that they not be published",
-                count=self._hidden,
+                count=self._count,
             )
             for name in self._tests
         )
@@ -95,23 +103,17 @@ class GatedTexts:
         return task.model_copy(update={"dataset": data})
 
 
-def _hidden_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
-    questions = Gpqa(data).questions
-    for row, question in zip(data.rows, questions, strict=True):
-        yield GpqaRow(
-            record_id=question.id,
-            question=withheld(row.question),
-            **{
-                name: f"{number} {withheld(getattr(row, name))}"
-                for number, name in enumerate(
-                    ("correct", "incorrect_1", "incorrect_2", "incorrect_3"), start=1
-                )
-            },
-        )
+def _withheld_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
+    for row, question in zip(data.rows, Gpqa(data).questions, strict=True):
+        choices = {
+            name: f"{number} {withheld(getattr(row, name))}"
+            for number, name in enumerate(_CHOICES, start=1)
+        }
+        yield GpqaRow(record_id=question.id, question=withheld(row.question), **choices)
 
 
 def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
-    exchanges = [_silent(exchange) for exchange in record.exchanges]
+    exchanges = [_silent(exchange, record.api) for exchange in record.exchanges]
     if exchanges and record.end != "failed":
         try:
             reply = DIALECTS[record.api].read(record.exchanges[-1])
@@ -120,34 +122,56 @@ def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
         else:
             letters = test.letters(record.sample, record.presentation, reply.text)
             text = refusal_phrase(reply.text) + note(reply.text, *letters) if reply.text else ""
-            body = _CONDENSED[record.api](reply, text)
-            response = record.exchanges[-1].response
-            exchanges[-1] = exchanges[-1].model_copy(
-                update={"response": _with_body(response, orjson.dumps(body).decode())}
-            )
+            response = _condensed(exchanges[-1], record.api, reply, text)
+            exchanges[-1] = exchanges[-1].model_copy(update={"response": response})
     return record.model_copy(update={"exchanges": tuple(exchanges)})
 
 
-def _silent(exchange: Exchange) -> Exchange:
-    """The exchange without its texts."""
+def _silent(exchange: Exchange, api: Api) -> Exchange:
+    """The exchange without its texts; of a stream, the events that had text remain."""
+    body = {k: v for k, v in (exchange.request.body or {}).items() if k not in _TEXTS}
     response, failure = exchange.response, exchange.failure
     if response is not None:
-        text = (response.body or "") + "".join(part.raw for part in response.parts)
-        response = _with_body(response, withheld(text))
+        times = [event.at for event in parse_events(response.parts) if speaks(event)]
+        parts = tuple(StreamPart(at, _SILENT[api]) for at in times)
+        text = None if response.parts else withheld(response.body or "")
+        response = response.model_copy(update={"body": text, "parts": parts})
     if failure is not None:
         failure = failure.model_copy(update={"message": withheld(failure.message)})
+    retries = tuple(
+        retry.model_copy(
+            update={
+                "failure": retry.failure
+                and retry.failure.model_copy(update={"message": withheld(retry.failure.message)})
+            }
+        )
+        for retry in exchange.retries
+    )
+    changes = {"body": body, "text": None}
+    request = exchange.request.model_copy(update=changes)
     return exchange.model_copy(
-        update={"request": _settings(exchange.request), "response": response, "failure": failure}
+        update={"request": request, "response": response, "failure": failure, "retries": retries}
     )
 
 
-def _settings(request: Request) -> Request:
-    body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
-    return request.model_copy(update={"body": body, "text": None})
-
-
-def _with_body(response: Response | None, body: str) -> Response | None:
-    return response and response.model_copy(update={"body": body, "parts": ()})
+def _condensed(silent: Exchange, api: Api, reply: Reply, text: str) -> Response | None:
+    """The response of a silent exchange with a reply that has another text."""
+    response = silent.response
+    streamed = bool((silent.request.body or {}).get("stream"))
+    value = _CONDENSED[api](reply, text)
+    if response is None or not streamed:
+        body = orjson.dumps(value).decode()
+        return response and response.model_copy(update={"body": body, "parts": ()})
+    parts = response.parts
+    at = parts[-1].at if parts else 0.0
+    if api == "chat":
+        (choice,) = value["choices"]
+        value["choices"] = [choice | {"delta": choice.pop("message")}]
+        parts = parts[:-1] if text else parts
+    else:
+        value = {"type": "response.completed", "response": value}
+    event = StreamPart(at, f"data: {orjson.dumps(value).decode()}")
+    return response.model_copy(update={"body": None, "parts": (*parts, event)})
 
 
 def _chat(reply: Reply, text: str) -> dict[str, Any]:

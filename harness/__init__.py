@@ -5,9 +5,8 @@ Its packages; each imports only packages below it:
     cli             the command line, which may import everything
     selftest        run the reference engine with every known fault and list what detects it
     verification    the main job: run cases and probes and judge them
-    auditing        detect records that were removed, changed or sampled again
     doctor          check the setup before a run
-    bundling        pack a run so that others can judge it
+    integrity       seal a run, audit it, pack it for publication
     verdict         analysis of a whole run, and the gate's verdict
     probes          experiments of several requests
     golden          the reference engine's logprobs, and a provider's distance from them
@@ -18,7 +17,7 @@ Its packages; each imports only packages below it:
     endpoints       launch a provider, check that it answers, find its APIs
     parsing         recorded exchanges as parsed events and rollouts
     transport       HTTP requests, recorded as they were on the wire
-    storage         the run folder: its log, hash chain and seal
+    storage         the run folder: its files, its logs and their hash chains
     tasks           cases, tools and attempts
     api             conversations in Chat Completions and the Responses API
     providers       providers.yaml and gate files

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.text import Text
 
-from harness.auditing.findings import Audit, Conclusion, LogState
+from harness.integrity.records import Audit, Conclusion, LogState
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from reports.terminal import verdict_lines
 from reports.text import visible
@@ -37,12 +37,12 @@ def print_audit(audit: Audit, console: Console) -> None:
     for label, fact in _facts(audit):
         console.print(Text(f"{label:10}{visible(fact)}"), soft_wrap=True)
     console.print()
-    for breach in audit.breaches:
-        line = Text.assemble("  ", (breach.kind, "red"), f" · {visible(breach.where)}: ")
-        console.print(line + Text(visible(breach.message)), soft_wrap=True)
+    for problem in audit.problems:
+        line = Text.assemble("  ", (problem.kind, "red"), f" · {visible(problem.where)}: ")
+        console.print(line + Text(visible(problem.message)), soft_wrap=True)
     for note in audit.notes:
         console.print(Text(f"  note · {visible(note)}", style="dim"), soft_wrap=True)
-    if audit.breaches or audit.notes:
+    if audit.problems or audit.notes:
         console.print()
     style, meaning = _CONCLUSIONS[audit.conclusion]
     console.print(verdict_lines(audit.conclusion.upper(), style, [meaning]))

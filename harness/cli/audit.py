@@ -1,16 +1,17 @@
-"""Whether a run is still what was recorded."""
+"""The command `audit`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-if TYPE_CHECKING:
-    from harness.auditing.findings import Audit, Breach
-    from harness.auditing.folder import Folder
+from harness.cli.judging import not_reproducible
+from harness.cli.screen import print_raw, stdout
+from harness.integrity.archive import opened
+from harness.integrity.audit import audit as audit_run
+from reports.audit import EXIT_CODES, print_audit
 
 
 def audit(
@@ -20,58 +21,20 @@ def audit(
     seal: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Say whether a run is as it was recorded: nothing removed, changed, added or sampled again.
+    """Check that a run is unchanged: no record was removed, changed, added or sampled twice.
 
-    Exit codes: 0 sound, 1 not, 2 unreadable, 4 nothing vouches for it (an older version made it, or
-    it was killed). Only a seal that was noted elsewhere shows that the whole was not made anew.
+    Exit codes: 0 sound, 1 broken, 2 unreadable, 4 not sealed (an older version made the run, or it
+    was killed). Only a seal that you stored elsewhere proves that the whole run was not replaced.
 
     Args:
-        run: The run's folder, or a bundle of it.
-        seal: The seal that the run must have, or its first 16 digits or more.
+        run: The run's folder, or a bundle.
+        seal: The seal that the run must have, or at least its first 16 digits.
         as_json: Print the audit as JSON on stdout.
     """
-    from harness.bundling.archive import opened
-    from harness.cli.screen import print_raw, stdout
-    from reports.audit import EXIT_CODES, print_audit
-
     with opened(run) as folder:
-        done = _audit(folder, seal)
+        result = audit_run(folder, seal, not_reproducible)
     if as_json:
-        print_raw(done.model_dump_json(indent=2))
+        print_raw(result.model_dump_json(indent=2))
     else:
-        print_audit(done, stdout())
-    return EXIT_CODES[done.conclusion]
-
-
-def _audit(path: Path, seal: str | None) -> Audit:
-    from harness.auditing import run
-    from harness.auditing.folder import read_folder
-
-    folder = read_folder(path)
-    judged, notes = _judged(folder)
-    return run.audit(folder, judged, notes, seal)
-
-
-def _judged(folder: Folder) -> tuple[Sequence[Breach], Sequence[str]]:
-    """What does not follow from the records, as far as this version can tell."""
-    from importlib.metadata import version
-
-    from harness.auditing.findings import Breach
-    from harness.cli.formats import FILES
-    from harness.cli.rejudging import unfounded
-    from harness.errors import ConfigurationError, RunLogError
-
-    if any(breach.kind == "record" for walk in folder.walks for breach in walk.breaches):
-        return (), ("the records were not judged again: some cannot be read",)
-    ours = folder.judged_by == version("gpt-oss-verify") and not folder.cut
-    try:
-        found = list(unfounded(folder.path))
-    except (ConfigurationError, RunLogError) as error:
-        untold = f"the records were not judged again: {error}"
-        if isinstance(error, ConfigurationError) or not ours:
-            return (), (untold,)
-        told = [path.name for path in map(folder.path.joinpath, FILES.values()) if path.exists()]
-        return [Breach(kind="judgement", where=name, message=untold) for name in told], (untold,)
-    if ours:
-        return found, ()
-    return (), [f"{one.where} {one.message}" for one in found]
+        print_audit(result, stdout())
+    return EXIT_CODES[result.conclusion]

@@ -36,7 +36,7 @@ from harness.pipeline import requirements
 from harness.pipeline.plan import Plan, Shard
 from harness.pipeline.run import Job, new_job, resumed
 from harness.probes.suites import choose
-from harness.probes.task import ProbeOptions, probe_tasks
+from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
 from harness.providers.gate_entry import (

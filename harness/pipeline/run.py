@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
+from harness.integrity.seal import sealed
 from harness.pipeline.analyze import analyze
 from harness.pipeline.plan import Plan, Shard
 from harness.providers.entries import Provider, changed
@@ -24,7 +25,6 @@ from harness.sampling.run import run_attempts, run_until_stopped
 from harness.sampling.watching import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
-from harness.storage.sealing import sealed
 from harness.storage.versions import versions
 from harness.tasks.base import Task
 from harness.transport import RetryPolicy, open_transport

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.golden import files as golden_files
 from harness.pipeline.run import judge, make_requests, new_job, prepare
 from harness.probes.suites import choose
-from harness.probes.task import ProbeOptions, probe_tasks
+from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Condition
 from harness.records.runs import RunSettings, Sampling

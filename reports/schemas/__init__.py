@@ -14,8 +14,8 @@ from harness.storage.run_folder import COMPARED
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, str] = {
     "analysis": "harness.records.analysis:Analysis",
-    "audit": "harness.auditing.findings:Audit",
-    "bundle": "harness.bundling.manifest:Manifest",
+    "audit": "harness.integrity.records:Audit",
+    "bundle": "harness.integrity.records:Manifest",
     "compare": "harness.comparison.records:Comparison",
     "gate": "harness.providers.gate_entry:GateEntry",
     "history": "harness.comparison.records:History",

@@ -7,7 +7,7 @@ changes the bodies of these functions and nothing else: neither the stored recor
 figures.
 
 Nothing here trusts a stored analysis. Functions that need one (`compared`, `history`, `news`,
-`audited`, `bundled`) judge the folder first and write the analysis into it, so give them a copy.
+`audited`) judge the folder first and write the analysis into it, so give them a copy.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.task import EvalOptions, EvalTask, restored_evals
 from harness.api import DIALECTS
-from harness.auditing.folder import read_folder
-from harness.auditing.run import audit
-from harness.bundling.archive import unpack
 from harness.cli import app, planning
 from harness.cli.judging import changed, judge
 from harness.golden.files import fitting
+from harness.integrity.archive import unpack
+from harness.integrity.audit import audit
 from harness.pipeline import run as pipeline
 from harness.pipeline.gate import exit_code
 from harness.probes.suites import choose
-from harness.probes.task import ProbeOptions, probe_tasks
+from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.records.analysis import Analysis, CheckResult, RubricFigure, RubricSummary, TaskResult
 from harness.records.conditions import APIS, MODES, Condition
 from harness.records.runs import Sampling
@@ -51,6 +50,8 @@ Figures = dict[str, Any]
 
 TOOL_CALLING = "tool_calling"
 _NUMBER = r"[\d.]+"
+_AUDIT_KINDS = {"missing": "absent", "duplicate": "repeated"}
+"""Names of problems that differ from those at the time of recording."""
 
 
 # Judging a run.
@@ -512,7 +513,7 @@ def audited(run: Path, seal: str | None = None) -> Figures:
 
     Reports are not part of the records: findings about them are left out.
     """
-    found = audit(read_folder(run), (), (), seal)
+    found = audit(run, seal)
     return {
         "conclusion": found.conclusion.replace(" ", "_"),
         "exit_code": EXIT_CODES[found.conclusion],
@@ -530,20 +531,15 @@ def audited(run: Path, seal: str | None = None) -> Figures:
             }
             for log in found.logs
         },
-        "breaches": dict(sorted(Counter(one.kind for one in found.breaches).items())),
+        "breaches": dict(
+            sorted(Counter(_AUDIT_KINDS.get(one.kind, one.kind) for one in found.problems).items())
+        ),
     }
 
 
 def unbundled(bundle: Path, parent: Path) -> Path:
     """Unpack a bundle below `parent`; the run folder in it."""
     return unpack(bundle, parent)
-
-
-def bundled(run: Path, bundle: Path) -> Path:
-    """Judge a run, which writes to its folder, and pack it into `bundle`."""
-    assert command("recheck", str(run)) in {0, 1, 4}
-    assert command("bundle", str(run), "--out", str(bundle)) == 0
-    return bundle
 
 
 def command(*arguments: str) -> int:

@@ -32,6 +32,12 @@ def test_recheck_exits_with_the_verdict(name: str, tmp_path: Path) -> None:
     assert figures.command("recheck", str(run)) == stored.expected(name)["exit_code"]
 
 
+def test_an_older_run_is_not_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = stored.unpack("gated", tmp_path)
+    assert figures.command("bundle", str(run), "--out", str(tmp_path / "b.tar.gz")) == 2
+    assert "recorded by an older version, which alone can pack it" in capsys.readouterr().err
+
+
 def test_every_expected_file_belongs_to_a_characterization() -> None:
     names = {path.stem for path in stored.EXPECTED.glob("*.json")}
     assert names == set(stored.CHARACTERIZATIONS)

@@ -19,8 +19,8 @@ from quiz import quiz
 
 import evals.__main__ as evals_command
 from harness.cli.app import app, run
+from harness.integrity.seal import hash_of
 from harness.providers.entries import Launch, Prices, Provider, own_providers
-from harness.storage import sealing
 from harness.storage.run_log import read_run_info
 from reference_engine.__main__ import _parser as engine_parser
 from reference_engine.__main__ import main as engine_command
@@ -107,7 +107,7 @@ class World:
         scored = self.made("eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1")
         baseline = "baseline-reference.json"
         assert run(["baseline", "create", scored, baseline]) == 0
-        seal = sealing.hash_of(read_run_info(Path(runs[0])).seals[-1])
+        seal = hash_of(read_run_info(Path(runs[0])).seals[-1])
         self.stands_for: Mapping[str, str] = {
             "RUN": runs[0],
             "RUN.tar.gz": f"{Path(runs[0]).name}.tar.gz",

@@ -20,7 +20,7 @@ from harness.auditing.run import audit
 from harness.cli.app import run
 from harness.errors import ConfigurationError, RunLogError
 from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, RunLog, read_run_info, write_run_info
-from harness.storage.sealing import seal
+from harness.integrity.seal import seal
 
 SMALL = SUITE.first(1)
 RECORDS = 8

@@ -19,7 +19,7 @@ from harness.cli.app import run
 from harness.errors import RunLogError
 from harness.records.rollouts import Rollout
 from harness.storage.run_log import read_run_info, write_run_info
-from harness.storage.sealing import seal
+from harness.integrity.seal import seal
 
 SMALL = SUITE.first(1)
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"

@@ -1,4 +1,4 @@
-"""The seal of a run: one hash for its settings, its cases or questions, and all its records."""
+"""The seal of a run: one hash over its settings, the files of its tasks, and all its records."""
 
 from __future__ import annotations
 
@@ -26,72 +26,68 @@ _FILES = (CASES_FILE, TOOLS_FILE, GOLDEN_FILE, "questions-*.jsonl")
 
 @dataclass
 class Ending:
-    """What `run.json` is to say once the block is over; None to leave it as it is."""
+    """The `run.json` to write when the session ends; None to keep the present one."""
 
     info: Record | None = None
 
 
 @contextmanager
 def sealed(folder: Path) -> Iterator[Ending]:
-    """Seal the run in `folder` at the end of the block, however that ends.
+    """Seal the run in `folder` when the block ends, with or without an error.
 
-    What the block notes as its ending is written together with the seal: no process can be killed
-    between the two and leave a finished run without one.
+    `run.json` and the seal are written together, so that a process that is killed never leaves a
+    finished run without a seal.
 
     Raises:
-        RunLogError: The run cannot be read, or the seal not be written.
+        RunLogError: The run cannot be read, or the seal cannot be written.
     """
     ending = Ending()
     try:
         yield ending
-    except HarnessError as stop:
+    except HarnessError as error:
         try:
             seal(folder)
         except RunLogError:
-            # Whatever made the block fail is what the user has to know.
-            raise stop from None
+            # The first error is the one that the user has to know.
+            raise error from None
         raise
     seal(folder, ending.info)
 
 
 def seal(folder: Path, info: Record | None = None) -> None:
-    """Add a seal of the present state to `run.json`, unless nothing was recorded or has changed.
+    """Add a seal to `run.json`, unless nothing was recorded or nothing changed since the last one.
 
     Args:
         folder: The run's.
-        info: What `run.json` is to say, if not what it says.
+        info: The new `run.json`; None to keep the present one.
 
     Raises:
-        RunLogError: The run cannot be read, or the seal not be written.
+        RunLogError: The run cannot be read, or the seal cannot be written.
     """
     members = read_members(folder) if info is None else info.model_dump(mode="json")
-    earlier = [Seal.model_validate(one) for one in members.get(SEALS, [])]
-    before = earlier[-1] if earlier else None
-    made = _made(folder, members, before)
-    same = before is not None and made.run == before.run and made.logs == before.logs
-    empty = not any(log.records for log in made.logs.values())
-    seals = earlier if same or empty else [*earlier, made]
-    whole = members | {SEALS: [one.model_dump(mode="json") for one in seals]}
-    write_run_json(folder, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+    seals = [Seal.model_validate(each) for each in members.get(SEALS, [])]
+    last = seals[-1] if seals else None
+    new = _new_seal(folder, members, last)
+    unchanged = last is not None and (new.run, new.logs) == (last.run, last.logs)
+    if not unchanged and any(log.records for log in new.logs.values()):
+        seals.append(new)
+    content = members | {SEALS: [each.model_dump(mode="json") for each in seals]}
+    write_run_json(folder, orjson.dumps(content, option=orjson.OPT_INDENT_2))
 
 
 def hash_of(one: Seal) -> str:
-    """What the hash of a seal must be."""
-    return sha256(_canonical(one.model_dump(mode="json", exclude={"hash"}))).hexdigest()
+    """The correct hash of a seal."""
+    return _json_hash(one.model_dump(mode="json", exclude={"hash"}))
 
 
 def member_hashes(members: Mapping[str, Any]) -> dict[str, str]:
-    """The hash of each member of `run.json` but the seals, in canonical JSON."""
-    return {
-        name: sha256(_canonical(value)).hexdigest()
-        for name, value in members.items()
-        if name != SEALS
-    }
+    """The hash of each member of `run.json` except the seals."""
+    return {name: _json_hash(value) for name, value in members.items() if name != SEALS}
 
 
 def run_hash(members: Mapping[str, str]) -> str:
-    """The hash of `run.json`, from those of its members."""
-    return sha256(_canonical(members)).hexdigest()
+    """The hash of `run.json`, from the hashes of its members."""
+    return _json_hash(members)
 
 
 def read_members(folder: Path) -> dict[str, Any]:
@@ -114,10 +110,13 @@ def logs_of(folder: Path) -> list[Path]:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """The hashes of the files that say what was asked. Raises RunLogError."""
-    return {
-        path.name: hash_of_file(path) for pattern in _FILES for path in sorted(folder.glob(pattern))
-    }
+    """The hashes of the files of the tasks: cases, tools, questions, golden file.
+
+    Raises:
+        RunLogError: A file cannot be read.
+    """
+    paths = (path for pattern in _FILES for path in sorted(folder.glob(pattern)))
+    return {path.name: hash_of_file(path) for path in paths}
 
 
 def hash_of_file(path: Path) -> str:
@@ -129,16 +128,16 @@ def hash_of_file(path: Path) -> str:
         raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _made(folder: Path, members: Mapping[str, Any], before: Seal | None) -> Seal:
-    one = Seal(
+def _new_seal(folder: Path, members: Mapping[str, Any], last: Seal | None) -> Seal:
+    new = Seal(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         run=run_hash(member_hashes(members)),
         files=file_hashes(folder),
         logs={path.name: _log_seal(path) for path in logs_of(folder)},
-        before=before.hash if before else None,
+        before=last.hash if last else None,
         hash="",
     )
-    return one.model_copy(update={"hash": hash_of(one)})
+    return new.model_copy(update={"hash": hash_of(new)})
 
 
 def _log_seal(path: Path) -> LogSeal:
@@ -156,5 +155,5 @@ def _log_seal(path: Path) -> LogSeal:
     return LogSeal(records=records, chain=head.hex(), unchained=unchained)
 
 
-def _canonical(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+def _json_hash(value: object) -> str:
+    return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()

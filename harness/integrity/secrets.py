@@ -1,11 +1,11 @@
-"""Keys, and what tells of the machine, taken out of texts that are to be published."""
+"""Remove keys, and what identifies this machine, from texts that will be published."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import JsonValue
 
@@ -13,15 +13,14 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import ENVIRONMENT_NAME, load_providers
 from harness.transport.redact import REDACTED, Redactor
 
-_START = r"(?:(?<![\w-])|(?<=\\[nrt]))"
 _KEYS = re.compile(
-    _START
-    + r"(?:sk-[\w-]{20,}|gsk_\w{20,}|hf_\w{20,}|nvapi-[\w-]{20,}|AIza[\w-]{30,}|AKIA[0-9A-Z]{16}"
+    r"(?:(?<![\w-])|(?<=\\[nrt]))"
+    r"(?:sk-[\w-]{20,}|gsk_\w{20,}|hf_\w{20,}|nvapi-[\w-]{20,}|AIza[\w-]{30,}|AKIA[0-9A-Z]{16}"
     r"|gh[pousr]_\w{30,}|github_pat_\w{30,}|xox[abprs]-[\w-]{10,}"
     r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}|(?i:bearer) +[\w.~+/-]{16,}=*)",
     re.ASCII,
 )
-"""How the keys of well-known services begin, JSON Web Tokens, and whatever bears a bearer."""
+"""Keys of well-known services, JSON Web Tokens, and bearer tokens."""
 
 _HEADERS = re.compile(
     r'("(?:proxy-)?authorization"|"(?:x-)?api-key"|"(?:set-)?cookie"):"(?!\[redacted\]")[^"\\]*"',
@@ -33,11 +32,11 @@ _SHORTEST_HOST = 4
 
 
 def known_secrets(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """The values of variables that hold keys: those of providers.yaml, and others by their name."""
+    """The values of variables that providers.yaml names, or whose own names suggest keys."""
     try:
-        providers = load_providers().values()
+        providers = list(load_providers().values())
     except ConfigurationError:
-        providers = {}.values()
+        providers = []
     named = {provider.api_key_env for provider in providers}
     for provider in providers:
         for template in provider.headers.values():
@@ -48,19 +47,19 @@ def known_secrets(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 
 
 class Scrubber:
-    """Takes keys out of JSON texts.
+    """Removes keys from texts.
 
     Attributes:
-        count: How many were taken out so far.
+        count: The number of keys removed so far.
     """
 
-    def __init__(self, secrets: Iterator[str]) -> None:
-        """Take values that must not appear, besides whatever looks like a key."""
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Remove these values and whatever looks like a key."""
         self._redactor = Redactor(secrets)
         self.count = 0
 
     def text(self, text: str) -> str:
-        """The text, which may be JSON, without keys."""
+        """A text, which may be JSON, without keys."""
         clean = self._redactor.text(text)
         self.count += clean.count(REDACTED) - text.count(REDACTED)
         clean, keys = _KEYS.subn(REDACTED, clean)
@@ -70,9 +69,9 @@ class Scrubber:
 
 
 def shortened(value: JsonValue, host: str | None = None) -> JsonValue:
-    """A JSON value in whose texts absolute paths are their last part, and this machine `host`.
+    """A JSON value with absolute paths reduced to their last part.
 
-    `host` is the name to look for, by default that of this machine.
+    The name `host`, by default that of this machine, is replaced by "host".
     """
     name = socket.gethostname() if host is None else host
     if isinstance(value, str):

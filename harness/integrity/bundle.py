@@ -1,0 +1,197 @@
+"""Pack a run for publication: keys, machine paths and gated texts are removed from a copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import orjson
+
+from harness.errors import ConfigurationError, RunLogError
+from harness.integrity.archive import MANIFEST_FILE, pack
+from harness.integrity.records import Manifest, Removal
+from harness.integrity.seal import (
+    SEALS,
+    file_hashes,
+    hash_of_file,
+    logs_of,
+    member_hashes,
+    read_members,
+)
+from harness.integrity.secrets import Scrubber, known_secrets, shortened
+from harness.records.analysis import Analysis
+from harness.records.rollouts import Rollout
+from harness.records.runs import SCHEMA_VERSION
+from harness.storage import chain
+from harness.storage.run_folder import ANALYSIS_FILE, PROVIDER_LOG, read_analysis, write_text
+from harness.storage.run_log import RUN_FILE, read_run_info
+
+_MAY_DIFFER = {"run", "run_id", "dataset", "detail"}
+"""Members in which the analysis of a copy may differ: replaced contents, and quoted errors."""
+
+
+class Withholding(Protocol):
+    """Replaces what must not be published besides keys: the texts of gated questions."""
+
+    def members(self) -> Mapping[str, Any]:
+        """The members of `run.json` that change."""
+        ...
+
+    def files(self) -> Mapping[str, str]:
+        """The new texts of files, by name."""
+        ...
+
+    def record(self, record: Rollout) -> Rollout:
+        """A record as it may be published."""
+        ...
+
+    def removals(self) -> tuple[Removal, ...]:
+        """What was replaced; called after all records."""
+        ...
+
+
+def bundle(
+    run: Path,
+    out: Path,
+    withholding: Callable[[Path], Withholding],
+    judge: Callable[[Path, Analysis], object],
+) -> Manifest:
+    """Pack a run, provided that the published copy is judged like the run itself.
+
+    Args:
+        run: The folder of the run.
+        out: The file to write.
+        withholding: Reads the run in a folder and decides which texts to withhold.
+        judge: Writes the analysis and reports of a copy, with the gate of an analysis.
+
+    Raises:
+        ConfigurationError: The run cannot be packed; the message gives the reason.
+        RunLogError: Something cannot be read or written.
+    """
+    if (run / MANIFEST_FILE).exists():
+        raise ConfigurationError(f"{run} was unpacked from a bundle; pass on that file.")
+    if read_run_info(run).schema_version != SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"{run} was recorded by an older version, which alone can pack it; this version can "
+            "audit, recheck and compare the run and its bundles."
+        )
+    stored = read_analysis(run)
+    with TemporaryDirectory(prefix="gpt-oss-verify-") as place:
+        copy = Path(place) / run.resolve().name
+        copy.mkdir()
+        manifest = _copy(run, copy, withholding(run), Scrubber(known_secrets()))
+        judge(copy, stored)
+        if _comparable(copy) != _comparable(run):
+            raise ConfigurationError(
+                f"{run} cannot be packed: its analysis does not follow from the records that "
+                f"would be published. Judge it again: gpt-oss-verify recheck {run}"
+            )
+        files = {path.name: hash_of_file(path) for path in sorted(copy.iterdir())}
+        manifest = manifest.model_copy(update={"files": files})
+        write_text(copy / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
+        pack(copy, out)
+    return manifest
+
+
+def _copy(source: Path, target: Path, withholding: Withholding, scrubber: Scrubber) -> Manifest:
+    """Copy everything but derived files; `files` of the manifest is still empty."""
+    members = read_members(source)
+    replaced = {**members, **withholding.members()}
+    clean = {
+        name: orjson.loads(scrubber.text(_json(shortened(value))))
+        for name, value in replaced.items()
+        if name != SEALS
+    }
+    changed = {name: value for name, value in clean.items() if value != members.get(name)}
+    write_text(target / RUN_FILE, _json(members | changed))
+    hashes = member_hashes(members)
+    withheld = {
+        log.name: _copy_log(log, target / log.name, withholding, scrubber)
+        for log in logs_of(source)
+    }
+    seals = members.get(SEALS)
+    return Manifest(
+        run=source.resolve().name,
+        tool_version=version("gpt-oss-verify"),
+        seal=seals[-1]["hash"] if seals else None,
+        run_members={name: hashes[name] for name in sorted(changed)},
+        replaced=_copy_files(source, target, withholding.files(), scrubber),
+        withheld_records=withheld,
+        removals=(*_removals(source, members, scrubber), *withholding.removals()),
+        files={},
+    )
+
+
+def _copy_log(path: Path, target: Path, withholding: Withholding, scrubber: Scrubber) -> int:
+    """Copy a log; the number of records that carry the hash of other contents."""
+    withheld = 0
+    try:
+        with path.open("rb") as log, target.open("wb") as out:
+            for line in log:
+                if not line.endswith(b"\n"):
+                    break
+                record = chain.record_of(line).removesuffix(b"\n")
+                rollout = Rollout.model_validate_json(record)
+                shown = withholding.record(rollout)
+                text = record.decode() if shown is rollout else shown.model_dump_json()
+                clean = scrubber.text(text).encode()
+                if clean == record:
+                    out.write(line)
+                else:
+                    link = chain.read_link(line)
+                    out.write(chain.relinked(clean, link))
+                    withheld += link.chain is not None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise RunLogError(f"{path} cannot be copied: {error}") from None
+    return withheld
+
+
+def _copy_files(
+    source: Path, target: Path, replaced: Mapping[str, str], scrubber: Scrubber
+) -> dict[str, str]:
+    """Copy the files of tasks; the original hashes of those that are replaced."""
+    hashes = file_hashes(source)
+    for name in hashes:
+        text = replaced.get(name) or (source / name).read_bytes().decode(errors="replace")
+        if scrubber.text(text) != text:
+            raise ConfigurationError(
+                f"{source / name} contains what looks like a key, so the run cannot be packed."
+            )
+        write_text(target / name, text)
+    return {name: hashes[name] for name in sorted(replaced)}
+
+
+def _removals(source: Path, members: Mapping[str, Any], scrubber: Scrubber) -> Iterator[Removal]:
+    found = {
+        ("keys", "they were found in texts although records are redacted"): scrubber.count,
+        (
+            "absolute paths and the name of this machine in members of run.json",
+            "they describe the machine, not the provider",
+        ): sum(shortened(value) != value for value in members.values()),
+        (
+            f"{PROVIDER_LOG}, the output of a provider that was started here",
+            "its contents were not reviewed",
+        ): int((source / PROVIDER_LOG).exists()),
+    }
+    for (what, why), count in found.items():
+        if count:
+            yield Removal(what=what, why=why, count=count)
+
+
+def _comparable(folder: Path) -> object:
+    """The analysis of a run without what may differ in a copy."""
+    return _without(shortened(json.loads((folder / ANALYSIS_FILE).read_bytes())))
+
+
+def _without(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _without(inner) for k, inner in value.items() if k not in _MAY_DIFFER}
+    return list(map(_without, value)) if isinstance(value, list) else value
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n"
