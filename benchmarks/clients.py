@@ -53,13 +53,13 @@ def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> No
 
 def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Path) -> Path:
     """Make an eval run of so many questions and tries of each below `place`; its folder."""
-    from rich.console import Console
-
     from evals.job import EvalJob, new_folder, new_info, sample
     from evals.records import EvalSettings
-    from evals.registry import load_data
     from evals.tally import EvalTally
     from harness.display import LiveDisplay
+    from rich.console import Console
+
+    from evals.registry import load_data
     from harness.providers.entries import adhoc_provider, changed
 
     questions, tries = size

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
+from evals.judgement import Figure
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from evals.baselines.figures import pooled_mean
 from evals.baselines.published import Benchmark
-from evals.judgement import Figure
 from harness.records.analysis import Decision
 from harness.statistics.differences import TAIL
 from harness.statistics.mean_scores import Mean, mean_score, run_mean

@@ -23,13 +23,13 @@ from functools import cache
 
 import httpx
 import torch
+from harness.probes.plan import sample_id
 from starlette.applications import Starlette
 
 from harness.golden import files
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import golden_prompts, numerics
 from harness.probes.base import ProbeRequest
-from harness.probes.plan import sample_id
 from harness.records.analysis import CheckResult
 from harness.records.rollouts import Exchange, Request, Response, Rollout
 from harness.rules import probe_results

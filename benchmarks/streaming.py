@@ -43,9 +43,9 @@ from harness.api.base import Settings
 from harness.api.conversation import Message
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Rollout
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts, run_until_stopped
 from harness.storage.run_log import RunLog, read_rollouts
-from harness.sampling.attempts import Attempt, Sample
 from harness.transport import open_transport
 
 STREAMS_AFTER_EACH_OTHER = 3

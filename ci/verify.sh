@@ -41,9 +41,9 @@ fi
 token="$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
 echo "::stop-commands::$token"
 set +e
-gpt-oss-verify "${arguments[@]}" 2>&1 >"$place/result.json" | tee "$place/talk.txt"
+gpt-oss-verify "${arguments[@]}" 2>&1 >"$place/result.json" | tee "$place/log.txt"
 code="${PIPESTATUS[0]}"
 set -e
 printf '\n::%s::\n' "$token"
 
-gpt-oss-verify ci-summary "$place/result.json" --talk "$place/talk.txt" --code "$code"
+gpt-oss-verify ci-summary "$place/result.json" --log "$place/log.txt" --code "$code"

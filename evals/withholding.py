@@ -22,7 +22,7 @@ from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.integrity.records import Removal
-from harness.parsing.events import parse_events, speaks
+from harness.parsing.events import parse_events, carries_text
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Rollout, StreamPart
 from harness.records.runs import TaskInfo
@@ -132,7 +132,7 @@ def _silent(exchange: Exchange, api: Api) -> Exchange:
     body = {k: v for k, v in (exchange.request.body or {}).items() if k not in _TEXTS}
     response, failure = exchange.response, exchange.failure
     if response is not None:
-        times = [event.at for event in parse_events(response.parts) if speaks(event)]
+        times = [event.at for event in parse_events(response.parts) if carries_text(event)]
         parts = tuple(StreamPart(at, _SILENT[api]) for at in times)
         text = None if response.parts else withheld(response.body or "")
         response = response.model_copy(update={"body": text, "parts": parts})

@@ -67,9 +67,7 @@ def parts(comparison: Comparison, *, most_checks: int, most_cases: int) -> Itera
         lines = [Line(changed_case(each)) for each in changed.cases[:most_cases]]
         yield Part(f"Changed cases: {changed.label}", (*lines, *_more(changed.cases, most_cases)))
     for found in comparison.regressions:
-        yield Part(
-            f"Since the previous run: {found.run}", tuple(map(Line, sentences(found)))
-        )
+        yield Part(f"Since the previous run: {found.run}", tuple(map(Line, sentences(found))))
     yield Part("Figures", table=_figures(comparison))
     yield Part("How differences are tested", (Line(how_tested(comparison)),))
 

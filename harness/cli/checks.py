@@ -15,10 +15,10 @@ from harness.errors import ConfigurationError
 from harness.findings import BOTH_APIS, Rule
 from harness.golden import files as golden_files
 from harness.probes.suites import choose
-from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.records.families import title
 from harness.records.runs import SuiteName
 from harness.rules import RULES
+from harness.tasks.probing import ProbeOptions, probe_tasks
 
 _HEAD = """\
 # Checks and probes

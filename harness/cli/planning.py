@@ -36,7 +36,6 @@ from harness.pipeline import requirements
 from harness.pipeline.plan import Plan, Shard
 from harness.pipeline.run import Job, new_job, resumed
 from harness.probes.suites import choose
-from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
 from harness.providers.gate_entry import (
@@ -61,7 +60,8 @@ from harness.sampling.budget import Budget
 from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
 from harness.storage.run_log import read_run_info
 from harness.tasks.base import Task
-from harness.tasks.cases import Suite, load_suite
+from harness.cases import Suite, load_suite
+from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.tasks.tool_calling import ToolCalling
 from harness.text.suggestion import suggestion

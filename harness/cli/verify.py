@@ -291,7 +291,7 @@ def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
     """Print what the evals of a run will cost."""
     from evals.cost import expect
     from evals.task import EvalTask
-    from reports.cost import plan_lines
+    from harness.cli.cost import plan_lines
 
     tasks = [task for task in draft.tasks if isinstance(task, EvalTask)]
     info = pipeline.new_info(draft.provider, draft.plan, draft.settings, ())

@@ -20,7 +20,7 @@ from harness.statistics.differences import Pair, paired_means
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean, run_mean
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE
-from harness.tasks.cases import Case, load_suite
+from harness.cases import Case, load_suite
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,6 @@ from pathlib import Path
 from harness.golden import files as golden_files
 from harness.pipeline.run import judge, make_requests, new_job, prepare
 from harness.probes.suites import choose
-from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Condition
 from harness.records.runs import RunSettings, Sampling
@@ -24,7 +23,8 @@ from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog
 from harness.tasks.base import Task
-from harness.tasks.cases import Suite, load_suite
+from harness.cases import Suite, load_suite
+from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 from harness.transport import NO_RETRIES
 

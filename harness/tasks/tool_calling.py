@@ -46,7 +46,7 @@ from harness.statistics.estimators import pass_at_k, pass_hat_k
 from harness.statistics.intervals import clustered_estimate
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.tasks.base import Task
-from harness.tasks.cases import Case, Suite
+from harness.cases import Case, Suite
 from harness.text import strict_json
 
 NAME = "tool_calling"

@@ -27,6 +27,7 @@ from evals.registry import ROWS, load_data
 from evals.task import EvalOptions, EvalTask, restored_evals
 from harness.api import DIALECTS
 from harness.cli import app, planning
+from harness.cli import checks as catalogue
 from harness.cli.judging import changed, judge
 from harness.golden.files import fitting
 from harness.integrity.archive import unpack
@@ -34,16 +35,15 @@ from harness.integrity.audit import audit
 from harness.pipeline import run as pipeline
 from harness.pipeline.gate import exit_code
 from harness.probes.suites import choose
-from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.records.analysis import Analysis, CheckResult, RubricFigure, RubricSummary, TaskResult
 from harness.records.conditions import APIS, MODES, Condition
 from harness.records.runs import Sampling
 from harness.records.scores import Estimate, Percentiles, Score
 from harness.sampling.attempts import Attempt
 from harness.storage.run_log import read_run_info
-from harness.tasks.cases import load_suite
+from harness.cases import load_suite
+from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import ToolCalling
-from harness.cli import checks as catalogue
 from reports.audit import EXIT_CODES
 
 Figures = dict[str, Any]

@@ -212,11 +212,11 @@ def test_a_tool_that_ends_without_a_result_leaves_what_was_judged(tmp_path, monk
     judged_run(tmp_path / "runs" / "a-1", provider="alpha", day=0, tries=1)
     assert run(["report", str(tmp_path / "runs" / "a-1")]) == 0
     capsys.readouterr()
-    for name in ("result.json", "talk.txt"):
+    for name in ("result.json", "log.txt"):
         (tmp_path / name).write_text("")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    told = ["--talk", str(tmp_path / "talk.txt"), "--code", "3"]
+    told = ["--log", str(tmp_path / "log.txt"), "--code", "3"]
     assert run(["ci-summary", str(tmp_path / "result.json"), *told]) == 0
     assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
     assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()

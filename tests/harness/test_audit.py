@@ -9,18 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from harness.auditing.findings import Audit
+from harness.auditing.folder import read_folder
+from harness.auditing.run import audit
 from healthy import SUITE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_runs import troubled, write_run, write_sealed_run
 
-from harness.auditing.findings import Audit
-from harness.auditing.folder import read_folder
-from harness.auditing.run import audit
 from harness.cli.app import run
 from harness.errors import ConfigurationError, RunLogError
-from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, RunLog, read_run_info, write_run_info
 from harness.integrity.seal import seal
+from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, RunLog, read_run_info, write_run_info
 
 SMALL = SUITE.first(1)
 RECORDS = 8

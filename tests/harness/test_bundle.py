@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from harness.bundling import archive
+from harness.bundling.scrubbing import Scrubber, shortened
 from healthy import SUITE
 from recorded_runs import troubled, write_sealed_run
 
-from harness.bundling import archive
-from harness.bundling.scrubbing import Scrubber, shortened
 from harness.cli.app import run
 from harness.errors import RunLogError
+from harness.integrity.seal import seal
 from harness.records.rollouts import Rollout
 from harness.storage.run_log import read_run_info, write_run_info
-from harness.integrity.seal import seal
 
 SMALL = SUITE.first(1)
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"

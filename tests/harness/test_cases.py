@@ -5,7 +5,7 @@ import pytest
 
 from harness.api.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
 from harness.errors import ConfigurationError
-from harness.tasks.cases import load_suite, parse_cases
+from harness.cases import load_suite, parse_cases
 
 SUITE = load_suite()
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import checks as catalogue
 from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.rules import RULES
-from harness.cli import checks as catalogue
 
 DOCS = Path(__file__).parents[2] / "docs" / "checks.md"
 

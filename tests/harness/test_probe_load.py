@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from pathlib import Path
 
+from harness.verification import smoke
 from healthy import Say, provider_of
 from mock_provider import MODEL, MockProvider, Received
 from probing import judged, refusal, statuses
@@ -16,8 +17,7 @@ from harness.providers.entries import adhoc_provider
 from harness.records.rollouts import Response, Rollout
 from harness.records.runs import RunSettings
 from harness.sampling.attempts import Attempt
-from harness.tasks.cases import load_suite
-from harness.verification import smoke
+from harness.cases import load_suite
 
 _numbers = itertools.count(1)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from harness.probes.plan import sample_id
 from healthy import Say, chat_whole, exchange, json_response
 
 from harness.api.base import Tool
 from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
-from harness.probes.plan import sample_id
 from harness.probes.prompt import GROUP
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings

@@ -12,7 +12,7 @@ from harness.records.analysis import Analysis
 from harness.records.conditions import Api
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Thresholds
-from harness.tasks.cases import Suite
+from harness.cases import Suite
 
 
 def run_info(

@@ -39,7 +39,7 @@ from harness.statistics.intervals import clustered_rate, pass_estimate
 from harness.statistics.mean_scores import mean_score
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, write_run_info
-from harness.tasks.cases import Case, Suite
+from harness.cases import Case, Suite
 
 SMALL = SUITE.first(4)
 TINY = SUITE.first(1)

@@ -20,7 +20,7 @@ from harness.api.base import Settings
 from harness.api.conversation import Message
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollout, StreamPart
-from harness.tasks.cases import Case, load_suite
+from harness.cases import Case, load_suite
 
 MODEL = "gpt-oss-mock"
 SUITE = load_suite()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.probes.plan import attempts
 from healthy import Say, json_response, rollout
 
 from harness.api import DIALECTS
@@ -13,7 +14,6 @@ from harness.api.base import Settings
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes.base import ProbeGroup, ProbeRequest
-from harness.probes.plan import attempts
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response

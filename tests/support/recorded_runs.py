@@ -14,12 +14,12 @@ from typing import Any
 from analyses import run_info
 from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
+from harness.integrity.seal import seal
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.storage.run_folder import write_suite
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
-from harness.integrity.seal import seal
-from harness.tasks.cases import Case, SourceFile, Suite
+from harness.cases import Case, SourceFile, Suite
 
 _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 

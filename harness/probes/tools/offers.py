@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.api.base import Tool
-from harness.tasks.cases import load_suite
+from harness.cases import load_suite
 
 REPLY_TOKENS = 192
 

@@ -19,7 +19,7 @@ from harness.comparison.regressions import (
 )
 from harness.errors import HarnessError
 from harness.statistics.mean_scores import Mean
-from harness.tasks.cases import Suite
+from harness.cases import Suite
 
 GROUPS = (
     "responses · streaming",
