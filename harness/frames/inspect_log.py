@@ -135,6 +135,7 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
             "metadata": {"api": condition.api, "mode": condition.mode},
             "scorers": [{"name": _SCORER}],
         },
+        "plan": {"name": "plan", "steps": []},
         "results": _results(rows, made),
         "stats": _stats(run, task, condition),
     }

@@ -1,14 +1,22 @@
 """Runs as DataFrames."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from background import in_background
 from compared_runs import QUESTIONS, SMALL, TINY, always, judged_run, never_in
+from healthy import MODEL, provider_of, right
+from mock_provider import MockProvider
 
 import harness
+from harness.bundling.archive import pack
+from harness.cli.app import run as main
 from harness.errors import RunLogError
+from harness.frames.inspect_log import write_inspect_logs
 from harness.frames.tables import COLUMNS
 
 ATTEMPTS = 4 * 4 * 5
@@ -120,3 +128,41 @@ def test_the_columns_are_documented():
     for columns in COLUMNS.values():
         for name, meaning in columns.items():
             assert f"| `{name}` | {meaning} |" in text
+
+
+def test_a_sampled_conversation_has_calls_and_results_over_both_apis(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
+        assert main(["--base-url", mock.base_url, "--model", MODEL, "-n", "1", "-k", "1"]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    run = harness.load(folder)
+    assert set(run.attempts["api"]) == {"responses", "chat"}
+    assert len(run.timing) == 2 * len(run.attempts)
+    for record in run.attempts["record"]:
+        messages = run.transcript(record).messages
+        called = [message for message in messages if message.get("tool_calls")]
+        assert messages[0]["role"] == "user"
+        assert [message["role"] for message in messages][-2:] == ["tool", "assistant"]
+        assert called[0]["tool_calls"][0]["function"]["name"] == "service_status"
+        assert messages[-1]["content"] == "All done."
+    (tmp_path / "logs").mkdir()
+    for path in write_inspect_logs(run, tmp_path / "logs"):
+        (sample,) = json.loads(path.read_text())["samples"]
+        roles = [message["role"] for message in sample["messages"]]
+        assert roles == ["user", "assistant", "tool", "assistant"]
+        assert sample["messages"][1]["tool_calls"][0]["arguments"] == {}
+        assert sample["messages"][1]["tool_calls"][0]["id"] == sample["messages"][2]["tool_call_id"]
+
+
+def test_a_bundle_is_loaded_and_its_copy_removed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    copy = tmp_path / "source" / "mixed"
+    shutil.copytree(folder, copy)
+    (copy / "manifest.json").write_text("{}")
+    pack(copy, tmp_path / "mixed.tar.gz")
+    run = harness.load(tmp_path / "mixed.tar.gz")
+    assert len(run.attempts) == ATTEMPTS + 5 * QUESTIONS
+    place = run.folder
+    assert place.exists()
+    del run
+    assert not place.exists()
