@@ -164,10 +164,9 @@ def how_tested(comparison: Comparison) -> str:
 
 
 def entry_line(entry: Entry, folder: Path) -> str:
-    """What a column is: verdict, tasks, model, time, and its place as seen from a folder."""
+    """What a column is: tasks, model, time, and its place as seen from a folder."""
     what = ", ".join(entry.tasks).replace("_", " ") if entry.kind == "run" else entry.kind
-    verdict = VERDICTS[entry.decision] if entry.decision else ""
-    shown = [verdict, what, entry.model, moment(entry.started_at or "")]
+    shown = [what, entry.model, moment(entry.started_at or "")]
     if entry.place is not None:
         shown.append(os.path.relpath(entry.place, folder))
     return " · ".join(each for each in shown if each)

@@ -11,8 +11,8 @@ from rich.text import Text
 from harness.comparison.records import Comparison
 from reports import markup
 from reports.compare import MARKS, changes, entry_line, parts
-from reports.terminal import TONES, print_table
-from reports.text import visible
+from reports.terminal import STYLES, TONES, print_table
+from reports.text import VERDICTS, visible
 
 
 def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
@@ -25,11 +25,13 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
     """
     console.print()
     for entry in comparison.entries:
-        role = "  reference" if entry.label == comparison.against else ""
-        head = Text.assemble(
-            (visible(entry.label), "bold"), f"  {visible(entry_line(entry, Path()))}"
+        verdict = (
+            (f"  {VERDICTS[entry.decision]}", STYLES[entry.decision]) if entry.decision else ""
         )
-        console.print(head.append(role, "cyan"), soft_wrap=True)
+        about = f"  {visible(entry_line(entry, Path()))}"
+        role = "  reference" if entry.label == comparison.against else ""
+        head = Text.assemble((visible(entry.label), "bold"), verdict, about, (role, "cyan"))
+        console.print(head, soft_wrap=True)
         differs = [f"settings differ: {changes(entry.differs)}"] if entry.differs else []
         for note in (*differs, *entry.notes):
             console.print(Text(f"  {visible(note)}", style="yellow"), soft_wrap=True)
@@ -62,7 +64,9 @@ def _markdown(comparison: Comparison, folder: Path) -> Iterator[str]:
     yield f"# gpt-oss: {len(comparison.entries) - 1} compared with {against}"
     yield ""
     for entry in comparison.entries:
-        yield f"- {markup.code(entry.label)}: {markup.plain(entry_line(entry, folder))}"
+        verdict = f"**{VERDICTS[entry.decision]}** · " if entry.decision else ""
+        about = markup.plain(entry_line(entry, folder))
+        yield f"- {markup.code(entry.label)}: {verdict}{about}"
         differs = [f"Settings differ: {changes(entry.differs)}"] if entry.differs else []
         yield from (f"  - {markup.prose(note)}" for note in (*differs, *entry.notes))
     yield ""

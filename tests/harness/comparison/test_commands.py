@@ -42,7 +42,7 @@ def printed(capsys):
 def test_a_comparison_is_printed_and_written_to_three_files(runs, tmp_path, capsys):
     assert run(["compare", *runs, "--out", "page"]) == 0
     text = printed(capsys)
-    assert "alpha 2026-11-01 10:00 PASS · tool calling" in text
+    assert "alpha 2026-11-01 10:00 PASS tool calling" in text
     assert "chat · non-streaming pass@1: worse: -100.0 points" in text
     assert "Since a-1 (2026-11-01 10:00)" in text
     assert "page/compare.html" in text
