@@ -13,7 +13,7 @@ from healthy import MODEL, provider_of, right
 from mock_provider import MockProvider
 
 import harness
-from harness.bundling.archive import pack
+from harness.integrity.archive import pack
 from harness.cli.app import run as main
 from harness.errors import RunLogError
 from harness.frames.inspect_log import write_inspect_logs
