@@ -1,71 +1,107 @@
-"""Analyses of runs that never happened, for tests of what is made from them."""
+"""Analyses of tool-calling runs that were never sampled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from harness.records.judgements import Examination
-from harness.verdict.analysis import analyse
 from healthy import MODEL, STARTED, SUITE
 
-from harness.records.analysis import Analysis
-from harness.records.conditions import Api
-from harness.records.rollouts import Rollout
-from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Thresholds
 from harness.cases import Suite
+from harness.golden.files import fitting
+from harness.pipeline.analyze import analyze
+from harness.pipeline.plan import Plan
+from harness.probes.suites import choose
+from harness.records.analysis import Analysis
+from harness.records.conditions import APIS, MODES, Api, Condition, Mode
+from harness.records.rollouts import Rollout
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, Thresholds
+from harness.records.scores import Score
+from harness.tasks.base import Task
+from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.tool_calling import ToolCalling
+
+PROVIDER = ProviderInfo(
+    name="mock",
+    base_url="http://127.0.0.1:1/v1",
+    model=MODEL,
+    extra_body={},
+    header_names=(),
+    launch_command=None,
+)
 
 
-def run_info(
+@dataclass(frozen=True)
+class Planned:
+    """A run before it is sampled."""
+
+    suite: Suite = field(default_factory=lambda: SUITE.first(3))
+    apis: tuple[Api, ...] = APIS
+    modes: tuple[Mode, ...] = MODES
+    tries: int = 2
+    settings: RunSettings = RunSettings(apis=APIS, modes=MODES, concurrency=8)
+    model: str = MODEL
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """Tool calling and the probe groups that the settings choose."""
+        settings = self.settings
+        chosen = choose(settings.suite, settings.only, settings.skip)
+        conditions = [
+            Condition(model=self.model, api=api, mode=mode)
+            for api in self.apis
+            for mode in self.modes
+        ]
+        calling = ToolCalling(
+            self.suite,
+            conditions,
+            tries=self.tries,
+            sampling=Sampling(max_turns=10),
+            strict=settings.strict,
+        )
+        options = ProbeOptions(self.model, self.apis, golden=fitting(self.model))
+        return [*([calling] if chosen.cases else []), *probe_tasks(chosen.probes, options)]
+
+    @property
+    def info(self) -> RunInfo:
+        """Its `run.json`."""
+        return RunInfo(
+            tool_version="0.1.0",
+            command=("gpt-oss-verify", "--provider", "mock"),
+            provider=PROVIDER.model_copy(update={"model": self.model}),
+            settings=self.settings.model_copy(update={"apis": self.apis, "modes": self.modes}),
+            tasks=Plan(tuple(self.tasks)).infos(),
+            versions={"python": "3.11.0"},
+            started_at=STARTED,
+        )
+
+
+def planned(
     *,
-    apis: tuple[Api, ...] = ("responses", "chat"),
-    streaming: tuple[bool, ...] = (True, False),
+    apis: tuple[Api, ...] = APIS,
+    modes: tuple[Mode, ...] = MODES,
     tries: int = 2,
-    strict: bool = False,
-) -> RunInfo:
-    settings = RunSettings(
-        apis=apis,
-        streaming=streaming,
-        tries=tries,
-        max_turns=10,
-        strict=strict,
-        concurrency=8,
-    )
-    provider = ProviderInfo(
-        name="mock",
-        base_url="http://127.0.0.1:1/v1",
-        model=MODEL,
-        extra_body={},
-        header_names=(),
-        launch_command=None,
-    )
-    return RunInfo(
-        tool_version="0.1.0",
-        command=("gpt-oss-verify", "--provider", "mock"),
-        provider=provider,
-        settings=settings,
-        cases_file="cases.jsonl",
-        cases_sha256="c" * 64,
-        tools_file="tools.json",
-        tools_sha256="d" * 64,
-        planned=0,
-        versions={"python": "3.11.0"},
-        started_at=STARTED,
-    )
+    suite: Suite | None = None,
+    **settings: object,
+) -> Planned:
+    base = RunSettings(apis=apis, modes=modes, concurrency=8).model_copy(update=settings)
+    return Planned(suite or SUITE.first(3), apis, modes, tries, base)
 
 
 def analysis_of(
     rollouts: Iterable[Rollout],
-    info: RunInfo | None = None,
+    run: Planned | None = None,
     *,
-    suite: Suite | None = None,
+    info: RunInfo | None = None,
     thresholds: Thresholds | None = None,
-    keep: Callable[[Iterable[Examination]], object] = iter,
+    keep: Callable[[Iterable[Score]], object] = iter,
 ) -> Analysis:
-    return analyse(
+    run = run or planned()
+    return analyze(
         rollouts,
+        Plan(tuple(run.tasks)),
+        info or run.info,
         run_id="mock-20260102-030405",
-        run=info or run_info(),
-        suite=suite or SUITE.first(3),
         thresholds=thresholds,
         keep=keep,
     )

@@ -18,7 +18,7 @@ from mock_provider import Handler, Received, data, write_chunk, write_head, writ
 from harness.api import DIALECTS
 from harness.api.base import Settings
 from harness.api.conversation import Message
-from harness.records.conditions import Api
+from harness.records.conditions import Api, Condition, Mode
 from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollout, StreamPart
 from harness.cases import Case, load_suite
 
@@ -284,10 +284,11 @@ def rollout(
     sample: str = "weather-lisbon",
     attempt: int = 1,
     end: LoopEnd = "answered",
+    task: str = "tool_calling",
 ) -> Rollout:
-    """A recorded rollout of these answers; a `Say` is answered in health."""
+    """A recorded rollout with these responses; a `Say` becomes a healthy one."""
 
-    mode = "streaming" if streaming else "non-streaming"
+    mode: Mode = "streaming" if streaming else "non-streaming"
 
     def recorded(number: int, answer: Say | Response | Exchange) -> Exchange:
         if isinstance(answer, Exchange):
@@ -299,9 +300,9 @@ def rollout(
 
     return Rollout(
         id=f"{sample}/{api}/{mode}/{attempt}",
+        task=task,
         sample=sample,
-        api=api,
-        streaming=streaming,
+        condition=Condition(model=MODEL, api=api, mode=mode),
         attempt=attempt,
         end=end,
         exchanges=tuple(recorded(number, each) for number, each in enumerate(answers, start=1)),

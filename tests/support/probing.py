@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.probes.plan import attempts
 from healthy import Say, json_response, rollout
 
 from harness.api import DIALECTS
-from harness.api.base import Settings
+from harness.golden.files import shipped
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes.base import ProbeGroup, ProbeRequest
@@ -19,6 +18,7 @@ from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.rules import probe_results
 from harness.sampling.attempts import Attempt
+from harness.tasks.probing import ProbeOptions, ProbeTask
 
 Provider = Callable[[ProbeRequest, Attempt], Sequence[Say | Response | Exchange] | Say | Response]
 """The response to a request: one reply, or those of several exchanges."""
@@ -36,31 +36,34 @@ def judged(
     golden: Golden | None = None,
 ) -> dict[str, CheckResult]:
     """The result of every probe of a group with this provider, by id."""
+    planning = golden or shipped()
+    task = ProbeTask(group, group.probes, ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning))
     rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
-    for attempt in attempts(group.probes, Settings("gpt-oss-mock"), apis):
-        name = attempt.sample.id.partition("/")[2]
-        request = next(each for each in group.requests(attempt.api) if each.name == name)
+    for attempt in task.all_attempts():
+        api, name = attempt.condition.api, attempt.sample.id
+        request = next(each for each in group.requests(api) if each.name == name)
         response = provider(request, attempt)
         answers = response if isinstance(response, Sequence) else [response]
         recorded = rollout(
             answers,
-            api=attempt.api,
-            streaming=attempt.streaming,
-            sample=attempt.sample.id,
+            api=api,
+            streaming=attempt.condition.streaming,
+            sample=name,
             attempt=attempt.number,
+            task=group.name,
         )
-        rollouts[attempt.sample.id].append(parse_rollout(_with_own_request(recorded, attempt)))
+        rollouts[name].append(parse_rollout(_with_own_request(recorded, attempt)))
     results = probe_results(group.probes, rollouts, apis, golden=golden)
     return {each.check.id: each for each in results}
 
 
 def _with_own_request(recorded: Any, attempt: Attempt) -> Any:
     """The rollout with the attempt's request instead of that of the shipped cases."""
-    body = DIALECTS[attempt.api].first_request(
+    body = DIALECTS[attempt.condition.api].first_request(
         attempt.sample.turns,
         instructions=attempt.sample.instructions,
         tools=attempt.sample.tools,
-        streaming=attempt.streaming,
+        streaming=attempt.condition.streaming,
         settings=attempt.settings,
     )
     exchanges = [

@@ -11,13 +11,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from analyses import run_info
+from analyses import planned
 from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
 from harness.integrity.seal import seal
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
-from harness.storage.run_folder import write_suite
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
 from harness.cases import Case, SourceFile, Suite
 
@@ -29,21 +28,14 @@ def write_run(
 ) -> RunInfo:
     """A run folder with these records."""
     folder.mkdir(parents=True, exist_ok=True)
-    info = run_info(tries=changes.pop("tries", 2))
-    settings = info.settings.model_copy(update=changes)
-    info = info.model_copy(
-        update={
-            "settings": settings,
-            "cases_sha256": suite.cases_file.sha256,
-            "tools_sha256": suite.tools_file.sha256,
-        }
-    )
-    write_suite(folder, suite)
+    run = planned(suite=suite, **changes)
+    for task in run.tasks:
+        task.write_files(folder)
     with (folder / ROLLOUTS_FILE).open("wb") as log:
         for each in rollouts:
             log.write(each.model_dump_json().encode() + b"\n")
-    write_run_info(folder, info)
-    return info
+    write_run_info(folder, run.info)
+    return run.info
 
 
 def write_sealed_run(
@@ -55,7 +47,7 @@ def write_sealed_run(
     with RunLog(folder) as log:
         for each in every:
             log.append(each)
-    finished = {"planned": len(every), "finished_at": STARTED}
+    finished = {"ended": "complete", "finished_at": STARTED}
     write_run_info(folder, info.model_copy(update=finished))
     seal(folder)
     return read_run_info(folder)
