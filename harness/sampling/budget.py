@@ -66,7 +66,7 @@ class Budget:
             return None
         spent = f"{self.requests} requests in {self.elapsed:.0f} s"
         spent += f" for ${self.cost:,.4f}" if self.cost else ""
-        return f"Stopped by the budget, {self._reached}: {spent}; go on with --resume RUN."
+        return f"Stopped by the budget, {self._reached}: {spent}; finish it with --resume RUN."
 
     @property
     def noted(self) -> Limits | None:

@@ -107,7 +107,7 @@ def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
             return await task
         except asyncio.CancelledError:
             if stops:
-                raise StoppedError("stopped before the end; go on with --resume") from None
+                raise StoppedError("stopped before the end; finish it with --resume") from None
             raise
 
     gc.freeze()

@@ -1,9 +1,13 @@
+"""The gate: from results and thresholds to a verdict."""
+
+from __future__ import annotations
+
 import pytest
-from harness.records.judgements import Tokens
 
 from harness.checks import CHECKS
-from harness.pipeline.exit_codes import decide, exceeds, exit_code
-from harness.records.analysis import CheckResult, GroupAnalysis, Latency
+from harness.pipeline.gate import Progress, decide_tool_calling, exceeds, exit_code
+from harness.records.analysis import AtK, CheckResult, TaskResult, Verdict
+from harness.records.conditions import Condition
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
 
@@ -12,23 +16,26 @@ def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="stream
     def rate(value):
         return Estimate(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
 
-    return GroupAnalysis(
-        api="chat",
-        mode=mode,
-        cases=36,
+    return TaskResult(
+        task="tool_calling",
+        condition=Condition(model="m", api="chat", mode=mode),
+        samples=36,
         tries=5,
         planned=planned,
         finished=finished,
         outcomes={"success": finished - failures, "no_tool_call": failures},
         invalid=invalid,
         exact=finished,
-        pass_at=(rate(at),),
-        pass_hat=(rate(hat),),
-        tokens=Tokens(),
-        latency=Latency(),
-        requests=0,
-        retries=0,
+        at_k=(AtK(k=5, pass_at=rate(at), pass_hat=rate(hat)),),
     )
+
+
+def decide(groups, thresholds, *, stopped=None, **more):
+    progress = Progress(
+        sum(each.planned for each in groups), sum(each.finished for each in groups), stopped
+    )
+    decision, reasons = decide_tool_calling(groups, thresholds, progress=progress, **more)
+    return Verdict(decision=decision, reasons=reasons, thresholds=thresholds)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +69,9 @@ def test_every_reason_is_given_and_the_commonest_failure_named():
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     about = CHECKS["usage.sum"].about
     failed = CheckResult(check=about, status="failed", applicable=4, failures=3)
-    verdict = decide([group()], Thresholds(), beside=[failed])
+    verdict = decide([group()], Thresholds(), beyond_cases=[failed])
     assert (verdict.decision, verdict.reasons) == ("fail", ("usage.sum failed 3 of 4 times.",))
-    assert decide([group(finished=10)], Thresholds(), beside=[failed]).decision == "fail"
+    assert decide([group(finished=10)], Thresholds(), beyond_cases=[failed]).decision == "fail"
 
 
 def test_thresholds_can_be_set():
@@ -84,7 +91,7 @@ def test_what_cannot_be_reached_any_more_fails_before_the_end():
     lost = group(finished=10).model_copy(update={"best_pass_hat": 0.9})
     verdict = decide([lost], Thresholds(), stopped="Stopped by the budget.")
     assert verdict.decision == "fail"
-    assert "pass^5 can be 90.0% at most, more than 90% is asked" in verdict.reasons[0]
+    assert "pass^5 can reach at most 90.0%, required: above 90%" in verdict.reasons[0]
     assert verdict.reasons[-1] == "Stopped by the budget."
     hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
     assert decide([hopeful], Thresholds()).decision == "inconclusive"
@@ -93,10 +100,10 @@ def test_what_cannot_be_reached_any_more_fails_before_the_end():
 def test_demands_count_beside_the_rates():
     assert decide([group()], Thresholds(), broken=["No."]).reasons == ("No.",)
     assert decide([group()], Thresholds(), broken=["No."]).decision == "fail"
-    assert decide([group()], Thresholds(), unsettled=["Not asked."]).decision == "inconclusive"
+    assert decide([group()], Thresholds(), unverified=["Not run."]).decision == "inconclusive"
 
 
 def test_a_reason_says_where_what_is_asked_was_said():
     gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
-    assert "95.5% (gate.yaml) is asked" in decide([group(at=0.95)], gate).reasons[0]
-    assert "(asked: above 95.5%, gate.yaml)" in decide([group()], gate).reasons[0]
+    assert "required: above 95.5% (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
+    assert "(required: above 95.5% (gate.yaml))" in decide([group()], gate).reasons[0]

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
-from harness.tasks.attempts import plan
 from mock_provider import MockProvider
 from waiting import until
 
@@ -23,6 +22,7 @@ from harness.api.base import Settings, Tool
 from harness.api.conversation import Message
 from harness.errors import RunLogError, StoppedError
 from harness.providers.entries import adhoc_provider, changed
+from harness.records.conditions import APIS, MODES, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts, run_until_stopped
@@ -35,15 +35,13 @@ TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"
 ASK = (Message("user", "Weather?"),)
 
 
-def attempts(samples: int, tries: int = 1) -> Iterator[Attempt]:
-    return plan(
-        [Sample(f"s{number}", ASK, None, (TOOL,)) for number in range(samples)],
-        Settings("m"),
-        apis=["responses", "chat"],
-        modes=[False, True],
-        tries=tries,
-        max_turns=4,
-    )
+def attempts(samples: int) -> Iterator[Attempt]:
+    for number in range(samples):
+        sample = Sample(f"s{number}", ASK, None, (TOOL,))
+        for api, mode in itertools.product(APIS, MODES):
+            condition = Condition(model="m", api=api, mode=mode)
+            identity = f"{sample.id}/{api}/{mode}/1"
+            yield Attempt(identity, "tool_calling", sample, condition, 1, Settings("m"), 4)
 
 
 async def run(
@@ -252,7 +250,7 @@ async def test_a_signal_stops_the_run_in_good_order(tmp_path: Path, number: sign
         process.send_signal(number)
         _, errors = await process.communicate()
     assert process.returncode == StoppedError.exit_code
-    assert errors.decode().splitlines() == ["stopped before the end; go on with --resume"]
+    assert errors.decode().splitlines() == ["stopped before the end; finish it with --resume"]
     assert 0 < len(ids(tmp_path)) < len(planned(30))
 
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import mock_provider as mock
 import pytest
-from harness.tasks.attempts import plan
 from mock_provider import MockProvider
 
 from harness.api import DIALECTS
 from harness.api.base import Settings, Tool
 from harness.api.conversation import Message
 from harness.providers.entries import adhoc_provider, changed
-from harness.records.conditions import Api
+from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.tool_loop import attempt_seed, rollout
@@ -37,7 +36,9 @@ async def run(
     described = changed(adhoc_provider(provider.base_url, "m", [api]), timeout=5)
     async with open_transport(described, retries=RetryPolicy(1, 0.01)) as transport:
         how = Settings("m", **settings)
-        attempt = Attempt(identity, sample, api, streaming, 2, how, max_turns)
+        mode = "streaming" if streaming else "non-streaming"
+        condition = Condition(model="m", api=api, mode=mode)
+        attempt = Attempt(identity, "aime25", sample, condition, 2, how, max_turns)
         return await rollout(attempt, transport, DIALECTS[api])
 
 
@@ -47,7 +48,8 @@ async def test_call_result_answer(api: Api, streaming: bool) -> None:
     async with MockProvider() as provider:
         done = await run(provider, api=api, streaming=streaming)
     assert done.id == "aime/high/s1/2"
-    assert (done.sample, done.api, done.streaming, done.attempt) == ("s1", api, streaming, 2)
+    assert (done.task, done.sample, done.attempt) == ("aime25", "s1", 2)
+    assert (done.condition.api, done.condition.streaming) == (api, streaming)
     assert done.end == "answered"
     assert len(done.exchanges) == 2
     assert DIALECTS[api].read(done.exchanges[1]).text == "Done: café ✓"
@@ -133,22 +135,6 @@ async def test_seeds_differ_between_tries_but_not_between_runs() -> None:
     assert seeds[0] == seeds[1] == seeds[2] == seeds[3] != seeds[4]
     assert attempt_seed(5, "a/chat/non-streaming/1") != attempt_seed(5, "a/chat/non-streaming/2")
     assert 0 <= attempt_seed(5, "x") < 2**31
-
-
-def test_plan_gives_every_sample_its_first_try_before_a_second() -> None:
-    attempts = list(
-        plan(
-            [Sample("a", ASK), Sample("b", ASK)],
-            Settings("m"),
-            apis=["responses", "chat"],
-            modes=[False, True],
-            tries=2,
-        )
-    )
-    assert len({attempt.id for attempt in attempts}) == len(attempts) == 16
-    assert [attempt.number for attempt in attempts] == [1] * 8 + [2] * 8
-    assert attempts[0].id == "a/responses/non-streaming/1"
-    assert attempts[-1].id == "b/chat/streaming/2"
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])

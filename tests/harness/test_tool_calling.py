@@ -1,12 +1,17 @@
+"""Tool calling: the outcome of each attempt at a case, and when a finding makes it invalid."""
+
 import json
 
 import pytest
-from harness.scoring.judge import Judge, settle
-from harness.scoring.outcomes import same_arguments
 from healthy import SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
 from harness import checks
+from harness.parsing.rollout import parse_rollout
+from harness.pipeline.score import apply_tolerances
+from harness.records.conditions import APIS, MODES, Condition
 from harness.records.rollouts import TransportFailure
+from harness.records.runs import Sampling
+from harness.tasks.tool_calling import ToolCalling, same_arguments
 
 LISBON = next(case for case in SUITE.cases if case.id == "weather-lisbon")
 WEATHER = SUITE.tool("get_weather").parameters
@@ -18,9 +23,14 @@ def call(arguments, name="get_weather", call_id="call_1"):
     return Say(call=(name, text), call_id=call_id)
 
 
+def task(*, strict=False, tries=10):
+    conditions = [Condition(model="m", api=api, mode=mode) for api in APIS for mode in MODES]
+    return ToolCalling(SUITE, conditions, tries=tries, sampling=Sampling(), strict=strict)
+
+
 def outcome(answers, *, strict=False, end="answered", **more):
-    judged = Judge(SUITE, strict=strict).judge(rollout(answers, end=end, **more))
-    return next(iter(settle([judged]))).outcome
+    score = task(strict=strict).score(parse_rollout(rollout(answers, end=end, **more)))
+    return apply_tolerances([score])[0]
 
 
 def failed(kind, answer=None):
@@ -46,7 +56,7 @@ def failed(kind, answer=None):
     ],
 )
 def test_what_the_model_did(answers, kind):
-    assert outcome(answers).kind == kind
+    assert outcome(answers).outcome == kind
 
 
 @pytest.mark.parametrize(
@@ -63,7 +73,7 @@ def test_what_the_model_did(answers, kind):
     ],
 )
 def test_what_went_wrong_before_the_model_could_be_judged(answers, end, kind):
-    assert outcome(answers, end=end).kind == kind
+    assert outcome(answers, end=end).outcome == kind
 
 
 def test_an_error_status_is_quoted():
@@ -74,22 +84,22 @@ def test_an_error_status_is_quoted():
 def test_truncation_comes_before_what_was_left_unsaid():
     body = chat_whole(Say(text="It is"))
     body["choices"][0]["finish_reason"] = "length"
-    assert outcome([json_response(body)]).kind == "truncated"
+    assert outcome([json_response(body)]).outcome == "truncated"
 
 
 def test_an_error_found_by_a_check_makes_the_response_invalid():
     body = chat_whole(DONE)
     body["usage"]["total_tokens"] = 1
     found = outcome([right(LISBON)[0], json_response(body)])
-    assert (found.kind, found.detail[:9]) == ("invalid_response", "usage.sum")
+    assert (found.outcome, found.detail[:9]) == ("invalid_response", "usage.sum")
     assert (found.expected, found.got) == ("70", "1")
 
 
 def test_wrong_arguments_fail_only_when_strict():
     answers = [call({"location": "Porto"}), DONE]
     lenient, strict = outcome(answers), outcome(answers, strict=True)
-    assert (lenient.kind, lenient.exact) == ("success", False)
-    assert (strict.kind, strict.exact) == ("wrong_arguments", False)
+    assert (lenient.outcome, lenient.exact) == ("success", False)
+    assert (strict.outcome, strict.exact) == ("wrong_arguments", False)
     assert strict.expected == 'get_weather({"location": "Lisbon"})'
     assert strict.got == 'get_weather({"location": "Porto"})'
     assert outcome(right(LISBON), strict=True).exact is True
@@ -98,12 +108,12 @@ def test_wrong_arguments_fail_only_when_strict():
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("streaming", [True, False])
 def test_every_case_succeeds_when_the_model_is_right(api, streaming):
-    judge = Judge(SUITE, strict=True)
-    judged = settle(
-        judge.judge(rollout(right(case), sample=case.id, api=api, streaming=streaming))
-        for case in SUITE.cases
+    calling = task(strict=True)
+    recorded = (
+        rollout(right(case), sample=case.id, api=api, streaming=streaming) for case in SUITE.cases
     )
-    assert {judgement.outcome.kind for judgement in judged} == {"success"}
+    scores = apply_tolerances([calling.score(parse_rollout(each)) for each in recorded])
+    assert {score.outcome for score in scores} == {"success"}
 
 
 @pytest.mark.parametrize(
@@ -133,22 +143,41 @@ def test_defaults_inside_arrays_and_objects_are_filled_in():
     assert same_arguments({"points": [{"x": 1}]}, {"points": [{"x": 1, "y": 0}]}, schema)
 
 
-def test_the_glance_agrees_where_no_check_speaks():
-    judge = Judge(SUITE, strict=False)
-    recorded = rollout(right(LISBON))
-    outcome, tokens = judge.glance(recorded)
-    assert outcome == judge.judge(recorded).outcome
-    assert (tokens.input, tokens.output, tokens.reasoning) == (100, 40, 18)
+def test_without_checks_the_outcome_is_the_same_and_nothing_is_found():
+    calling, parsed = task(), parse_rollout(rollout(right(LISBON)))
+    score = calling.score(parsed, checks=False)
+    assert score.outcome == calling.score(parsed).outcome
+    assert (score.usage.input, score.usage.output, score.usage.reasoning) == (100, 40, 18)
+    assert (score.applicable, score.findings) == (frozenset(), ())
+
+
+def test_a_rollout_that_is_not_planned_has_no_score():
+    calling = task(tries=2)
+    assert calling.score(parse_rollout(rollout(right(LISBON), attempt=3))) is None
+    assert calling.score(parse_rollout(rollout(right(LISBON), sample="unknown"))) is None
 
 
 def test_findings_are_lowered_where_they_are_rare_enough():
-    judge = Judge(SUITE, strict=False)
+    calling = task()
     silent = [Say(call=say.call, text=say.text, reasoning="") for say in right(LISBON)]
-    healthy = [judge.judge(rollout(right(LISBON), attempt=n)) for n in range(1, 10)]
-    one = settle([*healthy, judge.judge(rollout(silent, attempt=10))])
-    (found,) = (finding for judgement in one for finding in judgement.findings)
+
+    def score(answers, number):
+        return calling.score(parse_rollout(rollout(answers, attempt=number)))
+
+    healthy = [score(right(LISBON), number) for number in range(1, 10)]
+    one = apply_tolerances([*healthy, score(silent, 10)])
+    (found,) = (finding for each in one for finding in each.findings)
     assert (found.id, found.severity) == ("chat.reasoning.missing", "info")
-    assert {judgement.outcome.kind for judgement in one} == {"success"}
-    many = settle(judge.judge(rollout(silent, attempt=n)) for n in range(1, 4))
-    assert {judgement.outcome.kind for judgement in many} == {"invalid_response"}
+    assert {each.outcome for each in one} == {"success"}
+    many = apply_tolerances([score(silent, number) for number in range(1, 4)])
+    assert {each.outcome for each in many} == {"invalid_response"}
     assert checks.CHECKS["chat.reasoning.missing"].tolerated == 0.2
+
+
+def test_every_sample_gets_its_first_try_before_any_gets_a_second():
+    attempts = list(task(tries=2).all_attempts())
+    assert len({attempt.id for attempt in attempts}) == len(attempts) == 2 * 4 * len(SUITE.cases)
+    half = len(attempts) // 2
+    assert [attempt.number for attempt in attempts] == [1] * half + [2] * half
+    first = SUITE.cases[0].id
+    assert attempts[0].id == f"tool_calling/{first}/responses/streaming/1"
