@@ -61,7 +61,7 @@ def build_report(
         regressions=tuple(regressions),
         model=", ".join(models) or run.provider.model,
         address=address(run.provider),
-        size=_size(analysis),
+        size=_size(analysis, labels),
         tiles=(
             *_tool_calling_tiles(analysis),
             *_rule_tiles(analysis),
@@ -123,24 +123,24 @@ def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:
 
 
 def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> Iterator[Failure]:
-    for result in results:
-        for failed in result.failures:
-            prompt = failed.prompt or texts.get((result.task, failed.sample))
-            graded = result.rubric is not None
-            yield Failure(
-                head=f"scores {percent(failed.mean)} %"
-                if graded
-                else f"{failed.passed} of {failed.tries} passed",
-                sample=failed.sample,
-                where=labels.result(result),
-                outcomes=", ".join(
-                    f"{outcome_name(each)} {count}" for each, count in failed.outcomes.items()
-                ),
-                record=failed.record,
-                outcome=outcome_name(failed.outcome),
-                message=failed.detail,
-                pairs=tuple(_pairs(failed, prompt)),
-            )
+    failures = [(result, failed) for result in results for failed in result.failures]
+    for result, failed in sorted(failures, key=lambda each: each[1].mean):
+        prompt = failed.prompt or texts.get((result.task, failed.sample))
+        graded = result.rubric is not None
+        yield Failure(
+            head=f"scores {percent(failed.mean)} %"
+            if graded
+            else f"{failed.passed} of {failed.tries} passed",
+            sample=failed.sample,
+            where=labels.result(result),
+            outcomes=", ".join(
+                f"{outcome_name(each)} {count}" for each, count in failed.outcomes.items()
+            ),
+            record=failed.record,
+            outcome=outcome_name(failed.outcome),
+            message=failed.detail,
+            pairs=tuple(_pairs(failed, prompt)),
+        )
 
 
 def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]]:
@@ -163,7 +163,7 @@ def _choices(order: Sequence[int]) -> str:
     return f"{shown}; {correct} is correct"
 
 
-def _size(analysis: Analysis) -> str:
+def _size(analysis: Analysis, labels: Labels) -> str:
     """`3 cases × 2 tries × 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
     parts = []
     if results := analysis.tool_calling:
@@ -179,6 +179,8 @@ def _size(analysis: Analysis) -> str:
     if results := analysis.evals:
         names = {result.task for result in results}
         text = f"{counted(len(names), 'eval')}, {_progress(results)}"
+        if shared := labels.shared(results[0].task, results[0].condition):
+            text += f", {' · '.join(shared)}"
         if analysis.run.settings.until_decided:
             text += f", ended by: {analysis.run.ended or 'interruption'}"
         parts.append(text)

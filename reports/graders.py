@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import starmap
 
 from evals.healthbench.agreement import Agreement
 from evals.healthbench.answers import GROUPS
@@ -12,6 +13,7 @@ from evals.healthbench.results import (
     MetaFigure,
     PhysicianTrial,
 )
+from reports.markup import aligned
 from reports.text import NOTHING, counted, estimate, visible
 
 _TRIAL_HEADS = (
@@ -24,7 +26,7 @@ _AGREEMENT_HEADS = ("axis", "agree %", "kappa", "first only met", "second only m
 def render_trial(trial: PhysicianTrial) -> str:
     """A grader compared with physicians."""
     report = trial.report
-    rows = [("all", report.overall), *report.categories.items()]
+    rows = [_trial_row("all", report.overall), *starmap(_trial_row, report.categories.items())]
     note = (
         f"{counted(report.rows, 'row')} of {visible(trial.dataset.source)}, "
         f"{report.ungraded:,} without a grade. Macro F1 is the mean of F1 for met and for not met. "
@@ -33,7 +35,7 @@ def render_trial(trial: PhysicianTrial) -> str:
     )
     return _document(
         f"{visible(trial.grader.model)} as a grader, compared with physicians",
-        _table(_TRIAL_HEADS, [_trial_row(name, figure) for name, figure in rows]),
+        aligned(_TRIAL_HEADS, rows),
         [note, *_sample_warning(sample=trial.dataset.sample)],
     )
 
@@ -57,7 +59,7 @@ def render_completions(scores: CompletionScores) -> str:
     meanings = [f"- {name}: {text}." for name, text in GROUPS.items() if name in scores.groups]
     return _document(
         f"HealthBench scores of {what}, graded by {visible(scores.grader.model)}",
-        _table(_SCORE_HEADS, rows),
+        aligned(_SCORE_HEADS, rows),
         ["\n".join(meanings), *_sample_warning(sample=scores.dataset.sample)],
     )
 
@@ -65,7 +67,7 @@ def render_completions(scores: CompletionScores) -> str:
 def render_comparison(found: GraderComparison) -> str:
     """Two graders compared on the same answers."""
     report = found.report
-    rows = [("all", report.overall), *report.axes.items()]
+    rows = [_agreement_row("all", report.overall), *starmap(_agreement_row, report.axes.items())]
     note = (
         f"Rubric items of the answers in {visible(found.run_id)} that both graders graded. "
         f"{report.first_ungraded:,} more were graded by the second grader only, "
@@ -74,7 +76,7 @@ def render_comparison(found: GraderComparison) -> str:
     )
     return _document(
         f"Do {visible(found.first)} and {visible(found.second)} agree?",
-        _table(_AGREEMENT_HEADS, [_agreement_row(name, each) for name, each in rows]),
+        aligned(_AGREEMENT_HEADS, rows),
         [note],
     )
 
@@ -117,13 +119,3 @@ def _number(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value * 100:.1f} %"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table with aligned columns: the first to the left, the others to the right."""
-    widths = [max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
-    dashes = ["-" * (width - bool(n)) + ":" * bool(n) for n, width in enumerate(widths)]
-    for row in (heads, dashes, *rows):
-        first, *others = zip(row, widths, strict=True)
-        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        yield f"| {' | '.join(cells)} |"

@@ -7,8 +7,7 @@ such as a sample that failed once, is in the output of a passed test.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
@@ -30,33 +29,6 @@ _RESULTS: Mapping[Decision | None, Result] = {
 }
 
 
-@dataclass
-class _Test:
-    """One test; `lines` are the body of a failure or the output of a passed test."""
-
-    place: str
-    name: str
-    result: Result = "passed"
-    message: str = ""
-    lines: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Attempts:
-    """The attempts at one sample under one condition: how many passed, and why others failed."""
-
-    passed: int = 0
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, score: Score) -> None:
-        if score.outcome == "success":
-            self.passed += 1
-            return
-        self.lines.append(f"{score.record}: {score.outcome}: {score.detail}")
-        if score.expected is not None:
-            self.lines += [f"  expected {score.expected}", f"  got {score.got or ''}"]
-
-
 def render_junit(report: Report, scores: Iterable[Score]) -> str:
     """Render a report.
 
@@ -67,21 +39,22 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
     analysis = report.analysis
     labels = Labels(analysis)
     passed = report.decision in ("pass", None)
-    suites = {
-        "verdict": [_verdict(report)],
-        "checks": [_check(Rule(result), tolerant=passed) for result in analysis.checks],
-    }
-    attempts: dict[tuple[str, str], dict[str, _Attempts]] = defaultdict(dict)
+    problems: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     tasks = {result.task for result in analysis.tool_calling}
     for score in scores:
         if score.task in tasks:
             place = score.task, labels.condition(score.task, score.condition)
-            attempts[place].setdefault(score.sample, _Attempts()).add(score)
+            problems[place][score.sample] += _problem(score)
+    verdict = _RESULTS[report.decision]
+    suites = {
+        "verdict": [_test("verdict", "verdict", verdict, report.reasons, report.verdict)],
+        "checks": [_check(Rule(result), tolerant=passed) for result in analysis.checks],
+    }
     for result in analysis.tool_calling:
         name = labels.condition(result.task, result.condition)
         suites[name] = [
-            _sample(f"{result.task}.{name.replace(' · ', '.')}", sample, found, result, passed)
-            for sample, found in attempts[result.task, name].items()
+            _sample(result, name, sample, lines, tolerant=passed)
+            for sample, lines in problems[result.task, name].items()
         ]
     suites["scores"] = [
         _score(result, labels.result(result), tolerant=passed) for result in analysis.evals
@@ -89,45 +62,48 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
     return _file(suites)
 
 
-def _verdict(report: Report) -> _Test:
-    result = _RESULTS[report.decision]
-    return _Test("verdict", "verdict", result, report.verdict, [*report.reasons])
+def _problem(score: Score) -> list[str]:
+    """One text for an attempt that failed."""
+    if score.outcome == "success":
+        return []
+    text = f"{score.record}: {score.outcome}: {score.detail}"
+    if score.expected is not None:
+        text += f"\n  expected {score.expected}\n  got {score.got or ''}"
+    return [text]
 
 
-def _check(rule: Rule, *, tolerant: bool) -> _Test:
+def _check(rule: Rule, *, tolerant: bool) -> TestCase:
     result, about = rule.result, rule.result.check
-    test = _Test(f"checks.{about.family}", about.id, lines=[about.summary])
-    if result.reason is not None:
-        test.lines.append(result.reason)
+    lines = [about.summary, *([] if result.reason is None else [result.reason])]
     if result.findings:
-        test.lines.append(f"Seen in {rule.share}: {', '.join(result.groups)}.")
+        lines.append(f"Seen in {rule.share}: {', '.join(result.groups)}.")
     for example in result.examples:
-        test.lines += _evidence(example)
+        lines += _evidence(example)
+    outcome: Result = "passed"
+    message = result.examples[0].message if result.examples else about.summary
     if result.status == "failed" and not tolerant:
-        test.result = "failure"
-        test.message = result.examples[0].message if result.examples else about.summary
+        outcome = "failure"
     elif result.status in ("not_verifiable", "skipped", "declared"):
-        test.result = "skipped"
-        test.message = result.reason or rule.label
-    return test
+        outcome, message = "skipped", result.reason or rule.label
+    return _test(f"checks.{about.family}", about.id, outcome, lines, message)
 
 
 def _sample(
-    place: str, sample: str, attempts: _Attempts, result: TaskResult, tolerant: bool
-) -> _Test:
-    head = f"{attempts.passed} of {counted(result.tries, 'try', 'tries')} passed"
-    test = _Test(place, sample, message=head, lines=[f"{head}.", *attempts.lines])
-    if attempts.lines and not tolerant:
-        test.result = "failure"
-    return test
+    result: TaskResult, name: str, sample: str, problems: Sequence[str], *, tolerant: bool
+) -> TestCase:
+    passed = result.tries - len(problems)
+    head = f"{passed} of {counted(result.tries, 'try', 'tries')} passed"
+    outcome: Result = "failure" if problems and not tolerant else "passed"
+    place = f"{result.task}.{name.replace(' · ', '.')}"
+    return _test(place, sample, outcome, [f"{head}.", *problems], head)
 
 
-def _score(result: TaskResult, name: str, *, tolerant: bool) -> _Test:
+def _score(result: TaskResult, name: str, *, tolerant: bool) -> TestCase:
     verdict = result.baseline
     reason = "" if verdict is None else verdict.reason
     score = "no score" if result.score is None else f"score {estimate(result.score.estimate)} %"
-    decided = _RESULTS[None if verdict is None or tolerant else verdict.decision]
-    return _Test(f"scores.{result.task}", name, decided, reason, [score, reason])
+    outcome = _RESULTS[None if verdict is None or tolerant else verdict.decision]
+    return _test(f"scores.{result.task}", name, outcome, [score, reason], reason)
 
 
 def _evidence(found: Finding) -> Iterator[str]:
@@ -139,30 +115,30 @@ def _evidence(found: Finding) -> Iterator[str]:
     yield f"  got {at.got}"
 
 
-def _file(suites: Mapping[str, list[_Test]]) -> str:
+def _test(place: str, name: str, outcome: Result, lines: Iterable[str], message: str) -> TestCase:
+    """A test; the lines are the text of a failure or the output of a passed test."""
+    case = TestCase(_legal(name), _legal(f"gpt-oss-verify.{place}"))
+    if outcome == "passed":
+        case.system_out = _legal("\n".join(lines))
+    elif outcome == "skipped":
+        case.result = [Skipped(_legal(message))]
+    else:
+        problem = (Failure if outcome == "failure" else Error)(_legal(message), outcome)
+        problem.text = _legal("\n".join(lines))
+        case.result = [problem]
+    return case
+
+
+def _file(suites: Mapping[str, Sequence[TestCase]]) -> str:
     root = JUnitXml("gpt-oss-verify")
     for name, tests in suites.items():
         if tests:
             suite = TestSuite(_legal(name))
-            suite.add_testcases([_case(test) for test in tests])
+            suite.add_testcases(list(tests))
             root.add_testsuite(suite)
     root.update_statistics()  # type: ignore[no-untyped-call]
     text: bytes = root.tostring()  # type: ignore[no-untyped-call]
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text.decode()}\n'
-
-
-def _case(test: _Test) -> TestCase:
-    case = TestCase(_legal(test.name), _legal(f"gpt-oss-verify.{test.place}"))
-    text, message = _legal("\n".join(test.lines)), _legal(test.message)
-    if test.result == "passed":
-        case.system_out = text
-    elif test.result == "skipped":
-        case.result = [Skipped(message)]
-    else:
-        outcome = (Failure if test.result == "failure" else Error)(message, test.result)
-        outcome.text = text
-        case.result = [outcome]
-    return case
 
 
 def _legal(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.records.analysis import Analysis, TaskResult
-from harness.records.conditions import Condition, varying
+from harness.records.conditions import PARTS, Condition, varying
 from harness.records.runs import TaskKind
 
 
@@ -28,13 +28,13 @@ class Labels:
 
     def parts(self, task: str, condition: Condition, but: str | None = None) -> tuple[str, ...]:
         """The parts of a condition that vary, `("chat", "streaming")`, without the part `but`."""
-        return tuple(
-            f"{condition.effort or 'default'} effort"
-            if part == "effort"
-            else str(getattr(condition, part))
-            for part in self._parts.get(self._kinds.get(task), ())
-            if part != but
-        )
+        parts = self._parts.get(self._kinds.get(task), ())
+        return tuple(part_name(condition, part) for part in parts if part != but)
+
+    def shared(self, task: str, condition: Condition) -> tuple[str, ...]:
+        """The effort, API and mode, as far as they do not vary."""
+        parts = self._parts.get(self._kinds.get(task), ())
+        return tuple(part_name(condition, part) for part in PARTS[1:] if part not in parts)
 
     def condition(self, task: str, condition: Condition) -> str:
         """A condition: `chat · streaming`; API and mode where no part varies."""
@@ -55,3 +55,10 @@ class Labels:
         if result.score is None:
             return self.condition(result.task, result.condition)
         return ", ".join(self.heads(result))
+
+
+def part_name(condition: Condition, part: str) -> str:
+    """One part of a condition: `low effort`, `chat`."""
+    if part == "effort":
+        return f"{condition.effort or 'default'} effort"
+    return str(getattr(condition, part))

@@ -48,26 +48,15 @@ LOOKS: Mapping[Outcome, Look] = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One attempt; `record` is None if it was not made."""
-
-    record: str | None
-    outcome: str
-    label: str
-    letter: str
-    tone: str
-
-
-@dataclass(frozen=True)
 class Row:
-    """One sample; `blocks` has the cells of each condition."""
+    """One sample; `blocks` has the attempts under each condition, None if one was not made."""
 
     name: str
     hint: str
     failed: int
     summary: str
     outcomes: str
-    blocks: tuple[tuple[Cell, ...], ...]
+    blocks: tuple[tuple[Score | None, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -153,7 +142,7 @@ def _row(
         summary=f"{_mean(places.values()):.2f}" if graded else f"{good}/{len(places)}",
         outcomes=" ".join(sorted({score.outcome for score in places.values()})),
         blocks=tuple(
-            tuple(_cell(places.get((each, number)), number) for number in range(1, width + 1))
+            tuple(places.get((each, number)) for number in range(1, width + 1))
             for each in conditions
         ),
     )
@@ -163,13 +152,9 @@ def _mean(scores: Collection[Score]) -> float:
     return sum(score.value or 0.0 for score in scores) / len(scores)
 
 
-def _cell(score: Score | None, number: int) -> Cell:
-    look = LOOKS["not_run" if score is None else score.outcome]
-    label = f"try {number}: {look.label}"
-    if score is None:
-        return Cell(None, "not_run", label, "", look.tone)
-    letter = look.letter
-    if score.outcome == "graded":
-        value = score.value or 0.0
-        letter = "✓" if value >= 1 else str(max(0, int(value * 10)))
-    return Cell(score.record, score.outcome, label, letter, look.tone)
+def letter(score: Score) -> str:
+    """What the cell of an attempt shows: a letter, or tenths of the full score."""
+    if score.outcome != "graded":
+        return LOOKS[score.outcome].letter
+    value = score.value or 0.0
+    return "✓" if value >= 1 else str(max(0, int(value * 10)))

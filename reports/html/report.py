@@ -14,7 +14,7 @@ from reports.html.charts.curves import Curve, curves
 from reports.html.charts.distributions import distributions
 from reports.html.charts.scores import EffortScore, score_chart
 from reports.html.figure import Figure
-from reports.html.heatmap import MOST_CELLS, Heatmap, heatmap
+from reports.html.heatmap import LOOKS, MOST_CELLS, Heatmap, heatmap, letter
 from reports.html.library import read_library
 from reports.html.page import render_page
 from reports.html.transcripts import score_details
@@ -63,6 +63,8 @@ def render_html(report: Report, scores: Iterable[Score], rollouts: Iterable[Roll
         next_step=next_step(analysis, analysis.run_id),
         analysis=analysis,
         statuses=STATUSES,
+        looks=LOOKS,
+        letter=letter,
         reported=REPORTED,
         maps=list(_maps(analysis, attempts, report.texts, labels)),
         failures=[failure for section in report.sections for failure in section.failures],
