@@ -49,9 +49,7 @@ def tool_calling_table(results: Results, labels: Labels) -> Table:
     """Validity, pass rates, outcomes, tokens and speed of tool calling."""
     rows = [
         _row("attempts", results, _attempts),
-        Row(
-            "invalid", tuple(Cell(str(r.invalid), "bad" if r.invalid else "good") for r in results)
-        ),
+        Row("invalid", tuple(map(_invalid, results))),
         *_pass_rates(results, "pass@", lambda at: at.pass_at),
         *_pass_rates(results, "pass^", lambda at: at.pass_hat),
         *(_outcome(results, outcome) for outcome in _by_frequency(results)),

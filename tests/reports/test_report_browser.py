@@ -46,7 +46,7 @@ def scored(sample, attempt, under):
     return score(sample, attempt, condition=under)
 
 
-def said(of):
+def replies(of):
     if of.sample == SAMPLES[0] and of.attempt == 1 and of.condition == FOUR[0]:
         text = "".join(NASTY[name] for name in ("closing", "handler", "svg", "template"))
         return [Say(text=text)]
@@ -58,7 +58,7 @@ def said(of):
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     scores = [scored(each, n, under) for each in SAMPLES for n in (1, 2, 3) for under in FOUR]
-    rollouts = [rollout(each, said(each)) for each in scores]
+    rollouts = [rollout(each, replies(each)) for each in scores]
     example = next(each.findings[0] for each in scores if each.findings)
     checks = [failed_rule("usage.sum", "failed", example), rule("usage.present"), rule("cot.raw")]
     results = [tool_calling(scores, 3, under) for under in FOUR]
