@@ -11,6 +11,7 @@ from harness.records.families import short_title
 from reports.facts import facts
 from reports.labels import Labels
 from reports.model import (
+    REPORTED,
     STATUSES,
     Failure,
     Family,
@@ -76,13 +77,16 @@ def build_report(
 
 
 def _families(analysis: Analysis) -> tuple[Family, ...]:
+    """The families of rules, those with failures first."""
     grouped: dict[str, list[Rule]] = defaultdict(list)
     for result in analysis.checks:
         grouped[result.check.family].append(Rule(result))
-    return tuple(
+    families = [
         Family(name, short_title(name), tuple(sorted(rules, key=lambda rule: rule.rank)))
         for name, rules in grouped.items()
-    )
+    ]
+    last = len(REPORTED)
+    return tuple(sorted(families, key=lambda family: min(last, family.rules[0].rank[0])))
 
 
 def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Section]:

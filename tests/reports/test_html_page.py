@@ -92,6 +92,12 @@ def test_each_family_has_its_counts_on_one_line():
     assert "Token counts 2 passed" in text
 
 
+def test_families_with_failures_come_first():
+    checks = [rule("cot.raw"), failed_rule("usage.sum", "failed", finding("r"))]
+    text = text_of(page_of(analysis(checks=checks, decision="fail"), []))
+    assert text.index("Token counts 1 failed") < text.index("Chain of thought 1 passed")
+
+
 def test_a_command_with_quotes_can_be_copied():
     command = ("gpt-oss-verify", "-p", "a b", "--model", "x'y&z")
     page = page_of(analysis(run={"command": command}), [])
