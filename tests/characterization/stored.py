@@ -92,6 +92,72 @@ def stored_bundle(place: Path) -> Any:
     return figures.judged(figures.unbundled(BUNDLE, place))
 
 
+PARTS = ("requests", "evals")
+JUDGED = (
+    "smoke_pass",
+    "smoke_fault",
+    "smoke_outcomes",
+    "smoke_limits",
+    "smoke_gate",
+    "smoke_chat",
+    "smoke_chat_fault",
+    "interrupted",
+    "killed",
+    "resumed",
+    "over_budget",
+    "probes_pass",
+    "probes_fault",
+    "probes_numerics",
+    "evals",
+    "evals_fault",
+    "evals_cells",
+    "evals_truncated",
+    "evals_published",
+    "evals_interrupted",
+    "evals_resumed",
+    "evals_shard_1",
+    "evals_shard_2",
+    "evals_merged",
+    "healthbench",
+    "healthbench_unanswered",
+    "healthbench_ungraded",
+    "healthbench_regraded",
+    "main_job_requests",
+    "main_job_evals",
+    "gated",
+)
+AGAINST_BASELINE = ("evals_same", "evals_worse", "evals_until_decided")
+SEALED = (*JUDGED, *AGAINST_BASELINE)
+UNSOUND = ("record_removed", "record_changed", "settings_changed")
+
+CHARACTERIZATIONS: Mapping[str, Callable[[Path], Any]] = {
+    **{name: partial(judged, name) for name in JUDGED},
+    **{name: partial(judged_against_baseline, name) for name in AGAINST_BASELINE},
+    "compared_two": partial(compared, ("smoke_pass", "smoke_fault")),
+    "compared_many_attempts": partial(compared, ("smoke_chat", "smoke_chat_fault")),
+    "compared_three": partial(
+        compared, ("smoke_pass", "resumed", "smoke_fault", "evals"), against=1
+    ),
+    "compared_probes": partial(compared, ("probes_pass", "probes_fault")),
+    "compared_evals": partial(compared, ("evals", "evals_fault", "evals_cells")),
+    "compared_with_baseline": partial(compared, (BASELINE, "evals_same", "evals_worse")),
+    "compared_with_published": partial(compared, ("evals_published", "range", "card")),
+    "compared_healthbench": partial(compared, ("healthbench", "healthbench_ungraded")),
+    "history": history,
+    "changes_requests": partial(changes_since_previous, ("smoke_chat", "smoke_chat_fault")),
+    "changes_evals": partial(changes_since_previous, ("evals", "evals_fault")),
+    "merged_shards": partial(merged, ("evals_shard_1", "evals_shard_2")),
+    "merged_whole_runs": partial(merged, ("healthbench", "healthbench_again")),
+    "graders_agreement": partial(graders_agreement, "healthbench_regraded"),
+    "graders_agreement_ungraded": partial(graders_agreement, "healthbench_ungraded"),
+    "main_job": main_job,
+    "audits": audits,
+    "rules": lambda _place: figures.rules(),
+    "planned_requests": lambda _place: figures.planned_requests(),
+    "stored_bundle": stored_bundle,
+}
+
+
 def expected(name: str) -> Any:
     """The stored figures of a characterization."""
     return json.loads((EXPECTED / f"{name}.json").read_text(encoding="utf-8"))
