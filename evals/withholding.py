@@ -22,7 +22,7 @@ from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.integrity.records import Removal
-from harness.parsing.events import parse_events, carries_text
+from harness.parsing.events import carries_text, parse_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Rollout, StreamPart
 from harness.records.runs import TaskInfo

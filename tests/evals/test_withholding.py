@@ -1,4 +1,4 @@
-"""A bundle of a run on gated questions: no word of them, the same scores, the chain still whole."""
+"""A bundle of a run on gated questions has none of their texts, and yields the same analysis."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import asyncio
 import csv
 import gzip
 import json
+import re
 import shutil
 from importlib import resources
 from pathlib import Path
 
 import pytest
 from background import in_background
-from healthy import Say, chat_chunks, chat_whole, responses_whole
-from mock_provider import MockProvider, Received, data, error, write_chunk, write_head, write_json
+from healthy import (
+    Say,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    responses_blocks,
+    responses_events,
+    responses_whole,
+)
+from mock_provider import MockProvider, Received, error, write_chunk, write_head, write_json
 from quiz import MODEL, draw, reply
 
 from evals.extraction.found import Found
@@ -41,24 +50,28 @@ async def talkative(request: Received, writer: asyncio.StreamWriter) -> None:
     whole = chat_whole(say) if chat else responses_whole(say)
     if chat and 0.4 < luck < 0.5:
         whole["choices"][0]["finish_reason"] = "length"
-    if body.get("stream") and chat:
+    if body.get("stream"):
+        blocks = chat_blocks(chat_chunks(say)) if chat else responses_blocks(responses_events(say))
         write_head(writer, {"Content-Type": "text/event-stream"})
-        for chunk in chat_chunks(say):
-            write_chunk(writer, f"{data(chunk)}\n\n".encode())
-        write_chunk(writer, b"data: [DONE]\n\n")
+        for block in blocks[: 2 if luck > 0.95 else None]:
+            write_chunk(writer, f"{block}\n\n".encode())
+            await asyncio.sleep(0.001)
         write_chunk(writer, b"")
         return
     write_json(writer, whole)
 
 
-@pytest.mark.parametrize("how", [("chat",), ("chat", "--streaming"), ("responses",)])
-def test_gated_texts_stay_at_home(
+@pytest.mark.parametrize(
+    "how", [("chat",), ("chat", "--streaming"), ("responses",), ("responses", "--streaming")]
+)
+def test_a_bundle_has_no_gated_texts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     how: tuple[str, ...],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("healthy.pieces", lambda text: re.findall(r"(?s).{1,50}", text))
     sample = resources.files("evals") / "data" / "samples" / "gpqa.csv"
     with resources.as_file(sample) as path:
         shutil.copy(path, tmp_path / "gpqa.csv")
@@ -70,7 +83,9 @@ def test_gated_texts_stay_at_home(
         run(["eval", *whom, *options, "--max-tokens", "500", "--json"])
     first = json.loads(capsys.readouterr().out)
     (folder,) = (tmp_path / "runs").iterdir()
-    found = first["cells"][0]["outcomes"]
+    found = first["results"][0]["outcomes"]
+    timed = first["results"][0]["latency"]["tokens_per_second"]
+    assert (timed is not None) == ("--streaming" in how)
     assert {"correct", "wrong", "no_answer", "refused", "provider_error"} <= set(found)
 
     assert run(["audit", str(folder)]) == 0
@@ -89,7 +104,7 @@ def test_gated_texts_stay_at_home(
     again = json.loads(capsys.readouterr().out)
     for one in (first, again):
         one["run"] = ""
-        one["cells"][0]["dataset"] = {}
+        one["results"][0]["dataset"] = {}
     assert again == first
     assert run(["audit", "b.tar.gz", "--json"]) == 0
     audit = json.loads(capsys.readouterr().out)

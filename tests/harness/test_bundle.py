@@ -1,4 +1,4 @@
-"""A bundle holds no key, no path of the machine, and can be audited, judged and reported on."""
+"""A bundle has no keys and no paths of the machine, and can be audited, judged and reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from recorded_runs import troubled, write_sealed_run
 
 from harness.cli.app import run
 from harness.errors import RunLogError
+from harness.integrity import archive
 from harness.integrity.seal import seal
+from harness.integrity.secrets import Scrubber, shortened
 from harness.records.rollouts import Rollout
 from harness.storage.run_log import read_run_info, write_run_info
 
@@ -28,7 +30,7 @@ LAUNCHED = ("/home/someone/venv/bin/python", "-m", "server", "--log=/var/tmp/som
 
 
 def with_keys(rollouts: Iterator[Rollout]) -> Iterator[Rollout]:
-    """The rollouts, whose last replies were made to say keys in every place there is."""
+    """The rollouts with keys in the headers of their last exchanges."""
     for rollout in rollouts:
         *before, last = rollout.exchanges
         headers = {"authorization": f"Bearer {KEY}", "x-note": SECRET}
@@ -48,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info = write_sealed_run(place, with_keys(troubled(SMALL, tries=2)), first_cases=1)
     provider = info.provider.model_copy(update={"launch_command": LAUNCHED})
     command = ("gpt-oss-verify", "--cases", "/home/someone/cases.jsonl")
-    changes = {"provider": provider, "command": command, "finished_at": "2026-11-20T15:00:00"}
+    changes = {"provider": provider, "command": command, "finished_at": "2026-11-20T15:00:00+00:00"}
     write_run_info(place, info.model_copy(update={**changes, "seals": ()}))
     (place / "provider.log").write_text(f"started with {KEY}", encoding="utf-8")
     seal(place)
@@ -62,7 +64,7 @@ def packed(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / f"{folder.name}.tar.gz"
 
 
-def test_nothing_secret_is_in_it(packed: Path) -> None:
+def test_it_has_no_secrets(packed: Path) -> None:
     content = gzip.decompress(packed.read_bytes()).decode()
     for secret in (KEY, SECRET, json.dumps(SECRET)[1:-1], "someone", "/var/tmp", "started with"):
         assert secret not in content
@@ -87,15 +89,15 @@ def test_a_run_in_a_folder_of_another_name_is_packed(folder: Path, tmp_path: Pat
     assert run(["audit", str(tmp_path / "renamed.tar.gz")]) == 0
 
 
-def test_it_can_be_audited_judged_and_reported_on(
+def test_it_can_be_audited_judged_and_reported(
     folder: Path, packed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = read_run_info(folder).seals[-1].hash
     capsys.readouterr()
     assert run(["audit", str(packed), "--seal", own, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["bundle"], said["conclusion"], said["seal"]) == (True, "sound", own)
-    assert said["logs"][0]["withheld"] == said["logs"][0]["records"] == 8
+    found = json.loads(capsys.readouterr().out)
+    assert (found["bundle"], found["conclusion"], found["seal"]) == (True, "sound", own)
+    assert found["logs"][0]["withheld"] == found["logs"][0]["records"] == 8
     assert run(["recheck", str(folder), "--json"]) == 1
     first = json.loads(capsys.readouterr().out)
     assert run(["recheck", str(packed), "--json"]) == 1
@@ -120,7 +122,7 @@ def test_the_same_run_gives_the_same_bytes(folder: Path, packed: Path, tmp_path:
         ("analysis.json", '"decision": "fail"', '"decision": "pass"'),
     ],
 )
-def test_a_bundle_that_was_changed_is_found_out(
+def test_a_changed_bundle_is_found(
     packed: Path, tmp_path: Path, file: str, old: str, new: str
 ) -> None:
     assert run(["bundle", str(packed), "--open", "opened"]) == 0
@@ -142,7 +144,12 @@ def test_what_cannot_be_packed(
     assert run(["bundle", str(tmp_path / "one" / folder.name)]) == 2
     assert run(["bundle", str(packed), "--open", "one"]) == 2
     errors = capsys.readouterr().err
-    for sentence in ("like a key", "was not judged yet", "opened from a bundle", "there already"):
+    for sentence in (
+        "like a key",
+        "has no analysis.json",
+        "unpacked from a bundle",
+        "already exists",
+    ):
         assert sentence in errors
 
 
@@ -172,7 +179,7 @@ NASTY: dict[str, list[tarfile.TarInfo]] = {
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_nasty_archives_write_nothing_elsewhere(tmp_path: Path, name: str) -> None:
+def test_malicious_archives_write_nothing_elsewhere(tmp_path: Path, name: str) -> None:
     file = tmp_path / "bundle.tar.gz"
     with tarfile.open(file, "w:gz") as made:
         for info in NASTY[name]:
@@ -195,7 +202,7 @@ def test_nasty_archives_write_nothing_elsewhere(tmp_path: Path, name: str) -> No
         lambda content: gzip.compress(b"x" * 10_000),
     ],
 )
-def test_damaged_files_are_no_bundles(
+def test_damaged_files_are_not_bundles(
     packed: Path, tmp_path: Path, spoil: Callable[[bytes], bytes]
 ) -> None:
     bad = tmp_path / "bad.tar.gz"
@@ -225,7 +232,7 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
         '"set-cookie":"session=1"',
     ],
 )
-def test_what_looks_like_a_key_is_taken_out(text: str) -> None:
+def test_what_looks_like_a_key_is_removed(text: str) -> None:
     scrubber = Scrubber(iter(()))
     assert scrubber.text(f'{{"a":"b {text}"}}').count("[redacted]") == 1
     assert scrubber.count == 1
@@ -234,7 +241,7 @@ def test_what_looks_like_a_key_is_taken_out(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["task-list-of-many-many-words", "the risk-taking", '"authorization":"[redacted]"']
 )
-def test_what_does_not_stays(text: str) -> None:
+def test_other_texts_stay(text: str) -> None:
     assert Scrubber(iter(())).text(text) == text
 
 

@@ -1,4 +1,4 @@
-"""The chain of a log: no line can be changed, moved, dropped or added without a trace in it."""
+"""The hash chain of a log shows every line that is changed, moved, dropped or added."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def chains(path: Path) -> list[str]:
 
 
 def recomputed(path: Path) -> list[str]:
-    """The chain as the documentation defines it, by other means than the code."""
+    """The chain as docs/trust.md defines it, computed independently of the code."""
     head, found = hashlib.sha256(path.name.encode()).digest(), []
     for line in path.read_text(encoding="utf-8").splitlines():
         record, _, _ = line.rpartition(',"chain":')
@@ -29,14 +29,14 @@ def recomputed(path: Path) -> list[str]:
     return found
 
 
-def test_every_line_names_the_hash_of_all_before_it(tmp_path: Path) -> None:
+def test_every_line_has_the_hash_of_all_before_it(tmp_path: Path) -> None:
     path = written(tmp_path, 1, 2, 3)
     assert chains(path) == recomputed(path)
     assert list(read_rollouts(tmp_path)) == [rollout(1), rollout(2), rollout(3)]
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"id": "s3/ch', b'{"half": \n'])
-def test_a_log_that_is_opened_again_goes_on_with_its_chain(tmp_path: Path, torn: bytes) -> None:
+def test_a_reopened_log_continues_its_chain(tmp_path: Path, torn: bytes) -> None:
     path = written(tmp_path, 1, 2)
     path.write_bytes(path.read_bytes() + torn)
     written(tmp_path, 3, 4)
@@ -44,7 +44,7 @@ def test_a_log_that_is_opened_again_goes_on_with_its_chain(tmp_path: Path, torn:
     assert chains(path) == recomputed(path)
 
 
-def test_a_log_without_a_chain_gets_one_from_where_it_is_opened(tmp_path: Path) -> None:
+def test_a_log_without_a_chain_starts_one_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / ROLLOUTS_FILE
     older = [one.model_dump_json().encode() for one in (rollout(1), rollout(2))]
     path.write_bytes(b"".join(line + b"\n" for line in older))
@@ -57,7 +57,7 @@ def test_a_log_without_a_chain_gets_one_from_where_it_is_opened(tmp_path: Path) 
     assert third.follows(head)
 
 
-def test_contents_can_go_and_the_chain_stays(tmp_path: Path) -> None:
+def test_the_chain_survives_withheld_contents(tmp_path: Path) -> None:
     line = written(tmp_path, 1).read_bytes()
     link = chain.read_link(line)
     replaced = chain.relinked(b'{"id":"s1"}', link)

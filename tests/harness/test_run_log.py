@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RunLogError
+from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
-from harness.records.runs import ProviderInfo, RunInfo, RunSettings
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings, TaskInfo
 from harness.storage import run_log
 from harness.storage.run_folder import create
 from harness.storage.run_log import (
@@ -29,13 +30,15 @@ from harness.storage.run_log import (
     write_run_info,
 )
 
+CONDITION = Condition(model="m", api="chat", mode="non-streaming")
+
 
 def rollout(number: int) -> Rollout:
     return Rollout(
         id=f"s{number}/chat/non-streaming/1",
+        task="tool_calling",
         sample=f"s{number}",
-        api="chat",
-        streaming=False,
+        condition=CONDITION,
         attempt=1,
         end="answered",
         exchanges=(),
@@ -54,19 +57,17 @@ def info() -> RunInfo:
             header_names=(),
             launch_command=None,
         ),
-        settings=RunSettings(
-            apis=("chat",),
-            streaming=(False,),
-            tries=5,
-            max_turns=5,
-            strict=False,
-            concurrency=8,
+        settings=RunSettings(apis=("chat",), modes=("non-streaming",), concurrency=8),
+        tasks=(
+            TaskInfo(
+                name="tool_calling",
+                kind="tool_calling",
+                conditions=(CONDITION,),
+                samples=6,
+                tries=5,
+                planned=30,
+            ),
         ),
-        cases_file="cases.jsonl",
-        cases_sha256="0",
-        tools_file="tools.json",
-        tools_sha256="0",
-        planned=30,
         versions={"python": "3"},
         started_at="2026-01-01T00:00:00Z",
     )
@@ -210,8 +211,8 @@ def test_run_info_on_a_full_disk_keeps_the_old_one(tmp_path: Path) -> None:
 
 def test_run_info_round_trip(tmp_path: Path) -> None:
     write_run_info(tmp_path / "run", info())
-    write_run_info(tmp_path / "run", info().model_copy(update={"planned": 31}))
-    assert read_run_info(tmp_path / "run").planned == 31
+    write_run_info(tmp_path / "run", info().model_copy(update={"ended": "budget"}))
+    assert read_run_info(tmp_path / "run").ended == "budget"
 
 
 def test_run_folders_that_are_none(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs that were made, stopped, resumed, graded and merged by the command line are sound."""
+"""The command line seals runs that end, stop, are resumed, graded or merged."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def newest() -> Path:
 def audited(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
     capsys.readouterr()
     run(["audit", str(folder), "--json", *more])
-    said: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return said
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
 
 
 def ended_by(number: int, *arguments: str) -> int:
-    """Run the command in a process of its own, and signal it when it has recorded some more."""
+    """Run the command in another process, and signal it once it has recorded more."""
 
     def recorded() -> int:
         return sum(log.stat().st_size for log in Path("runs").glob("*/rollouts.jsonl"))
@@ -79,12 +79,16 @@ def test_stopped_killed_and_resumed(mock: MockProvider, capsys: pytest.CaptureFi
     assert (killed["conclusion"], len(killed["ended"])) == ("not sealed", 1)
     mock.delay = 0
     assert run(["--resume", str(folder)]) == 0
-    whole = audited(folder, capsys, "--seal", stopped["seal"])
-    assert (whole["conclusion"], len(whole["resumed"]), len(whole["ended"])) == ("sound", 2, 2)
-    assert "the seal given is an earlier one" in whole["notes"][-1]
+    complete = audited(folder, capsys, "--seal", stopped["seal"])
+    assert (complete["conclusion"], len(complete["resumed"]), len(complete["ended"])) == (
+        "sound",
+        2,
+        2,
+    )
+    assert "the expected seal is an earlier one" in complete["notes"][-1]
 
 
-def test_attempts_thrown_away_and_made_again(
+def test_removed_attempts_that_are_sampled_again_are_found(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["--base-url", mock.base_url, "--model", MODEL, "-n", "1", "-k", "2"])
@@ -94,10 +98,10 @@ def test_attempts_thrown_away_and_made_again(
     assert run(["--resume", str(log.parent)]) == 0
     found = audited(log.parent, capsys)
     assert found["conclusion"] == "broken"
-    assert {breach["kind"] for breach in found["breaches"]} == {"seal"}
+    assert {problem["kind"] for problem in found["problems"]} == {"seal"}
 
 
-def test_an_eval_that_is_graded_again_is_sealed_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_grading_again_adds_a_seal(capsys: pytest.CaptureFixture[str]) -> None:
     with in_background(MockProvider(always=quiz(0.8), models=[QUIZZED])) as mock:
         whom = ["eval", "--base-url", mock.base_url, "--model", QUIZZED, "--samples", "-k", "1"]
         run([*whom, "--api", "chat", "--eval", "gpqa,healthbench", "--examples", "2"])
@@ -111,7 +115,7 @@ def test_an_eval_that_is_graded_again_is_sealed_again(capsys: pytest.CaptureFixt
     assert len(graded["logs"]) == 3
 
 
-def test_a_merged_run_names_the_seals_it_was_made_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_merged_run_names_the_seals_of_its_sources(capsys: pytest.CaptureFixture[str]) -> None:
     with in_background(MockProvider(always=quiz(0.8), models=[QUIZZED])) as mock:
         whom = ["eval", "--base-url", mock.base_url, "--model", QUIZZED, "--samples"]
         for name in ("one", "two"):
@@ -124,5 +128,5 @@ def test_a_merged_run_names_the_seals_it_was_made_of(capsys: pytest.CaptureFixtu
     assert merged["conclusion"] == "sound"
     names = [f"merged from {folder.name}" for folder in folders]
     assert merged["notes"] == [
-        f"{name}, which had the seal {seal[:32]}" for name, seal in zip(names, seals, strict=True)
+        f"{name}, seal {seal[:32]}" for name, seal in zip(names, seals, strict=True)
     ]

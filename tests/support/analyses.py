@@ -53,7 +53,7 @@ class Planned:
             for mode in self.modes
         ]
         calling = ToolCalling(
-            self.suite,
+            self.suite.first(settings.first_cases),
             conditions,
             tries=self.tries,
             sampling=Sampling(max_turns=10),
