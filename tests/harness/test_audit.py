@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from harness.auditing.run import audit
 from healthy import SUITE
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness.bundling import archive
-from harness.bundling.scrubbing import Scrubber, shortened
 from healthy import SUITE
 from recorded_runs import troubled, write_sealed_run
 
