@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 

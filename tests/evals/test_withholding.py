@@ -35,7 +35,7 @@ QUOTE = "To quote it: "
 async def talkative(request: Received, writer: asyncio.StreamWriter) -> None:
     """Answers that quote the question; some are refused, cut off, unclear or errors."""
     body = request.body or {}
-    prompt = str((body.get("messages") or body.get("input"))[-1]["content"])
+    prompt = str((body.get("messages") or body["input"])[-1]["content"])
     luck = draw(f"{prompt}/luck")
     chat = request.path.endswith("/chat/completions")
     text = f"{QUOTE}{prompt}\n\n{reply(body, 1, 0.6)}"
