@@ -107,14 +107,23 @@ def running_text(docstring: str) -> str:
 
 def _prepare(arguments: Sequence[str]) -> None:
     """Load what the arguments need: the main job, or the help texts of all commands."""
-    wants_help = not arguments or any(each in ("--help", "-h", "completion") for each in arguments)
-    command = next((each for each in arguments if not each.startswith("-")), None)
-    if app.default_command is None and (wants_help or command not in _COMMANDS):
+    if not arguments or any(each in ("--help", "-h", "completion") for each in arguments):
+        prepare_help()
+    elif next((each for each in arguments if not each.startswith("-")), None) not in _COMMANDS:
+        _load_main_job()
+
+
+def prepare_help() -> None:
+    """Import all commands, and give them their descriptions as running text."""
+    _load_main_job()
+    _reflow(app)
+
+
+def _load_main_job() -> None:
+    if app.default_command is None:
         from harness.cli.verify import verify
 
         app.default(verify)
-    if wants_help:
-        _reflow(app)
 
 
 def _reflow(group: App) -> None:

@@ -1,6 +1,10 @@
+"""From recorded rollouts to the analysis of a run."""
+
+from __future__ import annotations
+
 import mutations
 import pytest
-from analyses import analysis_of, run_info
+from analyses import analysis_of, planned
 from healthy import (
     SUITE,
     Say,
@@ -19,7 +23,7 @@ from harness.records.runs import Thresholds
 
 CASES = SUITE.cases[:3]
 SILENT = [Say(text="I cannot do that.")]
-CHAT = run_info(apis=("chat",), streaming=(False,), tries=4)
+CHAT = planned(apis=("chat",), modes=("non-streaming",), tries=4)
 
 
 def attempts(passed, *, tries=4, skip=0):
@@ -36,54 +40,54 @@ def attempts(passed, *, tries=4, skip=0):
 
 
 def test_a_group_has_the_figures_of_its_attempts():
-    (group,) = analysis_of(attempts([4, 3, 0]), CHAT).groups
-    assert (group.cases, group.tries, group.planned, group.finished) == (3, 4, 12, 12)
+    (group,) = analysis_of(attempts([4, 3, 0]), CHAT).results
+    assert (group.samples, group.tries, group.planned, group.finished) == (3, 4, 12, 12)
     assert group.outcomes == {"success": 7, "no_tool_call": 5}
-    assert [round(rate.value, 4) for rate in group.pass_at] == [0.5833, 0.6667, 0.6667, 0.6667]
-    assert [round(rate.value, 4) for rate in group.pass_hat] == [0.5833, 0.5, 0.4167, 0.3333]
+    assert [round(each.pass_at.value, 4) for each in group.at_k] == [0.5833, 0.6667, 0.6667, 0.6667]
+    assert [round(each.pass_hat.value, 4) for each in group.at_k] == [0.5833, 0.5, 0.4167, 0.3333]
     assert (group.invalid, group.exact) == (0, 7)
     assert (group.requests, group.tokens.input, group.tokens.output) == (19, 950, 380)
 
 
 def test_at_k_equal_to_the_tries_the_rates_are_counts_of_any_and_all():
-    (group,) = analysis_of(attempts([4, 3, 0]), CHAT).groups
-    assert group.pass_at[-1].value == pytest.approx(2 / 3)
-    assert group.pass_hat[-1].value == pytest.approx(1 / 3)
+    (group,) = analysis_of(attempts([4, 3, 0]), CHAT).results
+    assert group.at_k[-1].pass_at.value == pytest.approx(2 / 3)
+    assert group.at_k[-1].pass_hat.value == pytest.approx(1 / 3)
 
 
 def test_attempts_that_were_not_made_stay_in_the_denominator():
     analysis = analysis_of(attempts([4, 4, 4], skip=1), CHAT)
-    (group,) = analysis.groups
+    (group,) = analysis.results
     assert (group.planned, group.finished) == (12, 9)
     assert group.outcomes == {"success": 9, "not_run": 3}
-    assert group.pass_at[0].value == pytest.approx(0.75)
-    assert group.pass_hat[-1].value == 0
+    assert group.at_k[0].pass_at.value == pytest.approx(0.75)
+    assert group.at_k[-1].pass_hat.value == 0
     assert not analysis.complete
     assert analysis.verdict.decision == "inconclusive"
 
 
 def test_every_api_and_mode_that_was_planned_is_a_group():
     analysis = analysis_of([])
-    names = [group.name for group in analysis.groups]
+    names = [group.name for group in analysis.results]
     assert names == [
         "responses · streaming",
         "responses · non-streaming",
         "chat · streaming",
         "chat · non-streaming",
     ]
-    assert {group.finished for group in analysis.groups} == {0}
+    assert {group.finished for group in analysis.results} == {0}
     assert analysis.verdict.decision == "inconclusive"
 
 
 def test_worst_cases_come_first_with_an_example():
-    worst = analysis_of(attempts([4, 3, 0]), CHAT).worst_cases
+    worst = analysis_of(attempts([4, 3, 0]), CHAT).results[0].failures
     assert [(case.sample, case.passed, case.tries) for case in worst] == [
         (CASES[2].id, 0, 4),
         (CASES[1].id, 3, 4),
     ]
     assert worst[1].record == f"{CASES[1].id}/chat/non-streaming/4"
     assert worst[1].outcomes == {"success": 3, "no_tool_call": 1}
-    assert worst[0].example.got == "I cannot do that."
+    assert worst[0].got == "I cannot do that."
 
 
 def results(analysis):
@@ -108,9 +112,9 @@ def test_every_check_has_a_result_and_what_failed_has_its_rate_and_examples():
     assert {example.evidence.exchange for example in result.examples} == {1}
     assert result.groups == ("chat · non-streaming",)
     assert results(analysis)["usage.zero"].status == "passed"
-    assert analysis.groups[0].invalid == 4
+    assert analysis.results[0].invalid == 4
     assert analysis.verdict.decision == "fail"
-    assert analysis.worst_cases[0].outcomes == {"invalid_response": 4}
+    assert analysis.results[0].failures[0].outcomes == {"invalid_response": 4}
 
 
 def test_checks_that_judged_nothing_say_why():
@@ -145,12 +149,12 @@ def test_what_the_providers_entry_declares_missing_is_neither_failed_nor_passed(
     ignored = mutations.chat(mutations.nothing, Say(text="No."), {"tool_choice": "required"})
     ignored = ignored.model_copy(update={"sample": CASES[0].id})
     assert results(analysis_of([ignored], CHAT))["calls.choice"].status == "failed"
-    provider = CHAT.provider.model_copy(update={"limitations": ("tool_choice",)})
-    known = CHAT.model_copy(update={"provider": provider})
-    declared = results(analysis_of([ignored], known))["calls.choice"]
+    provider = CHAT.info.provider.model_copy(update={"limitations": ("tool_choice",)})
+    known = CHAT.info.model_copy(update={"provider": provider})
+    declared = results(analysis_of([ignored], CHAT, info=known))["calls.choice"]
     assert (declared.status, declared.failures) == ("declared", 1)
     assert declared.reason == "The provider's entry declares that it does not support tool_choice."
-    assert results(analysis_of([ignored], known))["usage.sum"].status == "passed"
+    assert results(analysis_of([ignored], CHAT, info=known))["usage.sum"].status == "passed"
 
 
 def test_rollouts_are_compared_with_each_other():
@@ -184,17 +188,17 @@ def test_strictness_and_thresholds_are_the_runs_own_unless_others_are_given():
 
 def test_rollouts_of_other_cases_are_passed_over():
     stranger = rollout(right(SUITE.cases[9]), sample=SUITE.cases[9].id)
-    (group,) = analysis_of([stranger, *attempts([4, 4, 4])], CHAT).groups
+    (group,) = analysis_of([stranger, *attempts([4, 4, 4])], CHAT).results
     assert group.finished == 12
 
 
 def test_speed_of_streams_is_taken_from_the_arrival_of_their_events():
-    info = run_info(apis=("chat", "responses"), streaming=(True,), tries=1)
+    info = planned(apis=("chat", "responses"), modes=("streaming",), tries=1)
     recorded = [
         rollout(right(CASES[0]), sample=CASES[0].id, api=api, streaming=True)
         for api in ("chat", "responses")
     ]
-    chat, responses = analysis_of(recorded, info).groups
+    chat, responses = analysis_of(recorded, info).results
     assert chat.latency.first_token.p50 == pytest.approx(0.2)
     assert responses.latency.first_token.p50 > 0.2
     assert chat.latency.total.p50 == 2.0
@@ -206,14 +210,14 @@ def test_the_rate_of_a_stream_leaves_out_the_time_to_its_first_token():
     role, *words, finish, usage = chunks
     blocks = chat_blocks([role, *(words * 4), finish, usage])
     recorded = rollout([stream_response(blocks)], sample=CASES[0].id, streaming=True)
-    info = run_info(apis=("chat",), streaming=(True,), tries=1)
-    (group,) = analysis_of([recorded], info).groups
+    info = planned(apis=("chat",), modes=("streaming",), tries=1)
+    (group,) = analysis_of([recorded], info).results
     assert group.latency.first_token.p50 == pytest.approx(0.2)
     assert group.latency.tokens_per_second.p50 == pytest.approx(19 / 1.1)
 
 
 def test_whole_replies_have_no_time_to_the_first_token():
-    (group,) = analysis_of(attempts([4, 4, 4]), CHAT).groups
+    (group,) = analysis_of(attempts([4, 4, 4]), CHAT).results
     assert group.latency.first_token is None
     assert group.latency.total.count == 24
 
@@ -224,18 +228,18 @@ def test_the_same_records_give_the_same_analysis_and_it_survives_json():
     assert Analysis.model_validate_json(first.model_dump_json()) == first
 
 
-def test_probes_that_came_after_a_run_are_not_missing_from_it() -> None:
-    settings = run_info().settings.model_copy(update={"only": ("prompt",), "apis": ("chat",)})
-    info = run_info().model_copy(update={"settings": settings, "planned": 2})
-    asked = {"sample": "probe:prompt/base", "id": "probe:prompt/base/chat/non-streaming/1"}
-    known = rollout([Say(text="Hi.")], api="chat").model_copy(update=asked)
-    gone = known.model_copy(
-        update={"sample": "probe:gone/x", "id": "probe:gone/x/chat/non-streaming/1"}
-    )
-    whole = analysis_of([known, gone], info)
-    assert (whole.complete, whole.probe_requests, whole.probe_answers) == (True, 2, 2)
+def test_probes_that_were_added_after_a_run_are_not_missing_from_it() -> None:
+    run = planned(only=("prompt",), apis=("chat",))
+    (task,) = run.info.tasks
+    two = task.model_copy(update={"planned": 2})
+    info = run.info.model_copy(update={"tasks": (two,)})
+    known = rollout([Say(text="Hi.")], sample="base", task="prompt")
+    gone = rollout([Say(text="Hi.")], sample="x", task="gone")
+    whole = analysis_of([known, gone], run, info=info)
+    assert (whole.complete, whole.probe_requests, whole.probe_responses) == (True, 2, 2)
     assert whole.verdict.decision == "pass"
     probes = {each.check.id: each.status for each in whole.checks if each.check.kind == "probe"}
-    assert probes.pop("prompt.bare") in {"passed", "not_verifiable"}  # needs no more than was made
+    assert probes.pop("prompt.bare") in {"passed", "not_verifiable"}  # needs no other request
     assert set(probes.values()) == {"not_verifiable"}
-    assert analysis_of([known], info).verdict.reasons == ("1 of 2 planned attempts were not made.",)
+    cut_off = analysis_of([known], run, info=info)
+    assert cut_off.verdict.reasons == ("1 of 2 planned attempts were not made.",)

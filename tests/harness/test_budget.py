@@ -6,7 +6,6 @@ import json
 import mock_provider
 import pytest
 from background import in_background
-from harness.tasks.attempts import plan
 from healthy import MODEL, Say, provider_of, right
 from mock_provider import MockProvider
 
@@ -16,8 +15,9 @@ from harness.api.conversation import Message
 from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.providers.entries import Prices, adhoc_provider, changed
+from harness.records.conditions import Condition
 from harness.records.runs import Limits
-from harness.sampling.attempts import Sample
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget, Metered
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog
@@ -27,9 +27,12 @@ PRICES = Prices(input=1_000, output=1_000)
 
 
 def attempts(count, max_turns=1):
-    samples = [Sample(f"s{n}", (Message("user", "Hi"),)) for n in range(count)]
-    how = Settings("m")
-    return list(plan(samples, how, apis=["chat"], modes=[False], tries=1, max_turns=max_turns))
+    condition = Condition(model="m", api="chat", mode="non-streaming")
+    samples = [Sample(f"s{number}", (Message("user", "Hi"),)) for number in range(count)]
+    return [
+        Attempt(sample.id, "t", sample, condition, 1, Settings("m"), max_turns)
+        for sample in samples
+    ]
 
 
 async def sample(mock, folder, budget, *, count=20, concurrency=4, prices=None):

@@ -5,10 +5,11 @@ from io import StringIO
 
 import pytest
 from cyclopts import App
-from harness.cli.help_text import running
 from rich.console import Console
 
-from harness.cli.app import app
+from harness.cli.app import app, prepare_help, running_text
+
+prepare_help()
 
 
 def every_command(parent: App, path: tuple[str, ...] = ()):
@@ -42,4 +43,4 @@ def test_help_reads_alike(command):
     ],
 )
 def test_a_docstring_becomes_running_text(docstring, text):
-    assert running(docstring) == text
+    assert running_text(docstring) == text

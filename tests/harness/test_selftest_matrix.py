@@ -18,7 +18,7 @@ from harness.rules import RULES, result
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
-from harness.selftest.rows import Sight
+from harness.selftest.rows import DefectRun
 from harness.selftest.run import Plan
 from harness.selftest.stages import SLICES, Stage, known, stages
 from reports import selftest as report
@@ -43,20 +43,20 @@ HEALTHY = fault(faults.HEALTHY, visible=False, allowed=True)
 BROKEN = fault("broken", "harmony.markers", "parity.calls")
 
 
-def said(check_id: str, severity: Severity) -> CheckResult:
+def found(check_id: str, severity: Severity) -> CheckResult:
     about = RULES[check_id].about
     evidence = Evidence(record="r", exchange=0, expected="a", got="b")
-    found = Finding(id=check_id, severity=severity, message="It is so.", evidence=evidence)
-    return result(about, [("chat", found)], [(1, 4)])
+    finding = Finding(id=check_id, severity=severity, message="It is so.", evidence=evidence)
+    return result(about, [("chat", finding)], [(1, 4)])
 
 
-def sight(**severities: Severity) -> Sight:
-    results = tuple(said(name.replace("__", "."), each) for name, each in severities.items())
-    return Sight(results=results, requests=10, tokens=1000, seconds=1.0)
+def made(**severities: Severity) -> DefectRun:
+    results = tuple(found(name.replace("__", "."), each) for name, each in severities.items())
+    return DefectRun(results=results, requests=10, tokens=1000, seconds=1.0)
 
 
-def row_of(seen: Sight, healthy: Mapping[str, Severity] | None = None) -> Row:
-    return rows.row(BROKEN, [seen], healthy or {})
+def row_of(run: DefectRun, healthy: Mapping[str, Severity] | None = None) -> Row:
+    return rows.row(BROKEN, [run], healthy or {})
 
 
 def test_detectors_mean_ids_beginnings_and_families() -> None:
@@ -80,38 +80,38 @@ def test_what_should_find_a_fault_is_asked_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "healthy", "status"),
+    ("run", "healthy", "status"),
     [
-        (sight(harmony__markers="error"), {}, "detected"),
-        (sight(harmony__markers="error"), {"harmony.markers": "error"}, "missed"),
-        (sight(harmony__markers="error"), {"harmony.markers": "info"}, "detected"),
-        (sight(harmony__remains="error"), {}, "missed"),
-        (sight(parity__calls="error"), {}, "detected"),
-        (sight(), {}, "missed"),
+        (made(harmony__markers="error"), {}, "detected"),
+        (made(harmony__markers="error"), {"harmony.markers": "error"}, "missed"),
+        (made(harmony__markers="error"), {"harmony.markers": "info"}, "detected"),
+        (made(harmony__remains="error"), {}, "missed"),
+        (made(parity__calls="error"), {}, "detected"),
+        (made(), {}, "missed"),
     ],
 )
 def test_a_fault_is_detected_by_what_the_healthy_engine_is_not_told(
-    seen: Sight, healthy: Mapping[str, Severity], status: str
+    run: DefectRun, healthy: Mapping[str, Severity], status: str
 ) -> None:
-    assert row_of(seen, healthy).status == status
-    assert row_of(seen, healthy).bad is (status == "missed")
+    assert row_of(run, healthy).status == status
+    assert row_of(run, healthy).bad is (status == "missed")
 
 
 def test_healthy_servers_may_be_warned_and_not_accused() -> None:
-    warned = rows.row(HEALTHY, [sight(harmony__markers="warning")], {})
+    warned = rows.row(HEALTHY, [made(harmony__markers="warning")], {})
     assert (warned.status, warned.bad) == ("clean", False)
-    accused = rows.row(HEALTHY, [sight(harmony__markers="error"), sight()], {})
+    accused = rows.row(HEALTHY, [made(harmony__markers="error"), made()], {})
     assert (accused.status, accused.bad) == ("false alarm", True)
     assert "harmony.markers: It is so." in accused.note
 
 
 def test_the_rate_of_false_alarms_has_its_exact_bound() -> None:
-    clean = rows.row(HEALTHY, [sight()] * 20, {})
-    variation = rows.row(fault("ok:a", allowed=True), [sight()] * 40, {})
-    found = rows.innocent([clean, variation, row_of(sight())])
+    clean = rows.row(HEALTHY, [made()] * 20, {})
+    variation = rows.row(fault("ok:a", allowed=True), [made()] * 40, {})
+    found = rows.innocent([clean, variation, row_of(made())])
     assert (found.runs, found.accused) == (60, 0)
     assert found.rate_at_most == pytest.approx(1 - 0.05 ** (1 / 60))
-    accused = rows.row(HEALTHY, [sight(harmony__markers="error"), sight()], {})
+    accused = rows.row(HEALTHY, [made(harmony__markers="error"), made()], {})
     shown = report.markdown(_matrix(accused))
     assert "| healthy | none | false alarm (1 of 2 runs) |" in shown
     assert "errors in 1 of 2 runs: at most 97.47% of runs" in shown
@@ -142,12 +142,12 @@ def test_what_cannot_be_found_is_not_tried() -> None:
 
 
 def test_the_worst_of_several_healthy_runs_is_the_baseline() -> None:
-    seen = [sight(harmony__markers="info"), sight(harmony__markers="warning", usage__sum="info")]
+    seen = [made(harmony__markers="info"), made(harmony__markers="warning", usage__sum="info")]
     assert rows.baseline(seen) == {"harmony.markers": "warning", "usage.sum": "info"}
 
 
 def test_costs_of_all_runs_add_up() -> None:
-    row = rows.row(BROKEN, [sight(), sight(harmony__markers="error")], {})
+    row = rows.row(BROKEN, [made(), made(harmony__markers="error")], {})
     assert (row.status, row.requests, row.tokens) == ("detected", 20, 2000)
 
 
@@ -163,15 +163,15 @@ def _matrix(*each: Row) -> Matrix:
 
 
 def test_the_matrix_passes_unless_something_is_missed() -> None:
-    clean = rows.row(HEALTHY, [sight()], {})
-    found = row_of(sight(harmony__markers="error"))
+    clean = rows.row(HEALTHY, [made()], {})
+    found = row_of(made(harmony__markers="error"))
     assert _matrix(clean, found).passed
-    assert not _matrix(clean, found, row_of(sight())).passed
+    assert not _matrix(clean, found, row_of(made())).passed
 
 
 def test_the_matrix_in_every_form() -> None:
     shown = _matrix(
-        rows.row(HEALTHY, [sight()], {}), row_of(sight(harmony__markers="error")), row_of(sight())
+        rows.row(HEALTHY, [made()], {}), row_of(made(harmony__markers="error")), row_of(made())
     )
     page, text = report.html(shown), report.markdown(shown)
     assert "It &lt;b&gt;breaks&lt;/b&gt; | things." in page
