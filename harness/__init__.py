@@ -9,6 +9,7 @@ Its packages; each imports only packages below it:
     doctor          check the setup before a run
     bundling        pack a run so that others can judge it
     verdict         analysis of a whole run, and the gate's verdict
+    rules           the registry of checks and probes
     probes          experiments of several requests
     golden          the reference engine's logprobs, and a provider's distance from them
     scoring         outcomes and findings of single rollouts
@@ -16,6 +17,7 @@ Its packages; each imports only packages below it:
     display         progress of a run on the terminal
     sampling        attempts: the tool loop, concurrency and the budget
     endpoints       launch a provider, check that it answers, find its APIs
+    findings        findings and their evidence
     parsing         recorded exchanges as parsed events and rollouts
     transport       HTTP requests, recorded as they were on the wire
     storage         the run folder: its log, hash chain and seal
