@@ -45,6 +45,7 @@ class Family:
         self,
         rule_id: str,
         over: Callable[[ParsedRollout], Iterable[S]],
+        where: Callable[[S], object] = bool,
         *,
         severity: Severity = "error",
         source: str | None = None,
@@ -58,7 +59,8 @@ class Family:
         Args:
             rule_id: Stable dotted id. It implies the API (`chat.`, `responses.`) and, for rules
                 about streams, the mode.
-            over: Selects the judged parts of a rollout.
+            over: Selects the parts of a rollout.
+            where: Whether to judge a part.
             severity: Error if it violates the specification or harms the model's replies; warning
                 if clients cope.
             source: Documents the requirement; the family's source by default.
@@ -70,7 +72,7 @@ class Family:
 
         def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
             def judge_rollout(parsed: ParsedRollout) -> tuple[int, list[Problem]]:
-                parts = list(over(parsed))
+                parts = [part for part in over(parsed) if where(part)]
                 return len(parts), [problem for part in parts for problem in judge(part)]
 
             about = description(
