@@ -39,7 +39,7 @@ def compare(
         runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
         against: Which of them the others are held to. Default: the first.
         provider: Run this provider first, then compare; name several, one --provider each.
-        providers_file: Another providers.yaml than ./providers.yaml or the one that ships.
+        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
         apis: responses, chat, or both with a comma between.
         plan: What to ask.
         gate: What must be reached.

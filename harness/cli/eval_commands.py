@@ -30,7 +30,7 @@ def grade(
     Args:
         run: The run's folder.
         grader: Entry of providers.yaml. Default: the run's own grader, for what it left open.
-        providers_file: Another providers.yaml than ./providers.yaml or the one that ships.
+        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
         budget: What it may use.
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and figures as JSON on stdout.

@@ -25,9 +25,9 @@ class ProviderOptions:
     """Which provider to verify."""
 
     provider: Annotated[str | None, Parameter(alias="-p")] = None
-    """Entry of providers.yaml."""
+    """Name of a provider; `gpt-oss-verify providers` lists them."""
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
-    """Another providers.yaml than ./providers.yaml or the one that ships."""
+    """Your providers file. Default: ./providers.yaml, if it exists."""
     base_url: str | None = None
     """Address of the API, for a provider without an entry (or another than the entry's)."""
     model: str | None = None
