@@ -1,4 +1,4 @@
-# Every target sets up what it needs; only python3 (3.11 or newer, with venv) and make are assumed.
+# Every target installs what it needs. It requires only make and python3 (3.11 or newer, with venv).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,14 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 .PHONY: help verify evals selftest golden test lint format bench clean
 
 help:
-	@echo "make verify   verify the bundled reference engine, end to end"
-	@echo "make evals    score it on the sample questions, with a report"
-	@echo "make selftest give the reference engine every known defect, and see each one found"
-	@echo "make test     lint, types, import layers and all tests"
-	@echo "make lint     lint, types and import layers only"
+	@echo "make verify   verify the bundled reference engine end to end"
+	@echo "make evals    run the sample questions of all evals against it, with a report"
+	@echo "make selftest check that every known defect of the reference engine is found"
+	@echo "make test     run all linters, type checks, import contracts and tests"
+	@echo "make lint     run linters, type checks and import contracts only"
 	@echo "make format   format the code"
-	@echo "make golden   make the small checkpoint's golden file anew, after a change of weights"
-	@echo "make bench    engine speed, throughput of the sampler, truth of recorded times, memory"
+	@echo "make golden   regenerate the small checkpoint's golden file after a change of weights"
+	@echo "make bench    measure engine speed, sampler throughput, timing accuracy and memory"
 	@echo "make clean    remove the virtual environment and caches"
 
 verify: $(VENV)/.reference
@@ -54,7 +54,7 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+		{ echo "Python 3.11 or newer is required. Select one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.reference: $(BIN)/python pyproject.toml constraints.txt

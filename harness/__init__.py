@@ -8,6 +8,7 @@ Its packages; each imports only packages below it:
     doctor          check the setup before a run
     integrity       seal a run, audit it, pack it for publication
     verdict         analysis of a whole run, and the gate's verdict
+    rules           the registry of checks and probes
     probes          experiments of several requests
     golden          the reference engine's logprobs, and a provider's distance from them
     scoring         outcomes and findings of single rollouts
@@ -15,6 +16,7 @@ Its packages; each imports only packages below it:
     display         progress of a run on the terminal
     sampling        attempts: the tool loop, concurrency and the budget
     endpoints       launch a provider, check that it answers, find its APIs
+    findings        findings and their evidence
     parsing         recorded exchanges as parsed events and rollouts
     transport       HTTP requests, recorded as they were on the wire
     storage         the run folder: its files, its logs and their hash chains

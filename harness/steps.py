@@ -1,4 +1,4 @@
-"""Split long computations into steps, so that the event loop can record arrival times between them.
+"""Split long computations into steps, so that the event loop records arrival times in between.
 
 A computation is a generator that yields between steps and returns its result. Reading a stream of
 10,000 events takes about 50 ms; in one piece, it would delay the recorded arrival times of all
@@ -18,7 +18,7 @@ ITEMS_IN_A_STEP = 25
 
 
 def completed(steps: Steps[T]) -> T:
-    """Run all steps without interruption."""
+    """The result, without a pause between steps."""
     while True:
         try:
             next(steps)
@@ -28,7 +28,7 @@ def completed(steps: Steps[T]) -> T:
 
 
 async def interleaved(steps: Steps[T]) -> T:
-    """Run all steps, with a turn of the event loop after each."""
+    """The result, with a turn of the event loop after each step."""
     while True:
         try:
             next(steps)

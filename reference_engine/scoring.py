@@ -1,9 +1,9 @@
-"""What the model says of given requests, token by token: the reference for other servers.
+"""The logprobs of completions, token by token: the reference for other servers.
 
-A request is the body that a server would get, so that the prompt is rendered as it renders it. The
-model continues it, or is led along a given continuation (teacher forcing), and every token comes
-with its log probability and the most probable alternatives, headers and chain of thought included,
-which no API shows.
+A request is the body that a server would receive, so the server's own code renders the prompt. The
+model generates a completion, or scores a given completion (teacher forcing). Every token comes with
+its logprob and the most probable alternatives. This includes headers and chain of thought, which no
+API returns.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harmony.render import render_prompt
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.model.transformer import Transformer, WholeSequences
+from reference_engine.model.transformer import Transformer, UncachedContext
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
@@ -37,17 +37,17 @@ from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import ServeSettings
 
 TOP = 20
-"""Alternatives of each token, as many as the APIs give."""
-_MOST_TOKENS = 512
+"""Number of alternatives per token, the maximum of the APIs."""
+_MAX_TOKENS = 512
 _ROWS_AT_ONCE = 64
 
 
 class ScoringError(Exception):
-    """Questions that cannot be answered; the message says why."""
+    """The input cannot be scored; the message says why."""
 
 
 class Question(BaseModel):
-    """One line of input: a request body, and the continuation to follow, if it is given."""
+    """One line of input: a request body, and optionally the completion to score."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,10 +59,10 @@ class Question(BaseModel):
 
 @dataclass(frozen=True)
 class Scored:
-    """One token of a continuation.
+    """One token of a completion.
 
-    `part` is what it is text of: reasoning, preamble, answer or call; `marker` where it is none.
-    `top` holds ids and log probabilities, the most probable first.
+    `part` is the kind of text: reasoning, preamble, answer or call, and `marker` for other tokens.
+    `top` holds token IDs and logprobs, most probable first.
     """
 
     id: int
@@ -73,7 +73,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of output. `names` are the functions that are called, in order."""
+    """One line of output; `names` are the called functions in order."""
 
     id: str
     prompt_tokens: int
@@ -81,12 +81,12 @@ class Answer:
     tokens: tuple[Scored, ...]
 
     def line(self) -> bytes:
-        """The answer as a line of JSON."""
+        """Returns the answer as a line of JSON."""
         return orjson.dumps(self, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def identity(checkpoint: Path) -> str:
-    """SHA-256 over the configuration and the weights of a checkpoint, file by file in order."""
+    """Returns the SHA-256 of a checkpoint's config and weights, file by file in order."""
     digest = hashlib.sha256()
     for path in (checkpoint / "config.json", *sorted(checkpoint.glob("*.safetensors"))):
         digest.update(path.name.encode())
@@ -96,17 +96,17 @@ def identity(checkpoint: Path) -> str:
 
 
 def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[bytes]:
-    """The answers to questions in JSON lines, as JSON lines; the first says what answered.
+    """Yields answers as JSON lines, after one line that identifies the checkpoint.
 
-    Questions without a continuation are answered first, as many together as the engine takes.
+    Questions without a completion come first, batched by the engine.
 
     Args:
-        lines: A `Question` each.
-        settings: The checkpoint and how to run it; the date for the system message.
+        lines: One JSON `Question` each.
+        settings: The checkpoint and the engine settings; the date of the system message.
 
     Raises:
-        ScoringError: A line is none, a body is none that a server would take, a prompt is too
-            long, or the checkpoint cannot be loaded.
+        ScoringError: A line is invalid, a server would reject its body, a prompt is too long, or
+            the checkpoint cannot be loaded.
     """
     try:
         questions = [Question.model_validate_json(line) for line in lines if line.strip()]
@@ -125,18 +125,20 @@ def _answers(
     questions: Sequence[Question],
     orders: Sequence[GenerationRequest],
 ) -> Iterator[Answer]:
-    asked = list(zip(questions, orders, strict=True))
-    free = [pair for pair in asked if pair[0].completion is None]
-    if free:
-        yield from _continued(model, settings, free)
-    for question, order in asked:
+    pairs = list(zip(questions, orders, strict=True))
+    open_ended = [pair for pair in pairs if pair[0].completion is None]
+    if open_ended:
+        yield from _generate(model, settings, open_ended)
+    for question, order in pairs:
         if question.completion is not None:
             prompt = render_prompt(order.conversation)
-            yield _answer(question, len(prompt), follow(model, prompt, question.completion))
+            yield _answer(
+                question, len(prompt), score_completion(model, prompt, question.completion)
+            )
 
 
-def _continued(
-    model: Transformer, settings: ServeSettings, asked: Sequence[tuple[Question, GenerationRequest]]
+def _generate(
+    model: Transformer, settings: ServeSettings, pairs: Sequence[tuple[Question, GenerationRequest]]
 ) -> Sequence[Answer]:
     engine = Engine(
         model,
@@ -144,20 +146,22 @@ def _continued(
         max_context=settings.max_context,
         prefill_chunk=settings.prefill_chunk,
         memory=settings.memory,
-        max_queue=len(asked),
+        max_queue=len(pairs),
     )
     engine.start()
     try:
-        return asyncio.run(_generated(engine, asked))
+        return asyncio.run(_generate_all(engine, pairs))
     finally:
         engine.close()
 
 
-def follow(model: Transformer, prompt: Sequence[int], completion: Sequence[int]) -> list[Token]:
-    """The log probabilities of a given continuation, without a cache: one pass over all of it."""
+def score_completion(
+    model: Transformer, prompt: Sequence[int], completion: Sequence[int]
+) -> list[Token]:
+    """Returns the logprobs of a given completion from one forward pass without a cache."""
     ids = torch.tensor([[*prompt, *completion]], device=model.unembedding.weight.device)
     with torch.inference_mode():
-        stream = model.stream(ids, WholeSequences(model.config, ids))[0, len(prompt) - 1 : -1]
+        stream = model.stream(ids, UncachedContext(model.config, ids))[0, len(prompt) - 1 : -1]
         chosen = ids[0, len(prompt) :]
         return [
             token
@@ -182,28 +186,27 @@ def _order(question: Question, date: str | None) -> GenerationRequest:
     body = orjson.dumps(question.body)
     if question.api == "chat":
         return parse_request(ChatRequest, body).order(date)
-    asked = parse_request(ResponsesRequest, body)
-    return asked.order(turns_of(asked.items, (), {}, lambda _: None), date)
+    request = parse_request(ResponsesRequest, body)
+    return request.order(turns_of(request.items, (), {}, lambda _: None), date)
 
 
-async def _generated(
-    engine: Engine, asked: Sequence[tuple[Question, GenerationRequest]]
+async def _generate_all(
+    engine: Engine, pairs: Sequence[tuple[Question, GenerationRequest]]
 ) -> list[Answer]:
     async def one(question: Question, order: GenerationRequest) -> Answer:
         prompt = render_prompt(order.conversation)
-        how = order.sampling
         params = SamplingParams(
-            max_tokens=how.max_tokens or _MOST_TOKENS,
-            temperature=how.temperature,
-            top_p=how.top_p,
-            seed=how.seed,
+            max_tokens=order.sampling.max_tokens or _MAX_TOKENS,
+            temperature=order.sampling.temperature,
+            top_p=order.sampling.top_p,
+            seed=order.sampling.seed,
             stop_token_ids=STOP_TOKENS,
             top_logprobs=TOP,
         )
         async with aclosing(engine.generate(prompt, params)) as tokens:
             return _answer(question, len(prompt), [token async for token in tokens])
 
-    return await asyncio.gather(*(one(question, order) for question, order in asked))
+    return await asyncio.gather(*(one(question, order) for question, order in pairs))
 
 
 def _dtype(model: Transformer) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from harness.checks import (
     calls,
@@ -20,8 +21,9 @@ from harness.checks import (
 )
 from harness.checks.across import COMPARISONS, compare_rollouts
 from harness.checks.base import Check
-from harness.findings import Rule
+from harness.findings import BOTH_APIS, BOTH_MODES, Rule, finding_of
 from harness.parsing.rollout import ParsedRollout
+from harness.records.conditions import Api, Mode
 from harness.records.scores import Finding
 
 __all__ = [
@@ -50,6 +52,15 @@ MODULES = (
 SINGLE_CHECKS: Mapping[str, Check] = {
     check.id: check for module in MODULES for check in module.family.checks
 }
+_BY_SCOPE: Mapping[tuple[Api, Mode], Sequence[Check]] = {
+    (api, mode): [
+        check
+        for check in SINGLE_CHECKS.values()
+        if api in check.about.apis and mode in check.about.modes
+    ]
+    for api in BOTH_APIS
+    for mode in BOTH_MODES
+}
 CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in COMPARISONS}}
 """All checks, including those that compare rollouts."""
 
@@ -66,12 +77,21 @@ def examine(
     Returns:
         The ids of the applicable checks, and the findings.
     """
-    results = [
-        (check.id, *check.examine(parsed))
-        for check in SINGLE_CHECKS.values()
-        if check.id not in except_for
-    ]
-    return (
-        frozenset(check_id for check_id, applies, _ in results if applies),
-        tuple(finding for _, _, findings in results for finding in findings),
-    )
+    applicable: set[str] = set()
+    findings: list[Finding] = []
+    selections: dict[Callable[[ParsedRollout], object], list[Any]] = {}
+    for check in _BY_SCOPE[parsed.rollout.api, parsed.mode]:
+        if check.id in except_for:
+            continue
+        # Many checks judge the same parts.
+        parts = selections.get(check.over)
+        if parts is None:
+            parts = selections[check.over] = list(check.over(parsed))
+        if check.where is not None:
+            parts = [part for part in parts if check.where(part)]
+        if parts:
+            applicable.add(check.id)
+        for part in parts:
+            problems = check.judge(part)
+            findings += (finding_of(check.about, parsed.rollout.id, each) for each in problems)
+    return frozenset(applicable), tuple(findings)

@@ -8,29 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from harness.findings import BOTH_APIS, BOTH_MODES, Problem, Rule, description, finding_of
+from harness.findings import BOTH_APIS, BOTH_MODES, Problem, Rule, description
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
-from harness.records.scores import Finding, Severity
+from harness.records.scores import Severity
 
 S = TypeVar("S")
 
 
 @dataclass(frozen=True)
 class Check(Rule):
-    """A check; `judge` counts the judged parts of a rollout and lists their problems."""
+    """A check: selects parts of a rollout with `over` and `where`, and judges each of them."""
 
-    judge: Callable[[ParsedRollout], tuple[int, list[Problem]]]
-
-    def examine(self, parsed: ParsedRollout) -> tuple[bool, list[Finding]]:
-        """Whether the check applies to the rollout, and its findings."""
-        if parsed.rollout.api not in self.about.apis or parsed.mode not in self.about.modes:
-            return False, []
-        parts, problems = self.judge(parsed)
-        return parts > 0, [finding_of(self.about, parsed.rollout.id, each) for each in problems]
+    over: Callable[[ParsedRollout], Iterable[Any]]
+    where: Callable[[Any], object] | None
+    judge: Callable[[Any], Iterable[Problem]]
 
 
 @dataclass
@@ -45,6 +40,7 @@ class Family:
         self,
         rule_id: str,
         over: Callable[[ParsedRollout], Iterable[S]],
+        where: Callable[[S], object] | None = None,
         *,
         severity: Severity = "error",
         source: str | None = None,
@@ -58,7 +54,8 @@ class Family:
         Args:
             rule_id: Stable dotted id. It implies the API (`chat.`, `responses.`) and, for rules
                 about streams, the mode.
-            over: Selects the judged parts of a rollout.
+            over: Selects the parts of a rollout.
+            where: Whether to judge a part; all by default.
             severity: Error if it violates the specification or harms the model's replies; warning
                 if clients cope.
             source: Documents the requirement; the family's source by default.
@@ -69,10 +66,6 @@ class Family:
         """
 
         def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
-            def judge_rollout(parsed: ParsedRollout) -> tuple[int, list[Problem]]:
-                parts = list(over(parsed))
-                return len(parts), [problem for part in parts for problem in judge(part)]
-
             about = description(
                 text or judge.__doc__,
                 rule_id,
@@ -83,7 +76,7 @@ class Family:
                 apis=_apis(rule_id),
                 modes=modes or _modes(rule_id),
             )
-            self.checks.append(Check(about, tolerated, needs, "smoke", judge_rollout))
+            self.checks.append(Check(about, tolerated, needs, "smoke", over, where, judge))
             return judge
 
         return add

@@ -13,8 +13,7 @@ from harness.checks.subjects import (
     Call,
     calls,
     conversations,
-    ended_with_tools,
-    strict_calls,
+    ended,
 )
 from harness.findings import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 from harness.parsing.rollout import ParsedRollout
@@ -118,7 +117,8 @@ def _escaped(found: Call) -> Iterator[Problem]:
 
 @family.check(
     "calls.arguments.strict",
-    strict_calls,
+    calls,
+    lambda found: found.call.name in found.exchange.request.strict,
     source=f"{FUNCTION_CALLING}#strict-mode",
     tolerated=0.02,
 )
@@ -137,7 +137,13 @@ def _strict(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "arguments that conform to the schema", problem)
 
 
-@family.check("calls.in_text", ended_with_tools, source=HARMONY, tolerated=0.02)
+@family.check(
+    "calls.in_text",
+    ended,
+    lambda answer: answer.exchange.request.functions and not answer.reply.calls,
+    source=HARMONY,
+    tolerated=0.02,
+)
 def _in_text(answer: Answer) -> Iterator[Problem]:
     """A tool call is returned as a tool call, not as text.
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, Item, answers, completed_items, ended, with_calls
+from harness.checks.subjects import Answer, Item, answers, ended, items
 from harness.findings import CHAT, GUIDE, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 
 family = Family("finish", CHAT)
 
 
-@family.check("chat.finish.tool_calls", with_calls)
+@family.check("chat.finish.tool_calls", answers, lambda answer: answer.reply.calls)
 def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     """A message with tool calls has finish_reason tool_calls.
 
@@ -70,7 +70,7 @@ def _status(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
 
 
-@family.check("responses.status.items", completed_items, source=RESPONSES)
+@family.check("responses.status.items", items, lambda found: found.completed, source=RESPONSES)
 def _item_status(found: Item) -> Iterator[Problem]:
     """Every item of a completed response is completed.
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 from harness.checks.base import Family
 from harness.checks.json_text import misfit, parsed_object
-from harness.checks.subjects import Answer, CountedReply, answers, ended, limited, with_option
+from harness.checks.subjects import Answer, CountedReply, answers, counted, ended
 from harness.findings import CHAT, GUIDE, STRUCTURED, TOOL_CHOICE, Problem
-from harness.parsing.rollout import ParsedRollout
 
 family = Family("parameters", CHAT)
 
 
 @family.check(
     "calls.choice",
-    with_option("tool_choice"),
+    answers,
+    lambda answer: answer.exchange.request.body.get("tool_choice"),
     source=TOOL_CHOICE,
     tolerated=0.02,
     needs="tool_choice",
@@ -41,15 +41,12 @@ def _choice(answer: Answer) -> Iterator[Problem]:
     yield Problem(exchange, message, expected, f"calls: {', '.join(called) or 'none'}")
 
 
-def _single_calls(parsed: ParsedRollout) -> Iterator[Answer]:
-    return (
-        each
-        for each in answers(parsed)
-        if each.exchange.request.body.get("parallel_tool_calls") is False
-    )
-
-
-@family.check("calls.parallel", _single_calls, source=TOOL_CHOICE)
+@family.check(
+    "calls.parallel",
+    answers,
+    lambda answer: answer.exchange.request.body.get("parallel_tool_calls") is False,
+    source=TOOL_CHOICE,
+)
 def _parallel(answer: Answer) -> Iterator[Problem]:
     """With parallel_tool_calls false, a reply has at most one tool call.
 
@@ -74,11 +71,7 @@ def _several(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "1 call", f"{len(answer.reply.calls)} calls")
 
 
-def _with_stop(parsed: ParsedRollout) -> Iterator[Answer]:
-    return (answer for answer in ended(parsed) if answer.exchange.request.stops)
-
-
-@family.check("stop.kept", _with_stop, needs="stop")
+@family.check("stop.kept", ended, lambda answer: answer.exchange.request.stops, needs="stop")
 def _stop_kept(answer: Answer) -> Iterator[Problem]:
     """A stop string ends the answer and is not part of it.
 
@@ -90,11 +83,12 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, f"no {stop!r}", answer.reply.text)
 
 
-def _with_logprobs(parsed: ParsedRollout) -> Iterator[Answer]:
-    return (answer for answer in with_option("logprobs")(parsed) if answer.reply.text)
-
-
-@family.check("chat.logprobs.missing", _with_logprobs, needs="logprobs")
+@family.check(
+    "chat.logprobs.missing",
+    answers,
+    lambda answer: answer.exchange.request.body.get("logprobs") and answer.reply.text,
+    needs="logprobs",
+)
 def _logprobs(answer: Answer) -> Iterator[Problem]:
     """Requested logprobs are in the reply.
 
@@ -106,12 +100,14 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "logprobs", "none", "$.choices[0].logprobs")
 
 
-def _structured(parsed: ParsedRollout) -> Iterator[Answer]:
-    replies = (answer for answer in ended(parsed) if answer.exchange.request.wants_json)
-    return (answer for answer in replies if not answer.reply.calls)
-
-
-@family.check("answer.json", _structured, source=STRUCTURED, tolerated=0.02, needs="json_schema")
+@family.check(
+    "answer.json",
+    ended,
+    lambda answer: answer.exchange.request.wants_json and not answer.reply.calls,
+    source=STRUCTURED,
+    tolerated=0.02,
+    needs="json_schema",
+)
 def _structured_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is JSON that conforms to the requested schema.
 
@@ -130,13 +126,18 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, problem, reply.text)
 
 
-@family.check("finish.limit", limited, tolerated=0.02)
-def _limit(counted: CountedReply) -> Iterator[Problem]:
+@family.check(
+    "finish.limit",
+    counted,
+    lambda found: found.exchange.request.limit is not None,
+    tolerated=0.02,
+)
+def _limit(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit reports it.
 
     Otherwise clients take a truncated answer for a complete one.
     """
-    exchange, reply, usage = counted
+    exchange, reply, usage = found
     at_limit = usage.output_tokens == exchange.request.limit
     if at_limit and reply.finish in ("stop", "tool_calls"):
         message = "The reply was silently truncated at the token limit."

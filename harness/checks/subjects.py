@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from harness.api.base import Reply, Usage
@@ -55,6 +55,12 @@ class Item(NamedTuple):
     exchange: ParsedExchange
     path: str
     item: Mapping[str, Any]
+
+    @property
+    def completed(self) -> bool:
+        """Whether the response has status completed."""
+        reply = self.exchange.reply
+        return reply is not None and reply.raw.get("status") == "completed"
 
 
 def bodies(exchange: ParsedExchange) -> list[Mapping[str, Any]]:
@@ -118,11 +124,6 @@ def calls(parsed: ParsedRollout) -> Iterator[Call]:
     return (Call(exchange, call) for exchange, reply in parsed.replies for call in reply.calls)
 
 
-def strict_calls(parsed: ParsedRollout) -> Iterator[Call]:
-    """Calls of functions declared with `strict: true`."""
-    return (found for found in calls(parsed) if found.call.name in found.exchange.request.strict)
-
-
 def items(parsed: ParsedRollout) -> Iterator[Item]:
     """Every output item of Responses replies."""
     for exchange, reply in parsed.replies:
@@ -137,42 +138,11 @@ def reasoning_items(parsed: ParsedRollout) -> Iterator[Item]:
     return (item for item in items(parsed) if item.item.get("type") == "reasoning")
 
 
-def with_option(option: str) -> Callable[[ParsedRollout], Iterator[Answer]]:
-    """Replies to requests that set an option to something other than null or false."""
-    return lambda parsed: (
-        each for each in answers(parsed) if each.exchange.request.body.get(option)
-    )
-
-
 def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Streams long enough for their timing to matter."""
     for exchange, _, usage in counted(parsed):
         if exchange.events and (usage.output_tokens or 0) >= FEWEST_TOKENS:
             yield exchange
-
-
-def limited(parsed: ParsedRollout) -> Iterator[CountedReply]:
-    """Counted replies to requests with a token limit."""
-    return (each for each in counted(parsed) if each.exchange.request.limit is not None)
-
-
-def ended_with_tools(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Replies without a tool call to requests that offered tools."""
-    offered = (answer for answer in ended(parsed) if answer.exchange.request.functions)
-    return (answer for answer in offered if not answer.reply.calls)
-
-
-def with_calls(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Replies with a tool call."""
-    return (answer for answer in answers(parsed) if answer.reply.calls)
-
-
-def completed_items(parsed: ParsedRollout) -> Iterator[Item]:
-    """The items of responses with status completed."""
-    for found in items(parsed):
-        reply = found.exchange.reply
-        if reply is not None and reply.raw.get("status") == "completed":
-            yield found
 
 
 def forced(parsed: ParsedRollout) -> Iterator[Answer]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, answers
 from harness.findings import CHAT, GUIDE, Problem
-from harness.parsing.rollout import ParsedRollout
 
 family = Family("leaks", CHAT)
 
@@ -43,13 +42,10 @@ def _garbled(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "no replacement character", context)
 
 
-def _answers_beyond_ascii(parsed: ParsedRollout) -> Iterator[Answer]:
-    return (answer for answer in answers(parsed) if not answer.exchange.prompt.isascii())
-
-
 family.check(
     "text.garbled.beyond_ascii",
-    _answers_beyond_ascii,
+    answers,
+    lambda answer: not answer.exchange.prompt.isascii(),
     source=_UTF_8,
     tolerated=0.05,
     text="Replies to prompts with accents, emoji or other scripts contain no U+FFFD replacement "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, CountedReply, answers, counted, limited
+from harness.checks.subjects import Answer, CountedReply, answers, counted
 from harness.findings import CHAT, Problem
 
 family = Family("usage", CHAT)
@@ -122,7 +122,7 @@ def _uncounted(found: CountedReply) -> Iterator[Problem]:
         yield Problem(found.exchange, message, least, str(tokens), _PATH)
 
 
-@family.check("usage.limit", limited)
+@family.check("usage.limit", counted, lambda found: found.exchange.request.limit is not None)
 def _limit(found: CountedReply) -> Iterator[Problem]:
     """A reply has no more output tokens than the request allows.
 

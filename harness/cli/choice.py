@@ -1,8 +1,6 @@
-"""Which provider the options on the command line mean."""
+"""Find the provider that the options on the command line select."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from harness.cli.options import ProviderOptions, parse_apis
 from harness.errors import ConfigurationError
@@ -14,67 +12,64 @@ from harness.records.runs import ProviderInfo
 BOTH_APIS: tuple[Api, ...] = ("responses", "chat")
 
 
-def chosen_provider(chosen: ProviderOptions, concurrency: int | None) -> Provider:
-    """The entry that the options name, changed as they say. Raises ConfigurationError."""
-    apis = parse_apis(chosen.apis)
-    if chosen.provider is not None:
-        entry = providers.find_provider(chosen.provider, chosen.providers_file)
-        return _changed(
+def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provider:
+    """The entry that the options name, with their overrides. Raises ConfigurationError."""
+    apis = parse_apis(options.apis)
+    if options.provider is not None:
+        entry = providers.find_provider(options.provider, options.providers_file)
+        return _overridden(
             entry,
-            base_url=chosen.base_url,
-            model=chosen.model,
-            api_key_env=chosen.api_key_env,
-            timeout=chosen.timeout,
+            base_url=options.base_url,
+            model=options.model,
+            api_key_env=options.api_key_env,
+            timeout=options.timeout,
             concurrency=concurrency,
         )
-    if chosen.base_url is None or chosen.model is None:
+    if options.base_url is None or options.model is None:
         raise ConfigurationError(
-            "Name a provider with --provider (`gpt-oss-verify providers` lists them), "
-            "or give --base-url and --model."
+            "Select a provider with --provider (`gpt-oss-verify providers` lists them), "
+            "or pass --base-url and --model."
         )
-    adhoc = providers.adhoc_provider(
-        chosen.base_url, chosen.model, apis or BOTH_APIS, chosen.api_key_env
+    provider = providers.adhoc_provider(
+        options.base_url, options.model, apis or BOTH_APIS, options.api_key_env
     )
-    return _changed(adhoc, timeout=chosen.timeout, concurrency=concurrency)
+    return _overridden(provider, timeout=options.timeout, concurrency=concurrency)
 
 
-def same_provider(info: ProviderInfo, chosen: ProviderOptions, concurrency: int | None) -> Provider:
-    """The provider of an earlier run, as its entry is today or as it was given then.
+def same_provider(
+    info: ProviderInfo, options: ProviderOptions, concurrency: int | None
+) -> Provider:
+    """The provider of an earlier run, from its current entry or from the record of the run.
 
     Raises:
-        ConfigurationError: It is another one, or one that cannot be told from what was recorded.
+        ConfigurationError: The options select another provider, or the record is not sufficient.
     """
-    known = providers.load_providers(chosen.providers_file)
-    if (chosen.provider, chosen.base_url, chosen.model) == (None, None, None):
-        entry = known.get(info.name)
+    overrides = {"timeout": options.timeout, "concurrency": concurrency}
+    if (options.provider, options.base_url, options.model) == (None, None, None):
+        entry = providers.load_providers(options.providers_file).get(info.name)
         if entry is not None and entry.base_url == info.base_url:
-            return _changed(
-                entry, model=info.model, timeout=chosen.timeout, concurrency=concurrency
-            )
+            return _overridden(entry, model=info.model, **overrides)
         if "{port}" in info.base_url:
             raise ConfigurationError(
-                f"The run started {info.name} by an entry that is not in these providers, or has "
-                "changed: name the file that has it with --providers."
+                f"The run launched {info.name}, but its entry is missing or has changed: "
+                "pass the file that has the entry with --providers."
             )
-        adhoc = providers.adhoc_provider(info.base_url, info.model, BOTH_APIS, chosen.api_key_env)
-        adhoc = providers.changed(adhoc, name=info.name, extra_body=info.extra_body)
-        return _changed(adhoc, timeout=chosen.timeout, concurrency=concurrency)
-    provider = chosen_provider(chosen, concurrency)
-    if not _matches(provider, info):
+        provider = providers.adhoc_provider(
+            info.base_url, info.model, BOTH_APIS, options.api_key_env
+        )
+        return _overridden(provider, name=info.name, extra_body=info.extra_body, **overrides)
+    provider = chosen_provider(options, concurrency)
+    if (provider.base_url, provider.model) != (info.base_url, info.model):
         raise ConfigurationError(
-            f"The run was made with {info.model} at {info.base_url}, "
-            f"not with {provider.model} at {provider.base_url}; start a new run instead."
+            f"The run used {info.model} at {info.base_url}, not {provider.model} at "
+            f"{provider.base_url}; start a new run instead."
         )
     return provider
 
 
-def _matches(provider: Provider, info: ProviderInfo) -> bool:
-    return (provider.base_url, provider.model) == (info.base_url, info.model)
-
-
-def _changed(provider: Provider, **changes: object) -> Provider:
-    given: Mapping[str, object] = {k: v for k, v in changes.items() if v is not None}
+def _overridden(provider: Provider, **overrides: object) -> Provider:
+    """`provider` with the overrides that are not None; another address is not launched."""
+    given = {name: value for name, value in overrides.items() if value is not None}
     if "base_url" in given:
-        # Another address than the entry's: what is there was not started by us.
-        given = {**given, "launch": None}
+        given["launch"] = None
     return providers.changed(provider, **given) if given else provider

@@ -1,4 +1,4 @@
-"""The command that prints a shell's completion script."""
+"""The command `completion`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from cyclopts import App
 
 
 def completion_of(app: App) -> Callable[[Literal["bash", "zsh", "fish"]], int]:
-    """The command for all that `app` has."""
+    """The command that prints the completion script of `app`."""
 
     def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-        """Print the script with which a shell completes commands and options.
+        """Print the script that makes a shell complete commands and options.
 
-        bash: `eval "$(gpt-oss-verify completion bash)"` in ~/.bashrc. zsh: write it to a file
-        _gpt-oss-verify in a folder of $fpath. fish: write it to
+        bash: put `eval "$(gpt-oss-verify completion bash)"` into ~/.bashrc. zsh: write the script
+        to a file _gpt-oss-verify in a folder of $fpath. fish: write it to
         ~/.config/fish/completions/gpt-oss-verify.fish.
 
         Args:
-            shell: Which shell.
+            shell: The shell.
         """
         from harness.cli.screen import print_raw
 

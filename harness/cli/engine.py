@@ -1,4 +1,4 @@
-"""Commands of the reference engine; only these need the extra `reference`."""
+"""The commands of the reference engine, which need the extra `reference`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
     """Serve gpt-oss with the reference engine (`serve --help` lists its options).
 
     Args:
-        arguments: Handed to the engine as they are.
+        arguments: Passed to the engine unchanged.
     """
     with _extra_needed():
         engine = import_module("reference_engine.__main__")
@@ -28,10 +28,10 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
 
 
 def export_small(directory: Path, /, *, layout: Literal["original", "hf"]) -> int:
-    """Write the bundled small checkpoint as an ordinary one that other engines load.
+    """Write the bundled small checkpoint in a layout that other engines load.
 
     Args:
-        directory: Where to; made if missing.
+        directory: The target folder; created if missing.
         layout: OpenAI's original layout, or Hugging Face's with tokenizer and chat template.
     """
     from harness.cli.screen import stdout
@@ -41,14 +41,14 @@ def export_small(directory: Path, /, *, layout: Literal["original", "hf"]) -> in
         try:
             export.export_small(directory, layout=layout)
         except OSError as error:
-            raise ConfigurationError(f"The checkpoint cannot be exported: {error}.") from None
+            raise ConfigurationError(f"The checkpoint cannot be written: {error}.") from None
     stdout().print(str(directory), soft_wrap=True)
     return 0
 
 
 @contextmanager
 def _extra_needed() -> Iterator[None]:
-    """Say what to install where the engine's own packages are missing."""
+    """Name the extra to install if a package of the engine is missing."""
     try:
         yield
     except ModuleNotFoundError as error:

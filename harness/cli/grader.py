@@ -47,7 +47,7 @@ class TrialOptions:
     data_dir: Path | None = None
     """A folder with local copies of the published files, under their own names."""
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
-    """Another providers.yaml than ./providers.yaml or the one that ships."""
+    """Your providers file. Default: ./providers.yaml, if it exists."""
     concurrency: int | None = None
     """Requests in flight. Default: the entry's."""
     out: Path | None = None

@@ -32,9 +32,9 @@ class ProviderOptions:
     """Which provider to verify."""
 
     provider: Annotated[str | None, Parameter(alias="-p")] = None
-    """Entry of providers.yaml."""
+    """Name of a provider; `gpt-oss-verify providers` lists them."""
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
-    """Another file than ./providers.yaml, whose entries overlay the shipped ones."""
+    """Your providers file. Default: ./providers.yaml, if it exists."""
     base_url: str | None = None
     """URL of the API, for a provider without an entry or instead of the entry's URL."""
     model: str | None = None

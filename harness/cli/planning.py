@@ -15,6 +15,7 @@ from evals.healthbench.bench import NAMES as HEALTHBENCH
 from evals.healthbench.grader import DEFAULT_GRADER, find_grader
 from evals.registry import NAMES, load_data
 from evals.task import EvalOptions, EvalTask, restored_evals
+from harness.cases import Suite, load_suite
 from harness.cli.choice import chosen_provider, same_provider
 from harness.cli.options import (
     EFFORTS,
@@ -60,7 +61,6 @@ from harness.sampling.budget import Budget
 from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
 from harness.storage.run_log import read_run_info
 from harness.tasks.base import Task
-from harness.cases import Suite, load_suite
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.tasks.tool_calling import ToolCalling

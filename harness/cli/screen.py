@@ -1,4 +1,4 @@
-"""The two places a command writes to: results to stdout, talk to stderr."""
+"""The outputs of a command: results go to stdout, progress and messages to stderr."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from rich.console import Console
 
 
 def stdout() -> Console:
-    """For results. Colours and width follow the terminal and NO_COLOR; text is taken literally."""
+    """For results. Colors and width follow the terminal and NO_COLOR; text has no markup."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
 def stderr() -> Console:
-    """For progress and talk; text is taken literally."""
+    """For progress and messages; text has no markup."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def print_raw(text: str) -> None:
-    """Print what other programs read straight to stdout, with one line end: consoles wrap."""
+    """Print machine-readable text to stdout without wrapping, with one line end."""
     sys.stdout.write(text.rstrip("\n") + "\n")

@@ -117,6 +117,7 @@ class ProbeResponses:
 TrialResult = Problem | None
 """The result of one repetition of an experiment: a problem, or None if it passed."""
 
+Trials = Iterator[TrialResult]
 Judge = Callable[[ProbeResponses], Iterable[TrialResult]]
 
 

@@ -7,20 +7,14 @@ the user shows whether the model repeats code words at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from harness.api.base import Reply
 from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
 from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import outcome, refused
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -112,7 +106,7 @@ _STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in 
 
 
 @GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_HALF)
-def _returned(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _returned(responses: ProbeResponses) -> Trials:
     """Most replies contain the CoT in the field of the API.
 
     Clients must send it back between tool calls. The model occasionally answers without CoT.
@@ -122,7 +116,7 @@ def _returned(responses: ProbeResponses) -> Iterator[TrialResult]:
         yield None if reply.reasoning else missing
 
 
-def _accepted(rollouts: Iterable[ParsedRollout]) -> Iterator[TrialResult]:
+def _accepted(rollouts: Iterable[ParsedRollout]) -> Trials:
     """Whether the last request of each rollout, whose history contains CoT, succeeded."""
     for rollout in rollouts:
         last = rollout.exchanges[-1]
@@ -131,7 +125,7 @@ def _accepted(rollouts: Iterable[ParsedRollout]) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("cot.accepted", (*_KEPT, *_ACROSS, *_STALE))
-def _accepts(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _accepts(responses: ProbeResponses) -> Trials:
     """The provider accepts CoT in the field of the API.
 
     The model calls tools from within its CoT, so clients must send it back.
@@ -140,7 +134,7 @@ def _accepts(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("cot.accepted.own", ("own",), modes=("non-streaming", "streaming"))
-def _accepts_own(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _accepts_own(responses: ProbeResponses) -> Trials:
     """The provider accepts its own output, including CoT and tool calls.
 
     Agents send back what they received.
@@ -152,7 +146,7 @@ def _accepts_own(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("cot.accepted.beside_text", ("beside text",))
-def _accepts_with_text(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _accepts_with_text(responses: ProbeResponses) -> Trials:
     """The provider accepts a message that combines text, CoT and a tool call.
 
     gpt-oss generates such messages when it announces a tool call to the user.
@@ -161,7 +155,7 @@ def _accepts_with_text(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("cot.accepted.reasoning_content", ("other field",), apis=("chat",), severity="warning")
-def _accepts_other_field(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _accepts_other_field(responses: ProbeResponses) -> Trials:
     """The provider accepts CoT in the field reasoning_content, too.
 
     Many servers and clients use this name. A server that only knows `reasoning` must not fail.
@@ -194,7 +188,7 @@ def _code_word_replies(
     return found
 
 
-def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Iterator[TrialResult]:
+def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Trials:
     for name, exchange, reply in _code_word_replies(responses, names):
         message = "The model does not know a code word from the CoT that was sent back."
         missed = Problem(exchange, message, name.rpartition(" ")[2], reply.text)
@@ -202,7 +196,7 @@ def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Iterator[TrialRe
 
 
 @GROUP.probe("cot.used", (*_KEPT, *_TOLD), tolerated=_HALF)
-def _used_after_call(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _used_after_call(responses: ProbeResponses) -> Trials:
     """After a tool result, the model sees the CoT that led to the tool call.
 
     Without it, the model forgets why it called the tool.
@@ -211,7 +205,7 @@ def _used_after_call(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("cot.used.across_calls", (*_ACROSS, *_TOLD), tolerated=0.3)
-def _used_across_calls(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _used_across_calls(responses: ProbeResponses) -> Trials:
     """The model sees all CoT since the last final answer, not only the latest.
 
     The prompt must keep CoT back to the last final answer.
@@ -220,7 +214,7 @@ def _used_across_calls(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("cot.dropped", (*_STALE, *_TOLD))
-def _dropped(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _dropped(responses: ProbeResponses) -> Trials:
     """The model does not see CoT from before the last final answer.
 
     The model was not trained on stale CoT. It costs tokens and misleads the model.

@@ -6,7 +6,7 @@ invalid requests; that is a warning if clients cope with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,13 +14,7 @@ from typing import Any
 from harness.api.conversation import Message, ToolCall, ToolResult
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import outcome, refused, require_admitted
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -121,9 +115,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("errors", _requests, ERRORS)
 
 
-def _rejected_or_answered(
-    rollouts: tuple[ParsedRollout, ...], message: str
-) -> Iterator[TrialResult]:
+def _rejected_or_answered(rollouts: tuple[ParsedRollout, ...], message: str) -> Trials:
     for rollout in rollouts:
         last = rollout.exchanges[-1]
         handled = refused(rollout) or last.reply is not None
@@ -132,7 +124,7 @@ def _rejected_or_answered(
 
 
 @GROUP.probe("errors.status", (*_NAMES, _OTHER_TOOL))
-def _status(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _status(responses: ProbeResponses) -> Trials:
     """An invalid request causes neither a server failure nor an unreadable 2xx response.
 
     Clients retry requests that failed with 5xx, and read every 2xx response as a reply.
@@ -143,7 +135,7 @@ def _status(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("errors.stream", ("wrong_type",), modes=("streaming",))
-def _stream(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _stream(responses: ProbeResponses) -> Trials:
     """An invalid streaming request is rejected by status, before the stream begins.
 
     SDKs raise errors by status. Few programs handle an error event in a stream.
@@ -153,7 +145,7 @@ def _stream(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("errors.body", _NAMES)
-def _body(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _body(responses: ProbeResponses) -> Trials:
     """The body of a rejection is a JSON error object with a message.
 
     SDKs read the message there, and clients show it.
@@ -169,7 +161,7 @@ def _body(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("errors.body.fields", _NAMES, severity="warning")
-def _fields(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _fields(responses: ProbeResponses) -> Trials:
     """An error object has a type, and a param and a code that are strings or null.
 
     Programs use them to distinguish errors.
@@ -201,7 +193,7 @@ def _body_text(exchange: ParsedExchange) -> str:
     return "no body" if response is None else response.body or "no body"
 
 
-def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Iterator[TrialResult]:
+def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
     for rollout in responses.all(invalid.name):
         require_admitted(rollout)
         last = rollout.exchanges[-1]
@@ -222,7 +214,7 @@ for _each in INVALID_REQUESTS:
 
 
 @GROUP.probe("errors.key", ("right key", "wrong key", "no key"), severity="warning")
-def _key(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _key(responses: ProbeResponses) -> Trials:
     """A request with a wrong API key, or without one, is rejected with status 401 or 403.
 
     Otherwise anyone who knows the address can use the service, and a mistyped key goes unnoticed.
@@ -251,7 +243,7 @@ OVERFLOW_GROUP = ProbeGroup("errors.overflow", _overflow_requests, ERRORS, suite
 
 
 @OVERFLOW_GROUP.probe("errors.overflow", ("overflow",))
-def _overflow(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _overflow(responses: ProbeResponses) -> Trials:
     """A prompt that exceeds the context length is rejected.
 
     Silent truncation loses input of the client, and clients retry a request that failed.

@@ -6,7 +6,7 @@ either nearly certain, and a request without a stop string serves as comparison.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from harness.api.base import Reply
 from harness.api.conversation import Message
@@ -18,6 +18,7 @@ from harness.probes.base import (
     ProbeRequest,
     ProbeResponses,
     TrialResult,
+    Trials,
 )
 from harness.probes.refusals import outcome, served
 from harness.probes.tools.offers import WEATHER
@@ -60,7 +61,7 @@ GROUP = ProbeGroup("limits", _requests, RESPONSES)
 
 
 @GROUP.probe("limits.finish", ("cut", "cut tool"), modes=("non-streaming", "streaming"))
-def _finish(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _finish(responses: ProbeResponses) -> Trials:
     """A longer reply ends at the token limit and reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one, or pay for an endless one.
@@ -69,7 +70,7 @@ def _finish(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("limits.finish.max_completion_tokens", ("cut otherwise",), source=CHAT, apis=("chat",))
-def _finish_otherwise(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _finish_otherwise(responses: ProbeResponses) -> Trials:
     """max_completion_tokens limits a Chat reply like max_tokens.
 
     OpenAI's SDKs and agents use this name today.
@@ -78,14 +79,14 @@ def _finish_otherwise(responses: ProbeResponses) -> Iterator[TrialResult]:
     yield from _at_limit(responses.last("cut otherwise"))
 
 
-def _at_limit(exchanges: Iterable[ParsedExchange]) -> Iterator[TrialResult]:
+def _at_limit(exchanges: Iterable[ParsedExchange]) -> Trials:
     judged = [result for exchange in exchanges for result in _limited(exchange)]
     if not judged:
         raise NotVerifiableError("The model's replies are shorter than the limit.")
     yield from judged
 
 
-def _limited(exchange: ParsedExchange) -> Iterator[TrialResult]:
+def _limited(exchange: ParsedExchange) -> Trials:
     """Judge one reply; nothing if it ended on its own before the limit."""
     reply = exchange.reply
     if reply is None:
@@ -110,7 +111,7 @@ def _truncated(exchange: ParsedExchange) -> str:
 
 
 @GROUP.probe("limits.default", ("unlimited",))
-def _default(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _default(responses: ProbeResponses) -> Trials:
     """A reply to a request without a token limit is not truncated early.
 
     A low default limit ends the replies of a reasoning model before the answer begins.
@@ -128,7 +129,7 @@ def _default(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), needs="stop")
-def _stop(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _stop(responses: ProbeResponses) -> Trials:
     """A stop string ends the answer, is not part of it, and does not apply to the CoT.
 
     Programs use it to delimit the answer. If it applies to the CoT, they get no answer at all.

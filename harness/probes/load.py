@@ -8,13 +8,7 @@ from harness.api.conversation import Message
 from harness.checks.subjects import calls
 from harness.findings import BOTH_MODES, CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
@@ -59,7 +53,7 @@ _USES = tuple(word for words in WORDS.values() for word in words)
     text=f"With {AT_ONCE} concurrent requests, no reply contains content of another request. One "
     "user reads what another user wrote.",
 )
-def _cross_talk(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _cross_talk(responses: ProbeResponses) -> Trials:
     for word, rollout in _answered(responses):
         text = _text(rollout)
         foreign = next((each for each in _USES if each != word and each in text), None)
@@ -75,7 +69,7 @@ def _cross_talk(responses: ProbeResponses) -> Iterator[TrialResult]:
     text=f"{AT_ONCE} concurrent requests are served, or rejected with status 429 or 503. A server "
     "that fails under this load fails in production.",
 )
-def _served(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _served(responses: ProbeResponses) -> Trials:
     admitted = [
         rollout
         for rollout in responses.all(*WORDS[responses.api])
@@ -93,7 +87,7 @@ def _served(responses: ProbeResponses) -> Iterator[TrialResult]:
     source="https://github.com/sgl-project/sglang/issues/8914",
     tolerated=0.6,
 )
-def _own_word(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _own_word(responses: ProbeResponses) -> Trials:
     """Under concurrent load, most replies address their own request.
 
     State that is shared between requests corrupts prompts and replies.
@@ -106,7 +100,7 @@ def _own_word(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("load.call_ids", _USES, severity="warning", source=CHAT)
-def _call_ids(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _call_ids(responses: ProbeResponses) -> Trials:
     """Concurrent tool calls have distinct ids.
 
     Logs and caches confuse calls with the same id. Ids within a conversation still differ.

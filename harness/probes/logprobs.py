@@ -14,13 +14,7 @@ from harness.findings import CHAT, Problem
 from harness.golden.distance import entry_bytes, raw_entries
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import served_replies
 from harness.records.conditions import Api
 
@@ -56,7 +50,7 @@ GROUP = ProbeGroup("logprobs", _requests, CHAT, needs="logprobs")
 
 
 @GROUP.probe("logprobs.given", _QUESTIONS)
-def _given(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _given(responses: ProbeResponses) -> Trials:
     """Requested logprobs are in the reply.
 
     Clients that need them fail on a reply that silently omits them. A provider that does not
@@ -69,7 +63,7 @@ def _given(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("logprobs.values", _QUESTIONS)
-def _values(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _values(responses: ProbeResponses) -> Trials:
     """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
 
     Scores and model comparisons are computed from them.
@@ -85,7 +79,7 @@ def _values(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("logprobs.tokens", _QUESTIONS)
-def _tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _tokens(responses: ProbeResponses) -> Trials:
     """The tokens with logprobs are the tokens of the answer.
 
     A logprob of another token is worse than none.

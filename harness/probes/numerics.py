@@ -33,7 +33,7 @@ from harness.golden.records import (
 from harness.golden.tokens import bytes_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, TrialResult
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.statistics.model_equality import p_value
 
 GROUP = ProbeGroup("numerics", golden_prompts.greedy, HARMONY, golden=True)
@@ -51,7 +51,7 @@ _LEAST_REPLIES = 24
 
 
 @GROUP.probe("numerics.logprobs", _USES, needs="logprobs")
-def _logprobs(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _logprobs(responses: ProbeResponses) -> Trials:
     """Logprobs agree with those of the reference engine on the same weights.
 
     Wrong attention, experts or weights show here before any score drops. The tolerance, learned
@@ -79,7 +79,7 @@ def _logprobs(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("numerics.greedy", _USES)
-def _greedy(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _greedy(responses: ProbeResponses) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 
     A token that the reference clearly rejects means another model, other weights or a defect of
@@ -116,7 +116,7 @@ _DRAWN_TEXT = (
     severity="warning",
     text=_DRAWN_TEXT,
 )
-def _distribution(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _distribution(responses: ProbeResponses) -> Trials:
     golden = _reference(responses)
     same = [
         (name, exchange, reply)

@@ -5,8 +5,6 @@ A response that repeats another value than the request contained shows that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import orjson
 
 from harness.api.conversation import Message, Role
@@ -18,6 +16,7 @@ from harness.probes.base import (
     ProbeRequest,
     ProbeResponses,
     TrialResult,
+    Trials,
 )
 from harness.probes.refusals import served
 from harness.probes.tools.offers import WEATHER
@@ -63,7 +62,7 @@ GROUP = ProbeGroup("options", _requests, RESPONSES)
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")
-def _repeated(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _repeated(responses: ProbeResponses) -> Trials:
     """A response repeats the options of its request unchanged.
 
     A different value in the response means that the server probably used that value.
@@ -80,7 +79,7 @@ def _repeated(responses: ProbeResponses) -> Iterator[TrialResult]:
 @GROUP.probe(
     "options.metadata", ("metadata",), apis=("responses",), needs="metadata", severity="warning"
 )
-def _metadata(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _metadata(responses: ProbeResponses) -> Trials:
     """A response repeats the metadata of its request.
 
     Programs identify their responses by metadata.
@@ -99,7 +98,7 @@ def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> 
 
 
 @GROUP.probe("options.precedence", _PRECEDENCE, source=HARMONY, severity="warning", tolerated=0.5)
-def _precedence(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _precedence(responses: ProbeResponses) -> Trials:
     """System and developer instructions take precedence over the user.
 
     gpt-oss is trained to rank system over developer over user. It follows instructions less if

@@ -6,7 +6,7 @@ deterministically at temperature 0, its streams must contain the same text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,13 +14,7 @@ from harness.api.base import Reply
 from harness.api.conversation import Message
 from harness.findings import BOTH_MODES, CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 from harness.statistics.differences import Counts, mantel_haenszel
@@ -76,7 +70,7 @@ _FEATURES = (
 )
 
 
-def _equally_frequent(feature: _Feature, responses: ProbeResponses) -> Iterator[TrialResult]:
+def _equally_frequent(feature: _Feature, responses: ProbeResponses) -> Trials:
     tables: list[tuple[Counts, Counts]] = []
     different: ParsedExchange | None = None
     for name in PROMPTS:
@@ -110,7 +104,7 @@ for _each in _FEATURES:
 
 
 @GROUP.probe("parity.content", PROMPTS, source=CHAT_STREAM)
-def _content(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _content(responses: ProbeResponses) -> Trials:
     """A stream adds up to the text, CoT and arguments of the non-streaming reply.
 
     At temperature 0 the provider answers deterministically, so the server lost or repeated pieces.
@@ -140,7 +134,7 @@ def _content(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("parity.usage.prompt", PROMPTS)
-def _prompt_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _prompt_tokens(responses: ProbeResponses) -> Trials:
     """Streaming and non-streaming replies report the same prompt tokens.
 
     The prompt is the same, and users pay by this count.
@@ -149,7 +143,7 @@ def _prompt_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("parity.usage.output", PROMPTS, severity="warning")
-def _output_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _output_tokens(responses: ProbeResponses) -> Trials:
     """Identical replies report the same output tokens in both modes.
 
     Users pay by this count.
@@ -165,7 +159,7 @@ def _output_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("parity.usage.reasoning", PROMPTS, severity="warning")
-def _reasoning_tokens(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _reasoning_tokens(responses: ProbeResponses) -> Trials:
     """Reasoning tokens are reported in both modes or in neither.
 
     Otherwise costs are only explained in one mode; clients cope.
@@ -188,7 +182,7 @@ def _equal_counts(
     what: str,
     count: Callable[[Reply], int | None],
     comparable: Callable[[Sequence[Answered], Sequence[Answered]], bool] = lambda *_: True,
-) -> Iterator[TrialResult]:
+) -> Trials:
     judged = False
     for name in PROMPTS:
         streaming, non_streaming = _pair(responses, name)

@@ -7,20 +7,14 @@ what a provider adds to every prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from harmony.vocabulary import VocabularyError
 from harness.findings import HARMONY, RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.prompt_corpus import FEATURES, PROMPTS
 from harness.probes.rendering import bare_lengths, differences
 from harness.records.conditions import Api
@@ -134,7 +128,7 @@ PAIRS: Sequence[_Pair] = (
 
 
 @GROUP.probe("prompt.bare", ("base",), severity="info")
-def _bare(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _bare(responses: ProbeResponses) -> Trials:
     """A prompt without instructions and tools is as long as harmony's, with or without a date.
 
     A longer prompt contains text that the provider adds, such as built-in tools. A shorter one
@@ -151,7 +145,7 @@ def _bare(responses: ProbeResponses) -> Iterator[TrialResult]:
     yield None if count in right else other
 
 
-def _judge(pair: _Pair, responses: ProbeResponses) -> Iterator[TrialResult]:
+def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     longer, more = _prompt_tokens(responses, pair.longer)
     _, less = _prompt_tokens(responses, pair.shorter)
     first, second = pair.expected or (pair.longer, pair.shorter)

@@ -23,6 +23,7 @@ from harness.probes.base import (
     ProbeRequest,
     ProbeResponses,
     TrialResult,
+    Trials,
 )
 from harness.probes.refusals import outcome, served
 from harness.records.conditions import Api
@@ -98,7 +99,7 @@ GROUP = ProbeGroup("sampling", _requests, CHAT)
 
 
 @GROUP.probe("sampling.effort", ("effort low", "effort high"), source=GUIDE)
-def _effort(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _effort(responses: ProbeResponses) -> Trials:
     """High effort produces more reasoning than low effort.
 
     Scores differ by many points between efforts, so a provider that ignores effort serves another
@@ -113,7 +114,7 @@ def _effort(responses: ProbeResponses) -> Iterator[TrialResult]:
     source=GUIDE,
     severity="warning",
 )
-def _effort_steps(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _effort_steps(responses: ProbeResponses) -> Trials:
     """Medium effort produces more reasoning than low effort and less than high effort.
 
     On some questions the levels are close. If two levels are equal, one of them is not served.
@@ -142,7 +143,7 @@ def _reasoning(reply: Reply) -> int:
 
 
 @GROUP.probe("sampling.temperature.high", _HOT, suite="full")
-def _hot(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _hot(responses: ProbeResponses) -> Trials:
     """At temperature 1, replies to the same question differ.
 
     Evals and agents sample at 1.0. Greedy replies score differently and are not samples.
@@ -156,7 +157,7 @@ def _hot(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD), suite="full")
-def _cold(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _cold(responses: ProbeResponses) -> Trials:
     """At temperature 0, replies are nearly equal.
 
     Batching causes small differences. If the provider ignores the temperature, replies differ as
@@ -175,7 +176,7 @@ def _cold(responses: ProbeResponses) -> Iterator[TrialResult]:
     suite="full",
     severity="warning",
 )
-def _seed(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _seed(responses: ProbeResponses) -> Trials:
     """The same seed usually produces the same reply.
 
     Users set a seed to reproduce replies. The API only promises best effort.
@@ -187,7 +188,7 @@ def _seed(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("sampling.n", ("choices",), apis=("chat",), needs="n")
-def _n(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _n(responses: ProbeResponses) -> Trials:
     """A request for several choices gets that many, each with a message.
 
     Clients that rely on them fail on a reply that silently omits them. A provider that does not

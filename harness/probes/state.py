@@ -7,7 +7,7 @@ more of them than the long first request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from harness.probes.base import (
     ProbeRequest,
     ProbeResponses,
     TrialResult,
+    Trials,
 )
 from harness.probes.refusals import outcome, refused
 from harness.probes.tools.offers import WEATHER
@@ -62,7 +63,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("state", _requests, _STATE)
 
 
-def _continues(name: str, responses: ProbeResponses) -> Iterator[TrialResult]:
+def _continues(name: str, responses: ProbeResponses) -> Trials:
     return map(_broken_continuation, _continued(responses, name))
 
 
@@ -91,7 +92,7 @@ for _id, _name, _text in (
 
 
 @GROUP.probe("state.previous_response.unknown", ("unknown",), apis=("responses",))
-def _unknown(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _unknown(responses: ProbeResponses) -> Trials:
     """An unknown previous_response_id is rejected with a 4xx status.
 
     A reply without the conversation misleads users, and clients retry a request that failed.

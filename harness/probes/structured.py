@@ -6,7 +6,6 @@ schema, the prompt tokens are the same as without a schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from harness.api.base import Reply
@@ -21,6 +20,7 @@ from harness.probes.base import (
     ProbeRequest,
     ProbeResponses,
     TrialResult,
+    Trials,
 )
 from harness.probes.refusals import served_replies
 from harness.records.conditions import Api
@@ -67,7 +67,7 @@ GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema")
 
 
 @GROUP.probe("structured.followed", ("named",), tolerated=_MOSTLY)
-def _followed(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _followed(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it.
 
     Programs parse it. A provider that does not support it must reject the request.
@@ -82,7 +82,7 @@ def _followed(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("structured.asked", ("free", "without"))
-def _applied(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _applied(responses: ProbeResponses) -> Trials:
     """A schema for the answer is shown to the model or enforced.
 
     If the server silently ignores the schema, programs cannot parse the answers.
@@ -103,7 +103,7 @@ def _applied(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("structured.reasoning", ("named", "free", "without"), tolerated=_MOSTLY)
-def _reasoning(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _reasoning(responses: ProbeResponses) -> Trials:
     """A schema for the answer does not affect the CoT.
 
     A grammar that constrains the entire reply keeps the model from reasoning.

@@ -17,8 +17,8 @@ from harness.records.runs import Limits, SuiteName, Thresholds
 Settings = TypeVar("Settings", Thresholds, Limits)
 
 MARGIN = "margins."
-FLAG = "--{name}"
-"""The origin of a setting from the command line."""
+FLAG = None
+"""The source of the settings from the command line."""
 
 _LONGEST = 1e9
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -72,10 +72,10 @@ class GateEntry(Entry):
 
 @dataclass(frozen=True)
 class Layer:
-    """An entry and its source; `{name}` in `origin` stands for the name of a setting."""
+    """An entry and its source, which is a file or `FLAG`."""
 
     entry: GateEntry
-    origin: str
+    source: str | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def joined(layers: Iterable[Layer]) -> Gate:
         for name, value in layer.entry.given():
             if value is not None:
                 values[name] = value
-                origins[name] = layer.origin.format(name=name.replace("_", "-"))
+                origins[name] = layer.source or f"--{name.replace('_', '-')}"
     return Gate(values, origins)
 
 
@@ -135,8 +135,8 @@ def load_gate_file(path: Path) -> Layer:
     """The gate of a file, at its top level or below `gate`. Raises ConfigurationError."""
     content = parse_yaml(read_text(path), str(path))
     if isinstance(content, dict) and content.keys() == {"gate"}:
-        return Layer(gate_entry(content["gate"], str(path), ("gate",)), _literal(str(path)))
-    return Layer(gate_entry(content, str(path)), _literal(str(path)))
+        return Layer(gate_entry(content["gate"], str(path), ("gate",)), str(path))
+    return Layer(gate_entry(content, str(path)), str(path))
 
 
 def provider_layers(
@@ -144,13 +144,9 @@ def provider_layers(
 ) -> Iterable[Layer]:
     """The gates of `providers.yaml`: for all providers, then for one."""
     if for_all is not None:
-        yield Layer(for_all, _literal(f"{source}, gate"))
+        yield Layer(for_all, f"{source}, gate")
     if own is not None:
-        yield Layer(own, _literal(f"{source}, providers.{name}.gate"))
-
-
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
+        yield Layer(own, f"{source}, providers.{name}.gate")
 
 
 def _changed(base: Settings, gate: Gate) -> Settings:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.cases import Suite, load_suite
 from harness.golden import files as golden_files
 from harness.pipeline.run import judge, make_requests, new_job, prepare
 from harness.probes.suites import choose
@@ -23,7 +24,6 @@ from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog
 from harness.tasks.base import Task
-from harness.cases import Suite, load_suite
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 from harness.transport import NO_RETRIES

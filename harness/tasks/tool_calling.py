@@ -33,6 +33,7 @@ from typing import Any
 from harness.api.base import Reply, Settings, Tool
 from harness.api.conversation import Message, ToolCall
 from harness.api.tools import schema_problem
+from harness.cases import Case, Suite
 from harness.findings import excerpt
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import AtK, FailedSample, TaskResult
@@ -46,7 +47,6 @@ from harness.statistics.estimators import pass_at_k, pass_hat_k
 from harness.statistics.intervals import clustered_estimate
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.tasks.base import Task
-from harness.cases import Case, Suite
 from harness.text import strict_json
 
 NAME = "tool_calling"

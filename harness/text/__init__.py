@@ -1,1 +1,1 @@
-"""Text: made fit for a terminal, read as strict JSON, and what a misspelt name may have meant."""
+"""Text helpers: terminal output, strict JSON, and suggestions for misspelled names."""

@@ -1,10 +1,10 @@
-"""Text from outside, made fit for a terminal."""
+"""Make text from outside safe for a terminal."""
 
 from __future__ import annotations
 
 
 def plain(text: str) -> str:
-    """The text with line breaks and tabs kept, everything else that does not print escaped."""
+    """The text with all characters escaped that are not printable, except newlines and tabs."""
     return "".join(
         char
         if char.isprintable() or char in "\n\t"

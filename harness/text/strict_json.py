@@ -1,4 +1,4 @@
-"""JSON by the book, where Python's own parser takes more than others do."""
+"""Strict JSON: Python's own parser also accepts NaN and Infinity."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from typing import NoReturn
 
 
 def loads(text: str) -> object:
-    """The value of a JSON text.
-
-    Raises:
-        ValueError: If it is not JSON (NaN and Infinity are not), or nested too deeply to be read.
-    """
+    """The value of a JSON text. Raises ValueError if it is not JSON or nested too deeply."""
     try:
         value: object = json.loads(text, parse_constant=_refuse)
     except RecursionError:

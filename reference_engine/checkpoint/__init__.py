@@ -1,4 +1,4 @@
-"""Loads gpt-oss checkpoints: OpenAI's `original/` layout, Hugging Face's, and our token codes."""
+"""gpt-oss checkpoints: OpenAI's `original` layout, Hugging Face's layout, and token codes."""
 
 from reference_engine.checkpoint.layouts import CheckpointError
 from reference_engine.checkpoint.loading import load_model, open_checkpoint

@@ -1,4 +1,4 @@
-"""From OpenAI's layout to Hugging Face's and back: names and cuts change, bits do not."""
+"""Converts between the two layouts: tensors are renamed and split, but no bit changes."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ from reference_engine.model.config import VOCABULARY, ModelConfig
 
 
 class Origin(Protocol):
-    """Tensors in one layout, lent a few rows at a time."""
+    """Tensors in one layout, readable a few rows at a time."""
 
     @property
     def config(self) -> ModelConfig:
-        """The shape of the model."""
+        """The model's shape."""
         ...
 
     @property
     def layout(self) -> Layout:
-        """How the tensors are named and cut."""
+        """The layout of the tensors."""
         ...
 
     def dtype(self, name: str) -> torch.dtype | None:
-        """The type of a tensor, None if there is no such tensor."""
+        """Returns the dtype of a tensor, or None if it does not exist."""
         ...
 
     def rows(self, name: str, rows: range) -> AbstractContextManager[Tensor]:
-        """Lends some rows of a tensor."""
+        """Provides a range of rows, valid inside the `with` block."""
         ...
 
 
 def plan(origin: Origin, layout: Layout) -> list[Target]:
-    """The tensors of a checkpoint in `layout` that holds what `origin` holds, bit for bit.
+    """Plans the tensors of a checkpoint in `layout` with the same content as `origin`.
 
     Raises:
-        CheckpointError: Tensors that have to become one are of different types.
+        CheckpointError: Tensors to be joined have different dtypes.
     """
     wanted = sources(origin.config, layout)
     targets: list[Target] = []
@@ -73,9 +73,9 @@ def plan(origin: Origin, layout: Layout) -> list[Target]:
 
 
 def contents(origin: Origin, target: Target) -> Iterator[Tensor]:
-    """The rows of a target in order, a bounded number of bytes at a time.
+    """Yields the rows of a target in order, a bounded number of bytes at a time.
 
-    Each tensor is lent until the next is asked for.
+    Each tensor is valid until the next iteration.
     """
     for piece in target.pieces:
         for portion in portions(piece.rows, target.nbytes // target.shape[0]):
@@ -84,7 +84,7 @@ def contents(origin: Origin, target: Target) -> Iterator[Tensor]:
 
 
 def _pair(origin: Origin, source: Source, wanted: Source, layout: Layout) -> list[Target]:
-    """Blocks and scales, which both layouts store alike; nothing where `origin` has none."""
+    """Returns blocks and scales, which both layouts store alike, if `origin` has them."""
     if source.packed is None or wanted.packed is None:
         return []
     stored = pair_names(source.packed[0], origin.layout)
@@ -107,7 +107,7 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
         if dtypes or dtype is None:
             names = ", ".join(part.tensor for part in parts)
             raise CheckpointError(
-                f"{names} have to become the one tensor {name!r}, but are not of one type."
+                f"{names} cannot be joined into {name!r}, because their dtypes differ."
             )
         swapped = source.transposed != wanted.transposed
         targets.append(Target(name, dtype, shape, parts, swapped))
@@ -116,54 +116,54 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
 
 
 def convert(source: Path, dest: Path, layout: Layout, *, shard_bytes: int = SHARD_BYTES) -> None:
-    """Writes a checkpoint in the other layout, a few rows in memory at a time.
+    """Writes a checkpoint in the other layout, with a few rows in memory at a time.
 
-    In Hugging Face's layout, the tokenizer and the generation settings come with it.
+    For Hugging Face's layout, also writes the tokenizer and the generation settings.
 
     Args:
         source: A checkpoint in either layout.
-        dest: The folder to make; it must not be there, or be empty. It appears when it is complete.
+        dest: The folder to create. It must not exist or be empty, and appears once it is complete.
         layout: The layout to write.
-        shard_bytes: Largest file of weights.
+        shard_bytes: Maximum size of a weights file.
 
     Raises:
-        CheckpointError: The source is none that can be converted, or `dest` cannot be written.
-        VocabularyError: The vocabulary, which the tokenizer is made of, cannot be had.
+        CheckpointError: The source cannot be converted, or `dest` cannot be written.
+        VocabularyError: The vocabulary for the tokenizer is not available.
     """
     with Checkpoint(source) as checkpoint:
         if checkpoint.has_token_codes:
             raise CheckpointError(
-                f"{source} stores its token tables as codes, which neither layout has; "
-                "'gpt-oss-verify export-small DIR' writes it as an ordinary checkpoint."
+                f"{source} stores its embeddings as token codes, which neither layout supports. "
+                "Run 'gpt-oss-verify export-small DIR' to write it as an ordinary checkpoint."
             )
         if checkpoint.layout == layout:
-            raise CheckpointError(f"{source} is in the {layout!r} layout already.")
+            raise CheckpointError(f"{source} is already in the {layout!r} layout.")
         write_checkpoint(checkpoint, dest, layout, shard_bytes=shard_bytes, title="Converting")
 
 
 def write_checkpoint(
     origin: Origin, dest: Path, layout: Layout, *, shard_bytes: int, title: str
 ) -> None:
-    """Writes what `origin` holds as a checkpoint folder, with a bar of progress on a terminal.
+    """Writes the tensors of `origin` as a checkpoint folder, with a progress bar on a terminal.
 
     Raises:
         CheckpointError: `dest` cannot be written.
-        VocabularyError: The vocabulary, which the tokenizer is made of, cannot be had.
+        VocabularyError: The vocabulary for the tokenizer is not available.
     """
     targets = plan(origin, layout)
     total = sum(target.nbytes for target in targets)
-    quantised = any(target.dtype == torch.uint8 for target in targets)
-    config = config_file(origin.config, layout, packed=quantised, path=dest)
+    quantized = any(target.dtype == torch.uint8 for target in targets)
+    config = config_file(origin.config, layout, packed=quantized, path=dest)
     with complete_folder(dest, total) as folder, progress(title, total) as advance:
         write_weights(
             folder, targets, partial(contents, origin), shard_bytes=shard_bytes, advance=advance
         )
         write_json(folder / "config.json", config)
         if layout == "hf" and origin.config.vocab_size == VOCABULARY:
-            _write_companions(folder)
+            _write_tokenizer_files(folder)
 
 
-def _write_companions(folder: Path) -> None:
+def _write_tokenizer_files(folder: Path) -> None:
     from reference_engine.small.tokenizer_files import write_tokenizer
 
     write_json(folder / "generation_config.json", GENERATION_CONFIG)

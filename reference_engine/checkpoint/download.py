@@ -1,7 +1,7 @@
-"""Published checkpoints from the Hugging Face hub: only the files needed, each one's hash checked.
+"""Downloads published checkpoints from the Hugging Face Hub and checks the hash of each file.
 
-What is there already is not fetched again, and a file that was cut off goes on where it stopped:
-huggingface_hub keeps the unfinished part under `.cache` in the folder.
+Existing files are not downloaded again and partial downloads resume: huggingface_hub keeps the
+partial files under `.cache` in the folder.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository; `sha256` is known of large ones, which are kept by LFS."""
+    """A file of a repository; `sha256` is known for large files, which are in Git LFS."""
 
     name: str
     sha256: str | None
 
 
 def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
-    """Fetches a published checkpoint.
+    """Downloads a published checkpoint.
 
     Args:
         name: One of `REPOSITORIES`, or a repository as `owner/name`.
-        folder: Where to put it; made if missing.
-        layout: Which of its layouts.
+        folder: The target folder; created if missing.
+        layout: The layout to download.
 
     Returns:
         The folder of the checkpoint.
 
     Raises:
-        CheckpointError: It cannot be had, or a file is not what its hash says.
+        CheckpointError: The download failed, or a file does not match its hash.
     """
     repository = REPOSITORIES.get(name, name)
     if repository.count("/") != 1:
@@ -54,13 +54,13 @@ def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
             _fetch(repository, revision, file, folder)
     except CheckpointError:
         raise
-    except Exception as error:  # noqa: BLE001 - which HTTP library is below depends on the release
-        raise CheckpointError(_sentence(repository, folder, error)) from None
+    except Exception as error:  # noqa: BLE001 - the HTTP library of huggingface_hub depends on its release
+        raise CheckpointError(_message(repository, folder, error)) from None
     return folder / "original" if layout == "original" else folder
 
 
 def wanted(names: list[str], layout: Layout) -> list[str]:
-    """Which files of a repository make up its checkpoint in `layout`."""
+    """Returns the files of a repository's checkpoint in `layout`."""
     depth = 1 if layout == "original" else 0
     return [
         name
@@ -87,18 +87,18 @@ def _fetch(repository: str, revision: str, file: RemoteFile, folder: Path) -> No
     if file.sha256 is not None and sha256_of(path) != file.sha256:
         path.unlink()
         raise CheckpointError(
-            f"{path} is not what {repository} says it is (SHA-256 {file.sha256}), so it was "
-            "removed; download it again."
+            f"{path} does not have the hash that {repository} lists (SHA-256 {file.sha256}), so "
+            "it was removed. Download it again."
         )
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sentence(repository: str, folder: Path, error: Exception) -> str:
+def _message(repository: str, folder: Path, error: Exception) -> str:
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,
@@ -107,17 +107,17 @@ def _sentence(repository: str, folder: Path, error: Exception) -> str:
 
     address = f"https://huggingface.co/{repository}"
     if isinstance(error, GatedRepoError):
-        return f"{repository} is gated: accept its terms at {address} and set HF_TOKEN."
+        return f"{repository} is gated. Accept its terms at {address} and set HF_TOKEN."
     if isinstance(error, RepositoryNotFoundError):
-        return f"{repository} is not on the hub, or HF_TOKEN has no access to it: see {address}."
+        return f"{repository} is not on the Hub, or HF_TOKEN has no access to it. See {address}."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"The disk of {folder} is full; make room and run this again, it goes on from there."
+        return f"The disk of {folder} is full. Free some space and rerun; the download resumes."
     if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EROFS, errno.ENOTDIR}:
         return f"{folder} cannot be written: {error.strerror}."
     reason = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")
     if isinstance(error, LocalEntryNotFoundError):
-        reason = "the hub cannot be reached"
+        reason = "the Hub is unreachable"
     return (
-        f"{repository} could not be downloaded ({reason}): check the connection to huggingface.co "
-        "and run this again, it goes on from there."
+        f"{repository} could not be downloaded ({reason}). Check the connection to huggingface.co "
+        "and rerun; the download resumes."
     )

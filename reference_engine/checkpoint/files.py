@@ -1,7 +1,8 @@
-"""Reads one safetensors file: eight bytes of header length, a JSON header, then raw tensors.
+"""Reads the files of a checkpoint folder: safetensors shards, and the index of their tensors.
 
-Our own reader rather than the library's, for errors that say what is wrong with which tensor, and
-because each tensor's pages are given back once it is read: a checkpoint is never held twice.
+A safetensors file is eight bytes of header length, a JSON header, and raw tensors. This reader
+replaces the `safetensors` library: its errors name the tensor and the problem, and it releases the
+memory pages of each tensor after use, so that a checkpoint is never in memory twice.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-"""Safetensors' names of the types."""
+"""The dtypes by their safetensors names."""
 
 _PREFIX = 8
 _LARGEST_HEADER = 100 * 2**20
@@ -41,7 +42,7 @@ _LARGEST_HEADER = 100 * 2**20
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor stands in its file."""
+    """The position of a tensor in its file."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -49,14 +50,14 @@ class Entry:
     end: int
 
     def part(self, rows: range) -> Entry:
-        """Where these rows stand, indices of the first dimension."""
+        """Returns the position of a range of rows (indices of the first dimension)."""
         row = (self.end - self.begin) // self.shape[0]
         begin = self.begin + rows.start * row
         return Entry(self.dtype, (len(rows), *self.shape[1:]), begin, begin + len(rows) * row)
 
 
 class SafetensorsFile:
-    """A memory-mapped safetensors file whose header has been checked against its size."""
+    """A memory-mapped safetensors file whose header matches the file size."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,15 +74,12 @@ class SafetensorsFile:
                 self.close()
                 raise CheckpointError(
                     f"{path} is truncated: tensor {name!r} ends at byte {data_begin + entry.end}, "
-                    f"but the file has {size} bytes; download or copy it again."
+                    f"but the file has {size} bytes. Download or copy it again."
                 )
 
     @contextmanager
     def tensor(self, name: str, rows: range | None = None) -> Iterator[Tensor]:
-        """Lends a tensor over the mapped bytes; copy what must outlive the `with` block.
-
-        With `rows`, only these of its first dimension are touched.
-        """
+        """Provides a tensor or a range of its rows, valid inside the `with` block."""
         entry = self.entries[name] if rows is None else self.entries[name].part(rows)
         count = math.prod(entry.shape)
         begin = self._data_begin + entry.begin
@@ -139,12 +137,12 @@ def _entry(path: Path, name: str, value: dict[str, Any]) -> Entry:
         begin, end = (int(n) for n in value["data_offsets"])
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(
-            f"{path} is broken: the header entry of tensor {name!r} is not understood: {value!r}."
+            f"{path} is broken: the header entry of tensor {name!r} is invalid: {value!r}."
         ) from None
     if begin < 0 or min(shape, default=0) < 0 or end - begin != math.prod(shape) * dtype.itemsize:
         raise CheckpointError(
             f"{path} is broken: tensor {name!r} of shape {list(shape)} and type {value['dtype']} "
-            f"does not fill the bytes {begin} to {end} that the header gives it."
+            f"does not match its header offsets, bytes {begin} to {end}."
         )
     return Entry(dtype, shape, begin, end)
 
@@ -153,10 +151,10 @@ INDEX = "model.safetensors.index.json"
 
 
 def open_files(path: Path, stack: ExitStack) -> dict[str, SafetensorsFile]:
-    """Maps every tensor name of a folder to the file that holds it, open until the stack closes.
+    """Maps every tensor name of a folder to its file, which stays open until the stack closes.
 
     Raises:
-        CheckpointError: There is none, or the index does not fit what is there.
+        CheckpointError: There are no files, or the index does not match them.
     """
     index = path / INDEX
     listed = _read_index(index) if index.exists() else None
@@ -164,10 +162,10 @@ def open_files(path: Path, stack: ExitStack) -> dict[str, SafetensorsFile]:
         {path / file for file in listed.values()} if listed else path.glob("*.safetensors")
     )
     if not paths:
-        raise CheckpointError(f"{path} holds no *.safetensors file.")
+        raise CheckpointError(f"{path} has no *.safetensors file.")
     for file_path in paths:
         if not file_path.is_file():
-            raise CheckpointError(f"{index} names {file_path.name!r}, which is not there.")
+            raise CheckpointError(f"{index} lists {file_path.name!r}, which does not exist.")
     holders: dict[str, SafetensorsFile] = {}
     for file_path in paths:
         file = stack.enter_context(SafetensorsFile(file_path))
@@ -180,7 +178,7 @@ def open_files(path: Path, stack: ExitStack) -> dict[str, SafetensorsFile]:
     for name, file_name in (listed or {}).items():
         if name not in holders or holders[name].path.name != file_name:
             raise CheckpointError(
-                f"{index} says that tensor {name!r} is in {path / file_name}, but it is not."
+                f"{index} lists tensor {name!r} in {path / file_name}, which does not contain it."
             )
     return holders
 
@@ -195,7 +193,7 @@ def _read_index(index: Path) -> dict[str, str]:
     )
     if not named or not listed:
         raise CheckpointError(
-            f"{index} is broken: it must be a JSON object whose 'weight_map' gives each tensor's "
+            f"{index} is broken: it must be a JSON object whose 'weight_map' maps each tensor to a "
             "file in the same folder."
         )
     return dict(listed)

@@ -1,7 +1,8 @@
-"""One table between the model's parameter names and the tensors of both checkpoint layouts.
+"""The two checkpoint layouts: their tensor names and their config.json.
 
-The model's names are those of OpenAI's `original/` layout. Hugging Face's layout splits the fused
-query-key-value projection in three and, where experts are not MXFP4, stores them input-major.
+The model's parameter names are those of OpenAI's `original` layout. Hugging Face's layout splits
+the fused query/key/value projection into three tensors, and stores experts that are not MXFP4 with
+their input dimension first.
 """
 
 from __future__ import annotations
@@ -14,28 +15,27 @@ from typing import Any, Literal
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be loaded; the message names the tensor and the file."""
-
-
 Layout = Literal["original", "hf"]
 Shape = tuple[int, ...]
 
 BYTES_AT_ONCE = 32 * 2**20
-"""How much of a tensor is copied at once, so that no tensor is ever in memory twice."""
+"""Maximum size of a copy. A tensor is never in memory twice."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or written; the message names the tensor and the file."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Stored tensors that together make one parameter, stacked along the first dimension.
+    """Stored tensors that form one parameter, concatenated along the first dimension.
 
     Attributes:
         tensors: Name and shape of each stored tensor.
-        packed: Base name of an MXFP4 pair (`_blocks`/`_scales` or `.blocks`/`.scales`) that may
-            stand instead, with the shape (experts, out, in) it decodes to.
-        transposed: Whether a plain tensor is the parameter with its last two dimensions swapped.
-        packed_transposed: The same, for what an MXFP4 pair decodes to.
+        packed: Base name of an MXFP4 pair (`_blocks`/`_scales` or `.blocks`/`.scales`) that can
+            replace the tensors, and the shape (experts, out, in) that it decodes to.
+        transposed: Whether the parameter is the plain tensor with its last two dimensions swapped.
+        packed_transposed: The same for the decoded MXFP4 pair.
     """
 
     tensors: tuple[tuple[str, Shape], ...]
@@ -45,13 +45,13 @@ class Source:
 
 
 def pair_names(base: str, layout: Layout) -> tuple[str, str]:
-    """Names of an MXFP4 pair's blocks and scales."""
+    """Returns the names of an MXFP4 pair's blocks and scales."""
     separator = "." if layout == "original" else "_"
     return f"{base}{separator}blocks", f"{base}{separator}scales"
 
 
 def pair_shapes(shape: Shape) -> tuple[Shape, Shape]:
-    """Shapes of an MXFP4 pair's blocks and scales, from the one that it decodes to."""
+    """Returns the shapes of the blocks and scales that decode to `shape`."""
     experts, rows, columns = shape
     scales = (experts, rows, columns // mxfp4.BLOCK)
     return (*scales, mxfp4.BLOCK // 2), scales
@@ -59,14 +59,14 @@ def pair_shapes(shape: Shape) -> tuple[Shape, Shape]:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows (indices of the first dimension) of one stored tensor."""
+    """A range of rows (indices of the first dimension) of one stored tensor."""
 
     tensor: str
     rows: range
 
 
 def pieces(source: Source, rows: range) -> Iterator[Piece]:
-    """Where the given rows of a parameter stand among the tensors that make it."""
+    """Yields the pieces of stored tensors that form the given rows of a parameter."""
     begin = 0
     for name, shape in source.tensors:
         first, last = max(rows.start, begin), min(rows.stop, begin + shape[0])
@@ -76,100 +76,102 @@ def pieces(source: Source, rows: range) -> Iterator[Piece]:
 
 
 def portions(rows: range, row_bytes: int) -> Iterator[range]:
-    """Cuts rows into runs of at most `BYTES_AT_ONCE`, or of one row."""
+    """Splits rows into ranges of at most `BYTES_AT_ONCE`, but at least one row."""
     step = max(1, BYTES_AT_ONCE // row_bytes)
     for begin in range(rows.start, rows.stop, step):
         yield range(begin, min(begin + step, rows.stop))
 
 
 def sources(config: ModelConfig, layout: Layout) -> dict[str, Source]:
-    """Where each of the model's parameters stands in a checkpoint of the given layout."""
-    make = _original_sources if layout == "original" else _hf_sources
-    return make(config)
-
-
-def _plain(name: str, *shape: int) -> Source:
-    return Source(((name, shape),))
-
-
-def _original_sources(c: ModelConfig) -> dict[str, Source]:
-    query, kv = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
-    experts, hidden, inner = c.num_local_experts, c.hidden_size, c.intermediate_size
-    up, down = (experts, 2 * inner, hidden), (experts, hidden, inner)
-    shapes: dict[str, Shape] = {
-        "embedding.weight": (c.vocab_size, hidden),
-        "norm.scale": (hidden,),
-        "unembedding.weight": (c.vocab_size, hidden),
+    """Returns the stored tensors of each model parameter in a checkpoint of the given layout."""
+    tokens = (config.vocab_size, config.hidden_size)
+    original = layout == "original"
+    names = {
+        "embedding.weight": ("model.embed_tokens.weight", tokens),
+        "norm.scale": ("model.norm.weight", tokens[1:]),
+        "unembedding.weight": ("lm_head.weight", tokens),
     }
-    table = {name: _plain(name, *shape) for name, shape in shapes.items()}
-    for n in range(c.num_hidden_layers):
-        block = f"block.{n}"
-        shapes = {
-            "attn.norm.scale": (hidden,),
-            "attn.qkv.weight": (query + 2 * kv, hidden),
-            "attn.qkv.bias": (query + 2 * kv,),
-            "attn.sinks": (c.num_attention_heads,),
-            "attn.out.weight": (hidden, query),
-            "attn.out.bias": (hidden,),
-            "mlp.norm.scale": (hidden,),
-            "mlp.gate.weight": (experts, hidden),
-            "mlp.gate.bias": (experts,),
-            "mlp.mlp1_bias": (experts, 2 * inner),
-            "mlp.mlp2_bias": (experts, hidden),
-        }
-        for name, shape in shapes.items():
-            table[f"{block}.{name}"] = _plain(f"{block}.{name}", *shape)
-        name = f"{block}.mlp.mlp1_weight"
-        table[name] = Source(((name, up),), packed=(name, up))
-        name = f"{block}.mlp.mlp2_weight"
-        table[name] = Source(
-            ((name, down),), packed=(name, down), transposed=True, packed_transposed=True
-        )
-    return table
-
-
-def _hf_sources(c: ModelConfig) -> dict[str, Source]:
-    query, kv = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
-    experts, hidden, inner = c.num_local_experts, c.hidden_size, c.intermediate_size
     table = {
-        "embedding.weight": _plain("model.embed_tokens.weight", c.vocab_size, hidden),
-        "norm.scale": _plain("model.norm.weight", hidden),
-        "unembedding.weight": _plain("lm_head.weight", c.vocab_size, hidden),
+        name: Source(((name if original else hf_name, shape),))
+        for name, (hf_name, shape) in names.items()
     }
-    for n in range(c.num_hidden_layers):
-        block, layer = f"block.{n}", f"model.layers.{n}"
-        attn, mlp = f"{layer}.self_attn", f"{layer}.mlp"
-        parts = (("q_proj", query), ("k_proj", kv), ("v_proj", kv))
-        table |= {
-            f"{block}.attn.norm.scale": _plain(f"{layer}.input_layernorm.weight", hidden),
-            f"{block}.attn.qkv.weight": Source(
-                tuple((f"{attn}.{part}.weight", (rows, hidden)) for part, rows in parts)
-            ),
-            f"{block}.attn.qkv.bias": Source(
-                tuple((f"{attn}.{part}.bias", (rows,)) for part, rows in parts)
-            ),
-            f"{block}.attn.sinks": _plain(f"{attn}.sinks", c.num_attention_heads),
-            f"{block}.attn.out.weight": _plain(f"{attn}.o_proj.weight", hidden, query),
-            f"{block}.attn.out.bias": _plain(f"{attn}.o_proj.bias", hidden),
-            f"{block}.mlp.norm.scale": _plain(f"{layer}.post_attention_layernorm.weight", hidden),
-            f"{block}.mlp.gate.weight": _plain(f"{mlp}.router.weight", experts, hidden),
-            f"{block}.mlp.gate.bias": _plain(f"{mlp}.router.bias", experts),
-            f"{block}.mlp.mlp1_weight": Source(
-                ((f"{mlp}.experts.gate_up_proj", (experts, hidden, 2 * inner)),),
-                packed=(f"{mlp}.experts.gate_up_proj", (experts, 2 * inner, hidden)),
-                transposed=True,
-            ),
-            f"{block}.mlp.mlp1_bias": _plain(
-                f"{mlp}.experts.gate_up_proj_bias", experts, 2 * inner
-            ),
-            f"{block}.mlp.mlp2_weight": Source(
-                ((f"{mlp}.experts.down_proj", (experts, inner, hidden)),),
-                packed=(f"{mlp}.experts.down_proj", (experts, hidden, inner)),
-                packed_transposed=True,
-            ),
-            f"{block}.mlp.mlp2_bias": _plain(f"{mlp}.experts.down_proj_bias", experts, hidden),
-        }
+    layer_sources = _original_layer if original else _hf_layer
+    for n in range(config.num_hidden_layers):
+        layer = layer_sources(f"block.{n}" if original else f"model.layers.{n}", config)
+        table |= {f"block.{n}.{name}": source for name, source in layer.items()}
     return table
+
+
+_HF_LAYER_NAMES = {
+    "attn.norm.scale": "input_layernorm.weight",
+    "attn.sinks": "self_attn.sinks",
+    "attn.out.weight": "self_attn.o_proj.weight",
+    "attn.out.bias": "self_attn.o_proj.bias",
+    "mlp.norm.scale": "post_attention_layernorm.weight",
+    "mlp.gate.weight": "mlp.router.weight",
+    "mlp.gate.bias": "mlp.router.bias",
+    "mlp.mlp1_bias": "mlp.experts.gate_up_proj_bias",
+    "mlp.mlp2_bias": "mlp.experts.down_proj_bias",
+}
+"""Hugging Face's names of a layer's tensors that both layouts store alike."""
+
+
+def _layer_shapes(c: ModelConfig) -> dict[str, Shape]:
+    """Returns the shapes of the tensors that both layouts store alike."""
+    experts, hidden = c.num_local_experts, c.hidden_size
+    return {
+        "attn.norm.scale": (hidden,),
+        "attn.sinks": (c.num_attention_heads,),
+        "attn.out.weight": (hidden, c.num_attention_heads * c.head_dim),
+        "attn.out.bias": (hidden,),
+        "mlp.norm.scale": (hidden,),
+        "mlp.gate.weight": (experts, hidden),
+        "mlp.gate.bias": (experts,),
+        "mlp.mlp1_bias": (experts, 2 * c.intermediate_size),
+        "mlp.mlp2_bias": (experts, hidden),
+    }
+
+
+def _original_layer(block: str, c: ModelConfig) -> dict[str, Source]:
+    rows = (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim
+    shapes = _layer_shapes(c) | {
+        "attn.qkv.weight": (rows, c.hidden_size),
+        "attn.qkv.bias": (rows,),
+    }
+    table = {name: Source(((f"{block}.{name}", shape),)) for name, shape in shapes.items()}
+    up = (f"{block}.mlp.mlp1_weight", (c.num_local_experts, 2 * c.intermediate_size, c.hidden_size))
+    down = (f"{block}.mlp.mlp2_weight", (c.num_local_experts, c.hidden_size, c.intermediate_size))
+    return table | {
+        "mlp.mlp1_weight": Source((up,), packed=up),
+        "mlp.mlp2_weight": Source((down,), packed=down, transposed=True, packed_transposed=True),
+    }
+
+
+def _hf_layer(layer: str, c: ModelConfig) -> dict[str, Source]:
+    query, kv = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    experts, hidden, inner = c.num_local_experts, c.hidden_size, c.intermediate_size
+    attn, mlp = f"{layer}.self_attn", f"{layer}.mlp.experts"
+    parts = (("q_proj", query), ("k_proj", kv), ("v_proj", kv))
+    table = {
+        name: Source(((f"{layer}.{_HF_LAYER_NAMES[name]}", shape),))
+        for name, shape in _layer_shapes(c).items()
+    }
+    return table | {
+        "attn.qkv.weight": Source(
+            tuple((f"{attn}.{part}.weight", (rows, hidden)) for part, rows in parts)
+        ),
+        "attn.qkv.bias": Source(tuple((f"{attn}.{part}.bias", (rows,)) for part, rows in parts)),
+        "mlp.mlp1_weight": Source(
+            ((f"{mlp}.gate_up_proj", (experts, hidden, 2 * inner)),),
+            packed=(f"{mlp}.gate_up_proj", (experts, 2 * inner, hidden)),
+            transposed=True,
+        ),
+        "mlp.mlp2_weight": Source(
+            ((f"{mlp}.down_proj", (experts, inner, hidden)),),
+            packed=(f"{mlp}.down_proj", (experts, hidden, inner)),
+            packed_transposed=True,
+        ),
+    }
 
 
 GENERATION_CONFIG = {
@@ -180,9 +182,9 @@ GENERATION_CONFIG = {
     "temperature": 1.0,
     "top_p": 1.0,
 }
-"""generation_config.json of Hugging Face's layout: where an answer ends, and how it is sampled."""
+"""generation_config.json of Hugging Face's layout: stop tokens and sampling defaults."""
 _RETURN = 200_002
-_SAME = (
+_COMMON_KEYS = (
     "num_hidden_layers",
     "vocab_size",
     "hidden_size",
@@ -195,7 +197,7 @@ _SAME = (
     "initial_context_length",
     "rope_theta",
 )
-_UNQUANTISED = (
+_UNQUANTIZED = (
     "model.layers.*.self_attn",
     "model.layers.*.mlp.router",
     "model.embed_tokens",
@@ -204,30 +206,30 @@ _UNQUANTISED = (
 
 
 def config_file(config: ModelConfig, layout: Layout, *, packed: bool, path: Path) -> dict[str, Any]:
-    """The content of config.json.
+    """Returns the content of config.json.
 
     Args:
-        config: The shape.
-        layout: Whose keys.
-        packed: Whether the experts are in MXFP4.
-        path: The checkpoint, for the error.
+        config: The model's shape.
+        layout: The layout whose keys to use.
+        packed: Whether the experts are MXFP4.
+        path: The checkpoint, for the error message.
 
     Raises:
-        CheckpointError: The layout has no key for something that this model has otherwise than all.
+        CheckpointError: OpenAI's layout has no key for a value that differs from its default.
     """
     raw = _original_config(config) if layout == "original" else _hf_config(config, packed=packed)
     if ModelConfig.from_dict(raw, source=path) != config:
         raise CheckpointError(
-            f"The config.json of {path} cannot be translated: OpenAI's has no key for "
-            "rms_norm_eps (it is 1e-05) nor for max_position_embeddings (it is "
+            f"The config.json of {path} cannot be translated: OpenAI's layout has no key for "
+            "rms_norm_eps (always 1e-05) or max_position_embeddings (always "
             "initial_context_length times rope_scaling_factor)."
         )
     return raw
 
 
 def _original_config(config: ModelConfig) -> dict[str, Any]:
-    """Just these keys: OpenAI's loader takes no others."""
-    return {name: getattr(config, name) for name in _SAME} | {
+    """Returns only the keys that OpenAI's loader accepts."""
+    return {name: getattr(config, name) for name in _COMMON_KEYS} | {
         "num_experts": config.num_local_experts,
         "experts_per_token": config.num_experts_per_tok,
         "rope_scaling_factor": config.rope_factor,
@@ -237,7 +239,7 @@ def _original_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def _hf_config(config: ModelConfig, *, packed: bool) -> dict[str, Any]:
-    raw = {name: getattr(config, name) for name in _SAME} | {
+    raw = {name: getattr(config, name) for name in _COMMON_KEYS} | {
         "architectures": ["GptOssForCausalLM"],
         "model_type": "gpt_oss",
         "num_local_experts": config.num_local_experts,
@@ -266,6 +268,6 @@ def _hf_config(config: ModelConfig, *, packed: bool) -> dict[str, Any]:
     if packed:
         raw["quantization_config"] = {
             "quant_method": "mxfp4",
-            "modules_to_not_convert": list(_UNQUANTISED),
+            "modules_to_not_convert": list(_UNQUANTIZED),
         }
     return raw

@@ -1,4 +1,4 @@
-"""A model with the weights of a checkpoint, read parameter by parameter to where they stay."""
+"""Loads a model from a checkpoint, one parameter at a time, directly to its device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.kernels import KernelChoice, resolve_kernels
 from reference_engine.model.mxfp4 import kernel_layout
 from reference_engine.model.packed import PACKED_WEIGHTS, PackedMixtureOfExperts, pack_experts
-from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
 
@@ -25,24 +25,24 @@ def load_model(
     *,
     kernels: KernelChoice = "auto",
     packed: bool | None = None,
-    shard: Shard = ALONE,
+    shard: Shard = UNSHARDED,
 ) -> Transformer:
-    """Loads the model of a checkpoint, ready for inference; a bar shows progress on a terminal.
+    """Loads a model for inference, with a progress bar on a terminal.
 
-    Beyond the weights as they are to be held, it needs memory for a part of one tensor.
+    The function needs memory for the loaded weights and for a part of one tensor.
 
     Args:
-        path: Folder with config.json and safetensors.
-        device: Where the weights are to live.
-        dtype: Type they are held in; what the device multiplies fastest when None.
-        kernels: What computes attention and packed experts, see `reference_engine.kernels`.
-        packed: Whether experts that are stored in MXFP4 stay so in memory; when None, on CUDA.
-        shard: The part of the model that is read; all of it by default.
+        path: Folder with config.json and safetensors files.
+        device: Device of the weights.
+        dtype: Data type of the weights; None for the fastest one on the device.
+        kernels: Implementation of attention and packed experts, see `reference_engine.kernels`.
+        packed: Whether experts stored in MXFP4 stay packed in memory; None for only on CUDA.
+        shard: The part of the model to load.
 
     Raises:
-        CheckpointError: The checkpoint is not one of a gpt-oss model.
+        CheckpointError: The folder is not a gpt-oss checkpoint.
         KernelsError: The kernels cannot run on the device.
-        ParallelError: The model cannot be cut into that many parts.
+        ParallelError: The model cannot be divided into that many parts.
     """
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
@@ -62,20 +62,19 @@ def load_model(
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:
-    """What the device multiplies fastest: bfloat16 where it has instructions for it."""
+    """Returns the fastest dtype of a device: bfloat16 if it has instructions for it."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    fast = has.get("avx512_bf16") or has.get("amx_bf16")
-    return torch.bfloat16 if fast else torch.float32
+    cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return torch.bfloat16 if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else torch.float32
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
-    """Opens the checkpoint folder `path`, checking names and sizes but reading no weights.
+    """Opens a checkpoint folder and checks names and sizes without reading the weights.
 
     Raises:
-        CheckpointError: The checkpoint is not one of a gpt-oss model.
+        CheckpointError: The folder is not a gpt-oss checkpoint.
     """
     path = Path(path)
     if not path.is_dir():
@@ -100,7 +99,7 @@ def _load(
         )
         return
     weight = checkpoint.parameter(name, dtype, device, cut)
-    if not model.shard.adds(name):
+    if not model.shard.applies(name):
         weight.zero_()
     setattr(module, attribute, torch.nn.Parameter(weight, requires_grad=False))
 
@@ -108,7 +107,7 @@ def _load(
 def _kernel_layout(
     stored: Iterable[tuple[Tensor, Tensor]], experts: int, device: torch.device
 ) -> list[Tensor]:
-    """Blocks and scales of all experts as the kernels want them, copied one by one."""
+    """Returns blocks and scales of all experts in the kernel layout, copied one by one."""
     held: list[Tensor] = []
     for place, (blocks, scales) in enumerate(stored):
         expert = kernel_layout(blocks[None].to(device), scales[None].to(device))

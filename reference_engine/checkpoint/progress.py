@@ -1,4 +1,4 @@
-"""Progress over bytes on a terminal; silence anywhere else."""
+"""A progress bar over bytes, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[[int], None]
-"""Is told of every number of bytes that were dealt with."""
+"""Receives the number of bytes processed since the last call."""
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """Lends what moves a bar of `total` bytes on stderr, if that is a terminal."""
+    """Yields a function that advances a bar of `total` bytes on stderr."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

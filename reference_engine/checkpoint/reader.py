@@ -1,4 +1,4 @@
-"""Opens a checkpoint folder and reads parameters from it, tensor by tensor."""
+"""Reads parameters from a checkpoint folder, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reference_engine.checkpoint.layouts import (
 )
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ConfigError, ModelConfig, read_config
-from reference_engine.model.sharding import WHOLE, Cut
+from reference_engine.model.sharding import UNCUT, Cut
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _CODES_PREFIX = "token_codes."
@@ -35,9 +35,9 @@ _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 
 
 class Checkpoint:
-    """A checkpoint folder: its configuration, its layout, and its tensors by name.
+    """A checkpoint folder: its config, its layout, and its tensors by name.
 
-    Use as a context manager, or call `close`.
+    Use it as a context manager, or call `close`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,18 +59,18 @@ class Checkpoint:
 
     @property
     def parameter_names(self) -> list[str]:
-        """Names of the model's parameters."""
+        """The names of the model's parameters."""
         return list(self._sources)
 
     @property
     def has_token_codes(self) -> bool:
-        """Whether the token tables are stored as codes (`reference_engine.small.codes`)."""
+        """Whether the embeddings are stored as token codes (`reference_engine.small.codes`)."""
         return "token_codes" in self.raw_config
 
     def parameter(
-        self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut = WHOLE
+        self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut = UNCUT
     ) -> Tensor:
-        """Reads one of the model's parameters, or a part of it; it owns its memory."""
+        """Reads a parameter or a part of it into new memory."""
         source = self._sources[name]
         if self.has_token_codes and source.tensors[0][0] in _TABLES:
             return self._table(source, dtype).to(device)
@@ -83,11 +83,10 @@ class Checkpoint:
         """Whether all experts are stored in MXFP4."""
         return all(self._has_pair(source) for source in self._sources.values() if source.packed)
 
-    def packed(self, name: str, cut: Cut = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
-        """Lends experts as they are stored in MXFP4, one after the other.
+    def packed(self, name: str, cut: Cut = UNCUT) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the stored MXFP4 blocks (out, in / 32, 16) and scales (out, in / 32) per expert.
 
-        Yields:
-            Blocks (out, in / 32, 16) and scales (out, in / 32), uint8, valid until the next.
+        Both are valid until the next iteration.
         """
         source = self._sources[name]
         assert source.packed is not None
@@ -99,7 +98,7 @@ class Checkpoint:
                 yield blocks[0], scales[0]
 
     def nbytes(self, name: str) -> int:
-        """How much the tensors of one of the model's parameters take on the disk."""
+        """Returns the size on disk of the tensors of a parameter."""
         source = self._sources[name]
         names = [stored for stored, _ in source.tensors]
         if source.packed and self._has_pair(source):
@@ -108,12 +107,12 @@ class Checkpoint:
         return sum(entry.end - entry.begin for entry in entries)
 
     def dtype(self, name: str) -> torch.dtype | None:
-        """The type of a stored tensor, None if there is no such tensor."""
+        """Returns the dtype of a stored tensor, or None if it does not exist."""
         file = self._files.get(name)
         return file.entries[name].dtype if file else None
 
     def close(self) -> None:
-        """Closes the files; parameters already read stay valid."""
+        """Closes the files; parameters that were read stay valid."""
         self._stack.close()
 
     def __enter__(self) -> Checkpoint:
@@ -129,7 +128,7 @@ class Checkpoint:
 
     @contextmanager
     def rows(self, name: str, rows: range) -> Iterator[Tensor]:
-        """Lends some rows of a stored tensor that has the type and shape which the model needs."""
+        """Provides rows of a stored tensor after checking its dtype and shape."""
         file = self._files[name]
         entry = file.entries[name]
         shape, dtypes = self._stored[name]
@@ -142,7 +141,7 @@ class Checkpoint:
         if entry.shape != shape:
             raise CheckpointError(
                 f"Tensor {name!r} in {file.path} has shape {list(entry.shape)}, but "
-                f"{self.path / 'config.json'} asks for {list(shape)}."
+                f"{self.path / 'config.json'} requires {list(shape)}."
             )
         with file.tensor(name, rows) as tensor:
             yield tensor
@@ -175,7 +174,7 @@ class Checkpoint:
         return pair_names(source.packed[0], self.layout)[0] in self._files
 
     def _unpacked(self, name: str, dtype: torch.dtype, device: torch.device, cut: Cut) -> Tensor:
-        """Decodes MXFP4 experts one at a time."""
+        """Decodes MXFP4 experts, one at a time."""
         source = self._sources[name]
         assert source.packed is not None
         _, (experts, rows, columns) = source.packed
@@ -189,7 +188,7 @@ class Checkpoint:
         return out
 
     def _table(self, source: Source, dtype: torch.dtype) -> Tensor:
-        """Expands the token codes on first use; each table is handed out once, then forgotten."""
+        """Expands the token codes on first use; returns each table once and then drops it."""
         name, shape = source.tensors[0]
         if name not in self._tables:
             self._tables = dict(self._expand_codes())
@@ -218,7 +217,7 @@ class Checkpoint:
         return expanded
 
     def _check_names(self) -> None:
-        """Refuses a checkpoint that lacks a tensor or holds one that has no place in the model."""
+        """Rejects a checkpoint with missing or unknown tensors."""
         allowed: set[str] = set()
         for parameter, source in self._sources.items():
             names = [name for name, _ in source.tensors]
@@ -231,8 +230,8 @@ class Checkpoint:
             if missing:
                 alternative = f" (nor {packed[0]!r})" if packed and names[0] != packed[0] else ""
                 raise CheckpointError(
-                    f"{self.path} lacks tensor {missing[0]!r}{alternative}, needed for the "
-                    f"model's {parameter!r}."
+                    f"{self.path} lacks tensor {missing[0]!r}{alternative}, which the model's "
+                    f"{parameter!r} requires."
                 )
             allowed.update(names)
         for name, file in self._files.items():
@@ -247,7 +246,7 @@ class Checkpoint:
 def _stored(
     wanted: Iterable[Source], layout: Layout
 ) -> dict[str, tuple[Shape, tuple[torch.dtype, ...]]]:
-    """Shape and possible types of everything that may be stored."""
+    """Returns the shape and the allowed dtypes of every tensor that a checkpoint can hold."""
     stored: dict[str, tuple[Shape, tuple[torch.dtype, ...]]] = {}
     for source in wanted:
         stored |= {name: (shape, _FLOATS) for name, shape in source.tensors}

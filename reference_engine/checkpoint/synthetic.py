@@ -1,7 +1,7 @@
-"""Checkpoints of any shape with random weights: for load tests and benchmarks, not for answers.
+"""Checkpoints of any shape with random weights, for load tests and benchmarks.
 
-The values are drawn a few rows at a time as they are written, from the seed and their place in
-Hugging Face's layout; so both layouts of one seed hold the same model.
+Each value depends on the seed and on its position in Hugging Face's layout. Both layouts of one
+seed therefore contain the same model. The values are drawn a few rows at a time while writing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reference_engine.model.config import ModelConfig
 
 _SCALE_BIAS = 127
 _NIBBLE_RMS = 2.93
-"""Root mean square of the sixteen values of a nibble, all alike probable."""
+"""Root mean square of the sixteen equally probable values of a nibble."""
 _SMALL = 0.02
 
 
@@ -43,28 +43,28 @@ def synthesize(
     seed: int = 0,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Writes a checkpoint with random weights, experts in MXFP4, a few rows in memory at a time.
+    """Writes a checkpoint with random weights and MXFP4 experts, a few rows in memory at a time.
 
     Args:
-        config: Its shape; hidden and intermediate size must be multiples of 32.
-        dest: The folder to make; it must not be there, or be empty. It appears when it is complete.
+        config: The model's shape; hidden and intermediate size must be multiples of 32.
+        dest: The folder to create. It must not exist or be empty, and appears once it is complete.
         layout: The layout to write.
-        seed: Of the weights.
-        shard_bytes: Largest file of weights.
+        seed: The random seed.
+        shard_bytes: Maximum size of a weights file.
 
     Raises:
-        CheckpointError: MXFP4 does not fit the shape, or `dest` cannot be written.
-        VocabularyError: The vocabulary, which the tokenizer is made of, cannot be had.
+        CheckpointError: The shape does not allow MXFP4, or `dest` cannot be written.
+        VocabularyError: The vocabulary for the tokenizer is not available.
     """
     origin = SyntheticWeights(config, seed)
     write_checkpoint(origin, dest, layout, shard_bytes=shard_bytes, title="Synthesizing")
 
 
 class SyntheticWeights:
-    """Random tensors under Hugging Face's names.
+    """Random tensors with Hugging Face's names.
 
-    Matrices keep the size of what goes through them: their values have the variance 1 / inputs.
-    Norms are one; biases and sinks are small.
+    Matrix values have the variance 1 / inputs, so that activations keep their size. Norms are one;
+    biases and sinks are small.
     """
 
     layout: Layout = "hf"
@@ -72,7 +72,7 @@ class SyntheticWeights:
     def __init__(self, config: ModelConfig, seed: int) -> None:
         if config.hidden_size % mxfp4.BLOCK or config.intermediate_size % mxfp4.BLOCK:
             raise CheckpointError(
-                f"MXFP4 needs hidden_size and intermediate_size in multiples of {mxfp4.BLOCK}."
+                f"hidden_size and intermediate_size must be multiples of {mxfp4.BLOCK} for MXFP4."
             )
         self.config = config
         self._seed = seed
@@ -88,14 +88,14 @@ class SyntheticWeights:
             self._inputs[names[1]] = decoded[-1]
 
     def dtype(self, name: str) -> torch.dtype | None:
-        """The type of a tensor, None if there is no such tensor."""
+        """Returns the dtype of a tensor, or None if it does not exist."""
         if name not in self._shapes:
             return None
         return torch.uint8 if name.endswith(("_blocks", "_scales")) else torch.bfloat16
 
     @contextmanager
     def rows(self, name: str, rows: range) -> Iterator[Tensor]:
-        """Lends some rows of a tensor; the same draw gives the same rows again."""
+        """Provides a range of rows; the same range has the same values every time."""
         shape = (len(rows), *self._shapes[name][1:])
         digest = hashlib.sha256(f"{self._seed}/{name}/{rows.start}".encode()).digest()
         random = np.random.default_rng(int.from_bytes(digest[:16], "little"))
@@ -116,7 +116,7 @@ class SyntheticWeights:
 
 
 def _exponent(inputs: int) -> int:
-    """The lower of two powers of two between which a scale of variance 1 / inputs lies."""
+    """Returns the exponent of the power of two below the scale with variance 1 / inputs."""
     return math.floor(math.log2(1 / (_NIBBLE_RMS * math.sqrt(inputs))))
 
 

@@ -1,7 +1,7 @@
-"""Writes checkpoint folders: shards of bounded size, an index, and nothing that is only half there.
+"""Writes checkpoint folders: shards of bounded size and an index, all or nothing.
 
-A shard's header is known before its first tensor is: shapes and types fix every offset. So tensors
-go to the disk as they come, and no more than a few rows of one are ever held.
+Shapes and dtypes determine every offset, so a shard's header is written before its tensors. Tensors
+are streamed to the disk, with a few rows in memory at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from reference_engine.checkpoint.layouts import CheckpointError, Piece, Shape
 from reference_engine.checkpoint.progress import Advance
 
 SHARD_BYTES = 5_000_000_000
-"""Largest shard by default; a tensor that is larger has one of its own."""
+"""Default maximum size of a shard; a larger tensor gets its own shard."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8
 _OURS = ("*.json", "*.jinja", "*.safetensors")
@@ -35,8 +35,8 @@ class Target:
     """A tensor to write.
 
     Attributes:
-        pieces: The rows of stored tensors which, one after the other, are its rows.
-        swapped: Whether the last two dimensions of these have to change places.
+        pieces: Rows of stored tensors that form the rows of this tensor, in order.
+        swapped: Whether to swap the last two dimensions.
     """
 
     name: str
@@ -47,27 +47,27 @@ class Target:
 
     @property
     def nbytes(self) -> int:
-        """Its size."""
+        """The size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 @contextmanager
 def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
-    """Lends the folder `path`.partial, which becomes `path` when the block ends without an error.
+    """Provides the folder `path`.partial and renames it to `path` if the block succeeds.
 
-    After an error it is removed; what a killed process left is removed by the next.
+    An error removes the partial folder. The next call removes what a killed process left.
 
     Args:
-        path: The folder to make; it must not be there, or be empty.
-        nbytes: What is going to be written.
+        path: The folder to create; it must not exist or be empty.
+        nbytes: Number of bytes to be written.
 
     Raises:
-        CheckpointError: The folder is not empty, or cannot be written, or the disk is too small.
+        CheckpointError: The folder is not empty or cannot be written, or the disk is too small.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise CheckpointError(f"{path} is there already and not empty; name another folder.")
+            raise CheckpointError(f"{path} exists and is not empty. Choose another folder.")
         _clear(partial)
         partial.mkdir(parents=True)
         try:
@@ -81,7 +81,7 @@ def complete_folder(path: Path, nbytes: int) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file as people read it."""
+    """Writes an indented JSON file."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -93,14 +93,14 @@ def write_weights(
     shard_bytes: int,
     advance: Advance,
 ) -> None:
-    """Writes tensors into shards, and the index of these if there is more than one.
+    """Writes tensors into shards, and an index if there is more than one shard.
 
     Args:
-        folder: Where to write.
-        targets: The tensors, in the order in which they are to be distributed over the shards.
-        contents: Gives the rows of a tensor in order, as many at a time as it likes.
-        shard_bytes: Largest shard; a larger tensor has one of its own.
-        advance: Told of every number of bytes that were written.
+        folder: The target folder.
+        targets: The tensors in the order of the shards.
+        contents: Yields the rows of a tensor in order, any number at a time.
+        shard_bytes: Maximum size of a shard; a larger tensor gets its own shard.
+        advance: Receives the number of bytes after each write.
     """
     shards = _shards(targets, shard_bytes)
     holders: dict[str, str] = {}
@@ -119,7 +119,7 @@ def write_weights(
 
 
 def _shards(targets: Sequence[Target], limit: int) -> list[list[Target]]:
-    """Fills one shard after the other; within a shard, wide types first, so that all align."""
+    """Fills one shard after another. Wide dtypes come first in a shard, so that all are aligned."""
     shards: list[list[Target]] = [[]]
     room = limit
     for target in targets:
@@ -161,12 +161,12 @@ def _header(shard: Sequence[Target]) -> bytes:
 
 
 def _clear(partial: Path) -> None:
-    """Removes what an earlier attempt left, and nothing that could be anybody else's."""
+    """Removes the partial folder of an earlier attempt, but no folder with other files."""
     if not partial.exists():
         return
     if not all(any(entry.match(kind) for kind in _OURS) for entry in partial.iterdir()):
         raise CheckpointError(
-            f"{partial} holds files of others; move them, or name another folder."
+            f"{partial} contains files of another program. Move them or choose another folder."
         )
     shutil.rmtree(partial)
 
@@ -175,8 +175,8 @@ def _check_room(folder: Path, nbytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < nbytes:
         raise CheckpointError(
-            f"{folder} would take {_gigabytes(nbytes)}, but its disk has {_gigabytes(free)} free; "
-            "make room, or name a folder on another disk."
+            f"{folder} needs {_gigabytes(nbytes)}, but its disk has only {_gigabytes(free)} free. "
+            "Free some space or choose a folder on another disk."
         )
 
 

@@ -1,7 +1,7 @@
-"""The engine as a server uses it: an asynchronous generator of tokens a request, one model for all.
+"""The engine: an asynchronous generator of tokens for each request, with one shared model.
 
-A worker thread steps the scheduler. Requests wait in a bounded queue, join when there is room,
-and leave when they finish, when their consumer goes away, or when the engine is closed.
+A worker thread steps the scheduler. Requests wait in a bounded queue and join the batch when there
+is room. They leave when they finish, when their consumer disconnects, or when the engine closes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DEFAULT_CHUNK = {"cpu": 512, "cuda": 4096}
 
 
 class _Request:
-    """A sequence and the way back to its consumer, which lives in an event loop."""
+    """A sequence and the queue of its consumer, which runs in an event loop."""
 
     def __init__(self, prompt: tuple[int, ...], params: SamplingParams, clock: TokenClock) -> None:
         self.sequence = TokenSequence(prompt, params)
@@ -48,7 +48,7 @@ class _Request:
         self.cancelled = False
 
 
-_Mail = tuple[_Request, Token | EngineError | None]
+_Delivery = tuple[_Request, Token | EngineError | None]
 
 
 class Engine:
@@ -56,15 +56,15 @@ class Engine:
 
     Args:
         model: The loaded model.
-        max_batch: Requests generated together.
-        max_context: Most tokens of a prompt and its continuation.
-        max_queue: Requests that may wait for their turn.
-        prefill_chunk: Most tokens of prompts that are read between two tokens of the others; 512
-            on CPU and 4,096 on a GPU if None.
-        memory: How much memory keys and values get; where it holds no sequence of `max_context`
-            tokens, the context is shorter.
-        sampler: What draws the tokens.
-        forward: Makes what takes batches through the model.
+        max_batch: Maximum number of requests in a batch.
+        max_context: Maximum number of tokens of a prompt and its continuation.
+        max_queue: Maximum number of waiting requests.
+        prefill_chunk: Maximum number of prompt tokens to prefill between two decode steps; if None,
+            512 on a CPU and 4,096 on a GPU.
+        memory: Size of the KV cache. If it is too small for `max_context` tokens, the context is
+            shorter.
+        sampler: Draws the tokens.
+        forward: Creates the forward pass.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Engine:
         self._thread: threading.Thread | None = None
 
     def snapshot(self) -> Snapshot:
-        """How things stand now."""
+        """Returns the current state for the metrics."""
         running, preempted = self._scheduler.running, self._scheduler.preempted
         requests = {"running": running, "waiting": len(self._waiting), "preempted": preempted}
         return Snapshot(requests, self._scheduler.pages, self._scheduler.tally.totals())
@@ -116,7 +116,7 @@ class Engine:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops the worker; consumers still waiting get an EngineClosedError."""
+        """Stops the worker; waiting consumers get an EngineClosedError."""
         with self._wake:
             self._open = False
             self._wake.notify()
@@ -127,18 +127,18 @@ class Engine:
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yields the tokens that continue `prompt`, a stop token included.
+        """Yields the tokens that continue `prompt`, including the stop token.
 
-        Ends after a stop token, after `max_tokens`, or when the context is full. Closing the
-        generator cancels the request.
+        The generator ends after a stop token, after `max_tokens`, or when the context is full.
+        Closing the generator cancels the request.
 
         Raises:
-            ContextOverflowError: The prompt does not fit.
+            ContextOverflowError: The prompt leaves no room in the context.
             QueueFullError: Too many requests are waiting.
-            EngineClosedError: The engine is closed, or was before the end.
+            EngineClosedError: The engine is closed, or closed before the request finished.
             GenerationError: The model failed.
         """
-        request = _Request(self._checked(prompt), params, self.metrics.clock())
+        request = _Request(self._validate(prompt), params, self.metrics.clock())
         self._submit(request)
         try:
             while (item := await request.inbox.get()) is not None:
@@ -148,7 +148,7 @@ class Engine:
         finally:
             request.cancelled = True
 
-    def _checked(self, prompt: Sequence[int]) -> tuple[int, ...]:
+    def _validate(self, prompt: Sequence[int]) -> tuple[int, ...]:
         if not prompt:
             raise ValueError("The prompt must hold at least one token.")
         if not (min(prompt) >= 0 and max(prompt) < self.vocab_size):
@@ -161,7 +161,7 @@ class Engine:
             if not self._open:
                 raise EngineClosedError("The engine is not running.")
             if len(self._waiting) >= self._max_queue:
-                self._forget_cancelled()
+                self._drop_cancelled()
             if len(self._waiting) >= self._max_queue:
                 self.metrics.ended("refused")
                 raise QueueFullError(f"{self._max_queue} requests are waiting already.")
@@ -173,7 +173,7 @@ class Engine:
             try:
                 self._admit()
                 _deliver(self._step())
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next requests go on
+            except Exception as error:  # noqa: BLE001 - any failure must leave the engine running
                 _log.exception("A step of the engine failed.")
                 self._fail_all(GenerationError(f"The model failed: {error}"))
         closed = EngineClosedError("The engine was closed before the request was finished.")
@@ -197,35 +197,35 @@ class Engine:
             self._scheduler.add(joining.sequence)
 
     def _next(self) -> _Request | None:
-        """The request that has waited longest, once there is room for it."""
+        """Returns the request that has waited longest if there is room for it."""
         with self._wake:
-            self._forget_cancelled()
+            self._drop_cancelled()
             if self._waiting and self._scheduler.fits(self._waiting[0].sequence):
                 return self._waiting.popleft()
         return None
 
-    def _forget_cancelled(self) -> None:
-        """Lets those go that wait for nobody any more, wherever they stand in the queue."""
+    def _drop_cancelled(self) -> None:
+        """Removes cancelled requests from the queue."""
         left = deque(request for request in self._waiting if not request.cancelled)
         for _ in range(len(self._waiting) - len(left)):
             self.metrics.ended("cancelled")
         self._waiting = left
 
-    def _step(self) -> list[_Mail]:
-        mail: list[_Mail] = []
-        rows, begun = self._scheduler.running, time.perf_counter()
+    def _step(self) -> list[_Delivery]:
+        deliveries: list[_Delivery] = []
+        rows, started = self._scheduler.running, time.perf_counter()
         steps = self._scheduler.step()
         now = time.perf_counter()
-        self.metrics.stepped(rows, now - begun)
+        self.metrics.stepped(rows, now - started)
         for step in steps:
             request = self._active[step.sequence]
             request.clock.tick(now)
-            mail.append((request, step.token))
+            deliveries.append((request, step.token))
             if step.finished:
-                mail.append((request, None))
+                deliveries.append((request, None))
                 self._leave(step.sequence)
                 self.metrics.ended("finished")
-        return mail
+        return deliveries
 
     def _leave(self, sequence: TokenSequence) -> None:
         self._scheduler.remove(sequence)
@@ -239,19 +239,19 @@ class Engine:
         _deliver((request, error) for request in requests)
 
 
-def _deliver(mail: Iterable[_Mail]) -> None:
-    """Hands items to their consumers, each event loop being called once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Mail]] = {}
-    for request, item in mail:
+def _deliver(deliveries: Iterable[_Delivery]) -> None:
+    """Puts items into their consumers' queues with one call per event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Delivery]] = {}
+    for request, item in deliveries:
         by_loop.setdefault(request.loop, []).append((request, item))
     for loop, items in by_loop.items():
         try:
             loop.call_soon_threadsafe(_put, items)
-        except RuntimeError:  # The consumers' loop is closed: nobody is left to tell.
+        except RuntimeError:  # The consumers' loop is closed, so no consumer is left.
             for request, _ in items:
                 request.cancelled = True
 
 
-def _put(items: list[_Mail]) -> None:
+def _put(items: list[_Delivery]) -> None:
     for request, item in items:
         request.inbox.put_nowait(item)

@@ -1,4 +1,4 @@
-"""Why an engine does not answer a request: ours, or another behind the same interface.
+"""The reasons why an engine, ours or another backend, does not answer a request.
 
 EngineError
 ├── QueueFullError
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 
 class EngineError(Exception):
-    """A request that the engine cannot serve."""
+    """The engine cannot serve the request."""
 
 
 class QueueFullError(EngineError):
-    """Too many requests are waiting; try again later."""
+    """Too many requests are waiting; the client can retry later."""
 
 
 class ContextOverflowError(EngineError):
@@ -26,18 +26,18 @@ class ContextOverflowError(EngineError):
 
 
 class EngineClosedError(EngineError):
-    """The engine is not running, or was closed before the request was finished."""
+    """The engine is not running, or was closed before it finished the request."""
 
 
 class GenerationError(EngineError):
-    """The model failed while it worked on the request."""
+    """The model failed during the request."""
 
 
 def require_room(prompt: Sequence[int], max_context: int) -> None:
-    """Refuses a prompt that leaves no room for an answer.
+    """Rejects a prompt that leaves no room for an answer.
 
     Raises:
-        ContextOverflowError: The context has no more tokens than the prompt.
+        ContextOverflowError: The prompt fills the context.
     """
     if len(prompt) >= max_context:
         raise ContextOverflowError(

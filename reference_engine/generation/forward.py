@@ -1,4 +1,13 @@
-"""One pass of a batch through the model, from new tokens to the stream at each row's end."""
+"""One forward pass of a batch: the interface, and the implementation with padded rows in PyTorch.
+
+A batch of B rows has T new tokens per row: T = 1 for decode, a block for prefill. All keys and
+values are written before any are read, so consecutive blocks of one prompt can be rows of the same
+batch. Rows are padded at their end; no token sees the padding.
+
+The result of a row depends only on its own sequence. For layers with full attention, the number of
+keys is the row's own length rounded up to a multiple of `KEY_MULTIPLE`, and rows with the same
+rounded length form a group. For layers with a sliding window it is the same for all rows.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +25,39 @@ from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.transformer import Transformer, sink_attention
 
+KEY_MULTIPLE = 512
+ROWS_AT_ONCE = 8
+"""Rows per attention call. With few rows, the gathered keys stay in the CPU cache (measured: 2.5 ms
+per layer instead of 4 ms for 32 rows of 512 keys)."""
+_WINDOW_MULTIPLE = 16
+_ZERO_ROW = 0
+_SCRATCH_ROW = 1
+"""Rows of the null page: the zeros of the sink, and the target of writes from padding."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """New tokens of one sequence from position `start`, and the sequence's page tables."""
+
+    tokens: Sequence[int]
+    start: int
+    full: array[int]
+    sliding: array[int]
+
 
 class Forward(Protocol):
-    """Takes rows of up to `length` new tokens through the model; (rows, H), each row's last."""
+    """Runs rows of up to `length` new tokens through the model."""
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
-        """Runs the batch; keys and values of its tokens are in the cache afterwards."""
+        """Writes all new tokens to the cache and returns each row's last stream, (rows, H)."""
         ...
 
 
 MakeForward = Callable[[Transformer, KVCache], Forward]
-"""Makes what takes a model with its cache through a batch."""
 
 
 class GatheredForward:
-    """Rows padded to equal length, attention by PyTorch; what a row gets ignores its company."""
+    """Pads rows to equal length and computes attention with PyTorch."""
 
     def __init__(self, model: Transformer, cache: KVCache) -> None:
         self._model = model
@@ -39,8 +66,8 @@ class GatheredForward:
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
         """Runs the batch."""
-        nothing = Row((), 0, array("i"), array("i"))
-        padded = [*rows, *[nothing] * (-len(rows) * length % self._multiple)]
+        empty = Row((), 0, array("i"), array("i"))
+        padded = [*rows, *[empty] * (-len(rows) * length % self._multiple)]
         tokens = [[*row.tokens, *[0] * (length - len(row.tokens))] for row in padded]
         context = GatheredContext(self._cache, padded, length)
         stream = self._model.stream(torch.tensor(tokens, device=context.positions.device), context)
@@ -49,42 +76,22 @@ class GatheredForward:
 
 
 def row_multiple(weight: Tensor) -> int:
-    """The multiple to which batches are padded so that a row's result ignores its company.
+    """Returns the multiple of rows at which a row's result is independent of the other rows.
 
-    Measured for PyTorch's matrix products on CPU: in bfloat16 only a single row is treated apart,
-    in float32 every number of rows that is no multiple of eight.
+    Measured for PyTorch's matrix products on a CPU: bfloat16 treats only a single row differently,
+    float32 every number of rows that is not a multiple of eight.
     """
     if weight.is_cuda:
         return 1
     return 2 if weight.dtype == torch.bfloat16 else 8
 
 
-KEY_MULTIPLE = 512
-ROWS_AT_ONCE = 8
-"""Few rows at a time, so that what is gathered stays in the processor's cache (measured: 2.5 ms a
-layer instead of 4 for 32 rows of 512 keys)."""
-_WINDOW_MULTIPLE = 16
-_NULL_ROW = 0
-_SCRATCH_ROW = 1
-"""Rows of the null page: the zeros that stand for the sink, and where padding is written."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """New tokens of one sequence, from position `start` on, and the sequence's tables."""
-
-    tokens: Sequence[int]
-    start: int
-    full: array[int]
-    near: array[int]
-
-
 @dataclass(frozen=True)
 class _Group:
-    """Rows of a batch that attend over equally many keys; all rows if `members` is None.
+    """Rows of a batch that attend over the same number of keys; all rows if `members` is None.
 
-    `keys` are (rows, keys) numbers of rows in the cache, the null row first; `visible` is
-    (rows, T, keys - 1).
+    `keys` are row numbers of the cache, (rows, keys), with the zero row first. `visible` is
+    (rows, T, keys - 1), 0 or -inf.
     """
 
     members: Tensor | None
@@ -93,15 +100,15 @@ class _Group:
 
 
 @dataclass(frozen=True)
-class _View:
-    """What layers of one kind do: where they write, (B, T), and what they attend over."""
+class _LayerPlan:
+    """For layers of one kind: the cache rows to write, (B, T), and the groups to attend over."""
 
     written: Tensor
     groups: list[_Group]
 
 
 class GatheredContext:
-    """What the rows of one batch see: their own past in the cache, and each other nothing."""
+    """The context of one batch: each row sees only its own sequence, gathered from its pages."""
 
     def __init__(self, cache: KVCache, rows: Sequence[Row], length: int) -> None:
         self._cache = cache
@@ -109,36 +116,36 @@ class GatheredContext:
         starts = torch.tensor([row.start for row in rows])
         ends = starts + torch.tensor([len(row.tokens) for row in rows])
         positions = starts[:, None] + torch.arange(length)
-        self._views: dict[str, _View] = {}
+        self._plans: dict[str, _LayerPlan] = {}
         if cache.layout.full:
-            place = _Places([row.full for row in rows], ends)
-            groups = _full_groups(place, positions)
-            self._views["full_attention"] = _view(place, positions, groups, device)
+            index = _CacheIndex([row.full for row in rows], ends)
+            groups = _full_groups(index, positions)
+            self._plans["full_attention"] = _plan(index, positions, groups, device)
         if (window := cache.layout.window) is not None:
-            place = _Places([row.near for row in rows], ends)
-            groups = [_near_group(place, positions, window)]
-            self._views["sliding_attention"] = _view(place, positions, groups, device)
+            index = _CacheIndex([row.sliding for row in rows], ends)
+            groups = [_window_group(index, positions, window)]
+            self._plans["sliding_attention"] = _plan(index, positions, groups, device)
         self.positions = positions.to(device)
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Writes the new keys and values, then attends over all that each token may see."""
-        view = self._views[self._cache.config.layer_types[layer]]
+        """Writes the new keys and values, then attends over all visible tokens."""
+        plan = self._plans[self._cache.config.layer_types[layer]]
         pages = self._cache.layers[layer]
         keys, values = pages.keys.flatten(0, 1), pages.values.flatten(0, 1)
-        keys[view.written] = key
-        values[view.written] = value
-        if len(view.groups) == 1:
-            return _attend(view.groups[0], query, keys, values, sinks)
+        keys[plan.written] = key
+        values[plan.written] = value
+        if len(plan.groups) == 1:
+            return _attend(plan.groups[0], query, keys, values, sinks)
         out = query.new_empty((*query.shape[:2], query.shape[2] * query.shape[3]))
-        for group in view.groups:
+        for group in plan.groups:
             out[group.members] = _attend(group, query[group.members], keys, values, sinks)
         return out
 
 
-class _Places:
-    """Where the positions of each row lie in the cache; those from `ends` on lie nowhere."""
+class _CacheIndex:
+    """Maps the positions of each row to rows of the cache; positions from `ends` on have none."""
 
     def __init__(self, tables: Sequence[array[int]], ends: Tensor) -> None:
         table = np.zeros((len(tables), max(1, *map(len, tables))), dtype=np.int64)
@@ -147,17 +154,19 @@ class _Places:
         self._table = torch.from_numpy(table)
         self._ends = ends
 
-    def rows(self, positions: Tensor, elsewhere: int, members: Tensor | None = None) -> Tensor:
-        """The rows of the cache for positions (rows, n), `elsewhere` for those that lie nowhere."""
+    def rows(self, positions: Tensor, default: int, members: Tensor | None = None) -> Tensor:
+        """Returns cache rows for positions (rows, n), `default` for positions outside the row."""
         table = self._table if members is None else self._table[members]
         ends = self._ends if members is None else self._ends[members]
         block = (positions // BLOCK).clamp(0, table.shape[1] - 1)
         rows = table.gather(1, block) * BLOCK + positions % BLOCK
-        known = (positions >= 0) & (positions < ends[:, None])
-        return torch.where(known, rows, elsewhere)
+        inside = (positions >= 0) & (positions < ends[:, None])
+        return torch.where(inside, rows, default)
 
 
-def _view(place: _Places, positions: Tensor, groups: list[_Group], device: torch.device) -> _View:
+def _plan(
+    index: _CacheIndex, positions: Tensor, groups: list[_Group], device: torch.device
+) -> _LayerPlan:
     moved = [
         _Group(
             group.members if group.members is None else group.members.to(device),
@@ -166,20 +175,20 @@ def _view(place: _Places, positions: Tensor, groups: list[_Group], device: torch
         )
         for group in groups
     ]
-    return _View(place.rows(positions, _SCRATCH_ROW).to(device), moved)
+    return _LayerPlan(index.rows(positions, _SCRATCH_ROW).to(device), moved)
 
 
-def _near_group(place: _Places, positions: Tensor, window: int) -> _Group:
-    """Every row sees the same number of positions up to its last."""
+def _window_group(index: _CacheIndex, positions: Tensor, window: int) -> _Group:
+    """Returns one group: every row attends over the same number of positions up to its last."""
     length = positions.shape[1]
     count = -(-(window + length) // _WINDOW_MULTIPLE) * _WINDOW_MULTIPLE - 1
     key = positions[:, :1] - (window - 1) + torch.arange(count)
-    own = positions[..., None]
-    visible = (key[:, None] <= own) & (key[:, None] > own - window) & (key[:, None] >= 0)
-    return _Group(None, _with_sink(place.rows(key, _NULL_ROW)), visible)
+    query = positions[..., None]
+    visible = (key[:, None] <= query) & (key[:, None] > query - window) & (key[:, None] >= 0)
+    return _Group(None, _with_sink(index.rows(key, _ZERO_ROW)), visible)
 
 
-def _full_groups(place: _Places, positions: Tensor) -> list[_Group]:
+def _full_groups(index: _CacheIndex, positions: Tensor) -> list[_Group]:
     members: dict[int, list[int]] = {}
     for row, last in enumerate(positions[:, -1].tolist()):
         members.setdefault(-(-(2 + last) // KEY_MULTIPLE) * KEY_MULTIPLE, []).append(row)
@@ -191,23 +200,23 @@ def _full_groups(place: _Places, positions: Tensor) -> list[_Group]:
     groups = []
     for keys, rows in pieces:
         chosen = torch.tensor(rows) if len(pieces) > 1 else None
-        own = positions if chosen is None else positions[chosen]
+        query = positions if chosen is None else positions[chosen]
         key = torch.arange(keys - 1).expand(len(rows), keys - 1)
-        visible = key[:, None] <= own[..., None]
-        groups.append(_Group(chosen, _with_sink(place.rows(key, _NULL_ROW, chosen)), visible))
+        visible = key[:, None] <= query[..., None]
+        groups.append(_Group(chosen, _with_sink(index.rows(key, _ZERO_ROW, chosen)), visible))
     return groups
 
 
 def _with_sink(rows: Tensor) -> Tensor:
-    return torch.cat((rows.new_full((len(rows), 1), _NULL_ROW), rows), dim=1)
+    return torch.cat((rows.new_full((len(rows), 1), _ZERO_ROW), rows), dim=1)
 
 
 def _attend(group: _Group, query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor) -> Tensor:
-    key, value = (_gathered(store, group.keys) for store in (keys, values))
+    key, value = (_gather(store, group.keys) for store in (keys, values))
     return sink_attention(query, key, value, group.visible, sinks)
 
 
-def _gathered(store: Tensor, rows: Tensor) -> Tensor:
-    """(rows, kv_heads, keys, head_dim) from a store (all rows, kv_heads, head_dim)."""
+def _gather(store: Tensor, rows: Tensor) -> Tensor:
+    """Returns (rows, kv_heads, keys, head_dim) from a store (all rows, kv_heads, head_dim)."""
     found = store.flatten(1).index_select(0, rows.flatten())
     return found.view(*rows.shape, *store.shape[1:]).transpose(1, 2)

@@ -1,4 +1,7 @@
-"""A batch of new tokens over a paged KV cache, all sequences in one row without padding."""
+"""Forward passes without padding for the kernels of a GPU, and decode with CUDA graphs.
+
+All new tokens of a batch form one row of the stream, one sequence after another.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,33 @@ from reference_engine.model.config import ModelConfig
 from reference_engine.model.packed import PackedMixtureOfExperts
 from reference_engine.model.transformer import Transformer
 
+_MIN_BLOCKS = 16
+_PADDING_LENGTH = 2
+"""The context length of a padding row. Its token goes to the second row of the null page."""
+
+
+def forward_for(model: Transformer, cache: KVCache) -> Forward:
+    """Returns the forward pass for the model's device and kernels."""
+    if model.kernels == "torch":
+        return GatheredForward(model, cache)
+    if cache.layers[0].keys.is_cuda and _can_be_recorded(model):
+        return GraphedForward(model, cache)
+    return RaggedForward(model, cache)
+
 
 class PagedContext:
-    """What the new tokens of several sequences see: their own sequence's pages.
+    """The context of several sequences' new tokens: each sees the pages of its own sequence.
 
-    The stream has the shape (1, tokens, H); `query_starts` cuts it into sequences.
+    The stream has the shape (1, tokens, H).
 
     Args:
         config: The model's shape.
-        kernels: What computes attention.
-        layers: The pool of each layer.
+        kernels: The attention implementation.
+        layers: The store of each layer.
         block_tables: (sequences, max_pages), int32; the pages of each sequence in order.
-        query_starts: (sequences + 1,), int32; where each sequence's new tokens begin.
-        context_lengths: (sequences,), int32; their lengths, new tokens included.
-        tokens: How many new tokens there are in all, the last of `query_starts`.
+        query_starts: (sequences + 1,), int32; the first new token of each sequence, then the end.
+        context_lengths: (sequences,), int32; lengths including the new tokens.
+        tokens: The total number of new tokens, equal to the last of `query_starts`.
     """
 
     def __init__(
@@ -59,7 +75,7 @@ class PagedContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Writes the new keys and values, then attends over all that each token may see."""
+        """Writes the new keys and values, then attends over all visible tokens."""
         pages = self._layers[layer]
         pages.keys[self._page, self._row] = key[0]
         pages.values[self._page, self._row] = value[0]
@@ -72,31 +88,17 @@ class PagedContext:
         return attended.flatten(1)[None]
 
 
-_LEAST_BLOCKS = 16
-_SCRATCH = 2
-"""The length of a row of padding: its token is written to the second row of the null page."""
-
-
-def forward_for(model: Transformer, cache: KVCache) -> Forward:
-    """What takes batches through a model on its device, with its kernels."""
-    if model.kernels == "torch":
-        return GatheredForward(model, cache)
-    if cache.layers[0].keys.is_cuda and _depends_on_shapes_alone(model):
-        return GraphedForward(model, cache)
-    return RaggedForward(model, cache)
-
-
 class RaggedBatch:
-    """New tokens of several rows, one after another, and where their sequences' pages are.
+    """New tokens of several rows, one after another, and the page tables of their sequences.
 
-    The tensors keep their places when the batch is filled again, so that a CUDA graph may read
+    The tensors keep their addresses when the batch is filled again, so that a CUDA graph can read
     them.
 
     Args:
-        cache: Whose pages the tables name.
-        rows: How many rows there are.
-        tokens: How many tokens they have in all.
-        blocks: The width of the tables.
+        cache: The cache that owns the pages.
+        rows: The number of rows.
+        tokens: The total number of new tokens.
+        blocks: The width of the page tables.
     """
 
     def __init__(self, cache: KVCache, rows: int, tokens: int, blocks: int) -> None:
@@ -108,34 +110,34 @@ class RaggedBatch:
         self._cache = cache
         self.tokens = empty(tokens)
         self.starts, self.lengths = empty(rows + 1), empty(rows)
-        self.full, self.near = empty(rows, blocks), empty(rows, blocks)
+        self.full, self.sliding = empty(rows, blocks), empty(rows, blocks)
 
     def fill(self, rows: Sequence[Row]) -> None:
-        """Takes rows over; those that are left get one token each that nobody sees."""
+        """Copies rows into the batch; each remaining row gets one padding token."""
         spare = len(self.lengths) - len(rows)
         tokens = [token for row in rows for token in row.tokens] + [0] * spare
         starts = np.cumsum([0] + [len(row.tokens) for row in rows] + [1] * spare)
-        lengths = [row.start + len(row.tokens) for row in rows] + [_SCRATCH] * spare
+        lengths = [row.start + len(row.tokens) for row in rows] + [_PADDING_LENGTH] * spare
         self.tokens.copy_(torch.tensor(tokens))
         self.starts.copy_(torch.from_numpy(starts))
         self.lengths.copy_(torch.tensor(lengths))
         self.full.copy_(self._table([row.full for row in rows]))
-        self.near.copy_(self._table([row.near for row in rows]))
+        self.sliding.copy_(self._table([row.sliding for row in rows]))
 
     def run(self, model: Transformer) -> Tensor:
-        """The stream at each row's end, (rows, H)."""
+        """Returns the stream at each row's last token, (rows, H)."""
         stream = model.stream(self.tokens[None], _LayeredContext(self._cache, model, self))
         return stream[0].index_select(0, self.starts[1:] - 1)
 
     def _table(self, tables: Sequence[array[int]]) -> Tensor:
-        made = np.zeros(tuple(self.full.shape), dtype=np.int32)
+        padded = np.zeros(tuple(self.full.shape), dtype=np.int32)
         for row, pages in enumerate(tables):
-            made[row, : len(pages)] = pages
-        return torch.from_numpy(made)
+            padded[row, : len(pages)] = pages
+        return torch.from_numpy(padded)
 
 
 class _LayeredContext:
-    """A paged context for each kind of layer: their sequences have different pages."""
+    """One paged context for each kind of layer, because their page tables differ."""
 
     def __init__(self, cache: KVCache, model: Transformer, batch: RaggedBatch) -> None:
         self._kinds = cache.config.layer_types
@@ -144,7 +146,7 @@ class _LayeredContext:
                 cache.config,
                 model.kernels,
                 cache.layers,
-                batch.near if kind == "sliding_attention" else batch.full,
+                batch.sliding if kind == "sliding_attention" else batch.full,
                 batch.starts,
                 batch.lengths,
                 len(batch.tokens),
@@ -156,12 +158,12 @@ class _LayeredContext:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Writes the new keys and values, then attends over all that each token may see."""
+        """Calls the context of the layer's kind."""
         return self._contexts[self._kinds[layer]].attend(layer, query, key, value, sinks)
 
 
 class RaggedForward:
-    """Runs every batch anew."""
+    """Launches the kernels of every batch one by one."""
 
     def __init__(self, model: Transformer, cache: KVCache) -> None:
         self._model = model
@@ -176,37 +178,37 @@ class RaggedForward:
 
 
 class GraphedForward:
-    """Replays a CUDA graph where each row has one token; runs other batches anew.
+    """Replays a CUDA graph for decode batches; runs other batches without one.
 
-    A graph is recorded for each number of rows of `bucket` and each width of tables, a power of
-    two, when it is first needed. All share one memory for what they compute in between.
+    Records a graph on first use of each pair of row count (see `bucket`) and table width, a power
+    of two. All graphs share the memory of their intermediate results.
     """
 
     def __init__(self, model: Transformer, cache: KVCache) -> None:
         self._model = model
         self._cache = cache
-        self._anew = RaggedForward(model, cache)
+        self._eager = RaggedForward(model, cache)
         self._memory = torch.cuda.graph_pool_handle()
         self._graphs: dict[tuple[int, int], tuple[RaggedBatch, torch.cuda.CUDAGraph, Tensor]] = {}
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
         """Runs the batch."""
         if length > 1:
-            return self._anew(rows, length)
+            return self._eager(rows, length)
         size = (bucket(len(rows)), width_for(rows))
         if size not in self._graphs:
-            self._graphs[size] = self._recorded(rows, *size)
+            self._graphs[size] = self._record(rows, *size)
         batch, graph, stream = self._graphs[size]
         batch.fill(rows)
         graph.replay()
         return stream[: len(rows)].clone()
 
-    def _recorded(
+    def _record(
         self, rows: Sequence[Row], count: int, width: int
     ) -> tuple[RaggedBatch, torch.cuda.CUDAGraph, Tensor]:
         batch = RaggedBatch(self._cache, count, count, width)
         batch.fill(rows)
-        batch.run(self._model)  # Kernels try their configurations now, not while recording.
+        batch.run(self._model)  # Kernels autotune in this run, not while recording.
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._memory):
@@ -215,18 +217,18 @@ class GraphedForward:
 
 
 def bucket(rows: int) -> int:
-    """The rows that a batch is padded to: a power of two up to 8, then a multiple of 8."""
+    """Returns the padded row count: a power of two up to 8, then a multiple of 8."""
     return 1 << (rows - 1).bit_length() if rows <= 8 else -(-rows // 8) * 8
 
 
 def width_for(rows: Sequence[Row]) -> int:
-    """The blocks of the longest row, rounded up to a power of two."""
+    """Returns the blocks of the longest row, rounded up to a power of two."""
     blocks = max(blocks_of(row.start + len(row.tokens)) for row in rows)
-    return max(_LEAST_BLOCKS, 1 << (blocks - 1).bit_length())
+    return max(_MIN_BLOCKS, 1 << (blocks - 1).bit_length())
 
 
-def _depends_on_shapes_alone(model: Transformer) -> bool:
-    """Whether one process launches all of a pass, the same for all tokens of equal number."""
+def _can_be_recorded(model: Transformer) -> bool:
+    """Returns whether one process launches a pass and its launches depend on shapes only."""
     if model.shard.ranks > 1:
         return False
     experts = (block.mlp for block in model.blocks)

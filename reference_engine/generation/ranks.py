@@ -1,7 +1,7 @@
-"""The processes that torchrun starts: the first leads with what there is to compute, others follow.
+"""The processes that torchrun starts: the first one leads, the others follow.
 
-The leader schedules, samples and serves. Before each pass through the model it sends its rows to
-the others, which run the same pass on their part of the layers and the same pages of their caches.
+The leader schedules, samples and serves. Before each forward pass it sends its rows to the
+followers. They run the same pass on their part of the layers and on the same pages of their caches.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from torch import Tensor, distributed
 from reference_engine.generation.forward import Forward, Row
 from reference_engine.generation.ragged import forward_for
 from reference_engine.kv_cache.cache import KVCache
-from reference_engine.model.sharding import ALONE, ParallelError, Shard
+from reference_engine.model.sharding import UNSHARDED, ParallelError, Shard
 from reference_engine.model.transformer import Transformer
 
 _FOREVER = timedelta(days=3650)
 _T = TypeVar("_T")
-_LOST = "Another process of the model is gone, so this one ends too; its own message says why."
+_LOST = "Another process of the model stopped, so this one stops too. See that process's message."
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Shard]:
-    """Joins the processes that torchrun started with this one; alone where it started none.
+def process_group(device: str) -> Iterator[Shard]:
+    """Joins the processes that torchrun started; yields `UNSHARDED` outside torchrun.
 
-    Over NCCL on GPUs, of which each process takes its own, else over gloo.
+    Uses NCCL on GPUs, one GPU per process, and gloo otherwise.
 
     Raises:
-        ParallelError: They do not find each other.
+        ParallelError: The processes do not find each other.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks == 1:
-        yield ALONE
+        yield UNSHARDED
         return
     if device == "cuda":
         torch.cuda.set_device(device_of(device))
@@ -56,92 +56,92 @@ def joined(device: str) -> Iterator[Shard]:
 
 
 def device_of(device: str) -> str:
-    """The device of this process: of several GPUs, each takes its own."""
+    """Returns the device of this process: each process uses its own GPU."""
     return f"{device}:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
 
 
 @dataclass(frozen=True)
-class _Order:
-    """A pass through the model; without rows, the end."""
+class _Pass:
+    """A forward pass to run; no rows means that the leader closes."""
 
     rows: tuple[Row, ...] = ()
     length: int = 0
 
 
-class Lead:
-    """Has the other processes take part in every pass through the model; alone, there are none.
+class Leader:
+    """Makes the followers take part in every forward pass; without followers it does nothing.
 
-    After an error in a pass, theirs or its own, they are out of step: this process gets SIGTERM,
-    every further pass fails, and `close` says so.
+    After an error in any process's pass, the processes are out of step. The leader then sends
+    SIGTERM to its own process, every further pass fails, and `close` raises.
     """
 
-    def __init__(self, shard: Shard = ALONE) -> None:
+    def __init__(self, shard: Shard = UNSHARDED) -> None:
         self.shard = shard
-        self._orders: distributed.ProcessGroup | None = None
+        self._group: distributed.ProcessGroup | None = None
         self._lost = False
 
     def forward(self, model: Transformer, cache: KVCache) -> Forward:
-        """What takes batches through the model, once the others have such a cache, too."""
+        """Returns the forward pass, after the followers have created the same cache."""
         run = forward_for(model, cache)
         if self.shard.ranks == 1:
             return run
-        self._orders = _orders()
+        self._group = _message_group()
         self._send(cache.pool.size)
-        return partial(self._pass, run)
+        return partial(self._run, run)
 
     def close(self) -> None:
-        """Lets the others end.
+        """Stops the followers.
 
         Raises:
-            ParallelError: One of them had ended before.
+            ParallelError: A follower had stopped before.
         """
         if self._lost:
             raise ParallelError(_LOST)
-        if self._orders is not None:
-            with suppress(RuntimeError):  # The signal that ends this process may reach them first.
-                self._send(_Order())
+        if self._group is not None:
+            with suppress(RuntimeError):  # They may have received the process's signal already.
+                self._send(_Pass())
 
-    def _pass(self, run: Forward, rows: Sequence[Row], length: int) -> Tensor:
+    def _run(self, run: Forward, rows: Sequence[Row], length: int) -> Tensor:
         if self._lost:
             raise ParallelError(_LOST)
         try:
-            self._send(_Order(tuple(rows), length))
+            self._send(_Pass(tuple(rows), length))
             return run(rows, length)
         except Exception as error:
             self._lost = True
             os.kill(os.getpid(), signal.SIGTERM)
             raise ParallelError(_LOST) from error
 
-    def _send(self, order: object) -> None:
-        distributed.broadcast_object_list([order], src=0, group=self._orders)
+    def _send(self, message: object) -> None:
+        distributed.broadcast_object_list([message], src=0, group=self._group)
 
 
 @torch.inference_mode()
-def follow(model: Transformer) -> None:
-    """Takes part in the leader's passes until it ends.
+def run_follower(model: Transformer) -> None:
+    """Takes part in the leader's forward passes until the leader closes.
 
     Raises:
-        ParallelError: The leader is gone, or a pass failed.
+        ParallelError: The leader stopped, or a pass failed.
     """
-    orders = _orders()
+    group = _message_group()
     weight = model.unembedding.weight
     try:
-        cache = KVCache(model.config, _received(orders, int), weight.dtype, weight.device)
+        cache = KVCache(model.config, _receive(group, int), weight.dtype, weight.device)
         run = forward_for(model, cache)
-        while (order := _received(orders, _Order)).rows:
-            run(order.rows, order.length)
+        while (step := _receive(group, _Pass)).rows:
+            run(step.rows, step.length)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise ParallelError(f"{_LOST} ({reason})" if reason else _LOST) from error
 
 
-def _orders() -> distributed.ProcessGroup:
-    """A group for what the leader sends: on the CPU, and patient, for requests may be rare."""
+def _message_group() -> distributed.ProcessGroup:
+    """Returns a CPU group for the leader's messages, without a timeout: requests may be rare."""
     group: distributed.ProcessGroup = distributed.new_group(backend="gloo", timeout=_FOREVER)
     return group
 
 
-def _received(group: distributed.ProcessGroup, kind: type[_T]) -> _T:
+def _receive(group: distributed.ProcessGroup, kind: type[_T]) -> _T:
     box: list[_T | None] = [None]
     distributed.broadcast_object_list(box, src=0, group=group)
     assert isinstance(box[0], kind)

@@ -1,8 +1,8 @@
 """From logits to tokens.
 
-A token is drawn by inverting the distribution's cumulative sum at one uniform number, which
-depends on nothing but the request's seed and the number of tokens drawn before. Sums are taken in
-a fixed order over fixed chunks of the vocabulary, so company changes nothing.
+A token is drawn by inverting the cumulative distribution at one uniform number. That number depends
+only on the request's seed and on how many tokens the request has drawn before. The sums use a fixed
+order over fixed chunks of the vocabulary, so a draw does not depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from torch import Tensor
 
 CHUNK = 128
 ROWS_AT_ONCE = 4
-"""Few rows at a time on CPU, so that the float32 copies are small and the allocator keeps their
-memory: fresh pages for the whole batch would cost more than the arithmetic."""
+"""Rows per call on a CPU. With few rows, the float32 copies are small and the allocator reuses
+their memory. Fresh pages for the whole batch would cost more than the arithmetic."""
 _MASK = 2**64 - 1
-_LEAST_TEMPERATURE = 1e-30
-"""Colder is the same, since float32 tells no two logits apart that are closer; but logits divided
-by less would overflow."""
+_MIN_TEMPERATURE = 1e-30
+"""Lower temperatures give the same result, because float32 does not distinguish logits that are
+closer, but dividing the logits by less would overflow."""
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How a request wants its tokens.
+    """The sampling settings of a request.
 
     Attributes:
-        max_tokens: Most tokens to generate, the stop token included.
-        temperature: Divides the logits; 0 takes the most probable token.
-        top_p: Draws only among the most probable tokens that together reach this probability.
-        seed: Makes the draws repeatable; random when None.
+        max_tokens: Maximum number of generated tokens, including the stop token.
+        temperature: Divisor of the logits; 0 selects the most probable token.
+        top_p: Sample only from the most probable tokens whose total probability reaches this.
+        seed: Seed of the random draws; random if None.
         stop_token_ids: Tokens that end the generation.
-        top_logprobs: How many alternatives to report beside the token's own log probability (0
-            reports that alone); None reports neither.
+        top_logprobs: Number of alternatives to report with the logprob of each token. 0 reports
+            only the token's own logprob, None reports no logprobs.
     """
 
     max_tokens: int
@@ -62,8 +62,8 @@ class SamplingParams:
 class Token:
     """A generated token.
 
-    `logprob` and `top` are the model's own log probabilities, before temperature and top_p, and
-    given only where the request asked for them.
+    `logprob` and `top` are logprobs of the unmodified distribution, before temperature and top_p.
+    They are set only if the request enabled logprobs.
     """
 
     id: int
@@ -73,7 +73,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Draw:
-    """One row to sample: the request's wishes, its seed, and how many tokens it has drawn."""
+    """One row to sample: its settings, its seed, and the number of tokens drawn before."""
 
     params: SamplingParams
     seed: int
@@ -81,21 +81,21 @@ class Draw:
 
 
 Sampler = Callable[[Tensor, Sequence[Draw]], list[Token]]
-"""What `sample` is."""
+"""The signature of `sample`."""
 
 
 def seed_of(params: SamplingParams) -> int:
-    """The seed asked for, or a new one."""
+    """Returns the request's seed, or a random one."""
     return secrets.randbits(64) if params.seed is None else params.seed
 
 
 def uniform(seed: int, step: int) -> float:
-    """A number in [0, 1) with 53 random bits, the `step`-th of the stream of `seed`."""
+    """Returns a number in [0, 1) with 53 random bits: the `step`-th of the stream of `seed`."""
     return (_mix(_mix(seed & _MASK) + step) >> 11) / 2**53
 
 
 def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
-    """Draws a token for each row of `logits` (rows, vocabulary); computes in float32."""
+    """Draws a token for each row of `logits` (rows, vocabulary) in float32."""
     if logits.is_cuda:
         return sample_together(logits, draws)
     tokens: list[Token] = []
@@ -106,43 +106,42 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
 
 
 def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
-    """The same tokens as `sample`, all rows at once and without waiting before the end: for GPUs.
+    """Draws the same tokens as `sample`, all rows at once with one synchronization, for GPUs.
 
-    The vocabulary is sorted for rows with a top_p, which a GPU does faster than one row at a time.
+    Sorts the vocabulary if any row has a top_p. A GPU does that faster than one row at a time.
     """
     logits = logits.float()
 
-    def of_rows(values: list[float]) -> Tensor:
+    def column(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
 
-    temperature = of_rows([draw.params.temperature for draw in draws])
-    scaled = logits / of_rows([_divisor(draw.params) for draw in draws]).float()
-    target = of_rows([uniform(draw.seed, draw.step) for draw in draws])
+    temperature = column([draw.params.temperature for draw in draws])
+    scaled = logits / column([_divisor(draw.params) for draw in draws]).float()
+    target = column([uniform(draw.seed, draw.step) for draw in draws])
     chosen = _draw(scaled, target)
     if any(draw.params.top_p < 1 for draw in draws):
-        top_p = of_rows([draw.params.top_p for draw in draws])
-        chosen = torch.where(top_p < 1, _draw_nuclei(scaled, top_p, target), chosen)
+        top_p = column([draw.params.top_p for draw in draws])
+        chosen = torch.where(top_p < 1, _draw_top_p_together(scaled, top_p, target), chosen)
     chosen = torch.where(temperature > 0, chosen, logits.argmax(-1, keepdim=True))
+    tokens = [Token(int(each)) for each in chosen[:, 0].tolist()]
     wanted = [row for row, draw in enumerate(draws) if draw.params.top_logprobs is not None]
-    if not wanted:
-        return [Token(int(each)) for each in chosen[:, 0].tolist()]
-    return _tokens(logits, chosen, draws, wanted)
+    if wanted:
+        _add_logprobs(tokens, logits, chosen, draws, wanted)
+    return tokens
 
 
-def _tokens(
-    logits: Tensor, chosen: Tensor, draws: Sequence[Draw], wanted: list[int]
-) -> list[Token]:
-    """Tokens of which those in the rows `wanted` get log probabilities."""
+def _add_logprobs(
+    tokens: list[Token], logits: Tensor, chosen: Tensor, draws: Sequence[Draw], wanted: list[int]
+) -> None:
+    """Replaces the tokens of the rows `wanted` by tokens with logprobs."""
     logprobs = logits[wanted].log_softmax(-1)
     best = logprobs.topk(max(draws[row].params.top_logprobs or 0 for row in wanted))
     own = logprobs.gather(1, chosen[wanted])[:, 0].tolist()
-    tokens = [Token(int(each)) for each in chosen[:, 0].tolist()]
     for row, logprob, ids, values in zip(
         wanted, own, best.indices.tolist(), best.values.tolist(), strict=True
     ):
         pairs = list(zip(ids, values, strict=True))[: draws[row].params.top_logprobs]
         tokens[row] = Token(tokens[row].id, logprob, tuple(pairs))
-    return tokens
 
 
 def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
@@ -157,19 +156,19 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
         if draw.params.temperature == 0:
             chosen[row] = int(logits[row].argmax())
         elif draw.params.top_p < 1:
-            chosen[row] = _draw_nucleus(scaled[row], draw)
+            chosen[row] = _draw_top_p(scaled[row], draw)
     return [_token(logits[row], chosen[row], draw.params) for row, draw in enumerate(draws)]
 
 
 def _divisor(params: SamplingParams) -> float:
-    """What the logits are divided by; a greedy choice needs no division."""
-    return max(params.temperature, _LEAST_TEMPERATURE) if params.temperature else 1.0
+    """Returns the divisor of the logits; temperature 0 needs no division."""
+    return max(params.temperature, _MIN_TEMPERATURE) if params.temperature else 1.0
 
 
 def _draw(scaled: Tensor, target: Tensor) -> Tensor:
-    """Inverts the cumulative distribution: first over chunks of the vocabulary, then within one.
+    """Inverts the cumulative distribution, first over chunks of the vocabulary, then in one chunk.
 
-    `target` and the tokens returned are (rows, 1).
+    `target` and the returned tokens are (rows, 1).
     """
     rows, vocabulary = scaled.shape
     probability = scaled.softmax(-1)
@@ -182,8 +181,8 @@ def _draw(scaled: Tensor, target: Tensor) -> Tensor:
     return chunk * CHUNK + inner
 
 
-def _draw_nuclei(scaled: Tensor, top_p: Tensor, target: Tensor) -> Tensor:
-    """What `_draw_nucleus` does, for all rows; `top_p`, `target` and the result are (rows, 1)."""
+def _draw_top_p_together(scaled: Tensor, top_p: Tensor, target: Tensor) -> Tensor:
+    """Does the same as `_draw_top_p` for all rows; all arguments but the first are (rows, 1)."""
     order = scaled.softmax(-1).sort(descending=True, stable=True)
     kept = order.values.double().cumsum(-1) - order.values < top_p
     index, _ = _invert(order.values * kept, target)
@@ -191,7 +190,7 @@ def _draw_nuclei(scaled: Tensor, top_p: Tensor, target: Tensor) -> Tensor:
 
 
 def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The index whose share of (0, 1) holds `target`, and where in that share it stands."""
+    """Returns the index whose share of (0, 1) contains `target`, and the position in that share."""
     cumulative = weights.double().cumsum(-1)
     reach = target * cumulative[:, -1:]
     index = torch.searchsorted(cumulative, reach, right=True).clamp(max=weights.shape[-1] - 1)
@@ -200,11 +199,11 @@ def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return index, rest.clamp(0, 1 - 2**-53)
 
 
-def _draw_nucleus(scaled: Tensor, draw: Draw) -> int:
-    """Draws among the most probable tokens; those too small to matter are never sorted.
+def _draw_top_p(scaled: Tensor, draw: Draw) -> int:
+    """Draws among the most probable tokens without sorting the very improbable ones.
 
-    Tokens below (1 - top_p) / vocabulary hold less than 1 - top_p together, so the others reach
-    top_p without them.
+    All tokens below (1 - top_p) / vocabulary together have a probability below 1 - top_p, so the
+    remaining tokens reach top_p.
     """
     probability = scaled.softmax(-1)
     bound = (1 - draw.params.top_p) / len(probability)
@@ -227,7 +226,7 @@ def _token(logits: Tensor, chosen: int, params: SamplingParams) -> Token:
 
 
 def _mix(value: int) -> int:
-    """Scatters 64 bits (the finaliser of SplitMix64)."""
+    """Mixes 64 bits (the finalizer of SplitMix64)."""
     value = (value + 0x9E3779B97F4A7C15) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK

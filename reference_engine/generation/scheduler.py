@@ -1,10 +1,13 @@
-"""Many sequences in one batch: which tokens go through the model in each step.
+"""Continuous batching: the tokens of many sequences that go through the model in each step.
 
-A step reads a bounded number of blocks of prompts, so that long ones do not stall the others, then
-takes every other sequence one token further. Sequences join and leave between steps. Where pages
-run short, the sequence that came last gives up its own and starts again later: it reads its prompt
-as before, then its own tokens one by one, so that what it goes on to say is the same to the last
-bit. The sequence that came first always moves on. No threads in here; see `engine` for those.
+A step prefills a bounded number of prompt blocks, so that long prompts do not stall other
+sequences, then decodes one token of every other sequence. Sequences join and leave between steps.
+
+When pages run out, the newest sequence gives up its pages and starts again later. It then prefills
+its prompt as before and feeds its generated tokens one by one, so that its continuation is
+identical to the last bit. The oldest sequence always makes progress.
+
+The scheduler uses no threads; `engine` does.
 """
 
 from __future__ import annotations
@@ -27,20 +30,23 @@ from reference_engine.generation.sampling import (
     seed_of,
 )
 from reference_engine.kv_cache.cache import KVCache
-from reference_engine.kv_cache.pages import BLOCK, BlockTable, block_names, blocks_of
+from reference_engine.kv_cache.pages import BLOCK, BlockTable, block_hashes, blocks_of
 from reference_engine.model.transformer import Transformer
+
+HEADROOM = 4 * BLOCK
+"""Further tokens for which pages must be available before a sequence may join."""
 
 
 @dataclass
 class Tally:
-    """What has happened so far.
+    """The scheduler's counters.
 
     Attributes:
-        prompt_tokens: Tokens of prompts that were read.
-        reused_tokens: Tokens of prompts that were found read already.
-        generated_tokens: Tokens that were generated.
-        repeated_tokens: Those of them that were read again after their pages were lost.
-        preemptions: How often a sequence gave up its pages.
+        prompt_tokens: Prompt tokens prefilled.
+        reused_tokens: Prompt tokens found in the cache.
+        generated_tokens: Tokens generated.
+        repeated_tokens: Generated tokens that went through the model again after a preemption.
+        preemptions: Number of times that a sequence gave up its pages.
     """
 
     prompt_tokens: int = 0
@@ -50,40 +56,37 @@ class Tally:
     preemptions: int = 0
 
     def totals(self) -> dict[str, tuple[str, int]]:
-        """The counts by the names of their metrics, each with what it says."""
+        """Returns the description and value of each metric by name."""
         return {
-            "prompt_tokens": ("Tokens of prompts that were read.", self.prompt_tokens),
-            "reused_prompt_tokens": (
-                "Tokens of prompts that were found read already.",
-                self.reused_tokens,
-            ),
-            "generated_tokens": ("Tokens that were generated.", self.generated_tokens),
+            "prompt_tokens": ("Prompt tokens prefilled.", self.prompt_tokens),
+            "reused_prompt_tokens": ("Prompt tokens found in the cache.", self.reused_tokens),
+            "generated_tokens": ("Tokens generated.", self.generated_tokens),
             "repeated_tokens": (
-                "Generated tokens that were read again after their pages were lost.",
+                "Generated tokens that went through the model again after a preemption.",
                 self.repeated_tokens,
             ),
-            "preemptions": ("How often a request gave up its pages.", self.preemptions),
+            "preemptions": ("Number of times a request gave up its pages.", self.preemptions),
         }
 
 
 @dataclass(eq=False)
 class Sequence:
-    """A request on its way through the model.
+    """The state of a request in the model.
 
     Attributes:
-        seed: Of the draws.
-        tokens: The prompt, then what was generated.
-        names: The names of the prompt's full blocks, see `block_table`.
-        cached: How many of the tokens the cache holds.
-        order: Which of all sequences it was to join.
-        table: Its pages, None while it waits for any.
+        seed: The seed of the random draws.
+        tokens: The prompt and the generated tokens.
+        hashes: The hashes of the prompt's full blocks, see `kv_cache.pages`.
+        cached: Number of tokens in the cache.
+        order: Position in the order in which sequences joined.
+        table: The pages; None while the sequence waits for pages.
     """
 
     prompt: tuple[int, ...]
     params: SamplingParams
     seed: int = field(init=False)
     tokens: list[int] = field(init=False)
-    names: list[bytes] = field(init=False)
+    hashes: list[bytes] = field(init=False)
     cached: int = 0
     order: int = 0
     table: BlockTable | None = None
@@ -91,46 +94,42 @@ class Sequence:
     def __post_init__(self) -> None:
         self.seed = seed_of(self.params)
         self.tokens = list(self.prompt)
-        self.names = block_names(self.prompt)
+        self.hashes = block_hashes(self.prompt)
 
     @property
-    def reading(self) -> bool:
-        """Whether part of the prompt has still to be read."""
+    def in_prefill(self) -> bool:
+        """Whether a part of the prompt is not in the cache yet."""
         return self.cached < len(self.prompt)
 
     @property
     def generated(self) -> int:
-        """How many tokens were generated."""
+        """The number of generated tokens."""
         return len(self.tokens) - len(self.prompt)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one sequence gained in a step."""
+    """The token that one sequence gained in a step."""
 
     sequence: Sequence
     token: Token
     finished: bool
 
 
-HEADROOM = 4 * BLOCK
-"""Tokens beyond those it has for which a sequence must find pages before it may join."""
-
-
 @dataclass
 class _Plan:
-    """What a step does; `reading` names the blocks that are read for the first time."""
+    """The work of a step; `new_blocks` holds the hashes of the prompt blocks to prefill."""
 
     blocks_left: int
-    read: list[tuple[Sequence, Row]] = field(default_factory=list)
+    prefill: list[tuple[Sequence, Row]] = field(default_factory=list)
     decode: list[tuple[Sequence, Row]] = field(default_factory=list)
-    reading: set[bytes] = field(default_factory=set)
+    new_blocks: set[bytes] = field(default_factory=set)
 
 
 class Scheduler:
     """Runs up to `max_batch` sequences of at most `max_context` tokens through a model.
 
-    `prefill_chunk` is how many tokens of prompts a step reads at most, and at least one block.
+    A step prefills at most `prefill_chunk` prompt tokens, but at least one block.
     """
 
     def __init__(
@@ -161,37 +160,37 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """How many sequences hold pages."""
+        """The number of sequences that hold pages."""
         return len(self._running)
 
     @property
     def preempted(self) -> int:
-        """How many sequences wait for pages after they had some."""
+        """The number of sequences that gave up their pages and wait for new ones."""
         return len(self._preempted)
 
     @property
     def pages(self) -> dict[str, int]:
-        """How many pages are in use, known though unused, and blank."""
+        """The number of pages that are in use, reusable without a user, and blank."""
         pool = self._cache.pool
         known = pool.idle
         return {"used": pool.used, "known": known, "blank": pool.available - known}
 
     def fits(self, sequence: Sequence) -> bool:
-        """Whether the sequence can join now, with the pages for its prompt and some head-room."""
+        """Returns whether there are pages for the sequence's prompt and some headroom."""
         if self._preempted or len(self._running) >= self._max_batch:
             return False
-        table = self._cache.table(sequence.names)
-        shared = table.shared((len(sequence.prompt) - 1) // BLOCK)
-        return self._wanted(sequence) - shared <= self._unpromised()
+        table = self._cache.table(sequence.hashes)
+        shared = table.blocks_in_use((len(sequence.prompt) - 1) // BLOCK)
+        return self._expected_pages(sequence) - shared <= self._unreserved_pages()
 
     def add(self, sequence: Sequence) -> None:
-        """Lets a sequence join."""
+        """Adds a sequence to the batch."""
         self._joined += 1
         sequence.order = self._joined
         self._start(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Frees the pages of a sequence, finished or not."""
+        """Removes a sequence, finished or not, and releases its pages."""
         if sequence.table is not None:
             sequence.table.release()
             sequence.table = None
@@ -201,18 +200,18 @@ class Scheduler:
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
-        """Advances the running sequences; those that finish are removed."""
+        """Advances the running sequences and removes those that finish."""
         self._resume()
-        plan = self._planned()
+        plan = self._plan()
         ready: list[Sequence] = []
         streams: list[Tensor] = []
-        if plan.read:
-            self._read(plan.read, ready, streams)
-        if plan.decode:
-            self._decode(plan.decode, ready, streams)
+        for rows, length in ((plan.prefill, BLOCK), (plan.decode, 1)):
+            if rows:
+                stream = self._forward([row for _, row in rows], length)
+                self._advance(rows, stream, ready, streams)
         return self._sample(ready, torch.cat(streams)) if ready else []
 
-    def _wanted(self, sequence: Sequence) -> int:
+    def _expected_pages(self, sequence: Sequence) -> int:
         length = min(
             len(sequence.tokens) + self._headroom,
             len(sequence.prompt) + sequence.params.max_tokens,
@@ -220,24 +219,24 @@ class Scheduler:
         )
         return self._cache.layout.pages_for(length)
 
-    def _unpromised(self) -> int:
-        """Available pages that the running sequences will not want soon."""
-        promised = sum(
-            max(self._wanted(sequence) - sequence.table.held, 0)
+    def _unreserved_pages(self) -> int:
+        """Returns the available pages that the running sequences will not need soon."""
+        reserved = sum(
+            max(self._expected_pages(sequence) - sequence.table.page_count, 0)
             for sequence in self._running
             if sequence.table is not None
         )
-        return self._cache.pool.available - promised
+        return self._cache.pool.available - reserved
 
     def _start(self, sequence: Sequence) -> None:
-        sequence.table = self._cache.table(sequence.names)
+        sequence.table = self._cache.table(sequence.hashes)
         sequence.cached = 0
         insort(self._running, sequence, key=lambda each: each.order)
 
     def _resume(self) -> None:
         while self._preempted:
             first = self._preempted[0]
-            if self._running and self._wanted(first) > self._unpromised():
+            if self._running and self._expected_pages(first) > self._unreserved_pages():
                 return
             self._start(self._preempted.pop(0))
 
@@ -246,42 +245,42 @@ class Scheduler:
         self.remove(sequence)
         insort(self._preempted, sequence, key=lambda each: each.order)
 
-    def _planned(self) -> _Plan:
-        """Pages go to those who came first; blocks of prompts to all in turn."""
+    def _plan(self) -> _Plan:
+        """Plans a step: the oldest sequences get pages first, all get prefill blocks in turn."""
         plan = _Plan(self._chunk)
         for sequence in tuple(self._running):
-            if sequence.table is None:  # It lost its pages to one before it.
+            if sequence.table is None:  # Preempted for an older sequence in this loop.
                 continue
-            if sequence.reading:
-                self._adopt(sequence, sequence.table)
+            if sequence.in_prefill:
+                self._reuse(sequence, sequence.table)
                 self._plan_block(plan, sequence, sequence.table, sequence.cached, preempting=True)
             elif self._make_room(sequence, sequence.table, sequence.cached + 1):
-                row = self._row(sequence, sequence.table, sequence.cached, 1)
+                row = _row(sequence, sequence.table, sequence.cached, 1)
                 plan.decode.append((sequence, row))
-        turns = deque(plan.read)
+        turns = deque(plan.prefill)
         while turns:
             sequence, row = turns.popleft()
             assert sequence.table is not None
             start = row.start + BLOCK
             if self._plan_block(plan, sequence, sequence.table, start, preempting=False):
-                turns.append(plan.read[-1])
+                turns.append(plan.prefill[-1])
         return plan
 
-    def _adopt(self, sequence: Sequence, table: BlockTable) -> None:
-        """Takes over what has been read of the same prompt; its last token is left to be read."""
-        blocks = table.adopt((len(sequence.prompt) - 1) // BLOCK)
+    def _reuse(self, sequence: Sequence, table: BlockTable) -> None:
+        """Shares cached blocks of the same prompt, without its last token, which yields logits."""
+        blocks = table.reuse((len(sequence.prompt) - 1) // BLOCK)
         sequence.cached += blocks * BLOCK
         self.tally.reused_tokens += blocks * BLOCK
 
     def _plan_block(
         self, plan: _Plan, sequence: Sequence, table: BlockTable, start: int, *, preempting: bool
     ) -> bool:
-        """Plans a block of a prompt, unless another sequence reads the same one in this step."""
+        """Plans a block of a prompt, unless another sequence prefills the same one in this step."""
         end = min(start + BLOCK, len(sequence.prompt))
         if plan.blocks_left == 0 or start >= end:
             return False
-        name = table.names[start // BLOCK] if end - start == BLOCK else None
-        if name in plan.reading:
+        digest = table.hashes[start // BLOCK] if end - start == BLOCK else None
+        if digest in plan.new_blocks:
             return False
         if preempting:
             if not self._make_room(sequence, table, end):
@@ -290,13 +289,13 @@ class Scheduler:
             return False
         table.extend(blocks_of(end))
         plan.blocks_left -= 1
-        plan.read.append((sequence, self._row(sequence, table, start, end - start)))
-        if name is not None:
-            plan.reading.add(name)
+        plan.prefill.append((sequence, _row(sequence, table, start, end - start)))
+        if digest is not None:
+            plan.new_blocks.add(digest)
         return True
 
     def _make_room(self, sequence: Sequence, table: BlockTable, length: int) -> bool:
-        """Takes the pages for so many tokens, if need be from those who came later."""
+        """Allocates pages for `length` tokens, preempting newer sequences if necessary."""
         blocks = blocks_of(length)
         while table.missing(blocks) > self._cache.pool.available:
             if self._running[-1] is sequence:
@@ -305,45 +304,30 @@ class Scheduler:
         table.extend(blocks)
         return True
 
-    @staticmethod
-    def _row(sequence: Sequence, table: BlockTable, start: int, count: int) -> Row:
-        return Row(sequence.tokens[start : start + count], start, table.full, table.near)
-
-    def _read(
-        self, rows: list[tuple[Sequence, Row]], ready: list[Sequence], streams: list[Tensor]
+    def _advance(
+        self,
+        rows: list[tuple[Sequence, Row]],
+        stream: Tensor,
+        ready: list[Sequence],
+        streams: list[Tensor],
     ) -> None:
-        """Reads blocks of prompts."""
-        stream = self._forward([row for _, row in rows], BLOCK)
+        """Records that rows are in the cache; collects sequences that are ready to be sampled."""
         for at, (sequence, row) in enumerate(rows):
             assert sequence.table is not None
+            in_prefill = sequence.in_prefill
             sequence.cached += len(row.tokens)
-            self.tally.prompt_tokens += len(row.tokens)
-            if len(row.tokens) == BLOCK:
-                sequence.table.keep(row.start // BLOCK)
-            self._advanced(sequence, stream[at : at + 1], ready, streams)
-        for sequence, _ in rows:
+            if in_prefill:
+                self.tally.prompt_tokens += len(row.tokens)
+                if len(row.tokens) == BLOCK:
+                    sequence.table.publish(row.start // BLOCK)
+            else:
+                self.tally.repeated_tokens += sequence.cached < len(sequence.tokens)
+            if sequence.cached == len(sequence.tokens):
+                ready.append(sequence)
+                streams.append(stream[at : at + 1])
+        for sequence, _ in rows:  # Later rows of the same sequence may publish pages first.
             assert sequence.table is not None
             sequence.table.trim(sequence.cached)
-
-    def _decode(
-        self, rows: list[tuple[Sequence, Row]], ready: list[Sequence], streams: list[Tensor]
-    ) -> None:
-        """Takes sequences one token further."""
-        stream = self._forward([row for _, row in rows], 1)
-        for at, (sequence, _) in enumerate(rows):
-            assert sequence.table is not None
-            sequence.cached += 1
-            self.tally.repeated_tokens += sequence.cached < len(sequence.tokens)
-            sequence.table.trim(sequence.cached)
-            self._advanced(sequence, stream[at : at + 1], ready, streams)
-
-    @staticmethod
-    def _advanced(
-        sequence: Sequence, stream: Tensor, ready: list[Sequence], streams: list[Tensor]
-    ) -> None:
-        if sequence.cached == len(sequence.tokens):
-            ready.append(sequence)
-            streams.append(stream)
 
     def _sample(self, ready: list[Sequence], stream: Tensor) -> list[Step]:
         padding = -len(stream) % self._row_multiple
@@ -362,3 +346,7 @@ class Scheduler:
                 self.remove(sequence)
             steps.append(Step(sequence, token, finished))
         return steps
+
+
+def _row(sequence: Sequence, table: BlockTable, start: int, count: int) -> Row:
+    return Row(sequence.tokens[start : start + count], start, table.full, table.sliding)

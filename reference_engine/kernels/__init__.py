@@ -1,7 +1,7 @@
-"""The operations that a GPU spends its time on, each in plain PyTorch and in Triton.
+"""The operations that take most of a GPU's time, each in plain PyTorch and in Triton.
 
-`attention` and `experts` hold the plain twins, which define the right answer, and choose between
-them and the kernels in `attention_triton` and `experts_triton`. One switch chooses for all.
+`attention` and `experts` hold the plain PyTorch implementations, which define the correct result.
+They also select between themselves and the kernels in `attention_triton` and `experts_triton`.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     import torch
 
 Kernels = Literal["torch", "triton"]
-"""Which implementation of the operations runs."""
+"""The implementation of the operations."""
 
 KernelChoice = Literal["auto", "torch", "triton"]
-"""What a user may ask for; "auto" is Triton on CUDA where it is installed, PyTorch elsewhere."""
+"""The user's choice; "auto" means Triton on CUDA if it is installed, and PyTorch otherwise."""
 
 _log = logging.getLogger(__name__)
 
 
 class KernelsError(ValueError):
-    """The kernels asked for cannot run here; the message says why and what to do."""
+    """The requested kernels cannot run; the message says why and how to fix it."""
 
 
 def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels:
-    """The implementation to run on `device`.
+    """Returns the implementation for a device.
 
     Raises:
-        KernelsError: Triton was asked for, but is not installed or cannot compute on the device.
+        KernelsError: Triton was requested but is not installed or does not support the device.
     """
     on_cuda = str(device).partition(":")[0] == "cuda"
     if choice == "torch" or (choice == "auto" and not on_cuda):
         return "torch"
     if importlib.util.find_spec("triton") is None:
         if choice == "auto":
-            _log.warning("Triton is not installed: the slower PyTorch kernels run instead.")
+            _log.warning("Triton is not installed. The slower PyTorch kernels run instead.")
             return "torch"
         raise KernelsError("Triton is not installed: pip install triton, or use --kernels torch.")
     if not on_cuda and not interpreting():
@@ -48,7 +48,7 @@ def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels
 
 
 def interpreting() -> bool:
-    """Whether Triton was told, by TRITON_INTERPRET=1, to interpret kernels on the CPU."""
+    """Returns whether Triton interprets kernels on the CPU, as TRITON_INTERPRET=1 requests."""
     from triton import knobs
 
     return bool(knobs.runtime.interpret)

@@ -1,8 +1,8 @@
-"""Attention over a paged KV cache: the plain twin, and the choice between it and the kernel.
+"""Attention over a paged KV cache: plain PyTorch, and the selection of the implementation.
 
-The keys and values of a sequence lie in pages of equal size, anywhere in one pool; its row of
-`block_tables` names them in order. A batch holds the new tokens of all sequences one after
-another: one token each where they decode, many where a prompt is read.
+The keys and values of a sequence are in pages of equal size, anywhere in one pool. The sequence's
+row of `block_tables` lists them in order. A batch holds the new tokens of all sequences one after
+another: one token per sequence for decode, many for prefill.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from reference_engine.kernels import Kernels
 PagedAttention = Callable[
     [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int | None, float], Tensor
 ]
-"""What `paged_attention` is, in PyTorch or Triton."""
+"""The signature of `paged_attention` in PyTorch and Triton."""
 
 
 def paged_attention_of(kernels: Kernels) -> PagedAttention:
-    """The implementation that the switch chooses."""
+    """Returns the selected implementation."""
     if kernels == "torch":
         return paged_attention
     from reference_engine.kernels import attention_triton
@@ -40,28 +40,28 @@ def paged_attention(
     window: int | None,
     scale: float,
 ) -> Tensor:
-    """Causal attention with sinks of new tokens over their sequences' pages.
+    """Computes causal attention with sinks for new tokens over the pages of their sequences.
 
-    Token j of a sequence with q new tokens and context length L stands at position L - q + j. It
-    sees the keys at positions up to its own and, with a window, above its own less `window`. Keys
-    and values of the new tokens must have been written to their pages. Entries of `block_tables`
-    for pages that no new token sees are not looked at.
+    Token j of a sequence with q new tokens and context length L has position L - q + j. It sees the
+    keys up to its own position and, with a window, only the last `window` of them. The caller must
+    have written the keys and values of the new tokens to their pages. The function ignores entries
+    of `block_tables` for pages that no new token sees.
 
-    Computes in float32, or in float64 where the query is.
+    The computation uses float32, or float64 if the query is float64.
 
     Args:
         query: (tokens, heads, head_dim); the sequences' new tokens one after another.
         key_pages: (pages, page_size, kv_heads, head_dim); heads is a multiple of kv_heads.
         value_pages: The same for values.
         block_tables: (sequences, max_pages), int32; pages of each sequence in order.
-        query_starts: (sequences + 1,), int32; where in `query` each sequence begins, then the end.
-        context_lengths: (sequences,), int32; tokens of each sequence, the new ones included.
-        sinks: (heads,); logits that take part in the softmax and contribute nothing.
-        window: How many positions a token sees, its own included; None for all before it.
-        scale: What the scores are multiplied by, usually 1 / sqrt(head_dim).
+        query_starts: (sequences + 1,), int32; start of each sequence in `query`, then the end.
+        context_lengths: (sequences,), int32; lengths including the new tokens.
+        sinks: (heads,); logits that take part in the softmax but add nothing to the result.
+        window: Number of visible positions, including the current one; None for no limit.
+        scale: Factor of the scores, usually 1 / sqrt(head_dim).
 
     Returns:
-        (tokens, heads, head_dim), in the type of the query.
+        (tokens, heads, head_dim) in the dtype of the query.
     """
     page_size = key_pages.shape[1]
     starts = query_starts.tolist()
@@ -87,7 +87,7 @@ def paged_attention(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, visible: Tensor, sinks: Tensor, scale: float
 ) -> Tensor:
-    """One sequence: query (q, heads, d), key and value (keys, kv_heads, d), visible (q, keys)."""
+    """Handles one sequence: query (q, heads, d), key (keys, kv_heads, d), visible (q, keys)."""
     dtype = torch.promote_types(query.dtype, torch.float32)
     length, heads, size = query.shape
     kv_heads = key.shape[1]

@@ -1,10 +1,15 @@
-"""Attention over a paged KV cache in Triton; `attention.paged_attention` is its plain twin.
+"""Attention over a paged KV cache in Triton; `attention.paged_attention` is the plain version.
 
-Where the tiles of new tokens are too few to fill the GPU, as in decoding a long context, the keys
-are split and the parts combined afterwards (flash-decoding, Dao et al. 2023).
+One program handles a tile: a few new tokens of one sequence with all query heads of one key/value
+head, so that it reads the keys once for the whole group, and one part of the keys. The softmax is
+online with a running maximum (Milakov and Gimelshein 2018, arXiv 1805.02867). The running sum
+starts with the sink, which is only in the denominator.
 
-Error against float64 on the same inputs, as a share of the largest value: at most 2^-8 in bfloat16
-(2^-9 from rounding the weights, as much from rounding the result) and 1e-6 in float32.
+If there are too few tiles to fill the GPU, as in decode of a long context, the keys are split and
+the parts are combined afterwards (flash-decoding, Dao et al. 2023).
+
+Error against float64 on the same inputs, relative to the largest value: at most 2^-8 in bfloat16
+(2^-9 from rounding the weights and 2^-9 from rounding the result) and 1e-6 in float32.
 """
 
 from __future__ import annotations
@@ -26,10 +31,10 @@ _LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def _tile(program, query_starts, sequences, SEQUENCES: tl.constexpr, BLOCK_TOKENS: tl.constexpr):
-    """The sequence that a program works for, and its first token there.
+    """Returns a program's sequence, the sequence's start, and the program's first token in it.
 
-    Sequence i's tiles begin at program starts[i] // BLOCK_TOKENS + i, which leaves at least as many
-    programs as it needs. Those left over get a first token beyond the sequence's last.
+    The tiles of sequence i begin at program starts[i] // BLOCK_TOKENS + i, which leaves at least as
+    many programs as the sequence needs. Surplus programs get a first token after the last token.
     """
     index = tl.arange(0, SEQUENCES)
     start = tl.load(query_starts + index, mask=index < sequences, other=0)
@@ -49,7 +54,7 @@ def _part(
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """The keys that a program reads: the first that its window shows, and its blocks' bounds."""
+    """Returns the first key that the window shows, and the bounds of the blocks to read."""
     lowest = 0
     if WINDOW > 0:
         lowest = tl.maximum(past + first - WINDOW + 1, 0)
@@ -63,8 +68,8 @@ def _part(
 
 
 @triton.jit
-def _begun_sums(sinks, used, SPLITS: tl.constexpr):
-    """Maximum and denominator before any key, in units of log2; parts of a split have no sink."""
+def _initial_sums(sinks, used, SPLITS: tl.constexpr):
+    """Returns the initial maximum (in log2 units) and denominator; split parts have no sink."""
     if SPLITS == 1:
         maximum = tl.load(sinks, mask=used, other=0.0).to(tl.float32) * _LOG2_E
     else:
@@ -74,12 +79,12 @@ def _begun_sums(sinks, used, SPLITS: tl.constexpr):
 
 @triton.jit
 def _softmax_step(scores, maximum, denominator):
-    """Weights of more scores (rows, keys), in units of log2, and what becomes of the running sums.
+    """Adds scores (rows, keys) in log2 units to the running softmax.
 
-    Returns the weights, the factor that earlier sums shrink by, the maximum and the denominator.
+    Returns the weights, the factor for earlier sums, the new maximum and the new denominator.
     """
     new_maximum = tl.maximum(maximum, tl.max(scores, 1))
-    # A row that has seen nothing yet and has no sink would subtract infinities.
+    # Without this, a row without a sink and visible keys would subtract infinities.
     reference = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
     weights = tl.exp2(scores - reference[:, None])
     shrink = tl.exp2(maximum - reference)
@@ -135,11 +140,11 @@ def attention_kernel(
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """Rows are (token, head of the group); grid (tiles, kv_heads, SPLITS).
+    """Computes rows of (token, head of the group) on the grid (tiles, kv_heads, SPLITS).
 
-    With one split `out` is (tokens, heads, HEAD_DIM). With more it is (SPLITS, tokens, heads,
-    HEAD_DIM) in float32, unnormalised, and `part_maximum` and `part_sum` (SPLITS, tokens, heads)
-    belong to it.
+    With one split, `out` is (tokens, heads, HEAD_DIM). With more, it is an unnormalized float32
+    (SPLITS, tokens, heads, HEAD_DIM), and the kernel also writes `part_maximum` and `part_sum`,
+    (SPLITS, tokens, heads).
     """
     sequence, begin, first = _tile(
         tl.program_id(0), query_starts, sequences, SEQUENCES, BLOCK_TOKENS
@@ -160,10 +165,10 @@ def attention_kernel(
     at = (begin + token).to(tl.int64) * query_stride + head * HEAD_DIM
     q = tl.load(query + at[:, None] + column[None, :], mask=used, other=0.0)
 
-    # In units of log2, so that the hardware's exp2 serves.
+    # Log2 units allow the hardware's exp2.
     units = scale * _LOG2_E
     own = past + token
-    maximum, denominator = _begun_sums(sinks + head, row_used, SPLITS)
+    maximum, denominator = _initial_sums(sinks + head, row_used, SPLITS)
     total = tl.zeros((BLOCK_TOKENS * GROUP_ROWS, HEAD_COLUMNS), tl.float32)
 
     table = block_tables + sequence * table_width
@@ -216,7 +221,7 @@ def combine_kernel(
     SPLITS: tl.constexpr,
     HEAD_COLUMNS: tl.constexpr,
 ):
-    """Joins the parts of one (token, head); grid (tokens * heads,). Shapes as above."""
+    """Combines the parts of one (token, head) on the grid (tokens * heads,). Shapes as above."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, HEAD_COLUMNS)
     at = tl.arange(0, SPLITS).to(tl.int64) * rows + row
@@ -233,7 +238,7 @@ def combine_kernel(
 
 
 _SPLIT_KEYS = 256
-"""Fewest keys worth a program of their own."""
+"""Minimum number of keys per program."""
 _PROGRAMS_PER_MULTIPROCESSOR = 4
 
 
@@ -250,14 +255,14 @@ def paged_attention(
     *,
     splits: int | None = None,
 ) -> Tensor:
-    """What `attention.paged_attention` computes, with the same arguments.
+    """Computes the same as `attention.paged_attention`, with the same arguments.
 
-    Keys and values must be contiguous within a page and strided alike. `splits`, a power of two, is
-    the number of parts into which the keys are split; if None, as many as fill the GPU. The width
-    of `block_tables` decides that too, so keep it no wider than the longest context needs.
+    Keys and values must be contiguous within a page and have equal strides. `splits`, a power of
+    two, is the number of parts of the keys; None means enough to fill the GPU. That number also
+    depends on the width of `block_tables`, so keep it as narrow as the longest context allows.
 
-    Nothing here waits for the GPU, and launches depend on shapes alone: a CUDA graph may hold them.
-    Only the first call of a size tries configurations; make it before a graph is recorded.
+    The function does not synchronize with the GPU and its launches depend only on shapes, so a CUDA
+    graph can record it. The first call with new sizes autotunes and must come before recording.
     """
     tokens, heads, head_dim = query.shape
     page_size, kv_heads = key_pages.shape[1:3]
@@ -322,25 +327,25 @@ def _combine(out: Tensor, parts: Tensor, maxima: Tensor, sums: Tensor, sinks: Te
 
 
 def _columns(head_dim: int) -> int:
-    """The columns of a tile: powers of two that a matrix unit takes."""
+    """Returns the columns of a tile: a power of two that matrix units support."""
     return max(16, power_of_two(head_dim))
 
 
 def _block_tokens(tokens: int, sequences: int, group: int) -> int:
-    """Tokens a tile: 16 rows where each sequence brings one or two, up to 128 for prompts."""
+    """Returns the tokens per tile: 16 rows for one or two tokens per sequence, up to 128."""
     rows = min(128, max(16, power_of_two(tokens // max(sequences, 1) * group)))
     return max(1, rows // power_of_two(group))
 
 
 def _splits(programs: int, keys: int, device: torch.device) -> int:
-    """A power of two that gives each multiprocessor a few programs, each enough keys."""
+    """Returns a power of two that gives each multiprocessor a few programs with enough keys."""
     wanted = _PROGRAMS_PER_MULTIPROCESSOR * multiprocessors(device) // max(programs, 1)
     most = min(wanted, keys // _SPLIT_KEYS)
     return 1 if most < 2 else 1 << (most.bit_length() - 1)
 
 
 def _parts(splits: int, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Room for unnormalised results, their maxima and their sums."""
+    """Allocates the unnormalized results, their maxima and their sums."""
     shape = (splits, *query.shape)
     parts = query.new_empty(shape, dtype=torch.float32)
     maxima, sums = query.new_empty((2, *shape[:-1]), dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""The mixture of experts on packed MXFP4 weights: the plain twin, and the choice of kernel."""
+"""The mixture of experts on MXFP4 weights: plain PyTorch, and the choice of implementation."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reference_engine.kernels import Kernels
-from reference_engine.model.mxfp4 import PackedLinear, unpack
+from reference_engine.model.mxfp4 import PackedLinear, decode_kernel_layout
 from reference_engine.model.transformer import swiglu
 
 PackedExperts = Callable[[Tensor, Tensor, Tensor, PackedLinear, PackedLinear, float], Tensor]
-"""What `packed_experts` is, in PyTorch or Triton."""
+"""The signature of `packed_experts` in PyTorch and Triton."""
 
 
 def packed_experts_of(kernels: Kernels) -> PackedExperts:
-    """The implementation that the switch chooses."""
+    """Returns the selected implementation."""
     if kernels == "torch":
         return packed_experts
     from reference_engine.kernels import experts_triton
@@ -33,19 +33,19 @@ def packed_experts(
     down: PackedLinear,
     limit: float,
 ) -> Tensor:
-    """Each token through the experts that it chose; one expert is unpacked at a time.
+    """Runs each token through its chosen experts, unpacking one expert at a time.
 
     Args:
-        tokens: (tokens, H); its type is that of the products.
-        chosen: (tokens, top), int64; experts of each token, all different but for the number
-            after the last, which stands for none.
-        weights: (tokens, top); what their outputs are weighted by.
-        gate_up: H to 2 I, gate and linear part interleaved.
-        down: I to H; its bias is added before the output is weighted.
-        limit: Where SwiGLU is clamped.
+        tokens: (tokens, H); the matrix products use this dtype.
+        chosen: (tokens, top), int64; the different experts of each token. The index after the last
+            expert means "no expert" and can repeat.
+        weights: (tokens, top); weights of the experts' outputs.
+        gate_up: H to 2 I, with interleaved gate and linear values.
+        down: I to H; its bias is added before the weight is applied.
+        limit: The clamp limit of SwiGLU.
 
     Returns:
-        (tokens, H), in float32 (float64 where the tokens are).
+        (tokens, H) in float32, or in float64 if the tokens are float64.
     """
     out = torch.zeros_like(tokens, dtype=torch.promote_types(tokens.dtype, torch.float32))
     for expert in torch.unique(chosen[chosen < len(gate_up.bias)]).tolist():
@@ -57,5 +57,5 @@ def packed_experts(
 
 
 def _product(x: Tensor, linear: PackedLinear, expert: int) -> Tensor:
-    weight = unpack(linear.blocks[expert], linear.scales[expert], x.dtype)
+    weight = decode_kernel_layout(linear.blocks[expert], linear.scales[expert], x.dtype)
     return F.linear(x, weight, linear.bias[expert])

@@ -1,9 +1,13 @@
-"""The mixture of experts in Triton, straight from packed MXFP4; `experts` holds the plain twin.
+"""The mixture of experts in Triton on packed MXFP4; `experts.packed_experts` is the plain version.
 
-Two grouped matrix products; in between lie (rows, I) activations in the order of experts.
+The computation is two grouped matrix products with (rows, I) activations between them, in the order
+of the experts. The first kernel fuses the bias and the clamped SwiGLU, the second the bias and the
+router weight. In bfloat16 the products are Triton's `dot_scaled`: the compiler makes the weights
+the left operand and unpacks them into the registers from which matrix units read it, or uses the
+GPU's own MXFP4 support. In float32 the kernel unpacks the values itself.
 
-Error against float64 on the same inputs and weights, as a share of the largest result: at most
-2^-7 in bfloat16 (the inner activations are rounded to 8 bits) and 2e-6 in float32.
+Error against float64 on the same inputs and weights, relative to the largest result: at most 2^-7
+in bfloat16 (the inner activations are rounded to 8 bits) and 2e-6 in float32.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ _FEW_ROWS, _FEW_WARPS = 32, 4
 
 
 def _fitting(configs, arguments, **constants: int):
-    """Of the configurations, those for few rows or those for many."""
+    """Returns the configurations for few rows or those for many rows."""
     few = constants["BLOCK_ROWS"] <= _FEW_ROWS
     return [each for each in configs if (each.num_warps == _FEW_WARPS) == few]
 
@@ -33,13 +37,13 @@ _tuned = triton.autotune(
     configurations(
         {"BLOCK_OUT": out, "BLOCK_IN": inputs, "num_warps": warps, "num_stages": stages}
         for out, inputs, warps, stages in (
-            # For few rows; smaller blocks would leave too few scales to be loaded ahead.
+            # For few rows. Smaller blocks would have too few scales to prefetch.
             (64, 256, 4, 3),
             (64, 256, 4, 4),
             (128, 128, 4, 3),
             (128, 128, 4, 5),
             (128, 256, 4, 3),
-            # For many.
+            # For many rows.
             (128, 64, 8, 4),
             (128, 128, 8, 3),
             (256, 64, 8, 3),
@@ -54,13 +58,13 @@ _tuned = triton.autotune(
 
 @triton.jit
 def _unpack(packed, scales, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr):
-    """Float32 values (BLOCK_OUT, BLOCK_IN) of bytes (.., BLOCK_IN / 2) and scales (.., / 32)."""
+    """Unpacks bytes (.., BLOCK_IN / 2) and scales (.., / 32) to float32 (BLOCK_OUT, BLOCK_IN)."""
     codes = tl.join(packed & 15, packed >> 4).reshape(BLOCK_OUT, BLOCK_IN).to(tl.int32)
     magnitude = codes & 7
-    # Twice the value: 0, 1, then 2 and 3 doubled as often as the exponent says.
+    # Twice the value: 0, 1, then 2 and 3 shifted by the exponent.
     doubled = tl.where(magnitude < 2, magnitude, (2 + (magnitude & 1)) << ((magnitude >> 1) - 1))
     values = tl.where(codes < 8, doubled, -doubled).to(tl.float32) * 0.5
-    # A scale byte is a float32's exponent; the least, 2^-127, is taken for zero.
+    # A scale byte is the exponent of a float32; the smallest, 2^-127, becomes zero.
     powers = (scales.to(tl.int32) << 23).to(tl.float32, bitcast=True)
     grouped = values.reshape(BLOCK_OUT, BLOCK_IN // _GROUP, _GROUP) * powers[:, :, None]
     return grouped.reshape(BLOCK_OUT, BLOCK_IN)
@@ -68,7 +72,7 @@ def _unpack(packed, scales, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr):
 
 @triton.jit
 def _tile(tile_experts, tile_rows, tile_ends):
-    """What a program works on: an expert, its first row and the row after the last."""
+    """Returns a program's expert, its first row and the row after the last."""
     tile = tl.program_id(1)
     first, end = tl.load(tile_rows + tile), tl.load(tile_ends + tile)
     return tl.load(tile_experts + tile), first, end
@@ -88,9 +92,9 @@ def _product(
     OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """Some tokens through one expert's weights and bias, (tokens, outputs) in float32.
+    """Multiplies tokens by one expert's weights and adds its bias; float32 (tokens, outputs).
 
-    `token` are the rows of `tokens` (.., IN) to take, `output` those of the weights.
+    `token` holds the row numbers of `tokens` (.., IN), `output` those of the weights.
     """
     total = tl.zeros((token.shape[0], output.shape[0]), tl.float32)
     output_used = output < OUT
@@ -116,7 +120,7 @@ def _product(
             mask=output_used[:, None] & (group < IN // _GROUP)[None, :],
             other=0,
         )
-        # From the order of memory to that of a checkpoint, see `mxfp4.kernel_layout`.
+        # From the kernel layout to the checkpoint layout, see `mxfp4.kernel_layout`.
         packed = packed.reshape(output.shape[0], BLOCK_IN // _GROUP, 4, 4).permute(0, 1, 3, 2)
         packed = packed.reshape(output.shape[0], BLOCK_IN // 2)
         if x.dtype == tl.bfloat16:
@@ -146,7 +150,7 @@ def gate_up_kernel(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """`inner` (rows, OUT / 2) from `tokens` (tokens, IN); grid (blocks of OUT, tiles)."""
+    """Computes `inner` (rows, OUT / 2) of `tokens` (tokens, IN); grid (blocks of OUT, tiles)."""
     expert, first, end = _tile(tile_experts, tile_rows, tile_ends)
     if first >= end:
         return
@@ -188,7 +192,7 @@ def down_kernel(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
-    """`out` (slots, OUT) float32 from `inner` (rows, IN), weighted; grid (blocks of OUT, tiles)."""
+    """Computes weighted float32 `out` (slots, OUT) of `inner` (rows, IN); grid as above."""
     expert, first, end = _tile(tile_experts, tile_rows, tile_ends)
     if first >= end:
         return
@@ -213,11 +217,11 @@ def packed_experts(
     down: PackedLinear,
     limit: float,
 ) -> Tensor:
-    """What `experts.packed_experts` computes, with the same arguments, in float32.
+    """Computes the same as `experts.packed_experts` in float32, with the same arguments.
 
-    Nothing here waits for the GPU, and launches depend on shapes alone; only the first call of a
-    size tries configurations, so make it before a CUDA graph is recorded. A token's experts are
-    summed in the order of `chosen`, whatever other tokens choose.
+    The function does not synchronize with the GPU and its launches depend only on shapes, so a CUDA
+    graph can record it. The first call with new sizes autotunes and must come before recording. The
+    sum over a token's experts has the order of `chosen`, independent of other tokens.
     """
     top, experts = chosen.shape[1], gate_up.blocks.shape[0]
     tokens = tokens.contiguous()
@@ -229,7 +233,7 @@ def packed_experts(
 
 
 def _block_rows(rows: int, experts: int) -> int:
-    """Rows a tile: what an expert gets on average, within what is worth it."""
+    """Returns the rows per tile: the average per expert, between 16 and 128."""
     return min(128, max(16, power_of_two(rows // experts)))
 
 

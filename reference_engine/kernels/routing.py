@@ -1,7 +1,7 @@
-"""Tokens sorted by expert, and cut into tiles that belong to one expert each.
+"""Sorts tokens by expert and divides them into tiles of one expert each.
 
-Shapes follow from the number of tokens alone and nothing is read back from the GPU, so that the
-same launches serve every choice of experts.
+The shapes depend only on the number of tokens and nothing is read back from the GPU, so the same
+kernel launches work for every choice of experts.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Routing:
-    """Which rows each tile of a grouped product works on; all int32.
+    """The rows of each tile of a grouped matrix product; all tensors are int32.
 
-    A slot is a (token, place among its chosen experts), numbered token * top + place. A row is a
-    slot in the order of experts.
+    A slot is a pair of a token and one of its chosen experts, with the number token * top + place.
+    A row is a slot in the order of experts.
 
     Attributes:
         slots: (rows,); the slot of each row.
         tile_experts: (tiles,); the expert of each tile.
         tile_rows: (tiles,); the first row of each tile.
-        tile_ends: (tiles,); the row after its last, equal to the first for idle tiles.
+        tile_ends: (tiles,); the row after the last row, equal to the first row for idle tiles.
     """
 
     slots: Tensor
@@ -33,13 +33,13 @@ class Routing:
 
 
 def route(chosen: Tensor, experts: int, block: int) -> Routing:
-    """Sorts the slots of `chosen`, (tokens, top) expert numbers, into tiles of `block` rows.
+    """Sorts the slots of `chosen`, (tokens, top) expert indices, into tiles of `block` rows.
 
-    Slots with the number `experts`, which stands for none, are in no tile.
+    Slots with the index `experts`, which means "no expert", are in no tile.
     """
     flat = chosen.flatten()
     rows = len(flat)
-    if len(chosen) == 1:  # Its experts are all different: nothing to sort, a tile for each.
+    if len(chosen) == 1:  # All experts of one token differ, so each slot gets a tile.
         row = torch.arange(rows, dtype=torch.int32, device=flat.device)
         return Routing(row, flat.int(), row, row + (flat < experts).int())
     slots = flat.argsort(stable=True)
@@ -57,10 +57,10 @@ def route(chosen: Tensor, experts: int, block: int) -> Routing:
 
 
 def most_tiles(rows: int, experts: int, block: int) -> int:
-    """Tiles enough for any distribution of `rows` over the experts.
+    """Returns a number of tiles that suffices for any distribution of `rows` over the experts.
 
-    Each expert's last tile may be partly filled: with n experts in use, sum(ceil(c / block)) is at
-    most (rows - n) // block + n.
+    The last tile of each expert may be partly filled: with n experts in use, sum(ceil(c / block))
+    is at most (rows - n) // block + n.
     """
     used = min(rows, experts)
     return (rows - used) // block + used

@@ -1,4 +1,4 @@
-"""What both of the engine's Triton files need: products, configurations, sizes of the GPU."""
+"""Helpers of the Triton kernels: matrix products, configurations, the size of the GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERPRETING = tl.constexpr(interpreting())
 
 @triton.jit
 def dot(a, b):
-    """The matrix product in float32; the interpreter would multiply the bits of bfloat16."""
+    """Multiplies in float32; the interpreter would multiply the bit patterns of bfloat16."""
     if INTERPRETING:
         a = a.to(tl.float32)
         b = b.to(tl.float32)
@@ -24,9 +24,9 @@ def dot(a, b):
 
 
 def configurations(choices: Iterable[Mapping[str, int]]) -> list[triton.Config]:
-    """What to try on a GPU; in the interpreter, which can time nothing, the first alone.
+    """Returns the configurations to autotune; only the first one in the interpreter.
 
-    Each choice gives the kernel's block sizes, and `num_warps` and `num_stages`.
+    Each choice holds the kernel's block sizes, `num_warps` and `num_stages`.
     """
     found = []
     for choice in choices:
@@ -37,13 +37,13 @@ def configurations(choices: Iterable[Mapping[str, int]]) -> list[triton.Config]:
 
 
 def power_of_two(count: int) -> int:
-    """The least power of two that is at least `count`, and at least 1."""
+    """Returns the smallest power of two that is at least `count` and at least 1."""
     return 1 << max(count - 1, 0).bit_length()
 
 
 @cache
 def multiprocessors(device: torch.device) -> int:
-    """Multiprocessors of a GPU; 1 for the interpreter."""
+    """Returns the number of multiprocessors of a GPU; 1 for the interpreter."""
     if device.type != "cuda":
         return 1
     return torch.cuda.get_device_properties(device).multi_processor_count

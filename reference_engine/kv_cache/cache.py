@@ -1,9 +1,9 @@
-"""Keys and values of the past, in pages that all sequences and all layers share.
+"""The memory of the KV cache, in pages that all sequences and all layers share.
 
-A page of a sequence serves either all layers that see everything or all that have a sliding window.
-There are as many stores as the more numerous of the two kinds has layers: the n-th layer of either
-kind keeps its keys and values in the n-th store, in pages of its own. One pool counts the pages of
-all stores, and no ratio between the kinds has to be guessed.
+A page of a sequence serves either all layers with full attention or all layers with a sliding
+window. The number of stores is the number of layers of the more frequent kind: the n-th layer of
+either kind uses the n-th store, with different pages. One pool therefore counts the pages of all
+stores, and the ratio between the kinds does not have to be known in advance.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class KVPages:
-    """A layer's pool of pages: keys and values, (pages, page_size, kv_heads, head_dim) each."""
+    """The pages of a store: keys and values, (pages, page_size, kv_heads, head_dim) each."""
 
     keys: Tensor
     values: Tensor
 
 
 class KVCache:
-    """The memory of `pages` pages, and which of them are in use.
+    """The memory of `pages` pages, and the pool that tracks their use.
 
     Attributes:
-        layers: Keys and values of each layer, (1 + pages, BLOCK, kv_heads, head_dim) each; page
-            `NULL_PAGE` holds zeros at its beginning.
-        layout: What a sequence needs pages for.
-        pool: Who uses which page.
+        layers: The store of each layer, with 1 + `pages` pages of BLOCK tokens. The first rows of
+            page `NULL_PAGE` are zero.
+        layout: The kinds of layers.
+        pool: The use of the pages.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class KVCache:
         shape = (1 + pages, BLOCK, config.num_key_value_heads, config.head_dim)
         stores = [
             KVPages(*(torch.empty(shape, dtype=dtype, device=device) for _ in range(2)))
-            for _ in range(_stores(config))
+            for _ in range(_store_count(config))
         ]
         for store in stores:
             store.keys[NULL_PAGE] = 0
@@ -61,44 +61,44 @@ class KVCache:
             self.layers.append(stores[seen[kind]])
             seen[kind] += 1
 
-    def table(self, names: Sequence[bytes]) -> BlockTable:
-        """An empty table for a sequence whose prompt has blocks of these names."""
-        return BlockTable(self.pool, self.layout, names)
+    def table(self, hashes: Sequence[bytes]) -> BlockTable:
+        """Returns an empty table for a sequence whose prompt has these block hashes."""
+        return BlockTable(self.pool, self.layout, hashes)
 
-    def longest_context(self, wanted: int) -> int:
-        """The longest context that is wanted, that the model knows, and that the pages hold.
+    def longest_context(self, requested: int) -> int:
+        """Returns the requested context length, limited by the model and by the memory.
 
         Raises:
-            MemoryTooSmallError: The pages hold next to nothing.
+            MemoryTooSmallError: The memory holds less than one block.
         """
-        context = min(wanted, self.config.max_position_embeddings)
-        held = self.layout.longest(self.pool.size)
-        if held is None or held >= context:
+        context = min(requested, self.config.max_position_embeddings)
+        longest = self.layout.longest(self.pool.size)
+        if longest is None or longest >= context:
             return context
-        if held < BLOCK:
+        if longest < BLOCK:
             raise MemoryTooSmallError(
-                f"The memory for keys and values holds {self.pool.size} pages of {BLOCK} tokens, "
-                "too few for any request: give it more with --kv-memory."
+                f"The KV cache holds {self.pool.size} pages of {BLOCK} tokens, which is too small "
+                "for any request. Increase it with --kv-memory."
             )
         _log.warning(
-            "The memory for keys and values holds no more than %d tokens: contexts end there.", held
+            "The KV cache holds no more than %d tokens, so the context is limited to that.", longest
         )
-        return held
+        return longest
 
 
 def cache_for(
     config: ModelConfig, dtype: torch.dtype, device: torch.device, memory: Memory
 ) -> KVCache:
-    """A cache of as many pages as the memory holds."""
+    """Returns a cache with as many pages as fit into the memory."""
     pages = memory.bytes_on(device) // page_bytes(config, dtype)
     return KVCache(config, pages, dtype, device)
 
 
 def page_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
-    """What one page takes in all stores together."""
+    """Returns the size of one page in all stores together."""
     numbers = BLOCK * config.num_key_value_heads * config.head_dim
-    return 2 * _stores(config) * numbers * dtype.itemsize
+    return 2 * _store_count(config) * numbers * dtype.itemsize
 
 
-def _stores(config: ModelConfig) -> int:
+def _store_count(config: ModelConfig) -> int:
     return max(Counter(config.layer_types).values())

@@ -1,4 +1,4 @@
-"""How much memory keys and values get."""
+"""The amount of memory for the KV cache."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ if TYPE_CHECKING:
     import torch
 
 CPU_BYTES = 512 * 2**20
-"""On a CPU, where nothing tells what others need; pages that were never used take none of it."""
+"""Default on a CPU; pages that were never used occupy no physical memory."""
 
 _UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?B)", re.IGNORECASE)
 
 
 class MemoryTooSmallError(ValueError):
-    """The memory given holds no request at all; the message says what to do."""
+    """The memory is too small for any request; the message says how to get more."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What was asked for.
+    """The memory settings.
 
     Attributes:
-        bytes: The memory for keys and values; what the device offers if None.
-        gpu_share: The share of a GPU's memory, free after the weights, that is taken then.
+        bytes: Size of the KV cache; None for a device-dependent default.
+        gpu_share: Share of the GPU memory that is free after loading the weights, used if `bytes`
+            is None.
     """
 
     bytes: int | None = None
@@ -39,7 +40,7 @@ class Memory:
             )
 
     def bytes_on(self, device: torch.device) -> int:
-        """The memory for keys and values on a device that holds the weights already."""
+        """Returns the size of the KV cache on a device that already holds the weights."""
         if self.bytes is not None:
             return self.bytes
         if device.type != "cuda":
@@ -51,10 +52,10 @@ class Memory:
 
 
 def parse_bytes(text: str) -> int:
-    """The bytes that "512MiB", "1.5 GiB" or "5GB" say.
+    """Parses a size such as "512MiB", "1.5 GiB" or "5GB".
 
     Raises:
-        ValueError: The text says none, or zero, or has no unit.
+        ValueError: The text is not a size, has no unit, or is zero.
     """
     match = _SIZE.fullmatch(text)
     size = round(float(match[1]) * _UNITS[match[2].lower()]) if match else 0

@@ -1,7 +1,12 @@
-"""Pages of key and value memory by number: who uses them, and what they are known to hold.
+"""The bookkeeping of KV cache pages: who uses which page, and which tokens it holds.
 
-A page that nobody uses any more keeps its name, and what it holds, until its memory is needed; the
-longest unused is forgotten first. Nothing here touches the memory itself.
+A sequence needs a page for each block of tokens: all blocks for layers with full attention, only
+the last few for layers with a sliding window. Each full block of a prompt is identified by a hash
+of all tokens up to its end, so that prompts with the same beginning share pages. A shared page is
+full and is never written again, so sharing needs no copies.
+
+A page without users keeps its content until its memory is needed. The least recently used page is
+reused first. This module does not touch the memory itself.
 """
 
 from __future__ import annotations
@@ -16,101 +21,101 @@ from hashlib import blake2b
 from reference_engine.model.config import ModelConfig
 
 NULL_PAGE = 0
-"""Belongs to nobody: it stands in tables where there is no page."""
+"""The entry of a table where there is no page; no sequence owns this page."""
+
+BLOCK = 64
+"""Tokens per page. Prompts are always prefilled in aligned blocks of this size. A token's values
+therefore depend only on the tokens before it, not on the other sequences of the batch."""
+
+_FULL, _SLIDING = "full", "sliding"
+
+
+def blocks_of(tokens: int) -> int:
+    """Returns the number of blocks for a number of tokens, rounded up."""
+    return -(-tokens // BLOCK)
 
 
 class PagePool:
-    """Pages 1 to `size`; a page may have several users, who then only read it."""
+    """Pages 1 to `size`; several sequences can share a page for reading."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._blank = list(range(size, 0, -1))
         self._users = [0] * (1 + size)
-        self._names: dict[int, Hashable] = {}
-        self._known: dict[Hashable, int] = {}
+        self._keys: dict[int, Hashable] = {}
+        self._pages: dict[Hashable, int] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
 
     @property
     def available(self) -> int:
-        """How many pages can be taken."""
+        """The number of pages that can be allocated."""
         return len(self._blank) + len(self._idle)
 
     @property
     def used(self) -> int:
-        """How many pages have a user."""
+        """The number of pages with a user."""
         return self.size - self.available
 
     @property
     def idle(self) -> int:
-        """How many pages nobody uses, though what they hold is known."""
+        """The number of pages without a user whose content can still be reused."""
         return len(self._idle)
 
-    def take(self) -> int:
-        """A page for one user.
+    def allocate(self) -> int:
+        """Returns a page for one user.
 
         Raises:
-            IndexError: None is available.
+            IndexError: No page is available.
         """
-        page = self._blank.pop() if self._blank else self._forgotten()
+        page = self._blank.pop() if self._blank else self._evict()
         self._users[page] = 1
         return page
 
-    def find(self, name: Hashable) -> int | None:
-        """The page that holds what is called so, if any does."""
-        return self._known.get(name)
+    def find(self, key: Hashable) -> int | None:
+        """Returns the page that is registered under a key."""
+        return self._pages.get(key)
 
-    def shared(self, name: Hashable) -> bool:
-        """Whether somebody uses the page that holds what is called so."""
-        page = self._known.get(name)
+    def in_use(self, key: Hashable) -> bool:
+        """Returns whether the page that is registered under a key has a user."""
+        page = self._pages.get(key)
         return page is not None and self._users[page] > 0
 
-    def join(self, page: int) -> None:
-        """Adds a user to a known page."""
+    def share(self, page: int) -> None:
+        """Adds a user to a registered page."""
         self._idle.pop(page, None)
         self._users[page] += 1
 
-    def name(self, page: int, name: Hashable) -> None:
-        """Says what a page holds from now on; the first page of a name keeps it."""
-        if name not in self._known and page not in self._names:
-            self._names[page] = name
-            self._known[name] = page
+    def register(self, page: int, key: Hashable) -> None:
+        """Makes a page findable; the first page of a key keeps it."""
+        if key not in self._pages and page not in self._keys:
+            self._keys[page] = key
+            self._pages[key] = page
 
     def release(self, page: int) -> None:
-        """Takes a user away."""
+        """Removes a user."""
         self._users[page] -= 1
         if self._users[page] == 0:
-            if page in self._names:
+            if page in self._keys:
                 self._idle[page] = None
             else:
                 self._blank.append(page)
 
-    def _forgotten(self) -> int:
+    def _evict(self) -> int:
         if not self._idle:
             raise IndexError("No page is available.")
         page, _ = self._idle.popitem(last=False)
-        del self._known[self._names.pop(page)]
+        del self._pages[self._keys.pop(page)]
         return page
-
-
-BLOCK = 64
-"""Tokens a page. Prompts are read in blocks of this many that begin at its multiples, in whatever
-company, so that a token's numbers depend on nothing but what came before it."""
-
-_FULL, _NEAR = "full", "near"
-
-
-def blocks_of(tokens: int) -> int:
-    """The number of blocks that so many tokens fill or begin."""
-    return -(-tokens // BLOCK)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a sequence needs pages for.
+    """The kinds of layers that need pages.
 
     Attributes:
-        full: Whether there are layers that see everything.
-        window: How many positions the others see, their own included; None if there are none.
+        full: Whether there are layers with full attention.
+        window: Positions that a sliding window shows, including the current one; None if there are
+            no layers with a sliding window.
     """
 
     full: bool
@@ -118,150 +123,152 @@ class Layout:
 
     @classmethod
     def of(cls, config: ModelConfig) -> Layout:
-        """The layout of a model."""
+        """Returns the layout of a model."""
         kinds = set(config.layer_types)
         sliding = "sliding_attention" in kinds
         return cls("full_attention" in kinds, config.sliding_window if sliding else None)
 
     @cached_property
-    def near_blocks(self) -> int:
-        """Most blocks that a window and one block of new tokens touch."""
+    def window_blocks(self) -> int:
+        """The largest number of blocks that a window and one block of new tokens touch."""
         return 0 if self.window is None else 1 + blocks_of(self.window - 1)
 
     def pages_for(self, tokens: int) -> int:
-        """The pages of a sequence of so many tokens, read a block at a time."""
+        """Returns the pages of a sequence that is prefilled one block at a time."""
         blocks = blocks_of(tokens)
-        return blocks * self.full + min(blocks, self.near_blocks)
+        return blocks * self.full + min(blocks, self.window_blocks)
 
     def longest(self, pages: int) -> int | None:
-        """The longest sequence that so many pages hold, in tokens; None for any length."""
+        """Returns the length in tokens of the longest sequence that fits; None for no limit."""
         if not self.full:
-            return None if pages >= self.near_blocks else pages * BLOCK
-        return max(pages - self.near_blocks, pages // 2) * BLOCK
+            return None if pages >= self.window_blocks else pages * BLOCK
+        return max(pages - self.window_blocks, pages // 2) * BLOCK
 
-    def first_near(self, position: int) -> int:
-        """The first block that the token at a position sees through the window."""
+    def first_visible_block(self, position: int) -> int:
+        """Returns the first block that the token at a position sees through the window."""
         return max(position - ((self.window or 1) - 1), 0) // BLOCK
 
 
-def block_names(prompt: Sequence[int]) -> list[bytes]:
-    """A name for each full block of a prompt: a hash over all tokens up to its end."""
-    names, state = [], blake2b(digest_size=16)
+def block_hashes(prompt: Sequence[int]) -> list[bytes]:
+    """Returns for each full block of a prompt a hash of all tokens up to its end."""
+    hashes, state = [], blake2b(digest_size=16)
     for start in range(0, len(prompt) - BLOCK + 1, BLOCK):
         state.update(array("q", prompt[start : start + BLOCK]).tobytes())
-        names.append(state.digest())
-    return names
+        hashes.append(state.digest())
+    return hashes
 
 
 class BlockTable:
     """The pages of one sequence.
 
     Attributes:
-        full: The page of each block, for layers that see everything.
-        near: The same for layers with a window, `NULL_PAGE` behind it.
-        names: The names of the prompt's full blocks.
+        full: The page of each block, for layers with full attention.
+        sliding: The same for layers with a sliding window; `NULL_PAGE` before the window.
+        hashes: The hashes of the prompt's full blocks.
     """
 
-    def __init__(self, pool: PagePool, layout: Layout, names: Sequence[bytes]) -> None:
+    def __init__(self, pool: PagePool, layout: Layout, hashes: Sequence[bytes]) -> None:
         self.full = array("i")
-        self.near = array("i")
-        self.names = names
+        self.sliding = array("i")
+        self.hashes = hashes
         self._pool = pool
         self._layout = layout
-        self._near_from = 0
+        self._window_start = 0
 
     @property
     def blocks(self) -> int:
-        """How many blocks have, or had, their pages."""
-        return max(len(self.full), len(self.near))
+        """The number of blocks that have or had pages."""
+        return max(len(self.full), len(self.sliding))
 
     @property
-    def held(self) -> int:
-        """How many pages the sequence uses."""
-        return len(self.full) + len(self.near) - self._near_from
+    def page_count(self) -> int:
+        """The number of pages that the sequence uses."""
+        return len(self.full) + len(self.sliding) - self._window_start
 
     def missing(self, blocks: int) -> int:
-        """How many pages `extend` would take."""
-        return max(blocks - self.blocks, 0) * (
-            self._layout.full + (self._layout.window is not None)
-        )
+        """Returns the number of pages that `extend` would allocate."""
+        kinds = self._layout.full + (self._layout.window is not None)
+        return max(blocks - self.blocks, 0) * kinds
 
     def extend(self, blocks: int) -> None:
-        """Takes pages for all blocks up to this number."""
+        """Allocates pages for the first `blocks` blocks."""
         for _ in range(blocks - self.blocks):
             if self._layout.full:
-                self.full.append(self._pool.take())
+                self.full.append(self._pool.allocate())
             if self._layout.window is not None:
-                self.near.append(self._pool.take())
+                self.sliding.append(self._pool.allocate())
 
-    def keep(self, block: int) -> None:
-        """Lets others find a block of the prompt, which has been read completely."""
-        name = self.names[block]
+    def publish(self, block: int) -> None:
+        """Lets other sequences share a block of the prompt that is prefilled completely."""
+        digest = self.hashes[block]
         if self._layout.full:
-            self._pool.name(self.full[block], (_FULL, name))
-        if self._layout.window is not None and self.near[block] != NULL_PAGE:
-            self._pool.name(self.near[block], (_NEAR, name))
+            self._pool.register(self.full[block], (_FULL, digest))
+        if self._layout.window is not None and self.sliding[block] != NULL_PAGE:
+            self._pool.register(self.sliding[block], (_SLIDING, digest))
 
-    def adopt(self, limit: int) -> int:
-        """Shares known pages that continue this table, up to `limit` blocks of the prompt.
+    def reuse(self, limit: int) -> int:
+        """Shares registered pages that continue this table, within the first `limit` blocks.
 
         Returns:
             The number of blocks added.
         """
-        own = self.blocks
-        for end in range(self._known_until(own, limit), own, -1):
-            first = max(self._layout.first_near(end * BLOCK), own)
-            near = [self._pool.find((_NEAR, self.names[block])) for block in range(first, end)]
-            if self._layout.window is None or None not in near:
-                self._join(own, end, first)
-                return end - own
+        start = self.blocks
+        for end in range(self._registered_until(start, limit), start, -1):
+            first = max(self._layout.first_visible_block(end * BLOCK), start)
+            window = [self._pool.find((_SLIDING, self.hashes[n])) for n in range(first, end)]
+            if self._layout.window is None or None not in window:
+                self._share_blocks(start, end, first)
+                return end - start
         return 0
 
-    def shared(self, limit: int) -> int:
-        """How many of the prompt's first blocks are in others' use, for layers that see all."""
+    def blocks_in_use(self, limit: int) -> int:
+        """Returns how many leading blocks, up to `limit`, other sequences use right now.
+
+        Counts only the pages of layers with full attention.
+        """
         count = 0
-        while count < limit and self._pool.shared((_FULL, self.names[count])):
+        while count < limit and self._pool.in_use((_FULL, self.hashes[count])):
             count += 1
         return count
 
     def trim(self, position: int) -> None:
-        """Gives back what lies behind the window of the token at `position`."""
+        """Releases the pages before the window of the token at `position`."""
         if self._layout.window is None:
             return
-        first = min(self._layout.first_near(position), len(self.near))
-        for block in range(self._near_from, first):
-            if self.near[block] != NULL_PAGE:
-                self._pool.release(self.near[block])
-                self.near[block] = NULL_PAGE
-        self._near_from = max(self._near_from, first)
+        first = min(self._layout.first_visible_block(position), len(self.sliding))
+        for block in range(self._window_start, first):
+            if self.sliding[block] != NULL_PAGE:
+                self._pool.release(self.sliding[block])
+                self.sliding[block] = NULL_PAGE
+        self._window_start = max(self._window_start, first)
 
     def release(self) -> None:
-        """Gives all pages back; the end of the prompt will be forgotten before its beginning."""
-        for page in reversed(self.near[self._near_from :]):
+        """Releases all pages, in an order that evicts the prompt's end before its beginning."""
+        for page in reversed(self.sliding[self._window_start :]):
             self._pool.release(page)
         for page in reversed(self.full):
             self._pool.release(page)
-        self.full, self.near = array("i"), array("i")
-        self._near_from = 0
+        self.full, self.sliding = array("i"), array("i")
+        self._window_start = 0
 
-    def _known_until(self, own: int, limit: int) -> int:
-        kind = _FULL if self._layout.full else _NEAR
-        end = own
-        while end < limit and self._pool.find((kind, self.names[end])) is not None:
+    def _registered_until(self, start: int, limit: int) -> int:
+        kind = _FULL if self._layout.full else _SLIDING
+        end = start
+        while end < limit and self._pool.find((kind, self.hashes[end])) is not None:
             end += 1
         return end
 
-    def _join(self, own: int, end: int, first_near: int) -> None:
-        for block in range(own, end):
+    def _share_blocks(self, start: int, end: int, first_visible: int) -> None:
+        for block in range(start, end):
             if self._layout.full:
-                self.full.append(self._joined(_FULL, block))
+                self.full.append(self._share(_FULL, block))
             if self._layout.window is not None:
-                seen = block >= first_near
-                self.near.append(self._joined(_NEAR, block) if seen else NULL_PAGE)
+                visible = block >= first_visible
+                self.sliding.append(self._share(_SLIDING, block) if visible else NULL_PAGE)
         self.trim(end * BLOCK)
 
-    def _joined(self, kind: str, block: int) -> int:
-        page = self._pool.find((kind, self.names[block]))
+    def _share(self, kind: str, block: int) -> int:
+        page = self._pool.find((kind, self.hashes[block]))
         assert page is not None
-        self._pool.join(page)
+        self._pool.share(page)
         return page

@@ -1,10 +1,10 @@
-"""The shape of a gpt-oss model, read from either layout's config.json."""
+"""The shape of a gpt-oss model, read from the config.json of either checkpoint layout."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,8 @@ _ORIGINAL_KEYS = {
     "rope_beta_fast": "rope_ntk_beta",
     "rope_beta_slow": "rope_ntk_alpha",
 }
-_DEFAULTS = {
-    "swiglu_limit": 7.0,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 150000.0,
-    "rope_factor": 32.0,
-    "rope_beta_fast": 32.0,
-    "rope_beta_slow": 1.0,
-    "initial_context_length": 4096,
-    "sliding_window": 128,
-}
-_SWIGLU_ALPHA = 1.702
+_FIXED = {"attention_bias": True, "tie_word_embeddings": False, "swiglu_alpha": 1.702}
+"""Settings that every gpt-oss model shares; the model's code does not read them."""
 
 
 class ConfigError(ValueError):
@@ -34,7 +25,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything the model's code needs to know; names as in Hugging Face's config.json."""
+    """The model's shape, with the names of Hugging Face's config.json."""
 
     vocab_size: int
     hidden_size: int
@@ -71,38 +62,81 @@ class ModelConfig:
 
     @property
     def layer_types(self) -> tuple[str, ...]:
-        """Even layers look through a sliding window, odd layers at everything."""
-        return tuple(
-            "full_attention" if layer % 2 else "sliding_attention"
-            for layer in range(self.num_hidden_layers)
-        )
+        """The attention of each layer: even layers use a sliding window, odd layers do not."""
+        return _alternating(self.num_hidden_layers)
 
     @classmethod
     def from_json(cls, path: Path | str) -> ModelConfig:
-        """Reads config.json (or the folder that holds it) in OpenAI's or Hugging Face's keys."""
+        """Reads a config.json, or the one in the folder `path`, with either layout's keys."""
         return cls.from_dict(read_config(path), source=_config_file(path))
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], *, source: Path | str) -> ModelConfig:
-        """Builds the config from the parsed JSON; `source` is named in errors."""
-        _refuse_other_architectures(raw, source)
+        """Builds the config from parsed JSON; error messages name `source`."""
+        _reject_other_architectures(raw, source)
         flat = {**raw, **_rope_settings(raw, source)}
         values: dict[str, Any] = {}
-        for name in cls.__dataclass_fields__:
-            value = _lookup(flat, name)
-            if name == "max_position_embeddings" and value is None:
+        for field in fields(cls):
+            value = _lookup(flat, field.name)
+            if value is None and field.name == "max_position_embeddings":
                 value = round(values["initial_context_length"] * values["rope_factor"])
             if value is None:
-                raise ConfigError(f"{source} has no {name!r}, which a gpt-oss model needs.")
-            values[name] = _number(name, value, source)
+                value = field.default
+            if value is MISSING:
+                raise ConfigError(f"{source} has no {field.name!r}, which gpt-oss requires.")
+            values[field.name] = _number(field.name, value, source, whole=field.type == "int")
         try:
             return cls(**values)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
 
 
+VOCABULARY = 201_088
+"""Size of the gpt-oss vocabulary, including unused token IDs."""
+
+GPT_OSS_20B = ModelConfig(
+    vocab_size=VOCABULARY,
+    hidden_size=2880,
+    num_hidden_layers=24,
+    num_attention_heads=64,
+    num_key_value_heads=8,
+    head_dim=64,
+    num_local_experts=32,
+    num_experts_per_tok=4,
+    intermediate_size=2880,
+)
+"""From the config.json of openai/gpt-oss-20b on Hugging Face."""
+GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_local_experts=128)
+TINY = ModelConfig(
+    vocab_size=VOCABULARY,
+    hidden_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    intermediate_size=64,
+)
+SHAPES = {"20b": GPT_OSS_20B, "120b": GPT_OSS_120B, "tiny": TINY}
+
+
+def shape_named(name: str) -> ModelConfig:
+    """Returns one of `SHAPES`, or reads a config.json or the folder that holds one.
+
+    Raises:
+        ConfigError: The name is neither.
+    """
+    if name in SHAPES:
+        return SHAPES[name]
+    if not Path(name).exists():
+        known = ", ".join(SHAPES)
+        raise ConfigError(f"'{name}' is not one of {known}, a config.json, or a folder with one.")
+    return ModelConfig.from_json(Path(name))
+
+
 def read_config(path: Path | str) -> dict[str, Any]:
-    """Parses config.json (or the one inside the folder `path`)."""
+    """Parses a config.json, or the one in the folder `path`."""
     file = _config_file(path)
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
@@ -120,15 +154,16 @@ def _config_file(path: Path | str) -> Path:
     return path if path.suffix == ".json" else path / "config.json"
 
 
+def _alternating(layers: int) -> tuple[str, ...]:
+    return tuple("full_attention" if n % 2 else "sliding_attention" for n in range(layers))
+
+
 def _lookup(flat: Mapping[str, Any], name: str) -> object:
-    for key in (name, _ORIGINAL_KEYS.get(name)):
-        if key is not None and flat.get(key) is not None:
-            return flat[key]
-    return _DEFAULTS.get(name)
+    value = flat.get(name)
+    return flat.get(_ORIGINAL_KEYS.get(name, name)) if value is None else value
 
 
-def _number(name: str, value: object, source: Path | str) -> int | float:
-    whole = ModelConfig.__dataclass_fields__[name].type == "int"
+def _number(name: str, value: object, source: Path | str, *, whole: bool) -> int | float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{source}: {name!r} must be a number, not {value!r}.")
     if value <= 0 or (whole and value != int(value)):
@@ -138,7 +173,7 @@ def _number(name: str, value: object, source: Path | str) -> int | float:
 
 
 def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]:
-    """Flattens Hugging Face's rope dictionary (`rope_parameters`, earlier `rope_scaling`)."""
+    """Flattens Hugging Face's rope settings (`rope_parameters`, formerly `rope_scaling`)."""
     rope = raw.get("rope_parameters") or raw.get("rope_scaling")
     if rope is None:
         return {}
@@ -148,9 +183,9 @@ def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]
     if kind == "default":
         return {"rope_theta": rope.get("rope_theta", raw.get("rope_theta")), "rope_factor": 1.0}
     if kind != "yarn":
-        raise ConfigError(f"{source}: rope_type {kind!r} is not gpt-oss's 'yarn'.")
+        raise ConfigError(f"{source}: rope_type {kind!r} is not 'yarn', which gpt-oss uses.")
     if rope.get("truncate", False):
-        raise ConfigError(f"{source}: gpt-oss uses YaRN unrounded, but 'truncate' is true.")
+        raise ConfigError(f"{source}: gpt-oss uses unrounded YaRN, but 'truncate' is true.")
     settings = {
         "rope_theta": rope.get("rope_theta"),
         "rope_factor": rope.get("factor"),
@@ -161,65 +196,16 @@ def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _refuse_other_architectures(raw: Mapping[str, Any], source: Path | str) -> None:
+def _reject_other_architectures(raw: Mapping[str, Any], source: Path | str) -> None:
     if raw.get("model_type", "gpt_oss") != "gpt_oss":
         raise ConfigError(f"{source}: model_type is {raw['model_type']!r}, not 'gpt_oss'.")
-    fixed = {
-        "attention_bias": True,
-        "tie_word_embeddings": False,
-        "swiglu_alpha": _SWIGLU_ALPHA,
-    }
-    for key, value in fixed.items():
+    for key, value in _FIXED.items():
         if raw.get(key, value) != value:
             raise ConfigError(f"{source}: {key!r} must be {value!r} for gpt-oss, not {raw[key]!r}.")
     layers = raw.get("num_hidden_layers")
-    if "layer_types" in raw and isinstance(layers, int):
-        wanted = ["full_attention" if n % 2 else "sliding_attention" for n in range(layers)]
-        if raw["layer_types"] != wanted:
-            raise ConfigError(
-                f"{source}: 'layer_types' must alternate sliding and full attention, "
-                "beginning with sliding, once for each of num_hidden_layers."
-            )
-
-
-VOCABULARY = 201_088
-"""Tokens that a gpt-oss knows, those without a meaning included."""
-
-GPT_OSS_20B = ModelConfig(
-    vocab_size=VOCABULARY,
-    hidden_size=2880,
-    num_hidden_layers=24,
-    num_attention_heads=64,
-    num_key_value_heads=8,
-    head_dim=64,
-    num_local_experts=32,
-    num_experts_per_tok=4,
-    intermediate_size=2880,
-)
-GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_local_experts=128)
-TINY = ModelConfig(
-    vocab_size=VOCABULARY,
-    hidden_size=64,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=16,
-    num_local_experts=4,
-    num_experts_per_tok=2,
-    intermediate_size=64,
-)
-SHAPES = {"20b": GPT_OSS_20B, "120b": GPT_OSS_120B, "tiny": TINY}
-
-
-def shape_named(name: str) -> ModelConfig:
-    """One of `SHAPES`, or what a config.json (or the folder that holds one) says.
-
-    Raises:
-        ConfigError: It is neither.
-    """
-    if name in SHAPES:
-        return SHAPES[name]
-    if not Path(name).exists():
-        known = ", ".join(SHAPES)
-        raise ConfigError(f"'{name}' is none of {known}, nor a config.json or a folder with one.")
-    return ModelConfig.from_json(Path(name))
+    given = raw.get("layer_types")
+    if "layer_types" in raw and isinstance(layers, int) and given != list(_alternating(layers)):
+        raise ConfigError(
+            f"{source}: 'layer_types' must alternate sliding and full attention, start with "
+            "sliding, and have num_hidden_layers entries."
+        )

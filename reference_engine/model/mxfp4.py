@@ -1,6 +1,6 @@
-"""MXFP4: 4-bit floats (E2M1) in blocks of 32 that share one power-of-two scale (E8M0).
+"""MXFP4: 4-bit floats (E2M1) in blocks of 32 values that share one power-of-two scale (E8M0).
 
-A block is 16 bytes, two values a byte, low nibble first. Its scale byte s means 2^(s - 127).
+A block is 16 bytes with two values per byte, low nibble first. A scale byte s means 2^(s - 127).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 BLOCK = 32
-"""Values that share a scale."""
+"""Number of values that share a scale."""
 
 VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
-"""What each of the sixteen nibbles means: one sign, two exponent and one mantissa bit."""
+"""The value of each nibble: one sign bit, two exponent bits and one mantissa bit."""
 
 _SCALE_BIAS = 127
 _LARGEST_EXPONENT = 2
@@ -34,10 +34,13 @@ def decode(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -
 
 
 def encode(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Quantises (..., n * 32) values to blocks and scales, rounding to nearest, ties to even.
+    """Quantizes (..., n * 32) values to blocks and scales, rounding to nearest, ties to even.
 
-    The scale is the one the OCP MX specification prescribes: the exponent of the block's largest
-    magnitude, less the largest exponent of the element type. Larger values saturate at 6.
+    The scale follows the OCP MX specification: the exponent of the block's largest magnitude minus
+    the largest exponent of the element type. Larger values saturate at 6.
+
+    Raises:
+        ValueError: The last dimension is not a multiple of 32.
     """
     if values.shape[-1] % BLOCK:
         raise ValueError(f"the last dimension must be a multiple of {BLOCK}: {values.shape[-1]}")
@@ -52,7 +55,7 @@ def encode(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _nearest(magnitude: Tensor) -> Tensor:
-    """Index of the nearest positive value; a tie goes to the even index."""
+    """Returns the index of the nearest non-negative value; a tie goes to the even index."""
     midpoints = torch.tensor(_MIDPOINTS, device=magnitude.device)
     below = torch.bucketize(magnitude, midpoints)
     above = torch.bucketize(magnitude, midpoints, right=True)
@@ -61,12 +64,12 @@ def _nearest(magnitude: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PackedLinear:
-    """The same matrix product of every expert, weights in MXFP4, laid out for the kernel.
+    """One matrix product per expert, with MXFP4 weights in the layout that the kernels read.
 
     Attributes:
-        blocks: (experts, out, in / 32, 4, 4), uint8; byte 4 j + c of a stored block is at [c, j].
+        blocks: (experts, out, in / 32, 4, 4), uint8; [c, j] is byte 4 j + c of a stored block.
         scales: (experts, in / 32, out), uint8.
-        bias: (experts, out), in the type of the tokens.
+        bias: (experts, out), in the dtype of the tokens.
     """
 
     blocks: Tensor
@@ -75,10 +78,11 @@ class PackedLinear:
 
 
 def kernel_layout(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-    """Blocks and scales of a `PackedLinear`, from those of a checkpoint.
+    """Converts blocks and scales from the checkpoint layout to the layout of `PackedLinear`.
 
-    A thread of a matrix unit works on bytes four apart (PTX ISA, fragments of wgmma's m64nNk16):
-    side by side, it loads four at once. A tile reads the scales of neighbouring outputs together.
+    A thread of a matrix unit works on bytes that are four apart (PTX ISA, fragments of wgmma's
+    m64nNk16). With those bytes adjacent, it loads four at once. A tile loads the scales of adjacent
+    outputs together.
 
     Args:
         blocks: (experts, out, in / 32, 16).
@@ -87,6 +91,6 @@ def kernel_layout(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
     return blocks.view(*blocks.shape[:-1], 4, 4).mT.contiguous(), scales.mT.contiguous()
 
 
-def unpack(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-    """One expert's weights, (out, in), of blocks and scales as a `PackedLinear` has them."""
+def decode_kernel_layout(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Unpacks the weights (out, in) of one expert from the layout of `PackedLinear`."""
     return decode(blocks.mT.flatten(-2), scales.mT, dtype)

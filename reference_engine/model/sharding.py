@@ -1,9 +1,9 @@
-"""Tensor parallelism: which part of each layer a process holds, and how the parts add up.
+"""Tensor parallelism: the part of each layer that a process holds, and the sum of the parts.
 
-Each of n processes holds 1/n of the query heads with the key/value heads that they share, and 1/n
-of the experts, whole; routers, norms and token tables are on all. What attention adds to the stream
-and what experts add are sums over processes: one all-reduce after each, in float32. With one
-process there is nothing to add, and the model is the same.
+Each of n processes holds 1/n of the query heads with their key/value heads, and 1/n of the experts,
+each expert complete. Routers, norms and token embeddings are on all processes. The outputs of
+attention and of the experts are sums over processes: one float32 all-reduce after each. A single
+process skips the all-reduce.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reference_engine.model.config import ModelConfig
 
 
 class ParallelError(Exception):
-    """Processes that cannot work together, or no longer do; the message says why."""
+    """The processes cannot work together; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -25,29 +25,29 @@ class Cut:
     """The part of a parameter that one process holds.
 
     Attributes:
-        rows: Indices of the first dimension, one range after the other; all when None.
-        columns: Indices of the last dimension; all when None.
+        rows: Ranges of the first dimension, in order; None for all.
+        columns: Range of the last dimension; None for all.
     """
 
     rows: tuple[range, ...] | None = None
     columns: range | None = None
 
 
-WHOLE = Cut()
+UNCUT = Cut()
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of process `rank` out of `ranks`."""
+    """The part of process `rank` of `ranks` processes."""
 
     rank: int = 0
     ranks: int = 1
 
-    def heads_of(self, config: ModelConfig) -> ModelConfig:
-        """The shape of a model with the heads of this process only.
+    def local_config(self, config: ModelConfig) -> ModelConfig:
+        """Returns the config with the number of heads that this process holds.
 
         Raises:
-            ParallelError: The model cannot be cut into that many parts.
+            ParallelError: The model cannot be divided into that many parts.
         """
         for count, what in (
             (config.num_key_value_heads, "key/value heads"),
@@ -55,7 +55,7 @@ class Shard:
         ):
             if count % self.ranks:
                 raise ParallelError(
-                    f"{count} {what} cannot be shared out evenly among {self.ranks} processes; "
+                    f"{count} {what} cannot be divided evenly among {self.ranks} processes; "
                     "choose another --nproc-per-node."
                 )
         return replace(
@@ -65,20 +65,20 @@ class Shard:
         )
 
     def part(self, count: int) -> range:
-        """Which of `count` things are here; `count` is a multiple of `ranks`."""
+        """Returns the local indices among `count` items; `count` is a multiple of `ranks`."""
         each = count // self.ranks
         return range(self.rank * each, (self.rank + 1) * each)
 
     def cut(self, parameter: str, config: ModelConfig) -> Cut:
-        """The part of a parameter of the whole model, of shape `config`, that is held here."""
+        """Returns the local part of a parameter of the complete model with shape `config`."""
         if self.ranks == 1:
-            return WHOLE
+            return UNCUT
         size = config.head_dim
         query, kv = config.num_attention_heads * size, config.num_key_value_heads * size
         kind = parameter.partition(".mlp.")[2] or parameter.partition(".attn.")[2]
         if kind in {"qkv.weight", "qkv.bias"}:
-            mine = self.part(kv)
-            keys = range(query + mine.start, query + mine.stop)
+            local = self.part(kv)
+            keys = range(query + local.start, query + local.stop)
             values = range(keys.start + kv, keys.stop + kv)
             return Cut(rows=(self.part(query), keys, values))
         if kind == "sinks":
@@ -87,26 +87,26 @@ class Shard:
             return Cut(columns=self.part(query))
         if kind.startswith(("mlp1_", "mlp2_")):
             return Cut(rows=(self.part(config.num_local_experts),))
-        return WHOLE
+        return UNCUT
 
-    def adds(self, parameter: str) -> bool:
-        """Whether a parameter counts here: a bias of a sum is added by the first process only."""
+    def applies(self, parameter: str) -> bool:
+        """Returns False for the bias of a sum on all ranks but the first, which adds it once."""
         return self.rank == 0 or not parameter.endswith(".attn.out.bias")
 
-    def own(self, chosen: Tensor, weights: Tensor, experts: int) -> tuple[Tensor, Tensor]:
-        """Choices among all `experts` (tokens, top), numbered as they are held here.
+    def local_experts(self, chosen: Tensor, weights: Tensor, experts: int) -> tuple[Tensor, Tensor]:
+        """Renumbers choices (tokens, top) among all `experts` as local expert indices.
 
-        Experts that are held elsewhere get the number after the last, which stands for none, and
-        the weight zero.
+        Experts of other processes get the index after the last local expert, which means "no
+        expert", and the weight zero.
         """
         if self.ranks == 1:
             return chosen, weights
-        mine = self.part(experts)
-        here = (chosen >= mine.start) & (chosen < mine.stop)
-        return torch.where(here, chosen - mine.start, len(mine)), weights * here
+        local = self.part(experts)
+        here = (chosen >= local.start) & (chosen < local.stop)
+        return torch.where(here, chosen - local.start, len(local)), weights * here
 
     def sum(self, part: Tensor) -> Tensor:
-        """The sum of all processes' parts, the same on each, in float32."""
+        """Returns the float32 sum of all processes' parts."""
         if self.ranks == 1:
             return part
         total = part.float().contiguous()
@@ -114,5 +114,5 @@ class Shard:
         return total
 
 
-ALONE = Shard()
-"""One process holds everything."""
+UNSHARDED = Shard()
+"""One process holds the complete model."""

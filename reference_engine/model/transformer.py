@@ -1,22 +1,23 @@
-"""gpt-oss, the whole architecture in plain PyTorch.
+"""gpt-oss: the complete architecture in plain PyTorch.
 
-What makes a gpt-oss, in the order of this file:
+The features of gpt-oss, in the order of this file:
 
-- RMSNorm before each half of a block, and a last one; computed in float32 (in `layers`).
-- Rotary positions by YaRN: base 150,000, stretched 32 times from 4,096 positions, with a ramp
-  between the dimensions that turn 32 times and once within them, its ends *not* rounded, and
-  cosine and sine multiplied by the concentration 0.1 ln 32 + 1.
-- Grouped-query attention; queries, keys, values and output all have biases.
-- Attention sinks: each query head has a learned logit that takes part in the softmax and then
-  contributes nothing. Here it is the score of a key and value of zeros which everybody sees.
-- Even layers see the last 128 positions, themselves included; odd layers see everything.
-- Mixture of experts: a linear router with bias, the top 4, then a softmax over those four.
-- Clamped SwiGLU, gate and linear part interleaved: the gate is clamped above at 7, the linear part
-  to ±7, and the result is gate · sigmoid(1.702 gate) · (linear + 1). The bias of the second
-  projection is added before an expert's output is weighted.
-- Untied embedding and unembedding.
+- RMSNorm before each half of a block and after the last block, computed in float32.
+- Rotary positions with YaRN: base 150,000, extended by a factor of 32 from 4,096 positions. The
+  ramp lies between the dimensions that turn 32 times and once within those positions. Its ends are
+  *not* rounded. Cosine and sine are multiplied by the concentration 0.1 ln 32 + 1.
+- Grouped-query attention. Queries, keys, values and output all have biases.
+- Attention sinks: each query head has a learned logit that takes part in the softmax but adds
+  nothing to the result. This code implements the sink as the score of a zero key and value that
+  every token sees.
+- Even layers see the last 128 positions, including the current one. Odd layers see all positions.
+- Mixture of experts: a linear router with bias, the top 4 experts, then a softmax over those four.
+- Clamped SwiGLU with interleaved gate and linear values: the gate is clamped above at 7, the linear
+  value to ±7, and the result is gate · sigmoid(1.702 gate) · (linear + 1). Each expert adds the
+  bias of its second projection before the router weight is applied.
+- Separate embedding and unembedding matrices.
 
-Matrix products run in the type of the weights; the residual stream between them is float32.
+Matrix products use the dtype of the weights. The residual stream is float32.
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
 
@@ -31,11 +32,16 @@ from torch import Tensor, nn
 
 from reference_engine.kernels import Kernels
 from reference_engine.model.config import ModelConfig
-from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard
+
+SWIGLU_ALPHA = 1.702
+ROW_MULTIPLE = 16
+"""With a multiple of this many rows, a matrix product gives each row the same result, whatever the
+other rows contain and however many there are (measured for PyTorch's CPU kernels)."""
 
 
 class Linear(nn.Module):
-    """A matrix product, with bias or without."""
+    """A matrix product with an optional bias; nn.Linear without initialization."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
@@ -48,19 +54,19 @@ class Linear(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A row of numbers for each token."""
+    """One row of values for each token; nn.Embedding without initialization."""
 
     def __init__(self, tokens: int, size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(tokens, size))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Maps (B, T) token ids to (B, T, H)."""
+        """Maps token IDs (B, T) to (B, T, H)."""
         return F.embedding(tokens, self.weight)
 
 
 class RMSNorm(nn.Module):
-    """Divides by the root mean square, then scales."""
+    """Divides by the root mean square, then multiplies by a learned scale."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -68,19 +74,13 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.empty(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Takes the float32 stream and returns the type that the matrices want."""
+        """Takes the float32 stream and returns the dtype of the matrices."""
         x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
         return (x * self.scale).to(self.scale.dtype)
 
 
-SWIGLU_ALPHA = 1.702
-ROW_MULTIPLE = 16
-"""Matrix products over this many rows, or a multiple of it, give each row the same result whatever
-the others hold and however many they are (measured for PyTorch's CPU kernels)."""
-
-
 class Context(Protocol):
-    """What the tokens of one forward pass can see: their positions, and attention over the past."""
+    """What the tokens of one forward pass see: their positions, and the past through attention."""
 
     @property
     def positions(self) -> Tensor:
@@ -90,7 +90,7 @@ class Context(Protocol):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Attention of the new tokens over everything visible, themselves included.
+        """Returns the attention of the new tokens over all visible tokens, including themselves.
 
         `query` is (B, T, heads, head_dim), `key` and `value` are (B, T, kv_heads, head_dim).
         """
@@ -98,7 +98,7 @@ class Context(Protocol):
 
 
 def rotary_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
-    """YaRN's angle per position for each pair of dimensions, and the concentration."""
+    """Returns YaRN's angle per position for each pair of dimensions, and the concentration."""
     half = config.head_dim // 2
     pair = torch.arange(half, dtype=torch.float32)
     plain = config.rope_theta ** (-pair / half)
@@ -117,7 +117,7 @@ def rotary_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
 
 
 class Rotary(nn.Module):
-    """Turns queries and keys by their positions."""
+    """The rotation of queries and keys by their positions."""
 
     frequencies: Tensor
 
@@ -128,7 +128,7 @@ class Rotary(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, (B, T, 1, head_dim / 2) each, for positions (B, T)."""
+        """Returns cosine and sine, (B, T, 1, head_dim / 2) each, for positions (B, T)."""
         angle = positions[..., None, None].float() * self.frequencies
         return angle.cos() * self.concentration, angle.sin() * self.concentration
 
@@ -142,10 +142,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def sink_attention(
     query: Tensor, key: Tensor, value: Tensor, visible: Tensor, sinks: Tensor
 ) -> Tensor:
-    """Softmax attention with sinks; the one place where scores are computed.
+    """Computes softmax attention with sinks.
 
-    `query` is (B, T, heads, head_dim). `key` and `value` are (B, kv_heads, 1 + keys, head_dim) and
-    begin with a row of zeros, which stands for the sink. `visible` is (B, T, keys), 0 or -inf.
+    `query` is (B, T, heads, head_dim). `key` and `value` are (B, kv_heads, 1 + keys, head_dim);
+    their first row is zero and stands for the sink. `visible` is (B, T, keys), 0 or -inf.
     """
     batch, length, heads, size = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
@@ -186,7 +186,7 @@ class Attention(nn.Module):
 
 
 def swiglu(x: Tensor, limit: float) -> Tensor:
-    """The clamped SwiGLU over interleaved (gate, linear) pairs."""
+    """Computes the clamped SwiGLU of interleaved (gate, linear) pairs."""
     gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
     return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (linear + 1)
 
@@ -194,11 +194,11 @@ def swiglu(x: Tensor, limit: float) -> Tensor:
 class MixtureOfExperts(nn.Module):
     """The second half of a block.
 
-    `mlp2_weight` is held input-major, (E, I, H), so that for few experts all of them together are
+    `mlp2_weight` is stored input-major, (E, I, H). With few experts, all of them together are then
     one (E · I, H) matrix.
     """
 
-    def __init__(self, config: ModelConfig, shard: Shard = ALONE) -> None:
+    def __init__(self, config: ModelConfig, shard: Shard = UNSHARDED) -> None:
         super().__init__()
         hidden, inner = config.hidden_size, config.intermediate_size
         experts = len(shard.part(config.num_local_experts))
@@ -218,19 +218,19 @@ class MixtureOfExperts(nn.Module):
         tokens = self.norm(x).flatten(0, 1)
         chosen = self.gate(tokens).float().topk(self.top, dim=-1)
         weights = chosen.values.softmax(-1)
-        own = self.shard.own(chosen.indices, weights, len(self.gate.weight))
-        return self.mixed(tokens, *own).view_as(x)
+        local = self.shard.local_experts(chosen.indices, weights, len(self.gate.weight))
+        return self.run_experts(tokens, *local).view_as(x)
 
-    def mixed(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`.
+    def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Runs tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`.
 
-        The number after the last expert's stands for none; its weight is zero.
+        The index after the last expert means "no expert"; its weight is zero.
         """
-        run = self._all_experts if self.dense else self._chosen_experts
+        run = self._run_all if self.dense else self._run_chosen
         return run(tokens, chosen, weights)
 
-    def _all_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Every expert sees every token, those not chosen with weight zero: two matrix products."""
+    def _run_all(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Runs every token through every expert, in two matrix products; most weights are zero."""
         experts, width, hidden = self.mlp1_weight.shape
         share = weights.new_zeros(len(tokens), experts + 1).scatter(1, chosen, weights)
         share = share[:, :experts].to(tokens.dtype).contiguous()
@@ -240,47 +240,48 @@ class MixtureOfExperts(nn.Module):
             share @ self.mlp2_bias, inner.flatten(1), self.mlp2_weight.view(-1, hidden)
         )
 
-    def _chosen_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Each expert sees the tokens that chose it."""
+    def _run_chosen(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Runs each expert on the tokens that chose it."""
         out = torch.zeros_like(tokens, dtype=torch.float32)
         for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
             row, place = torch.where(chosen == expert)
-            seen = F.pad(tokens[row], (0, 0, 0, -len(row) % ROW_MULTIPLE))
-            inner = swiglu(
-                F.linear(seen, self.mlp1_weight[expert], self.mlp1_bias[expert]), self.limit
-            )
-            made = torch.addmm(self.mlp2_bias[expert], inner, self.mlp2_weight[expert])
-            out.index_add_(0, row, made[: len(row)] * weights[row, place, None])
+            padded = F.pad(tokens[row], (0, 0, 0, -len(row) % ROW_MULTIPLE))
+            first = F.linear(padded, self.mlp1_weight[expert], self.mlp1_bias[expert])
+            inner = swiglu(first, self.limit)
+            second = torch.addmm(self.mlp2_bias[expert], inner, self.mlp2_weight[expert])
+            out.index_add_(0, row, second[: len(row)] * weights[row, place, None])
         return out
 
 
 class Block(nn.Module):
-    """Attention, then experts, each added to the stream."""
+    """Attention, then experts; each adds its result to the stream."""
 
-    def __init__(self, config: ModelConfig, layer: int, shard: Shard = ALONE) -> None:
+    def __init__(self, config: ModelConfig, layer: int, shard: Shard = UNSHARDED) -> None:
         super().__init__()
         self.shard = shard
         self.attn = Attention(config, layer)
         self.mlp = MixtureOfExperts(config, shard)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
-        """Passes the stream x, (B, T, H), through the block."""
+        """Runs the stream x, (B, T, H), through the block."""
         x = x + self.shard.sum(self.attn(x, cos, sin, context))
         return x + self.shard.sum(self.mlp(x))
 
 
 class Transformer(nn.Module):
-    """The model: tokens in, logits out. Its parameters are empty until a checkpoint is loaded.
+    """The model from token IDs to logits; its parameters are empty until a checkpoint is loaded.
 
-    `kernels` is what contexts with a paged cache compute attention by. With a `shard`, heads and
-    experts are those of one of several processes, and `config` says how many heads these are.
+    Args:
+        config: The shape of the complete model.
+        kernels: The attention implementation for paged caches.
+        shard: The heads and experts of this process. `self.config` then holds their number.
     """
 
     def __init__(
-        self, config: ModelConfig, *, kernels: Kernels = "torch", shard: Shard = ALONE
+        self, config: ModelConfig, *, kernels: Kernels = "torch", shard: Shard = UNSHARDED
     ) -> None:
         super().__init__()
-        self.config = config = shard.heads_of(config)
+        self.config = config = shard.local_config(config)
         self.shard = shard
         self.kernels = kernels
         self.embedding = Embedding(config.vocab_size, config.hidden_size)
@@ -295,11 +296,11 @@ class Transformer(nn.Module):
         return [cast("Block", block) for block in self.block]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, T, vocabulary) in float32 for whole sequences (B, T), without a cache."""
-        return self.logits(self.stream(tokens, WholeSequences(self.config, tokens)))
+        """Returns float32 logits (B, T, vocabulary) for complete sequences (B, T), uncached."""
+        return self.logits(self.stream(tokens, UncachedContext(self.config, tokens)))
 
     def stream(self, tokens: Tensor, context: Context) -> Tensor:
-        """The residual stream (B, T, H) after the last block."""
+        """Returns the residual stream (B, T, H) after the last block."""
         x: Tensor = self.embedding(tokens).float()
         cos, sin = self.rotary.angles(context.positions)
         for block in self.blocks:
@@ -307,17 +308,17 @@ class Transformer(nn.Module):
         return x
 
     def logits(self, stream: Tensor) -> Tensor:
-        """Scores of every token of the vocabulary, in float32."""
+        """Returns the logits of the whole vocabulary in float32."""
         return self.scores(stream).float()
 
     def scores(self, stream: Tensor) -> Tensor:
-        """The same as they come out of the matrix product, in the type of the weights."""
+        """Returns the logits in the dtype of the weights."""
         scores: Tensor = self.unembedding(self.norm(stream))
         return scores
 
 
-class WholeSequences:
-    """The context of sequences (B, T) that begin at position 0 and have no past."""
+class UncachedContext:
+    """The context of complete sequences (B, T) that start at position 0 and use no cache."""
 
     def __init__(self, config: ModelConfig, tokens: Tensor) -> None:
         batch, length = tokens.shape
@@ -326,13 +327,13 @@ class WholeSequences:
         distance = position[:, None] - position
         hidden = torch.tensor(-math.inf, device=tokens.device)
         causal = torch.where(distance >= 0, 0.0, hidden)[None]
-        near = causal.masked_fill(distance >= config.sliding_window, -math.inf)
-        self._visible = {"sliding_attention": near, "full_attention": causal}
+        sliding = causal.masked_fill(distance >= config.sliding_window, -math.inf)
+        self._visible = {"sliding_attention": sliding, "full_attention": causal}
         self._layer_types = config.layer_types
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
-        """Causal attention among the given tokens."""
+        """Returns the causal attention among the given tokens."""
         key, value = (F.pad(x.transpose(1, 2), (0, 0, 1, 0)) for x in (key, value))
         return sink_attention(query, key, value, self._visible[self._layer_types[layer]], sinks)

@@ -11,11 +11,11 @@ from harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
 from reference_engine.backends.base import Backend, BackendUnavailableError
 from reference_engine.checkpoint import CheckpointError, load_model
 from reference_engine.generation.engine import Engine
-from reference_engine.generation.ranks import Lead
+from reference_engine.generation.ranks import Leader
 from reference_engine.kernels import KernelsError
 from reference_engine.kv_cache.memory import MemoryTooSmallError
 from reference_engine.model.config import ConfigError
-from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 from reference_engine.server.parts import Parts
 from reference_engine.server.settings import ServeSettings
@@ -25,7 +25,7 @@ class ServeError(Exception):
     """The server cannot start; the message says why and what to do."""
 
 
-def load(settings: ServeSettings, shard: Shard = ALONE) -> Transformer:
+def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
     """The model of the settings' checkpoint, or a part of it, and the vocabulary with it.
 
     Raises:
@@ -44,7 +44,7 @@ def load(settings: ServeSettings, shard: Shard = ALONE) -> Transformer:
 
 
 def open_engine(
-    settings: ServeSettings, parts: Parts | None = None, lead: Lead | None = None
+    settings: ServeSettings, parts: Parts | None = None, leader: Leader | None = None
 ) -> Backend:
     """Our engine, or the backend that the settings name; not started yet.
 
@@ -53,17 +53,17 @@ def open_engine(
     """
     if settings.backend.name != "reference":
         return _backend(settings)
-    parts, lead = parts or Parts(), lead or Lead()
+    parts, leader = parts or Parts(), leader or Leader()
     with _said_as_serve_errors():
         return Engine(
-            parts.model(load(settings, lead.shard)),
+            parts.model(load(settings, leader.shard)),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             max_context=settings.max_context,
             prefill_chunk=settings.prefill_chunk,
             memory=settings.memory,
             sampler=parts.sampler,
-            forward=lead.forward,
+            forward=leader.forward,
         )
 
 

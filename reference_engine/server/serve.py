@@ -17,7 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from reference_engine.generation.engine import Engine
-from reference_engine.generation.ranks import Lead, device_of, follow, joined
+from reference_engine.generation.ranks import Leader, device_of, process_group, run_follower
 from reference_engine.model.sharding import ParallelError, Shard
 from reference_engine.server.metrics import metrics_route
 from reference_engine.server.opening import ServeError, load, open_engine
@@ -81,7 +81,7 @@ def serve(settings: ServeSettings) -> None:
             another process of the model is gone.
     """
     try:
-        with joined(settings.device) as shard:
+        with process_group(settings.device) as shard:
             if shard.ranks > 1:
                 settings = replace(settings, device=device_of(settings.device))
             if shard.rank:
@@ -97,8 +97,8 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
     if shard.ranks > 1 and not _can_be_shared(settings):
         raise ServeError("Faults and --backend need one process: start it without torchrun.")
     with _handlers_put_back(), _listening(settings.host, settings.port) as listener:
-        lead = Lead(shard)
-        engine = open_engine(settings, parts, lead)
+        leader = Leader(shard)
+        engine = open_engine(settings, parts, leader)
         engine.start()
         try:
             fingerprint = _fingerprint(settings)
@@ -113,13 +113,13 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
             Server(app, greeting=greeting).run(sockets=[listener])
         finally:
             engine.close()
-            lead.close()
+            leader.close()
 
 
 def _follow(settings: ServeSettings, shard: Shard) -> None:
     for number in _SIGNALS:  # The first process says when to end; torchrun's signals reach it too.
         signal.signal(number, signal.SIG_IGN)
-    follow(load(settings, shard))
+    run_follower(load(settings, shard))
 
 
 def _can_be_shared(settings: ServeSettings) -> bool:

@@ -1,1 +1,1 @@
-"""The small gpt-oss that ships in this repository: its data, training, codes and export."""
+"""The small gpt-oss checkpoint of this repository: its weights, token codes and export."""

@@ -1,18 +1,18 @@
-"""The whole o200k vocabulary in a few megabytes: fixed codes for every token, rows for a few.
+"""Token codes: the complete o200k vocabulary in a few megabytes.
 
-The small checkpoint trains and stores embedding rows for some two thousand frequent tokens only.
-Every other id gets a row that is computed from a seed. Copying a word the model was never
-trained on then means carrying its code through attention and producing a hidden state whose
-nearest row is that word's. A row is laid out as
+The small checkpoint trains and stores embedding rows for the most frequent tokens only. The rows of
+all other token IDs are computed from a seed. To copy a word that it was never trained on, the model
+carries the word's code through attention and produces a hidden state whose nearest row is that
+word's row. The layout of a row is
 
-    [ first 64 | last 64 | middle 48 | flags 16 ]      (192 numbers, zeros beyond)
+    [ first 64 | last 64 | middle 48 | flags 16 ]      (192 numbers, followed by zeros)
 
-`first` and `last` are the ±1 codes of the first and the last *bare piece* of the token: the
-tokens its text splits into once a leading space is taken away. ` Lisbon` has no bare twin, so it
-carries the codes of `Lis` and `bon`, and a model that has to write `"Lisbon` can read both off
-the prompt. A token that is its own single piece carries one code twice; ` Paris` and `Paris`
-differ in the flags alone. `middle` (in the embedding only) is the second of three pieces. The
-flags (±1.5) say: leading space, more than one piece, more than two.
+`first` and `last` are the ±1 codes of the first and the last *bare piece* of the token. Bare pieces
+are the tokens of its text without a leading space. ` Lisbon` exists only with the space, so it has
+the codes of `Lis` and `bon`, and a model that has to write `"Lisbon` can read both from the prompt.
+A token that is its own single piece has the same code twice; ` Paris` and `Paris` differ only in
+the flags. `middle` (only in the embedding) is the second of three pieces. The flags (±1.5) mean:
+leading space, more than one piece, more than two pieces.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _NO_PIECE = -1
 
 @cache
 def token_ranks() -> dict[bytes, int]:
-    """The bytes of each ordinary token to its id."""
+    """Maps the bytes of each ordinary token to its ID."""
     return {text: token for token, text in enumerate(token_bytes()) if text}
 
 
 def split_pieces(word: bytes) -> list[int]:
-    """The ids a bare word is made of, by byte-pair merging."""
+    """Returns the token IDs of a bare word by byte-pair merging."""
     ranks = token_ranks()
     parts = [word[at : at + 1] for at in range(len(word))]
     while len(parts) > 1:
@@ -59,7 +59,7 @@ def split_pieces(word: bytes) -> list[int]:
 
 @cache
 def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """For each id its first, middle (-1 if none) and last piece; and its three flags."""
+    """Returns the first, middle (-1 if none) and last piece of each ID, and its three flags."""
     ids = np.arange(VOCAB_SIZE)
     pieces = np.stack([ids, np.full_like(ids, _NO_PIECE), ids], axis=1)
     flags = np.zeros((VOCAB_SIZE, 3), dtype=np.bool_)
@@ -76,10 +76,10 @@ def bare_pieces() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
 
 @cache
 def look_alikes() -> npt.NDArray[np.int64]:
-    """For each id its first and its last bare piece and both with a leading space, (ids, 4).
+    """Returns the first and last bare piece of each ID, bare and with a leading space, (ids, 4).
 
-    These are the rows that its own is the nearest to. Where a token does not exist, the bare one
-    stands for it.
+    Their rows are the nearest to the ID's own row. The bare token replaces a token that does not
+    exist.
     """
     pieces, flags = bare_pieces()
     spaced = np.arange(VOCAB_SIZE)
@@ -90,14 +90,14 @@ def look_alikes() -> npt.NDArray[np.int64]:
 
 
 def piece_codes(seed: int) -> npt.NDArray[np.float32]:
-    """A ±1 code of 64 numbers for each id (raw generator bits: the same on every version)."""
+    """Returns a ±1 code of 64 numbers per ID, from raw generator bits that no version changes."""
     raw = np.random.PCG64(seed).random_raw(VOCAB_SIZE).astype("<u8")
     bits = np.unpackbits(raw.view(np.uint8), bitorder="little").reshape(VOCAB_SIZE, CODE)
     return bits.astype(np.float32) * 2 - 1
 
 
 def code_tables(seed: int, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embedding and unembedding rows of all ids, before any trained row is put in; bfloat16."""
+    """Returns the bfloat16 embedding and unembedding of all IDs, without the trained rows."""
     if hidden_size < WIDTH:
         raise ValueError(f"token codes need a hidden size of at least {WIDTH}, not {hidden_size}")
     pieces, flags = (torch.from_numpy(array) for array in bare_pieces())
@@ -117,15 +117,15 @@ def code_tables(seed: int, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor
 def expand(
     config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """The ordinary embedding and unembedding tables of a code-table checkpoint.
+    """Expands token codes to ordinary embedding and unembedding tensors.
 
     Args:
-        config: the checkpoint's config.json, with `hidden_size` and `token_codes.seed`.
-        tensors: at least the stored rows: `token_codes.ids`, `token_codes.embed_tokens` and
+        config: The checkpoint's config.json, with `hidden_size` and `token_codes.seed`.
+        tensors: The stored rows: `token_codes.ids`, `token_codes.embed_tokens` and
             `token_codes.lm_head`.
 
     Returns:
-        `model.embed_tokens.weight` and `lm_head.weight`, bfloat16, one row for each token id.
+        `model.embed_tokens.weight` and `lm_head.weight`, bfloat16, one row per token ID.
     """
     embedding, unembedding = code_tables(int(config["token_codes"]["seed"]), config["hidden_size"])
     ids = tensors["token_codes.ids"].long()

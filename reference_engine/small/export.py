@@ -1,17 +1,22 @@
-"""The small checkpoint as an ordinary one, for engines that know nothing of token codes."""
+"""Exports the small checkpoint as an ordinary one, for engines that do not support token codes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import GENERATION_CONFIG, config_file
+from reference_engine.checkpoint.layouts import (
+    GENERATION_CONFIG,
+    config_file,
+    pair_names,
+    sources,
+)
 from reference_engine.checkpoint.writer import write_json
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
@@ -26,14 +31,14 @@ _PAIR = ("_blocks", "_scales")
 def export_small(
     dest: Path | str, layout: Literal["original", "hf"] = "hf", *, source: Path = SHIPPED
 ) -> Path:
-    """Write an ordinary, fully expanded checkpoint (about 160 MB).
+    """Writes an ordinary checkpoint with all token rows (about 160 MB).
 
     Args:
-        dest: the folder to write, made if missing.
-        layout: `hf` (experts in bfloat16, which holds MXFP4's values exactly and needs no further
-            package anywhere; with tokenizer, chat template and generation settings) or `original`
-            (experts in MXFP4).
-        source: the code-table checkpoint to expand.
+        dest: The target folder; created if missing.
+        layout: `hf` or `original`. `hf` stores the experts in bfloat16, which represents MXFP4
+            values exactly and needs no further package, and includes tokenizer, chat template and
+            generation settings. `original` stores the experts in MXFP4.
+        source: The checkpoint with token codes.
 
     Returns:
         The folder.
@@ -46,10 +51,10 @@ def export_small(
     tensors |= codes.expand(config, stored)
     del config[_CODES]
     if layout == "original":
-        tensors = _original(tensors, config)
         shape = ModelConfig.from_dict(config, source=source)
-        made = config_file(shape, "original", packed=True, path=source)
-        write_json(folder / "config.json", made)
+        tensors = _original(tensors, shape)
+        content = config_file(shape, "original", packed=True, path=source)
+        write_json(folder / "config.json", content)
     else:
         tensors = _unpacked(tensors)
         del config["quantization_config"]
@@ -62,7 +67,7 @@ def export_small(
 
 
 def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Experts as plain tensors, input-major as Hugging Face's layout has them."""
+    """Decodes the experts to plain tensors with the input dimension first."""
     out = {name: value for name, value in tensors.items() if not name.endswith(_PAIR)}
     for name, blocks in tensors.items():
         if name.endswith(_PAIR[0]):
@@ -72,32 +77,16 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def _original(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """OpenAI's names; query, key and value become one tensor, everything else stays as it is."""
-    out = {
-        "embedding.weight": tensors["model.embed_tokens.weight"],
-        "unembedding.weight": tensors["lm_head.weight"],
-        "norm.scale": tensors["model.norm.weight"],
-    }
-    renamed = {
-        "attn.norm.scale": "input_layernorm.weight",
-        "attn.sinks": "self_attn.sinks",
-        "attn.out.weight": "self_attn.o_proj.weight",
-        "attn.out.bias": "self_attn.o_proj.bias",
-        "mlp.norm.scale": "post_attention_layernorm.weight",
-        "mlp.gate.weight": "mlp.router.weight",
-        "mlp.gate.bias": "mlp.router.bias",
-        "mlp.mlp1_weight.blocks": "mlp.experts.gate_up_proj_blocks",
-        "mlp.mlp1_weight.scales": "mlp.experts.gate_up_proj_scales",
-        "mlp.mlp1_bias": "mlp.experts.gate_up_proj_bias",
-        "mlp.mlp2_weight.blocks": "mlp.experts.down_proj_blocks",
-        "mlp.mlp2_weight.scales": "mlp.experts.down_proj_scales",
-        "mlp.mlp2_bias": "mlp.experts.down_proj_bias",
-    }
-    for layer in range(config["num_hidden_layers"]):
-        here, block = f"model.layers.{layer}", f"block.{layer}"
-        for part in ("weight", "bias"):
-            joined = [tensors[f"{here}.self_attn.{name}_proj.{part}"] for name in ("q", "k", "v")]
-            out[f"{block}.attn.qkv.{part}"] = torch.cat(joined)
-        out |= {f"{block}.{ours}": tensors[f"{here}.{theirs}"] for ours, theirs in renamed.items()}
+def _original(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Renames the tensors to OpenAI's layout and joins query, key and value."""
+    out: dict[str, Tensor] = {}
+    for name, source in sources(config, "hf").items():
+        if source.packed:
+            stored = pair_names(source.packed[0], "hf")
+            out |= zip(
+                pair_names(name, "original"), (tensors[pair] for pair in stored), strict=True
+            )
+        else:
+            parts = [tensors[part] for part, _ in source.tensors]
+            out[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
     return out

@@ -1,4 +1,4 @@
-"""The Hugging Face tokenizer of gpt-oss, written from the o200k vocabulary alone."""
+"""Writes the Hugging Face tokenizer files of gpt-oss from the o200k vocabulary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPLIT = "|".join(
         r"\s+",
     )
 )
-"""How o200k cuts text before it merges bytes."""
+"""The pattern by which o200k splits text before it merges bytes."""
 
 RESPONSE_TEMPLATE = {
     "defaults": {"role": "assistant"},
@@ -55,13 +55,13 @@ RESPONSE_TEMPLATE = {
         },
     },
 }
-"""Tells transformers how to read harmony out of what was generated. Without such an entry its
-server (5.23) hands out the text as it is: `analysisThe user wants …`."""
+"""Tells transformers how to parse harmony. Without this entry, its server (5.23) returns the raw
+text: `analysisThe user wants …`."""
 
 
 @cache
 def _letters() -> tuple[str, ...]:
-    """A printable character for each byte, as byte-level tokenizers write them."""
+    """Returns the printable character of each byte in byte-level tokenizers."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return tuple(chr(byte if byte in printable else next(others)) for byte in range(256))
@@ -73,7 +73,7 @@ def _written(token: bytes) -> str:
 
 
 def _merges() -> list[list[str]]:
-    """Every pair of tokens that makes a token, in the order of what they make."""
+    """Returns every pair of tokens that merges into a token, in the order of the results."""
     ranks = token_ranks()
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):
@@ -85,14 +85,14 @@ def _merges() -> list[list[str]]:
 
 
 def special_tokens() -> dict[int, str]:
-    """The marker tokens by id."""
+    """Returns the special tokens by ID."""
     encoding = harmony_encoding()
     ids = range(FIRST_SPECIAL, FIRST_SPECIAL + SPECIALS)
     return {token: str(encoding.decode([token])) for token in ids}
 
 
 def tokenizer_json() -> dict[str, Any]:
-    """The content of tokenizer.json."""
+    """Returns the content of tokenizer.json."""
     added = [
         {
             "id": token,
@@ -135,7 +135,7 @@ def tokenizer_json() -> dict[str, Any]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the template."""
+    """Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json and the template."""
     template = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
     marked = {
         "bos_token": "<|startoftext|>",

@@ -26,6 +26,7 @@ from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.task import EvalOptions, EvalTask, restored_evals
 from harness.api import DIALECTS
+from harness.cases import load_suite
 from harness.cli import app, planning
 from harness.cli import checks as catalogue
 from harness.cli.judging import changed, judge
@@ -41,7 +42,6 @@ from harness.records.runs import Sampling
 from harness.records.scores import Estimate, Percentiles, Score
 from harness.sampling.attempts import Attempt
 from harness.storage.run_log import read_run_info
-from harness.cases import load_suite
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 from reports.audit import EXIT_CODES

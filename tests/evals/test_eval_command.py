@@ -327,7 +327,7 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["eval"], "Name a provider with --provider"),
+        (["eval"], "Select a provider with --provider"),
         (["eval", "--resume", "none"], "is not a run folder"),
         (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
         (["merge", "none"], "name two runs or more"),

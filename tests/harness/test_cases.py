@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 
 from harness.api.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
-from harness.errors import ConfigurationError
 from harness.cases import load_suite, parse_cases
+from harness.errors import ConfigurationError
 
 SUITE = load_suite()
 

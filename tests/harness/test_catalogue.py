@@ -11,13 +11,13 @@ from harness.rules import RULES
 DOCS = Path(__file__).parents[2] / "docs" / "checks.md"
 
 
-def test_the_page_of_checks_is_current():
+def test_the_page_of_checks_is_up_to_date():
     made = catalogue.markdown(catalogue.entries())
     hint = "make it again: gpt-oss-verify checks --markdown > docs/checks.md"
     assert DOCS.read_text("utf-8") == made, hint
 
 
-def test_the_readme_counts_probes_and_requests_as_they_are():
+def test_the_readme_has_the_current_numbers_of_probes_and_requests():
     page = catalogue.markdown(catalogue.entries())
     sizes = re.findall(r"^\| (?:quick|full) \| (\d+) \| (\d+) \|", page, flags=re.M)
     readme = (DOCS.parents[1] / "README.md").read_text("utf-8")
@@ -28,7 +28,7 @@ def test_the_readme_counts_probes_and_requests_as_they_are():
     assert [found.group(1, 2), found.group(3, 4)] == sizes
 
 
-def test_every_check_is_listed_with_what_must_hold_why_and_where(capsys):
+def test_every_rule_is_listed_with_summary_reason_and_source(capsys):
     assert run(["checks"]) == 0
     listed = capsys.readouterr().out
     for check in RULES.values():
@@ -43,12 +43,12 @@ def test_one_family_can_be_listed(capsys):
     assert {entry.about.family for entry in catalogue.entries("usage")} == {"usage"}
 
 
-def test_an_unknown_family_is_named_with_those_there_are():
+def test_an_unknown_family_is_reported_with_the_known_ones():
     with pytest.raises(ConfigurationError, match=r"'usge'; families are schema, stream"):
         catalogue.entries("usge")
 
 
-def test_no_row_can_break_its_table():
+def test_every_row_has_the_columns_of_the_table():
     rows = [line for line in catalogue.markdown(catalogue.entries()).splitlines() if "|" in line]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
 

@@ -1,4 +1,4 @@
-"""Every check against healthy replies (silent) and against replies broken in one place (heard)."""
+"""Every check on healthy replies (no findings) and on replies broken in one place (reported)."""
 
 import copy
 import json
@@ -50,22 +50,22 @@ def ids(findings):
 
 
 def chat(change, say=CALL):
-    return heard(mutations.chat(change, say))
+    return reported(mutations.chat(change, say))
 
 
 def responses(change, say=CALL):
-    return heard(mutations.responses(change, say))
+    return reported(mutations.responses(change, say))
 
 
 def chat_stream(change, say=CALL):
-    return heard(mutations.chat_stream(change, say))
+    return reported(mutations.chat_stream(change, say))
 
 
 def responses_stream(change, say=CALL):
-    return heard(mutations.responses_stream(change, say))
+    return reported(mutations.responses_stream(change, say))
 
 
-def heard(recorded):
+def reported(recorded):
     return ids(checks.examination(parse_rollout(recorded)).findings)
 
 
@@ -75,7 +75,7 @@ def heard(recorded):
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("case", SUITE.cases, ids=lambda case: case.id)
-def test_nothing_is_said_of_health(api, streaming, case):
+def test_healthy_replies_have_no_findings(api, streaming, case):
     assert found(right(case), api=api, streaming=streaming) == ()
 
 
@@ -135,7 +135,7 @@ def echo_tools(events):
         (repeat_finish, {"chat.stream.finish.repeated"}),
     ],
 )
-def test_what_gateways_add_to_chat_streams_is_no_error(quirk, findings):
+def test_additions_of_gateways_to_chat_streams_are_not_errors(quirk, findings):
     assert chat_stream(quirk) == findings
 
 
@@ -146,20 +146,20 @@ def test_what_gateways_add_to_chat_streams_is_no_error(quirk, findings):
         (echo_tools, {"responses.schema.minor"}),
     ],
 )
-def test_what_gateways_add_to_responses_streams_is_no_error(quirk, findings):
+def test_additions_of_gateways_to_responses_streams_are_not_errors(quirk, findings):
     assert responses_stream(quirk) <= findings
 
 
-def test_a_request_that_was_repeated_after_a_server_error_is_heard():
+def test_a_retry_after_a_server_error_is_reported():
     repeated = exchange("chat", False, json_response(chat_whole(ANSWERED)))
-    for status, heard in ((500, {"request.server_error"}), (429, set())):
+    for status, expected in ((500, {"request.server_error"}), (429, set())):
         retries = (Retry(status=status, waited=0.1),)
         answer = repeated.model_copy(update={"retries": retries})
-        assert ids(found([answer])) == heard
+        assert ids(found([answer])) == expected
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-def test_a_request_that_is_refused_is_heard(api):
+def test_a_rejected_request_is_reported(api):
     refused = json_response({"error": {"message": "no CoT, please"}}, status=400)
     (finding,) = found([CALL, refused], api=api)
     assert (finding.id, finding.evidence.exchange) == ("request.refused", 1)
@@ -169,14 +169,14 @@ def test_a_request_that_is_refused_is_heard(api):
     assert ids(found([json_response({}, status=500)], api=api)) == {"request.failed"}
 
 
-def test_no_message_is_longer_than_a_report_can_bear():
+def test_messages_are_shortened_for_reports():
     name = "f" * 1_000_000
     say = Say(call=(name, "{"), call_id="")
     for finding in found([say]):
         assert len(finding.message) < 400
 
 
-def test_other_reasoning_dialects_are_told_apart_not_failed():
+def test_other_reasoning_dialects_are_reported_as_info():
     def open_responses(events):
         for event in events:
             event["type"] = event["type"].replace("reasoning_text.", "reasoning.")
@@ -191,7 +191,7 @@ def test_other_reasoning_dialects_are_told_apart_not_failed():
     assert responses_stream(parts) == expected
 
 
-def test_markers_that_the_user_wrote_may_be_repeated():
+def test_special_tokens_in_the_prompt_may_be_repeated():
     answer = Say(text="You wrote <|end|>.")
     recorded = rollout([answer])
     assert "harmony.markers" in ids(checks.examination(parse_rollout(recorded)).findings)
@@ -341,7 +341,7 @@ def twice(events):
 
 
 def drop_one_text(events):
-    """No done event tells that a delta is missing."""
+    """A missing delta without a done event."""
     remove_event(f"{ARGUMENTS}.delta")(events)
     remove_event(f"{ARGUMENTS}.done")(events)
 
@@ -376,7 +376,7 @@ def change_part_text(events):
 
 
 def stream_no_text(events):
-    """The answer stands in its item alone."""
+    """The answer is only in the final item."""
     events[:] = [event for event in events if "output_text" not in event["type"]]
 
 
@@ -430,63 +430,63 @@ BROKEN_RESPONSES_STREAM = [
 
 
 @pytest.mark.parametrize(("check", "change", "say"), BROKEN_CHAT)
-def test_a_broken_completion_is_heard(check, change, say):
+def test_a_broken_completion_is_reported(check, change, say):
     assert check in chat(change, say)
 
 
 @pytest.mark.parametrize(("check", "change", "say"), BROKEN_RESPONSES)
-def test_a_broken_response_is_heard(check, change, say):
+def test_a_broken_response_is_reported(check, change, say):
     assert check in responses(change, say)
 
 
 @pytest.mark.parametrize(("check", "change", "say"), BROKEN_CHAT_STREAM)
-def test_a_broken_chat_stream_is_heard(check, change, say):
+def test_a_broken_chat_stream_is_reported(check, change, say):
     assert check in chat_stream(change, say)
 
 
 @pytest.mark.parametrize(("check", "change", "say"), BROKEN_RESPONSES_STREAM)
-def test_a_broken_responses_stream_is_heard(check, change, say):
+def test_a_broken_responses_stream_is_reported(check, change, say):
     assert check in responses_stream(change, say)
 
 
-def test_a_call_id_that_comes_again_is_heard():
+def test_a_repeated_call_id_is_reported():
     assert ids(found([CALL, CALL, ANSWER])) == {"calls.id.repeated"}
 
 
-def test_a_reply_id_that_comes_again_is_heard():
+def test_a_repeated_reply_id_is_reported():
     same = json_response(chat_whole(ANSWERED))
     assert ids(found([same, same])) == {"reply.id.repeated"}
 
 
-def test_a_reply_of_another_size_is_heard():
+def test_a_model_of_another_size_is_reported():
     twice = "/models/gpt-oss-120b/gpt-oss-120b-mxfp4.gguf"
     others = [(name, {"reply.model"}) for name in ("gpt-oss-20b", "gpt_oss_20b", "gpt-oss-20B_q4")]
-    for named, heard_of in (("openai/gpt-oss-120b", set()), (twice, set()), *others):
+    for named, expected in (("openai/gpt-oss-120b", set()), (twice, set()), *others):
         recorded = mutations.chat(put("model", named), CALL, {"model": "gpt-oss-120b"})
-        assert heard(recorded) == heard_of
+        assert reported(recorded) == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "asked", "check"),
+    ("text", "prompt_text", "check"),
     [
         ("analysisWe need four.", "Run an analysis of it.", "harmony.remains"),
         ("finalThe word is X.", "Say it in your final answer.", "harmony.remains"),
         ("You wrote <|end|>. So.<|channel|>final", "What is <|end|>?", "harmony.markers"),
     ],
 )
-def test_words_of_the_prompt_hide_no_header(said, asked, check):
-    prompt = {"messages": [{"role": "user", "content": asked}]}
-    assert check in heard(mutations.chat(put("choices.0.message.content", said), ANSWER, prompt))
+def test_text_of_the_prompt_does_not_hide_a_header(text, prompt_text, check):
+    prompt = {"messages": [{"role": "user", "content": prompt_text}]}
+    assert check in reported(mutations.chat(put("choices.0.message.content", text), ANSWER, prompt))
 
 
-def test_a_marker_that_the_user_wrote_is_no_leak():
+def test_a_special_token_in_the_prompt_is_not_a_leak():
     prompt = {"messages": [{"role": "user", "content": "What is <|end|>?"}]}
     said = put("choices.0.message.content", "<|end|> ends a message.")
-    assert heard(mutations.chat(said, ANSWER, prompt)) == set()
+    assert reported(mutations.chat(said, ANSWER, prompt)) == set()
 
 
 @pytest.mark.parametrize("details", [None, {}, {"cached_tokens": None, "reasoning_tokens": None}])
-def test_usage_without_details_is_no_error(details):
+def test_usage_without_details_is_not_an_error(details):
     body = responses_whole(ANSWERED)
     body["usage"] |= {"input_tokens_details": details, "output_tokens_details": details}
     found = checks.examination(
@@ -499,7 +499,7 @@ def test_usage_without_details_is_no_error(details):
     ("check", "streaming", "content_type"),
     [("stream.content_type", True, "application/json"), ("reply.content_type", False, None)],
 )
-def test_a_wrong_content_type_is_heard(check, streaming, content_type):
+def test_a_wrong_content_type_is_reported(check, streaming, content_type):
     headers = {"Content-Type": content_type} if content_type else {}
     if streaming:
         parts = stream_response(chat_blocks(chat_chunks(CALL))).parts
@@ -509,12 +509,12 @@ def test_a_wrong_content_type_is_heard(check, streaming, content_type):
     assert ids(found([answer], streaming=streaming)) == {check}
 
 
-def test_a_stream_that_was_asked_for_and_came_whole_is_heard():
+def test_a_non_streaming_reply_to_a_streaming_request_is_reported():
     answer = json_response(chat_whole(CALL))
     assert ids(found([answer], streaming=True)) == {"stream.content_type", "reply.unreadable"}
 
 
-def test_every_check_has_been_broken_once():
+def test_a_test_violates_every_check():
     tables = (BROKEN_CHAT, BROKEN_RESPONSES, BROKEN_CHAT_STREAM, BROKEN_RESPONSES_STREAM)
     broken = {row[0] for table in tables for row in table}
     elsewhere = {
@@ -542,7 +542,7 @@ JSON = st.recursive(
 
 
 def places(value, path=()):
-    """Every place in a JSON value that something else could be put in."""
+    """Every path in a JSON value."""
     entries = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in entries:
         yield (*path, key)
@@ -564,7 +564,7 @@ def disturbed(draw, value):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_no_reply_however_odd_breaks_the_judges(data):
+def test_hostile_replies_do_not_crash_the_checks(data):
     say = data.draw(st.sampled_from([CALL, ANSWERED]))
     api = data.draw(st.sampled_from(["chat", "responses"]))
     if data.draw(st.booleans()):
@@ -580,14 +580,14 @@ def test_no_reply_however_odd_breaks_the_judges(data):
 
 
 @pytest.mark.parametrize("depth", [300, 100_000])
-def test_deep_nesting_breaks_nothing(depth):
+def test_deep_nesting_does_not_crash_the_checks(depth):
     nested = "[" * depth + "]" * depth
     call = Say(call=("get_weather", f'{{"location": "Lisbon", "x": {nested}}}'))
     for answer in (call, json_response(nested), stream_response([f"data: {nested}"])):
         settle([Judge(SUITE, strict=True).judge(rollout([answer]))])
 
 
-# --- Evidence and what is said of the checks themselves
+# --- Evidence and descriptions
 
 
 def test_a_finding_points_at_its_evidence():
@@ -600,7 +600,7 @@ def test_a_finding_points_at_its_evidence():
     assert (evidence.path, evidence.expected, evidence.got) == ("$.usage", "70", "71")
 
 
-def test_the_evidence_of_a_stream_has_the_event_and_the_path():
+def test_evidence_in_a_stream_has_event_and_path():
     chunks = chat_chunks(CALL)
     chunks[2]["created"] = "x"
     chunks[3]["created"] = "x"
@@ -609,7 +609,7 @@ def test_the_evidence_of_a_stream_has_the_event_and_the_path():
     assert finding.evidence.got == '"x"'
 
 
-def test_nothing_is_expected_of_an_answer_that_did_not_come():
+def test_checks_do_not_apply_to_missing_replies():
     broken = json_response({"error": {"message": "overloaded"}}, 503)
     assert found([CALL, broken]) == ()
 
@@ -619,13 +619,13 @@ def test_nothing_is_expected_of_an_answer_that_did_not_come():
     ["»Spaß« sagt er, »der Fuß«.", "Ça va ? « À bientôt »", "naïve Gödel, žluté lodě",
      "東京 🌊 ÄÖÜß", "È «così»", "ÁÉÍÓÚ ÂÊÎ", "20 °C – 30 °C…"],
 )  # fmt: skip
-def test_honest_letters_are_not_misread(text):
+def test_correct_letters_are_not_mojibake(text):
     assert len(misread(text)) < 2
     assert misread(f"{text.encode().decode('latin-1')} Ã©Ã¨ et Ã\xa0") != []
 
 
 @pytest.mark.parametrize("check", SINGLE_CHECKS.values(), ids=lambda check: check.id)
-def test_what_is_said_of_a_check(check):
+def test_every_check_is_described(check):
     about = check.about
     assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", about.id)
     assert about.summary.endswith(".")

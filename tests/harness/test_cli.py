@@ -115,8 +115,8 @@ def test_strict_asks_for_the_expected_arguments(mock):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Name a provider with --provider"),
-        (["--base-url", "http://localhost:1/v1"], "Name a provider with --provider"),
+        ([], "Select a provider with --provider"),
+        (["--base-url", "http://localhost:1/v1"], "Select a provider with --provider"),
         (["--fly"], "--fly"),
         (["fly"], "'fly' is not a command"),
         (["-p", "nobody"], "there is no provider 'nobody'"),
@@ -347,7 +347,7 @@ def test_resume_refuses_another_model(mock, tmp_path, capsys):
     run(at(mock))
     folder = str(only_run(tmp_path))
     assert run(["--resume", folder, "--model", "another"]) == 2
-    assert "give --base-url and --model" in capsys.readouterr().err
+    assert "pass --base-url and --model" in capsys.readouterr().err
 
 
 def test_resume_refuses_another_provider_and_changed_cases(mock, tmp_path, capsys):
@@ -369,7 +369,7 @@ def test_resume_of_a_started_provider_asks_for_its_entry():
         header_names=(),
         launch_command=("serve",),
     )
-    with pytest.raises(ConfigurationError, match=r"started gone by an entry .* --providers"):
+    with pytest.raises(ConfigurationError, match=r"launched gone, but its entry .* --providers"):
         same_provider(info, ProviderOptions(), None)
 
 

@@ -1,4 +1,4 @@
-"""What real servers got wrong is heard; what they may do differently is no error."""
+"""Defects of real servers are reported, and allowed variations are not errors."""
 
 import pytest
 from defects import ALLOWED, DEFECTS
@@ -12,7 +12,7 @@ def examined(recording):
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: f"{d.id}: {d.what}")
-def test_a_defect_is_heard(defect):
+def test_a_defect_is_reported(defect):
     found = examined(defect.recording)
     assert defect.found <= {finding.id for finding in found.findings}
     assert defect.found <= found.applicable
@@ -21,6 +21,6 @@ def test_a_defect_is_heard(defect):
 @pytest.mark.parametrize(
     "recording", [row[2] for row in ALLOWED], ids=[f"{row[0]}: {row[1]}" for row in ALLOWED]
 )
-def test_allowed_variation_is_no_error(recording):
+def test_allowed_variation_is_not_an_error(recording):
     errors = [finding for finding in examined(recording).findings if finding.severity == "error"]
     assert errors == []

@@ -1,4 +1,4 @@
-"""Golden files: made, kept, read; and the arithmetic of comparing with them."""
+"""Golden files: creation, storage, and comparison."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reference_engine.scoring import identity
 from reference_engine.server.settings import SMALL_CHECKPOINT
 
 
-def test_the_file_that_ships_is_of_the_checkpoint_that_ships():
+def test_the_shipped_file_belongs_to_the_shipped_checkpoint():
     golden = files.shipped()
     remade = "has changed since: make golden"
     assert golden.weights_sha256 == identity(SMALL_CHECKPOINT), f"the checkpoint {remade}"
@@ -36,7 +36,7 @@ def test_a_golden_file_fits_models_by_name():
     assert files.fitting("openai/gpt-oss-20b") is None
 
 
-def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path):
+def test_an_invalid_file_is_rejected_with_a_reason(tmp_path):
     path = tmp_path / "golden.json"
     with pytest.raises(ConfigurationError, match="cannot be read"):
         files.load(path)
@@ -46,7 +46,7 @@ def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path):
 
 
 def tokens(*parts):
-    """Tokens of (text or marker, part), each surely the best, but for a given rival and gap."""
+    """Tokens of (text, part), each certain except for a given alternative and gap."""
     made = []
     for text, part, *rival in parts:
         ids = [text] if isinstance(text, int) else harmony_encoding().encode(text)
@@ -82,7 +82,7 @@ SAME = ["blue sky", " blue sky", " blue sky "]
 
 
 @pytest.mark.parametrize("text", SAME)
-def test_space_around_a_text_is_no_divergence(text):
+def test_surrounding_whitespace_is_not_a_divergence(text):
     assert divergence(tokens(*ANSWER), reply(text), ended=True) is None
 
 
@@ -102,7 +102,7 @@ def test_the_gap_of_a_divergence(other, gap):
     assert found.gap == pytest.approx(gap)
 
 
-def test_what_was_cut_off_diverges_from_nothing():
+def test_truncated_replies_do_not_diverge():
     golden = tokens(*ANSWER)
     assert divergence(golden, reply(" blue"), ended=False) is None
     assert divergence(golden, reply(), ended=False) is None
@@ -114,7 +114,7 @@ def test_what_was_cut_off_diverges_from_nothing():
 @pytest.mark.parametrize(
     "came", ['{"a":"é","b":[1,2]}', '{"a": "\\u00e9", "b": [1, 2]}', '{"a": "é", "b": [1, 2]}']
 )
-def test_arguments_written_anew_are_no_divergence(golden, came):
+def test_reserialized_arguments_are_not_a_divergence(golden, came):
     header = [*TURN, ("commentary", "marker"), (MESSAGE, "marker")]
     due = tokens(*HEAD, THOUGHT, *header, (golden, "call"), (CALL, "marker"))
     assert divergence(due, reply(calls=(ToolCall("1", "f", came),)), ended=True) is None
@@ -124,11 +124,11 @@ def test_arguments_written_anew_are_no_divergence(golden, came):
 
 
 @pytest.mark.parametrize("raw", [[72.0, 105.0], [True], ["H"], [300]])
-def test_bytes_that_are_none_give_way_to_the_text(raw):
+def test_invalid_bytes_fall_back_to_the_text(raw):
     assert entry_bytes({"token": "Hi", "bytes": raw}) == b"Hi"
 
 
-def test_a_call_where_an_answer_was_due_is_judged_by_the_header():
+def test_a_call_instead_of_an_answer_is_judged_by_the_header():
     header = [*TURN, ("commentary", "marker", "final", 0.5), (MESSAGE, "marker")]
     golden = tokens(*HEAD, THOUGHT, *header, ('{"a": 1}', "call"), (CALL, "marker"))
     assert divergence(golden, reply("It is 1."), ended=True).gap == pytest.approx(0.5)
@@ -141,7 +141,7 @@ def entries(golden, shift=0.0):
     ]
 
 
-def test_tokens_are_compared_up_to_the_first_other_one():
+def test_tokens_are_compared_up_to_the_first_different_one():
     golden = tokens(("one two three four", "answer"))
     said = entries(tokens(("one two", "answer"), (" drei", "answer"), (" four", "answer")))
     found = compare(golden, said)
@@ -152,7 +152,7 @@ def test_tokens_are_compared_up_to_the_first_other_one():
 
 
 @given(st.floats(0.001, 5.0))
-def test_a_shift_is_the_distance(shift):
+def test_a_constant_shift_is_the_distance(shift):
     golden = tokens(("one two three four", "answer"))
     found = distance(compare(golden, entries(golden, -shift)) + Compared())
     assert found.median == pytest.approx(shift)
@@ -160,7 +160,7 @@ def test_a_shift_is_the_distance(shift):
     assert found.agreement == 1
 
 
-def test_create_asks_for_healthy_runs_and_learns_from_them(monkeypatch):
+def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     asked = []
 
     def score(questions, options):

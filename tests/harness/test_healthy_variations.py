@@ -1,4 +1,4 @@
-"""Whatever a healthy server may do differently, no check calls it an error."""
+"""Allowed variations of healthy servers are not errors."""
 
 import copy
 import json
@@ -60,7 +60,7 @@ def says(draw):
 
 
 def objects_in(value):
-    """Every object in a JSON value to which fields may be added."""
+    """Every object in a JSON value that may have additional fields."""
     if isinstance(value, dict):
         yield value
         for key, inner in value.items():
@@ -78,7 +78,7 @@ def add_fields(draw, value):
 
 
 def cut(draw, text):
-    """A text in pieces, some of them empty."""
+    """A text split into pieces, some of them empty."""
     points = sorted(draw(st.lists(st.integers(0, len(text)), max_size=3)))
     return [text[a:b] for a, b in zip([0, *points], [*points, len(text)], strict=True)]
 
@@ -144,20 +144,20 @@ def errors(recorded):
 
 
 def healthy(test):
-    """Give a test healthy replies; generous with time, as they are large."""
+    """Run a test on healthy replies, with a long deadline because they are large."""
     check = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
     return check(given(st.data(), says())(test))
 
 
 @healthy
-def test_whole_completions(data, say):
+def test_non_streaming_completions(data, say):
     body = chat_body(data.draw, say)
     add_fields(data.draw, body)
     assert errors(rollout([json_response(body)])) == []
 
 
 @healthy
-def test_whole_responses(data, say):
+def test_non_streaming_responses(data, say):
     body = responses_body(data.draw, say)
     add_fields(data.draw, body)
     assert errors(rollout([json_response(body)], api="responses")) == []
@@ -181,7 +181,7 @@ def test_streamed_responses(data, say):
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("streaming", [True, False])
-def test_the_plain_replies_that_are_varied_are_silent(api, streaming):
+def test_unvaried_replies_have_no_findings(api, streaming):
     for case in SUITE.cases[:3]:
         say = Say(call=(case.tool_name, json.dumps(case.expected_arguments)))
         recorded = rollout([say], api=api, streaming=streaming)

@@ -1,4 +1,4 @@
-"""Replies in the shapes of servers people use: none of them may be called an error."""
+"""Replies in the formats of popular servers: none of them is an error."""
 
 import pytest
 from healthy import Say, chat_whole, json_response, rollout, stream_response
@@ -15,7 +15,7 @@ USAGE = {"prompt_tokens": 150, "completion_tokens": 40, "total_tokens": 190}
 
 
 def chunks(*deltas, finish="tool_calls", base=None, choice=None):
-    """Chunks of these deltas, then one that finishes."""
+    """Chunks with these deltas, and a final one."""
     base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m",
             **(base or {})}  # fmt: skip
     each = {"index": 0, "finish_reason": None, "logprobs": None, **(choice or {})}
@@ -219,7 +219,7 @@ WHOLE_CHAT = {
 }
 
 
-def test_details_that_came_in_pieces_are_sent_back_whole():
+def test_reasoning_details_in_pieces_are_sent_back_joined():
     blocks = [*map(data, OPENROUTER), "data: [DONE]"]
     recorded = rollout([stream_response(blocks)], streaming=True).exchanges[0]
     reply = DIALECTS["chat"].read(recorded)
@@ -229,12 +229,12 @@ def test_details_that_came_in_pieces_are_sent_back_whole():
 
 
 @pytest.mark.parametrize("server", WHOLE_RESPONSES)
-def test_whole_responses(server):
+def test_non_streaming_responses(server):
     assert errors(json_response(WHOLE_RESPONSES[server]), api="responses") == set()
 
 
 @pytest.mark.parametrize("server", WHOLE_CHAT)
-def test_whole_completions(server):
+def test_non_streaming_completions(server):
     body = chat_whole(Say(call=CALL.call, reasoning="We call."))
     body["choices"][0] |= {"stop_reason": 200012, "logprobs": None, "native_finish_reason": "stop"}
     body["choices"][0]["message"] |= WHOLE_CHAT[server]

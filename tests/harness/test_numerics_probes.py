@@ -1,4 +1,4 @@
-"""Probes against the golden file, over a provider that replays it more or less exactly."""
+"""Numerics probes with a provider that replays the golden file, with modifications."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def test_the_reference_passes(changes: dict[str, Any]) -> None:
     assert found(Replay(**changes)) == {"numerics.logprobs": "passed", "numerics.greedy": "passed"}
 
 
-def test_log_probabilities_farther_than_healthy_ones_fail() -> None:
+def test_logprobs_beyond_the_tolerance_fail() -> None:
     provider = Replay(noise=6 * SPREAD)
     assert found(provider) == {"numerics.logprobs": "failed", "numerics.greedy": "passed"}
 
 
-def test_a_defect_that_one_prompt_meets_is_not_lost_among_the_others() -> None:
+def test_a_defect_on_one_prompt_is_detected() -> None:
     provider = Replay(noise=0.6 * GOLDEN.tolerance.request_p95, noisy="turns")
     result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.logprobs"]
     assert (result.status, result.failures) == ("failed", 2)  # One reply over each API.
     assert "this reply" in result.examples[0].message
 
 
-def test_without_log_probabilities_the_tokens_are_compared_all_the_same() -> None:
+def test_without_logprobs_the_tokens_are_still_compared() -> None:
     results = found(Replay(logprobs=False))
     assert results == {"numerics.logprobs": "not_verifiable", "numerics.greedy": "passed"}
 
 
 class Other(Replay):
-    """Takes another token of an answer: the first one whose best rival is this far behind."""
+    """Replace the first token of an answer whose best alternative has this gap."""
 
     least = 0.0
     most = 100.0
@@ -66,7 +66,7 @@ class Other(Replay):
         return tokens
 
 
-def test_another_token_fails_only_where_the_reference_is_sure() -> None:
+def test_a_different_token_fails_only_where_the_reference_is_certain() -> None:
     allowed = GOLDEN.tolerance.gap
     assert found(Other(most=allowed, everything=False))["numerics.greedy"] == "passed"
     result = judged(numerics.GROUP, Other(least=2 * allowed), golden=GOLDEN)["numerics.greedy"]
@@ -83,7 +83,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize(("changes", "golden", "reason"), UNFIT.values(), ids=UNFIT)
-def test_what_cannot_be_compared_says_why(
+def test_incomparable_replies_are_reported_with_a_reason(
     changes: dict[str, Any], golden: Any, reason: str
 ) -> None:
     for result in judged(numerics.GROUP, Replay(**changes), golden=golden).values():
@@ -102,6 +102,6 @@ def drawn(choose: Any) -> str:
     return statuses(judged(numerics.DRAWN_GROUP, provider, golden=GOLDEN))["sampling.distribution"]
 
 
-def test_texts_of_the_reference_pass_and_others_do_not() -> None:
+def test_only_texts_of_the_reference_distribution_pass() -> None:
     assert drawn(lambda texts, number: texts[3 * number % len(texts)]) == "passed"
     assert drawn(lambda texts, _: texts[0][::-1]) == "warned"

@@ -1,4 +1,4 @@
-"""Probes of log probabilities, structured answers and options; each answer has one flaw."""
+"""Probes of logprobs, structured answers and options; each simulated reply has one defect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def entry(token: str, logprob: float = -0.25) -> dict[str, Any]:
 
 
 def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
-    """A provider whose list of log probabilities is changed."""
+    """A provider with modified logprobs."""
 
     def provider(_: ProbeRequest, attempt: Attempt) -> Response:
         entries = [entry(token) for token in TOKENS]
@@ -75,12 +75,12 @@ def sure_of_both(entries: list[Any]) -> None:
         (lambda entries: entries.pop(1), {"logprobs.tokens"}),
     ],
 )
-def test_log_probabilities(change: Callable[[list[Any]], object], found: set[str]) -> None:
+def test_logprobs(change: Callable[[list[Any]], object], found: set[str]) -> None:
     results = statuses(judged(logprobs.GROUP, with_logprobs(change)))
     assert {name for name, status in results.items() if status == "failed"} == found
 
 
-def test_halves_of_a_character_are_joined_by_their_bytes() -> None:
+def test_parts_of_a_character_are_joined_by_bytes() -> None:
     def halve(entries: list[Any]) -> None:
         first, second = "é".encode()[:1], "é".encode()[1:]
         entries[:] = [entry("�") | {"bytes": list(half)} for half in (first, second)]
@@ -96,7 +96,7 @@ def test_halves_of_a_character_are_joined_by_their_bytes() -> None:
 
 
 def structures(named: Say, free: Say, told: int = 40) -> Any:
-    """A provider whose prompts are longer by so many tokens where a schema is asked for."""
+    """A provider whose prompts with a schema have this many additional tokens."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
         say = {"named": named, "free": free}.get(request.name, Say(text="It is orchid596."))
@@ -139,7 +139,7 @@ def test_structured_answers(provider: Any, found: dict[str, str]) -> None:
     assert {name: status for name, status in results.items() if status != "passed"} == found
 
 
-def test_a_thought_that_is_never_shown_is_not_blamed_on_the_schema() -> None:
+def test_hidden_cot_is_not_blamed_on_the_schema() -> None:
     said = {"named": GOOD, "free": FREE}
     silent = {name: replace(say, reasoning="") for name, say in {**said, "without": PROSE}.items()}
     found = judged(structured.GROUP, lambda request, _: silent[request.name], ["chat"])
@@ -150,7 +150,7 @@ def test_a_thought_that_is_never_shown_is_not_blamed_on_the_schema() -> None:
 
 
 def repeats(**changes: Any) -> Any:
-    """A provider that repeats options as they were sent, but for these changes."""
+    """A provider that repeats options with these changes."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response | Say:
         if request.name.startswith("order"):
@@ -183,7 +183,7 @@ def test_repeated_options(changes: dict[str, Any], found: set[str]) -> None:
     ("text", "status"),
     [("Pumpkin", "warned"), ("anchor", "passed"), ("No idea.", "not_verifiable")],
 )
-def test_instructions_hold_against_the_user(text: str, status: str) -> None:
+def test_instructions_take_precedence_over_the_user(text: str, status: str) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         return Say(text=text) if request.name.startswith("order") else repeats()(request, attempt)
 

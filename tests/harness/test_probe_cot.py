@@ -1,4 +1,4 @@
-"""CoT and stored-response probes, judged from what a provider makes of its prompt."""
+"""Probes of CoT and stored responses with simulated prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALL = Say(call=("get_weather", '{"location": "Lisbon"}'))
 
 
 def kept(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
-    """What is left of a conversation when stale CoT is dropped."""
+    """A conversation without stale CoT."""
     finals = [at for at, t in enumerate(turns) if isinstance(t, Message) and t.role == "assistant"]
     last = max(finals, default=-1)
     return tuple(t for at, t in enumerate(turns) if at > last or not isinstance(t, Reasoning))
@@ -32,7 +32,7 @@ def kept(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
 def reader(
     prompt: Callable[[tuple[ConversationItem, ...]], tuple[ConversationItem, ...]] = kept,
 ) -> Any:
-    """A model that knows the code words in its prompt, and nothing else."""
+    """A model that only knows the code words in its prompt."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Say | list[Say]:
         if request.name == "own":
@@ -49,7 +49,7 @@ def failed(provider: Any) -> set[str]:
     return {name for name, status in results.items() if status in ("failed", "warned")}
 
 
-def test_a_model_that_reads_as_it_should_passes() -> None:
+def test_a_correct_prompt_passes() -> None:
     assert set(statuses(judged(cot.GROUP, reader())).values()) == {"passed"}
 
 
@@ -70,11 +70,11 @@ def only_latest_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationIt
         (lambda turns: turns, {"cot.dropped"}),
     ],
 )
-def test_what_the_prompt_lacks_or_keeps_is_found(prompt: Any, found: set[str]) -> None:
+def test_missing_and_stale_cot_is_detected(prompt: Any, found: set[str]) -> None:
     assert failed(reader(prompt)) == found
 
 
-def test_a_model_that_repeats_nothing_tells_nothing() -> None:
+def test_a_model_that_repeats_no_code_word_is_not_verifiable() -> None:
     results = statuses(
         judged(
             cot.GROUP,
@@ -85,7 +85,7 @@ def test_a_model_that_repeats_nothing_tells_nothing() -> None:
     assert unknown == {"cot.used", "cot.used.across_calls", "cot.dropped"}
 
 
-def test_one_stale_code_word_is_proof() -> None:
+def test_one_stale_code_word_suffices() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         leaky = request.name.startswith("stale zulu")
         return (
@@ -97,7 +97,7 @@ def test_one_stale_code_word_is_proof() -> None:
     assert "zulu4182" in result.examples[0].evidence.got
 
 
-def test_now_and_then_no_cot_is_healthy_and_never_is_not() -> None:
+def test_occasionally_missing_cot_is_healthy() -> None:
     def silent(names: tuple[str, ...]) -> Any:
         def provider(request: ProbeRequest, attempt: Attempt) -> Any:
             said = reader()(request, attempt)
@@ -124,11 +124,11 @@ def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any
         ("kept", {"cot.accepted"}),
     ],
 )
-def test_refused_cot_is_found(name: str, found: set[str]) -> None:
+def test_rejected_cot_is_detected(name: str, found: set[str]) -> None:
     assert failed(refusing(lambda request: request.name.startswith(name), 500)) >= found
 
 
-def test_the_own_reply_must_be_taken_back() -> None:
+def test_the_providers_own_reply_must_be_accepted() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         return [CALL, refusal()] if request.name == "own" else reader()(request, attempt)
 
@@ -139,7 +139,7 @@ def test_the_own_reply_must_be_taken_back() -> None:
 
 
 def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool = True) -> Any:
-    """A provider whose first and second reply have so many prompt tokens."""
+    """A provider that reports these prompt tokens for the first and second reply."""
 
     def whole(say: Say, tokens: int, api: Api) -> Response:
         body = chat_whole(say) if api == "chat" else responses_whole(say) | {"store": keeps}
@@ -158,7 +158,7 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
 
 
 def streams_pass(provider: Any) -> Any:
-    """The same, with streams left out, whose counts the shared replies do not tell apart."""
+    """Results without streams, because the simulated streams share their counts."""
     return lambda request, attempt: [refusal()] if attempt.streaming else provider(request, attempt)
 
 
@@ -166,27 +166,27 @@ def state_results(provider: Any) -> dict[str, str]:
     return statuses(judged(state.GROUP, streams_pass(provider), ["responses"]))
 
 
-def test_a_conversation_that_goes_on_has_a_longer_prompt() -> None:
+def test_a_continued_conversation_has_a_longer_prompt() -> None:
     assert set(state_results(stored((60, 90))).values()) == {"passed"}
     forgot = state_results(stored((60, 12)))
     assert forgot["state.previous_response"] == forgot["state.previous_response.calls"] == "failed"
 
 
-def test_who_repeats_the_code_word_knows_what_came_before() -> None:
+def test_repeating_the_code_word_proves_continuation() -> None:
     knows = Say(text="The code word is Orchid596.")
     said = json_response(responses_whole(knows))
     found = state_results(stored((60, 12), said))
     assert found["state.previous_response"] == "passed"
 
 
-def test_not_found_is_a_defect_only_of_those_who_say_they_store() -> None:
+def test_not_found_is_a_defect_only_if_the_provider_claims_to_store() -> None:
     claims = state_results(stored((60, 0), refusal(404)))
     assert claims["state.previous_response"] == "failed"
     honest = state_results(stored((60, 0), refusal(404), keeps=False))
     assert honest["state.previous_response"] == "not_verifiable"
 
 
-def test_streams_that_are_not_stored_are_found() -> None:
+def test_streams_that_are_not_stored_are_detected() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = stored((60, 90))(request, attempt)
         return [said[0], refusal(404)] if attempt.streaming else said
@@ -197,7 +197,7 @@ def test_streams_that_are_not_stored_are_found() -> None:
     )
 
 
-def test_an_unknown_id_must_be_refused() -> None:
+def test_an_unknown_id_must_be_rejected() -> None:
     for said in (Say(text="Hello."), refusal(500)):
         found = state_results(
             lambda request, a, said=said: said if request.name == "unknown" else SEEN

@@ -1,4 +1,4 @@
-"""Probes of wrong requests, judged from what providers answer to them."""
+"""Probes of invalid requests with simulated responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}
 
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
-    """Refuses what is wrong, and needs no key."""
+    """A provider that rejects invalid requests and needs no key."""
     return HELLO if request.name in ("right key", "wrong key", "no key", "other tool") else REFUSED
 
 
@@ -32,7 +32,7 @@ REFUSED = full(400)
 
 
 def results(wrong: Any) -> dict[str, CheckResult]:
-    """What comes of a provider that says this to all wrong requests."""
+    """The results of a provider with this response to all invalid requests."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         return healthy(request, attempt) if healthy(request, attempt) is HELLO else wrong
@@ -44,7 +44,7 @@ def of_status(found: dict[str, CheckResult], status: str) -> set[str]:
     return {name for name, each in statuses(found).items() if each == status}
 
 
-def test_plain_refusals_pass() -> None:
+def test_correct_rejections_pass() -> None:
     found = results(REFUSED)
     assert of_status(found, "not_verifiable") == {"errors.key"}
     assert of_status(found, "passed") == set(found) - {"errors.key"}
@@ -61,17 +61,17 @@ def test_plain_refusals_pass() -> None:
         (HELLO, {"errors.malformed", "errors.no_object"}),
     ],
 )
-def test_errors_of_another_kind_fail(wrong: Any, failed: set[str]) -> None:
+def test_other_kinds_of_errors_fail(wrong: Any, failed: set[str]) -> None:
     assert of_status(results(wrong), "failed") == failed
 
 
-def test_a_request_that_was_turned_away_shows_nothing() -> None:
+def test_rate_limited_requests_are_not_verifiable() -> None:
     found = results(full(429))
     assert of_status(found, "passed") <= {"errors.key", "errors.body"}
     assert "errors.status" in of_status(found, "not_verifiable")
 
 
-def test_what_clients_survive_is_a_warning() -> None:
+def test_accepted_invalid_requests_are_warnings() -> None:
     assert of_status(results(refusal()), "warned") == {"errors.body.fields"}
     answered = of_status(results(HELLO), "warned")
     assert {"errors.unknown_model", "errors.wrong_type", "errors.unmatched_result"} <= answered
@@ -105,6 +105,6 @@ def test_every_invalid_request_has_a_body_for_each_api() -> None:
     ("said", "status"),
     [(full(400), "passed"), (full(413), "passed"), (full(502), "failed"), (HELLO, "failed")],
 )
-def test_an_overflow_is_refused_and_not_cut(said: Any, status: str) -> None:
+def test_an_overflow_is_rejected_and_not_truncated(said: Any, status: str) -> None:
     found = judged(errors.OVERFLOW_GROUP, lambda request, attempt: said)
     assert found["errors.overflow"].status == status

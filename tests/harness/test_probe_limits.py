@@ -1,4 +1,4 @@
-"""Probes of limits and stop strings, judged from replies cut in the right place or not."""
+"""Probes of token limits and stop strings with simulated replies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANSWER = Say(text="The code word is orchid596.", reasoning=COT)
 
 
 def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -> Response:
-    """A reply of so many tokens that ended so, as a whole; its CoT is cut where it has no text."""
+    """A non-streaming reply with this token count and finish; without text, only truncated CoT."""
     say = Say(text=text, reasoning="Let me see how")
     if attempt.api == "chat":
         body = chat_whole(say)
@@ -48,7 +48,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
 
 
 def but(name: str, said: Any) -> Any:
-    """The healthy provider, with something else said to whole replies to requests of that name."""
+    """The healthy provider with another non-streaming reply to requests with this name."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if not request.name.startswith(name) or attempt.streaming:
@@ -59,7 +59,7 @@ def but(name: str, said: Any) -> Any:
 
 
 def failed(provider: Any) -> set[str]:
-    """What fails over both APIs, streams aside: here they are all refused."""
+    """The failed probes over both APIs; all streaming requests are refused."""
     results = judged(GROUP, provider)
     return {
         name
@@ -87,11 +87,11 @@ def test_a_healthy_provider_passes() -> None:
         refusal(),
     ],
 )
-def test_a_cut_that_is_not_told_is_found(said: Any) -> None:
+def test_silent_truncation_is_detected(said: Any) -> None:
     assert "limits.finish" in failed(but("cut", said))
 
 
-def test_a_reply_that_is_shorter_than_the_limit_tells_nothing() -> None:
+def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
     def short(attempt: Attempt) -> Response:
         if not attempt.streaming:
             return ended(attempt, "stop", 9, text="One.")
@@ -103,7 +103,7 @@ def test_a_reply_that_is_shorter_than_the_limit_tells_nothing() -> None:
     assert results["limits.finish"].status == "not_verifiable"
 
 
-def test_the_other_name_of_the_limit_may_be_refused_but_not_ignored() -> None:
+def test_max_completion_tokens_may_be_rejected_but_not_ignored() -> None:
     name = "limits.finish.max_completion_tokens"
     assert judged(GROUP, but("cut otherwise", refusal()))[name].status == "not_verifiable"
     ignored = but("cut otherwise", lambda attempt: ended(attempt, "stop", 300, text="One."))
@@ -111,7 +111,7 @@ def test_the_other_name_of_the_limit_may_be_refused_but_not_ignored() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(16, {"limits.default"}), (4096, set())])
-def test_a_hidden_limit_is_found_if_it_is_low(tokens: int, expected: set[str]) -> None:
+def test_a_low_default_limit_is_detected(tokens: int, expected: set[str]) -> None:
     assert failed(but("unlimited", lambda a: ended(a, "length", tokens))) == expected
 
 
@@ -123,11 +123,11 @@ def test_a_hidden_limit_is_found_if_it_is_low(tokens: int, expected: set[str]) -
         Say(text="", reasoning="The user requests for the "),
     ],
 )
-def test_stop_strings_that_do_not_stop_the_answer_are_found(said: Say) -> None:
+def test_ineffective_stop_strings_are_detected(said: Say) -> None:
     assert failed(but("stopped", said)) == {"limits.stop"}
 
 
-def test_what_stop_strings_cannot_show() -> None:
+def test_stop_strings_that_are_not_verifiable() -> None:
     refused = judged(GROUP, but("stopped", refusal()))
     assert refused["limits.stop"].status == "not_verifiable"
     other_answer = judged(GROUP, but("whole", Say(text="Orchid596!")))

@@ -1,4 +1,4 @@
-"""Load probes, judged from recorded answers, and the burst over a socket."""
+"""Load probes with simulated replies, and the burst over a socket."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from healthy import Say, provider_of
 from mock_provider import MODEL, MockProvider, Received
 from probing import judged, refusal, statuses
 
+from harness.cases import load_suite
 from harness.probes.base import ProbeRequest
 from harness.probes.load import AT_ONCE, GROUP, WORDS
 from harness.providers.entries import adhoc_provider
 from harness.records.rollouts import Response, Rollout
 from harness.records.runs import RunSettings
 from harness.sampling.attempts import Attempt
-from harness.cases import load_suite
 
 _numbers = itertools.count(1)
 
@@ -29,12 +29,12 @@ def about(word: str, request: ProbeRequest) -> Say:
     return Say(text=word)
 
 
-def test_everybody_gets_their_own_answer() -> None:
+def test_separate_replies_pass() -> None:
     found = judged(GROUP, lambda request, _: about(request.name, request))
     assert set(statuses(found).values()) == {"passed"}
 
 
-def test_one_answer_that_is_anothers_is_an_error() -> None:
+def test_one_reply_of_another_request_is_an_error() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
         crossed = request.name == WORDS["chat"][0] and attempt.streaming
         return about(WORDS["responses"][1] if crossed else request.name, request)
@@ -45,7 +45,7 @@ def test_one_answer_that_is_anothers_is_an_error() -> None:
     assert found["load.answered"].status == "passed"
 
 
-def test_garbled_answers_and_shared_ids_are_found() -> None:
+def test_wrong_replies_and_shared_ids_are_detected() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say:
         return Say(call=("get_weather", '{"location": "nowhere"}'), call_id="call_0")
 
@@ -54,7 +54,7 @@ def test_garbled_answers_and_shared_ids_are_found() -> None:
     assert found["load.cross_talk"] == "passed"
 
 
-def test_failing_under_load_is_an_error_and_turning_away_is_not() -> None:
+def test_failing_under_load_is_an_error_but_rate_limiting_is_not() -> None:
     def answering(status: int) -> dict[str, str]:
         def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
             return refusal(status) if attempt.streaming else about(request.name, request)
@@ -75,7 +75,7 @@ class _Watcher:
     def finished(self, rollout: Rollout) -> None: ...
 
 
-async def test_the_burst_is_as_large_as_it_says(tmp_path: Path) -> None:
+async def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
     answer = provider_of()
 
     async def slowly(request: Received, writer: asyncio.StreamWriter) -> None:

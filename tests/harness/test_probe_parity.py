@@ -1,4 +1,4 @@
-"""Parity probes, judged from recorded answers that differ by mode in one way."""
+"""Parity probes with simulated replies that differ between modes in one way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def say(request: ProbeRequest) -> Say:
 
 
 def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
-    """What comes of a provider whose streams are changed."""
+    """The results of a provider with modified streams."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
         return change(say(request)) if attempt.streaming else say(request)
@@ -33,7 +33,7 @@ def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
     return judged(GROUP, provider)
 
 
-def test_streams_like_whole_replies_pass() -> None:
+def test_equal_streams_and_non_streaming_replies_pass() -> None:
     assert set(statuses(streamed(lambda each: each)).values()) == {"passed"}
 
 
@@ -51,13 +51,13 @@ def _call_as_reasoning(each: Say) -> Say:
          {"parity.content"}),
     ],
 )  # fmt: skip
-def test_what_streams_lose_is_an_error(change: Callable[[Say], Say], found: set[str]) -> None:
+def test_losses_in_streams_are_errors(change: Callable[[Say], Say], found: set[str]) -> None:
     results = statuses(streamed(change))
     failed = {name for name, status in results.items() if status == "failed"}
     assert found <= failed <= found | {"parity.content"}
 
 
-def test_answers_that_differ_by_chance_are_no_defect() -> None:
+def test_random_variation_is_not_a_defect() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
         return replace(say(request), text=f"{attempt.number} {attempt.streaming}", reasoning="r")
 
@@ -70,7 +70,7 @@ def test_answers_that_differ_by_chance_are_no_defect() -> None:
     assert judged(GROUP, varied)["parity.content"].status == "not_verifiable"
 
 
-def test_one_prompt_on_a_near_tie_is_no_defect() -> None:
+def test_a_near_tie_of_one_prompt_is_not_a_defect() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
         if request.name in _CALLS:
             return say(request)
@@ -81,7 +81,7 @@ def test_one_prompt_on_a_near_tie_is_no_defect() -> None:
 
 
 def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Say | Response]:
-    """A provider over Chat whose streams report other counts."""
+    """A Chat provider whose streams report other counts."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
         chunks = chat_chunks(say(request))
@@ -103,6 +103,6 @@ def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Say | Response
         ({"reasoning_tokens": 0}, ("parity.usage.reasoning", "warned")),
     ],
 )
-def test_counts_that_differ_are_found(counts: dict[str, int], found: tuple[str, str]) -> None:
+def test_different_counts_are_detected(counts: dict[str, int], found: tuple[str, str]) -> None:
     results = statuses(judged(GROUP, _counting(**counts), apis=["chat"]))
     assert {each for each in results.items() if each[1] != "passed"} == {found}

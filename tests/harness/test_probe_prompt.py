@@ -1,4 +1,4 @@
-"""Prompt probes, judged from recorded replies whose token counts are rendered here."""
+"""Prompt probes with token counts of rendered prompts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LIBRARY = Rendering()
 
 
 def judged(tokens: Count) -> dict[str, CheckResult]:
-    """The results over a provider that counts like this."""
+    """The results of a provider with these token counts."""
     rollouts = {}
     for request in GROUP.requests("chat"):
         whole = chat_whole(Say(text="Hello."))
@@ -49,7 +49,7 @@ def judged(tokens: Count) -> dict[str, CheckResult]:
 
 
 def healthy(prompt: Prompt, how: Rendering = _LIBRARY) -> int:
-    """Tokens where stale CoT is dropped, as it must be, and the system message is any length."""
+    """Token counts with stale CoT dropped and a longer system message."""
     finals = [at for at, turn in enumerate(prompt.turns) if _is_final(turn)]
     kept = [t for at, t in enumerate(prompt.turns) if at > max(finals, default=-1) or not _cot(t)]
     return _SYSTEM_MESSAGE + count(replace(prompt, turns=tuple(kept)), how)
@@ -69,7 +69,7 @@ def test_every_healthy_rendering_passes(how: Rendering) -> None:
     assert {each.status for each in results.values()} == {"passed"}
 
 
-def test_without_counts_nothing_can_be_said() -> None:
+def test_without_counts_the_probes_are_not_verifiable() -> None:
     assert {each.status for each in judged(lambda _: None).values()} == {"not_verifiable"}
     assert {each.status for each in judged(lambda _: 0).values()} == {"not_verifiable"}
 
@@ -90,7 +90,7 @@ def _untyped(tool: Tool) -> dict[str, object]:
 
 
 def _flat(prompt: Prompt) -> int:
-    """Parameters of a nested type written as `any`."""
+    """Tools whose nested parameters are rendered as `any`."""
     tools = tuple(
         replace(tool, parameters={**tool.parameters} | {"properties": _untyped(tool)})
         for tool in prompt.tools
@@ -128,7 +128,7 @@ def _no_parts_of_results(prompt: Prompt) -> int:
 
 
 def _no_preamble(prompt: Prompt) -> int:
-    """Without what the assistant said right before a call."""
+    """The prompt without preambles."""
     pairs = zip(prompt.turns, (*prompt.turns[1:], None), strict=True)
     kept = [turn for turn, after in pairs if not (_is_final(turn) and isinstance(after, ToolCall))]
     return healthy(replace(prompt, turns=tuple(kept)))
@@ -180,14 +180,14 @@ def _ordered(schema: dict[str, object]) -> dict[str, object]:
         ),
     ],
 )  # fmt: skip
-def test_what_is_lost_is_found(tokens: Count, found: set[str]) -> None:
+def test_lost_input_is_detected(tokens: Count, found: set[str]) -> None:
     results = judged(tokens)
     assert found <= {name for name, each in results.items() if each.status == "failed"}
     kept = {"prompt.history", "prompt.scripts", "prompt.special", "prompt.tool.with_system"}
     assert not {name for name in kept if results[name].status != "passed"}
 
 
-def test_a_bare_prompt_of_another_length_is_information() -> None:
+def test_a_minimal_prompt_of_another_length_is_info() -> None:
     def short(prompt: Prompt) -> int:
         return healthy(prompt) - _SYSTEM_MESSAGE - 2
 

@@ -1,4 +1,4 @@
-"""Probes of what steers sampling, judged from replies as sure or as varied as need be."""
+"""Probes of sampling parameters with simulated variation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def choices(count: int) -> Response:
 
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
-    """Thinks as long as it is told, varies at temperature 1, and repeats itself otherwise."""
+    """A provider that follows effort, varies at temperature 1 and is otherwise deterministic."""
     if request.name == "choices":
         return choices(3) if attempt.api == "chat" else Say(text="One.")
     if request.name.startswith("effort"):
@@ -33,7 +33,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
 
 
 def but(name: str, said: Any) -> Any:
-    """The healthy provider, with something else said to requests of that name."""
+    """The healthy provider with another reply to requests with this name."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if not request.name.startswith(name):
@@ -71,7 +71,7 @@ def thinking_alike(attempt: Attempt) -> Say:
         (but("choices", choices(1)), {"sampling.n"}),
     ],
 )
-def test_what_has_no_effect_is_found(provider: Any, expected: set[str]) -> None:
+def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) -> None:
     assert found(provider, "failed", "warned") == expected
 
 
@@ -80,7 +80,7 @@ def test_noise_at_temperature_0_is_healthy() -> None:
     assert found(provider, "failed") == set()
 
 
-def test_a_model_that_hardly_varies_shows_neither_temperature_nor_seed() -> None:
+def test_low_variation_is_not_verifiable() -> None:
     def sure(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.name == "hot 1" and attempt.number == 1:
             return Say(text="Kelp.")
@@ -94,6 +94,6 @@ def test_a_model_that_hardly_varies_shows_neither_temperature_nor_seed() -> None
     assert found(sure, "not_verifiable") >= {"sampling.temperature.zero", "sampling.seed"}
 
 
-def test_refusals_are_honest() -> None:
+def test_refusals_are_legitimate() -> None:
     assert found(but("choices", refusal()), "not_verifiable") == {"sampling.n"}
     assert found(but("seeded", refusal()), "not_verifiable") == {"sampling.seed"}

@@ -1,4 +1,4 @@
-"""Tool probes, judged from recorded answers of healthy and faulty providers."""
+"""Tool probes with simulated replies of healthy and faulty providers."""
 
 from __future__ import annotations
 
@@ -53,25 +53,25 @@ def _triggered(request: ProbeRequest, _: Attempt) -> Say:
     return Say(text="Hello!")
 
 
-def test_calls_where_they_are_needed_pass() -> None:
+def test_needed_calls_pass() -> None:
     assert set(statuses(judged(trigger.GROUP, _triggered)).values()) == {"passed"}
 
 
-def test_calls_that_never_come_fail() -> None:
+def test_missing_calls_fail() -> None:
     found = statuses(judged(trigger.GROUP, lambda *_: Say(text="Hello!")))
     assert found["tools.trigger.recall"] == "failed"
     assert found["tools.trigger.f1"] == "warned"
     assert found["tools.trigger.right_tool"] == "not_verifiable"
 
 
-def test_a_call_at_every_greeting_is_a_warning() -> None:
+def test_calls_in_reply_to_greetings_are_a_warning() -> None:
     found = statuses(judged(trigger.GROUP, lambda *_: calling("archive")))
     assert found["tools.trigger.recall"] == "passed"
     assert found["tools.trigger.precision"] == "warned"
     assert found["tools.trigger.right_tool"] == "warned"
 
 
-def test_one_call_lost_is_chance() -> None:
+def test_one_missing_call_is_tolerated() -> None:
     def once(request: ProbeRequest, attempt: Attempt) -> Say:
         return Say(text="?") if request.name == "status" else _triggered(request, attempt)
 
@@ -88,7 +88,7 @@ def _chosen(request: ProbeRequest, _: Attempt) -> Say:
     return _KEPT.get(request.name) or calling(WEATHER)
 
 
-def test_tool_choice_kept_passes() -> None:
+def test_following_tool_choice_passes() -> None:
     assert set(statuses(judged(choice.GROUP, _chosen)).values()) == {"passed"}
 
 
@@ -103,7 +103,7 @@ def test_tool_choice_kept_passes() -> None:
         ("auto", refusal(400), "tools.choice.auto"),
     ],
 )
-def test_tool_choice_not_kept_fails(name: str, said: Say | Response, probe: str) -> None:
+def test_ignoring_tool_choice_fails(name: str, said: Say | Response, probe: str) -> None:
     def provider(asked: ProbeRequest, attempt: Attempt) -> Say | Response:
         return said if asked.name == name else _chosen(asked, attempt)
 
@@ -111,7 +111,7 @@ def test_tool_choice_not_kept_fails(name: str, said: Say | Response, probe: str)
     assert {name for name, status in found.items() if status == "failed"} == {probe}
 
 
-def test_a_refused_tool_choice_is_honest() -> None:
+def test_rejecting_tool_choice_is_legitimate() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
         return _chosen(request, attempt) if request.name == "auto" else refusal()
 
@@ -122,7 +122,7 @@ def test_a_refused_tool_choice_is_honest() -> None:
 
 
 @pytest.mark.parametrize("group", [choice.GROUP, names.GROUP, schemas.GROUP])
-def test_streams_in_place_of_whole_replies_are_not_blamed_on_what_was_asked(
+def test_unexpected_streams_are_not_blamed_on_the_feature(
     group: ProbeGroup,
 ) -> None:
     stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
@@ -141,7 +141,7 @@ def test_the_longest_name_is_as_long_as_the_api_allows() -> None:
     assert len(names.NAMES["longest"][1]) == 64
 
 
-def test_names_that_come_back_pass() -> None:
+def test_unchanged_names_pass() -> None:
     assert set(statuses(judged(names.GROUP, _named)).values()) == {"passed"}
 
 
@@ -154,19 +154,19 @@ def test_names_that_come_back_pass() -> None:
         lambda name: f"{name}<|channel|>commentary",
     ],
 )
-def test_names_that_servers_change_fail(change: object) -> None:
+def test_names_changed_by_servers_fail(change: object) -> None:
     assert callable(change)
     found = statuses(judged(names.GROUP, lambda request, _: calling(change(request.tools[0].name))))
     assert found["tools.names.kept"] == "failed"
     assert found["tools.names.accepted"] == "passed"
 
 
-def test_names_that_models_get_wrong_say_nothing_about_the_server() -> None:
+def test_mistakes_of_the_model_in_names_are_not_verifiable() -> None:
     found = judged(names.GROUP, lambda *_: calling("look_it_up"))
     assert found["tools.names.kept"].status == "not_verifiable"
 
 
-def test_ids_that_start_again_in_every_reply_are_a_warning() -> None:
+def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say:
         return replace(_named(request, _), call_id="call_0")
 
@@ -181,7 +181,7 @@ def _writing(text: str, request: ProbeRequest) -> Say:
     return calling(arguments.VALUES[request.name].tool, json.dumps({key: text}))
 
 
-def test_texts_unharmed_pass() -> None:
+def test_intact_texts_pass() -> None:
     found = judged(
         arguments.GROUP, lambda request, _: _writing(arguments.VALUES[request.name].intact, request)
     )
@@ -189,14 +189,14 @@ def test_texts_unharmed_pass() -> None:
 
 
 @pytest.mark.parametrize("name", arguments.VALUES)
-def test_texts_that_servers_harm_fail(name: str) -> None:
+def test_texts_damaged_by_servers_fail(name: str) -> None:
     value = arguments.VALUES[name]
     for harm in value.damaged():
         found = judged(arguments.GROUP, lambda request, _, harm=harm: _writing(harm, request))
         assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
 
 
-def test_arguments_that_end_after_a_letter_beyond_ascii_fail() -> None:
+def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
     def stalled(request: ProbeRequest, _: Attempt) -> Say:
         value = arguments.VALUES[request.name]
         key = next(iter(value.tool.parameters["properties"]))
@@ -220,14 +220,14 @@ def test_arguments_that_end_after_a_letter_beyond_ascii_fail() -> None:
         ("emoji", "žluté 潮", "failed"),
     ],
 )
-def test_what_the_model_changes_is_told_from_what_is_gone(
+def test_changes_by_the_model_are_distinguished_from_losses(
     name: str, text: str, status: str
 ) -> None:
     found = judged(arguments.GROUP, lambda request, _: _writing(text, request))
     assert found[f"tools.arguments.{name}"].status == status
 
 
-def test_texts_that_the_model_copies_badly_are_not_verifiable() -> None:
+def test_texts_copied_incorrectly_are_not_verifiable() -> None:
     found = judged(arguments.GROUP, lambda request, _: _writing("Something else", request))
     assert set(statuses(found).values()) == {"not_verifiable"}
 
@@ -241,16 +241,16 @@ def _looping(request: ProbeRequest, _: Attempt) -> list[Say | Response]:
     return [calling(WEATHER), Say(text="I could not find out.")]
 
 
-def test_conversations_that_go_on_pass() -> None:
+def test_continued_conversations_pass() -> None:
     assert set(statuses(judged(loop.GROUP, _looping)).values()) == {"passed"}
 
 
-def test_a_second_turn_that_fails_is_an_error() -> None:
+def test_a_failure_after_a_tool_result_is_an_error() -> None:
     found = statuses(judged(loop.GROUP, lambda *each: [_looping(*each)[0], refusal(500)]))
     assert found["tools.loop.goes_on"] == "failed"
 
 
-def test_results_that_the_model_does_not_see_are_warnings() -> None:
+def test_unseen_tool_results_are_warnings() -> None:
     blind = [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER, '{"location": "it"}')]
     found = statuses(judged(loop.GROUP, lambda *_: blind))
     assert found["tools.loop.goes_on"] == "passed"
@@ -277,7 +277,7 @@ def test_unusual_schemas_that_work_pass() -> None:
     assert set(statuses(judged(schemas.GROUP, _echoing)).values()) == {"passed"}
 
 
-def test_a_schema_that_crashes_is_named() -> None:
+def test_a_schema_that_crashes_the_server_fails_its_probe() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
         return refusal(500) if request.name == "items_property" else _echoing(request, attempt)
 
@@ -286,7 +286,7 @@ def test_a_schema_that_crashes_is_named() -> None:
     assert failed == {"tools.schema.items_property"}
 
 
-def test_an_echo_that_lost_something_is_a_warning() -> None:
+def test_an_incomplete_echo_is_a_warning() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
         if attempt.api == "chat":
             return calling(WEATHER)
@@ -296,7 +296,7 @@ def test_an_echo_that_lost_something_is_a_warning() -> None:
     assert statuses(judged(schemas.GROUP, provider))["tools.schema.echo"] == "warned"
 
 
-def test_calls_that_never_come_are_a_warning_and_refused_strictness_is_none() -> None:
+def test_missing_calls_are_a_warning_but_rejected_strictness_is_not() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say | Response:
         return refusal() if request.name == "strict" else Say(text="No.")
 
@@ -310,7 +310,7 @@ def test_calls_that_never_come_are_a_warning_and_refused_strictness_is_none() ->
 
 
 def _telling(which: int) -> Provider:
-    """Tells the result of the first call (0) or of the second (1)."""
+    """Names the result of the first call (0) or of the second (1)."""
 
     def says(_: ProbeRequest, attempt: Attempt) -> Say:
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]
@@ -329,11 +329,11 @@ def _telling(which: int) -> Provider:
         (lambda *_: refusal(), "not_verifiable"),
     ],
 )
-def test_results_are_told_apart_by_their_order(provider: Provider, status: str) -> None:
+def test_results_are_distinguished_by_order(provider: Provider, status: str) -> None:
     assert statuses(judged(results.GROUP, provider))["tools.results.order"] == status
 
 
-# --- What is said before a call
+# --- Preambles
 
 
 @pytest.mark.parametrize(
@@ -345,9 +345,7 @@ def test_results_are_told_apart_by_their_order(provider: Provider, status: str) 
         (None, None, "not_verifiable"),
     ],
 )
-def test_what_was_said_before_a_call_is_looked_for(
-    said: str | None, tokens: int | None, status: str
-) -> None:
+def test_lost_preambles_are_detected(said: str | None, tokens: int | None, status: str) -> None:
     whole = chat_whole(replace(calling(WEATHER), text=said))
     if tokens is None:
         del whole["usage"]
@@ -357,7 +355,7 @@ def test_what_was_said_before_a_call_is_looked_for(
     assert statuses(found)["tools.preamble"] == status
 
 
-def test_tokens_of_a_hidden_thought_are_no_lost_preamble() -> None:
+def test_tokens_of_hidden_cot_are_not_a_lost_preamble() -> None:
     whole = chat_whole(replace(calling(WEATHER), text=None, reasoning=""))
     whole["usage"] |= {"completion_tokens": 90}
     found = judged(preamble.GROUP, lambda *_: json_response(whole), apis=["chat"])

@@ -1,4 +1,4 @@
-"""What `--suite`, `--only` and `--skip` choose."""
+"""Selection by `--suite`, `--only` and `--skip`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def ids(*asked, **more):
     return {probe.id for probe in choose(*asked, **more).probes}
 
 
-def test_each_suite_holds_the_one_before():
+def test_each_suite_includes_the_smaller_one():
     smoke, quick, full = ids("smoke"), ids("quick"), ids("full")
     assert smoke == set() < quick < full == set(PROBES)
     assert all(choose(suite).cases for suite in ("smoke", "quick", "full"))
 
 
-def test_only_asks_for_nothing_else_whatever_the_suite():
+def test_only_selects_nothing_else_in_any_suite():
     chosen = choose("full", only=["prompt.system", "load"])
     assert not chosen.cases
     family = {probe.id for probe in PROBES.values() if probe.about.family == "load"}
@@ -27,7 +27,7 @@ def test_only_asks_for_nothing_else_whatever_the_suite():
     assert choose("smoke", only=["smoke"]).cases
 
 
-def test_skip_leaves_out_probes_families_and_the_cases():
+def test_skip_excludes_probes_families_and_cases():
     chosen = choose("quick", skip=["smoke", "prompt", "errors.status"])
     assert not chosen.cases
     left = {probe.id for probe in chosen.probes}

@@ -49,7 +49,7 @@ def asked(monkeypatch):
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-def test_the_tokens_of_a_reply_are_put_together_again(api, asked):
+def test_the_tokens_of_a_reply_are_reconstructed(api, asked):
     found = score_replies(recorded(Replay(), api), EngineOptions())
     assert {each.id for each in asked} >= set(WITH_ANSWER)
     assert all({"messages", "input"} & set(each.body) for each in asked)
@@ -58,18 +58,18 @@ def test_the_tokens_of_a_reply_are_put_together_again(api, asked):
     assert (figures.p99, figures.agreement) == (0, 1)
 
 
-def test_replies_to_other_prompts_are_left_out(asked):
+def test_replies_to_other_prompts_are_excluded(asked):
     found = score_replies(recorded(Replay(more_prompt=9)), EngineOptions())
     assert (found.replies, found.other_prompts) == (0, len(asked))
     assert found.compared.differences == ()
 
 
-def test_nothing_is_asked_where_nothing_can_be_compared(asked):
+def test_the_engine_is_not_started_without_comparable_replies(asked):
     assert score_replies(recorded(Replay(logprobs=False)), EngineOptions()).replies == 0
     assert not asked
 
 
-def test_a_run_that_is_none_is_said_in_a_sentence(tmp_path, capsys):
+def test_an_invalid_run_is_reported_with_a_reason(tmp_path, capsys):
     code = run(["golden", "follow", str(tmp_path / "none"), "--checkpoint", str(tmp_path)])
     assert code == 2
     assert str(tmp_path / "none") in capsys.readouterr().err

@@ -10,21 +10,21 @@ from torch import Tensor
 
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.forward import Row
-from reference_engine.generation.ranks import Lead, follow, joined
+from reference_engine.generation.ranks import Leader, process_group, run_follower
 from reference_engine.generation.scheduler import BLOCK
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import blocks_of
-from reference_engine.model.sharding import ALONE, Shard
+from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
 PROMPTS = ([*range(100)], [*range(200, 290)])
 DECODED = 12
 
 
-def logprobs(model: Transformer, lead: Lead) -> Tensor:
+def logprobs(model: Transformer, leader: Leader) -> Tensor:
     """Of two prompts and of tokens after them, fed one by one: (steps, prompts, vocabulary)."""
     cache = KVCache(model.config, 32, model.unembedding.weight.dtype, torch.device("cpu"))
-    forward = lead.forward(model, cache)
+    forward = leader.forward(model, cache)
     tables = [cache.table([]) for _ in PROMPTS]
     out = []
     sequences = [[*prompt, *range(7, 7 + DECODED)] for prompt in PROMPTS]
@@ -38,30 +38,32 @@ def logprobs(model: Transformer, lead: Lead) -> Tensor:
         rows = []
         for sequence, table, (start, end) in zip(sequences, tables, spans, strict=True):
             table.extend(blocks_of(end))
-            rows.append(Row(sequence[start:end], start, table.full, table.near))
+            rows.append(Row(sequence[start:end], start, table.full, table.sliding))
         length = BLOCK if spans[0][1] - spans[0][0] > 1 else 1
         out.append(model.logits(forward(rows, length)).log_softmax(-1))
     return torch.stack(out)
 
 
 @torch.inference_mode()
-def measured(checkpoint: str, dtype: torch.dtype, *, packed: bool, shard: Shard = ALONE) -> Tensor:
+def measured(
+    checkpoint: str, dtype: torch.dtype, *, packed: bool, shard: Shard = UNSHARDED
+) -> Tensor:
     """The log probabilities; empty on processes that follow."""
     model = load_model(checkpoint, dtype=dtype, packed=packed, shard=shard)
     if shard.rank:
-        follow(model)
+        run_follower(model)
         return torch.empty(0)
-    lead = Lead(shard)
+    leader = Leader(shard)
     try:
-        return logprobs(model, lead)
+        return logprobs(model, leader)
     finally:
-        lead.close()
+        leader.close()
 
 
 def main() -> None:
     torch.set_num_threads(1)
     checkpoint, out = sys.argv[1:]
-    with joined("cpu") as shard:
+    with process_group("cpu") as shard:
         made = {
             f"{dtype} {packed}": measured(
                 checkpoint, getattr(torch, dtype), packed=packed, shard=shard

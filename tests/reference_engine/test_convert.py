@@ -139,7 +139,7 @@ def test_what_cannot_be_converted_or_written_is_one_sentence(hf, tmp_path, monke
         assert main(["convert", *map(str, arguments)]) == 2
         return capsys.readouterr().err
 
-    assert "is in the 'hf' layout already" in said(hf, tmp_path / "out", "--layout", "hf")
+    assert "is already in the 'hf' layout" in said(hf, tmp_path / "out", "--layout", "hf")
     full = tmp_path / "full"
     full.mkdir()
     (full / "notes.txt").write_text("mine", encoding="utf-8")
@@ -147,11 +147,11 @@ def test_what_cannot_be_converted_or_written_is_one_sentence(hf, tmp_path, monke
     foreign = tmp_path / "out.partial"
     foreign.mkdir()
     (foreign / "notes.txt").write_text("mine", encoding="utf-8")
-    assert "holds files of others" in said(hf, tmp_path / "out", "--layout", "original")
+    assert "contains files of another program" in said(hf, tmp_path / "out", "--layout", "original")
     assert (foreign / "notes.txt").exists()
     usage = namedtuple("usage", "free")(10)
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: usage)
-    assert "free; make room" in said(hf, tmp_path / "new", "--layout", "original")
+    assert "free. Free some space" in said(hf, tmp_path / "new", "--layout", "original")
     assert not (tmp_path / "new").exists()
 
 

@@ -63,7 +63,7 @@ def test_a_file_that_is_not_what_its_hash_says_is_removed(tmp_path, monkeypatch,
     name = "model-00001-of-00001.safetensors"
     other = {f"{REPOSITORY}/{name}": "something else"}
     with fake_hub(FILES, (), tmp_path / "cache", monkeypatch, listed=other):
-        assert f"{name} is not what {REPOSITORY} says" in said(
+        assert f"{name} does not have the hash that {REPOSITORY} lists" in said(
             capsys, "gpt-oss-20b", "--out", str(tmp_path / "out")
         )
     assert not (tmp_path / "out" / name).exists()
@@ -73,15 +73,15 @@ def test_what_goes_wrong_is_one_sentence(tmp_path, monkeypatch, capsys):
     out = ["--out", str(tmp_path / "out")]
     assert "neither gpt-oss-20b" in said(capsys, "gpt-oss-7b", *out)
     with fake_hub(FILES, (REPOSITORY,), tmp_path / "cache", monkeypatch):
-        assert "accept its terms" in said(capsys, "gpt-oss-20b", *out)
-        assert "is not on the hub" in said(capsys, "gpt-oss-120b", *out)
+        assert "Accept its terms" in said(capsys, "gpt-oss-20b", *out)
+        assert "is not on the Hub" in said(capsys, "gpt-oss-120b", *out)
     with fake_hub(FILES, (), tmp_path / "cache", monkeypatch):
         full = OSError(errno.ENOSPC, "No space left on device")
         monkeypatch.setattr(module, "sha256_of", _raising(full))
-        assert "is full; make room" in said(capsys, "gpt-oss-20b", *out)
+        assert "is full. Free some space" in said(capsys, "gpt-oss-20b", *out)
     refused = OSError("[Errno 111] Connection refused")
     monkeypatch.setattr(module, "_listed", _raising(refused))
-    assert "check the connection" in said(capsys, "gpt-oss-20b", *out)
+    assert "Check the connection" in said(capsys, "gpt-oss-20b", *out)
 
 
 def _raising(error: Exception):

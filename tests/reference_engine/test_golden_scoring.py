@@ -9,7 +9,7 @@ import torch
 from tiny_model import random_transformer
 
 from reference_engine import scoring
-from reference_engine.scoring import ScoringError, answer_lines, follow
+from reference_engine.scoring import ScoringError, answer_lines, score_completion
 from reference_engine.server.settings import ServeSettings
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0}
@@ -50,7 +50,7 @@ def test_the_log_probabilities_are_those_of_the_whole_forward_pass():
     prompt, completion = list(range(40)), list(range(90))
     with torch.inference_mode():
         every = model(torch.tensor([prompt + completion])).log_softmax(-1)[0]
-    found = follow(model, prompt, completion)
+    found = score_completion(model, prompt, completion)
     expected = [float(every[39 + at, token]) for at, token in enumerate(completion)]
     assert [token.logprob for token in found] == pytest.approx(expected, abs=1e-4)
 

@@ -11,7 +11,7 @@ from reference_engine.generation.ragged import RaggedBatch, RaggedForward, bucke
 from reference_engine.generation.sampling import SamplingParams
 from reference_engine.generation.scheduler import Scheduler, Sequence
 from reference_engine.kv_cache.cache import KVCache
-from reference_engine.kv_cache.pages import BlockTable, Layout, PagePool, block_names
+from reference_engine.kv_cache.pages import BlockTable, Layout, PagePool, block_hashes
 
 TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
 
@@ -68,15 +68,15 @@ def test_buckets_are_few_and_hold_their_rows():
 def test_pages_behind_the_window_serve_again():
     """A sequence of 2,048 blocks, the longest context there is, with few pages for the window."""
     layout = Layout(full=True, window=128)
-    pool = PagePool(2048 + layout.near_blocks)
+    pool = PagePool(2048 + layout.window_blocks)
     assert layout.longest(pool.size) == 131072
     table = BlockTable(pool, layout, [])
     for block in range(2048):
         table.trim(block * 64)
         table.extend(block + 1)
-        assert pool.used <= block + 1 + layout.near_blocks
+        assert pool.used <= block + 1 + layout.window_blocks
     table.trim(131071)
-    assert pool.used == table.held == 2048 + 2
+    assert pool.used == table.page_count == 2048 + 2
     table.release()
     assert pool.used == 0
 
@@ -91,22 +91,22 @@ def test_a_sequence_that_memory_is_said_to_hold_finds_its_pages(full, window):
 
 def test_known_pages_are_found_until_their_memory_is_needed():
     pool = PagePool(2)
-    first, second = pool.take(), pool.take()
-    pool.name(first, "a")
-    pool.name(second, "b")
+    first, second = pool.allocate(), pool.allocate()
+    pool.register(first, "a")
+    pool.register(second, "b")
     pool.release(first)
     pool.release(second)
-    pool.join(pool.find("a"))
-    assert pool.shared("a")
-    assert not pool.shared("b")
-    assert pool.take() == second
+    pool.share(pool.find("a"))
+    assert pool.in_use("a")
+    assert not pool.in_use("b")
+    assert pool.allocate() == second
     assert pool.find("b") is None
     with pytest.raises(IndexError, match="available"):
-        pool.take()
+        pool.allocate()
 
 
 def test_blocks_are_named_by_all_that_comes_before():
-    names = block_names(TEXT[:200])
+    names = block_hashes(TEXT[:200])
     assert len(names) == 3
-    assert block_names(TEXT[:128]) == names[:2]
-    assert block_names([TEXT[0] + 1, *TEXT[1:200]])[2] != names[2]
+    assert block_hashes(TEXT[:128]) == names[:2]
+    assert block_hashes([TEXT[0] + 1, *TEXT[1:200]])[2] != names[2]

@@ -18,10 +18,10 @@ from tiny_model import random_transformer, tiny_config
 
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.synthetic import synthesize
-from reference_engine.generation.ranks import follow
+from reference_engine.generation.ranks import run_follower
 from reference_engine.kernels.routing import route
 from reference_engine.model.config import TINY
-from reference_engine.model.sharding import ALONE, ParallelError, Shard
+from reference_engine.model.sharding import UNSHARDED, ParallelError, Shard
 
 HERE = Path(parallel_model.__file__).parent
 
@@ -64,8 +64,8 @@ def test_the_parts_are_the_whole(checkpoints, layout, packed):
 def test_experts_held_elsewhere_count_for_nothing():
     chosen = torch.tensor([[3, 0], [1, 2]])
     weights = torch.tensor([[0.7, 0.3], [0.6, 0.4]])
-    assert ALONE.own(chosen, weights, 4) == (chosen, weights)
-    own, share = Shard(1, 2).own(chosen, weights, 4)
+    assert UNSHARDED.local_experts(chosen, weights, 4) == (chosen, weights)
+    own, share = Shard(1, 2).local_experts(chosen, weights, 4)
     assert own.tolist() == [[1, 2], [2, 0]]
     assert torch.equal(share, torch.tensor([[0.7, 0.0], [0.0, 0.4]]))
     for rows in (own, own[:1], own[1:]):
@@ -77,10 +77,10 @@ def test_experts_held_elsewhere_count_for_nothing():
 
 @pytest.mark.parametrize(("ranks", "word"), [(3, "2 key/value heads"), (4, "2 key/value heads")])
 def test_what_cannot_be_shared_out_is_said(ranks, word):
-    with pytest.raises(ParallelError, match=f"{word} cannot be shared out evenly among {ranks}"):
-        Shard(0, ranks).heads_of(tiny_config())
+    with pytest.raises(ParallelError, match=f"{word} cannot be divided evenly among {ranks}"):
+        Shard(0, ranks).local_config(tiny_config())
     with pytest.raises(ParallelError, match="3 experts cannot"):
-        Shard(0, 2).heads_of(tiny_config(num_local_experts=3))
+        Shard(0, 2).local_config(tiny_config(num_local_experts=3))
 
 
 def started(command: list[str], ranks: int = 2, **options: object) -> list[subprocess.Popen]:
@@ -113,10 +113,10 @@ def test_a_lost_leader_is_reported_even_where_the_library_says_nothing(monkeypat
     def lost(*_):
         raise RuntimeError
 
-    monkeypatch.setattr("reference_engine.generation.ranks._orders", lambda: None)
-    monkeypatch.setattr("reference_engine.generation.ranks._received", lost)
-    with pytest.raises(ParallelError, match="Another process of the model is gone"):
-        follow(random_transformer())
+    monkeypatch.setattr("reference_engine.generation.ranks._message_group", lambda: None)
+    monkeypatch.setattr("reference_engine.generation.ranks._receive", lost)
+    with pytest.raises(ParallelError, match="Another process of the model stopped"):
+        run_follower(random_transformer())
 
 
 @pytest.mark.slow
@@ -177,11 +177,11 @@ def test_a_process_that_dies_ends_all_with_a_sentence(checkpoints):
     assert reply.status_code >= 500
     (code, error), _ = ended(processes)
     assert code == 2
-    assert error.strip().splitlines()[-1].startswith("error: Another process of the model is gone")
+    assert error.strip().splitlines()[-1].startswith("error: Another process of the model stopped")
 
     processes = started([*SERVE, "--checkpoint", str(checkpoints / "servable")])
     url_of(processes[0])
     processes[0].kill()
     _, (code, error) = ended(processes)
     assert code == 2
-    assert error.startswith("error: Another process of the model is gone")
+    assert error.startswith("error: Another process of the model stopped")

@@ -56,7 +56,7 @@ def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None
         held = {
             page
             for each in made._running
-            for page in (*each.table.full, *each.table.near)
+            for page in (*each.table.full, *each.table.sliding)
             if page != 0
         }
         assert len(held) == pool.used <= pool.size
@@ -130,7 +130,7 @@ def test_long_prompts_are_read_in_chunks_while_others_go_on(chunk):
     made.step()
     made.add(long)
     before, steps = made.tally.prompt_tokens, 0
-    while long.reading:
+    while long.in_prefill:
         read = made.tally.prompt_tokens
         assert [each.sequence for each in made.step()][-1] is short
         assert 0 < made.tally.prompt_tokens - read <= max(chunk, BLOCK)

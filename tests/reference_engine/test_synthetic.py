@@ -78,9 +78,9 @@ def test_activations_stay_of_one_size(tmp_path):
 
 
 def _context(model):
-    from reference_engine.model.transformer import WholeSequences
+    from reference_engine.model.transformer import UncachedContext
 
-    return WholeSequences(model.config, torch.arange(64)[None])
+    return UncachedContext(model.config, torch.arange(64)[None])
 
 
 def test_shapes_by_name_and_by_file(written, tmp_path):
@@ -91,7 +91,7 @@ def test_shapes_by_name_and_by_file(written, tmp_path):
 
 def test_what_cannot_be_synthesized_is_one_sentence(tmp_path, capsys):
     assert main(["synthesize", str(tmp_path / "a"), "--shape", "7b"]) == 2
-    assert "'7b' is none of 20b, 120b, tiny" in capsys.readouterr().err
+    assert "'7b' is not one of 20b, 120b, tiny" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="multiples of 32"):
         synthesize(tiny_config(hidden_size=48), tmp_path / "b", "hf")
     with pytest.raises(SystemExit):

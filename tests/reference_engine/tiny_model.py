@@ -64,8 +64,8 @@ def packed_transformer(kernels: Kernels, dtype: torch.dtype, **changes: Any) -> 
     pack_experts(model)
     model.load_state_dict(plain.state_dict(), strict=False)
     for block, other in zip(model.block, plain.block, strict=True):
-        block.mlp.hold("mlp1_weight", *mxfp4.encode(other.mlp.mlp1_weight))
-        block.mlp.hold("mlp2_weight", *mxfp4.encode(other.mlp.mlp2_weight.mT))
+        block.mlp.set_packed("mlp1_weight", *mxfp4.encode(other.mlp.mlp1_weight))
+        block.mlp.set_packed("mlp2_weight", *mxfp4.encode(other.mlp.mlp2_weight.mT))
     return model.to(dtype).eval()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from healthy import MODEL, SUITE, Say, exchange, response, right
 
+from harness.cases import Case, Suite
 from harness.records.analysis import (
     Analysis,
     AtK,
@@ -39,7 +40,6 @@ from harness.statistics.intervals import clustered_rate, pass_estimate
 from harness.statistics.mean_scores import mean_score
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, write_run_info
-from harness.cases import Case, Suite
 
 SMALL = SUITE.first(4)
 TINY = SUITE.first(1)

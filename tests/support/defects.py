@@ -1,8 +1,8 @@
-"""Defects that real gpt-oss servers had, as minimal recordings, and what of them must be heard.
+"""Minimal recordings of defects of real gpt-oss servers, and the checks that must report them.
 
-Ids are those of the catalogue that the defects were gathered in: A harmony parsing, B tools,
-C streaming, D history, F structured output, G sampling, limits and usage. What only shows in the
-behaviour of the model over many attempts has no row here. `ALLOWED` holds what may vary freely.
+Ids follow the catalogue of the defects: A harmony parsing, B tools, C streaming, D history,
+F structured output, G sampling, limits and usage. Defects that only show in the model's behaviour
+over many attempts are not included. `ALLOWED` lists variations that are allowed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "require
 
 @dataclass(frozen=True)
 class Defect:
-    """A recording of a defect, and the checks that must find it."""
+    """A recording of a defect, and the checks that must report it."""
 
     id: str
     what: str
@@ -419,7 +419,7 @@ DEFECTS = (
         streamed(_rename_reasoning),
         "chat.reasoning.missing",
     ),
-    # H. Of no thread
+    # H. Without an issue
     _defect(
         "H01", "another model's marker", whole(content("It is sunny.<|im_end|>")), "harmony.foreign"
     ),
@@ -522,7 +522,7 @@ def _reasoning_details(body: dict[str, Any]) -> None:
 
 
 def _separate_finish(chunks: list[dict[str, Any]]) -> None:
-    """The finish_reason with the last content, and the counts with it."""
+    """finish_reason and usage in the last chunk with content."""
     usage = chunks.pop()["usage"]
     reason = chunks.pop()["choices"][0]["finish_reason"]
     chunks[-1]["choices"][0]["finish_reason"] = reason

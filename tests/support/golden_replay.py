@@ -1,4 +1,4 @@
-"""A provider that says what the golden file that ships says, more or less exactly."""
+"""A provider that replays the shipped golden file, with modifications."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def text(tokens: list[Token], part: str) -> str:
 
 
 class Replay:
-    """Says what the golden file says."""
+    """Replays the golden file."""
 
     noise = 0.0
     noisy: str | None = None
-    """The only request whose log probabilities are noisy; None: all are."""
+    """The only request with noisy logprobs; None for all."""
     logprobs = True
     everything = False
     more_prompt = 0

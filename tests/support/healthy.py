@@ -18,9 +18,9 @@ from mock_provider import Handler, Received, data, write_chunk, write_head, writ
 from harness.api import DIALECTS
 from harness.api.base import Settings
 from harness.api.conversation import Message
+from harness.cases import Case, load_suite
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollout, StreamPart
-from harness.cases import Case, load_suite
 
 MODEL = "gpt-oss-mock"
 SUITE = load_suite()

@@ -37,7 +37,9 @@ def judged(
 ) -> dict[str, CheckResult]:
     """The result of every probe of a group with this provider, by id."""
     planning = golden or shipped()
-    task = ProbeTask(group, group.probes, ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning))
+    task = ProbeTask(
+        group, group.probes, ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning)
+    )
     rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
     for attempt in task.all_attempts():
         api, name = attempt.condition.api, attempt.sample.id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,13 +17,7 @@ from harness.api.conversation import Message
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 
@@ -116,7 +110,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("tools.arguments", _requests, HARMONY, modes=BOTH_MODES)
 
 
-def _judge(name: str, responses: ProbeResponses) -> Iterator[TrialResult]:
+def _judge(name: str, responses: ProbeResponses) -> Trials:
     value = VALUES[name]
     judged = False
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):

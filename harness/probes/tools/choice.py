@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from harness.api.conversation import Message
 from harness.findings import FUNCTION_CALLING, TOOL_CHOICE, Problem
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, first_replies, served
 from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
@@ -53,7 +46,7 @@ GROUP = ProbeGroup("tools.choice", _requests, TOOL_CHOICE)
 
 
 @GROUP.probe("tools.choice.auto", ("auto",), needs="tool_choice")
-def _auto(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _auto(responses: ProbeResponses) -> Trials:
     """tool_choice auto, which is the default, is accepted.
 
     Client libraries send it in every request with tools.
@@ -63,7 +56,7 @@ def _auto(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 def _followed(
     name: str, expected: str, allowed: frozenset[str] | None, responses: ProbeResponses
-) -> Iterator[TrialResult]:
+) -> Trials:
     """Whether the calls follow a choice: exactly the allowed names, or any call (None)."""
     rollouts = served(responses, name, f"tool_choice {name}")
     failures = [found for each in rollouts if (found := failure(each, f"tool_choice {name}"))]
@@ -105,7 +98,7 @@ for _name, _expected, _allowed, _summary in (
     ("parallel", "not parallel"),
     source=f"{FUNCTION_CALLING}#parallel-function-calling",
 )
-def _parallel(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _parallel(responses: ProbeResponses) -> Trials:
     """parallel_tool_calls is accepted; if false, a reply has at most one tool call.
 
     Client libraries send the option. gpt-oss makes one call per reply anyway.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,13 +11,7 @@ from harness.api.conversation import Message
 from harness.checks.subjects import calls
 from harness.findings import BOTH_MODES, GUIDE, RAW_COT, Problem
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, REPLY_TOKENS, TOOLS, WEATHER
 from harness.records.conditions import Api
@@ -58,7 +52,7 @@ GROUP = ProbeGroup("tools.loop", _requests, GUIDE)
 
 
 @GROUP.probe("tools.loop.goes_on", ("dependent", *RESULTS))
-def _continues(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _continues(responses: ProbeResponses) -> Trials:
     """A conversation continues after any tool result.
 
     Tools fail, return long results, or return nothing. Agents must not fail because of it.
@@ -68,7 +62,7 @@ def _continues(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("tools.loop.answers", RESULTS, severity="warning", tolerated=_HALF)
-def _answers(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _answers(responses: ProbeResponses) -> Trials:
     """In most cases, the model answers after a tool result.
 
     A model that never answers does not see tool results, or does not recognize them.
@@ -88,7 +82,7 @@ def _answers(responses: ProbeResponses) -> Iterator[TrialResult]:
     modes=BOTH_MODES,
     tolerated=_HALF,
 )
-def _dependent(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _dependent(responses: ProbeResponses) -> Trials:
     """In most cases, the model uses the result of the first call in the second call.
 
     gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.

@@ -10,13 +10,7 @@ from harness.api.base import Tool
 from harness.api.conversation import Message
 from harness.checks.subjects import Call, calls
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure
 from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, WEATHER
 from harness.records.conditions import Api
@@ -54,7 +48,7 @@ GROUP = ProbeGroup("tools.names", _requests, FUNCTION_CALLING)
 
 
 @GROUP.probe("tools.names.accepted", NAMES)
-def _accepted(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _accepted(responses: ProbeResponses) -> Trials:
     """Function names of up to 64 letters, digits, _ and - are accepted.
 
     The API guarantees it, and programs generate such names.
@@ -65,7 +59,7 @@ def _accepted(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("tools.names.kept", NAMES, source=HARMONY)
-def _unchanged(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _unchanged(responses: ProbeResponses) -> Trials:
     """Function names are returned unchanged, including hyphens and long names.
 
     A client cannot run a tool by a name that it does not know.
@@ -84,7 +78,7 @@ def _unchanged(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("tools.names.ids", NAMES, severity="warning", source=CHAT)
-def _ids(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _ids(responses: ProbeResponses) -> Trials:
     """Tool calls in different replies have distinct ids.
 
     Logs and caches confuse calls with the same id. Within one conversation it is an error.

@@ -6,19 +6,11 @@ the reply accounts for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.base import Reply
 from harness.api.conversation import Message
 from harness.findings import HARMONY, Problem
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import first_replies
 from harness.probes.tools.offers import REPLY_TOKENS, WEATHER
 from harness.records.conditions import Api
@@ -45,7 +37,7 @@ GROUP = ProbeGroup("tools.preamble", _requests, HARMONY)
 
 
 @GROUP.probe("tools.preamble", ("announced",))
-def _preamble(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _preamble(responses: ProbeResponses) -> Trials:
     """Text for the user before a tool call is returned.
 
     Users should know what the agent is about to do, and they pay for the tokens.

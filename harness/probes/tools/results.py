@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 from harness.api.base import Reply, Tool
 from harness.api.conversation import Message, ToolCall, ToolResult
 from harness.findings import HARMONY, Problem
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.tools.offers import REPLY_TOKENS
 from harness.records.conditions import Api
 
@@ -60,7 +53,7 @@ GROUP = ProbeGroup("tools.results", _requests, HARMONY)
 
 # If fewer than all four results are confused, the model may be the cause.
 @GROUP.probe("tools.results.order", [first for first, _ in _CODE_WORDS], tolerated=0.35)
-def _order(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _order(responses: ProbeResponses) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 
     Nothing else in the prompt assigns results to calls.

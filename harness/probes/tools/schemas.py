@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,13 +10,7 @@ from harness.api.base import Reply, Tool
 from harness.api.conversation import Message
 from harness.checks.json_text import parsed_object
 from harness.findings import FUNCTION_CALLING, RESPONSES, Problem
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, first_replies, served
 from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, TOOLS, WEATHER
 from harness.probes.tools.schema_corpus import DEFINITIONS
@@ -79,7 +73,7 @@ def _strict(tool: Tool) -> dict[str, Any]:
 GROUP = ProbeGroup("tools.schemas", _requests, FUNCTION_CALLING, suite="full")
 
 
-def _accepted(name: str, feature: str, responses: ProbeResponses) -> Iterator[TrialResult]:
+def _accepted(name: str, feature: str, responses: ProbeResponses) -> Trials:
     return (failure(rollout, feature) for rollout in responses.all(name))
 
 
@@ -102,7 +96,7 @@ GROUP.probe(
 
 
 @GROUP.probe("tools.schema.strict", ("strict",), source=f"{FUNCTION_CALLING}#strict-mode")
-def _strict_function(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _strict_function(responses: ProbeResponses) -> Trials:
     """A strict function is accepted, or rejected with a reason.
 
     `strict` is a guarantee. The check calls.arguments.strict judges the arguments.
@@ -121,7 +115,7 @@ GROUP.probe(
 @GROUP.probe(
     "tools.schema.callable", (*DEFINITIONS, "many tools"), severity="warning", tolerated=0.5
 )
-def _callable(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _callable(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls functions with unusual schemas with a JSON object.
 
     If the model never does, the server renders the schemas incorrectly.
@@ -143,7 +137,7 @@ def _callable(responses: ProbeResponses) -> Iterator[TrialResult]:
 @GROUP.probe(
     "tools.schema.echo", DEFINITIONS, severity="warning", source=RESPONSES, apis=("responses",)
 )
-def _echo(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _echo(responses: ProbeResponses) -> Trials:
     """A response repeats the functions of its request unchanged.
 
     The copy shows how the server interpreted the functions; few clients read it.

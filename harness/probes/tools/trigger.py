@@ -8,13 +8,7 @@ from harness.api.base import Reply
 from harness.api.conversation import Message
 from harness.findings import GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 
@@ -54,7 +48,7 @@ GROUP = ProbeGroup("tools.trigger", _requests, GUIDE)
 
 
 @GROUP.probe("tools.trigger.recall", NEEDED, tolerated=_TOLERATED)
-def _recall(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _recall(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls a tool where one is needed.
 
     gpt-oss calls tools reliably. If calls are missing, the prompt or the parser is broken.
@@ -66,7 +60,7 @@ def _recall(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("tools.trigger.precision", NOT_NEEDED, severity="warning", tolerated=_TOLERATED)
-def _precision(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _precision(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls no tool where none is needed.
 
     A model that calls tools in reply to greetings did not get the prompt that it was trained on.
@@ -87,7 +81,7 @@ def _precision(responses: ProbeResponses) -> Iterator[TrialResult]:
     text=f"Precision and recall of tool calls give an F1 of at least {_LEAST_F1}. The figure "
     "compares providers; it depends on the model as much as on the server.",
 )
-def _f1(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _f1(responses: ProbeResponses) -> Trials:
     needed = [bool(reply.calls) for _, reply in _complete(responses, NEEDED)]
     not_needed = list(_complete(responses, NOT_NEEDED))
     right = sum(needed)
@@ -102,7 +96,7 @@ def _f1(responses: ProbeResponses) -> Iterator[TrialResult]:
 
 
 @GROUP.probe("tools.trigger.right_tool", NEEDED, severity="warning", tolerated=_TOLERATED)
-def _right_tool(responses: ProbeResponses) -> Iterator[TrialResult]:
+def _right_tool(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls the right one of several tools.
 
     The choice is the model's, but a model that sees all descriptions rarely errs.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from compared_runs import QUESTIONS, SMALL, TINY, judged_run, never_in
 
+from harness.cases import Suite
 from harness.comparison.columns import Column, Group, read_run
 from harness.comparison.compare import compare, labelled
 from harness.comparison.history import gaps, history_of
@@ -19,7 +20,6 @@ from harness.comparison.regressions import (
 )
 from harness.errors import HarnessError
 from harness.statistics.mean_scores import Mean
-from harness.cases import Suite
 
 GROUPS = (
     "responses · streaming",
