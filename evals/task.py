@@ -171,7 +171,7 @@ class EvalTask(Task):
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
         """Score one attempt; replies to evals are not subject to the checks."""
         rollout = parsed.rollout
-        if rollout.sample not in self._known or not 1 <= rollout.attempt <= self.info.tries:
+        if rollout.sample not in self._known or not self.plans(rollout):
             return None
         score = measured(parsed, checks=False)
         reply, problem = _reply(parsed)
