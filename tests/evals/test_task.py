@@ -281,9 +281,7 @@ def missing(question, number):
 
 
 def test_every_planned_attempt_is_in_the_denominator():
-    found = result(
-        score("a", 1), score("a", 2), score("b", 1, "truncated"), missing("b", 2)
-    )
+    found = result(score("a", 1), score("a", 2), score("b", 1, "truncated"), missing("b", 2))
     assert found.score.estimate.value == found.openai_score == 0.5
     assert (found.planned, found.finished) == (4, 3)
     assert found.outcomes == {"correct": 2, "truncated": 1, "not_run": 1}
