@@ -18,9 +18,8 @@ from mock_provider import MODEL, MockProvider, Received
 from rich.console import Console
 
 from evals.grader_trial import compare_graders
-from evals.healthbench.grader import graders_of
+from evals.healthbench.grader import graders_of, grading_prompt
 from evals.healthbench.meta import load_meta, meta_tasks
-from evals.healthbench.prompt import grading_prompt
 from evals.registry import load_data
 from harness.cli.app import run
 from harness.providers.entries import adhoc_provider, changed

@@ -1,4 +1,4 @@
-"""Run folders of smoke tests that never happened, large ones and troubled ones."""
+"""Run folders of tool calling that were never sampled, with problems of every kind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 from analyses import planned
 from healthy import STARTED, SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
+from harness.cases import Case, SourceFile, Suite
 from harness.integrity.seal import seal
 from harness.records.rollouts import Exchange, Retry, Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_run_info, write_run_info
-from harness.cases import Case, SourceFile, Suite
 
 _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 
@@ -26,7 +27,7 @@ _BEGAN = datetime.fromisoformat(STARTED).astimezone(UTC)
 def write_run(
     folder: Path, rollouts: Iterable[Rollout], suite: Suite = SUITE, **changes: Any
 ) -> RunInfo:
-    """A run folder with these records."""
+    """A run folder with these records, without a chain or a seal."""
     folder.mkdir(parents=True, exist_ok=True)
     run = planned(suite=suite, **changes)
     for task in run.tasks:
@@ -41,20 +42,23 @@ def write_run(
 def write_sealed_run(
     folder: Path, rollouts: Iterable[Rollout], suite: Suite = SUITE, **changes: Any
 ) -> RunInfo:
-    """A run folder as sampling leaves it when it has ended: chained, finished, sealed."""
-    every = list(rollouts)
+    """A complete run folder of this version: chained, finished, sealed."""
     info = write_run(folder, (), suite, **changes)
     with RunLog(folder) as log:
-        for each in every:
+        for each in rollouts:
             log.append(each)
-    finished = {"ended": "complete", "finished_at": STARTED}
-    write_run_info(folder, info.model_copy(update=finished))
+    write_run_info(folder, ended(info, tool_version=version("gpt-oss-verify")))
     seal(folder)
     return read_run_info(folder)
 
 
+def ended(info: RunInfo, **changes: Any) -> RunInfo:
+    """`run.json` of a complete run."""
+    return info.model_copy(update={"finished_at": STARTED, "ended": "complete", **changes})
+
+
 def troubled(suite: Suite = SUITE, tries: int = 5, seed: int = 1) -> Iterator[Rollout]:
-    """Every attempt of a run in which some of everything goes wrong, with times that vary."""
+    """Every attempt of a run with problems of every kind, at varying times."""
     random = Random(seed)
     clock = itertools.count()
     for number in range(1, tries + 1):
