@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from evals.healthbench.answers import Answer
 from evals.healthbench.bench import HealthBench
-from evals.healthbench.prompt import grading_prompt
-from evals.healthbench.tasks import grading_tasks
+from evals.healthbench.grader import grading_prompt, grading_tasks
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.base import Record

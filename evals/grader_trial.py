@@ -11,14 +11,13 @@ from typing import Protocol
 from evals.healthbench.agreement import agreement
 from evals.healthbench.answers import Answer, final_answer
 from evals.healthbench.bench import HealthBench
-from evals.healthbench.grader import graders_of, grades_file
+from evals.healthbench.grader import GradingTask, graders_of, grades_file, grading_tasks
+from evals.healthbench.grades import Verdicts, read_verdicts
 from evals.healthbench.grading import grade_with
-from evals.healthbench.ledger import Verdicts, read_verdicts
 from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
 from evals.healthbench.results import CompletionScores, GraderComparison, PhysicianTrial
 from evals.healthbench.rows import HealthBenchRow
-from evals.healthbench.summary import rubric_score, summarise
-from evals.healthbench.tasks import GradingTask, grading_tasks
+from evals.healthbench.rubric import rubric_score, summarise
 from evals.task import restored_evals
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider

@@ -30,9 +30,9 @@ from evals.datasets.rows import read_file, validate_rows
 from evals.datasets.selection import select
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.grader import grades_file
+from evals.healthbench.grades import Verdicts, read_verdicts
 from evals.healthbench.grading import grade_answers
-from evals.healthbench.ledger import Verdicts, read_verdicts
-from evals.healthbench.summary import rubric_score, summarise
+from evals.healthbench.rubric import rubric_score, summarise
 from evals.registry import ROWS, AnyEval, make_eval
 from evals.verdict import default_margin, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
@@ -171,7 +171,7 @@ class EvalTask(Task):
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
         """Score one attempt; replies to evals are not subject to the checks."""
         rollout = parsed.rollout
-        if rollout.sample not in self._known or not 1 <= rollout.attempt <= self.info.tries:
+        if rollout.sample not in self._known or not self.plans(rollout):
             return None
         score = measured(parsed, checks=False)
         reply, problem = _reply(parsed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from evals.healthbench.ledger import Verdicts
+from evals.healthbench.grades import Verdicts
 from evals.healthbench.rows import HealthBenchRow
 from harness.records.base import Record
 from harness.statistics.estimators import cohens_kappa

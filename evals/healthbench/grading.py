@@ -12,10 +12,15 @@ from pathlib import Path
 
 from evals.healthbench.answers import run_answers
 from evals.healthbench.bench import HealthBench
-from evals.healthbench.grader import grader_api, grader_settings, grades_file
-from evals.healthbench.ledger import REQUESTS, Ledger, read_verdicts
-from evals.healthbench.prompt import grading_prompt
-from evals.healthbench.tasks import GradingTask, grading_tasks
+from evals.healthbench.grader import (
+    GradingTask,
+    grader_api,
+    grader_settings,
+    grades_file,
+    grading_prompt,
+    grading_tasks,
+)
+from evals.healthbench.grades import REQUESTS, Ledger, read_verdicts
 from harness.api.base import Settings
 from harness.api.conversation import Message
 from harness.endpoints.launch import launched

@@ -22,10 +22,10 @@ from pydantic import Field, model_validator
 from evals.datasets.identity import rows_sha256
 from evals.datasets.load import DataSource, Loaded, load_rows
 from evals.datasets.published import BY_NAME
-from evals.healthbench.ledger import Verdicts
+from evals.healthbench.grader import GradingTask
+from evals.healthbench.grades import Verdicts
 from evals.healthbench.results import Concord, MetaFigure, MetaReport
 from evals.healthbench.rows import Turn, Verbatim
-from evals.healthbench.tasks import GradingTask
 from harness.api.conversation import Message
 
 META_SOURCE = replace(

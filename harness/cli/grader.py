@@ -1,4 +1,4 @@
-"""Commands that try a HealthBench grader, so that a cheaper one can be justified before its use."""
+"""Commands that evaluate a HealthBench grader, for example a cheaper one, before it is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from cyclopts import App, Parameter
 from harness.cli.options import BudgetOptions, at_least
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.providers.gate_entry import FLAG, Layer, joined
 from harness.storage.run_log import RUN_FILE
 
 if TYPE_CHECKING:
@@ -31,17 +30,17 @@ _RESULT_FILE = "grader.json"
 
 app = App(
     name="grader",
-    help="Try a HealthBench grader, an entry of providers.yaml, before you trust it.",
+    help="Evaluate a HealthBench grader, an entry of providers.yaml, before you trust it.",
 )
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class TrialOptions:
-    """Where the data come from, and where results go."""
+    """Where the data come from and where the results go."""
 
     samples: bool = False
-    """Ask about the few rows that ship with the tool instead of the published ones."""
+    """Use the sample rows that ship with the tool instead of the published ones."""
     data_file: Path | None = None
     """A local copy of the published file."""
     data_dir: Path | None = None
@@ -53,7 +52,7 @@ class TrialOptions:
     out: Path | None = None
     """Where a folder for the results is made. Default: runs."""
     resume: Path | None = None
-    """Folder of an earlier call to go on with; what is graded is kept."""
+    """Folder of an earlier call to continue; its grades are kept."""
     budget: BudgetOptions = _BUDGET
     """What grading may use."""
     debug: bool = False
@@ -83,12 +82,12 @@ def check(
     seed: int = 0,
     trial: TrialOptions = _OPTIONS,
 ) -> int:
-    """Hold a grader against physicians: HealthBench's meta-evaluation, 29,511 rows.
+    """Compare a grader with physicians: HealthBench's meta-evaluation, 29,511 rows.
 
     Args:
         grader: Entry of providers.yaml.
-        examples: Ask about only so many rows, chosen at random.
-        seed: Other numbers choose other rows. Default: 0.
+        examples: Use only N rows, chosen at random.
+        seed: Seed of that choice. Default: 0.
         trial: Data and results.
     """
     from evals.datasets.selection import select
@@ -119,7 +118,7 @@ def physicians(
     references: bool = False,
     trial: TrialOptions = _OPTIONS,
 ) -> int:
-    """Score the answers that physicians wrote, as a model's would be; no provider is sampled.
+    """Score the answers that physicians wrote like those of a model; no provider is sampled.
 
     Args:
         grader: Entry of providers.yaml.
@@ -148,11 +147,11 @@ def physicians(
 def compare(
     run: Path, /, *graders: str, as_json: Annotated[bool, Parameter(name="--json")] = False
 ) -> int:
-    """Say how far two graders of one run agree: rate, Cohen's kappa, by axis.
+    """Measure the agreement of two graders of one run: rate and Cohen's kappa, by axis.
 
     Args:
-        run: Folder of a run that both have graded (gpt-oss-verify grade).
-        graders: The two graders; not needed where exactly two have graded.
+        run: Folder of a run that both have graded (with gpt-oss-verify grade).
+        graders: The two graders; not needed if exactly two have graded the run.
         as_json: Print the result as JSON on stdout.
     """
     from evals.grader_trial import compare_graders
@@ -179,26 +178,24 @@ def _finish(
     carry_out: Callable[[Path, Watcher, Budget], Coroutine[Any, Any, Found]],
     render: Callable[[Found], str],
 ) -> int:
-    """Grade, write `grader.json` and `report.md`, and say what came of it; the exit code."""
-    from evals.healthbench.tally import GradingTally
-
-    from harness.cli import gating
+    """Grade, write `grader.json` and `report.md`, print the result, and return the exit code."""
+    from harness.cli import planning
+    from harness.cli.progress import Tally, display
     from harness.cli.screen import print_raw, stderr
-    from harness.display import display
     from harness.sampling.run import run_until_stopped
     from harness.storage import run_folder
 
     if trial.resume is not None and not trial.resume.is_dir():
-        raise ConfigurationError(f"There is no folder {trial.resume} to go on with.")
+        raise ConfigurationError(f"There is no folder {trial.resume} to continue.")
     if trial.resume is not None and (trial.resume / RUN_FILE).exists():
         raise ConfigurationError(
-            f"{trial.resume} is the folder of a run; a trial of a grader has a folder of its own."
+            f"{trial.resume} is the folder of a run; use the folder of an earlier grader command."
         )
-    budget = gating.budget_of(joined([Layer(trial.budget.entry(), FLAG)]), entry)
+    budget = planning.budget_for(trial.budget, entry)
     folder = trial.resume or run_folder.create(
         trial.out or _DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
     )
-    screen = display(stderr(), GradingTally(), debug=trial.debug)
+    screen = display(stderr(), Tally(), debug=trial.debug)
     try:
         with screen.shown():
             found = run_until_stopped(carry_out(folder, screen, budget))

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
+from evals.healthbench.grades import grade_of
+from evals.healthbench.grading import GRADING
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Exchange, Request, Rollout
 from harness.records.scores import Outcome
@@ -32,15 +34,18 @@ class Tally:
         self._outcomes: Counter[Outcome] = Counter()
         self._values: list[float] = [0.0, 0.0]
         self._tokens = 0
+        self._grades: Counter[str] = Counter()
         self.finished = 0
 
-    def add(self, rollout: Rollout) -> None:
-        """Count one more rollout; those of a grader are only counted."""
+    def add(self, rollout: Rollout) -> bool:
+        """Count one more rollout; False for a grader's reply without a grade: it is repeated."""
+        if rollout.task == GRADING:
+            return self._add_grade(rollout)
         self.finished += 1
         task = self._tasks.get(rollout.task)
         score = None if task is None else task.score(parse_rollout(rollout), checks=False)
         if score is None:
-            return
+            return True
         # Before grading, an answer has no grade yet: that is not an error of the grader.
         outcome = "graded" if score.outcome == "grader_error" else score.outcome
         self._outcomes[outcome] += 1
@@ -48,8 +53,17 @@ class Tally:
         if score.value is not None and outcome != "graded":
             self._values[0] += score.value
             self._values[1] += 1
+        return True
+
+    def _add_grade(self, rollout: Rollout) -> bool:
+        grade = grade_of(rollout)
+        self._grades["without a grade" if grade is None else "met" if grade.met else "not met"] += 1
+        return grade is not None
 
     def __str__(self) -> str:
+        if self._grades:
+            kinds = ("met", "not met", "without a grade")
+            return " · ".join(f"{self._grades[kind]:,} {kind}" for kind in kinds)
         if not self.finished:
             return "nothing finished yet"
         passed, judged = self._values
@@ -89,7 +103,7 @@ class LineDisplay:
         """Print how much is to be sampled."""
         self._planned, self._done = planned, finished
         already = f", {finished} of them already done" if finished else ""
-        self._print(f"sampling {planned} {what}{already}")
+        self._print(f"{'sampling' if what == 'attempts' else 'grading'} {planned} {what}{already}")
 
     def limit_changed(self, limit: int, most: int) -> None:
         """Note the concurrency that the provider allows, if it is less than requested."""
@@ -100,8 +114,7 @@ class LineDisplay:
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""
-        self._tally.add(rollout)
-        self._done += 1
+        self._done += self._tally.add(rollout)
         due = time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
         if self._done == self._planned or due:
             self._print(f"{self._done}/{self._planned} · {self._tally}{self._pace}")
@@ -143,9 +156,9 @@ class LiveDisplay(LineDisplay):
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout."""
-        self._tally.add(rollout)
+        counts = self._tally.add(rollout)
         self._progress.update(
-            self._task, advance=1, description=plain(f"{self._tally}{self._pace}")
+            self._task, advance=counts, description=plain(f"{self._tally}{self._pace}")
         )
 
 

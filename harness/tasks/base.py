@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.parsing.rollout import ParsedRollout
 from harness.records.analysis import CheckResult, TaskResult
 from harness.records.conditions import Condition, path_of, varying
+from harness.records.rollouts import Rollout
 from harness.records.runs import TaskInfo
 from harness.records.scores import Score
 from harness.sampling.attempts import Attempt
@@ -74,6 +75,11 @@ class Task(ABC):
         """Every planned attempt, first tries first."""
         for number in range(1, self.info.tries + 1):
             yield from self.attempts(number)
+
+    def plans(self, rollout: Rollout) -> bool:
+        """Whether the condition and the attempt of a rollout are planned; the sample may not be."""
+        planned = 1 <= rollout.attempt <= self.info.tries
+        return planned and rollout.condition in self.info.conditions
 
     def attempt_id(self, sample: str, condition: Condition, number: int) -> str:
         """`<task>/<sample>/<parts of the condition that vary in the task>/<number>`."""

@@ -134,7 +134,7 @@ class ToolCalling(Task):
         """
         rollout = parsed.rollout
         case = self._cases.get(rollout.sample)
-        if case is None or not 1 <= rollout.attempt <= self.info.tries:
+        if case is None or not self.plans(rollout):
             return None
         tool = self.suite.tool(case.tool_name)
         return replace(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
-from harness.tasks.attempts import plan
 from mock_provider import MODEL, MockProvider, Received
 
 from evals.healthbench.answers import GROUPS, Answer, completions, run_answers
@@ -17,13 +16,16 @@ from evals.healthbench.grader import DEFAULT_GRADER, find_grader, grades_file
 from harness.api.base import Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider
-from harness.sampling.attempts import Sample
+from harness.records.conditions import Condition
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
 
 BENCH = load("healthbench", "samples")
 QUESTION = next(iter(BENCH.rows))
+CONDITION = Condition(model=MODEL, api="chat", mode="non-streaming")
+SETTINGS = Settings(MODEL)
 
 
 def reply(text: str | None, finish: str = "stop") -> mock.Handler:
@@ -40,18 +42,18 @@ def reply(text: str | None, finish: str = "stop") -> mock.Handler:
 async def answers_to(folder: Path, handler: mock.Handler) -> list[Answer]:
     """What can be graded of a run of one question."""
     sample = Sample(QUESTION, BENCH.put(QUESTION, 1).messages)
-    attempts = plan([sample], Settings(MODEL), apis=["chat"], modes=[False], tries=1)
+    attempt = Attempt(f"healthbench/{QUESTION}/1", "healthbench", sample, CONDITION, 1, SETTINGS)
     async with MockProvider(always=handler) as provider:
         sampled = adhoc_provider(provider.base_url, MODEL, ["chat"])
         with RunLog(folder) as log:
             async with open_transport(sampled) as transport:
-                await run_attempts(attempts, transport=transport, log=log, concurrency=1)
-    return list(run_answers(read_rollouts(folder), lambda rollout: rollout.sample))
+                await run_attempts([attempt], transport=transport, log=log, concurrency=1)
+    return list(run_answers(read_rollouts(folder), BENCH.rows))
 
 
-async def test_a_whole_answer_is_graded_without_its_cot(tmp_path: Path) -> None:
+async def test_a_complete_answer_is_graded_without_its_cot(tmp_path: Path) -> None:
     found = await answers_to(tmp_path, reply(" Call an ambulance.\n"))
-    assert found == [Answer(f"{QUESTION}/chat/non-streaming/1", QUESTION, " Call an ambulance.\n")]
+    assert found == [Answer(f"healthbench/{QUESTION}/1", QUESTION, " Call an ambulance.\n")]
 
 
 @pytest.mark.parametrize(
@@ -65,16 +67,16 @@ async def test_a_whole_answer_is_graded_without_its_cot(tmp_path: Path) -> None:
         mock.text("{"),
     ],
 )
-async def test_what_is_no_whole_answer_is_not_graded(tmp_path: Path, handler: mock.Handler) -> None:
+async def test_an_incomplete_answer_is_not_graded(tmp_path: Path, handler: mock.Handler) -> None:
     assert await answers_to(tmp_path, handler) == []
 
 
-async def test_answers_to_other_evals_are_left_alone(tmp_path: Path) -> None:
+async def test_answers_to_other_questions_are_skipped(tmp_path: Path) -> None:
     await answers_to(tmp_path, reply("Yes."))
-    assert list(run_answers(read_rollouts(tmp_path), lambda _: None)) == []
+    assert list(run_answers(read_rollouts(tmp_path), {})) == []
 
 
-def test_physicians_answer_like_models() -> None:
+def test_completions_of_physicians_are_answers() -> None:
     found = completions(BENCH, references=False)
     assert {group: [one.question[-2:] for one in answers] for group, answers in found.items()} == {
         "Group 1": ["01", "04"],
@@ -91,7 +93,7 @@ def test_references_are_several_answers_to_one_question() -> None:
     assert len({answer.id for answers in found.values() for answer in answers}) == 8
 
 
-def test_data_without_physicians_say_so(tmp_path: Path) -> None:
+def test_data_without_completions_of_physicians_are_refused(tmp_path: Path) -> None:
     row = BENCH.rows["sample-health-05"].model_dump_json(by_alias=True)
     (tmp_path / "own.jsonl").write_text(row, encoding="utf-8")
     own = load("healthbench", tmp_path / "own.jsonl")

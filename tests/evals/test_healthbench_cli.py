@@ -10,20 +10,12 @@ from pathlib import Path
 import mock_provider as mock
 import pytest
 from background import in_background
-from evals.healthbench.tally import GradingTally
-from evals.job import EvalJob, new_info, sample
-from evals.records import EvalSettings
-from harness.display import display
 from mock_provider import MODEL, MockProvider, Received
-from rich.console import Console
 
 from evals.grader_trial import compare_graders
-from evals.healthbench.grader import graders_of
+from evals.healthbench.grader import graders_of, grading_prompt
 from evals.healthbench.meta import load_meta, meta_tasks
-from evals.healthbench.prompt import grading_prompt
-from evals.registry import load_data
 from harness.cli.app import run
-from harness.providers.entries import adhoc_provider, changed
 
 META = {
     grading_prompt(task.conversation, task.answer, task.item): row.binary_labels[0]
@@ -33,9 +25,9 @@ META = {
 
 
 async def doctor(request: Received, writer: asyncio.StreamWriter) -> None:
-    """Says of labelled rows what their first physician says, and that all other items are met.
+    """Grades labelled rows as their first physician does, and all other items as met.
 
-    The model `strict` calls only faults met. As a provider it answers with a greeting.
+    The model `strict` grades only faults as met. As a provider it answers with a greeting.
     """
     assert request.body is not None
     prompt = request.body["messages"][-1]["content"]
@@ -60,7 +52,11 @@ def _in_a_folder_with_graders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: MockProvider
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    entry = {"base_url": provider.base_url, "model": MODEL, "apis": ["chat"]}
+    write_graders(provider, MODEL)
+
+
+def write_graders(provider: MockProvider, model: str) -> None:
+    entry = {"base_url": provider.base_url, "model": model, "apis": ["chat"]}
     entries = {"doc": entry, "keyed": {**entry, "api_key_env": "NO_SUCH_KEY_HERE"}}
     Path("providers.yaml").write_text(json.dumps({"providers": entries}), encoding="utf-8")
 
@@ -70,7 +66,7 @@ def only_run() -> Path:
     return folder
 
 
-def test_a_grader_beside_physicians(
+def test_a_grader_is_compared_with_physicians(
     capsys: pytest.CaptureFixture[str], provider: MockProvider
 ) -> None:
     assert run(["grader", "check", "doc", "--samples"]) == 0
@@ -79,7 +75,7 @@ def test_a_grader_beside_physicians(
     assert out.startswith(report)
     assert "| emergency_referrals |" in report
     assert "8 rows of samples/healthbench_meta.jsonl, 0 without a grade" in report
-    assert "say nothing of a real grader" in report
+    assert "These are not the published" in report
     found = json.loads((only_run() / "grader.json").read_text(encoding="utf-8"))
     # 16 labels; the first physician is contradicted twice: once with no, once with yes.
     assert found["report"]["overall"]["concord"] == {
@@ -93,7 +89,7 @@ def test_a_grader_beside_physicians(
     assert len(provider.posts) == asked
 
 
-def test_a_trial_does_not_go_on_in_the_folder_of_a_run(
+def test_a_trial_is_not_resumed_in_the_folder_of_a_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "other"
@@ -104,7 +100,7 @@ def test_a_trial_does_not_go_on_in_the_folder_of_a_run(
     assert [path.name for path in folder.iterdir()] == ["run.json"]
 
 
-def test_a_trial_that_ran_out_is_inconclusive_and_goes_on(
+def test_a_trial_that_exceeds_its_budget_is_inconclusive_and_can_be_resumed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     limited = ["grader", "check", "doc", "--samples", "--max-requests", "4"]
@@ -113,11 +109,11 @@ def test_a_trial_that_ran_out_is_inconclusive_and_goes_on(
     assert run(["grader", "check", "doc", "--samples", "--resume", str(only_run())]) == 0
 
 
-def test_some_rows_first_and_the_rest_later(provider: MockProvider) -> None:
+def test_a_trial_of_some_rows_can_be_resumed_with_all(provider: MockProvider) -> None:
     assert run(["grader", "check", "doc", "--samples", "--examples", "3"]) == 0
     first = len(provider.posts)
     assert run(["grader", "check", "doc", "--samples", "--resume", str(only_run())]) == 0
-    # Each time one request sees whether the grader is there.
+    # Each call sends one request to check that the grader answers.
     assert (first, len(provider.posts)) == (1 + 3, 1 + 3 + 1 + 5)
 
 
@@ -140,7 +136,7 @@ def test_physicians_are_scored_by_group(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["check", "dog", "--samples"], 2, "there is no provider 'dog'; did you mean 'doc'?"),
         (["check", "doc", "--samples", "--data-file", "x"], 2, "Give one of --samples"),
@@ -151,34 +147,21 @@ def test_physicians_are_scored_by_group(
         (["compare", "gone"], 2, "gone"),
     ],
 )
-def test_mistakes_are_one_sentence_and_leave_nothing_behind(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+def test_a_usage_error_is_one_sentence_and_leaves_nothing_behind(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
 ) -> None:
     assert run(["grader", *arguments]) == code
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not Path("runs").exists() or not list(Path("runs").iterdir())
 
 
 def graded_run(provider: MockProvider) -> Path:
     """The folder of a run on the samples, graded by two graders."""
-    sampled = adhoc_provider(provider.base_url, MODEL, ["chat"])
-    data = load_data("healthbench", "samples")
-    screen = display(Console(quiet=True), GradingTally(), debug=False)
-    folder = Path("graded")
-    for model in (MODEL, "strict"):
-        grader = changed(sampled, name="doc", model=model)
-        settings = EvalSettings(
-            evals=("healthbench",),
-            models=(MODEL,),
-            efforts=("low",),
-            api="chat",
-            streaming=False,
-            tries={"healthbench": 1},
-            concurrency=8,
-            grader=grader.info(),
-        )
-        info, plan = new_info(sampled, settings, [data], shard=None, command=())
-        sample(EvalJob(sampled, grader, info, plan, folder, (data,)), screen)
+    base = ["eval", "--base-url", provider.base_url, "--model", MODEL, "--api", "chat", "-k", "1"]
+    assert run([*base, "--samples", "--eval", "healthbench", "--grader", "doc"]) == 0
+    folder = only_run()
+    write_graders(provider, "strict")
+    assert run(["grade", str(folder), "--grader", "doc"]) == 0
     return folder
 
 
@@ -186,6 +169,7 @@ def test_two_graders_of_a_run_are_compared(
     capsys: pytest.CaptureFixture[str], provider: MockProvider
 ) -> None:
     folder = graded_run(provider)
+    capsys.readouterr()
     labels = list(graders_of(folder))
     assert labels == [f"doc-{MODEL}", "doc-strict"]
     assert run(["grader", "compare", str(folder)]) == 0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.healthbench.grade import Grade, parse_grade
-from evals.healthbench.prompt import grading_prompt
+from evals.healthbench.grader import grading_prompt
+from evals.healthbench.grades import Grade, parse_grade
 from harness.api.conversation import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'

@@ -10,23 +10,21 @@ from pathlib import Path
 
 import mock_provider as mock
 import pytest
-from harness.tasks.attempts import plan
 from mock_grader import Grader, graded, prompt_of, say, truth
 from mock_provider import MODEL, MockProvider, Received
 from waiting import until
 
 from evals.healthbench.answers import Answer, completions, run_answers
 from evals.healthbench.bench import load
-from evals.healthbench.grader import grades_file
+from evals.healthbench.grader import GradingTask, grades_file, grading_prompt, grading_tasks
+from evals.healthbench.grades import REQUESTS, Verdicts, read_verdicts
 from evals.healthbench.grading import grade_with
-from evals.healthbench.ledger import REQUESTS, Verdicts, read_verdicts
-from evals.healthbench.prompt import grading_prompt
-from evals.healthbench.tasks import GradingTask, grading_tasks
 from harness.api.base import Settings
 from harness.errors import ProviderUnauthorizedError
 from harness.providers.entries import Provider, adhoc_provider, changed
+from harness.records.conditions import APIS, Condition
 from harness.records.rollouts import Rollout
-from harness.sampling.attempts import Sample
+from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
@@ -200,17 +198,25 @@ async def test_the_grader_has_a_key_of_its_own_and_never_sees_the_cot(
     monkeypatch.setenv("GRADER_KEY", "sk-of-the-grader")
     async with MockProvider(api_key="sk-of-the-provider") as provider:
         sampled = adhoc_provider(provider.base_url, MODEL, ["responses", "chat"], "PROVIDER_KEY")
-        samples = [Sample(q, row.messages) for q, row in BENCH.rows.items()]
-        attempts = plan(
-            samples, Settings(MODEL), apis=["responses", "chat"], modes=[False], tries=1
-        )
+        attempts = [
+            Attempt(
+                f"healthbench/{question}/{api}/1",
+                "healthbench",
+                Sample(question, row.messages),
+                Condition(model=MODEL, api=api, mode="non-streaming"),
+                1,
+                Settings(MODEL),
+            )
+            for question, row in BENCH.rows.items()
+            for api in APIS
+        ]
         with RunLog(tmp_path) as log:
             async with open_transport(sampled) as transport:
                 await run_attempts(attempts, transport=transport, log=log, concurrency=8)
 
     def from_disk() -> Iterator[GradingTask]:
         rollouts = read_rollouts(tmp_path)
-        return grading_tasks(BENCH, run_answers(rollouts, lambda rollout: rollout.sample))
+        return grading_tasks(BENCH, run_answers(rollouts, BENCH.rows))
 
     async with MockProvider(always=Grader(), api_key="sk-of-the-grader") as provider:
         keyed = changed(grader_at(provider), api_key_env="GRADER_KEY")

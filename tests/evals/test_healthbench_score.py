@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.healthbench.rows import RubricItem
-from evals.healthbench.score import Score, score, tag_scores, ungraded
+from evals.healthbench.rubric import Score, score, tag_scores, ungraded
 
 ITEMS = (
     RubricItem("a", "Names the emergency number.", 7, ("axis:completeness", "level:example")),

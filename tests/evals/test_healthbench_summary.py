@@ -10,7 +10,7 @@ from evals.healthbench.agreement import Agreement, agreement
 from evals.healthbench.meta import MetaRow, load_meta, meta_report, meta_tasks
 from evals.healthbench.results import Concord
 from evals.healthbench.rows import HealthBenchRow
-from evals.healthbench.summary import rubric_score, summarise
+from evals.healthbench.rubric import rubric_score, summarise
 
 
 def row(name: str, *points: float, theme: str = "theme:hedging") -> HealthBenchRow:

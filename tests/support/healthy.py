@@ -285,6 +285,7 @@ def rollout(
     attempt: int = 1,
     end: LoopEnd = "answered",
     task: str = "tool_calling",
+    effort: str | None = None,
 ) -> Rollout:
     """A recorded rollout with these responses; a `Say` becomes a healthy one."""
 
@@ -302,7 +303,7 @@ def rollout(
         id=f"{sample}/{api}/{mode}/{attempt}",
         task=task,
         sample=sample,
-        condition=Condition(model=MODEL, api=api, mode=mode),
+        condition=Condition(model=MODEL, effort=effort, api=api, mode=mode),
         attempt=attempt,
         end=end,
         exchanges=tuple(recorded(number, each) for number, each in enumerate(answers, start=1)),

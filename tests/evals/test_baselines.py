@@ -1,33 +1,36 @@
+"""Published and measured baselines: which figures a score is compared with."""
+
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from evals.baselines.base import NoReference
-from evals.judgement import CellScores, Figure, Sampling
-from evals.records import Cell
 
 from evals.baselines.choice import choose_baseline
 from evals.baselines.figures import choose_figures, pooled_mean
 from evals.baselines.measured import create_baseline, read_baseline, write_baseline
-from evals.baselines.published import known_model, published_scores
+from evals.baselines.published import published_scores
+from evals.baselines.scores import EvalScores, NoReference
 from harness.errors import ConfigurationError
-from harness.records.runs import DatasetInfo
+from harness.records.analysis import BaselineFigure
+from harness.records.conditions import known_model
+from harness.records.runs import DatasetInfo, Sampling
 from harness.statistics.noninferiority import run_error
 
 EFFORTS = ("low", "medium", "high")
 MODELS = ("gpt-oss-120b", "gpt-oss-20b")
-SAMPLING = Sampling(api="chat", temperature=1.0, top_p=1.0, max_tokens=131_072)
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
 CREATED = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-def cell_scores(
-    scores=None, name="aime25", model="openai/gpt-oss-20b", effort="high", sampling=SAMPLING, **info
-):
+def eval_scores(scores=None, name="aime25", sampling=SAMPLING, **changes):
+    own = {"model": "openai/gpt-oss-20b", "effort": "high", "api": "chat", "grader": None}
+    info = {key: value for key, value in changes.items() if key not in own}
     scores = scores or {f"q{number}": (1.0, 0.0) for number in range(30)}
     dataset = {"eval": name, "source": "here", "rows": len(scores), "sha256": "abc", **info}
-    return CellScores(
-        cell=Cell(eval=name, model=model, effort=effort),
+    return EvalScores(
+        eval=name,
+        **(own | {key: value for key, value in changes.items() if key in own}),
         dataset=DatasetInfo(**dataset),
         sampling=sampling,
         planned=max(map(len, scores.values())),
@@ -51,12 +54,12 @@ def values(benchmark, model, effort, kind):
         ("healthbench_hard", "gpt-oss-20b", "medium", [0.129], []),
     ],
 )
-def test_figures_by_cell(benchmark, model, effort, card, reproduced):
+def test_figures_by_model_and_effort(benchmark, model, effort, card, reproduced):
     assert values(benchmark, model, effort, "card") == card
     assert values(benchmark, model, effort, "reproduction") == reproduced
 
 
-def test_scores_with_tools_are_kept_but_never_compared_with():
+def test_scores_with_tools_are_kept_but_never_compared():
     assert any(row.tools for row in published_scores().rows)
     assert 0.987 not in values("aime25", "gpt-oss-20b", "high", "card")
 
@@ -79,7 +82,7 @@ def test_no_healthy_reproduction_would_fail_the_range_it_belongs_to():
                 assert mean - min(healthy) <= claim < published.benchmarks[name].margin / 100
 
 
-def test_what_is_said_of_the_tries_behind_the_figures_is_so():
+def test_published_percentages_are_multiples_of_eight_tries_but_for_one():
     percents = [
         score
         for row in published_scores().rows
@@ -107,8 +110,8 @@ def test_known_models(name, model):
     assert known_model(name) == model
 
 
-def test_the_default_is_the_range_and_says_why_not_the_card():
-    reference = choose_baseline(None).reference(cell_scores())
+def test_the_default_is_the_range_and_explains_why_not_the_card():
+    reference = choose_baseline(None).reference(eval_scores())
     assert [figure.value for figure in reference.info.figures] == [0.858, 0.858, 0.842, 0.888]
     assert (reference.info.low, reference.info.high) == (0.842, 0.888)
     assert reference.baseline.value == pytest.approx(0.8615)
@@ -116,8 +119,8 @@ def test_the_default_is_the_range_and_says_why_not_the_card():
     assert reference.warnings == ()
 
 
-def test_where_nobody_reproduced_it_there_is_the_card():
-    scores = cell_scores({f"q{n}": (0.5,) for n in range(1000)}, name="healthbench_hard")
+def test_a_figure_without_reproduction_is_compared_with_the_card():
+    scores = eval_scores({f"q{n}": (0.5,) for n in range(1000)}, name="healthbench_hard")
     reference = choose_baseline(None).reference(scores)
     assert [figure.value for figure in reference.info.figures] == [0.108]
     assert "The model card alone" in reference.info.explanation
@@ -127,25 +130,27 @@ def test_where_nobody_reproduced_it_there_is_the_card():
     ("source", "value"),
     [("card", 0.917), ("vllm-recipes", 0.858), ("pytorch-ci", 0.85), ("tenstorrent", 0.888)],
 )
-def test_a_source_can_be_asked_for(source, value):
-    reference = choose_baseline(source).reference(cell_scores())
+def test_a_source_can_be_named(source, value):
+    reference = choose_baseline(source).reference(eval_scores())
     assert reference.baseline.value == pytest.approx(value)
     assert reference.info.name == source
 
 
-def test_a_single_figure_is_as_noisy_as_the_tries_it_rests_on():
+def test_the_noise_of_a_single_figure_follows_from_its_tries():
     benchmark = published_scores().benchmarks["aime25"]
-    stated = Figure(source="a", where="", kind="reproduction", value=0.9, tries=16)
+    stated = BaselineFigure(source="a", where="", kind="reproduction", value=0.9, tries=16)
     silent = stated.model_copy(update={"tries": None})
     assert pooled_mean([stated], benchmark).error == pytest.approx(run_error(0.9, 30, 16))
     assert pooled_mean([silent], benchmark).error == pytest.approx(run_error(0.9, 30, 8))
 
 
-def test_several_figures_are_surer_unless_they_contradict_each_other():
+def test_several_figures_have_less_noise_unless_they_contradict_each_other():
     benchmark = published_scores().benchmarks["aime25"]
 
     def pooled(*scores):
-        figures = [Figure(source="a", where="", kind="reproduction", value=v) for v in scores]
+        figures = [
+            BaselineFigure(source="a", where="", kind="reproduction", value=v) for v in scores
+        ]
         return pooled_mean(figures, benchmark)
 
     assert pooled(0.9, 0.9, 0.9).error == pytest.approx(run_error(0.9, 30, 8) / 3**0.5)
@@ -157,59 +162,77 @@ def test_several_figures_are_surer_unless_they_contradict_each_other():
     [
         ({"sample": True}, "sample questions"),
         ({"name": "basic"}, "nothing is published about basic"),
-        ({"model": "gpt-oss"}, "does not say which gpt-oss"),
+        ({"model": "gpt-oss"}, "does not contain 120b or 20b"),
         ({"effort": "none"}, "at none effort"),
         ({"scores": {"q1": (1.0,)}}, "only 1 of 30 questions"),
     ],
 )
-def test_what_published_figures_say_nothing_about(changes, reason):
-    answer = choose_baseline(None).reference(cell_scores(**changes))
+def test_scores_without_a_published_baseline(changes, reason):
+    answer = choose_baseline(None).reference(eval_scores(**changes))
     assert isinstance(answer, NoReference)
     assert reason in answer.reason
 
 
-def test_another_way_of_sampling_is_warned_of():
-    cold = SAMPLING.model_copy(update={"temperature": None, "grader": "gpt-oss-20b"})
-    warnings = choose_baseline("card").reference(cell_scores(sampling=cold)).warnings
+def test_different_sampling_is_a_warning():
+    cold = SAMPLING.model_copy(update={"temperature": None})
+    scores = eval_scores(sampling=cold, grader="gpt-oss-20b")
+    warnings = choose_baseline("card").reference(scores).warnings
     assert [warning.split(",")[0] for warning in warnings] == [
         "Sampled with temperature the provider's default",
         "Graded by gpt-oss-20b",
     ]
 
 
-def test_nothing_by_a_source_is_no_baseline():
+def test_a_source_without_the_figure_is_no_baseline():
     assert choose_figures(published_scores().figures("gpqa", "gpt-oss-20b", "low"), "card")
     assert choose_figures([], "card") is None
-    answer = choose_baseline("tenstorrent").reference(cell_scores(effort="low"))
+    answer = choose_baseline("tenstorrent").reference(eval_scores(effort="low"))
     assert "nothing by tenstorrent" in answer.reason
 
 
-def test_an_unknown_baseline_is_refused_with_the_names_of_the_known():
+def test_an_unknown_baseline_is_refused_with_the_known_names():
     with pytest.raises(ConfigurationError, match="range, card, vllm-recipes"):
         choose_baseline("vllm")
 
 
 @pytest.fixture
 def saved(tmp_path):
-    def save(*cells):
+    def save(*results):
         path = tmp_path / "baseline.json"
-        write_baseline(create_baseline(cells, "trusted", "0.1.0", CREATED), path)
+        write_baseline(create_baseline(results, "trusted", "0.1.0", CREATED), path)
         return str(path)
 
     return save
 
 
-def test_a_measured_baseline_survives_its_file(saved):
-    scores = cell_scores()
+def test_a_measured_baseline_is_read_as_it_was_written(saved):
+    scores = eval_scores()
     read = read_baseline(Path(saved(scores)))
-    assert read.cells == (scores,)
+    assert read.results == (scores,)
     assert (read.provider, read.tool_version) == ("trusted", "0.1.0")
     assert read.created_at == "2026-11-20T12:00:00+00:00"
 
 
+def test_a_baseline_file_of_version_1_is_still_read(tmp_path):
+    scores = eval_scores()
+    new = scores.model_dump(mode="json")
+    sampling = new["sampling"] | {"api": new.pop("api"), "grader": new.pop("grader")}
+    cell = {name: new.pop(name) for name in ("eval", "model", "effort")}
+    old = {
+        "kind": "gpt-oss-verify baseline",
+        "version": 1,
+        "tool_version": "0.1.0",
+        "provider": "trusted",
+        "created_at": "2026-11-20T12:00:00+00:00",
+        "cells": [new | {"cell": cell, "sampling": sampling}],
+    }
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert read_baseline(tmp_path / "old.json").results == (scores,)
+
+
 def test_a_measured_baseline_is_paired_by_question(saved):
-    baseline = choose_baseline(saved(cell_scores({"a": (1.0, 1.0), "b": (0.0, 0.0)})))
-    reference = baseline.reference(cell_scores({"b": (1.0, 0.0)}, model="gpt-oss-20b"))
+    baseline = choose_baseline(saved(eval_scores({"a": (1.0, 1.0), "b": (0.0, 0.0)})))
+    reference = baseline.reference(eval_scores({"b": (1.0, 0.0)}, model="gpt-oss-20b"))
     assert (reference.run.value, reference.baseline.value) == (0.5, 0.0)
     assert "trusted, measured 2026-11-20" in reference.info.explanation
 
@@ -218,47 +241,58 @@ def test_a_measured_baseline_is_paired_by_question(saved):
     ("changes", "reason"),
     [
         ({"sha256": "other"}, "other aime25 data"),
-        ({"scores": {"a": (1.0,), "c": (1.0,)}}, "no score of 1 of the 2 questions asked, 'c'"),
-        ({"effort": "low"}, "has no scores of aime25/openai:gpt-oss-20b/low"),
-        ({"model": "gpt-oss-120b"}, "has no scores of aime25/gpt-oss-120b/high"),
+        (
+            {"scores": {"a": (1.0,), "c": (1.0,)}},
+            "no score of 1 of the 2 questions sampled, such as 'c'",
+        ),
+        ({"effort": "low"}, "has no scores of aime25, openai/gpt-oss-20b, low effort"),
+        ({"model": "gpt-oss-120b"}, "has no scores of aime25, gpt-oss-120b, high effort"),
     ],
 )
-def test_a_measured_baseline_of_something_else_is_refused(saved, changes, reason):
-    baseline = choose_baseline(saved(cell_scores({"a": (1.0, 1.0), "b": (0.0, 0.0)})))
-    answer = baseline.reference(cell_scores(**{"scores": {"a": (1.0,)}, **changes}))
+def test_a_measured_baseline_of_something_else_is_not_used(saved, changes, reason):
+    baseline = choose_baseline(saved(eval_scores({"a": (1.0, 1.0), "b": (0.0, 0.0)})))
+    answer = baseline.reference(eval_scores(**{"scores": {"a": (1.0,)}, **changes}))
     assert isinstance(answer, NoReference)
     assert reason in answer.reason
 
 
-def test_a_baseline_sampled_otherwise_is_warned_of(saved):
-    other = Sampling(api="responses", temperature=0.0, top_p=1.0, max_tokens=1000)
-    baseline = choose_baseline(saved(cell_scores()))
-    assert len(baseline.reference(cell_scores(sampling=other)).warnings) == 3
-    assert baseline.reference(cell_scores()).warnings == ()
+def test_a_baseline_that_was_sampled_differently_is_a_warning(saved):
+    other = Sampling(temperature=0.0, top_p=1.0, max_tokens=1000)
+    baseline = choose_baseline(saved(eval_scores()))
+    scores = eval_scores(sampling=other, api="responses")
+    assert len(baseline.reference(scores).warnings) == 3
+    assert baseline.reference(eval_scores()).warnings == ()
 
 
-def test_an_unfinished_run_is_no_baseline():
-    with pytest.raises(ConfigurationError, match=r"1 planned tries of aime25/.* are missing"):
-        create_baseline([cell_scores({"a": (1.0, 1.0), "b": (0.0,)})], "x", "0", CREATED)
-    with pytest.raises(ConfigurationError, match="without scores"):
+def test_an_unfinished_run_is_not_a_baseline():
+    with pytest.raises(ConfigurationError, match=r"1 planned attempts of aime25, .* are missing"):
+        create_baseline([eval_scores({"a": (1.0, 1.0), "b": (0.0,)})], "x", "0", CREATED)
+    with pytest.raises(ConfigurationError, match="A run without evals is not a baseline"):
         create_baseline([], "x", "0", CREATED)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", '{"kind": "gpt-oss-verify baseline", "version": 2}', "[]", json.dumps({})]
+    "text",
+    [
+        "{}",
+        "[]",
+        "3",
+        *(f'{{"kind": "gpt-oss-verify baseline", "version": {n}}}' for n in (1, 2, 3)),
+    ],
 )
-def test_a_file_that_is_no_baseline_is_said_to_be_none(tmp_path, text):
+def test_a_file_that_is_not_a_baseline_is_refused(tmp_path, text):
     path = tmp_path / "file.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="is no baseline of version 1"):
+    with pytest.raises(ConfigurationError, match="is not a baseline of version 1 or 2"):
         choose_baseline(str(path))
 
 
 def test_files_that_cannot_be_read_or_written(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
         choose_baseline(str(tmp_path / "missing.json"))
-    (tmp_path / "noise.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match="it is not text"):
-        choose_baseline(str(tmp_path / "noise.json"))
+    for noise in (b"\xff\xfe\x00", b"", b"{"):
+        (tmp_path / "noise.json").write_bytes(noise)
+        with pytest.raises(ConfigurationError, match="it is not JSON"):
+            choose_baseline(str(tmp_path / "noise.json"))
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        write_baseline(create_baseline([cell_scores()], "x", "0", CREATED), tmp_path)
+        write_baseline(create_baseline([eval_scores()], "x", "0", CREATED), tmp_path)

@@ -1,0 +1,362 @@
+"""An eval as a task: the attempts it plans, how it scores them, and the figures from the scores."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+from healthy import Say, chat_whole, exchange, json_response, responses_whole
+from healthy import rollout as recorded
+from sample_evals import CONDITION, eval_task
+
+from evals.task import filled, ks, rounds_of, vote
+from evals.verdict import hold_back_ungraded
+from harness.errors import ConfigurationError
+from harness.parsing.rollout import parse_rollout
+from harness.pipeline.plan import Plan
+from harness.records.analysis import BaselineVerdict
+from harness.records.conditions import Condition
+from harness.records.rollouts import Rollout, TransportFailure
+from harness.records.runs import Sampling
+from harness.records.scores import Score, Usage
+from harness.tasks.base import not_run
+
+# --- The plan
+
+CONDITIONS = tuple(
+    Condition(model=model, effort=effort, api="chat", mode="non-streaming")
+    for model in ("openai/gpt-oss-20b", "b")
+    for effort in ("low", "high")
+)
+AIME3, GPQA2 = (
+    eval_task(name, conditions=CONDITIONS, tries=tries, extra_body={"provider": "x"})
+    for name, tries in (("aime25", 3), ("gpqa", 2))
+)
+PLAN = Plan((AIME3, GPQA2))
+
+
+def ids(plan=PLAN):
+    return [attempt.id for attempt in plan.attempts()]
+
+
+def test_every_question_gets_its_first_try_before_any_gets_a_second():
+    numbers = [attempt.number for attempt in PLAN.attempts()]
+    assert numbers == sorted(numbers)
+    assert set(numbers) == {1, 2, 3}
+
+
+def test_the_planned_attempts_have_unique_ids():
+    planned = sum(info.planned for info in PLAN.infos())
+    assert len(ids()) == len(set(ids())) == planned
+    assert planned == 4 * (3 * len(AIME3.asked) + 2 * len(GPQA2.asked))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shards_cover_the_plan_without_overlap(parts):
+    shards = [Plan(PLAN.tasks, (part, parts)) for part in range(1, parts + 1)]
+    planned = [sum(info.planned for info in shard.infos()) for shard in shards]
+    assert [len(ids(shard)) for shard in shards] == planned
+    assert sorted(itertools.chain(*map(ids, shards))) == sorted(ids())
+
+
+def empty_rollout(**fields):
+    planned = {
+        "id": "x",
+        "task": "aime25",
+        "sample": "S-01",
+        "condition": CONDITIONS[0],
+        "attempt": 1,
+        "end": "failed",
+        "exchanges": (),
+    }
+    return Rollout(**(planned | fields))
+
+
+def test_every_planned_attempt_is_recognised_in_the_log():
+    for attempt in AIME3.all_attempts():
+        rollout = empty_rollout(
+            sample=attempt.sample.id, condition=attempt.condition, attempt=attempt.number
+        )
+        score = AIME3.score(parse_rollout(rollout))
+        assert (score.sample, score.condition, score.attempt) == (
+            attempt.sample.id,
+            attempt.condition,
+            attempt.number,
+        )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sample": "S-99"},
+        {"sample": ""},
+        {"sample": "S-01/1"},
+        {"attempt": 0},
+        {"attempt": 4},
+        {"condition": CONDITIONS[0].model_copy(update={"effort": "medium"})},
+        {"condition": CONDITIONS[0].model_copy(update={"mode": "streaming"})},
+    ],
+)
+def test_an_unplanned_rollout_has_no_score(fields):
+    assert AIME3.score(parse_rollout(empty_rollout(**fields))) is None
+
+
+def test_an_attempt_has_the_settings_of_its_condition():
+    sampling = Sampling(temperature=0.5, seed=5, max_tokens=131_072)
+    task = eval_task(
+        "aime25",
+        conditions=CONDITIONS,
+        tries=3,
+        sampling=sampling,
+        seed=5,
+        extra_body={"provider": "x"},
+    )
+    attempt = next(task.attempts(2))
+    assert (attempt.id, attempt.number) == ("aime25/S-01/openai:gpt-oss-20b/low/2", 2)
+    settings = attempt.settings
+    assert (settings.model, settings.reasoning_effort) == ("openai/gpt-oss-20b", "low")
+    assert (settings.temperature, settings.seed) == (0.5, 5)
+    assert (settings.max_tokens, settings.extra_body) == (131_072, {"provider": "x"})
+    assert attempt.sample.turns == task.test.put("S-01", 2).messages
+
+
+def test_the_seed_that_chooses_questions_is_not_sent():
+    assert next(eval_task("aime25", seed=5).all_attempts()).settings.seed is None
+
+
+def test_examples_are_the_same_for_the_same_seed():
+    def chosen(**options):
+        return eval_task("gpqa", **options).asked
+
+    assert chosen(examples=5, seed=1) == chosen(examples=5, seed=1) != chosen(examples=5, seed=2)
+    assert set(chosen(examples=5)) < set(chosen(examples=9))
+    with pytest.raises(ConfigurationError, match="--examples must be between 1 and"):
+        chosen(examples=999)
+
+
+# --- The score of a rollout
+
+AIME, GPQA, HEALTH = (eval_task(name, tries=10) for name in ("aime25", "gpqa", "healthbench"))
+RIGHT = AIME.test._rows["S-01"].answer
+
+
+def scored(answer, *, api="chat", end="answered", task=AIME, question="S-01", number=1, **changes):
+    condition = CONDITION.model_copy(update={"api": api})
+    here = eval_task(task.name, conditions=[condition], tries=10) if api != "chat" else task
+    rollout = recorded(
+        [answer], api=api, end=end, attempt=number, sample=question, task=task.name, effort="low"
+    )
+    return here.score(parse_rollout(rollout.model_copy(update=changes)))
+
+
+def chat(**changes):
+    whole = chat_whole(Say(text=rf"\boxed{{{RIGHT}}}"))
+    choice = whole["choices"][0]
+    choice["finish_reason"] = changes.pop("finish", "stop")
+    choice["message"] |= changes
+    return json_response(whole)
+
+
+def responses(parts):
+    item = {"type": "message", "id": "m", "role": "assistant", "status": "completed"}
+    return json_response(responses_whole(Say(), [{**item, "content": parts}]))
+
+
+FAILED = exchange("chat", False, None, failure=TransportFailure(kind="timeout", message="no"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "api", "end", "outcome", "value"),
+    [
+        (Say(text=rf"\boxed{{{RIGHT}}}"), "chat", "answered", "correct", 1.0),
+        (Say(text=rf"\boxed{{{RIGHT}}}"), "responses", "answered", "correct", 1.0),
+        (Say(text=r"\boxed{999}"), "chat", "answered", "wrong", 0.0),
+        (Say(text="I do not know."), "chat", "answered", "no_answer", 0.0),
+        (Say(text="  "), "chat", "answered", "no_answer", 0.0),
+        (Say(call=("browser", "{}")), "chat", "max_turns", "no_answer", 0.0),
+        (Say(text="I’m sorry, but I can’t help with that."), "chat", "answered", "refused", 0.0),
+        (chat(content=None, refusal="No."), "chat", "answered", "refused", 0.0),
+        (responses([{"type": "refusal", "refusal": "No."}]), "responses", "answered", "refused", 0),
+        (chat(finish="content_filter"), "chat", "answered", "refused", 0.0),
+        (chat(finish="length"), "chat", "answered", "truncated", 0.0),
+        (json_response({"error": {"message": "no"}}, 500), "chat", "failed", "provider_error", 0.0),
+        (json_response("{oops"), "chat", "unreadable", "provider_error", 0.0),
+        (FAILED, "chat", "failed", "provider_error", 0.0),
+    ],
+)
+def test_each_way_to_end_has_its_outcome(answer, api, end, outcome, value):
+    found = scored(answer, api=api, end=end)
+    assert (found.outcome, found.value) == (outcome, value)
+    assert found.detail or outcome in {"correct", "wrong", "no_answer", "refused"}
+
+
+def test_the_cot_is_never_marked():
+    found = scored(Say(text="I do not know.", reasoning=rf"It is \boxed{{{RIGHT}}}."))
+    assert (found.outcome, found.answer, found.openai_value) == ("no_answer", None, 0.0)
+
+
+def test_both_scores_are_kept_where_the_extractors_differ():
+    found = scored(Say(text=rf"\boxed{{\text{{{RIGHT}}}}}"))
+    assert (found.value, found.openai_value) == (1.0, 0.0)
+
+
+def test_a_failed_attempt_scores_0_by_both_extractors():
+    found = scored(json_response({}, 500), end="failed")
+    assert (found.value, found.openai_value, found.usage.output) == (0.0, 0.0, None)
+
+
+def test_tokens_and_time_are_those_that_the_provider_reports():
+    found = scored(Say(text="1"))
+    assert (found.usage.output, found.usage.reasoning, found.seconds) == (20, 9, 2.0)
+
+
+def test_a_letter_is_marked_in_the_order_of_its_own_attempt():
+    question = GPQA.asked[0]
+    for number in range(1, 9):
+        order = GPQA.test.put(question, number).order
+        letter = "ABCD"[order.index(0)]
+        found = scored(Say(text=f"Answer: {letter}"), task=GPQA, question=question, number=number)
+        assert (found.outcome, found.order) == ("correct", order)
+
+
+def test_in_a_merged_run_the_order_is_still_that_of_the_request():
+    question = GPQA.asked[0]
+    order = GPQA.test.put(question, 2).order
+    answer = Say(text=f"Answer: {'ABCD'[order.index(0)]}")
+    found = scored(answer, task=GPQA, question=question, number=10, presented_as=2)
+    assert (found.outcome, found.attempt, found.order) == ("correct", 10, order)
+
+
+def test_health_answers_are_graded_or_a_grader_error():
+    question = HEALTH.asked[0]
+    items = HEALTH.test.rows[question].items
+
+    def graded(met, answer=Say(text="Rest."), end="answered"):  # noqa: B008
+        task = eval_task("healthbench", tries=10)
+        task._verdicts = {f"{question}/chat/non-streaming/1": met}
+        return scored(answer, task=task, question=question, end=end)
+
+    good = graded({item.id: item.points > 0 for item in items})
+    assert (good.outcome, good.value, good.openai_value) == ("graded", 1.0, None)
+    ungraded = graded({})
+    assert ungraded.outcome == "grader_error"
+    assert f"{len(items)} of {len(items)} rubric items without a grade" in ungraded.detail
+    failed = graded({}, json_response(json.dumps({})), "unreadable")
+    assert (failed.outcome, failed.value) == ("provider_error", 0.0)
+
+
+# --- The figures
+
+
+def score(question, number, outcome="correct", **more):
+    value = float(outcome == "correct")
+    fields = {
+        "record": f"gpqa/{question}/{number}",
+        "task": "gpqa",
+        "sample": question,
+        "condition": CONDITION,
+        "attempt": number,
+        "outcome": outcome,
+        "value": value,
+        "openai_value": value,
+        "usage": Usage(input=50, output=100, reasoning=80),
+    }
+    return Score(**(fields | more))
+
+
+def task_of(tries=2, questions=("a", "b"), **options):
+    """GPQA with other names of questions."""
+    task = eval_task("gpqa", tries=tries, examples=len(questions), **options)
+    task.asked = questions
+    return task
+
+
+def result(*scores, tries=2, questions=("a", "b")):
+    (found,) = task_of(tries, questions).results(scores)
+    return found
+
+
+def missing(question, number):
+    return replace(score(question, number, "not_run"), openai_value=None, usage=Usage())
+
+
+def test_every_planned_attempt_is_in_the_denominator():
+    found = result(score("a", 1), score("a", 2), score("b", 1, "truncated"), missing("b", 2))
+    assert found.score.estimate.value == found.openai_score == 0.5
+    assert (found.planned, found.finished) == (4, 3)
+    assert found.outcomes == {"correct": 2, "truncated": 1, "not_run": 1}
+
+
+def test_values_are_in_the_order_of_attempts_whatever_the_log_has_first():
+    task = task_of()
+    scores = [score("a", 2), score("a", 1, "wrong"), score("b", 1)]
+    found = task.eval_scores(CONDITION, scores)
+    assert found.scores == {"a": (0.0, 1.0), "b": (1.0,)}
+    assert rounds_of(found.scores) == 1
+    assert found.missing == 1
+    assert filled(found.scores, 2) == [(0.0, 1.0), (1.0, 0.0)]
+
+
+def test_figures_at_k():
+    found = result(score("a", 1), score("a", 2), score("b", 1), score("b", 2, "no_answer"))
+    assert [at.k for at in found.at_k] == [1, 2]
+    assert (found.at_k[1].pass_at.value, found.at_k[1].pass_hat.value) == (1.0, 0.5)
+    assert found.at_k[1].majority == 1.0
+
+
+@pytest.mark.parametrize(
+    ("tries", "sizes"), [(1, [1]), (2, [1, 2]), (8, [1, 2, 4, 8]), (16, [1, 2, 4, 8, 16]),
+                         (5, [1, 2, 4, 5])],
+)  # fmt: skip
+def test_the_k_that_are_reported(tries, sizes):
+    assert ks(tries) == sizes
+
+
+def test_a_vote_is_for_a_choice_and_not_for_its_letter():
+    first = score("a", 1, "wrong", answer="A", order=(2, 0, 1, 3))
+    second = score("a", 2, "wrong", answer="D", order=(1, 0, 3, 2))
+    assert vote(first) == vote(second) == "choice 2"
+    assert vote(score("a", 3, "correct", answer="B", order=(2, 0, 1, 3))) == "right"
+    assert vote(score("a", 4, "wrong", answer="17")) == "17"
+    assert vote(score("a", 5, "truncated", answer="A")) is None
+
+
+def test_two_attempts_at_the_same_wrong_choice_outvote_one_right_one():
+    wrong = [
+        score("a", 1, "wrong", answer="A", order=(2, 0, 1, 3)),
+        score("a", 2, "wrong", answer="D", order=(1, 0, 3, 2)),
+    ]
+    found = result(*wrong, score("a", 3), tries=3, questions=("a",))
+    assert found.at_k[-1].majority == 0.0
+
+
+def test_reasoning_tokens_are_counted_apart_from_answer_tokens():
+    found = result(score("a", 1), score("b", 1, usage=Usage(unreported=1)))
+    assert (found.tokens.output, found.tokens.unreported) == (100, 1)
+    assert (found.tokens.reasoning_each.p50, found.tokens.answer_each.p50) == (80, 20)
+
+
+def test_the_failed_questions_name_a_failed_attempt():
+    found = result(
+        score("a", 1), score("a", 2), score("b", 1), score("b", 2, "refused", detail="No.")
+    )
+    (failed,) = found.failures
+    assert (failed.sample, failed.mean, failed.outcome) == ("b", 0.5, "refused")
+    assert failed.record.endswith("b/2")
+
+
+def test_ungraded_items_hold_a_verdict_back():
+    verdict = BaselineVerdict(decision="pass", reason="good")
+    task = eval_task("healthbench", tries=1, examples=1)
+    (attempt,) = task.all_attempts()
+    items = task.test.rows[attempt.sample.id].items
+    answered = replace(not_run(attempt), outcome="graded")
+
+    def held(met):
+        task._verdicts = {attempt.id: met}
+        (found,) = task.results([answered])
+        return hold_back_ungraded(verdict, task.eval_scores(CONDITION, [answered]), found.rubric)
+
+    assert held({item.id: True for item in items}) == verdict
+    assert held({}).decision == "inconclusive"
+    assert f"{len(items)} of {len(items)} rubric items have no grade" in held({}).reason
