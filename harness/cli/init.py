@@ -198,14 +198,20 @@ def _interactive() -> bool:
 
 
 def _ask_address(draft: Draft) -> Draft:
-    base_url = draft.base_url or _ask("Address of the API, such as http://localhost:8000/v1", _url)
-    name = draft.name or _ask("Name of the entry", str, default=_short(base_url))
+    base_url = draft.base_url or _ask(
+        "Address of the API, such as http://localhost:8000/v1", _provider_at
+    )
+    name = draft.name or _ask("Name of the entry", default=_short(base_url))
     key = draft.api_key_env or _ask(
         "Environment variable that holds the key (its name, not the key; empty for none)",
-        lambda text: _variable(base_url, text),
+        lambda text: _provider_at(base_url, text or None),
         default="",
     )
     return replace(draft, base_url=base_url, name=name, api_key_env=key or None)
+
+
+def _provider_at(base_url: str, api_key_env: str | None = None) -> Provider:
+    return adhoc_provider(base_url, "any", ("chat",), api_key_env)
 
 
 def _model(listed: Sequence[str]) -> str:
@@ -213,7 +219,7 @@ def _model(listed: Sequence[str]) -> str:
         likely = [each for each in listed if "gpt-oss" in each.lower()] or list(listed)
         if likely:
             _print(f"The provider lists {', '.join(likely)}.")
-        return _ask("Model", str, default=likely[0] if likely else None)
+        return _ask("Model", default=likely[0] if likely else None)
     if len(listed) == 1:
         return listed[0]
     shown = f"; the provider lists {', '.join(listed[:MODELS_SHOWN])}" if listed else ""
@@ -221,12 +227,11 @@ def _model(listed: Sequence[str]) -> str:
 
 
 def _ask_apis(found: Sequence[Api]) -> tuple[Api, ...]:
-    text = _ask("APIs", _apis, default=",".join(found or BOTH_APIS))
-    return parse_apis(text) or ()
+    return parse_apis(_ask("APIs", parse_apis, default=",".join(found or BOTH_APIS))) or ()
 
 
-def _ask(question: str, checked: Callable[[str], str], default: str | None = None) -> str:
-    """Ask until the answer is valid."""
+def _ask(question: str, check: Callable[[str], object] = str, default: str | None = None) -> str:
+    """Ask until the answer passes `check`, which raises ConfigurationError."""
     from rich.prompt import Prompt
 
     while True:
@@ -242,26 +247,14 @@ def _ask(question: str, checked: Callable[[str], str], default: str | None = Non
         if looks_like_key(text):
             _print("This looks like a key. Store it in an environment variable and give its name.")
             continue
+        if not text and default != "":
+            continue
         try:
-            if text or default == "":
-                return checked(text)
+            check(text)
         except ConfigurationError as error:
             _print(str(error))
-
-
-def _url(text: str) -> str:
-    return adhoc_provider(text, "any", ("chat",)).base_url
-
-
-def _variable(base_url: str, text: str) -> str:
-    if text:
-        adhoc_provider(base_url, "any", ("chat",), text)
-    return text
-
-
-def _apis(text: str) -> str:
-    parse_apis(text)
-    return text
+        else:
+            return text
 
 
 def _short(base_url: str) -> str:

@@ -87,7 +87,7 @@ def test_a_budget_and_margins_come_out_by_name():
 
 
 def test_the_gate_in_the_documents_is_one():
-    text = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "ci.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(max_invalid.*?)```", text, re.DOTALL)
     gate = gate_entry(yaml.safe_load(shown), "docs/ci.md")
     assert {name for name, value in gate if value in (None, {}, ())} == set()

@@ -177,7 +177,7 @@ asyncio.run(run())
 async def test_nothing_is_left_behind_when_we_are_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     here = Path(__file__).parent
-    arguments = [str(here), str(here.parent / "support"), str(log)]
+    arguments = [str(here), str(here.parents[1] / "support"), str(log)]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", LAUNCH, *arguments), stdout=asyncio.subprocess.PIPE
     )
