@@ -31,10 +31,7 @@ _NOT_IN_NAMES = re.compile(r"[\W_]+")
 
 @family.check("calls.id.missing", calls)
 def _call_id(found: Call) -> Iterator[Problem]:
-    """Every tool call has an id.
-
-    Without an id, a client cannot send the tool result back.
-    """
+    """Every tool call has an id. Without an id, a client cannot send the tool result back."""
     if not found.call.id:
         message = f"The call of {found.call.name} has no id."
         yield Problem(found.exchange, message, "a non-empty string", repr(found.call.id))

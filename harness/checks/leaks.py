@@ -101,10 +101,7 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
 
 @family.check("reasoning.in_answer", answers)
 def _tagged(answer: Answer) -> Iterator[Problem]:
-    """The answer does not contain tagged CoT.
-
-    Users see text that is not meant for them.
-    """
+    """The answer does not contain tagged CoT. Users see text that is not meant for them."""
     return _search(answer, _COT_TAG, ("answer",), "reasoning tags")
 
 
@@ -122,10 +119,7 @@ def _untagged(answer: Answer) -> Iterator[Problem]:
 
 @family.check("reasoning.in_answer.repeated", answers, severity="warning", tolerated=0.02)
 def _repeated(answer: Answer) -> Iterator[Problem]:
-    """The answer does not repeat the CoT.
-
-    Users see text that is not meant for them.
-    """
+    """The answer does not repeat the CoT. Users see text that is not meant for them."""
     exchange, text, reasoning = _stripped(answer)
     copied = len(text) > len(reasoning) and text.startswith(reasoning)
     if len(reasoning) > _SHORTEST_COPY and copied:

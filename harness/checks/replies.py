@@ -21,10 +21,7 @@ _SECONDS_OFF = 86_400
 
 @family.check("reply.id", answers)
 def _reply_id(answer: Answer) -> Iterator[Problem]:
-    """Every reply has an id.
-
-    Logs, support requests and previous_response_id refer to it.
-    """
+    """Every reply has an id. Logs, support requests and previous_response_id refer to it."""
     if not answer.reply.raw.get("id"):
         got = repr(answer.reply.raw.get("id"))
         yield Problem(answer.exchange, "The reply has no id.", "a non-empty string", got, "$.id")
@@ -48,10 +45,7 @@ def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
 
 @family.check("responses.item_id.repeated", answers, source=RESPONSES)
 def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
-    """The items of a response have distinct ids.
-
-    Streaming clients collect text by item id.
-    """
+    """The items of a response have distinct ids. Streaming clients collect text by item id."""
     known: set[str] = set()
     for index, item in enumerate(objects(answer.reply.raw.get("output"))):
         item_id = item.get("id")

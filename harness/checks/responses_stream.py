@@ -141,10 +141,7 @@ def _same_id(exchange: ParsedExchange) -> Iterator[Problem]:
 
 @family.check("responses.stream.event_name", streams, severity="warning")
 def _event_name(exchange: ParsedExchange) -> Iterator[Problem]:
-    """The `event:` line of each event equals its type.
-
-    Most clients read the type from the data.
-    """
+    """The `event:` line of each event equals its type. Most clients read the type from the data."""
     wrong = next((event for event in exchange.known_events if event.name != event.type), None)
     if wrong is not None:
         message = "The `event:` line of an event differs from its type."

@@ -77,10 +77,7 @@ for _api, _objects, _name, _source in (
 
 @family.check("responses.stream.event_type", readable, severity="warning")
 def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
-    """Every event has a type that the Responses API defines.
-
-    Clients ignore unknown events.
-    """
+    """Every event has a type that the Responses API defines. Clients ignore unknown events."""
     unknown = {
         event.type: event
         for event in reversed(exchange.events)

@@ -144,10 +144,7 @@ def _prompt_tokens(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("parity.usage.output", PROMPTS, severity="warning")
 def _output_tokens(responses: ProbeResponses) -> Trials:
-    """Identical replies report the same output tokens in both modes.
-
-    Users pay by this count.
-    """
+    """Identical replies report the same output tokens in both modes. Users pay by this count."""
 
     def same_reply(streaming: Sequence[Answered], non_streaming: Sequence[Answered]) -> bool:
         both = [*streaming, *non_streaming]
