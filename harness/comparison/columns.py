@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cases import Case, load_suite
 from harness.comparison.records import Entry
 from harness.comparison.settings import Settings, settings_of
 from harness.frames import Run, load
@@ -20,7 +21,6 @@ from harness.statistics.differences import Pair, paired_means
 from harness.statistics.estimators import complete_rounds
 from harness.statistics.mean_scores import Mean, run_mean
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE
-from harness.cases import Case, load_suite
 
 if TYPE_CHECKING:
     import pandas as pd
