@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from harness.records.conditions import PARTS, Condition
-from harness.records.scores import Finding, Score
+from harness.records.scores import Score
 
 _KEYS = {
     "record": "id of the rollout in rollouts.jsonl",
@@ -82,7 +82,6 @@ _TYPES = {
     **dict.fromkeys(("finished", "invalid"), "bool"),
     "exact": "boolean",
 }
-_Row = tuple[Any, ...]
 
 
 def tables(scores: Iterable[Score], kinds: Mapping[str, str]) -> dict[str, pd.DataFrame]:
@@ -92,20 +91,27 @@ def tables(scores: Iterable[Score], kinds: Mapping[str, str]) -> dict[str, pd.Da
         scores: The scores of its attempts.
         kinds: The kind of each task.
     """
-    rows: dict[str, list[_Row]] = {name: [] for name in COLUMNS}
+    found = {table: _Rows(table) for table in COLUMNS}
     for score in scores:
-        keys = _keys(score, kinds)
-        rows["attempts"].append((*keys, *_attempt(score)))
-        if score.value is not None and score.finished:
-            rows["scores"].append((*keys, *_score(score)))
-        rows["findings"] += ((*keys, *_finding(each)) for each in score.findings)
+        keys, condition = {"kind": kinds.get(score.task, "eval")}, score.condition
+        severities = [finding.severity for finding in score.findings]
+        given = {
+            **keys,
+            "value": score.value if score.finished else None,
+            "errors": severities.count("error"),
+            "warnings": severities.count("warning"),
+        }
+        found["attempts"].add(given, score, condition)
         if score.finished:
-            counts = score.usage
-            rows["usage"].append(
-                (*keys, counts.input, counts.output, counts.reasoning, counts.unreported)
-            )
-        rows["timing"] += ((*keys, *each) for each in _timing(score))
-    return {name: _frame(found, list(COLUMNS[name])) for name, found in rows.items()}
+            found["usage"].add(keys, score.usage, score, condition)
+        if score.finished and score.value is not None:
+            found["scores"].add(keys, score, condition)
+        for each in score.findings:
+            rule = {**keys, "rule": each.id, "record": score.record}
+            found["findings"].add(rule, each, each.evidence, score, condition)
+        for number, timing in enumerate(score.timing):
+            found["timing"].add({**keys, "exchange": number}, timing, score, condition)
+    return {table: rows.frame() for table, rows in found.items()}
 
 
 def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFrame:
@@ -117,73 +123,33 @@ def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFram
     return frame[chosen]
 
 
-def _frame(rows: list[_Row], columns: list[str]) -> pd.DataFrame:
-    values = zip(*rows, strict=True) if rows else ([] for _ in columns)
-    return pd.DataFrame(
-        {
-            column: pd.array(list(each), dtype=_TYPES.get(column, "str"))
-            for column, each in zip(columns, values, strict=True)
-        }
-    )
+class _Rows:
+    """The rows of one table, whose values are attributes of records or given by name."""
 
+    def __init__(self, table: str) -> None:
+        self._columns = list(COLUMNS[table])
+        self._sources: list[int] = []
+        self.rows: list[list[Any]] = []
 
-def _keys(score: Score, kinds: Mapping[str, str]) -> _Row:
-    condition = score.condition
-    return (
-        score.record,
-        score.task,
-        kinds.get(score.task, "eval"),
-        score.sample,
-        condition.model,
-        condition.effort,
-        condition.api,
-        condition.mode,
-        score.attempt,
-    )
+    def add(self, given: Mapping[str, Any], *records: object) -> None:
+        """Add a row; a column that is not given is an attribute of the first record with it."""
+        if not self._sources:
+            for column in self._columns:
+                having = (n for n, each in enumerate(records) if hasattr(each, column))
+                self._sources.append(-1 if column in given else next(having))
+        self.rows.append(
+            [
+                given[column] if source < 0 else getattr(records[source], column)
+                for column, source in zip(self._columns, self._sources, strict=True)
+            ]
+        )
 
-
-def _attempt(score: Score) -> _Row:
-    severities = [finding.severity for finding in score.findings]
-    return (
-        score.outcome,
-        score.finished,
-        score.invalid,
-        score.value if score.finished else None,
-        score.exact,
-        score.seconds,
-        score.requests,
-        score.retries,
-        severities.count("error"),
-        severities.count("warning"),
-    )
-
-
-def _score(score: Score) -> _Row:
-    return (
-        score.outcome,
-        score.value,
-        score.openai_value,
-        score.answer,
-        score.expected,
-        score.got,
-        score.detail,
-    )
-
-
-def _finding(finding: Finding) -> _Row:
-    evidence = finding.evidence
-    return (
-        finding.id,
-        finding.severity,
-        finding.message,
-        evidence.exchange,
-        evidence.event,
-        evidence.path,
-        evidence.expected,
-        evidence.got,
-    )
-
-
-def _timing(score: Score) -> Iterator[_Row]:
-    for number, each in enumerate(score.timing):
-        yield number, each.total, each.first_token, each.tokens_per_second
+    def frame(self) -> pd.DataFrame:
+        """The table."""
+        values = zip(*self.rows, strict=True) if self.rows else ([] for _ in self._columns)
+        return pd.DataFrame(
+            {
+                column: pd.array(list(each), dtype=_TYPES.get(column, "str"))
+                for column, each in zip(self._columns, values, strict=True)
+            }
+        )

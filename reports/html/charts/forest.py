@@ -21,7 +21,7 @@ _LEAST_REACH = 0.02
 
 @dataclass(frozen=True)
 class Compared:
-    """One difference on the scale of shares, and what is said of it."""
+    """One difference of two shares."""
 
     label: str
     value: float
@@ -43,8 +43,8 @@ def forest(name: str, found: Sequence[Compared]) -> Markup:
     parts = [*_axis(x, reach, bottom)]
     for index, one in enumerate(found):
         parts += _drawn(one, x, _TOP + _ROW * index)
-    said = "; ".join(f"{one.label} {one.value * 100:+.1f} points" for one in found)
-    return chart(bottom + _BOTTOM, f"{name}: {said}", *parts)
+    summary = "; ".join(f"{one.label} {one.value * 100:+.1f} points" for one in found)
+    return chart(bottom + _BOTTOM, f"{name}: {summary}", *parts)
 
 
 def _axis(x: Scale, reach: float, bottom: float) -> list[Markup]:

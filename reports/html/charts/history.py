@@ -31,28 +31,25 @@ class Moment:
     after_gap: bool
 
 
-def over_time(name: str, moments: Sequence[Moment], asked: float | None = None) -> Markup:
+def over_time(name: str, moments: Sequence[Moment]) -> Markup:
     """The chart of one measure.
 
-    A line is broken, and the time shaded, where there was a gap; a dashed upright line is a change
-    of settings; a hollow point a run that was not finished.
+    Gaps are shaded and interrupt the line. A dashed vertical line is a change of settings, and a
+    hollow point an unfinished run.
 
     Args:
-        name: What was measured.
-        moments: The runs, the oldest first; at least one.
-        asked: A rate that must be exceeded, as a thin line.
+        name: The measure.
+        moments: The runs, oldest first; at least one.
     """
     times = [one.seconds for one in moments]
     margin = max(1.0, (times[-1] - times[0]) * 0.03)
     x = Scale(times[0] - margin, times[-1] + margin, _LEFT, WIDTH - _RIGHT)
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
     parts = [*_gaps(moments, x), *_grid(y), *_dates(times, x), *_changes(moments, x)]
-    if asked is not None:
-        parts.append(line(_LEFT, y(asked), WIDTH - _RIGHT, y(asked), "asked"))
     parts += _lines(moments, x, y)
     for one in moments:
         parts += _point(one, x, y)
-    return chart(_HEIGHT, f"{name}: {_said(moments)}", *parts)
+    return chart(_HEIGHT, f"{name}: {_summary(moments)}", *parts)
 
 
 def _gaps(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
@@ -72,13 +69,13 @@ def _grid(y: Scale) -> Iterator[Markup]:
 def _dates(times: Sequence[float], x: Scale) -> Iterator[Markup]:
     steps = _DATES if times[-1] > times[0] else 1
     style = "%m-%d" if times[-1] - times[0] > 1.5 * 86_400 else "%H:%M"
-    said = None
+    before = None
     for step in range(steps):
         at = times[0] + (times[-1] - times[0]) * step / max(1, steps - 1)
         shown = f"{datetime.fromtimestamp(at, UTC):{style}}"
-        if shown != said:
+        if shown != before:
             yield text(x(at), _HEIGHT - _BOTTOM + 16, shown, anchor="middle")
-        said = shown
+        before = shown
 
 
 def _changes(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
@@ -92,7 +89,7 @@ def _changes(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
 def _lines(moments: Sequence[Moment], x: Scale, y: Scale) -> Iterator[Markup]:
     for before, after in pairwise([one for one in moments if one.value is not None]):
         if before.value is not None and after.value is not None:
-            ends = [(x(one.seconds), y(_seen(one.value))) for one in (before, after) if one.value]
+            ends = [(x(one.seconds), y(_clipped(one.value))) for one in (before, after) if one.value]
             yield path(ends, "curve first away" if after.after_gap else "curve first")
 
 
@@ -103,15 +100,15 @@ def _point(one: Moment, x: Scale, y: Scale) -> list[Markup]:
     look = "dot first" if one.complete else "dot unfinished"
     return [
         line(at, y(max(0.0, value.low)), at, y(min(1.0, value.high)), "interval thin"),
-        tag("circle", cx=at, cy=y(_seen(value)), r=3.5, class_=look),
+        tag("circle", cx=at, cy=y(_clipped(value)), r=3.5, class_=look),
     ]
 
 
-def _seen(value: Estimate) -> float:
+def _clipped(value: Estimate) -> float:
     return min(1.0, max(0.0, value.value))
 
 
-def _said(moments: Sequence[Moment]) -> str:
+def _summary(moments: Sequence[Moment]) -> str:
     measured = [one.value.value for one in moments if one.value is not None]
     if not measured:
         return "nothing measured"
