@@ -152,9 +152,9 @@ class RunSettings(Record):
 
 
 class LogSeal(Record):
-    """How far a log went when it was sealed: its lines, and the hash that the last one names.
+    """The state of a log: its number of lines, and the chain hash of the last one.
 
-    The first `unchained` lines were written by a version that did not chain them.
+    An older version wrote the first `unchained` lines without a chain.
     """
 
     records: int
@@ -163,9 +163,9 @@ class LogSeal(Record):
 
 
 class Seal(Record):
-    """The state of a run at the end of a sitting, as hashes (SHA-256, hexadecimal).
+    """The state of a run at the end of a session, as SHA-256 hashes, hexadecimal.
 
-    `hash` stands for all of it. What it is over, and what it proves, says docs/trust.md.
+    `hash` covers the other members. See docs/trust.md for what it proves.
     """
 
     at: str = Field(description="ISO 8601 UTC")

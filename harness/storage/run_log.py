@@ -25,6 +25,8 @@ ROLLOUTS_FILE = "rollouts.jsonl"
 SECONDS_BETWEEN_SYNCS = 2.0
 OLD_VERSION = 2
 _ROLLOUT = TypeAdapter(Rollout)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading or converting damaged JSON raises; the errors of pydantic and orjson included."""
 
 
 def write_run_info(folder: Path, info: Record) -> None:
@@ -61,7 +63,7 @@ def read_run_info(folder: Path) -> RunInfo:
         if members.get("schema_version") == OLD_VERSION:
             return RunInfo.model_validate(version2.upgraded_info(members, folder))
         return RunInfo.model_validate_json(content)
-    except (ValidationError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         version = members.get("schema_version")
         if version not in (None, OLD_VERSION, SCHEMA_VERSION):
             raise RunLogError(
@@ -98,7 +100,7 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
                 rollout = Rollout.model_validate_json(record)
             else:
                 rollout = Rollout.model_validate(upgrade(orjson.loads(record)))
-        except (ValidationError, KeyError, TypeError, ValueError) as error:
+        except _DAMAGE as error:
             if last and not line.endswith(b"\n"):
                 return
             problem = _first_problem(error) if isinstance(error, ValidationError) else str(error)

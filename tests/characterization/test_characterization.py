@@ -6,6 +6,9 @@ number generator; their tolerance is 5 % of the value.
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,9 @@ from typing import Any
 import figures
 import pytest
 import stored
+
+from harness.errors import RunLogError
+from harness.integrity.audit import audit
 
 TOLERANCE = 1e-6
 BOOTSTRAP_TOLERANCE = 0.05
@@ -30,6 +36,34 @@ def test_figures_are_unchanged(name: str, tmp_path: Path) -> None:
 def test_recheck_exits_with_the_verdict(name: str, tmp_path: Path) -> None:
     run = stored.unpack(name, tmp_path)
     assert figures.command("recheck", str(run)) == stored.expected(name)["exit_code"]
+
+
+@pytest.mark.parametrize("name", ["smoke_pass", "evals_merged"])
+@pytest.mark.parametrize("value", ["changed", {}, -1])
+def test_any_change_of_run_json_of_an_older_run_is_found(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    run = stored.unpack(name, tmp_path)
+    whole = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    for place in members(whole):
+        changed = copy.deepcopy(whole)
+        inner = changed
+        for part in place[:-1]:
+            inner = inner[part]
+        inner[place[-1]] = value
+        if changed == whole:
+            continue
+        (run / "run.json").write_text(json.dumps(changed), encoding="utf-8")
+        with contextlib.suppress(RunLogError):
+            assert audit(run).conclusion == "broken", place
+
+
+def members(value: object) -> Iterator[tuple[str, ...]]:
+    """The paths of all members of a JSON object."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield (name,)
+            yield from ((name, *rest) for rest in members(inner))
 
 
 def test_an_older_run_is_not_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
