@@ -89,7 +89,9 @@ def _changes(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
 def _lines(moments: Sequence[Moment], x: Scale, y: Scale) -> Iterator[Markup]:
     for before, after in pairwise([one for one in moments if one.value is not None]):
         if before.value is not None and after.value is not None:
-            ends = [(x(one.seconds), y(_clipped(one.value))) for one in (before, after) if one.value]
+            ends = [
+                (x(one.seconds), y(_clipped(one.value))) for one in (before, after) if one.value
+            ]
             yield path(ends, "curve first away" if after.after_gap else "curve first")
 
 
