@@ -41,7 +41,7 @@ from harness.parsing.rollout import ParsedRollout
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider
-from harness.records.analysis import AtK, FailedSample, TaskResult
+from harness.records.analysis import AtK, FailedSample, RubricSummary, TaskResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange
 from harness.records.runs import DatasetInfo, RunInfo, Sampling, TaskInfo
@@ -319,7 +319,7 @@ class EvalTask(Task):
         rounds = rounds_of(scores) if self._options.until_decided else 0
         return filled(scores, rounds or self.info.tries)
 
-    def _rubric(self, planned: Sequence[Score]) -> Any:
+    def _rubric(self, planned: Sequence[Score]) -> RubricSummary | None:
         if not isinstance(self.test, HealthBench):
             return None
         rows = self.test.rows

@@ -1,6 +1,6 @@
 """The commands, and how their errors become a sentence and an exit code.
 
-Commands are named by module and function and imported when they are used, so that a run starts fast.
+Commands are named by module and function, and imported when they are used: a run starts fast.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ def checks(
         print_raw(markdown(listed))
         return 0
     styles = {"error": "red", "warning": "yellow", "info": "cyan"}
-    for title, rules in by_family(listed).items():
-        stdout().print(Text(title, style="bold"))
+    for heading, rules in by_family(listed).items():
+        stdout().print(Text(heading, style="bold"))
         for rule in rules:
             about = rule.about
             suite = "" if about.kind == "check" else f" · probe, suite {rule.suite}"

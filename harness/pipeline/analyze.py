@@ -1,4 +1,4 @@
-"""From the scores of a whole run to its figures, the results of its rules, and its verdict. Pure."""
+"""From the scores of a run to its figures, the results of its rules, and its verdict. Pure."""
 
 from __future__ import annotations
 

@@ -52,6 +52,6 @@ _SIZE = re.compile(r"(?<!\d)(120|20)b(?![a-z0-9])", re.IGNORECASE)
 
 
 def known_model(name: str) -> str | None:
-    """The gpt-oss model that a provider's model name means: `gpt-oss-120b`, `gpt-oss-20b` or None."""
+    """The gpt-oss model that a model name means: `gpt-oss-120b`, `gpt-oss-20b` or None."""
     sizes = {size.lower() for size in _SIZE.findall(name)}
     return f"gpt-oss-{sizes.pop()}b" if len(sizes) == 1 else None

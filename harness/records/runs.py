@@ -184,10 +184,10 @@ class Seal(Record):
 class RunInfo(Record):
     """`run.json`: all that is needed to understand, resume and repeat a run.
 
-    Times are ISO 8601 UTC. `ended` states why sampling ended, None until it has; then `stopped`
-    states how a budget stopped one session of it. `merged` names the runs that this one was merged
-    from, `merged_seals` their seals at that time. `resumed` has the time of each `--resume`, `seals`
-    one seal for each session that ended in order; the last is the run's.
+    Times are ISO 8601 UTC. `ended` states why sampling ended, None until it has; until then,
+    `stopped` states how a budget stopped the last session. `merged` names the runs that this one
+    was merged from, `merged_seals` their seals at that time. `resumed` has the time of each
+    `--resume`, `seals` one seal for each session that ended in order; the last is the run's.
     """
 
     schema_version: int = SCHEMA_VERSION

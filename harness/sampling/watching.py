@@ -35,7 +35,7 @@ class Watcher(Observer, Protocol):
         ...
 
     def limit_changed(self, limit: int, most: int) -> None:
-        """The provider is overloaded, or no longer: `limit` concurrent requests instead of `most`."""
+        """The provider allows `limit` concurrent requests instead of `most`, or `most` again."""
         ...
 
 

@@ -122,7 +122,8 @@ def read_scores(folder: Path) -> Iterator[Score]:
                 yield _SCORE.validate_json(line)
     except OSError as error:
         raise RunLogError(
-            f"{path} cannot be read: {error.strerror}; make it with: gpt-oss-verify recheck {folder}"
+            f"{path} cannot be read: {error.strerror}; make it with: "
+            f"gpt-oss-verify recheck {folder}"
         ) from None
     except ValidationError:
         raise RunLogError(

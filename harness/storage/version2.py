@@ -1,8 +1,8 @@
 """Run folders of schema version 2, read as those of today.
 
 Version 2 had two kinds of runs: smoke tests (tool calling and probes) and eval runs. Its rollouts
-name an API and a boolean `streaming` in place of a task and a condition; ids and hashes are kept, so
-that findings, grades and seals still refer to the same records.
+name an API and a boolean `streaming` in place of a task and a condition. Ids and hashes are kept,
+so that findings, grades and seals still refer to the same records.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A probe group as a task: its requests are sampled, and its probes judge the responses together."""
+"""A probe group as a task: its probes judge the responses to its requests together."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class ProbeTask(Task):
 
 
 def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:
-    """One task for each group of the chosen probes; those without their golden file plan nothing."""
+    """One task for each group of the chosen probes; without a golden file some plan nothing."""
     groups = {probe.group.name: probe.group for probe in probes}
     return [
         ProbeTask(group, [probe for probe in probes if probe.group is group], options)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -213,7 +213,7 @@ def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> 
 
 
 def _at_k(passed: Sequence[int], tries: int, k: int) -> AtK:
-    def estimate(estimator: Any) -> Estimate:
+    def estimate(estimator: Callable[[int, int, int], float]) -> Estimate:
         return clustered_estimate([estimator(tries, count, k) for count in passed], tries // k)
 
     return AtK(k=k, pass_at=estimate(pass_at_k), pass_hat=estimate(pass_hat_k))
@@ -243,7 +243,7 @@ Fields = Mapping[str, Any]
 """Fields of a `Score` that state its outcome."""
 
 
-def _failure(outcome: Outcome, detail: str, **more: Any) -> Fields:
+def _failure(outcome: Outcome, detail: str, **more: object) -> Fields:
     return {"outcome": outcome, "value": 0.0, "detail": detail, **more}
 
 

@@ -39,7 +39,9 @@ class Planned:
     apis: tuple[Api, ...] = APIS
     modes: tuple[Mode, ...] = MODES
     tries: int = 2
-    settings: RunSettings = RunSettings(apis=APIS, modes=MODES, concurrency=8)
+    settings: RunSettings = field(
+        default_factory=lambda: RunSettings(apis=APIS, modes=MODES, concurrency=8)
+    )
     model: str = MODEL
 
     @property

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.probes.plan import attempts
 from healthy import Say, json_response, rollout
 
 from harness.api import DIALECTS
