@@ -21,10 +21,10 @@ from evals.task import questions_file, read_questions, refusal_phrase, restored_
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
-from harness.integrity.records import Removal
+from harness.integrity.bundle import Withholding
 from harness.parsing.events import carries_text, parse_events
 from harness.records.conditions import Api
-from harness.records.rollouts import Exchange, Response, Rollout, StreamPart
+from harness.records.rollouts import Exchange, Response, Rollout, StreamPart, TransportFailure
 from harness.records.runs import TaskInfo
 from harness.storage.run_log import read_run_info
 
@@ -38,69 +38,48 @@ _SILENT: Mapping[Api, str] = {
 """Events that have text, and tell nothing of it."""
 
 
-class GatedTexts:
-    """Withholds the questions of gated datasets; a `harness.integrity.bundle.Withholding`."""
+def gated_texts(folder: Path) -> Withholding:
+    """What a bundle of the run in a folder withholds.
 
-    def __init__(self, folder: Path) -> None:
-        """Read the run in a folder.
-
-        Raises:
-            ConfigurationError: Its questions cannot be read, or cannot be withheld.
-            RunLogError: It cannot be read.
-        """
-        self._info = read_run_info(folder)
-        self._tests: dict[str, Gpqa] = {}
-        self._rows: dict[str, list[GpqaRow]] = {}
-        self._count = 0
-        for task in restored_evals(folder, self._info):
-            data = task.info.dataset
-            if data is None or not data.gated:
-                continue
-            if not isinstance(task.test, Gpqa):
-                raise ConfigurationError(
-                    f"The questions of {data.eval} are gated, and the tool cannot withhold them."
-                )
-            self._tests[data.eval] = task.test
-            self._rows[data.eval] = list(_withheld_rows(read_questions(folder, data)))
-
-    def members(self) -> Mapping[str, Any]:
-        """`tasks`, with the hashes of the new rows."""
-        if not self._tests:
-            return {}
-        return {"tasks": [self._described(t).model_dump(mode="json") for t in self._info.tasks]}
-
-    def files(self) -> Mapping[str, str]:
-        """The files of questions."""
-        return {
-            questions_file(name): "".join(f"{row.model_dump_json(by_alias=True)}\n" for row in rows)
-            for name, rows in self._rows.items()
-        }
-
-    def record(self, record: Rollout) -> Rollout:
-        """The record without its texts, if it answers a gated question."""
-        test = self._tests.get(record.task)
-        if test is None:
-            return record
-        self._count += 1
-        return _without_texts(record, test)
-
-    def removals(self) -> tuple[Removal, ...]:
-        """The datasets that were withheld."""
-        return tuple(
-            Removal(
-                what=f"the texts of {name}: questions, choices, and answers, which may quote them",
-                why="its authors ask that they not be published",
-                count=self._count,
+    Raises:
+        ConfigurationError: The questions cannot be read, or the tool cannot withhold them.
+        RunLogError: The run cannot be read.
+    """
+    info = read_run_info(folder)
+    tests: dict[str, Gpqa] = {}
+    files, digests = {}, {}
+    for task in restored_evals(folder, info):
+        data = task.info.dataset
+        if data is None or not data.gated:
+            continue
+        if not isinstance(task.test, Gpqa):
+            raise ConfigurationError(
+                f"The questions of {data.eval} are gated, and the tool cannot withhold them."
             )
-            for name in self._tests
-        )
+        tests[data.eval] = task.test
+        rows = list(_withheld_rows(read_questions(folder, data)))
+        digests[data.eval] = rows_sha256(row.content() for row in rows)
+        lines = (row.model_dump_json(by_alias=True) for row in rows)
+        files[questions_file(data.eval)] = "".join(f"{line}\n" for line in lines)
+    if not tests:
+        return Withholding()
 
-    def _described(self, task: TaskInfo) -> TaskInfo:
-        if task.dataset is None or task.name not in self._tests:
-            return task
-        digest = rows_sha256(row.content() for row in self._rows[task.name])
-        data = task.dataset.model_copy(update={"withheld": digest})
-        return task.model_copy(update={"dataset": data})
+    def record(record: Rollout) -> Rollout:
+        test = tests.get(record.task)
+        return record if test is None else _without_texts(record, test)
+
+    tasks = [_described(task, digests).model_dump(mode="json") for task in info.tasks]
+    names = ", ".join(tests)
+    what = f"the texts of {names}: questions, choices, and answers, which may quote them"
+    return Withholding({"tasks": tasks}, files, record, what)
+
+
+def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:
+    """A task with the hash of the rows that replace its own."""
+    if task.dataset is None or task.name not in digests:
+        return task
+    data = task.dataset.model_copy(update={"withheld": digests[task.name]})
+    return task.model_copy(update={"dataset": data})
 
 
 def _withheld_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
@@ -129,29 +108,27 @@ def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
 
 def _silent(exchange: Exchange, api: Api) -> Exchange:
     """The exchange without its texts; of a stream, the events that had text remain."""
-    body = {k: v for k, v in (exchange.request.body or {}).items() if k not in _TEXTS}
-    response, failure = exchange.response, exchange.failure
+    request, response = exchange.request, exchange.response
+    body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
     if response is not None:
         times = [event.at for event in parse_events(response.parts) if carries_text(event)]
         parts = tuple(StreamPart(at, _SILENT[api]) for at in times)
         text = None if response.parts else withheld(response.body or "")
         response = response.model_copy(update={"body": text, "parts": parts})
-    if failure is not None:
-        failure = failure.model_copy(update={"message": withheld(failure.message)})
-    retries = tuple(
-        retry.model_copy(
-            update={
-                "failure": retry.failure
-                and retry.failure.model_copy(update={"message": withheld(retry.failure.message)})
-            }
-        )
-        for retry in exchange.retries
-    )
-    changes = {"body": body, "text": None}
-    request = exchange.request.model_copy(update=changes)
-    return exchange.model_copy(
-        update={"request": request, "response": response, "failure": failure, "retries": retries}
-    )
+    changes = {
+        "request": request.model_copy(update={"body": body, "text": None}),
+        "response": response,
+        "failure": _unquoted(exchange.failure),
+        "retries": tuple(
+            retry.model_copy(update={"failure": _unquoted(retry.failure)})
+            for retry in exchange.retries
+        ),
+    }
+    return exchange.model_copy(update=changes)
+
+
+def _unquoted(failure: TransportFailure | None) -> TransportFailure | None:
+    return failure and failure.model_copy(update={"message": withheld(failure.message)})
 
 
 def _condensed(silent: Exchange, api: Api, reply: Reply, text: str) -> Response | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from evals.withholding import GatedTexts
+from evals.withholding import gated_texts
 from harness.cli import judging
 from harness.cli.screen import stderr, stdout
 from harness.errors import ConfigurationError
@@ -42,7 +42,7 @@ def bundle(
         written = unpack(run, open_in)
     else:
         written = out or Path(f"{run.resolve().name}.tar.gz")
-        manifest = bundle_run(run, written, GatedTexts, _judge)
+        manifest = bundle_run(run, written, gated_texts, _judge)
         for removal in manifest.removals:
             text = f"removed: {removal.what} ({removal.count}): {removal.why}"
             stderr().print(text, soft_wrap=True)

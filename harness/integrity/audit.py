@@ -19,12 +19,11 @@ from harness.integrity.seal import (
     hash_of_file,
     logs_of,
     member_hashes,
-    read_members,
     run_hash,
 )
 from harness.records.runs import SCHEMA_VERSION, RunInfo, Seal
 from harness.storage.run_folder import DERIVED
-from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, read_run_info
+from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, read_members, read_run_info
 
 SHORTEST_SEAL = 16
 MOST_SHOWN = 10
@@ -74,13 +73,6 @@ class AuditedRun:
             return not self.finished
         resumed = self.info.resumed[-1:] >= (self.seals[-1].at,)
         return self.unsealed > 0 or (resumed and not self.settings_unchanged)
-
-    @property
-    def judged_by_this_version(self) -> bool:
-        """Whether this version must reproduce the analysis exactly."""
-        judged_by = self.manifest.tool_version if self.manifest else self.info.tool_version
-        same = judged_by == version("gpt-oss-verify")
-        return same and self.info.schema_version == SCHEMA_VERSION and not self.killed
 
 
 def read_run(path: Path) -> AuditedRun:
@@ -154,7 +146,9 @@ def _reproducibility(
     """Problems and notes about the derived files; other versions may derive others."""
     if any(problem.kind == "record" for log in run.logs for problem in log.problems()):
         return [], ["the analysis was not reproduced: some records cannot be read"]
-    strict = run.judged_by_this_version
+    judged_by = (run.manifest or run.info).tool_version
+    same = judged_by == version("gpt-oss-verify") and run.info.schema_version == SCHEMA_VERSION
+    strict = same and not run.killed
     message, notes = "does not follow from the records", []
     try:
         names = list(not_reproducible(run.path))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -20,7 +22,6 @@ from harness.integrity.seal import (
     hash_of_file,
     logs_of,
     member_hashes,
-    read_members,
 )
 from harness.integrity.secrets import Scrubber, known_secrets, shortened
 from harness.records.analysis import Analysis
@@ -28,30 +29,27 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import SCHEMA_VERSION
 from harness.storage import chain
 from harness.storage.run_folder import ANALYSIS_FILE, PROVIDER_LOG, read_analysis, write_text
-from harness.storage.run_log import RUN_FILE, read_run_info
+from harness.storage.run_log import RUN_FILE, read_members, read_run_info
 
 _MAY_DIFFER = {"run", "run_id", "dataset", "detail"}
 """Members in which the analysis of a copy may differ: replaced contents, and quoted errors."""
 
 
-class Withholding(Protocol):
-    """Replaces what must not be published besides keys: the texts of gated questions."""
+@dataclass(frozen=True)
+class Withholding:
+    """What must not be published besides keys: the texts of gated questions.
 
-    def members(self) -> Mapping[str, Any]:
-        """The members of `run.json` that change."""
-        ...
+    Attributes:
+        members: The members of `run.json` that change.
+        files: The new texts of files, by name.
+        record: A record as it may be published; the same object if nothing changes.
+        what: A description of the texts, for the manifest.
+    """
 
-    def files(self) -> Mapping[str, str]:
-        """The new texts of files, by name."""
-        ...
-
-    def record(self, record: Rollout) -> Rollout:
-        """A record as it may be published."""
-        ...
-
-    def removals(self) -> tuple[Removal, ...]:
-        """What was replaced; called after all records."""
-        ...
+    members: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    record: Callable[[Rollout], Rollout] = lambda record: record
+    what: str = ""
 
 
 def bundle(
@@ -100,18 +98,31 @@ def bundle(
 def _copy(source: Path, target: Path, withholding: Withholding, scrubber: Scrubber) -> Manifest:
     """Copy everything but derived files; `files` of the manifest is still empty."""
     members = read_members(source)
-    replaced = {**members, **withholding.members()}
     clean = {
         name: orjson.loads(scrubber.text(_json(shortened(value))))
-        for name, value in replaced.items()
+        for name, value in {**members, **withholding.members}.items()
         if name != SEALS
     }
     changed = {name: value for name, value in clean.items() if value != members.get(name)}
     write_text(target / RUN_FILE, _json(members | changed))
     hashes = member_hashes(members)
+    texts: Counter[str] = Counter()
     withheld = {
-        log.name: _copy_log(log, target / log.name, withholding, scrubber)
+        log.name: _copy_log(log, target / log.name, withholding, scrubber, texts)
         for log in logs_of(source)
+    }
+    replaced = _copy_files(source, target, withholding.files, scrubber)
+    removed = {
+        "keys": ("found in texts although records are redacted", scrubber.count),
+        "absolute paths and the name of this machine in members of run.json": (
+            "they describe the machine, not the provider",
+            sum(shortened(value) != value for value in members.values()),
+        ),
+        f"{PROVIDER_LOG}, the output of a provider that was started here": (
+            "its contents were not reviewed",
+            int((source / PROVIDER_LOG).exists()),
+        ),
+        withholding.what: ("the authors ask that they not be published", texts.total()),
     }
     seals = members.get(SEALS)
     return Manifest(
@@ -119,14 +130,20 @@ def _copy(source: Path, target: Path, withholding: Withholding, scrubber: Scrubb
         tool_version=version("gpt-oss-verify"),
         seal=seals[-1]["hash"] if seals else None,
         run_members={name: hashes[name] for name in sorted(changed)},
-        replaced=_copy_files(source, target, withholding.files(), scrubber),
+        replaced=replaced,
         withheld_records=withheld,
-        removals=(*_removals(source, members, scrubber), *withholding.removals()),
+        removals=tuple(
+            Removal(what=what, why=why, count=count)
+            for what, (why, count) in removed.items()
+            if count
+        ),
         files={},
     )
 
 
-def _copy_log(path: Path, target: Path, withholding: Withholding, scrubber: Scrubber) -> int:
+def _copy_log(
+    path: Path, target: Path, withholding: Withholding, scrubber: Scrubber, texts: Counter[str]
+) -> int:
     """Copy a log; the number of records that carry the hash of other contents."""
     withheld = 0
     try:
@@ -137,15 +154,13 @@ def _copy_log(path: Path, target: Path, withholding: Withholding, scrubber: Scru
                 record = chain.record_of(line).removesuffix(b"\n")
                 rollout = Rollout.model_validate_json(record)
                 shown = withholding.record(rollout)
+                texts[path.name] += shown is not rollout
                 text = record.decode() if shown is rollout else shown.model_dump_json()
                 clean = scrubber.text(text).encode()
-                if clean == record:
-                    out.write(line)
-                else:
-                    link = chain.read_link(line)
-                    out.write(chain.relinked(clean, link))
-                    withheld += link.chain is not None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+                link = chain.read_link(line)
+                out.write(line if clean == record else chain.relinked(clean, link))
+                withheld += clean != record and link.chain is not None
+    except (OSError, ValueError) as error:
         raise RunLogError(f"{path} cannot be copied: {error}") from None
     return withheld
 
@@ -163,23 +178,6 @@ def _copy_files(
             )
         write_text(target / name, text)
     return {name: hashes[name] for name in sorted(replaced)}
-
-
-def _removals(source: Path, members: Mapping[str, Any], scrubber: Scrubber) -> Iterator[Removal]:
-    found = {
-        ("keys", "they were found in texts although records are redacted"): scrubber.count,
-        (
-            "absolute paths and the name of this machine in members of run.json",
-            "they describe the machine, not the provider",
-        ): sum(shortened(value) != value for value in members.values()),
-        (
-            f"{PROVIDER_LOG}, the output of a provider that was started here",
-            "its contents were not reviewed",
-        ): int((source / PROVIDER_LOG).exists()),
-    }
-    for (what, why), count in found.items():
-        if count:
-            yield Removal(what=what, why=why, count=count)
 
 
 def _comparable(folder: Path) -> object:

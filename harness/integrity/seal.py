@@ -17,7 +17,7 @@ from harness.records.base import Record
 from harness.records.runs import LogSeal, Seal
 from harness.storage import chain
 from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
-from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, write_run_json
+from harness.storage.run_log import ROLLOUTS_FILE, read_members, write_run_json
 
 SEALS = "seals"
 _LOGS = (ROLLOUTS_FILE, "grades-*.jsonl")
@@ -90,31 +90,13 @@ def run_hash(members: Mapping[str, str]) -> str:
     return _json_hash(members)
 
 
-def read_members(folder: Path) -> dict[str, Any]:
-    """The members of `run.json` as JSON values. Raises RunLogError."""
-    path = folder / RUN_FILE
-    try:
-        members = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
-    except orjson.JSONDecodeError as error:
-        raise RunLogError(f"{path} is damaged: {error}.") from None
-    if not isinstance(members, dict):
-        raise RunLogError(f"{path} is damaged: it is not a JSON object.")
-    return members
-
-
 def logs_of(folder: Path) -> list[Path]:
     """The logs in a run folder: rollouts, and the grades of each grader."""
     return sorted(path for pattern in _LOGS for path in folder.glob(pattern))
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """The hashes of the files of the tasks: cases, tools, questions, golden file.
-
-    Raises:
-        RunLogError: A file cannot be read.
-    """
+    """The hashes of cases, tools, questions and golden file. Raises RunLogError."""
     paths = (path for pattern in _FILES for path in sorted(folder.glob(pattern)))
     return {path.name: hash_of_file(path) for path in paths}
 

@@ -56,32 +56,36 @@ def read_run_info(folder: Path) -> RunInfo:
     Raises:
         RunLogError: There is none, or it is damaged or of another version.
     """
-    path = folder / RUN_FILE
-    content = _read_run_file(folder)
-    members = _members(content)
+    members = read_members(folder)
+    version = members.get("schema_version", SCHEMA_VERSION)
     try:
-        if members.get("schema_version") == OLD_VERSION:
+        if version == OLD_VERSION:
             return RunInfo.model_validate(version2.upgraded_info(members, folder))
-        return RunInfo.model_validate_json(content)
+        return RunInfo.model_validate_json(orjson.dumps(members))
     except _DAMAGE as error:
-        version = members.get("schema_version")
-        if version not in (None, OLD_VERSION, SCHEMA_VERSION):
+        path = folder / RUN_FILE
+        if version not in (OLD_VERSION, SCHEMA_VERSION):
             raise RunLogError(
                 f"{path} has schema version {version}, this tool reads {OLD_VERSION} and "
                 f"{SCHEMA_VERSION}; use the version of the tool that wrote it"
             ) from None
-        problem = _first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise RunLogError(f"{path} is damaged: {problem}") from None
+        raise RunLogError(f"{path} is damaged: {_first_problem(error)}") from None
 
 
-def _read_run_file(folder: Path) -> bytes:
+def read_members(folder: Path) -> dict[str, Any]:
+    """The members of `run.json` as JSON values. Raises RunLogError."""
     path = folder / RUN_FILE
     try:
-        return path.read_bytes()
+        members = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         raise RunLogError(f"{folder} is not a run folder: it has no {RUN_FILE}") from None
     except OSError as error:
         raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise RunLogError(f"{path} is damaged: Invalid JSON: {error}") from None
+    if not isinstance(members, dict):
+        raise RunLogError(f"{path} is damaged: it is not a JSON object")
+    return members
 
 
 def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
@@ -103,8 +107,9 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
         except _DAMAGE as error:
             if last and not line.endswith(b"\n"):
                 return
-            problem = _first_problem(error) if isinstance(error, ValidationError) else str(error)
-            raise RunLogError(f"{path}, line {number} is damaged: {problem}") from None
+            raise RunLogError(
+                f"{path}, line {number} is damaged: {_first_problem(error)}"
+            ) from None
         if rollout.id not in seen:
             seen.add(rollout.id)
             yield rollout
@@ -112,10 +117,9 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
 
 def _upgrade(folder: Path, log: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
     """How to convert the rollouts of a log; None where they are of this version."""
-    try:
-        members = _members((folder / RUN_FILE).read_bytes())
-    except OSError:
+    if not (folder / RUN_FILE).exists():
         return None
+    members = read_members(folder)
     if members.get("schema_version") != OLD_VERSION:
         return None
     return version2.rollout_upgrade(members, log)
@@ -252,16 +256,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
         raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _members(content: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _first_problem(error: ValidationError) -> str:
-    """What is wrong first, and where unless it is the whole."""
+def _first_problem(error: Exception) -> str:
+    """The first problem, and its place unless it is the whole."""
+    if not isinstance(error, ValidationError):
+        return str(error)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return f"{place}: {first['msg']}" if place else first["msg"]
