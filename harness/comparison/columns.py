@@ -25,6 +25,9 @@ from harness.storage.run_folder import CASES_FILE, TOOLS_FILE
 if TYPE_CHECKING:
     import pandas as pd
 
+MEASURE = "measure a baseline with `gpt-oss-verify baseline create RUN`"
+_SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
+
 Key = tuple[str, str]
 """A task, and the name of one of its conditions in comparisons."""
 SampleTries = tuple[str, Sequence[float], Sequence[float]]
@@ -137,7 +140,9 @@ def group_name(task: TaskInfo, condition: Condition) -> str:
 def pair(here: Group | None, there: Group | None) -> Pair | NotPaired:
     """The two means over the samples that both groups have."""
     if here is None or there is None:
-        return NotPaired("only one of the two has it.")
+        only = here or there
+        sample = only is not None and only.example_data
+        return NotPaired(_SAMPLE_QUESTIONS if sample else "only one of the two has it.")
     if there.published is not None:
         return _published_pair(here, there)
     if here.published is not None:
@@ -177,7 +182,7 @@ def _published_pair(run: Group, baseline: Group) -> Pair | NotPaired:
     if run.published is not None or baseline.published is None:
         return NotPaired("it has no samples.")
     if run.example_data:
-        return NotPaired("these are sample questions, for which nothing is published.")
+        return NotPaired(_SAMPLE_QUESTIONS)
     if missing:
         return NotPaired(f"{missing} tries are missing.")
     if len(run.values) != baseline.questions:

@@ -6,7 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from harness.comparison.columns import Column, Group, NotPaired, pair, shared_content
+from harness.comparison.columns import (
+    MEASURE,
+    Column,
+    Group,
+    NotPaired,
+    pair,
+    shared_content,
+)
 from harness.comparison.records import Comparison, Entry, EntryCases, Regressions, Row
 from harness.comparison.regressions import changed_cases
 from harness.comparison.rows import DraftRow, draft_rows
@@ -99,6 +106,10 @@ def _entry(column: Column, base: Column) -> Entry:
 
 def _limits(column: Column, base: Column) -> Iterator[str]:
     """What cannot be compared, in sentences."""
+    for run, other in ((column, base), (base, column)):
+        if other.entry.kind == "published" and run.entry.kind != "published":
+            yield from _published_limits(run, other)
+            return
     both = [key for key in column.groups if key in base.groups]
     label = base.entry.label
     if not both and not (column.checks and base.checks):
@@ -119,16 +130,25 @@ def _limits(column: Column, base: Column) -> Iterator[str]:
             yield f"{key[1]} is not compared: {found.reason}"
 
 
+def _published_limits(run: Column, published: Column) -> Iterator[str]:
+    """The scores of a run that published figures cannot be compared with."""
+    label = published.entry.label
+    evals = [(key, group) for key, group in run.groups.items() if group.is_eval]
+    if not evals:
+        yield f"{run.entry.label} has no scores that could be compared with {label}."
+    for key, group in evals:
+        found = published.groups.get(key)
+        missing = NotPaired(f"{label} has no figure for it; {MEASURE}.")
+        paired = missing if found is None and not group.example_data else pair(group, found)
+        if isinstance(paired, NotPaired):
+            yield f"{key[1]} is not compared: {paired.reason}"
+
+
 def _only_in(column: Column, other: Column) -> list[str]:
-    """Groups that the other column has not; a published baseline is not expected to be in runs."""
-    if column.entry.kind == "published":
-        return []
     return [key[1] for key in column.groups if key not in other.groups]
 
 
 def _complete_overlap(here: Group, there: Group) -> bool:
-    if here.published or there.published:
-        return True
     return shared_content(here, there) == max(len(here.contents), len(there.contents))
 
 

@@ -67,8 +67,8 @@ class DraftRow:
 
 def draft_rows(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
     """All rows of a comparison, in the order of reports."""
-    if any(column.entry.kind == "run" for column in columns):
-        decisions = (column.entry.decision for column in columns)
+    decisions = [column.entry.decision for column in columns]
+    if any(decisions):
         cells = tuple(None if each is None else Measured(decision=each) for each in decisions)
         yield DraftRow(VERDICTS, "verdict", "decision", cells)
     runs = [column for column in columns if column.entry.kind != "published"]
