@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from evals.baselines.columns import baseline_column
+from harness.cli import judging, planning
+from harness.cli.bundle import opened_to_stay
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
@@ -19,11 +24,21 @@ from harness.cli.options import (
     SamplingOptions,
     at_least,
 )
-from harness.errors import ConfigurationError, ProviderUnavailableError
+from harness.cli.screen import print_raw, stderr, stdout
+from harness.cli.verify import sample_shown
+from harness.comparison.columns import Column, read_run
+from harness.comparison.compare import compare as compare_columns
+from harness.comparison.compare import labelled
+from harness.comparison.records import Comparison
+from harness.comparison.regressions import regressions_of
+from harness.errors import ConfigurationError, ProviderUnavailableError, RunLogError
+from harness.pipeline.exit_codes import EXIT_PASS, EXIT_UNREACHABLE
+from harness.storage import run_folder
+from harness.text.plain import plain
+from reports.compare_formats import print_comparison, render_compare_markdown
+from reports.html.compare import render_compare_html
 
-if TYPE_CHECKING:
-    from harness.cli.planning import Options
-
+STEM = "compare"
 _RUN = Parameter(group=RUN)
 _PROVIDERS = Parameter(group=Group("Run providers first", sort_key=1))
 _CASES = CaseOptions()
@@ -64,8 +79,6 @@ def compare(
         out: Folder for compare.html, .md and .json. Default: a new one in runs.
         as_json: Print the comparison as JSON on stdout, and write files only with --out.
     """
-    from harness.cli import comparing, planning
-
     at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns, "--concurrency": concurrency})
     extra = int(against is not None and against not in runs)
     if len(runs) + len(provider) + extra < 2:
@@ -92,11 +105,11 @@ def compare(
     folders, code = _run(options)
     names = [*runs, *map(str, folders)]
     if len(names) + extra > 1:
-        comparing.compare(names, against, out, as_json=as_json)
+        _report(_comparison(names, against), out, as_json=as_json)
     return code
 
 
-def _run(options: Sequence[Options]) -> tuple[list[Path], int]:
+def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
     """Run every provider; the folders of the runs, and the exit code.
 
     A provider that is unreachable is left out, and the exit code is then that of an unreachable
@@ -106,12 +119,6 @@ def _run(options: Sequence[Options]) -> tuple[list[Path], int]:
         ConfigurationError: A provider or an option is wrong; then no provider was run.
         StoppedError: The user stopped a run.
     """
-    from harness.cli import judging, planning
-    from harness.cli.screen import stderr
-    from harness.cli.verify import sample_shown
-    from harness.pipeline.exit_codes import EXIT_PASS, EXIT_UNREACHABLE
-    from harness.text.plain import plain
-
     folders, code, talk = [], EXIT_PASS, stderr()
     for draft in [planning.draft(each) for each in options]:
         job = draft.job(DEFAULT_OUT)
@@ -125,3 +132,64 @@ def _run(options: Sequence[Options]) -> tuple[list[Path], int]:
         judging.judge(job.folder)
         folders.append(job.folder)
     return folders, code
+
+
+def _report(found: Comparison, out: Path | None, *, as_json: bool) -> None:
+    """Print a comparison, and write its files unless only JSON is requested."""
+    folder = out
+    if not as_json:
+        folder = out or run_folder.create(DEFAULT_OUT, STEM, datetime.now(UTC))
+    if folder is not None:
+        _write(found, folder)
+    if as_json:
+        print_raw(found.model_dump_json(indent=2))
+    else:
+        print_comparison(found, f"{folder}/{STEM}.html", stdout())
+
+
+def _comparison(names: Sequence[str], against: str | None) -> Comparison:
+    chosen = list(names)
+    if against is not None and against not in chosen:
+        chosen.insert(0, against)
+    twice = [name for name in chosen if chosen.count(name) > 1]
+    if twice:
+        raise ConfigurationError(f"{twice[0]} is given twice; name each run once.")
+    columns = labelled([_column(name) for name in chosen])
+    if all(column.entry.kind == "published" for column in columns):
+        raise ConfigurationError("Only published baselines are given; add a run to compare.")
+    return compare_columns(
+        columns,
+        0 if against is None else chosen.index(against),
+        version("gpt-oss-verify"),
+        [found for found in map(regressions_of, columns) if found is not None],
+    )
+
+
+def _column(name: str) -> Column:
+    path = Path(name)
+    if path.is_dir():
+        return read_run(path)
+    return read_run(opened_to_stay(path)) if _is_bundle(path) else baseline_column(name)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a path is a gzip file, as bundles are; baseline files are JSON."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    """Write compare.html, compare.md and compare.json."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunLogError(f"{folder} cannot be created: {error.strerror}.") from None
+    texts = {
+        "html": render_compare_html(comparison, folder),
+        "md": render_compare_markdown(comparison, folder),
+        "json": comparison.model_dump_json(indent=2) + "\n",
+    }
+    for suffix, text in texts.items():
+        run_folder.write_text(folder / f"{STEM}.{suffix}", text)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from harness.cli.screen import stdout
 from harness.errors import ConfigurationError, RunLogError
-
-if TYPE_CHECKING:
-    from harness.frames import Run
+from harness.frames import Run, load
 
 
 def export(
@@ -30,9 +29,6 @@ def export(
         out: Folder for the files. Default: RUN-FORMAT in the current folder.
         gated: Include the texts of gated datasets (GPQA) in the logs.
     """
-    from harness.cli.screen import stdout
-    from harness.frames import load
-
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(
             "--format parquet needs pyarrow; install it with: pip install 'gpt-oss-verify[evals]'"

@@ -7,7 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from harness.cli.screen import print_raw, stdout
+from harness.comparison.history import history_of
 from harness.errors import ConfigurationError
+from harness.storage import run_folder
+from reports.history import print_history
+from reports.html.history import render_history_html
 
 PAGE = "history.html"
 
@@ -25,12 +30,6 @@ def history(
         runs: The folder with the run folders, where history.html is written. Default: runs.
         as_json: Print the history as JSON on stdout, and write no file.
     """
-    from harness.cli.screen import print_raw, stdout
-    from harness.comparison.history import history_of
-    from harness.storage import run_folder
-    from reports.history import print_history
-    from reports.html.history import render_history_html
-
     if not runs.is_dir():
         raise ConfigurationError(f"There is no folder {runs}; name the one with your runs: --runs.")
     found = history_of(runs, provider)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -27,28 +26,6 @@ _ANCHORS = {
 }
 
 
-@dataclass(frozen=True)
-class PageCell:
-    """One cell of the matrix: its text, its style, and the key of what it opens."""
-
-    text: str
-    look: str
-    mark: str
-    key: str | None
-    label: str
-
-
-@dataclass(frozen=True)
-class PageRow:
-    """One row of the matrix."""
-
-    label: str
-    about: str
-    search: str
-    differs: bool
-    cells: tuple[PageCell, ...]
-
-
 def render_compare_html(comparison: Comparison, folder: Path) -> str:
     """The whole page.
 
@@ -58,7 +35,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
     """
     links = [_link(entry, folder) for entry in comparison.entries]
     opened: dict[str, Json] = {}
-    groups: dict[str, list[PageRow]] = {}
+    groups: dict[str, list[Json]] = {}
     for row in _ordered(comparison):
         groups.setdefault(compare.heading(row), []).append(_row(row, comparison, links, opened))
     return render_page(
@@ -107,7 +84,8 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
 
 def _row(
     row: Row, comparison: Comparison, links: Sequence[str | None], opened: dict[str, Json]
-) -> PageRow:
+) -> Json:
+    """A row of the matrix; the details of its cells are added to `opened`."""
     cells = []
     for index, entry in enumerate(comparison.entries):
         key = None
@@ -115,30 +93,31 @@ def _row(
             key = str(len(opened))
             opened[key] = _opened(row, index, comparison, links[index])
         cells.append(_cell(row, index, entry, key))
-    return PageRow(
-        label=compare.label(row),
-        about=row.about,
-        search=f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
-        differs=row.differs,
-        cells=tuple(cells),
-    )
+    return {
+        "label": compare.label(row),
+        "about": row.about,
+        "search": f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
+        "differs": row.differs,
+        "cells": cells,
+    }
 
 
-def _cell(row: Row, index: int, entry: Entry, key: str | None) -> PageCell:
+def _cell(row: Row, index: int, entry: Entry, key: str | None) -> Json:
+    """The text of a cell, its style, its label for screen readers, and the key of its details."""
     found, difference = row.cells[index], row.differences[index]
     seen = "none" if difference is None else difference.seen
     text = compare.value(row, found)
     state = "" if found is None else found.decision or found.status or ""
-    labels = [entry.label, f"{row.name}: {text}", state]
-    if seen != "none":
-        labels.append(f"{seen} than the reference")
-    return PageCell(
-        text=text,
-        look=f"{state} {'' if seen == 'none' else seen}".strip(),
-        mark=compare.MARKS[seen],
-        key=key,
-        label=", ".join(each for each in labels if each),
-    )
+    worse = "" if seen == "none" else f"{seen} than the reference"
+    return {
+        "text": text,
+        "look": f"{state} {'' if seen == 'none' else seen}".strip(),
+        "mark": compare.MARKS[seen],
+        "key": key,
+        "label": ", ".join(
+            each for each in (entry.label, f"{row.name}: {text}", state, worse) if each
+        ),
+    }
 
 
 def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> Json:
