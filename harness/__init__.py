@@ -4,23 +4,24 @@ Its packages; each imports only packages below it:
 
     cli             the command line, which may import everything
     selftest        run the reference engine with every known fault and list what detects it
-    verification    the main job: run cases and probes and judge them
+    comparison      compare runs, and follow a provider over time
     doctor          check the setup before a run
+    frames          runs as pandas DataFrames, and their export
+    pipeline        every run: plan, run, score, analyze, gate
+    tasks           tool calling, probe groups and evals as tasks
     integrity       seal a run, audit it, pack it for publication
-    verdict         analysis of a whole run, and the gate's verdict
     rules           the registry of checks and probes
-    probes          experiments of several requests
-    golden          the reference engine's logprobs, and a provider's distance from them
     scoring         outcomes and findings of single rollouts
+    probes          experiments of several requests
+    cases           tool-call cases and the tools they offer
+    golden          the reference engine's logprobs, and a provider's distance from them
     checks          rules about single rollouts
-    display         progress of a run on the terminal
-    sampling        attempts: the tool loop, concurrency and the budget
-    endpoints       launch a provider, check that it answers, find its APIs
     findings        findings and their evidence
     parsing         recorded exchanges as parsed events and rollouts
+    sampling        attempts: the tool loop, concurrency and the budget
+    endpoints       launch a provider, check that it answers, find its APIs
     transport       HTTP requests, recorded as they were on the wire
     storage         the run folder: its files, its logs and their hash chains
-    tasks           cases, tools and attempts
     api             conversations in Chat Completions and the Responses API
     providers       providers.yaml and gate files
     statistics      estimators, intervals, tests of differences, non-inferiority
