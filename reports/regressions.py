@@ -15,7 +15,7 @@ _NAMED = 5
 def sentences(found: Regressions) -> list[str]:
     """What changed since the previous run; the first sentence names that run."""
     since = f"Since {found.previous} ({moment(found.previous_at)})"
-    if found.none:
+    if found.unchanged:
         return [f"{since}: no change beyond chance."]
     checks = {"newly failing": found.broken, "no longer failing": found.fixed}
     cases = {

@@ -135,7 +135,7 @@ class Regressions(Record):
     scores: tuple[ScoreChange, ...] = ()
 
     @property
-    def none(self) -> bool:
+    def unchanged(self) -> bool:
         """Whether nothing changed by more than chance."""
         return not (self.broken or self.fixed or self.cases or self.scores)
 

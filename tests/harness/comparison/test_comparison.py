@@ -359,7 +359,7 @@ def test_regressions_name_checks_cases_and_conditions(made, tmp_path):
     back = regressions(before, now)
     assert [change.id for change in back.fixed] == ["usage.sum"]
     assert not back.broken
-    assert regressions(before, before).none
+    assert regressions(before, before).unchanged
     worse = regressions(read_run(made / "bad"), read_run(made / "good"))
     assert [change.name for change in worse.scores] == [BROKEN]
     assert len(worse.cases) == len(SMALL.cases)
