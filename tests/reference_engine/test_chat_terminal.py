@@ -38,7 +38,7 @@ async def test_the_chain_of_thought_is_dim_and_the_answer_is_kept():
     await chat.ask("Hi")
     assert "\x1b[2mI think.\x1b[0m" in out.getvalue().replace("\x1b[0m\x1b[2m", "\x1b[2m")
     assert STYLE.sub("", out.getvalue()) == "I think.\nHello there.\n\n"
-    assert chat.turns == (User("Hi"), Reasoning("I think."), Answer("Hello there."))
+    assert chat.history == (User("Hi"), Reasoning("I think."), Answer("Hello there."))
     await chat.ask("Again")
     assert "Hello there." in engine.prompts[1]
     assert "I think." not in engine.prompts[1]
@@ -53,7 +53,7 @@ async def test_the_models_calls_are_answered():
     shown = STYLE.sub("", out.getvalue())
     assert 'get_weather {"city": "Rome"}' in shown
     assert "get_weather → " in shown
-    result, *_, last = chat.turns[3:]
+    result, *_, last = chat.history[3:]
     assert isinstance(result, Result)
     assert last == Answer("Hello there.")
 
@@ -90,7 +90,7 @@ async def test_a_cancelled_question_is_forgotten():
     task.cancel()
     await task
     assert engine.cancelled == 1
-    assert chat.turns[-1] == Answer("Hello there.")
+    assert chat.history[-1] == Answer("Hello there.")
     assert "forgotten" in out.getvalue()
 
 
@@ -98,7 +98,7 @@ async def test_an_engine_that_refuses_is_heard_and_the_chat_goes_on():
     engine, out, chat = chatting()
     engine.full = True
     await chat.ask("Hi")
-    assert chat.turns == ()
+    assert chat.history == ()
     assert "full" in out.getvalue()
 
 
