@@ -213,7 +213,7 @@ def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, not '{text}'") from None
+        raise argparse.ArgumentTypeError(f"must be an integer, not '{text}'") from None
 
 
 def size_option(text: str) -> int:

@@ -62,7 +62,7 @@ async def test_calls_without_end_are_ended():
     engine, out, chat = chatting(CALL, tools=True)
     await chat.ask("Weather in Rome?")
     assert len(engine.prompts) == 8
-    assert "8 calls are enough" in out.getvalue()
+    assert "Stopped after 8 calls" in out.getvalue()
 
 
 async def test_raw_shows_markers_and_the_prompt():
@@ -91,7 +91,7 @@ async def test_a_cancelled_question_is_forgotten():
     await task
     assert engine.cancelled == 1
     assert chat.history[-1] == Answer("Hello there.")
-    assert "forgotten" in out.getvalue()
+    assert "removed from the conversation" in out.getvalue()
 
 
 async def test_an_engine_that_refuses_is_heard_and_the_chat_goes_on():
@@ -107,7 +107,7 @@ def test_commands():
     for line in ("/effort low", "/raw", "/tools", "/effort much", "/reset", "/nonsense"):
         assert chat.command(line)
     assert chat.settings == ChatSettings(effort="low", raw=True, tools=True)
-    assert "/effort takes one of low, medium, high." in out.getvalue()
+    assert "/effort requires one of low, medium, high." in out.getvalue()
     assert "/reset" in out.getvalue()
     assert not chat.command("/quit")
 
@@ -117,8 +117,8 @@ def test_commands():
     [
         ("get_weather", '{"location": "Rome"}', "temperature"),
         ("service_status", "", "uptime_hours"),
-        ("get_weather", "{", "no JSON"),
-        ("get_weather", "[1]", "no JSON object"),
+        ("get_weather", "{", "not valid JSON"),
+        ("get_weather", "[1]", "not a JSON object"),
         ("other", "{}", "there is no tool other"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_whole_conversation_in_a_terminal():
         chat.type("What is 17 + 25?\n")
         at = chat.until("\x1b[2m", at)
         chat.type("\x03")
-        at = chat.until("forgotten", at)
+        at = chat.until("removed from the conversation", at)
         at = chat.until("› ", at)
         chat.type("/raw\n")
         at = chat.until("are shown", at)
