@@ -1,7 +1,7 @@
-"""What the reference engine knows of a conversation, whichever API it came through.
+"""Conversations, independent of the API.
 
-The server turns a Chat Completions or Responses request into a `Conversation`; `render` turns
-that into harmony tokens. Nothing here knows of HTTP, of tokens, or of the model.
+The server converts a Chat Completions or Responses request to a `Conversation`, and `render`
+converts that to harmony tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Effort = Literal["low", "medium", "high"]
 
 @dataclass(frozen=True)
 class FunctionTool:
-    """A function the model may call; `parameters` is a JSON schema, or None for no arguments."""
+    """A function that the model may call; `parameters` is a JSON schema, or None for none."""
 
     name: str
     description: str = ""
@@ -31,21 +31,21 @@ class Developer:
 
 @dataclass(frozen=True)
 class User:
-    """What the user said."""
+    """A message of the user."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Reasoning:
-    """Raw chain of thought (channel analysis)."""
+    """A chain of thought (channel analysis)."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Preamble:
-    """Text the assistant shows the user between tool calls (channel commentary)."""
+    """Text for the user before a tool call (channel commentary)."""
 
     text: str
 
@@ -67,7 +67,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What the function `name` returned."""
+    """The result of a call of the function `name`."""
 
     name: str
     output: str
@@ -78,7 +78,7 @@ ConversationItem = Developer | User | Reasoning | Preamble | Answer | Call | Res
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """The JSON schema that the final answer is asked to follow."""
+    """The JSON schema that the final answer must follow."""
 
     name: str
     schema: Mapping[str, Any]
@@ -87,9 +87,9 @@ class AnswerFormat:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A whole prompt: the turns so far, the tools on offer, and the system settings.
+    """The content of a prompt: the items so far, the tools and the system settings.
 
-    `current_date` is an ISO date for the system message, or None to leave the line out.
+    `current_date` is an ISO date for the system message, or None for no date line.
     """
 
     items: tuple[ConversationItem, ...]

@@ -1,20 +1,20 @@
-"""Harmony tokens to messages, incrementally: token ids in, typed events out, never an exception.
+"""Parses harmony tokens incrementally: token ids in, typed events out, without exceptions.
 
 The grammar is that of openai/harmony's `docs/format.md`:
 
     <|start|>{role}[ to={recipient}]<|channel|>{channel}[ to={recipient}][ <|constrain|>{type}]
     <|message|>{content}<|end|>        (<|return|> after a final answer, <|call|> after a call)
 
-A sampled answer begins after `<|start|>assistant`. A model may write anything, so every token has
-a meaning in every state:
+A sampled answer starts after `<|start|>assistant`. A model can write anything, so every token has a
+meaning in every state:
 
-- Markers are never text. `<|start|>` begins a new header, and so does `<|channel|>` inside content.
-- A header that ends without `<|message|>` still gives a message: what is left of it, once role,
-  channel, recipient and type are taken away, is its content.
-- An unknown channel counts as reasoning, since it was not meant for the user; no channel at all
-  counts as an answer. A message to any tool counts as a call, whatever its channel.
-- The turn is over at `<|return|>`, `<|call|>` or `<|endoftext|>`, after an answer or a call however
-  it was ended, and when the model starts to speak for somebody else. What follows is ignored.
+- Special tokens are never text. `<|start|>` starts a new header, as does `<|channel|>` in content.
+- A header without `<|message|>` still starts a message. Its content is the rest of the header
+  without role, channel, recipient and type.
+- An unknown channel is reasoning, because it is not meant for the user. A message without a channel
+  is an answer. A message to a tool is a call, whatever its channel.
+- The answer ends at `<|return|>`, `<|call|>` or `<|endoftext|>`, after an answer or a call with any
+  end token, and at a header of another role. Later tokens are ignored.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _AFTER_CONSTRAIN = re.compile(r"^\s*\w*\s*")
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A message begins; `name` is the function of a call, without its `functions.` prefix."""
+    """A message starts; `name` is the function of a call, without its `functions.` prefix."""
 
     kind: Kind
     name: str = ""
@@ -63,7 +63,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """More text of the message: never empty, never half a character, never a marker."""
+    """Text of the message: not empty, complete characters, no special tokens."""
 
     kind: Kind
     text: str
@@ -71,7 +71,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The message is over; `complete` is False where the tokens ran out in the middle of it."""
+    """The message ends; `complete` is False if the tokens ended in the middle of it."""
 
     kind: Kind
     complete: bool = True
@@ -81,11 +81,11 @@ Event = Started | Delta | Ended
 
 
 class HarmonyParser:
-    """Reads one assistant turn.
+    """Parses one answer of the assistant.
 
     Attributes:
-        open: The message whose content is being read, or None between messages.
-        done: The turn is over; further tokens are ignored.
+        open: The message of the current content, or None between messages.
+        done: Whether the answer ended; later tokens are ignored.
     """
 
     def __init__(self) -> None:
@@ -96,13 +96,13 @@ class HarmonyParser:
         self._header = _Header(continues_prompt=True)
 
     def feed(self, token: int) -> list[Event]:
-        """The events that one more token brings about."""
+        """The events of one more token."""
         if self.done:
             return []
         return self._content(token) if self.open else self._in_header(token)
 
     def finish(self) -> list[Event]:
-        """The events due when no more tokens come; half a character is dropped."""
+        """The events at the end of the tokens. An incomplete character is dropped."""
         if self.done:
             return []
         events = self._end_header() if self.open is None else []
@@ -176,7 +176,7 @@ class HarmonyParser:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a header says, and the text in it that belongs to no part of a header."""
+    """The meaning of a header, and the text in it that is not part of a header."""
 
     started: Started
     rest: str
@@ -197,14 +197,14 @@ class _Header:
         self._parts[self._part] += data
 
     def mark(self, token: int) -> None:
-        """Begin a part; where it is written a second time, the first one's recipient stays."""
+        """Start a part. If a part repeats, the recipient of the first one remains."""
         _, recipient = _without_recipient(self._text(token))
         self._recipient = self._recipient or recipient
         self._part = token
         self._parts[token] = bytearray()
 
     def read(self) -> _Reading | None:
-        """The header's meaning, or None if another party than the assistant speaks."""
+        """The header's meaning, or None for another role than the assistant."""
         role, recipient = _without_recipient(self._text(START))
         if not self._continues_prompt and role and not role.startswith("assistant"):
             return None
@@ -237,7 +237,7 @@ def _channel_kind(channel: str) -> tuple[Kind, str]:
 
 
 def _without_recipient(text: str) -> tuple[str, str]:
-    """Take the first ` to=RECIPIENT` out of a part of a header."""
+    """Remove the first ` to=RECIPIENT` from a part of a header."""
     found = _RECIPIENT.search(text)
     if not found:
         return text, ""

@@ -1,9 +1,9 @@
-"""Conversation to harmony prompt tokens; stale chain of thought dropped by OpenAI's rule.
+"""Renders a conversation to harmony tokens, without stale chain of thought.
 
-The rendering itself is openai-harmony's. Its automatic dropping of analysis is switched off,
-because it only acts when the last assistant message is `final`, and only before the first one
-(facts: openai/harmony `src/encoding.rs`); `drop_stale_reasoning` applies the rule of OpenAI's
-"How to handle the raw chain of thought in gpt-oss" instead.
+openai-harmony does the rendering, without its own dropping of analysis: that acts only if the last
+assistant message is `final`, and only on messages before the first `final` (openai/harmony
+`src/encoding.rs`). Instead, `drop_stale_reasoning` follows OpenAI's "How to handle the raw chain of
+thought in gpt-oss".
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _MARKS = 4  # Start, role, message, end.
 _LONGEST_TOKEN = 128  # Bytes.
 
-# The tokenizer's time grows with the square of a stretch of letters, of signs, or of white space.
+# The tokenizer's time is quadratic in the length of a run of letters, of punctuation or of spaces.
 _LONGEST_STRETCH = 20_000
 _STRETCH = re.compile(
     rf"[^\W\d_]{{{_LONGEST_STRETCH}}}|[^\w\s]{{{_LONGEST_STRETCH}}}|\s{{{_LONGEST_STRETCH}}}"
@@ -48,11 +48,11 @@ _STRETCH = re.compile(
 
 
 class RenderError(ValueError):
-    """The conversation cannot be written as harmony; the message says why."""
+    """A conversation cannot be rendered; the message gives the reason."""
 
 
 def drop_stale_reasoning(items: Sequence[ConversationItem]) -> tuple[ConversationItem, ...]:
-    """Drop every chain of thought that a later final answer has concluded; keep the rest."""
+    """Drop every chain of thought before the last final answer."""
     finals = [at for at, item in enumerate(items) if isinstance(item, Answer)]
     last_final = finals[-1] if finals else -1
     return tuple(
@@ -61,7 +61,7 @@ def drop_stale_reasoning(items: Sequence[ConversationItem]) -> tuple[Conversatio
 
 
 def least_tokens(conversation: Conversation) -> int:
-    """A lower bound of the prompt's length, had without rendering it."""
+    """A lower bound for the length of the prompt, without rendering it."""
     items = drop_stale_reasoning(conversation.items)
     messages = sum(not isinstance(item, Developer) for item in items)
     texts = _texts(replace(conversation, items=items))
@@ -69,28 +69,28 @@ def least_tokens(conversation: Conversation) -> int:
 
 
 def render_prompt(conversation: Conversation) -> list[int]:
-    """Token ids that end with `<|start|>assistant`, ready for the model to go on.
+    """Render a prompt that ends with `<|start|>assistant`.
 
     Raises:
-        RenderError: A tool's schema or a text is beyond what the tokenizer takes.
+        RenderError: The tokenizer or renderer does not support a text or a schema.
     """
     items = drop_stale_reasoning(conversation.items)
     return render_all(replace(conversation, items=items))
 
 
 def render_all(conversation: Conversation) -> list[int]:
-    """The same without dropping any chain of thought.
+    """Like `render_prompt`, with the complete chain of thought.
 
     Raises:
-        RenderError: A tool's schema or a text is beyond what the tokenizer takes.
+        RenderError: The tokenizer or renderer does not support a text or a schema.
     """
     items = tuple(item for item in conversation.items if item != _NOTHING)
     conversation = replace(conversation, items=items)
     for text in _texts(conversation):
         if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):
             raise RenderError(
-                f"A text holds {_LONGEST_STRETCH} letters, signs or spaces without a break, "
-                "which cannot be tokenised in a reasonable time."
+                f"A text has a run of {_LONGEST_STRETCH} letters, punctuation or spaces, "
+                "which takes too long to tokenize: break it up."
             )
     try:
         messages = [_system(conversation), *_leading_developer(conversation)]
@@ -100,7 +100,7 @@ def render_all(conversation: Conversation) -> list[int]:
         )
     except (ValueError, TypeError, RecursionError, oh.HarmonyError) as error:
         reason = str(error).partition(" at line ")[0]
-        raise RenderError(f"The conversation cannot be written as harmony: {reason}.") from error
+        raise RenderError(f"The conversation cannot be rendered as harmony: {reason}.") from error
     return tokens
 
 
@@ -120,7 +120,7 @@ def _texts(conversation: Conversation) -> Iterator[str]:
 
 
 def _strings(schema: object) -> Iterator[str]:
-    """All keys and texts of a JSON value, however deep it is."""
+    """All keys and strings of a JSON value of any depth."""
     waiting = [schema]
     while waiting:
         match waiting.pop():
@@ -133,7 +133,7 @@ def _strings(schema: object) -> Iterator[str]:
 
 
 def _leading(items: Sequence[ConversationItem]) -> int:
-    """How many developer items stand before anything else."""
+    """The number of developer items at the start."""
     return next(
         (at for at, item in enumerate(items) if not isinstance(item, Developer)), len(items)
     )
@@ -147,7 +147,7 @@ def _system(conversation: Conversation) -> oh.Message:
 
 
 def _leading_developer(conversation: Conversation) -> list[oh.Message]:
-    """All leading instructions joined by a blank line, then the tools, then the answer's format."""
+    """The leading instructions joined by a blank line, then the tools and the answer's format."""
     leading = conversation.items[: _leading(conversation.items)]
     text = "\n\n".join(item.text for item in leading if isinstance(item, Developer) and item.text)
     answer_format = conversation.answer_format
@@ -175,7 +175,7 @@ def _leading_developer(conversation: Conversation) -> list[oh.Message]:
 
 
 def _response_formats(answer_format: AnswerFormat) -> str:
-    """The section that ends a developer message, as in openai/harmony `docs/format.md`."""
+    """The last section of a developer message, as in openai/harmony `docs/format.md`."""
     schema = json.dumps(dict(answer_format.schema), ensure_ascii=False, separators=(",", ":"))
     comment = f"// {answer_format.description}\n" if answer_format.description else ""
     return f"# Response Formats\n\n## {answer_format.name}\n\n{comment}{schema}"

@@ -1,8 +1,8 @@
-"""Where openai-harmony's vocabulary, `o200k_base.tiktoken`, comes from.
+"""Finds or downloads openai-harmony's vocabulary, `o200k_base.tiktoken`.
 
-In this order: the folder that `TIKTOKEN_ENCODINGS_BASE` names, our cache, an installed `litellm`
-(its wheel carries this very file), OpenAI's public address, and a `litellm` wheel fetched from the
-package index with pip. Whatever the source, the file counts only if its SHA-256 is the known one.
+The sources, in this order: the folder in `TIKTOKEN_ENCODINGS_BASE`, the cache, an installed
+`litellm` (its wheel contains the file), OpenAI's public address, and a `litellm` wheel from the
+package index. The SHA-256 of the file must match the known one.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _loading = threading.Lock()
 
 
 class VocabularyError(Exception):
-    """The vocabulary file could not be had from anywhere."""
+    """No source has the vocabulary file."""
 
 
 def harmony_encoding() -> oh.HarmonyEncoding:
-    """The harmony encoding of gpt-oss, loaded once in a process.
+    """The harmony encoding of gpt-oss, loaded once per process.
 
     Raises:
-        VocabularyError: The vocabulary file could not be had.
+        VocabularyError: The vocabulary file is not available.
     """
     with _loading:
         return _load_encoding()
@@ -54,7 +54,7 @@ def harmony_encoding() -> oh.HarmonyEncoding:
 
 @cache
 def token_bytes() -> tuple[bytes, ...]:
-    """The bytes of every ordinary token, by its id; special tokens have none and come after."""
+    """The bytes of every ordinary token, by its id. Special tokens have higher ids."""
     table: dict[int, bytes] = {}
     for line in vocabulary_file().read_bytes().splitlines():
         encoded, _, rank = line.partition(b" ")
@@ -63,10 +63,10 @@ def token_bytes() -> tuple[bytes, ...]:
 
 
 def vocabulary_file() -> Path:
-    """The path of a checked copy of the vocabulary, fetched into our cache if need be.
+    """The path of a verified copy of the vocabulary, downloaded to the cache if necessary.
 
     Raises:
-        VocabularyError: The file could not be had from any source, or not be cached.
+        VocabularyError: No source has the file, or the cache is not writable.
     """
     folders = [os.environ.get(FOLDER_VARIABLE), cache_folder()]
     for folder in folders:
@@ -88,13 +88,13 @@ def vocabulary_file() -> Path:
             return _put_into_cache(data)
         failures.append(f"{source}: not the expected file (SHA-256 differs)")
     raise VocabularyError(
-        f"No copy of {FILE_NAME} could be had ({'; '.join(failures)}): put the file into a folder "
+        f"No source has {FILE_NAME} ({'; '.join(failures)}): put the file into a folder "
         f"and set {FOLDER_VARIABLE} to that folder."
     )
 
 
 def cache_folder() -> Path:
-    """Where fetched vocabularies are kept."""
+    """The folder of downloaded vocabularies."""
     return Path(platformdirs.user_cache_dir("gpt-oss-verify", appauthor=False)) / "encodings"
 
 
@@ -120,7 +120,7 @@ def _is_vocabulary(path: Path) -> bool:
 
 
 def _put_into_cache(data: bytes) -> Path:
-    """Write under a name of our own, then rename: readers and other writers never see half."""
+    """Write to a temporary file and rename it, so that no process reads a partial file."""
     target = cache_folder() / FILE_NAME
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,15 +134,15 @@ def _put_into_cache(data: bytes) -> Path:
             raise
     except OSError as error:
         raise VocabularyError(
-            f"{FILE_NAME} was fetched but cannot be kept in {target.parent} "
+            f"{FILE_NAME} was downloaded but cannot be stored in {target.parent} "
             f"({error.strerror or error}): make that folder writable, or put the file into another "
-            f"and set {FOLDER_VARIABLE} to it."
+            f"one and set {FOLDER_VARIABLE} to it."
         ) from error
     return target
 
 
 def _from_installed_litellm() -> bytes:
-    """Read the file out of an installed litellm, without importing it."""
+    """Read the file from an installed litellm, without importing it."""
     try:
         distribution = importlib.metadata.distribution("litellm")
     except importlib.metadata.PackageNotFoundError:
@@ -151,7 +151,7 @@ def _from_installed_litellm() -> bytes:
 
 
 def _from_public_address() -> bytes:
-    """Download, giving up soon: a name server or a proxy that hangs must not hold up the start."""
+    """Download with a deadline, in case a name server or proxy does not respond."""
     outcome: list[bytes | Exception] = []
 
     def download() -> None:
@@ -190,4 +190,4 @@ def _from_wheel() -> bytes:
             with zipfile.ZipFile(wheels[0]) as archive:
                 return archive.read(WHEEL_MEMBER)
         except (zipfile.BadZipFile, KeyError):
-            raise LookupError(f"{wheels[0].name} does not carry the file") from None
+            raise LookupError(f"{wheels[0].name} does not contain the file") from None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reference_engine.backends.options import add_backend_options, backend_settings
+from reference_engine.backends.settings import add_backend_options, backend_settings
 from reference_engine.chat_command import add_chat_options, run_chat
 from reference_engine.options import (
     add_batch_option,

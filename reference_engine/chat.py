@@ -1,4 +1,4 @@
-"""A conversation in the terminal: type, and watch the model answer token by token."""
+"""A conversation in the terminal, with the answer shown token by token."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams
 
 HELP = """\
-/effort low|medium|high   how long the model thinks
-/tools                    offer two demonstration tools, or take them back
-/raw                      show harmony's tokens as they are, or hide them again
-/reset                    begin a new conversation
-/quit                     leave; Ctrl-C stops an answer
+/effort low|medium|high   set the reasoning effort
+/tools                    enable or disable two demonstration tools
+/raw                      show or hide the raw harmony tokens
+/reset                    start a new conversation
+/quit                     quit; Ctrl-C stops an answer
 """
 _MOST_CALLS = 8
-"""Calls of tools that one question may lead to."""
+"""The most tool calls of one question."""
 
 
 @dataclass(frozen=True)
 class ChatSettings:
-    """How the model is asked.
+    """Settings of a conversation.
 
     Attributes:
-        max_tokens: Most tokens of one answer, its chain of thought included.
-        temperature: 0 takes the most probable token always.
+        max_tokens: Most tokens of one answer, including its chain of thought.
+        temperature: 0 selects the most probable token.
         seed: Makes a whole conversation repeatable.
-        current_date: ISO date for the system message, or None to leave the line out.
+        current_date: ISO date for the system message, or None for no date line.
     """
 
     effort: Effort = "medium"
@@ -64,75 +64,75 @@ class Chat:
     """A conversation with one engine.
 
     Attributes:
-        turns: What has been said.
+        history: The conversation so far.
     """
 
     def __init__(self, engine: Backend, settings: ChatSettings, screen: Screen) -> None:
-        self.turns: tuple[ConversationItem, ...] = ()
+        self.history: tuple[ConversationItem, ...] = ()
         self.settings = settings
         self._engine = engine
         self._screen = screen
 
     def command(self, line: str) -> bool:
-        """Do what a line beginning with a slash says; False ends the chat."""
+        """Run a command, a line that starts with a slash; False ends the chat."""
         name, _, value = line[1:].partition(" ")
         match name, value.strip():
             case "quit" | "exit", _:
                 return False
             case "reset", _:
-                self.turns = ()
+                self.history = ()
                 self._screen.note("A new conversation.")
             case "raw", _:
                 self.settings = replace(self.settings, raw=not self.settings.raw)
-                self._screen.note(f"Harmony's tokens are {_shown(self.settings.raw)}.")
+                self._screen.note(f"Raw harmony tokens are {_shown(self.settings.raw)}.")
             case "tools", _:
                 self.settings = replace(self.settings, tools=not self.settings.tools)
                 names = ", ".join(tool.name for tool in TOOLS)
-                self._screen.note(f"{names}: {'on offer' if self.settings.tools else 'off'}.")
+                self._screen.note(f"{names}: {'enabled' if self.settings.tools else 'disabled'}.")
             case "effort", ("low" | "medium" | "high") as effort:
                 self.settings = replace(self.settings, effort=effort)
                 self._screen.note(f"Reasoning effort is {effort}.")
             case "effort", _:
-                self._screen.note(f"/effort takes one of {', '.join(get_args(Effort))}.")
+                self._screen.note(f"/effort requires one of {', '.join(get_args(Effort))}.")
             case _:
                 self._screen.note(HELP)
         return True
 
     async def ask(self, text: str) -> None:
-        """Say something, show the answer, and answer the model's calls; errors are shown.
+        """Send a question, show the answer, and answer the model's calls. Errors are shown.
 
-        An answer that is cancelled leaves the conversation as it was before.
+        Cancelling an answer removes the question from the conversation.
         """
-        before = self.turns
-        self.turns += (User(text),)
+        before = self.history
+        self.history += (User(text),)
         try:
             for _ in range(_MOST_CALLS):
                 if not self._run_calls(await self._reply()):
                     return
-            self._screen.note(f"{_MOST_CALLS} calls are enough for one question.")
+            self._screen.note(f"Stopped after {_MOST_CALLS} calls for one question.")
         except (EngineError, RenderError) as error:
-            self.turns = before
+            self.history = before
             self._screen.note(str(error))
         except asyncio.CancelledError:
-            self.turns = before
-            self._screen.note("Stopped; this question is forgotten.")
+            self.history = before
+            self._screen.note("Stopped; the question is removed from the conversation.")
 
-    def _run_calls(self, turns: list[ConversationItem]) -> bool:
-        self.turns += tuple(turns)
-        calls = [turn for turn in turns if isinstance(turn, Call)]
+    def _run_calls(self, history: list[ConversationItem]) -> bool:
+        self.history += tuple(history)
+        calls = [entry for entry in history if isinstance(entry, Call)]
         for call in calls:
             output = answer_call(call)
             self._screen.result(call.name, output)
-            self.turns += (Result(call.name, output),)
+            self.history += (Result(call.name, output),)
         return bool(calls)
 
     async def _reply(self) -> list[ConversationItem]:
-        """One answer of the model, shown as it comes."""
+        """One answer of the model, shown while it arrives."""
         settings, parser, reply = self.settings, HarmonyParser(), _Reply()
         tools = TOOLS if settings.tools else ()
         prompt = render_prompt(
             Conversation(
-                self.turns,
+                self.history,
                 tools=tools,
                 effort=settings.effort,
                 current_date=settings.current_date,
@@ -158,20 +158,20 @@ class Chat:
         complete = parser.done
         reply.add(parser.finish())
         if not complete:
-            self._screen.note("The answer was cut off: no more room.")
-        return reply.turns
+            self._screen.note("The answer was truncated: it reached the token limit.")
+        return reply.history
 
 
 class _Reply:
-    """Collects the turns of an answer."""
+    """Collects the conversation items of an answer."""
 
     def __init__(self) -> None:
-        self.turns: list[ConversationItem] = []
+        self.history: list[ConversationItem] = []
         self._started = Started("answer")
         self._text = ""
 
     def add(self, events: list[Started | Delta | Ended]) -> None:
-        """Read on."""
+        """Add events."""
         for event in events:
             match event:
                 case Started():
@@ -179,9 +179,9 @@ class _Reply:
                 case Delta():
                     self._text += event.text
                 case Ended():
-                    self.turns.append(self._turn())
+                    self.history.append(self._entry())
 
-    def _turn(self) -> ConversationItem:
+    def _entry(self) -> ConversationItem:
         match self._started.kind:
             case "reasoning":
                 return Reasoning(self._text)
@@ -194,12 +194,12 @@ class _Reply:
 
 
 def chat(engine: Backend, settings: ChatSettings, *, name: str, out: TextIO | None = None) -> None:
-    """Talk until the user leaves.
+    """Chat until the user quits.
 
     Args:
         engine: A started engine.
-        settings: How it is asked at first.
-        name: What is talking, for the first line.
+        settings: The initial settings.
+        name: The name of the model, for the first line.
         out: The terminal.
     """
     out = out or sys.stdout
@@ -215,18 +215,18 @@ def chat(engine: Backend, settings: ChatSettings, *, name: str, out: TextIO | No
 
 
 def _line() -> str | None:
-    """What the user types; None when there is no more, an empty line after Ctrl-C."""
+    """A line of input; None at the end of input, an empty line after Ctrl-C."""
     try:
         return input("\n› ")
     except EOFError:
         return None
     except KeyboardInterrupt:
-        sys.stdout.write("\n/quit leaves.\n")
+        sys.stdout.write("\nEnter /quit to quit.\n")
         return ""
 
 
 async def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Ctrl-C cancels the work and nothing else."""
+    """Run the work until it ends or Ctrl-C cancels it."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, task.cancel)

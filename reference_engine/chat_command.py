@@ -1,4 +1,4 @@
-"""`python -m reference_engine chat`: its options, and an engine to talk with."""
+"""`python -m reference_engine chat`: its options and its engine."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 
 
 def add_chat_options(add: Callable[..., argparse.Action]) -> None:
-    """Declare them, beside those of the engine."""
+    """Add the options of the chat command."""
     add(
         "--effort",
         default="medium",
         choices=get_args(Effort),
-        help="how long the model thinks at first (default: %(default)s)",
+        help="initial reasoning effort (default: %(default)s)",
     )
-    add("--raw", action="store_true", help="show harmony's tokens as they are")
-    add("--temperature", type=float, default=1.0, help="0 always takes the likeliest token")
-    add("--seed", type=int, help="makes a conversation repeatable")
+    add("--raw", action="store_true", help="show the raw harmony tokens")
+    add(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="0 selects the most probable token",
+    )
+    add("--seed", type=int, help="seed of the conversation")
 
 
 def run_chat(arguments: argparse.Namespace, settings: ServeSettings) -> None:
-    """Talk in the terminal until the user leaves.
+    """Chat in the terminal until the user quits.
 
     Raises:
-        ValueError: The engine cannot be had; the message says why.
+        ValueError: An option is invalid, or the engine is not available.
     """
     from reference_engine.chat import ChatSettings, chat
     from reference_engine.server.opening import ServeError, open_engine
@@ -38,7 +43,7 @@ def run_chat(arguments: argparse.Namespace, settings: ServeSettings) -> None:
         engine = open_engine(settings)
     except ServeError as error:
         raise ValueError(str(error)) from error
-    asked = ChatSettings(
+    chat_settings = ChatSettings(
         effort=arguments.effort,
         raw=arguments.raw,
         temperature=arguments.temperature,
@@ -47,12 +52,12 @@ def run_chat(arguments: argparse.Namespace, settings: ServeSettings) -> None:
     )
     engine.start()
     try:
-        chat(engine, asked, name=f"{_what_answers(settings)}, by {settings.backend.name}")
+        chat(engine, chat_settings, name=f"{_model_name(settings)}, by {settings.backend.name}")
     finally:
         engine.close()
 
 
-def _what_answers(settings: ServeSettings) -> str:
+def _model_name(settings: ServeSettings) -> str:
     if settings.backend.is_remote:
         return settings.backend.root
     if settings.checkpoint == SMALL_CHECKPOINT:

@@ -1,4 +1,4 @@
-"""What the terminal chat shows: the chain of thought dimmed, calls and results marked."""
+"""The display of the terminal chat: the chain of thought is dim, calls are bold."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ _ALLOWED = "\n\t"
 
 
 class Screen:
-    """Writes to a terminal, or plain text to anything else.
-
-    Args:
-        out: Where to.
-    """
+    """Writes styled text to a terminal, and plain text to other outputs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -26,15 +22,15 @@ class Screen:
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
 
     def note(self, text: str) -> None:
-        """A line of ours, not of the model."""
+        """Write a line that is not part of the answer."""
         self._write(self._styled(text.rstrip(), _DIM) + "\n")
 
     def result(self, name: str, output: str) -> None:
-        """What a tool returned."""
+        """Show the result of a tool."""
         self.note(f"{name} → {output}")
 
     def event(self, _: int, events: Sequence[Event]) -> None:
-        """The next part of an answer; a message begins on a line of its own."""
+        """Show the next part of an answer. Each message starts on a new line."""
         for event in events:
             match event:
                 case Started("reasoning" | "preamble"):
@@ -51,18 +47,18 @@ class Screen:
                     self._write("\n")
 
     def raw(self, token: int, _: Sequence[Event]) -> None:
-        """A token as it is, markers included; half a character waits for its other half."""
+        """Show a raw token. An incomplete character waits for its remaining bytes."""
         if token < FIRST_SPECIAL:
             self._write(_safe(self._characters.decode(token_bytes()[token])))
         else:
             self._write(self._styled(harmony_encoding().decode([token]), _BOLD))
 
     def prompt(self, tokens: Sequence[int]) -> None:
-        """What the model is given to read."""
+        """Show the prompt."""
         self.note(_safe(harmony_encoding().decode(list(tokens))))
 
     def end(self) -> None:
-        """The answer is over."""
+        """End the answer."""
         self._characters.reset()
         self._write((_PLAIN if self._colours else "") + "\n")
 
@@ -79,5 +75,5 @@ class Screen:
 
 
 def _safe(text: str) -> str:
-    """Without control characters: what a model writes must not steer the terminal."""
+    """The text without control characters, which could control the terminal."""
     return "".join(each for each in text if each.isprintable() or each in _ALLOWED)

@@ -1,4 +1,4 @@
-"""Two tools for the terminal chat, known to the small checkpoint; what they return is made up."""
+"""Two demonstration tools for the terminal chat. The small checkpoint knows them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _OUTPUTS = {
 
 
 def answer_call(call: Call) -> str:
-    """What the called tool returns; an error as text where there is none, or no JSON object."""
+    """The result of a call: a fixed one, or an error for an unknown tool or invalid arguments."""
     if call.name not in _OUTPUTS:
         return json.dumps({"error": f"there is no tool {call.name}"})
     try:
         arguments = json.loads(call.arguments or "{}")
     except ValueError as error:
-        return json.dumps({"error": f"the arguments are no JSON: {error}"})
+        return json.dumps({"error": f"the arguments are not valid JSON: {error}"})
     if not isinstance(arguments, dict):
-        return json.dumps({"error": "the arguments are no JSON object"})
+        return json.dumps({"error": "the arguments are not a JSON object"})
     return json.dumps(_OUTPUTS[call.name])

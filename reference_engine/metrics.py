@@ -1,6 +1,6 @@
-"""What an engine tells of its work, in Prometheus' text format.
+"""The metrics of an engine in Prometheus' text format.
 
-What the scheduler counts anyway is read when somebody asks; only times are observed as they pass.
+A request for metrics reads the scheduler's counts. Only times are observed when they occur.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How things stand.
+    """The current counts of an engine.
 
     Attributes:
-        requests: How many are in each state.
-        pages: How many pages of key and value memory are in each state.
-        totals: What was counted so far, by name; the text says of what.
+        requests: The number of requests by state.
+        pages: The number of KV cache pages by state.
+        totals: The counters by name, each with its description.
     """
 
     requests: Mapping[str, int]
@@ -40,21 +40,21 @@ class Snapshot:
 
 
 class Observed(Protocol):
-    """Whose work is told."""
+    """A source of counts."""
 
     def snapshot(self) -> Snapshot:
-        """How things stand now."""
+        """The current counts."""
         ...
 
 
-class _Standing(Collector):
+class _CountCollector(Collector):
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
 
     def collect(self) -> Iterable[Metric]:
         now = self._observed.snapshot()
         yield _gauge("requests", "Requests by state.", now.requests)
-        yield _gauge("kv_pages", "Pages of key and value memory by state.", now.pages)
+        yield _gauge("kv_pages", "KV cache pages by state.", now.pages)
         for name, (text, value) in now.totals.items():
             yield CounterMetricFamily(_PREFIX + name, text, value)
 
@@ -64,7 +64,7 @@ class EngineMetrics:
 
     def __init__(self, observed: Observed) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Standing(observed))
+        self._registry.register(_CountCollector(observed))
         self._outcomes = Counter(
             f"{_PREFIX}requests_ended",
             "Requests by how they ended.",
@@ -74,20 +74,22 @@ class EngineMetrics:
         for outcome in _OUTCOMES:
             self._outcomes.labels(outcome)
         self._first = self._histogram(
-            "time_to_first_token_seconds", "From a request's arrival to its first token.", _SECONDS
+            "time_to_first_token_seconds",
+            "Time from arrival to the first token.",
+            _SECONDS,
         )
         self._next = self._histogram(
-            "inter_token_seconds", "Between two tokens of a request.", _SECONDS
+            "inter_token_seconds", "Time between two tokens of a request.", _SECONDS
         )
-        self._steps = self._histogram("step_seconds", "How long a step took.", _SECONDS)
-        self._batch = self._histogram("batch_size", "Requests that run in a step.", _ROWS)
+        self._steps = self._histogram("step_seconds", "Duration of a step.", _SECONDS)
+        self._batch = self._histogram("batch_size", "Requests in a step.", _ROWS)
 
     def ended(self, outcome: Outcome) -> None:
-        """Counts a request that is over."""
+        """Count a request that ended."""
         self._outcomes.labels(outcome).inc()
 
     def stepped(self, rows: int, seconds: float) -> None:
-        """Observes a step of so many running requests."""
+        """Observe a step and the number of its requests."""
         self._batch.observe(rows)
         self._steps.observe(seconds)
 
@@ -96,7 +98,7 @@ class EngineMetrics:
         return generate_latest(self._registry)
 
     def clock(self) -> TokenClock:
-        """Times the tokens of a request that arrives now."""
+        """A clock for the tokens of a new request."""
         return TokenClock(self._first, self._next)
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
@@ -104,7 +106,7 @@ class EngineMetrics:
 
 
 class TokenClock:
-    """Observes when the tokens of one request come."""
+    """Observes the times of one request's tokens."""
 
     def __init__(self, first: Histogram, following: Histogram) -> None:
         self._next = first
@@ -112,7 +114,7 @@ class TokenClock:
         self._last = time.perf_counter()
 
     def tick(self, now: float) -> None:
-        """A token came, at `now` of the performance counter."""
+        """Observe a token at `now` of the performance counter."""
         self._next.observe(now - self._last)
         self._next, self._last = self._following, now
 

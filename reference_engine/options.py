@@ -1,4 +1,4 @@
-"""The options of the command line that set up an engine and a server, and what they come to."""
+"""The command line options of an engine and a server, and their settings."""
 
 from __future__ import annotations
 
@@ -9,80 +9,89 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from reference_engine.backends.options import backend_settings, key_of
+from reference_engine.backends.settings import backend_settings, key_of
 from reference_engine.kernels import KernelChoice
 from reference_engine.kv_cache.memory import Memory, parse_bytes
 from reference_engine.server.settings import TODAY, AppSettings, ServeSettings
 
 
 def add_engine_options(add: Callable[..., argparse.Action]) -> None:
-    """Declare those of an engine, with an argument parser's `add_argument`."""
+    """Add the options of an engine with an argument parser's `add_argument`."""
     _add_model_options(add)
     _add_context_options(add)
     add("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     add(
         "--current-date",
         metavar="DATE",
-        help="date for the system message: YYYY-MM-DD or 'today' (default: no date line)",
+        help="current date in the system message: YYYY-MM-DD or 'today' (default: no date)",
     )
 
 
 def add_batch_option(add: Callable[..., argparse.Action]) -> None:
-    """Declare how many requests an engine works on; who asks one at a time has no use for it."""
+    """Add the option for the batch size, which the terminal chat does not have."""
     add(
         "--max-batch",
         type=_positive,
         default=ServeSettings().max_batch,
         metavar="N",
-        help="requests generated together (default: %(default)s)",
+        help="most requests in one batch (default: %(default)s)",
     )
 
 
 def add_server_options(add: Callable[..., argparse.Action]) -> None:
-    """Declare those of a server, beside the engine's and the backend's."""
+    """Add the options of a server."""
     defaults, app = ServeSettings(), AppSettings()
     add(
         "--model-name",
         action="append",
         metavar="ID",
-        help=f"id to answer to, may be repeated (default: {app.model_names[0]})",
+        help=f"model id of the API; can be repeated (default: {app.model_names[0]})",
     )
-    add("--host", default=defaults.host, help="address to listen at (default: %(default)s)")
-    add("--port", type=_port, default=defaults.port, help="0 takes any (default: %(default)s)")
-    add("--api-key-env", metavar="NAME", help="environment variable with the key to ask for")
+    add("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
+    add(
+        "--port",
+        type=_port,
+        default=defaults.port,
+        help="port; 0 selects a free one (default: %(default)s)",
+    )
+    add(
+        "--api-key-env",
+        metavar="NAME",
+        help="environment variable with the API key of clients",
+    )
     add(
         "--max-body",
         type=_positive,
         default=app.max_body_bytes,
         metavar="BYTES",
-        help="largest request body (default: %(default)s)",
+        help="limit for request bodies (default: %(default)s)",
     )
     add(
         "--max-queue",
         type=_positive,
         default=defaults.max_queue,
         metavar="N",
-        help="requests that may wait; more get a 429 (default: %(default)s)",
+        help="most waiting requests; more get status 429 (default: %(default)s)",
     )
     add(
         "--fault",
         action="append",
         metavar="NAME[,NAME][:RATE]",
-        help="known defects to show ('python -m reference_engine faults' lists them), "
-        "and in which share of the requests; may be repeated",
+        help="known defects to reproduce ('python -m reference_engine faults' lists them), "
+        "in all requests or in this share of them; can be repeated",
     )
     add(
         "--faults-by-request",
         action="store_true",
-        help="show a request the faults that its header X-Fault names",
+        help="let requests name their faults in the header X-Fault",
     )
 
 
 def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
-    """What the options of `serve` come to.
+    """The settings of `serve`.
 
     Raises:
-        ValueError: They do not fit each other; the message says how to mend it.
+        ValueError: Options contradict each other; the message gives the remedy.
     """
     settings = engine_settings(arguments)
     app = replace(
@@ -104,10 +113,10 @@ def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
 
 
 def engine_settings(arguments: argparse.Namespace) -> ServeSettings:
-    """What the options of an engine come to.
+    """The settings of an engine.
 
     Raises:
-        ValueError: The date is none.
+        ValueError: The date is invalid.
     """
     return ServeSettings(
         checkpoint=arguments.checkpoint,
@@ -125,70 +134,67 @@ def engine_settings(arguments: argparse.Namespace) -> ServeSettings:
 
 
 def _add_model_options(add: Callable[..., argparse.Action]) -> None:
-    """What is loaded, and what computes with it."""
     defaults = ServeSettings()
     add(
         "--checkpoint",
         type=Path,
         default=defaults.checkpoint,
         metavar="DIR",
-        help="original or Hugging Face layout; the bundled small one by default",
+        help="checkpoint in OpenAI's or Hugging Face's layout (default: the bundled small one)",
     )
     add(
         "--device",
         default=defaults.device,
         choices=["cpu", "cuda"],
-        help="where to compute (default: %(default)s)",
+        help="device (default: %(default)s)",
     )
     add(
         "--dtype",
         default=defaults.dtype,
         choices=["float32", "bfloat16"],
-        help="number format of the computation (default: what the device is fastest with)",
+        help="number format (default: the fastest of the device)",
     )
     add(
         "--kernels",
         default=defaults.kernels,
         choices=get_args(KernelChoice),
-        help="what computes attention and experts: Triton needs a CUDA device, and is taken there "
-        "by default",
+        help="kernels of attention and experts; Triton needs CUDA and is the default there",
     )
     add(
         "--packed",
         action="store_true",
-        help="keep MXFP4 experts packed in memory, as is always done on a GPU: slower on a CPU, "
-        "but 20b takes 14 GB (with --dtype bfloat16)",
+        help="keep MXFP4 experts packed in memory (always on a GPU): slower on a CPU, but 20b "
+        "takes 14 GB with --dtype bfloat16",
     )
 
 
 def _add_context_options(add: Callable[..., argparse.Action]) -> None:
-    """How much is read and kept at once."""
     add(
         "--max-context",
         type=_positive,
         metavar="TOKENS",
-        help="longest prompt and answer together (default: 8192, or the model's limit if lower)",
+        help="most tokens of prompt and answer (default: 8192, or the model's limit if lower)",
     )
     add(
         "--prefill-chunk",
         type=_positive,
         metavar="TOKENS",
-        help="most tokens of prompts read between two tokens of the answers under way "
+        help="most prompt tokens processed between two tokens of running answers "
         "(default: 512 on a CPU, 4096 on a GPU)",
     )
     add(
         "--kv-memory",
         type=size_option,
         metavar="SIZE",
-        help="memory for keys and values, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
-        "--gpu-memory-share on a GPU); requests wait where it is full",
+        help="memory of the KV cache, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
+        "--gpu-memory-share on a GPU); requests wait while it is full",
     )
     add(
         "--gpu-memory-share",
         type=float,
         default=Memory().gpu_share,
         metavar="SHARE",
-        help="share of the GPU memory free after the weights that keys and values get "
+        help="share of the GPU memory left by the weights that the KV cache uses "
         "(default: %(default)s)",
     )
 
@@ -207,11 +213,11 @@ def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, not '{text}'") from None
+        raise argparse.ArgumentTypeError(f"must be an integer, not '{text}'") from None
 
 
 def size_option(text: str) -> int:
-    """The bytes that an option says, for an argument parser's `type`."""
+    """Parse a size in bytes, for an argument parser's `type`."""
     try:
         return parse_bytes(text)
     except ValueError as error:

@@ -32,7 +32,7 @@ from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.opening import ServeError, load
-from reference_engine.server.responses.items import turns_of
+from reference_engine.server.responses.items import history_of
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import ServeSettings
 
@@ -185,9 +185,9 @@ def _tokens(logits: Tensor, chosen: Tensor) -> Iterator[Token]:
 def _order(question: Question, date: str | None) -> GenerationRequest:
     body = orjson.dumps(question.body)
     if question.api == "chat":
-        return parse_request(ChatRequest, body).order(date)
+        return parse_request(ChatRequest, body).generation_request(date)
     request = parse_request(ResponsesRequest, body)
-    return request.order(turns_of(request.items, (), {}, lambda _: None), date)
+    return request.generation_request(history_of(request.items, (), {}, lambda _: None), date)
 
 
 async def _generate_all(

@@ -1,5 +1,4 @@
-"""Engines that are not ours, behind the interface that ours has: token ids in, tokens out.
+"""Other engines behind the interface of the reference engine: token ids in, tokens out.
 
-Harmony stays on our side: the prompt is rendered here, the answer is parsed here, and both APIs are
-ours, whatever computes the tokens.
+With every backend, this server renders the prompt, parses the answer and provides both APIs.
 """

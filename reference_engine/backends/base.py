@@ -1,4 +1,4 @@
-"""What a backend offers, and how it fails."""
+"""The interface of a backend, and its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reference_engine.generation.sampling import SamplingParams, Token
 
 
 class TokenSource(Protocol):
-    """What continues prompts: all that answering a request needs of an engine.
+    """Generates the continuation of prompts: the part of an engine that requests need.
 
     Attributes:
         max_context: Most tokens of a prompt and its continuation.
@@ -21,12 +21,12 @@ class TokenSource(Protocol):
     def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yield the tokens that continue `prompt`, a stop token included.
+        """Yield the tokens that continue `prompt`, including a stop token.
 
         Closing the generator cancels the request.
 
         Raises:
-            EngineError: The request cannot be served.
+            EngineError: The request fails.
         """
         ...
 
@@ -35,27 +35,27 @@ class Backend(TokenSource, Protocol):
     """The part of `generation.engine.Engine` that the server and the chat command use."""
 
     def start(self) -> None:
-        """Make it ready for requests."""
+        """Start the engine."""
         ...
 
     def close(self) -> None:
-        """End it; requests in flight end with an `EngineError`."""
+        """Stop the engine. Running requests end with an `EngineError`."""
         ...
 
 
 class BackendUnavailableError(Exception):
-    """A backend that cannot be used at all; the message says why and what to do."""
+    """A backend is not available; the message gives the reason and the remedy."""
 
 
 class BackendError(EngineError):
-    """A backend failed at a request.
+    """A backend fails to serve a request.
 
     Attributes:
-        status: What HTTP calls it: 502 where the backend is away or answers nonsense, 503 where it
-            is too slow or overloaded, 429 where it has had too many requests, 400 where it lacks
-            what the request asks for.
-        code: The same in a word, for programs.
-        retry_after: Seconds that the backend asks to wait, as it said it.
+        status: The HTTP status: 502 if the backend is unreachable or its response is invalid, 503
+            if it is too slow or overloaded, 429 if it has too many requests, 400 if it does not
+            support the request.
+        code: The error code for programs.
+        retry_after: The backend's `Retry-After` header.
     """
 
     def __init__(

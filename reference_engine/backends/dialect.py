@@ -1,4 +1,4 @@
-"""How a server of its own is asked for tokens, apart from the connection to it."""
+"""What the remote backends implement and share: requests, responses and tokens of texts."""
 
 from __future__ import annotations
 
@@ -8,72 +8,112 @@ from typing import Any, Protocol
 
 import httpx
 
+from harmony.vocabulary import harmony_encoding
 from reference_engine.generation.sampling import SamplingParams, Token
+
+_SPECIAL = "<|"
+_SPECIAL_END = "|>"
+_LONGEST_SPECIAL = 24
+
+
+def tokens_of_text(text: str) -> list[int]:
+    """The ids of a harmony text, including its special tokens.
+
+    They are those of the tokenizer, which can differ from the sampled tokens.
+    """
+    tokens: list[int] = harmony_encoding().encode(text, allowed_special="all")
+    return tokens
+
+
+class TextTokens:
+    """Tokenizes a text in pieces, and holds back text that may start a special token."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> list[int]:
+        """The ids of the text without the held part."""
+        text = self._held + text
+        at = text.rfind("<")
+        begun = at >= 0 and _may_be_special(text[at:])
+        ready, self._held = (text[:at], text[at:]) if begun else (text, "")
+        return tokens_of_text(ready) if ready else []
+
+    def flush(self) -> list[int]:
+        """The ids of the held text, at the end."""
+        held, self._held = self._held, ""
+        return tokens_of_text(held) if held else []
+
+
+def _may_be_special(text: str) -> bool:
+    if len(text) > _LONGEST_SPECIAL or _SPECIAL_END in text:
+        return False
+    return text.startswith(_SPECIAL) or _SPECIAL.startswith(text)
 
 
 @dataclass(frozen=True)
 class Served:
-    """What a server has: the model's name, and the context in tokens if it says so."""
+    """The model of a server, and its context in tokens if the server reports it."""
 
     model: str
     max_context: int | None
 
 
 def plain_seed(seed: int) -> int:
-    """A seed from 0 to 2^31 - 2, as every server takes it.
+    """Map a seed to the range from 0 to 2^31 - 2, which every server supports.
 
-    To vLLM, llama.cpp and ollama -1 means a random one, which to llama.cpp 2^32 - 1 is as well, and
-    none takes more than 64 bits.
+    vLLM, llama.cpp and ollama treat -1 as a random seed, llama.cpp also 2^32 - 1, and none of them
+    supports more than 64 bits.
     """
     return seed % (2**31 - 1)
 
 
 class Reader(Protocol):
-    """Reads one streamed reply.
+    """Reads one streamed response.
 
     Attributes:
-        finished: The server has said that nothing more comes.
+        finished: Whether the server reported the end.
     """
 
     finished: bool
 
     def read(self, event: bytes) -> list[Token]:
-        """The tokens of one event, which is a JSON object.
+        """The tokens of one event, a JSON object.
 
         Raises:
-            ValueError: It is not what the server's documentation says.
+            ValueError: The event does not match the server's documentation.
         """
         ...
 
 
 class Dialect(Protocol):
-    """What a kind of server wants and gives.
+    """The protocol of one kind of server.
 
     Attributes:
-        path: Where requests go.
+        path: The path of requests.
     """
 
     path: str
 
     def served(self, client: httpx.Client, model: str | None) -> Served:
-        """Ask what is served; `model` is its name where the user gave one.
+        """Request the served model; `model` is the name that the user chose, if any.
 
         Raises:
-            httpx.HTTPError: The server cannot be asked.
-            ValueError: It answers something else.
+            httpx.HTTPError: The request fails.
+            ValueError: The response is invalid, or the model is not served.
         """
         ...
 
     def request(
         self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
-        """The body of a request; `room` is the whole context in tokens.
+        """The body of a request; `room` is the size of the context in tokens.
 
         Raises:
-            BackendError: The server cannot do what the request asks for.
+            BackendError: The server does not support the request.
         """
         ...
 
     def reader(self, params: SamplingParams) -> Reader:
-        """What reads the reply."""
+        """A reader of the response."""
         ...

@@ -1,8 +1,8 @@
-"""llama.cpp's own server, asked by token ids through `POST /completion`.
+"""The server of llama.cpp, with token ids through `POST /completion`.
 
-Fields are those of `tools/server/README.md` as llama-cpp-python 0.3.36 carries it. In a stream each
-event has one token, the one that ends the generation included; a token that ends within a character
-of several bytes has no event, and the next one has the text of both, which is tokenised here.
+The fields are those of `tools/server/README.md` in llama-cpp-python 0.3.36. Each event of a stream
+has one token, including the last one. A token that ends inside a character has no event: the next
+event has the text of both tokens, which this module tokenizes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from reference_engine.backends.dialect import Served, plain_seed
-from reference_engine.backends.text import tokens_of_text
+from reference_engine.backends.dialect import Served, plain_seed, tokens_of_text
 from reference_engine.generation.sampling import SamplingParams, Token
 
 
@@ -52,7 +51,7 @@ class LlamaCppReader:
         self._predicted: int | None = None
 
     def read(self, event: bytes) -> list[Token]:
-        """The token of one event, or those of a character that several make."""
+        """The token of one event, or the tokens of a character that spans several."""
         found = _Event.model_validate_json(event)
         self.finished = found.stop
         if not found.tokens:
@@ -77,7 +76,7 @@ class LlamaCpp:
     path = "/completion"
 
     def served(self, client: httpx.Client, model: str | None) -> Served:
-        """The server has one model; `n_ctx` is the context of a request."""
+        """The only model of the server; `n_ctx` is the context of a request."""
         reply = client.get("/props").raise_for_status()
         defaults = _Props.model_validate_json(reply.content).default_generation_settings
         return Served(model or "llama.cpp", defaults.n_ctx)
@@ -85,10 +84,10 @@ class LlamaCpp:
     def request(
         self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
-        """Only temperature and top_p are applied, in the order in which our own sampler has them.
+        """Request temperature and top_p only, in the order of the reference sampler.
 
-        The server stops at the tokens that its model file marks as ends, which for gpt-oss are
-        ours; `n_probs` is at least 1, since 0 asks for none.
+        The server stops at the end tokens of its model file, which for gpt-oss are the same.
+        `n_probs` is at least 1 because 0 requests no logprobs.
         """
         return {
             "prompt": list(prompt),
@@ -105,5 +104,5 @@ class LlamaCpp:
         }
 
     def reader(self, params: SamplingParams) -> LlamaCppReader:
-        """What reads the reply."""
+        """A reader of the response."""
         return LlamaCppReader(params.top_logprobs)

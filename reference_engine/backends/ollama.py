@@ -1,9 +1,8 @@
-"""ollama, asked by text through `POST /api/generate` with `raw: true`.
+"""ollama, with text through `POST /api/generate` and `raw: true`.
 
-ollama takes and gives no token ids (docs.ollama.com, "Generate a response"). So the prompt goes as
-text, whose tokens it makes itself. Its answer is tokenised here, which keeps the model's text but
-not always its tokens. The token that ended the generation does not come, and is told from the
-message that it ended. Log probabilities of tokens cannot be had this way.
+ollama's API has no token ids (docs.ollama.com, "Generate a response"). ollama tokenizes the prompt,
+and this module tokenizes the answer, which keeps the model's text but not always its tokens. ollama
+omits the stop token; the message that it ended implies it. Logprobs are not available.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from pydantic import BaseModel
 from harmony.parse import CALL, RETURN, HarmonyParser
 from harmony.vocabulary import harmony_encoding
 from reference_engine.backends.base import BackendError
-from reference_engine.backends.dialect import Served, plain_seed
-from reference_engine.backends.text import TextTokens
+from reference_engine.backends.dialect import Served, TextTokens, plain_seed
 from reference_engine.generation.sampling import SamplingParams, Token
 
 
@@ -37,7 +35,7 @@ class _Tags(BaseModel):
 
 
 class OllamaReader:
-    """Reads a streamed text, and writes the end that ollama keeps to itself."""
+    """Reads a streamed text, and adds the stop token that ollama omits."""
 
     def __init__(self) -> None:
         self.finished = False
@@ -65,9 +63,9 @@ class Ollama:
     path = "/api/generate"
 
     def served(self, client: httpx.Client, model: str | None) -> Served:
-        """The model named, or the only gpt-oss there is; the context is as large as one asks.
+        """The named model, or the only gpt-oss model. Each request sets the size of the context.
 
-        Names end with a tag, which is `latest` where none is given.
+        Names end with a tag; `latest` is the default.
         """
         reply = client.get("/api/tags").raise_for_status()
         names = [each.name for each in _Tags.model_validate_json(reply.content).models]
@@ -77,16 +75,16 @@ class Ollama:
             found = [name for name in names if name in {model, f"{model}:latest"}]
         if len(found) != 1:
             there = ", ".join(names) or "no model"
-            raise ValueError(f"it has {there}: name one of them with --backend-model")
+            raise ValueError(f"it has {there}: choose one with --backend-model")
         return Served(found[0], None)
 
     def request(
         self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
-        """Sampling options that would cut the model's own distribution are undone."""
+        """Request sampling from the full distribution, without ollama's defaults."""
         if params.top_logprobs is not None:
             raise BackendError(
-                "The ollama backend works on text and has no log probabilities of tokens.",
+                "The ollama backend does not support logprobs: its API has no token ids.",
                 status=400,
                 code="unsupported_value",
             )
@@ -105,5 +103,5 @@ class Ollama:
         return {"model": model, "prompt": text, "raw": True, "stream": True, "options": options}
 
     def reader(self, params: SamplingParams) -> OllamaReader:
-        """What reads the reply."""
+        """A reader of the response."""
         return OllamaReader()

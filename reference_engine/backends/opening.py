@@ -1,4 +1,4 @@
-"""The backend that the settings name, ready to be started."""
+"""Creates the backend that the settings name."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def open_backend(
     max_context: int | None = None,
     max_queue: int = 256,
 ) -> Backend:
-    """Load the model of `transformers`, or ask a server what it serves.
+    """Load the model with `transformers`, or connect to a server.
 
     Raises:
-        BackendUnavailableError: It cannot be had.
+        BackendUnavailableError: The backend is not available.
     """
     if settings.is_remote:
         return connect(settings, _DIALECTS[settings.name], max_context)

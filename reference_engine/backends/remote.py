@@ -1,7 +1,7 @@
-"""A server of its own as a backend: one streamed request for each generation.
+"""A remote server as a backend: one streamed request for each generation.
 
-A server that is away, slow, overloaded, breaks off or answers nonsense ends the request with a
-`BackendError` that says which; nothing waits longer than the time-out for its next byte.
+A `BackendError` reports that the server is unreachable, too slow or overloaded, or that its
+response is incomplete or invalid. The timeout limits the time between two bytes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _CONNECT_SECONDS = 10.0
 _LONGEST_LINE = 2**20
 _SHOWN = 300
 _SKIPPED = (b":", b"event:", b"id:", b"retry:")
-_PASSED_ON = {429: "rate_limit_exceeded", 503: "backend_overloaded"}
+_FORWARDED = {429: "rate_limit_exceeded", 503: "backend_overloaded"}
 
 
 class RemoteEngine:
-    """Generates tokens by asking a server.
+    """Generates tokens with a remote server.
 
     Args:
-        settings: Where the server is.
-        dialect: How it is asked.
-        served: What it has.
+        settings: The server.
+        dialect: Its protocol.
+        served: Its model.
         max_context: Most tokens of a prompt and its continuation, if less than the server's.
     """
 
@@ -54,19 +54,19 @@ class RemoteEngine:
         self._model = served.model
 
     def start(self) -> None:
-        """Nothing to do: the server runs."""
+        """Do nothing: the server is running."""
 
     def close(self) -> None:
-        """Nothing to do: each request has a connection of its own."""
+        """Do nothing: each request has its own connection."""
 
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yield the tokens that continue `prompt`, a stop token included.
+        """Yield the tokens that continue `prompt`, including a stop token.
 
         Raises:
             ContextOverflowError: The prompt does not fit.
-            BackendError: The server failed, or lacks what is asked of it.
+            BackendError: The server fails or does not support the request.
         """
         require_room(prompt, self.max_context)
         body = self._dialect.request(self._model, prompt, params, self.max_context)
@@ -81,17 +81,17 @@ class RemoteEngine:
                         return
                 if reader.finished:
                     return
-        raise self._failure("broke off in the middle of an answer")
+        raise self._failure("ended in the middle of an answer")
 
     def _read(self, reader: Reader, event: bytes) -> list[Token]:
         try:
             return reader.read(event)
         except ValueError as error:
             _log.warning("%s sent %r: %s", self._settings.name, event[:_SHOWN], error)
-            raise self._failure("answered something else than its documentation says") from error
+            raise self._failure("sent a response that does not match its documentation") from error
 
     async def _events(self, body: bytes) -> AsyncGenerator[bytes, None]:
-        """The JSON objects of the reply as they come."""
+        """The JSON objects of the response."""
         silence = self._settings.timeout
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence
@@ -108,14 +108,16 @@ class RemoteEngine:
                     if event := self._event(line):
                         yield event
         except TimeoutError as error:
-            raise self._failure(f"was silent for {silence:g} s", 503, "backend_timeout") from error
+            raise self._failure(
+                f"sent nothing for {silence:g} s", 503, "backend_timeout"
+            ) from error
         except aiohttp.ClientConnectorError as error:
             raise self._failure("cannot be reached", code="backend_unreachable") from error
         except (aiohttp.ClientError, HttpProcessingError) as error:
-            raise self._failure("broke off in the middle of an answer") from error
+            raise self._failure("ended in the middle of an answer") from error
 
     def _event(self, line: bytes) -> bytes | None:
-        """The JSON object of a line, which may be an event of a stream or stand for itself."""
+        """The JSON object of a line, with or without `data:`."""
         line = line.strip()
         if not line or line.startswith(_SKIPPED):
             return None
@@ -124,18 +126,18 @@ class RemoteEngine:
             return None
         if data.startswith((b'{"error"', b"error:")):
             _log.warning("%s failed: %r", self._settings.name, data[:_SHOWN])
-            raise self._failure("failed while it worked on the request")
+            raise self._failure("failed during the request")
         return data
 
     async def _refusal(self, reply: aiohttp.ClientResponse) -> BackendError:
-        """What a status other than 200 means; its text goes to the log, where the operator is."""
+        """The error of a status other than 200. Its text goes to the log, for the operator."""
         text = (await reply.content.read(_SHOWN)).decode("utf-8", "replace")
         _log.warning("%s answered %d: %s", self._settings.name, reply.status, text)
-        if reply.status in _PASSED_ON:
+        if reply.status in _FORWARDED:
             return self._failure(
-                "takes no more requests now",
+                "accepts no more requests at the moment",
                 reply.status,
-                _PASSED_ON[reply.status],
+                _FORWARDED[reply.status],
                 retry_after=reply.headers.get("Retry-After"),
             )
         return self._failure(f"refused the request (HTTP {reply.status})")
@@ -154,10 +156,10 @@ class RemoteEngine:
 def connect(
     settings: BackendSettings, dialect: Dialect, max_context: int | None = None
 ) -> RemoteEngine:
-    """Ask a server what it has, once.
+    """Connect to a server and request its model.
 
     Raises:
-        BackendUnavailableError: It does not answer, or not as a server of this kind.
+        BackendUnavailableError: The server does not respond, or not as this kind of server.
     """
     where = f"{settings.name} at {settings.root}"
     try:
@@ -172,7 +174,7 @@ def connect(
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise BackendUnavailableError(
-            f"No answer from the {where} ({error}): start it first, or mend --backend-url."
+            f"No answer from the {where} ({error}): start it, or correct --backend-url."
         ) from error
     except ValueError as error:
         reason = str(error).partition("\n")[0]

@@ -1,9 +1,8 @@
 """Hugging Face transformers in this process.
 
-Each request has a key-value cache of its own, and one thread computes for all of them, a token of
-each in turn: requests share the machine fairly and a cancelled one costs nothing more, but there is
-no batched arithmetic. Tokens are drawn by our own sampler, so that seeds mean what they mean in the
-reference engine.
+Each request has its own KV cache, and one thread computes one token of each request in turn.
+Requests share the machine fairly, and a cancelled request costs nothing more, but there are no
+batches. The reference engine's sampler draws the tokens, so seeds have the same effect.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_CONTEXT = 8192
 _PREFILL_TOKENS = 512
-"""Prompt tokens read at once: the scores of all their pairs with the past are held together."""
+"""Prompt tokens in one step; the step holds the attention scores of all of them."""
 
 
 class TransformersEngine:
@@ -40,9 +39,9 @@ class TransformersEngine:
 
     Args:
         model: A `GptOssForCausalLM`, or any causal model with its interface.
-        max_batch: Requests worked on in turn; each has a cache.
+        max_batch: Requests that run in turn; each has a cache.
         max_context: Most tokens of a prompt and its continuation.
-        max_queue: Requests that may wait for their turn.
+        max_queue: Most waiting requests.
     """
 
     def __init__(
@@ -63,12 +62,12 @@ class TransformersEngine:
         self._thread: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        """Start the thread that computes."""
+        """Start the thread."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
         self._open = True
 
     def close(self) -> None:
-        """Stop it; requests in flight end with an EngineClosedError."""
+        """Stop the thread. Running requests end with an EngineClosedError."""
         self._open = False
         if self._thread is not None:
             self._thread.shutdown()
@@ -77,17 +76,17 @@ class TransformersEngine:
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[Token, None]:
-        """Yield the tokens that continue `prompt`, a stop token included.
+        """Yield the tokens that continue `prompt`, including a stop token.
 
         Raises:
             ContextOverflowError: The prompt does not fit.
             QueueFullError: Too many requests are waiting.
-            EngineClosedError: The engine is closed, or was before the end.
+            EngineClosedError: The engine is closed.
             GenerationError: The model failed.
         """
         require_room(prompt, self.max_context)
         if self._present >= self._most:
-            raise QueueFullError(f"{self._present} requests are here already.")
+            raise QueueFullError(f"{self._present} requests are already running or waiting.")
         self._present += 1
         try:
             async with self._places:
@@ -101,7 +100,7 @@ class TransformersEngine:
             self._present -= 1
 
     async def _next(self, sequence: _Sequence) -> Token:
-        """Compute in turn with the others, a piece of the prompt at a time."""
+        """Compute the next token in turn with other requests, one chunk of the prompt at a time."""
         while True:
             if not self._open or self._thread is None:
                 raise EngineClosedError("The engine is not running.")
@@ -122,7 +121,7 @@ class TransformersEngine:
 
 
 class _Sequence:
-    """A request: the tokens that the model has yet to read, its cache, and its draws."""
+    """A request: its unread tokens, its cache and its draws."""
 
     def __init__(self, model: PreTrainedModel, prompt: list[int], params: SamplingParams) -> None:
         from transformers import DynamicCache
@@ -135,7 +134,7 @@ class _Sequence:
         self._drawn = 0
 
     def step(self) -> Token | None:
-        """Read on; the next token, or None where there is more of the prompt to read."""
+        """Run one step; the next token, or None if a part of the prompt remains."""
         now, self._unread = self._unread[:_PREFILL_TOKENS], self._unread[_PREFILL_TOKENS:]
         logits = self._read(now)
         if self._unread:
@@ -155,10 +154,10 @@ class _Sequence:
 
 
 def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> PreTrainedModel:
-    """The model of a checkpoint in Hugging Face's layout, ready to generate.
+    """Load a checkpoint in Hugging Face's layout.
 
     Raises:
-        BackendUnavailableError: transformers is not there, or cannot read the checkpoint.
+        BackendUnavailableError: transformers is not installed or cannot load the checkpoint.
     """
     try:
         from transformers import AutoModelForCausalLM
@@ -175,20 +174,20 @@ def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> PreTr
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise BackendUnavailableError(
-            f"transformers cannot load {checkpoint}: {reason} (it reads Hugging Face's layout only)"
+            f"transformers cannot load {checkpoint}: {reason} (it needs Hugging Face's layout)"
         ) from error
     ready: PreTrainedModel = model.to(device).eval()
     return ready
 
 
 def _refuse_codes(checkpoint: Path) -> None:
-    """The bundled checkpoint is packed in a way of our own."""
+    """Refuse the bundled checkpoint, whose packing only the reference engine supports."""
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
     if "token_codes" in config:
         raise BackendUnavailableError(
-            f"Only the reference engine reads {checkpoint}: write it out with "
-            "'gpt-oss-verify export-small DIR', and give --checkpoint DIR."
+            f"Only the reference engine can load {checkpoint}: export it with "
+            "'gpt-oss-verify export-small DIR' and use --checkpoint DIR."
         )

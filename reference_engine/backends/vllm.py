@@ -1,9 +1,9 @@
-"""vLLM, asked by token ids through `POST /v1/completions`.
+"""vLLM, with token ids through `POST /v1/completions`.
 
-Fields are those of vLLM 0.28's documentation and of its `CompletionRequest` and
-`CompletionStreamResponse` (docs.vllm.ai, "OpenAI-Compatible Server"; `return_token_ids` needs
-0.10.2): the prompt is a list of ids, `token_ids` of each piece holds the new ones, the stop token
-included, and tokens of log probabilities are named `token_id:N`.
+The fields are those of `CompletionRequest` and `CompletionStreamResponse` in vLLM 0.28
+(docs.vllm.ai, "OpenAI-Compatible Server"; `return_token_ids` needs 0.10.2). The prompt is a list of
+ids, `token_ids` of each chunk has the new ids including the stop token, and logprobs name tokens
+`token_id:N`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class VllmReader:
         self._top = top
 
     def read(self, event: bytes) -> list[Token]:
-        """The tokens of one piece."""
+        """The tokens of one chunk."""
         tokens: list[Token] = []
         for choice in _Piece.model_validate_json(event).choices:
             self.finished = self.finished or choice.finish_reason is not None
@@ -71,7 +71,7 @@ class VllmReader:
         return [Token(each, value, self._best(others)) for each, value, others in rows]
 
     def _best(self, others: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
-        """The most probable ones; the drawn token comes with them even where it is none of them."""
+        """The most probable tokens. vLLM also lists the sampled token if it is not among them."""
         named = [(int(name.removeprefix(_NAMED_BY_ID)), value) for name, value in others.items()]
         return tuple(sorted(named, key=lambda pair: -pair[1])[: self._top])
 
@@ -94,7 +94,7 @@ class Vllm:
     def request(
         self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
-        """Defaults that would cut the model's own distribution are undone."""
+        """Request sampling from the full distribution, without vLLM's defaults."""
         body: dict[str, Any] = {
             "model": model,
             "prompt": list(prompt),
@@ -116,5 +116,5 @@ class Vllm:
         return body
 
     def reader(self, params: SamplingParams) -> VllmReader:
-        """What reads the reply."""
+        """A reader of the response."""
         return VllmReader(params.top_logprobs)

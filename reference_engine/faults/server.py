@@ -26,7 +26,7 @@ from reference_engine.faults.wire import FaultyHttp
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample
 from reference_engine.server.app import create_app
 from reference_engine.server.generation import Generation, GenerationRequest
-from reference_engine.server.parts import Parts
+from reference_engine.server.opening import Parts
 from reference_engine.server.settings import AppSettings
 
 

@@ -1,11 +1,14 @@
-"""The HTTP application: routes to handlers, errors in OpenAI's shape."""
+"""The HTTP application: routes, authentication, and errors in OpenAI's format."""
 
 from __future__ import annotations
 
 import hmac
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -16,13 +19,47 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reference_engine.backends.base import TokenSource
 from reference_engine.server.chat.handler import ChatHandler
-from reference_engine.server.context import Context
+from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, internal_error
 from reference_engine.server.generation import Generation
-from reference_engine.server.models import ModelsHandler
 from reference_engine.server.responses.handler import ResponsesHandler
 from reference_engine.server.responses.websocket import ResponsesSocket
 from reference_engine.server.settings import AppSettings
+
+
+class ModelsHandler:
+    """Serves /v1/models and /health."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._created = int(time.time())
+
+    async def list(self, _: Request) -> Response:
+        """List all ids of the model."""
+        data = [self._model(name) for name in self._context.settings.model_names]
+        return _json({"object": "list", "data": data})
+
+    async def get(self, request: Request) -> Response:
+        """Return one id of the model.
+
+        Raises:
+            ApiError: The id is unknown.
+        """
+        name = request.path_params["model"]
+        self._context.require_model(name)
+        return _json(self._model(name))
+
+    async def health(self, _: Request) -> Response:
+        """Report that the server is ready."""
+        return _json({"status": "ok"})
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "reference"}
+
+
+def _json(data: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(data), media_type="application/json")
+
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +70,7 @@ _OPEN_PATHS = frozenset({"/health"})
 def create_app(
     engine: TokenSource, settings: AppSettings, generation: type[Generation] = Generation
 ) -> Starlette:
-    """The application around an engine; set `app.state.stop` to end the requests in flight."""
+    """The application for an engine. Setting `app.state.stop` ends all requests."""
     context = Context(engine, settings, generation)
     app = Starlette(
         routes=_routes(context),
@@ -41,7 +78,7 @@ def create_app(
         exception_handlers={
             ApiError: _api_error,
             HTTPException: _http_error,
-            ClientDisconnect: _nobody_there,
+            ClientDisconnect: _client_gone,
         },
     )
     app.router.redirect_slashes = False
@@ -71,7 +108,7 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
 
 
 class _Authentication:
-    """Asks for the API key, if there is one, everywhere but at the health check."""
+    """Requires the API key, if there is one, everywhere except for the health check."""
 
     def __init__(self, app: ASGIApp, api_key: str | None) -> None:
         self._app = app
@@ -108,12 +145,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return ApiError(error.status_code, message, code=code, headers=error.headers).response()
 
 
-async def _nobody_there(_: Request, __: Exception) -> Response:
+async def _client_gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
 def _guarded(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with a defect of ours logged and answered in OpenAI's shape."""
+    """The endpoint, with unexpected exceptions logged and returned in OpenAI's format."""
 
     async def serve(request: Request) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""The HTTP side of a request: reading its body, watching its client, streaming events to it."""
+"""What the handlers share: the settings, request bodies, disconnects and event streams."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from reference_engine.backends.base import TokenSource
 from reference_engine.server.errors import ApiError, internal_error, stopping
+from reference_engine.server.generation import Generation
+from reference_engine.server.settings import AppSettings
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# How much of a refused body is read and thrown away, so that the client gets to read the reply.
+# The part of a refused body that is read and discarded, so that the client reads the response.
 _DRAINED_BYTES = 256 * 2**20
 
 
@@ -25,8 +29,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The request's body.
 
     Raises:
-        ApiError: It has more than `limit` bytes.
-        ClientDisconnect: The client went away.
+        ApiError: The body has more than `limit` bytes.
+        ClientDisconnect: The client disconnected.
     """
     body = bytearray()
     size = 0
@@ -44,11 +48,13 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def while_wanted(receive: Receive, stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, but cancel it when the client goes away or the server stops.
+async def until_disconnect(
+    receive: Receive, stop: asyncio.Event, work: Coroutine[Any, Any, T]
+) -> T:
+    """Do the work, and cancel it if the client disconnects or the server stops.
 
     Raises:
-        ClientDisconnect: The client went away.
+        ClientDisconnect: The client disconnected.
         ApiError: The server is stopping.
     """
     task = asyncio.ensure_future(work)
@@ -75,8 +81,8 @@ async def _disconnected(receive: Receive) -> None:
 class EventStream(Response):
     """Server-sent events.
 
-    The status line waits for the first piece, so that an error before it gets a status of its own.
-    A later error becomes one last event, as `last_event` writes it.
+    The response starts with the first piece, so that an earlier error has its own status. A later
+    error becomes the last event, which `last_event` encodes.
     """
 
     media_type = "text/event-stream"
@@ -95,15 +101,15 @@ class EventStream(Response):
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the pieces until they end, the client goes away or the server stops."""
+        """Send the pieces until they end, the client disconnects or the server stops."""
         try:
-            await while_wanted(receive, self._stop, self._send_pieces(send))
+            await until_disconnect(receive, self._stop, self._send_pieces(send))
         except ClientDisconnect:
             return
         except ApiError as error:
             await self._fail(error, scope, receive, send)
         except Exception:
-            logger.exception("a streamed reply failed")
+            logger.exception("a stream failed")
             await self._fail(internal_error(), scope, receive, send)
 
     async def _send_pieces(self, send: Send) -> None:
@@ -125,3 +131,37 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": body, "more_body": False})
         else:
             await error.response()(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The engine, the settings, the class of generations, and the event that ends all requests."""
+
+    engine: TokenSource
+    settings: AppSettings
+    generation: type[Generation] = Generation
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def body(self, request: Request) -> bytes:
+        """The request's body.
+
+        Raises:
+            ApiError: The body is compressed or too large.
+            ClientDisconnect: The client disconnected.
+        """
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding.lower() not in {"", "identity"}:
+            message = f"The content encoding '{encoding}' is not supported; send it uncompressed."
+            raise ApiError(415, message, code="unsupported_content_encoding")
+        return await read_body(request, self.settings.max_body_bytes)
+
+    def require_model(self, name: str) -> None:
+        """Refuse an unknown model.
+
+        Raises:
+            ApiError: The model is unknown; the message lists the available models.
+        """
+        if name not in self.settings.model_names:
+            known = ", ".join(self.settings.model_names)
+            message = f"The model '{name}' does not exist. Available models: {known}."
+            raise ApiError(404, message, param="model", code="model_not_found")

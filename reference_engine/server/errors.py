@@ -1,4 +1,4 @@
-"""Errors as OpenAI shapes them: `{"error": {"message", "type", "param", "code"}}`."""
+"""Errors in OpenAI's format: `{"error": {"message", "type", "param", "code"}}`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 
 class ApiError(Exception):
-    """A request that cannot be served, and what to tell its sender."""
+    """A request fails; status, message, field, code and headers of the response."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ApiError(Exception):
         return "invalid_request_error" if self.status < 500 else "server_error"
 
     def body(self) -> dict[str, object]:
-        """The JSON body of the reply, which is also the data of an error event in a stream."""
+        """The JSON body of the response, and the data of an error event in a stream."""
         return {
             "error": {
                 "message": self.message,
@@ -46,7 +46,7 @@ class ApiError(Exception):
         }
 
     def response(self) -> Response:
-        """The HTTP reply."""
+        """The HTTP response."""
         return Response(
             orjson.dumps(self.body()),
             status_code=self.status,
@@ -56,12 +56,12 @@ class ApiError(Exception):
 
 
 def invalid(param: str, message: str, code: str = "invalid_value") -> ApiError:
-    """A 400 about one field of the request."""
+    """A 400 error for one field of the request."""
     return ApiError(400, message, param=param, code=code)
 
 
 def internal_error() -> ApiError:
-    """A defect of ours; its cause goes to the log and not to the client."""
+    """A defect of the server. The cause goes to the log, not to the client."""
     return ApiError(500, "The server had an error while processing the request.")
 
 

@@ -1,7 +1,7 @@
-"""What the request models of both dialects share: strictness, texts, and errors that name a field.
+"""Request fields that both APIs share, and validation errors that name the field.
 
-A field is supported, or accepted and ignored (typed `Ignored`, or held to its neutral value), or
-refused by name because no model declares it. A null is the same as an absent field everywhere.
+A field is supported, or accepted without effect (type `Ignored`, or its neutral value only), or
+refused by name because no model declares it. Null is equivalent to an absent field.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Ignored = Any
 ANY_OBJECT = AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
 _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-# The tags by which pydantic marks, inside a location, which member of a union it tried.
+# The tags with which pydantic marks the tried member of a union in an error location.
 _UNION_TAGS = frozenset({
     *("system", "developer", "user", "assistant", "tool", "message", "reasoning", "text", "str"),
     *("function_call", "function_call_output", "item_reference", "json_object", "json_schema"),
@@ -43,7 +43,7 @@ _TYPE_OF_MEMBER = re.compile(r"[A-Z]|\w+\[")
 
 
 class RequestModel(BaseModel):
-    """A JSON object of a request: every field declared, no value converted."""
+    """A JSON object of a request: every field is declared, and no value is converted."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -59,7 +59,7 @@ def parse_request(model: type[M], body: bytes) -> M:
     """Read a request body.
 
     Raises:
-        ApiError: It is not JSON, or not what the model says; the error names the field.
+        ApiError: The body is not JSON or does not match the model; the error names the field.
     """
     try:
         data = orjson.loads(body)
@@ -92,19 +92,19 @@ def _api_error(error: ErrorDetails) -> ApiError:
 
 
 def _deepest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Of the errors of the first bad field, the one of the union's member that fits best."""
+    """The error of the first invalid field, from the union member that fits best."""
     field = errors[0]["loc"][:1]
     return max((error for error in errors if error["loc"][:1] == field), key=_weight)
 
 
 def _weight(error: ErrorDetails) -> tuple[bool, int]:
-    """An object of a wrong type is said to be that before its fields are looked at."""
+    """A wrong type of an object comes before errors in its fields."""
     wrong_type = error["type"] in {"literal_error", "tool_type"} and error["loc"][-1] == "type"
     return wrong_type, len(error["loc"])
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """`messages[0].content`: the field's place in the request, without the tags of unions."""
+    """The path of the field in the request, such as `messages[0].content`, without union tags."""
     path = ""
     for at, step in enumerate(location):
         if isinstance(step, int):
@@ -115,7 +115,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _is_tag(location: tuple[int | str, ...], at: int) -> bool:
-    """Whether this step names a member of a union and not a field."""
+    """Whether this step is the tag of a union member instead of a field."""
     step, before = location[at], location[at - 1] if at else ""
     if before in _UNIONS and _TYPE_OF_MEMBER.match(str(step)):
         return True
@@ -123,7 +123,7 @@ def _is_tag(location: tuple[int | str, ...], at: int) -> bool:
 
 
 def _joined(content: object) -> object:
-    """One text from a string or from parts of text; other parts are refused by their type."""
+    """Join parts of text to one string. Other parts are refused by their type."""
     if not isinstance(content, list):
         return content
     texts = []
@@ -149,7 +149,7 @@ def _zero(value: float) -> float:
 
 
 Zero = Annotated[float, AfterValidator(_zero)]
-"""A penalty that this server does not have: only its neutral value is accepted."""
+"""A penalty without support: only its neutral value is accepted."""
 
 
 def _function(kind: object) -> object:
@@ -160,7 +160,7 @@ def _function(kind: object) -> object:
 
 
 FunctionType = Annotated[Literal["function"], BeforeValidator(_function)]
-"""The type of a tool; hosted tools, such as a web search, are refused by their name."""
+"""The type of a tool. Hosted tools, such as web search, are refused by name."""
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
@@ -169,7 +169,7 @@ Limit = Annotated[int, Field(ge=1)]
 
 
 class FunctionDefinition(RequestModel):
-    """A function tool; `strict` is accepted, but arguments are what the model writes."""
+    """A function tool. `strict` is accepted without effect."""
 
     name: str
     description: str = ""
@@ -184,12 +184,12 @@ class FunctionDefinition(RequestModel):
         return name
 
     def tool(self) -> FunctionTool:
-        """The tool as the conversation knows it."""
+        """The tool of the conversation."""
         return FunctionTool(self.name, self.description, self.parameters)
 
 
 class JsonSchema(RequestModel):
-    """A named schema for the answer; `strict` is accepted, but the model is only told."""
+    """A named schema for the answer. `strict` is accepted, but only the prompt enforces it."""
 
     name: str
     description: str = ""

@@ -1,7 +1,7 @@
-"""One answer of the model: prompt tokens, sampled tokens, parsed messages, counts.
+"""One answer of the model: prompt tokens, sampled tokens, parsed messages and counts.
 
-Both endpoints use this and nothing else of the engine. Their replies are written from the batches
-of `Generation.run`, one for each token that brought something about.
+Both APIs build their responses from the batches of `Generation.run` and use no other part of the
+engine.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.server.errors import ApiError, internal_error, stopping
-from reference_engine.server.shown import Part, Piece, ShownText
-from reference_engine.server.steering import ToolPolicy, continuation
+from reference_engine.server.pieces import Part, Piece, VisibleText
+from reference_engine.server.tool_choice import ToolPolicy, continuation
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 _RETRY_SECONDS = "1"
 _SMALLEST_TOP_P = 1e-9
 _NEXT_DRAWS = 2**32
-"""Added to the seed where the model goes on after a header that was written for it, lest the draws
-repeat those that led it astray; larger than any number of choices."""
+"""Added to the seed after a header that the server wrote, so that the draws do not repeat those of
+the disallowed message. It is larger than any number of choices."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample; `max_tokens` None means as many as the context holds."""
+    """Sampling parameters. Without `max_tokens`, only the context limits the completion."""
 
     max_tokens: int | None = None
     temperature: float = 1.0
@@ -55,7 +55,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What to generate: everything of a request that matters to the model's answer."""
+    """What to generate: everything in a request that affects the model's answer."""
 
     conversation: Conversation
     sampling: Sampling
@@ -63,7 +63,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
 
     def choice(self, index: int) -> GenerationRequest:
-        """The same request for one more independent answer."""
+        """The same request for the choice of this index, with a seed of its own."""
         seed = self.sampling.seed
         if seed is None or not index:
             return self
@@ -71,20 +71,20 @@ class GenerationRequest:
 
 
 class Generation:
-    """Runs one request.
+    """Generates the answer to one request.
 
     Attributes:
         prompt: The prompt's token ids.
-        completion: The ids of the answer so far, headers and stop token included.
-        reasoning_tokens: How many of them are text of the chain of thought.
-        finish: Why the answer ended, once it has.
+        completion: The ids of the answer so far, including headers and the stop token.
+        reasoning_tokens: The number of completion tokens in the text of the chain of thought.
+        finish: The reason why the answer ended.
     """
 
     def __init__(self, engine: TokenSource, request: GenerationRequest) -> None:
         """Render the prompt.
 
         Raises:
-            ApiError: The conversation cannot be rendered or does not fit the context.
+            ApiError: The conversation cannot be rendered or exceeds the context.
         """
         self._engine = engine
         self._request = request
@@ -95,7 +95,7 @@ class Generation:
         room = engine.max_context - len(self.prompt)
         self._limit = min(room, request.sampling.max_tokens or room)
         self._parser = self.new_parser()
-        self._shown = ShownText(request.stop)
+        self._shown = VisibleText(request.stop)
         self._boundary = 0
         self._steered = 0
         self._called = False
@@ -107,15 +107,15 @@ class Generation:
         return render_prompt(conversation)
 
     def new_parser(self) -> HarmonyParser:
-        """What reads the model's tokens."""
+        """A parser of the model's tokens."""
         return HarmonyParser()
 
     async def run(self) -> AsyncGenerator[list[Part]]:
-        """The answer's parts as they come; ends when the model, a stop string or the limit ends it.
+        """Yield the parts of the answer until the model, a stop string or the limit ends it.
 
         Raises:
-            ApiError: The engine fails, or takes no more requests; it is asked again after each
-                header that is written for the model.
+            ApiError: The engine fails or refuses the request. The engine receives another request
+                after each header that the server writes.
         """
         self._restart = True
         while self._restart:
@@ -124,7 +124,7 @@ class Generation:
                 async for token in tokens:
                     if parts := self._take(token):
                         yield parts
-                    if self._over:
+                    if self._ended:
                         break
         if self._cut or not (self._parser.done or self._shown.hit):
             self.finish = "length"
@@ -146,7 +146,7 @@ class Generation:
         return prompt
 
     @property
-    def _over(self) -> bool:
+    def _ended(self) -> bool:
         return self._parser.done or self._shown.hit or self._restart or self._cut
 
     async def _sampled(self) -> AsyncGenerator[Token]:
@@ -182,7 +182,7 @@ class Generation:
             raise internal_error() from error
 
     def _take(self, token: Token) -> list[Part]:
-        """The parts that one more token brings about."""
+        """The parts of one more token."""
         before = self._parser.open
         events = self._parser.feed(token.id)
         self.completion.append(token.id)
@@ -204,16 +204,16 @@ class Generation:
         return parts
 
     def _last_parts(self) -> list[Part]:
-        """The parts due when the tokens ran out, unless they begin a message not allowed."""
+        """The parts at the end of the tokens, unless they start a disallowed message."""
         events = self._parser.finish()
         first = events[0] if events else None
         if isinstance(first, Started) and not self._request.policy.allows(first):
             return []
         return self._parts(events)
 
-    def _steer(self, astray: Started | None) -> list[Part]:
-        """Go back to the last message's end and write the next header for the model."""
-        header = self._request.policy.header(astray, again=self._steered > 0)
+    def _steer(self, disallowed: Started | None) -> list[Part]:
+        """Return to the end of the last message and write the next header."""
+        header = self._request.policy.header(disallowed, again=self._steered > 0)
         kept, opening = continuation(self.completion[: self._boundary], header)
         self._parser = self.new_parser()
         if len(kept) + len(opening) >= self._limit:
@@ -248,5 +248,5 @@ class Generation:
 
 
 def _overflow(length: int | str, max_context: int) -> ApiError:
-    message = f"The prompt has {length} tokens, but the model's context holds {max_context}."
+    message = f"The prompt has {length} tokens, but the context is limited to {max_context}."
     return ApiError(400, message, code="context_length_exceeded")

@@ -1,37 +1,53 @@
-"""The engine that the settings name, ready to be started, or what its user has to mend."""
+"""Creates the engine or the backend that the settings name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
+from starlette.applications import Starlette
 
 from harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
-from reference_engine.backends.base import Backend, BackendUnavailableError
+from reference_engine.backends.base import Backend, BackendUnavailableError, TokenSource
 from reference_engine.checkpoint import CheckpointError, load_model
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.ranks import Leader
+from reference_engine.generation.sampling import Sampler, sample
 from reference_engine.kernels import KernelsError
 from reference_engine.kv_cache.memory import MemoryTooSmallError
 from reference_engine.model.config import ConfigError
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
-from reference_engine.server.parts import Parts
-from reference_engine.server.settings import ServeSettings
+from reference_engine.server.app import create_app
+from reference_engine.server.settings import AppSettings, ServeSettings
+
+
+def _as_loaded(model: Transformer) -> Transformer:
+    return model
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The replaceable parts of a server: model preparation, sampler and application."""
+
+    model: Callable[[Transformer], Transformer] = _as_loaded
+    sampler: Sampler = sample
+    app: Callable[[TokenSource, AppSettings], Starlette] = create_app
 
 
 class ServeError(Exception):
-    """The server cannot start; the message says why and what to do."""
+    """The server cannot start; the message gives the reason and the remedy."""
 
 
 def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
-    """The model of the settings' checkpoint, or a part of it, and the vocabulary with it.
+    """Load the checkpoint, or one shard of it, and the vocabulary.
 
     Raises:
-        ServeError: One of them cannot be had, or the device not be used.
+        ServeError: Loading fails, or the device is not available.
     """
-    with _said_as_serve_errors():
+    with _as_serve_errors():
         _prepare(settings)
         return load_model(
             settings.checkpoint,
@@ -46,15 +62,15 @@ def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
 def open_engine(
     settings: ServeSettings, parts: Parts | None = None, leader: Leader | None = None
 ) -> Backend:
-    """Our engine, or the backend that the settings name; not started yet.
+    """Create the reference engine, or the backend that the settings name, without starting it.
 
     Raises:
-        ServeError: It cannot be had.
+        ServeError: The engine or backend is not available.
     """
     if settings.backend.name != "reference":
         return _backend(settings)
     parts, leader = parts or Parts(), leader or Leader()
-    with _said_as_serve_errors():
+    with _as_serve_errors():
         return Engine(
             parts.model(load(settings, leader.shard)),
             max_batch=settings.max_batch,
@@ -71,8 +87,8 @@ def _backend(settings: ServeSettings) -> Backend:
     from reference_engine.backends.opening import open_backend
 
     if settings.faults or settings.faults_by_request:
-        raise ServeError("--fault changes our own engine: leave out --backend.")
-    with _said_as_serve_errors():
+        raise ServeError("--fault needs the reference engine: remove --backend.")
+    with _as_serve_errors():
         _prepare(settings)
         return open_backend(
             settings.backend,
@@ -86,10 +102,10 @@ def _backend(settings: ServeSettings) -> Backend:
 
 
 def _prepare(settings: ServeSettings) -> None:
-    """What has to be there whatever computes: the device, its threads, the vocabulary."""
+    """Check the device, set its threads and load the vocabulary."""
     on_cuda = settings.device.partition(":")[0] == "cuda"
     if on_cuda and not settings.backend.is_remote and not torch.cuda.is_available():
-        raise ServeError("PyTorch sees no CUDA device: use --device cpu, or check the driver.")
+        raise ServeError("PyTorch finds no CUDA device: use --device cpu, or check the driver.")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     harmony_encoding()
@@ -97,7 +113,7 @@ def _prepare(settings: ServeSettings) -> None:
 
 
 @contextmanager
-def _said_as_serve_errors() -> Iterator[None]:
+def _as_serve_errors() -> Iterator[None]:
     try:
         yield
     except (

@@ -1,4 +1,4 @@
-"""A server process: listen, serve an engine, stop cleanly."""
+"""A server process: listens, serves an engine and stops cleanly."""
 
 from __future__ import annotations
 
@@ -15,25 +15,37 @@ from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.ranks import Leader, device_of, process_group, run_follower
+from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
 from reference_engine.model.sharding import ParallelError, Shard
-from reference_engine.server.metrics import metrics_route
-from reference_engine.server.opening import ServeError, load, open_engine
-from reference_engine.server.parts import Parts
+from reference_engine.server.opening import Parts, ServeError, load, open_engine
 from reference_engine.server.settings import ServeSettings
+
+
+def metrics_route(metrics: EngineMetrics) -> Route:
+    """The route of an engine's metrics."""
+
+    async def tell(_: Request) -> Response:
+        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", tell, methods=["GET"])
+
 
 _GRACE_SECONDS = 3
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
-    """Stops on SIGINT and SIGTERM by telling the requests in flight to end.
+    """Ends all requests and stops on SIGINT and SIGTERM.
 
     Args:
-        app: What `create_app` makes.
-        greeting: A line for stderr, once requests and signals are taken.
+        app: The application, from `create_app`.
+        greeting: A line for stderr, written when the server is ready.
     """
 
     def __init__(self, app: Starlette, *, greeting: str = "") -> None:
@@ -50,19 +62,19 @@ class Server(uvicorn.Server):
         self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer, and say so."""
+        """Start, then write the greeting."""
         await super().startup(sockets)
         sys.stderr.write(self._greeting)
         sys.stderr.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the requests in flight, then the server."""
+        """End all requests, then the server."""
         self._app.state.stop.set()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals; `serve` puts the handlers back when all is closed."""
+        """Handle the signals. `serve` restores the handlers at the end."""
 
         def stop(_: int, __: FrameType | None) -> None:
             self.should_exit = True
@@ -74,11 +86,11 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: ServeSettings) -> None:
-    """Serve until a signal comes; as one of several processes of torchrun, follow the first.
+    """Serve until a signal arrives. Under torchrun, only the first process serves.
 
     Raises:
-        ServeError: A fault is unknown, the checkpoint cannot be loaded, the address not be had, or
-            another process of the model is gone.
+        ServeError: A fault is unknown, the checkpoint cannot be loaded, the address is not
+            available, or another process of the model ended.
     """
     try:
         with process_group(settings.device) as shard:
@@ -95,8 +107,8 @@ def serve(settings: ServeSettings) -> None:
 def _serve(settings: ServeSettings, shard: Shard) -> None:
     parts = _parts(settings)
     if shard.ranks > 1 and not _can_be_shared(settings):
-        raise ServeError("Faults and --backend need one process: start it without torchrun.")
-    with _handlers_put_back(), _listening(settings.host, settings.port) as listener:
+        raise ServeError("Faults and --backend need a single process: do not use torchrun.")
+    with _restored_handlers(), _listening(settings.host, settings.port) as listener:
         leader = Leader(shard)
         engine = open_engine(settings, parts, leader)
         engine.start()
@@ -117,7 +129,8 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
 
 
 def _follow(settings: ServeSettings, shard: Shard) -> None:
-    for number in _SIGNALS:  # The first process says when to end; torchrun's signals reach it too.
+    # The first process decides when to stop; it also receives torchrun's signals.
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     run_follower(load(settings, shard))
 
@@ -132,7 +145,7 @@ def _in_main_thread() -> bool:
 
 
 @contextlib.contextmanager
-def _handlers_put_back() -> Iterator[None]:
+def _restored_handlers() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
@@ -155,7 +168,7 @@ def _parts(settings: ServeSettings) -> Parts:
 
 
 def _fingerprint(settings: ServeSettings) -> str:
-    """Changes when the backend, the checkpoint's configuration or the number format does."""
+    """A fingerprint of the backend, the checkpoint's configuration and the number format."""
     identity = [settings.backend.name.encode(), str(settings.dtype).encode()]
     if settings.backend.is_remote:
         identity.append(settings.backend.root.encode())
@@ -167,14 +180,14 @@ def _fingerprint(settings: ServeSettings) -> str:
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A bound socket; had before the checkpoint is loaded, so that a busy port is said at once."""
+    """A bound socket. Binding before loading the checkpoint reports a busy port at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as error:
-            advice = "choose another with --port, or 0 for any free one"
+            advice = "choose another port with --port, or 0 for any free port"
             if error.errno != errno.EADDRINUSE:
                 advice = "check --host and --port"
             reason = error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""How the server is set up."""
+"""Settings of the server."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
 
 @dataclass(frozen=True)
 class AppSettings:
-    """What the HTTP application needs to know besides the engine.
+    """Settings of the HTTP application.
 
     Attributes:
-        model_names: The ids under which the one loaded model answers; the first is its own.
-        api_key: What clients must send as a bearer token, or None to ask for nothing.
-        max_body_bytes: Larger request bodies are refused.
-        dated: ISO date for the system message, `today`, or None to leave the line out.
-        fingerprint: `system_fingerprint` of the replies.
-        stored_responses: How many Responses are kept for `previous_response_id`.
-        stored_bytes: How much memory they may take together.
-        websocket_seconds: How long a WebSocket may stay open; the hour is Open Responses' limit.
+        model_names: The ids of the loaded model.
+        api_key: The bearer token that clients must send, or None.
+        max_body_bytes: The limit for request bodies.
+        dated: ISO date for the system message, `today`, or None for no date line.
+        fingerprint: `system_fingerprint` of Chat responses.
+        stored_responses: The number of responses stored for `previous_response_id`.
+        stored_bytes: The memory limit for stored responses.
+        websocket_seconds: The time limit of a WebSocket. Open Responses specifies one hour.
     """
 
     model_names: tuple[str, ...] = ("gpt-oss-small",)
@@ -40,7 +40,7 @@ class AppSettings:
 
     @property
     def current_date(self) -> str | None:
-        """ISO date for the system message of a request that comes now; `today` is that of UTC."""
+        """ISO date for the system message of a new request; `today` is the date in UTC."""
         if self.dated == TODAY:
             return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
         return self.dated
@@ -51,12 +51,13 @@ _OUR_OWN = BackendSettings()
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """A server process: the checkpoint to load, how to run it, where to listen.
+    """Settings of a server process: the checkpoint, the computation, the address.
 
-    With another backend than ours, `dtype` and `device` are those of `transformers`, and a server
-    of its own has no use for them nor for the checkpoint.
-    `faults` are options as `reference_engine.faults.catalogue.read_plan` takes them; with
-    `faults_by_request`, requests may name their own.
+    The backend `transformers` uses `dtype` and `device`; remote backends ignore them and the
+    checkpoint.
+
+    `faults` are options of `reference_engine.faults.catalogue.read_plan`. With `faults_by_request`,
+    a request can name its own.
     """
 
     checkpoint: Path = SMALL_CHECKPOINT

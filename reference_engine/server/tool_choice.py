@@ -1,7 +1,20 @@
-"""What `tool_choice` of both dialects comes to: the tools that are shown, and the policy."""
+"""`tool_choice`: which tools the model sees, and how the server enforces the choice.
+
+The model writes its analysis freely. When it starts a message that the request rules out, the
+server replaces that message by another header, and the model continues from there:
+
+- required or a named function: the header of a call. With several functions, the header stops
+  before the name and the model picks one. The nearest allowed name replaces another one.
+- none, or no tools: the header of a final answer instead of a call. With none, the prompt also
+  lacks the tools.
+
+With auto, the server only removes calls of functions that `allowed_tools` leaves out. It returns a
+call of an unknown function unchanged.
+"""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -9,14 +22,92 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Tag
 
 from harmony.conversation import FunctionTool
+from harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
+from harmony.vocabulary import harmony_encoding
 from reference_engine.server.errors import invalid
-from reference_engine.server.steering import ToolPolicy
+
+_FINAL = "<|channel|>final<|message|>"
+_ANY_CALL = "<|channel|>commentary to=functions"
+_CALL = "<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>"
+_UNFIT_ENDS = STOP_TOKENS | {START, CHANNEL}
+
+
+@dataclass(frozen=True)
+class ToolPolicy:
+    """The messages that a request allows.
+
+    Attributes:
+        mode: Whether the model may, must or must not call a function.
+        names: The functions that a required call may name.
+        withheld: The functions of the request that no call may name.
+    """
+
+    mode: Literal["auto", "required", "forbidden"] = "auto"
+    names: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        tools: Sequence[FunctionTool],
+        mode: str,
+        chosen: str | None,
+        withheld: tuple[str, ...] = (),
+    ) -> ToolPolicy:
+        """The policy of a tool choice: `none`, `auto`, `required` or a named function."""
+        names = (chosen,) if chosen else tuple(tool.name for tool in tools)
+        if chosen or mode == "required":
+            return cls("required", names)
+        return cls("forbidden") if mode == "none" or not names else cls(withheld=withheld)
+
+    def allows(self, message: Started) -> bool:
+        """Whether the model may write this message."""
+        match self.mode:
+            case "auto":
+                return message.name not in self.withheld
+            case "forbidden":
+                return message.kind != "call"
+            case "required":
+                if message.kind == "call":
+                    return message.name in self.names
+                return message.kind != "answer"
+
+    def header(self, disallowed: Started | None, *, again: bool) -> str:
+        """The header that replaces a disallowed message, or that continues after the last one.
+
+        Args:
+            disallowed: The message that the model started, or None if it ended without a call.
+            again: Whether the model has already had a chance to pick a function.
+        """
+        if self.mode != "required":
+            return _FINAL
+        if len(self.names) > 1 and not again:
+            return _ANY_CALL
+        nearest = list(self.names)
+        if disallowed and disallowed.name:
+            nearest = difflib.get_close_matches(disallowed.name, nearest, n=1, cutoff=0)
+        return _CALL.format(name=nearest[0])
+
+
+def continuation(before: Sequence[int], header: str) -> tuple[list[int], list[int]]:
+    """The completion up to a complete message, and the header from which the model continues.
+
+    `before` is empty while the prompt's `<|start|>assistant` is still open.
+    """
+    encoding = harmony_encoding()
+    if not before:
+        return [], encoding.encode(header, allowed_special="all")
+    kept = list(before[:-1] if before[-1] in _UNFIT_ENDS else before)
+    if kept[-1:] != [END]:
+        kept.append(END)
+    return kept, encoding.encode("<|start|>assistant" + header, allowed_special="all")
+
 
 ChoiceMode = Literal["none", "auto", "required"]
 
 
 def _form(choice: object) -> str:
-    """The tag of a tool choice; capital letters keep it out of the error's path."""
+    """The tag of a tool choice. Capitalized tags do not appear in error paths."""
     if not isinstance(choice, dict):
         return "Mode"
     return "Allowed" if choice.get("type") == "allowed_tools" else "Named"
@@ -28,8 +119,8 @@ Mode = Annotated[ChoiceMode, MODE]
 
 
 @dataclass(frozen=True)
-class Offered:
-    """A function tool, and where in the request it stands."""
+class OfferedTool:
+    """A function tool and its path in the request."""
 
     tool: FunctionTool
     place: str
@@ -37,24 +128,24 @@ class Offered:
 
 @dataclass(frozen=True)
 class Choice:
-    """A tool choice in either dialect's words.
+    """A tool choice of either API.
 
     Attributes:
-        mode: Whether a call must come, or must not.
-        chosen: The one function to call, if one is named.
-        allowed: The functions that `allowed_tools` leaves, or None for all. harmony knows no such
-            mark on a tool, so the others are not shown to the model.
+        mode: Whether the model may, must or must not call a function.
+        chosen: The named function, if there is one.
+        allowed: The functions that `allowed_tools` lists, or None for all. Harmony cannot mark
+            tools as disallowed, so the model does not see the others.
     """
 
     mode: ChoiceMode
     chosen: str | None = None
     allowed: tuple[str, ...] | None = None
 
-    def applied(self, tools: Sequence[Offered]) -> tuple[tuple[FunctionTool, ...], ToolPolicy]:
-        """The tools to show, and what the model may call.
+    def applied(self, tools: Sequence[OfferedTool]) -> tuple[tuple[FunctionTool, ...], ToolPolicy]:
+        """The tools that the model sees, and the policy.
 
         Raises:
-            ApiError: Two tools have one name, or the tools cannot meet the choice.
+            ApiError: Two tools have the same name, or the choice does not match the tools.
         """
         self._check([each.tool.name for each in tools], tools)
         left = tuple(
@@ -64,14 +155,14 @@ class Choice:
         policy = ToolPolicy.of(left, self.mode, self.chosen, withheld)
         return (() if self.mode == "none" else left), policy
 
-    def _check(self, names: Sequence[str], tools: Sequence[Offered]) -> None:
+    def _check(self, names: Sequence[str], tools: Sequence[OfferedTool]) -> None:
         seen: set[str] = set()
         for each in tools:
             if each.tool.name in seen:
                 raise invalid(each.place, f"There are two tools named '{each.tool.name}'.")
             seen.add(each.tool.name)
         if self.mode == "required" and not names:
-            raise invalid("tool_choice", "'tool_choice' asks for a call but 'tools' is empty.")
+            raise invalid("tool_choice", "'tool_choice' requires a call but 'tools' is empty.")
         for name in (self.chosen, *(self.allowed or ())):
             if name is not None and name not in seen:
                 message = f"'tool_choice' names '{name}', which is not in 'tools'."

@@ -38,7 +38,7 @@ async def test_the_chain_of_thought_is_dim_and_the_answer_is_kept():
     await chat.ask("Hi")
     assert "\x1b[2mI think.\x1b[0m" in out.getvalue().replace("\x1b[0m\x1b[2m", "\x1b[2m")
     assert STYLE.sub("", out.getvalue()) == "I think.\nHello there.\n\n"
-    assert chat.turns == (User("Hi"), Reasoning("I think."), Answer("Hello there."))
+    assert chat.history == (User("Hi"), Reasoning("I think."), Answer("Hello there."))
     await chat.ask("Again")
     assert "Hello there." in engine.prompts[1]
     assert "I think." not in engine.prompts[1]
@@ -53,7 +53,7 @@ async def test_the_models_calls_are_answered():
     shown = STYLE.sub("", out.getvalue())
     assert 'get_weather {"city": "Rome"}' in shown
     assert "get_weather → " in shown
-    result, *_, last = chat.turns[3:]
+    result, *_, last = chat.history[3:]
     assert isinstance(result, Result)
     assert last == Answer("Hello there.")
 
@@ -62,7 +62,7 @@ async def test_calls_without_end_are_ended():
     engine, out, chat = chatting(CALL, tools=True)
     await chat.ask("Weather in Rome?")
     assert len(engine.prompts) == 8
-    assert "8 calls are enough" in out.getvalue()
+    assert "Stopped after 8 calls" in out.getvalue()
 
 
 async def test_raw_shows_markers_and_the_prompt():
@@ -90,15 +90,15 @@ async def test_a_cancelled_question_is_forgotten():
     task.cancel()
     await task
     assert engine.cancelled == 1
-    assert chat.turns[-1] == Answer("Hello there.")
-    assert "forgotten" in out.getvalue()
+    assert chat.history[-1] == Answer("Hello there.")
+    assert "removed from the conversation" in out.getvalue()
 
 
 async def test_an_engine_that_refuses_is_heard_and_the_chat_goes_on():
     engine, out, chat = chatting()
     engine.full = True
     await chat.ask("Hi")
-    assert chat.turns == ()
+    assert chat.history == ()
     assert "full" in out.getvalue()
 
 
@@ -107,7 +107,7 @@ def test_commands():
     for line in ("/effort low", "/raw", "/tools", "/effort much", "/reset", "/nonsense"):
         assert chat.command(line)
     assert chat.settings == ChatSettings(effort="low", raw=True, tools=True)
-    assert "/effort takes one of low, medium, high." in out.getvalue()
+    assert "/effort requires one of low, medium, high." in out.getvalue()
     assert "/reset" in out.getvalue()
     assert not chat.command("/quit")
 
@@ -117,8 +117,8 @@ def test_commands():
     [
         ("get_weather", '{"location": "Rome"}', "temperature"),
         ("service_status", "", "uptime_hours"),
-        ("get_weather", "{", "no JSON"),
-        ("get_weather", "[1]", "no JSON object"),
+        ("get_weather", "{", "not valid JSON"),
+        ("get_weather", "[1]", "not a JSON object"),
         ("other", "{}", "there is no tool other"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_whole_conversation_in_a_terminal():
         chat.type("What is 17 + 25?\n")
         at = chat.until("\x1b[2m", at)
         chat.type("\x03")
-        at = chat.until("forgotten", at)
+        at = chat.until("removed from the conversation", at)
         at = chat.until("› ", at)
         chat.type("/raw\n")
         at = chat.until("are shown", at)

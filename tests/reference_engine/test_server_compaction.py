@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running
 
-from reference_engine.server.responses.sealed import Opened, sealed
+from reference_engine.server.responses.items import Summary, encode_summary
 
 MODEL = "gpt-oss-small"
 SUMMARY = "<|channel|>final<|message|>We launch on Tuesday.<|return|>"
@@ -56,7 +56,7 @@ def test_users_and_developers_words_are_kept_and_the_rest_summed_up(engine, clie
         ("user", "Good."),
     ]
     assert reply["object"] == "response.compaction"
-    assert compaction["encrypted_content"] == sealed("We launch on Tuesday.")
+    assert compaction["encrypted_content"] == encode_summary("We launch on Tuesday.")
     assert all(text in engine.prompts[0] for text in ("Never lie.", "On Tuesday, at noon."))
     assert reply["usage"]["total_tokens"] > reply["usage"]["output_tokens"] > 0
 
@@ -87,7 +87,7 @@ def test_a_compaction_makes_no_calls(engine, client):
     result = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
     call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
     output = compact(client, input=[*TALK, call, result])["output"]
-    assert output[-1]["encrypted_content"] == sealed("Sunny.")
+    assert output[-1]["encrypted_content"] == encode_summary("Sunny.")
     assert "sunny" in engine.prompts[0]
 
 
@@ -136,7 +136,7 @@ def test_the_openai_client(engine, client):
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_sealed_opens(text):
-    adapter = TypeAdapter(Opened)
-    assert adapter.validate_python(sealed(text)) == text
+    adapter = TypeAdapter(Summary)
+    assert adapter.validate_python(encode_summary(text)) == text
     with pytest.raises(ValidationError):
         adapter.validate_python(text)

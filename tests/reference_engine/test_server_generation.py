@@ -12,14 +12,13 @@ from scripted import ScriptedEngine
 from harmony.conversation import Conversation, User
 from harmony.parse import Ended, Started
 from harmony.vocabulary import harmony_encoding
-from reference_engine.server.chat.reply import Deltas, Head, WholeChoice, completion, usage_of
+from reference_engine.server.chat.reply import CompleteChoice, Deltas, Head, completion, usage_of
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
+from reference_engine.server.pieces import Part, Piece, StopStrings
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply
 from reference_engine.server.responses.request import ResponsesRequest
-from reference_engine.server.shown import Part, Piece
-from reference_engine.server.steering import ToolPolicy
-from reference_engine.server.stops import StopStrings
+from reference_engine.server.tool_choice import ToolPolicy
 
 POLICIES = [
     ToolPolicy(),
@@ -90,7 +89,7 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     assert policy.mode != "required" or calls or generation.finish == "length"
     assert len(calls) <= 1
 
-    choice, deltas = WholeChoice(0), Deltas(show_reasoning=True)
+    choice, deltas = CompleteChoice(0), Deltas(show_reasoning=True)
     for delta, tokens in deltas.of(parts):
         choice.add(delta, tokens)
     finished = choice.finished(generation.finish, logprobs=logprobs)

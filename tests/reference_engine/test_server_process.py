@@ -192,7 +192,7 @@ def run(*arguments: str) -> tuple[int, str]:
         (["--api-key-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
         (["--current-date", "tomorrow"], "YYYY-MM-DD"),
         (["--port", "70000"], "65535"),
-        (["--port", "http"], "must be a whole number, not 'http'"),
+        (["--port", "http"], "must be an integer, not 'http'"),
         (["--max-batch", "0"], "at least 1"),
         (["--dtype", "int4"], "--dtype"),
     ],

@@ -1,4 +1,4 @@
-"""tool_choice: where the model goes astray, it is put back on the way by a prefilled header."""
+"""tool_choice: where the model goes disallowed, it is put back on the way by a prefilled header."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from reference_engine.faults.http import ClientRequest, Json, chat_messages, res
 from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import GenerationRequest
-from reference_engine.server.steering import ToolPolicy
+from reference_engine.server.tool_choice import ToolPolicy
 
 group = FaultGroup("tool mapping")
 

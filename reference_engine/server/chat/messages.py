@@ -1,8 +1,7 @@
-"""The messages of a Chat Completions request, and the turns they stand for.
+"""The messages of a Chat Completions request, and their conversation items.
 
-A `system` message is an instruction, as a `developer` message is: the harmony system message is the
-server's own. Assistant text beside tool calls, or before them in the same turn, is a preamble; any
-other is a final answer.
+`system` and `developer` messages are both instructions; the server itself writes the harmony system
+message. Assistant text with or before tool calls is a preamble. Other assistant text is an answer.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class UserMessage(RequestModel):
 
 
 class CalledFunction(RequestModel):
-    """The name and the JSON text of a call's arguments."""
+    """The name and the JSON arguments of a call."""
 
     name: str
     arguments: str
@@ -60,7 +59,7 @@ class ToolCall(RequestModel):
 
 
 class AssistantMessage(RequestModel):
-    """A message of role assistant; `reasoning_content` is another name of `reasoning`."""
+    """A message of role assistant. `reasoning_content` is an alias of `reasoning`."""
 
     role: Literal["assistant"]
     content: Text = ""
@@ -74,8 +73,8 @@ class AssistantMessage(RequestModel):
     reasoning_details: Ignored = None
     provider_specific_fields: Ignored = None
 
-    def turns(self, *, calls_next: bool) -> Iterator[ConversationItem]:
-        """What the assistant thought, said and called, in this order."""
+    def history(self, *, calls_next: bool) -> Iterator[ConversationItem]:
+        """The reasoning, the text and the calls, in this order."""
         if reasoning := self.reasoning or self.reasoning_content:
             yield Reasoning(reasoning)
         if said := self.content or self.refusal:
@@ -102,39 +101,39 @@ Message = Annotated[
 _ASSISTANT_SAYS = frozenset({"content", "refusal", "reasoning", "reasoning_content", "tool_calls"})
 
 
-def turns_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
-    """The turns that the messages stand for.
+def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
+    """The conversation items of the messages.
 
     Raises:
-        ApiError: Calls and results do not belong together.
+        ApiError: Calls and results do not match.
     """
-    turns: list[ConversationItem] = []
+    history: list[ConversationItem] = []
     unanswered: dict[str, str] = {}
     for at, (message, calls_next) in enumerate(zip(messages, _calls_next(messages), strict=True)):
         if isinstance(message, ToolMessage):
-            turns.append(_result(message, at, unanswered))
+            history.append(_result(message, at, unanswered))
             continue
         _require_answered(unanswered, at)
         if isinstance(message, InstructionMessage):
-            turns.append(Developer(message.content))
+            history.append(Developer(message.content))
         elif isinstance(message, UserMessage):
-            turns.append(User(message.content))
+            history.append(User(message.content))
         else:
             if not message.model_fields_set & _ASSISTANT_SAYS:
                 problem = f"messages[{at}] of the assistant has no content and no tool_calls."
                 raise invalid(f"messages[{at}].content", problem)
-            turns += message.turns(calls_next=calls_next)
+            history += message.history(calls_next=calls_next)
             for call in message.tool_calls:
                 if call.id in unanswered:
                     problem = f"Two tool calls of messages[{at}] have the id '{call.id}'."
                     raise invalid(f"messages[{at}]", problem)
                 unanswered[call.id] = call.function.name
     _require_answered(unanswered, len(messages))
-    return tuple(turns)
+    return tuple(history)
 
 
 def _calls_next(messages: Sequence[Message]) -> list[bool]:
-    """For each message, whether the assistant goes on after it and calls a function."""
+    """For each message, whether a call of the assistant follows before another role."""
     after = []
     calls = False
     for message in reversed(messages):
@@ -148,8 +147,8 @@ def _result(message: ToolMessage, at: int, unanswered: dict[str, str]) -> Result
     if name is None:
         raise invalid(
             f"messages[{at}].tool_call_id",
-            f"messages[{at}].tool_call_id is '{message.tool_call_id}', but the assistant message "
-            "before it holds no such call that is still unanswered.",
+            f"messages[{at}].tool_call_id is '{message.tool_call_id}', but the preceding assistant "
+            "message has no unanswered call with this id.",
         )
     return Result(name, message.content)
 
@@ -159,6 +158,6 @@ def _require_answered(unanswered: dict[str, Any], at: int) -> None:
         ids = ", ".join(f"'{call}'" for call in unanswered)
         raise invalid(
             f"messages[{at - 1}]",
-            f"The tool calls {ids} before messages[{at}] are not answered: each needs a message of "
-            "role 'tool' with its tool_call_id before anything else follows.",
+            f"The tool calls {ids} before messages[{at}] have no result: a message of role 'tool' "
+            "with the tool_call_id must follow each call directly.",
         )

@@ -1,4 +1,4 @@
-"""Chat Completions replies, whole and in chunks."""
+"""Chat Completions responses and their chunks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from openai.types.chat import ChatCompletion
 from harmony.parse import Ended, Started
 from reference_engine.generation.sampling import Token
 from reference_engine.server.generation import Generation
-from reference_engine.server.logprobs import logprob
-from reference_engine.server.shown import Part, Piece
+from reference_engine.server.pieces import Part, Piece, logprob
 
 _SEPARATOR = "\n\n"
 
 
 @dataclass(frozen=True)
 class Head:
-    """What every chunk of a reply repeats."""
+    """The fields that every chunk repeats."""
 
     model: str
     fingerprint: str
@@ -29,7 +28,7 @@ class Head:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def fields(self, kind: str) -> dict[str, Any]:
-        """The fields, for an object of this kind."""
+        """The fields of an object of this kind."""
         return {
             "id": self.id,
             "object": kind,
@@ -41,27 +40,27 @@ class Head:
 
 
 class Deltas:
-    """Turns the parts of one choice into the deltas of its chunks.
+    """Converts the parts of one choice to the deltas of its chunks.
 
     Args:
-        show_reasoning: Whether the chain of thought is part of the reply.
+        show_reasoning: Whether the response includes the chain of thought.
     """
 
     def __init__(self, *, show_reasoning: bool) -> None:
         self._show_reasoning = show_reasoning
         self._calls = 0
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self._separator = ""
 
     def of(self, parts: Sequence[Part]) -> Iterator[tuple[dict[str, Any], tuple[Token, ...]]]:
-        """The deltas of a batch of parts, each with the tokens whose logprobs belong to it."""
+        """The deltas of a batch of parts, each with the tokens of its logprobs."""
         for part in parts:
             match part:
                 case Started("call", name):
                     yield {"tool_calls": [self._new_call(name)]}, ()
                 case Started(kind):
                     target = "reasoning" if kind == "reasoning" else "content"
-                    self._separator = _SEPARATOR if target in self._begun else ""
+                    self._separator = _SEPARATOR if target in self._started else ""
                 case Piece("call", text):
                     call = {"index": self._calls - 1, "function": {"arguments": text}}
                     yield {"tool_calls": [call]}, ()
@@ -83,13 +82,13 @@ class Deltas:
         }
 
     def _separated(self, target: str, text: str) -> str:
-        """The text, after a blank line where it begins another message of the same kind."""
-        self._begun.add(target)
+        """The text, after a blank line if it starts another message of the same kind."""
+        self._started.add(target)
         separator, self._separator = self._separator, ""
         return separator + text
 
 
-class WholeChoice:
+class CompleteChoice:
     """Collects the deltas of one choice into its message."""
 
     def __init__(self, index: int) -> None:
@@ -98,7 +97,7 @@ class WholeChoice:
         self._logprobs: list[dict[str, Any]] = []
 
     def add(self, delta: dict[str, Any], tokens: Sequence[Token]) -> None:
-        """Take one more delta."""
+        """Add a delta."""
         self._logprobs += map(logprob, tokens)
         for key in delta.keys() & {"reasoning", "content"}:
             self._message[key] = (self._message.get(key) or "") + delta[key]
@@ -110,7 +109,7 @@ class WholeChoice:
                 calls[call["index"]]["function"]["arguments"] += call["function"]["arguments"]
 
     def finished(self, finish_reason: str, *, logprobs: bool) -> dict[str, Any]:
-        """The choice of the reply."""
+        """The choice of the response."""
         if self._message["content"] is None and "tool_calls" not in self._message:
             self._message["content"] = ""
         return {
@@ -124,13 +123,13 @@ class WholeChoice:
 def completion(
     head: Head, choices: Sequence[dict[str, Any]], usage: dict[str, Any]
 ) -> ChatCompletion:
-    """The whole reply, checked against the SDK's own type."""
+    """The complete response, validated against the SDK's type."""
     fields = head.fields("chat.completion") | {"choices": list(choices), "usage": usage}
     return ChatCompletion.model_validate(fields)
 
 
 def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
-    """Token counts; the prompt that several choices share counts once."""
+    """Token counts. The prompt counts once for all choices."""
     prompt = len(generations[0].prompt)
     completed = sum(len(generation.completion) for generation in generations)
     reasoning = sum(generation.reasoning_tokens for generation in generations)

@@ -1,4 +1,4 @@
-"""What a Chat Completions request may hold, and the order it makes."""
+"""The body of a Chat Completions request, and what to generate for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from harmony.conversation import AnswerFormat, Conversation, Effort
-from reference_engine.server.chat.messages import Message, turns_of
+from reference_engine.server.chat.messages import Message, history_of
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     ANY_OBJECT,
@@ -31,18 +31,18 @@ from reference_engine.server.tool_choice import (
     NAMED,
     Choice,
     Mode,
-    Offered,
+    OfferedTool,
 )
 
 
 class ShownEffort(EffortChoice):
-    """`reasoning` of a request, with the word that some servers have for leaving the CoT out."""
+    """`reasoning` of a request. Some servers accept `exclude` to omit the chain of thought."""
 
     exclude: bool = False
 
 
 class Tool(RequestModel):
-    """A tool: always a function."""
+    """A function tool."""
 
     type: FunctionType
     function: FunctionDefinition
@@ -62,21 +62,21 @@ class NamedTool(RequestModel):
 
 
 class AllowedNames(RequestModel):
-    """The functions that are left, and whether one must be called."""
+    """The allowed functions, and whether a call is required."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[list[NamedTool], Field(min_length=1)]
 
 
 class AllowedTools(RequestModel):
-    """A tool choice that leaves some of the functions."""
+    """A tool choice that allows some of the functions."""
 
     type: Literal["allowed_tools"]
     allowed_tools: AllowedNames
 
 
 class TextFormat(RequestModel):
-    """An ordinary answer."""
+    """An answer without a format."""
 
     type: Literal["text"]
 
@@ -141,18 +141,21 @@ class ChatRequest(RequestModel):
     def _stop_as_list(cls, stop: object) -> object:
         return [stop] if isinstance(stop, str) else stop
 
-    def order(self, current_date: str | None) -> GenerationRequest:
-        """What to generate.
+    def generation_request(self, current_date: str | None) -> GenerationRequest:
+        """What to generate for this request.
+
 
         Raises:
             ApiError: Fields contradict each other.
         """
         if self.top_logprobs is not None and not self.logprobs:
-            raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
-        offered = [Offered(t.function.tool(), f"tools[{at}]") for at, t in enumerate(self.tools)]
+            raise invalid("top_logprobs", "'top_logprobs' requires 'logprobs' to be true.")
+        offered = [
+            OfferedTool(t.function.tool(), f"tools[{at}]") for at, t in enumerate(self.tools)
+        ]
         tools, policy = self._choice().applied(offered)
         conversation = Conversation(
-            items=turns_of(self.messages),
+            items=history_of(self.messages),
             tools=tools,
             effort=self.reasoning_effort or self.reasoning.effort or "medium",
             answer_format=self._answer_format(),

@@ -1,8 +1,8 @@
-"""POST /v1/responses/compact: a conversation cut down to what was asked in it, and a summary.
+"""POST /v1/responses/compact: replaces a conversation by its inputs and a summary.
 
-The model writes the summary. The reply's items begin a later request in place of the conversation;
-among them, all messages of the user are kept (OpenAI's API reference, "Compact a response"), and
-here those of the system and the developer, too.
+The model writes the summary. A later request starts with the returned items instead of the
+conversation. They include all user messages (OpenAI's API reference, "Compact a response"), and
+here also all system and developer messages.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from harmony.conversation import Answer, Conversation, ConversationItem, Develop
 from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import Ignored
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
+from reference_engine.server.responses.items import encode_summary
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import usage_of
 from reference_engine.server.responses.request import ConversationRequest
-from reference_engine.server.responses.sealed import sealed
-from reference_engine.server.steering import ToolPolicy
+from reference_engine.server.tool_choice import ToolPolicy
 
-_WISH = (
+_SUMMARIZE = (
     "Summarize our conversation so far, for yourself: everything before this message will be gone "
     "except what users and developers wrote. Keep what was found out, decided, promised and done, "
     "results of tools included, and what is still open. Write the summary and nothing else."
@@ -36,39 +36,41 @@ class CompactRequest(ConversationRequest):
     prompt_cache_retention: Ignored = None
     service_tier: Ignored = None
 
-    def order(
-        self, turns: tuple[ConversationItem, ...], current_date: str | None
+    def generation_request(
+        self, history: tuple[ConversationItem, ...], current_date: str | None
     ) -> GenerationRequest:
-        """The order for the summary of these turns.
+        """What to generate for the summary of this history.
 
         Raises:
-            ApiError: There are none.
+            ApiError: The history is empty.
         """
-        if not turns:
+        if not history:
             message = "There is nothing to compact: send 'input' or 'previous_response_id'."
             raise invalid("input", message, "missing_required_parameter")
         conversation = Conversation(
-            items=(*self.opening, *turns, User(_WISH)), effort="low", current_date=current_date
+            items=(*self.opening, *history, User(_SUMMARIZE)),
+            effort="low",
+            current_date=current_date,
         )
         return GenerationRequest(conversation, Sampling(), ToolPolicy("forbidden"))
 
 
 def compacted(
-    turns: Sequence[ConversationItem], writer: OutputWriter, generation: Generation
+    history: Sequence[ConversationItem], writer: OutputWriter, generation: Generation
 ) -> dict[str, Any]:
-    """The reply, once the summary is written.
+    """The response with the summary.
 
     Raises:
-        ApiError: The model has written none, or the context has no room for the whole of it.
+        ApiError: The model wrote no summary, or the summary exceeds the context.
     """
     if generation.finish == "length":
-        message = "The conversation leaves the model's context no room for its summary."
+        message = "The conversation leaves no room in the model's context for its summary."
         raise ApiError(400, message, code="context_length_exceeded")
-    summary = "\n".join(turn.text for turn in writer.turns if isinstance(turn, Answer))
+    summary = "\n".join(entry.text for entry in writer.history if isinstance(entry, Answer))
     if not summary:
         raise ApiError(500, "The model wrote no summary: try again.", code="no_summary")
-    kept = [_message(turn) for turn in turns if isinstance(turn, (Developer, User))]
-    item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": sealed(summary)}
+    kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
+    item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": encode_summary(summary)}
     return {
         "id": _id("resp"),
         "object": "response.compaction",
@@ -78,13 +80,13 @@ def compacted(
     }
 
 
-def _message(turn: Developer | User) -> dict[str, Any]:
+def _message(entry: Developer | User) -> dict[str, Any]:
     return {
         "type": "message",
         "id": _id("msg"),
         "status": "completed",
-        "role": "user" if isinstance(turn, User) else "developer",
-        "content": [{"type": "input_text", "text": turn.text}],
+        "role": "user" if isinstance(entry, User) else "developer",
+        "content": [{"type": "input_text", "text": entry.text}],
     }
 
 

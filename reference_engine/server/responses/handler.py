@@ -10,29 +10,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from harmony.conversation import ConversationItem
-from reference_engine.server.connection import EventStream, while_wanted
-from reference_engine.server.context import Context
+from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.responses.compaction import CompactRequest, compacted
-from reference_engine.server.responses.items import turns_of
+from reference_engine.server.responses.items import history_of
 from reference_engine.server.responses.listing import listed, page
 from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.reply import Reply
+from reference_engine.server.responses.reply import Reply, ResponseStream
 from reference_engine.server.responses.request import (
     ConversationRequest,
     ResponsesRequest,
+    namespaces,
     unknown_previous,
 )
-from reference_engine.server.responses.store import Memory, ResponseStore, Stored
-from reference_engine.server.responses.stream import ResponseStream
-from reference_engine.server.responses.tools import namespaces
+from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 
 
 class ResponsesHandler:
-    """Answers Responses requests with one engine, and keeps the replies."""
+    """Serves Responses requests with one engine, and stores the responses."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -40,71 +38,71 @@ class ResponsesHandler:
         self._store = ResponseStore(settings.stored_responses, settings.stored_bytes)
 
     async def create(self, request: Request) -> Response:
-        """One response, whole or streamed.
+        """Create a response, streaming or not.
 
         Raises:
-            ApiError: The request cannot be served.
+            ApiError: The request fails.
         """
         context = self._context
-        asked = parse_request(ResponsesRequest, await context.body(request))
-        context.require_model(asked.model)
-        memory = Memory(self._store, getattr(request.state, CONNECTION_STORE, None))
-        turns = _turns(asked, memory)
-        order = asked.order(turns, context.settings.current_date)
-        generation = context.generation(context.engine, order)
-        reply = Reply(asked)
-        writer = OutputWriter(namespaces(asked.tools))
+        body = parse_request(ResponsesRequest, await context.body(request))
+        context.require_model(body.model)
+        memory = ResponseLookup(self._store, getattr(request.state, CONNECTION_STORE, None))
+        history = _history(body, memory)
+        wanted = body.generation_request(history, context.settings.current_date)
+        generation = context.generation(context.engine, wanted)
+        reply = Reply(body)
+        writer = OutputWriter(namespaces(body.tools))
 
         def keep(response: dict[str, Any]) -> None:
-            memory.put(_stored(asked, response, turns, writer), share=asked.store)
+            memory.put(_stored(body, response, history, writer), share=body.store)
 
-        if asked.stream:
+        if body.stream:
             stream = ResponseStream(reply, generation, writer, keep)
             return EventStream(stream.pieces(), context.stop, stream.failure)
-        await while_wanted(request.receive, context.stop, _write(generation, writer))
+        await until_disconnect(request.receive, context.stop, _write(generation, writer))
         response = reply.finished(writer.items, generation)
         keep(response)
         return _json(response)
 
     async def compact(self, request: Request) -> Response:
-        """What may stand for a conversation in later requests.
+        """Compact a conversation for later requests.
 
         Raises:
-            ApiError: The request cannot be served.
+            ApiError: The request fails.
         """
         context = self._context
-        asked = parse_request(CompactRequest, await context.body(request))
-        context.require_model(asked.model)
-        turns = _turns(asked, Memory(self._store))
-        order = asked.order(turns, context.settings.current_date)
-        generation = context.generation(context.engine, order)
+        body = parse_request(CompactRequest, await context.body(request))
+        context.require_model(body.model)
+        history = _history(body, ResponseLookup(self._store))
+        wanted = body.generation_request(history, context.settings.current_date)
+        generation = context.generation(context.engine, wanted)
         writer = OutputWriter()
-        await while_wanted(request.receive, context.stop, _write(generation, writer))
-        return _json(compacted(turns, writer, generation))
+        await until_disconnect(request.receive, context.stop, _write(generation, writer))
+        return _json(compacted(history, writer, generation))
 
     async def get(self, request: Request) -> Response:
-        """A stored response.
+        """Return a stored response.
 
         Raises:
-            ApiError: There is none of this id, or it is asked for as a stream.
+            ApiError: The id is unknown, or the request asks for a stream.
         """
         stored = self._stored(request)
         if request.query_params.get("stream", "false").lower() != "false":
-            message = "'stream' is not supported here: only a background response has a stream left"
-            raise invalid("stream", f"{message}, and this server has none.")
+            message = "'stream' requires a background response, which this server does not support."
+            raise invalid("stream", message)
         return Response(stored.response, media_type="application/json")
 
     async def input_items(self, request: Request) -> Response:
-        """The input of a stored response, without that of the responses before it.
+        """List the input of a stored response, without the input of earlier responses.
 
         Raises:
-            ApiError: There is none of this id, or the page cannot be had.
+            ApiError: The id or a query parameter is invalid.
         """
         stored = self._stored(request)
         return _json(page(orjson.loads(stored.input), request.query_params))
 
     async def cancel(self, request: Request) -> Response:
-        """Never possible: only a background response can be cancelled, and there are none.
+        """Refuse: only background responses can be cancelled, and there are none.
 
         Raises:
             ApiError: Always.
@@ -114,10 +112,10 @@ class ResponsesHandler:
         raise invalid("response_id", message)
 
     async def delete(self, request: Request) -> Response:
-        """Forget a stored response.
+        """Delete a stored response.
 
         Raises:
-            ApiError: There is none of this id.
+            ApiError: The id is unknown.
         """
         response_id = request.path_params["response_id"]
         if not self._store.delete(response_id):
@@ -132,16 +130,16 @@ class ResponsesHandler:
         return stored
 
 
-def _turns(asked: ConversationRequest, memory: Memory) -> tuple[ConversationItem, ...]:
-    """The conversation: what the previous response holds, then the input."""
+def _history(body: ConversationRequest, memory: ResponseLookup) -> tuple[ConversationItem, ...]:
+    """The conversation: that of the previous response, then the input."""
     earlier: tuple[ConversationItem, ...] = ()
     calls: dict[str, str] = {}
-    if asked.previous_response_id is not None:
-        stored = memory.get(asked.previous_response_id)
+    if body.previous_response_id is not None:
+        stored = memory.get(body.previous_response_id)
         if stored is None:
-            raise unknown_previous(asked.previous_response_id)
-        earlier, calls = stored.turns, dict(stored.calls)
-    return turns_of(asked.items, earlier, calls, memory.item)
+            raise unknown_previous(body.previous_response_id)
+        earlier, calls = stored.history, dict(stored.calls)
+    return history_of(body.items, earlier, calls, memory.item)
 
 
 async def _write(generation: Generation, writer: OutputWriter) -> None:
@@ -151,19 +149,19 @@ async def _write(generation: Generation, writer: OutputWriter) -> None:
 
 
 def _stored(
-    asked: ResponsesRequest,
+    body: ResponsesRequest,
     response: dict[str, Any],
-    turns: tuple[ConversationItem, ...],
+    history: tuple[ConversationItem, ...],
     writer: OutputWriter,
 ) -> Stored:
-    pairs = list(zip(writer.items, writer.turns, strict=True))
+    pairs = list(zip(writer.items, writer.history, strict=True))
     return Stored(
         id=response["id"],
         response=orjson.dumps(response),
-        turns=(*turns, *writer.turns),
-        items={item["id"]: (turn, item.get("call_id")) for item, turn in pairs},
+        history=(*history, *writer.history),
+        items={item["id"]: (entry, item.get("call_id")) for item, entry in pairs},
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
-        input=orjson.dumps(listed(asked.items)),
+        input=orjson.dumps(listed(body.items)),
     )
 
 

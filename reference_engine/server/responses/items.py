@@ -1,11 +1,13 @@
-"""The input items of a Responses request, and the turns they stand for."""
+"""The input items of a Responses request, as items of a conversation."""
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from harmony.conversation import (
     Answer,
@@ -19,13 +21,36 @@ from harmony.conversation import (
 )
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import Ignored, RequestModel, Text
-from reference_engine.server.responses.sealed import Opened
 
-_IN_SHORT = "Our conversation so far, in short:\n\n"
+_MARK = "gpt-oss-summary-1:"
+
+
+def encode_summary(text: str) -> str:
+    """The `encrypted_content` of a compaction item: encoded, not encrypted."""
+    return b64encode(f"{_MARK}{text}".encode()).decode()
+
+
+def _opened(content: object) -> object:
+    if not isinstance(content, str):
+        return content
+    try:
+        text = b64decode(content, validate=True).decode()
+    except ValueError:
+        text = ""
+    if not text.startswith(_MARK):
+        raise PydanticCustomError("sealed", "it does not come from a compaction by this server")
+    return text.removeprefix(_MARK)
+
+
+Summary = Annotated[str, BeforeValidator(_opened)]
+"""The `encrypted_content` of a request, decoded to its text."""
+
+
+_SUMMARY_HEADING = "Our conversation so far, in short:\n\n"
 
 
 class MessageItem(RequestModel):
-    """A message; `phase` tells an assistant's preamble from its final answer."""
+    """A message. `phase` distinguishes an assistant's preamble from its final answer."""
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -43,7 +68,7 @@ class ReasoningText(RequestModel):
 
 
 class ReasoningItem(RequestModel):
-    """A chain of thought, as it was returned; summaries are not the model's own and not used."""
+    """A chain of thought. Summaries have no effect because the model did not write them."""
 
     type: Literal["reasoning"]
     content: list[ReasoningText] = Field(default_factory=list)
@@ -54,7 +79,7 @@ class ReasoningItem(RequestModel):
 
 
 class CallItem(RequestModel):
-    """A function call, as it was returned."""
+    """A function call."""
 
     type: Literal["function_call"]
     call_id: str
@@ -80,23 +105,23 @@ class ResultItem(RequestModel):
 
 
 class ReferenceItem(RequestModel):
-    """An item of a stored response, by its id."""
+    """A reference to an item of a stored response."""
 
     type: Literal["item_reference"] = "item_reference"
     id: str
 
 
 class CompactionItem(RequestModel):
-    """The summary of an earlier conversation, as a compaction returned it."""
+    """The summary of a compacted conversation."""
 
     type: Literal["compaction"]
-    encrypted_content: Opened
+    encrypted_content: Summary
     id: Ignored = None
     created_by: Ignored = None
 
 
 def _kind(item: object) -> str | None:
-    """The tag of an item: its type, or what its role or its id alone make of it."""
+    """The tag of an item: its type, or the type that its role or id implies."""
     if isinstance(item, dict):
         kind = item.get("type")
         if kind is None and item.get("role") is not None:
@@ -123,48 +148,48 @@ Item = Annotated[
 ]
 
 
-def turns_of(
+def history_of(
     items: Sequence[Item],
     earlier: Sequence[ConversationItem],
     calls: dict[str, str],
     stored_item: Callable[[str], tuple[ConversationItem, str | None] | None],
 ) -> tuple[ConversationItem, ...]:
-    """The earlier turns, then those that the items stand for.
+    """The earlier conversation items, then those of the input.
 
     Args:
         items: The input.
-        earlier: The turns of the previous response.
-        calls: Its calls without a result, name by call id; holds those of the whole input after.
-        stored_item: Finds the turn, and the call id if it is a call, of an item reference.
+        earlier: The conversation of the previous response.
+        calls: Its calls without a result, name by call id. Updated in place.
+        stored_item: Finds the conversation item of a reference, with the call id of a call.
 
     Raises:
-        ApiError: A reference is unknown, or calls and results do not belong together.
+        ApiError: A reference is unknown, or calls and results do not match.
     """
-    turns: list[ConversationItem] = list(earlier)
+    history: list[ConversationItem] = list(earlier)
     for at, (item, calls_next) in enumerate(zip(items, _calls_next(items), strict=True)):
         match item:
             case MessageItem():
-                turns.append(_message(item, calls_next=calls_next))
+                history.append(_message(item, calls_next=calls_next))
             case ReasoningItem():
                 if text := "".join(part.text for part in item.content):
-                    turns.append(Reasoning(text))
+                    history.append(Reasoning(text))
             case CallItem():
-                turns.append(Call(item.name, item.arguments))
+                history.append(Call(item.name, item.arguments))
                 calls[item.call_id] = item.name
             case ResultItem():
-                turns.append(_result(item, at, calls))
+                history.append(_result(item, at, calls))
             case CompactionItem():
-                turns.append(Answer(_IN_SHORT + item.encrypted_content))
+                history.append(Answer(_SUMMARY_HEADING + item.encrypted_content))
             case ReferenceItem():
-                turns.append(_referenced(item, at, calls, stored_item))
+                history.append(_referenced(item, at, calls, stored_item))
     if calls:
         message = f"No function_call_output answers the function call '{next(iter(calls))}'."
         raise invalid("input", message)
-    return tuple(turns)
+    return tuple(history)
 
 
 def _calls_next(items: Sequence[Item]) -> list[bool]:
-    """For each item, whether the next one that is not a thought is a call."""
+    """For each item, whether the next item except reasoning is a call."""
     after = []
     calls = False
     for item in reversed(items):
@@ -175,7 +200,7 @@ def _calls_next(items: Sequence[Item]) -> list[bool]:
 
 
 def _message(item: MessageItem, *, calls_next: bool) -> ConversationItem:
-    """An assistant's message of no stated phase is a preamble where a call comes next."""
+    """Without a phase, an assistant's message is a preamble if a call follows."""
     match item.role:
         case "user":
             return User(item.content)
@@ -202,7 +227,7 @@ def _referenced(
     found = stored_item(item.id)
     if found is None:
         raise invalid(f"input[{at}].id", f"No stored item has the id '{item.id}'.")
-    turn: ConversationItem = found[0]
-    if isinstance(turn, Call):
-        calls[found[1]] = turn.name
-    return turn
+    entry: ConversationItem = found[0]
+    if isinstance(entry, Call):
+        calls[found[1]] = entry.name
+    return entry

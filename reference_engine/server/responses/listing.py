@@ -1,7 +1,7 @@
 """GET /v1/responses/{id}/input_items: the input of a stored response, in pages.
 
-Each item has the fields that `openai.types.responses.ResponseItem` asks for; what the request left
-out (ids, states) is filled in once, when the response is stored.
+Each item has the fields of `openai.types.responses.ResponseItem`. Storing a response fills in
+the ids and states that its request omitted.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from reference_engine.server.responses.items import (
     ReasoningItem,
     ReferenceItem,
     ResultItem,
+    encode_summary,
 )
-from reference_engine.server.responses.sealed import sealed
 
 T = TypeVar("T")
 _LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
@@ -31,23 +31,23 @@ _DEFAULTS = {"limit": "20", "order": "desc"}
 
 
 def listed(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """The items as they are listed; those that refer to other items stay references."""
+    """The items in the format of the list. References stay references."""
     return [_listed(item) for item in items]
 
 
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the list that `limit`, `order` and `after` ask for.
+    """The part of the list that `limit`, `order` and `after` select.
 
     Raises:
-        ApiError: One of them is wrong.
+        ApiError: A query parameter is invalid.
     """
-    asked = _DEFAULTS | dict(query)
-    limit = _checked(_LIMIT, "limit", asked)
-    in_order = list(items if _checked(_ORDER, "order", asked) == "asc" else reversed(items))
-    if after := asked.get("after"):
+    options = _DEFAULTS | dict(query)
+    limit = _checked(_LIMIT, "limit", options)
+    in_order = list(items if _checked(_ORDER, "order", options) == "asc" else reversed(items))
+    if after := options.get("after"):
         places = [at for at, item in enumerate(in_order) if item["id"] == after]
         if not places:
-            raise invalid("after", f"No input item has the id '{after}', which 'after' names.")
+            raise invalid("after", f"'after' is '{after}', but no input item has this id.")
         in_order = in_order[places[0] + 1 :]
     shown = in_order[:limit]
     return {
@@ -59,9 +59,9 @@ def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str,
     }
 
 
-def _checked(adapter: TypeAdapter[T], name: str, asked: Mapping[str, str]) -> T:
+def _checked(adapter: TypeAdapter[T], name: str, options: Mapping[str, str]) -> T:
     try:
-        return adapter.validate_python(asked[name])
+        return adapter.validate_python(options[name])
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         raise invalid(name, f"Invalid value for '{name}': {reason}.") from error
@@ -85,7 +85,9 @@ def _listed(item: Item) -> dict[str, Any]:
         case ResultItem():
             return _head(item, "fco") | {"call_id": item.call_id, "output": item.output}
         case CompactionItem():
-            return _head(item, "cmp") | {"encrypted_content": sealed(item.encrypted_content)}
+            return _head(item, "cmp") | {
+                "encrypted_content": encode_summary(item.encrypted_content)
+            }
         case ReferenceItem():
             return {"id": item.id, "type": item.type}
 

@@ -1,7 +1,7 @@
-"""Parts of an answer to Responses output items, and the events that announce them.
+"""Converts the parts of an answer to Responses output items and events.
 
-One writer serves both kinds of reply: a stream sends the events, a whole reply takes the items that
-are left at the end, so the two cannot differ.
+Streams send the events and non-streaming responses the items of the same writer, so that both have
+the same content.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 from harmony.conversation import Answer, Call, ConversationItem, Preamble, Reasoning
 from harmony.parse import Ended, Kind, Started
 from reference_engine.generation.sampling import Token
-from reference_engine.server.logprobs import logprob
-from reference_engine.server.shown import Part, Piece
+from reference_engine.server.pieces import Part, Piece, logprob
 
 Event = dict[str, Any]
 _PREFIX: dict[Kind, str] = {"reasoning": "rs", "preamble": "msg", "answer": "msg", "call": "fc"}
@@ -29,7 +28,7 @@ _EVENT: dict[Kind, str] = {
 
 @dataclass
 class _Open:
-    """The item that is being written."""
+    """The current item."""
 
     message: Started
     id: str
@@ -40,7 +39,7 @@ class _Open:
 
     @property
     def place(self) -> dict[str, Any]:
-        """The fields by which an event names the item, or its part."""
+        """The fields that identify the item, or its part, in an event."""
         place = {"item_id": self.id, "output_index": self.index}
         return place if self.message.kind == "call" else place | {"content_index": 0}
 
@@ -49,21 +48,21 @@ class OutputWriter:
     """Writes the output of one response.
 
     Args:
-        namespaces: The namespace of each function that has one; a call repeats it.
+        namespaces: The namespaces of functions; a call repeats its namespace.
 
     Attributes:
         items: The finished items.
-        turns: The turn of each of them, in the same order.
+        history: The conversation items of the finished items, in the same order.
     """
 
     def __init__(self, namespaces: Mapping[str, str] | None = None) -> None:
         self._namespaces = namespaces or {}
         self.items: list[dict[str, Any]] = []
-        self.turns: list[ConversationItem] = []
+        self.history: list[ConversationItem] = []
         self._open: _Open | None = None
 
     def events(self, parts: Sequence[Part]) -> list[Event]:
-        """The events that the parts bring about; sequence numbers are not given yet."""
+        """The events of the parts, without sequence numbers."""
         events: list[Event] = []
         for part in parts:
             match part:
@@ -81,7 +80,7 @@ class OutputWriter:
         if message.kind == "call" and message.name in self._namespaces:
             item["namespace"] = self._namespaces[message.name]
         self._open = _Open(message, item_id, len(self.items), item, [], [])
-        added = _item_event("added", self._open, _begun(item))
+        added = _item_event("added", self._open, _started(item))
         if message.kind == "call":
             return [added]
         return [added, _part_event("added", self._open, _content_part(message.kind, "", []))]
@@ -102,7 +101,7 @@ class OutputWriter:
         item = writing.item
         item["status"] = "completed" if complete else "incomplete"
         done: Event = {"type": f"{_EVENT[kind]}.done", **writing.place}
-        self.turns.append(_turn(writing.message, text))
+        self.history.append(_entry(writing.message, text))
         self.items.append(item)
         if kind == "call":
             item["arguments"] = text
@@ -133,7 +132,7 @@ def _new_item(message: Started, item_id: str) -> dict[str, Any]:
             return item | {"phase": phase}
 
 
-def _begun(item: dict[str, Any]) -> dict[str, Any]:
+def _started(item: dict[str, Any]) -> dict[str, Any]:
     return item | {"status": "in_progress"}
 
 
@@ -151,7 +150,7 @@ def _part_event(what: str, writing: _Open, part: dict[str, Any]) -> Event:
     return {"type": f"response.content_part.{what}", **writing.place, "part": part}
 
 
-def _turn(message: Started, text: str) -> ConversationItem:
+def _entry(message: Started, text: str) -> ConversationItem:
     match message.kind:
         case "reasoning":
             return Reasoning(text)

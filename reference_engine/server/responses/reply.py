@@ -1,41 +1,44 @@
-"""The Response object: what every state of it repeats, and its final form."""
+"""The response object, and its stream of events."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from openai.types.responses import Response as ResponseType
 
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Generation
+from reference_engine.server.responses.output import Event, OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 
 
 @dataclass
 class Reply:
-    """One response in the making."""
+    """Builds one response."""
 
-    asked: ResponsesRequest
+    body: ResponsesRequest
     id: str = field(default_factory=lambda: f"resp_{secrets.token_hex(16)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        self._fields = _echoed(self.asked)
+        self._fields = _echoed(self.body)
 
     def running(self) -> dict[str, Any]:
         """The response before any output."""
         return self._response("in_progress", [])
 
     def finished(self, output: Sequence[dict[str, Any]], generation: Generation) -> dict[str, Any]:
-        """The response with all its output, checked against the SDK's own type."""
-        cut = generation.finish == "length"
-        response = self._response("incomplete" if cut else "completed", output)
+        """The complete response, validated against the SDK's type."""
+        truncated = generation.finish == "length"
+        response = self._response("incomplete" if truncated else "completed", output)
         response["usage"] = usage_of(generation)
-        if cut:
+        if truncated:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
         else:
             response["completed_at"] = int(time.time())
@@ -63,42 +66,42 @@ class Reply:
         }
 
 
-def _echoed(asked: ResponsesRequest) -> dict[str, Any]:
-    """The part of a response that repeats the request, defaults filled in."""
-    choice = asked.tool_choice
+def _echoed(body: ResponsesRequest) -> dict[str, Any]:
+    """The fields of a response that repeat the request, including defaults."""
+    choice = body.tool_choice
     return {
-        "model": asked.model,
-        "previous_response_id": asked.previous_response_id,
-        "instructions": asked.instructions,
-        "tools": [tool.echoed() for tool in asked.tools],
+        "model": body.model,
+        "previous_response_id": body.previous_response_id,
+        "instructions": body.instructions,
+        "tools": [tool.echoed() for tool in body.tools],
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
-        "parallel_tool_calls": asked.parallel_tool_calls,
-        "reasoning": {"effort": asked.reasoning.effort or "medium", "summary": None},
-        "text": {"format": _format(asked), "verbosity": asked.text.verbosity},
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
-        "top_logprobs": asked.top_logprobs,
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "reasoning": {"effort": body.reasoning.effort or "medium", "summary": None},
+        "text": {"format": _format(body), "verbosity": body.text.verbosity},
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "top_logprobs": body.top_logprobs,
         "presence_penalty": 0,
         "frequency_penalty": 0,
-        "max_output_tokens": asked.max_output_tokens,
-        "max_tool_calls": asked.max_tool_calls,
-        "truncation": asked.truncation,
-        "store": asked.store,
+        "max_output_tokens": body.max_output_tokens,
+        "max_tool_calls": body.max_tool_calls,
+        "truncation": body.truncation,
+        "store": body.store,
         "background": False,
         "service_tier": "default",
-        "metadata": asked.metadata,
-        "safety_identifier": asked.safety_identifier,
-        "prompt_cache_key": asked.prompt_cache_key,
-        "user": asked.user,
+        "metadata": body.metadata,
+        "safety_identifier": body.safety_identifier,
+        "prompt_cache_key": body.prompt_cache_key,
+        "user": body.user,
     }
 
 
-def _format(asked: ResponsesRequest) -> dict[str, Any]:
-    return asked.text.format.model_dump(by_alias=True, exclude_none=True)
+def _format(body: ResponsesRequest) -> dict[str, Any]:
+    return body.text.format.model_dump(by_alias=True, exclude_none=True)
 
 
 def usage_of(generation: Generation) -> dict[str, Any]:
-    """The tokens that an answer took."""
+    """The token counts of an answer."""
     prompt, completed = len(generation.prompt), len(generation.completion)
     return {
         "input_tokens": prompt,
@@ -107,3 +110,49 @@ def usage_of(generation: Generation) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": generation.reasoning_tokens},
         "total_tokens": prompt + completed,
     }
+
+
+class ResponseStream:
+    """Streams one response as numbered events."""
+
+    def __init__(
+        self,
+        reply: Reply,
+        generation: Generation,
+        writer: OutputWriter,
+        keep: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._reply = reply
+        self._generation = generation
+        self._writer = writer
+        self._keep = keep
+        self._sent = 0
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The encoded events; events of the same token form one piece."""
+        opening = self._encode(
+            {"type": kind, "response": self._reply.running()}
+            for kind in ("response.created", "response.in_progress")
+        )
+        async with aclosing(self._generation.run()) as batches:
+            async for parts in batches:
+                if piece := opening + self._encode(self._writer.events(parts)):
+                    yield piece
+                opening = b""
+        response = self._reply.finished(self._writer.items, self._generation)
+        self._keep(response)
+        last = {"type": f"response.{response['status']}", "response": response}
+        yield opening + self._encode([last])
+
+    def failure(self, error: ApiError) -> bytes:
+        """The event that ends a stream after an error."""
+        response = self._reply.failed(self._writer.items, error)
+        return self._encode([{"type": "response.failed", "response": response}])
+
+    def _encode(self, events: Iterable[Event]) -> bytes:
+        encoded = b""
+        for event in events:
+            numbered = event | {"sequence_number": self._sent}
+            self._sent += 1
+            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
+        return encoded

@@ -1,17 +1,20 @@
-"""What a Responses request may hold, and the order it makes."""
+"""The body of a Responses request: its tools, and what to generate for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from openai.types.responses import ResponseIncludable
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from harmony.conversation import AnswerFormat, Conversation, ConversationItem, Developer
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     ANY_OBJECT,
     EffortChoice,
+    FunctionDefinition,
+    FunctionType,
     Ignored,
     JsonSchema,
     Limit,
@@ -24,18 +27,114 @@ from reference_engine.server.fields import (
 )
 from reference_engine.server.generation import GenerationRequest, Sampling
 from reference_engine.server.responses.items import Item, MessageItem
-from reference_engine.server.responses.tools import (
-    AnyTool,
-    ToolChoice,
-    choice_of,
-    offered,
-)
+from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
+
+
+class Tool(FunctionDefinition):
+    """A function tool."""
+
+    type: FunctionType
+    allowed_callers: Ignored = None
+    asynchronous: Literal[False] = Field(alias="async", default=False)
+    defer_loading: Literal[False] = False
+    output_schema: Ignored = None
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": self.description or None,
+            "parameters": self.parameters,
+            "strict": bool(self.strict),
+        }
+
+
+class Namespace(RequestModel):
+    """A group of function tools. The model sees them without the namespace; calls repeat it."""
+
+    type: Literal["namespace"]
+    name: str
+    description: str = ""
+    tools: Annotated[list[Tool], Field(min_length=1)]
+
+    def echoed(self) -> dict[str, Any]:
+        """The namespace in the response."""
+        return {
+            "type": "namespace",
+            "name": self.name,
+            "description": self.description,
+            "tools": [tool.echoed() for tool in self.tools],
+        }
+
+
+def _kind(tool: object) -> str:
+    """The tag of a tool. All tools except namespaces must be functions."""
+    namespace = isinstance(tool, dict) and tool.get("type") == "namespace"
+    return "namespace_tool" if namespace else "function_tool"
+
+
+AnyTool = Annotated[
+    Annotated[Tool, Tag("function_tool")] | Annotated[Namespace, Tag("namespace_tool")],
+    Discriminator(_kind),
+]
+
+
+class NamedTool(RequestModel):
+    """A tool choice that names a function."""
+
+    type: Literal["function"]
+    name: str
+
+
+class AllowedTools(RequestModel):
+    """A tool choice that allows some of the functions."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1)]
+
+
+ToolChoice = Annotated[Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedTools, ALLOWED], FORM]
+
+
+def offered(tools: Sequence[Tool | Namespace]) -> Iterator[OfferedTool]:
+    """All functions, with their paths in the request."""
+    for at, tool in enumerate(tools):
+        if isinstance(tool, Namespace):
+            for within, function in enumerate(tool.tools):
+                yield OfferedTool(function.tool(), f"tools[{at}].tools[{within}]")
+        else:
+            yield OfferedTool(tool.tool(), f"tools[{at}]")
+
+
+def namespaces(tools: Sequence[Tool | Namespace]) -> dict[str, str]:
+    """The namespaces of functions."""
+    return {
+        function.name: tool.name
+        for tool in tools
+        if isinstance(tool, Namespace)
+        for function in tool.tools
+    }
+
+
+def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
+    """The tool choice, independent of the API."""
+    match choice:
+        case NamedTool(name=name):
+            return Choice("required", chosen=name)
+        case AllowedTools(mode=mode, tools=left):
+            return Choice(mode, allowed=tuple(tool.name for tool in left))
+        case "none" | "auto" | "required":
+            return Choice(choice)
+    raise AssertionError(choice)
+
 
 _LOGPROBS = "message.output_text.logprobs"
 
 
 class TextFormat(RequestModel):
-    """An ordinary answer."""
+    """An answer without a format."""
 
     type: Literal["text"]
 
@@ -65,7 +164,7 @@ _Input = Annotated[list[Item], Field(min_length=1)] | str
 
 
 class ConversationRequest(RequestModel):
-    """What any request about a conversation holds."""
+    """The fields of all requests with a conversation."""
 
     model: str
     input: _Input | None = None
@@ -82,12 +181,12 @@ class ConversationRequest(RequestModel):
 
     @property
     def opening(self) -> tuple[Developer, ...]:
-        """The instructions as a turn, if there are any."""
+        """The instructions as a conversation item, if there are any."""
         return (Developer(self.instructions),) if self.instructions else ()
 
 
 class ResponsesRequest(ConversationRequest):
-    """The body of POST /v1/responses; `seed` is our addition."""
+    """The body of POST /v1/responses. `seed` is an extension."""
 
     input: _Input
     store: bool = True
@@ -120,20 +219,20 @@ class ResponsesRequest(ConversationRequest):
 
     @property
     def logprobs(self) -> bool:
-        """Whether the answer's tokens come with their log probabilities."""
+        """Whether the response includes logprobs."""
         return _LOGPROBS in self.include or self.top_logprobs > 0
 
-    def order(
-        self, turns: tuple[ConversationItem, ...], current_date: str | None
+    def generation_request(
+        self, history: tuple[ConversationItem, ...], current_date: str | None
     ) -> GenerationRequest:
-        """What to generate after these turns.
+        """What to generate after this history.
 
         Raises:
             ApiError: Fields contradict each other.
         """
         tools, policy = choice_of(self.tool_choice).applied(list(offered(self.tools)))
         conversation = Conversation(
-            items=(*self.opening, *turns),
+            items=(*self.opening, *history),
             tools=tools,
             effort=self.reasoning.effort or "medium",
             answer_format=self._answer_format(),
@@ -160,6 +259,6 @@ class ResponsesRequest(ConversationRequest):
 
 
 def unknown_previous(response_id: str) -> Exception:
-    """The error for a `previous_response_id` that is not stored (any more)."""
+    """The error for a `previous_response_id` that is not stored."""
     message = f"Previous response with id '{response_id}' not found."
     return invalid("previous_response_id", message, "previous_response_not_found")

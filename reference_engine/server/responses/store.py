@@ -1,4 +1,4 @@
-"""Responses kept in memory, for `previous_response_id` and for GET."""
+"""Responses stored in memory, for `previous_response_id` and GET."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from harmony.conversation import Call, ConversationItem, Result
 
 @dataclass(frozen=True)
 class Stored:
-    """A response and the conversation it belongs to.
+    """A response and its conversation.
 
     Attributes:
         id: The id of the response.
-        response: The response as the client got it, encoded.
-        turns: All turns up to and including its own output, without `instructions`.
-        items: The turn of each of its output items, with the call id of calls.
-        calls: The calls in it that still need an output, name by call id.
-        input: The items of its own input, encoded as they are listed.
+        response: The encoded response.
+        history: The conversation up to and including its output, without `instructions`.
+        items: The conversation item of each output item, with the call id of calls.
+        calls: The calls without a result, name by call id.
+        input: The encoded list of its input items.
     """
 
     id: str
     response: bytes
-    turns: tuple[ConversationItem, ...]
+    history: tuple[ConversationItem, ...]
     items: dict[str, tuple[ConversationItem, str | None]] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
     input: bytes = b"[]"
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes; texts shared with other responses count again."""
-        texts = sum(len(_text(turn)) for turn in self.turns)
-        return texts + 100 * len(self.turns) + len(self.response) + len(self.input)
+        """The approximate size in bytes. Texts shared with other responses count again."""
+        texts = sum(len(_text(entry)) for entry in self.history)
+        return texts + 100 * len(self.history) + len(self.response) + len(self.input)
 
 
 class ResponseStore:
-    """Keeps the responses used last, within a number and a size."""
+    """Stores the most recently used responses, up to a number and a size."""
 
     def __init__(self, max_responses: int, max_bytes: int) -> None:
         self._max_responses = max_responses
@@ -46,9 +46,9 @@ class ResponseStore:
         self._items: dict[str, str] = {}
 
     def put(self, stored: Stored) -> None:
-        """Keep a response, and forget those unused for longest where it gets too much.
+        """Store a response, and delete the least recently used ones above the limits.
 
-        One that is too large by itself is not kept, so that it cannot push out all others.
+        A response above the size limit is not stored, so that it does not evict all others.
         """
         size = stored.size
         if size > self._max_bytes:
@@ -60,19 +60,19 @@ class ResponseStore:
             self.delete(next(iter(self._stored)))
 
     def get(self, response_id: str) -> Stored | None:
-        """A response, now the one used last."""
+        """A response, which becomes the most recently used one."""
         if response_id not in self._stored:
             return None
         self._stored.move_to_end(response_id)
         return self._stored[response_id][0]
 
     def item(self, item_id: str) -> tuple[ConversationItem, str | None] | None:
-        """The turn of an output item, with its call id if it is a call."""
+        """The conversation item of an output item, with the call id of a call."""
         stored = self.get(self._items.get(item_id, ""))
         return stored.items[item_id] if stored else None
 
     def delete(self, response_id: str) -> bool:
-        """Forget a response; False if there is none of this id."""
+        """Delete a response; False if the id is unknown."""
         if response_id not in self._stored:
             return False
         stored, size = self._stored.pop(response_id)
@@ -83,24 +83,24 @@ class ResponseStore:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What a request can go back to: the server's store, and the one of its connection."""
+class ResponseLookup:
+    """The responses that a request can continue: those of the server and of its connection."""
 
     shared: ResponseStore
     own: ResponseStore | None = None
 
     def put(self, stored: Stored, *, share: bool) -> None:
-        """Keep a response for the connection and, if it may, for everybody."""
+        """Store a response for the connection and, with `share`, for all clients."""
         for store in self._stores if share else self._stores[:-1]:
             store.put(stored)
 
     def get(self, response_id: str) -> Stored | None:
-        """A response, wherever it is kept."""
+        """A response from either store."""
         found = (store.get(response_id) for store in self._stores)
         return next(filter(None, found), None)
 
     def item(self, item_id: str) -> tuple[ConversationItem, str | None] | None:
-        """The turn of an output item, with its call id if it is a call."""
+        """The conversation item of an output item, with the call id of a call."""
         found = (store.item(item_id) for store in self._stores)
         return next(filter(None, found), None)
 
@@ -109,9 +109,9 @@ class Memory:
         return (self.shared,) if self.own is None else (self.own, self.shared)
 
 
-def _text(turn: ConversationItem) -> str:
-    match turn:
+def _text(entry: ConversationItem) -> str:
+    match entry:
         case Call(_, text) | Result(_, text):
             return text
         case _:
-            return turn.text
+            return entry.text

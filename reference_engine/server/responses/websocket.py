@@ -1,6 +1,6 @@
-"""Responses over a WebSocket: each message is served as the POST it stands for.
+"""Responses over a WebSocket: each message is a POST /v1/responses.
 
-A connection answers one message at a time and remembers its last response, so that
+A connection serves one message at a time and stores its last response, so that
 `previous_response_id` works without `store`. Source: "WebSocket Transport" of Open Responses
 2026-04-24, https://www.openresponses.org/specification/2026-04-24.
 """
@@ -17,31 +17,33 @@ import orjson
 from starlette.types import Message, Receive, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from reference_engine.server.context import Context
+from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.responses.store import ResponseStore
 
 CONNECTION_STORE = "connection_store"
-"""The name, in the state of a request that came over a WebSocket, of its connection's store."""
+"""The key of the connection's store in the state of a request over a WebSocket."""
 
 _MOST_WAITING = 16
 _POLICY_VIOLATION = 1008
 
 
 class ResponsesSocket:
-    """Answers the messages of WebSockets."""
+    """Serves WebSocket connections."""
 
     def __init__(self, context: Context) -> None:
         self._settings = context.settings
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Answer one client until it goes away or its time is over.
+        """Serve one client until it disconnects or reaches the time limit.
 
-        Pages of other sites are refused: browsers let them connect, and read the answers.
+        Browsers let pages of any site connect and read the responses, so other origins are refused.
         """
         origin = websocket.headers.get("origin")
         if origin and urlsplit(origin).netloc != websocket.headers.get("host"):
-            error = ApiError(403, f"Pages of {origin} may not connect here.", code="wrong_origin")
+            error = ApiError(
+                403, f"Connections from the origin {origin} are not allowed.", code="wrong_origin"
+            )
             await websocket.send_denial_response(error.response())
             return
         await websocket.accept()
@@ -56,7 +58,7 @@ class ResponsesSocket:
 
 
 class _Connection:
-    """One client: what it has asked and not been answered, and its last response."""
+    """One client: its waiting messages and its last response."""
 
     def __init__(self, websocket: WebSocket, store: ResponseStore) -> None:
         self._websocket = websocket
@@ -65,7 +67,7 @@ class _Connection:
         self._gone = asyncio.Event()
 
     async def read(self) -> None:
-        """Take the messages as they come, until the client goes away or sends too many."""
+        """Receive messages until the client disconnects or too many messages wait."""
         while (message := await self._websocket.receive())["type"] == "websocket.receive":
             if self._waiting.qsize() == _MOST_WAITING:
                 await self._close(_POLICY_VIOLATION, "Too many messages are waiting.")
@@ -75,7 +77,7 @@ class _Connection:
         self._waiting.put_nowait(None)
 
     async def answer(self, seconds: float) -> None:
-        """Answer the messages in turn; after so many seconds, no further one."""
+        """Answer the messages in order, until the time limit."""
         end = asyncio.get_running_loop().time() + seconds
         while not self._gone.is_set():
             try:
@@ -83,7 +85,7 @@ class _Connection:
                     message = await self._waiting.get()
             except TimeoutError:
                 text = (
-                    f"This connection has reached its limit of {seconds:g} seconds: open another."
+                    f"This connection reached its limit of {seconds:g} seconds: open another one."
                 )
                 await self._refuse(ApiError(400, text, code="websocket_connection_limit_reached"))
                 await self._close()
@@ -92,7 +94,7 @@ class _Connection:
                 await self._turn(message)
 
     async def say(self, text: str) -> None:
-        """Send a message, unless there is nobody any more."""
+        """Send a message if the client is still connected."""
         if self._gone.is_set():
             return
         try:
@@ -115,7 +117,7 @@ class _Connection:
         await self._websocket.app(self._scope(), self._receive(body), reply.send)
         if reply.status != 200:
             await self._send_error(reply.status, orjson.loads(reply.rest))
-        # The turn's own response has taken the place of this one, unless the turn has failed.
+        # The new response has already replaced this one, unless the request failed.
         self._store.delete(previous)
 
     def _scope(self) -> Scope:
@@ -145,11 +147,11 @@ class _Connection:
 
 
 class _Reply:
-    """Takes the reply to a POST: sends the data of its events on, keeps what is no stream.
+    """Receives the response to a POST: forwards the data of events and keeps other bodies.
 
     Attributes:
         status: Its HTTP status.
-        rest: What was not sent on.
+        rest: The bytes not forwarded.
     """
 
     def __init__(self, say: Callable[[str], Awaitable[None]]) -> None:
@@ -158,7 +160,7 @@ class _Reply:
         self.rest = b""
 
     async def send(self, message: Message) -> None:
-        """Take one ASGI message."""
+        """Receive one ASGI message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             return
@@ -172,12 +174,12 @@ class _Reply:
 
 
 def _request(message: str | bytes) -> tuple[str, bytes]:
-    """The response that a `response.create` message continues, and the body it stands for.
+    """The `previous_response_id` of a `response.create` message, and the body of its request.
 
-    Clients need not say that they want a stream; openai-agents does, and is not refused.
+    `stream: true` is optional; openai-agents sends it.
 
     Raises:
-        ApiError: It is no such message.
+        ApiError: The message is invalid.
     """
     try:
         data = orjson.loads(message)
