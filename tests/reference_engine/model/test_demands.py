@@ -14,7 +14,7 @@ from reference_engine.checkpoint.convert import plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights
 from reference_engine.model.config import GPT_OSS_20B, GPT_OSS_120B
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 from demands import active_experts, decode_step, prefill
 

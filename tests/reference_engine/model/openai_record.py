@@ -1,6 +1,6 @@
 """Records the logprobs of OpenAI's own PyTorch model on reproducible weights.
 
-    PYTHONPATH=benchmarks python tests/reference_engine/openai_record.py
+    PYTHONPATH=benchmarks python tests/reference_engine/model/openai_record.py
 
 writes it anew, with gpt-oss beside the project (`pip install --no-deps gpt-oss`, Python 3.12).
 """
