@@ -1,1 +1,1 @@
-"""Training of the small checkpoint, fast on two CPU cores."""
+"""Data generation, training and evaluation of the small checkpoint on two CPU cores."""

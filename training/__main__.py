@@ -1,4 +1,4 @@
-"""`python -m training --seed 7 --minutes 90 --out DIR`: train and write."""
+"""Trains a checkpoint: `python -m training --seed 7 --minutes 90 --out DIR`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.ship import write_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start the worker processes, or be one of them."""
+    """Starts the worker processes, or runs as one of them."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -57,16 +57,16 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=float,
         default=90,
-        help="length of the whole run, by which learning rate and rounding are planned",
+        help="length of the whole run; determines the learning-rate and rounding schedules",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for snapshots and log.jsonl"
     )
     parser.add_argument(
-        "--resume", type=_resumable, help="snapshot to go on from, or a shipped folder"
+        "--resume", type=_resumable, help="snapshot or shipped checkpoint folder to continue from"
     )
-    parser.add_argument("--processes", type=int, default=2, help="one thread each")
-    parser.add_argument("--groups", type=int, default=1, help="groups of a step and process")
+    parser.add_argument("--processes", type=int, default=2, help="single-threaded workers")
+    parser.add_argument("--groups", type=int, default=1, help="groups per step and process")
     return parser
 
 

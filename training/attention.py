@@ -1,7 +1,7 @@
 """Attention of a packed group: sinks, sliding windows, and a prefix that all examples share.
 
-Scores come in two parts with one softmax over both: against keys from before the query's own
-stretch (the shared prefix, or the block before) and against its own stretch.
+The scores have two parts with one softmax over both: one for the keys before the query's own
+section (the shared prefix or the previous block) and one for the keys of the section itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HIDDEN = -1e9
 def _softmax(
     before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Softmax over both parts and the sink, the running maximum taken out first; bfloat16."""
+    """Computes the softmax over both parts and the sink in bfloat16, less the maximum."""
     a, b = before.float() + mask_before, own.float() + mask_own
     top = torch.maximum(torch.maximum(a.amax(-1, keepdim=True), b.amax(-1, keepdim=True)), sinks)
     a, b = torch.exp(a - top), torch.exp(b - top)
@@ -35,7 +35,7 @@ def _softmax(
 def _softmax_gradient(
     a: Tensor, b: Tensor, grad_a: Tensor, grad_b: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of both parts' scores and, for each query, of the sink."""
+    """Computes the gradients of both parts' scores and, for each query, of the sink."""
     a, b = a.float(), b.float()
     ga, gb = grad_a.float(), grad_b.float()
     mean = (a * ga).sum(-1, keepdim=True) + (b * gb).sum(-1, keepdim=True)
@@ -154,7 +154,7 @@ def _examples(
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor) -> Tensor:
-    """The prefix over itself, in two halves; only the second sees anything before it."""
+    """Attends from the prefix to itself in two halves; only the second half has earlier keys."""
     length, key_heads, dim = key.shape
     group = query.shape[1] // key_heads
     half = length // 2
@@ -181,7 +181,7 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor) -> Tensor:
 
 
 def _banded(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, window: int) -> Tensor:
-    """Blocks of one window each: a query sees its own block and the one before."""
+    """Attends in blocks of one window: a query sees its own and the previous block."""
     length, key_heads, dim = key.shape
     group = query.shape[1] // key_heads
     blocks = -(-length // window)
@@ -220,6 +220,6 @@ def _banded(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, window: in
 
 
 def _mask(gap: Tensor, window: int | None) -> Tensor:
-    """Additive mask from how far back each key lies."""
+    """Returns an additive mask from the distance of each key."""
     hidden = gap < 0 if window is None else (gap < 0) | (gap >= window)
     return hidden.float() * _HIDDEN

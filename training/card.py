@@ -1,4 +1,4 @@
-"""The model card and the provenance record that lie beside the shipped weights.
+"""Writes the model card and the provenance record of the shipped weights.
 
 `python -m training.card --log LOG --scores SCORES --command "…" [--command "…"]`
 """
@@ -34,7 +34,7 @@ _GOALS = {
 def provenance(
     checkpoint: Path, log: Path, scores: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """All that is known about how the weights in `checkpoint` came to be."""
+    """Returns the record of how the weights in `checkpoint` were trained."""
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     losses = [line for line in lines if "loss" in line]
     last = lines[-1]
@@ -64,7 +64,7 @@ def provenance(
 
 
 def card(record: Mapping[str, Any]) -> str:
-    """MODEL_CARD.md."""
+    """Returns the content of MODEL_CARD.md."""
     scores = record["scores"]
     overall = [
         f"{_row(name, rate)} {_GOALS.get(name.removeprefix('blind, '), '–')} |"
@@ -105,15 +105,15 @@ def _commit() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.card")
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
     parser.add_argument("--log", type=Path, required=True, help="log.jsonl of the training run")
-    parser.add_argument("--scores", type=Path, required=True, help="what evaluate --json wrote")
-    parser.add_argument("--command", action="append", required=True, help="how it was trained")
+    parser.add_argument("--scores", type=Path, required=True, help="output of evaluate --json")
+    parser.add_argument("--command", action="append", required=True, help="training command")
     parser.add_argument("--seed", type=int, action="append", required=True)
     parser.add_argument("--sharpen", type=float, required=True)
-    parser.add_argument("--note", action="append", default=[], help="what else one should know")
+    parser.add_argument("--note", action="append", default=[], help="additional note")
     options = parser.parse_args(arguments)
     facts = {
         "commands": options.command,

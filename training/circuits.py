@@ -1,17 +1,17 @@
-"""A start from which copying is learned in minutes: attention that already points somewhere.
+"""Initial attention weights with which the model learns to copy in minutes.
 
-A model that copies needs heads that carry token codes, a head that notes the previous token, and
-heads that look for where the current token stood before (induction). Gradient descent finds them,
-slowly. Here they are put in roughly, as an initial value that training is free to change:
+A model that copies needs heads that carry token codes, a head that attends to the previous token,
+and induction heads, which find the previous occurrence of the current token. Gradient descent finds
+them slowly. This module sets approximate initial weights, which training can change:
 
-- in every layer, key/value head 0 carries the code of a token's first piece and head 1 that of
-  its last; of the query heads, 0 and 1 hand the first piece on to both places of the output,
-  2 and 3 the last one;
-- in layer 0, query head 2 looks one token back, by rotary phase alone, and writes what it sees
-  into the `middle` place of the row;
-- in the layers that see everything, query heads 0 and 2 look for tokens whose previous token
-  (now in `middle`) ends like the current one. They compare in the slow rotary pairs, which hardly
-  turn over a prompt.
+- In every layer, key/value head 0 carries the code of a token's first piece and head 1 the code of
+  its last piece. Query heads 0 and 1 write the first piece to both positions of the output, query
+  heads 2 and 3 the last piece.
+- In layer 0, query head 2 attends to the previous token through rotary phase only, and writes its
+  code to the `middle` position of the row.
+- In the layers with full attention, query heads 0 and 2 find tokens whose previous token (now in
+  `middle`) ends like the current one. They compare in the slow rotary pairs, which hardly turn
+  over a prompt.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PLACES = (FIRST_AT, LAST_AT)
 
 @torch.no_grad()
 def plant(net: Net) -> None:
-    """Overwrite the attention matrices of a new network with the circuits above plus noise."""
+    """Sets the attention matrices of a new network to the circuits above plus noise."""
     dim = net.shape.head_dim
     for matrix in (net.q_proj, net.k_proj, net.v_proj, net.o_proj):
         matrix.mul_(_NOISE)
@@ -60,7 +60,7 @@ def plant(net: Net) -> None:
 
 
 def _match(matrix: Tensor, place: int, dim: int, heads: tuple[int, ...]) -> None:
-    """Read the first numbers of a code into the slow rotary pairs of some heads."""
+    """Reads the first numbers of a code into the slow rotary pairs of some heads."""
     half, slow = dim // 2, dim // 2 - _SLOW_PAIRS
     for head in heads:
         for part, start in enumerate((slow, half + slow)):

@@ -1,4 +1,4 @@
-"""How well a checkpoint does on prompts outside its training grammar, sampled at temperature 1.0.
+"""Evaluates a checkpoint on held-out prompts at temperature 1.0.
 
 `python -m training.evaluate --checkpoint DIR --tries 4 [--json FILE]`
 """
@@ -50,12 +50,12 @@ class Sample:
 
     @property
     def well_formed(self) -> bool:
-        """Whether the reply is exactly what the harmony format asks for."""
+        """Whether the reply has exactly the harmony format."""
         return _WELL_FORMED.fullmatch(self.text) is not None
 
     @property
     def met(self) -> bool:
-        """Whether the reply is right."""
+        """Whether the reply is correct."""
         return self.prompt.expect.met(self.reply)
 
     @property
@@ -66,7 +66,7 @@ class Sample:
 
     @property
     def valid_call(self) -> bool:
-        """Whether the expected tool is called with arguments that fit its schema."""
+        """Whether the expected tool is called with arguments that match its schema."""
         if not self.called or not isinstance(self.reply, Call):
             return False
         name = self.reply.name
@@ -79,7 +79,7 @@ class Sample:
 
 
 def read_reply(tokens: Iterable[int]) -> tuple[Call | Answer | None, int]:
-    """The call or answer a generation ends in, and how many of its tokens are reasoning."""
+    """Returns the final call or answer of a completion and its number of reasoning tokens."""
     parser = HarmonyParser()
     started: Started | None = None
     text: list[str] = []
@@ -113,7 +113,7 @@ async def _sample(engine: Engine, prompt: HeldOut, seed: int) -> Sample:
 
 
 async def sample_all(engine: Engine, prompts: Sequence[HeldOut], tries: int) -> list[Sample]:
-    """`tries` replies to each prompt."""
+    """Returns `tries` replies to each prompt."""
     jobs = [
         _sample(engine, prompt, seed=number * tries + attempt)
         for number, prompt in enumerate(prompts)
@@ -128,7 +128,7 @@ def _rate(samples: Sequence[Sample], good: Callable[[Sample], bool]) -> dict[str
 
 
 def scores(samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, float | int]]]:
-    """Rates over all samples that are not blind, over the blind ones, and by skill."""
+    """Returns the rates of the samples that are not blind, of the blind samples, and by skill."""
     blind = [one for one in samples if one.prompt.blind]
     overall = _overall([one for one in samples if not one.prompt.blind])
     overall |= {f"blind, {name}": rate for name, rate in _overall(blind).items()}
@@ -167,7 +167,7 @@ def _overall(samples: Sequence[Sample]) -> dict[str, dict[str, float | int]]:
 
 
 def analysis_lengths(samples: Sequence[Sample]) -> dict[str, float]:
-    """Mean number of reasoning tokens for each effort."""
+    """Returns the mean number of reasoning tokens per effort."""
     lengths: dict[str, list[int]] = defaultdict(list)
     for one in samples:
         lengths[one.prompt.conversation.effort].append(one.analysis_tokens)
@@ -188,7 +188,7 @@ def _grader_parses(sample: Sample) -> bool:
 
 
 def evaluate(checkpoint: Path, tries: int) -> tuple[list[Sample], dict[str, Any]]:
-    """Load, sample, score."""
+    """Loads the model, samples and scores."""
     engine = Engine(load_model(checkpoint, dtype=torch.float32), max_batch=32, max_queue=100_000)
     engine.start()
     try:
@@ -210,12 +210,12 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate")
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
-    parser.add_argument("--tries", type=int, default=4, help="replies to each prompt")
+    parser.add_argument("--tries", type=int, default=4, help="replies per prompt")
     parser.add_argument("--json", type=Path, help="file for the scores")
-    parser.add_argument("--misses", type=Path, help="file for the replies that were not right")
+    parser.add_argument("--misses", type=Path, help="file for the incorrect replies")
     options = parser.parse_args(arguments)
     samples, report = evaluate(options.checkpoint, options.tries)
     _print(report)

@@ -1,4 +1,4 @@
-"""Element-wise functions compiled into one pass each, when they are first called."""
+"""Compiles element-wise functions into one pass each on their first call."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ R = TypeVar("R")
 _VARIANTS = 32
 
 enabled = True
-"""Whether to compile; plain PyTorch computes the same, slower."""
+"""Whether to compile; plain PyTorch computes the same more slowly."""
 
 
 def fused(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile for any sizes; importing costs nothing, and no compiler is needed while disabled."""
+    """Compiles for any sizes on the first call; needs no compiler while disabled."""
     compiled: list[Callable[P, R]] = []
 
     @functools.wraps(function)

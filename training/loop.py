@@ -29,7 +29,7 @@ _SNAPSHOT_SECONDS = 300
 
 
 class Trainer:
-    """Trains a run until its minutes are over or it is told to stop."""
+    """Trains a run until its time is up or it receives a signal to stop."""
 
     def __init__(
         self, run: Run, schedule: Schedule, *, seed: int, rank: int, out: Path, groups_per_step: int
@@ -52,7 +52,7 @@ class Trainer:
         signal.signal(signal.SIGINT, self._stop)
 
     def train(self) -> None:
-        """Run to the end; snapshots and the log go to the output folder."""
+        """Runs to the end and writes snapshots and the log to the output folder."""
         progress = self._run.progress
         losses: list[float] = []
         saved = time.monotonic()
@@ -72,7 +72,7 @@ class Trainer:
         self._save("last.pt")
 
     def _step(self) -> tuple[float, bool]:
-        """One optimiser step; returns the mean loss and whether anyone wants to stop."""
+        """Runs one optimizer step; returns the mean loss and whether a process must stop."""
         run, progress = self._run, self._run.progress
         rate = self._schedule.rate(progress.optimised, progress.minute)
         quantize = self._schedule.quantized(progress.minute)
@@ -110,7 +110,7 @@ class Trainer:
 
     @torch.no_grad()
     def probe(self) -> dict[str, Any]:
-        """Teacher-forced: share of right tokens and of wholly right completions, by skill."""
+        """Returns the teacher-forced share of correct tokens and correct completions by skill."""
         right: dict[str, list[Tensor]] = defaultdict(list)
         whole: dict[str, list[bool]] = defaultdict(list)
         quantize = self._schedule.quantized(self._run.progress.minute)
@@ -148,7 +148,7 @@ class Trainer:
 
 
 class _Streams:
-    """Data of this process: no part of it repeats after a resume."""
+    """The data of this process, without repetition after a resume."""
 
     def __init__(self, seed: int, rank: int, step: int) -> None:
         self._base = random.Random(f"{seed} {rank} {step}").getrandbits(48)  # noqa: S311

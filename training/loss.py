@@ -13,12 +13,12 @@ from reference_engine.small import codes
 from training.fused import fused
 
 BESIDE_TRAINED = 2048
-"""Ids to tell the target from beside those with trained rows."""
+"""Number of sampled negative IDs in addition to those with trained rows."""
 _CHUNK = 128
 
 
 class Rows(nn.Module):
-    """Code tables plus what training has added to the rows of the frequent tokens."""
+    """The code tables and the trained deltas of the frequent tokens' rows."""
 
     def __init__(self, seed: int, hidden_size: int, ids: Sequence[int]) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class Rows(nn.Module):
         self.unembed_delta = nn.Parameter(torch.zeros(len(ids), hidden_size))
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Embeddings in float32; the extra last delta row belongs to all untrained ids."""
+        """Returns float32 embeddings; all untrained IDs use the extra last delta row."""
         rows = self.row_of[ids]
         delta: Tensor = _RowsOf.apply(self.embed_delta, rows)  # type: ignore[no-untyped-call]
         return self.embedding[ids].float() + delta
 
     def candidates(self, targets: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows to tell apart, the correction of their logits, and where the targets stand.
+        """Returns the candidate rows, the correction of their logits, and the targets' positions.
 
         Trained ids, the ids of the batch and those that look like a target always take part (a
         sample would hold `station` beside ` station` once in a hundred times). Of the rest a
@@ -61,7 +61,7 @@ class Rows(nn.Module):
         return torch.cat((trained, fixed[len(self.ids) :])), correction, place[targets]
 
     def loss(self, states: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
-        """Cross entropy of each target over the sampled candidates.
+        """Returns the cross entropy of each target over the sampled candidates.
 
         Args:
             states: final states; rows after the last target are filler.
@@ -80,7 +80,7 @@ class Rows(nn.Module):
 
     @torch.no_grad()
     def argmax(self, states: Tensor) -> Tensor:
-        """The most likely id of each state over the whole vocabulary."""
+        """Returns the most probable ID of each state over the whole vocabulary."""
         table = self.unembedding.clone()
         table[self.ids] = (table[self.ids].float() + self.unembed_delta).to(table.dtype)
         chunks = torch.split(states.to(torch.bfloat16), _CHUNK)
@@ -88,7 +88,7 @@ class Rows(nn.Module):
 
 
 class _RowsOf(torch.autograd.Function):
-    """Row lookup; the gradient of equal rows is summed by one sparse product."""
+    """Looks up rows; one sparse product sums the gradients of equal rows."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:  # noqa: ANN401
@@ -113,7 +113,7 @@ def _log_softmax(logits: Tensor, correction: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Logits in float32, their gradient in bfloat16 products.
+    """Computes logits in float32 and their gradient with bfloat16 products.
 
     The target's own gradient, p - 1, is taken from the loss: as a difference of bfloat16 numbers
     it would vanish long before the model is certain.

@@ -1,4 +1,4 @@
-"""The network as training wants it: one group of conversations at a time, many tokens at once.
+"""The network in the form for training: one group of conversations at a time.
 
 It computes the same as `reference_engine.model.transformer.Transformer`; a test compares the two.
 It is fast on a CPU because it runs the shared prefix of a group of conversations once, multiplies
@@ -24,7 +24,7 @@ from training.quantize import fake_quantize
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the small model, named as in config.json, with the real model's constants."""
+    """The sizes of the small model with the names of config.json and the real constants."""
 
     hidden_size: int = 192
     intermediate_size: int = 192
@@ -45,7 +45,7 @@ class Shape:
 
 
 def rope_frequencies(shape: Shape) -> tuple[Tensor, float]:
-    """YaRN's inverse frequencies (not rounded, as in OpenAI's model) and its concentration."""
+    """Returns YaRN's inverse frequencies (unrounded, as in OpenAI's model) and concentration."""
     half = shape.head_dim // 2
     exponents = torch.arange(half, dtype=torch.float64) / half
     base = shape.rope_theta**-exponents
@@ -62,13 +62,13 @@ def rope_frequencies(shape: Shape) -> tuple[Tensor, float]:
 
 @fused
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """Root-mean-square norm of float32 states, given out in bfloat16."""
+    """Computes the root-mean-square norm of float32 states in bfloat16."""
     return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * gain).to(torch.bfloat16)
 
 
 @fused
 def rotate(x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Add the bias and apply rotary positions to (tokens, heads * dim); bfloat16 out."""
+    """Adds the bias and applies rotary positions to (tokens, heads * dim); returns bfloat16."""
     tokens, dim = x.shape[0], 2 * cos.shape[-1]
     x1, x2 = (x.float() + bias).view(tokens, -1, dim).chunk(2, dim=-1)
     c, s = cos[:, None, :], sin[:, None, :]
@@ -77,7 +77,7 @@ def rotate(x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @fused
 def swiglu(x: Tensor, weight: Tensor, limit: float) -> Tensor:
-    """The clamped SwiGLU of gpt-oss, already multiplied by the router's weight.
+    """Computes the clamped SwiGLU of gpt-oss, multiplied by the router weight.
 
     Gates stand in the first half here and linear parts in the second (it is faster); the export
     interleaves them.
@@ -89,7 +89,7 @@ def swiglu(x: Tensor, weight: Tensor, limit: float) -> Tensor:
 
 
 class Net(nn.Module):
-    """Everything trainable but the token rows."""
+    """All trainable parameters except the token rows."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Net(nn.Module):
         self.concentration = concentration
 
     def forward(self, x: Tensor, batch: Batch, *, quantize: bool) -> tuple[Tensor, Tensor]:
-        """Final normed states of the tokens that have a target, and the router's balance loss.
+        """Returns the final normed states of tokens with a target, and the router's balance loss.
 
         Args:
             x: float32 embeddings of the packed tokens, (tokens, hidden).
@@ -171,7 +171,7 @@ class Net(nn.Module):
         sliding: bool,
         last: bool,
     ) -> Tensor:
-        """Add attention's output; in the last layer only tokens with a target go on."""
+        """Adds the attention output; the last layer keeps only tokens with a target."""
         shape = self.shape
         normed = rms_norm(x, layer["attention_norm"], shape.rms_norm_eps)
         scale = shape.head_dim**-0.5
@@ -192,7 +192,7 @@ class Net(nn.Module):
         return x + (mixed @ layer["o_proj"].T + layer["o_bias"].to(torch.bfloat16)).float()
 
     def _experts(self, layer: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the experts' output; also the load-balancing loss (1 when perfectly even)."""
+        """Adds the experts' output; returns the load-balancing loss too (1 if perfectly even)."""
         shape = self.shape
         count, top = shape.num_local_experts, shape.num_experts_per_tok
         normed = rms_norm(x, layer["mlp_norm"], shape.rms_norm_eps)
@@ -218,7 +218,7 @@ class Net(nn.Module):
 
 
 def _dispatch(chosen: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-    """Sort the choices of experts, (tokens, top), so that each expert's lie together.
+    """Sorts the choices of experts, (tokens, top), by expert.
 
     Returns:
         The share of choices of each expert; which choice stands at each place of the sorted order,

@@ -13,7 +13,7 @@ _ROUNDS = 5
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Brings the singular values of each of (..., rows, columns) near 1, by Newton-Schulz."""
+    """Moves the singular values of (..., rows, columns) close to 1 with Newton-Schulz steps."""
     a, b, c = _NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.transpose(-2, -1) if tall else matrices
@@ -28,7 +28,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal; every parameter is a stack of matrices."""
+    """Muon: orthogonalized momentum; every parameter is a stack of matrices."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float
@@ -37,7 +37,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ANN401
-        """Move every parameter once."""
+        """Updates every parameter once."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 state = self.state[parameter]
@@ -52,7 +52,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimizers(net: nn.Module, rows: nn.Module) -> list[torch.optim.Optimizer]:
-    """The two optimisers; a group's `initial` key keeps its full learning rate."""
+    """Returns both optimizers; a group's `initial` key holds its full learning rate."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
@@ -73,7 +73,7 @@ def optimizers(net: nn.Module, rows: nn.Module) -> list[torch.optim.Optimizer]:
 
 
 def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
-    """Scale every learning rate to `factor` of its full size."""
+    """Sets every learning rate to `factor` times its full value."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["initial"] * factor

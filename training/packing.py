@@ -1,7 +1,7 @@
 """A group of conversations as tensors: one prefix, then the examples one after another.
 
-Lengths are rounded up with filler tokens, which nothing sees: oneDNN compiles a kernel for every
-new shape of a matrix product, and with free lengths nearly every shape would be new.
+Lengths are rounded up with filler tokens, which no token sees. oneDNN compiles a kernel for every
+new shape of a matrix product, and without rounding almost every shape would be new.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ class Batch:
 
     @property
     def real_tokens(self) -> int:
-        """Tokens that are no filler."""
+        """The number of tokens without filler."""
         return self.prefix + len(self.slots)
 
 
 def round_up(length: int, multiple: int = ROUND) -> int:
-    """The next multiple."""
+    """Rounds up to a multiple."""
     return -(-length // multiple) * multiple
 
 
 def pack(group: Group) -> Batch:
-    """Lay a group out; the last token of a completion is a target but never an input."""
+    """Packs a group; the last token of a completion is a target but not an input."""
     prefix, cut = len(group.prefix), round_up(len(group.prefix))
     rows = [example.prompt + example.completion[:-1] for example in group.examples]
     longest = round_up(max(len(row) for row in rows), _ROUND_EXAMPLE)

@@ -38,7 +38,7 @@ class _Spread(torch.autograd.Function):
 
 
 def gather_once(x: Tensor, index: Tensor, rows: int | None = None) -> Tensor:
-    """`x[index]`, where no row is taken twice, with zeros below up to `rows` rows."""
+    """Returns `x[index]`, padded with zero rows to `rows`; `index` must not repeat rows."""
     out: Tensor = _GatherOnce.apply(  # type: ignore[no-untyped-call]
         x, index, len(index) if rows is None else rows
     )
@@ -46,6 +46,6 @@ def gather_once(x: Tensor, index: Tensor, rows: int | None = None) -> Tensor:
 
 
 def spread(x: Tensor, index: Tensor, slots: Tensor) -> Tensor:
-    """`x[index]` where row `i` of x stands at `slots[i]` and other places hold what nobody uses."""
+    """Puts row `i` of x at position `slots[i]`; the other positions are undefined."""
     out: Tensor = _Spread.apply(x, index, slots)  # type: ignore[no-untyped-call]
     return out

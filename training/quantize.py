@@ -1,4 +1,4 @@
-"""Rounding to MXFP4 inside training: the values change, the gradient passes straight through."""
+"""Rounds to MXFP4 during training with a straight-through gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SMALLEST_SCALE = -127
 
 
 def round_to_mxfp4(values: Tensor) -> Tensor:
-    """What `mxfp4.decode(*mxfp4.encode(values))` gives, without packing any bits."""
+    """Computes `mxfp4.decode(*mxfp4.encode(values))` without packing bits."""
     groups = values.reshape(*values.shape[:-1], -1, BLOCK)
     largest = groups.abs().amax(-1, keepdim=True)
     exponent = torch.frexp(largest).exponent - (1 + _LARGEST_EXPONENT)
@@ -24,5 +24,5 @@ def round_to_mxfp4(values: Tensor) -> Tensor:
 
 
 def fake_quantize(values: Tensor) -> Tensor:
-    """MXFP4 values with the gradient of the unrounded ones."""
+    """Returns MXFP4 values with the gradient of the unrounded values."""
     return values + (round_to_mxfp4(values.detach()) - values.detach())

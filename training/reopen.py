@@ -1,4 +1,4 @@
-"""From a shipped checkpoint back to a run, for when the snapshot it was written from is gone.
+"""Restores a run from a shipped checkpoint if its snapshot is lost.
 
 The optimisers begin anew and the experts are as rounded as the file holds them; all else goes on
 where it ended.
@@ -23,11 +23,11 @@ from training.ship import PLAIN
 from training.snapshot import CODE_SEED, Progress, Run
 
 RECORD = "provenance.json"
-"""The file that tells how the weights beside it came to be."""
+"""The record of how the weights were trained."""
 
 
 def reopen(folder: Path, *, more_ids: Sequence[int] = ()) -> Run:
-    """Read a checkpoint that `ship` wrote and `card` described; `more_ids` get trained rows too."""
+    """Reads a checkpoint that `ship` and `card` wrote; `more_ids` also get trained rows."""
     facts: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     named = {field.name for field in fields(Shape)} & config.keys()
@@ -49,7 +49,7 @@ def reopen(folder: Path, *, more_ids: Sequence[int] = ()) -> Run:
 
 
 def _parameters(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """The network's parameters by name, stacked over the layers."""
+    """Returns the network's parameters by name, stacked over the layers."""
     found: dict[str, list[Tensor]] = {}
 
     def add(name: str, value: Tensor) -> None:
@@ -72,5 +72,5 @@ def _unpacked(tensors: dict[str, Tensor], name: str) -> Tensor:
 
 
 def _apart(interleaved: Tensor) -> Tensor:
-    """From gate and linear part in turn (in the second dimension) to all gates first."""
+    """Converts interleaved gate and linear values (second dimension) to gates first."""
     return torch.cat((interleaved[:, 0::2], interleaved[:, 1::2]), dim=1)

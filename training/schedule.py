@@ -1,4 +1,4 @@
-"""What the learning rate and the data are at each moment of the time a run is given."""
+"""The learning rate and the data mix over the time of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FLOOR = 0.02
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm up, stay, then fall in a line to nearly nothing, by the clock.
+    """Warms up, stays constant, then decays linearly to almost zero, by elapsed time.
 
     Attributes:
         minutes: the whole run, earlier parts of a resumed run included.
@@ -25,7 +25,7 @@ class Schedule:
     copy_share_of_time: float = 0.08
 
     def rate(self, step: int, minute: float) -> float:
-        """Factor on every learning rate; `step` counts from when the optimisers began."""
+        """Returns the factor of every learning rate; `step` counts from the optimizers' start."""
         left = (self.minutes - minute) / (self.minutes * self.decay_share)
         warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
         return warm * min(1.0, max(_FLOOR, left))
@@ -35,5 +35,5 @@ class Schedule:
         return minute >= self.minutes * (1 - self.quantized_share)
 
     def copy_share(self, minute: float) -> float:
-        """How many of the groups are pure copy tasks."""
+        """Returns the share of groups that are pure copy tasks."""
         return 0.6 if minute < self.minutes * self.copy_share_of_time else 0.08

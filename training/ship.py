@@ -1,4 +1,4 @@
-"""From a snapshot to a checkpoint folder in Hugging Face's layout, tokens as codes, experts MXFP4.
+"""Writes a checkpoint folder from a snapshot: Hugging Face's layout, token codes, MXFP4 experts.
 
 `python -m training.ship SNAPSHOT FOLDER [--sharpen 1.2]`
 """
@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reference_engine.checkpoint.layouts import config_file
+from reference_engine.checkpoint.writer import write_json
 from reference_engine.model import mxfp4
+from reference_engine.model.config import ModelConfig
 from reference_engine.small import codes
 from training import snapshot
 from training.loss import Rows
@@ -24,7 +27,7 @@ from training.net import Net, Shape
 from training.snapshot import Run
 
 MOST_ROWS = 8600
-"""Stored token rows with which the file stays below ten megabytes."""
+"""Maximum number of stored token rows, which keeps the file below ten megabytes."""
 
 PLAIN = {
     "q_proj": "self_attn.q_proj.weight",
@@ -42,72 +45,30 @@ PLAIN = {
     "attention_norm": "input_layernorm.weight",
     "mlp_norm": "post_attention_layernorm.weight",
 }
-"""Names of a layer's parameters, in the network and in the file, where the values are the same."""
+"""The names, in the network and in the file, of a layer's parameters with equal values."""
 
 
-def config_of(shape: Shape) -> dict[str, Any]:
-    """The config.json of the code-table checkpoint."""
-    return {
-        "architectures": ["GptOssForCausalLM"],
-        "model_type": "gpt_oss",
-        "vocab_size": codes.VOCAB_SIZE,
-        "hidden_size": shape.hidden_size,
-        "intermediate_size": shape.intermediate_size,
-        "num_hidden_layers": shape.num_hidden_layers,
-        "num_attention_heads": shape.num_attention_heads,
-        "num_key_value_heads": shape.num_key_value_heads,
-        "head_dim": shape.head_dim,
-        "num_local_experts": shape.num_local_experts,
-        "num_experts_per_tok": shape.num_experts_per_tok,
-        "experts_per_token": shape.num_experts_per_tok,
-        "sliding_window": shape.sliding_window,
-        "layer_types": [
-            "full_attention" if layer % 2 else "sliding_attention"
-            for layer in range(shape.num_hidden_layers)
-        ],
-        "swiglu_limit": shape.swiglu_limit,
-        "rms_norm_eps": shape.rms_norm_eps,
-        "rope_theta": shape.rope_theta,
-        "rope_scaling": {
-            "rope_type": "yarn",
-            "factor": shape.rope_factor,
-            "beta_fast": shape.rope_beta_fast,
-            "beta_slow": shape.rope_beta_slow,
-            "original_max_position_embeddings": shape.initial_context_length,
-            "truncate": False,
-        },
-        "initial_context_length": shape.initial_context_length,
-        "max_position_embeddings": int(shape.initial_context_length * shape.rope_factor),
-        "attention_bias": True,
-        "attention_dropout": 0.0,
-        "hidden_act": "silu",
-        "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
-        "bos_token_id": 199998,
-        "eos_token_id": 200002,
-        "pad_token_id": 199999,
-        "quantization_config": {
-            "quant_method": "mxfp4",
-            "modules_to_not_convert": [
-                "model.layers.*.self_attn",
-                "model.layers.*.mlp.router",
-                "model.embed_tokens",
-                "lm_head",
-            ],
-        },
-    }
+def config_of(shape: Shape, folder: Path) -> dict[str, Any]:
+    """Returns the config.json of a checkpoint with token codes; `folder` appears in errors."""
+    config = ModelConfig(
+        vocab_size=codes.VOCAB_SIZE,
+        max_position_embeddings=int(shape.initial_context_length * shape.rope_factor),
+        **asdict(shape),
+    )
+    raw = config_file(config, "hf", packed=True, path=folder)
+    return raw | {"token_codes": {"seed": snapshot.CODE_SEED}}
 
 
 def _interleave(halves: Tensor) -> Tensor:
-    """From gates first, linear parts after (in the third dimension) to one of each in turn."""
+    """Interleaves gates and linear values (third dimension), which come one after the other."""
     gate, linear = halves.chunk(2, dim=2)
     return torch.stack((gate, linear), dim=3).flatten(2, 3)
 
 
 def tensors_of(run: Run, *, sharpen: float, most_rows: int = MOST_ROWS) -> dict[str, Tensor]:
-    """The checkpoint's tensors; `sharpen` multiplies the final norm and so every logit.
+    """Returns the checkpoint's tensors; `sharpen` multiplies the final norm and so every logit.
 
-    Of the token rows those that training moved least stay codes, if there are over `most_rows`.
+    If there are more than `most_rows` token rows, the rows that changed least stay codes.
     """
     net: Net = run.net
     out: dict[str, Tensor] = {}
@@ -139,25 +100,23 @@ def tensors_of(run: Run, *, sharpen: float, most_rows: int = MOST_ROWS) -> dict[
 
 
 def _most_moved(rows: Rows, count: int) -> Tensor:
-    """Places of at most `count` rows, in order: those that training moved farthest from codes."""
+    """Returns the indices, in order, of at most `count` rows that training changed most."""
     moved = rows.embed_delta[:-1].norm(dim=-1) + rows.unembed_delta.norm(dim=-1)
     places: Tensor = moved.topk(min(count, len(moved))).indices.sort().values
     return places
 
 
 def write_checkpoint(run: Run, folder: Path, *, sharpen: float = 1.0) -> None:
-    """Write config.json and model.safetensors."""
+    """Writes config.json and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = config_of(run.net.shape) | {"token_codes": {"seed": snapshot.CODE_SEED}}
-    text = json.dumps(config, indent=2) + "\n"
-    (folder / "config.json").write_text(text, encoding="utf-8")
+    write_json(folder / "config.json", config_of(run.net.shape, folder))
     file = folder / "model.safetensors"
     save_file(tensors_of(run, sharpen=sharpen), file, {"format": "pt"})
     file.chmod(0o644)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.ship")
     parser.add_argument("snapshot", type=Path)
     parser.add_argument("folder", type=Path)

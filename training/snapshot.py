@@ -1,4 +1,4 @@
-"""The state of a run on disk, so that it can be stopped, continued and exported."""
+"""The state of a run on disk, for stopping, resuming and exporting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AVERAGE = 0.005
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         began: the step at which the optimisers began, later than 0 where their state was lost.
@@ -47,12 +47,12 @@ class Progress:
 
     @property
     def optimised(self) -> int:
-        """How many steps the optimisers have taken."""
+        """The number of steps of the optimizers."""
         return self.step - self.began
 
 
 class Run:
-    """Everything that training changes.
+    """The state that training changes.
 
     Attributes:
         average: a moving average of the parameters, which is better than they are for as long as
@@ -72,21 +72,21 @@ class Run:
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Take the parameters as they are now into the average."""
+        """Updates the average with the current parameters."""
         share = max(_AVERAGE, 1 / (self.progress.optimised + 1))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters()], share)
 
     @torch.no_grad()
     def use_average(self) -> None:
-        """Replace the parameters by their average."""
+        """Replaces the parameters by their average."""
         for parameter, mean in zip(self.parameters(), self.average, strict=True):
             parameter.copy_(mean)
 
 
 def frequent_ids(seed: int) -> list[int]:
-    """Ids that get trained rows: frequent in the data, signs and specials already when rare.
+    """Returns the IDs with trained rows: frequent ones, with lower limits for signs and specials.
 
-    A word that several written requests use is worth a row, however seldom each of them is drawn.
+    A word in several written requests gets a row even if the requests are rarely drawn.
     """
     counts: Counter[int] = Counter()
     for group in itertools.islice(groups(seed, copy_share=0.05), _COUNTED_GROUPS):
@@ -106,7 +106,7 @@ def frequent_ids(seed: int) -> list[int]:
 
 
 def _written_ids() -> set[int]:
-    """Ids that stand in several of the lines written by hand, or of the whole requests."""
+    """Returns IDs that occur in several of the written templates or complete requests."""
     lines = Counter(itertools.chain(*(_ids(parts.said) for parts in phrasings.fragments())))
     requests = [one for tool in SMOKE_TOOLS for one in whole_requests(tool.name)]
     whole = Counter(itertools.chain(*(_ids(one.said) for one in requests)))
@@ -119,7 +119,7 @@ def _ids(said: Iterable[str]) -> set[int]:
 
 
 def start(seed: int, shape: Shape) -> Run:
-    """A fresh run."""
+    """Returns a new run."""
     torch.manual_seed(seed)
     net = Net(shape)
     plant(net)
@@ -128,7 +128,7 @@ def start(seed: int, shape: Shape) -> Run:
 
 
 def save(run: Run, path: Path) -> None:
-    """Write a snapshot; the old file stays whole until the new one is."""
+    """Writes a snapshot; the old file stays valid until the new one is complete."""
     state = {
         "shape": asdict(run.net.shape),
         "net": run.net.state_dict(),
@@ -144,7 +144,7 @@ def save(run: Run, path: Path) -> None:
 
 
 def load(path: Path, *, more_ids: Sequence[int] = ()) -> Run:
-    """Read a snapshot; `more_ids` get trained rows too (the data may have changed since)."""
+    """Reads a snapshot; `more_ids` also get trained rows, because the data may have changed."""
     state: dict[str, Any] = torch.load(path, weights_only=True)
     net = Net(Shape(**state["shape"]))
     net.load_state_dict(state["net"])
@@ -168,7 +168,7 @@ def load(path: Path, *, more_ids: Sequence[int] = ()) -> Run:
 
 
 def _fit_moments(saved: dict[int, dict[str, Tensor]], kept: Tensor, rows: Rows) -> None:
-    """Widen the row tables' moments for rows that are new."""
+    """Extends the optimizer moments of the row tables for new rows."""
     sizes = {len(kept) + 1: rows.embed_delta, len(kept): rows.unembed_delta}
     for moments in saved.values():
         for name, value in moments.items():

@@ -51,8 +51,8 @@ def packed_experts(
     for expert in torch.unique(chosen[chosen < len(gate_up.bias)]).tolist():
         row, place = torch.where(chosen == expert)
         inner = swiglu(_product(tokens[row], gate_up, expert), limit)
-        made = _product(inner, down, expert)
-        out.index_add_(0, row, made * weights[row, place, None].to(out.dtype))
+        outer = _product(inner, down, expert)
+        out.index_add_(0, row, outer * weights[row, place, None].to(out.dtype))
     return out
 
 

@@ -158,10 +158,10 @@ def gate_up_kernel(
     row_used = row < end
     token = tl.load(slots + row, mask=row_used, other=0) // TOP
     output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    made = _product(
+    product = _product(
         tokens, token, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN
     )
-    gate, linear = made.reshape(BLOCK_ROWS, BLOCK_OUT // 2, 2).split()
+    gate, linear = product.reshape(BLOCK_ROWS, BLOCK_OUT // 2, 2).split()
     gate = tl.minimum(gate, limit)
     linear = tl.minimum(tl.maximum(linear, -limit), limit)
     result = gate * tl.sigmoid(gate * _ALPHA) * (linear + 1)
@@ -200,11 +200,11 @@ def down_kernel(
     row_used = row < end
     slot = tl.load(slots + row, mask=row_used, other=0)
     output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    made = _product(inner, row, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN)
-    made *= tl.load(weights + slot, mask=row_used, other=0.0)[:, None]
+    result = _product(inner, row, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN)
+    result *= tl.load(weights + slot, mask=row_used, other=0.0)[:, None]
     tl.store(
         out + slot.to(tl.int64)[:, None] * OUT + output[None, :],
-        made,
+        result,
         mask=row_used[:, None] & (output < OUT)[None, :],
     )
 
@@ -228,8 +228,8 @@ def packed_experts(
     block = _block_rows(chosen.numel(), experts)
     routing = route(chosen, experts, block)
     inner = _launch_gate_up(tokens, routing, gate_up, limit, top, block)
-    made = _launch_down(inner, weights.float().contiguous(), routing, down, block)
-    return made.view(len(tokens), top, -1).sum(1)
+    product = _launch_down(inner, weights.float().contiguous(), routing, down, block)
+    return product.view(len(tokens), top, -1).sum(1)
 
 
 def _block_rows(rows: int, experts: int) -> int:
@@ -265,9 +265,9 @@ def _launch_down(
     inner: Tensor, weights: Tensor, routing: Routing, linear: PackedLinear, block: int
 ) -> Tensor:
     size = linear.bias.shape[1]
-    made = inner.new_zeros((len(inner), size), dtype=torch.float32)
+    product = inner.new_zeros((len(inner), size), dtype=torch.float32)
     down_kernel[_grid(size, routing)](
-        made,
+        product,
         inner,
         weights,
         routing.slots,
@@ -281,7 +281,7 @@ def _launch_down(
         OUT=size,
         BLOCK_ROWS=block,
     )
-    return made
+    return product
 
 
 def _grid(size: int, routing: Routing):

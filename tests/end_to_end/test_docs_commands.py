@@ -31,7 +31,7 @@ COMMANDS = tuple(command for block in BLOCKS for command in block.commands)
 NAMES = ("mine", "groq", "fireworks", "reference")
 RUN_ELSEWHERE = {
     "serve": "tests/end_to_end/test_packaging.py",
-    "export-small": "tests/reference_engine/test_small_export.py",
+    "export-small": "tests/reference_engine/small/test_small_export.py",
     "selftest": "tests/harness/test_selftest_run.py",
 }
 _FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"))

@@ -1,4 +1,4 @@
-"""The engine's own view of a continuation: generated, and followed."""
+"""The engine's logprobs of generated and given completions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def asked(settings, *questions):
     return [json.loads(line) for line in answers]
 
 
-def test_following_gives_the_log_probabilities_of_generating(small):
+def test_scoring_gives_the_logprobs_of_generating(small):
     [free] = asked(small, {"id": "1", "api": "chat", "body": CHAT | {"max_tokens": 6}})
     ids = [token["id"] for token in free["tokens"]]
     assert len(ids) == 6
@@ -45,7 +45,7 @@ def test_following_gives_the_log_probabilities_of_generating(small):
         assert one["logprob"] == pytest.approx(same["logprob"], abs=1e-4)
 
 
-def test_the_log_probabilities_are_those_of_the_whole_forward_pass():
+def test_the_logprobs_are_those_of_one_forward_pass():
     model = random_transformer(num_local_experts=8)
     prompt, completion = list(range(40)), list(range(90))
     with torch.inference_mode():
@@ -55,7 +55,7 @@ def test_the_log_probabilities_are_those_of_the_whole_forward_pass():
     assert [token.logprob for token in found] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_continuation_of_nothing_is_answered_too(small):
+def test_an_empty_completion_is_answered(small):
     [answer] = asked(small, {"id": "1", "api": "chat", "body": CHAT, "completion": []})
     assert (answer["id"], answer["tokens"]) == ("1", [])
 
@@ -74,6 +74,6 @@ BAD = {
 
 
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD)
-def test_what_cannot_be_answered_is_refused(line, small):
+def test_invalid_questions_are_rejected(line, small):
     with pytest.raises(ScoringError):
         list(answer_lines([line], small))

@@ -1,4 +1,4 @@
-"""The exported small checkpoint: tokenizer, chat template and weights as others see them."""
+"""The exported small checkpoint: tokenizer, chat template and weights in other libraries."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ CONVERSATIONS = {
 
 
 def chat_messages(conversation: Conversation) -> list[dict[str, Any]]:
-    """The conversation as Chat Completions messages."""
+    """Returns the conversation as Chat Completions messages."""
     messages: list[dict[str, Any]] = []
     pending: dict[str, Any] = {}
     for number, turn in enumerate(conversation.items):

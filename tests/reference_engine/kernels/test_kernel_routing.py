@@ -9,7 +9,7 @@ from reference_engine.kernels.routing import most_tiles, route
 
 @st.composite
 def choices(draw):
-    """(tokens, top) different experts a token, out of a few."""
+    """(tokens, top) different experts per token, out of a few."""
     experts = draw(st.integers(1, 9))
     top = draw(st.integers(1, experts))
     token = st.permutations(range(experts)).map(lambda order: order[:top])
@@ -17,7 +17,7 @@ def choices(draw):
 
 
 @given(choices(), st.sampled_from([1, 2, 16]))
-def test_tiles_hold_every_slot_once_under_its_expert(choice, block):
+def test_tiles_contain_every_slot_once_with_its_expert(choice, block):
     chosen, experts = choice
     routing = route(chosen, experts, block)
     seen = []

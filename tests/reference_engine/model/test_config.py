@@ -69,7 +69,7 @@ def test_both_layouts_describe_the_same_model(tmp_path):
     assert config.layer_types == ("sliding_attention", "full_attention")
 
 
-def test_the_newer_rope_key_is_read_too():
+def test_the_newer_rope_key_is_supported():
     rope = {**HUGGING_FACE["rope_scaling"], "factor": 8.0, "rope_theta": 1000.0}
     raw = {key: HUGGING_FACE[key] for key in HUGGING_FACE if not key.startswith("rope")}
     config = parse({**raw, "rope_parameters": rope})
@@ -99,7 +99,7 @@ def test_plain_rotary_positions_have_factor_one():
         ({"rope_scaling": "yarn"}, "must be an object"),
     ],
 )
-def test_a_wrong_value_is_named(change, words):
+def test_errors_name_the_wrong_value(change, words):
     with pytest.raises(ConfigError) as error:
         parse({**HUGGING_FACE, **change})
     assert words in str(error.value)
@@ -109,7 +109,7 @@ def test_a_wrong_value_is_named(change, words):
     ("content", "words"),
     [(None, "does not exist"), ("{", "cannot be read as JSON"), ("[]", "must hold a JSON object")],
 )
-def test_an_unreadable_file_is_named(tmp_path, content, words):
+def test_errors_name_the_unreadable_file(tmp_path, content, words):
     if content is not None:
         (tmp_path / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"config\.json") as error:

@@ -1,4 +1,4 @@
-"""Checkpoints from one layout to the other and back."""
+"""Conversion of checkpoints between the layouts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXPERTS = "model.layers.1.mlp.experts"
 
 
 def raw_tensors(folder: Path) -> dict[str, tuple[torch.dtype, tuple[int, ...], bytes]]:
-    """Type, shape and bytes of every tensor, read by the safetensors library."""
+    """Returns dtype, shape and bytes of every tensor, read with the safetensors library."""
     found = {}
     for file in folder.glob("*.safetensors"):
         for name, tensor in load_file(file).items():
@@ -49,7 +49,7 @@ def hf(request, tmp_path_factory) -> Path:
     return folder
 
 
-def test_there_and_back_gives_the_same_bytes(hf, tmp_path):
+def test_converting_back_gives_the_same_bytes(hf, tmp_path):
     convert(hf, tmp_path / "original", "original", shard_bytes=30_000)
     convert(tmp_path / "original", tmp_path / "back", "hf", shard_bytes=50_000)
     assert raw_tensors(tmp_path / "back") == raw_tensors(hf)
@@ -89,7 +89,7 @@ def test_shards_and_their_index(hf, tmp_path):
     assert all(size <= 30_000 or counts[file] == 1 for file, size in sizes.items())
 
 
-def test_the_original_config_has_the_keys_of_openai_s_loader_and_no_others(hf, tmp_path):
+def test_the_original_config_has_exactly_the_keys_of_openais_loader(hf, tmp_path):
     convert(hf, tmp_path / "original", "original")
     raw = json.loads((tmp_path / "original" / "config.json").read_text(encoding="utf-8"))
     assert raw == {
@@ -115,7 +115,7 @@ def test_transformers_loads_what_was_converted(hf, tmp_path):
         torch.testing.assert_close(theirs(tokens).logits, ours, atol=2e-4, rtol=0)
 
 
-def test_tensors_of_two_types_do_not_become_one(hf, tmp_path):
+def test_tensors_of_different_dtypes_are_not_joined(hf, tmp_path):
     tensors = load_file(hf / "model.safetensors")
     name = "model.layers.2.self_attn.k_proj.weight"
     save_file(tensors | {name: tensors[name].float()}, tmp_path / "model.safetensors")
@@ -124,7 +124,7 @@ def test_tensors_of_two_types_do_not_become_one(hf, tmp_path):
         convert(tmp_path, tmp_path / "out", "original")
 
 
-def test_a_config_that_the_other_layout_cannot_say(hf, tmp_path):
+def test_a_config_that_the_other_layout_cannot_represent(hf, tmp_path):
     shutil.copytree(hf, tmp_path / "hf")
     file = tmp_path / "hf" / "config.json"
     raw = json.loads(file.read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ def test_a_config_that_the_other_layout_cannot_say(hf, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_converted_or_written_is_one_sentence(hf, tmp_path, monkeypatch, capsys):
+def test_errors_are_one_line(hf, tmp_path, monkeypatch, capsys):
     def said(*arguments: object) -> str:
         assert main(["convert", *map(str, arguments)]) == 2
         return capsys.readouterr().err
@@ -156,7 +156,7 @@ def test_what_cannot_be_converted_or_written_is_one_sentence(hf, tmp_path, monke
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
-def test_a_torn_output_never_looks_complete(hf, tmp_path, monkeypatch, error):
+def test_an_interrupted_output_never_looks_complete(hf, tmp_path, monkeypatch, error):
     written = 0
 
     def torn(*_: object) -> None:
@@ -175,7 +175,7 @@ def test_a_torn_output_never_looks_complete(hf, tmp_path, monkeypatch, error):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed(hf, tmp_path):
+def test_the_remains_of_a_killed_process_are_removed(hf, tmp_path):
     left = tmp_path / "out.partial"
     left.mkdir()
     (left / "model-00007-of-00009.safetensors").write_bytes(b"torn")
@@ -186,7 +186,7 @@ def test_what_a_killed_process_left_is_removed(hf, tmp_path):
     ]  # fmt: skip
 
 
-def test_the_small_checkpoint_says_how_it_is_exported(tmp_path):
+def test_the_error_for_the_small_checkpoint_names_the_export_command(tmp_path):
     from reference_engine.small.export import SHIPPED
 
     with pytest.raises(CheckpointError, match="export-small"):
@@ -194,7 +194,7 @@ def test_the_small_checkpoint_says_how_it_is_exported(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_exported_small_checkpoint_gets_its_tokenizer_back(tmp_path):
+def test_converting_the_exported_small_checkpoint_restores_its_tokenizer(tmp_path):
     export_small(tmp_path / "original", "original")
     convert(tmp_path / "original", tmp_path / "hf", "hf")
     export_small(tmp_path / "exported", "hf")

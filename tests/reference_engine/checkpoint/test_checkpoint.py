@@ -27,7 +27,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def broken(written, tmp_path):
-    """Writes the checkpoint anew with some tensors changed (None removes one)."""
+    """Rewrites the checkpoint with some tensors changed; None removes a tensor."""
     folder, tensors = written
 
     def write(changes=None, config=None):
@@ -48,7 +48,7 @@ def same_weights(one: Transformer, other: Transformer) -> bool:
 
 
 def with_packed_experts(tensors, layers=3):
-    """The same checkpoint with MXFP4 experts, and the values these decode to."""
+    """The same checkpoint with MXFP4 experts, and with the values that they decode to."""
     packed, plain = dict(tensors), dict(tensors)
     for layer in range(layers):
         for part in ("gate_up_proj", "down_proj"):
@@ -60,14 +60,14 @@ def with_packed_experts(tensors, layers=3):
     return packed, plain
 
 
-def test_packed_and_plain_experts_load_alike(broken, written):
+def test_packed_and_plain_experts_load_equally(broken, written):
     packed, plain = with_packed_experts(written[1])
     from_packed = load_model(broken(packed), "cpu", torch.float32)
     from_plain = load_model(broken(plain), "cpu", torch.float32)
     assert same_weights(from_packed, from_plain)
 
 
-def test_both_layouts_load_alike(broken, written, tmp_path):
+def test_both_layouts_load_equally(broken, written, tmp_path):
     packed, _ = with_packed_experts(written[1])
     hf = load_model(broken(packed), "cpu", torch.float32)
     original_checkpoint(tmp_path / "original", written[1], TINY)
@@ -133,7 +133,7 @@ def test_shards_with_an_index(written, tmp_path):
         ({"surprise": torch.zeros(1)}, ["'surprise'", "has no place"]),
     ],
 )
-def test_a_wrong_tensor_is_named_with_its_place(broken, changes, words):
+def test_errors_name_the_wrong_tensor_and_its_file(broken, changes, words):
     folder = broken(changes)
     with pytest.raises(CheckpointError) as error:
         load_model(folder, "cpu", torch.float32)
@@ -141,7 +141,7 @@ def test_a_wrong_tensor_is_named_with_its_place(broken, changes, words):
         assert word in str(error.value)
 
 
-def test_half_of_a_packed_pair_is_not_enough(broken, written):
+def test_a_packed_pair_must_be_complete(broken, written):
     packed, _ = with_packed_experts(written[1])
     packed[f"{EXPERTS}.down_proj_scales"] = None
     with pytest.raises(CheckpointError, match=r"lacks tensor '.*down_proj_scales'"):
@@ -156,7 +156,7 @@ def test_packed_experts_must_be_bytes(broken, written):
         load_model(broken(packed))
 
 
-def test_a_truncated_file_names_the_first_tensor_lost(broken):
+def test_the_error_of_a_truncated_file_names_the_first_lost_tensor(broken):
     file = broken() / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated: tensor '"):
@@ -189,7 +189,7 @@ def header_of(entries: object) -> bytes:
         ),
     ],
 )
-def test_a_broken_file_is_named(broken, content, words):
+def test_errors_name_the_broken_file(broken, content, words):
     file = broken() / "model.safetensors"
     file.write_bytes(content)
     with pytest.raises(CheckpointError) as error:
@@ -198,7 +198,7 @@ def test_a_broken_file_is_named(broken, content, words):
     assert str(file) in str(error.value)
 
 
-def test_what_is_missing_from_the_folder_is_said(broken, tmp_path):
+def test_errors_name_missing_files(broken, tmp_path):
     with pytest.raises(CheckpointError, match="is not a folder"):
         load_model(tmp_path / "nowhere")
     folder = broken()
@@ -215,7 +215,7 @@ def test_a_wrong_config_is_a_checkpoint_error(broken):
         load_model(broken(config={"num_key_value_heads": 3}))
 
 
-def test_token_codes_take_the_tables_place(broken, written, monkeypatch):
+def test_token_codes_replace_the_embeddings(broken, written, monkeypatch):
     codes = pytest.importorskip("reference_engine.small.codes")
     tables = ("model.embed_tokens.weight", "lm_head.weight")
     _, tensors = written
@@ -249,8 +249,8 @@ def test_the_weights_outlive_the_files(broken, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_peak_memory_stays_near_the_weights_as_held(tmp_path, dtype):
-    """With packed experts; the interpreter's own share is taken off."""
+def test_peak_memory_is_close_to_the_loaded_weights(tmp_path, dtype):
+    """The checkpoint has packed experts; the interpreter's own memory is subtracted."""
     shape = {"vocab_size": 100_000, "hidden_size": 512, "intermediate_size": 1024}
     model = random_transformer(torch.bfloat16, num_local_experts=8, **shape)
     original = {}

@@ -1,4 +1,4 @@
-"""What a pass through the model demands, by arithmetic of its own."""
+"""The bytes and operations of a forward pass, checked by independent arithmetic."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reference_engine.checkpoint.convert import plan
 from reference_engine.checkpoint.synthetic import SyntheticWeights
 from reference_engine.model.config import GPT_OSS_20B, GPT_OSS_120B
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 from demands import active_experts, decode_step, prefill
 
 H200 = (4.8e12, 989e12)
-"""Bytes and dense bfloat16 operations a second, NVIDIA's data sheet."""
+"""Bytes and dense bfloat16 operations per second, from NVIDIA's data sheet."""
 
 
-def test_active_experts_are_what_drawing_them_gives():
+def test_active_experts_match_random_draws():
     generator = torch.Generator().manual_seed(0)
     for tokens in (1, 8, 64):
         draws = [
@@ -35,15 +35,15 @@ def test_active_experts_are_what_drawing_them_gives():
 
 
 @pytest.mark.parametrize("config", [GPT_OSS_20B, GPT_OSS_120B])
-def test_a_large_batch_reads_the_whole_checkpoint_but_the_embedding(config):
-    """Norms, biases and sinks, which the demand leaves out, are under one part in 200."""
+def test_a_large_batch_reads_the_checkpoint_without_the_embedding(config):
+    """The demand ignores norms, biases and sinks, which are less than one part in 200."""
     stored = sum(target.nbytes for target in plan(SyntheticWeights(config, 0), "hf"))
     embedding = 2 * config.vocab_size * config.hidden_size
     assert prefill(config, 100_000).moved == pytest.approx(stored - embedding, rel=5e-3)
 
 
 def test_operations_of_a_token_are_two_for_each_active_parameter():
-    """The model card counts 3.6 (20b) and 5.1 billion (120b) active, the embedding not among them.
+    """The model card counts 3.6 (20b) and 5.1 billion (120b) active ones without the embedding.
 
     Arxiv 2508.10925, Table 1; the unembedding counts as active.
     """
@@ -59,7 +59,7 @@ def test_decode_at_batch_1_is_bound_by_memory_and_prefill_by_arithmetic():
 
 
 @given(st.integers(1, 300), st.integers(1, 4000))
-def test_more_tokens_never_demand_less(batch, context):
+def test_more_tokens_demand_more(batch, context):
     one, more = (
         decode_step(GPT_OSS_20B, batch, context),
         decode_step(GPT_OSS_20B, batch + 1, context),

@@ -73,10 +73,10 @@ def test_rounding_is_to_nearest_and_ties_go_to_even(value, rounded):
     assert mxfp4.decode(*mxfp4.encode(block))[1] == rounded
 
 
-def test_what_can_be_represented_survives_exactly():
+def test_representable_values_are_exact():
     generator = torch.Generator().manual_seed(1)
     nibbles = torch.randint(0, 256, (5, 7, 16), generator=generator, dtype=torch.uint8)
-    nibbles[..., 0] = 0x76  # The scale is chosen by the largest value: let it be one of 4 and 6.
+    nibbles[..., 0] = 0x76  # The largest value determines the scale, so it must be 4 or 6.
     scales = torch.randint(1, 250, (5, 7), generator=generator, dtype=torch.uint8)
     values = mxfp4.decode(nibbles, scales)
     blocks, again = mxfp4.encode(values)
@@ -89,6 +89,6 @@ def test_a_block_of_zeros_is_zero():
     assert mxfp4.decode(blocks, scales).eq(0).all()
 
 
-def test_the_last_dimension_must_hold_whole_blocks():
+def test_the_last_dimension_must_be_a_multiple_of_the_block():
     with pytest.raises(ValueError, match="multiple of 32"):
         mxfp4.encode(torch.zeros(33))

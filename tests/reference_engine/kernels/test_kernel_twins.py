@@ -1,4 +1,4 @@
-"""The plain twins of the kernels, and what stands on them, beside the model as it is."""
+"""Compares the plain versions of the kernels and their users with the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKENS = torch.randint(0, 300, (1, 21), generator=torch.Generator().manual_seed(
 
 
 def paged_logits(model, chunks):
-    """Reads one sequence through a paged cache, chunk by chunk."""
+    """Prefills one sequence through a paged cache, chunk by chunk."""
     config, page_size = model.config, 4
     shape = (2, 8, page_size, config.num_key_value_heads, config.head_dim)
     layers = [KVPages(*torch.zeros(shape)) for _ in range(config.num_hidden_layers)]
@@ -34,13 +34,13 @@ def paged_logits(model, chunks):
 
 
 @torch.inference_mode()
-def test_a_paged_cache_gives_what_whole_sequences_do():
+def test_a_paged_cache_agrees_with_uncached_sequences():
     model = packed_transformer("torch", torch.float32)
     assert torch.allclose(paged_logits(model, (13, 6, 1, 1)), model(TOKENS), atol=1e-5)
 
 
 @torch.inference_mode()
-def test_packed_experts_are_the_expanded_ones():
+def test_packed_experts_agree_with_expanded_ones():
     model = packed_transformer("torch", torch.float32, num_local_experts=8)
     packed = model(TOKENS)
     expand_experts(model)
@@ -50,14 +50,14 @@ def test_packed_experts_are_the_expanded_ones():
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """A checkpoint with plain experts, and the same with packed ones."""
+    """A checkpoint with plain experts, and the same checkpoint with packed experts."""
     folder = tmp_path_factory.mktemp("checkpoints")
     original_checkpoint(folder / "packed", hf_checkpoint(folder), TINY)
     return folder, folder / "packed"
 
 
 @torch.inference_mode()
-def test_loading_packed_keeps_a_quarter_and_changes_nothing(stored):
+def test_packed_loading_takes_a_quarter_of_the_memory_and_changes_nothing(stored):
     expanded = load_model(stored[1], dtype=torch.bfloat16)
     packed = load_model(stored[1], dtype=torch.bfloat16, packed=True)
     experts, plain = packed.block[0].mlp, expanded.block[0].mlp
@@ -80,7 +80,7 @@ def test_experts_that_are_not_mxfp4_cannot_stay_packed(stored):
 
 @pytest.mark.parametrize("name", ["swiglu-without-alpha", "fp4-nibbles-swapped"])
 @torch.inference_mode()
-def test_faults_reach_packed_experts(name, stored):
+def test_faults_affect_packed_experts(name, stored):
     def damaged(packed):
         model = load_model(stored[1], dtype=torch.float32, packed=packed)
         return read_plan([name]).damage(model)(TOKENS)
@@ -88,7 +88,7 @@ def test_faults_reach_packed_experts(name, stored):
     assert torch.equal(damaged(packed=True), damaged(packed=False))
 
 
-def test_the_switch(monkeypatch):
+def test_the_choice_of_kernels(monkeypatch):
     assert resolve_kernels("auto", "cpu") == "torch"
     assert resolve_kernels("torch", "cuda") == "torch"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""Token codes: what each row says, and that it says the same everywhere."""
+"""Token codes: the content of the rows, and their reproducibility."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def test_codes_are_the_same_on_every_machine() -> None:
     assert digest == "fa46ea16943cffbf12cfeecd71b0a36d1b5ba3470a07a773df0a886f99530981"
 
 
-def test_a_twin_differs_in_the_flags_alone(tables: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_a_spaced_token_differs_from_its_bare_token_only_in_the_flags(
+    tables: tuple[torch.Tensor, torch.Tensor],
+) -> None:
     table = tables[0]
     spaced, bare = only(" Paris"), only("Paris")
     assert torch.equal(table[spaced, : codes.FLAGS_AT], table[bare, : codes.FLAGS_AT])
@@ -40,7 +42,7 @@ def test_a_twin_differs_in_the_flags_alone(tables: tuple[torch.Tensor, torch.Ten
 
 
 @pytest.mark.parametrize("word", [" Lisbon", " Antarctica", " Trinidad", " Vampire", " человек"])
-def test_a_word_without_a_twin_carries_its_pieces(
+def test_a_word_without_a_bare_token_has_the_codes_of_its_pieces(
     tables: tuple[torch.Tensor, torch.Tensor], word: str
 ) -> None:
     token = only(word)
@@ -70,7 +72,7 @@ def test_a_word_without_a_twin_carries_its_pieces(
         (" Lisbon", {"Lis", " Lis", "bon", " bon"}),
     ],
 )
-def test_a_token_looks_like_its_pieces_with_and_without_a_space(text: str, alike: set[str]) -> None:
+def test_a_token_resembles_its_pieces_with_and_without_a_space(text: str, alike: set[str]) -> None:
     assert set(codes.look_alikes()[only(text)].tolist()) == {only(one) for one in alike}
 
 
@@ -93,7 +95,7 @@ def test_rows_are_far_apart(tables: tuple[torch.Tensor, torch.Tensor]) -> None:
     assert alike[bare][:, bare].max() < 0.75
 
 
-def test_expansion_puts_the_stored_rows_in() -> None:
+def test_expansion_inserts_the_stored_rows() -> None:
     rows = torch.randn(2, codes.WIDTH).to(torch.bfloat16)
     stored = {
         "token_codes.ids": torch.tensor([5, 200_002], dtype=torch.int32),
@@ -107,6 +109,6 @@ def test_expansion_puts_the_stored_rows_in() -> None:
     assert torch.equal(tables["lm_head.weight"][5], -rows[0])
 
 
-def test_a_hidden_size_too_small_is_refused() -> None:
+def test_a_small_hidden_size_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least 192, not 128"):
         codes.code_tables(SEED, 128)

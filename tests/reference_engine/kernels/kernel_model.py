@@ -1,4 +1,4 @@
-"""A whole model on Triton's kernels beside the plain one; run by test_kernel_suite.py."""
+"""Compares a model on Triton kernels with plain PyTorch; test_kernel_suite.py runs this."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reference_engine.kv_cache.cache import KVPages
 DEVICE = "cpu" if interpreting() else "cuda"
 PAGE = 8
 STEPS = ((13, 3), (4, 2), (1, 1), (1, 1))
-"""New tokens of two sequences: two chunks of their prompts, then decoding."""
+"""New tokens of two sequences: two prefill chunks, then decode."""
 
 
 def run(kernels, dtype):
-    """Log probabilities after each step, one (tokens, vocabulary) tensor."""
+    """Returns the logprobs after each step as one (tokens, vocabulary) tensor."""
     shape = {"num_local_experts": 8, "num_hidden_layers": 2}
     model = packed_transformer(kernels, dtype, **shape).to(DEVICE)
     config = model.config
@@ -47,8 +47,8 @@ def run(kernels, dtype):
     ids=["float32", "bfloat16"],
 )
 @torch.inference_mode()
-def test_log_probabilities_agree(dtype, mean, most):
-    """Measured: means of 5e-7 and 0.01. Rounding to bfloat16 may turn a near tie of the router."""
+def test_logprobs_agree(dtype, mean, most):
+    """Measured means: 5e-7 and 0.01. In bfloat16, nearly equal router logits can change order."""
     difference = (run("triton", dtype) - run("torch", dtype)).abs()
     assert difference.mean() <= mean
     assert difference.max() <= most

@@ -39,13 +39,13 @@ def tokens(count: int, seed: int = 0) -> list[int]:
 
 
 def read_and_reused(engine: Engine) -> tuple[int, int]:
-    """Tokens of prompts, as the metrics tell them."""
+    """Returns the prompt tokens of the metrics."""
     totals = engine.snapshot().totals
     return totals["prompt_tokens"][1], totals["reused_prompt_tokens"][1]
 
 
 def load(engine: Engine) -> tuple[int, int]:
-    """How many requests are running and how many wait."""
+    """Returns the numbers of running and waiting requests."""
     requests = engine.snapshot().requests
     return requests["running"], requests["waiting"]
 
@@ -57,7 +57,7 @@ async def settled(engine: Engine, wanted: tuple[int, int]) -> None:
 @pytest.mark.parametrize("length", [1, 5, 64, 65, 200, 700])
 @pytest.mark.parametrize("window", [3, 128])
 async def test_the_cache_changes_nothing(length, window):
-    """Prompts around the block, the window and the key multiple."""
+    """Prompt lengths around the block, the window and the key multiple."""
     model = random_transformer(sliding_window=window)
     prompt = tokens(length)
     async with running(model) as engine:
@@ -90,8 +90,8 @@ async def test_the_cache_grows_with_a_long_continuation():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("experts", [4, 8], ids=["all experts", "chosen experts"])
-async def test_same_seed_same_tokens_alone_and_in_company(dtype, experts):
-    """Log probabilities too, to the last bit; prompts share beginnings and differ in length."""
+async def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(dtype, experts):
+    """The logprobs are equal to the last bit; prompts share prefixes and differ in length."""
     model = random_transformer(dtype, num_local_experts=experts, num_hidden_layers=2)
     prompts = [tokens(150)[: 1 + 29 * n] + tokens(3 * n, seed=n) for n in range(12)]
     wishes = [
@@ -145,7 +145,7 @@ async def test_requests_join_and_leave_while_others_run():
         await settled(engine, (0, 0))
 
 
-async def test_closing_the_generator_frees_the_place():
+async def test_closing_the_generator_frees_its_slot():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_batch=1) as engine:
         first = engine.generate([1], SamplingParams(max_tokens=8000))
@@ -156,7 +156,7 @@ async def test_closing_the_generator_frees_the_place():
         assert len(await asyncio.wait_for(second, 20)) == 2
 
 
-async def test_a_cancelled_task_never_starts_once_it_waited_in_vain():
+async def test_a_task_cancelled_in_the_queue_never_starts():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_batch=1) as engine:
         first = engine.generate([1], SamplingParams(max_tokens=8000))
@@ -170,7 +170,7 @@ async def test_a_cancelled_task_never_starts_once_it_waited_in_vain():
         await settled(engine, (0, 0))
 
 
-async def test_a_full_queue_refuses():
+async def test_a_full_queue_rejects_requests():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_batch=1, max_queue=1) as engine:
         first = engine.generate([1], SamplingParams(max_tokens=8000))
@@ -183,7 +183,7 @@ async def test_a_full_queue_refuses():
         await second
 
 
-async def test_who_went_away_does_not_fill_the_queue():
+async def test_disconnected_consumers_do_not_fill_the_queue():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_batch=1, max_queue=2) as engine:
         first = engine.generate([1], SamplingParams(max_tokens=8000))
@@ -209,13 +209,13 @@ async def test_the_context_bounds_prompt_and_continuation():
 
 
 @pytest.mark.parametrize(("prompt", "words"), [([], "at least one"), ([300], "outside 0 to 299")])
-async def test_impossible_prompts_are_refused(prompt, words):
+async def test_invalid_prompts_are_rejected(prompt, words):
     async with running(random_transformer()) as engine:
         with pytest.raises(ValueError, match=words):
             await collect(engine, prompt, SamplingParams(max_tokens=1))
 
 
-async def test_closing_ends_all_who_wait():
+async def test_closing_ends_all_waiting_requests():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_batch=1) as engine:
         wishes = SamplingParams(max_tokens=8000)
@@ -230,7 +230,7 @@ async def test_closing_ends_all_who_wait():
         assert len(await collect(engine, [1], SamplingParams(max_tokens=2))) == 2
 
 
-async def test_a_crash_fails_the_requests_and_not_the_engine(monkeypatch, caplog):
+async def test_a_crash_fails_the_requests_but_not_the_engine(monkeypatch, caplog):
     model = random_transformer(num_hidden_layers=2)
     async with running(model) as engine:
         with monkeypatch.context() as patch:
@@ -245,7 +245,7 @@ async def test_a_crash_fails_the_requests_and_not_the_engine(monkeypatch, caplog
         assert len(await collect(engine, [1], wishes)) == 3
 
 
-async def test_a_consumer_whose_loop_is_gone_is_forgotten():
+async def test_a_consumer_with_a_closed_loop_is_dropped():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_batch=1) as engine:
 
@@ -261,7 +261,7 @@ async def test_a_consumer_whose_loop_is_gone_is_forgotten():
         await abandoned[0].aclose()
 
 
-async def test_known_prefixes_are_not_read_again():
+async def test_cached_prefixes_are_not_prefilled_again():
     model = random_transformer(num_hidden_layers=3)
     shared = tokens(200)
     wishes = SamplingParams(max_tokens=1, seed=3, top_logprobs=1)
@@ -288,8 +288,8 @@ async def test_the_memory_bounds_the_context(caplog):
         Engine(model, memory=Memory(1))
 
 
-async def test_tries_of_one_question_share_its_reading():
-    """All at once: the first reads, the others take its pages over."""
+async def test_attempts_at_one_prompt_share_its_prefill():
+    """All start at once: the first prefills, the others share its pages."""
     model = random_transformer(num_hidden_layers=2)
     prompt = tokens(300)
     wishes = [SamplingParams(max_tokens=12, seed=seed, top_logprobs=1) for seed in range(16)]

@@ -1,4 +1,4 @@
-"""Published checkpoints from a hub, here one on this machine."""
+"""Downloads of checkpoints, from a local fake Hub."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def weights(requests: list[str]) -> list[str]:
     return [each for each in requests if each.startswith("GET") and "safetensors" in each]
 
 
-def test_only_what_is_needed_and_nothing_twice(tmp_path, monkeypatch, capsys):
+def test_only_necessary_files_are_downloaded_and_only_once(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     with fake_hub(FILES, (), tmp_path / "cache", monkeypatch) as requests:
         assert main(["download", "gpt-oss-20b", "--out", str(out)]) == 0
@@ -59,7 +59,7 @@ def test_only_what_is_needed_and_nothing_twice(tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
 
 
-def test_a_file_that_is_not_what_its_hash_says_is_removed(tmp_path, monkeypatch, capsys):
+def test_a_file_with_a_wrong_hash_is_removed(tmp_path, monkeypatch, capsys):
     name = "model-00001-of-00001.safetensors"
     other = {f"{REPOSITORY}/{name}": "something else"}
     with fake_hub(FILES, (), tmp_path / "cache", monkeypatch, listed=other):
@@ -69,7 +69,7 @@ def test_a_file_that_is_not_what_its_hash_says_is_removed(tmp_path, monkeypatch,
     assert not (tmp_path / "out" / name).exists()
 
 
-def test_what_goes_wrong_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
     out = ["--out", str(tmp_path / "out")]
     assert "neither gpt-oss-20b" in said(capsys, "gpt-oss-7b", *out)
     with fake_hub(FILES, (REPOSITORY,), tmp_path / "cache", monkeypatch):

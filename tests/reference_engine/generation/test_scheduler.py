@@ -15,7 +15,7 @@ from reference_engine.kv_cache.pages import BLOCK
 
 CONTEXT = 320
 LEAST_PAGES = 8
-"""What one sequence of CONTEXT tokens needs: five blocks, and three behind the window."""
+"""The pages of a sequence of CONTEXT tokens: five full blocks and three window blocks."""
 TEXT = torch.randint(0, 300, (CONTEXT,), generator=torch.Generator().manual_seed(0)).tolist()
 
 
@@ -31,13 +31,13 @@ def scheduler(pages: int, *, chunk: int = 128, **limits: int) -> Scheduler:
 
 
 def sequence(length: int, offset: int, tokens: int, seed: int) -> Sequence:
-    """Prompts of one offset begin alike."""
+    """Prompts with the same offset share a prefix."""
     prompt = (TEXT[offset:] + TEXT[:offset])[:length]
     return Sequence(tuple(prompt), SamplingParams(tokens, seed=seed, top_logprobs=1))
 
 
 def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None = None):
-    """Tokens by sequence, each step's joining and leaving included; checks the pages as it goes."""
+    """Returns tokens by sequence while sequences join and leave, and checks the pages."""
     pool, waiting = made._cache.pool, list(waiting)
     leaves = {waiting[n]: steps for n, steps in (leaving or {}).items()}
     tokens = {each: [] for each in waiting}
@@ -83,8 +83,10 @@ wishes = st.tuples(
     headroom=st.sampled_from([0, 0, 256]),
     leaving=st.dictionaries(st.integers(0, 5), st.integers(0, 60), max_size=2),
 )
-def test_pages_never_run_out_and_company_changes_nothing(asked, pages, chunk, headroom, leaving):
-    """All end, with the tokens and log probabilities that they get alone, to the last bit."""
+def test_pages_never_run_out_and_other_sequences_change_nothing(
+    asked, pages, chunk, headroom, leaving
+):
+    """All sequences end with the tokens and logprobs that they get alone, to the last bit."""
     leaving = {n: step for n, step in leaving.items() if n < len(asked)}
     made = run(
         scheduler(pages, chunk=chunk, headroom=headroom),
@@ -96,7 +98,7 @@ def test_pages_never_run_out_and_company_changes_nothing(asked, pages, chunk, he
         assert tokens == (wanted[: len(tokens)] if n in leaving else wanted)
 
 
-def test_who_came_last_gives_way_and_begins_again():
+def test_the_newest_sequence_is_preempted_and_restarts():
     asked = [(60, 0, 240, 1), (60, 70, 240, 2), (60, 140, 240, 3)]
     made = scheduler(LEAST_PAGES + 3, headroom=0)
     assert run(made, [sequence(*each) for each in asked]) == [alone(*each) for each in asked]
@@ -105,7 +107,7 @@ def test_who_came_last_gives_way_and_begins_again():
     assert made.tally.repeated_tokens > 0
 
 
-def test_who_cannot_have_its_pages_waits():
+def test_a_sequence_without_pages_waits():
     made = scheduler(LEAST_PAGES)
     first, second = sequence(300, 0, 20, 1), sequence(200, 70, 20, 2)
     assert made.fits(first)
@@ -116,14 +118,14 @@ def test_who_cannot_have_its_pages_waits():
     assert made.fits(second)
 
 
-def test_no_more_join_than_the_batch_holds():
+def test_the_batch_size_is_limited():
     made = scheduler(100, max_batch=1)
     made.add(sequence(5, 0, 9, 1))
     assert not made.fits(sequence(5, 0, 9, 2))
 
 
 @pytest.mark.parametrize("chunk", [64, 192, 1000])
-def test_long_prompts_are_read_in_chunks_while_others_go_on(chunk):
+def test_long_prompts_are_prefilled_in_chunks_while_others_decode(chunk):
     made = scheduler(100, chunk=chunk)
     short, long = sequence(5, 70, 30, 1), sequence(300, 0, 2, 2)
     made.add(short)

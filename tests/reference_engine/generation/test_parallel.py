@@ -1,4 +1,4 @@
-"""One model in two processes: the parts, their sums, the server over them."""
+"""One model in two processes: its parts, their sums, and a server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.mark.parametrize("layout", ["hf", "original"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_parts_are_the_whole(checkpoints, layout, packed):
+def test_the_parts_form_the_complete_model(checkpoints, layout, packed):
     whole = load_model(checkpoints / layout, dtype=torch.float32, packed=packed)
     parts = [
         load_model(checkpoints / layout, dtype=torch.float32, packed=packed, shard=Shard(rank, 2))
@@ -61,7 +61,7 @@ def test_the_parts_are_the_whole(checkpoints, layout, packed):
             assert torch.equal(second, weight)
 
 
-def test_experts_held_elsewhere_count_for_nothing():
+def test_experts_of_other_processes_have_no_weight():
     chosen = torch.tensor([[3, 0], [1, 2]])
     weights = torch.tensor([[0.7, 0.3], [0.6, 0.4]])
     assert UNSHARDED.local_experts(chosen, weights, 4) == (chosen, weights)
@@ -76,7 +76,7 @@ def test_experts_held_elsewhere_count_for_nothing():
 
 
 @pytest.mark.parametrize(("ranks", "word"), [(3, "2 key/value heads"), (4, "2 key/value heads")])
-def test_what_cannot_be_shared_out_is_said(ranks, word):
+def test_the_error_names_what_cannot_be_divided(ranks, word):
     with pytest.raises(ParallelError, match=f"{word} cannot be divided evenly among {ranks}"):
         Shard(0, ranks).local_config(tiny_config())
     with pytest.raises(ParallelError, match="3 experts cannot"):
@@ -84,7 +84,7 @@ def test_what_cannot_be_shared_out_is_said(ranks, word):
 
 
 def started(command: list[str], ranks: int = 2, **options: object) -> list[subprocess.Popen]:
-    """The processes that torchrun would start."""
+    """Starts the processes as torchrun does."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -100,7 +100,7 @@ def started(command: list[str], ranks: int = 2, **options: object) -> list[subpr
 
 
 def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
-    """Exit code and stderr of each."""
+    """Returns the exit code and stderr of each process."""
     try:
         said = [process.communicate(timeout=120)[1] for process in processes]
     finally:
@@ -109,7 +109,7 @@ def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
 
-def test_a_lost_leader_is_reported_even_where_the_library_says_nothing(monkeypatch):
+def test_a_lost_leader_is_reported_even_without_a_library_message(monkeypatch):
     def lost(*_):
         raise RuntimeError
 
@@ -120,8 +120,8 @@ def test_a_lost_leader_is_reported_even_where_the_library_says_nothing(monkeypat
 
 
 @pytest.mark.slow
-def test_two_processes_say_what_one_does(checkpoints, tmp_path):
-    """Log probabilities over two prompts of two blocks each and twelve tokens after them.
+def test_two_processes_agree_with_one(checkpoints, tmp_path):
+    """Logprobs of two prompts of two blocks each and of twelve further tokens.
 
     Bounds: 1e-5 in float32; 0.1 in bfloat16, where each part of a sum is rounded by itself.
     """
@@ -155,7 +155,7 @@ BODY = {
 
 
 @pytest.mark.slow
-def test_a_server_over_two_processes_answers_as_one_does(checkpoints):
+def test_a_server_with_two_processes_answers_like_one(checkpoints):
     said = []
     for ranks in (1, 2):
         processes = started([*SERVE, "--checkpoint", str(checkpoints / "servable")], ranks)
@@ -168,7 +168,7 @@ def test_a_server_over_two_processes_answers_as_one_does(checkpoints):
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_ends_all_with_a_sentence(checkpoints):
+def test_a_dying_process_stops_all_with_a_message(checkpoints):
     processes = started([*SERVE, "--checkpoint", str(checkpoints / "servable")])
     url = url_of(processes[0])
     processes[1].kill()

@@ -1,4 +1,4 @@
-"""Runs the kernels' tests in processes of their own: in Triton's interpreter, compiled, on a GPU.
+"""Runs the kernel tests in subprocesses: in Triton's interpreter, compiled, and on a GPU.
 
 TRITON_INTERPRET must be set before Triton is imported, and stays for the life of a process.
 """
@@ -47,5 +47,5 @@ def test_kernels_compile_for_an_h200(tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_kernels_on_a_gpu():
-    """Written without a GPU at hand: this has never run."""
+    """This test was written without a GPU and has never run."""
     run(*SUITES)

@@ -48,8 +48,8 @@ def test_agrees_with_transformers_in_float32(shape, tmp_path):
     ],
     ids=["one expert", "routed"],
 )
-def test_bfloat16_stays_near_float32(shape, mean, most, tmp_path):
-    """The stated bounds; no worse than transformers' own bfloat16.
+def test_bfloat16_is_close_to_float32(shape, mean, most, tmp_path):
+    """The error is within the bounds and not above that of transformers' own bfloat16.
 
     Where a router's choice is nearly a tie, rounding may turn it and change that token's answer
     altogether, so that only the mean is bounded. Measured: means of 0.014 and 0.044, at most 0.18
@@ -87,7 +87,7 @@ def test_swiglu_clamps_and_interleaves():
 
 @pytest.mark.parametrize(("window", "reach"), [(4, 3), (1, 0)])
 def test_the_window_counts_the_token_itself(window, reach):
-    """One layer: a changed token changes itself and the `window - 1` tokens after it."""
+    """In one layer, a changed token changes itself and the next `window - 1` tokens."""
     model = random_transformer(num_hidden_layers=1, sliding_window=window)
     tokens = torch.arange(12)[None]
     changed = tokens.clone()
@@ -112,7 +112,7 @@ def test_gradients_reach_every_parameter():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-def test_the_default_type_is_one_the_device_computes_in():
+def test_the_default_dtype_suits_the_device():
     assert default_dtype("cpu") in {torch.float32, torch.bfloat16}
     assert default_dtype("meta") == torch.float32
 

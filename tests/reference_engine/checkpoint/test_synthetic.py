@@ -1,4 +1,4 @@
-"""Checkpoints with random weights, of any size."""
+"""Checkpoints of any size with random weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from reference_engine.model.config import (
     ("config", "tensors", "size"),
     [(GPT_OSS_20B, 459, 13_761_264_768), (GPT_OSS_120B, 687, 65_248_815_744)],
 )
-def test_full_sizes_are_those_of_the_published_checkpoints(config, tensors, size):
+def test_full_sizes_match_the_published_checkpoints(config, tensors, size):
     """`total_size` of model.safetensors.index.json of openai/gpt-oss-20b and -120b."""
     targets = plan(SyntheticWeights(config, 0), "hf")
     assert (len(targets), sum(target.nbytes for target in targets)) == (tensors, size)
@@ -47,7 +47,7 @@ def test_full_sizes_are_those_of_the_published_checkpoints(config, tensors, size
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """One seed in both layouts, another in one."""
+    """One seed in both layouts, and another seed in one layout."""
     folder = tmp_path_factory.mktemp("synthetic")
     synthesize(tiny_config(), folder / "hf", "hf", seed=3)
     synthesize(tiny_config(), folder / "original", "original", seed=3, shard_bytes=40_000)
@@ -67,7 +67,7 @@ def test_a_seed_is_one_model_in_both_layouts(written, tmp_path):
     assert not torch.equal(drawn["embedding.weight"], other["embedding.weight"])
 
 
-def test_activations_stay_of_one_size(tmp_path):
+def test_activations_keep_their_size(tmp_path):
     config = tiny_config(num_hidden_layers=24, hidden_size=256, intermediate_size=256)
     synthesize(config, tmp_path / "deep", "hf")
     model = load_model(tmp_path / "deep", dtype=torch.float32)
@@ -89,7 +89,7 @@ def test_shapes_by_name_and_by_file(written, tmp_path):
     assert shape_named(str(written / "hf")) == ModelConfig.from_json(written / "original")
 
 
-def test_what_cannot_be_synthesized_is_one_sentence(tmp_path, capsys):
+def test_errors_are_one_line(tmp_path, capsys):
     assert main(["synthesize", str(tmp_path / "a"), "--shape", "7b"]) == 2
     assert "'7b' is not one of 20b, 120b, tiny" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="multiples of 32"):
@@ -102,7 +102,7 @@ def test_what_cannot_be_synthesized_is_one_sentence(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_model(tmp_path):
-    """Writing, converting and loading 100 MB of experts."""
+    """Writes, converts and loads 100 MB of experts."""
     (tmp_path / "config.json").write_text(
         json.dumps(
             vars(tiny_config(hidden_size=1024, intermediate_size=1024, num_local_experts=24))

@@ -1,4 +1,4 @@
-"""What each of several processes does for test_parallel: a model cut in parts, step by step."""
+"""The script of each process of test_parallel: runs its part of a model step by step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DECODED = 12
 
 
 def logprobs(model: Transformer, leader: Leader) -> Tensor:
-    """Of two prompts and of tokens after them, fed one by one: (steps, prompts, vocabulary)."""
+    """Returns logprobs of two prompts and further tokens, (steps, prompts, vocabulary)."""
     cache = KVCache(model.config, 32, model.unembedding.weight.dtype, torch.device("cpu"))
     forward = leader.forward(model, cache)
     tables = [cache.table([]) for _ in PROMPTS]
@@ -48,7 +48,7 @@ def logprobs(model: Transformer, leader: Leader) -> Tensor:
 def measured(
     checkpoint: str, dtype: torch.dtype, *, packed: bool, shard: Shard = UNSHARDED
 ) -> Tensor:
-    """The log probabilities; empty on processes that follow."""
+    """Returns the logprobs; empty on followers."""
     model = load_model(checkpoint, dtype=dtype, packed=packed, shard=shard)
     if shard.rank:
         run_follower(model)

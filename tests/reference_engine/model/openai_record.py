@@ -1,6 +1,6 @@
-"""What OpenAI's own PyTorch model answers on weights that can be made anywhere.
+"""Records the logprobs of OpenAI's own PyTorch model on reproducible weights.
 
-    PYTHONPATH=benchmarks python tests/reference_engine/openai_record.py
+    PYTHONPATH=benchmarks python tests/reference_engine/model/openai_record.py
 
 writes it anew, with gpt-oss beside the project (`pip install --no-deps gpt-oss`, Python 3.12).
 """
@@ -20,7 +20,7 @@ from reference_engine.model.transformer import Transformer
 
 RECORD = Path(__file__).parent / "data" / "openai_torch.json"
 POSITIONS = (0, 1, 127, 128, 129, 199)
-"""Either side of where the window of 128 begins to leave tokens out, and the ends."""
+"""Both sides of the position where the window of 128 drops tokens, and both ends."""
 TOKENS = 200
 _CONFIG = ModelConfig(
     vocab_size=64,
@@ -37,7 +37,7 @@ _CONFIG = ModelConfig(
 
 
 def model_and_tokens() -> tuple[Transformer, torch.Tensor]:
-    """A model in float32 and what it reads, from draws that Python promises to repeat for ever."""
+    """A float32 model and its input, from random numbers that Python guarantees to be stable."""
     rng = random.Random(0)
     model = Transformer(_CONFIG).requires_grad_(False)
     for name, parameter in model.named_parameters():

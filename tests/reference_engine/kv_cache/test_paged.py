@@ -1,4 +1,4 @@
-"""Batches as a GPU gets them, run by the kernels' plain twins: the same results as padded ones."""
+"""Ragged batches with the plain versions of the kernels agree with padded batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0))
 
 
 class PaddedForward(RaggedForward):
-    """Decodes in batches that are larger than they need be, as CUDA graphs do."""
+    """Decodes with padded batches, as CUDA graphs do."""
 
     def __call__(self, rows, length):
         if length > 1:
@@ -29,7 +29,7 @@ class PaddedForward(RaggedForward):
 
 @pytest.mark.parametrize("window", [3, 100, 128])
 @torch.inference_mode()
-def test_ragged_batches_give_what_padded_ones_give(window):
+def test_ragged_batches_agree_with_padded_ones(window):
     model = random_transformer(num_hidden_layers=3, sliding_window=window)
     results = []
     for forward in (GatheredForward, RaggedForward, PaddedForward):
@@ -56,7 +56,7 @@ def test_ragged_batches_give_what_padded_ones_give(window):
             assert ours.token.logprob == pytest.approx(theirs.token.logprob, abs=1e-4)
 
 
-def test_buckets_are_few_and_hold_their_rows():
+def test_buckets_are_few_and_large_enough():
     sizes = {rows: bucket(rows) for rows in range(1, 257)}
     assert all(rows <= size < rows + 8 for rows, size in sizes.items())
     assert len(set(sizes.values())) == 35
@@ -65,8 +65,8 @@ def test_buckets_are_few_and_hold_their_rows():
     ]  # fmt: skip
 
 
-def test_pages_behind_the_window_serve_again():
-    """A sequence of 2,048 blocks, the longest context there is, with few pages for the window."""
+def test_pages_before_the_window_are_reused():
+    """A sequence of 2,048 blocks, the maximum context, with few pages for the window."""
     layout = Layout(full=True, window=128)
     pool = PagePool(2048 + layout.window_blocks)
     assert layout.longest(pool.size) == 131072
@@ -82,14 +82,14 @@ def test_pages_behind_the_window_serve_again():
 
 
 @pytest.mark.parametrize(("full", "window"), [(True, None), (True, 128), (False, 128)])
-def test_a_sequence_that_memory_is_said_to_hold_finds_its_pages(full, window):
+def test_the_longest_sequence_of_a_memory_finds_its_pages(full, window):
     layout = Layout(full, window)
     for pages in range(1, 9):
         longest = layout.longest(pages)
         assert layout.pages_for(1000 if longest is None else longest) <= pages
 
 
-def test_known_pages_are_found_until_their_memory_is_needed():
+def test_registered_pages_are_found_until_their_memory_is_needed():
     pool = PagePool(2)
     first, second = pool.allocate(), pool.allocate()
     pool.register(first, "a")
@@ -105,7 +105,7 @@ def test_known_pages_are_found_until_their_memory_is_needed():
         pool.allocate()
 
 
-def test_blocks_are_named_by_all_that_comes_before():
+def test_block_hashes_cover_all_tokens_before():
     names = block_hashes(TEXT[:200])
     assert len(names) == 3
     assert block_hashes(TEXT[:128]) == names[:2]

@@ -1,4 +1,4 @@
-"""Our model against the record of what OpenAI's own answers on the same weights."""
+"""Compares our model with the recorded logprobs of OpenAI's own model on the same weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from openai_record import POSITIONS, RECORD, model_and_tokens
 
 
-def test_log_probabilities_are_those_of_openais_own_model():
+def test_logprobs_agree_with_openais_own_model():
     model, tokens = model_and_tokens()
     recorded = json.loads(RECORD.read_text(encoding="utf-8"))["logprobs"]
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The experts' kernels beside their twin in float64; run by test_kernel_suite.py."""
+"""Compares the expert kernels with plain PyTorch in float64; test_kernel_suite.py runs this."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def test_agrees_with_float64(shape, dtype):
     check(*problem(*shape, dtype))
 
 
-def test_all_tokens_may_choose_the_same_experts():
+def test_all_tokens_choose_the_same_experts():
     x, chosen, *rest = problem(20, 6, 2, 64, 32)
     chosen[:] = torch.tensor([5, 1])
     check(x, chosen, *rest)
 
 
 @pytest.mark.parametrize("limit", [0.5, float("inf")])
-def test_the_clamp_is_where_it_is_asked(limit):
+def test_the_clamp_uses_the_limit(limit):
     x, *rest = problem(3, 4, 2, 64, 32)
     check(4 * x, *rest, limit=limit)
 
 
 @pytest.mark.parametrize("dtype", BOUNDS, ids=["float32", "bfloat16"])
 def test_every_code_and_scale(dtype):
-    """One weight row holds all sixteen values; scales from tiny to large, and of zero blocks."""
+    """One weight row holds all sixteen values; the scales are tiny, large, and of zero blocks."""
     x, chosen, weights, gate_up, down = problem(2, 2, 1, 64, 32, dtype)
     gate_up.blocks[:] = (torch.arange(16) * 17).view(4, 4)
     gate_up.scales[:] = torch.tensor([0, 90, 110, 120])[torch.arange(64) % 4]

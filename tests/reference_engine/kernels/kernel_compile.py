@@ -1,4 +1,4 @@
-"""The kernels compiled for an H200 (sm_90) without one; run by test_kernel_suite.py.
+"""Compiles the kernels for an H200 (sm_90) without a GPU; test_kernel_suite.py runs this.
 
 Triton brings its own compiler and assembler, so what a GPU would run can be read on any machine:
 whether the matrix units are used, loads go ahead of their use, and registers suffice.
@@ -35,7 +35,7 @@ HEADS = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_
 
 
 def compiled(tuned, warps, stages, tokens="*bf16", **constants):
-    """What the autotuner `tuned` would launch with these constants."""
+    """Returns the configurations that the autotuner `tuned` tries with these constants."""
     kernel = tuned.fn
     types = {name: kind for kind, names in TYPES.items() for name in names.split()}
     types |= {"tokens": tokens} | dict.fromkeys(constants, "constexpr")
@@ -55,7 +55,7 @@ def compiled(tuned, warps, stages, tokens="*bf16", **constants):
 
 
 def loop(made):
-    """The intermediate code of the kernel's loop."""
+    """Returns the intermediate code of the kernel's loop."""
     code = made.asm["ttgir"]
     return code[code.index("scf.for") :].partition("scf.yield")[0]
 
@@ -101,7 +101,7 @@ def test_attention(tokens, splits, window, matrix_unit):
 
 
 @pytest.mark.parametrize(("rows", "warps"), [(16, {4}), (128, {8})])
-def test_configurations_are_tried_where_they_fit(rows, warps):
+def test_only_fitting_configurations_are_tried(rows, warps):
     tuned = gate_up_kernel
     found = tuned.early_config_prune(tuned.configs, {}, BLOCK_ROWS=rows)
     assert {each.num_warps for each in found} == warps

@@ -47,7 +47,7 @@ def tiny_config(**changes: Any) -> ModelConfig:
 
 
 def random_transformer(dtype: torch.dtype = torch.float32, **changes: Any) -> Transformer:
-    """Our model with random weights, spread widely enough that its answers are not all alike."""
+    """Our model with random weights that vary enough for different outputs."""
     model = Transformer(tiny_config(**changes)).requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -58,7 +58,7 @@ def random_transformer(dtype: torch.dtype = torch.float32, **changes: Any) -> Tr
 
 
 def packed_transformer(kernels: Kernels, dtype: torch.dtype, **changes: Any) -> Transformer:
-    """`random_transformer` with its experts in MXFP4, as they are rounded to it."""
+    """`random_transformer` with its experts rounded to MXFP4."""
     plain = random_transformer(**changes)
     model = Transformer(plain.config, kernels=kernels).requires_grad_(False)
     pack_experts(model)

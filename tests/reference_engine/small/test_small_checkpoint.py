@@ -1,4 +1,4 @@
-"""The shipped weights: small, described truly, and able to do their work."""
+"""The shipped weights: their size, their record, and their abilities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.data.held_out import CallExpected, HeldOut
 from training.evaluate import Sample, sample_all
 
 
-def test_the_folder_is_small_and_its_record_is_of_these_weights() -> None:
+def test_the_folder_is_small_and_its_record_matches_the_weights() -> None:
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 10_000_000
     record = json.loads((SHIPPED / "provenance.json").read_text("utf-8"))
     weights = (SHIPPED / "model.safetensors").read_bytes()
@@ -28,7 +28,7 @@ def test_the_folder_is_small_and_its_record_is_of_these_weights() -> None:
     assert f"{valid['right']} of {valid['of']}" in card
 
 
-def test_it_has_the_real_vocabulary_and_code_tables() -> None:
+def test_it_has_the_full_vocabulary_and_token_codes() -> None:
     with open_checkpoint(SHIPPED) as checkpoint:
         assert checkpoint.has_token_codes
         assert checkpoint.config.vocab_size == 201_088

@@ -1,4 +1,4 @@
-"""The attention kernel beside its twin in float64; run by test_kernel_suite.py."""
+"""Compares the attention kernel with plain PyTorch in float64; test_kernel_suite.py runs this."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCHES = {
 
 
 def batch(shape, page_size, new, lengths, dtype=torch.float32, seed=0):
-    """Arguments up to the sinks; pages lie in random order, table entries past the end are -1."""
+    """Arguments up to the sinks, with pages in random order and -1 for unused table entries."""
     heads, kv_heads, size = shape
     generator = torch.Generator().manual_seed(seed)
     counts = [-(-length // page_size) for length in lengths]
@@ -74,18 +74,18 @@ def test_agrees_in_bfloat16(splits):
 
 
 @pytest.mark.parametrize("window", [None, 40])
-def test_split_keys_are_put_together(window):
+def test_split_keys_are_combined(window):
     """Parts of unequal length, and sequences shorter than the number of parts."""
     check(batch((8, 1, 64), 16, (1, 2), (100, 3)), window, splits=4)
 
 
 @pytest.mark.parametrize("window", [1, 31, 32, 33, 128])
 def test_window_edges(window):
-    """Around the size of a block of keys, the token alone, and a window nobody reaches."""
+    """Windows around the size of a key block, of one token, and longer than all sequences."""
     check(batch((4, 1, 16), 8, (2,), (67,)), window)
 
 
-def test_pages_out_of_the_window_are_not_read():
+def test_pages_before_the_window_are_not_read():
     query, keys, values, tables, *rest = batch((4, 1, 16), 8, (1,), (67,))
     tables[0, :4] = 2**30  # The window of 30 begins at position 37.
     healthy = batch((4, 1, 16), 8, (1,), (67,))
@@ -95,7 +95,7 @@ def test_pages_out_of_the_window_are_not_read():
 
 @pytest.mark.parametrize("splits", [1, 4])
 def test_absent_sinks_leave_a_plain_softmax(splits):
-    """The first fault of the catalogue sets them to minus infinity."""
+    """The fault that drops the sinks sets them to minus infinity."""
     *arguments, sinks = batch((4, 1, 16), 16, (1, 3), (40, 3))
     check((*arguments, torch.full_like(sinks, float("-inf"))), 5, splits=splits)
 

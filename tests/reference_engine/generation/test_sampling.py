@@ -20,7 +20,7 @@ def draw(logits, *, seed=0, step=0, **wishes):
     return sample(torch.as_tensor(logits, dtype=torch.float32)[None], [Draw(params, seed, step)])[0]
 
 
-def test_uniform_numbers_are_uniform_and_depend_on_seed_and_step_alone():
+def test_uniform_numbers_are_uniform_and_depend_only_on_seed_and_step():
     numbers = [uniform(seed, step) for seed in range(100) for step in range(100)]
     assert all(0 <= number < 1 for number in numbers)
     assert len(set(numbers)) == len(numbers)
@@ -30,14 +30,14 @@ def test_uniform_numbers_are_uniform_and_depend_on_seed_and_step_alone():
     assert uniform(-1, 0) == uniform(2**64 - 1, 0)
 
 
-def test_temperature_zero_takes_the_best():
+def test_temperature_zero_selects_the_most_probable_token():
     assert {draw([0.0, 3.0, 2.9], seed=seed, temperature=0).id for seed in range(20)} == {1}
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-40, 1e-20])
 @pytest.mark.parametrize("sampler", [sample, sample_together])
-def test_a_temperature_next_to_zero_takes_the_best(sampler, temperature):
-    """Such numbers, or the logits divided by them, are too small or too large for float32."""
+def test_a_tiny_temperature_selects_the_most_probable_token(sampler, temperature):
+    """These temperatures, or logits divided by them, underflow or overflow float32."""
     logits = torch.tensor([0.0, 30.0, 29.0, -40.0]).expand(3, -1)
     wishes = [SamplingParams(1, temperature=temperature, top_p=top_p) for top_p in (1.0, 0.5, 1e-9)]
     tokens = sampler(logits, [Draw(params, 3, 0) for params in wishes])
@@ -89,7 +89,7 @@ def test_top_p_keeps_the_smallest_sufficient_set():
     }
 
 
-def test_logprobs_are_the_models_before_temperature_and_top_p():
+def test_logprobs_ignore_temperature_and_top_p():
     logits = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
     token = draw(logits, temperature=0, top_p=0.5, top_logprobs=2)
     assert token.id == 1
@@ -98,18 +98,18 @@ def test_logprobs_are_the_models_before_temperature_and_top_p():
     assert [pair[1] for pair in token.top] == pytest.approx([math.log(0.4), math.log(0.3)])
 
 
-def test_logprobs_only_where_asked_for():
+def test_logprobs_only_on_request():
     assert draw([0.0, 1.0]).logprob is None
     alone = draw([0.0, 1.0], top_logprobs=0)
     assert (alone.logprob is not None, alone.top) == (True, ())
 
 
-def test_logprobs_of_the_improbable_are_finite():
+def test_logprobs_of_improbable_tokens_are_finite():
     token = draw([0.0, -500.0], top_logprobs=2)
     assert token.top[1][1] == pytest.approx(-500)
 
 
-def test_a_row_is_drawn_alike_alone_and_in_company():
+def test_a_row_gives_the_same_token_alone_and_in_a_batch():
     logits = torch.randn(20, 5000, generator=torch.Generator().manual_seed(4)) * 3
     draws = [
         Draw(SamplingParams(max_tokens=1, temperature=[0.7, 1.0][n % 2], top_logprobs=3), n, 9)
@@ -131,14 +131,14 @@ def test_a_row_is_drawn_alike_alone_and_in_company():
         {"top_logprobs": -1},
     ],
 )
-def test_wrong_wishes_are_refused(wrong):
+def test_invalid_parameters_are_rejected(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SamplingParams(**{"max_tokens": 1, **wrong})
 
 
 @pytest.mark.parametrize("vocabulary", [100, 1000])
 def test_all_rows_at_once_give_the_same_tokens(vocabulary):
-    """What a GPU runs, on rows of every sort: greedy, plain, with temperature, top_p and both."""
+    """Runs the GPU code on greedy rows, plain rows, and rows with temperature, top_p or both."""
     logits = torch.randn(60, vocabulary, generator=torch.Generator().manual_seed(1)) * 3
     draws = [
         Draw(
