@@ -35,7 +35,7 @@ _SILENT: Mapping[Api, str] = {
     "chat": 'data: {"choices":[{"index":0,"delta":{"reasoning_content":"-"}}]}',
     "responses": 'data: {"type":"response.output_text.delta","delta":"-"}',
 }
-"""Events that have text, and tell nothing of it."""
+"""Events with a placeholder in place of their text."""
 
 
 def gated_texts(folder: Path) -> Withholding:
@@ -64,14 +64,14 @@ def gated_texts(folder: Path) -> Withholding:
     if not tests:
         return Withholding()
 
-    def record(record: Rollout) -> Rollout:
+    def published(record: Rollout) -> Rollout:
         test = tests.get(record.task)
         return record if test is None else _without_texts(record, test)
 
     tasks = [_described(task, digests).model_dump(mode="json") for task in info.tasks]
     names = ", ".join(tests)
     what = f"the texts of {names}: questions, choices, and answers, which may quote them"
-    return Withholding({"tasks": tasks}, files, record, what)
+    return Withholding({"tasks": tasks}, files, published, what)
 
 
 def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:

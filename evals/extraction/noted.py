@@ -1,4 +1,4 @@
-"""What stands in a bundle in place of an answer that may quote a gated question."""
+"""The note that replaces an answer in a bundle, because it may quote a gated question."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _NOTE = re.compile(
 
 
 def withheld(text: str) -> str:
-    """How much text stood here, and its hash: nothing of what it said."""
+    """A placeholder with the length and the hash of a text."""
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"[withheld: {len(text)} characters, sha256 {digest}]"
 
 
 def note(text: str, found: Found | None, theirs: str | None) -> str:
-    """The same with the answer that was found in the text, and the one OpenAI's script found."""
+    """A placeholder with the answer found in the text, and the one that OpenAI's script found."""
     answer = "none" if found is None else found.answer or "unclear"
     letter = theirs if theirs in {"A", "B", "C", "D"} else "none"
     return withheld(text).removesuffix("]") + f"; answer {answer}; by OpenAI's script {letter}]"
 
 
 def noted_letters(text: str) -> tuple[Found | None, str | None]:
-    """The letters of a `note` at the end of a text; None where there was none."""
-    said = _NOTE.search(text)
-    if said is None:
+    """The answers in a `note` at the end of a text; None for each one that was not found."""
+    noted = _NOTE.search(text)
+    if noted is None:
         return None, None
-    answer, theirs = said.groups()
-    found = Found(None if answer == "unclear" else answer, said[0])
+    answer, theirs = noted.groups()
+    found = Found(None if answer == "unclear" else answer, noted[0])
     return None if answer == "none" else found, None if theirs == "none" else theirs

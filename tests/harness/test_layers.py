@@ -1,4 +1,4 @@
-"""What `harness` says of its packages is what import-linter holds them to."""
+"""The docstring of `harness` lists its packages in the order of the import contract."""
 
 import re
 import tomllib
