@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from evals.baselines.columns import baseline_column
 from evals.grader_trial import compare_graders
 from evals.healthbench.agreement import Agreement
 from evals.merging import merge, merged_info
@@ -30,6 +31,11 @@ from harness.cases import load_suite
 from harness.cli import app, planning
 from harness.cli import checks as catalogue
 from harness.cli.judging import changed, judge
+from harness.comparison.columns import Column, read_run
+from harness.comparison.compare import compare, labelled
+from harness.comparison.history import history_of
+from harness.comparison.records import ChangedCase, Comparison, HistoryPoint, Measured, Row
+from harness.comparison.regressions import previous_run, regressions
 from harness.golden.files import fitting
 from harness.integrity.archive import unpack
 from harness.integrity.audit import audit
@@ -41,6 +47,7 @@ from harness.records.conditions import APIS, MODES, Condition
 from harness.records.runs import Sampling
 from harness.records.scores import Estimate, Percentiles, Score
 from harness.sampling.attempts import Attempt
+from harness.statistics.differences import Difference
 from harness.storage.run_log import read_run_info
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import ToolCalling
@@ -317,62 +324,58 @@ def compared(runs: Sequence[str | Path], against: int = 0, baseline: Path | None
     for run in runs:
         if isinstance(run, Path) and run.is_dir():
             _write_judgement(run, baseline)
-    columns = comparing.labelled([read_column(str(run)) for run in runs])
-    found = comparing.compare(columns, against, "test")
-    return _comparison(found, against)
+    columns = labelled([_column(run) for run in runs])
+    return _comparison(compare(columns, against, "test"), against)
+
+
+def _column(run: str | Path) -> Column:
+    path = Path(run)
+    return read_run(path) if path.is_dir() else baseline_column(str(run))
 
 
 def _comparison(found: Comparison, against: int) -> Figures:
-    rows = [row for row in found.rows if row.differs or not row.section.startswith("Checks")]
+    """Verdicts, rates, scores, outcomes and checks; times are shown and not tested."""
+    rows = [row for row in found.rows if _kind(row) not in ("verdict", "time")]
+    shown = [row for row in rows if row.differs or _kind(row) != "check"]
     return {
         "columns": [
-            {
-                "kind": {"smoke test": "run", "eval": "run"}.get(entry.kind, entry.kind),
-                "verdict": entry.decision,
-                "complete": entry.complete,
-                "differing_settings": len(entry.differs),
-            }
+            {"kind": entry.kind, "verdict": entry.decision, "complete": entry.complete}
             for entry in found.entries
         ],
         "against": against,
         "differences_tested": found.tested,
-        "rows": {_row_name(row): _row(row) for row in rows},
-        "equal_checks": len(found.rows) - len(rows),
+        "rows": {_row_name(row): _row(row) for row in shown},
+        "equal_checks": len(rows) - len(shown),
         "changed_samples": [
-            [_flip(flip) for flip in one.flips]
-            for one in sorted(found.flips, key=lambda one: one.label)
+            _changed_cases(one.cases)
+            for one in sorted(found.changed_cases, key=lambda one: one.label)
         ],
     }
 
 
-def _row_name(row: Row) -> str:
+def _kind(row: Row) -> str:
     kinds = {"Verdict": "verdict", "Pass rates": "rate", "Scores": "score", "Times": "time"}
-    kinds |= {"Outcomes": "outcome", "Outcomes of tries": "outcome", "Length and time": "median"}
-    kind = "check" if row.section.startswith("Checks") else kinds[row.section]
+    return "check" if row.section.startswith("Checks") else kinds.get(row.section, "outcome")
+
+
+def _row_name(row: Row) -> str:
+    kind = _kind(row)
     name = _name(row.name) if kind == "score" else row.name.replace(" ", "_")
-    if kind == "verdict":
-        name = {"smoke_test": "requests", "eval": "evals"}[name]
     return " ".join([kind, name, *([] if row.group is None else [f"[{_name(row.group)}]"])])
 
 
 def _row(row: Row) -> Figures:
     return {
-        "values": [None if cell is None else _measured(cell) for cell in row.cells],
+        "values": [None if cell is None else _measured(cell, _kind(row)) for cell in row.cells],
         "differences": [None if one is None else _difference(one) for one in row.differences],
         "differs": row.differs,
     }
 
 
-def _measured(cell: Measured) -> Figures:
-    found = {
-        "value": cell.value,
-        "low": cell.low,
-        "high": cell.high,
-        "hits": cell.hits,
-        "total": cell.total,
-        "status": cell.status,
-        "verdict": cell.decision,
-    }
+def _measured(cell: Measured, kind: str) -> Figures:
+    found = {"value": cell.value, "hits": cell.hits, "total": cell.total, "status": cell.status}
+    if kind != "outcome":
+        found |= {"low": cell.low, "high": cell.high}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -387,19 +390,24 @@ def _difference(one: Difference) -> Figures:
     }
 
 
-def _flip(flip: Flip) -> Figures:
+def _changed_cases(cases: Sequence[ChangedCase]) -> list[Figures]:
+    found = map(_changed_case, cases)
+    return sorted(found, key=lambda each: (each["p"], each["sample"], each["condition"]))
+
+
+def _changed_case(case: ChangedCase) -> Figures:
     return {
-        "sample": flip.sample,
-        "condition": _name(flip.group),
-        "here": list(flip.here),
-        "there": list(flip.there),
-        "p": flip.p,
-        "better": flip.better,
+        "sample": case.sample,
+        "condition": _name(case.group),
+        "here": list(case.here),
+        "there": list(case.there),
+        "p": case.p,
+        "better": case.better,
     }
 
 
 def history(folder: Path, baseline: Path | None = None) -> Figures:
-    """All runs of a folder in time, by provider and kind.
+    """All runs of a folder in time, by provider and run.
 
     Args:
         folder: A folder of run folders, which are judged and written to.
@@ -410,51 +418,41 @@ def history(folder: Path, baseline: Path | None = None) -> Figures:
     found = history_of(folder, None)
     return {
         "unread": len(found.unread),
-        "lines": [
-            {
-                "provider": line.provider,
-                "kind": {"smoke test": "requests", "eval": "evals"}[line.kind],
-                "points": [
-                    {
-                        "run": point.run,
-                        "verdict": point.decision,
-                        "complete": point.complete,
-                        "k": point.k,
-                        "pass@k": None if point.pass_at is None else _estimate(point.pass_at),
-                        "pass^k": None if point.pass_hat is None else _estimate(point.pass_hat),
-                        "failed_checks": point.failed_checks,
-                        "tokens": point.tokens,
-                        "seconds": point.latency,
-                        "scores": {
-                            _name(name): _estimate(score)
-                            for name, score in sorted(point.scores.items())
-                        },
-                        "changed_settings": sorted(change.what for change in point.changed),
-                        "gap_days": point.gap_days,
-                    }
-                    for point in line.points
-                ],
-            }
+        "lines": {
+            line.provider: {point.run: _point(point) for point in line.points}
             for line in found.lines
-        ],
+        },
+    }
+
+
+def _point(point: HistoryPoint) -> Figures:
+    return {
+        "verdict": point.decision,
+        "complete": point.complete,
+        "k": point.k,
+        "pass@k": None if point.pass_at is None else _estimate(point.pass_at),
+        "pass^k": None if point.pass_hat is None else _estimate(point.pass_hat),
+        "failed_checks": point.failed_checks,
+        "scores": {_name(name): _estimate(score) for name, score in sorted(point.scores.items())},
+        "gap_days": point.gap_days,
     }
 
 
 def changes_since_previous(run: Path) -> Figures | None:
-    """What changed in a run since the previous one of the same provider beside it."""
-    before = previous(run)
+    """What changed in a run since the previous one of the same provider in the same folder."""
+    before = previous_run(run)
     if before is None:
         return None
     for one in (before, run):
         _write_judgement(one)
-    found = news_module.news(read_run(run), read_run(before))
+    found = regressions(read_run(run), read_run(before))
     if found is None:
         return {"previous": before.name, "changes": None}
     return {
         "previous": before.name,
         "newly_failing_checks": _changed(found.broken),
         "no_longer_failing_checks": _changed(found.fixed),
-        "changed_samples": [_flip(flip) for flip in found.flips],
+        "changed_samples": _changed_cases(found.cases),
         "changed_rates": {_name(one.name): _difference(one.difference) for one in found.scores},
     }
 
