@@ -1,7 +1,7 @@
-"""Test cases and the tools they offer: loading, validation, and their hash for `run.json`.
+"""Tool-call cases and their tools: loading, validation, and their hashes for `run.json`.
 
-A case file holds one JSON object a line: `tool_name`, `input`, `expected_arguments` (JSON in a
-string, or an object), and optionally `instructions` and `id`. A tools file is a JSON list.
+A case file has one JSON object per line: `tool_name`, `input`, `expected_arguments` (an object, or
+JSON in a string), and optionally `instructions` and `id`. A tools file is a JSON list.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt and the one call it asks for."""
+    """A prompt and the tool call that it requires."""
 
     id: str
     tool_name: str
@@ -38,7 +38,7 @@ class Case:
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line of the case file that could not be used, and why."""
+    """A line of the case file that cannot be used, and why."""
 
     number: int
     reason: str
@@ -46,7 +46,7 @@ class BadLine:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as it was read; `name` is its path, or its bare name where it ships with us."""
+    """A file as it was read; `name` is its path, or the bare name of a shipped file."""
 
     name: str
     text: str
@@ -59,7 +59,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Suite:
-    """The cases of a run, the tools that every one of them offers, and what was left out."""
+    """The cases of a run, the tools that each of them offers, and the lines left out."""
 
     cases: tuple[Case, ...]
     tools: tuple[Tool, ...]
@@ -72,20 +72,20 @@ class Suite:
         return next(tool for tool in self.tools if tool.name == name)
 
     def first(self, count: int | None) -> Suite:
-        """The same suite with its first `count` cases; all of them where `count` is None."""
+        """The suite with its first `count` cases; all of them if `count` is None."""
         return self if count is None else replace(self, cases=self.cases[:count])
 
 
 class _BadCaseError(ValueError):
-    """Why one line is no case."""
+    """Why a line is not a case."""
 
 
 def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
-    """Read a case file and a tools file; those that ship with the package where None.
+    """Read a case file and a tools file; the shipped ones for None.
 
     Raises:
-        ConfigurationError: If a file is missing or unreadable, the tools are not usable, or not
-            a single line of the case file is a good case.
+        ConfigurationError: A file is missing or unreadable, the tools are invalid, or no line of
+            the case file is a valid case.
     """
     tools_file = _read(tools, "tools.json")
     cases_file = _read(cases, "cases.jsonl")
@@ -93,12 +93,12 @@ def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
     good, bad = parse_cases(cases_file.text, offered)
     if not good:
         first = f" Line {bad[0].number}: {bad[0].reason}." if bad else " It is empty."
-        raise ConfigurationError(f"{cases_file.name} holds no usable case.{first}")
+        raise ConfigurationError(f"{cases_file.name} has no valid case.{first}")
     return Suite(good, offered, bad, cases_file, tools_file)
 
 
 def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], tuple[BadLine, ...]]:
-    """Read every line that is a case; number and explain those that are not."""
+    """The cases of a file, and the lines that are not cases."""
     good: dict[str, Case] = {}
     bad: list[BadLine] = []
     by_name = {tool.name: tool for tool in tools}
@@ -158,7 +158,7 @@ def _field(row: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _BadCaseError(f"{key} must be a string that is not empty")
     if not value.isascii() and _SURROGATE.search(value):
-        raise _BadCaseError(f"{key} holds half a character (a lone surrogate)")
+        raise _BadCaseError(f"{key} contains a lone surrogate")
     return value
 
 

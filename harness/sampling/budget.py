@@ -1,9 +1,8 @@
-"""The budget of one call of the tool: dollars, requests and time, kept where requests begin.
+"""The budget of one session: dollars, requests and time, enforced where requests start.
 
-No request is begun beyond a limit; what was begun ends and is counted. What a request costs is
-known when it has ended, so those under way are taken to cost what the others did, and the last
-of them may exceed the sum. A request that is sent again after an overload is one more request,
-counted when its exchange has ended.
+No request starts beyond a limit; requests in flight finish and count. The cost of a request is
+known when it has finished, so requests in flight are assumed to cost as much as the others, and the
+last of them may exceed the limit. A request that is repeated after an overload counts again.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ from harness.steps import interleaved
 from harness.transport.base import Transport
 
 USUAL_TURNS = 2
-"""Requests that an attempt with tools takes if all goes well: for the call, and for the answer."""
+"""Requests of a successful attempt with tools: one for the call, one for the answer."""
 
 
 class SpentError(Exception):
-    """A request was not sent, since a limit is reached. Never leaves `run_attempts`."""
+    """A request was not sent because a limit is reached. Never leaves `run_attempts`."""
 
 
 class Budget:
-    """What may be used, and what has been.
+    """What a session may use, and what it has used.
 
     Attributes:
-        limits: What may be used; time counts from the making of this.
-        requests: Requests that were begun.
+        limits: The limits; time counts from the creation of the budget.
+        requests: Requests that were started.
         cost: Dollars, for providers with prices.
     """
 
     def __init__(
         self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin to count. Without limits everything is allowed."""
+        """Start counting. Without limits everything is allowed."""
         self.limits = limits or Limits()
         self.requests = 0
         self.cost = 0.0
@@ -56,12 +55,12 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the budget began."""
+        """Seconds since the budget was created."""
         return self._clock() - self._began
 
     @property
     def stopped(self) -> str | None:
-        """What kept something from being begun and what was spent, in a sentence; None so far."""
+        """The limit that stopped the session and what was used, in a sentence; None if none did."""
         if self._reached is None:
             return None
         spent = f"{self.requests} requests in {self.elapsed:.0f} s"
@@ -70,64 +69,64 @@ class Budget:
 
     @property
     def noted(self) -> Limits | None:
-        """The limits, where there are any."""
+        """The limits, if there are any."""
         return None if self.limits == Limits() else self.limits
 
     def of(self, provider: Provider) -> Allowance | None:
-        """The budget with what requests to this provider cost; None where nothing is limited."""
+        """The budget with the prices of this provider; None if nothing is limited."""
         return None if self.noted is None else Allowance(self, provider.prices)
 
     def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
-        """Why so many requests cannot all be made, in a sentence; None if they may be.
+        """Why a plan exceeds the budget, in a sentence; None if it does not.
 
         Args:
-            requests: How many are planned at least.
-            rpm: How many the provider allows a minute.
-            cost: What they are expected to cost.
+            requests: The smallest number of planned requests.
+            rpm: Requests per minute that the provider allows.
+            cost: Expected cost in dollars.
         """
         most, deadline = self.limits.max_requests, self.limits.deadline
         if most is not None and requests > most:
-            why = f"{requests:,} requests or more are planned, {self._named('max_requests')}"
+            why = f"at least {requests:,} requests are planned, {self._named('max_requests')}"
         elif deadline is not None and rpm and requests / rpm * 60 > deadline:
-            minutes = f"{requests / rpm:,.0f} minutes or more at {rpm} a minute"
+            minutes = f"at least {requests / rpm:,.0f} minutes at {rpm} per minute"
             why = f"{requests:,} requests take {minutes}, {self._named('deadline')}"
         elif cost is not None and _at_least(cost, self.limits.max_cost):
-            why = f"it is expected to cost about ${cost:,.2f}, {self._named('max_cost')}"
+            why = f"the expected cost is about ${cost:,.2f}, {self._named('max_cost')}"
         else:
             return None
         return f"The budget is too small for the plan: {why}. The run goes as far as it allows."
 
     def check(self, provider: Provider) -> None:
-        """Refuse a provider whose cost cannot be counted. Raises ConfigurationError."""
+        """Refuse a provider without prices if cost is limited. Raises ConfigurationError."""
         if self.limits.max_cost is not None and provider.prices is None:
             raise ConfigurationError(
                 f"provider {provider.name} has no prices, so {self._named('max_cost')} cannot be "
-                "kept; give prices: {input: …, output: …}, in dollars a million tokens, in its "
-                "entry of providers.yaml"
+                "enforced; set prices: {input: …, output: …}, in dollars per million tokens, in "
+                "its entry of providers.yaml"
             )
 
     def note(self, requests: int) -> None:
-        """Count requests that were not asked for here."""
+        """Count requests that were made elsewhere."""
         self.requests += requests
 
     def allows(self, requests: int = 1) -> bool:
-        """Whether so many requests more may be begun; if not, that is why the run stops."""
+        """Whether this many more requests may start; if not, the limit stops the session."""
         reached = next((name for name, full in self._full(requests) if full), None)
         if reached is not None:
             self._reached = self._named(reached)
         return reached is None
 
     def reserve(self, requests: int) -> None:
-        """Keep requests for an attempt that has begun; a negative number gives them back."""
+        """Reserve requests for an attempt in flight; a negative number releases them."""
         self._reserved += requests
 
     def begun(self) -> None:
-        """Count a request that is sent now."""
+        """Count a request that starts now."""
         self.requests += 1
         self._under_way += 1
 
     def ended(self, retries: int, cost: float) -> None:
-        """Count what a request came to."""
+        """Count a finished request."""
         self.requests += retries
         self.cost += cost
         self._under_way -= 1
@@ -151,13 +150,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Allowance:
-    """A budget, and the prices of the provider that is asked."""
+    """A budget, and the prices of a provider."""
 
     budget: Budget
     prices: Prices | None
 
     def metered(self, transport: Transport, attempt: Attempt, dialect: Dialect) -> Metered:
-        """The transport of one attempt; to be entered before its first request."""
+        """The transport of one attempt; enter it before the first request."""
         return Metered(transport, self, attempt, dialect)
 
 
@@ -167,7 +166,7 @@ class Metered:
     def __init__(
         self, transport: Transport, allowance: Allowance, attempt: Attempt, dialect: Dialect
     ) -> None:
-        """Send through `transport`, as far as the allowance goes."""
+        """Send through `transport` within the allowance."""
         self._transport = transport
         self._budget = allowance.budget
         self._prices = allowance.prices
@@ -175,7 +174,7 @@ class Metered:
         self._reserved = min(USUAL_TURNS, attempt.max_turns)
 
     def __enter__(self) -> Metered:
-        """Reserve what the attempt usually takes. Raises SpentError if that is too much."""
+        """Reserve the usual requests of an attempt. Raises SpentError if a limit forbids them."""
         if not self._budget.allows(self._reserved):
             raise SpentError
         self._budget.reserve(self._reserved)
@@ -187,7 +186,7 @@ class Metered:
     async def send(
         self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
     ) -> Exchange:
-        """Send if the budget allows it. Raises SpentError."""
+        """Send within the budget. Raises SpentError."""
         if self._reserved:
             self._reserved -= 1
             self._budget.reserve(-1)

@@ -1,4 +1,4 @@
-"""A whole run: attempts from a plan, many at a time, each on disk as soon as it has finished."""
+"""Attempts of a run, many at a time, each written to disk as soon as it has finished."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ async def run_attempts(
 ) -> None:
     """Carry out every attempt that was not in the log when it was opened.
 
-    At most `concurrency` are in flight; `attempts` may be endless or costly to make, each is
-    taken when its turn comes. Cancelling this drops the attempts in flight; the log keeps what
-    was finished. Without `allowance` nothing is limited; once it is used up no request is begun,
-    and attempts that would need one more are dropped.
+    At most `concurrency` attempts are in flight; `attempts` is consumed lazily. Cancellation drops
+    the attempts in flight; the log keeps the finished ones. Without `allowance` nothing is limited;
+    once it is used up, no request starts, and attempts that need one are dropped.
 
     Raises:
         RunLogError: The log could not be written; everything in flight is dropped.
@@ -83,9 +82,9 @@ def _within(
 def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` in which Ctrl-C and SIGTERM cancel `main` and let it clean up.
 
-    The event loop is uvloop's, which leaves more of a core to the requests. What is in memory
-    before is not looked at by the garbage collector meanwhile: going through all that was
-    imported takes some fifty milliseconds, by which arrival times would be wrong.
+    The event loop is uvloop's, which uses less CPU. Objects that exist before are exempt from
+    garbage collection: traversing all imported modules takes about 50 ms, an error of that size in
+    recorded arrival times.
 
     Raises:
         StoppedError: The process was told to stop.

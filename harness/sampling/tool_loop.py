@@ -1,4 +1,4 @@
-"""One attempt at one sample: ask, run the canned tools, go on until the model answers."""
+"""One attempt at one sample: send requests and canned tool results until the model answers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.transport.base import Transport
 
 
 async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> Rollout:
-    """Carry out one attempt. Nothing a provider does raises: `Rollout.end` says how it ended.
+    """Carry out one attempt. Nothing that a provider does raises: `Rollout.end` has the result.
 
-    Ends "answered" with the first reply that calls no tool or was cut off by a token limit, once
-    the user has nothing more to say, and "max_turns" when the model is not at that end after its
-    `max_turns` requests. A tool nobody offered gets an error text as its result. With a seed in
-    its settings, the attempt has one of its own.
+    The attempt ends as "answered" with the first reply that calls no tool, or that a token limit
+    truncated, once all messages of the user are sent; and as "max_turns" if that does not happen
+    within `max_turns` requests. A call of a tool that was not offered gets an error text as result.
+    A seed in the settings becomes a seed of this attempt.
     """
     sample, settings = attempt.sample, attempt.settings
     if settings.seed is not None:
@@ -35,14 +35,14 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
         streaming=attempt.condition.streaming,
         settings=settings,
     )
-    said = iter(sample.then)
+    messages = iter(sample.then)
     exchanges: list[Exchange] = []
     end: LoopEnd = "max_turns"
     while len(exchanges) < attempt.max_turns:
         sent = body if exchanges or sample.raw is None else sample.raw
         exchange = await transport.send(dialect.path, sent, key=attempt.key)
         exchanges.append(exchange)
-        if not _went_well(exchange):
+        if not _succeeded(exchange):
             end = "failed"
             break
         try:
@@ -50,7 +50,7 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
         except UnreadableReplyError:
             end = "unreadable"
             break
-        turns = _what_follows(sample, reply, said)
+        turns = _next_items(sample, reply, messages)
         if not turns:
             end = "answered"
             break
@@ -66,20 +66,20 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
     )
 
 
-def _what_follows(
-    sample: Sample, reply: Reply, said: Iterator[str]
+def _next_items(
+    sample: Sample, reply: Reply, messages: Iterator[str]
 ) -> tuple[ConversationItem, ...]:
-    """The results of the tools that were called, or what the user says next, if anything."""
+    """The results of the called tools, or the next message of the user, if there is one."""
     if reply.finish == "length":
         return ()
     if reply.calls:
         return tuple(ToolResult(call.id, tool_result(sample, call)) for call in reply.calls)
-    text = next(said, None) if reply.text else None
+    text = next(messages, None) if reply.text else None
     return () if text is None else (Message("user", text),)
 
 
 def tool_result(sample: Sample, call: ToolCall) -> str:
-    """What the canned tool answers, or an error text if the sample has no such tool."""
+    """The output of the canned tool, or an error text if the sample has no such tool."""
     for tool in sample.tools:
         if tool.name == call.name:
             return tool.output
@@ -87,11 +87,11 @@ def tool_result(sample: Sample, call: ToolCall) -> str:
 
 
 def attempt_seed(seed: int, attempt_id: str) -> int:
-    """A seed for one attempt, so that tries differ but a run can be repeated."""
+    """A seed for one attempt: tries differ, and a run can be repeated."""
     digest = hashlib.sha256(f"{seed}/{attempt_id}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
 
 
-def _went_well(exchange: Exchange) -> bool:
+def _succeeded(exchange: Exchange) -> bool:
     response = exchange.response
     return exchange.failure is None and response is not None and 200 <= response.status < 300

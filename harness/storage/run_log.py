@@ -126,14 +126,14 @@ def _upgrade(folder: Path, log: str) -> Callable[[dict[str, Any]], dict[str, Any
 
 
 class RunLog:
-    """Appends finished rollouts to a file in a run folder; opening it heals a torn last line.
+    """Appends finished rollouts to a file in a run folder; opening it removes a torn last line.
 
-    Only one process at a time can hold a log. Every line continues the hash chain of the log (see
+    Only one process at a time can open a log. Every line continues the hash chain of the log (see
     `harness.storage.chain`). Use as a context manager.
 
     Attributes:
-        finished: The ids that were in the log when it was opened. What is appended is only
-            counted, so that memory does not grow with the length of a run.
+        finished: The ids that were in the log when it was opened. Appended ones are only counted,
+            so that memory does not grow with the run.
     """
 
     def __init__(self, folder: Path, name: str = ROLLOUTS_FILE) -> None:
@@ -158,10 +158,10 @@ class RunLog:
         self._synced_at = time.monotonic()
 
     def append(self, rollout: Rollout) -> None:
-        """Write one rollout; it survives the death of the process once this returns.
+        """Write one rollout; it survives a crash of the process once this returns.
 
-        A rollout that was there when the log was opened is ignored. Raises RunLogError, for
-        instance when the disk is full; the log then still holds exactly those appended before.
+        A rollout that was in the log when it was opened is ignored. Raises RunLogError, for
+        example if the disk is full; the log then holds exactly the rollouts appended before.
         """
         if rollout.id in self.finished:
             return
@@ -176,9 +176,9 @@ class RunLog:
         self._count += 1
 
     def _write(self, line: bytes) -> None:
-        """Write all of `line`, and see to it now and then that it reaches the disk.
+        """Write all of `line`, and sync to disk periodically.
 
-        A slow disk must not hold up the event loop, or arrival times would be recorded wrong.
+        A slow disk must not block the event loop, because recorded arrival times would be wrong.
         """
         rest = memoryview(line)
         while rest:
@@ -222,7 +222,7 @@ class RunLog:
 
 
 def _scan(path: Path) -> tuple[set[str], int, bytes]:
-    """The ids in a log, the length of its sound part, and the chain after that.
+    """The ids in a log, the length of its intact part, and the chain after it.
 
     Raises RunLogError if it is damaged inside.
     """

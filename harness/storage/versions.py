@@ -1,4 +1,4 @@
-"""The versions that a run notes of what it was made with."""
+"""The versions that `run.json` records."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from importlib.metadata import version
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of Python, of the platform, and of these packages."""
+    """The versions of Python, the platform, and these packages."""
     named = {name: version(name) for name in packages}
     return {"python": platform.python_version(), "platform": platform.platform(), **named}
