@@ -14,7 +14,7 @@ import orjson
 
 from harness.errors import HarnessError, RunLogError
 from harness.records.base import Record
-from harness.records.runs import LogSeal, Seal
+from harness.records.runs import SCHEMA_VERSION, LogSeal, Seal
 from harness.storage import chain
 from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
 from harness.storage.run_log import ROLLOUTS_FILE, read_members, write_run_json
@@ -39,8 +39,13 @@ def sealed(folder: Path) -> Iterator[Ending]:
     finished run without a seal.
 
     Raises:
-        RunLogError: The run cannot be read, or the seal cannot be written.
+        RunLogError: The run cannot be read or sealed, or an older version recorded it.
     """
+    if read_members(folder).get("schema_version") != SCHEMA_VERSION:
+        raise RunLogError(
+            f"{folder} was recorded by an older version, which alone can add records to it; this "
+            "version can audit, recheck and compare it."
+        )
     ending = Ending()
     try:
         yield ending

@@ -19,6 +19,7 @@ import stored
 
 from harness.errors import RunLogError
 from harness.integrity.audit import audit
+from harness.integrity.seal import sealed
 
 TOLERANCE = 1e-6
 BOOTSTRAP_TOLERANCE = 0.05
@@ -64,6 +65,14 @@ def members(value: object) -> Iterator[tuple[str, ...]]:
         for name, inner in value.items():
             yield (name,)
             yield from ((name, *rest) for rest in members(inner))
+
+
+def test_no_records_are_added_to_an_older_run(tmp_path: Path) -> None:
+    run = stored.unpack("healthbench", tmp_path)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with pytest.raises(RunLogError, match="alone can add records"), sealed(run):
+        pytest.fail("the session has begun")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_an_older_run_is_not_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import healthy
 
 from harness.api.base import Settings
 from harness.api.conversation import Message
+from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Key, Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
@@ -25,6 +26,7 @@ from harness.transport.retry import RetryingTransport, RetryPolicy
 WARM, WHOLE = 1000, 5000
 IN_FLIGHT = 8
 SMALLEST_TRACE = 50
+CONDITION = Condition(model="m", effort="high", api="chat", mode="non-streaming")
 
 
 class Answering:
@@ -64,7 +66,7 @@ class Measuring:
 def planned() -> Iterator[Attempt]:
     for number in range(WHOLE):
         sample = Sample(f"question-{number}", (Message("user", "How many?" * 10),))
-        yield Attempt(f"eval/m/high/question-{number}/1", sample, "chat", False, 1, Settings("m"))
+        yield Attempt(f"gpqa/question-{number}/1", "gpqa", sample, CONDITION, 1, Settings("m"))
 
 
 async def test_memory_does_not_grow_with_what_is_finished(tmp_path: Path) -> None:

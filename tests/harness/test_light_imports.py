@@ -13,7 +13,7 @@ HEAVY = ("numpy", "openai", "scipy", "torch")
 @pytest.mark.parametrize(
     "modules",
     [
-        "harness.cli.eval_running",
+        "harness.pipeline.run",
         "harness.statistics.model_equality, harness.statistics.noninferiority",
     ],
 )

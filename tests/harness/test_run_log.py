@@ -202,7 +202,7 @@ def test_a_disk_that_fails_behind_our_back_is_noticed(
 
 def test_run_info_on_a_full_disk_keeps_the_old_one(tmp_path: Path) -> None:
     write_run_info(tmp_path, info())
-    larger = info().model_copy(update={"cases_file": "x" * 2000})
+    larger = info().model_copy(update={"stopped": "x" * 2000})
     with small_disk(), pytest.raises(RunLogError, match=r"run\.json cannot be written"):
         write_run_info(tmp_path, larger)
     assert read_run_info(tmp_path) == info()

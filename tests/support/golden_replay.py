@@ -43,7 +43,7 @@ class Replay:
         if call:
             say = Say(call=("get_weather", call), reasoning=thought)
         noise = self.noise if self.noisy in (None, request.name) else 0.0
-        return self.reply(attempt.api, say, tokens, golden, noise)
+        return self.reply(attempt.condition.api, say, tokens, golden, noise)
 
     def changed(self, _name: str, tokens: list[Token]) -> list[Token]:
         return tokens

@@ -6,8 +6,8 @@ import re
 
 import mutations
 import pytest
+from analyses import analysis_of, planned
 from defects import DEFECTS
-from harness.scoring.judge import Judge, settle
 from healthy import (
     SUITE,
     Say,
@@ -34,6 +34,7 @@ from harness.checks import SINGLE_CHECKS
 from harness.checks.texts import misread
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
+from harness.storage.run_folder import as_written
 
 CASE = SUITE.cases[6]
 CALL, ANSWER = right(CASE)
@@ -42,7 +43,7 @@ ANSWERED = Say(text="It is sunny in Lisbon, and warm.")
 
 def found(answers, api="chat", streaming=False):
     seen = parse_rollout(rollout(answers, api=api, streaming=streaming))
-    return checks.examination(seen).findings
+    return checks.examine(seen)[1]
 
 
 def ids(findings):
@@ -66,7 +67,15 @@ def responses_stream(change, say=CALL):
 
 
 def reported(recorded):
-    return ids(checks.examination(parse_rollout(recorded)).findings)
+    return ids(checks.examine(parse_rollout(recorded))[1])
+
+
+def judged(rollouts):
+    """The scores of strict tool calling as they are written."""
+    run = planned(strict=True, tries=1, only=("smoke",), suite=SUITE)
+    scores = []
+    analysis_of(rollouts, run, keep=scores.extend)
+    return [as_written(score) for score in scores if score.finished]
 
 
 # --- Healthy
@@ -194,10 +203,10 @@ def test_other_reasoning_dialects_are_reported_as_info():
 def test_special_tokens_in_the_prompt_may_be_repeated():
     answer = Say(text="You wrote <|end|>.")
     recorded = rollout([answer])
-    assert "harmony.markers" in ids(checks.examination(parse_rollout(recorded)).findings)
+    assert "harmony.markers" in ids(checks.examine(parse_rollout(recorded))[1])
     asked = recorded.exchanges[0].request.body
     asked["messages"][0]["content"] = "Say <|end|>"
-    assert ids(checks.examination(parse_rollout(recorded)).findings) == set()
+    assert ids(checks.examine(parse_rollout(recorded))[1]) == set()
 
 
 # --- Broken in one place
@@ -489,10 +498,8 @@ def test_a_special_token_in_the_prompt_is_not_a_leak():
 def test_usage_without_details_is_not_an_error(details):
     body = responses_whole(ANSWERED)
     body["usage"] |= {"input_tokens_details": details, "output_tokens_details": details}
-    found = checks.examination(
-        parse_rollout(rollout([json_response(body)], api="responses"))
-    ).findings
-    assert [each for each in found if each.severity == "error"] == []
+    findings = found([json_response(body)], api="responses")
+    assert [each for each in findings if each.severity == "error"] == []
 
 
 @pytest.mark.parametrize(
@@ -574,9 +581,7 @@ def test_hostile_replies_do_not_crash_the_checks(data):
     else:
         body = data.draw(disturbed(chat_whole(say) if api == "chat" else responses_whole(say)))
         recorded = rollout([json_response(json.dumps(body))], api=api)
-    settled = settle([Judge(SUITE, strict=True).judge(recorded)])
-    for judgement in settled:
-        judgement.model_dump_json()
+    judged([recorded])
 
 
 @pytest.mark.parametrize("depth", [300, 100_000])
@@ -584,7 +589,7 @@ def test_deep_nesting_does_not_crash_the_checks(depth):
     nested = "[" * depth + "]" * depth
     call = Say(call=("get_weather", f'{{"location": "Lisbon", "x": {nested}}}'))
     for answer in (call, json_response(nested), stream_response([f"data: {nested}"])):
-        settle([Judge(SUITE, strict=True).judge(rollout([answer]))])
+        judged([rollout([answer])])
 
 
 # --- Evidence and descriptions

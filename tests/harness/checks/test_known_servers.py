@@ -161,7 +161,7 @@ def errors(answer, **how):
     seen = parse_rollout(rollout([answer], **how))
     assert [reply.calls[0].arguments for _, reply in seen.replies] == [ARGUMENTS]
     assert [reply.reasoning for _, reply in seen.replies] == ["We call."]
-    return {found.id for found in checks.examination(seen).findings if found.severity == "error"}
+    return {found.id for found in checks.examine(seen)[1] if found.severity == "error"}
 
 
 @pytest.mark.parametrize("server", CHAT_STREAMS)

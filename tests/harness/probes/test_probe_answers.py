@@ -32,7 +32,7 @@ def with_logprobs(change: Callable[[list[Any]], object]) -> Any:
         entries = [entry(token) for token in TOKENS]
         change(entries)
         say = Say(text="".join(TOKENS))
-        if attempt.api == "chat":
+        if attempt.condition.api == "chat":
             body = chat_whole(say)
             body["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
         else:

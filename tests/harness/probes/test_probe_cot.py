@@ -150,7 +150,7 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
         if request.name == "unknown":
             return refusal(404)
         first = CALL if request.name == "called" else SEEN
-        if attempt.streaming:
+        if attempt.condition.streaming:
             return [first, replace(SEEN, text="Yes.")]
         return [whole(first, counts[0], "responses"), second or whole(SEEN, counts[1], "responses")]
 
@@ -159,7 +159,9 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
 
 def streams_pass(provider: Any) -> Any:
     """Results without streams, because the simulated streams share their counts."""
-    return lambda request, attempt: [refusal()] if attempt.streaming else provider(request, attempt)
+    return lambda request, attempt: (
+        [refusal()] if attempt.condition.streaming else provider(request, attempt)
+    )
 
 
 def state_results(provider: Any) -> dict[str, str]:
@@ -189,7 +191,7 @@ def test_not_found_is_a_defect_only_if_the_provider_claims_to_store() -> None:
 def test_streams_that_are_not_stored_are_detected() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = stored((60, 90))(request, attempt)
-        return [said[0], refusal(404)] if attempt.streaming else said
+        return [said[0], refusal(404)] if attempt.condition.streaming else said
 
     assert (
         statuses(judged(state.GROUP, provider, ["responses"]))["state.previous_response"]

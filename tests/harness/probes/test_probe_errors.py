@@ -87,7 +87,7 @@ def test_a_key_is_checked(status: int) -> None:
             return full(401)
         if request.name != "right key":
             return healthy(request, attempt)
-        made = exchange(attempt.api, False, response(attempt.api, False, HELLO))
+        made = exchange(attempt.condition.api, False, response(attempt.condition.api, False, HELLO))
         keyed = made.request.model_copy(update={"headers": {"Authorization": "[redacted]"}})
         return made.model_copy(update={"request": keyed})
 

@@ -28,7 +28,7 @@ ANSWER = Say(text="The code word is orchid596.", reasoning=COT)
 def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -> Response:
     """A non-streaming reply with this token count and finish; without text, only truncated CoT."""
     say = Say(text=text, reasoning="Let me see how")
-    if attempt.api == "chat":
+    if attempt.condition.api == "chat":
         body = chat_whole(say)
         body["choices"][0]["finish_reason"] = finish
         body["usage"] |= {"completion_tokens": tokens, "total_tokens": 50 + tokens}
@@ -43,7 +43,7 @@ def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     if request.name.startswith("cut"):
-        return refusal() if attempt.streaming else ended(attempt, "length", LIMIT)
+        return refusal() if attempt.condition.streaming else ended(attempt, "length", LIMIT)
     return Say(text="The ", reasoning=COT) if request.name == "stopped" else ANSWER
 
 
@@ -51,7 +51,7 @@ def but(name: str, said: Any) -> Any:
     """The healthy provider with another non-streaming reply to requests with this name."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.name.startswith(name) or attempt.streaming:
+        if not request.name.startswith(name) or attempt.condition.streaming:
             return healthy(request, attempt)
         return said(attempt) if callable(said) else said
 
@@ -93,7 +93,7 @@ def test_silent_truncation_is_detected(said: Any) -> None:
 
 def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
     def short(attempt: Attempt) -> Response:
-        if not attempt.streaming:
+        if not attempt.condition.streaming:
             return ended(attempt, "stop", 9, text="One.")
         chunks = chat_chunks(Say(text="One."))
         chunks[-1]["usage"] |= {"completion_tokens": 9, "total_tokens": 59}

@@ -6,18 +6,21 @@ import asyncio
 import itertools
 from pathlib import Path
 
-from harness.verification import smoke
+from analyses import planned
+from background import in_background
 from healthy import Say, provider_of
 from mock_provider import MODEL, MockProvider, Received
 from probing import judged, refusal, statuses
 
-from harness.cases import load_suite
+from harness.pipeline import run as pipeline
 from harness.probes.base import ProbeRequest
 from harness.probes.load import AT_ONCE, GROUP, WORDS
 from harness.providers.entries import adhoc_provider
-from harness.records.rollouts import Response, Rollout
-from harness.records.runs import RunSettings
+from harness.records.conditions import APIS
+from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
+from harness.sampling.watching import Silent
+from harness.storage.run_log import read_run_info
 
 _numbers = itertools.count(1)
 
@@ -36,7 +39,7 @@ def test_separate_replies_pass() -> None:
 
 def test_one_reply_of_another_request_is_an_error() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        crossed = request.name == WORDS["chat"][0] and attempt.streaming
+        crossed = request.name == WORDS["chat"][0] and attempt.condition.streaming
         return about(WORDS["responses"][1] if crossed else request.name, request)
 
     found = judged(GROUP, provider)
@@ -57,7 +60,7 @@ def test_wrong_replies_and_shared_ids_are_detected() -> None:
 def test_failing_under_load_is_an_error_but_rate_limiting_is_not() -> None:
     def answering(status: int) -> dict[str, str]:
         def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-            return refusal(status) if attempt.streaming else about(request.name, request)
+            return refusal(status) if attempt.condition.streaming else about(request.name, request)
 
         return statuses(judged(GROUP, provider))
 
@@ -65,37 +68,19 @@ def test_failing_under_load_is_an_error_but_rate_limiting_is_not() -> None:
     assert answering(429)["load.served"] == "passed"
 
 
-class _Watcher:
-    def stage(self, text: str) -> None: ...
-
-    def begin(self, planned: int, finished: int) -> None: ...
-
-    def started(self, attempt: Attempt) -> None: ...
-
-    def finished(self, rollout: Rollout) -> None: ...
-
-
-async def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
+def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
     answer = provider_of()
 
     async def slowly(request: Received, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.5)
         await answer(request, writer)
 
-    async with MockProvider(always=slowly) as mock:
-        provider = adhoc_provider(mock.base_url, MODEL, ("responses", "chat"), None)
-        settings = RunSettings(
-            apis=("responses", "chat"),
-            streaming=(True, False),
-            tries=1,
-            max_turns=1,
-            strict=False,
-            concurrency=2,
-            only=("load",),
-        )
-        job = smoke.new_job(provider, load_suite(), settings, out=tmp_path, command=("test",))
-        await smoke.carry_out(job, _Watcher())
+    with in_background(MockProvider(always=slowly)) as mock:
+        provider = adhoc_provider(mock.base_url, MODEL, APIS, None)
+        run = planned(only=("load",), concurrency=2)
+        job = pipeline.new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
+        pipeline.sample(job, Silent())
         assert mock.most_in_flight > AT_ONCE / 2
-    analysis = smoke.judge(job.folder)
-    assert analysis.probe_requests == analysis.probe_answers == AT_ONCE
+    analysis = pipeline.judge(job.folder, read_run_info(job.folder), run.tasks)
+    assert analysis.probe_requests == analysis.probe_responses == AT_ONCE
     assert analysis.complete

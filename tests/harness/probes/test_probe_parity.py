@@ -28,7 +28,7 @@ def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
     """The results of a provider with modified streams."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        return change(say(request)) if attempt.streaming else say(request)
+        return change(say(request)) if attempt.condition.streaming else say(request)
 
     return judged(GROUP, provider)
 
@@ -59,7 +59,9 @@ def test_losses_in_streams_are_errors(change: Callable[[Say], Say], found: set[s
 
 def test_random_variation_is_not_a_defect() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say:
-        return replace(say(request), text=f"{attempt.number} {attempt.streaming}", reasoning="r")
+        return replace(
+            say(request), text=f"{attempt.number} {attempt.condition.streaming}", reasoning="r"
+        )
 
     found = judged(GROUP, provider)
     assert "failed" not in statuses(found).values()
@@ -75,7 +77,9 @@ def test_a_near_tie_of_one_prompt_is_not_a_defect() -> None:
         if request.name in _CALLS:
             return say(request)
         hello = request.name == "hello"
-        return Say(text=f"Hello!{' 👋' if hello and attempt.streaming else ''} How are you?")
+        return Say(
+            text=f"Hello!{' 👋' if hello and attempt.condition.streaming else ''} How are you?"
+        )
 
     assert judged(GROUP, provider)["parity.content"].status == "passed"
 
@@ -90,7 +94,7 @@ def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Say | Response
         if "reasoning_tokens" in counts:
             usage["completion_tokens_details"] = {"reasoning_tokens": counts["reasoning_tokens"]}
         streamed = stream_response(chat_blocks(chunks))
-        return streamed if attempt.streaming else json_response(chat_whole(say(request)))
+        return streamed if attempt.condition.streaming else json_response(chat_whole(say(request)))
 
     return provider
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from harness.probes.plan import sample_id
-from healthy import Say, chat_whole, exchange, json_response
+from healthy import Say, chat_whole, json_response, rollout
 
 from harness.api.base import Tool
 from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
@@ -16,7 +15,6 @@ from harness.probes.prompt import GROUP
 from harness.probes.prompt_corpus import PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings
 from harness.records.analysis import CheckResult
-from harness.records.rollouts import Rollout
 from harness.rules import probe_results
 
 Count = Callable[[Prompt], int | None]
@@ -34,17 +32,8 @@ def judged(tokens: Count) -> dict[str, CheckResult]:
             del whole["usage"]
         else:
             whole["usage"] |= {"prompt_tokens": counted, "total_tokens": counted + 20}
-        sample = sample_id(GROUP, request)
-        recorded = Rollout(
-            id=f"{sample}/chat/non-streaming/1",
-            sample=sample,
-            api="chat",
-            streaming=False,
-            attempt=1,
-            end="answered",
-            exchanges=(exchange("chat", False, json_response(whole)),),
-        )
-        rollouts[sample] = [parse_rollout(recorded)]
+        recorded = rollout([json_response(whole)], sample=request.name, task=GROUP.name)
+        rollouts[request.name] = [parse_rollout(recorded)]
     return {each.check.id: each for each in probe_results(GROUP.probes, rollouts, ["chat"])}
 
 
@@ -200,6 +189,6 @@ def test_a_minimal_prompt_of_another_length_is_info() -> None:
 
 def test_a_finding_shows_both_counts() -> None:
     example = judged(without(_cot))["prompt.cot.kept"].examples[0]
-    assert example.evidence.record == "probe:prompt/thought/chat/non-streaming/1"
+    assert example.evidence.record == "thought/chat/non-streaming/1"
     assert example.evidence.expected == "27 more"
     assert example.evidence.got.startswith("0 more (1")

@@ -25,7 +25,7 @@ def choices(count: int) -> Response:
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that follows effort, varies at temperature 1 and is otherwise deterministic."""
     if request.name == "choices":
-        return choices(3) if attempt.api == "chat" else Say(text="One.")
+        return choices(3) if attempt.condition.api == "chat" else Say(text="One.")
     if request.name.startswith("effort"):
         return Say(text="266", reasoning="hmm " * (WORDS[str(request.effort)] + attempt.number % 3))
     varied = request.name.startswith("hot")

@@ -266,7 +266,7 @@ def test_without_a_call_the_loop_is_not_verifiable() -> None:
 
 
 def _echoing(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-    if attempt.api == "chat" or request.name not in DEFINITIONS:
+    if attempt.condition.api == "chat" or request.name not in DEFINITIONS:
         return calling(WEATHER)
     tool = {"type": "function", "name": WEATHER.name, "strict": False}
     tool["parameters"] = {**DEFINITIONS[request.name].parameters, "title": "added"}
@@ -288,7 +288,7 @@ def test_a_schema_that_crashes_the_server_fails_its_probe() -> None:
 
 def test_an_incomplete_echo_is_a_warning() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Say | Response:
-        if attempt.api == "chat":
+        if attempt.condition.api == "chat":
             return calling(WEATHER)
         tool = {"type": "function", "name": WEATHER.name, "parameters": {"type": "object"}}
         return json_response({**responses_whole(calling(WEATHER)), "tools": [tool]})

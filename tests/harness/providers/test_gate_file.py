@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from analyses import planned
 from background import in_background
 from healthy import MODEL, Say, provider_of, right
 from hypothesis import given
@@ -15,11 +16,11 @@ from mock_provider import MockProvider
 from harness.checks import CHECKS
 from harness.cli.app import run
 from harness.errors import ConfigurationError
+from harness.pipeline import requirements
 from harness.probes.suites import choose
 from harness.providers.gate_entry import Layer, gate_entry, joined, load_gate_file, seconds
 from harness.records.analysis import CheckResult
 from harness.records.runs import Limits, Thresholds
-from harness.verdict import demands
 
 
 def silent(_case):
@@ -91,7 +92,7 @@ def test_the_gate_in_the_documents_is_one():
     (shown,) = re.findall(r"```yaml\n(max_invalid.*?)```", text, re.DOTALL)
     gate = gate_entry(yaml.safe_load(shown), "docs/ci.md")
     assert {name for name, value in gate if value in (None, {}, ())} == set()
-    demands.check_names(joined([Layer(gate, "x")]).thresholds(Thresholds()))
+    requirements.check_names(joined([Layer(gate, "x")]).thresholds(Thresholds()))
 
 
 # --- Single checks
@@ -99,7 +100,7 @@ def test_the_gate_in_the_documents_is_one():
 
 @pytest.mark.parametrize("name", ["usage.sum", "usage", "chat.reasoning", "prompt", "harmony"])
 def test_checks_are_named_by_id_family_or_beginning(name):
-    demands.check_names(as_thresholds(may_warn=[name], must_pass=[name]))
+    requirements.check_names(as_thresholds(may_warn=[name], must_pass=[name]))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_checks_are_named_by_id_family_or_beginning(name):
 )
 def test_an_unknown_name_is_refused_with_a_hint(name, said):
     with pytest.raises(ConfigurationError) as caught:
-        demands.check_names(as_thresholds(must_pass=[name]))
+        requirements.check_names(as_thresholds(must_pass=[name]))
     assert said in str(caught.value)
     assert "must_pass (gate.yaml)" in str(caught.value)
 
@@ -135,22 +136,20 @@ def result(status="passed", applicable=4, name="usage.sum"):
 )
 def test_what_must_pass_must_pass(found, broken, unsettled):
     thresholds = as_thresholds(must_pass=["usage.sum"])
-    assert len(list(demands.broken([found], thresholds))) == broken
-    assert len(list(demands.unsettled([found], run_settings(), thresholds))) == unsettled
+    assert len(list(requirements.broken([found], thresholds))) == broken
+    assert len(list(requirements.unverified([found], run_info(), thresholds))) == unsettled
 
 
 def test_of_a_family_one_must_have_been_judged():
     thresholds = as_thresholds(must_pass=["usage"])
     other = next(n for n, c in CHECKS.items() if c.about.family == "usage" and n != "usage.sum")
     results = [result(), result("skipped", 0, other)]
-    assert not list(demands.unsettled(results, run_settings(), thresholds))
-    assert list(demands.unsettled(results[1:], run_settings(), thresholds))
+    assert not list(requirements.unverified(results, run_info(), thresholds))
+    assert list(requirements.unverified(results[1:], run_info(), thresholds))
 
 
-def run_settings(**changes):
-    from analyses import run_info
-
-    return run_info().settings.model_copy(update=changes)
+def run_info(**changes):
+    return planned(**changes).info
 
 
 @pytest.mark.parametrize(
@@ -166,7 +165,7 @@ def run_settings(**changes):
 )
 def test_the_suite_of_the_gate_must_have_been_asked_whole(changes, covered):
     thresholds = as_thresholds(suite="quick")
-    said = list(demands.unsettled([], run_settings(**changes), thresholds))
+    said = list(requirements.unverified([], run_info(**changes), thresholds))
     assert said == [] if covered else "the suite quick (gate.yaml)" in said[0]
 
 
@@ -253,7 +252,7 @@ def test_a_suite_that_the_gate_asks_for_is_asked(mock, tmp_path):
         ({"fly": 1}, "unknown key providers.mine.gate.fly"),
         ({"evals": ["aime"]}, "there is no eval 'aime'; did you mean 'aime25'?"),
         ({"margins": {"gpqaa": 3}}, "there is no eval 'gpqaa'; did you mean 'gpqa'?"),
-        ({"evals": ["healthbench"]}, "the eval healthbench is none of --evals quick"),
+        ({"evals": ["healthbench"]}, "the eval healthbench is not part of --evals quick"),
         ({"may_warn": ["usge"]}, "did you mean 'usage'?"),
         ({"budget": {"max_cost": 3}}, "provider mine has no prices, so max_cost $3"),
     ],
