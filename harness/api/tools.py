@@ -51,7 +51,7 @@ def schema_problem(arguments: object, tool: Tool) -> str | None:
     try:
         worst = min(errors, key=lambda err: (len(err.absolute_path), err.message), default=None)
     except (RecursionError, OverflowError):
-        return "$: too deep, or a number too large, to be held to the schema"
+        return "$: too deep to validate, or a number is too large"
     if worst is None:
         return None
     message = str(worst.message)

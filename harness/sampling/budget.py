@@ -144,8 +144,8 @@ class Budget:
 
     def _named(self, name: str) -> str:
         value, where = getattr(self.limits, name), self.limits.origins.get(name, "the limit")
-        said = {"max_cost": f"${value:,g}", "deadline": f"{value:g} s"}.get(name, f"{value:,}")
-        return f"{name} {said} ({where})"
+        amount = {"max_cost": f"${value:,g}", "deadline": f"{value:g} s"}.get(name, f"{value:,}")
+        return f"{name} {amount} ({where})"
 
 
 @dataclass(frozen=True)

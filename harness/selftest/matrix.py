@@ -16,7 +16,7 @@ _BAD: frozenset[RowStatus] = frozenset({"missed", "false alarm", "failed"})
 
 
 class Detection(Record):
-    """A check or probe that said more of a fault than of the healthy engine.
+    """A check or probe with significantly more findings on a fault than on the healthy engine.
 
     Of `applicable` rollouts or repetitions it judged, `failures` had a finding.
     """

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -290,7 +291,7 @@ def test_help_and_version(capsys):
         assert option in text
     assert "Exit codes: 0 passed" in text
     assert run(["--version"]) == 0
-    assert capsys.readouterr().out == "0.1.0\n"
+    assert capsys.readouterr().out == version("gpt-oss-verify") + "\n"
 
 
 # --- Going on
