@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli import judging, planning
+from harness.cli import planning
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
@@ -208,6 +208,7 @@ def grade(
         as_json: Print verdict and figures as JSON on stdout.
     """
     from evals.healthbench.grader import find_grader
+    from harness.cli import judging
 
     info = read_run_info(run)
     if grader is None:
@@ -240,6 +241,8 @@ def carry_out(
 ) -> int:
     """Sample, judge and report; the exit code. Raises as `sample_shown`."""
     sample_shown(job, debug=debug, sample=sample)
+    from harness.cli import judging  # after sampling: it imports the reports
+
     return judging.finish(job.folder, as_json=as_json, show_questions=show_questions)
 
 
@@ -258,12 +261,18 @@ def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sa
     except ProviderUnavailableError:
         if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
-        judging.judge(job.folder)
+        _judge(job.folder)
         talk.print(f"What was finished is judged in {job.folder}/report.md", soft_wrap=True)
         raise
     except StoppedError as stop:
-        judging.judge(job.folder)
+        _judge(job.folder)
         raise StoppedError(f"{stop} {job.folder}") from None
+
+
+def _judge(folder: Path) -> None:
+    from harness.cli import judging
+
+    judging.judge(folder)
 
 
 def _refuse_settings(

@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response
-
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.parsing import chat_grammar, responses_grammar
 from harness.parsing.events import StreamEvent, Violation, json_object, parse_events
 from harness.parsing.request import ParsedRequest
-from harness.parsing.sdk_types import Mismatch, event_model, mismatches
+from harness.parsing.sdk_types import Mismatch, chunk_model, event_model, mismatches, reply_model
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Exchange, Rollout
 
@@ -146,7 +143,7 @@ def _parse(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExcha
 
 def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:
     for event in exchange.events:
-        model = ChatCompletionChunk if exchange.api == "chat" else event_model(event.type)
+        model = chunk_model() if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error:
             continue
         found = mismatches(model, event.text, event.data)
@@ -155,7 +152,7 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
         yield from ((event.number, miss) for miss in found)
     response = exchange.recorded.response
     if exchange.delivered and response is not None and response.body and exchange.body is not None:
-        model = ChatCompletion if exchange.api == "chat" else Response
+        model = reply_model(exchange.api)
         yield from ((None, miss) for miss in mismatches(model, response.body, exchange.body))
 
 

@@ -3,6 +3,7 @@
 The package itself builds its objects without validation, so it never rejects a reply. This module
 applies its types strictly: correct JSON types (no "3" for 3), required fields and closed sets of
 values. Unknown fields are allowed. In a union, only the member that the data's `type` names counts.
+The types are imported on first use, which takes half a second.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
 
-from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from harness.records.conditions import Api
 
 # Fields that this version of the package requires but healthy servers omit or set to null: recent
 # additions, and usage details, which have their own checks.
@@ -55,6 +57,8 @@ def mismatches(model: type[BaseModel], text: str, data: Mapping[str, Any]) -> It
 
 @cache
 def _event_models() -> Mapping[str, type[BaseModel]]:
+    from openai.types.responses import ResponseStreamEvent
+
     union = get_args(ResponseStreamEvent)[0]
     known = {
         kind: model
@@ -67,6 +71,23 @@ def _event_models() -> Mapping[str, type[BaseModel]]:
 def event_model(kind: str) -> type[BaseModel] | None:
     """The type of a Responses event in any dialect; None for unknown events."""
     return _event_models().get(kind)
+
+
+@cache
+def chunk_model() -> type[BaseModel]:
+    """The type of a chunk of Chat Completions."""
+    from openai.types.chat import ChatCompletionChunk
+
+    return ChatCompletionChunk
+
+
+@cache
+def reply_model(api: Api) -> type[BaseModel]:
+    """The type of a whole reply of an API."""
+    from openai.types.chat import ChatCompletion
+    from openai.types.responses import Response
+
+    return ChatCompletion if api == "chat" else Response
 
 
 class _Placed(BaseModel):
