@@ -258,7 +258,7 @@ def test_own_cases_and_tools_with_a_bad_line_reported(mock, tmp_path, capsys):
     assert run(at(mock, "-c", "mine.jsonl", "--out", "elsewhere")) == 0
     out, err = capsys.readouterr()
     assert "mine.jsonl, line 2 is left out: not JSON" in err
-    assert "1 case × 2 tries × 4 groups, 8 of 8 attempts (1 bad line of the case file" in out
+    assert "1 case × 2 tries, 4 conditions, 8 of 8 attempts (1 invalid line" in out
     assert (tmp_path / "elsewhere").is_dir()
 
 
