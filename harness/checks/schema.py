@@ -81,9 +81,7 @@ def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
     unknown = {
         event.type: event
         for event in reversed(exchange.events)
-        if event.data is not None
-        and not event.is_error
-        and event_model("responses", event.type) is None
+        if event.data is not None and not event.is_error and event_model(event.type) is None
     }
     for kind, event in unknown.items():
         message = f"The Responses API does not define the event type {kind!r}."

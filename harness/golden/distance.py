@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from harness.api.base import Reply
 from harness.golden.records import Distance, HealthyRun, Token, Tolerance
 from harness.golden.tokens import bytes_of
@@ -71,8 +73,6 @@ def compare(golden: Iterable[Token], entries: Iterable[Entry]) -> Compared:
 
 def distance(compared: Compared, gaps: Iterable[float] = ()) -> Distance:
     """Summarize a comparison with at least one difference."""
-    import numpy as np  # 0.1 s of CPU time that a run without a golden file does not need
-
     median, p95, p99 = np.quantile(compared.differences, (0.5, 0.95, 0.99)).tolist()
     return Distance(
         tokens=compared.tokens,

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response
+
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.parsing import chat_grammar, responses_grammar
 from harness.parsing.events import StreamEvent, Violation, json_object, parse_events
 from harness.parsing.request import ParsedRequest
-from harness.parsing.sdk_types import Mismatch, event_model, mismatches, reply_model
+from harness.parsing.sdk_types import Mismatch, event_model, mismatches
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Exchange, Rollout
 
@@ -68,9 +71,7 @@ class ParsedExchange:
     def known_events(self) -> tuple[StreamEvent, ...]:
         """The Responses events that clients act on, without keep-alives and unknown events."""
         return tuple(
-            event
-            for event in self.events
-            if event.is_error or event_model("responses", event.type) is not None
+            event for event in self.events if event.is_error or event_model(event.type) is not None
         )
 
     @cached_property
@@ -145,7 +146,7 @@ def _parse(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExcha
 
 def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:
     for event in exchange.events:
-        model = event_model(exchange.api, event.type)
+        model = ChatCompletionChunk if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error:
             continue
         found = mismatches(model, event.text, event.data)
@@ -154,8 +155,8 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
         yield from ((event.number, miss) for miss in found)
     response = exchange.recorded.response
     if exchange.delivered and response is not None and response.body and exchange.body is not None:
-        found = mismatches(reply_model(exchange.api), response.body, exchange.body)
-        yield from ((None, miss) for miss in found)
+        model = ChatCompletion if exchange.api == "chat" else Response
+        yield from ((None, miss) for miss in mismatches(model, response.body, exchange.body))
 
 
 def _outside_choices(miss: Mismatch) -> Mismatch:

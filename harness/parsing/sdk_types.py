@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
 
+from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-
-from harness.records.conditions import Api
 
 # Fields that this version of the package requires but healthy servers omit or set to null: recent
 # additions, and usage details, which have their own checks.
@@ -55,25 +54,7 @@ def mismatches(model: type[BaseModel], text: str, data: Mapping[str, Any]) -> It
 
 
 @cache
-def reply_model(api: Api) -> type[BaseModel]:
-    """The type of a non-streaming reply; imported on use, because it takes 0.5 s of CPU time."""
-    from openai.types.chat import ChatCompletion
-    from openai.types.responses import Response
-
-    return ChatCompletion if api == "chat" else Response
-
-
-@cache
-def _chunk_model() -> type[BaseModel]:
-    from openai.types.chat import ChatCompletionChunk
-
-    return ChatCompletionChunk
-
-
-@cache
 def _event_models() -> Mapping[str, type[BaseModel]]:
-    from openai.types.responses import ResponseStreamEvent
-
     union = get_args(ResponseStreamEvent)[0]
     known = {
         kind: model
@@ -83,9 +64,9 @@ def _event_models() -> Mapping[str, type[BaseModel]]:
     return {**known, **OTHER_REASONING_EVENTS}
 
 
-def event_model(api: Api, kind: str) -> type[BaseModel] | None:
-    """The type of a stream's event in any dialect; None for unknown events of Responses."""
-    return _chunk_model() if api == "chat" else _event_models().get(kind)
+def event_model(kind: str) -> type[BaseModel] | None:
+    """The type of a Responses event in any dialect; None for unknown events."""
+    return _event_models().get(kind)
 
 
 class _Placed(BaseModel):
