@@ -74,12 +74,12 @@ def test_a_good_provider_passes(mock, tmp_path, capsys):
     assert {path.name for path in folder.iterdir()} == {
         "analysis.json",
         "cases.jsonl",
-        "judgements.jsonl",
         "junit.xml",
         "report.html",
         "report.md",
         "rollouts.jsonl",
         "run.json",
+        "scores.jsonl",
         "tools.json",
     }
     assert len(rollouts(folder)) == 16
@@ -218,23 +218,23 @@ def test_json_is_all_that_stands_on_stdout(mock, tmp_path, capsys):
     assert (summary["exit_code"], summary["complete"]) == (0, True)
     assert {check["status"] for check in summary["checks"]} <= {"passed", "not_verifiable"}
     assert summary["run"] == str(only_run(tmp_path).relative_to(tmp_path))
-    assert {(group["api"], group["mode"]) for group in summary["groups"]} == {
-        (api, mode) for api in ("responses", "chat") for mode in ("streaming", "non-streaming")
-    }
+    assert {
+        (each["condition"]["api"], each["condition"]["mode"]) for each in summary["results"]
+    } == {(api, mode) for api in ("responses", "chat") for mode in ("streaming", "non-streaming")}
 
 
 @pytest.mark.parametrize(
-    ("options", "groups"),
+    ("options", "conditions"),
     [
         (["-s", "--apis", "chat"], {"chat/streaming"}),
         (["--no-streaming", "--api", "responses"], {"responses/non-streaming"}),
         (["--streaming", "--apis", "chat,responses"], {"chat/streaming", "responses/streaming"}),
     ],
 )
-def test_apis_and_modes_can_be_chosen(mock, tmp_path, options, groups):
+def test_apis_and_modes_can_be_chosen(mock, tmp_path, options, conditions):
     assert run(at(mock, *options)) == 0
-    ids = [json.loads(line)["id"] for line in rollouts(only_run(tmp_path))]
-    assert {"/".join(found.split("/")[1:3]) for found in ids} == groups
+    sampled = [json.loads(line)["condition"] for line in rollouts(only_run(tmp_path))]
+    assert {f"{each['api']}/{each['mode']}" for each in sampled} == conditions
 
 
 def test_what_is_asked_for_reaches_the_provider(mock):
@@ -257,8 +257,8 @@ def test_own_cases_and_tools_with_a_bad_line_reported(mock, tmp_path, capsys):
     (tmp_path / "mine.jsonl").write_text(f"{good}\n{{oops\n")
     assert run(at(mock, "-c", "mine.jsonl", "--out", "elsewhere")) == 0
     out, err = capsys.readouterr()
-    assert "mine.jsonl, line 2 left out: not JSON" in err
-    assert "1 case × 2 tries × 4 groups, 8 of 8 attempts (1 bad line of the case file" in out
+    assert "mine.jsonl, line 2 is left out: not JSON" in err
+    assert "1 case × 2 tries, 4 conditions, 8 of 8 attempts (1 invalid line" in out
     assert (tmp_path / "elsewhere").is_dir()
 
 
@@ -449,7 +449,7 @@ def test_a_provider_that_dies_ends_the_run_and_what_is_finished_is_kept(tmp_path
     assert f"judged in runs/{folder.name}/report.md" in err
     assert "exit code 7" in err
     assert len(rollouts(folder)) == 3
-    assert "started here" in (folder / "report.md").read_text()
+    assert "launched with" in (folder / "report.md").read_text()
     entry["launch"]["command"][-1] = "1000"
     (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mortal": entry}}))
     assert run(["--resume", str(folder)]) == 0
@@ -501,7 +501,7 @@ def test_reports_are_written_again(mock, tmp_path, capsys):
     assert {name: (folder / name).read_text() for name in names} == first
 
 
-@pytest.mark.parametrize("lost", ["analysis.json", "judgements.jsonl"])
+@pytest.mark.parametrize("lost", ["analysis.json", "scores.jsonl"])
 def test_what_another_version_judged_is_judged_again_for_a_report(lost, mock, tmp_path, capsys):
     run(at(mock))
     folder = only_run(tmp_path)

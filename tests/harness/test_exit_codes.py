@@ -35,11 +35,11 @@ def command(folder, *arguments):
     ("code", "script", "options", "said"),
     [
         (0, right, (), "0 invalid responses"),
-        (1, silent, (), "more than 90% is asked"),
+        (1, silent, (), "required: above 90%"),
         (2, right, ("--max-cost", "5"), "has no prices"),
         (3, None, (), "does not answer"),
         (4, right, ("--max-requests", "4"), "max_requests 4 (--max-requests)"),
-        (1, silent, ("--max-requests", "4"), "can be 0.0% at most"),
+        (1, silent, ("--max-requests", "4"), "can reach at most 0.0%"),
     ],
 )
 def test_the_exit_code_says_what_came_of_it(code, script, options, said, tmp_path):

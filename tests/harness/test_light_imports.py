@@ -13,7 +13,7 @@ HEAVY = ("numpy", "openai", "scipy", "torch")
 @pytest.mark.parametrize(
     "modules",
     [
-        "harness.pipeline.run",
+        "harness.cli.verify, harness.pipeline.run",
         "harness.statistics.model_equality, harness.statistics.noninferiority",
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from healthy import SUITE, Say, right, rollout
+from healthy import MODEL, SUITE, Say, right, rollout
 from rich.console import Console
 
 from harness.cli.progress import DebugDisplay, LineDisplay, LiveDisplay, Tally, display
@@ -14,7 +14,7 @@ from harness.records.rollouts import Response
 from harness.records.runs import Sampling
 from harness.tasks.tool_calling import ToolCalling
 
-CHAT = Condition(model="m", api="chat", mode="non-streaming")
+CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")
 TASKS = [ToolCalling(SUITE, [CHAT], tries=9, sampling=Sampling())]
 CASE = SUITE.cases[0]
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from healthy import SUITE, Say, chat_whole, exchange, json_response, right, rollout
+from healthy import MODEL, SUITE, Say, chat_whole, exchange, json_response, right, rollout
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
@@ -24,7 +24,7 @@ def call(arguments, name="get_weather", call_id="call_1"):
 
 
 def task(*, strict=False, tries=10):
-    conditions = [Condition(model="m", api=api, mode=mode) for api in APIS for mode in MODES]
+    conditions = [Condition(model=MODEL, api=api, mode=mode) for api in APIS for mode in MODES]
     return ToolCalling(SUITE, conditions, tries=tries, sampling=Sampling(), strict=strict)
 
 

@@ -12,6 +12,7 @@ from harness.golden.distance import distance
 from harness.golden.engine import Answer, EngineOptions, Head
 from harness.golden.teacher_forcing import score_replies
 from harness.probes import golden_prompts
+from harness.records.conditions import Condition
 from harness.sampling.attempts import Attempt, Sample
 
 CUT = {name for name, found in GOLDEN.continuations.items() if found.parts[-1] != "m"}
@@ -21,7 +22,9 @@ WITH_ANSWER = [n for n, c in GOLDEN.continuations.items() if "a" in c.parts and 
 def recorded(replay, api="chat"):
     found = []
     for request in golden_prompts.greedy(api):
-        attempt = Attempt(request.name, Sample(request.name, request.turns), api, False, 1, None)
+        sample = Sample(request.name, request.turns)
+        condition = Condition(model="m", api=api, mode="non-streaming")
+        attempt = Attempt(request.name, "golden", sample, condition, 1, None)
         one = rollout([replay(request, attempt)], api=api, streaming=False, sample=request.name)
         body = golden_prompts.body(api, request)
         sent = one.exchanges[0].request.model_copy(update={"body": body})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,8 +149,9 @@ def test_of_a_family_one_must_have_been_judged():
     assert list(requirements.unverified(results[1:], run_info(), thresholds))
 
 
-def run_info(**changes):
-    return planned(**changes).info
+def run_info(suite="smoke", **changes):
+    run = planned(**changes)
+    return replace(run, settings=run.settings.model_copy(update={"suite": suite})).info
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_flags_win_over_the_file_over_the_entry_over_all_providers(mock, tmp_pat
         ("(--min-pass-at-k)", ("--gate", "gate.yaml", "--min-pass-at-k", "0.4"), None, nothing),
     ]:
         assert asked(mock, tmp_path, *options, for_all=for_all, own=own) == 1
-        assert f"% {origin} is asked" in capsys.readouterr().out, origin
+        assert f"% {origin}" in capsys.readouterr().out, origin
 
 
 def test_recheck_keeps_the_gate_of_the_run_and_takes_another(mock, tmp_path, capsys):
