@@ -13,18 +13,24 @@ from dataclasses import dataclass, replace
 from typing import Any, TextIO, get_args
 
 from harmony.conversation import (
-    Answer,
     Call,
     Conversation,
     ConversationItem,
     Effort,
     FunctionTool,
-    Preamble,
-    Reasoning,
     Result,
     User,
 )
-from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, Delta, Ended, Event, HarmonyParser, Started
+from harmony.parse import (
+    FIRST_SPECIAL,
+    STOP_TOKENS,
+    Delta,
+    Ended,
+    Event,
+    HarmonyParser,
+    Started,
+    item_of,
+)
 from harmony.render import RenderError, render_prompt
 from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.backends.base import Backend
@@ -269,11 +275,9 @@ class Chat:
 
 
 class _Reply:
-    """Collects the conversation items of an answer."""
-
     def __init__(self) -> None:
         self.history: list[ConversationItem] = []
-        self._started = Started("answer")
+        self._message = Started("answer")
         self._text = ""
 
     def add(self, events: list[Started | Delta | Ended]) -> None:
@@ -281,22 +285,11 @@ class _Reply:
         for event in events:
             match event:
                 case Started():
-                    self._started, self._text = event, ""
+                    self._message, self._text = event, ""
                 case Delta():
                     self._text += event.text
                 case Ended():
-                    self.history.append(self._entry())
-
-    def _entry(self) -> ConversationItem:
-        match self._started.kind:
-            case "reasoning":
-                return Reasoning(self._text)
-            case "preamble":
-                return Preamble(self._text)
-            case "call":
-                return Call(self._started.name, self._text)
-            case "answer":
-                return Answer(self._text)
+                    self.history.append(item_of(self._message, self._text))
 
 
 def chat(engine: Backend, settings: ChatSettings, *, name: str, out: TextIO | None = None) -> None:

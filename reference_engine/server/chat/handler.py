@@ -19,7 +19,7 @@ from harmony.parse import Ended, Started
 from reference_engine.generation.sampling import Token
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.connection import Context, EventStream, until_disconnect
-from reference_engine.server.errors import ApiError
+from reference_engine.server.errors import json_response
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.pieces import Part, Piece, logprob
@@ -200,78 +200,48 @@ async def _forward(index: int, generation: Generation, inbox: asyncio.Queue[_Ite
         inbox.put_nowait(None)
 
 
-DONE = b"data: [DONE]\n\n"
-
-
 def encode(data: object) -> bytes:
     """Encode one event."""
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-def error_event(error: ApiError) -> bytes:
-    """The event that ends a stream after an error."""
-    return encode(error.body())
-
-
-class Chunks:
-    """Encodes the chunks of one response."""
-
-    def __init__(self, head: Head, *, include_usage: bool, logprobs: bool) -> None:
-        self._fields = head.fields("chat.completion.chunk")
-        if include_usage:
-            self._fields["usage"] = None
-        self._logprobs = logprobs
+async def events(
+    body: ChatRequest, head: Head, generations: Sequence[Generation]
+) -> AsyncGenerator[bytes]:
+    """The encoded events; events of the same token form one piece."""
+    fields = head.fields("chat.completion.chunk")
+    if body.stream_options.include_usage:
+        fields["usage"] = None
 
     def chunk(
-        self,
         index: int,
         delta: dict[str, Any],
-        *,
-        finish_reason: str | None = None,
         tokens: Sequence[Token] = (),
+        finish_reason: str | None = None,
     ) -> bytes:
-        """Encode a chunk of one choice."""
         logprobs = {"content": [logprob(token) for token in tokens], "refusal": None}
         choice = {
             "index": index,
             "delta": delta,
-            "logprobs": logprobs if tokens and self._logprobs else None,
+            "logprobs": logprobs if tokens and body.logprobs else None,
             "finish_reason": finish_reason,
         }
-        return encode(self._fields | {"choices": [choice]})
+        return encode(fields | {"choices": [choice]})
 
-    def usage(self, usage: dict[str, Any]) -> bytes:
-        """Encode the chunk with the usage and no choices."""
-        return encode(self._fields | {"choices": [], "usage": usage})
-
-
-async def events(
-    head: Head,
-    generations: Sequence[Generation],
-    *,
-    show_reasoning: bool,
-    include_usage: bool,
-    logprobs: bool,
-) -> AsyncGenerator[bytes]:
-    """The encoded events; events of the same token form one piece."""
-    chunks = Chunks(head, include_usage=include_usage, logprobs=logprobs)
-    deltas = [Deltas(show_reasoning=show_reasoning) for _ in generations]
-    roles = b"".join(chunks.chunk(at, {"role": "assistant"}) for at in range(len(generations)))
+    deltas = [Deltas(show_reasoning=not body.reasoning.exclude) for _ in generations]
+    roles = b"".join(chunk(at, {"role": "assistant"}) for at in range(len(generations)))
     async with aclosing(interleaved(generations)) as batches:
         async for index, parts in batches:
-            piece = b"".join(
-                chunks.chunk(index, delta, tokens=tokens)
-                for delta, tokens in deltas[index].of(parts)
-            )
+            piece = b"".join(chunk(index, *delta) for delta in deltas[index].of(parts))
             if piece or roles:
                 yield roles + piece
                 roles = b""
-    last = b"".join(
-        chunks.chunk(at, {}, finish_reason=generation.finish)
-        for at, generation in enumerate(generations)
+    last = roles + b"".join(
+        chunk(at, {}, finish_reason=generation.finish) for at, generation in enumerate(generations)
     )
-    usage = chunks.usage(usage_of(generations)) if include_usage else b""
-    yield roles + last + usage + DONE
+    if body.stream_options.include_usage:
+        last += encode(fields | {"choices": [], "usage": usage_of(generations)})
+    yield last + b"data: [DONE]\n\n"
 
 
 class ChatHandler:
@@ -295,18 +265,11 @@ class ChatHandler:
         ]
         head = Head(body.model, context.settings.fingerprint)
         if body.stream:
-            pieces = events(
-                head,
-                generations,
-                show_reasoning=not body.reasoning.exclude,
-                include_usage=body.stream_options.include_usage,
-                logprobs=body.logprobs,
-            )
-            return EventStream(pieces, context.stop, error_event)
+            pieces = events(body, head, generations)
+            return EventStream(pieces, context.stop, lambda error: encode(error.body()))
         work = _complete(body, head, generations)
         reply = await until_disconnect(request.receive, context.stop, work)
-        data = orjson.dumps(reply.model_dump(mode="json", exclude_unset=True))
-        return Response(data, media_type="application/json")
+        return json_response(reply.model_dump(mode="json", exclude_unset=True))
 
 
 async def _complete(body: ChatRequest, head: Head, generations: list[Generation]) -> ChatCompletion:

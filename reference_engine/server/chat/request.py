@@ -9,7 +9,6 @@ from pydantic import Field, field_validator
 
 from harmony.conversation import (
     Answer,
-    AnswerFormat,
     Call,
     Conversation,
     ConversationItem,
@@ -22,22 +21,20 @@ from harmony.conversation import (
 )
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
-    ANY_OBJECT,
+    AnswerRequest,
     EffortChoice,
     FunctionDefinition,
     FunctionType,
     Ignored,
+    JsonObjectFormat,
     JsonSchema,
     Limit,
     RequestModel,
-    Seed,
-    StreamOptions,
-    Temperature,
     Text,
-    TopP,
-    Zero,
+    TextFormat,
+    answer_format,
 )
-from reference_engine.server.generation import GenerationRequest, Sampling
+from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
 
 
@@ -219,18 +216,6 @@ class AllowedTools(RequestModel):
     allowed_tools: AllowedNames
 
 
-class TextFormat(RequestModel):
-    """An answer without a format."""
-
-    type: Literal["text"]
-
-
-class JsonObjectFormat(RequestModel):
-    """An answer that is any JSON object."""
-
-    type: Literal["json_object"]
-
-
 class JsonSchemaFormat(RequestModel):
     """An answer that follows a schema."""
 
@@ -238,19 +223,13 @@ class JsonSchemaFormat(RequestModel):
     json_schema: JsonSchema
 
 
-class ChatRequest(RequestModel):
+class ChatRequest(AnswerRequest):
     """The body of POST /v1/chat/completions."""
 
-    model: str
     messages: Annotated[list[Message], Field(min_length=1)]
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
     n: Annotated[int, Field(ge=1, le=16)] = 1
     max_tokens: Limit | None = None
     max_completion_tokens: Limit | None = None
-    temperature: Temperature = 1.0
-    top_p: TopP = 1.0
-    seed: Seed | None = None
     stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=16)
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -264,8 +243,6 @@ class ChatRequest(RequestModel):
         TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
     ] = TextFormat(type="text")
 
-    frequency_penalty: Zero = 0
-    presence_penalty: Zero = 0
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] = Field(default_factory=dict)
     modalities: list[Literal["text"]] = Field(default_factory=list)
     verbosity: Literal["medium"] = "medium"
@@ -273,10 +250,7 @@ class ChatRequest(RequestModel):
     parallel_tool_calls: Ignored = None
     prediction: Ignored = None
     prompt_cache_key: Ignored = None
-    prompt_cache_options: Ignored = None
-    prompt_cache_retention: Ignored = None
     safety_identifier: Ignored = None
-    service_tier: Ignored = None
     store: Ignored = None
     user: Ignored = None
 
@@ -288,7 +262,6 @@ class ChatRequest(RequestModel):
     def generation_request(self, current_date: str | None) -> GenerationRequest:
         """What to generate for this request.
 
-
         Raises:
             ApiError: Fields contradict each other.
         """
@@ -298,23 +271,21 @@ class ChatRequest(RequestModel):
             OfferedTool(t.function.tool(), f"tools[{at}]") for at, t in enumerate(self.tools)
         ]
         tools, policy = self._choice().applied(offered)
+        wanted = self.response_format
         conversation = Conversation(
             items=history_of(self.messages),
             tools=tools,
             effort=self.reasoning_effort or self.reasoning.effort or "medium",
-            answer_format=self._answer_format(),
+            answer_format=answer_format(
+                wanted.json_schema if isinstance(wanted, JsonSchemaFormat) else wanted
+            ),
             current_date=current_date,
         )
-        return GenerationRequest(conversation, self._sampling(), policy, tuple(self.stop))
-
-    def _sampling(self) -> Sampling:
-        return Sampling(
-            max_tokens=self.max_completion_tokens or self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=self.seed,
-            top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+        sampling = self.sampling(
+            self.max_completion_tokens or self.max_tokens,
+            (self.top_logprobs or 0) if self.logprobs else None,
         )
+        return GenerationRequest(conversation, sampling, policy, tuple(self.stop))
 
     def _choice(self) -> Choice:
         match self.tool_choice:
@@ -324,13 +295,3 @@ class ChatRequest(RequestModel):
                 return Choice(left.mode, allowed=tuple(tool.function.name for tool in left.tools))
             case mode:
                 return Choice(mode)
-
-    def _answer_format(self) -> AnswerFormat | None:
-        wanted: Any = self.response_format
-        match wanted:
-            case JsonSchemaFormat(json_schema=schema):
-                return AnswerFormat(schema.name, schema.schema_, schema.description)
-            case JsonObjectFormat():
-                return ANY_OBJECT
-            case _:
-                return None

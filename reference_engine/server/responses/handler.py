@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
 from reference_engine.server.connection import Context, EventStream, until_disconnect
-from reference_engine.server.errors import ApiError, invalid
-from reference_engine.server.fields import Ignored, parse_request
+from reference_engine.server.errors import ApiError, invalid, json_response
+from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.responses.items import encode_summary, history_of, listed, page
 from reference_engine.server.responses.reply import OutputWriter, Reply, ResponseStream, usage_of
@@ -38,10 +38,6 @@ _SUMMARIZE = (
 
 class CompactRequest(ConversationRequest):
     """The body of POST /v1/responses/compact."""
-
-    prompt_cache_options: Ignored = None
-    prompt_cache_retention: Ignored = None
-    service_tier: Ignored = None
 
     def generation_request(
         self, history: tuple[ConversationItem, ...], current_date: str | None
@@ -134,7 +130,7 @@ class ResponsesHandler:
         await until_disconnect(request.receive, context.stop, _write(generation, writer))
         response = reply.finished(writer.items, generation)
         keep(response)
-        return _json(response)
+        return json_response(response)
 
     async def compact(self, request: Request) -> Response:
         """Compact a conversation for later requests.
@@ -150,7 +146,7 @@ class ResponsesHandler:
         generation = context.generation(context.engine, wanted)
         writer = OutputWriter()
         await until_disconnect(request.receive, context.stop, _write(generation, writer))
-        return _json(compacted(history, writer, generation))
+        return json_response(compacted(history, writer, generation))
 
     async def get(self, request: Request) -> Response:
         """Return a stored response.
@@ -171,7 +167,7 @@ class ResponsesHandler:
             ApiError: The id or a query parameter is invalid.
         """
         stored = self._stored(request)
-        return _json(page(orjson.loads(stored.input), request.query_params))
+        return json_response(page(orjson.loads(stored.input), request.query_params))
 
     async def cancel(self, request: Request) -> Response:
         """Refuse: only background responses can be cancelled, and there are none.
@@ -192,7 +188,7 @@ class ResponsesHandler:
         response_id = request.path_params["response_id"]
         if not self._store.delete(response_id):
             raise _not_found(response_id)
-        return _json({"id": response_id, "object": "response", "deleted": True})
+        return json_response({"id": response_id, "object": "response", "deleted": True})
 
     def _stored(self, request: Request) -> Stored:
         response_id = request.path_params["response_id"]
@@ -240,7 +236,3 @@ def _stored(
 def _not_found(response_id: str) -> ApiError:
     message = f"Response with id '{response_id}' not found."
     return ApiError(404, message, param="response_id", code="response_not_found")
-
-
-def _json(data: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(data), media_type="application/json")

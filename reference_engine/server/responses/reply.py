@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from openai.types.responses import Response as ResponseType
 
-from harmony.conversation import Answer, Call, ConversationItem, Preamble, Reasoning
-from harmony.parse import Ended, Kind, Started
+from harmony.conversation import ConversationItem
+from harmony.parse import Ended, Kind, Started, item_of
 from reference_engine.generation.sampling import Token
 from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Generation
@@ -84,7 +84,7 @@ class OutputWriter:
         if message.kind == "call" and message.name in self._namespaces:
             item["namespace"] = self._namespaces[message.name]
         self._open = _Open(message, item_id, len(self.items), item, [], [])
-        added = _item_event("added", self._open, _started(item))
+        added = _item_event("added", self._open, item | {"status": "in_progress"})
         if message.kind == "call":
             return [added]
         return [added, _part_event("added", self._open, _content_part(message.kind, "", []))]
@@ -105,7 +105,7 @@ class OutputWriter:
         item = writing.item
         item["status"] = "completed" if complete else "incomplete"
         done: Event = {"type": f"{_EVENT[kind]}.done", **writing.place}
-        self.history.append(_entry(writing.message, text))
+        self.history.append(item_of(writing.message, text))
         self.items.append(item)
         if kind == "call":
             item["arguments"] = text
@@ -136,10 +136,6 @@ def _new_item(message: Started, item_id: str) -> dict[str, Any]:
             return item | {"phase": phase}
 
 
-def _started(item: dict[str, Any]) -> dict[str, Any]:
-    return item | {"status": "in_progress"}
-
-
 def _content_part(kind: Kind, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
     if kind == "reasoning":
         return {"type": "reasoning_text", "text": text}
@@ -152,18 +148,6 @@ def _item_event(what: str, writing: _Open, item: dict[str, Any]) -> Event:
 
 def _part_event(what: str, writing: _Open, part: dict[str, Any]) -> Event:
     return {"type": f"response.content_part.{what}", **writing.place, "part": part}
-
-
-def _entry(message: Started, text: str) -> ConversationItem:
-    match message.kind:
-        case "reasoning":
-            return Reasoning(text)
-        case "preamble":
-            return Preamble(text)
-        case "answer":
-            return Answer(text)
-        case "call":
-            return Call(message.name, text)
 
 
 @dataclass
@@ -217,6 +201,7 @@ class Reply:
 def _echoed(body: ResponsesRequest) -> dict[str, Any]:
     """The fields of a response that repeat the request, including defaults."""
     choice = body.tool_choice
+    text_format = body.text.format.model_dump(by_alias=True, exclude_none=True)
     return {
         "model": body.model,
         "previous_response_id": body.previous_response_id,
@@ -225,7 +210,7 @@ def _echoed(body: ResponsesRequest) -> dict[str, Any]:
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
         "parallel_tool_calls": body.parallel_tool_calls,
         "reasoning": {"effort": body.reasoning.effort or "medium", "summary": None},
-        "text": {"format": _format(body), "verbosity": body.text.verbosity},
+        "text": {"format": text_format, "verbosity": body.text.verbosity},
         "temperature": body.temperature,
         "top_p": body.top_p,
         "top_logprobs": body.top_logprobs,
@@ -242,10 +227,6 @@ def _echoed(body: ResponsesRequest) -> dict[str, Any]:
         "prompt_cache_key": body.prompt_cache_key,
         "user": body.user,
     }
-
-
-def _format(body: ResponsesRequest) -> dict[str, Any]:
-    return body.text.format.model_dump(by_alias=True, exclude_none=True)
 
 
 def usage_of(generation: Generation) -> dict[str, Any]:
