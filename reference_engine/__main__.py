@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from harmony.conversation import Effort
-from reference_engine.backends.settings import add_backend_options, backend_settings
 from reference_engine.options import (
+    add_backend_options,
     add_batch_option,
+    add_chat_options,
     add_engine_options,
     add_server_options,
+    backend_settings,
     engine_settings,
     serve_settings,
     size_option,
@@ -91,11 +92,40 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _chat(arguments: argparse.Namespace) -> None:
+    """Chat in the terminal until the user quits."""
     try:
-        backend = backend_settings(arguments)
-        run_chat(arguments, replace(engine_settings(arguments), backend=backend))
+        settings = replace(engine_settings(arguments), backend=backend_settings(arguments))
     except ValueError as error:
         raise _UsageError(error) from error
+    if arguments.temperature < 0:
+        raise _UsageError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")
+    from reference_engine.chat import ChatSettings, chat
+    from reference_engine.server.opening import ServeError, open_engine
+
+    try:
+        engine = open_engine(settings)
+    except ServeError as error:
+        raise _UsageError(error) from error
+    chat_settings = ChatSettings(
+        effort=arguments.effort,
+        raw=arguments.raw,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+        current_date=settings.app.current_date,
+    )
+    engine.start()
+    try:
+        chat(engine, chat_settings, name=f"{_model_name(settings)}, by {settings.backend.name}")
+    finally:
+        engine.close()
+
+
+def _model_name(settings: ServeSettings) -> str:
+    if settings.backend.is_remote:
+        return settings.backend.root
+    if settings.checkpoint == SMALL_CHECKPOINT:
+        return settings.app.model_names[0]
+    return settings.checkpoint.resolve().name
 
 
 def _list_faults(arguments: argparse.Namespace) -> None:
@@ -236,58 +266,3 @@ def _add_shard_size(parser: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-def add_chat_options(add: Callable[..., argparse.Action]) -> None:
-    """Add the options of the chat command."""
-    add(
-        "--effort",
-        default="medium",
-        choices=get_args(Effort),
-        help="initial reasoning effort (default: %(default)s)",
-    )
-    add("--raw", action="store_true", help="show the raw harmony tokens")
-    add(
-        "--temperature",
-        type=float,
-        default=1.0,
-        help="0 selects the most probable token",
-    )
-    add("--seed", type=int, help="seed of the conversation")
-
-
-def run_chat(arguments: argparse.Namespace, settings: ServeSettings) -> None:
-    """Chat in the terminal until the user quits.
-
-    Raises:
-        ValueError: An option is invalid, or the engine is not available.
-    """
-    from reference_engine.chat import ChatSettings, chat
-    from reference_engine.server.opening import ServeError, open_engine
-
-    if arguments.temperature < 0:
-        raise ValueError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")
-    try:
-        engine = open_engine(settings)
-    except ServeError as error:
-        raise ValueError(str(error)) from error
-    chat_settings = ChatSettings(
-        effort=arguments.effort,
-        raw=arguments.raw,
-        temperature=arguments.temperature,
-        seed=arguments.seed,
-        current_date=settings.app.current_date,
-    )
-    engine.start()
-    try:
-        chat(engine, chat_settings, name=f"{_model_name(settings)}, by {settings.backend.name}")
-    finally:
-        engine.close()
-
-
-def _model_name(settings: ServeSettings) -> str:
-    if settings.backend.is_remote:
-        return settings.backend.root
-    if settings.checkpoint == SMALL_CHECKPOINT:
-        return settings.app.model_names[0]
-    return settings.checkpoint.resolve().name

@@ -1,4 +1,4 @@
-"""JSON responses, and errors as in OpenAI's API: `{"error": {"message", "type", "param", "code"}}`."""
+"""JSON responses and OpenAI's errors: `{"error": {"message", "type", "param", "code"}}`."""
 
 from __future__ import annotations
 
