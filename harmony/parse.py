@@ -24,6 +24,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.vocabulary import token_bytes
 
 FIRST_SPECIAL = 199998
@@ -78,6 +79,19 @@ class Ended:
 
 
 Event = Started | Delta | Ended
+
+
+def item_of(message: Started, text: str) -> Reasoning | Preamble | Answer | Call:
+    """The conversation item of a message and its complete text."""
+    match message.kind:
+        case "reasoning":
+            return Reasoning(text)
+        case "preamble":
+            return Preamble(text)
+        case "answer":
+            return Answer(text)
+        case "call":
+            return Call(message.name, text)
 
 
 class HarmonyParser:

@@ -10,16 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reference_engine.backends.settings import add_backend_options, backend_settings
-from reference_engine.chat_command import add_chat_options, run_chat
 from reference_engine.options import (
+    add_backend_options,
     add_batch_option,
+    add_chat_options,
     add_engine_options,
     add_server_options,
+    backend_settings,
     engine_settings,
     serve_settings,
     size_option,
 )
+from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -90,11 +92,40 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _chat(arguments: argparse.Namespace) -> None:
+    """Chat in the terminal until the user quits."""
     try:
-        backend = backend_settings(arguments)
-        run_chat(arguments, replace(engine_settings(arguments), backend=backend))
+        settings = replace(engine_settings(arguments), backend=backend_settings(arguments))
     except ValueError as error:
         raise _UsageError(error) from error
+    if arguments.temperature < 0:
+        raise _UsageError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")
+    from reference_engine.chat import ChatSettings, chat
+    from reference_engine.server.opening import ServeError, open_engine
+
+    try:
+        engine = open_engine(settings)
+    except ServeError as error:
+        raise _UsageError(error) from error
+    chat_settings = ChatSettings(
+        effort=arguments.effort,
+        raw=arguments.raw,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+        current_date=settings.app.current_date,
+    )
+    engine.start()
+    try:
+        chat(engine, chat_settings, name=f"{_model_name(settings)}, by {settings.backend.name}")
+    finally:
+        engine.close()
+
+
+def _model_name(settings: ServeSettings) -> str:
+    if settings.backend.is_remote:
+        return settings.backend.root
+    if settings.checkpoint == SMALL_CHECKPOINT:
+        return settings.app.model_names[0]
+    return settings.checkpoint.resolve().name
 
 
 def _list_faults(arguments: argparse.Namespace) -> None:

@@ -3,31 +3,143 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import json
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TextIO, get_args
 
 from harmony.conversation import (
-    Answer,
     Call,
     Conversation,
     ConversationItem,
     Effort,
-    Preamble,
-    Reasoning,
+    FunctionTool,
     Result,
     User,
 )
-from harmony.parse import STOP_TOKENS, Delta, Ended, HarmonyParser, Started
+from harmony.parse import (
+    FIRST_SPECIAL,
+    STOP_TOKENS,
+    Delta,
+    Ended,
+    Event,
+    HarmonyParser,
+    Started,
+    item_of,
+)
 from harmony.render import RenderError, render_prompt
+from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.backends.base import Backend
-from reference_engine.chat_screen import Screen
-from reference_engine.chat_tools import TOOLS, answer_call
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams
+
+_PLACE = {"location": {"type": "string", "description": "City, region or postal code"}}
+_UNIT = {"unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"}}
+TOOLS = (
+    FunctionTool(
+        "get_weather",
+        "Current weather at a place.",
+        {
+            "type": "object",
+            "properties": _PLACE | _UNIT,
+            "required": ["location"],
+            "additionalProperties": False,
+        },
+    ),
+    FunctionTool("service_status", "Report whether the service is up. Takes no arguments."),
+)
+_OUTPUTS = {
+    "get_weather": {"condition": "sunny", "temperature": 21},
+    "service_status": {"status": "up", "uptime_hours": 412},
+}
+
+
+def answer_call(call: Call) -> str:
+    """The result of a call: a fixed one, or an error for an unknown tool or invalid arguments."""
+    if call.name not in _OUTPUTS:
+        return json.dumps({"error": f"there is no tool {call.name}"})
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError as error:
+        return json.dumps({"error": f"the arguments are not valid JSON: {error}"})
+    if not isinstance(arguments, dict):
+        return json.dumps({"error": "the arguments are not a JSON object"})
+    return json.dumps(_OUTPUTS[call.name])
+
+
+_DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+_ALLOWED = "\n\t"
+
+
+class Screen:
+    """Writes styled text to a terminal, and plain text to other outputs."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._colours = out.isatty()
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def note(self, text: str) -> None:
+        """Write a line that is not part of the answer."""
+        self._write(self._styled(text.rstrip(), _DIM) + "\n")
+
+    def result(self, name: str, output: str) -> None:
+        """Show the result of a tool."""
+        self.note(f"{name} → {output}")
+
+    def event(self, _: int, events: Sequence[Event]) -> None:
+        """Show the next part of an answer. Each message starts on a new line."""
+        for event in events:
+            match event:
+                case Started("reasoning" | "preamble"):
+                    self._begin(_DIM)
+                case Started("call", name):
+                    self._begin(_BOLD)
+                    self._write(f"{name} ")
+                case Started():
+                    self._begin("")
+                case Delta(_, text):
+                    self._write(_safe(text))
+                case Ended():
+                    self._begin("")
+                    self._write("\n")
+
+    def raw(self, token: int, _: Sequence[Event]) -> None:
+        """Show a raw token. An incomplete character waits for its remaining bytes."""
+        if token < FIRST_SPECIAL:
+            self._write(_safe(self._characters.decode(token_bytes()[token])))
+        else:
+            self._write(self._styled(harmony_encoding().decode([token]), _BOLD))
+
+    def prompt(self, tokens: Sequence[int]) -> None:
+        """Show the prompt."""
+        self.note(_safe(harmony_encoding().decode(list(tokens))))
+
+    def end(self) -> None:
+        """End the answer."""
+        self._characters.reset()
+        self._write((_PLAIN if self._colours else "") + "\n")
+
+    def _begin(self, style: str) -> None:
+        if self._colours:
+            self._write(_PLAIN + style)
+
+    def _styled(self, text: str, style: str) -> str:
+        return f"{style}{text}{_PLAIN}" if self._colours else text
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def _safe(text: str) -> str:
+    """The text without control characters, which could control the terminal."""
+    return "".join(each for each in text if each.isprintable() or each in _ALLOWED)
+
 
 HELP = """\
 /effort low|medium|high   set the reasoning effort
@@ -163,11 +275,9 @@ class Chat:
 
 
 class _Reply:
-    """Collects the conversation items of an answer."""
-
     def __init__(self) -> None:
         self.history: list[ConversationItem] = []
-        self._started = Started("answer")
+        self._message = Started("answer")
         self._text = ""
 
     def add(self, events: list[Started | Delta | Ended]) -> None:
@@ -175,22 +285,11 @@ class _Reply:
         for event in events:
             match event:
                 case Started():
-                    self._started, self._text = event, ""
+                    self._message, self._text = event, ""
                 case Delta():
                     self._text += event.text
                 case Ended():
-                    self.history.append(self._entry())
-
-    def _entry(self) -> ConversationItem:
-        match self._started.kind:
-            case "reasoning":
-                return Reasoning(self._text)
-            case "preamble":
-                return Preamble(self._text)
-            case "call":
-                return Call(self._started.name, self._text)
-            case "answer":
-                return Answer(self._text)
+                    self.history.append(item_of(self._message, self._text))
 
 
 def chat(engine: Backend, settings: ChatSettings, *, name: str, out: TextIO | None = None) -> None:

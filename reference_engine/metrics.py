@@ -6,9 +6,9 @@ A request for metrics reads the scheduler's counts. Only times are observed when
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -39,20 +39,12 @@ class Snapshot:
     totals: Mapping[str, tuple[str, int]]
 
 
-class Observed(Protocol):
-    """A source of counts."""
-
-    def snapshot(self) -> Snapshot:
-        """The current counts."""
-        ...
-
-
 class _CountCollector(Collector):
-    def __init__(self, observed: Observed) -> None:
-        self._observed = observed
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
-        now = self._observed.snapshot()
+        now = self._snapshot()
         yield _gauge("requests", "Requests by state.", now.requests)
         yield _gauge("kv_pages", "KV cache pages by state.", now.pages)
         for name, (text, value) in now.totals.items():
@@ -60,11 +52,11 @@ class _CountCollector(Collector):
 
 
 class EngineMetrics:
-    """The metrics of one engine."""
+    """The metrics of one engine; `snapshot` returns its current counts."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_CountCollector(observed))
+        self._registry.register(_CountCollector(snapshot))
         self._outcomes = Counter(
             f"{_PREFIX}requests_ended",
             "Requests by how they ended.",

@@ -4,21 +4,73 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from reference_engine.backends.settings import backend_settings, key_of
+from harmony.conversation import Effort
+from reference_engine.backends.settings import REMOTE, BackendSettings
 from reference_engine.kernels import KernelChoice
 from reference_engine.kv_cache.memory import Memory, parse_bytes
 from reference_engine.server.settings import TODAY, AppSettings, ServeSettings
 
+Add = Callable[..., argparse.Action]
+"""The `add_argument` of a parser."""
 
-def add_engine_options(add: Callable[..., argparse.Action]) -> None:
-    """Add the options of an engine with an argument parser's `add_argument`."""
-    _add_model_options(add)
-    _add_context_options(add)
+
+def add_engine_options(add: Add) -> None:
+    """Add the options of an engine."""
+    defaults = ServeSettings()
+    add(
+        "--checkpoint",
+        type=Path,
+        default=defaults.checkpoint,
+        metavar="DIR",
+        help="checkpoint in OpenAI's or Hugging Face's layout (default: the bundled small one)",
+    )
+    _option(add, "--device", "device", default=defaults.device, choices=["cpu", "cuda"])
+    add(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="number format (default: the fastest of the device)",
+    )
+    add(
+        "--kernels",
+        default=defaults.kernels,
+        choices=get_args(KernelChoice),
+        help="kernels of attention and experts; Triton needs CUDA and is the default there",
+    )
+    add(
+        "--packed",
+        action="store_true",
+        help="keep MXFP4 experts packed in memory (always on a GPU): slower on a CPU, but 20b "
+        "takes 14 GB with --dtype bfloat16",
+    )
+    add(
+        "--max-context",
+        type=_positive,
+        metavar="TOKENS",
+        help="most tokens of prompt and answer (default: 8192, or the model's limit if lower)",
+    )
+    add(
+        "--prefill-chunk",
+        type=_positive,
+        metavar="TOKENS",
+        help="most prompt tokens processed between two tokens of running answers "
+        "(default: 512 on a CPU, 4096 on a GPU)",
+    )
+    add(
+        "--kv-memory",
+        type=size_option,
+        metavar="SIZE",
+        help="memory of the KV cache, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
+        "--gpu-memory-share on a GPU); requests wait while it is full",
+    )
+    text = "share of the GPU memory left by the weights that the KV cache uses"
+    share = Memory().gpu_share
+    _option(add, "--gpu-memory-share", text, type=float, default=share, metavar="SHARE")
     add("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     add(
         "--current-date",
@@ -27,18 +79,14 @@ def add_engine_options(add: Callable[..., argparse.Action]) -> None:
     )
 
 
-def add_batch_option(add: Callable[..., argparse.Action]) -> None:
+def add_batch_option(add: Add) -> None:
     """Add the option for the batch size, which the terminal chat does not have."""
-    add(
-        "--max-batch",
-        type=_positive,
-        default=ServeSettings().max_batch,
-        metavar="N",
-        help="most requests in one batch (default: %(default)s)",
-    )
+    most = ServeSettings().max_batch
+    text = "most requests in one batch"
+    _option(add, "--max-batch", text, type=_positive, default=most, metavar="N")
 
 
-def add_server_options(add: Callable[..., argparse.Action]) -> None:
+def add_server_options(add: Add) -> None:
     """Add the options of a server."""
     defaults, app = ServeSettings(), AppSettings()
     add(
@@ -47,32 +95,14 @@ def add_server_options(add: Callable[..., argparse.Action]) -> None:
         metavar="ID",
         help=f"model id of the API; can be repeated (default: {app.model_names[0]})",
     )
-    add("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
-    add(
-        "--port",
-        type=_port,
-        default=defaults.port,
-        help="port; 0 selects a free one (default: %(default)s)",
-    )
-    add(
-        "--api-key-env",
-        metavar="NAME",
-        help="environment variable with the API key of clients",
-    )
-    add(
-        "--max-body",
-        type=_positive,
-        default=app.max_body_bytes,
-        metavar="BYTES",
-        help="limit for request bodies (default: %(default)s)",
-    )
-    add(
-        "--max-queue",
-        type=_positive,
-        default=defaults.max_queue,
-        metavar="N",
-        help="most waiting requests; more get status 429 (default: %(default)s)",
-    )
+    _option(add, "--host", "address to listen on", default=defaults.host)
+    _option(add, "--port", "port; 0 selects a free one", type=_port, default=defaults.port)
+    add("--api-key-env", metavar="NAME", help="environment variable with the API key of clients")
+    most = app.max_body_bytes
+    text = "limit for request bodies"
+    _option(add, "--max-body", text, type=_positive, default=most, metavar="BYTES")
+    text = "most waiting requests; more get status 429"
+    _option(add, "--max-queue", text, type=_positive, default=defaults.max_queue, metavar="N")
     add(
         "--fault",
         action="append",
@@ -80,11 +110,43 @@ def add_server_options(add: Callable[..., argparse.Action]) -> None:
         help="known defects to reproduce ('python -m reference_engine faults' lists them), "
         "in all requests or in this share of them; can be repeated",
     )
+    text = "let requests name their faults in the header X-Fault"
+    add("--faults-by-request", action="store_true", help=text)
+
+
+def add_backend_options(add: Add) -> None:
+    """Add the options that choose a backend."""
+    defaults = BackendSettings()
     add(
-        "--faults-by-request",
-        action="store_true",
-        help="let requests name their faults in the header X-Fault",
+        "--backend",
+        default=defaults.name,
+        choices=["reference", "transformers", *sorted(REMOTE, reverse=True)],
+        help="engine that generates the tokens (default: %(default)s); transformers runs in this "
+        "process, the others are servers that receive token ids (ollama: text)",
     )
+    add("--backend-url", metavar="URL", help="URL of that server (default: its usual local port)")
+    add("--backend-model", metavar="ID", help="its model id (default: the model it serves)")
+    add("--backend-key-env", metavar="NAME", help="environment variable with its API key")
+    add(
+        "--backend-timeout",
+        type=_seconds,
+        default=defaults.timeout,
+        metavar="SECONDS",
+        help="most seconds without a byte from that server (default: %(default)g)",
+    )
+
+
+def add_chat_options(add: Add) -> None:
+    """Add the options of the chat command."""
+    _option(add, "--effort", "initial reasoning effort", default="medium", choices=get_args(Effort))
+    add("--raw", action="store_true", help="show the raw harmony tokens")
+    add("--temperature", type=float, default=1.0, help="0 selects the most probable token")
+    add("--seed", type=int, help="seed of the conversation")
+
+
+def _option(add: Add, name: str, text: str, **settings: object) -> None:
+    """Add an option whose help states its default."""
+    add(name, help=f"{text} (default: %(default)s)", **settings)
 
 
 def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
@@ -133,70 +195,39 @@ def engine_settings(arguments: argparse.Namespace) -> ServeSettings:
     )
 
 
-def _add_model_options(add: Callable[..., argparse.Action]) -> None:
-    defaults = ServeSettings()
-    add(
-        "--checkpoint",
-        type=Path,
-        default=defaults.checkpoint,
-        metavar="DIR",
-        help="checkpoint in OpenAI's or Hugging Face's layout (default: the bundled small one)",
+def backend_settings(arguments: argparse.Namespace) -> BackendSettings:
+    """The chosen backend.
+
+    Raises:
+        ValueError: Options contradict each other; the message gives the remedy.
+    """
+    settings = BackendSettings(
+        name=arguments.backend,
+        url=arguments.backend_url,
+        model=arguments.backend_model,
+        api_key=key_of("--backend-key-env", arguments.backend_key_env),
+        timeout=arguments.backend_timeout,
     )
-    add(
-        "--device",
-        default=defaults.device,
-        choices=["cpu", "cuda"],
-        help="device (default: %(default)s)",
-    )
-    add(
-        "--dtype",
-        default=defaults.dtype,
-        choices=["float32", "bfloat16"],
-        help="number format (default: the fastest of the device)",
-    )
-    add(
-        "--kernels",
-        default=defaults.kernels,
-        choices=get_args(KernelChoice),
-        help="kernels of attention and experts; Triton needs CUDA and is the default there",
-    )
-    add(
-        "--packed",
-        action="store_true",
-        help="keep MXFP4 experts packed in memory (always on a GPU): slower on a CPU, but 20b "
-        "takes 14 GB with --dtype bfloat16",
-    )
+    if not settings.is_remote and (settings.url or settings.model or settings.api_key):
+        servers = ", ".join(sorted(REMOTE, reverse=True))
+        raise ValueError(f"--backend-url, -model and -key-env need a server: --backend {servers}.")
+    if settings.url and not settings.url.startswith(("http://", "https://")):
+        raise ValueError(f"--backend-url must start with http:// or https://: '{settings.url}'.")
+    return settings
 
 
-def _add_context_options(add: Callable[..., argparse.Action]) -> None:
-    add(
-        "--max-context",
-        type=_positive,
-        metavar="TOKENS",
-        help="most tokens of prompt and answer (default: 8192, or the model's limit if lower)",
-    )
-    add(
-        "--prefill-chunk",
-        type=_positive,
-        metavar="TOKENS",
-        help="most prompt tokens processed between two tokens of running answers "
-        "(default: 512 on a CPU, 4096 on a GPU)",
-    )
-    add(
-        "--kv-memory",
-        type=size_option,
-        metavar="SIZE",
-        help="memory of the KV cache, such as 512MiB or 40GiB (default: 512MiB on a CPU, see "
-        "--gpu-memory-share on a GPU); requests wait while it is full",
-    )
-    add(
-        "--gpu-memory-share",
-        type=float,
-        default=Memory().gpu_share,
-        metavar="SHARE",
-        help="share of the GPU memory left by the weights that the KV cache uses "
-        "(default: %(default)s)",
-    )
+def key_of(option: str, variable: str | None) -> str | None:
+    """The key in an environment variable, or None without the option.
+
+    Raises:
+        ValueError: The variable is not set.
+    """
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ValueError(f"{option} names {variable}, but that variable is not set.")
+    return key
 
 
 def _date(wanted: str | None) -> str | None:
@@ -235,4 +266,14 @@ def _port(text: str) -> int:
     value = _integer(text)
     if not 0 <= value < 65536:
         raise argparse.ArgumentTypeError(f"must be between 0 and 65535, not {value}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not '{text}'") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
     return value

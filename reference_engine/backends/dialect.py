@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import httpx
 
@@ -68,52 +69,45 @@ def plain_seed(seed: int) -> int:
     return seed % (2**31 - 1)
 
 
-class Reader(Protocol):
-    """Reads one streamed response.
-
-    Attributes:
-        finished: Whether the server reported the end.
-    """
-
-    finished: bool
-
-    def read(self, event: bytes) -> list[Token]:
-        """The tokens of one event, a JSON object.
-
-        Raises:
-            ValueError: The event does not match the server's documentation.
-        """
-        ...
-
-
-class Dialect(Protocol):
-    """The protocol of one kind of server.
+class Dialect(ABC):
+    """The protocol of one kind of server. An instance reads one streamed response.
 
     Attributes:
         path: The path of requests.
+        finished: Whether the server reported the end.
     """
 
-    path: str
+    path: ClassVar[str]
 
-    def served(self, client: httpx.Client, model: str | None) -> Served:
+    def __init__(self, params: SamplingParams) -> None:
+        self.finished = False
+        self._top = params.top_logprobs
+
+    @staticmethod
+    @abstractmethod
+    def served(client: httpx.Client, model: str | None) -> Served:
         """Request the served model; `model` is the name that the user chose, if any.
 
         Raises:
             httpx.HTTPError: The request fails.
             ValueError: The response is invalid, or the model is not served.
         """
-        ...
 
+    @staticmethod
+    @abstractmethod
     def request(
-        self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
+        model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
         """The body of a request; `room` is the size of the context in tokens.
 
         Raises:
             BackendError: The server does not support the request.
         """
-        ...
 
-    def reader(self, params: SamplingParams) -> Reader:
-        """A reader of the response."""
-        ...
+    @abstractmethod
+    def read(self, event: bytes) -> list[Token]:
+        """The tokens of one event, a JSON object.
+
+        Raises:
+            ValueError: The event does not match the server's documentation.
+        """

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from reference_engine.backends.dialect import Served, plain_seed, tokens_of_text
+from reference_engine.backends.dialect import Dialect, Served, plain_seed, tokens_of_text
 from reference_engine.generation.sampling import SamplingParams, Token
 
 
@@ -42,47 +42,25 @@ class _Props(BaseModel):
     default_generation_settings: _Defaults
 
 
-class LlamaCppReader:
-    """Reads a streamed completion."""
-
-    def __init__(self, top: int | None) -> None:
-        self.finished = False
-        self._top = top
-        self._predicted: int | None = None
-
-    def read(self, event: bytes) -> list[Token]:
-        """The token of one event, or the tokens of a character that spans several."""
-        found = _Event.model_validate_json(event)
-        self.finished = found.stop
-        if not found.tokens:
-            return []
-        before, self._predicted = self._predicted, found.tokens_predicted
-        if before is not None and found.tokens_predicted > before + 1 and found.content:
-            return [Token(each) for each in tokens_of_text(found.content)]
-        if self._top is None:
-            return [Token(each) for each in found.tokens]
-        if len(found.completion_probabilities) != len(found.tokens):
-            raise ValueError("log probabilities are missing")
-        rows = zip(found.tokens, found.completion_probabilities, strict=True)
-        return [Token(each, drawn.logprob, self._best(drawn)) for each, drawn in rows]
-
-    def _best(self, drawn: _Drawn) -> tuple[tuple[int, float], ...]:
-        return tuple((each.id, each.logprob) for each in drawn.top_logprobs[: self._top])
-
-
-class LlamaCpp:
+class LlamaCpp(Dialect):
     """llama.cpp's native completion endpoint."""
 
     path = "/completion"
 
-    def served(self, client: httpx.Client, model: str | None) -> Served:
+    def __init__(self, params: SamplingParams) -> None:
+        super().__init__(params)
+        self._predicted: int | None = None
+
+    @staticmethod
+    def served(client: httpx.Client, model: str | None) -> Served:
         """The only model of the server; `n_ctx` is the context of a request."""
         reply = client.get("/props").raise_for_status()
         defaults = _Props.model_validate_json(reply.content).default_generation_settings
         return Served(model or "llama.cpp", defaults.n_ctx)
 
+    @staticmethod
     def request(
-        self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
+        model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
         """Request temperature and top_p only, in the order of the reference sampler.
 
@@ -103,6 +81,21 @@ class LlamaCpp:
             "stream": True,
         }
 
-    def reader(self, params: SamplingParams) -> LlamaCppReader:
-        """A reader of the response."""
-        return LlamaCppReader(params.top_logprobs)
+    def read(self, event: bytes) -> list[Token]:
+        """The token of one event, or the tokens of a character that spans several."""
+        found = _Event.model_validate_json(event)
+        self.finished = found.stop
+        if not found.tokens:
+            return []
+        before, self._predicted = self._predicted, found.tokens_predicted
+        if before is not None and found.tokens_predicted > before + 1 and found.content:
+            return [Token(each) for each in tokens_of_text(found.content)]
+        if self._top is None:
+            return [Token(each) for each in found.tokens]
+        if len(found.completion_probabilities) != len(found.tokens):
+            raise ValueError("log probabilities are missing")
+        rows = zip(found.tokens, found.completion_probabilities, strict=True)
+        return [Token(each, drawn.logprob, self._best(drawn)) for each, drawn in rows]
+
+    def _best(self, drawn: _Drawn) -> tuple[tuple[int, float], ...]:
+        return tuple((each.id, each.logprob) for each in drawn.top_logprobs[: self._top])

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from harmony.parse import CALL, RETURN, HarmonyParser
 from harmony.vocabulary import harmony_encoding
 from reference_engine.backends.base import BackendError
-from reference_engine.backends.dialect import Served, TextTokens, plain_seed
+from reference_engine.backends.dialect import Dialect, Served, TextTokens, plain_seed
 from reference_engine.generation.sampling import SamplingParams, Token
 
 
@@ -34,35 +34,18 @@ class _Tags(BaseModel):
     models: list[_Name]
 
 
-class OllamaReader:
-    """Reads a streamed text, and adds the stop token that ollama omits."""
-
-    def __init__(self) -> None:
-        self.finished = False
-        self._text = TextTokens()
-        self._parser = HarmonyParser()
-
-    def read(self, event: bytes) -> list[Token]:
-        """The tokens of one piece of text."""
-        found = _Event.model_validate_json(event)
-        self.finished = found.done
-        tokens = self._text.feed(found.response)
-        if found.done:
-            tokens += self._text.flush()
-        for token in tokens:
-            self._parser.feed(token)
-        if found.done and found.done_reason != "length" and not self._parser.done:
-            message = self._parser.open
-            tokens.append(CALL if message and message.kind == "call" else RETURN)
-        return [Token(each) for each in tokens]
-
-
-class Ollama:
+class Ollama(Dialect):
     """ollama's generate endpoint, raw."""
 
     path = "/api/generate"
 
-    def served(self, client: httpx.Client, model: str | None) -> Served:
+    def __init__(self, params: SamplingParams) -> None:
+        super().__init__(params)
+        self._text = TextTokens()
+        self._parser = HarmonyParser()
+
+    @staticmethod
+    def served(client: httpx.Client, model: str | None) -> Served:
         """The named model, or the only gpt-oss model. Each request sets the size of the context.
 
         Names end with a tag; `latest` is the default.
@@ -78,8 +61,9 @@ class Ollama:
             raise ValueError(f"it has {there}: choose one with --backend-model")
         return Served(found[0], None)
 
+    @staticmethod
     def request(
-        self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
+        model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
         """Request sampling from the full distribution, without ollama's defaults."""
         if params.top_logprobs is not None:
@@ -102,6 +86,16 @@ class Ollama:
         text = harmony_encoding().decode(list(prompt))
         return {"model": model, "prompt": text, "raw": True, "stream": True, "options": options}
 
-    def reader(self, params: SamplingParams) -> OllamaReader:
-        """A reader of the response."""
-        return OllamaReader()
+    def read(self, event: bytes) -> list[Token]:
+        """The tokens of one piece of text."""
+        found = _Event.model_validate_json(event)
+        self.finished = found.done
+        tokens = self._text.feed(found.response)
+        if found.done:
+            tokens += self._text.flush()
+        for token in tokens:
+            self._parser.feed(token)
+        if found.done and found.done_reason != "length" and not self._parser.done:
+            message = self._parser.open
+            tokens.append(CALL if message and message.kind == "call" else RETURN)
+        return [Token(each) for each in tokens]

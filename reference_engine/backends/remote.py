@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 
 import aiohttp
 import httpx
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from reference_engine.backends.base import BackendError, BackendUnavailableError
-from reference_engine.backends.dialect import Dialect, Reader, Served
+from reference_engine.backends.base import Backend, BackendError, BackendUnavailableError
+from reference_engine.backends.dialect import Dialect, Served
+from reference_engine.backends.llama_cpp import LlamaCpp
+from reference_engine.backends.ollama import Ollama
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.backends.vllm import Vllm
 from reference_engine.generation.errors import require_room
 from reference_engine.generation.sampling import SamplingParams, Token
 
@@ -43,7 +47,7 @@ class RemoteEngine:
     def __init__(
         self,
         settings: BackendSettings,
-        dialect: Dialect,
+        dialect: type[Dialect],
         served: Served,
         max_context: int | None = None,
     ) -> None:
@@ -70,7 +74,7 @@ class RemoteEngine:
         """
         require_room(prompt, self.max_context)
         body = self._dialect.request(self._model, prompt, params, self.max_context)
-        reader = self._dialect.reader(params)
+        reader = self._dialect(params)
         left = params.max_tokens
         async with aclosing(self._events(orjson.dumps(body))) as events:
             async for event in events:
@@ -83,7 +87,7 @@ class RemoteEngine:
                     return
         raise self._failure("ended in the middle of an answer")
 
-    def _read(self, reader: Reader, event: bytes) -> list[Token]:
+    def _read(self, reader: Dialect, event: bytes) -> list[Token]:
         try:
             return reader.read(event)
         except ValueError as error:
@@ -154,7 +158,7 @@ class RemoteEngine:
 
 
 def connect(
-    settings: BackendSettings, dialect: Dialect, max_context: int | None = None
+    settings: BackendSettings, dialect: type[Dialect], max_context: int | None = None
 ) -> RemoteEngine:
     """Connect to a server and request its model.
 
@@ -187,3 +191,31 @@ def _headers(settings: BackendSettings) -> dict[str, str]:
     if settings.api_key:
         headers["Authorization"] = f"Bearer {settings.api_key}"
     return headers
+
+
+_DIALECTS: dict[str, type[Dialect]] = {"vllm": Vllm, "llama.cpp": LlamaCpp, "ollama": Ollama}
+
+
+def open_backend(
+    settings: BackendSettings,
+    *,
+    checkpoint: Path,
+    device: str = "cpu",
+    dtype: str | None = None,
+    max_batch: int = 32,
+    max_context: int | None = None,
+    max_queue: int = 256,
+) -> Backend:
+    """Load the model with `transformers`, or connect to a server.
+
+    Raises:
+        BackendUnavailableError: The backend is not available.
+    """
+    if settings.is_remote:
+        return connect(settings, _DIALECTS[settings.name], max_context)
+    from reference_engine.backends.transformers_engine import TransformersEngine, load_transformers
+
+    model = load_transformers(checkpoint, device, dtype)
+    return TransformersEngine(
+        model, max_batch=max_batch, max_context=max_context, max_queue=max_queue
+    )

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from reference_engine.backends.dialect import Served, plain_seed
+from reference_engine.backends.dialect import Dialect, Served, plain_seed
 from reference_engine.generation.sampling import SamplingParams, Token
 
 _NAMED_BY_ID = "token_id:"
@@ -44,12 +44,46 @@ class _Models(BaseModel):
     data: list[_Model]
 
 
-class VllmReader:
-    """Reads a streamed completion."""
+class Vllm(Dialect):
+    """vLLM's completions endpoint."""
 
-    def __init__(self, top: int | None) -> None:
-        self.finished = False
-        self._top = top
+    path = "/v1/completions"
+
+    @staticmethod
+    def served(client: httpx.Client, model: str | None) -> Served:
+        """The model, and `max_model_len`."""
+        reply = client.get("/v1/models").raise_for_status()
+        known = _Models.model_validate_json(reply.content).data
+        for each in known:
+            if model in {None, each.id}:
+                return Served(each.id, each.max_model_len)
+        names = ", ".join(each.id for each in known) or "no model"
+        raise ValueError(f"it serves {names}" + (f", not {model}" if model else ""))
+
+    @staticmethod
+    def request(
+        model: str, prompt: Sequence[int], params: SamplingParams, room: int
+    ) -> Mapping[str, Any]:
+        """Request sampling from the full distribution, without vLLM's defaults."""
+        body: dict[str, Any] = {
+            "model": model,
+            "prompt": list(prompt),
+            "max_tokens": min(params.max_tokens, room - len(prompt)),
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": 0,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "stop_token_ids": sorted(params.stop_token_ids),
+            "skip_special_tokens": False,
+            "return_token_ids": True,
+            "stream": True,
+        }
+        if params.seed is not None:
+            body["seed"] = plain_seed(params.seed)
+        if params.top_logprobs is not None:
+            body |= {"logprobs": params.top_logprobs, "return_tokens_as_token_ids": True}
+        return body
 
     def read(self, event: bytes) -> list[Token]:
         """The tokens of one chunk."""
@@ -74,47 +108,3 @@ class VllmReader:
         """The most probable tokens. vLLM also lists the sampled token if it is not among them."""
         named = [(int(name.removeprefix(_NAMED_BY_ID)), value) for name, value in others.items()]
         return tuple(sorted(named, key=lambda pair: -pair[1])[: self._top])
-
-
-class Vllm:
-    """vLLM's completions endpoint."""
-
-    path = "/v1/completions"
-
-    def served(self, client: httpx.Client, model: str | None) -> Served:
-        """The model, and `max_model_len`."""
-        reply = client.get("/v1/models").raise_for_status()
-        known = _Models.model_validate_json(reply.content).data
-        for each in known:
-            if model in {None, each.id}:
-                return Served(each.id, each.max_model_len)
-        names = ", ".join(each.id for each in known) or "no model"
-        raise ValueError(f"it serves {names}" + (f", not {model}" if model else ""))
-
-    def request(
-        self, model: str, prompt: Sequence[int], params: SamplingParams, room: int
-    ) -> Mapping[str, Any]:
-        """Request sampling from the full distribution, without vLLM's defaults."""
-        body: dict[str, Any] = {
-            "model": model,
-            "prompt": list(prompt),
-            "max_tokens": min(params.max_tokens, room - len(prompt)),
-            "temperature": params.temperature,
-            "top_p": params.top_p,
-            "top_k": 0,
-            "min_p": 0.0,
-            "repetition_penalty": 1.0,
-            "stop_token_ids": sorted(params.stop_token_ids),
-            "skip_special_tokens": False,
-            "return_token_ids": True,
-            "stream": True,
-        }
-        if params.seed is not None:
-            body["seed"] = plain_seed(params.seed)
-        if params.top_logprobs is not None:
-            body |= {"logprobs": params.top_logprobs, "return_tokens_as_token_ids": True}
-        return body
-
-    def reader(self, params: SamplingParams) -> VllmReader:
-        """A reader of the response."""
-        return VllmReader(params.top_logprobs)

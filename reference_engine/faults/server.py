@@ -2,32 +2,218 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import cast
 
+import orjson
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from torch import Tensor
 
 from harmony.conversation import Conversation
 from harmony.parse import HarmonyParser
 from reference_engine.backends.base import TokenSource
-from reference_engine.faults.base import active_changes
-from reference_engine.faults.catalogue import read_plan
+from reference_engine.faults.base import Fault, activated, active_changes
+from reference_engine.faults.catalogue import FaultError, FaultPlan, read_plan
 from reference_engine.faults.hooks import (
     GENERATION,
     INPUT,
     LOGITS,
+    MODEL,
     PARSER,
+    PAYLOAD,
     PROMPT,
+    REPLY,
+    REQUEST,
     SAMPLING,
+    STREAM,
     TOKENS,
 )
-from reference_engine.faults.wire import FaultyHttp
+from reference_engine.faults.http import (
+    Api,
+    ClientRequest,
+    Json,
+    Reply,
+    SseEvent,
+    SseStream,
+    decode,
+)
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample
 from reference_engine.server.app import create_app
+from reference_engine.server.errors import ApiError
 from reference_engine.server.generation import Generation, GenerationRequest
 from reference_engine.server.opening import Parts
 from reference_engine.server.settings import AppSettings
+
+_APIS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
+_Inbox = asyncio.Queue[Message | None]
+HEADER = b"x-fault"
+"""Header in which a request names its own faults, if the server allows it."""
+
+
+class FaultyHttp:
+    """Middleware that activates the faults of each request and changes its traffic.
+
+    With `by_request`, a request can name its faults itself, see `HEADER`.
+    """
+
+    def __init__(self, app: ASGIApp, plan: FaultPlan, served: str, *, by_request: bool) -> None:
+        self._app = app
+        self._plan = plan
+        self._served = served
+        self._by_request = by_request
+        self._numbers = itertools.count()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request; only requests for a response of the model show faults."""
+        post = scope["type"] == "http" and scope["method"] == "POST"
+        if not post or scope["path"] not in _APIS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            faults = self._faults(scope)
+        except FaultError as error:
+            await ApiError(400, str(error)).response()(scope, receive, send)
+            return
+        with activated(faults):
+            try:
+                body = await Request(scope, receive).body()
+            except ClientDisconnect:
+                return
+            request = ClientRequest(_APIS[scope["path"]], _object(body), self._served)
+            try:
+                body = _changed_body(body, request)
+            except ApiError as error:
+                await error.response()(scope, receive, send)
+                return
+            await self._serve(scope, _replayed(body, receive), send, request)
+
+    def _faults(self, scope: Scope) -> Sequence[Fault]:
+        number = next(self._numbers)
+        named = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
+        if not self._by_request or not named:
+            return self._plan.of(number)
+        plan = read_plan([named])
+        if any(fault.at(MODEL) is not None for fault in plan.faults):
+            raise FaultError(f"A request cannot choose a fault of the model: {named}.")
+        return plan.of(number)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, request: ClientRequest
+    ) -> None:
+        inbox: _Inbox = asyncio.Queue()
+
+        async def work() -> None:
+            try:
+                await self._app(scope, receive, inbox.put)
+            finally:
+                inbox.put_nowait(None)
+
+        task = asyncio.create_task(work())
+        try:
+            await _forward(inbox, send, request)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _object(body: bytes) -> Json:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _changed_body(body: bytes, request: ClientRequest) -> bytes:
+    changes = active_changes(REQUEST)
+    if not changes:
+        return body
+    data = _object(body)
+    try:
+        for change in changes:
+            data = change(data, request)
+    except (AttributeError, KeyError, TypeError):  # Malformed: the healthy server refuses it.
+        return body
+    return orjson.dumps(data) if data else body
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns this body first."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> Message:
+        return first.pop() if first else await receive()
+
+    return next_message
+
+
+async def _forward(inbox: _Inbox, send: Send, request: ClientRequest) -> None:
+    start = await inbox.get()
+    if start is None:
+        return
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    reply = Reply(start["status"], headers)
+    if headers.get("content-type", "").startswith("text/event-stream"):
+        await _send_stream(reply, inbox, send, request)
+        return
+    reply = Reply(reply.status, headers, b"".join([piece async for piece in _bodies(inbox)]))
+    if reply.status == 200:
+        data = _changed_payload(reply.json, request)
+        reply = Reply(200, headers, orjson.dumps(data))
+    reply = _changed_reply(reply, request)
+    await send(_start(reply, {"content-length": str(len(reply.body))}))
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+async def _send_stream(head: Reply, inbox: _Inbox, send: Send, request: ClientRequest) -> None:
+    await send(_start(_changed_reply(head, request), {}))
+    async with aclosing(_events(inbox, request)) as healthy:
+        events: SseStream = healthy
+        for change in active_changes(STREAM):
+            events = change(events, request)
+        async for event in events:
+            await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _events(inbox: _Inbox, request: ClientRequest) -> AsyncGenerator[SseEvent]:
+    async for piece in _bodies(inbox):
+        for block in filter(None, piece.split(b"\n\n")):
+            event = decode(block)
+            if event.data is not None:
+                data = _changed_payload(event.data, request)
+                event = SseEvent(data, data.get("type") if event.name else None)
+            yield event
+
+
+async def _bodies(inbox: _Inbox) -> AsyncGenerator[bytes]:
+    while (message := await inbox.get()) is not None:
+        yield cast("bytes", message.get("body", b""))
+
+
+def _changed_payload(data: Json, request: ClientRequest) -> Json:
+    for change in active_changes(PAYLOAD):
+        data = change(data, request)
+    return data
+
+
+def _changed_reply(reply: Reply, request: ClientRequest) -> Reply:
+    for change in active_changes(REPLY):
+        reply = change(reply, request)
+    return reply
+
+
+def _start(reply: Reply, more: dict[str, str]) -> Message:
+    headers: Sequence[tuple[bytes, bytes]] = [
+        (name.encode(), value.encode()) for name, value in (reply.headers | more).items()
+    ]
+    return {"type": "http.response.start", "status": reply.status, "headers": headers}
 
 
 class FaultyGeneration(Generation):
@@ -100,7 +286,7 @@ def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
 def faulty_parts(options: Sequence[str], *, by_request: bool = False) -> Parts:
     """The parts of a server with these faults; see `read_plan` for the options.
 
-    With `by_request`, the header `reference_engine.faults.wire.HEADER` of a request replaces them.
+    With `by_request`, a request can name its faults in `HEADER`; they replace these.
 
     Raises:
         FaultError: A name is unknown, or a rate is invalid.

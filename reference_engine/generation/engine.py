@@ -92,7 +92,7 @@ class Engine:
             sampler=sampler,
             forward=forward(model, cache),
         )
-        self.metrics = EngineMetrics(self)
+        self.metrics = EngineMetrics(self.snapshot)
         self._max_queue = max_queue
         self._waiting: deque[_Request] = deque()
         self._active: dict[TokenSequence, _Request] = {}

@@ -107,8 +107,8 @@ GPT_OSS_20B = ModelConfig(
 )
 """From the config.json of openai/gpt-oss-20b on Hugging Face."""
 GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_local_experts=128)
-TINY = ModelConfig(
-    vocab_size=VOCABULARY,
+TINY = replace(
+    GPT_OSS_20B,
     hidden_size=64,
     num_hidden_layers=2,
     num_attention_heads=4,

@@ -8,7 +8,7 @@ from torch import Tensor
 from reference_engine.kernels import Kernels
 from reference_engine.kernels.experts import packed_experts_of
 from reference_engine.model.config import ModelConfig
-from reference_engine.model.mxfp4 import PackedLinear, decode_kernel_layout, kernel_layout
+from reference_engine.model.mxfp4 import PackedLinear, decode_kernel_layout
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import MixtureOfExperts, Transformer
 
@@ -27,10 +27,6 @@ class PackedMixtureOfExperts(MixtureOfExperts):
         super().__init__(config, shard)
         del self.mlp1_weight, self.mlp2_weight
         self._run = packed_experts_of(kernels)
-
-    def set_packed(self, name: str, blocks: Tensor, scales: Tensor) -> None:
-        """Sets the parameter `name` from blocks and scales in the checkpoint layout."""
-        self.set_kernel_layout(name, *kernel_layout(blocks, scales))
 
     def set_kernel_layout(self, name: str, blocks: Tensor, scales: Tensor) -> None:
         """Sets the parameter `name` from blocks and scales in the layout of `PackedLinear`."""

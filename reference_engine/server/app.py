@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from reference_engine.backends.base import TokenSource
 from reference_engine.server.chat.handler import ChatHandler
 from reference_engine.server.connection import Context
-from reference_engine.server.errors import ApiError, internal_error
+from reference_engine.server.errors import ApiError, internal_error, json_response
 from reference_engine.server.generation import Generation
 from reference_engine.server.responses.handler import ResponsesHandler
 from reference_engine.server.responses.websocket import ResponsesSocket
@@ -37,7 +36,7 @@ class ModelsHandler:
     async def list(self, _: Request) -> Response:
         """List all ids of the model."""
         data = [self._model(name) for name in self._context.settings.model_names]
-        return _json({"object": "list", "data": data})
+        return json_response({"object": "list", "data": data})
 
     async def get(self, request: Request) -> Response:
         """Return one id of the model.
@@ -47,18 +46,14 @@ class ModelsHandler:
         """
         name = request.path_params["model"]
         self._context.require_model(name)
-        return _json(self._model(name))
+        return json_response(self._model(name))
 
     async def health(self, _: Request) -> Response:
         """Report that the server is ready."""
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "reference"}
-
-
-def _json(data: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(data), media_type="application/json")
 
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Errors in OpenAI's format: `{"error": {"message", "type", "param", "code"}}`."""
+"""JSON responses and OpenAI's errors: `{"error": {"message", "type", "param", "code"}}`."""
 
 from __future__ import annotations
 
@@ -47,12 +47,14 @@ class ApiError(Exception):
 
     def response(self) -> Response:
         """The HTTP response."""
-        return Response(
-            orjson.dumps(self.body()),
-            status_code=self.status,
-            headers=self.headers,
-            media_type="application/json",
-        )
+        return json_response(self.body(), self.status, self.headers)
+
+
+def json_response(
+    data: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A response with a JSON body."""
+    return Response(orjson.dumps(data), status, headers, media_type="application/json")
 
 
 def invalid(param: str, message: str, code: str = "invalid_value") -> ApiError:

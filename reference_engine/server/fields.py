@@ -25,11 +25,11 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from harmony.conversation import AnswerFormat, Effort, FunctionTool
 from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.generation import Sampling
 
 M = TypeVar("M", bound="RequestModel")
 
 Ignored = Any
-ANY_OBJECT = AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
 _TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 # The tags with which pydantic marks the tried member of a union in an error location.
@@ -162,9 +162,6 @@ def _function(kind: object) -> object:
 FunctionType = Annotated[Literal["function"], BeforeValidator(_function)]
 """The type of a tool. Hosted tools, such as web search, are refused by name."""
 
-Temperature = Annotated[float, Field(ge=0, le=2)]
-TopP = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Limit = Annotated[int, Field(ge=1)]
 
 
@@ -207,8 +204,56 @@ class EffortChoice(RequestModel):
     generate_summary: Ignored = None
 
 
+class TextFormat(RequestModel):
+    """An answer without a format."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(RequestModel):
+    """An answer that is any JSON object."""
+
+    type: Literal["json_object"]
+
+
+def answer_format(chosen: object) -> AnswerFormat | None:
+    """The format of the conversation for a `JsonSchema`, a `JsonObjectFormat` or a `TextFormat`."""
+    match chosen:
+        case JsonSchema():
+            return AnswerFormat(chosen.name, chosen.schema_, chosen.description)
+        case JsonObjectFormat():
+            return AnswerFormat("json_object", {"type": "object"}, "Any JSON object")
+    return None
+
+
 class StreamOptions(RequestModel):
     """`stream_options` of a request."""
 
     include_usage: bool = False
     include_obfuscation: Ignored = None
+
+
+class ModelRequest(RequestModel):
+    """The fields of all requests to the model."""
+
+    model: str
+    prompt_cache_key: str | None = None
+    prompt_cache_options: Ignored = None
+    prompt_cache_retention: Ignored = None
+    service_tier: Ignored = None
+
+
+class AnswerRequest(ModelRequest):
+    """The fields of requests for an answer, in both APIs. `seed` is an extension of Responses."""
+
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    frequency_penalty: Zero = 0
+    presence_penalty: Zero = 0
+
+    def sampling(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
+        """The sampling parameters."""
+        return Sampling(max_tokens, self.temperature, self.top_p, self.seed, top_logprobs)

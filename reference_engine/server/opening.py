@@ -84,7 +84,7 @@ def open_engine(
 
 
 def _backend(settings: ServeSettings) -> Backend:
-    from reference_engine.backends.opening import open_backend
+    from reference_engine.backends.remote import open_backend
 
     if settings.faults or settings.faults_by_request:
         raise ServeError("--fault needs the reference engine: remove --backend.")

@@ -46,20 +46,6 @@ class ToolPolicy:
     names: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
 
-    @classmethod
-    def of(
-        cls,
-        tools: Sequence[FunctionTool],
-        mode: str,
-        chosen: str | None,
-        withheld: tuple[str, ...] = (),
-    ) -> ToolPolicy:
-        """The policy of a tool choice: `none`, `auto`, `required` or a named function."""
-        names = (chosen,) if chosen else tuple(tool.name for tool in tools)
-        if chosen or mode == "required":
-            return cls("required", names)
-        return cls("forbidden") if mode == "none" or not names else cls(withheld=withheld)
-
     def allows(self, message: Started) -> bool:
         """Whether the model may write this message."""
         match self.mode:
@@ -151,9 +137,13 @@ class Choice:
         left = tuple(
             each.tool for each in tools if self.allowed is None or each.tool.name in self.allowed
         )
+        names = (self.chosen,) if self.chosen else tuple(tool.name for tool in left)
+        if self.mode == "required":
+            return left, ToolPolicy("required", names)
+        if self.mode == "none":
+            return (), ToolPolicy("forbidden")
         withheld = tuple(each.tool.name for each in tools if each.tool not in left)
-        policy = ToolPolicy.of(left, self.mode, self.chosen, withheld)
-        return (() if self.mode == "none" else left), policy
+        return left, ToolPolicy(withheld=withheld) if left else ToolPolicy("forbidden")
 
     def _check(self, names: Sequence[str], tools: Sequence[OfferedTool]) -> None:
         seen: set[str] = set()

@@ -13,7 +13,7 @@ from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS
 from harmony.render import render_prompt
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.backends.opening import open_backend
+from reference_engine.backends.remote import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.engine import Engine, SamplingParams

@@ -16,9 +16,7 @@ import pytest
 from scripted import ANSWER, CALL, ScriptedEngine
 
 from harmony.conversation import Answer, Call, Reasoning, Result, User
-from reference_engine.chat import Chat, ChatSettings
-from reference_engine.chat_screen import Screen
-from reference_engine.chat_tools import answer_call
+from reference_engine.chat import Chat, ChatSettings, Screen, answer_call
 
 STYLE = re.compile("\x1b\\[[0-9]*m")
 

@@ -12,11 +12,10 @@ from scripted import ScriptedEngine
 from harmony.conversation import Conversation, User
 from harmony.parse import Ended, Started
 from harmony.vocabulary import harmony_encoding
-from reference_engine.server.chat.reply import CompleteChoice, Deltas, Head, completion, usage_of
+from reference_engine.server.chat.handler import CompleteChoice, Deltas, Head, completion, usage_of
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.pieces import Part, Piece, StopStrings
-from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.reply import Reply
+from reference_engine.server.responses.reply import OutputWriter, Reply
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.tool_choice import ToolPolicy
 

@@ -64,8 +64,12 @@ def packed_transformer(kernels: Kernels, dtype: torch.dtype, **changes: Any) -> 
     pack_experts(model)
     model.load_state_dict(plain.state_dict(), strict=False)
     for block, other in zip(model.block, plain.block, strict=True):
-        block.mlp.set_packed("mlp1_weight", *mxfp4.encode(other.mlp.mlp1_weight))
-        block.mlp.set_packed("mlp2_weight", *mxfp4.encode(other.mlp.mlp2_weight.mT))
+        experts = other.mlp
+        for name, weight in (
+            ("mlp1_weight", experts.mlp1_weight),
+            ("mlp2_weight", experts.mlp2_weight.mT),
+        ):
+            block.mlp.set_kernel_layout(name, *mxfp4.kernel_layout(*mxfp4.encode(weight)))
     return model.to(dtype).eval()
 
 

@@ -10,15 +10,7 @@ import orjson
 from harmony.conversation import Conversation, ConversationItem, User
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind, Started
 from reference_engine.faults.base import FaultGroup
-from reference_engine.faults.hooks import (
-    GENERATION,
-    ITEM,
-    PARSER,
-    PAYLOAD,
-    PROMPT,
-    REPLY,
-    REQUEST,
-)
+from reference_engine.faults.hooks import GENERATION, ITEM, PARSER, PAYLOAD, PROMPT, REPLY, REQUEST
 from reference_engine.faults.http import ClientRequest, Json, Reply, choices, response_of
 from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.errors import ApiError

@@ -22,6 +22,7 @@ from reference_engine.server.generation import GenerationRequest
 
 group = FaultGroup("parsing")
 
+_COT_MISSING = ("chat.reasoning.missing", "responses.reasoning.missing")
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _START_ERROR = "Unexpected token 12606 while expecting start token 200006"
 
@@ -48,25 +49,13 @@ def stripped_markers_in_content(_: HarmonyParser, __: GenerationRequest) -> Harm
     return Unparsed(show_special=False)
 
 
-@group.fault(
-    PARSED,
-    "chat.reasoning.missing",
-    "responses.reasoning.missing",
-    "reasoning.in_answer",
-    source="lmstudio-bug-tracker#851",
-)
+@group.fault(PARSED, *_COT_MISSING, "reasoning.in_answer", source="lmstudio-bug-tracker#851")
 def cot_in_content(event: Event) -> list[Event]:
     """The chain of thought is part of the content."""
     return recast(event, "reasoning", "answer")
 
 
-@group.fault(
-    PARSED,
-    "reasoning.in_answer",
-    "chat.reasoning.missing",
-    "responses.reasoning.missing",
-    source="promptfoo PR#9587",
-)
+@group.fault(PARSED, "reasoning.in_answer", *_COT_MISSING, source="promptfoo PR#9587")
 def cot_in_tags(event: Event) -> list[Event]:
     """The content starts with the chain of thought in <reasoning> tags."""
     match event:
@@ -77,19 +66,13 @@ def cot_in_tags(event: Event) -> list[Event]:
     return recast(event, "reasoning", "answer")
 
 
-@group.fault(PARSED, "chat.reasoning.missing", "responses.reasoning.missing")
+@group.fault(PARSED, *_COT_MISSING)
 def reasoning_missing(event: Event) -> list[Event]:
     """The chain of thought is not returned."""
     return dropped(event, "reasoning")
 
 
-@group.fault(
-    PARSER,
-    "reasoning.missing.after_result",
-    "chat.reasoning.missing",
-    "responses.reasoning.missing",
-    source="ollama#12158",
-)
+@group.fault(PARSER, "reasoning.missing.after_result", *_COT_MISSING, source="ollama#12158")
 def reasoning_missing_after_result(
     parser: HarmonyParser, request: GenerationRequest
 ) -> HarmonyParser:

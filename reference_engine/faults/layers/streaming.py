@@ -32,11 +32,7 @@ def done_missing(event: SseEvent) -> bool:
 
 
 @group.fault(
-    STREAM,
-    "chat.stream.finish",
-    "responses.stream.terminal",
-    "stream.cut",
-    source="vllm#27641",
+    STREAM, "chat.stream.finish", "responses.stream.terminal", "stream.cut", source="vllm#27641"
 )
 async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream:
     """A stream ends before its finish reason or its terminal event."""
@@ -84,11 +80,7 @@ def reasoning_not_streamed(event: SseEvent) -> bool:
 
 
 @group.fault(
-    STREAM,
-    "parity.content",
-    "parity.text",
-    "responses.stream.done_text",
-    source="ollama 97013a190",
+    STREAM, "parity.content", "parity.text", "responses.stream.done_text", source="ollama 97013a190"
 )
 async def first_text_lost(events: SseStream, _: ClientRequest) -> SseStream:
     """Streams lose the first text after the change from reasoning to answer."""

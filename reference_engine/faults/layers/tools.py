@@ -154,10 +154,7 @@ def json_in_tool_name(event: Event) -> list[Event]:
 
 
 @group.fault(
-    PARSED,
-    "calls.name.polluted",
-    "calls.name.unknown",
-    source="cubist38/mlx-openai-server PR#50",
+    PARSED, "calls.name.polluted", "calls.name.unknown", source="cubist38/mlx-openai-server PR#50"
 )
 def functions_prefix_kept(event: Event) -> list[Event]:
     """The name of a called function keeps its prefix 'functions.'."""

@@ -2,37 +2,178 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from harmony.conversation import AnswerFormat, Conversation, Effort
-from reference_engine.server.chat.messages import Message, history_of
+from harmony.conversation import (
+    Answer,
+    Call,
+    Conversation,
+    ConversationItem,
+    Developer,
+    Effort,
+    Preamble,
+    Reasoning,
+    Result,
+    User,
+)
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
-    ANY_OBJECT,
+    AnswerRequest,
     EffortChoice,
     FunctionDefinition,
     FunctionType,
     Ignored,
+    JsonObjectFormat,
     JsonSchema,
     Limit,
     RequestModel,
-    Seed,
-    StreamOptions,
-    Temperature,
-    TopP,
-    Zero,
+    Text,
+    TextFormat,
+    answer_format,
 )
-from reference_engine.server.generation import GenerationRequest, Sampling
-from reference_engine.server.tool_choice import (
-    ALLOWED,
-    FORM,
-    NAMED,
-    Choice,
-    Mode,
-    OfferedTool,
-)
+from reference_engine.server.generation import GenerationRequest
+from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
+
+
+class InstructionMessage(RequestModel):
+    """A message of role system or developer."""
+
+    role: Literal["system", "developer"]
+    content: Text
+    name: Ignored = None
+
+
+class UserMessage(RequestModel):
+    """A message of role user."""
+
+    role: Literal["user"]
+    content: Text
+    name: Ignored = None
+
+
+class CalledFunction(RequestModel):
+    """The name and the JSON arguments of a call."""
+
+    name: str
+    arguments: str
+    parsed_arguments: Ignored = None
+
+
+class ToolCall(RequestModel):
+    """A call in an assistant message."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: Ignored = None
+
+
+class AssistantMessage(RequestModel):
+    """A message of role assistant. `reasoning_content` is an alias of `reasoning`."""
+
+    role: Literal["assistant"]
+    content: Text = ""
+    reasoning: str = ""
+    reasoning_content: str = ""
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    refusal: str = ""
+    name: Ignored = None
+    parsed: Ignored = None
+    annotations: Ignored = None
+    reasoning_details: Ignored = None
+    provider_specific_fields: Ignored = None
+
+    def history(self, *, calls_next: bool) -> Iterator[ConversationItem]:
+        """The reasoning, the text and the calls, in this order."""
+        if reasoning := self.reasoning or self.reasoning_content:
+            yield Reasoning(reasoning)
+        if said := self.content or self.refusal:
+            preamble = self.tool_calls or calls_next
+            yield Preamble(said) if preamble else Answer(said)
+        for call in self.tool_calls:
+            yield Call(call.function.name, call.function.arguments)
+
+
+class ToolMessage(RequestModel):
+    """The result of a call."""
+
+    role: Literal["tool"]
+    content: Text
+    tool_call_id: str
+    name: Ignored = None
+
+
+Message = Annotated[
+    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
+]
+
+
+_ASSISTANT_SAYS = frozenset({"content", "refusal", "reasoning", "reasoning_content", "tool_calls"})
+
+
+def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
+    """The conversation items of the messages.
+
+    Raises:
+        ApiError: Calls and results do not match.
+    """
+    history: list[ConversationItem] = []
+    unanswered: dict[str, str] = {}
+    for at, (message, calls_next) in enumerate(zip(messages, _calls_next(messages), strict=True)):
+        if isinstance(message, ToolMessage):
+            history.append(_result(message, at, unanswered))
+            continue
+        _require_answered(unanswered, at)
+        if isinstance(message, InstructionMessage):
+            history.append(Developer(message.content))
+        elif isinstance(message, UserMessage):
+            history.append(User(message.content))
+        else:
+            if not message.model_fields_set & _ASSISTANT_SAYS:
+                problem = f"messages[{at}] of the assistant has no content and no tool_calls."
+                raise invalid(f"messages[{at}].content", problem)
+            history += message.history(calls_next=calls_next)
+            for call in message.tool_calls:
+                if call.id in unanswered:
+                    problem = f"Two tool calls of messages[{at}] have the id '{call.id}'."
+                    raise invalid(f"messages[{at}]", problem)
+                unanswered[call.id] = call.function.name
+    _require_answered(unanswered, len(messages))
+    return tuple(history)
+
+
+def _calls_next(messages: Sequence[Message]) -> list[bool]:
+    """For each message, whether a call of the assistant follows before another role."""
+    after = []
+    calls = False
+    for message in reversed(messages):
+        after.append(calls)
+        calls = isinstance(message, AssistantMessage) and (calls or bool(message.tool_calls))
+    return after[::-1]
+
+
+def _result(message: ToolMessage, at: int, unanswered: dict[str, str]) -> Result:
+    name = unanswered.pop(message.tool_call_id, None)
+    if name is None:
+        raise invalid(
+            f"messages[{at}].tool_call_id",
+            f"messages[{at}].tool_call_id is '{message.tool_call_id}', but the preceding assistant "
+            "message has no unanswered call with this id.",
+        )
+    return Result(name, message.content)
+
+
+def _require_answered(unanswered: dict[str, Any], at: int) -> None:
+    if unanswered:
+        ids = ", ".join(f"'{call}'" for call in unanswered)
+        raise invalid(
+            f"messages[{at - 1}]",
+            f"The tool calls {ids} before messages[{at}] have no result: a message of role 'tool' "
+            "with the tool_call_id must follow each call directly.",
+        )
 
 
 class ShownEffort(EffortChoice):
@@ -75,18 +216,6 @@ class AllowedTools(RequestModel):
     allowed_tools: AllowedNames
 
 
-class TextFormat(RequestModel):
-    """An answer without a format."""
-
-    type: Literal["text"]
-
-
-class JsonObjectFormat(RequestModel):
-    """An answer that is any JSON object."""
-
-    type: Literal["json_object"]
-
-
 class JsonSchemaFormat(RequestModel):
     """An answer that follows a schema."""
 
@@ -94,19 +223,13 @@ class JsonSchemaFormat(RequestModel):
     json_schema: JsonSchema
 
 
-class ChatRequest(RequestModel):
+class ChatRequest(AnswerRequest):
     """The body of POST /v1/chat/completions."""
 
-    model: str
     messages: Annotated[list[Message], Field(min_length=1)]
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
     n: Annotated[int, Field(ge=1, le=16)] = 1
     max_tokens: Limit | None = None
     max_completion_tokens: Limit | None = None
-    temperature: Temperature = 1.0
-    top_p: TopP = 1.0
-    seed: Seed | None = None
     stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=16)
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -120,8 +243,6 @@ class ChatRequest(RequestModel):
         TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
     ] = TextFormat(type="text")
 
-    frequency_penalty: Zero = 0
-    presence_penalty: Zero = 0
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] = Field(default_factory=dict)
     modalities: list[Literal["text"]] = Field(default_factory=list)
     verbosity: Literal["medium"] = "medium"
@@ -129,10 +250,7 @@ class ChatRequest(RequestModel):
     parallel_tool_calls: Ignored = None
     prediction: Ignored = None
     prompt_cache_key: Ignored = None
-    prompt_cache_options: Ignored = None
-    prompt_cache_retention: Ignored = None
     safety_identifier: Ignored = None
-    service_tier: Ignored = None
     store: Ignored = None
     user: Ignored = None
 
@@ -144,7 +262,6 @@ class ChatRequest(RequestModel):
     def generation_request(self, current_date: str | None) -> GenerationRequest:
         """What to generate for this request.
 
-
         Raises:
             ApiError: Fields contradict each other.
         """
@@ -154,23 +271,21 @@ class ChatRequest(RequestModel):
             OfferedTool(t.function.tool(), f"tools[{at}]") for at, t in enumerate(self.tools)
         ]
         tools, policy = self._choice().applied(offered)
+        wanted = self.response_format
         conversation = Conversation(
             items=history_of(self.messages),
             tools=tools,
             effort=self.reasoning_effort or self.reasoning.effort or "medium",
-            answer_format=self._answer_format(),
+            answer_format=answer_format(
+                wanted.json_schema if isinstance(wanted, JsonSchemaFormat) else wanted
+            ),
             current_date=current_date,
         )
-        return GenerationRequest(conversation, self._sampling(), policy, tuple(self.stop))
-
-    def _sampling(self) -> Sampling:
-        return Sampling(
-            max_tokens=self.max_completion_tokens or self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=self.seed,
-            top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+        sampling = self.sampling(
+            self.max_completion_tokens or self.max_tokens,
+            (self.top_logprobs or 0) if self.logprobs else None,
         )
+        return GenerationRequest(conversation, sampling, policy, tuple(self.stop))
 
     def _choice(self) -> Choice:
         match self.tool_choice:
@@ -180,13 +295,3 @@ class ChatRequest(RequestModel):
                 return Choice(left.mode, allowed=tuple(tool.function.name for tool in left.tools))
             case mode:
                 return Choice(mode)
-
-    def _answer_format(self) -> AnswerFormat | None:
-        wanted: Any = self.response_format
-        match wanted:
-            case JsonSchemaFormat(json_schema=schema):
-                return AnswerFormat(schema.name, schema.schema_, schema.description)
-            case JsonObjectFormat():
-                return ANY_OBJECT
-            case _:
-                return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -9,16 +12,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from harmony.conversation import ConversationItem
+from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
 from reference_engine.server.connection import Context, EventStream, until_disconnect
-from reference_engine.server.errors import ApiError, invalid
+from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.fields import parse_request
-from reference_engine.server.generation import Generation
-from reference_engine.server.responses.compaction import CompactRequest, compacted
-from reference_engine.server.responses.items import history_of
-from reference_engine.server.responses.listing import listed, page
-from reference_engine.server.responses.output import OutputWriter
-from reference_engine.server.responses.reply import Reply, ResponseStream
+from reference_engine.server.generation import Generation, GenerationRequest, Sampling
+from reference_engine.server.responses.items import encode_summary, history_of, listed, page
+from reference_engine.server.responses.reply import OutputWriter, Reply, ResponseStream, usage_of
 from reference_engine.server.responses.request import (
     ConversationRequest,
     ResponsesRequest,
@@ -27,6 +27,74 @@ from reference_engine.server.responses.request import (
 )
 from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored
 from reference_engine.server.responses.websocket import CONNECTION_STORE
+from reference_engine.server.tool_choice import ToolPolicy
+
+_SUMMARIZE = (
+    "Summarize our conversation so far, for yourself: everything before this message will be gone "
+    "except what users and developers wrote. Keep what was found out, decided, promised and done, "
+    "results of tools included, and what is still open. Write the summary and nothing else."
+)
+
+
+class CompactRequest(ConversationRequest):
+    """The body of POST /v1/responses/compact."""
+
+    def generation_request(
+        self, history: tuple[ConversationItem, ...], current_date: str | None
+    ) -> GenerationRequest:
+        """What to generate for the summary of this history.
+
+        Raises:
+            ApiError: The history is empty.
+        """
+        if not history:
+            message = "There is nothing to compact: send 'input' or 'previous_response_id'."
+            raise invalid("input", message, "missing_required_parameter")
+        conversation = Conversation(
+            items=(*self.opening, *history, User(_SUMMARIZE)),
+            effort="low",
+            current_date=current_date,
+        )
+        return GenerationRequest(conversation, Sampling(), ToolPolicy("forbidden"))
+
+
+def compacted(
+    history: Sequence[ConversationItem], writer: OutputWriter, generation: Generation
+) -> dict[str, Any]:
+    """The response with the summary.
+
+    Raises:
+        ApiError: The model wrote no summary, or the summary exceeds the context.
+    """
+    if generation.finish == "length":
+        message = "The conversation leaves no room in the model's context for its summary."
+        raise ApiError(400, message, code="context_length_exceeded")
+    summary = "\n".join(entry.text for entry in writer.history if isinstance(entry, Answer))
+    if not summary:
+        raise ApiError(500, "The model wrote no summary: try again.", code="no_summary")
+    kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
+    item = {"type": "compaction", "id": _id("cmp"), "encrypted_content": encode_summary(summary)}
+    return {
+        "id": _id("resp"),
+        "object": "response.compaction",
+        "created_at": int(time.time()),
+        "output": [*kept, item],
+        "usage": usage_of(generation),
+    }
+
+
+def _message(entry: Developer | User) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "id": _id("msg"),
+        "status": "completed",
+        "role": "user" if isinstance(entry, User) else "developer",
+        "content": [{"type": "input_text", "text": entry.text}],
+    }
+
+
+def _id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_hex(16)}"
 
 
 class ResponsesHandler:
@@ -62,7 +130,7 @@ class ResponsesHandler:
         await until_disconnect(request.receive, context.stop, _write(generation, writer))
         response = reply.finished(writer.items, generation)
         keep(response)
-        return _json(response)
+        return json_response(response)
 
     async def compact(self, request: Request) -> Response:
         """Compact a conversation for later requests.
@@ -78,7 +146,7 @@ class ResponsesHandler:
         generation = context.generation(context.engine, wanted)
         writer = OutputWriter()
         await until_disconnect(request.receive, context.stop, _write(generation, writer))
-        return _json(compacted(history, writer, generation))
+        return json_response(compacted(history, writer, generation))
 
     async def get(self, request: Request) -> Response:
         """Return a stored response.
@@ -99,7 +167,7 @@ class ResponsesHandler:
             ApiError: The id or a query parameter is invalid.
         """
         stored = self._stored(request)
-        return _json(page(orjson.loads(stored.input), request.query_params))
+        return json_response(page(orjson.loads(stored.input), request.query_params))
 
     async def cancel(self, request: Request) -> Response:
         """Refuse: only background responses can be cancelled, and there are none.
@@ -120,7 +188,7 @@ class ResponsesHandler:
         response_id = request.path_params["response_id"]
         if not self._store.delete(response_id):
             raise _not_found(response_id)
-        return _json({"id": response_id, "object": "response", "deleted": True})
+        return json_response({"id": response_id, "object": "response", "deleted": True})
 
     def _stored(self, request: Request) -> Stored:
         response_id = request.path_params["response_id"]
@@ -168,7 +236,3 @@ def _stored(
 def _not_found(response_id: str) -> ApiError:
     message = f"Response with id '{response_id}' not found."
     return ApiError(404, message, param="response_id", code="response_not_found")
-
-
-def _json(data: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(data), media_type="application/json")

@@ -8,24 +8,23 @@ from typing import Annotated, Any, Literal
 from openai.types.responses import ResponseIncludable
 from pydantic import Discriminator, Field, Tag
 
-from harmony.conversation import AnswerFormat, Conversation, ConversationItem, Developer
+from harmony.conversation import Conversation, ConversationItem, Developer
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
-    ANY_OBJECT,
+    AnswerRequest,
     EffortChoice,
     FunctionDefinition,
     FunctionType,
     Ignored,
+    JsonObjectFormat,
     JsonSchema,
     Limit,
+    ModelRequest,
     RequestModel,
-    Seed,
-    StreamOptions,
-    Temperature,
-    TopP,
-    Zero,
+    TextFormat,
+    answer_format,
 )
-from reference_engine.server.generation import GenerationRequest, Sampling
+from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.responses.items import Item, MessageItem
 from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
 
@@ -133,18 +132,6 @@ def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
 _LOGPROBS = "message.output_text.logprobs"
 
 
-class TextFormat(RequestModel):
-    """An answer without a format."""
-
-    type: Literal["text"]
-
-
-class JsonObjectFormat(RequestModel):
-    """An answer that is any JSON object."""
-
-    type: Literal["json_object"]
-
-
 class JsonSchemaFormat(JsonSchema):
     """An answer that follows a schema."""
 
@@ -163,14 +150,12 @@ class TextSettings(RequestModel):
 _Input = Annotated[list[Item], Field(min_length=1)] | str
 
 
-class ConversationRequest(RequestModel):
+class ConversationRequest(ModelRequest):
     """The fields of all requests with a conversation."""
 
-    model: str
     input: _Input | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
-    prompt_cache_key: str | None = None
 
     @property
     def items(self) -> list[Item]:
@@ -185,16 +170,12 @@ class ConversationRequest(RequestModel):
         return (Developer(self.instructions),) if self.instructions else ()
 
 
-class ResponsesRequest(ConversationRequest):
-    """The body of POST /v1/responses. `seed` is an extension."""
+class ResponsesRequest(AnswerRequest, ConversationRequest):
+    """The body of POST /v1/responses."""
 
     input: _Input
     store: bool = True
-    stream: bool = False
     max_output_tokens: Limit | None = None
-    temperature: Temperature = 1.0
-    top_p: TopP = 1.0
-    seed: Seed | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     include: list[ResponseIncludable] = Field(default_factory=list)
     tools: list[AnyTool] = Field(default_factory=list)
@@ -209,13 +190,7 @@ class ResponsesRequest(ConversationRequest):
 
     background: Literal[False] = False
     truncation: Literal["disabled"] = "disabled"
-    frequency_penalty: Zero = 0
-    presence_penalty: Zero = 0
     client_metadata: Ignored = None
-    prompt_cache_options: Ignored = None
-    prompt_cache_retention: Ignored = None
-    service_tier: Ignored = None
-    stream_options: StreamOptions = StreamOptions()
 
     @property
     def logprobs(self) -> bool:
@@ -235,27 +210,12 @@ class ResponsesRequest(ConversationRequest):
             items=(*self.opening, *history),
             tools=tools,
             effort=self.reasoning.effort or "medium",
-            answer_format=self._answer_format(),
+            answer_format=answer_format(self.text.format),
             current_date=current_date,
         )
-        sampling = Sampling(
-            max_tokens=self.max_output_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=self.seed,
-            top_logprobs=self.top_logprobs if self.logprobs else None,
-        )
+        top_logprobs = self.top_logprobs if self.logprobs else None
+        sampling = self.sampling(self.max_output_tokens, top_logprobs)
         return GenerationRequest(conversation, sampling, policy)
-
-    def _answer_format(self) -> AnswerFormat | None:
-        wanted: Any = self.text.format
-        match wanted:
-            case JsonSchemaFormat():
-                return AnswerFormat(wanted.name, wanted.schema_, wanted.description)
-            case JsonObjectFormat():
-                return ANY_OBJECT
-            case _:
-                return None
 
 
 def unknown_previous(response_id: str) -> Exception:
