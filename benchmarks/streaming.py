@@ -39,8 +39,7 @@ from urllib.parse import urlsplit
 import mock_server
 import uvloop
 
-from harness.api.base import Settings
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample

@@ -13,7 +13,7 @@ from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
 from evals.extraction.integer import integer_answer
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.records.runs import DatasetInfo
 
 _PROBLEMS_IN_A_CONTEST = 15

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.records.runs import DatasetInfo
 
 Marking = Literal["correct", "wrong", "no_answer"]

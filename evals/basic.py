@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evals.base import Mark, Put, Question
 from evals.datasets.identity import rows_sha256
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.records.runs import DatasetInfo
 
 _GREETING = "hi"

@@ -18,7 +18,7 @@ from evals.extraction import openai_script
 from evals.extraction.found import Found
 from evals.extraction.letter import letter_answer
 from evals.extraction.noted import noted_letters
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 

@@ -119,7 +119,7 @@ def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], t
 
 def _case(line: str, tools: Mapping[str, Tool]) -> Case:
     try:
-        row = strict_json.loads(line)
+        row = strict_json(line)
     except ValueError as error:
         raise _BadCaseError(f"not JSON: {error}") from None
     if not isinstance(row, dict):
@@ -142,7 +142,7 @@ def _case(line: str, tools: Mapping[str, Tool]) -> Case:
 def _arguments(value: object, tool: Tool) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
-            value = strict_json.loads(value)
+            value = strict_json(value)
         except ValueError as error:
             raise _BadCaseError(f"expected_arguments is not JSON: {error}") from None
     if not isinstance(value, dict):

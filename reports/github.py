@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from harness.records.analysis import Analysis
-from harness.text.plain import plain
+from harness.text import plain
 from reports.model import Rule
 from reports.text import VERDICTS, clipped, share
 

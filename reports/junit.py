@@ -14,7 +14,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from harness.records.analysis import Decision, TaskResult
 from harness.records.scores import Finding, Score
-from harness.text.plain import plain
+from harness.text import plain
 from reports.labels import Labels
 from reports.model import Report, Rule
 from reports.text import clipped, counted, estimate

@@ -99,7 +99,7 @@ def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
             continue
         place = f"{name} line {number}"
         try:
-            row = strict_json.loads(line)
+            row = strict_json(line)
         except ValueError as error:
             raise ConfigurationError(f"{place} is not JSON: {error}.") from None
         if not isinstance(row, dict):

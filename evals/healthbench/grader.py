@@ -15,8 +15,7 @@ from pathlib import Path
 
 from evals.healthbench.answers import Answer
 from evals.healthbench.bench import HealthBench
-from harness.api.base import Settings
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings
 from harness.providers.entries import Provider, find_provider
 from harness.records.conditions import Api
 

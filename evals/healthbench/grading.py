@@ -21,8 +21,7 @@ from evals.healthbench.grader import (
     grading_tasks,
 )
 from evals.healthbench.grades import REQUESTS, Ledger, read_verdicts
-from harness.api.base import Settings
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.providers.entries import Provider

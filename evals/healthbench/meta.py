@@ -26,7 +26,7 @@ from evals.healthbench.grader import GradingTask
 from evals.healthbench.grades import Verdicts
 from evals.healthbench.results import Concord, MetaFigure, MetaReport
 from evals.healthbench.rows import Turn, Verbatim
-from harness.api.conversation import Message
+from harness.api.base import Message
 
 META_SOURCE = replace(
     BY_NAME["healthbench"],

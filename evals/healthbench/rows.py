@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from evals.datasets.rows import DataRow
-from harness.api.conversation import Message, Role
+from harness.api.base import Message, Role
 
 
 def _no_repeats(tags: tuple[str, ...]) -> tuple[str, ...]:

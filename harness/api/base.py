@@ -1,4 +1,8 @@
-"""The types that both APIs share, and the `Dialect` protocol."""
+"""The types that both APIs share.
+
+The items of a conversation follow harmony: CoT, tool calls and final answers are separate items.
+Chat Completions merges them into assistant messages; Responses has one item for each.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,47 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from harness.api.conversation import ConversationItem, ToolCall
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
 from harness.steps import Steps
 
+Role = Literal["system", "developer", "user", "assistant"]
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """Text by one role; with role `assistant`, a final answer. A tuple is sent as text parts."""
+
+    role: Role
+    text: str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """Raw chain of thought (CoT) of the assistant."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool call of the assistant. `arguments` is the raw string, which may be invalid JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """The output of a tool call. A tuple is sent as text parts."""
+
+    call_id: str
+    text: str | tuple[str, ...]
+
+
+ConversationItem = Message | Reasoning | ToolCall | ToolResult
 
 
 class UnreadableReplyError(Exception):

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api.base import Finish, Reply, Settings, Tool, UnreadableReplyError
-from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
+from harness.api.base import (
+    ConversationItem,
+    Finish,
+    Message,
+    Reasoning,
+    Reply,
+    Settings,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UnreadableReplyError,
+)
 from harness.api.fields import member, objects, optional_member, read_usage
 from harness.api.reading import ReplyReader, is_done, json_events
 from harness.records.conditions import Api

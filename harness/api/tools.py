@@ -34,7 +34,7 @@ def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
         ConfigurationError: If it is not such a list, or a tool is not usable.
     """
     try:
-        entries = strict_json.loads(text)
+        entries = strict_json(text)
     except ValueError as error:
         raise ConfigurationError(f"{name} is not JSON: {error}.") from None
     if not isinstance(entries, list) or not entries:

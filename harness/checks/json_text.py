@@ -31,7 +31,7 @@ def parsed_string(text: str) -> str | None:
 
 def _parsed(text: str) -> object:
     try:
-        value: object = strict_json.loads(text)
+        value: object = strict_json(text)
     except ValueError:
         return None
     return value

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from harness.api.base import Reply, Usage
-from harness.api.conversation import ToolCall
+from harness.api.base import Reply, ToolCall, Usage
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 

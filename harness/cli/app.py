@@ -23,7 +23,7 @@ from harness.pipeline.exit_codes import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
 )
-from harness.text.plain import plain
+from harness.text import plain
 
 app = App(
     name="gpt-oss-verify",

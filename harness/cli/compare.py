@@ -34,7 +34,7 @@ from harness.comparison.regressions import regressions_of
 from harness.errors import ConfigurationError, ProviderUnavailableError, RunLogError
 from harness.pipeline.exit_codes import EXIT_PASS, EXIT_UNREACHABLE
 from harness.storage import run_folder
-from harness.text.plain import plain
+from harness.text import plain
 from reports.compare_formats import print_comparison, render_compare_markdown
 from reports.html.compare import render_compare_html
 

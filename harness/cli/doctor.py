@@ -106,7 +106,7 @@ def _print(line: Line) -> None:
     from rich.text import Text
 
     from harness.cli.screen import stdout
-    from harness.text.plain import plain
+    from harness.text import plain
 
     shown = Text.assemble((f"{line.state:<8} ", _STYLES[line.state]))
     shown.append(f"{plain(line.topic):<{_TOPIC_WIDTH}} {plain(line.text)}")

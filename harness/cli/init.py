@@ -32,7 +32,7 @@ from harness.providers.entries import (
     own_providers,
 )
 from harness.records.conditions import Api
-from harness.text.plain import plain
+from harness.text import plain
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0

@@ -64,7 +64,7 @@ from harness.tasks.base import Task
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.tasks.tool_calling import ToolCalling
-from harness.text.suggestion import suggestion
+from harness.text import suggestion
 
 DEFAULT_TRIES = 5
 DEFAULT_MAX_TURNS = 10

@@ -19,7 +19,7 @@ from harness.records.rollouts import Exchange, Request, Rollout
 from harness.records.scores import Outcome
 from harness.sampling.attempts import Attempt
 from harness.tasks.base import Task
-from harness.text.plain import plain
+from harness.text import plain
 
 SECONDS_BETWEEN_LINES = 10.0
 _ERRORS: tuple[Outcome, ...] = ("provider_error", "timeout", "invalid_response")

@@ -34,7 +34,7 @@ from harness.pipeline.run import Job
 from harness.sampling.watching import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
-from harness.text.plain import plain
+from harness.text import plain
 
 Sampler = Callable[[Job, Watcher], None]
 _RUN = Parameter(group=RUN)

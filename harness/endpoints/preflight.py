@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import orjson
 
 from harness.api import DIALECTS
-from harness.api.base import Settings
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings
 from harness.api.fields import error_message, excerpt
 from harness.endpoints.client import Answer, NotConnectedError, request
 from harness.errors import (

@@ -11,7 +11,7 @@ from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Description
 from harness.rules import RULES
-from harness.text.suggestion import suggestion
+from harness.text import suggestion
 
 _EVERY = tuple(rule.about for rule in RULES.values())
 _NOT_PASSED: Mapping[CheckStatus, str] = {

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.api.base import Reply, Settings, Tool
-from harness.api.conversation import ConversationItem
+from harness.api.base import ConversationItem, Reply, Settings, Tool
 from harness.findings import BOTH_APIS, Problem, Rule, description
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout

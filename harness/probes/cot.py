@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from harness.api.base import Reply
-from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
+from harness.api.base import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.findings import RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials

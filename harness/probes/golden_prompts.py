@@ -12,8 +12,7 @@ from functools import cache
 from typing import Any
 
 from harness.api import DIALECTS
-from harness.api.base import Settings
-from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
+from harness.api.base import ConversationItem, Message, Reasoning, Settings, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
 from harness.golden.engine import Requests
 from harness.probes.base import ProbeRequest

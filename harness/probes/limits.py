@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.api.base import Reply
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply
 from harness.findings import CHAT, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import (

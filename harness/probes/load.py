@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.checks.subjects import calls
 from harness.findings import BOTH_MODES, CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedRollout

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from harness.api.base import Reply
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, Problem
 from harness.golden.distance import entry_bytes, raw_entries

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import orjson
 
-from harness.api.conversation import Message, Role
+from harness.api.base import Message, Role
 from harness.findings import HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import (

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from harness.api.base import Reply
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply
 from harness.findings import BOTH_MODES, CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials

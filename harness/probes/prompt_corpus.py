@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api.base import Tool
-from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
+from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.probes.rendering import Prompt
 
 _TEXT: Mapping[str, Any] = {"type": "string"}

@@ -16,8 +16,7 @@ from typing import Literal
 import openai_harmony as oh
 
 from harmony.vocabulary import harmony_encoding
-from harness.api.base import Tool
-from harness.api.conversation import ConversationItem, Message, Reasoning, ToolCall, ToolResult
+from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"

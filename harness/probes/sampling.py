@@ -11,8 +11,7 @@ from dataclasses import replace
 from itertools import combinations
 from statistics import median
 
-from harness.api.base import Reply
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, GUIDE, Problem
 from harness.parsing.events import objects

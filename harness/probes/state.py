@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (

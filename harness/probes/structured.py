@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.api.base import Reply
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply
 from harness.checks.json_text import misfit, parsed_object
 from harness.checks.texts import GARBLED
 from harness.findings import STRUCTURED, Problem

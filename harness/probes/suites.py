@@ -9,7 +9,7 @@ from harness.errors import ConfigurationError
 from harness.probes import PROBES
 from harness.probes.base import Probe
 from harness.records.runs import SuiteName
-from harness.text.suggestion import suggestion
+from harness.text import suggestion
 
 CASES = "smoke"
 """The name that selects or skips the tool-call cases."""

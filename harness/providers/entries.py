@@ -26,7 +26,7 @@ from harness.providers.gate_entry import GateEntry, gate_entry
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml, read_text
 from harness.records.conditions import Api
 from harness.records.runs import Capability, ProviderInfo
-from harness.text.suggestion import suggestion
+from harness.text import suggestion
 
 LOCAL_FILE = Path("providers.yaml")
 SHIPPED = "the shipped providers.yaml"

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import ConfigurationError
-from harness.text.suggestion import suggestion
+from harness.text import suggestion
 
 
 class Entry(BaseModel):

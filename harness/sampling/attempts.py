@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.api.base import Settings, Tool
-from harness.api.conversation import ConversationItem
+from harness.api.base import ConversationItem, Settings, Tool
 from harness.records.conditions import Condition
 from harness.records.rollouts import Key
 

@@ -9,8 +9,15 @@ from typing import Any
 
 import orjson
 
-from harness.api.base import Dialect, Reply, UnreadableReplyError
-from harness.api.conversation import ConversationItem, Message, ToolCall, ToolResult
+from harness.api.base import (
+    ConversationItem,
+    Dialect,
+    Message,
+    Reply,
+    ToolCall,
+    ToolResult,
+    UnreadableReplyError,
+)
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.steps import interleaved

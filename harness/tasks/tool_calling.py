@@ -30,8 +30,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from harness.api.base import Reply, Settings, Tool
-from harness.api.conversation import Message, ToolCall
+from harness.api.base import Message, Reply, Settings, Tool, ToolCall
 from harness.api.tools import schema_problem
 from harness.cases import Case, Suite
 from harness.findings import excerpt
@@ -336,7 +335,7 @@ def _arguments(call: ToolCall, case: Case, tool: Tool, strict: bool) -> Fields:
 def _argument_problem(text: str, case: Case, tool: Tool) -> tuple[str | None, bool]:
     """Why the arguments are invalid, if they are; and whether they are the expected ones."""
     try:
-        arguments = strict_json.loads(text)
+        arguments = strict_json(text)
     except ValueError as error:
         return f"The arguments are not JSON: {error}.", False
     if not isinstance(arguments, dict):

@@ -19,7 +19,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from harness.text.plain import plain
+from harness.text import plain
 from reports.html.trimming import trimmed
 
 REPORT_SCRIPT = "report.js"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from harness.text.plain import plain
+from harness.text import plain
 
 LONGEST_TEXT = 6_000
 LONGEST_RAW = 4_000

@@ -12,7 +12,7 @@ from evals.choice_orders import ChoiceOrders
 from evals.datasets.identity import text_id
 from evals.datasets.load import Loaded
 from evals.gpqa import Gpqa, GpqaRow
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evals.healthbench.grader import grading_prompt
 from evals.healthbench.grades import Grade, parse_grade
-from harness.api.conversation import Message
+from harness.api.base import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'
 UNMET = '{"explanation": "It does not.", "criteria_met": false}'

@@ -10,7 +10,7 @@ import pytest
 
 from evals.healthbench.bench import NAMES, HealthBench, load
 from evals.healthbench.meta import load_meta
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.errors import ConfigurationError
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import healthy
 
-from harness.api.base import Settings
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Key, Rollout
 from harness.sampling.attempts import Attempt, Sample

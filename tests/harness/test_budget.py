@@ -10,8 +10,7 @@ from healthy import MODEL, Say, provider_of, right
 from mock_provider import MockProvider
 
 from harness.api import DIALECTS
-from harness.api.base import Settings
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings
 from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.providers.entries import Prices, adhoc_provider, changed

@@ -18,8 +18,7 @@ import pytest
 from mock_provider import MockProvider
 from waiting import until
 
-from harness.api.base import Settings, Tool
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings, Tool
 from harness.errors import RunLogError, StoppedError
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import APIS, MODES, Condition

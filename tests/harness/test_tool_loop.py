@@ -9,8 +9,7 @@ import pytest
 from mock_provider import MockProvider
 
 from harness.api import DIALECTS
-from harness.api.base import Settings, Tool
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings, Tool
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout

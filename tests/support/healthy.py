@@ -16,8 +16,7 @@ from typing import Any
 from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
 
 from harness.api import DIALECTS
-from harness.api.base import Settings
-from harness.api.conversation import Message
+from harness.api.base import Message, Settings
 from harness.cases import Case, load_suite
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollout, StreamPart

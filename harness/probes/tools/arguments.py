@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from harness.api.base import Tool
-from harness.api.conversation import Message
+from harness.api.base import Message, Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem

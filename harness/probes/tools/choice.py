@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from harness.api.conversation import Message
+from harness.api.base import Message
 from harness.findings import FUNCTION_CALLING, TOOL_CHOICE, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, first_replies, served

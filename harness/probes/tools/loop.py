@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from harness.api.base import Tool
-from harness.api.conversation import Message
+from harness.api.base import Message, Tool
 from harness.checks.subjects import calls
 from harness.findings import BOTH_MODES, GUIDE, RAW_COT, Problem
 from harness.parsing.rollout import ParsedRollout

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from harness.api.base import Tool
-from harness.api.conversation import Message
+from harness.api.base import Message, Tool
 from harness.checks.subjects import Call, calls
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials

@@ -7,8 +7,7 @@ the reply accounts for.
 from __future__ import annotations
 
 from harmony.vocabulary import VocabularyError, harmony_encoding
-from harness.api.base import Reply
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply
 from harness.findings import HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import first_replies

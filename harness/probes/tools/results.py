@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness.api.base import Reply, Tool
-from harness.api.conversation import Message, ToolCall, ToolResult
+from harness.api.base import Message, Reply, Tool, ToolCall, ToolResult
 from harness.findings import HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.tools.offers import REPLY_TOKENS

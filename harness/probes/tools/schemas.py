@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from harness.api.base import Reply, Tool
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
 from harness.findings import FUNCTION_CALLING, RESPONSES, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.api.base import Reply
-from harness.api.conversation import Message
+from harness.api.base import Message, Reply
 from harness.findings import GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials

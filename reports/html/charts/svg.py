@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.text.plain import plain
+from harness.text import plain
 
 WIDTH = 360
 """Width of every chart in user units, about the width of a phone in pixels."""

@@ -9,8 +9,19 @@ import mock_provider as mock
 import pytest
 
 from harness.api import DIALECTS
-from harness.api.base import Dialect, Reply, Settings, Tool, UnreadableReplyError, Usage
-from harness.api.conversation import Message, Reasoning, Role, ToolCall, ToolResult
+from harness.api.base import (
+    Dialect,
+    Message,
+    Reasoning,
+    Reply,
+    Role,
+    Settings,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UnreadableReplyError,
+    Usage,
+)
 from harness.api.sse import ServerSentEvent, decode_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Request, Response, StreamPart, TransportFailure

@@ -6,7 +6,7 @@ from mock_provider import data
 
 from harness import checks
 from harness.api import DIALECTS
-from harness.api.conversation import ToolResult
+from harness.api.base import ToolResult
 from harness.parsing.rollout import parse_rollout
 
 ARGUMENTS = '{"location": "Lisbon"}'

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
 from harmony.vocabulary import harmony_encoding
-from harness.api.base import Reply
-from harness.api.conversation import ToolCall
+from harness.api.base import Reply, ToolCall
 from harness.errors import ConfigurationError
 from harness.golden import create, engine, files
 from harness.golden.distance import Compared, Entry, compare, distance, entry_bytes

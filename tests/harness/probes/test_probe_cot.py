@@ -10,7 +10,7 @@ import pytest
 from healthy import Say, chat_whole, json_response, responses_whole
 from probing import judged, refusal, statuses
 
-from harness.api.conversation import ConversationItem, Message, Reasoning
+from harness.api.base import ConversationItem, Message, Reasoning
 from harness.probes import cot, state
 from harness.probes.base import ProbeRequest
 from harness.records.conditions import Api

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from healthy import Say, chat_whole, json_response, rollout
 
-from harness.api.base import Tool
-from harness.api.conversation import Message, Reasoning, ToolCall, ToolResult
+from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
 from harness.probes.prompt import GROUP
 from harness.probes.prompt_corpus import PROMPTS

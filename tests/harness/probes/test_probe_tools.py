@@ -18,8 +18,7 @@ from healthy import (
 )
 from probing import Provider, judged, refusal, statuses
 
-from harness.api.base import Tool
-from harness.api.conversation import ToolResult
+from harness.api.base import Tool, ToolResult
 from harness.probes.base import ProbeGroup, ProbeRequest
 from harness.probes.tools import (
     arguments,

@@ -1,0 +1,41 @@
+"""Text helpers: terminal output, strict JSON, and suggestions for misspelled names."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def plain(text: str) -> str:
+    """The text with all characters escaped that are not printable, except newlines and tabs."""
+    return "".join(
+        char
+        if char.isprintable() or char in "\n\t"
+        else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def strict_json(text: str) -> object:
+    """The value of a JSON text, without Python's additions NaN and Infinity.
+
+    Raises:
+        ValueError: The text is not JSON, or nested too deeply.
+    """
+    try:
+        value: object = json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """`did you mean 'that'?`, or the list of names."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value")

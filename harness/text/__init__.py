@@ -1,1 +1,0 @@
-"""Text helpers: terminal output, strict JSON, and suggestions for misspelled names."""
