@@ -147,13 +147,10 @@ def _require_same(first: RunInfo, other: RunInfo, path: Path, other_path: Path) 
     places = [(info.provider.base_url, info.provider.name) for info in (first, other)]
     if places[0] != places[1]:
         raise ConfigurationError(f"{where}: they are runs of different providers.")
-    for here, there in zip(first.tasks, other.tasks, strict=False):
-        if (here.name, here.conditions, here.sampling) != (
-            there.name,
-            there.conditions,
-            there.sampling,
-        ):
-            raise ConfigurationError(f"{where}: they sample {here.name} differently.")
+    for here, there in zip(first.tasks, other.tasks, strict=True):
+        for name in ("conditions", "sampling"):
+            if getattr(here, name) != getattr(there, name):
+                raise ConfigurationError(f"{where}: they differ in the {name} of {here.name}.")
     hashes = [[task.dataset and task.dataset.sha256 for task in i.tasks] for i in (first, other)]
     if hashes[0] != hashes[1]:
         raise ConfigurationError(f"{where}: they have different questions.")

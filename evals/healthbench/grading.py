@@ -169,7 +169,7 @@ async def grade_answers(
     if (folder / log).exists():
         graded = sum(map(len, read_verdicts(read_rollouts(folder, log)).values()))
     watcher.stage(f"grading with {grader.name}")
-    watcher.begin(sum(1 for _ in tasks()), graded, "grades")
+    watcher.begin(sum(1 for _ in tasks()), graded, "rubric items")
     await grade_with(grader, tasks, folder, watcher, budget)
 
 

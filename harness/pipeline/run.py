@@ -196,6 +196,8 @@ def judge(
 async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watcher) -> None:
     """Make every planned request that is not in the log yet. Raises RunLogError."""
     for stage in job.plan.stages:
+        if job.budget.stopped is not None:
+            return
         attempts = job.plan.attempts(stage)
         burst = max(stage.burst or 0, job.info.settings.concurrency)
         await _attempt(job, provider, log, watcher, attempts, burst, patient=stage.patient)

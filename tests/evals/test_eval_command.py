@@ -6,19 +6,17 @@ import shutil
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from zlib import compress
 
 import pytest
 from background import in_background
-from harness.cli.quick_evals import joined
 from mock_provider import MockProvider, status
 from quiz import MODEL, quiz
 
 from evals.__main__ import main as gpt_oss_evals
 from evals.registry import load_data
-from evals.sharding import Made, make_part, sample_in_parts
+from evals.sharding import Sampled, sample_in_parts, sample_part
 from harness.cli.app import run
 from harness.errors import ConfigurationError
 
@@ -49,12 +47,19 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def settings_and_task(folder):
+    """The settings of a run, and its only task."""
+    info = json.loads((folder / "run.json").read_text())
+    (task,) = info["tasks"]
+    return info["settings"], task
+
+
 def result(capsys):
     return json.loads(capsys.readouterr().out)
 
 
 def scores(folder):
-    return {one["record"]: (one["outcome"], one["score"]) for one in lines(folder / "scores.jsonl")}
+    return {one["record"]: (one["outcome"], one["value"]) for one in lines(folder / "scores.jsonl")}
 
 
 # --- A whole run
@@ -66,9 +71,10 @@ def test_a_run_ends_in_scores_and_a_folder_that_says_everything(mock, tmp_path, 
     assert "\nSCORED " in out
     assert "aime25 (samples)" in out
     assert "sampling 174 attempts" in err
-    assert "items graded" in err
+    assert " rubric items" in err
+    assert " not met · 0 without a grade" in err
     (folder,) = runs(tmp_path)
-    assert folder.name.startswith("eval-127.0.0.1-")
+    assert folder.name.startswith("127.0.0.1-")
     assert {path.name for path in folder.iterdir()} == {
         "analysis.json",
         f"grades-127.0.0.1-{MODEL}.jsonl",
@@ -83,13 +89,14 @@ def test_a_run_ends_in_scores_and_a_folder_that_says_everything(mock, tmp_path, 
         "scores.jsonl",
     }
     info = json.loads((folder / "run.json").read_text())
-    assert (info["kind"], info["planned"], info["ended"]) == ("eval", 174, "all tries")
+    assert [task["kind"] for task in info["tasks"]] == ["eval"] * 3
+    assert (sum(task["planned"] for task in info["tasks"]), info["ended"]) == (174, "complete")
     assert len(scores(folder)) == 174
 
 
 def test_the_score_is_the_providers_share_of_right_answers(mock, capsys):
     assert run(at(mock, "-k", "8", "--json")) == 0
-    for cell in result(capsys)["cells"]:
+    for cell in result(capsys)["results"]:
         low, high = (cell["score"]["estimate"][bound] for bound in ("low", "high"))
         assert low < 0.8 < high
         assert cell["score"]["estimate"]["value"] == pytest.approx(0.8, abs=0.06)
@@ -101,8 +108,8 @@ def test_several_models_and_efforts_are_cells_of_their_own(mock, tmp_path, capsy
     mock.models = ["a/x", "b"]
     options = ["--eval", "basic", "--reasoning-effort", "low,high", *SAMPLES, "--json"]
     assert run(["eval", "--base-url", mock.base_url, "--model", "a/x,b", *options]) == 0
-    cells = [cell["cell"] for cell in result(capsys)["cells"]]
-    assert [(cell["model"], cell["effort"]) for cell in cells] == [
+    conditions = [each["condition"] for each in result(capsys)["results"]]
+    assert [(each["model"], each["effort"]) for each in conditions] == [
         ("a/x", "low"), ("a/x", "high"), ("b", "low"), ("b", "high"),
     ]  # fmt: skip
     asked = [post.body for post in mock.posts if "reasoning_effort" in post.body]
@@ -126,9 +133,10 @@ def test_the_flags_of_gpt_oss_evals_mean_the_same(mock, tmp_path, monkeypatch):
     more = ["--sampler", "chat_completions", "--reasoning-effort", "high", "--n-threads", "3"]
     assert gpt_oss_evals([*arguments, *more, "--temperature", "0.6"]) == 0
     (folder,) = runs(tmp_path)
-    settings = json.loads((folder / "run.json").read_text())["settings"]
-    assert (settings["api"], settings["efforts"], settings["concurrency"]) == ("chat", ["high"], 3)
-    assert settings["temperature"] == 0.6
+    settings, task = settings_and_task(folder)
+    (condition,) = task["conditions"]
+    assert (condition["api"], condition["effort"]) == ("chat", "high")
+    assert (settings["concurrency"], task["sampling"]["temperature"]) == (3, 0.6)
 
 
 def test_the_defaults_of_gpt_oss_evals_speak_over_no_entry_and_no_run(mock, tmp_path):
@@ -138,9 +146,9 @@ def test_the_defaults_of_gpt_oss_evals_speak_over_no_entry_and_no_run(mock, tmp_
     more = ["-p", "mine", "--api", "chat", "--debug", "--examples", "1", "-k", "2"]
     assert gpt_oss_evals([*plan, *more]) == 0
     (folder,) = runs(tmp_path)
-    settings = json.loads((folder / "run.json").read_text())["settings"]
-    assert (settings["models"], settings["concurrency"]) == ([MODEL], 2)
-    assert settings["tries"] == {"basic": 2}
+    settings, task = settings_and_task(folder)
+    assert [each["model"] for each in task["conditions"]] == [MODEL]
+    assert (settings["concurrency"], task["tries"]) == (2, 2)
     assert gpt_oss_evals(["--resume", str(folder)]) == 0
 
 
@@ -199,7 +207,7 @@ def test_another_grader_grades_without_sampling(mock, tmp_path, capsys):
     capsys.readouterr()
     log = (folder / "rollouts.jsonl").read_text()
     assert run(["grade", str(folder), "--grader", "second", "--json"]) == 0
-    assert result(capsys)["cells"][0]["grader"] == "other"
+    assert result(capsys)["results"][0]["grader"] == "other"
     assert (folder / "grades-second-other.jsonl").exists()
     assert (folder / "rollouts.jsonl").read_text() == log
 
@@ -234,9 +242,9 @@ def test_a_run_stops_as_soon_as_it_is_decided(mock, tmp_path, capsys):
     assert run(at(mock, *options)) == 1
     folder = runs(tmp_path)[-1]
     assert json.loads((folder / "run.json").read_text())["ended"] == "decided"
-    rounds = {one["number"] for one in lines(folder / "scores.jsonl")}
+    rounds = {one["attempt"] for one in lines(folder / "scores.jsonl")}
     assert rounds == {1, 2}
-    assert "round 2: 1 of 1 cells decided" in capsys.readouterr().err
+    assert "round 2: 1 of 1 results decided" in capsys.readouterr().err
 
 
 def test_a_budget_ends_a_run_that_is_undecided(mock, tmp_path):
@@ -260,7 +268,7 @@ def test_shards_merged_are_the_whole_run(mock, tmp_path, capsys):
         assert run(at(mock, *size, "--shard", f"{part}/3", "--out", "parts")) == 0
     parts = [str(path) for path in runs(tmp_path, "parts")]
     assert run(["merge", *parts, "--out", "merged"]) == 0
-    assert "2 evals × 1 model × 1 effort, 106 of 106 tries" in capsys.readouterr().out
+    assert "2 evals, 2 conditions, 106 of 106 attempts" in capsys.readouterr().out
     (merged,) = runs(tmp_path, "merged")
     assert scores(merged) == scores(whole)
 
@@ -283,7 +291,7 @@ def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
     first, second = runs(tmp_path)
     capsys.readouterr()
     assert run(["merge", str(first), str(second), "--out", "merged", "--json"]) == 0
-    cells = result(capsys)["cells"]
+    cells = result(capsys)["results"]
     assert [(cell["tries"], cell["finished"]) for cell in cells] == [(4, 164), (4, 48)]
     (merged,) = runs(tmp_path, "merged")
     right = [sum(score for _, score in scores(path).values()) for path in (first, second, merged)]
@@ -298,14 +306,14 @@ def test_runs_merged_have_all_their_tries(mock, tmp_path, capsys):
     [
         (["--eval", "mmlu"], "--eval takes aime25, gpqa, healthbench"),
         (["--reasoning-effort", "extreme"], "--reasoning-effort takes low, medium, high"),
-        (["--api", "chat,responses"], "over one API"),
+        (["--api", "chat,responses"], "Evals use one API"),
         (["--shard", "3/2"], "--shard is i/n"),
         (["--shard", "1/2", "--until-decided"], "leave out --shard"),
         (["--margin", "0"], "--margin is in points above 0"),
-        (["--budget-samples", "9"], "give both"),
+        (["--budget-samples", "9"], "need --until-decided; add it"),
         (["--examples", "500"], "--examples must be between 1 and"),
         (["-k", "0"], "--tries must be at least 1"),
-        (["--data-file", "x.csv"], "Give one of --samples, --data-file"),
+        (["--data-file", "x.csv"], "Give one of --samples, --data, --data-file"),
         (["--grader", "nobody", "--eval", "healthbench"], "there is no provider 'nobody'"),
         (["--baseline", "nobody"], "There is no baseline 'nobody'"),
         (["--baseline", "none.json"], "cannot be read"),
@@ -330,7 +338,7 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
         (["eval"], "Select a provider with --provider"),
         (["eval", "--resume", "none"], "is not a run folder"),
         (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
-        (["merge", "none"], "name two runs or more"),
+        (["merge", "none"], "name two or more runs"),
         (["grade", "none"], "is not a run folder"),
         (["baseline", "create", "none"], "is not a run folder"),
     ],
@@ -361,22 +369,26 @@ def test_runs_that_differ_are_not_merged(mock, tmp_path, capsys):
     folders = [str(path) for path in runs(tmp_path)]
     capsys.readouterr()
     assert run(["merge", *folders]) == 2
-    assert "they differ in efforts" in capsys.readouterr().err
+    assert "they differ in the conditions of basic" in capsys.readouterr().err
     assert run(["merge", folders[0], folders[0]]) == 2
     assert "named twice" in capsys.readouterr().err
 
 
-def test_a_smoke_test_is_not_taken_for_an_eval_nor_the_reverse(mock, tmp_path, capsys):
-    run(at(mock, "--eval", "basic"))
+def test_an_eval_run_is_finished_by_either_command(mock, tmp_path):
+    assert run(at(mock, "--eval", "basic", "-k", "2")) == 0
     (folder,) = runs(tmp_path)
-    assert run(["--resume", str(folder)]) == 2
-    assert "eval, not smoke test" in capsys.readouterr().err
+    log = folder / "rollouts.jsonl"
+    first = log.read_text().splitlines(keepends=True)[0]
+    for command in (["--resume"], ["eval", "--resume"]):
+        log.write_text(first)
+        assert run([*command, str(folder)]) == 0
+        assert len(lines(log)) == 2
 
 
 def test_failed_requests_stay_in_the_denominator(mock, capsys):
     mock.always = status(400, "no")
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--json")) == 0
-    cell = result(capsys)["cells"][0]
+    cell = result(capsys)["results"][0]
     assert cell["outcomes"] == {"provider_error": 41}
     assert (cell["score"]["estimate"]["value"], cell["openai_score"]) == (0.0, 0.0)
 
@@ -384,7 +396,7 @@ def test_failed_requests_stay_in_the_denominator(mock, capsys):
 def test_a_dry_run_asks_nobody(mock, tmp_path, capsys):
     assert run(at(mock, "--eval", "aime25,healthbench", "-k", "3", "--dry-run")) == 0
     out = capsys.readouterr().out
-    assert "2 cells to sample from 127.0.0.1: 138 requests" in out
+    assert "2 conditions to sample from 127.0.0.1: 138 requests" in out
     assert "grading from 127.0.0.1" in out
     assert run(at(mock, "--eval", "aime25", "-k", "3", "--dry-run", "--json")) == 0
     assert result(capsys)["sampling"]["requests"] == 102
@@ -401,7 +413,7 @@ def in_processes(job, watcher):
 
         def execute(self, parts):
             with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-                yield from pool.map(make_part, parts)
+                yield from pool.map(sample_part, parts)
 
     sample_in_parts(job, Processes(), watcher)
 
@@ -410,7 +422,7 @@ def test_parts_made_by_other_processes_are_the_whole_run(mock, tmp_path, monkeyp
     size = ("--eval", "gpqa,healthbench", "-k", "2", "--seed", "9")
     run(at(mock, *size))
     whole = runs(tmp_path)[-1]
-    monkeypatch.setattr("harness.cli.eval_running.on_ray", lambda: in_processes)
+    monkeypatch.setattr("harness.cli.verify._on_ray", lambda: in_processes)
     assert run(at(mock, *size, "--executor", "ray", "--out", "parts")) == 0
     (parts,) = runs(tmp_path, "parts")
     assert scores(parts) == scores(whole)
@@ -422,11 +434,11 @@ def test_a_part_that_fails_is_said_and_the_others_are_kept(mock, tmp_path, monke
         workers = 2
 
         def execute(self, parts):
-            yield make_part(parts[0])
-            yield Made(compress(b""), "it is gone")
+            yield sample_part(parts[0])
+            yield Sampled(compress(b""), "it is gone")
 
     monkeypatch.setattr(
-        "harness.cli.eval_running.on_ray",
+        "harness.cli.verify._on_ray",
         lambda: lambda job, watcher: sample_in_parts(job, Broken(), watcher),
     )
     assert run(at(mock, "--eval", "gpqa", "-k", "1", "--executor", "ray")) == 3
@@ -447,34 +459,26 @@ def test_the_same_on_ray(mock, tmp_path, monkeypatch):
     assert len(scores(folder)) == 82
 
 
-# --- With the smoke test
+# --- With tool calling
 
 
-def test_the_quick_tier_joins_both_verdicts(mock, monkeypatch, capsys):
-    def offline(_name):
-        raise ConfigurationError("no hub here")
+def test_quick_evals_and_tool_calling_are_one_run_with_one_verdict(mock, monkeypatch, capsys):
+    def offline(name, place="hub"):
+        if place != "samples":
+            raise ConfigurationError("no hub here")
+        return load_data(name, place)
 
-    published = partial(load_data, place="samples")
-    monkeypatch.setattr(
-        "harness.cli.quick_evals.load_data",
-        lambda name, *place: (published if place else offline)(name),
-    )
+    monkeypatch.setattr("harness.cli.planning.load_data", offline)
     options = ["--apis", "chat", "--no-streaming", "-n", "1", "-k", "1", "--evals", "quick"]
     base = ["--base-url", mock.base_url, "--model", MODEL, *options]
     assert run([*base, "--json"]) == 1
     out, err = capsys.readouterr()
-    both = json.loads(out)
-    assert both["smoke_test"]["verdict"]["decision"] == "fail"
-    assert [cell["planned"] for cell in both["evals"]["cells"]] == [136, 41]
-    assert both["evals"]["decision"] is None
-    assert "Samples instead of aime25: no hub here" in err
-
-
-@pytest.mark.parametrize(
-    ("codes", "code"), [((0, 0), 0), ((0, 4), 4), ((4, 1), 1), ((1, 0), 1), ((4, 4), 4)]
-)
-def test_the_gravest_verdict_counts(codes, code):
-    assert joined(*codes) == code
+    found = json.loads(out)
+    assert found["verdict"]["decision"] == "fail"
+    planned = [(each["task"], each["planned"]) for each in found["results"]]
+    assert planned == [("tool_calling", 1), ("aime25", 136), ("gpqa", 41)]
+    assert [each["baseline"]["decision"] for each in found["results"][1:]] == [None, None]
+    assert "Sample questions instead of aime25: no hub here" in err
 
 
 def test_a_run_whose_grader_is_gone_is_not_finished_until_it_is_graded(mock, tmp_path, capsys):

@@ -7,7 +7,7 @@ from background import in_background
 from mock_provider import MockProvider
 from quiz import MODEL, quiz
 
-from harness.cli import quick_evals
+from harness.cli import planning
 from harness.cli.app import run
 
 HEALTHBENCH = ("--eval", "healthbench", "--examples", "2")
@@ -34,7 +34,7 @@ def info(tmp_path):
     return folder, json.loads((folder / "run.json").read_text())
 
 
-def test_an_eval_that_ran_out_is_inconclusive_and_goes_on(mock, tmp_path, capsys):
+def test_an_eval_that_exceeds_its_budget_is_inconclusive_and_can_be_resumed(mock, tmp_path, capsys):
     assert scored(mock, "--eval", "aime25", "-k", "2", "--max-requests", "9") == 4
     assert "Stopped by the budget, max_requests 9 (--max-requests)" in capsys.readouterr().out
     folder, written = info(tmp_path)
@@ -62,7 +62,7 @@ def test_rounds_stop_with_the_budget(mock, tmp_path):
     assert info(tmp_path)[1]["ended"] is None
 
 
-def test_the_gate_says_which_evals_by_default_and_refuses_fewer(mock, tmp_path, capsys):
+def test_the_gate_names_the_default_evals_and_refuses_fewer(mock, tmp_path, capsys):
     (tmp_path / "gate.yaml").write_text("evals: [aime25, gpqa]\nmargins: {aime25: 30}")
     assert scored(mock, "--gate", "gate.yaml", "-k", "1") == 0
     folder, written = info(tmp_path)
@@ -71,7 +71,7 @@ def test_the_gate_says_which_evals_by_default_and_refuses_fewer(mock, tmp_path, 
     (tmp_path / "more.yaml").write_text("evals: [aime25, healthbench]")
     capsys.readouterr()
     assert run(["recheck", str(folder), "--gate", "more.yaml"]) == 4
-    assert "The gate (more.yaml) asks for the eval healthbench" in capsys.readouterr().out
+    assert "The gate (more.yaml) requires the eval healthbench" in capsys.readouterr().out
 
 
 def test_a_grader_needs_prices_too(mock, tmp_path, capsys):
@@ -83,12 +83,14 @@ def test_a_grader_needs_prices_too(mock, tmp_path, capsys):
     assert "provider b has no prices" in capsys.readouterr().err
 
 
-def test_a_used_up_smoke_test_begins_no_evals(mock, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(quick_evals, "load_data", lambda name, _="": _samples(name))
+def test_evals_are_not_begun_once_the_budget_is_used_up(mock, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(planning, "load_data", lambda name, _="": _samples(name))
     smoke = ["-n", "1", "-k", "1", "--no-streaming", "--evals", "quick", "--max-requests", "3"]
     assert run([*at(mock)[1:], *smoke]) in {1, 4}
-    assert "The evals were not begun" in capsys.readouterr().out
-    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert "max_requests 3 (--max-requests)" in capsys.readouterr().out
+    folder, _ = info(tmp_path)
+    sampled = [json.loads(line) for line in (folder / "rollouts.jsonl").read_text().splitlines()]
+    assert {each["task"] for each in sampled} <= {"tool_calling"}
 
 
 def _samples(name):

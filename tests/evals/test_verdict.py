@@ -10,7 +10,7 @@ from evals.baselines.choice import choose_baseline
 from evals.baselines.measured import create_baseline, write_baseline
 from evals.baselines.scores import EvalScores
 from evals.verdict import default_margin, judge_scores
-from harness.pipeline.gate import NO_BASELINE, UNFINISHED, decide_evals
+from harness.pipeline.gate import NO_BASELINE, UNFINISHED, _worst, decide_evals
 from harness.records.analysis import BaselineVerdict, TaskResult
 from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings, Sampling
@@ -224,3 +224,19 @@ def test_a_complete_shard_has_no_verdict_of_its_own():
     shard = run_info(shard=(1, 3))
     assert decide_evals([result("inconclusive")], shard, complete=True)[0] is None
     assert decide_evals([result("inconclusive")], shard, complete=False)[0] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("parts", "decision"),
+    [
+        (["pass", "pass"], "pass"),
+        (["pass", "inconclusive"], "inconclusive"),
+        (["inconclusive", "fail"], "fail"),
+        (["fail", "pass"], "fail"),
+        (["inconclusive", "inconclusive"], "inconclusive"),
+        (["pass", None], "pass"),
+        ([None], None),
+    ],
+)
+def test_the_worst_part_decides(parts, decision):
+    assert _worst(parts) == decision
