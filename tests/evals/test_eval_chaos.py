@@ -58,7 +58,7 @@ def killed_at_random(arguments, folder, random):
 def outcomes(folder):
     lines = (folder / "scores.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
-    return {one["record"]: (one["outcome"], one["score"], one["answer"]) for one in found}
+    return {one["record"]: (one["outcome"], one["value"], one["answer"]) for one in found}
 
 
 def test_every_try_ends_once_and_as_it_would_have_undisturbed(tmp_path, monkeypatch):
