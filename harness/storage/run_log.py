@@ -122,7 +122,10 @@ def _upgrade(folder: Path, log: str) -> Callable[[dict[str, Any]], dict[str, Any
     members = read_members(folder)
     if members.get("schema_version") != OLD_VERSION:
         return None
-    return version2.rollout_upgrade(members, log)
+    try:
+        return version2.rollout_upgrade(members, log)
+    except _DAMAGE as error:
+        raise RunLogError(f"{folder / RUN_FILE} is damaged: {error}") from None
 
 
 class RunLog:
