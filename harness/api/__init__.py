@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.api.base import Dialect
 from harness.api.chat import ChatDialect
+from harness.api.dialect import Dialect
 from harness.api.responses import ResponsesDialect
 from harness.records.conditions import Api
 

@@ -6,13 +6,9 @@ Chat Completions merges them into assistant messages; Responses has one item for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-from harness.records.conditions import Api
-from harness.records.rollouts import Exchange
-from harness.steps import Steps
+from typing import Any, Literal
 
 Role = Literal["system", "developer", "user", "assistant"]
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
@@ -119,52 +115,3 @@ class Settings:
     seed: int | None = None
     stored: bool = False
     extra_body: Mapping[str, Any] | None = None
-
-
-class Dialect(Protocol):
-    """Requests and replies of one API as pure functions over JSON, without network access."""
-
-    api: Api
-    path: str
-
-    def first_request(
-        self,
-        items: Sequence[ConversationItem],
-        *,
-        instructions: str | None,
-        tools: Sequence[Tool],
-        streaming: bool,
-        settings: Settings,
-    ) -> dict[str, Any]:
-        """The body of the first request of a rollout.
-
-        Args:
-            items: The conversation so far.
-            instructions: Sent in the API's own field or message for instructions.
-            tools: The function tools that the model may call.
-            streaming: Whether to request a stream.
-            settings: The other parts of the request.
-        """
-        ...
-
-    def next_request(
-        self,
-        body: Mapping[str, Any],
-        reply: Reply,
-        items: Sequence[ConversationItem],
-        *,
-        stored: bool = False,
-    ) -> dict[str, Any]:
-        """The body after `reply`, with its CoT and calls sent back and `items` appended.
-
-        Where the API can refer to a `stored` reply by its id, the body does so.
-        """
-        ...
-
-    def read(self, exchange: Exchange) -> Reply:
-        """Read a finished exchange. Raises UnreadableReplyError."""
-        ...
-
-    def reading(self, exchange: Exchange) -> Steps[Reply]:
-        """`read` in small steps."""
-        ...

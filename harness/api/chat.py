@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.api.base import (
     ConversationItem,
@@ -17,8 +17,8 @@ from harness.api.base import (
     ToolResult,
     UnreadableReplyError,
 )
+from harness.api.dialect import Dialect, is_done, json_events
 from harness.api.fields import member, objects, optional_member, read_usage
-from harness.api.reading import ReplyReader, is_done, json_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
@@ -33,39 +33,12 @@ REASONING_FIELDS = ("reasoning", "reasoning_content")
 TEXT_FIELDS = ("content", *REASONING_FIELDS)
 
 
-class ChatDialect(ReplyReader):
+class ChatDialect(Dialect):
     """POST /chat/completions."""
 
     api: Api = "chat"
     path = "/chat/completions"
-
-    def first_request(
-        self,
-        items: Sequence[ConversationItem],
-        *,
-        instructions: str | None,
-        tools: Sequence[Tool],
-        streaming: bool,
-        settings: Settings,
-    ) -> dict[str, Any]:
-        """The body of the first request of a rollout; `instructions` become a system message."""
-        messages = _messages(items)
-        if instructions is not None:
-            messages.insert(0, {"role": "system", "content": instructions})
-        body: dict[str, Any] = {"model": settings.model, "messages": messages}
-        if tools:
-            body["tools"] = [{"type": "function", "function": _function(tool)} for tool in tools]
-        if streaming:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        options = {
-            "reasoning_effort": settings.reasoning_effort,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "max_tokens": settings.max_tokens,
-            "seed": settings.seed,
-        }
-        body |= {name: value for name, value in options.items() if value is not None}
-        return body | dict(settings.extra_body or {})
+    streaming: ClassVar = {"stream": True, "stream_options": {"include_usage": True}}
 
     def next_request(
         self,
@@ -90,6 +63,28 @@ class ChatDialect(ReplyReader):
         if reply.calls:
             assistant["tool_calls"] = [_tool_call(call) for call in reply.calls]
         return {**body, "messages": [*body["messages"], assistant, *_messages(items)]}
+
+    def _conversation(
+        self, items: Sequence[ConversationItem], instructions: str | None, settings: Settings
+    ) -> dict[str, Any]:
+        messages = _messages(items)
+        if instructions is not None:
+            messages.insert(0, {"role": "system", "content": instructions})
+        return {"messages": messages}
+
+    def _tool(self, tool: Tool) -> dict[str, Any]:
+        parameters = dict(tool.parameters)
+        function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+        return {"type": "function", "function": function}
+
+    def _options(self, settings: Settings) -> dict[str, Any]:
+        return {
+            "reasoning_effort": settings.reasoning_effort,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens,
+            "seed": settings.seed,
+        }
 
     def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
         """The chat.completion object that the chunks of a stream add up to."""
@@ -168,14 +163,6 @@ def _content(text: str | tuple[str, ...]) -> str | list[dict[str, Any]]:
 def _tool_call(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _function(tool: Tool) -> dict[str, Any]:
-    return {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": dict(tool.parameters),
-    }
 
 
 def _first_choice(choices: Sequence[tuple[str, dict[str, Any]]]) -> tuple[str, dict[str, Any]]:

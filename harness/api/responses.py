@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.api.base import (
     ConversationItem,
@@ -17,8 +17,8 @@ from harness.api.base import (
     ToolResult,
     UnreadableReplyError,
 )
+from harness.api.dialect import Dialect, json_events
 from harness.api.fields import error_message, excerpt, member, objects, optional_member, read_usage
-from harness.api.reading import ReplyReader, json_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
@@ -30,51 +30,12 @@ INCOMPLETE: Mapping[str, Finish] = {
 }
 
 
-class ResponsesDialect(ReplyReader):
+class ResponsesDialect(Dialect):
     """POST /responses. Unless `stored` is set, each request carries the whole conversation."""
 
     api: Api = "responses"
     path = "/responses"
-
-    def first_request(
-        self,
-        items: Sequence[ConversationItem],
-        *,
-        instructions: str | None,
-        tools: Sequence[Tool],
-        streaming: bool,
-        settings: Settings,
-    ) -> dict[str, Any]:
-        """The body of the first request of a rollout."""
-        body: dict[str, Any] = {
-            "model": settings.model,
-            "input": _items(items),
-            "store": settings.stored,
-        }
-        if instructions is not None:
-            body["instructions"] = instructions
-        if tools:
-            body["tools"] = [
-                {
-                    "type": "function",
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": dict(tool.parameters),
-                    "strict": False,
-                }
-                for tool in tools
-            ]
-        if streaming:
-            body["stream"] = True
-        if settings.reasoning_effort is not None:
-            body["reasoning"] = {"effort": settings.reasoning_effort}
-        options = {
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "max_output_tokens": settings.max_tokens,
-        }
-        body |= {name: value for name, value in options.items() if value is not None}
-        return body | dict(settings.extra_body or {})
+    streaming: ClassVar = {"stream": True}
 
     def next_request(
         self,
@@ -89,6 +50,30 @@ class ResponsesDialect(ReplyReader):
         if stored:
             return {**body, "previous_response_id": reply.raw.get("id"), "input": added}
         return {**body, "input": [*body["input"], *reply.raw["output"], *added]}
+
+    def _conversation(
+        self, items: Sequence[ConversationItem], instructions: str | None, settings: Settings
+    ) -> dict[str, Any]:
+        sent = {} if instructions is None else {"instructions": instructions}
+        return {"input": _items(items), "store": settings.stored, **sent}
+
+    def _tool(self, tool: Tool) -> dict[str, Any]:
+        return {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+            "strict": False,
+        }
+
+    def _options(self, settings: Settings) -> dict[str, Any]:
+        effort = settings.reasoning_effort
+        return {
+            "reasoning": None if effort is None else {"effort": effort},
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_output_tokens": settings.max_tokens,
+        }
 
     def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
         """The response object that the final event of a stream carries."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from harness.api.base import Dialect, UnreadableReplyError
+from harness.api.base import UnreadableReplyError
+from harness.api.dialect import Dialect
 from harness.errors import ConfigurationError
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Prices, Provider
 from harness.records.rollouts import Exchange, Key

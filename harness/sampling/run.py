@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from harness.api import DIALECTS
-from harness.api.base import Dialect
+from harness.api.dialect import Dialect
 from harness.errors import HarnessError, StoppedError
 from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Allowance, SpentError

@@ -11,13 +11,13 @@ import orjson
 
 from harness.api.base import (
     ConversationItem,
-    Dialect,
     Message,
     Reply,
     ToolCall,
     ToolResult,
     UnreadableReplyError,
 )
+from harness.api.dialect import Dialect
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.steps import interleaved

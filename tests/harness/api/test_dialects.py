@@ -10,7 +10,6 @@ import pytest
 
 from harness.api import DIALECTS
 from harness.api.base import (
-    Dialect,
     Message,
     Reasoning,
     Reply,
@@ -22,6 +21,7 @@ from harness.api.base import (
     UnreadableReplyError,
     Usage,
 )
+from harness.api.dialect import Dialect
 from harness.api.sse import ServerSentEvent, decode_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Request, Response, StreamPart, TransportFailure

@@ -1,27 +1,77 @@
-"""Read the response of an exchange as a reply. Pure."""
+"""The base of both APIs: build a request, and read the response of an exchange as a reply. Pure."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import orjson
 
-from harness.api.base import Reply, UnreadableReplyError
+from harness.api.base import ConversationItem, Reply, Settings, Tool, UnreadableReplyError
 from harness.api.fields import DEEPEST, error_message, excerpt, too_deep
 from harness.api.sse import ServerSentEvent, decode_events
+from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.steps import Steps, completed
 
 DONE = "[DONE]"
 
 
-class ReplyReader:
-    """Base of both dialects: reads each exchange once and caches its reply while it is in use."""
+class Dialect:
+    """Requests and replies of one API as pure functions over JSON, without network access.
+
+    It reads each exchange once and caches the reply while the exchange is in use.
+    """
+
+    api: Api
+    path: str
+    streaming: ClassVar[Mapping[str, Any]]
+    """The body members that request a stream."""
 
     def __init__(self) -> None:
         self._cache: dict[int, tuple[weakref.ref[Exchange], Reply]] = {}
+
+    def first_request(
+        self,
+        items: Sequence[ConversationItem],
+        *,
+        instructions: str | None,
+        tools: Sequence[Tool],
+        streaming: bool,
+        settings: Settings,
+    ) -> dict[str, Any]:
+        """The body of the first request of a rollout.
+
+        Args:
+            items: The conversation so far.
+            instructions: Sent in the API's own field or message for instructions.
+            tools: The function tools that the model may call.
+            streaming: Whether to request a stream.
+            settings: The other parts of the request.
+        """
+        body = {"model": settings.model, **self._conversation(items, instructions, settings)}
+        if tools:
+            body["tools"] = [self._tool(tool) for tool in tools]
+        if streaming:
+            body |= self.streaming
+        options = self._options(settings)
+        body |= {name: value for name, value in options.items() if value is not None}
+        return body | dict(settings.extra_body or {})
+
+    def next_request(
+        self,
+        body: Mapping[str, Any],
+        reply: Reply,
+        items: Sequence[ConversationItem],
+        *,
+        stored: bool = False,
+    ) -> dict[str, Any]:
+        """The body after `reply`, with its CoT and calls sent back and `items` appended.
+
+        Where the API can refer to a `stored` reply by its id, the body does so.
+        """
+        raise NotImplementedError
 
     def read(self, exchange: Exchange) -> Reply:
         """Read a finished exchange. Raises UnreadableReplyError."""
@@ -41,6 +91,18 @@ class ReplyReader:
         reply = self._reply(raw)
         self._cache[key] = weakref.ref(exchange, lambda _: self._cache.pop(key, None)), reply
         return reply
+
+    def _conversation(
+        self, items: Sequence[ConversationItem], instructions: str | None, settings: Settings
+    ) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _tool(self, tool: Tool) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _options(self, settings: Settings) -> dict[str, Any]:
+        """The body members of the settings; None for a member that is left out."""
+        raise NotImplementedError
 
     def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
         """The object that a non-streaming response would have as its body."""
