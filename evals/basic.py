@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evals.base import Mark, Put, Question
-from evals.datasets.identity import rows_sha256
+from evals.datasets.rows import rows_sha256
 from harness.api.base import Message
 from harness.records.runs import DatasetInfo
 

@@ -11,13 +11,11 @@ from pydantic import Field
 
 from evals.base import Mark, Put, Question
 from evals.choice_orders import ChoiceOrders
-from evals.datasets.identity import text_id
 from evals.datasets.load import Loaded
-from evals.datasets.rows import DataRow
+from evals.datasets.rows import DataRow, text_id
 from evals.extraction import openai_script
-from evals.extraction.found import Found
+from evals.extraction.found import Found, noted_letters
 from evals.extraction.letter import letter_answer
-from evals.extraction.noted import noted_letters
 from harness.api.base import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo

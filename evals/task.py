@@ -24,10 +24,8 @@ from typing import Any
 from evals.base import AnswerEval
 from evals.baselines.choice import choose_baseline
 from evals.baselines.scores import EvalScores
-from evals.datasets.identity import rows_sha256
 from evals.datasets.load import Loaded
-from evals.datasets.rows import read_file, validate_rows
-from evals.datasets.selection import select
+from evals.datasets.rows import read_file, rows_sha256, select, validate_rows
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.grader import grades_file
 from evals.healthbench.grades import Verdicts, read_verdicts

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from evals.datasets.identity import rows_sha256
 from evals.datasets.load import Loaded
-from evals.extraction.noted import note, withheld
+from evals.datasets.rows import rows_sha256
+from evals.extraction.found import note, withheld
 from evals.gpqa import Gpqa, GpqaRow
 from evals.task import questions_file, read_questions, refusal_phrase, restored_evals
 from harness.api import DIALECTS

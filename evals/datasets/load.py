@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Generic, TypeAlias
 
 from evals.datasets.hub import read_named, read_published
-from evals.datasets.identity import rows_sha256
 from evals.datasets.published import PublishedDataset
-from evals.datasets.rows import DataRow, RawRow, RowT, read_file, validate_rows
+from evals.datasets.rows import DataRow, RawRow, RowT, read_file, rows_sha256, validate_rows
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
 

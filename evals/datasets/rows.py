@@ -1,4 +1,4 @@
-"""Rows of a dataset: read from JSONL and CSV files, and validated column by column.
+"""Rows of a dataset: read from JSONL and CSV files, validated, selected and identified.
 
 Local files are not read with the `datasets` library, because its errors do not name the line.
 """
@@ -6,10 +6,13 @@ Local files are not read with the `datasets` library, because its errors do not 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,6 +39,7 @@ class DataRow(BaseModel):
         return self.model_dump(mode="json")
 
 
+T = TypeVar("T")
 RowT = TypeVar("RowT", bound=DataRow)
 
 
@@ -133,3 +137,39 @@ def parse_csv(text: str, name: str) -> Iterator[RawRow]:
                 yield RawRow(place, dict(zip(columns, fields, strict=True)))
     except csv.Error as error:
         raise ConfigurationError(f"{name} line {start} is not CSV: {error}.") from None
+
+
+def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]:
+    """The first `examples` items of a seeded shuffle, in their original order; all if None.
+
+    The same seed selects the same items, and a larger number includes the items of a smaller one.
+
+    Raises:
+        ConfigurationError: `examples` is less than 1 or greater than the number of items.
+    """
+    if examples is None:
+        return tuple(items)
+    if not 1 <= examples <= len(items):
+        raise ConfigurationError(f"--examples must be between 1 and {len(items)}, not {examples}.")
+    order = list(range(len(items)))
+    Random(seed).shuffle(order)  # noqa: S311 (not a secret)
+    return tuple(items[index] for index in sorted(order[:examples]))
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys, no spaces and only the necessary escapes."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def rows_sha256(rows: Iterable[object]) -> str:
+    """Hash of the rows in canonical JSON, one per line.
+
+    The lines are sorted, so that a copy with another row order has the same hash.
+    """
+    lines = sorted(canonical(row).encode("utf-8", "surrogatepass") for row in rows)
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
+def text_id(text: str) -> str:
+    """A stable id for a row without one: the first 12 hex digits of the hash of its text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import re
 
-from evals.extraction.boxes import boxes
 from evals.extraction.found import Found
 from evals.extraction.keywords import FOREIGN_WORDS
-from evals.extraction.tex import undress
+from evals.extraction.tex import boxes, undress
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%)")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*\d+\s*[)}]?\s*\)?\s*$")

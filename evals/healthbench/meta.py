@@ -19,9 +19,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from evals.datasets.identity import rows_sha256
 from evals.datasets.load import DataSource, Loaded, load_rows
 from evals.datasets.published import BY_NAME
+from evals.datasets.rows import rows_sha256
 from evals.healthbench.grader import GradingTask
 from evals.healthbench.grades import Verdicts
 from evals.healthbench.results import Concord, MetaFigure, MetaReport

@@ -90,7 +90,7 @@ def check(
         seed: Seed of that choice. Default: 0.
         trial: Data and results.
     """
-    from evals.datasets.selection import select
+    from evals.datasets.rows import select
     from evals.grader_trial import try_on_labels
     from evals.healthbench.meta import load_meta
     from reports.graders import render_trial

@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from sample_evals import load_eval
 
 from evals.aime import AimeRow
-from evals.datasets.identity import rows_sha256
 from evals.datasets.load import load_rows
 from evals.datasets.published import BY_NAME, DATASETS
-from evals.datasets.rows import parse_csv, parse_jsonl, read_file
-from evals.datasets.selection import select
+from evals.datasets.rows import parse_csv, parse_jsonl, read_file, rows_sha256, select
 from evals.gpqa import GpqaRow
 from evals.healthbench.rows import HealthBenchRow
 from evals.registry import NAMES

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.extraction.boxes import boxes
 from evals.extraction.integer import integer_answer, read_integer
+from evals.extraction.tex import boxes
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

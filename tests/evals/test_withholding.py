@@ -25,8 +25,7 @@ from healthy import (
 from mock_provider import MockProvider, Received, error, write_chunk, write_head, write_json
 from quiz import MODEL, draw, reply
 
-from evals.extraction.found import Found
-from evals.extraction.noted import note, noted_letters
+from evals.extraction.found import Found, note, noted_letters
 from harness.cli.app import run
 
 QUOTE = "To quote it: "
