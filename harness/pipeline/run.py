@@ -35,6 +35,7 @@ FIRST_LOOK = 2
 """The first round after which `until_decided` looks at the scores."""
 LONG_REPLY = 1800.0
 """Seconds that a request of a patient task may take by default: 131,072 tokens take long."""
+DEFAULT_TIMEOUT: float = Provider.model_fields["timeout"].default
 PACKAGES = ("aiohttp", "jsonschema", "numpy", "openai", "pydantic", "scipy", "uvloop")
 
 
@@ -273,8 +274,8 @@ async def _attempt(
     patient: bool = True,
 ) -> None:
     widened = changed(provider, concurrency=concurrency)
-    if patient:
-        widened = changed(widened, timeout=max(provider.timeout, LONG_REPLY))
+    if patient and provider.timeout == DEFAULT_TIMEOUT:
+        widened = changed(widened, timeout=LONG_REPLY)
     retries = job.retries or (PATIENT if patient else None)
     async with open_transport(
         widened, retries=retries, limit_changed=watcher.limit_changed

@@ -1,5 +1,6 @@
 """`gpt-oss-verify eval` from end to end, against a provider over a real socket."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -391,6 +392,20 @@ def test_failed_requests_stay_in_the_denominator(mock, capsys):
     cell = result(capsys)["results"][0]
     assert cell["outcomes"] == {"provider_error": 41}
     assert (cell["score"]["estimate"]["value"], cell["openai_score"]) == (0.0, 0.0)
+
+
+def test_the_timeout_option_holds_for_evals(mock, capsys):
+    inner = quiz(0.8)
+
+    async def slow(request, writer):
+        if (request.body or {}).get("max_tokens") == 16:
+            await inner(request, writer)
+        else:
+            await asyncio.sleep(30)
+
+    mock.always = slow
+    assert run(at(mock, "--eval", "basic", "--timeout", "0.2", "--json")) == 0
+    assert result(capsys)["results"][0]["outcomes"] == {"provider_error": 1}
 
 
 def test_a_dry_run_asks_nobody(mock, tmp_path, capsys):
