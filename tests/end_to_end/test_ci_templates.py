@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from background import in_background
-from compared_runs import judged_run
-from healthy import MODEL, Say, provider_of, right
+from healthy import MODEL, SUITE, Say, provider_of, right
 from mock_provider import MockProvider, status
+from recorded_runs import troubled, write_sealed_run
 
 from harness.cli.app import run
 
@@ -209,8 +209,9 @@ def test_the_gitlab_job_ends_with_the_exit_code_and_leaves_its_reports(mock, tmp
 
 
 def test_a_tool_that_ends_without_a_result_leaves_what_was_judged(tmp_path, monkeypatch, capsys):
-    judged_run(tmp_path / "runs" / "a-1", provider="alpha", day=0, tries=1)
-    assert run(["report", str(tmp_path / "runs" / "a-1")]) == 0
+    suite = SUITE.first(2)
+    write_sealed_run(tmp_path / "runs" / "a-1", troubled(suite, tries=1), suite, tries=1)
+    run(["recheck", str(tmp_path / "runs" / "a-1")])
     capsys.readouterr()
     for name in ("result.json", "log.txt"):
         (tmp_path / name).write_text("")

@@ -18,7 +18,7 @@ from mock_provider import MockProvider, Received
 from quiz import quiz
 
 import evals.__main__ as evals_command
-from harness.cli.app import app, run
+from harness.cli.app import app, prepare_help, run
 from harness.integrity.seal import hash_of
 from harness.providers.entries import Launch, Prices, Provider, own_providers
 from harness.storage.run_log import read_run_info
@@ -34,10 +34,11 @@ RUN_ELSEWHERE = {
     "export-small": "tests/reference_engine/small/test_small_export.py",
     "selftest": "tests/harness/test_selftest_run.py",
 }
-_FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"))
+_FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"), ("--only", "smoke"))
+"""The mock answers cases, not probes."""
 BRIEFLY = {
     "": _FEW,
-    "compare": (*_FEW, ("--only", "smoke")),
+    "compare": _FEW,
     "eval": (("--examples", "1"), ("--tries", "1")),
 }
 PROMPTS = {case.prompt for case in SUITE.cases}
@@ -87,6 +88,7 @@ def test_a_command_and_its_options_exist(command: Command, monkeypatch: pytest.M
 
 def known(words: list[str]) -> int:
     """Parse the arguments of our command line. Raises if they are not understood."""
+    prepare_help()
     app.parse_args(words, exit_on_error=False, print_error=False)
     if words[:1] == ["serve"]:
         engine_parser("any").parse_args(words)
