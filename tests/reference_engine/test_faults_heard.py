@@ -16,7 +16,7 @@ from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 from harness import checks
 from harness.checks import SINGLE_CHECKS
 from harness.parsing.rollout import parse_rollout
-from harness.records.conditions import Api
+from harness.records.conditions import MODES, Api, Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout, StreamPart
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.server import faulty_parts
@@ -103,7 +103,7 @@ async def findings(fault: str, *asks: ProbeRequest) -> dict[str, str]:
             body = prompted(api, ask, stream=stream)
             reply = await client.post(PATHS[api], json=body)
             seen = parse_rollout(rollout(api, body, recorded(reply)))
-            found |= {each.id: each.severity for each in checks.examination(seen).findings}
+            found |= {each.id: each.severity for each in checks.examine(seen)[1]}
     return found
 
 
@@ -113,9 +113,9 @@ def rollout(api: Api, body: dict[str, Any], response: Response) -> Rollout:
     exchange = Exchange(request=request, response=response, started_at=now, elapsed=1.0)
     return Rollout(
         id="x",
+        task="tool_calling",
         sample="x",
-        api=api,
-        streaming=body["stream"],
+        condition=Condition(model=MODEL, api=api, mode=MODES[not body["stream"]]),
         attempt=1,
         end="answered",
         exchanges=(exchange,),
