@@ -135,7 +135,6 @@ def _list_faults(arguments: argparse.Namespace) -> None:
 
 
 def _write_checkpoint(arguments: argparse.Namespace) -> None:
-    """Runs `convert`, `download` or `synthesize` and prints the folder."""
     from harmony.vocabulary import VocabularyError
 
     try:

@@ -102,7 +102,6 @@ def _backend(settings: ServeSettings) -> Backend:
 
 
 def _prepare(settings: ServeSettings) -> None:
-    """Check the device, set its threads and load the vocabulary."""
     on_cuda = settings.device.partition(":")[0] == "cuda"
     if on_cuda and not settings.backend.is_remote and not torch.cuda.is_available():
         raise ServeError("PyTorch finds no CUDA device: use --device cpu, or check the driver.")

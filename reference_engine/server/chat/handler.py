@@ -251,11 +251,7 @@ class ChatHandler:
         self._context = context
 
     async def create(self, request: Request) -> Response:
-        """Create a completion, streaming or not.
-
-        Raises:
-            ApiError: The request fails.
-        """
+        """Create a completion, streaming or not."""
         context = self._context
         body = parse_request(ChatRequest, await context.body(request))
         context.require_model(body.model)
