@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 
@@ -22,7 +23,7 @@ BYTES_AT_ONCE = 32 * 2**20
 """Maximum size of a copy. A tensor is never in memory twice."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(SetupError):
     """A checkpoint that cannot be read or written; the message names the tensor and the file."""
 
 

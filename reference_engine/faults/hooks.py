@@ -52,9 +52,7 @@ REQUEST = Hook[JsonChange]("request")
 """The JSON of the request before the server reads it. The change may raise `ApiError`."""
 
 
-def _each_request_message(
-    change: Callable[[Json, ClientRequest], Json | None],
-) -> JsonChange:
+def _each_request_message(change: Callable[[Json, ClientRequest], Json | None]) -> JsonChange:
     def edit(body: Json, request: ClientRequest) -> Json:
         if not (messages := messages_of(body)):
             return body
@@ -72,9 +70,7 @@ GENERATION = Hook[GenerationChange]("generation")
 """The conversation, the sampling parameters and the tool policy that were read from the request."""
 
 
-def _conversation(
-    change: Callable[[Conversation], Conversation],
-) -> GenerationChange:
+def _conversation(change: Callable[[Conversation], Conversation]) -> GenerationChange:
     return lambda request: replace(request, conversation=change(request.conversation))
 
 
@@ -82,9 +78,7 @@ CONVERSATION = Hook("generation", _conversation)
 """The conversation alone."""
 
 
-def _each_item(
-    change: Callable[[ConversationItem], ConversationItem | None],
-) -> GenerationChange:
+def _each_item(change: Callable[[ConversationItem], ConversationItem | None]) -> GenerationChange:
     def edit(conversation: Conversation) -> Conversation:
         changed = map(change, conversation.items)
         return replace(conversation, items=tuple(item for item in changed if item is not None))
@@ -96,9 +90,7 @@ ITEM = Hook("generation", _each_item)
 """Each item of the conversation; None removes it."""
 
 
-def _each_tool(
-    change: Callable[[FunctionTool], FunctionTool],
-) -> GenerationChange:
+def _each_tool(change: Callable[[FunctionTool], FunctionTool]) -> GenerationChange:
     return _conversation(lambda c: replace(c, tools=tuple(map(change, c.tools))))
 
 
@@ -106,9 +98,7 @@ TOOL = Hook("generation", _each_tool)
 """Each function of the request."""
 
 
-def _each_schema(
-    change: Callable[[Schema], Schema],
-) -> GenerationChange:
+def _each_schema(change: Callable[[Schema], Schema]) -> GenerationChange:
     def edit(value: object) -> object:
         if not isinstance(value, Mapping):
             return value
@@ -134,9 +124,7 @@ PROMPT = Hook[PromptChange]("prompt")
 """The rendered prompt. `usage` counts the changed tokens."""
 
 
-def _each_message(
-    change: Callable[[Message], Iterable[Message]],
-) -> PromptChange:
+def _each_message(change: Callable[[Message], Iterable[Message]]) -> PromptChange:
     return lambda tokens, _: edit_messages(tokens, change)
 
 
@@ -175,9 +163,7 @@ PARSER = Hook[ParserChange]("parser")
 """The parser of the model's tokens."""
 
 
-def _each_parsed(
-    change: Callable[[Event], Iterable[Event]],
-) -> ParserChange:
+def _each_parsed(change: Callable[[Event], Iterable[Event]]) -> ParserChange:
     return lambda parser, _: FilteredParser(parser, change)
 
 
@@ -189,14 +175,10 @@ PAYLOAD = Hook[JsonChange]("payload")
 """Each JSON object sent with status 200: the response, or the data of each event."""
 
 
-def _part(
-    select: Callable[[Json], Iterator[Json]],
-) -> Hook[PartChange]:
+def _part(select: Callable[[Json], Iterator[Json]]) -> Hook[PartChange]:
     """A hook for changes in place of the selected parts of each payload."""
 
-    def adapt(
-        change: PartChange,
-    ) -> JsonChange:
+    def adapt(change: PartChange) -> JsonChange:
         def edit(data: Json, request: ClientRequest) -> Json:
             for part in select(data):
                 change(part, request)
@@ -226,9 +208,7 @@ STREAM = Hook[StreamChange]("stream")
 """The events of a stream."""
 
 
-def _each_sse_event(
-    change: Callable[[SseEvent], Iterable[SseEvent]],
-) -> StreamChange:
+def _each_sse_event(change: Callable[[SseEvent], Iterable[SseEvent]]) -> StreamChange:
     async def edit(events: SseStream, _: ClientRequest) -> SseStream:
         async for event in events:
             for changed in change(event):
@@ -241,9 +221,7 @@ SSE_EVENT = Hook("stream", _each_sse_event)
 """Each event of a stream. For changes without state; others use `STREAM`."""
 
 
-def _each_kept_sse_event(
-    keep: Callable[[SseEvent], bool],
-) -> StreamChange:
+def _each_kept_sse_event(keep: Callable[[SseEvent], bool]) -> StreamChange:
     return _each_sse_event(lambda event: [event] if keep(event) else [])
 
 

@@ -18,9 +18,7 @@ from reference_engine.server.generation import GenerationRequest
 group = FaultGroup("structured output")
 
 
-def _structured(
-    change: Callable[[Event], list[Event]],
-) -> ParserChange:
+def _structured(change: Callable[[Event], list[Event]]) -> ParserChange:
     def parse(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
         structured = request.conversation.answer_format
         return FilteredParser(parser, change) if structured else parser
