@@ -159,9 +159,7 @@ def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
 _Item = tuple[int, list[Part]] | BaseException | None
 
 
-async def interleaved(
-    generations: Sequence[Generation],
-) -> AsyncGenerator[tuple[int, list[Part]]]:
+async def interleaved(generations: Sequence[Generation]) -> AsyncGenerator[tuple[int, list[Part]]]:
     """The batches of all generations in order of arrival, each with the index of its choice."""
     if len(generations) == 1:
         async with aclosing(generations[0].run()) as batches:
