@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reference_engine.errors import SetupError
 from reference_engine.options import (
     add_backend_options,
     add_batch_option,
@@ -49,15 +50,11 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
         _COMMANDS[arguments.command](arguments)
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed: pip install 'gpt-oss-verify[reference]'")
-    except _UsageError as error:
+    except SetupError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-class _UsageError(Exception):
-    """A command that cannot run; the message says why."""
 
 
 def _fail(text: str) -> int:
@@ -66,46 +63,33 @@ def _fail(text: str) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    try:
-        settings = serve_settings(arguments)
-    except ValueError as error:
-        raise _UsageError(error) from error
+    settings = serve_settings(arguments)
     # Importing torch takes seconds; --help and usage errors must not wait for it.
-    from reference_engine.server.opening import ServeError
     from reference_engine.server.serve import serve
 
-    try:
-        serve(settings)
-    except ServeError as error:
-        raise _UsageError(error) from error
+    serve(settings)
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from reference_engine.scoring import ScoringError, answer_lines
+    from reference_engine.scoring import answer_lines
 
     try:
         for line in answer_lines(sys.stdin.buffer, engine_settings(arguments)):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-    except (ScoringError, ValueError) as error:
-        raise _UsageError(error) from error
+    except ValueError as error:
+        raise SetupError(error) from error
 
 
 def _chat(arguments: argparse.Namespace) -> None:
     """Chat in the terminal until the user quits."""
-    try:
-        settings = replace(engine_settings(arguments), backend=backend_settings(arguments))
-    except ValueError as error:
-        raise _UsageError(error) from error
+    settings = replace(engine_settings(arguments), backend=backend_settings(arguments))
     if arguments.temperature < 0:
-        raise _UsageError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")
+        raise SetupError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")
     from reference_engine.chat import ChatSettings, chat
-    from reference_engine.server.opening import ServeError, open_engine
+    from reference_engine.server.opening import open_engine
 
-    try:
-        engine = open_engine(settings)
-    except ServeError as error:
-        raise _UsageError(error) from error
+    engine = open_engine(settings)
     chat_settings = ChatSettings(
         effort=arguments.effort,
         raw=arguments.raw,
@@ -135,13 +119,12 @@ def _list_faults(arguments: argparse.Namespace) -> None:
 
 
 def _write_checkpoint(arguments: argparse.Namespace) -> None:
-    """Runs `convert`, `download` or `synthesize` and prints the folder."""
     from harmony.vocabulary import VocabularyError
 
     try:
         sys.stdout.write(f"{_WRITERS[arguments.command](arguments)}\n")
     except (ValueError, VocabularyError) as error:
-        raise _UsageError(error) from error
+        raise SetupError(error) from error
 
 
 def _convert(arguments: argparse.Namespace) -> Path:

@@ -325,7 +325,6 @@ def _line() -> str | None:
 
 
 async def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Run the work until it ends or Ctrl-C cancels it."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, task.cancel)

@@ -66,9 +66,7 @@ class EngineMetrics:
         for outcome in _OUTCOMES:
             self._outcomes.labels(outcome)
         self._first = self._histogram(
-            "time_to_first_token_seconds",
-            "Time from arrival to the first token.",
-            _SECONDS,
+            "time_to_first_token_seconds", "Time from arrival to the first token.", _SECONDS
         )
         self._next = self._histogram(
             "inter_token_seconds", "Time between two tokens of a request.", _SECONDS

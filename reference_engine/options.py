@@ -12,6 +12,7 @@ from typing import get_args
 
 from harmony.conversation import Effort
 from reference_engine.backends.settings import REMOTE, BackendSettings
+from reference_engine.errors import SetupError
 from reference_engine.kernels import KernelChoice
 from reference_engine.kv_cache.memory import Memory, parse_bytes
 from reference_engine.server.settings import TODAY, AppSettings, ServeSettings
@@ -153,7 +154,7 @@ def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
     """The settings of `serve`.
 
     Raises:
-        ValueError: Options contradict each other; the message gives the remedy.
+        SetupError: Options contradict each other; the message gives the remedy.
     """
     settings = engine_settings(arguments)
     app = replace(
@@ -178,7 +179,7 @@ def engine_settings(arguments: argparse.Namespace) -> ServeSettings:
     """The settings of an engine.
 
     Raises:
-        ValueError: The date is invalid.
+        SetupError: The date is invalid.
     """
     return ServeSettings(
         checkpoint=arguments.checkpoint,
@@ -199,7 +200,7 @@ def backend_settings(arguments: argparse.Namespace) -> BackendSettings:
     """The chosen backend.
 
     Raises:
-        ValueError: Options contradict each other; the message gives the remedy.
+        SetupError: Options contradict each other; the message gives the remedy.
     """
     settings = BackendSettings(
         name=arguments.backend,
@@ -210,9 +211,9 @@ def backend_settings(arguments: argparse.Namespace) -> BackendSettings:
     )
     if not settings.is_remote and (settings.url or settings.model or settings.api_key):
         servers = ", ".join(sorted(REMOTE, reverse=True))
-        raise ValueError(f"--backend-url, -model and -key-env need a server: --backend {servers}.")
+        raise SetupError(f"--backend-url, -model and -key-env need a server: --backend {servers}.")
     if settings.url and not settings.url.startswith(("http://", "https://")):
-        raise ValueError(f"--backend-url must start with http:// or https://: '{settings.url}'.")
+        raise SetupError(f"--backend-url must start with http:// or https://: '{settings.url}'.")
     return settings
 
 
@@ -220,13 +221,13 @@ def key_of(option: str, variable: str | None) -> str | None:
     """The key in an environment variable, or None without the option.
 
     Raises:
-        ValueError: The variable is not set.
+        SetupError: The variable is not set.
     """
     if variable is None:
         return None
     key = os.environ.get(variable)
     if not key:
-        raise ValueError(f"{option} names {variable}, but that variable is not set.")
+        raise SetupError(f"{option} names {variable}, but that variable is not set.")
     return key
 
 
@@ -237,7 +238,7 @@ def _date(wanted: str | None) -> str | None:
         return datetime.date.fromisoformat(wanted).isoformat()
     except ValueError:
         message = f"--current-date must be YYYY-MM-DD or 'today', not '{wanted}'."
-        raise ValueError(message) from None
+        raise SetupError(message) from None
 
 
 def _integer(text: str) -> int:

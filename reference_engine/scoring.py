@@ -23,6 +23,7 @@ from torch import Tensor
 
 from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, HarmonyParser, Started
 from harmony.render import render_prompt
+from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams, Token
@@ -31,7 +32,7 @@ from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import GenerationRequest
-from reference_engine.server.opening import ServeError, load
+from reference_engine.server.opening import load
 from reference_engine.server.responses.items import history_of
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import ServeSettings
@@ -42,7 +43,7 @@ _MAX_TOKENS = 512
 _ROWS_AT_ONCE = 64
 
 
-class ScoringError(Exception):
+class ScoringError(SetupError):
     """The input cannot be scored; the message says why."""
 
 
@@ -115,7 +116,7 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
         head = {"weights_sha256": identity(settings.checkpoint), "dtype": _dtype(model)}
         yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
         yield from (answer.line() for answer in _answers(model, settings, questions, orders))
-    except (ApiError, EngineError, ServeError, ValidationError) as error:
+    except (ApiError, EngineError, SetupError, ValidationError) as error:
         raise ScoringError(str(error)) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from reference_engine.errors import SetupError
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams, Token
 
@@ -43,7 +44,7 @@ class Backend(TokenSource, Protocol):
         ...
 
 
-class BackendUnavailableError(Exception):
+class BackendUnavailableError(SetupError):
     """A backend is not available; the message gives the reason and the remedy."""
 
 

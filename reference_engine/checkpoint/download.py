@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fnmatch
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from reference_engine.checkpoint.layouts import CheckpointError, Layout
@@ -20,14 +19,6 @@ _NEEDED: dict[Layout, tuple[str, ...]] = {
     "original": ("original/*.json", "original/*.safetensors"),
 }
 _LONGEST_REASON = 300
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a repository; `sha256` is known for large files, which are in Git LFS."""
-
-    name: str
-    sha256: str | None
 
 
 def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
@@ -49,9 +40,9 @@ def download(name: str, folder: Path, layout: Layout = "hf") -> Path:
         known = ", ".join(REPOSITORIES)
         raise CheckpointError(f"{name!r} is neither {known} nor a repository as owner/name.")
     try:
-        revision, files = _listed(repository, layout)
-        for file in files:
-            _fetch(repository, revision, file, folder)
+        revision, hashes = _listed(repository, layout)
+        for name, sha256 in hashes.items():
+            _fetch(repository, revision, name, sha256, folder)
     except CheckpointError:
         raise
     except Exception as error:  # noqa: BLE001 - the HTTP library of huggingface_hub depends on its release
@@ -69,7 +60,8 @@ def wanted(names: list[str], layout: Layout) -> list[str]:
     ]
 
 
-def _listed(repository: str, layout: Layout) -> tuple[str, list[RemoteFile]]:
+def _listed(repository: str, layout: Layout) -> tuple[str, dict[str, str | None]]:
+    """The revision, and the SHA-256 of each file; only large files, in Git LFS, have one."""
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(repository, files_metadata=True)
@@ -77,17 +69,17 @@ def _listed(repository: str, layout: Layout) -> tuple[str, list[RemoteFile]]:
     names = wanted(list(hashes), layout)
     if not any(name.endswith(".safetensors") for name in names):
         raise CheckpointError(f"{repository} has no safetensors in the {layout!r} layout.")
-    return info.sha or "main", [RemoteFile(name, hashes[name]) for name in names]
+    return info.sha or "main", {name: hashes[name] for name in names}
 
 
-def _fetch(repository: str, revision: str, file: RemoteFile, folder: Path) -> None:
+def _fetch(repository: str, revision: str, name: str, sha256: str | None, folder: Path) -> None:
     from huggingface_hub import hf_hub_download
 
-    path = Path(hf_hub_download(repository, file.name, revision=revision, local_dir=folder))
-    if file.sha256 is not None and sha256_of(path) != file.sha256:
+    path = Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
+    if sha256 is not None and sha256_of(path) != sha256:
         path.unlink()
         raise CheckpointError(
-            f"{path} does not have the hash that {repository} lists (SHA-256 {file.sha256}), so "
+            f"{path} does not have the hash that {repository} lists (SHA-256 {sha256}), so "
             "it was removed. Download it again."
         )
 

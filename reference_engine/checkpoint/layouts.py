@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
 
@@ -22,7 +23,7 @@ BYTES_AT_ONCE = 32 * 2**20
 """Maximum size of a copy. A tensor is never in memory twice."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(SetupError):
     """A checkpoint that cannot be read or written; the message names the tensor and the file."""
 
 
@@ -134,10 +135,7 @@ def _layer_shapes(c: ModelConfig) -> dict[str, Shape]:
 
 def _original_layer(block: str, c: ModelConfig) -> dict[str, Source]:
     rows = (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim
-    shapes = _layer_shapes(c) | {
-        "attn.qkv.weight": (rows, c.hidden_size),
-        "attn.qkv.bias": (rows,),
-    }
+    shapes = _layer_shapes(c) | {"attn.qkv.weight": (rows, c.hidden_size), "attn.qkv.bias": (rows,)}
     table = {name: Source(((f"{block}.{name}", shape),)) for name, shape in shapes.items()}
     up = (f"{block}.mlp.mlp1_weight", (c.num_local_experts, 2 * c.intermediate_size, c.hidden_size))
     down = (f"{block}.mlp.mlp2_weight", (c.num_local_experts, c.hidden_size, c.intermediate_size))

@@ -83,11 +83,7 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def _load(
-    model: Transformer,
-    name: str,
-    checkpoint: Checkpoint,
-    dtype: torch.dtype,
-    device: torch.device,
+    model: Transformer, name: str, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
 ) -> None:
     owner, _, attribute = name.rpartition(".")
     module = model.get_submodule(owner)

@@ -211,7 +211,6 @@ class Checkpoint:
         return expanded
 
     def _check_names(self) -> None:
-        """Rejects a checkpoint with missing or unknown tensors."""
         allowed: set[str] = set()
         for parameter, source in self._sources.items():
             names = [name for name, _ in source.tensors]

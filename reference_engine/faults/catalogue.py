@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from reference_engine.errors import SetupError
 from reference_engine.faults.base import Fault
 from reference_engine.faults.hooks import MODEL
 from reference_engine.faults.layers import (
@@ -92,7 +93,7 @@ def _entry(fault: Fault) -> str:
     return f"  {fault.name}\n      {fault.description}\n      source: {fault.source}{found}"
 
 
-class FaultError(ValueError):
+class FaultError(SetupError):
     """A fault option is invalid; the message gives the reason and the remedy."""
 
 

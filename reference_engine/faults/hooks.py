@@ -36,18 +36,23 @@ from reference_engine.model.transformer import Transformer
 from reference_engine.server.generation import GenerationRequest
 
 Schema = dict[str, Any]
+ModelChange = Callable[[Transformer], None]
+JsonChange = Callable[[Json, ClientRequest], Json]
+PartChange = Callable[[Json, ClientRequest], object]
+GenerationChange = Callable[[GenerationRequest], GenerationRequest]
+PromptChange = Callable[[list[int], Conversation], list[int]]
+ParserChange = Callable[[HarmonyParser, GenerationRequest], HarmonyParser]
+StreamChange = Callable[[SseStream, ClientRequest], SseStream]
 
-MODEL = Hook[Callable[[Transformer], None]]("model")
+MODEL = Hook[ModelChange]("model")
 """The loaded model, changed in place before the first request. All requests share it."""
 
 
-REQUEST = Hook[Callable[[Json, ClientRequest], Json]]("request")
+REQUEST = Hook[JsonChange]("request")
 """The JSON of the request before the server reads it. The change may raise `ApiError`."""
 
 
-def _each_request_message(
-    change: Callable[[Json, ClientRequest], Json | None],
-) -> Callable[[Json, ClientRequest], Json]:
+def _each_request_message(change: Callable[[Json, ClientRequest], Json | None]) -> JsonChange:
     def edit(body: Json, request: ClientRequest) -> Json:
         if not (messages := messages_of(body)):
             return body
@@ -61,13 +66,11 @@ REQUEST_MESSAGE = Hook("request", _each_request_message)
 """Each message of a Chat request or item of a Responses request; None removes it."""
 
 
-GENERATION = Hook[Callable[[GenerationRequest], GenerationRequest]]("generation")
+GENERATION = Hook[GenerationChange]("generation")
 """The conversation, the sampling parameters and the tool policy that were read from the request."""
 
 
-def _conversation(
-    change: Callable[[Conversation], Conversation],
-) -> Callable[[GenerationRequest], GenerationRequest]:
+def _conversation(change: Callable[[Conversation], Conversation]) -> GenerationChange:
     return lambda request: replace(request, conversation=change(request.conversation))
 
 
@@ -75,9 +78,7 @@ CONVERSATION = Hook("generation", _conversation)
 """The conversation alone."""
 
 
-def _each_item(
-    change: Callable[[ConversationItem], ConversationItem | None],
-) -> Callable[[GenerationRequest], GenerationRequest]:
+def _each_item(change: Callable[[ConversationItem], ConversationItem | None]) -> GenerationChange:
     def edit(conversation: Conversation) -> Conversation:
         changed = map(change, conversation.items)
         return replace(conversation, items=tuple(item for item in changed if item is not None))
@@ -89,9 +90,7 @@ ITEM = Hook("generation", _each_item)
 """Each item of the conversation; None removes it."""
 
 
-def _each_tool(
-    change: Callable[[FunctionTool], FunctionTool],
-) -> Callable[[GenerationRequest], GenerationRequest]:
+def _each_tool(change: Callable[[FunctionTool], FunctionTool]) -> GenerationChange:
     return _conversation(lambda c: replace(c, tools=tuple(map(change, c.tools))))
 
 
@@ -99,9 +98,7 @@ TOOL = Hook("generation", _each_tool)
 """Each function of the request."""
 
 
-def _each_schema(
-    change: Callable[[Schema], Schema],
-) -> Callable[[GenerationRequest], GenerationRequest]:
+def _each_schema(change: Callable[[Schema], Schema]) -> GenerationChange:
     def edit(value: object) -> object:
         if not isinstance(value, Mapping):
             return value
@@ -123,13 +120,11 @@ SCHEMA = Hook("generation", _each_schema)
 """Each parameter schema, nested schemas first."""
 
 
-PROMPT = Hook[Callable[[list[int], Conversation], list[int]]]("prompt")
+PROMPT = Hook[PromptChange]("prompt")
 """The rendered prompt. `usage` counts the changed tokens."""
 
 
-def _each_message(
-    change: Callable[[Message], Iterable[Message]],
-) -> Callable[[list[int], Conversation], list[int]]:
+def _each_message(change: Callable[[Message], Iterable[Message]]) -> PromptChange:
     return lambda tokens, _: edit_messages(tokens, change)
 
 
@@ -140,7 +135,7 @@ MESSAGE = Hook("prompt", _each_message)
 def message_text(role: str) -> Hook[Callable[[str], str]]:
     """A hook for the text of each harmony message of a role."""
 
-    def adapt(change: Callable[[str], str]) -> Callable[[list[int], Conversation], list[int]]:
+    def adapt(change: Callable[[str], str]) -> PromptChange:
         def edit(message: Message) -> list[Message]:
             if message.role != role or message.content is None:
                 return [message]
@@ -164,13 +159,11 @@ TOKENS = Hook[Callable[[AsyncGenerator[Token]], AsyncGenerator[Token]]]("tokens"
 """The tokens that the model generates."""
 
 
-PARSER = Hook[Callable[[HarmonyParser, GenerationRequest], HarmonyParser]]("parser")
+PARSER = Hook[ParserChange]("parser")
 """The parser of the model's tokens."""
 
 
-def _each_parsed(
-    change: Callable[[Event], Iterable[Event]],
-) -> Callable[[HarmonyParser, GenerationRequest], HarmonyParser]:
+def _each_parsed(change: Callable[[Event], Iterable[Event]]) -> ParserChange:
     return lambda parser, _: FilteredParser(parser, change)
 
 
@@ -178,18 +171,14 @@ PARSED = Hook("parser", _each_parsed)
 """Each event of the parser. For changes without state; others use `PARSER`."""
 
 
-PAYLOAD = Hook[Callable[[Json, ClientRequest], Json]]("payload")
+PAYLOAD = Hook[JsonChange]("payload")
 """Each JSON object sent with status 200: the response, or the data of each event."""
 
 
-def _part(
-    select: Callable[[Json], Iterator[Json]],
-) -> Hook[Callable[[Json, ClientRequest], object]]:
+def _part(select: Callable[[Json], Iterator[Json]]) -> Hook[PartChange]:
     """A hook for changes in place of the selected parts of each payload."""
 
-    def adapt(
-        change: Callable[[Json, ClientRequest], object],
-    ) -> Callable[[Json, ClientRequest], Json]:
+    def adapt(change: PartChange) -> JsonChange:
         def edit(data: Json, request: ClientRequest) -> Json:
             for part in select(data):
                 change(part, request)
@@ -215,13 +204,11 @@ REPLY = Hook[Callable[[Reply, ClientRequest], Reply]]("reply")
 """A complete response or error; for a stream, its status and headers only."""
 
 
-STREAM = Hook[Callable[[SseStream, ClientRequest], SseStream]]("stream")
+STREAM = Hook[StreamChange]("stream")
 """The events of a stream."""
 
 
-def _each_sse_event(
-    change: Callable[[SseEvent], Iterable[SseEvent]],
-) -> Callable[[SseStream, ClientRequest], SseStream]:
+def _each_sse_event(change: Callable[[SseEvent], Iterable[SseEvent]]) -> StreamChange:
     async def edit(events: SseStream, _: ClientRequest) -> SseStream:
         async for event in events:
             for changed in change(event):
@@ -234,9 +221,7 @@ SSE_EVENT = Hook("stream", _each_sse_event)
 """Each event of a stream. For changes without state; others use `STREAM`."""
 
 
-def _each_kept_sse_event(
-    keep: Callable[[SseEvent], bool],
-) -> Callable[[SseStream, ClientRequest], SseStream]:
+def _each_kept_sse_event(keep: Callable[[SseEvent], bool]) -> StreamChange:
     return _each_sse_event(lambda event: [event] if keep(event) else [])
 
 
@@ -244,7 +229,7 @@ SSE_FILTER = Hook("stream", _each_kept_sse_event)
 """Whether each event of a stream is sent."""
 
 
-def echo(field: str, default: object = None) -> Callable[[Json, ClientRequest], Json]:
+def echo(field: str, default: object = None) -> JsonChange:
     """A change of `PAYLOAD` that repeats the client's value of a field, not the changed one."""
 
     def edit(data: Json, request: ClientRequest) -> Json:

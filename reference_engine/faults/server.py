@@ -144,7 +144,6 @@ def _changed_body(body: bytes, request: ClientRequest) -> bytes:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that returns this body first."""
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:

@@ -205,7 +205,6 @@ class Engine:
         return None
 
     def _drop_cancelled(self) -> None:
-        """Removes cancelled requests from the queue."""
         left = deque(request for request in self._waiting if not request.cancelled)
         for _ in range(len(self._waiting) - len(left)):
             self.metrics.ended("cancelled")

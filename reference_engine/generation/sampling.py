@@ -133,7 +133,6 @@ def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
 def _add_logprobs(
     tokens: list[Token], logits: Tensor, chosen: Tensor, draws: Sequence[Draw], wanted: list[int]
 ) -> None:
-    """Replaces the tokens of the rows `wanted` by tokens with logprobs."""
     logprobs = logits[wanted].log_softmax(-1)
     best = logprobs.topk(max(draws[row].params.top_logprobs or 0 for row in wanted))
     own = logprobs.gather(1, chosen[wanted])[:, 0].tolist()

@@ -10,6 +10,8 @@ import importlib.util
 import logging
 from typing import TYPE_CHECKING, Literal
 
+from reference_engine.errors import SetupError
+
 if TYPE_CHECKING:
     import torch
 
@@ -22,7 +24,7 @@ KernelChoice = Literal["auto", "torch", "triton"]
 _log = logging.getLogger(__name__)
 
 
-class KernelsError(ValueError):
+class KernelsError(SetupError):
     """The requested kernels cannot run; the message says why and how to fix it."""
 
 

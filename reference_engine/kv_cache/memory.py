@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reference_engine.errors import SetupError
+
 if TYPE_CHECKING:
     import torch
 
@@ -16,7 +18,7 @@ _UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gi
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?B)", re.IGNORECASE)
 
 
-class MemoryTooSmallError(ValueError):
+class MemoryTooSmallError(SetupError):
     """The memory is too small for any request; the message says how to get more."""
 
 
@@ -35,7 +37,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         if not 0 < self.gpu_share <= 1:
-            raise ValueError(
+            raise SetupError(
                 f"--gpu-memory-share must be above 0 and at most 1, not {self.gpu_share}."
             )
 

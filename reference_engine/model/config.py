@@ -8,6 +8,8 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from reference_engine.errors import SetupError
+
 _ORIGINAL_KEYS = {
     "num_local_experts": "num_experts",
     "num_experts_per_tok": "experts_per_token",
@@ -19,7 +21,7 @@ _FIXED = {"attention_bias": True, "tie_word_embeddings": False, "swiglu_alpha": 
 """Settings that every gpt-oss model shares; the model's code does not read them."""
 
 
-class ConfigError(ValueError):
+class ConfigError(SetupError):
     """A config.json that does not describe a gpt-oss model."""
 
 

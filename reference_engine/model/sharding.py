@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, distributed
 
+from reference_engine.errors import SetupError
 from reference_engine.model.config import ModelConfig
 
 
-class ParallelError(Exception):
+class ParallelError(SetupError):
     """The processes cannot work together; the message says why."""
 
 

@@ -241,7 +241,6 @@ class MixtureOfExperts(nn.Module):
         )
 
     def _run_chosen(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Runs each expert on the tokens that chose it."""
         out = torch.zeros_like(tokens, dtype=torch.float32)
         for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
             row, place = torch.where(chosen == expert)

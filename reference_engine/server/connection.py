@@ -25,29 +25,6 @@ T = TypeVar("T")
 _DRAINED_BYTES = 256 * 2**20
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body.
-
-    Raises:
-        ApiError: The body has more than `limit` bytes.
-        ClientDisconnect: The client disconnected.
-    """
-    body = bytearray()
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size <= limit:
-            body += piece
-        else:
-            body.clear()
-        if size > limit + _DRAINED_BYTES:
-            break
-    if size > limit:
-        message = f"The request body is larger than {limit} bytes."
-        raise ApiError(413, message, code="request_too_large", headers={"Connection": "close"})
-    return bytes(body)
-
-
 async def until_disconnect(
     receive: Receive, stop: asyncio.Event, work: Coroutine[Any, Any, T]
 ) -> T:
@@ -116,14 +93,11 @@ class EventStream(Response):
         async with aclosing(self._pieces) as pieces:
             async for piece in pieces:
                 if not self._started:
-                    await self._start(send)
+                    self._started = True
+                    headers = self.raw_headers
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _start(self, send: Send) -> None:
-        self._started = True
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
 
     async def _fail(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         if self._started:
@@ -153,7 +127,22 @@ class Context:
         if encoding.lower() not in {"", "identity"}:
             message = f"The content encoding '{encoding}' is not supported; send it uncompressed."
             raise ApiError(415, message, code="unsupported_content_encoding")
-        return await read_body(request, self.settings.max_body_bytes)
+        limit = self.settings.max_body_bytes
+        body = bytearray()
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size <= limit:
+                body += piece
+            else:
+                body.clear()
+            if size > limit + _DRAINED_BYTES:
+                break
+        if size > limit:
+            message = f"The request body is larger than {limit} bytes."
+            headers = {"Connection": "close"}
+            raise ApiError(413, message, code="request_too_large", headers=headers)
+        return bytes(body)
 
     def require_model(self, name: str) -> None:
         """Refuse an unknown model.

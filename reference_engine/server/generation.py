@@ -12,15 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harmony.conversation import Conversation
-from harmony.parse import (
-    FIRST_SPECIAL,
-    STOP_TOKENS,
-    Delta,
-    Ended,
-    Event,
-    HarmonyParser,
-    Started,
-)
+from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, Delta, Ended, Event, HarmonyParser, Started
 from harmony.render import RenderError, least_tokens, render_prompt
 from reference_engine.backends.base import BackendError, TokenSource
 from reference_engine.generation.errors import (

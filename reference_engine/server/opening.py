@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from starlette.applications import Starlette
 
 from harmony.vocabulary import VocabularyError, harmony_encoding, token_bytes
-from reference_engine.backends.base import Backend, BackendUnavailableError, TokenSource
-from reference_engine.checkpoint import CheckpointError, load_model
+from reference_engine.backends.base import Backend, TokenSource
+from reference_engine.checkpoint import load_model
+from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.ranks import Leader
 from reference_engine.generation.sampling import Sampler, sample
-from reference_engine.kernels import KernelsError
-from reference_engine.kv_cache.memory import MemoryTooSmallError
-from reference_engine.model.config import ConfigError
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 from reference_engine.server.app import create_app
@@ -37,26 +34,21 @@ class Parts:
     app: Callable[[TokenSource, AppSettings], Starlette] = create_app
 
 
-class ServeError(Exception):
-    """The server cannot start; the message gives the reason and the remedy."""
-
-
 def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
     """Load the checkpoint, or one shard of it, and the vocabulary.
 
     Raises:
-        ServeError: Loading fails, or the device is not available.
+        SetupError: Loading fails, or the device is not available.
     """
-    with _as_serve_errors():
-        _prepare(settings)
-        return load_model(
-            settings.checkpoint,
-            settings.device,
-            getattr(torch, settings.dtype) if settings.dtype else None,
-            kernels=settings.kernels,
-            packed=settings.packed or None,
-            shard=shard,
-        )
+    _prepare(settings)
+    return load_model(
+        settings.checkpoint,
+        settings.device,
+        getattr(torch, settings.dtype) if settings.dtype else None,
+        kernels=settings.kernels,
+        packed=settings.packed or None,
+        shard=shard,
+    )
 
 
 def open_engine(
@@ -65,63 +57,48 @@ def open_engine(
     """Create the reference engine, or the backend that the settings name, without starting it.
 
     Raises:
-        ServeError: The engine or backend is not available.
+        SetupError: The engine or backend is not available.
     """
     if settings.backend.name != "reference":
         return _backend(settings)
     parts, leader = parts or Parts(), leader or Leader()
-    with _as_serve_errors():
-        return Engine(
-            parts.model(load(settings, leader.shard)),
-            max_batch=settings.max_batch,
-            max_queue=settings.max_queue,
-            max_context=settings.max_context,
-            prefill_chunk=settings.prefill_chunk,
-            memory=settings.memory,
-            sampler=parts.sampler,
-            forward=leader.forward,
-        )
+    return Engine(
+        parts.model(load(settings, leader.shard)),
+        max_batch=settings.max_batch,
+        max_queue=settings.max_queue,
+        max_context=settings.max_context,
+        prefill_chunk=settings.prefill_chunk,
+        memory=settings.memory,
+        sampler=parts.sampler,
+        forward=leader.forward,
+    )
 
 
 def _backend(settings: ServeSettings) -> Backend:
     from reference_engine.backends.remote import open_backend
 
     if settings.faults or settings.faults_by_request:
-        raise ServeError("--fault needs the reference engine: remove --backend.")
-    with _as_serve_errors():
-        _prepare(settings)
-        return open_backend(
-            settings.backend,
-            checkpoint=settings.checkpoint,
-            device=settings.device,
-            dtype=settings.dtype,
-            max_batch=settings.max_batch,
-            max_context=settings.max_context,
-            max_queue=settings.max_queue,
-        )
+        raise SetupError("--fault needs the reference engine: remove --backend.")
+    _prepare(settings)
+    return open_backend(
+        settings.backend,
+        checkpoint=settings.checkpoint,
+        device=settings.device,
+        dtype=settings.dtype,
+        max_batch=settings.max_batch,
+        max_context=settings.max_context,
+        max_queue=settings.max_queue,
+    )
 
 
 def _prepare(settings: ServeSettings) -> None:
-    """Check the device, set its threads and load the vocabulary."""
     on_cuda = settings.device.partition(":")[0] == "cuda"
     if on_cuda and not settings.backend.is_remote and not torch.cuda.is_available():
-        raise ServeError("PyTorch finds no CUDA device: use --device cpu, or check the driver.")
+        raise SetupError("PyTorch finds no CUDA device: use --device cpu, or check the driver.")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    harmony_encoding()
-    token_bytes()
-
-
-@contextmanager
-def _as_serve_errors() -> Iterator[None]:
     try:
-        yield
-    except (
-        BackendUnavailableError,
-        CheckpointError,
-        ConfigError,
-        KernelsError,
-        MemoryTooSmallError,
-        VocabularyError,
-    ) as error:
-        raise ServeError(str(error)) from error
+        harmony_encoding()
+        token_bytes()
+    except VocabularyError as error:
+        raise SetupError(str(error)) from error

@@ -19,11 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.ranks import Leader, device_of, process_group, run_follower
 from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
-from reference_engine.model.sharding import ParallelError, Shard
-from reference_engine.server.opening import Parts, ServeError, load, open_engine
+from reference_engine.model.sharding import Shard
+from reference_engine.server.opening import Parts, load, open_engine
 from reference_engine.server.settings import ServeSettings
 
 
@@ -89,25 +90,22 @@ def serve(settings: ServeSettings) -> None:
     """Serve until a signal arrives. Under torchrun, only the first process serves.
 
     Raises:
-        ServeError: A fault is unknown, the checkpoint cannot be loaded, the address is not
+        SetupError: A fault is unknown, the checkpoint cannot be loaded, the address is not
             available, or another process of the model ended.
     """
-    try:
-        with process_group(settings.device) as shard:
-            if shard.ranks > 1:
-                settings = replace(settings, device=device_of(settings.device))
-            if shard.rank:
-                _follow(settings, shard)
-            else:
-                _serve(settings, shard)
-    except ParallelError as error:
-        raise ServeError(str(error)) from error
+    with process_group(settings.device) as shard:
+        if shard.ranks > 1:
+            settings = replace(settings, device=device_of(settings.device))
+        if shard.rank:
+            _follow(settings, shard)
+        else:
+            _serve(settings, shard)
 
 
 def _serve(settings: ServeSettings, shard: Shard) -> None:
     parts = _parts(settings)
     if shard.ranks > 1 and not _can_be_shared(settings):
-        raise ServeError("Faults and --backend need a single process: do not use torchrun.")
+        raise SetupError("Faults and --backend need a single process: do not use torchrun.")
     with _restored_handlers(), _listening(settings.host, settings.port) as listener:
         leader = Leader(shard)
         engine = open_engine(settings, parts, leader)
@@ -158,13 +156,9 @@ def _restored_handlers() -> Iterator[None]:
 def _parts(settings: ServeSettings) -> Parts:
     if not settings.faults and not settings.faults_by_request:
         return Parts()
-    from reference_engine.faults.catalogue import FaultError
     from reference_engine.faults.server import faulty_parts
 
-    try:
-        return faulty_parts(settings.faults, by_request=settings.faults_by_request)
-    except FaultError as error:
-        raise ServeError(str(error)) from error
+    return faulty_parts(settings.faults, by_request=settings.faults_by_request)
 
 
 def _fingerprint(settings: ServeSettings) -> str:
@@ -191,5 +185,5 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             if error.errno != errno.EADDRINUSE:
                 advice = "check --host and --port"
             reason = error.strerror or str(error)
-            raise ServeError(f"Cannot listen at {host}:{port} ({reason}): {advice}.") from error
+            raise SetupError(f"Cannot listen at {host}:{port} ({reason}): {advice}.") from error
         yield listener

@@ -11,12 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import (
-    GENERATION_CONFIG,
-    config_file,
-    pair_names,
-    sources,
-)
+from reference_engine.checkpoint.layouts import GENERATION_CONFIG, config_file, pair_names, sources
 from reference_engine.checkpoint.writer import write_json
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reference_engine.faults.base import FaultGroup, Hook
-from reference_engine.faults.hooks import INPUT, MODEL
+from reference_engine.faults.hooks import INPUT, MODEL, ModelChange
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.transformer import Attention, Context, Transformer, rotary_frequencies
@@ -30,7 +30,7 @@ group = FaultGroup(
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
-def _each_attention(change: Callable[[Attention], None]) -> Callable[[Transformer], None]:
+def _each_attention(change: Callable[[Attention], None]) -> ModelChange:
     def damage(model: Transformer) -> None:
         for block in model.blocks:
             change(block.attn)
@@ -38,7 +38,7 @@ def _each_attention(change: Callable[[Attention], None]) -> Callable[[Transforme
     return damage
 
 
-def _frequencies(change: Callable[[Transformer], Tensor]) -> Callable[[Transformer], None]:
+def _frequencies(change: Callable[[Transformer], Tensor]) -> ModelChange:
     return lambda model: cast("None", model.rotary.frequencies.copy_(change(model)))
 
 
@@ -185,8 +185,6 @@ class _RoundedCache:
 
 
 class _RoundedAttention(Attention):
-    """Attention with rounded keys and values."""
-
     rounding: Callable[[Tensor], Tensor]
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:

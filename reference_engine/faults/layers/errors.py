@@ -16,7 +16,6 @@ _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_
 
 
 def _with_error_body(reply: Reply, body: Json) -> Reply:
-    """The reply with another body if it is an error."""
     return replace(reply, body=orjson.dumps(body)) if reply.status >= 400 else reply
 
 

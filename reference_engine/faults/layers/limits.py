@@ -25,7 +25,6 @@ _HIDDEN_LIMIT = 16
 
 
 def _truncated(data: Json) -> bool:
-    """Whether a response, or the last event of a stream, reports that the limit truncated it."""
     finished = [choice.get("finish_reason") for choice in choices(data)]
     return "length" in finished or response_of(data).get("status") == "incomplete"
 

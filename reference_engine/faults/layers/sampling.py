@@ -155,7 +155,6 @@ def call_doubled(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
 
 
 def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> Json:
-    """Apply a change to each list of logprobs in a payload."""
     for choice in choices(data):
         if choice.get("logprobs"):
             change(choice["logprobs"]["content"])

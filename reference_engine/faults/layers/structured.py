@@ -9,7 +9,7 @@ from dataclasses import replace
 from harmony.conversation import Conversation
 from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
 from reference_engine.faults.base import FaultGroup, Hook
-from reference_engine.faults.hooks import CONVERSATION, OUTPUT_ITEM
+from reference_engine.faults.hooks import CONVERSATION, OUTPUT_ITEM, ParserChange
 from reference_engine.faults.http import ClientRequest, Json
 from reference_engine.faults.layers.parsing import recast
 from reference_engine.faults.parsers import FilteredParser
@@ -18,9 +18,7 @@ from reference_engine.server.generation import GenerationRequest
 group = FaultGroup("structured output")
 
 
-def _structured(
-    change: Callable[[Event], list[Event]],
-) -> Callable[[HarmonyParser, GenerationRequest], HarmonyParser]:
+def _structured(change: Callable[[Event], list[Event]]) -> ParserChange:
     def parse(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
         structured = request.conversation.answer_format
         return FilteredParser(parser, change) if structured else parser

@@ -19,7 +19,6 @@ def _key(usage: Json, names: tuple[str, str]) -> str:
 
 
 def _set(usage: Json, names: tuple[str, str], tokens: int) -> None:
-    """Set a count and the total."""
     usage[_key(usage, names)] = tokens
     usage["total_tokens"] = usage[_key(usage, _PROMPT)] + usage[_key(usage, _COMPLETION)]
 

@@ -23,6 +23,7 @@ from reference_engine.faults.hooks import (
     SSE_EVENT,
     STREAM,
     USAGE,
+    PromptChange,
     message_text,
 )
 from reference_engine.faults.http import (
@@ -49,9 +50,7 @@ _PROXIES = "replies of vLLM and SGLang"
 _OLLAMA = "ollama PR#17485"
 
 
-def _each_call_header(
-    change: Callable[[str], str],
-) -> Callable[[list[int], Conversation], list[int]]:
+def _each_call_header(change: Callable[[str], str]) -> PromptChange:
     def edit(message: Message) -> list[Message]:
         call = message.header.startswith("assistant to=functions.")
         return [replace(message, header=change(message.header)) if call else message]

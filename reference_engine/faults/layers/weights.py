@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reference_engine.faults.base import FaultGroup, Hook
-from reference_engine.faults.hooks import MODEL
+from reference_engine.faults.hooks import MODEL, ModelChange
 from reference_engine.faults.layers import attention as attention_faults
 from reference_engine.faults.layers.attention import ATTENTION
 from reference_engine.model import mxfp4
@@ -63,7 +63,7 @@ def _chosen_shares(scores: Tensor, top: int) -> Tensor:
     return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values.softmax(-1))
 
 
-def _each_experts(change: Callable[[MixtureOfExperts], None]) -> Callable[[Transformer], None]:
+def _each_experts(change: Callable[[MixtureOfExperts], None]) -> ModelChange:
     def damage(model: Transformer) -> None:
         for block in model.blocks:
             change(block.mlp)
@@ -71,11 +71,11 @@ def _each_experts(change: Callable[[MixtureOfExperts], None]) -> Callable[[Trans
     return damage
 
 
-def _staged_experts(change: Callable[[StagedExperts], None]) -> Callable[[Transformer], None]:
+def _staged_experts(change: Callable[[StagedExperts], None]) -> ModelChange:
     return _each_experts(lambda experts: change(staged(experts)))
 
 
-def _quantized(change: Callable[[Tensor], Tensor]) -> Callable[[Transformer], None]:
+def _quantized(change: Callable[[Tensor], Tensor]) -> ModelChange:
     def damage(experts: MixtureOfExperts) -> None:
         for weight in (experts.mlp1_weight, experts.mlp2_weight.mT):
             for expert in weight:

@@ -159,9 +159,7 @@ def usage_of(generations: Sequence[Generation]) -> dict[str, Any]:
 _Item = tuple[int, list[Part]] | BaseException | None
 
 
-async def interleaved(
-    generations: Sequence[Generation],
-) -> AsyncGenerator[tuple[int, list[Part]]]:
+async def interleaved(generations: Sequence[Generation]) -> AsyncGenerator[tuple[int, list[Part]]]:
     """The batches of all generations in order of arrival, each with the index of its choice."""
     if len(generations) == 1:
         async with aclosing(generations[0].run()) as batches:
@@ -251,11 +249,7 @@ class ChatHandler:
         self._context = context
 
     async def create(self, request: Request) -> Response:
-        """Create a completion, streaming or not.
-
-        Raises:
-            ApiError: The request fails.
-        """
+        """Create a completion, streaming or not."""
         context = self._context
         body = parse_request(ChatRequest, await context.body(request))
         context.require_model(body.model)

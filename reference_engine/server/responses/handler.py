@@ -106,11 +106,7 @@ class ResponsesHandler:
         self._store = ResponseStore(settings.stored_responses, settings.stored_bytes)
 
     async def create(self, request: Request) -> Response:
-        """Create a response, streaming or not.
-
-        Raises:
-            ApiError: The request fails.
-        """
+        """Create a response, streaming or not."""
         context = self._context
         body = parse_request(ResponsesRequest, await context.body(request))
         context.require_model(body.model)
@@ -133,11 +129,7 @@ class ResponsesHandler:
         return json_response(response)
 
     async def compact(self, request: Request) -> Response:
-        """Compact a conversation for later requests.
-
-        Raises:
-            ApiError: The request fails.
-        """
+        """Compact a conversation for later requests."""
         context = self._context
         body = parse_request(CompactRequest, await context.body(request))
         context.require_model(body.model)
@@ -170,11 +162,7 @@ class ResponsesHandler:
         return json_response(page(orjson.loads(stored.input), request.query_params))
 
     async def cancel(self, request: Request) -> Response:
-        """Refuse: only background responses can be cancelled, and there are none.
-
-        Raises:
-            ApiError: Always.
-        """
+        """Refuse: only background responses can be cancelled, and there are none."""
         self._stored(request)
         message = "Only responses created with 'background' true can be cancelled."
         raise invalid("response_id", message)
@@ -185,16 +173,16 @@ class ResponsesHandler:
         Raises:
             ApiError: The id is unknown.
         """
-        response_id = request.path_params["response_id"]
-        if not self._store.delete(response_id):
-            raise _not_found(response_id)
+        response_id = self._stored(request).id
+        self._store.delete(response_id)
         return json_response({"id": response_id, "object": "response", "deleted": True})
 
     def _stored(self, request: Request) -> Stored:
         response_id = request.path_params["response_id"]
         stored = self._store.get(response_id)
         if stored is None:
-            raise _not_found(response_id)
+            message = f"Response with id '{response_id}' not found."
+            raise ApiError(404, message, param="response_id", code="response_not_found")
         return stored
 
 
@@ -231,8 +219,3 @@ def _stored(
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
         input=orjson.dumps(listed(body.items)),
     )
-
-
-def _not_found(response_id: str) -> ApiError:
-    message = f"Response with id '{response_id}' not found."
-    return ApiError(404, message, param="response_id", code="response_not_found")

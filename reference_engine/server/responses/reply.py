@@ -32,8 +32,6 @@ _EVENT: dict[Kind, str] = {
 
 @dataclass
 class _Open:
-    """The current item."""
-
     message: Started
     id: str
     index: int
@@ -199,7 +197,6 @@ class Reply:
 
 
 def _echoed(body: ResponsesRequest) -> dict[str, Any]:
-    """The fields of a response that repeat the request, including defaults."""
     choice = body.tool_choice
     text_format = body.text.format.model_dump(by_alias=True, exclude_none=True)
     return {

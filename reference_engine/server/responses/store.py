@@ -71,15 +71,14 @@ class ResponseStore:
         stored = self.get(self._items.get(item_id, ""))
         return stored.items[item_id] if stored else None
 
-    def delete(self, response_id: str) -> bool:
-        """Delete a response; False if the id is unknown."""
+    def delete(self, response_id: str) -> None:
+        """Delete a response if it is stored."""
         if response_id not in self._stored:
-            return False
+            return
         stored, size = self._stored.pop(response_id)
         self._bytes -= size
         for item_id in stored.items:
             del self._items[item_id]
-        return True
 
 
 @dataclass(frozen=True)

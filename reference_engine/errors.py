@@ -1,0 +1,5 @@
+"""The base of the errors that a user of the engine can fix."""
+
+
+class SetupError(ValueError):
+    """A command or a server cannot run; the message gives the reason and the remedy."""
