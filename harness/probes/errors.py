@@ -6,7 +6,7 @@ invalid requests; that is a warning if clients cope with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from harness.api.base import Message, ToolCall, ToolResult
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import outcome, refused, require_admitted
+from harness.probes.refusals import outcome, refused, require_admitted, required
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 from harness.records.scores import Severity
@@ -180,12 +180,10 @@ def _fields(responses: ProbeResponses) -> Trials:
         yield problem if wrong else None
 
 
-def _rejections(responses: ProbeResponses) -> list[ParsedExchange]:
+def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
     """The exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
-    rollouts = [rollout for rollout in responses.all(*_NAMES) if refused(rollout)]
-    if not rollouts:
-        raise NotVerifiableError("The provider rejects none of the invalid requests.")
-    return [rollout.exchanges[-1] for rollout in rollouts]
+    rejected = (each.exchanges[-1] for each in responses.all(*_NAMES) if refused(each))
+    return required(rejected, "The provider rejects none of the invalid requests.")
 
 
 def _body_text(exchange: ParsedExchange) -> str:

@@ -19,7 +19,7 @@ from harness.probes.base import (
     TrialResult,
     Trials,
 )
-from harness.probes.refusals import outcome, served
+from harness.probes.refusals import outcome, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -79,10 +79,8 @@ def _finish_otherwise(responses: ProbeResponses) -> Trials:
 
 
 def _at_limit(exchanges: Iterable[ParsedExchange]) -> Trials:
-    judged = [result for exchange in exchanges for result in _limited(exchange)]
-    if not judged:
-        raise NotVerifiableError("The model's replies are shorter than the limit.")
-    yield from judged
+    judged = (result for exchange in exchanges for result in _limited(exchange))
+    yield from required(judged, "The model's replies are shorter than the limit.")
 
 
 def _limited(exchange: ParsedExchange) -> Trials:

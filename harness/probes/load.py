@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.api.base import Message
 from harness.checks.subjects import calls
 from harness.findings import BOTH_MODES, CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 
@@ -70,14 +70,12 @@ def _cross_talk(responses: ProbeResponses) -> Trials:
     "that fails under this load fails in production.",
 )
 def _served(responses: ProbeResponses) -> Trials:
-    admitted = [
+    admitted = (
         rollout
         for rollout in responses.all(*WORDS[responses.api])
         if not rollout.exchanges or rollout.exchanges[-1].status not in _OVERLOADED
-    ]
-    if not admitted:
-        raise NotVerifiableError("The provider rejected all requests as too many.")
-    for rollout in admitted:
+    )
+    for rollout in required(admitted, "The provider rejected all requests as too many."):
         yield failure(rollout, "one of many concurrent requests")
 
 
@@ -106,27 +104,23 @@ def _call_ids(responses: ProbeResponses) -> Trials:
     Logs and caches confuse calls with the same id. Ids within a conversation still differ.
     """
     known: set[str] = set()
-    for _, rollout in _answered(responses):
-        for found in calls(rollout):
-            again = found.call.id in known
-            known.add(found.call.id)
-            message = "The tool call has the same id as a call in another reply."
-            yield Problem(found.exchange, message, "a new id", found.call.id) if again else None
-    if not known:
-        raise NotVerifiableError("No reply contained a tool call.")
+    made = (found for _, rollout in _answered(responses) for found in calls(rollout))
+    for found in required(made, "No reply contained a tool call."):
+        again = found.call.id in known
+        known.add(found.call.id)
+        message = "The tool call has the same id as a call in another reply."
+        yield Problem(found.exchange, message, "a new id", found.call.id) if again else None
 
 
-def _answered(responses: ProbeResponses) -> Iterator[tuple[str, ParsedRollout]]:
+def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:
     """The rollouts with a readable reply, each with its word. Raises NotVerifiableError."""
-    found = [
+    found = (
         (word, rollout)
         for word in WORDS[responses.api]
         for rollout in responses.all(word)
         if any(rollout.replies)
-    ]
-    if not found:
-        raise NotVerifiableError("No concurrent request got a reply.")
-    yield from found
+    )
+    return required(found, "No concurrent request got a reply.")
 
 
 def _text(rollout: ParsedRollout) -> str:

@@ -13,8 +13,8 @@ from harness.findings import CHAT, Problem
 from harness.golden.distance import entry_bytes, raw_entries
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import served_replies
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import required, served_replies
 from harness.records.conditions import Api
 
 _ALTERNATIVES = 3
@@ -97,10 +97,8 @@ def _answers(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]
 
 
 def _with_entries(responses: ProbeResponses) -> Sequence[tuple[ParsedExchange, Reply]]:
-    found = [each for each in _answers(responses) if raw_entries(*each)]
-    if not found:
-        raise NotVerifiableError("The replies have no logprobs.")
-    return found
+    found = (each for each in _answers(responses) if raw_entries(*each))
+    return required(found, "The replies have no logprobs.")
 
 
 def _path(exchange: ParsedExchange) -> str:

@@ -10,15 +10,8 @@ import orjson
 from harness.api.base import Message, Role
 from harness.findings import HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-    Trials,
-)
-from harness.probes.refusals import served
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
+from harness.probes.refusals import required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -104,13 +97,11 @@ def _precedence(responses: ProbeResponses) -> Trials:
     gpt-oss is trained to rank system over developer over user. It follows instructions less if
     they are rendered elsewhere in the prompt. The result depends on the model, too.
     """
-    clear = 0
-    for exchange, reply in responses.replies(*_PRECEDENCE):
-        text = reply.text.lower()
-        followed = "anchor" in text
-        if followed or "pumpkin" in text:
-            clear += 1
-            message = "The reply follows the user instead of the instructions."
-            yield None if followed else Problem(exchange, message, "anchor …", reply.text)
-    if not clear:
-        raise NotVerifiableError("The model follows neither the instructions nor the user.")
+    replies = responses.replies(*_PRECEDENCE)
+    texts = ((exchange, reply.text, reply.text.lower()) for exchange, reply in replies)
+    clear = (each for each in texts if "anchor" in each[2] or "pumpkin" in each[2])
+    reason = "The model follows neither the instructions nor the user."
+    for exchange, text, lower in required(clear, reason):
+        message = "The reply follows the user instead of the instructions."
+        against = Problem(exchange, message, "anchor …", text)
+        yield None if "anchor" in lower else against

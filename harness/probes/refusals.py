@@ -1,16 +1,27 @@
-"""Responses that a provider may refuse, and failures that it must not have."""
+"""Responses that a provider may refuse, failures that it must not have, and missing evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from harness.api.base import Reply
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult
 
+T = TypeVar("T")
+
 _REFUSED = range(400, 500)
 _NOT_ADMITTED = {408, 425, 429}
+
+
+def required(found: Iterable[T], reason: str) -> Sequence[T]:
+    """All items. Raises NotVerifiableError with this reason if there are none."""
+    items = list(found)
+    if not items:
+        raise NotVerifiableError(reason)
+    return items
 
 
 def require_admitted(rollout: ParsedRollout) -> None:

@@ -16,7 +16,8 @@ from harness.api.base import Message, Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 
@@ -110,20 +111,21 @@ GROUP = ProbeGroup("tools.arguments", _requests, HARMONY, modes=BOTH_MODES)
 
 
 def _judge(name: str, responses: ProbeResponses) -> Trials:
+    yield from required(
+        _copies(name, responses), "The model did not copy the text into a tool call."
+    )
+
+
+def _copies(name: str, responses: ProbeResponses) -> Trials:
     value = VALUES[name]
-    judged = False
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         text = _text(found)
         damaged = any(each in text for each in value.damaged())
         if value.intact in text:
-            judged = True
             yield None
         elif damaged or value.is_lost_from(text) or _truncated(found, value):
-            judged = True
             message = "The arguments of a tool call contain a damaged text."
             yield Problem(found.exchange, message, value.intact, text or found.call.arguments)
-    if not judged:
-        raise NotVerifiableError("The model did not copy the text into a tool call.")
 
 
 def _truncated(found: Call, value: Value) -> bool:

@@ -10,8 +10,8 @@ from harness.api.base import Message, Tool
 from harness.checks.subjects import calls
 from harness.findings import BOTH_MODES, GUIDE, RAW_COT, Problem
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, REPLY_TOKENS, TOOLS, WEATHER
 from harness.records.conditions import Api
 
@@ -86,14 +86,12 @@ def _dependent(responses: ProbeResponses) -> Trials:
 
     gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.
     """
-    rollouts = [
+    rollouts = (
         rollout
         for rollout in responses.all("dependent")
         if any(found.call.name == ORDER.name for found in calls(rollout))
-    ]
-    if not rollouts:
-        raise NotVerifiableError("The model did not make the first of two calls.")
-    for rollout in rollouts:
+    )
+    for rollout in required(rollouts, "The model did not make the first of two calls."):
         second = [found for found in calls(rollout) if found.call.name == WEATHER.name]
         if any(ORDER_PLACE in found.call.arguments for found in second):
             yield None
@@ -106,7 +104,5 @@ def _dependent(responses: ProbeResponses) -> Trials:
 
 def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
     """The rollouts with a tool result. Raises NotVerifiableError."""
-    found = [rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1]
-    if not found:
-        raise NotVerifiableError("No conversation reached a tool result.")
-    return found
+    found = (rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1)
+    return required(found, "No conversation reached a tool result.")

@@ -9,8 +9,8 @@ from dataclasses import replace
 from harness.api.base import Message, Tool
 from harness.checks.subjects import Call, calls
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, WEATHER
 from harness.records.conditions import Api
 
@@ -63,17 +63,16 @@ def _unchanged(responses: ProbeResponses) -> Trials:
 
     A client cannot run a tool by a name that it does not know.
     """
-    judged = False
-    for name, (_, offered, _) in NAMES.items():
-        for found in _calls(responses, name):
-            changed = _changed(offered, found.call.name)
-            if changed or found.call.name == offered:
-                judged = True
-                message = "The reply calls a function by a changed name."
-                got = found.call.name
-                yield Problem(found.exchange, message, offered, got) if changed else None
-    if not judged:
-        raise NotVerifiableError("The model called none of the functions by its name.")
+    found = (
+        (call.exchange, offered, call.call.name)
+        for name, (_, offered, _) in NAMES.items()
+        for call in _calls(responses, name)
+        if call.call.name == offered or _changed(offered, call.call.name)
+    )
+    reason = "The model called none of the functions by its name."
+    for exchange, offered, got in required(found, reason):
+        changed = Problem(exchange, "The reply calls a function by a changed name.", offered, got)
+        yield None if got == offered else changed
 
 
 @GROUP.probe("tools.names.ids", NAMES, severity="warning", source=CHAT)
@@ -83,14 +82,11 @@ def _ids(responses: ProbeResponses) -> Trials:
     Logs and caches confuse calls with the same id. Within one conversation it is an error.
     """
     known: dict[str, str] = {}
-    for name in NAMES:
-        for found in _calls(responses, name):
-            earlier = known.setdefault(found.call.id, name)
-            message = "Tool calls in two conversations have the same id."
-            same = earlier != name
-            yield Problem(found.exchange, message, "a new id", found.call.id) if same else None
-    if not known:
-        raise NotVerifiableError("The model called no function.")
+    made = ((name, found) for name in NAMES for found in _calls(responses, name))
+    for name, found in required(made, "The model called no function."):
+        same = known.setdefault(found.call.id, name) != name
+        message = "Tool calls in two conversations have the same id."
+        yield Problem(found.exchange, message, "a new id", found.call.id) if same else None
 
 
 def _calls(responses: ProbeResponses, name: str) -> Iterator[Call]:

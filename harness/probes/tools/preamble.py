@@ -10,7 +10,7 @@ from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.base import Message, Reply
 from harness.findings import HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import first_replies
+from harness.probes.refusals import first_replies, required
 from harness.probes.tools.offers import REPLY_TOKENS, WEATHER
 from harness.records.conditions import Api
 
@@ -41,21 +41,21 @@ def _preamble(responses: ProbeResponses) -> Trials:
 
     Users should know what the agent is about to do, and they pay for the tokens.
     """
-    judged = False
+    reason = "The model wrote no text before it called the tool."
+    yield from required(_announcements(responses), reason)
+
+
+def _announcements(responses: ProbeResponses) -> Trials:
     for exchange, reply in first_replies(responses.all("announced")):
         if not reply.calls or not (reply.reasoning or reply.text):
             continue
         lost = _lost_tokens(reply)
         if reply.text:
-            judged = True
             yield None
         elif lost >= _LEAST:
-            judged = True
             message = "No part of the reply accounts for the output tokens before a tool call."
             got = f"{lost} tokens not returned"
             yield Problem(exchange, message, "text next to the tool call", got, "$.usage")
-    if not judged:
-        raise NotVerifiableError("The model wrote no text before it called the tool.")
 
 
 def _lost_tokens(reply: Reply) -> int:

@@ -6,7 +6,8 @@ import json
 
 from harness.api.base import Message, Reply, Tool, ToolCall, ToolResult
 from harness.findings import HARMONY, Problem
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import required
 from harness.probes.tools.offers import REPLY_TOKENS
 from harness.records.conditions import Api
 
@@ -57,15 +58,14 @@ def _order(responses: ProbeResponses) -> Trials:
 
     Nothing else in the prompt assigns results to calls.
     """
-    found = [
+    found = (
         (exchange, first, second, word)
         for first, second in _CODE_WORDS
         for exchange, reply in responses.replies(first)
         if (word := _named(reply, (first, second))) is not None
-    ]
-    if not found:
-        raise NotVerifiableError("The model named none of the results, or both of them.")
-    for exchange, first, second, word in found:
+    )
+    reason = "The model named none of the results, or both of them."
+    for exchange, first, second, word in required(found, reason):
         message = "The model takes the result of the second call for that of the first."
         yield None if word == first else Problem(exchange, message, first, second)
 

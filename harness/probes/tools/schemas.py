@@ -9,8 +9,8 @@ from typing import Any
 from harness.api.base import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
 from harness.findings import FUNCTION_CALLING, RESPONSES, Problem
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure, first_replies, served
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import failure, first_replies, required, served
 from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, TOOLS, WEATHER
 from harness.probes.tools.schema_corpus import DEFINITIONS
 from harness.records.conditions import Api
@@ -120,10 +120,9 @@ def _callable(responses: ProbeResponses) -> Trials:
     If the model never does, the server renders the schemas incorrectly.
     """
     rollouts = responses.all(*DEFINITIONS, "many tools")
-    replies = [each for each in first_replies(rollouts) if each[1].calls or each[1].text]
-    if not replies:
-        raise NotVerifiableError("No request with an unusual schema got a reply.")
-    for exchange, reply in replies:
+    replies = (each for each in first_replies(rollouts) if each[1].calls or each[1].text)
+    reason = "No request with an unusual schema got a reply."
+    for exchange, reply in required(replies, reason):
         called = [call for call in reply.calls if call.name == WEATHER.name]
         if called and parsed_object(called[0].arguments) is not None:
             yield None
@@ -141,15 +140,14 @@ def _echo(responses: ProbeResponses) -> Trials:
 
     The copy shows how the server interpreted the functions; few clients read it.
     """
-    found = [
+    found = (
         (definition, exchange, reply)
         for name, definition in DEFINITIONS.items()
         for exchange, reply in first_replies(responses.all(name))
         if reply.raw.get("tools")
-    ]
-    if not found:
-        raise NotVerifiableError("No response repeats the functions of its request.")
-    for definition, exchange, reply in found:
+    )
+    reason = "No response repeats the functions of its request."
+    for definition, exchange, reply in required(found, reason):
         echo = _parameters(reply, WEATHER.name)
         if echo is not None and _contains(echo, definition.parameters):
             yield None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.api.base import Message, Reply
 from harness.findings import GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import required
 from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
 from harness.records.conditions import Api
 
@@ -82,7 +83,7 @@ def _precision(responses: ProbeResponses) -> Trials:
 )
 def _f1(responses: ProbeResponses) -> Trials:
     needed = [bool(reply.calls) for _, reply in _complete(responses, NEEDED)]
-    not_needed = list(_complete(responses, NOT_NEEDED))
+    not_needed = _complete(responses, NOT_NEEDED)
     right = sum(needed)
     called = right + sum(bool(reply.calls) for _, reply in not_needed)
     score = 2 * right / (len(needed) + called)
@@ -100,22 +101,20 @@ def _right_tool(responses: ProbeResponses) -> Trials:
 
     The choice is the model's, but a model that sees all descriptions rarely errs.
     """
-    called = 0
-    for name, (_, expected) in NEEDED.items():
-        for exchange, reply in _complete(responses, [name]):
-            for call in reply.calls[:1]:
-                called += 1
-                wrong = Problem(exchange, "The reply calls the wrong tool.", expected, call.name)
-                yield None if call.name == expected else wrong
-    if not called:
-        raise NotVerifiableError("The model called no tool at all.")
+    called = (
+        (exchange, expected, call.name)
+        for name, (_, expected) in NEEDED.items()
+        for exchange, reply in _complete(responses, [name])
+        for call in reply.calls[:1]
+    )
+    for exchange, expected, got in required(called, "The model called no tool at all."):
+        wrong = Problem(exchange, "The reply calls the wrong tool.", expected, got)
+        yield None if got == expected else wrong
 
 
 def _complete(
     responses: ProbeResponses, names: Iterable[str]
-) -> Iterator[tuple[ParsedExchange, Reply]]:
+) -> Sequence[tuple[ParsedExchange, Reply]]:
     """The replies to several requests that were not truncated. Raises NotVerifiableError."""
-    found = [each for each in responses.replies(*names) if each[1].finish != "length"]
-    if not found:
-        raise NotVerifiableError("Every reply was truncated at the token limit.")
-    yield from found
+    found = (each for each in responses.replies(*names) if each[1].finish != "length")
+    return required(found, "Every reply was truncated at the token limit.")
