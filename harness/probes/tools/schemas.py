@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from harness.api.base import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
@@ -12,13 +16,38 @@ from harness.findings import FUNCTION_CALLING, RESPONSES, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, first_replies, required, served
 from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, TOOLS, WEATHER
-from harness.probes.tools.schema_corpus import DEFINITIONS
 from harness.records.conditions import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)
 _STATUS = (Message("user", "Is the service up right now?"),)
 _MANY = 40
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One function definition, and its special feature as the object of a sentence.
+
+    `source` is an issue about servers that failed with it, or the documentation.
+    """
+
+    feature: str
+    parameters: Mapping[str, Any]
+    source: str = "https://json-schema.org/draft/2020-12/json-schema-validation"
+
+    @property
+    def tool(self) -> Tool:
+        """The weather tool with this definition."""
+        return Tool(WEATHER.name, WEATHER.description, self.parameters, WEATHER.output)
+
+
+DEFINITIONS = TypeAdapter(dict[str, Definition]).validate_json(
+    (resources.files("harness") / "data" / "function_definitions.json").read_bytes()
+)
+"""Variants of the weather tool that have broken chat templates, parsers or grammars.
+
+All but those without properties require a location.
+"""
 
 
 def _many() -> tuple[Tool, ...]:

@@ -31,7 +31,7 @@ from harness.probes.tools import (
     trigger,
 )
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
-from harness.probes.tools.schema_corpus import DEFINITIONS
+from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 
