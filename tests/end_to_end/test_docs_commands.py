@@ -32,7 +32,7 @@ NAMES = ("mine", "groq", "fireworks", "reference")
 RUN_ELSEWHERE = {
     "serve": "tests/end_to_end/test_packaging.py",
     "export-small": "tests/reference_engine/small/test_small_export.py",
-    "selftest": "tests/harness/test_selftest_run.py",
+    "selftest": "tests/harness/selftest/test_selftest_run.py",
 }
 _FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"), ("--only", "smoke"))
 """The mock answers cases, not probes."""

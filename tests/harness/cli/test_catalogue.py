@@ -8,7 +8,7 @@ from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.rules import RULES
 
-DOCS = Path(__file__).parents[2] / "docs" / "checks.md"
+DOCS = Path(__file__).parents[3] / "docs" / "checks.md"
 
 
 def test_the_page_of_checks_is_up_to_date():

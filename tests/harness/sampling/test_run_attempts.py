@@ -211,7 +211,7 @@ except StoppedError as error:
 
 async def in_a_process(provider: MockProvider, folder: Path) -> asyncio.subprocess.Process:
     here = Path(__file__).parent
-    places = (str(here), str(here.parent / "support"))
+    places = (str(here), str(here.parents[1] / "support"))
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", RUN, *places, provider.base_url, str(folder)),
         stderr=asyncio.subprocess.PIPE,
