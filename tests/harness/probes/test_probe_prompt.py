@@ -10,8 +10,7 @@ from healthy import Say, chat_whole, json_response, rollout
 
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
-from harness.probes.prompt import GROUP
-from harness.probes.prompt_corpus import PROMPTS
+from harness.probes.prompt import GROUP, PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings
 from harness.records.analysis import CheckResult
 from harness.rules import probe_results
