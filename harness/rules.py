@@ -55,14 +55,9 @@ def probe_results(
     limitations: Collection[str] = (),
     golden: Golden | None = None,
 ) -> tuple[CheckResult, ...]:
-    """The result of every probe.
+    """The result of every probe, from the rollouts of each request by its name.
 
-    Args:
-        probes: The probes of the run.
-        rollouts: The rollouts of each probe request, by its name.
-        apis: The APIs of the run.
-        limitations: Capabilities that the provider's entry declares missing.
-        golden: The golden file of the run, if it has one.
+    `limitations` are capabilities that the provider's entry declares missing.
     """
     return tuple(
         _declared(_probe_result(probe, rollouts, apis, golden), probe.needs, limitations)

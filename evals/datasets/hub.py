@@ -27,10 +27,6 @@ _LONGEST_REASON = 300
 def read_published(dataset: PublishedDataset, model: type[DataRow]) -> tuple[RawRow, ...]:
     """The rows of a published dataset at its pinned revision, file by file.
 
-    Args:
-        dataset: The published dataset.
-        model: The columns that are needed.
-
     Raises:
         ConfigurationError: The library is not installed, the hub cannot be reached, or the terms
             of a gated dataset are not accepted; the message says how to fix it.

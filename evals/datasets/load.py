@@ -49,11 +49,6 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
     Data with another number of rows than the published dataset count as a sample, whose scores
     are not compared with published ones.
 
-    Args:
-        dataset: The published dataset of the eval.
-        source: Where to read the rows; see `DataSource`.
-        model: The type of a row.
-
     Raises:
         ConfigurationError: There are no rows, a row is invalid, or the hub returns another number
             of rows than published.

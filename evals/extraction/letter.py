@@ -82,12 +82,7 @@ Reading = tuple[int, Callable[[], Found | None]]
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> Found | None:
-    """The letter that `text` declares as its answer, as the module says; None if it does not.
-
-    Args:
-        text: The final answer.
-        choices: The texts of A, B, C and D as they were put.
-    """
+    """The letter that `text` declares as its answer; `choices` are the texts of A, B, C and D."""
     return _stated(text, choices) or _verdict(text) or _alone(text, choices)
 
 

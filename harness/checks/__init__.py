@@ -68,14 +68,9 @@ CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in COMP
 def examine(
     parsed: ParsedRollout, *, except_for: Collection[str] = ()
 ) -> tuple[frozenset[str], tuple[Finding, ...]]:
-    """Apply the checks to one rollout.
+    """Apply the checks to one rollout: the ids of the applicable checks, and the findings.
 
-    Args:
-        parsed: The rollout.
-        except_for: Ids of checks to skip, because the request provokes their problem.
-
-    Returns:
-        The ids of the applicable checks, and the findings.
+    `except_for` has the ids of checks whose problem the request provokes.
     """
     applicable: set[str] = set()
     findings: list[Finding] = []

@@ -10,16 +10,8 @@ from harness.findings import BOTH_APIS, BOTH_MODES, CHAT, Rule, description
 from harness.records.conditions import Api
 from harness.records.scores import Evidence, Finding, Score, Severity
 
-
-@dataclass(frozen=True)
-class Difference:
-    """A problem in the first exchange of the rollout `record`."""
-
-    record: str
-    message: str
-    expected: str
-    got: str
-    path: str
+Difference = tuple[str, Evidence]
+"""What is wrong in the first exchange of a rollout."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +23,17 @@ class Comparison(Rule):
 
     def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
         """The finding for each affected rollout, by record."""
-        found = self.compare([each for each in examined if self.applies(each)])
-        return {each.record: self._finding(each) for each in found}
-
-    def _finding(self, found: Difference) -> Finding:
-        evidence = Evidence(
-            record=found.record,
-            exchange=0,
-            path=found.path,
-            expected=found.expected,
-            got=found.got,
-        )
         severity: Severity = self.about.severity
-        return Finding(id=self.id, severity=severity, message=found.message, evidence=evidence)
+        return {
+            evidence.record: Finding(
+                id=self.id, severity=severity, message=message, evidence=evidence
+            )
+            for message, evidence in self.compare([each for each in examined if self.applies(each)])
+        }
+
+
+def _evidence(record: str, path: str, expected: str, got: str) -> Evidence:
+    return Evidence(record=record, exchange=0, path=path, expected=expected, got=got)
 
 
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -58,7 +48,7 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
             other = first.setdefault(reply_id, each.record)
             if other != each.record:
                 message = f"The reply has the same id as a reply in {other}."
-                yield Difference(each.record, message, "a unique id", reply_id, "$.id")
+                yield message, _evidence(each.record, "$.id", "a unique id", reply_id)
 
 
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -76,7 +66,8 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
         for each in group:
             if each.first_input != usual:
                 message = "The prompt token count differs from other attempts at the same request."
-                yield Difference(each.record, message, str(usual), str(each.first_input), "$.usage")
+                got = str(each.first_input)
+                yield message, _evidence(each.record, "$.usage", str(usual), got)
 
 
 def _comparison(

@@ -51,10 +51,6 @@ async def supported_apis(
 ) -> tuple[tuple[Api, ...], list[str]]:
     """The APIs of the entry that work, and for each other one the reason.
 
-    Args:
-        provider: The provider.
-        models: The models that it lists.
-
     Raises:
         ConfigurationError: An environment variable of the provider is not set.
         ModelNotFoundError: It does not have the model.
@@ -117,13 +113,7 @@ async def smallest_request(provider: Provider, api: Api) -> Answer:
 
 
 def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
-    """Refuse an answer after which no request of a run can succeed.
-
-    Args:
-        provider: The provider.
-        api: The API of the request.
-        answer: The answer to `smallest_request`.
-        models: The models that the provider lists, if it does.
+    """Refuse an answer to `smallest_request` after which no request of a run can succeed.
 
     Raises:
         ProviderUnavailableError: The message names the problem and how to fix it.

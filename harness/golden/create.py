@@ -50,12 +50,8 @@ def create(
 ) -> Golden:
     """Answer all requests, once for the golden answers and once per healthy run.
 
-    Args:
-        models: Names under which providers serve the model.
-        options: The checkpoint, and the number format of the golden answers.
-        requests: The requests.
-        progress: Receives a message before each step.
-        healthy: The runs from which to learn the tolerance.
+    The tolerance is learned from the healthy runs. `models` are the names under which providers
+    serve the model.
 
     Raises:
         ConfigurationError: The engine failed.

@@ -55,11 +55,7 @@ def digest(golden: Golden) -> str:
 
 
 def kept(folder: Path, sha256_expected: str | None) -> Golden | None:
-    """The golden file of a run, if it has one.
-
-    Args:
-        folder: The run's.
-        sha256_expected: The hash in `run.json`; None if the run has no golden file.
+    """The golden file of a run with this hash in its `run.json`; None if it has none.
 
     Raises:
         ConfigurationError: The file is missing, or of another version.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from harness.api.base import Reply
 from harness.golden import engine
@@ -70,26 +71,14 @@ def _recorded(rollout: Rollout) -> Iterator[_Recorded]:
         body = exchange.request.body
         if reply.calls or "previous_response_id" in body:
             continue
-        found = _known(entries_of(exchange, reply))
-        if found:
-            tokens = (*_opening(reply, found), *(id_of(each.name) for each in found))
+        listed = entries_of(exchange, reply)
+        # The tokens before the first that is not in the vocabulary.
+        ids = [*takewhile(lambda token: token is not None, (id_of(each.name) for each in listed))]
+        if ids:
+            tokens = (*_opening(reply, listed), *(token for token in ids if token is not None))
             fields = {key: value for key, value in body.items() if key in _PROMPT_FIELDS}
-            question = Question(rollout.id, exchange.api, {"model": "", **fields}, _ids(tokens))
-            yield _Recorded(question, found, reply.input_tokens)
-
-
-def _known(found: Iterable[Entry]) -> Sequence[Entry]:
-    """The tokens before the first that is not in the vocabulary."""
-    known: list[Entry] = []
-    for each in found:
-        if id_of(each.name) is None:
-            break
-        known.append(each)
-    return known
-
-
-def _ids(tokens: Iterable[int | None]) -> tuple[int, ...]:
-    return tuple(token for token in tokens if token is not None)
+            question = Question(rollout.id, exchange.api, {"model": "", **fields}, tokens)
+            yield _Recorded(question, listed[: len(ids)], reply.input_tokens)
 
 
 def _opening(reply: Reply, found: Sequence[Entry]) -> tuple[int, ...]:

@@ -95,20 +95,12 @@ class _Walker:
         self._choices += 1
         if self._finish is not None and (has_text or finish not in (None, "", self._finish)):
             message = "The stream sends more output after the finish_reason."
-            self._report(
-                FINISH, event, message, "no further output", str(delta if has_text else finish)
-            )
+            got = str(delta if has_text else finish)
+            self._report(FINISH, event, message, "no further output", got)
         elif self._finish is not None and finish:
             message = "More than one chunk has a finish_reason."
-            where = f"{path}.finish_reason"
-            self._report(
-                FINISH_REPEATED,
-                event,
-                message,
-                "one chunk with a finish_reason",
-                str(finish),
-                where,
-            )
+            expected, where = "one chunk with a finish_reason", f"{path}.finish_reason"
+            self._report(FINISH_REPEATED, event, message, expected, str(finish), where)
         self._finish = self._finish or finish or None
         for call in objects(delta.get("tool_calls")):
             for rule, message in self._read_call(call):

@@ -41,16 +41,14 @@ class _Text:
     reasoning: bool = False
 
 
-_REASONING = frozenset({"reasoning"})
+_REASONING, _CALLS = frozenset({"reasoning"}), frozenset({"function_call"})
 _TEXTS: Mapping[str, _Text] = {
     "response.output_text": _Text(frozenset({"message"})),
     "response.refusal": _Text(frozenset({"message"}), full="refusal"),
     "response.reasoning_text": _Text(_REASONING, reasoning=True),
     "response.reasoning": _Text(_REASONING, reasoning=True),
     "response.reasoning_summary_text": _Text(_REASONING, index="summary_index"),
-    "response.function_call_arguments": _Text(
-        frozenset({"function_call"}), full="arguments", index=None
-    ),
+    "response.function_call_arguments": _Text(_CALLS, full="arguments", index=None),
 }
 _PART_INDEX = {
     "response.content_part": "content_index",
@@ -135,12 +133,8 @@ class _Walker:
         index, item = repr(data.get("output_index")), data.get("item")
         opened = item if isinstance(item, dict) else {}
         if index in self._items:
-            self._report(
-                ITEMS,
-                event,
-                "output_item.added was sent twice for one output_index.",
-                _ITEM_SEQUENCE,
-            )
+            message = "output_item.added was sent twice for one output_index."
+            self._report(ITEMS, event, message, _ITEM_SEQUENCE)
             return
         if index != str(len(self._items)):
             message = "output_index does not increase by one from 0."
@@ -149,9 +143,8 @@ class _Walker:
         if opened.get("status") == "completed":
             message = "An item already has status completed when it is added."
             self._report(ITEM_STATUS, event, message, "in_progress", "completed")
-        if opened.get("type") == "function_call" and not (
-            opened.get("call_id") and opened.get("name")
-        ):
+        named = opened.get("call_id") and opened.get("name")
+        if opened.get("type") == "function_call" and not named:
             message = "A function_call item was added without call_id or name."
             self._report(CALL, event, message, "call_id and name")
 
@@ -175,9 +168,8 @@ class _Walker:
 
     def _unclosed(self, event: StreamEvent, item: _Item) -> None:
         if any(part.declared and not part.closed for part in item.parts.values()):
-            self._report(
-                PARTS, event, "An item was closed before its content part.", _PART_SEQUENCE
-            )
+            message = "An item was closed before its content part."
+            self._report(PARTS, event, message, _PART_SEQUENCE)
         if any(part.texts and not part.text_done for part in item.parts.values()):
             message = "An item was closed without a done event for its text."
             self._report(MISSING_DONE, event, message, "a done event with the complete text")
@@ -208,17 +200,12 @@ class _Walker:
                 self._report(PARTS, event, message, expected, place[1])
             item.parts.setdefault(place, _Part(declared=True))
         elif part is None or not part.declared or part.closed:
-            self._report(
-                PARTS, event, "A content part was closed that is not open.", _PART_SEQUENCE
-            )
+            message = "A content part was closed that is not open."
+            self._report(PARTS, event, message, _PART_SEQUENCE)
         else:
             part.closed = True
-            raw_part = data.get("part")
-            text = (
-                (raw_part.get("text") or raw_part.get("refusal"))
-                if isinstance(raw_part, dict)
-                else None
-            )
+            final = data.get("part")
+            text = _text_of(final) if isinstance(final, dict) else None
             if part.texts and (text or "") != part.text:
                 message = "The final text of a content part differs from its deltas."
                 self._report(ITEM_TEXT, event, message, repr(part.text), repr(text))
@@ -233,9 +220,8 @@ class _Walker:
             return
         part = self._part_of(event, data, kind, item)
         if part.closed:
-            self._report(
-                PARTS, event, f"{event.type} was sent after its part was closed.", _PART_SEQUENCE
-            )
+            message = f"{event.type} was sent after its part was closed."
+            self._report(PARTS, event, message, _PART_SEQUENCE)
         elif part.text_done:
             message = f"{event.type} was sent after the done event of the text."
             self._report(DONE_TEXT, event, message, "no further deltas")
@@ -286,9 +272,12 @@ def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:
         parts = item.get(key)
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
             if isinstance(part, dict):
-                text = part.get("text") or part.get("refusal") or ""
-                texts[index_key, repr(index)] = str(text)
+                texts[index_key, repr(index)] = str(_text_of(part) or "")
     return texts
+
+
+def _text_of(part: Mapping[str, Any]) -> object:
+    return part.get("text") or part.get("refusal")
 
 
 def _by_index(texts: Mapping[tuple[str | None, str], str]) -> str:

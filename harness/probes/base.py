@@ -171,18 +171,8 @@ class ProbeGroup:
     ) -> Callable[[Judge], Judge]:
         """Register the decorated function, which judges the responses over one API, as a probe.
 
-        Args:
-            rule_id: Stable dotted id.
-            uses: Names of the requests that it judges.
-            severity: Error if it violates the specification or harms the model's replies; warning
-                if clients cope.
-            source: Documents the requirement.
-            suite: The smallest suite that includes it.
-            apis: The APIs it applies to.
-            modes: The modes in which its requests are sent.
-            needs: See `Rule`.
-            tolerated: See `Rule`.
-            text: Summary and reason, if the function has no docstring.
+        `uses` names the requests that it judges. `text` is the summary and reason if the function
+        has no docstring. The other arguments are as in `Family.check`.
         """
 
         def add(judge: Judge) -> Judge:

@@ -40,10 +40,7 @@ def refused(rollout: ParsedRollout) -> bool:
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
     """The rollouts of one request that were not refused.
 
-    Args:
-        responses: Of the group.
-        name: The request.
-        feature: What the provider may lack, as the object of a sentence.
+    `feature` is what the provider may lack, as the object of a sentence.
 
     Raises:
         NotVerifiableError: All were refused, which is legitimate, or none was sent.
@@ -76,9 +73,7 @@ def served_replies(
 def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     """The problem of a rollout without a final readable reply; None if it has one.
 
-    Args:
-        rollout: The rollout.
-        feature: What was requested, as the object of a sentence.
+    `feature` is what was requested, as the object of a sentence.
 
     Raises:
         NotVerifiableError: A stream came instead of a non-streaming reply. `reply.unreadable`

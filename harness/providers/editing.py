@@ -33,13 +33,9 @@ def entry_text(name: str, entry: Mapping[str, object], indent: int = INDENT) -> 
 
 
 def with_entry(text: str, source: str, name: str, entry: Mapping[str, object]) -> str:
-    """`text` with the entry added after the others, or in place of the entry of the same name.
+    """A providers.yaml with the entry added last, or in place of the entry of the same name.
 
-    Args:
-        text: The text of a valid providers.yaml.
-        source: The name of the file, for messages.
-        name: The name of the entry.
-        entry: The content of the entry.
+    `source` is the name of the file in messages.
 
     Raises:
         ConfigurationError: The edit would change the meaning of another entry.

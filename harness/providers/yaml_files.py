@@ -42,13 +42,7 @@ def parse_yaml(text: str, source: str) -> object:
 
 
 def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str] = ()) -> str:
-    """The first validation error of an entry, with its key.
-
-    Args:
-        error: The validation errors.
-        model: The type of the entry.
-        place: The keys that lead to the entry.
-    """
+    """The first validation error of an entry with its key; `place` has the keys that lead to it."""
     first, *more = error.errors(include_url=False, include_input=False)
     keys = [str(part) for part in first["loc"]]
     key = ".".join([*place, *keys])

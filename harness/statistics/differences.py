@@ -71,13 +71,7 @@ def difference(
     """Difference of two independent means, from the bounds of each.
 
     Newcombe (1998, method 10), generalized as MOVER by Zou and Donner (2008). It keeps the
-    asymmetry of bounds near 0 and 1.
-
-    Args:
-        run: The first mean.
-        baseline: The mean that is subtracted.
-        run_tail: Probability that a bound of the run is wrong.
-        baseline_tail: Probability that a bound of the baseline is wrong.
+    asymmetry of bounds near 0 and 1. Each tail is the probability that a bound is wrong.
     """
     low, high = run.bounds(run_tail)
     baseline_low, baseline_high = baseline.bounds(baseline_tail)
@@ -224,9 +218,6 @@ def mantel_haenszel(tables: Sequence[tuple[Counts, Counts]]) -> float:
     test statistic is their sum over strata (Agresti, Categorical Data Analysis, 2013, section
     7.3.5); the p-value is twice the smaller tail. `statsmodels` has only the chi-squared
     approximation, which needs more than the two tries per stratum that probes make.
-
-    Args:
-        tables: Hits and trials of both sides, for each stratum.
     """
     import numpy as np
     from scipy.stats import hypergeom
