@@ -15,7 +15,6 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -45,13 +44,9 @@ class Row:
     sliding: array[int]
 
 
-class Forward(Protocol):
-    """Runs rows of up to `length` new tokens through the model."""
-
-    def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
-        """Writes all new tokens to the cache and returns each row's last stream, (rows, H)."""
-        ...
-
+Forward = Callable[[Sequence[Row], int], Tensor]
+"""Runs rows of up to n new tokens through the model: writes all new tokens to the cache and returns
+each row's last stream, (rows, H)."""
 
 MakeForward = Callable[[Transformer, KVCache], Forward]
 

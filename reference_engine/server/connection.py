@@ -15,11 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from reference_engine.backends.base import TokenSource
 from reference_engine.server.errors import ApiError, internal_error, stopping
+from reference_engine.server.fields import ModelRequest, parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.settings import AppSettings
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+R = TypeVar("R", bound=ModelRequest)
 
 # The part of a refused body that is read and discarded, so that the client reads the response.
 _DRAINED_BYTES = 256 * 2**20
@@ -116,11 +118,11 @@ class Context:
     generation: type[Generation] = Generation
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def body(self, request: Request) -> bytes:
-        """The request's body.
+    async def read(self, request: Request, model: type[R]) -> R:
+        """Read a request.
 
         Raises:
-            ApiError: The body is compressed or too large.
+            ApiError: The body is compressed, too large or invalid, or its model is unknown.
             ClientDisconnect: The client disconnected.
         """
         encoding = request.headers.get("content-encoding", "identity")
@@ -142,7 +144,9 @@ class Context:
             message = f"The request body is larger than {limit} bytes."
             headers = {"Connection": "close"}
             raise ApiError(413, message, code="request_too_large", headers=headers)
-        return bytes(body)
+        parsed = parse_request(model, bytes(body))
+        self.require_model(parsed.model)
+        return parsed
 
     def require_model(self, name: str) -> None:
         """Refuse an unknown model.

@@ -1,4 +1,10 @@
-"""Writes the Hugging Face tokenizer files of gpt-oss from the o200k vocabulary."""
+"""Writes the Hugging Face tokenizer files of gpt-oss from the o200k vocabulary.
+
+`tokenizer.json` in this folder has the settings without the vocabulary, among them the pattern by
+which o200k splits text before it merges bytes. `tokenizer_config.json` is complete. Its entry
+`response_template` tells transformers how to parse harmony. Without it, its server (5.23) returns
+the raw text: `analysisThe user wants …`.
+"""
 
 from __future__ import annotations
 
@@ -11,52 +17,8 @@ from harmony.vocabulary import harmony_encoding
 from reference_engine.small.codes import token_ranks
 
 FIRST_SPECIAL, SPECIALS = 199_998, 21
-_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
-_LEAD = r"[^\r\n\p{L}\p{N}]?"
-_SHORT_FORMS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-SPLIT = "|".join(
-    (
-        f"{_LEAD}{_UPPER}*{_LOWER}+{_SHORT_FORMS}",
-        f"{_LEAD}{_UPPER}+{_LOWER}*{_SHORT_FORMS}",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    )
-)
-"""The pattern by which o200k splits text before it merges bytes."""
-
-RESPONSE_TEMPLATE = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": "<|start|>assistant",
-    "fields": {
-        "reasoning_content": {
-            "open": "<|channel|>analysis<|message|>",
-            "close_pattern": r"<\|end\|>(?:<\|start\|>assistant)?",
-            "content": "text",
-        },
-        "tool_calls": {
-            "open_pattern": r"(?:<\|channel\|>commentary)? to=functions\.(?P<name>[^\s<]+)[^<]*"
-            r"(?:<\|channel\|>commentary[^<]*)?(?:<\|constrain\|>\w+)?<\|message\|>",
-            "close": "<|call|>",
-            "repeats": True,
-            "content": "json",
-            "transform": {
-                "type": "function",
-                "function": {"name": "{name}", "arguments": "{content}"},
-            },
-        },
-        "content": {
-            "open": "<|channel|>final<|message|>",
-            "close_pattern": r"<\|(?:return|end)\|>",
-            "content": "text",
-        },
-    },
-}
-"""Tells transformers how to parse harmony. Without this entry, its server (5.23) returns the raw
-text: `analysisThe user wants …`."""
+_FOLDER = Path(__file__).parent
+_MARKED = ("bos_token", "eos_token", "pad_token")
 
 
 @cache
@@ -105,58 +67,22 @@ def tokenizer_json() -> dict[str, Any]:
         }
         for token, text in special_tokens().items()
     ]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
-    split = {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Isolated", "invert": False}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [split, byte_level | {"use_regex": False}],
-        },
-        "post_processor": byte_level | {"use_regex": True},
-        "decoder": byte_level | {"use_regex": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": True,
-            "vocab": {_written(token): rank for token, rank in token_ranks().items()},
-            "merges": _merges(),
-        },
-    }
+    content: dict[str, Any] = json.loads((_FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
+    content["added_tokens"] = added
+    content["model"]["vocab"] = {_written(token): rank for token, rank in token_ranks().items()}
+    content["model"]["merges"] = _merges()
+    return content
 
 
 def write_tokenizer(folder: Path) -> None:
     """Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json and the template."""
-    template = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
-    marked = {
-        "bos_token": "<|startoftext|>",
-        "eos_token": "<|return|>",
-        "pad_token": "<|endoftext|>",
-    }
-    config = marked | {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "model_max_length": 131_072,
-        "response_template": RESPONSE_TEMPLATE,
-    }
-    files: dict[str, object] = {
-        "tokenizer.json": tokenizer_json(),
-        "tokenizer_config.json": config,
-        "special_tokens_map.json": marked,
-    }
-    for name, content in files.items():
-        text = json.dumps(
-            content, ensure_ascii=False, indent=2 if name != "tokenizer.json" else None
-        )
-        (folder / name).write_text(text + "\n", encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    config = json.loads((_FOLDER / "tokenizer_config.json").read_text(encoding="utf-8"))
+    _write_json(folder / "tokenizer.json", tokenizer_json(), indent=None)
+    _write_json(folder / "special_tokens_map.json", {name: config[name] for name in _MARKED})
+    for name in ("tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).write_bytes((_FOLDER / name).read_bytes())
+
+
+def _write_json(path: Path, content: object, indent: int | None = 2) -> None:
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    path.write_text(text + "\n", encoding="utf-8")

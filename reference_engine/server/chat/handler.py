@@ -20,7 +20,6 @@ from reference_engine.generation.sampling import Token
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import json_response
-from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.pieces import Part, Piece, logprob
 
@@ -251,8 +250,7 @@ class ChatHandler:
     async def create(self, request: Request) -> Response:
         """Create a completion, streaming or not."""
         context = self._context
-        body = parse_request(ChatRequest, await context.body(request))
-        context.require_model(body.model)
+        body = await context.read(request, ChatRequest)
         wanted = body.generation_request(context.settings.current_date)
         generations = [
             context.generation(context.engine, wanted.choice(at)) for at in range(body.n)

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, User
 from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid, json_response
-from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.responses.items import encode_summary, history_of, listed, page
 from reference_engine.server.responses.reply import OutputWriter, Reply, ResponseStream, usage_of
@@ -108,8 +107,7 @@ class ResponsesHandler:
     async def create(self, request: Request) -> Response:
         """Create a response, streaming or not."""
         context = self._context
-        body = parse_request(ResponsesRequest, await context.body(request))
-        context.require_model(body.model)
+        body = await context.read(request, ResponsesRequest)
         memory = ResponseLookup(self._store, getattr(request.state, CONNECTION_STORE, None))
         history = _history(body, memory)
         wanted = body.generation_request(history, context.settings.current_date)
@@ -131,8 +129,7 @@ class ResponsesHandler:
     async def compact(self, request: Request) -> Response:
         """Compact a conversation for later requests."""
         context = self._context
-        body = parse_request(CompactRequest, await context.body(request))
-        context.require_model(body.model)
+        body = await context.read(request, CompactRequest)
         history = _history(body, ResponseLookup(self._store))
         wanted = body.generation_request(history, context.settings.current_date)
         generation = context.generation(context.engine, wanted)
