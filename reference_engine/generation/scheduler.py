@@ -39,15 +39,7 @@ HEADROOM = 4 * BLOCK
 
 @dataclass
 class Tally:
-    """The scheduler's counters.
-
-    Attributes:
-        prompt_tokens: Prompt tokens prefilled.
-        reused_tokens: Prompt tokens found in the cache.
-        generated_tokens: Tokens generated.
-        repeated_tokens: Generated tokens that went through the model again after a preemption.
-        preemptions: Number of times that a sequence gave up its pages.
-    """
+    """The scheduler's counters; `totals` describes them."""
 
     prompt_tokens: int = 0
     reused_tokens: int = 0

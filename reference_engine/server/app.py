@@ -6,6 +6,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,7 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reference_engine.backends.base import TokenSource
-from reference_engine.server.chat.handler import ChatHandler
+from reference_engine.server.chat.handler import create_completion
 from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, internal_error, json_response
 from reference_engine.server.generation import Generation
@@ -82,13 +83,13 @@ def create_app(
 
 
 def _routes(context: Context) -> Sequence[BaseRoute]:
-    chat = ChatHandler(context)
+    chat = partial(create_completion, context)
     responses = ResponsesHandler(context)
     socket = ResponsesSocket(context)
     models = ModelsHandler(context)
     stored = "/v1/responses/{response_id}"
     return [
-        Route("/v1/chat/completions", _guarded(chat.create), methods=["POST"]),
+        Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
         WebSocketRoute("/v1/responses", socket.serve),
         Route("/v1/responses/compact", _guarded(responses.compact), methods=["POST"]),

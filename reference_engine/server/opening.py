@@ -21,15 +21,11 @@ from reference_engine.server.app import create_app
 from reference_engine.server.settings import AppSettings, ServeSettings
 
 
-def _as_loaded(model: Transformer) -> Transformer:
-    return model
-
-
 @dataclass(frozen=True)
 class Parts:
     """The replaceable parts of a server: model preparation, sampler and application."""
 
-    model: Callable[[Transformer], Transformer] = _as_loaded
+    model: Callable[[Transformer], Transformer] = lambda model: model
     sampler: Sampler = sample
     app: Callable[[TokenSource, AppSettings], Starlette] = create_app
 

@@ -241,27 +241,18 @@ async def events(
     yield last + b"data: [DONE]\n\n"
 
 
-class ChatHandler:
-    """Serves Chat Completions requests with one engine."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    async def create(self, request: Request) -> Response:
-        """Create a completion, streaming or not."""
-        context = self._context
-        body = await context.read(request, ChatRequest)
-        wanted = body.generation_request(context.settings.current_date)
-        generations = [
-            context.generation(context.engine, wanted.choice(at)) for at in range(body.n)
-        ]
-        head = Head(body.model, context.settings.fingerprint)
-        if body.stream:
-            pieces = events(body, head, generations)
-            return EventStream(pieces, context.stop, lambda error: encode(error.body()))
-        work = _complete(body, head, generations)
-        reply = await until_disconnect(request.receive, context.stop, work)
-        return json_response(reply.model_dump(mode="json", exclude_unset=True))
+async def create_completion(context: Context, request: Request) -> Response:
+    """Create a completion, streaming or not."""
+    body = await context.read(request, ChatRequest)
+    wanted = body.generation_request(context.settings.current_date)
+    generations = [context.generation(context.engine, wanted.choice(at)) for at in range(body.n)]
+    head = Head(body.model, context.settings.fingerprint)
+    if body.stream:
+        pieces = events(body, head, generations)
+        return EventStream(pieces, context.stop, lambda error: encode(error.body()))
+    work = _complete(body, head, generations)
+    reply = await until_disconnect(request.receive, context.stop, work)
+    return json_response(reply.model_dump(mode="json", exclude_unset=True))
 
 
 async def _complete(body: ChatRequest, head: Head, generations: list[Generation]) -> ChatCompletion:

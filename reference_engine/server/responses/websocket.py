@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,10 +112,23 @@ class _Connection:
         except ApiError as error:
             await self._refuse(error)
             return
-        reply = _Reply(self.say)
-        await self._websocket.app(self._scope(), self._receive(body), reply.send)
-        if reply.status != 200:
-            await self._send_error(reply.status, orjson.loads(reply.rest))
+        status, rest = 200, b""
+
+        async def send(part: Message) -> None:
+            nonlocal status, rest
+            if part["type"] == "http.response.start":
+                status = part["status"]
+                return
+            rest += part.get("body", b"")
+            if status == 200:
+                *lines, rest = rest.split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data: "):
+                        await self.say(line.removeprefix(b"data: ").decode())
+
+        await self._websocket.app(self._scope(), self._receive(body), send)
+        if status != 200:
+            await self._send_error(status, orjson.loads(rest))
         # The new response has already replaced this one, unless the request failed.
         self._store.delete(previous)
 
@@ -144,33 +156,6 @@ class _Connection:
         named = error | {"code": error["code"] or error["type"]}
         event = {"type": "error", "status": status, "error": named}
         await self.say(orjson.dumps(event).decode())
-
-
-class _Reply:
-    """Receives the response to a POST: forwards the data of events and keeps other bodies.
-
-    Attributes:
-        status: Its HTTP status.
-        rest: The bytes not forwarded.
-    """
-
-    def __init__(self, say: Callable[[str], Awaitable[None]]) -> None:
-        self._say = say
-        self.status = 200
-        self.rest = b""
-
-    async def send(self, message: Message) -> None:
-        """Receive one ASGI message."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            return
-        self.rest += message.get("body", b"")
-        if self.status != 200:
-            return
-        *lines, self.rest = self.rest.split(b"\n")
-        for line in lines:
-            if line.startswith(b"data: "):
-                await self._say(line.removeprefix(b"data: ").decode())
 
 
 def _request(message: str | bytes) -> tuple[str, bytes]:
