@@ -174,26 +174,20 @@ class HarmonyParser:
         if reading is None:
             self.done = True
             return []
-        self.open = reading.started
-        return [reading.started]
+        self.open, _ = reading
+        return [self.open]
 
     def _end_header(self) -> list[Event]:
         """End a header that has no `<|message|>`: its remaining text, if any, is the content."""
         reading = self._header.read()
         if reading is None:
             self.done = True
-        if reading is None or not reading.rest:
             return []
-        self.open = reading.started
-        return [reading.started, Delta(reading.started.kind, reading.rest)]
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """The meaning of a header, and the text in it that is not part of a header."""
-
-    started: Started
-    rest: str
+        started, rest = reading
+        if not rest:
+            return []
+        self.open = started
+        return [started, Delta(started.kind, rest)]
 
 
 class _Header:
@@ -217,8 +211,8 @@ class _Header:
         self._part = token
         self._parts[token] = bytearray()
 
-    def read(self) -> _Reading | None:
-        """The header's meaning, or None for another role than the assistant."""
+    def read(self) -> tuple[Started, str] | None:
+        """The message and the text that is not part of a header; None for another role."""
         role, recipient = _without_recipient(self._text(START))
         if not self._continues_prompt and role and not role.startswith("assistant"):
             return None
@@ -238,7 +232,7 @@ class _Header:
         if recipient not in _NOT_A_TOOL:
             started = Started("call", recipient.removeprefix(_FUNCTIONS))
         rest = _CONTENT_TYPE.sub("", rest.strip()) + _AFTER_CONSTRAIN.sub("", constrain)
-        return _Reading(started, rest)
+        return started, rest
 
     def _text(self, part: int) -> str:
         return self._parts.get(part, b"").decode("utf-8", "replace")

@@ -23,7 +23,7 @@ from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, internal_error, json_response
 from reference_engine.server.generation import Generation
 from reference_engine.server.responses.handler import ResponsesHandler
-from reference_engine.server.responses.websocket import ResponsesSocket
+from reference_engine.server.responses.websocket import serve_websocket
 from reference_engine.server.settings import AppSettings
 
 
@@ -85,13 +85,13 @@ def create_app(
 def _routes(context: Context) -> Sequence[BaseRoute]:
     chat = partial(create_completion, context)
     responses = ResponsesHandler(context)
-    socket = ResponsesSocket(context)
+    socket = partial(serve_websocket, context.settings)
     models = ModelsHandler(context)
     stored = "/v1/responses/{response_id}"
     return [
         Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
-        WebSocketRoute("/v1/responses", socket.serve),
+        WebSocketRoute("/v1/responses", socket),
         Route("/v1/responses/compact", _guarded(responses.compact), methods=["POST"]),
         Route(stored, _guarded(responses.get), methods=["GET"]),
         Route(stored, _guarded(responses.delete), methods=["DELETE"]),

@@ -214,5 +214,5 @@ def _stored(
         history=(*history, *writer.history),
         items={item["id"]: (entry, item.get("call_id")) for item, entry in pairs},
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
-        input=orjson.dumps(listed(body.items)),
+        input=orjson.dumps([listed(item) for item in body.items]),
     )

@@ -240,11 +240,6 @@ _ORDER: TypeAdapter[str] = TypeAdapter(Literal["asc", "desc"])
 _DEFAULTS = {"limit": "20", "order": "desc"}
 
 
-def listed(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """The items in the format of the list. References stay references."""
-    return [_listed(item) for item in items]
-
-
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
     """The part of the list that `limit`, `order` and `after` select.
 
@@ -277,7 +272,8 @@ def _checked(adapter: TypeAdapter[T], name: str, options: Mapping[str, str]) -> 
         raise invalid(name, f"Invalid value for '{name}': {reason}.") from error
 
 
-def _listed(item: Item) -> dict[str, Any]:
+def listed(item: Item) -> dict[str, Any]:
+    """An item in the format of the list. References stay references."""
     match item:
         case MessageItem():
             kind = "output_text" if item.role == "assistant" else "input_text"

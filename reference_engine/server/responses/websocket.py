@@ -16,9 +16,9 @@ import orjson
 from starlette.types import Message, Receive, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.responses.store import ResponseStore
+from reference_engine.server.settings import AppSettings
 
 CONNECTION_STORE = "connection_store"
 """The key of the connection's store in the state of a request over a WebSocket."""
@@ -27,33 +27,25 @@ _MOST_WAITING = 16
 _POLICY_VIOLATION = 1008
 
 
-class ResponsesSocket:
-    """Serves WebSocket connections."""
+async def serve_websocket(settings: AppSettings, websocket: WebSocket) -> None:
+    """Serve one client until it disconnects or reaches the time limit.
 
-    def __init__(self, context: Context) -> None:
-        self._settings = context.settings
-
-    async def serve(self, websocket: WebSocket) -> None:
-        """Serve one client until it disconnects or reaches the time limit.
-
-        Browsers let pages of any site connect and read the responses, so other origins are refused.
-        """
-        origin = websocket.headers.get("origin")
-        if origin and urlsplit(origin).netloc != websocket.headers.get("host"):
-            error = ApiError(
-                403, f"Connections from the origin {origin} are not allowed.", code="wrong_origin"
-            )
-            await websocket.send_denial_response(error.response())
-            return
-        await websocket.accept()
-        settings = self._settings
-        connection = _Connection(websocket, ResponseStore(1, settings.stored_bytes))
-        reading = asyncio.create_task(connection.read())
-        try:
-            await connection.answer(settings.websocket_seconds)
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+    Browsers let pages of any site connect and read the responses, so other origins are refused.
+    """
+    origin = websocket.headers.get("origin")
+    if origin and urlsplit(origin).netloc != websocket.headers.get("host"):
+        message = f"Connections from the origin {origin} are not allowed."
+        error = ApiError(403, message, code="wrong_origin")
+        await websocket.send_denial_response(error.response())
+        return
+    await websocket.accept()
+    connection = _Connection(websocket, ResponseStore(1, settings.stored_bytes))
+    reading = asyncio.create_task(connection.read())
+    try:
+        await connection.answer(settings.websocket_seconds)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 class _Connection:
