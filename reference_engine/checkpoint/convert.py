@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from reference_engine.checkpoint.layouts import (
-    GENERATION_CONFIG,
     CheckpointError,
     Layout,
     Piece,
@@ -160,11 +159,6 @@ def write_checkpoint(
         )
         write_json(folder / "config.json", config)
         if layout == "hf" and origin.config.vocab_size == VOCABULARY:
-            _write_tokenizer_files(folder)
+            from reference_engine.small.tokenizer_files import write_tokenizer
 
-
-def _write_tokenizer_files(folder: Path) -> None:
-    from reference_engine.small.tokenizer_files import write_tokenizer
-
-    write_json(folder / "generation_config.json", GENERATION_CONFIG)
-    write_tokenizer(folder)
+            write_tokenizer(folder)

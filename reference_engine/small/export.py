@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import GENERATION_CONFIG, config_file, pair_names, sources
+from reference_engine.checkpoint.layouts import config_file, pair_names, sources
 from reference_engine.checkpoint.writer import write_json
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
@@ -54,7 +54,6 @@ def export_small(
         tensors = _unpacked(tensors)
         del config["quantization_config"]
         write_json(folder / "config.json", config)
-        write_json(folder / "generation_config.json", GENERATION_CONFIG)
         write_tokenizer(folder)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harmony.vocabulary import harmony_encoding
+from reference_engine.checkpoint.layouts import GENERATION_CONFIG
 from reference_engine.small.codes import token_ranks
 
 FIRST_SPECIAL, SPECIALS = 199_998, 21
@@ -75,10 +76,11 @@ def tokenizer_json() -> dict[str, Any]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json and the template."""
+    """Writes the tokenizer's JSON files, the chat template and generation_config.json."""
     config = json.loads((_FOLDER / "tokenizer_config.json").read_text(encoding="utf-8"))
     _write_json(folder / "tokenizer.json", tokenizer_json(), indent=None)
     _write_json(folder / "special_tokens_map.json", {name: config[name] for name in _MARKED})
+    _write_json(folder / "generation_config.json", GENERATION_CONFIG)
     for name in ("tokenizer_config.json", "chat_template.jinja"):
         (folder / name).write_bytes((_FOLDER / name).read_bytes())
 
