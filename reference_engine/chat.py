@@ -52,6 +52,7 @@ TOOLS = (
     ),
     FunctionTool("service_status", "Report whether the service is up. Takes no arguments."),
 )
+"""Two demonstration tools. The small checkpoint knows them."""
 _OUTPUTS = {
     "get_weather": {"condition": "sunny", "temperature": 21},
     "service_status": {"status": "up", "uptime_hours": 412},
@@ -76,7 +77,7 @@ _ALLOWED = "\n\t"
 
 
 class Screen:
-    """Writes styled text to a terminal, and plain text to other outputs."""
+    """Writes to a terminal with a dim chain of thought and bold calls; to others, plain text."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

@@ -57,7 +57,9 @@ HEADER = b"x-fault"
 
 
 class FaultyHttp:
-    """Middleware that activates the faults of each request and changes its traffic.
+    """Middleware with the hooks REQUEST, PAYLOAD, REPLY and STREAM; activates a request's faults.
+
+    It forwards each event of a stream as it arrives, so that faults keep its timing.
 
     With `by_request`, a request can name its faults itself, see `HEADER`.
     """

@@ -117,6 +117,9 @@ _ASSISTANT_SAYS = frozenset({"content", "refusal", "reasoning", "reasoning_conte
 def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
     """The conversation items of the messages.
 
+    `system` and `developer` messages are both instructions; the server itself writes the harmony
+    system message. Assistant text with or before tool calls is a preamble, other text an answer.
+
     Raises:
         ApiError: Calls and results do not match.
     """

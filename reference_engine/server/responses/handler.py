@@ -60,7 +60,11 @@ class CompactRequest(ConversationRequest):
 def compacted(
     history: Sequence[ConversationItem], writer: OutputWriter, generation: Generation
 ) -> dict[str, Any]:
-    """The response with the summary.
+    """The response to a compaction: the inputs of the conversation and the model's summary.
+
+    A later request starts with these items instead of the conversation. They include all user
+    messages (OpenAI's API reference, "Compact a response"), and here also all system and developer
+    messages.
 
     Raises:
         ApiError: The model wrote no summary, or the summary exceeds the context.

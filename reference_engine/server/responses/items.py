@@ -273,7 +273,10 @@ def _checked(adapter: TypeAdapter[T], name: str, options: Mapping[str, str]) -> 
 
 
 def listed(item: Item) -> dict[str, Any]:
-    """An item in the format of the list. References stay references."""
+    """An item with the fields of `openai.types.responses.ResponseItem`; references stay as is.
+
+    Fills in the id and the status that its request omitted.
+    """
     match item:
         case MessageItem():
             kind = "output_text" if item.role == "assistant" else "input_text"

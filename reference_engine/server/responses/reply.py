@@ -47,7 +47,7 @@ class _Open:
 
 
 class OutputWriter:
-    """Writes the output of one response.
+    """Writes the output of one response: events of streams, items of non-streaming responses.
 
     Args:
         namespaces: The namespaces of functions; a call repeats its namespace.
