@@ -31,12 +31,10 @@ def rule_results(
     planned: Collection[tuple[Api, Mode]],
     limitations: Collection[str] = (),
 ) -> tuple[CheckResult, ...]:
-    """The result of every check, in the order of `CHECKS`.
+    """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
 
-    Args:
-        examined: Every rollout, with tolerances applied.
-        planned: The APIs and modes of the run; checks of others are skipped.
-        limitations: Capabilities that the provider's entry declares missing.
+    Checks of other APIs and modes than `planned` are skipped. `limitations` are capabilities that
+    the provider's entry declares missing.
     """
     applicable: dict[str, list[Score]] = defaultdict(list)
     for each in examined:

@@ -76,10 +76,7 @@ def error_message(error: object) -> str:
 def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usage | None:
     """The usage object of a reply; a count that is not an integer is None.
 
-    Args:
-        value: The object that may have a key `usage`.
-        prompt: The API's word for prompt tokens: `prompt` or `input`.
-        completion: The API's word for completion tokens: `completion` or `output`.
+    `prompt` and `completion` are the API's words for the two kinds of tokens.
     """
     usage = value.get("usage")
     if not isinstance(usage, dict):

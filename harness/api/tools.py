@@ -26,12 +26,10 @@ _LONGEST_MESSAGE = 200
 def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
     """Read a JSON list of tools, ours or in OpenAI's `{"type": "function", ...}` form.
 
-    Args:
-        text: The file's text.
-        name: What to call the file in messages.
+    `name` is the name of the file in messages.
 
     Raises:
-        ConfigurationError: If it is not such a list, or a tool is not usable.
+        ConfigurationError: It is not such a list, or a tool is not usable.
     """
     try:
         entries = strict_json(text)

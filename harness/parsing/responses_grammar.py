@@ -82,12 +82,7 @@ class _Item:
 
 
 def violations(events: Iterable[StreamEvent], *, truncated: bool) -> tuple[Violation, ...]:
-    """Every violation in the items of a stream.
-
-    Args:
-        events: The events with a known type.
-        truncated: The response ended at a token limit, so items may remain open.
-    """
+    """Every violation in the events of known types; in a `truncated` reply, items may stay open."""
     walker = _Walker(truncated=truncated)
     for event in events:
         walker.read(event)

@@ -11,14 +11,7 @@ from collections.abc import Iterable
 from harness.api.base import Message, Reply
 from harness.findings import CHAT, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-    Trials,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import outcome, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -147,7 +140,7 @@ def _stop(responses: ProbeResponses) -> Trials:
 
 def _wrong_stop(
     exchange: ParsedExchange, reply: Reply, unstopped: Reply, before: str
-) -> TrialResult:
+) -> Problem | None:
     got = repr(reply.text)
     if STOP in reply.text:
         message = "The answer contains the stop string."

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.api.base import Message
 from harness.checks.subjects import calls
 from harness.findings import BOTH_MODES, CHAT, GUIDE, Problem
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
-from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
+from harness.probes.tools.offers import offered
 from harness.records.conditions import Api
 
 AT_ONCE = 64
@@ -30,16 +29,9 @@ _OVERLOADED = (429, 503)
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     half = len(WORDS[api]) // 2
-    repeated = [_request(word, f"Say exactly: {word}") for word in WORDS[api][:half]]
-    looked_up = [
-        _request(word, f"What is the weather in {word}?", tools=True) for word in WORDS[api][half:]
-    ]
+    repeated = (offered(word, f"Say exactly: {word}", ()) for word in WORDS[api][:half])
+    looked_up = (offered(word, f"What is the weather in {word}?") for word in WORDS[api][half:])
     return (*repeated, *looked_up)
-
-
-def _request(word: str, prompt: str, *, tools: bool = False) -> ProbeRequest:
-    offered = TOOLS if tools else ()
-    return ProbeRequest(word, (Message("user", prompt),), offered, max_tokens=REPLY_TOKENS)
 
 
 GROUP = ProbeGroup("load", _requests, GUIDE, suite="full", modes=BOTH_MODES, burst=AT_ONCE)

@@ -33,7 +33,7 @@ from harness.golden.records import (
 from harness.golden.tokens import bytes_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, TrialResult, Trials
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
 from harness.statistics.model_equality import p_value
 
 GROUP = ProbeGroup("numerics", golden_prompts.greedy, HARMONY, golden=True)
@@ -200,7 +200,7 @@ def _aligned(
     return [token for token in tokens if token.part == "answer"], found
 
 
-def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> TrialResult:
+def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> Problem | None:
     if allowed.allows(found):
         return None
     message = (
@@ -211,7 +211,9 @@ def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) ->
     return Problem(exchange, message, f"at most {shown(allowed)}", shown(found))
 
 
-def _exceeding_alone(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> TrialResult:
+def _exceeding_alone(
+    exchange: ParsedExchange, found: Distance, allowed: Tolerance
+) -> Problem | None:
     if found.p95 <= allowed.request_p95:
         return None
     message = (

@@ -10,7 +10,7 @@ import orjson
 from harness.api.base import Message, Role
 from harness.findings import HARMONY, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -82,7 +82,7 @@ def _metadata(responses: ProbeResponses) -> Trials:
         yield _differs(exchange, "metadata", _METADATA, reply.raw.get("metadata"))
 
 
-def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> TrialResult:
+def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> Problem | None:
     if sent == got:
         return None
     message = f"`{name}` of the response differs from the request."

@@ -7,14 +7,14 @@ deterministically at temperature 0, its streams must contain the same text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.api.base import Message, Reply
+from harness.api.base import Reply
 from harness.findings import BOTH_MODES, CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
+from harness.probes.tools.offers import offered
 from harness.records.conditions import Api
 from harness.statistics.differences import Counts, mantel_haenszel
 
@@ -36,15 +36,7 @@ _SIGNIFICANCE = 0.01
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
-        ProbeRequest(
-            name,
-            (Message("user", prompt),),
-            TOOLS,
-            temperature=0,
-            max_tokens=REPLY_TOKENS,
-            seed=_SEED,
-            tries=_TRIES,
-        )
+        replace(offered(name, prompt), temperature=0, seed=_SEED, tries=_TRIES)
         for name, prompt in PROMPTS.items()
     )
 

@@ -16,14 +16,7 @@ from harness.checks.texts import GARBLED
 from harness.findings import CHAT, GUIDE, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-    Trials,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import outcome, served
 from harness.records.conditions import Api
 from harness.statistics.differences import share_larger
@@ -122,7 +115,7 @@ def _effort_steps(responses: ProbeResponses) -> Trials:
     yield _unordered(responses, "medium", "high")
 
 
-def _unordered(responses: ProbeResponses, less: str, more: str) -> TrialResult:
+def _unordered(responses: ProbeResponses, less: str, more: str) -> Problem | None:
     found = {effort: list(responses.replies(f"effort {effort}")) for effort in (less, more)}
     lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     if not any(lengths[more]):
@@ -205,7 +198,7 @@ def _n(responses: ProbeResponses) -> Trials:
 
 def _as_varied(
     responses: ProbeResponses, exchange: ParsedExchange, message: str, names: Sequence[str]
-) -> TrialResult:
+) -> Problem | None:
     """A problem if the replies vary as much as at temperature 1.
 
     Raises:

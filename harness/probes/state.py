@@ -16,14 +16,7 @@ import orjson
 from harness.api.base import Message
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-    Trials,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import outcome, refused
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -129,7 +122,7 @@ def _claims_to_store(rollout: ParsedRollout) -> bool:
     return reply is not None and reply.raw.get("store") is True
 
 
-def _broken_continuation(rollout: ParsedRollout) -> TrialResult:
+def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
     """The problem of a continued conversation, if it has one."""
     first, second = rollout.exchanges[:2]
     if second.reply is None or first.reply is None:
@@ -146,7 +139,7 @@ def _broken_continuation(rollout: ParsedRollout) -> TrialResult:
     return _wrong_echo(second, second.reply.raw)
 
 
-def _wrong_echo(exchange: ParsedExchange, raw: Mapping[str, Any]) -> TrialResult:
+def _wrong_echo(exchange: ParsedExchange, raw: Mapping[str, Any]) -> Problem | None:
     sent = exchange.request.body.get("previous_response_id")
     echoed = raw.get("previous_response_id")
     if echoed == sent:

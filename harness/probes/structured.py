@@ -13,14 +13,7 @@ from harness.checks.json_text import misfit, parsed_object
 from harness.checks.texts import GARBLED
 from harness.findings import STRUCTURED, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    TrialResult,
-    Trials,
-)
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import served_replies
 from harness.records.conditions import Api
 
@@ -116,7 +109,7 @@ def _reasoning(responses: ProbeResponses) -> Trials:
         yield None if _is_prose(reply.reasoning) else lost
 
 
-def _unfit(exchange: ParsedExchange, reply: Reply) -> TrialResult:
+def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
     found = parsed_object(reply.text.strip())
     schema = exchange.request.answer_schema or {}
     problem = "a JSON object" if found is None else misfit(found, schema)

@@ -224,8 +224,7 @@ def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Acces
 def load_providers(path: Path | None = None) -> dict[str, Provider]:
     """All providers by name: the shipped entries, overlaid by those of the user's file.
 
-    Args:
-        path: The user's file. Default: ./providers.yaml, if it exists.
+    Without a path, the user's file is ./providers.yaml, if it exists.
 
     Raises:
         ConfigurationError: The file cannot be read, or one of its entries is invalid.

@@ -84,12 +84,7 @@ def clustered_estimate(values: Sequence[float], repeats: int) -> Estimate:
 
 
 def pass_estimate(estimator: Callable[[int, int, int], float], scores: Scores, k: int) -> Estimate:
-    """Mean over questions of `pass_at_k` or `pass_hat_k`, with its interval.
-
-    Args:
-        estimator: `pass_at_k` or `pass_hat_k`.
-        scores: Binary scores.
-        k: Tries per group.
+    """Mean over questions of `pass_at_k` or `pass_hat_k`, the estimator, with its interval.
 
     Raises:
         ValueError: If a question has fewer than `k` tries.
@@ -106,9 +101,6 @@ def median_interval(values: Sequence[float]) -> Estimate:
     The number of values below the true median is binomial with probability 1/2, so the bounds are
     order statistics (David and Nagaraja, Order Statistics, 2003, section 7.1). They are at most
     one rank wider than those of `scipy.stats.quantile_test`, which takes 0.85 s to import.
-
-    Args:
-        values: At least one value, in any order and unit.
     """
     ordered = sorted(values)
     count = len(ordered)

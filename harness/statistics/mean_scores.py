@@ -132,10 +132,6 @@ def rate_mean(rate: Estimate, trials: int) -> Mean:
     The effective number of trials is the one for which Clopper and Pearson's lower bound is the
     lower end of the interval. For a share of 0 or 1, whose interval ignores clusters, it is
     `trials`.
-
-    Args:
-        rate: The rate and its interval, from `intervals.clustered_rate`.
-        trials: Number of trials.
     """
     share = rate.value
     count = float(trials) if share in {0.0, 1.0} else _effective_trials(rate, trials)

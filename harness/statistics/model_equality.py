@@ -27,11 +27,8 @@ def p_value(one: Texts, other: Texts) -> float:
     """Probability of a discrepancy this large if both sets have the same distribution.
 
     Labels are permuted within each prompt, so the test is exact for any number of replies. This is
-    why it does not call `scipy.stats.permutation_test`, which permutes all values together.
-
-    Args:
-        one: The first set of replies.
-        other: The second set. Only prompts in both sets count; there must be at least one.
+    why it does not call `scipy.stats.permutation_test`, which permutes all values together. Only
+    prompts in both sets count; there must be at least one.
     """
     import numpy as np
 

@@ -33,15 +33,11 @@ FIRST_LOOK = 2
 def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) -> Comparison:
     """Compare a run with a baseline on the same questions.
 
-    Args:
-        run: The provider's score.
-        baseline: The baseline's score.
-        margin: Tolerated drop, above 0.
-        run_tail: Probability that a bound of the run is wrong; from `always_valid_tail` if there
-            are several looks.
+    `run_tail` is the probability that a bound of the run is wrong; with several looks, it comes
+    from `always_valid_tail`.
 
     Raises:
-        ValueError: If the margin is not above 0.
+        ValueError: The margin, the tolerated drop, is not above 0.
     """
     if margin <= 0:
         raise ValueError("a non-inferiority margin must be above 0; otherwise no run can pass")
@@ -67,13 +63,9 @@ def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) ->
 
 
 def run_error(mean: float, questions: int, tries: int, between: float = 0.0) -> float:
-    """Standard error of a mean of binary scores over fixed questions.
+    """Standard error of a mean of binary scores over fixed questions with some tries each.
 
-    Args:
-        mean: Probability of a correct answer, over all questions.
-        questions: Number of questions.
-        tries: Tries per question.
-        between: Share of the variance between questions; 0 if all are equally hard.
+    `between` is the share of the variance between questions; 0 if all are equally hard.
     """
     return math.sqrt(mean * (1 - mean) * (1 - between) / (questions * tries))
 

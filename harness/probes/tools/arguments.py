@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from harness.api.base import Message, Tool
+from harness.api.base import Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
-from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, REPLY_TOKENS, TOOLS
+from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
 from harness.records.conditions import Api
 
 
@@ -97,12 +97,7 @@ VALUES: Mapping[str, Value] = {
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
-        ProbeRequest(
-            name,
-            (Message("user", value.prompt),),
-            TOOLS if value.tool in TOOLS else (value.tool,),
-            max_tokens=REPLY_TOKENS,
-        )
+        offered(name, value.prompt, TOOLS if value.tool in TOOLS else (value.tool,))
         for name, value in VALUES.items()
     )
 

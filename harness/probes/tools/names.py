@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from harness.api.base import Message, Tool
+from harness.api.base import Tool
 from harness.checks.subjects import Call, calls
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
-from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, WEATHER
+from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
 from harness.records.conditions import Api
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
@@ -33,13 +33,8 @@ _PUNCTUATION = re.compile(r"[\W_]+")
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
-        ProbeRequest(
-            name,
-            (Message("user", prompt),),
-            (replace(tool, name=offered),),
-            max_tokens=REPLY_TOKENS,
-        )
-        for name, (tool, offered, prompt) in NAMES.items()
+        offered(name, prompt, (replace(tool, name=renamed),))
+        for name, (tool, renamed, prompt) in NAMES.items()
     )
 
 
@@ -52,9 +47,9 @@ def _accepted(responses: ProbeResponses) -> Trials:
 
     The API guarantees it, and programs generate such names.
     """
-    for name, (_, offered, _) in NAMES.items():
+    for name, (_, renamed, _) in NAMES.items():
         for rollout in responses.all(name):
-            yield failure(rollout, f"a function named {offered}")
+            yield failure(rollout, f"a function named {renamed}")
 
 
 @GROUP.probe("tools.names.kept", NAMES, source=HARMONY)
@@ -64,15 +59,15 @@ def _unchanged(responses: ProbeResponses) -> Trials:
     A client cannot run a tool by a name that it does not know.
     """
     found = (
-        (call.exchange, offered, call.call.name)
-        for name, (_, offered, _) in NAMES.items()
+        (call.exchange, renamed, call.call.name)
+        for name, (_, renamed, _) in NAMES.items()
         for call in _calls(responses, name)
-        if call.call.name == offered or _changed(offered, call.call.name)
+        if call.call.name == renamed or _changed(renamed, call.call.name)
     )
     reason = "The model called none of the functions by its name."
-    for exchange, offered, got in required(found, reason):
-        changed = Problem(exchange, "The reply calls a function by a changed name.", offered, got)
-        yield None if got == offered else changed
+    for exchange, renamed, got in required(found, reason):
+        changed = Problem(exchange, "The reply calls a function by a changed name.", renamed, got)
+        yield None if got == renamed else changed
 
 
 @GROUP.probe("tools.names.ids", NAMES, severity="warning", source=CHAT)

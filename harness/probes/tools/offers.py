@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.api.base import Tool
+from harness.api.base import Message, Tool
 from harness.cases import load_suite
+from harness.probes.base import ProbeRequest
 
 REPLY_TOKENS = 192
 
@@ -23,6 +24,11 @@ ORDER_PLACE = "Lisbon"
 def schema(properties: Mapping[str, object]) -> dict[str, Any]:
     """The JSON schema of an object with these properties, all required."""
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def offered(name: str, prompt: str, tools: tuple[Tool, ...] = TOOLS) -> ProbeRequest:
+    """A request with one prompt of the user and tools on offer."""
+    return ProbeRequest(name, (Message("user", prompt),), tools, max_tokens=REPLY_TOKENS)
 
 
 ORDER = Tool(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.api.base import Message, Reply
+from harness.api.base import Reply
 from harness.findings import GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
-from harness.probes.tools.offers import REPLY_TOKENS, TOOLS
+from harness.probes.tools.offers import offered
 from harness.records.conditions import Api
 
 NEEDED: Mapping[str, tuple[str, str]] = {
@@ -38,10 +38,7 @@ _LEAST_F1 = 0.7
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     prompts = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
-    return tuple(
-        ProbeRequest(name, (Message("user", prompt),), TOOLS, max_tokens=REPLY_TOKENS)
-        for name, prompt in prompts.items()
-    )
+    return tuple(offered(name, prompt) for name, prompt in prompts.items())
 
 
 GROUP = ProbeGroup("tools.trigger", _requests, GUIDE)
