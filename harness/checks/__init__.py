@@ -26,13 +26,7 @@ from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Finding
 
-__all__ = [
-    "CHECKS",
-    "SINGLE_CHECKS",
-    "Check",
-    "compare_rollouts",
-    "examine",
-]
+__all__ = ["CHECKS", "SINGLE_CHECKS", "Check", "compare_rollouts", "examine"]
 
 MODULES = (
     schema,

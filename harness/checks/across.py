@@ -97,9 +97,7 @@ COMPARISONS = (
 )
 
 
-def compare_rollouts(
-    examined: Sequence[Score],
-) -> dict[str, tuple[frozenset[str], list[Finding]]]:
+def compare_rollouts(examined: Sequence[Score]) -> dict[str, tuple[frozenset[str], list[Finding]]]:
     """Compare the rollouts of a run.
 
     Returns:

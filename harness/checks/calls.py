@@ -8,13 +8,7 @@ from collections.abc import Iterable, Iterator
 from harness.api.base import Tool
 from harness.checks.base import Family
 from harness.checks.json_text import misfit, parsed_object, parsed_string, trailing_object
-from harness.checks.subjects import (
-    Answer,
-    Call,
-    calls,
-    conversations,
-    ended,
-)
+from harness.checks.subjects import Answer, Call, calls, conversations, ended
 from harness.findings import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 from harness.parsing.rollout import ParsedRollout
 

@@ -127,10 +127,7 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "finish.limit",
-    counted,
-    lambda found: found.exchange.request.limit is not None,
-    tolerated=0.02,
+    "finish.limit", counted, lambda found: found.exchange.request.limit is not None, tolerated=0.02
 )
 def _limit(found: CountedReply) -> Iterator[Problem]:
     """A reply that was truncated at the token limit reports it.

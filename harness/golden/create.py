@@ -7,14 +7,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from harness.golden import engine
-from harness.golden.distance import (
-    LEAST_ALONE,
-    Compared,
-    Entry,
-    compare,
-    distance,
-    tolerance,
-)
+from harness.golden.distance import LEAST_ALONE, Compared, Entry, compare, distance, tolerance
 from harness.golden.engine import Answer, EngineOptions, Question, Requests
 from harness.golden.records import (
     MILLI,

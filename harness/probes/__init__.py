@@ -19,16 +19,7 @@ from harness.probes import (
     structured,
 )
 from harness.probes.base import Probe, ProbeGroup, ProbeRequest
-from harness.probes.tools import (
-    arguments,
-    choice,
-    loop,
-    names,
-    preamble,
-    results,
-    schemas,
-    trigger,
-)
+from harness.probes.tools import arguments, choice, loop, names, preamble, results, schemas, trigger
 
 __all__ = ["GROUPS", "PROBES", "Probe", "ProbeGroup", "ProbeRequest"]
 

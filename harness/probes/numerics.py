@@ -22,14 +22,7 @@ from harness.golden.distance import (
     shown,
 )
 from harness.golden.divergence import divergence
-from harness.golden.records import (
-    Continuation,
-    Distance,
-    Golden,
-    Token,
-    Tolerance,
-    drawn_text,
-)
+from harness.golden.records import Continuation, Distance, Golden, Token, Tolerance, drawn_text
 from harness.golden.tokens import bytes_of
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts

@@ -14,12 +14,7 @@ from harness.records.base import Record
 from harness.records.scores import Estimate
 from harness.statistics.estimators import Scores, question_means
 from harness.statistics.intervals import ALPHA, critical_value
-from harness.statistics.mean_scores import (
-    UNSEEN,
-    Mean,
-    clustered_error,
-    run_mean,
-)
+from harness.statistics.mean_scores import UNSEEN, Mean, clustered_error, run_mean
 
 TAIL = 0.05
 """One-sided error probability of a bound."""

@@ -27,13 +27,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
-from harness.transport.receiver import (
-    EVENT_STREAM,
-    MEBIBYTE,
-    Limits,
-    Receiver,
-    without_surrogates,
-)
+from harness.transport.receiver import EVENT_STREAM, MEBIBYTE, Limits, Receiver, without_surrogates
 from harness.transport.redact import REDACTED, Redactor, secrets_in
 from harness.transport.tap import Tap
 
@@ -140,12 +134,7 @@ class HttpTransport:
         return kept | ({"Authorization": f"Bearer {WRONG_KEY}"} if key == "wrong" else {})
 
     async def _receive(
-        self,
-        receiver: Receiver,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        data: bytes | None,
+        self, receiver: Receiver, method: str, url: str, headers: dict[str, str], data: bytes | None
     ) -> TransportFailure | None:
         """Send the request and pass the response to `receiver`; the failure, if there is one."""
         now = asyncio.get_running_loop().time
