@@ -8,6 +8,7 @@ from typing import Any
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, ended, items
 from harness.findings import CHAT, GUIDE, RESPONSES, Problem
+from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 
 family = Family("finish", CHAT)
@@ -88,6 +89,4 @@ def _forced(exchange: ParsedExchange) -> bool:
 
 
 def _finish_reason(raw: Mapping[str, Any]) -> str:
-    choices = raw.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else {}
-    return repr(first.get("finish_reason")) if isinstance(first, dict) else "no finish_reason"
+    return repr(next((each.get("finish_reason") for each in objects(raw.get("choices"))), None))

@@ -467,13 +467,13 @@ def _gate(
 
 
 def _thresholds(gate: Gate, base: Thresholds) -> Thresholds:
-    thresholds = gate.thresholds(base)
+    thresholds = gate.applied_to(base)
     requirements.check_names(thresholds)
     return thresholds
 
 
 def _budget(gate: Gate, *paid: Provider) -> Budget:
-    budget = Budget(gate.limits(Limits()))
+    budget = Budget(gate.applied_to(Limits()))
     for provider in paid:
         budget.check(provider)
     return budget

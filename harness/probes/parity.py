@@ -6,8 +6,8 @@ deterministically at temperature 0, its streams must contain the same text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from harness.api.base import Reply
@@ -44,31 +44,23 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("parity", _requests, CHAT, modes=BOTH_MODES)
 
 
-@dataclass(frozen=True)
-class _Feature:
-    """A property of a reply that must not depend on the mode."""
-
-    name: str
-    label: str
-    present: Callable[[Reply], bool]
-
-
-_FEATURES = (
-    _Feature("reasoning", "CoT", lambda reply: bool(reply.reasoning)),
-    _Feature("calls", "tool calls", lambda reply: bool(reply.calls)),
-    _Feature("text", "text", lambda reply: bool(reply.text)),
-    _Feature("finish", "finish reason tool_calls", lambda reply: reply.finish == "tool_calls"),
-)
+_FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {
+    "reasoning": ("CoT", lambda reply: bool(reply.reasoning)),
+    "calls": ("tool calls", lambda reply: bool(reply.calls)),
+    "text": ("text", lambda reply: bool(reply.text)),
+    "finish": ("finish reason tool_calls", lambda reply: reply.finish == "tool_calls"),
+}
+"""Properties of a reply that must not depend on the mode."""
 
 
-def _equally_frequent(feature: _Feature, responses: ProbeResponses) -> Trials:
+def _equally_frequent(
+    label: str, present: Callable[[Reply], bool], responses: ProbeResponses
+) -> Trials:
     tables: list[tuple[Counts, Counts]] = []
     different: ParsedExchange | None = None
     for name in PROMPTS:
         pair = _pair(responses, name)
-        stream, complete = (
-            (sum(feature.present(reply) for _, reply in each), len(each)) for each in pair
-        )
+        stream, complete = ((sum(present(reply) for _, reply in each), len(each)) for each in pair)
         tables.append((stream, complete))
         if stream[0] * complete[1] != complete[0] * stream[1]:
             different = different or pair[0][0][0]
@@ -79,19 +71,19 @@ def _equally_frequent(feature: _Feature, responses: ProbeResponses) -> Trials:
         f"{sum(hits for hits, _ in side)} of {sum(trials for _, trials in side)}"
         for side in zip(*tables, strict=True)
     )
-    message = f"Streams contain {feature.label} more or less often than non-streaming replies."
+    message = f"Streams contain {label} more or less often than non-streaming replies."
     expected = f"as in {expected} non-streaming replies"
     yield Problem(different, message, expected, f"{got} streams")
 
 
-for _each in _FEATURES:
+for _name, (_label, _present) in _FEATURES.items():
     GROUP.probe(
-        f"parity.{_each.name}",
+        f"parity.{_name}",
         PROMPTS,
         source=GUIDE,
-        text=f"Streams contain {_each.label} as often as non-streaming replies. The model is the "
+        text=f"Streams contain {_label} as often as non-streaming replies. The model is the "
         "same, so the server loses or invents the difference.",
-    )(partial(_equally_frequent, _each))
+    )(partial(_equally_frequent, _label, _present))
 
 
 @GROUP.probe("parity.content", PROMPTS, source=CHAT_STREAM)

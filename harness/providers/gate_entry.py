@@ -85,13 +85,12 @@ class Gate:
     values: Mapping[str, Any]
     origins: Mapping[str, str]
 
-    def thresholds(self, base: Thresholds) -> Thresholds:
-        """`base`, overridden by the gate."""
-        return _changed(base, self)
-
-    def limits(self, base: Limits) -> Limits:
-        """`base`, overridden by the gate's budget."""
-        return _changed(base, self)
+    def applied_to(self, base: Settings) -> Settings:
+        """Thresholds or limits, overridden by the gate or its budget."""
+        fields = type(base).model_fields.keys()
+        values = {name: value for name, value in self.values.items() if name in fields}
+        origins = base.origins | {name: self.origins[name] for name in values}
+        return base.model_copy(update=values | {"origins": origins})
 
     @property
     def evals(self) -> tuple[str, ...]:
@@ -147,10 +146,3 @@ def provider_layers(
         yield Layer(for_all, f"{source}, gate")
     if own is not None:
         yield Layer(own, f"{source}, providers.{name}.gate")
-
-
-def _changed(base: Settings, gate: Gate) -> Settings:
-    fields = type(base).model_fields.keys()
-    values = {name: value for name, value in gate.values.items() if name in fields}
-    origins = base.origins | {name: gate.origins[name] for name in values}
-    return base.model_copy(update=values | {"origins": origins})

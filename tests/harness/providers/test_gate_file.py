@@ -29,7 +29,7 @@ def silent(_case):
 
 
 def as_thresholds(**gate):
-    return joined([Layer(gate_entry(gate, "gate.yaml"), "gate.yaml")]).thresholds(Thresholds())
+    return joined([Layer(gate_entry(gate, "gate.yaml"), "gate.yaml")]).applied_to(Thresholds())
 
 
 # --- What a gate may say
@@ -84,7 +84,7 @@ def test_the_last_layer_that_says_something_wins(said):
 def test_a_budget_and_margins_come_out_by_name():
     entry = gate_entry({"budget": {"deadline": "20m"}, "margins": {"aime25": 5}}, "gate.yaml")
     gate = joined([Layer(entry, "gate.yaml")])
-    assert gate.limits(Limits()) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
+    assert gate.applied_to(Limits()) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
     assert gate.margins == {"aime25": 5}
 
 
@@ -93,7 +93,7 @@ def test_the_gate_in_the_documents_is_one():
     (shown,) = re.findall(r"```yaml\n(max_invalid.*?)```", text, re.DOTALL)
     gate = gate_entry(yaml.safe_load(shown), "docs/ci.md")
     assert {name for name, value in gate if value in (None, {}, ())} == set()
-    requirements.check_names(joined([Layer(gate, "x")]).thresholds(Thresholds()))
+    requirements.check_names(joined([Layer(gate, "x")]).applied_to(Thresholds()))
 
 
 # --- Single checks
