@@ -60,20 +60,20 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
 
-    def add(name: str, said: str, choices: Sequence[str] | None = None) -> None:
+    def add(name: str, text: str, choices: Sequence[str] | None = None) -> None:
         default = PLACE.get(name) or PLAN.get(name)
-        shown = said if default is None else f"{said} (default: {default})"
+        shown = text if default is None else f"{text} (default: {default})"
         parser.add_argument(name, choices=choices, help=shown)
 
-    add("--model", "with commas between")
-    add("--reasoning-effort", "the same")
+    add("--model", "models, separated by commas")
+    add("--reasoning-effort", "efforts, separated by commas")
     add("--sampler", "API", [*API_OF])
-    add("--base-url", "where it is")
-    add("--eval", "with commas between")
+    add("--base-url", "URL of the API")
+    add("--eval", "evals, separated by commas")
     add("--temperature", "sampling temperature")
-    add("--n-threads", "tries in flight")
+    add("--n-threads", "concurrent tries")
     add("--examples", "questions of each eval")
-    parser.add_argument("--debug", action="store_true", help="few questions, every request shown")
+    parser.add_argument("--debug", action="store_true", help="few questions; print every request")
     return parser
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from evals.base import Mark, Put, Question
+from evals.base import Mark, Prompt, Question
 from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
@@ -23,7 +23,7 @@ _PROMPT = (
 
 
 def _leading_integer(value: object) -> object:
-    """`value`, of text only the digits at its start: one published answer ends in a degree sign."""
+    """The integer at the start of a text: one published answer ends in a degree sign."""
     match = re.match(r"\d+(?![.,/]?\d)", value.strip()) if isinstance(value, str) else None
     return int(match[0]) if match else value
 
@@ -36,7 +36,7 @@ class AimeRow(DataRow):
 
 
 class Aime:
-    """AIME 2025 as an eval; 16 tries by default, as published reproductions take."""
+    """AIME 2025 as an eval; 16 tries by default, as in published reproductions."""
 
     name = "aime25"
     tries = 16
@@ -48,13 +48,13 @@ class Aime:
             Question(name, row.question) for name, row in self._rows.items()
         )
 
-    def put(self, question: str, number: int) -> Put:
-        """The same words in every try."""
+    def prompt(self, question: str, number: int) -> Prompt:
+        """The same prompt in every try."""
         text = _PROMPT.format(question=self._rows[question].question)
-        return Put((Message("user", text),))
+        return Prompt((Message("user", text),))
 
     def mark(self, question: str, number: int, text: str) -> Mark:
-        """Compare the declared integer, leading zeros and all, with the answer."""
+        """Compare the declared integer with the answer; leading zeros are allowed."""
         right = self._rows[question].answer
         openai_score = float(openai_script.integer(text) == right)
         found = integer_answer(text)

@@ -1,4 +1,4 @@
-"""What an eval is: questions, how each try at one is put, and how its answer is marked."""
+"""The interface of an eval: its questions, the prompt of each try, and how answers are marked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Put:
-    """How a question is put in one try; `order` says which choice stands where (GPQA)."""
+class Prompt:
+    """The messages of one try; `order` is the order of the choices (GPQA)."""
 
     messages: tuple[Message, ...]
     order: tuple[int, ...] | None = None
@@ -30,10 +30,10 @@ class Put:
 
 @dataclass(frozen=True)
 class Mark:
-    """What an answer is worth.
+    """The marking of one answer.
 
-    `answer` is what was found in the text, None with `no_answer`; `openai_score` is what OpenAI's
-    own script would give for the same text.
+    `answer` is the answer extracted from the text, None with `no_answer`; `openai_score` is the
+    score that OpenAI's own script gives the same text.
     """
 
     marking: Marking
@@ -42,15 +42,15 @@ class Mark:
 
 
 class Eval(Protocol):
-    """A set of questions. `tries` is how often each is asked by default."""
+    """A set of questions. `tries` is the default number of tries at each."""
 
     name: str
     info: DatasetInfo
     questions: Sequence[Question]
     tries: int
 
-    def put(self, question: str, number: int) -> Put:
-        """How the question is put in try `number`, counted from 1."""
+    def prompt(self, question: str, number: int) -> Prompt:
+        """The prompt of try `number`, counted from 1."""
         ...
 
 

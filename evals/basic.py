@@ -1,10 +1,10 @@
-"""The smallest eval there is: does the model answer a greeting at all?"""
+"""The smallest eval: does the model answer a greeting?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evals.base import Mark, Put, Question
+from evals.base import Mark, Prompt, Question
 from evals.datasets.rows import rows_sha256
 from harness.api.base import Message
 from harness.records.runs import DatasetInfo
@@ -14,7 +14,7 @@ _SHOWN = 80
 
 
 class Basic:
-    """One greeting; any answer but an empty one is right."""
+    """One greeting; any answer that is not empty is correct."""
 
     name = "basic"
     tries = 1
@@ -26,12 +26,12 @@ class Basic:
             eval=self.name, source="built in", rows=1, sha256=digest, sample=True
         )
 
-    def put(self, question: str, number: int) -> Put:
+    def prompt(self, question: str, number: int) -> Prompt:
         """The greeting."""
-        return Put((Message("user", _GREETING),))
+        return Prompt((Message("user", _GREETING),))
 
     def mark(self, question: str, number: int, text: str) -> Mark:
-        """Right if there is an answer; OpenAI's script counts blanks as one."""
+        """Correct if the text is not blank; OpenAI's script also accepts blanks."""
         openai_score = float(bool(text))
         if not text.strip():
             return Mark("no_answer", None, openai_score)

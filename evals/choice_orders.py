@@ -1,4 +1,4 @@
-"""In which order the choices of a question stand: seeded, and for seed 0 as OpenAI puts them."""
+"""The order of the choices of a question, by seed; seed 0 gives the order of OpenAI's script."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ class ChoiceOrders:
 
     OpenAI's script (`gpt_oss.evals`, `gpqa_eval.py`) repeats the list of n questions once for
     each try and draws an order for each entry from one `random.Random(0)`. The order of question i
-    in try r (both from 0) is thus draw r·n + i, however many tries there are; the same is drawn
-    here. A question keeps its place i when only some questions are asked, so that such a run is
-    part of the whole one. There OpenAI's script differs: it draws the questions first.
+    in try r (both from 0) is therefore draw r·n + i, for any number of tries, and this class draws
+    the same. A question keeps its place i when only some questions are asked, so that the prompts
+    of such a run are a subset of the full run's. There OpenAI's script differs: it first draws the
+    questions.
     """
 
     def __init__(self, seed: int, questions: int) -> None:
-        self._random = Random(seed)  # noqa: S311 - an order of choices, not a secret
+        self._random = Random(seed)  # noqa: S311 - not a secret
         self._questions = questions
         self._drawn: list[tuple[int, ...]] = []
 

@@ -93,7 +93,7 @@ def expect(
 
 
 def _sampling(task: EvalTask) -> _Amount:
-    prompts = [task.test.put(question, 1).messages for question in task.asked]
+    prompts = [task.test.prompt(question, 1).messages for question in task.asked]
     characters = sum(len(message.text) for messages in prompts for message in messages)
     total = _Amount()
     for condition in task.info.conditions:

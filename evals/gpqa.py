@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from evals.base import Mark, Put, Question
+from evals.base import Mark, Prompt, Question
 from evals.choice_orders import ChoiceOrders
 from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow, text_id
@@ -48,12 +48,12 @@ class GpqaRow(DataRow):
         return (self.correct, self.incorrect_1, self.incorrect_2, self.incorrect_3)
 
     def content(self) -> object:
-        """The question and its choices: not every copy has the column of ids."""
+        """The question and its choices: some copies have no column of ids."""
         return (self.question, *self.choices)
 
 
 class Gpqa:
-    """GPQA Diamond as an eval; 8 tries by default, as OpenAI's script takes."""
+    """GPQA Diamond as an eval; 8 tries by default, as in OpenAI's script."""
 
     name = "gpqa"
     tries = 8
@@ -63,7 +63,7 @@ class Gpqa:
         ids = [row.record_id or text_id(row.question) for row in data.rows]
         if len(set(ids)) < len(ids):
             twice = next(name for name in ids if ids.count(name) > 1)
-            raise ConfigurationError(f"{data.info.source} holds the question {twice} twice.")
+            raise ConfigurationError(f"{data.info.source} contains the question {twice} twice.")
         self._rows = dict(zip(ids, data.rows, strict=True))
         self._places = {name: place for place, name in enumerate(ids)}
         self._orders = ChoiceOrders(seed, len(ids))
@@ -71,15 +71,15 @@ class Gpqa:
             Question(name, row.question) for name, row in self._rows.items()
         )
 
-    def put(self, question: str, number: int) -> Put:
+    def prompt(self, question: str, number: int) -> Prompt:
         """The question with its choices in the order of this try."""
         order = self._order(question, number)
         a, b, c, d = self._choices(question, order)
         text = _PROMPT.format(question=self._rows[question].question, a=a, b=b, c=c, d=d)
-        return Put((Message("user", text),), order)
+        return Prompt((Message("user", text),), order)
 
     def mark(self, question: str, number: int, text: str) -> Mark:
-        """Compare the declared choice with the right one, in the order of the same try."""
+        """Compare the declared choice with the correct one, in the order of the same try."""
         choices = self._choices(question, self._order(question, number))
         right = "ABCD"[choices.index(self._rows[question].correct)]
         found, theirs = self.letters(question, number, text)
@@ -89,9 +89,9 @@ class Gpqa:
         return Mark("correct" if found.answer == right else "wrong", found.answer, openai_score)
 
     def letters(self, question: str, number: int, text: str) -> tuple[Found | None, str | None]:
-        """The answer that a text declares, and the one that OpenAI's script reads.
+        """The answer that a text declares, and the one that OpenAI's script extracts.
 
-        Where the texts are withheld, they are the ones that were noted in place of the answer.
+        Where texts are withheld, both were recorded in place of the text.
         """
         if self.info.withheld is not None:
             return noted_letters(text)

@@ -230,7 +230,7 @@ class EvalTask(Task):
             seed=sampling.seed,
             extra_body=self._options.extra_body,
         )
-        sample = Sample(question, self.test.put(question, number).messages)
+        sample = Sample(question, self.test.prompt(question, number).messages)
         identity = self.attempt_id(question, condition, number)
         return Attempt(identity, self.name, sample, condition, number, settings)
 
@@ -244,7 +244,7 @@ class EvalTask(Task):
             "value": float(mark.marking == "correct"),
             "answer": mark.answer,
             "openai_value": mark.openai_score,
-            "order": test.put(sample, number).order,
+            "order": test.prompt(sample, number).order,
         }
 
     def _grade_of(self, record: str, question: str) -> dict[str, Any]:

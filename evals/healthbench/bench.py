@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from evals.base import Put, Question
+from evals.base import Prompt, Question
 from evals.datasets.load import DataSource, Loaded, load_rows
 from evals.datasets.published import BY_NAME
 from evals.healthbench.rows import HealthBenchRow
@@ -42,9 +42,9 @@ class HealthBench:
             Question(row.prompt_id, _shown(row)) for row in loaded.rows
         )
 
-    def put(self, question: str, number: int) -> Put:
+    def prompt(self, question: str, number: int) -> Prompt:
         """The conversation as it is, the same in every try."""
-        return Put(self.rows[question].messages)
+        return Prompt(self.rows[question].messages)
 
 
 def load(name: str, place: DataSource) -> HealthBench:

@@ -63,10 +63,10 @@ def test_published_problems_are_named_by_contest_and_number():
 
 def test_an_aime_prompt_is_the_problem_and_asks_for_a_box():
     question = AIME.questions[0]
-    text = prompt(AIME.put(question.id, 1))
+    text = prompt(AIME.prompt(question.id, 1))
     assert text.startswith(question.text)
     assert text.endswith("put the final answer in \\boxed{}.")
-    assert AIME.put(question.id, 1) == AIME.put(question.id, 16)
+    assert AIME.prompt(question.id, 1) == AIME.prompt(question.id, 16)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_gpqa_prompt_holds_the_choices_in_their_order_and_asks_for_the_line():
     for question in GPQA.questions:
         seen = set()
         for number in range(1, GPQA.tries + 1):
-            put = GPQA.put(question.id, number)
+            put = GPQA.prompt(question.id, number)
             row = GPQA._rows[question.id]
             lines = prompt(put).removeprefix(f"{row.question}\n\n").split("\n")
             assert lines[:4] == [
@@ -137,7 +137,7 @@ def test_a_gpqa_prompt_holds_the_choices_in_their_order_and_asks_for_the_line():
 def test_the_letter_that_is_right_follows_the_order():
     for question in GPQA.questions:
         for number in (1, 2):
-            order = GPQA.put(question.id, number).order
+            order = GPQA.prompt(question.id, number).order
             right = "ABCD"[order.index(0)]
             wrong = "ABCD"[order.index(1)]
             mark = GPQA.mark(question.id, number, f"Answer: {right}")
@@ -148,7 +148,7 @@ def test_the_letter_that_is_right_follows_the_order():
 
 def test_both_scores_are_kept_where_they_differ():
     eval_ = gpqa(gpqa_row())
-    order = eval_.put(eval_.questions[0].id, 1).order
+    order = eval_.prompt(eval_.questions[0].id, 1).order
     right, wrong = "ABCD"[order.index(0)], "ABCD"[order.index(1)]
     text = f"Answer: {wrong} … no.\nAnswer: {right}"
     assert eval_.mark(eval_.questions[0].id, 1, text) == Mark("correct", right, 0.0)
@@ -169,11 +169,11 @@ def test_questions_are_named_by_record_id_or_else_by_their_text():
 def test_another_seed_is_another_order():
     rows = [gpqa_row(f"Which {n}?") for n in range(20)]
     one, other = gpqa(*rows), gpqa(*rows, seed=1)
-    assert any(one.put(q.id, 1) != other.put(q.id, 1) for q in one.questions)
+    assert any(one.prompt(q.id, 1) != other.prompt(q.id, 1) for q in one.questions)
 
 
 def test_basic_takes_any_answer():
-    assert BASIC.put("greeting", 1).messages == (Message("user", "hi"),)
+    assert BASIC.prompt("greeting", 1).messages == (Message("user", "hi"),)
     assert BASIC.mark("greeting", 1, "Hello!") == Mark("correct", "Hello!", 1.0)
     assert BASIC.mark("greeting", 1, "") == Mark("no_answer", None, 0.0)
     assert BASIC.mark("greeting", 1, "\n") == Mark("no_answer", None, 1.0)

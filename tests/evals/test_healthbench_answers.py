@@ -41,7 +41,7 @@ def reply(text: str | None, finish: str = "stop") -> mock.Handler:
 
 async def answers_to(folder: Path, handler: mock.Handler) -> list[Answer]:
     """What can be graded of a run of one question."""
-    sample = Sample(QUESTION, BENCH.put(QUESTION, 1).messages)
+    sample = Sample(QUESTION, BENCH.prompt(QUESTION, 1).messages)
     attempt = Attempt(f"healthbench/{QUESTION}/1", "healthbench", sample, CONDITION, 1, SETTINGS)
     async with MockProvider(always=handler) as provider:
         sampled = adhoc_provider(provider.base_url, MODEL, ["chat"])

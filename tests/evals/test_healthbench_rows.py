@@ -42,7 +42,7 @@ def test_a_row_is_put_as_it_stands(tmp_path: Path) -> None:
         {"role": "user", "content": "That."},
     ]
     bench = loaded(tmp_path, raw(prompt=turns))
-    assert bench.put("p1", 1).messages == (
+    assert bench.prompt("p1", 1).messages == (
         Message("user", " Why?\n"),
         Message("assistant", "What?"),
         Message("user", "That."),

@@ -117,7 +117,7 @@ def test_an_attempt_has_the_settings_of_its_condition():
     assert (settings.model, settings.reasoning_effort) == ("openai/gpt-oss-20b", "low")
     assert (settings.temperature, settings.seed) == (0.5, 5)
     assert (settings.max_tokens, settings.extra_body) == (131_072, {"provider": "x"})
-    assert attempt.sample.turns == task.test.put("S-01", 2).messages
+    assert attempt.sample.turns == task.test.prompt("S-01", 2).messages
 
 
 def test_the_seed_that_chooses_questions_is_not_sent():
@@ -213,7 +213,7 @@ def test_tokens_and_time_are_those_that_the_provider_reports():
 def test_a_letter_is_marked_in_the_order_of_its_own_attempt():
     question = GPQA.asked[0]
     for number in range(1, 9):
-        order = GPQA.test.put(question, number).order
+        order = GPQA.test.prompt(question, number).order
         letter = "ABCD"[order.index(0)]
         found = scored(Say(text=f"Answer: {letter}"), task=GPQA, question=question, number=number)
         assert (found.outcome, found.order) == ("correct", order)
@@ -221,7 +221,7 @@ def test_a_letter_is_marked_in_the_order_of_its_own_attempt():
 
 def test_in_a_merged_run_the_order_is_still_that_of_the_request():
     question = GPQA.asked[0]
-    order = GPQA.test.put(question, 2).order
+    order = GPQA.test.prompt(question, 2).order
     answer = Say(text=f"Answer: {'ABCD'[order.index(0)]}")
     found = scored(answer, task=GPQA, question=question, number=10, presented_as=2)
     assert (found.outcome, found.attempt, found.order) == ("correct", 10, order)

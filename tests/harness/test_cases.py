@@ -50,7 +50,7 @@ def test_what_is_to_be_copied_stands_in_the_prompt():
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
         ("[" * 100_000, "not JSON: it is nested too deeply"),
-        (line(input="\ud800"), "input holds half a character"),
+        (line(input="\ud800"), "input contains a lone surrogate"),
         (line(expected_arguments='{"location": NaN}'), "NaN is not a JSON value"),
         (line(tool_name="fly"), "not in the tools file"),
         (line(input=" "), "input must be a string that is not empty"),
@@ -94,8 +94,8 @@ def test_files_are_loaded_and_hashed(tmp_path):
     ("content", "message"),
     [
         (None, "There is no file"),
-        (b"", "holds no usable case. It is empty."),
-        (b"{", "holds no usable case. Line 1: not JSON"),
+        (b"", "has no valid case. It is empty."),
+        (b"{", "has no valid case. Line 1: not JSON"),
         (b"\xff", "cannot be read"),
     ],
 )

@@ -120,16 +120,16 @@ def test_a_budget_without_limits_meters_nothing():
 
 
 def test_a_sum_needs_prices():
-    with pytest.raises(ConfigurationError, match=r"has no prices.*give prices"):
+    with pytest.raises(ConfigurationError, match=r"has no prices.*set prices"):
         Budget(Limits(max_cost=1)).check(adhoc_provider("http://127.0.0.1:1/v1", "m", ["chat"]))
 
 
 @pytest.mark.parametrize(
     ("limits", "requests", "rpm", "said"),
     [
-        (Limits(max_requests=9), 10, None, "10 requests or more are planned, max_requests 9"),
+        (Limits(max_requests=9), 10, None, "at least 10 requests are planned, max_requests 9"),
         (Limits(max_requests=10), 10, None, None),
-        (Limits(deadline=60), 300, 100, "3 minutes or more at 100 a minute, deadline 60 s"),
+        (Limits(deadline=60), 300, 100, "at least 3 minutes at 100 per minute, deadline 60 s"),
         (Limits(deadline=60), 300, None, None),
     ],
 )
@@ -163,7 +163,7 @@ def at(mock, *more):
 def test_a_run_that_ran_out_is_inconclusive_and_goes_on(mock, tmp_path, capsys):
     assert run(at(mock, "--max-requests", "7")) == 4
     out, err = capsys.readouterr()
-    assert "8 requests or more are planned" in err
+    assert "at least 8 requests are planned" in err
     assert "Stopped by the budget, max_requests 7 (--max-requests): 6 requests" in out
     (folder,) = (tmp_path / "runs").iterdir()
     assert len(mock.received) <= 7
