@@ -18,7 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from harness.pipeline.run import Job
 
 QUESTION = (
     "Find the number of positive integers n such that 1 <= n <= 1000 and the sum of the digits "
@@ -46,46 +49,43 @@ Client = Callable[[str, int, int, Stopwatch], None]
 
 
 def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:
-    """This project's eval run: all requests recorded, all answers scored, its live display."""
+    """This project's eval run, with records, scores and the live display."""
     with tempfile.TemporaryDirectory() as place, watch.running():
         sample_aime(base_url, (1, samples), in_flight, Path(place))
 
 
-def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Path) -> Path:
-    """Make an eval run of so many questions and tries of each below `place`; its folder."""
-    from evals.job import EvalJob, new_folder, new_info, sample
-    from evals.records import EvalSettings
-    from evals.tally import EvalTally
-    from harness.display import LiveDisplay
+def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Path) -> Job:
+    """Sample so many questions with so many tries of each into a run folder below `place`."""
     from rich.console import Console
 
     from evals.registry import load_data
+    from evals.task import EvalOptions, EvalTask
+    from harness.cli.progress import LiveDisplay, Tally
+    from harness.pipeline.run import new_job, sample
     from harness.providers.entries import adhoc_provider, changed
+    from harness.records.conditions import Condition
+    from harness.records.runs import RunSettings, Sampling
 
     questions, tries = size
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
-    settings = EvalSettings(
-        evals=("aime25",),
-        models=("m",),
-        efforts=("high",),
-        api="chat",
-        streaming=False,
-        tries={"aime25": tries},
-        concurrency=in_flight,
+    settings = RunSettings(
+        evals=("aime25",), apis=("chat",), modes=("non-streaming",), concurrency=in_flight
     )
     file = place / "questions.jsonl"
     row = json.dumps({"question": QUESTION, "answer": str(ANSWER)}) + "\n"
     file.write_text(row * questions, encoding="utf-8")
-    data = (load_data("aime25", file),)
-    info, plan = new_info(provider, settings, data, shard=None, command=("benchmark",))
-    folder = new_folder(place, "mock")
-    tally = EvalTally(plan)
+    condition = Condition(model="m", effort="high", api="chat", mode="non-streaming")
+    data = load_data("aime25", file)
+    sampling = Sampling(temperature=1.0, max_tokens=131_072)
+    task = EvalTask(data, [condition], tries, sampling, EvalOptions())
+    job = new_job(provider, [task], settings, out=place, command=("benchmark",))
+    tally = Tally([task])
     with open_nowhere() as screen:
         display = LiveDisplay(Console(file=screen, force_terminal=True, width=100), tally)
         with display.shown():
-            sample(EvalJob(provider, None, info, plan, folder, data), display)
-    assert str(tally).startswith("100.0% right so far · 0 errors")
-    return folder
+            sample(job, display)
+    assert str(tally).startswith("100.0% passed so far · 0 errors")
+    return job
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

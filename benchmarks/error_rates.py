@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
-from evals.judgement import Figure
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from evals.baselines.figures import pooled_mean
 from evals.baselines.published import Benchmark
-from harness.records.analysis import Decision
+from harness.records.analysis import BaselineFigure, Decision
 from harness.statistics.differences import TAIL
 from harness.statistics.mean_scores import Mean, mean_score, run_mean
 from harness.statistics.noninferiority import (
@@ -114,7 +113,11 @@ def published(design: Design, runs: int, rng: np.random.Generator) -> Iterator[M
     for scores in zip(*stacks, strict=True):
         values = [round(float(np.mean(one)), 3) for one in scores]
         yield pooled_mean(
-            [Figure(source="", where="", kind="reproduction", value=v) for v in values], benchmark
+            [
+                BaselineFigure(source="", where="", kind="reproduction", value=value)
+                for value in values
+            ],
+            benchmark,
         )
 
 

@@ -23,7 +23,6 @@ from functools import cache
 
 import httpx
 import torch
-from harness.probes.plan import sample_id
 from starlette.applications import Starlette
 
 from harness.golden import files
@@ -31,6 +30,7 @@ from harness.parsing.rollout import ParsedRollout, parse_rollout
 from harness.probes import golden_prompts, numerics
 from harness.probes.base import ProbeRequest
 from harness.records.analysis import CheckResult
+from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout
 from harness.rules import probe_results
 from reference_engine.checkpoint import load_model
@@ -43,6 +43,7 @@ from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
 
 _MODEL = "gpt-oss-small"
 _PATH = "/v1/chat/completions"
+_CONDITION = Condition(model=_MODEL, api="chat", mode="non-streaming")
 _HOOKS = (MODEL, INPUT, LOGITS, SAMPLING, TOKENS)
 _HEALTHY = tuple(
     (f"healthy, {dtype}, batch {batch}", dtype, batch)
@@ -69,17 +70,17 @@ def serving(faults: Sequence[str], dtype: str, batch: int) -> Iterator[Starlette
         engine.close()
 
 
-async def rollouts(app: Starlette, requests: Sequence[tuple[str, ProbeRequest]]) -> list[Rollout]:
-    """The answers to all requests, asked at once; sample ids come first."""
+async def rollouts(app: Starlette, task: str, requests: Sequence[ProbeRequest]) -> list[Rollout]:
+    """The answers to all requests of a task, sent at once."""
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://engine", timeout=None
     ) as client:
 
-        async def one(sample: str, request: ProbeRequest, number: int) -> Rollout:
+        async def one(request: ProbeRequest, number: int) -> Rollout:
             body = golden_prompts.body("chat", request, _MODEL)
             if request.temperature:
-                body["seed"] = zlib.crc32(sample.encode()) + number
+                body["seed"] = zlib.crc32(request.name.encode()) + number
             reply = await client.post(_PATH, json=body)
             exchange = Exchange(
                 request=Request(method="POST", url=_PATH, headers={}, body=body),
@@ -88,48 +89,41 @@ async def rollouts(app: Starlette, requests: Sequence[tuple[str, ProbeRequest]])
                 elapsed=0.0,
             )
             return Rollout(
-                id=f"{sample}/chat/non-streaming/{number}",
-                sample=sample,
-                api="chat",
-                streaming=False,
+                id=f"{task}/{request.name}/{number}",
+                task=task,
+                sample=request.name,
+                condition=_CONDITION,
                 attempt=number,
                 end="answered",
                 exchanges=(exchange,),
             )
 
         return await asyncio.gather(
-            *(
-                one(sample, request, k)
-                for sample, request in requests
-                for k in range(1, request.tries + 1)
-            )
+            *(one(request, k) for request in requests for k in range(1, request.tries + 1))
         )
 
 
 def judged(app: Starlette, *, drawn: bool) -> tuple[list[CheckResult], int]:
-    """What the probes say, and how many tokens were written."""
-    benches = [numerics.GROUP, numerics.DRAWN_GROUP] if drawn else [numerics.GROUP]
-    requests = [
-        (sample_id(group, request), request)
-        for group in benches
-        for request in group.requests("chat")
-    ]
-    rollouts: dict[str, list[ParsedRollout]] = {}
-    for each in asyncio.run(rollouts(app, requests)):
-        rollouts.setdefault(each.sample, []).append(parse_rollout(each))
-    probes = [probe for group in benches for probe in group.probes]
-    tokens = sum(
-        reply.usage.output_tokens or 0
-        for found in rollouts.values()
-        for seen in found
-        for _, reply in seen.replies
-        if reply.usage
-    )
-    return list(probe_results(probes, rollouts, ["chat"], golden=files.shipped())), tokens
+    """The results of the probes, and the number of generated tokens."""
+    results: list[CheckResult] = []
+    tokens = 0
+    for group in [numerics.GROUP, numerics.DRAWN_GROUP] if drawn else [numerics.GROUP]:
+        found: dict[str, list[ParsedRollout]] = {}
+        for each in asyncio.run(rollouts(app, group.name, list(group.requests("chat")))):
+            found.setdefault(each.sample, []).append(parse_rollout(each))
+        tokens += sum(
+            reply.usage.output_tokens or 0
+            for replies in found.values()
+            for parsed in replies
+            for _, reply in parsed.replies
+            if reply.usage
+        )
+        results += probe_results(group.probes, found, ["chat"], golden=files.shipped())
+    return results, tokens
 
 
-def said(result: CheckResult) -> str:
-    """What a probe says, in one cell of a table."""
+def shown(result: CheckResult) -> str:
+    """The result of a probe, as one cell of a table."""
     if result.status in ("passed", "not_verifiable"):
         return "–" if result.status == "passed" else "not verifiable"
     if result.check.id == "numerics.greedy":
@@ -158,7 +152,7 @@ def main() -> None:
         began = time.monotonic()
         with serving(faults, dtype, batch) as app:
             results, tokens = judged(app, drawn=arguments.drawn)
-        cells = [said(result) for result in results] + [""] * (3 - len(results))
+        cells = [shown(result) for result in results] + [""] * (3 - len(results))
         print(f"| {name} | {' | '.join(cells)} | {tokens} | {time.monotonic() - began:.0f} |")
         sys.stdout.flush()
         gc.collect()

@@ -30,7 +30,7 @@ DATA = {
     "reference_engine/small/chat_template.jinja",
     "reference_engine/small/checkpoint/config.json",
     "reference_engine/small/checkpoint/model.safetensors",
-    "reports/html/templates/base.html",
+    "reports/html/templates/document.html",
     "reports/html/templates/report.css",
     "reports/html/templates/report.js",
     "reports/schemas/analysis.schema.json",

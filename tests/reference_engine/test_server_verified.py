@@ -63,7 +63,9 @@ def test_a_good_model_passes_without_a_single_finding(capsys):
     code, summary = verified(right, capsys, "-n", "12", "-k", "1", "--strict")
     assert code == 0
     assert not {each["id"] for each in summary["checks"] if each["status"] in FOUND}
-    assert {tuple(group["outcomes"].items()) for group in summary["groups"]} == {(("success", 12),)}
+    assert {tuple(result["outcomes"].items()) for result in summary["results"]} == {
+        (("success", 12),)
+    }
 
 
 def test_an_odd_model_is_never_blamed_on_the_server(capsys):
@@ -76,5 +78,5 @@ def test_an_odd_model_is_never_blamed_on_the_server(capsys):
     assert code == 1
     found = {each["id"] for each in summary["checks"] if each["status"] in FOUND}
     assert found <= THE_MODELS_OWN
-    outcomes = {kind for group in summary["groups"] for kind in group["outcomes"]}
+    outcomes = {kind for result in summary["results"] for kind in result["outcomes"]}
     assert "provider_error" not in outcomes

@@ -43,13 +43,13 @@ def errors_as_html(reply: Reply, _: ClientRequest) -> Reply:
 @group.fault(REPLY, "errors.body")
 def error_as_string(reply: Reply, _: ClientRequest) -> Reply:
     """The field error is a string instead of an object."""
-    return _with_error_body(reply, {"error": reply.json.get("error", {}).get("message", "")})
+    return _with_error_body(reply, {"error": (reply.json.get("error") or {}).get("message", "")})
 
 
 @group.fault(REPLY, "errors.body")
 def error_as_detail(reply: Reply, _: ClientRequest) -> Reply:
     """An error has the shape of the web framework, with a field detail."""
-    message = reply.json.get("error", {}).get("message", "")
+    message = (reply.json.get("error") or {}).get("message", "")
     detail = [{"loc": ["body"], "msg": message, "type": "value_error"}]
     return _with_error_body(reply, {"detail": detail})
 
