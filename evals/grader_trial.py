@@ -1,4 +1,4 @@
-"""Trying a grader: against physicians, on the physicians' own answers, and against another."""
+"""Test a grader: against physicians, on physicians' answers, and against another grader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harness.storage.run_log import read_rollouts, read_run_info
 
 
 class Watcher(Observer, Protocol):
-    """An observer that is also told how much there is to do."""
+    """An observer that also learns how many items there are."""
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Grading begins; `finished` of the items have grades."""
@@ -43,7 +43,7 @@ async def try_on_labels(
     watcher: Watcher,
     budget: Budget | None = None,
 ) -> PhysicianTrial:
-    """Have a grader judge what physicians have judged, and compare. Raises as `grade_with`."""
+    """Grade what physicians have labelled, and compare. Raises as `grade_with`."""
     verdicts = await _graded(grader, lambda: meta_tasks(rows), folder, watcher, budget)
     return PhysicianTrial(grader=grader.info(), dataset=dataset, report=meta_report(rows, verdicts))
 
@@ -58,7 +58,7 @@ async def score_completions(
     *,
     references: bool,
 ) -> CompletionScores:
-    """Score answers that were not sampled here, group by group. Raises as `grade_with`."""
+    """Score answers from the dataset, group by group. Raises as `grade_with`."""
     answers = [answer for group in groups.values() for answer in group]
     tasks = partial(grading_tasks, bench, answers)
     verdicts = await _graded(grader, tasks, folder, watcher, budget)
@@ -79,19 +79,19 @@ def compare_graders(folder: Path, names: Sequence[str] = ()) -> GraderComparison
 
     Args:
         folder: The run.
-        names: The two, as entries of providers.yaml or as their logs are called; may be left out
-            where exactly two have graded.
+        names: The two, as entries of providers.yaml or as the names of their logs; optional if
+            exactly two graders have graded the run.
 
     Raises:
-        ConfigurationError: If it is not clear which two graders are meant.
+        ConfigurationError: It is not clear which two graders to compare.
         RunLogError: The folder cannot be read.
     """
     logs = graders_of(folder)
-    known = ", ".join(logs) or "nobody"
+    known = ", ".join(logs) or "no grader"
     if len(names or logs) != 2:
         raise ConfigurationError(
-            f"{folder} was graded by {known}: name two of them, after grading it with a second "
-            f"one if need be (gpt-oss-verify grade {folder} --grader NAME)."
+            f"{folder} was graded by {known}: name two graders. Another one can grade it with: "
+            f"gpt-oss-verify grade {folder} --grader NAME"
         )
     first, second = [_label(name, logs, folder) for name in names] or list(logs)
     report = agreement(
@@ -101,13 +101,15 @@ def compare_graders(folder: Path, names: Sequence[str] = ()) -> GraderComparison
 
 
 def _label(name: str, logs: Mapping[str, str], folder: Path) -> str:
-    """The grader that is meant by its label, or by the name of its entry where that is enough."""
+    """The label of a grader, from its label or from its entry's name if that is unambiguous."""
     fitting = [label for label in logs if label == name] or [
         label for label in logs if label.startswith(f"{name}-")
     ]
     if len(fitting) != 1:
-        known = ", ".join(logs) or "nobody"
-        raise ConfigurationError(f"{name!r} is not one grader of {folder}; it has {known}.")
+        known = ", ".join(logs) or "no grader"
+        raise ConfigurationError(
+            f"{name!r} does not name exactly one grader of {folder}; its graders: {known}."
+        )
     return fitting[0]
 
 
@@ -149,7 +151,7 @@ def _verdicts(folder: Path, name: str) -> Verdicts:
 
 
 def _discard_unused(folder: Path, name: str) -> None:
-    """Remove a folder in which nothing was graded; one with anything else in it stays."""
+    """Remove a folder in which nothing was graded; keep it if it has other files."""
     log = folder / name
     if log.stat().st_size == 0:
         log.unlink()

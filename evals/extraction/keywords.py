@@ -1,4 +1,4 @@
-"""How "answer" is said: the words after which a letter is an answer.
+"""The words after which a letter is an answer.
 
 Beside English, the languages that OpenAI's simple-evals accepts for multilingual multiple choice
 (`common.py` at commit 652c89d): there a colon must follow. Letters of other scripts likewise.

@@ -1,4 +1,4 @@
-"""The answers to be graded: those of a run, and those that physicians wrote."""
+"""The answers to grade: those of a run, and those that physicians wrote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GIVEN_UP = ("length", "content_filter")
 
 @dataclass(frozen=True)
 class Answer:
-    """A final answer, without CoT. `id` is that of its try and unique in a run."""
+    """A final answer without its CoT. `id` is the id of its rollout."""
 
     id: str
     question: str
@@ -26,10 +26,10 @@ class Answer:
 
 
 def final_answer(rollout: Rollout) -> str | None:
-    """What a try ended with; None if that is no whole answer.
+    """The final answer of a rollout; None if it has no complete answer.
 
-    That is so where the request failed, the reply could not be read, was cut off or filtered, or
-    holds no text. Such a try is not graded: it scores 0 and keeps the outcome it has.
+    That is the case if the request failed, or if the reply is unreadable, truncated, filtered or
+    empty. Such a rollout is not graded: it scores 0 and keeps its outcome.
     """
     if rollout.end != "answered":
         return None
@@ -60,7 +60,7 @@ GROUPS = {
     "Group 2": "physicians were shown answers of gpt-4o-2024-08-06 and o1-preview",
     "Group 3": "physicians were shown answers of o3 and gpt-4.1",
 }
-"""How the ideal completions in the data came about, as OpenAI's script describes the groups."""
+"""How the ideal completions were written, from the descriptions in OpenAI's script."""
 
 
 def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answer, ...]]:
@@ -68,11 +68,11 @@ def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answ
 
     Args:
         bench: The data.
-        references: Take the answers that the physicians were shown instead (four a row; group 1
-            was shown none).
+        references: Return the answers that the physicians were shown instead (four per row; none
+            in group 1).
 
     Raises:
-        ConfigurationError: If the data hold none.
+        ConfigurationError: The data have none.
     """
     groups: dict[str, list[Answer]] = defaultdict(list)
     for row in bench.rows.values():

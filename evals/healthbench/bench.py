@@ -1,4 +1,4 @@
-"""HealthBench as an eval: what is asked, and against which rubric the answer will be held."""
+"""HealthBench as an eval: its conversations and their rubrics."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class HealthBench:
 
     Attributes:
         name: One of `NAMES`.
-        info: Which data are asked.
+        info: The dataset.
         questions: One for each row.
         rows: The rows by question, with their rubrics.
-        tries: How often each is asked by default, as OpenAI does.
+        tries: Tries at each by default, as in OpenAI's script.
     """
 
     tries = 1
@@ -36,14 +36,14 @@ class HealthBench:
         if len(self.rows) < len(loaded.rows):
             first, count = Counter(row.prompt_id for row in loaded.rows).most_common(1)[0]
             raise ConfigurationError(
-                f"{loaded.info.source}: the prompt_id {first} is there {count} times; keep one row."
+                f"{loaded.info.source}: the prompt_id {first} occurs {count} times; keep one row."
             )
         self.questions: Sequence[Question] = tuple(
             Question(row.prompt_id, _shown(row)) for row in loaded.rows
         )
 
     def prompt(self, question: str, number: int) -> Prompt:
-        """The conversation as it is, the same in every try."""
+        """The conversation, unchanged in every try."""
         return Prompt(self.rows[question].messages)
 
 

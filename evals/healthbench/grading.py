@@ -1,8 +1,8 @@
-"""The grading phase: every rubric item of every answer put to a grader, each on its own.
+"""The grading phase: one request to a grader for every rubric item of every answer.
 
-A grade's record is a `Rollout` with the id `<answer>/<item>/<request>` and the sample
-`<answer>/<item>`: so it belongs to its item by id, in whatever order replies come. Records go to a
-log of their own beside the run's, one for each grader, and are never asked for twice.
+A grade is recorded as a `Rollout` with the id `<answer>/<item>/<request>` and the sample
+`<answer>/<item>`, so replies may arrive in any order. Each grader has a log of its own beside the
+log of the run, and an item that has a grade is not requested again.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from harness.transport.base import Transport
 
 GRADER_LOG = "grader.log"
 GRADING = "grading"
-"""The task of grades, which have a log of their own."""
+"""The task name of grades."""
 
 
 class _Noting:
-    """An observer that keeps the ledger, and tells another observer."""
+    """An observer that keeps the ledger and forwards to another observer."""
 
     def __init__(self, ledger: Ledger, observer: Observer | None) -> None:
         self._ledger = ledger

@@ -1,12 +1,11 @@
 """Is a grader as good as a physician? HealthBench's meta-evaluation (arXiv 2505.08775).
 
-Physicians have said of answers whether they meet criteria; the grader is asked the same. Each of
-its verdicts is held against each physician's label of the same row, and each physician against
-the others', as OpenAI's script does (simple-evals, `healthbench_meta_eval.py`). The figure is
-macro F1: the mean of F1 for "met" and F1 for "not met", over all rows and by category.
+Physicians labelled whether answers meet criteria, and the grader gets the same task. Each of its
+verdicts is compared with each physician's label of the same row, and each physician with the
+others, as in OpenAI's script (simple-evals, `healthbench_meta_eval.py`). The result is macro F1:
+the mean of F1 for "met" and F1 for "not met", over all rows and by category.
 
-Where a rater never says "met" of what others call met, F1 is 0 here; OpenAI's script leaves the
-category out.
+If a rater never agrees with a label "met", F1 is 0 here; OpenAI's script omits the category.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _OVERALL = ""
 
 
 class MetaRow(Verbatim):
-    """One criterion of one answer, and what physicians say; columns as in the published file."""
+    """One criterion of one answer with physicians' labels; columns as in the published file."""
 
     prompt: tuple[Turn, ...] = Field(min_length=1)
     completion: str
@@ -57,7 +56,7 @@ class MetaRow(Verbatim):
 
     @cached_property
     def key(self) -> str:
-        """A hash of what the grader is asked, the same wherever the row stands."""
+        """A hash of the grader's prompt, independent of the position of the row."""
         asked = [*((turn.role, turn.text) for turn in self.prompt), self.completion, self.rubric]
         return rows_sha256([asked])[:16]
 
@@ -68,14 +67,14 @@ def load_meta(place: DataSource) -> Loaded[MetaRow]:
 
 
 def meta_tasks(rows: Iterable[MetaRow]) -> Iterator[GradingTask]:
-    """Every row as a grader is asked about it."""
+    """One grading task per row."""
     for row in rows:
         conversation = tuple(Message(turn.role, turn.text) for turn in row.prompt)
         yield GradingTask(f"{_ANSWER}/{row.key}", conversation, row.completion, row.rubric)
 
 
 def meta_report(rows: Sequence[MetaRow], verdicts: Verdicts) -> MetaReport:
-    """Hold a grader against the physicians."""
+    """Compare a grader with the physicians."""
     known: Mapping[str, bool] = verdicts.get(_ANSWER, {})
     grader: dict[str, _Tally] = defaultdict(_Tally)
     physicians: dict[str, dict[str, _Tally]] = defaultdict(lambda: defaultdict(_Tally))
@@ -100,7 +99,7 @@ def meta_report(rows: Sequence[MetaRow], verdicts: Verdicts) -> MetaReport:
 
 @dataclass
 class _Tally:
-    """A `Concord` in the making."""
+    """A mutable `Concord`."""
 
     both_met: int = 0
     rater_only: int = 0

@@ -1,4 +1,4 @@
-"""What trying a grader yields. These records are written to disk, and all that reports see."""
+"""The results of testing a grader, as records on disk; reports read only these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.records.runs import DatasetInfo, ProviderInfo
 
 
 class Concord(Record):
-    """How a rater's verdicts and the labels of others fall together, pair by pair."""
+    """Counts of pairs of a rater's verdict and another rater's label."""
 
     both_met: int = 0
     rater_only: int = 0
@@ -20,24 +20,24 @@ class Concord(Record):
 
     @property
     def macro_f1(self) -> float | None:
-        """Mean of F1 for "met" and for "not met"; None where either never occurs on any side."""
+        """Mean of F1 for "met" and for "not met"; None if either never occurs."""
         met = _f1(self.both_met, self.rater_only + self.other_only)
         unmet = _f1(self.neither, self.rater_only + self.other_only)
         return None if met is None or unmet is None else (met + unmet) / 2
 
     @property
     def rater_met(self) -> float | None:
-        """Share of the pairs in which the rater says "met"."""
+        """Share of the pairs in which the rater's verdict is "met"."""
         return self._share(self.both_met + self.rater_only)
 
     @property
     def others_met(self) -> float | None:
-        """Share of the pairs in which the others do."""
+        """Share of the pairs in which the other label is "met"."""
         return self._share(self.both_met + self.other_only)
 
     @property
     def pairs(self) -> int:
-        """How many pairs there are."""
+        """The number of pairs."""
         return self.both_met + self.rater_only + self.other_only + self.neither
 
     def _share(self, part: int) -> float | None:
@@ -45,12 +45,12 @@ class Concord(Record):
 
 
 class MetaFigure(Record):
-    """A grader among physicians, over all rows or one category.
+    """A grader compared with physicians, over all rows or one category.
 
     Attributes:
         concord: The grader's verdicts against the physicians' labels.
-        physicians: Macro F1 of each physician against the others, in rising order; those for whom
-            it cannot be told are left out.
+        physicians: Macro F1 of each physician against the others, in ascending order;
+            physicians without enough labels are omitted.
     """
 
     concord: Concord
@@ -75,7 +75,7 @@ class MetaFigure(Record):
 
 
 class MetaReport(Record):
-    """How a grader did; `ungraded` rows have no verdict and are in no figure of the grader's."""
+    """A grader's results; the `ungraded` rows have no verdict and are not counted."""
 
     overall: MetaFigure
     categories: dict[str, MetaFigure]
@@ -84,7 +84,7 @@ class MetaReport(Record):
 
 
 class PhysicianTrial(Record):
-    """A grader's verdicts beside those of physicians, as a file."""
+    """A grader's agreement with physicians, as a file."""
 
     kind: Literal["physicians-agreement"] = "physicians-agreement"
     grader: ProviderInfo
@@ -93,7 +93,7 @@ class PhysicianTrial(Record):
 
 
 class CompletionScores(Record):
-    """HealthBench scores of what physicians wrote, or had before them, by group, as a file."""
+    """HealthBench scores of physicians' answers or of the answers they were shown, as a file."""
 
     kind: Literal["physicians-scores"] = "physicians-scores"
     grader: ProviderInfo
@@ -103,7 +103,7 @@ class CompletionScores(Record):
 
 
 class GraderComparison(Record):
-    """Two graders on the answers of one run; they are called as their logs are."""
+    """Two graders on the answers of one run; `first` and `second` are the names of their logs."""
 
     kind: Literal["graders-agreement"] = "graders-agreement"
     run_id: str
@@ -113,5 +113,5 @@ class GraderComparison(Record):
 
 
 def _f1(right: int, wrong: int) -> float | None:
-    """F1 from the pairs that agree on a class and those where only one side names it."""
+    """F1 from the numbers of pairs with the class on both sides and on one side."""
     return 2 * right / (2 * right + wrong) if right or wrong else None

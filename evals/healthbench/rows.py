@@ -23,7 +23,7 @@ Tags = Annotated[tuple[str, ...], AfterValidator(_no_repeats)]
 
 
 class Verbatim(DataRow):
-    """A row whose texts are taken as they are, white space around them included."""
+    """A row whose texts keep their leading and trailing white space."""
 
     model_config = ConfigDict(str_strip_whitespace=False)
 
@@ -36,7 +36,7 @@ class Turn(Verbatim):
 
 
 class Rubric(Verbatim):
-    """What an answer may do, and what that is worth: less than nothing if it is a fault."""
+    """A criterion and its points, which are negative for a fault."""
 
     criterion: str = Field(min_length=1)
     points: float = Field(allow_inf_nan=False)
@@ -44,7 +44,7 @@ class Rubric(Verbatim):
 
 
 class IdealCompletions(Verbatim):
-    """What physicians wrote, and the model's answers they could start from in some groups."""
+    """A physician's answer, and the model's answers that were shown in some groups."""
 
     ideal_completion: str
     ideal_completions_group: str
@@ -53,10 +53,10 @@ class IdealCompletions(Verbatim):
 
 @dataclass(frozen=True, slots=True)
 class RubricItem:
-    """One item of a row's rubric. `id` tells it from the others of the row.
+    """One item of a row's rubric. `id` is unique in the row.
 
-    The id holds the item's place and a hash of its text: a grade given for another wording, or
-    for another edition of the data, is never taken for a grade of this item.
+    The id has the item's position and a hash of its text, so that a grade for another wording or
+    another edition of the data is not used for this item.
     """
 
     id: str
@@ -66,7 +66,7 @@ class RubricItem:
 
     @property
     def text(self) -> str:
-        """The item as a grader sees it: points and criterion, as in the original."""
+        """The item in the grader's prompt: points and criterion, as in OpenAI's script."""
         return f"[{self.points:g}] {self.criterion}"
 
 
@@ -82,12 +82,12 @@ class HealthBenchRow(Verbatim):
     @model_validator(mode="after")
     def _can_be_scored(self) -> Self:
         if not any(rubric.points > 0 for rubric in self.rubrics):
-            raise ValueError("no rubric item has positive points, so there is nothing to reach")
+            raise ValueError("no rubric item has positive points, so the row cannot be scored")
         return self
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The conversation that the model is to continue."""
+        """The conversation for the model to continue."""
         return tuple(Message(turn.role, turn.text) for turn in self.prompt)
 
     @cached_property

@@ -87,7 +87,7 @@ def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
     recorded arrival times.
 
     Raises:
-        StoppedError: The process was told to stop.
+        StoppedError: The process got a signal to stop.
     """
 
     async def guarded() -> T:

@@ -178,6 +178,6 @@ def test_two_graders_of_a_run_are_compared(
     table = found.report.overall
     assert (table.both_met, table.first_only, table.second_only, table.neither) == (12, 33, 0, 0)
     assert run(["grader", "compare", str(folder), "doc", "doc-strict"]) == 2
-    assert "'doc' is not one grader" in capsys.readouterr().err
+    assert "'doc' does not name exactly one grader" in capsys.readouterr().err
     assert run(["grader", "compare", str(folder), "doc-strict"]) == 2
     assert "name two of them" in " ".join(capsys.readouterr().err.split())

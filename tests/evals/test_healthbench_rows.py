@@ -99,7 +99,7 @@ def test_a_bad_row_is_named(tmp_path: Path, changes: dict[str, Any], problem: st
 
 
 def test_a_row_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="the prompt_id p1 is there 2 times"):
+    with pytest.raises(ConfigurationError, match="the prompt_id p1 occurs 2 times"):
         loaded(tmp_path, raw(), raw(prompt_id="p2"), raw())
 
 
