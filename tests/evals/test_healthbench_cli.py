@@ -180,4 +180,4 @@ def test_two_graders_of_a_run_are_compared(
     assert run(["grader", "compare", str(folder), "doc", "doc-strict"]) == 2
     assert "'doc' does not name exactly one grader" in capsys.readouterr().err
     assert run(["grader", "compare", str(folder), "doc-strict"]) == 2
-    assert "name two of them" in " ".join(capsys.readouterr().err.split())
+    assert "name two graders" in " ".join(capsys.readouterr().err.split())
