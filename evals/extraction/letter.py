@@ -158,13 +158,13 @@ def _last(readings: Iterable[Reading]) -> Found | None:
     return next((found for _, read in backwards if (found := read())), None)
 
 
-def read_choice(said: str, choices: Sequence[str]) -> str | None:
-    """The letter for what is said where an answer is due; None if it names no single choice.
+def read_choice(text: str, choices: Sequence[str]) -> str | None:
+    """The letter of the choice that a declared answer names; None if it does not name exactly one.
 
     It is one of: a letter and nothing else; the text of exactly one choice; a letter and whatever
     follows; a text with the letter after it, as in "45 m (option C)".
     """
-    bare = undress(said)
+    bare = undress(text)
     return (
         only_letter(bare) or by_text(bare, choices) or first_letter(bare) or _in_parentheses(bare)
     )
@@ -178,10 +178,10 @@ def only_letter(bare: str, *, upper: bool = False) -> str | None:
 
 def by_text(bare: str, choices: Sequence[str]) -> str | None:
     """The letter of the only choice with this text."""
-    said = _folded(bare)
+    folded = _folded(bare)
     texts = zip("ABCD", choices, strict=True)
-    equal = [letter for letter, choice in texts if _folded(undress(choice)) == said]
-    return equal[0] if said and len(equal) == 1 else None
+    equal = [letter for letter, choice in texts if _folded(undress(choice)) == folded]
+    return equal[0] if folded and len(equal) == 1 else None
 
 
 def lettered(bare: str, choices: Sequence[str]) -> str | None:
