@@ -36,11 +36,19 @@ def group() -> Group:
     return next(groups(5, copy_share=0.0))
 
 
+@pytest.fixture(scope="module")
+def ids() -> list[int]:
+    """The ids of the rows of `run`, counted once: it takes 20 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "_COUNTED_GROUPS", 20)
+        patch.setattr(snapshot, "_IN_LINES", 20)
+        patch.setattr(snapshot, "_IN_REQUESTS", 100)
+        return snapshot.frequent_ids(3)
+
+
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> snapshot.Run:
-    monkeypatch.setattr(snapshot, "_COUNTED_GROUPS", 20)
-    monkeypatch.setattr(snapshot, "_IN_LINES", 20)
-    monkeypatch.setattr(snapshot, "_IN_REQUESTS", 100)
+def run(monkeypatch: pytest.MonkeyPatch, ids: list[int]) -> snapshot.Run:
+    monkeypatch.setattr(snapshot, "frequent_ids", lambda _: ids)
     run = snapshot.start(3, Shape(num_hidden_layers=4))
     with torch.no_grad():
         for parameter in run.parameters():
