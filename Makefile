@@ -30,8 +30,13 @@ golden: $(VENV)/.reference
 	$(BIN)/gpt-oss-verify golden create --checkpoint reference_engine/small/checkpoint \
 		--model gpt-oss-small --out harness/golden/gpt-oss-small.json
 
+# Two processes on two halves of the tests: one alone takes more than 15 minutes.
+HALF := tests/evals tests/harness tests/reports
+
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest $(HALF) & half=$$!; \
+	$(BIN)/pytest $(addprefix --ignore=,$(HALF)); rest=$$?; \
+	wait $$half && exit $$rest
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
