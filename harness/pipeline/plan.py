@@ -7,7 +7,7 @@ a retry policy of their own are sampled in stages of their own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harness.records.runs import TaskInfo
@@ -78,8 +78,3 @@ def _part(attempts: Iterable[Attempt], shard: Shard | None) -> Iterator[Attempt]
     for place, attempt in enumerate(attempts):
         if place % parts == part - 1:
             yield attempt
-
-
-def task_named(tasks: Sequence[Task], name: str) -> Task | None:
-    """The task of that name."""
-    return next((task for task in tasks if task.name == name), None)
