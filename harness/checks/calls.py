@@ -14,13 +14,15 @@ from harness.parsing.rollout import ParsedRollout
 
 family = Family("tools", CHAT)
 
-# Harmony's built-in tools by namespace; the model occasionally calls them unprompted.
-_BUILT_IN = re.compile(r"(browser|python|container|repo_browser)([._]\w+)?")
-_HEADER_WORDS = (
-    *("functions", "function", "json", "code", "commentary", "analysis"),
-    *("channel", "constrain", "assistant"),
+# The tools that gpt-oss was trained with; it occasionally calls them unprompted.
+_BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|apply_patch")
+# What a harmony header can leave around the name of a tool, with or without its special tokens:
+# ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
+# where it is glued to the name, because a model may invent `search_code` for `search`.
+_BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
+_AFTER_NAME = (
+    r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
 )
-_NOT_IN_NAMES = re.compile(r"[\W_]+")
 
 
 @family.check("calls.id.missing", calls)
@@ -49,10 +51,11 @@ def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
 def _unknown_name(found: Call) -> Iterator[Problem]:
     """Tool calls name a tool that the request offered.
 
-    Models occasionally invent tools; the outcome of the attempt already counts that as a failure.
+    Models occasionally invent tools or correct odd names; the outcome of the attempt already counts
+    that as a failure.
     """
     offered = found.exchange.request.functions
-    if found.call.name not in offered:
+    if found.call.name not in offered and not (_is_built_in(found) or _intended(found)):
         message = "The reply calls a tool that the request did not offer."
         yield Problem(found.exchange, message, f"one of {sorted(offered)}", found.call.name)
 
@@ -64,23 +67,22 @@ def _built_in(found: Call) -> Iterator[Problem]:
     gpt-oss does this occasionally. It becomes frequent if the system message advertises built-in
     tools that are not available.
     """
-    name = found.call.name
-    if name not in found.exchange.request.functions and _BUILT_IN.fullmatch(name):
+    if _is_built_in(found):
         message = "The reply calls a built-in harmony tool that the request did not offer."
-        yield Problem(found.exchange, message, "no call of a built-in tool", name)
+        yield Problem(found.exchange, message, "no call of a built-in tool", found.call.name)
 
 
-@family.check("calls.name.polluted", calls, source=HARMONY, tolerated=0.02)
+@family.check("calls.name.polluted", calls, source=HARMONY)
 def _polluted_name(found: Call) -> Iterator[Problem]:
-    """Tool names are returned unchanged, without namespace, channel or content type.
+    """Tool names are returned without parts of the harmony header around them.
 
-    The provider's harmony parser failed. Agents see an unknown tool and abort.
+    The model may write the recipient before or after the channel, and the provider's harmony parser
+    does not expect one of them. Agents see an unknown tool and abort.
     """
-    name, offered = found.call.name, found.exchange.request.functions
-    intended = next((tool for tool in offered if _is_polluted(tool, name)), None)
-    if name not in offered and intended is not None:
-        message = f"The tool name {intended} was returned with extra characters."
-        yield Problem(found.exchange, message, intended, name)
+    intended = _intended(found)
+    if intended is not None:
+        message = f"The tool name {intended} was returned with parts of its harmony header."
+        yield Problem(found.exchange, message, intended, found.call.name)
 
 
 @family.check("calls.arguments.json", calls, severity="warning")
@@ -161,10 +163,14 @@ def _tool_of(arguments: object, tools: Iterable[Tool]) -> Tool | None:
     return None
 
 
-def _is_polluted(tool: str, name: str) -> bool:
-    """Whether `name` is a tool's name plus a namespace, content type or punctuation."""
-    plain, given = (_NOT_IN_NAMES.sub("", text).lower() for text in (tool, name))
-    for word in _HEADER_WORDS:
-        given = given.removeprefix(word) if not plain.startswith(word) else given
-        given = given.removesuffix(word) if not plain.endswith(word) else given
-    return given == plain
+def _is_built_in(found: Call) -> bool:
+    name, offered = found.call.name, found.exchange.request.functions
+    return name not in offered and _BUILT_IN.fullmatch(name) is not None
+
+
+def _intended(found: Call) -> str | None:
+    """The offered tool whose name is returned with parts of a header; None for any other name."""
+    name, offered = found.call.name, found.exchange.request.functions
+    patterns = ((tool, f"{_BEFORE_NAME}{re.escape(tool)}{_AFTER_NAME}") for tool in offered)
+    matching = (tool for tool, pattern in patterns if re.fullmatch(pattern, name, re.DOTALL))
+    return None if name in offered else next(matching, None)

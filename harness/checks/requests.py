@@ -1,13 +1,20 @@
-"""Requests that were rejected, failed, or succeeded only after a retry."""
+"""Requests that were rejected, failed, or succeeded only after a retry.
+
+A provider may reject what gpt-oss cannot do (images, sound, files), tools that the provider itself
+would have to run, and prompts beyond its context length.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 from harness.checks.base import Family
 from harness.checks.subjects import delivered, exchanges
 from harness.findings import GUIDE, Problem
+from harness.parsing.events import objects
+from harness.parsing.request import ParsedRequest
 from harness.parsing.rollout import ParsedExchange
 
 family = Family("errors", GUIDE)
@@ -20,9 +27,18 @@ _PARSER_ERROR = re.compile(
     re.IGNORECASE,
 )
 _REJECTED = frozenset({400, 404, 405, 415, 422})
+_TOO_LONG = re.compile(
+    r"context[_ ](?:length|window|size|limit)|maximum (?:context|prompt|input)"
+    r"|too many (?:input )?tokens"
+    r"|(?:prompt|input|request|messages?) (?:is|are|was) too (?:long|large)",
+    re.IGNORECASE,
+)
+# Characters of a request, and its output tokens, that every provider has room for.
+_SHORT, _FEW = 4_000, 2_048
+_NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
 
 
-@family.check("request.refused", exchanges)
+@family.check("request.refused", exchanges, lambda exchange: not _beyond_text(exchange.request))
 def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests are not rejected.
 
@@ -31,6 +47,8 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     response = exchange.recorded.response
     if response is not None and response.status in _REJECTED:
+        if _TOO_LONG.search(response.body or "") and _is_long(exchange.request):
+            return
         got = f"status {response.status}: {response.body or ''}"
         yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
 
@@ -61,3 +79,15 @@ def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
     if failed:
         message, got = "The request succeeded only after a retry.", f"{failed} before the reply"
         yield Problem(exchange, message, "no status 500", got)
+
+
+def _beyond_text(request: ParsedRequest) -> bool:
+    """Whether a request has parts other than text, or tools that the provider itself runs."""
+    turns = objects(request.body.get("messages")) + objects(request.body.get("input"))
+    parts = (part for turn in turns for part in objects(turn.get("content")))
+    return bool(request.built_in) or any(part.get("type") in _NO_TEXT for part in parts)
+
+
+def _is_long(request: ParsedRequest) -> bool:
+    """Whether a request may exceed a context length that a provider may have."""
+    return len(json.dumps(request.body)) > _SHORT or (request.limit or 0) > _FEW

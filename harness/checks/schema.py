@@ -43,8 +43,9 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     if exchange.unreadable is not None:
         response = exchange.recorded.response
-        body = "" if response is None else response.body or ""
-        yield Problem(exchange, exchange.unreadable, "a reply of this API", body or "(a stream)")
+        streamed = response is not None and response.body is None
+        got = "a stream" if streamed else (response and response.body) or "an empty body"
+        yield Problem(exchange, exchange.unreadable, "a reply of this API", got)
 
 
 def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:

@@ -18,9 +18,18 @@ _FORMAT_TOKENS = 64
 _MOST_BYTES = 16
 
 
-@family.check("usage.missing", answers, severity="warning")
+def _promised(answer: Answer) -> bool:
+    """Whether the reply must have token counts: Chat streams have them on request only."""
+    exchange = answer.exchange
+    if exchange.api == "responses" or not exchange.events:
+        return True
+    options = exchange.request.body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+@family.check("usage.missing", answers, _promised, severity="warning")
 def _missing(answer: Answer) -> Iterator[Problem]:
-    """Every reply reports its token counts.
+    """Every reply reports its token counts; a Chat stream does if the request asks for them.
 
     Clients cope, but users cannot verify cost or context use.
     """

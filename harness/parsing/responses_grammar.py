@@ -29,6 +29,7 @@ CALL = "responses.stream.call"
 
 _ITEM_SEQUENCE = "output_item.added, deltas, output_item.done, all with the same item id"
 _PART_SEQUENCE = "part added, deltas, text done, part done"
+_CONTEXT = 40
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,18 @@ class _Walker:
     ) -> None:
         self.found.append(Violation(rule, message, expected, got or event.text, event=event.number))
 
+    def _differ(
+        self, rule: str, event: StreamEvent, message: str, deltas: str, final: object
+    ) -> None:
+        """Record two texts that must agree. Which of them is wrong is not known."""
+        text = final if isinstance(final, str) else repr(final)
+        pairs = enumerate(zip(deltas, text, strict=False))
+        at = next((at for at, (one, other) in pairs if one != other), min(len(deltas), len(text)))
+        start = max(0, at - _CONTEXT)
+        shown = (repr(each[start : at + _CONTEXT]) for each in (deltas, text))
+        got = "after {} characters the deltas have {}, the final text {}".format(start, *shown)
+        self._report(rule, event, message, "the same text in both", got)
+
     def _open_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         index, item = repr(data.get("output_index")), data.get("item")
         opened = item if isinstance(item, dict) else {}
@@ -178,7 +191,7 @@ class _Walker:
         final_texts = {key: text for key, text in texts if text and key[0] in kinds}
         if streamed != final_texts:
             message = "The deltas of an item do not add up to its final text."
-            self._report(ITEM_TEXT, event, message, _by_index(streamed), _by_index(final_texts))
+            self._differ(ITEM_TEXT, event, message, _by_index(streamed), _by_index(final_texts))
 
     def _part(self, event: StreamEvent, data: Mapping[str, Any], index_key: str, step: str) -> None:
         item = self._live(event, data, data.get("item_id"))
@@ -203,7 +216,7 @@ class _Walker:
             text = _text_of(final) if isinstance(final, dict) else None
             if part.texts and (text or "") != part.text:
                 message = "The final text of a content part differs from its deltas."
-                self._report(ITEM_TEXT, event, message, repr(part.text), repr(text))
+                self._differ(ITEM_TEXT, event, message, part.text, text)
 
     def _text(self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, step: str) -> None:
         item = self._live(event, data, data.get("item_id"))
@@ -227,7 +240,7 @@ class _Walker:
             part.text_done = True
             if data.get(kind.full) != part.text:
                 message = f"{event.type} differs from the preceding deltas."
-                self._report(DONE_TEXT, event, message, repr(part.text), repr(data.get(kind.full)))
+                self._differ(DONE_TEXT, event, message, part.text, data.get(kind.full))
 
     def _part_of(
         self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, item: _Item

@@ -3,7 +3,8 @@
 The package itself builds its objects without validation, so it never rejects a reply. This module
 applies its types strictly: correct JSON types (no "3" for 3), required fields and closed sets of
 values. Unknown fields are allowed. In a union, only the member that the data's `type` names counts.
-The types are imported on first use, which takes half a second.
+What a release of the past year accepts is accepted, see `data/sdk_history.json`. The types are
+imported on first use, which takes half a second.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -20,16 +22,17 @@ from pydantic_core import ErrorDetails
 
 from harness.records.conditions import Api
 
-# Fields that this version of the package requires but healthy servers omit or set to null: recent
-# additions, and usage details, which have their own checks.
+# Fields that the package requires but healthy servers omit or set to null. Usage has checks.
 _MAY_BE_MISSING = frozenset({
-    *("cache_write_tokens", "cached_tokens", "reasoning_tokens", "logprobs"),
+    *("cached_tokens", "reasoning_tokens", "logprobs"),
     *("input_tokens_details", "output_tokens_details"),
 })  # fmt: skip
 # Closed sets of values that only concern OpenAI's own service.
 _MAY_BE_OTHER = frozenset(
-    {"service_tier", "prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
+    {"prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
 )
+# A closed set whose values each provider chooses itself: the name of a service level.
+_FREE_TEXT = "service_tier"
 # The request's tools repeated in the response; clients do not read them there.
 _ECHO = re.compile(r"\$(\.response)?\.tools\[")
 _LONGEST_VALUE = 120
@@ -52,7 +55,57 @@ def mismatches(model: type[BaseModel], text: str, data: Mapping[str, Any]) -> It
     try:
         model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        yield from _readable(error.errors(include_url=False, include_context=False), data)
+        errors = error.errors(include_url=False, include_context=False)
+        yield from _readable([each for each in errors if not _accepted(model, each)], data)
+
+
+class _History(BaseModel):
+    """Differences between the newest of some releases of the package and the others.
+
+    Fields are written as `module.Class.field`.
+    """
+
+    releases: list[str]
+    newly_required: dict[str, str]
+    formerly_accepted: dict[str, list[str]]
+
+
+@cache
+def _history() -> _History:
+    path = resources.files("harness") / "data" / "sdk_history.json"
+    return _History.model_validate_json(path.read_text("utf-8"))
+
+
+def _accepted(model: type[BaseModel], error: ErrorDetails) -> bool:
+    """Whether another release of the package has no such error."""
+    steps = [step for step in error["loc"] if isinstance(step, str)]
+    if not steps:
+        return False
+    *outer, field = steps
+    if field == _FREE_TEXT and isinstance(error["input"], str):
+        return True
+    owners = _owners([model], outer)
+    names = [f"{each.__module__.rpartition('.')[2]}.{each.__name__}.{field}" for each in owners]
+    if error["type"] == "missing" or error["input"] is None:
+        return any(name in _history().newly_required for name in names)
+    former = (_history().formerly_accepted.get(name, ()) for name in names)
+    return any(error["input"] in values for values in former)
+
+
+def _owners(models: Sequence[type[BaseModel]], steps: Sequence[str]) -> Sequence[type[BaseModel]]:
+    """The models that the field names and names of union members in `steps` lead to."""
+    for step in steps:
+        fields = [each.model_fields[step] for each in models if step in each.model_fields]
+        inner = [found for field in fields for found in _models_in(field.annotation)]
+        models = inner or [each for each in models if each.__name__ == step] or models
+    return models
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
 
 
 @cache

@@ -194,7 +194,8 @@ def _probes_passed(results: Sequence[CheckResult]) -> Iterator[str]:
 
 
 def _failure(result: CheckResult) -> str:
-    return f"{result.check.id} failed {result.failures} of {result.applicable} times."
+    where = " in replies to probe requests" if result.check.kind == "check" else ""
+    return f"{result.check.id} failed {result.failures} of {result.applicable} times{where}."
 
 
 def _rates(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from harness.api.base import Message, ToolCall, ToolResult
+from harness.checks import SINGLE_CHECKS
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
@@ -29,7 +30,8 @@ _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
 _FEW_TOKENS = 16
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
-_REJECTIONS = frozenset({"request.refused", "request.failed"})
+_EVERYTHING = frozenset(SINGLE_CHECKS)
+"""No check judges the response to an invalid request: its probe does."""
 _CONFUSED = "Clients that make this mistake never learn about it."
 _LOST = "Part of the conversation is silently dropped."
 _NAMED = "Users who mistype a name get replies from a model that they did not choose."
@@ -99,7 +101,7 @@ _NAMES = tuple(invalid.name for invalid in INVALID_REQUESTS)
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     hello = (Message("user", "Hi there!"),)
     few = partial(ProbeRequest, max_tokens=_FEW_TOKENS)
-    rejected = partial(few, provokes=_REJECTIONS)
+    rejected = partial(few, provokes=_EVERYTHING)
     return (
         *(
             rejected(each.name, hello, options=each.options[api], raw=each.raw)
@@ -233,7 +235,7 @@ def _headers(rollout: ParsedRollout) -> set[str]:
 
 def _overflow_requests(_api: Api) -> tuple[ProbeRequest, ...]:
     text = (Message("user", _OVERFLOWING_TEXT),)
-    return (ProbeRequest("overflow", text, max_tokens=_FEW_TOKENS, provokes=_REJECTIONS),)
+    return (ProbeRequest("overflow", text, max_tokens=_FEW_TOKENS, provokes=_EVERYTHING),)
 
 
 # Rejecting the request is cheap, but sending it is not; hence the full suite only.

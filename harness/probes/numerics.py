@@ -198,8 +198,8 @@ def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) ->
         return None
     message = (
         "The logprobs differ from the reference's by more than those of healthy runs: "
-        f"{found.values} values of {found.tokens} tokens, of which {found.agreement:.0%} have the "
-        "same most probable alternative."
+        f"{found.values} logprobs at {found.tokens} positions, {found.agreement:.0%} of which have "
+        "the same most probable token."
     )
     return Problem(exchange, message, f"at most {shown(allowed)}", shown(found))
 
@@ -211,7 +211,7 @@ def _exceeding_alone(
         return None
     message = (
         "The logprobs of this reply differ from the reference's by more than those of any reply of "
-        f"healthy runs: {found.values} values of {found.tokens} tokens."
+        f"healthy runs: {found.values} logprobs at {found.tokens} positions."
     )
     expected = f"95 % of |Δ logprob| within {allowed.request_p95:.3f} nats"
     got = f"95 % of |Δ logprob| within {found.p95:.3f} nats"

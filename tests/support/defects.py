@@ -223,7 +223,7 @@ DEFECTS = (
     _defect(
         "A10", "a marker in the tool's name",
         whole(put(TOOL_NAME, "get_weather<|channel|>commentary"), CALL),
-        "harmony.markers", "calls.name.polluted", "calls.name.unknown",
+        "harmony.markers", "calls.name.polluted",
     ),
     _defect(
         "A10", "the content type glued to it",
@@ -290,7 +290,7 @@ DEFECTS = (
     ),
     _defect(
         "B07", "hyphens and underscores mixed up",
-        whole(put(TOOL_NAME, "get-weather"), CALL), "calls.name.polluted",
+        whole(put(TOOL_NAME, "get-weather"), CALL), "calls.name.unknown",
     ),
     _defect(
         "B08", "the model runs on after its call, unseen",

@@ -60,14 +60,14 @@ def chat(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> 
     """A whole completion, changed."""
     body = chat_whole(say)
     change(body)
-    return _asked(rollout([json_response(body)]), request)
+    return asked(rollout([json_response(body)]), request)
 
 
 def responses(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
     """A whole response, changed."""
     body = responses_whole(say)
     change(body)
-    return _asked(rollout([json_response(body)], api="responses"), request)
+    return asked(rollout([json_response(body)], api="responses"), request)
 
 
 def chat_stream(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
@@ -75,7 +75,7 @@ def chat_stream(change: Change, say: Say, request: Mapping[str, Any] | None = No
     chunks = chat_chunks(say)
     blocks = change(chunks)
     answer = stream_response(blocks if isinstance(blocks, list) else chat_blocks(chunks))
-    return _asked(rollout([answer], streaming=True), request)
+    return asked(rollout([answer], streaming=True), request)
 
 
 def responses_stream(change: Change, say: Say, request: Mapping[str, Any] | None = None) -> Rollout:
@@ -83,10 +83,10 @@ def responses_stream(change: Change, say: Say, request: Mapping[str, Any] | None
     events = copy.deepcopy(responses_events(say))
     blocks = change(events)
     answer = stream_response(blocks if isinstance(blocks, list) else responses_blocks(events))
-    return _asked(rollout([answer], api="responses", streaming=True), request)
+    return asked(rollout([answer], api="responses", streaming=True), request)
 
 
-def _asked(recorded: Rollout, request: Mapping[str, Any] | None) -> Rollout:
+def asked(recorded: Rollout, request: Mapping[str, Any] | None) -> Rollout:
     """The same rollout, with more in its first request."""
     if request is None:
         return recorded

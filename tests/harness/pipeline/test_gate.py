@@ -70,7 +70,8 @@ def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     about = CHECKS["usage.sum"].about
     failed = CheckResult(check=about, status="failed", applicable=4, failures=3)
     verdict = decide([group()], Thresholds(), beyond_cases=[failed])
-    assert (verdict.decision, verdict.reasons) == ("fail", ("usage.sum failed 3 of 4 times.",))
+    reason = "usage.sum failed 3 of 4 times in replies to probe requests."
+    assert (verdict.decision, verdict.reasons) == ("fail", (reason,))
     assert decide([group(finished=10)], Thresholds(), beyond_cases=[failed]).decision == "fail"
 
 

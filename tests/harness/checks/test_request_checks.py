@@ -1,0 +1,53 @@
+"""Rejected requests: what a provider may reject is not a problem."""
+
+import pytest
+from healthy import Say, json_response, rollout
+from mutations import asked, chat_stream
+
+from harness import checks
+from harness.parsing.rollout import parse_rollout
+
+TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9001 tokens."
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+LONG = {"messages": [{"role": "user", "content": "information " * 9_000}]}
+
+
+def findings(message, status=400, **request):
+    refused = json_response({"error": {"message": message}}, status)
+    recorded = asked(rollout([refused], end="failed"), request)
+    return {found.id for found in checks.examine(parse_rollout(recorded))[1]}
+
+
+def test_a_rejection_of_a_short_text_is_reported():
+    assert findings("bad request") == {"request.refused"}
+    assert findings(TOO_LONG) == {"request.refused"}
+
+
+@pytest.mark.parametrize(
+    ("message", "request_body"),
+    [
+        ("no images", {"messages": [{"role": "user", "content": [IMAGE]}]}),
+        (TOO_LONG, LONG),
+        ("prompt is too long", {"max_tokens": 100_000}),
+        ("unknown tool type", {"tools": [{"type": "web_search"}]}),
+    ],
+)
+def test_what_a_provider_may_reject_is_not_reported(message, request_body):
+    assert findings(message, **request_body) == set()
+
+
+def test_another_rejection_of_a_long_prompt_is_reported():
+    assert findings("unexpected tokens in message header", **LONG) == {"request.refused"}
+
+
+def test_an_empty_body_is_not_called_a_stream():
+    recorded = rollout([json_response("")])
+    (finding,) = checks.examine(parse_rollout(recorded))[1]
+    assert (finding.id, finding.evidence.got) == ("reply.unreadable", "an empty body")
+
+
+def test_a_stream_has_token_counts_only_on_request():
+    say = Say(text="It is sunny.")
+    for options, expected in (({"include_usage": True}, {"usage.missing"}), (None, set())):
+        recorded = chat_stream(lambda chunks: chunks.pop(), say, {"stream_options": options})
+        assert {found.id for found in checks.examine(parse_rollout(recorded))[1]} == expected

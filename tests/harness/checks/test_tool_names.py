@@ -1,0 +1,62 @@
+"""Names of called tools: header remains are the server's, other names the model's."""
+
+import pytest
+from healthy import Say, rollout
+from mutations import asked
+
+from harness import checks
+from harness.parsing.rollout import parse_rollout
+
+OFFERED = ("search", "get_weather", "web_search", "run-query", "get_json")
+
+
+def findings(name):
+    tools = [{"type": "function", "function": {"name": each}} for each in OFFERED]
+    recorded = asked(rollout([Say(call=(name, "{}"))]), {"tools": tools})
+    found = checks.examine(parse_rollout(recorded))[1]
+    return {each.id for each in found if each.id.startswith("calls.name")}
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_offered_names_are_healthy(name):
+    assert findings(name) == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "web_searchjson",
+        "get_weather<|channel|>commentary",
+        "get_weather<|constrain|>json",
+        "functions.get_weather",
+        "functions_get_weather",
+        "functions.functions.search",
+        "get_weathercommentary",
+        "get_weather_commentary",
+        "get_weather commentary json",
+        "to=functions.get_weather",
+        "assistant to=functions.get_weather",
+        "searchcode",
+        "run-query json",
+    ],
+)
+def test_remains_of_a_header_are_pollution(name):
+    assert findings(name) == {"calls.name.polluted"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["get-weather", "getWeather", "Search", "search_code", "get_weather_json", "run_query",
+     "get", "weather", "searches", "search.json"],
+)  # fmt: skip
+def test_names_that_a_model_invents_are_unknown_tools(name):
+    assert findings(name) == {"calls.name.unknown"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["python", "browser.search", "browser.open", "container.exec", "repo_browser.print_tree",
+     "apply_patch", "python_exec"],
+)  # fmt: skip
+def test_tools_of_the_training_are_the_models_doing(name):
+    assert findings(name) == {"calls.name.built_in"}
