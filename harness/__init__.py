@@ -8,6 +8,7 @@ Its packages; each imports only packages below it:
     doctor          check the setup before a run
     frames          runs as pandas DataFrames, and their export
     pipeline        every run: plan, run, score, analyze, gate
+    reproduction    a finding's request as a command, sent again, shrunk, as an issue text
     tasks           tool calling, probe groups and evals as tasks
     integrity       seal a run, audit it, pack it for publication
     rules           the registry of checks and probes

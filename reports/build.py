@@ -206,11 +206,9 @@ def next_step(analysis: Analysis, folder: str) -> str:
         return f"Finish the run with: {command} --resume {folder}"
     if run.shard is not None:
         return f"Merge all shards with: gpt-oss-verify merge {folder} RUN …"
-    if any(result.status == "failed" for result in analysis.checks):
-        return (
-            "Start with the failed checks. Each finding names its record in rollouts.jsonl, "
-            "which holds every exchange as it was on the wire."
-        )
+    failed = [result.check.id for result in analysis.checks if result.status == "failed"]
+    if failed:
+        return f"Repeat the request behind a finding: gpt-oss-verify reproduce {folder} {failed[0]}"
     if decision in ("pass", None) and analysis.evals:
         return f"Create a baseline for other runs: gpt-oss-verify baseline create {folder}"
     if decision == "pass":

@@ -53,6 +53,7 @@ _COMMANDS = {
     "export": "export:export",
     "audit": "audit:audit",
     "bundle": "bundle:bundle",
+    "reproduce": "reproduce:reproduce",
     "compare": "compare:compare",
     "history": "history:history",
     "checks": "checks:checks",

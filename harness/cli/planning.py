@@ -199,13 +199,17 @@ def restored_harness_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
             extra_body=extra_body,
         )
     if info.of_kind("probes"):
-        hashes = (task.files.get(GOLDEN_FILE) for task in info.of_kind("probes"))
-        golden = golden_files.kept(folder, next(filter(None, hashes), None))
         chosen = choose(settings.suite, settings.only, settings.skip)
-        options = ProbeOptions(
-            info.provider.model, settings.apis, info.provider.limitations, golden, extra_body
-        )
+        options = probe_options(folder, info, settings.apis)
         yield from probe_tasks(chosen.probes, options)
+
+
+def probe_options(folder: Path, info: RunInfo, apis: tuple[Api, ...]) -> ProbeOptions:
+    """What the probes of the run in a folder need; raises as `restore`."""
+    hashes = (task.files.get(GOLDEN_FILE) for task in info.of_kind("probes"))
+    golden = golden_files.kept(folder, next(filter(None, hashes), None))
+    provider = info.provider
+    return ProbeOptions(provider.model, apis, provider.limitations, golden, provider.extra_body)
 
 
 def thresholds_again(options: GateOptions, before: Thresholds) -> Thresholds:

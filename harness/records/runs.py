@@ -42,8 +42,8 @@ class Thresholds(Record):
     """The gate: what a run must reach. Rates must be exceeded, not met; 1.0 means: every time.
 
     `may_warn` and `must_pass` name checks and probes: by id, by the beginning of one, or by family
-    (see `harness.verdict.demands`). `suite` is the least that must have been asked. `origins` has
-    the place where each setting was made that is not the default.
+    (see `harness.pipeline.requirements`). `suite` is the smallest suite that the run may have.
+    `origins` has the place where each setting was made that is not the default.
     """
 
     max_invalid: int = 0

@@ -129,7 +129,7 @@ stop        –      –              1       –
 
 Verdict FAIL
 Report  runs/mock/report.html
-Next    Start with the failed checks. Each finding names its record in rollouts.jsonl, which holds every exchange as it was on the wire.
+Next    Repeat the request behind a finding: gpt-oss-verify reproduce runs/mock usage.sum
 """)
 
 

@@ -1,0 +1,185 @@
+"""The command `reproduce`: the request behind a finding, sent again, shrunk, and ready to paste."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from harness.cli import planning
+from harness.cli.choice import same_provider
+from harness.cli.options import ProviderOptions, at_least
+from harness.cli.screen import print_raw, stderr
+from harness.endpoints.launch import launched
+from harness.errors import ConfigurationError, ProviderUnavailableError
+from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS
+from harness.probes.base import Probe
+from harness.providers.entries import Provider, changed
+from harness.records.rollouts import Exchange
+from harness.records.runs import RunInfo
+from harness.reproduction import commands
+from harness.reproduction.resend import Repeats, resend, shrink
+from harness.reproduction.smaller import size
+from harness.reproduction.subject import Subject, choose, gather
+from harness.storage import run_folder
+from harness.storage.run_log import read_rollouts, read_run_info
+from harness.text import plain
+from harness.transport import open_transport
+
+DEFAULT_TIMES = 5
+MOST_REQUESTS = 60
+"""Requests that shrinking may send."""
+MOST_COMPARED = 3
+"""Requests of a probe that are shown next to the one with the evidence."""
+
+_PROVIDER = ProviderOptions()
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What sending the requests again showed; `body` is a smaller request, if one was found."""
+
+    repeats: Repeats | None = None
+    body: dict[str, Any] | None = None
+
+
+def reproduce(
+    run: Path,
+    finding: str,
+    /,
+    *,
+    record: str | None = None,
+    times: int = DEFAULT_TIMES,
+    as_recorded: bool = False,
+    form: Annotated[Literal["curl", "python", "issue"] | None, Parameter(name="--format")] = None,
+    provider: ProviderOptions = _PROVIDER,
+) -> int:
+    """Show the request behind a finding, send it again, and make it smaller.
+
+    The exit code is 1 if the finding shows again, and 0 if it does not or if nothing was sent.
+
+    Args:
+        run: The run's folder, or a bundle of it.
+        finding: Id of the check or probe, as in the report.
+        record: The record to use. Default: the first example in the report.
+        times: How often to send it; 0 only prints the recorded request.
+        as_recorded: Leave the request as it is, instead of removing parts while the finding shows.
+        form: Print only a curl command, a Python program, or an issue in Markdown.
+        provider: The provider, if its entry is not the one of the run.
+    """
+    from harness.cli.bundle import opened_to_stay
+
+    at_least(0, {"--times": times})
+    run = opened_to_stay(run)
+    info = read_run_info(run)
+    subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
+    entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)
+    outcome = _Outcome()
+    if times and entry is not None:
+        outcome = asyncio.run(_experiment(run, info, subject, entry, times, as_recorded))
+    _print(subject, outcome, form, _key(entry, subject.exchange))
+    return EXIT_FAIL if outcome.repeats is not None and outcome.repeats.seen else EXIT_PASS
+
+
+async def _experiment(
+    run: Path, info: RunInfo, subject: Subject, entry: Provider, times: int, as_recorded: bool
+) -> _Outcome:
+    """Send the requests again. An unreachable provider is reported on stderr."""
+    talk = stderr()
+
+    def say(text: str) -> None:
+        talk.print(plain(text), soft_wrap=True)
+
+    model = subject.rollout.condition.model
+    options = planning.probe_options(run, info, (subject.rollout.api,))
+    try:
+        with TemporaryDirectory() as folder:
+            async with (
+                launched(changed(entry, model=model), Path(folder) / "provider.log") as ready,
+                open_transport(ready) as transport,
+            ):
+                repeats = await resend(subject, transport, times, options)
+                if repeats.failed == repeats.sent:
+                    say(f"{entry.name} did not answer at {ready.base_url}.")
+                    return _Outcome()
+                smallest = None
+                if repeats.seen and subject.single and subject.body is not None and not as_recorded:
+                    say(f"Shown in {repeats.seen} of {repeats.sent} repetitions; shrinking.")
+                    smallest, _ = await shrink(
+                        subject, subject.body, transport, times=times, most=MOST_REQUESTS, say=say
+                    )
+                return _Outcome(repeats, None if smallest is None else dict(smallest))
+    except ProviderUnavailableError as error:
+        say(f"Nothing was sent: {error}")
+        return _Outcome()
+
+
+def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | None) -> None:
+    body = outcome.body or subject.body
+    first = [commands.curl(each, _sent(each), key) for each in subject.requests[:-1]]
+    last = commands.curl(subject.exchange, body or _sent(subject.exchange), key)
+    others = [
+        commands.curl(rollout.exchanges[-1], _sent(rollout.exchanges[-1]), key)
+        for rollout in subject.others[:MOST_COMPARED]
+    ]
+    curls = [*first, last, *others]
+    if form == "issue":
+        print_raw(commands.issue(subject, curls, outcome.repeats))
+    elif form == "curl":
+        print_raw("\n\n".join(curls))
+    elif form == "python":
+        if body is None:
+            raise ConfigurationError("the request has no JSON body; use --format curl")
+        print_raw(commands.python(subject.rollout.api, _base_url(subject), body, key))
+    else:
+        print_raw(_overview(subject, outcome, curls))
+
+
+def _overview(subject: Subject, outcome: _Outcome, curls: list[str]) -> str:
+    finding, result = subject.finding, subject.result
+    lines = [
+        f"{result.check.id} ({finding.severity}): {finding.message}",
+        f"expected  {finding.evidence.expected}",
+        f"got       {finding.evidence.got}",
+        f"in the run: {result.failures} of {result.applicable}",
+    ]
+    if outcome.repeats is not None:
+        lines.append(f"sent again: shown in {outcome.repeats.seen} of {outcome.repeats.sent}")
+    if outcome.body is not None and subject.body is not None:
+        before, after = size(subject.body), size(outcome.body)
+        lines.append(f"request: {after:,} of {before:,} characters are left")
+    if isinstance(subject.rule, Probe) and len(curls) > 1:
+        lines.append("The probe compares several requests; the first has the finding.")
+    return "\n\n".join([plain("\n".join(lines)), *curls])
+
+
+def _sent(exchange: Exchange) -> dict[str, Any] | str | None:
+    request = exchange.request
+    return request.text if request.body is None else request.body
+
+
+def _base_url(subject: Subject) -> str:
+    url = subject.exchange.request.url
+    for ending in ("/chat/completions", "/responses"):
+        url = url.removesuffix(ending)
+    return url
+
+
+def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
+    """The provider of the run, if its entry can be found."""
+    try:
+        return same_provider(info.provider, options, None)
+    except ConfigurationError:
+        return None
+
+
+def _key(entry: Provider | None, exchange: Exchange) -> str | None:
+    """The name of the environment variable with the key, if the request had one."""
+    sent = any(name.lower() == "authorization" for name in exchange.request.headers)
+    if entry is not None and entry.api_key_env is not None:
+        return entry.api_key_env
+    return commands.KEY_VARIABLE if sent else None

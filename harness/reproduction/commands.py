@@ -1,0 +1,123 @@
+"""A finding as a curl command, as Python with the openai package, and as an issue text. Pure.
+
+Keys are named by their environment variable; recorded headers have no secret values.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from inspect import signature
+from typing import Any
+
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange
+from harness.reproduction.resend import Repeats
+from harness.reproduction.subject import Subject
+from harness.transport.redact import REDACTED
+
+Body = Mapping[str, Any]
+
+KEY_VARIABLE = "API_KEY"
+NOT_SENT = frozenset({"accept", "accept-encoding", "user-agent", "content-type", "authorization"})
+"""Headers that a command does not repeat; the key is added by name."""
+LONGEST_REPLY = 3_000
+"""Characters of a response in an issue text."""
+
+
+def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
+    """A request as a curl command for a POSIX shell.
+
+    Args:
+        exchange: The recorded request.
+        body: Its body, or a smaller one.
+        key: The environment variable with the key; None for a provider without one.
+    """
+    lines = [f"curl -sS {shlex.quote(exchange.request.url)}", "-H 'Content-Type: application/json'"]
+    lines += _key_headers(exchange, key)
+    if body is not None:
+        text = body if isinstance(body, str) else _json(body)
+        lines.append(f"-d {shlex.quote(text)}")
+    return " \\\n  ".join(lines)
+
+
+def python(api: Api, base_url: str, body: Body, key: str | None) -> str:
+    """A request as a Python program with the openai package."""
+    create = "chat.completions.create" if api == "chat" else "responses.create"
+    known = _parameters(api)
+    own = {name: value for name, value in body.items() if name in known}
+    others = {name: value for name, value in body.items() if name not in own}
+    api_key = "'none'" if key is None else f"os.environ[{key!r}]"
+    output = "print(reply.model_dump_json(indent=2))"
+    if body.get("stream"):
+        output = "for event in reply:\n    print(event.model_dump_json())"
+    lines = [
+        *(["import os", ""] if key else []),
+        "from openai import OpenAI",
+        "",
+        f"client = OpenAI(base_url={base_url!r}, api_key={api_key}, max_retries=0)",
+        f"reply = client.{create}(",
+        *(f"    {name}={value!r}," for name, value in own.items()),
+        *([f"    extra_body={others!r},"] if others else []),
+        ")",
+        output,
+    ]
+    return "\n".join(lines)
+
+
+def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str:
+    """A finding as an issue in Markdown: what was sent, expected and received."""
+    finding, about = subject.finding, subject.rule.about
+    lines = [
+        f"# {about.summary.rstrip('.')}: violated by {subject.rollout.condition.name}",
+        "",
+        finding.message,
+        "",
+        f"- Expected: {finding.evidence.expected}",
+        f"- Received: {finding.evidence.got}",
+        f"- Seen in {subject.result.failures} of {subject.result.applicable} replies of a run"
+        + (f", and in {repeats.seen} of {repeats.sent} repetitions" if repeats else ""),
+        f"- Specification: {about.source}",
+    ]
+    if about.why:
+        lines.append(f"- Why it matters: {about.why}")
+    lines += ["", "## Request", ""]
+    for command in commands:
+        lines += ["```sh", command, "```", ""]
+    lines += ["## Response", "", "```", *_response(subject.exchange), "```", ""]
+    lines.append(f"Found by the check `{about.id}` of gpt-oss-verify.")
+    return "\n".join(lines)
+
+
+def _parameters(api: Api) -> Collection[str]:
+    """The parameters of `create` in the openai package; others are sent as `extra_body`."""
+    from openai.resources.chat.completions import Completions
+    from openai.resources.responses import Responses
+
+    return signature(Completions.create if api == "chat" else Responses.create).parameters
+
+
+def _key_headers(exchange: Exchange, key: str | None) -> Iterator[str]:
+    if key is not None:
+        yield f'-H "Authorization: Bearer ${key}"'
+    for name, value in exchange.request.headers.items():
+        if name.lower() not in NOT_SENT:
+            shown = f"${{{name.upper().replace('-', '_')}}}" if value == REDACTED else value
+            quoted = f'"{name}: {shown}"' if value == REDACTED else shlex.quote(f"{name}: {value}")
+            yield f"-H {quoted}"
+
+
+def _response(exchange: Exchange) -> Iterator[str]:
+    response = exchange.response
+    if exchange.failure is not None:
+        yield exchange.failure.message
+    if response is None:
+        return
+    yield f"HTTP {response.status}"
+    text = response.body or "\n\n".join(part.raw for part in response.parts)
+    yield text if len(text) <= LONGEST_REPLY else f"{text[:LONGEST_REPLY]}…"
+
+
+def _json(body: Body) -> str:
+    return json.dumps(dict(body), ensure_ascii=False, indent=1)

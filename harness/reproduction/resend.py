@@ -1,0 +1,149 @@
+"""Send the requests of a finding again, and judge the responses with its rule."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.api import DIALECTS
+from harness.checks import examine
+from harness.errors import ConfigurationError
+from harness.parsing.rollout import parse_rollout
+from harness.probes.base import Probe
+from harness.records.analysis import CheckResult
+from harness.records.rollouts import Exchange, Rollout
+from harness.reproduction.smaller import smaller
+from harness.reproduction.subject import CONTINUES, Subject
+from harness.sampling.tool_loop import rollout as carry_out
+from harness.tasks.probing import ProbeOptions, ProbeTask
+from harness.transport.base import Transport
+
+Body = Mapping[str, Any]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often a finding showed again: in `seen` of `sent` repetitions, `failed` had no reply."""
+
+    seen: int
+    sent: int
+    failed: int = 0
+
+    def __add__(self, other: Repeats) -> Repeats:
+        return Repeats(self.seen + other.seen, self.sent + other.sent, self.failed + other.failed)
+
+
+async def resend(
+    subject: Subject, transport: Transport, times: int, options: ProbeOptions
+) -> Repeats:
+    """Repeat the requests of a finding.
+
+    Args:
+        subject: The finding. A probe's requests are sent as in a run; those of a check as recorded.
+        transport: The provider.
+        times: The number of repetitions.
+        options: What a probe of the run needs.
+
+    Raises:
+        ConfigurationError: The rule compares replies of a whole run.
+    """
+    if isinstance(subject.rule, Probe):
+        return await _repeat_probe(subject.rule, transport, times, options)
+    if not subject.single:
+        raise ConfigurationError(
+            f"{subject.rule.id} compares the replies of a whole run; repeat the run to see it again"
+        )
+    return await _repeat(
+        subject, transport, [each.request.body for each in subject.requests], times
+    )
+
+
+async def shrink(
+    subject: Subject, body: Body, transport: Transport, *, times: int, most: int, say: Progress
+) -> tuple[Body, int]:
+    """Remove parts of a request as long as the finding still shows.
+
+    Args:
+        subject: A finding of a check.
+        body: The request that shows it.
+        transport: The provider.
+        times: How often a variant is sent before it counts as one that does not show it.
+        most: The number of requests to send in all.
+        say: Called with a line about each step.
+
+    Returns:
+        The smallest request that was seen to show the finding, and the number of requests sent.
+    """
+    sent, rejected = 0, False
+    while not rejected:
+        rejected = True
+        for candidate in smaller(body):
+            if sent + times > most:
+                return body, sent
+            sent += times
+            if (await _repeat(subject, transport, [candidate], times)).seen:
+                body, rejected = candidate, False
+                say(f"{sent} requests: still shows with {_outline(body)}")
+                break
+    return body, sent
+
+
+async def _repeat(
+    subject: Subject, transport: Transport, bodies: Sequence[Body | None], times: int
+) -> Repeats:
+    """Send a conversation several times at once."""
+    made = await asyncio.gather(*(_once(subject, transport, bodies) for _ in range(times)))
+    return sum(made, Repeats(0, 0))
+
+
+async def _once(subject: Subject, transport: Transport, bodies: Sequence[Body | None]) -> Repeats:
+    """Send one conversation, and judge its last reply."""
+    recorded, path = subject.rollout, DIALECTS[subject.rollout.api].path
+    exchange: Exchange | None = None
+    for body, before in zip(bodies, subject.requests, strict=False):
+        sent: Body | str | None = body if body is not None else before.request.text
+        if isinstance(sent, Mapping) and CONTINUES in sent:
+            sent = {**sent, CONTINUES: _reply_id(recorded, exchange)}
+        exchange = await transport.send(path, sent)
+    exchanges = () if exchange is None else (exchange,)
+    again = recorded.model_copy(update={"exchanges": exchanges, "end": "answered"})
+    _, findings = examine(parse_rollout(again))
+    seen = any(finding.id == subject.rule.id for finding in findings)
+    arrived = exchange is not None and exchange.response is not None
+    return Repeats(int(seen), 1, int(not arrived))
+
+
+def _reply_id(recorded: Rollout, exchange: Exchange | None) -> object:
+    """The id of the response that the next request continues."""
+    if exchange is None:
+        return None
+    last = parse_rollout(recorded.model_copy(update={"exchanges": (exchange,)})).exchanges[-1]
+    return None if last.reply is None else last.reply.raw.get("id")
+
+
+async def _repeat_probe(
+    probe: Probe, transport: Transport, times: int, options: ProbeOptions
+) -> Repeats:
+    repeats = Repeats(0, 0)
+    for _ in range(times):
+        task = ProbeTask(probe.group, [probe], options)
+        arrived = True
+        for attempt in task.all_attempts():
+            made = await carry_out(attempt, transport, DIALECTS[attempt.condition.api])
+            arrived = arrived and all(each.response is not None for each in made.exchanges)
+            task.score(parse_rollout(made))
+        results: tuple[CheckResult, ...] = tuple(task.probe_results())
+        seen = any(result.findings for result in results if result.check.id == probe.id)
+        repeats += Repeats(int(seen), 1, int(not arrived))
+    return repeats
+
+
+def _outline(body: Body) -> str:
+    """The parts of a request in a few words."""
+    items = body.get("messages", body.get("input"))
+    turns = len(items) if isinstance(items, list) else 1
+    tools = len(body.get("tools") or ())
+    return f"{turns} messages or items and {tools} tools"
