@@ -33,6 +33,7 @@ RUN_ELSEWHERE = {
     "serve": "tests/end_to_end/test_packaging.py",
     "export-small": "tests/reference_engine/small/test_small_export.py",
     "selftest": "tests/harness/selftest/test_selftest_run.py",
+    "reproduce": "tests/harness/cli/test_reproduce.py",
 }
 _FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"), ("--only", "smoke"))
 """The mock answers cases, not probes."""

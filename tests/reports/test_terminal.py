@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (reports have long lines)
 import io
 
 import pytest
