@@ -128,7 +128,7 @@ def _probe_result(
     counts: list[tuple[int, int]] = []
     reasons: list[str] = []
     for api in applicable:
-        responses = _responses(probe, rollouts, api, golden)
+        responses = ProbeResponses.of(probe.group.requests(api), rollouts, api, golden)
         try:
             trials = list(probe.judge(responses))
         except NotVerifiableError as error:
@@ -141,18 +141,6 @@ def _probe_result(
         reason = " ".join(dict.fromkeys(reasons))
         return CheckResult(check=about, status="not_verifiable", reason=reason)
     return result(about, findings, counts)
-
-
-def _responses(
-    probe: Probe, rollouts: Mapping[str, Sequence[ParsedRollout]], api: Api, golden: Golden | None
-) -> ProbeResponses:
-    by_name = {
-        request.name: [
-            rollout for rollout in rollouts.get(request.name, ()) if rollout.rollout.api == api
-        ]
-        for request in probe.group.requests(api)
-    }
-    return ProbeResponses(api, by_name, golden)
 
 
 def _probe_findings(

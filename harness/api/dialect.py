@@ -73,6 +73,11 @@ class Dialect:
         """
         raise NotImplementedError
 
+    def with_limit(self, body: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+        """The same request with another limit of output tokens."""
+        limit = self._options(Settings("", max_tokens=tokens))
+        return {**body, **{name: value for name, value in limit.items() if value is not None}}
+
     def read(self, exchange: Exchange) -> Reply:
         """Read a finished exchange. Raises UnreadableReplyError."""
         return completed(self.reading(exchange))

@@ -14,6 +14,7 @@ from harness.cli.screen import print_raw, stdout
 from harness.errors import ConfigurationError
 from harness.findings import BOTH_APIS, Rule
 from harness.golden import files as golden_files
+from harness.probes.base import MORE_TOKENS, REPLY_TOKENS
 from harness.probes.suites import choose
 from harness.records.families import title
 from harness.records.runs import SuiteName
@@ -34,7 +35,11 @@ above it.
 
 In a run, every check and probe is passed, failed, warned, declared (the provider's entry declares
 the limitation), not verifiable (the run contains nothing that it can judge) or skipped (it does not
-apply to the run)."""
+apply to the run).
+
+A probe does not judge a request that timed out or was not admitted (status 408, 425, 429 or 504).
+If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
+and does not judge it if it ends there, too."""
 
 
 def checks(
@@ -94,7 +99,7 @@ def markdown(rules: Sequence[Rule]) -> str:
 
 
 def _lines(rules: Sequence[Rule]) -> Iterator[str]:
-    yield _HEAD
+    yield _HEAD.format(reply=REPLY_TOKENS, more=MORE_TOKENS)
     yield ""
     yield from _suites()
     for heading, family in by_family(rules).items():

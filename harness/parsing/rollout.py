@@ -53,6 +53,11 @@ class ParsedExchange:
         complete = response is not None and response.complete
         return self.good_status and complete and self.recorded.failure is None
 
+    @property
+    def truncated(self) -> bool:
+        """Whether a token limit cut the reply."""
+        return self.reply is not None and self.reply.finish == "length"
+
     @cached_property
     def events(self) -> tuple[StreamEvent, ...]:
         """The events of a stream; empty if the response was not streamed."""
@@ -76,7 +81,7 @@ class ParsedExchange:
         """Every violation of the stream grammar of the API."""
         if self.api == "chat":
             return chat_grammar.violations(self.events)
-        truncated = self.reply is None or self.reply.finish == "length"
+        truncated = self.reply is None or self.truncated
         return responses_grammar.violations(self.known_events, truncated=truncated)
 
     @property
@@ -116,6 +121,13 @@ class ParsedRollout:
     def delivered(self) -> Iterator[ParsedExchange]:
         """The exchanges with a complete 2xx response."""
         return (exchange for exchange in self.exchanges if exchange.delivered)
+
+    @property
+    def final(self) -> ParsedRollout:
+        """The rollout without truncated replies that were requested again with a larger limit."""
+        last = len(self.exchanges) - 1
+        kept = (each for at, each in enumerate(self.exchanges) if at == last or not each.truncated)
+        return replace(self, exchanges=tuple(kept))
 
     @property
     def replies(self) -> Iterator[tuple[ParsedExchange, Reply]]:

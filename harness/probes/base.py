@@ -19,7 +19,17 @@ from harness.records.rollouts import Key
 from harness.records.runs import Capability, SuiteName
 from harness.records.scores import Severity
 
-MOST_TOKENS = 512
+REPLY_TOKENS = 1024
+"""Output tokens of a probe's reply, unless it says otherwise.
+
+Of 112 recorded replies of gpt-oss to short requests that report their length (in the test suites of
+llamastack/llama-stack and pydantic/pydantic-ai, November 2026), 95 % have at most 618 tokens, 98 %
+at most 1,024, and the longest has 3,075.
+"""
+MORE_TOKENS = 4096
+"""Output tokens of the repetition of a reply that `REPLY_TOKENS` cut."""
+_NOT_ADMITTED = frozenset({408, 425, 429})
+_GATEWAY_TIMEOUT = 504
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
 
@@ -32,8 +42,13 @@ class ProbeRequest:
     """One conversation, sent over every API and mode of the probes that use it.
 
     `options` are additional members of the request body. `then` and `raw` are as in `Sample`,
-    `stored` as in `Settings`, `key` as in `Attempt`. `provokes` names the checks that the response
-    may violate because of the request.
+    `stored` as in `Settings`, `key` as in `Attempt`.
+
+    Attributes:
+        whole: Whether only a whole reply can be judged. One that the token limit cut is requested
+            once more with `MORE_TOKENS`, and is not judged if that limit cuts it, too.
+        valid: Whether the request is valid. No check judges the response to an invalid one.
+        provokes: The checks that the response may violate because of the request.
     """
 
     name: str
@@ -42,7 +57,7 @@ class ProbeRequest:
     instructions: str | None = None
     effort: str | None = None
     temperature: float | None = None
-    max_tokens: int | None = MOST_TOKENS
+    max_tokens: int | None = REPLY_TOKENS
     seed: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 1
@@ -51,7 +66,25 @@ class ProbeRequest:
     raw: str | None = None
     stored: bool = False
     key: Key = "right"
+    whole: bool = True
+    valid: bool = True
     provokes: frozenset[str] = frozenset()
+
+    def unusable(self, rollout: ParsedRollout) -> str | None:
+        """Why a rollout says nothing about the provider, as a predicate; None if it does."""
+        if not rollout.exchanges:
+            return "was not sent"
+        last = rollout.exchanges[-1]
+        failure = last.recorded.failure
+        if last.status in _NOT_ADMITTED:
+            return f"was not processed (status {last.status})"
+        if last.status == _GATEWAY_TIMEOUT or (failure and failure.kind == "timeout"):
+            return "timed out"
+        if failure and failure.kind == "connect":
+            return "did not reach the provider"
+        if self.whole and last.truncated:
+            return "got a reply that ended at its token limit"
+        return None
 
     def settings(self, shared: Settings) -> Settings:
         """The settings of the run with those of this request."""
@@ -68,24 +101,52 @@ class ProbeRequest:
 
 @dataclass(frozen=True)
 class ProbeResponses:
-    """The rollouts of a group's requests over one API, in all modes and tries, by request name.
+    """The usable rollouts of a group's requests over one API, in all modes and tries, by name.
 
-    `golden` is the golden file of the run, if it has one.
+    `unusable` has the reason for each request without any (see `ProbeRequest.unusable`). `golden`
+    is the golden file of the run, if it has one.
     """
 
     api: Api
     rollouts: Mapping[str, Sequence[ParsedRollout]]
+    unusable: Mapping[str, str] = field(default_factory=dict)
     golden: Golden | None = None
 
+    @classmethod
+    def of(
+        cls,
+        requests: Iterable[ProbeRequest],
+        rollouts: Mapping[str, Sequence[ParsedRollout]],
+        api: Api,
+        golden: Golden | None,
+    ) -> ProbeResponses:
+        """The usable ones of all rollouts of a group."""
+        usable: dict[str, list[ParsedRollout]] = {}
+        unusable: dict[str, str] = {}
+        for request in requests:
+            sent = [
+                each.final for each in rollouts.get(request.name, ()) if each.rollout.api == api
+            ]
+            reasons = [request.unusable(each) for each in sent]
+            usable[request.name] = [
+                each for each, reason in zip(sent, reasons, strict=True) if reason is None
+            ]
+            if not usable[request.name]:
+                unusable[request.name] = next(filter(None, reasons), "was not sent")
+        return cls(api, usable, unusable, golden)
+
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
-        """The rollouts of some requests. Raises NotVerifiableError if one has none."""
-        found: list[ParsedRollout] = []
-        for name in names:
-            rollouts = [each for each in self.rollouts.get(name, ()) if mode in (None, each.mode)]
-            if not rollouts:
-                raise NotVerifiableError(f"The request {name!r} was not sent.")
-            found += rollouts
-        return tuple(found)
+        """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
+        found = tuple(
+            each
+            for name in names
+            for each in self.rollouts.get(name, ())
+            if mode in (None, each.mode)
+        )
+        if not found:
+            reason = self.unusable.get(names[0], f"has no {mode} reply to judge")
+            raise NotVerifiableError(f"The request {names[0]!r} {reason}.")
+        return found
 
     def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
         """The last exchange of each of these rollouts. Raises NotVerifiableError."""
@@ -99,8 +160,11 @@ class ProbeResponses:
         Raises:
             NotVerifiableError: A request has no readable reply; says what came instead.
         """
+        self.all(*names, mode=mode)
         for name in names:
-            rollouts = self.all(name, mode=mode)
+            rollouts = [each for each in self.rollouts.get(name, ()) if mode in (None, each.mode)]
+            if not rollouts:
+                continue
             found = [next(iter(rollout.replies), None) for rollout in rollouts]
             readable = [each for each in found if each is not None]
             if not readable:
@@ -204,8 +268,6 @@ class ProbeGroup:
 
 def _unreadable(rollout: ParsedRollout) -> str:
     """Why a rollout has no readable reply, in a few words."""
-    if not rollout.exchanges:
-        return "nothing was sent"
     last = rollout.exchanges[-1]
     if last.recorded.failure is not None:
         return last.recorded.failure.message

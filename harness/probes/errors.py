@@ -12,11 +12,10 @@ from functools import partial
 from typing import Any
 
 from harness.api.base import Message, ToolCall, ToolResult
-from harness.checks import SINGLE_CHECKS
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import outcome, refused, require_admitted, required
+from harness.probes.refusals import outcome, refused, required
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 from harness.records.scores import Severity
@@ -30,8 +29,6 @@ _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
 _FEW_TOKENS = 16
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
-_EVERYTHING = frozenset(SINGLE_CHECKS)
-"""No check judges the response to an invalid request: its probe does."""
 _CONFUSED = "Clients that make this mistake never learn about it."
 _LOST = "Part of the conversation is silently dropped."
 _NAMED = "Users who mistype a name get replies from a model that they did not choose."
@@ -100,17 +97,17 @@ _NAMES = tuple(invalid.name for invalid in INVALID_REQUESTS)
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     hello = (Message("user", "Hi there!"),)
-    few = partial(ProbeRequest, max_tokens=_FEW_TOKENS)
-    rejected = partial(few, provokes=_EVERYTHING)
+    few = partial(ProbeRequest, max_tokens=_FEW_TOKENS, whole=False)
+    invalid = partial(few, valid=False)
     return (
         *(
-            rejected(each.name, hello, options=each.options[api], raw=each.raw)
+            invalid(each.name, hello, options=each.options[api], raw=each.raw)
             for each in INVALID_REQUESTS
         ),
-        rejected(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
+        invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
         few("right key", hello),
-        rejected("wrong key", hello, key="wrong"),
-        rejected("no key", hello, key="none"),
+        invalid("wrong key", hello, key="wrong"),
+        invalid("no key", hello, key="none"),
     )
 
 
@@ -195,7 +192,6 @@ def _body_text(exchange: ParsedExchange) -> str:
 
 def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
     for rollout in responses.all(invalid.name):
-        require_admitted(rollout)
         last = rollout.exchanges[-1]
         message = (
             f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
@@ -235,7 +231,7 @@ def _headers(rollout: ParsedRollout) -> set[str]:
 
 def _overflow_requests(_api: Api) -> tuple[ProbeRequest, ...]:
     text = (Message("user", _OVERFLOWING_TEXT),)
-    return (ProbeRequest("overflow", text, max_tokens=_FEW_TOKENS, provokes=_EVERYTHING),)
+    return (ProbeRequest("overflow", text, max_tokens=_FEW_TOKENS, whole=False, valid=False),)
 
 
 # Rejecting the request is cheap, but sending it is not; hence the full suite only.

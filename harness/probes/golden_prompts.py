@@ -68,6 +68,7 @@ def drawn(_api: Api = "chat") -> tuple[ProbeRequest, ...]:
             effort="low",
             temperature=1.0,
             max_tokens=_MOST_DRAWN,
+            whole=False,
             tries=DRAWS,
             provokes=GARBLED,
         )
@@ -123,6 +124,7 @@ def _request(
         effort=effort,
         temperature=0.0,
         max_tokens=_MOST_TOKENS,
+        whole=False,
         options=logprob_options(api, ALTERNATIVES),
         provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
     )

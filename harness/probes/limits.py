@@ -7,6 +7,7 @@ either nearly certain, and a request without a stop string serves as comparison.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from harness.api.base import Message, Reply
 from harness.findings import CHAT, RESPONSES, Problem
@@ -34,18 +35,18 @@ _OTHER_LIMIT = "max_completion_tokens"
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     refusable = frozenset({"request.refused", "request.failed"})
     stop, other = {"stop": [STOP]}, {_OTHER_LIMIT: LIMIT}
+    cut = partial(ProbeRequest, effort="high", max_tokens=LIMIT, whole=False)
     requests = [
-        ProbeRequest("cut", _LONG, effort="high", max_tokens=LIMIT),
-        ProbeRequest("cut tool", _TOOL_LONG, (WEATHER,), effort="high", max_tokens=LIMIT),
-        ProbeRequest("unlimited", _QUESTION, effort="high", max_tokens=None),
+        cut("cut", _LONG),
+        cut("cut tool", _TOOL_LONG, (WEATHER,)),
+        cut("unlimited", _QUESTION, max_tokens=None),
         ProbeRequest("whole", _QUESTION, temperature=0.0),
         ProbeRequest("stopped", _QUESTION, temperature=0.0, options=stop, provokes=refusable),
     ]
     if api == "chat":
         requests.append(
-            ProbeRequest("cut otherwise", _LONG, effort="high", max_tokens=None, options=other,
-                         provokes=refusable)
-        )  # fmt: skip
+            cut("cut otherwise", _LONG, max_tokens=None, options=other, provokes=refusable)
+        )
     return tuple(requests)
 
 

@@ -24,7 +24,7 @@ WORDS: Mapping[Api, Sequence[str]] = {
 }  # fmt: skip
 """Invented words: the model repeats the first half, and looks up the weather of the others."""
 
-_OVERLOADED = (429, 503)
+_OVERLOADED = 503
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -65,7 +65,7 @@ def _served(responses: ProbeResponses) -> Trials:
     admitted = (
         rollout
         for rollout in responses.all(*WORDS[responses.api])
-        if not rollout.exchanges or rollout.exchanges[-1].status not in _OVERLOADED
+        if rollout.exchanges[-1].status != _OVERLOADED
     )
     for rollout in required(admitted, "The provider rejected all requests as too many."):
         yield failure(rollout, "one of many concurrent requests")

@@ -38,6 +38,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
             prompt.turns,
             prompt.tools,
             max_tokens=_FEW_TOKENS,
+            whole=False,
             provokes=_REFUSABLE if name in _RARE else frozenset(),
         )
         for name, prompt in PROMPTS.items()

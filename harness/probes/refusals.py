@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from harness.api.base import Reply
@@ -13,7 +14,6 @@ from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult
 T = TypeVar("T")
 
 _REFUSED = range(400, 500)
-_NOT_ADMITTED = {408, 425, 429}
 
 
 def required(found: Iterable[T], reason: str) -> Sequence[T]:
@@ -24,17 +24,9 @@ def required(found: Iterable[T], reason: str) -> Sequence[T]:
     return items
 
 
-def require_admitted(rollout: ParsedRollout) -> None:
-    """Raise NotVerifiableError if the last request was not processed, as over a rate limit."""
-    status = rollout.exchanges[-1].status if rollout.exchanges else None
-    if status in _NOT_ADMITTED:
-        raise NotVerifiableError(f"The provider did not process a request (status {status}).")
-
-
 def refused(rollout: ParsedRollout) -> bool:
-    """Whether the last response has a 4xx status. Raises like `require_admitted`."""
-    require_admitted(rollout)
-    return bool(rollout.exchanges) and rollout.exchanges[-1].status in _REFUSED
+    """Whether the last response has a 4xx status."""
+    return rollout.exchanges[-1].status in _REFUSED
 
 
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
@@ -79,8 +71,6 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
         NotVerifiableError: A stream came instead of a non-streaming reply. `reply.unreadable`
             reports this, and it is not caused by the feature.
     """
-    if not rollout.exchanges:
-        return None
     last = rollout.exchanges[-1]
     if last.reply is not None:
         return None
@@ -102,8 +92,6 @@ def outcome(exchange: ParsedExchange) -> str:
 
 
 def first_replies(rollouts: Iterable[ParsedRollout]) -> Iterator[tuple[ParsedExchange, Reply]]:
-    """The first reply of each rollout, if it is readable and not truncated."""
+    """The first reply of each rollout, if it is readable."""
     for rollout in rollouts:
-        found = next(iter(rollout.replies), None)
-        if found is not None and found[1].finish != "length":
-            yield found
+        yield from islice(rollout.replies, 1)

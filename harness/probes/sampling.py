@@ -57,13 +57,21 @@ _HOT, _COLD, _SEEDED = (
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     refusal = GARBLED | {"request.refused"}
-    hot = ProbeRequest("", (), temperature=1.0, tries=_HOT_TRIES, provokes=GARBLED)
+    hot = ProbeRequest(
+        "", (), temperature=1.0, max_tokens=_OPEN_TOKENS, tries=_HOT_TRIES, whole=False,
+        provokes=GARBLED,
+    )  # fmt: skip
     cold = replace(hot, temperature=0.0, tries=_TRIES)
     seeded = replace(hot, tries=_TRIES, options={"seed": 20_825}, provokes=refusal)
     return (
         *(
             ProbeRequest(
-                f"effort {effort}", _PUZZLE, effort=effort, max_tokens=2048, tries=_EFFORT_TRIES
+                f"effort {effort}",
+                _PUZZLE,
+                effort=effort,
+                max_tokens=2048,
+                tries=_EFFORT_TRIES,
+                whole=False,
             )
             for effort in EFFORTS
         ),
@@ -75,6 +83,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
             _QUESTIONS[0],
             temperature=1.0,
             max_tokens=_OPEN_TOKENS,
+            whole=False,
             options={"n": _CHOICES},
             provokes=refusal,
         ),
@@ -84,7 +93,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
 def _open(names: Sequence[str], request: ProbeRequest) -> Iterator[ProbeRequest]:
     """The same request for each open question. Weak models may reply with arbitrary bytes."""
     for name, question in zip(names, _QUESTIONS, strict=True):
-        yield replace(request, name=name, turns=question, max_tokens=_OPEN_TOKENS)
+        yield replace(request, name=name, turns=question)
 
 
 GROUP = ProbeGroup("sampling", _requests, CHAT)

@@ -48,7 +48,8 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
             "unknown",
             hello,
             options={"previous_response_id": _UNKNOWN},
-            provokes=refusal | {"request.failed"},
+            whole=False,
+            valid=False,
         ),
     )
 

@@ -30,7 +30,8 @@ class Attempt:
     """One planned attempt at a sample.
 
     `id` becomes the id of the rollout; `number` counts from 1. Tool calls are answered and the
-    model is asked to continue until `max_turns` requests were sent, all with the same `key`.
+    model is asked to continue until `max_turns` requests were sent, all with the same `key`. If
+    `more_tokens` is set, the first reply that the token limit cut is requested again with it.
     """
 
     id: str
@@ -40,4 +41,5 @@ class Attempt:
     number: int
     settings: Settings
     max_turns: int = 1
+    more_tokens: int | None = None
     key: Key = "right"

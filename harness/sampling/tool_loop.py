@@ -29,7 +29,8 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
 
     The attempt ends as "answered" with the first reply that calls no tool, or that a token limit
     truncated, once all messages of the user are sent; and as "max_turns" if that does not happen
-    within `max_turns` requests. A call of a tool that was not offered gets an error text as result.
+    within `max_turns` requests, apart from one repetition with `more_tokens`. A call of a tool that
+    was not offered gets an error text as result.
     A seed in the settings becomes a seed of this attempt.
     """
     sample, settings = attempt.sample, attempt.settings
@@ -45,7 +46,8 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
     messages = iter(sample.then)
     exchanges: list[Exchange] = []
     end: LoopEnd = "max_turns"
-    while len(exchanges) < attempt.max_turns:
+    more, most = attempt.more_tokens, attempt.max_turns
+    while len(exchanges) < most:
         sent = body if exchanges or sample.raw is None else sample.raw
         exchange = await transport.send(dialect.path, sent, key=attempt.key)
         exchanges.append(exchange)
@@ -57,6 +59,10 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
         except UnreadableReplyError:
             end = "unreadable"
             break
+        if reply.finish == "length" and more is not None:
+            body = dialect.with_limit(body, more)
+            more, most = None, most + 1
+            continue
         turns = _next_items(sample, reply, messages)
         if not turns:
             end = "answered"

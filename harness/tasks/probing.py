@@ -12,7 +12,7 @@ from harness.api.base import Settings
 from harness.golden.files import digest, text
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.base import Probe, ProbeGroup, ProbeRequest
+from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeRequest
 from harness.records.analysis import CheckResult, TaskResult
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.runs import TaskInfo
@@ -104,6 +104,7 @@ class ProbeTask(Task):
                     number,
                     request.settings(self._settings),
                     request.max_turns,
+                    MORE_TOKENS if request.whole else None,
                     request.key,
                 )
 
@@ -115,7 +116,8 @@ class ProbeTask(Task):
             return None
         if checks:
             self._parsed[rollout.sample].append(parsed)
-        score = measured(parsed, checks=checks, except_for=request.provokes)
+        judged = checks and request.valid
+        score = measured(parsed, checks=judged, except_for=request.provokes)
         return replace(score, outcome=_outcome(parsed))
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:

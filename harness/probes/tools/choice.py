@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.api.base import Message
 from harness.findings import FUNCTION_CALLING, TOOL_CHOICE, Problem
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, first_replies, served
-from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, TOOLS
+from harness.probes.tools.offers import LANGUAGE, TOOLS
 from harness.records.conditions import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
@@ -33,7 +33,6 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             name,
             turns,
             TOOLS,
-            max_tokens=REPLY_TOKENS,
             options=option,
             tries=_TRIES if "tool_choice" in option else 1,
             provokes=frozenset({"request.refused"}),
@@ -59,12 +58,8 @@ def _followed(
 ) -> Trials:
     """Whether the calls follow a choice: exactly the allowed names, or any call (None)."""
     rollouts = served(responses, name, f"tool_choice {name}")
-    failures = [found for each in rollouts if (found := failure(each, f"tool_choice {name}"))]
-    yield from failures
-    replies = list(first_replies(rollouts))
-    if not failures and not replies:
-        raise NotVerifiableError("Every reply was truncated at the token limit.")
-    for exchange, reply in replies:
+    yield from (found for each in rollouts if (found := failure(each, f"tool_choice {name}")))
+    for exchange, reply in first_replies(rollouts):
         called = [call.name for call in reply.calls]
         followed = bool(called) if allowed is None else set(called) == allowed
         message = f"The request set tool_choice to {name}, and the reply does not follow it."

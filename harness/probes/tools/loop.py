@@ -12,7 +12,7 @@ from harness.findings import BOTH_MODES, GUIDE, RAW_COT, Problem
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
-from harness.probes.tools.offers import ORDER, ORDER_PLACE, REPLY_TOKENS, TOOLS, WEATHER
+from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.records.conditions import Api
 
 _TURNS = 4
@@ -37,7 +37,7 @@ RESULTS = {
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     dependent = "Find the order A-17 and then call get_weather with its city."
     weather = (Message("user", "What is the weather in Lisbon?"),)
-    request = partial(ProbeRequest, max_tokens=REPLY_TOKENS, max_turns=_TURNS)
+    request = partial(ProbeRequest, max_turns=_TURNS)
     return (
         request("dependent", (Message("user", dependent),), (ORDER, WEATHER), tries=3),
         *(

@@ -9,8 +9,6 @@ from harness.api.base import Message, Tool
 from harness.cases import load_suite
 from harness.probes.base import ProbeRequest
 
-REPLY_TOKENS = 192
-
 TOOLS = load_suite().tools
 _BY_NAME = {tool.name: tool for tool in TOOLS}
 
@@ -28,7 +26,7 @@ def schema(properties: Mapping[str, object]) -> dict[str, Any]:
 
 def offered(name: str, prompt: str, tools: tuple[Tool, ...] = TOOLS) -> ProbeRequest:
     """A request with one prompt of the user and tools on offer."""
-    return ProbeRequest(name, (Message("user", prompt),), tools, max_tokens=REPLY_TOKENS)
+    return ProbeRequest(name, (Message("user", prompt),), tools)
 
 
 ORDER = Tool(

@@ -11,7 +11,7 @@ from harness.api.base import Message, Reply
 from harness.findings import HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import first_replies, required
-from harness.probes.tools.offers import REPLY_TOKENS, WEATHER
+from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
 _TRIES = 4
@@ -29,7 +29,7 @@ _LEAST = 8
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     turns = (_RULE, _QUESTION)
-    return (ProbeRequest("announced", turns, (WEATHER,), max_tokens=REPLY_TOKENS, tries=_TRIES),)
+    return (ProbeRequest("announced", turns, (WEATHER,), tries=_TRIES),)
 
 
 GROUP = ProbeGroup("tools.preamble", _requests, HARMONY)

@@ -8,7 +8,6 @@ from harness.api.base import Message, Reply, Tool, ToolCall, ToolResult
 from harness.findings import HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
-from harness.probes.tools.offers import REPLY_TOKENS
 from harness.records.conditions import Api
 
 _LOOK_UP = Tool(
@@ -42,7 +41,6 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
             ),
             (_LOOK_UP,),
             temperature=0.0,
-            max_tokens=REPLY_TOKENS,
         )
         for first, second in _CODE_WORDS
     )  # fmt: skip

@@ -15,7 +15,7 @@ from harness.checks.json_text import parsed_object
 from harness.findings import FUNCTION_CALLING, RESPONSES, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, first_replies, required, served
-from harness.probes.tools.offers import LANGUAGE, REPLY_TOKENS, STATUS, TOOLS, WEATHER
+from harness.probes.tools.offers import LANGUAGE, STATUS, TOOLS, WEATHER
 from harness.records.conditions import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
@@ -61,19 +61,18 @@ def _many() -> tuple[Tool, ...]:
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    request = partial(ProbeRequest, max_tokens=REPLY_TOKENS)
     without_parameters = {"name": STATUS.name, "description": STATUS.description}
     bare = {"tools": [_wrapped(without_parameters, api)]}
     strict = {"tools": [_wrapped(_strict(LANGUAGE), api)]}
     refusable = frozenset({"request.refused"})
     return (
         *(
-            request(name, _WEATHER, (definition.tool, STATUS))
+            ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
             for name, definition in DEFINITIONS.items()
         ),
-        request("many tools", _WEATHER, _many()),
-        request("bare", _STATUS, options=bare),
-        request("strict", _LANGUAGE, options=strict, provokes=refusable),
+        ProbeRequest("many tools", _WEATHER, _many()),
+        ProbeRequest("bare", _STATUS, options=bare),
+        ProbeRequest("strict", _LANGUAGE, options=strict, provokes=refusable),
     )
 
 

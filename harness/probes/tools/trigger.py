@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from harness.api.base import Reply
 from harness.findings import GUIDE, Problem
-from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
 from harness.probes.tools.offers import offered
@@ -50,7 +48,7 @@ def _recall(responses: ProbeResponses) -> Trials:
 
     gpt-oss calls tools reliably. If calls are missing, the prompt or the parser is broken.
     """
-    for exchange, reply in _complete(responses, NEEDED):
+    for exchange, reply in responses.replies(*NEEDED):
         message, got = "The prompt needs a tool, and the reply calls none.", reply.text
         missing = Problem(exchange, message, "a tool call", got or "no text, no call")
         yield None if reply.calls else missing
@@ -62,7 +60,7 @@ def _precision(responses: ProbeResponses) -> Trials:
 
     A model that calls tools in reply to greetings did not get the prompt that it was trained on.
     """
-    for exchange, reply in _complete(responses, NOT_NEEDED):
+    for exchange, reply in responses.replies(*NOT_NEEDED):
         if reply.calls:
             message = "The prompt needs no tool, and the reply calls one."
             yield Problem(exchange, message, "no tool call", reply.calls[0].name)
@@ -79,8 +77,8 @@ def _precision(responses: ProbeResponses) -> Trials:
     "compares providers; it depends on the model as much as on the server.",
 )
 def _f1(responses: ProbeResponses) -> Trials:
-    needed = [bool(reply.calls) for _, reply in _complete(responses, NEEDED)]
-    not_needed = _complete(responses, NOT_NEEDED)
+    needed = [bool(reply.calls) for _, reply in responses.replies(*NEEDED)]
+    not_needed = list(responses.replies(*NOT_NEEDED))
     right = sum(needed)
     called = right + sum(bool(reply.calls) for _, reply in not_needed)
     score = 2 * right / (len(needed) + called)
@@ -101,17 +99,9 @@ def _right_tool(responses: ProbeResponses) -> Trials:
     called = (
         (exchange, expected, call.name)
         for name, (_, expected) in NEEDED.items()
-        for exchange, reply in _complete(responses, [name])
+        for exchange, reply in responses.replies(name)
         for call in reply.calls[:1]
     )
     for exchange, expected, got in required(called, "The model called no tool at all."):
         wrong = Problem(exchange, "The reply calls the wrong tool.", expected, got)
         yield None if got == expected else wrong
-
-
-def _complete(
-    responses: ProbeResponses, names: Iterable[str]
-) -> Sequence[tuple[ParsedExchange, Reply]]:
-    """The replies to several requests that were not truncated. Raises NotVerifiableError."""
-    found = (each for each in responses.replies(*names) if each[1].finish != "length")
-    return required(found, "Every reply was truncated at the token limit.")

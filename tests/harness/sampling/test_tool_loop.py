@@ -6,6 +6,7 @@ from typing import Any
 
 import mock_provider as mock
 import pytest
+from healthy import Say, responses_whole
 from mock_provider import MockProvider
 
 from harness.api import DIALECTS
@@ -30,6 +31,7 @@ async def run(
     max_turns: int = 4,
     sample: Sample = SAMPLE,
     identity: str = "aime/high/s1/2",
+    more_tokens: int | None = None,
     **settings: Any,
 ) -> Rollout:
     described = changed(adhoc_provider(provider.base_url, "m", [api]), timeout=5)
@@ -37,7 +39,7 @@ async def run(
         how = Settings("m", **settings)
         mode = "streaming" if streaming else "non-streaming"
         condition = Condition(model="m", api=api, mode=mode)
-        attempt = Attempt(identity, "aime25", sample, condition, 2, how, max_turns)
+        attempt = Attempt(identity, "aime25", sample, condition, 2, how, max_turns, more_tokens)
         return await rollout(attempt, transport, DIALECTS[api])
 
 
@@ -77,6 +79,14 @@ def calling(name: str, finish: str = "tool_calls") -> mock.Handler:
     return mock.text(mock.json.dumps(reply))
 
 
+def cut(api: Api) -> mock.Handler:
+    if api == "chat":
+        return calling("get_weather", "length")
+    body = responses_whole(Say(text="The"))
+    body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    return mock.text(mock.json.dumps(body))
+
+
 async def test_a_tool_nobody_offered_is_answered_with_an_error() -> None:
     async with MockProvider(script=[calling("made_up")]) as provider:
         done = await run(provider)
@@ -97,6 +107,25 @@ async def test_a_call_cut_off_by_the_token_limit_ends_the_attempt() -> None:
         done = await run(provider)
     assert done.end == "answered"
     assert len(done.exchanges) == 1
+
+
+@pytest.mark.parametrize(
+    ("api", "limit"), [("chat", "max_tokens"), ("responses", "max_output_tokens")]
+)
+async def test_a_reply_cut_off_is_requested_once_with_a_larger_limit(api: Api, limit: str) -> None:
+    async with MockProvider(always=cut(api)) as provider:
+        done = await run(provider, api=api, max_turns=1, max_tokens=20, more_tokens=80)
+    bodies = [post.body for post in provider.posts]
+    assert [body[limit] for body in bodies if body] == [20, 80]
+    assert all(body is not None and body | {limit: 20} == bodies[0] for body in bodies)
+    assert (done.end, len(done.exchanges)) == ("answered", 2)
+
+
+async def test_the_repetition_does_not_count_as_a_turn() -> None:
+    script = [calling("get_weather", "length"), calling("get_weather")]
+    async with MockProvider(script=script) as provider:
+        done = await run(provider, max_turns=2, max_tokens=20, more_tokens=80)
+    assert (done.end, len(done.exchanges)) == ("answered", 3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Requests that say nothing about a provider: no probe may fail because of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from healthy import Say, chat_whole, exchange, json_response, responses_whole, rollout
+from probing import judged, refusal
+
+from harness.parsing.rollout import ParsedRollout, parse_rollout
+from harness.probes import GROUPS
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Response, TransportFailure
+from harness.sampling.attempts import Attempt
+
+_EACH_GROUP = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+
+
+def _timed_out(attempt: Attempt) -> Exchange:
+    failure = TransportFailure(kind="timeout", message="No answer within 600 s.")
+    condition = attempt.condition
+    return exchange(condition.api, condition.streaming, None, failure=failure)
+
+
+def _cut(api: Api) -> Response:
+    if api == "chat":
+        body = chat_whole(Say(text="The"))
+        body["choices"][0]["finish_reason"] = "length"
+    else:
+        body = responses_whole(Say(text="The"))
+        body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    return json_response(body)
+
+
+@_EACH_GROUP
+def test_timeouts_are_no_failures(group: ProbeGroup) -> None:
+    found = judged(group, lambda _, attempt: [_timed_out(attempt)])
+    assert {each.status for each in found.values()} == {"not_verifiable"}
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 504])
+@_EACH_GROUP
+def test_rejections_for_lack_of_capacity_are_no_failures(group: ProbeGroup, status: int) -> None:
+    found = judged(group, lambda *_: refusal(status))
+    assert {each.status for each in found.values()} == {"not_verifiable"}
+
+
+@_EACH_GROUP
+def test_truncated_replies_are_no_failures(group: ProbeGroup) -> None:
+    found = judged(group, lambda _, attempt: _cut(attempt.condition.api))
+    whole = {
+        request.name: request.whole
+        for api in ("chat", "responses")
+        for request in group.requests(api)
+    }
+    for probe in group.probes:
+        streams = "streaming" in probe.about.modes
+        if not streams and all(whole[name] for name in probe.uses if name in whole):
+            assert found[probe.id].status == "not_verifiable", probe.id
+
+
+def _responses(request: ProbeRequest, rollouts: Sequence[ParsedRollout]) -> ProbeResponses:
+    return ProbeResponses.of([request], {request.name: rollouts}, "chat", None)
+
+
+def _recorded(*answers: Say | Response | Exchange) -> ParsedRollout:
+    return parse_rollout(rollout(answers, sample="hello"))
+
+
+def test_the_reason_is_stated() -> None:
+    responses = _responses(ProbeRequest("hello", ()), [_recorded(_cut("chat"))])
+    with pytest.raises(NotVerifiableError, match="'hello' got a reply that ended at its token"):
+        responses.all("hello")
+
+
+def test_other_repetitions_are_judged() -> None:
+    complete = _recorded(Say(text="Hello."))
+    responses = _responses(ProbeRequest("hello", ()), [_recorded(_cut("chat")), complete])
+    assert [reply.text for _, reply in responses.replies("hello")] == ["Hello."]
+
+
+def test_a_reply_that_was_requested_again_is_left_out() -> None:
+    responses = _responses(
+        ProbeRequest("hello", ()), [_recorded(_cut("chat"), Say(text="The whole reply."))]
+    )
+    ((judged_exchange, reply),) = responses.replies("hello")
+    assert (judged_exchange.index, reply.text) == (1, "The whole reply.")
+
+
+def test_truncated_replies_count_where_they_are_meant() -> None:
+    responses = _responses(ProbeRequest("hello", (), whole=False), [_recorded(_cut("chat"))])
+    assert next(responses.last("hello")).truncated
