@@ -67,7 +67,11 @@ class Tally:
         if not self.finished:
             return "nothing finished yet"
         passed, judged = self._values
-        parts = [f"{passed / judged:.1%} passed so far"] if judged else []
+        probed = self._outcomes["answered"]
+        what = " of cases" if probed else ""
+        parts = [f"{passed / judged:.1%}{what} passed so far"] if judged else []
+        if probed:
+            parts.append(f"{probed:,} probe replies, judged at the end")
         if self._outcomes["graded"]:
             parts.append(f"{self._outcomes['graded']:,} to grade")
         parts.append(errors(sum(self._outcomes[outcome] for outcome in _ERRORS)))

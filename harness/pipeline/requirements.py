@@ -9,7 +9,6 @@ from harness.pipeline.score import as_warning
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.runs import RunInfo, Thresholds
-from harness.records.scores import Description
 from harness.rules import RULES
 from harness.text import suggestion
 
@@ -25,7 +24,7 @@ def check_names(thresholds: Thresholds) -> None:
     """Refuse names that match no check, probe, prefix or family. Raises ConfigurationError."""
     for setting in ("may_warn", "must_pass"):
         for name in getattr(thresholds, setting):
-            if not any(names(name, about) for about in _EVERY):
+            if not any(about.is_named(name) for about in _EVERY):
                 families = list(dict.fromkeys(about.family for about in _EVERY))
                 near = suggestion(name, [*families, *(about.id for about in _EVERY)])
                 hint = near if near.startswith("did") else f"families are {', '.join(families)}"
@@ -35,15 +34,10 @@ def check_names(thresholds: Thresholds) -> None:
                 )
 
 
-def names(name: str, about: Description) -> bool:
-    """Whether `name` is the id of this rule, a prefix of it that ends at a dot, or its family."""
-    return name in (about.id, about.family) or about.id.startswith(f"{name}.")
-
-
 def may_warn(thresholds: Thresholds) -> frozenset[str]:
     """The ids of the rules whose errors this gate treats as warnings."""
     return frozenset(
-        about.id for about in _EVERY if any(names(name, about) for name in thresholds.may_warn)
+        about.id for about in _EVERY if any(about.is_named(name) for name in thresholds.may_warn)
     )
 
 
@@ -65,7 +59,7 @@ def broken(results: Sequence[CheckResult], thresholds: Thresholds) -> Iterator[s
     """Each `must_pass` requirement that a result violates, in a sentence."""
     for name in thresholds.must_pass:
         for result in results:
-            if names(name, result.check) and result.status in _NOT_PASSED:
+            if result.check.is_named(name) and result.status in _NOT_PASSED:
                 where = thresholds.where("must_pass")
                 yield f"{result.check.id} must pass{where}, but {_NOT_PASSED[result.status]}."
 
@@ -78,7 +72,7 @@ def unverified(
     A rule that is named by its id must have judged something; of a family or prefix, one must.
     """
     for name in thresholds.must_pass:
-        named = [result for result in results if names(name, result.check)]
+        named = [result for result in results if result.check.is_named(name)]
         if not any(result.applicable for result in named):
             reasons = (each.reason for each in named if each.reason)
             reason = next(reasons, "The run did not include it.")

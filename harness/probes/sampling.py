@@ -129,13 +129,15 @@ def _unordered(responses: ProbeResponses, less: str, more: str) -> Problem | Non
     lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
     if not any(lengths[more]):
         raise NotVerifiableError("The replies contain no CoT to compare.")
-    if share_larger(lengths[less], lengths[more]) >= _LEAST_ORDER:
+    share = share_larger(lengths[less], lengths[more])
+    if share >= _LEAST_ORDER:
         return None
     exchange, _ = found[more][0]
     message = f"The model does not reason longer at {more} effort than at {less} effort."
     low, high = (median(lengths[effort]) for effort in (less, more))
-    expected = f"clearly more than {low:g} characters (median)"
-    return Problem(exchange, message, expected, f"{high:g} characters (median)")
+    pairs = f"of pairs of a reply at {more} and one at {less} effort have the longer CoT at {more}"
+    got = f"{share:.0%}; medians {high:g} and {low:g} characters"
+    return Problem(exchange, message, f"at least {_LEAST_ORDER:.0%} {pairs}", got)
 
 
 def _reasoning(reply: Reply) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from harness.checks import CHECKS
 from harness.errors import ConfigurationError
+from harness.findings import Rule
 from harness.probes import PROBES
 from harness.probes.base import Probe
 from harness.records.runs import SuiteName
@@ -34,34 +36,48 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
 
     Args:
         suite: smoke includes only the cases; quick and full add progressively more probes.
-        only: Ids or families of probes, or `smoke` for the cases. Selects nothing else and
-            overrides the suite.
-        skip: The same, for what to leave out.
+        only: Names of probes: ids, beginnings of ids up to a dot, or families. `smoke` and
+            the names of checks select the cases, whose replies the checks judge. Selects nothing
+            else and overrides the suite.
+        skip: Names of probes, or `smoke` for the cases, to leave out.
 
     Raises:
-        ConfigurationError: A name in `only` or `skip` is unknown.
+        ConfigurationError: A name in `only` or `skip` is unknown, or one in `skip` names checks.
     """
-    _require_known((*only, *skip))
-    if only:
-        selected = [probe for probe in PROBES.values() if _is_named(probe, only)]
-    else:
-        selected = [probe for probe in PROBES.values() if probe.suite in _INCLUDED[suite]]
+    for name in only:
+        if name != CASES and not _named(name, PROBES) and not _named(name, CHECKS):
+            raise ConfigurationError(_unknown(name, "probe, check", [*PROBES, *CHECKS]))
+    for name in skip:
+        if name != CASES and not _named(name, PROBES):
+            if _named(name, CHECKS):
+                raise ConfigurationError(
+                    f"{name} cannot be skipped: a check judges every reply, and costs nothing"
+                )
+            raise ConfigurationError(_unknown(name, "probe", PROBES))
+    named = {id_ for name in only for id_ in _named(name, PROBES)}
+    skipped = {id_ for name in skip for id_ in _named(name, PROBES)}
+    cases = not only or any(name == CASES or not _named(name, PROBES) for name in only)
     return Chosen(
-        cases=(not only or CASES in only) and CASES not in skip,
-        probes=tuple(probe for probe in selected if not _is_named(probe, skip)),
+        cases=cases and CASES not in skip,
+        probes=tuple(
+            probe
+            for probe in PROBES.values()
+            if (probe.id in named if only else probe.suite in _INCLUDED[suite])
+            and probe.id not in skipped
+        ),
     )
 
 
-def _is_named(probe: Probe, names: Collection[str]) -> bool:
-    return probe.id in names or probe.about.family in names
+def _named(name: str, rules: Mapping[str, Rule]) -> Collection[str]:
+    """The ids of the rules with this name; only one if it is an id."""
+    if name in rules:
+        return [name]
+    return [id_ for id_, rule in rules.items() if rule.about.is_named(name)]
 
 
-def _require_known(names: Iterable[str]) -> None:
+def _unknown(name: str, kinds: str, ids: Iterable[str]) -> str:
     families = sorted({probe.about.family for probe in PROBES.values()})
-    known = [CASES, *families, *PROBES]
-    for name in names:
-        if name not in known:
-            hint = suggestion(name, known)
-            if not hint.startswith("did"):
-                hint = f"families are {', '.join(families)}"
-            raise ConfigurationError(f"There is no probe or family {name!r}; {hint}")
+    hint = suggestion(name, [CASES, *families, *ids])
+    if not hint.startswith("did"):
+        hint = f"families are {', '.join(families)}"
+    return f"There is no {kinds} or family {name!r}; {hint}"

@@ -255,13 +255,18 @@ def find_provider(name: str, path: Path | None = None) -> Provider:
 def adhoc_provider(
     base_url: str, model: str, apis: Sequence[Api], api_key_env: str | None = None
 ) -> Provider:
-    """A provider from the command line, without an entry. Raises ConfigurationError."""
+    """A provider from the command line, named after its host and port.
+
+    Raises:
+        ConfigurationError: The address or the model is invalid.
+    """
     entry = {"base_url": base_url, "model": model, "apis": apis, "api_key_env": api_key_env}
     try:
-        host = urlsplit(base_url).hostname
+        address = urlsplit(base_url)
+        name = "-".join(str(part) for part in (address.hostname, address.port) if part)
     except ValueError:
-        host = None
-    return _provider(host or "provider", entry, "command line")
+        name = ""
+    return _provider(name or "provider", entry, "command line")
 
 
 def changed(provider: Provider, **changes: object) -> Provider:

@@ -51,6 +51,10 @@ class Description(Record):
     apis: tuple[Api, ...]
     modes: tuple[Mode, ...]
 
+    def is_named(self, name: str) -> bool:
+        """Whether `name` is the id of this rule, a beginning of it up to a dot, or its family."""
+        return name in (self.id, self.family) or self.id.startswith(f"{name}.")
+
 
 class Evidence(Record):
     """Where a finding was seen: a record, an exchange in it, and a JSON path or event number."""

@@ -9,9 +9,11 @@ from healthy import MODEL, SUITE, Say, right, rollout
 from rich.console import Console
 
 from harness.cli.progress import DebugDisplay, LineDisplay, LiveDisplay, Tally, display
+from harness.probes.suites import choose
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
 from harness.records.runs import Sampling
+from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 
 CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")
@@ -42,6 +44,15 @@ def test_plain_lines_when_not_a_terminal():
         "sampling 4 attempts, 1 of them already done",
         "4/4 · 66.7% passed so far · 0 errors · 100 tokens",
     ]
+
+
+def test_probes_are_not_counted_as_passed():
+    tally = Tally((*TASKS, *probe_tasks(choose("quick").probes, ProbeOptions(MODEL, ["chat"]))))
+    tally.add(rollout(right(CASE), sample=CASE.id))
+    tally.add(rollout([Say(text="Hello.")], sample="base", task="prompt"))
+    assert str(tally) == (
+        "100.0% of cases passed so far · 1 probe replies, judged at the end · 0 errors · 60 tokens"
+    )
 
 
 def test_an_overloaded_provider_is_named_for_as_long_as_it_is():

@@ -38,6 +38,19 @@ def test_skip_excludes_probes_families_and_cases():
     }
 
 
+def test_a_beginning_of_ids_selects_them():
+    found = ids("smoke", only=["tools.arguments"])
+    assert found == {name for name in PROBES if name.startswith("tools.arguments.")}
+
+
+@pytest.mark.parametrize("name", ["usage", "usage.missing", "chat.stream"])
+def test_checks_select_the_cases_that_they_judge(name):
+    chosen = choose("full", only=[name])
+    assert (chosen.cases, chosen.probes) == (True, ())
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be skipped: a check judges"):
+        choose("full", skip=[name])
+
+
 @pytest.mark.parametrize("option", ["only", "skip"])
 def test_an_unknown_name_comes_with_a_suggestion(option):
     with pytest.raises(ConfigurationError, match=r"did you mean 'prompt\.system'"):

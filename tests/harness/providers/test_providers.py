@@ -179,7 +179,7 @@ def test_the_file_in_the_current_folder_overlays_the_shipped_one(
 
 def test_a_provider_from_the_command_line() -> None:
     provider = adhoc_provider("http://localhost:1234/v1", "m", ["responses"])
-    assert provider.name == "localhost"
+    assert provider.name == "localhost-1234"
     with pytest.raises(ConfigurationError, match=r"command line: .*base_url: 'nonsense'"):
         adhoc_provider("nonsense", "m", ["chat"])
     assert changed(provider, model="n", concurrency=2).model == "n"
