@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reference_engine.backends.base import BackendUnavailableError
 from reference_engine.generation.errors import (
+    NOT_FINITE,
     EngineClosedError,
     GenerationError,
     QueueFullError,
@@ -140,6 +141,8 @@ class _Sequence:
         if self._unread:
             return None
         [token] = sample(logits, [Draw(self._params, self._seed, self._drawn)])
+        if token is None:
+            raise GenerationError(NOT_FINITE)
         self._drawn += 1
         self._unread = [token.id]
         return token

@@ -270,7 +270,7 @@ class AdjustedParams(SamplingParams):
     tokens: list[int] = field(compare=False)
 
 
-def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
+def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
     """Like `sample`, after each request's faults have changed its logits."""
     logits = logits.clone()
     for row, draw in enumerate(draws):
@@ -279,7 +279,7 @@ def adjusted_sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
                 logits[row] = adjust(logits[row], draw.params.tokens, draw.step)
     drawn = sample(logits, draws)
     for token, draw in zip(drawn, draws, strict=True):
-        if isinstance(draw.params, AdjustedParams):
+        if token is not None and isinstance(draw.params, AdjustedParams):
             draw.params.tokens.append(token.id)
     return drawn
 

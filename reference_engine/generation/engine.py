@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from reference_engine.generation.errors import (
+    NOT_FINITE,
     EngineClosedError,
     EngineError,
     GenerationError,
@@ -219,11 +220,15 @@ class Engine:
         for step in steps:
             request = self._active[step.sequence]
             request.clock.tick(now)
-            deliveries.append((request, step.token))
+            if step.token is None:
+                _log.error("The logits of a request are not finite.")
+                deliveries.append((request, GenerationError(NOT_FINITE)))
+            else:
+                deliveries.append((request, step.token))
             if step.finished:
                 deliveries.append((request, None))
                 self._leave(step.sequence)
-                self.metrics.ended("finished")
+                self.metrics.ended("finished" if step.token else "failed")
         return deliveries
 
     def _leave(self, sequence: TokenSequence) -> None:

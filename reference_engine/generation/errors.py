@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+NOT_FINITE = "The model failed: its logits are not finite."
+
 
 class EngineError(Exception):
     """The engine cannot serve the request."""

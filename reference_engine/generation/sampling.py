@@ -80,7 +80,7 @@ class Draw:
     step: int
 
 
-Sampler = Callable[[Tensor, Sequence[Draw]], list[Token]]
+Sampler = Callable[[Tensor, Sequence[Draw]], list[Token | None]]
 """The signature of `sample`."""
 
 
@@ -94,23 +94,27 @@ def uniform(seed: int, step: int) -> float:
     return (_mix(_mix(seed & _MASK) + step) >> 11) / 2**53
 
 
-def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
-    """Draws a token for each row of `logits` (rows, vocabulary) in float32."""
+def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
+    """Draws a token for each row of `logits` (rows, vocabulary) in float32.
+
+    A row whose largest logit is NaN or infinite has no distribution; its token is None.
+    """
     if logits.is_cuda:
         return sample_together(logits, draws)
-    tokens: list[Token] = []
+    tokens: list[Token | None] = []
     for first in range(0, len(draws), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         tokens += _sample(logits[rows].float(), draws[rows])
     return tokens
 
 
-def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
+def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
     """Draws the same tokens as `sample`, all rows at once with one synchronization, for GPUs.
 
     Sorts the vocabulary if any row has a top_p. A GPU does that faster than one row at a time.
     """
-    logits = logits.float()
+    usable = logits.amax(-1, keepdim=True).isfinite()
+    logits = logits.float().where(usable, 0.0)
 
     def column(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
@@ -123,11 +127,11 @@ def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
         top_p = column([draw.params.top_p for draw in draws])
         chosen = torch.where(top_p < 1, _draw_top_p_together(scaled, top_p, target), chosen)
     chosen = torch.where(temperature > 0, chosen, logits.argmax(-1, keepdim=True))
-    tokens = [Token(int(each)) for each in chosen[:, 0].tolist()]
+    tokens = [Token(each) for each in chosen[:, 0].tolist()]
     wanted = [row for row, draw in enumerate(draws) if draw.params.top_logprobs is not None]
     if wanted:
         _add_logprobs(tokens, logits, chosen, draws, wanted)
-    return tokens
+    return _only(tokens, usable)
 
 
 def _add_logprobs(
@@ -143,7 +147,10 @@ def _add_logprobs(
         tokens[row] = Token(tokens[row].id, logprob, tuple(pairs))
 
 
-def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
+def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
+    usable = logits.amax(-1, keepdim=True).isfinite()
+    if not usable.all():
+        logits = logits.where(usable, 0.0)
     divisors = [_divisor(draw.params) for draw in draws]
     scaled = logits
     if any(divisor != 1.0 for divisor in divisors):
@@ -156,7 +163,14 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token]:
             chosen[row] = int(logits[row].argmax())
         elif draw.params.top_p < 1:
             chosen[row] = _draw_top_p(scaled[row], draw)
-    return [_token(logits[row], chosen[row], draw.params) for row, draw in enumerate(draws)]
+    tokens = [_token(logits[row], chosen[row], draw.params) for row, draw in enumerate(draws)]
+    return _only(tokens, usable)
+
+
+def _only(tokens: list[Token], usable: Tensor) -> list[Token | None]:
+    """The tokens of the usable rows, None for the others; `usable` is (rows, 1)."""
+    kept = usable[:, 0].tolist()
+    return [token if keep else None for token, keep in zip(tokens, kept, strict=True)]
 
 
 def _divisor(params: SamplingParams) -> float:

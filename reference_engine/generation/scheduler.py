@@ -101,10 +101,10 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Step:
-    """The token that one sequence gained in a step."""
+    """The token that one sequence gained in a step; None if the model's logits are not finite."""
 
     sequence: Sequence
-    token: Token
+    token: Token | None
     finished: bool
 
 
@@ -327,6 +327,10 @@ class Scheduler:
         draws = [Draw(each.params, each.seed, each.generated) for each in ready]
         steps = []
         for sequence, token in zip(ready, self._sampler(logits, draws), strict=True):
+            if token is None:
+                self._discard(sequence)
+                steps.append(Step(sequence, None, finished=True))
+                continue
             sequence.tokens.append(token.id)
             self.tally.generated_tokens += 1
             finished = (
@@ -338,6 +342,12 @@ class Scheduler:
                 self.remove(sequence)
             steps.append(Step(sequence, token, finished))
         return steps
+
+    def _discard(self, sequence: Sequence) -> None:
+        """Removes a sequence; its cached values may not be finite, so none are shared."""
+        assert sequence.table is not None
+        sequence.table.withdraw()
+        self.remove(sequence)
 
 
 def _row(sequence: Sequence, table: BlockTable, start: int, count: int) -> Row:

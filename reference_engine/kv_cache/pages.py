@@ -91,6 +91,11 @@ class PagePool:
             self._keys[page] = key
             self._pages[key] = page
 
+    def forget(self, page: int) -> None:
+        """Makes a page with a user unfindable, if it is registered."""
+        if page in self._keys:
+            del self._pages[self._keys.pop(page)]
+
     def release(self, page: int) -> None:
         """Removes a user."""
         self._users[page] -= 1
@@ -205,6 +210,11 @@ class BlockTable:
             self._pool.register(self.full[block], (_FULL, digest))
         if self._layout.window is not None and self.sliding[block] != NULL_PAGE:
             self._pool.register(self.sliding[block], (_SLIDING, digest))
+
+    def withdraw(self) -> None:
+        """Stops sharing the blocks of this table with further sequences."""
+        for page in (*self.full, *self.sliding[self._window_start :]):
+            self._pool.forget(page)
 
     def reuse(self, limit: int) -> int:
         """Shares registered pages that continue this table, within the first `limit` blocks.

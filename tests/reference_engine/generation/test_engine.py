@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -243,6 +244,31 @@ async def test_a_crash_fails_the_requests_but_not_the_engine(monkeypatch, caplog
             assert "division by zero" in str(results[0])
         assert "A step of the engine failed" in caplog.text
         assert len(await collect(engine, [1], wishes)) == 3
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.5])
+async def test_logits_that_are_not_finite_fail_their_request_alone(monkeypatch, caplog, top_p):
+    """The pages of the failed request are not shared afterwards."""
+    model = random_transformer(num_hidden_layers=2)
+    scores, prompt = model.scores, tokens(200)
+    wishes = SamplingParams(max_tokens=5, seed=1, top_p=top_p)
+
+    def broken(stream: torch.Tensor) -> torch.Tensor:
+        logits = scores(stream)
+        logits[0] = math.nan
+        return logits
+
+    async with running(model) as engine:
+        alone = await collect(engine, [1, 2], wishes)
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "scores", broken)
+            with pytest.raises(GenerationError, match="not finite"):
+                await collect(engine, prompt, wishes)
+        assert "not finite" in caplog.text
+        before = read_and_reused(engine)[1]
+        assert len(await collect(engine, prompt, wishes)) == 5
+        assert read_and_reused(engine)[1] == before
+        assert await collect(engine, [1, 2], wishes) == alone
 
 
 async def test_a_consumer_with_a_closed_loop_is_dropped():

@@ -158,3 +158,25 @@ def test_all_rows_at_once_give_the_same_tokens(vocabulary):
     for ours, theirs in zip(together, one_by_one, strict=True):
         assert ours.logprob == pytest.approx(theirs.logprob)
         assert [each for each, _ in ours.top] == [each for each, _ in theirs.top]
+
+
+@pytest.mark.parametrize("sampler", [sample, sample_together])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("top_p", [1.0, 0.5])
+def test_a_row_without_finite_logits_has_no_token_and_leaves_the_others_alone(
+    sampler, wrong, top_p
+):
+    logits = torch.randn(3, 300, generator=torch.Generator().manual_seed(1))
+    draws = [Draw(SamplingParams(1, top_p=top_p, top_logprobs=2), 5, step) for step in range(3)]
+    expected = sampler(logits, draws)
+    broken = logits.clone()
+    broken[1, 7] = wrong
+    tokens = sampler(broken, draws)
+    assert tokens[1] is None
+    assert [tokens[0], tokens[2]] == [expected[0], expected[2]]
+    broken[1] = -math.inf
+    assert sampler(broken, draws)[1] is None
+
+
+def test_tokens_can_be_excluded_by_logits_of_minus_infinity():
+    assert draw([-math.inf, 0.0, -math.inf], top_p=0.5).id == 1
