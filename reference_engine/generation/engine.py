@@ -11,7 +11,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+
+import torch
 
 from reference_engine.generation.errors import (
     NOT_FINITE,
@@ -66,6 +68,10 @@ class Engine:
             shorter.
         sampler: Draws the tokens.
         forward: Creates the forward pass.
+
+    Attributes:
+        failed: Whether the GPU reported an error, after which no step can succeed in this process.
+        on_failure: Called from the worker thread when that happens.
     """
 
     def __init__(
@@ -100,6 +106,8 @@ class Engine:
         self._wake = threading.Condition()
         self._open = False
         self._thread: threading.Thread | None = None
+        self.failed = False
+        self.on_failure: Callable[[], None] = lambda: None
 
     def snapshot(self) -> Snapshot:
         """Returns the current state for the metrics."""
@@ -177,11 +185,20 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - any failure must leave the engine running
                 _log.exception("A step of the engine failed.")
                 self._fail_all(GenerationError(f"The model failed: {error}"))
+                if isinstance(error, torch.AcceleratorError):
+                    self._give_up()
         closed = EngineClosedError("The engine was closed before the request was finished.")
         self._fail_all(closed)
         with self._wake:
             waiting, self._waiting = list(self._waiting), deque()
         _deliver((request, closed) for request in waiting)
+
+    def _give_up(self) -> None:
+        """Accepts no more requests: a CUDA error stays until the process ends."""
+        with self._wake:
+            self._open = False
+        self.failed = True
+        self.on_failure()
 
     def _wait_for_work(self) -> bool:
         with self._wake:

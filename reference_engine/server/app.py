@@ -50,7 +50,9 @@ class ModelsHandler:
         return json_response(self._model(name))
 
     async def health(self, _: Request) -> Response:
-        """Report that the server is ready."""
+        """Report that the server is ready, or with status 503 that it is stopping."""
+        if self._context.stop.is_set():
+            return json_response({"status": "stopping"}, 503)
         return json_response({"status": "ok"})
 
     def _model(self, name: str) -> dict[str, Any]:

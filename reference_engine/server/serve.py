@@ -46,10 +46,12 @@ class Server(uvicorn.Server):
 
     Args:
         app: The application, from `create_app`.
+
+    Attributes:
         greeting: A line for stderr, written when the server is ready.
     """
 
-    def __init__(self, app: Starlette, *, greeting: str = "") -> None:
+    def __init__(self, app: Starlette) -> None:
         config = uvicorn.Config(
             app,
             log_level="error",
@@ -60,13 +62,17 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._app = app
-        self._greeting = greeting
+        self.greeting = ""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then write the greeting."""
         await super().startup(sockets)
-        sys.stderr.write(self._greeting)
+        sys.stderr.write(self.greeting)
         sys.stderr.flush()
+
+    def stop(self) -> None:
+        """Stop soon; can be called from any thread."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all requests, then the server."""
@@ -77,12 +83,12 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals. `serve` restores the handlers at the end."""
 
-        def stop(_: int, __: FrameType | None) -> None:
-            self.should_exit = True
+        def handle(_: int, __: FrameType | None) -> None:
+            self.stop()
 
         if _in_main_thread():
             for number in _SIGNALS:
-                signal.signal(number, stop)
+                signal.signal(number, handle)
         yield
 
 
@@ -91,7 +97,7 @@ def serve(settings: ServeSettings) -> None:
 
     Raises:
         SetupError: A fault is unknown, the checkpoint cannot be loaded, the address is not
-            available, or another process of the model ended.
+            available, another process of the model ended, or the GPU failed.
     """
     with process_group(settings.device) as shard:
         if shard.ranks > 1:
@@ -113,14 +119,18 @@ def _serve(settings: ServeSettings, shard: Shard) -> None:
         try:
             fingerprint = _fingerprint(settings)
             app = parts.app(engine, replace(settings.app, fingerprint=fingerprint))
+            server = Server(app)
             if isinstance(engine, Engine):
                 app.router.routes.append(metrics_route(engine.metrics))
+                engine.on_failure = server.stop
             listener.listen()
             host, port = listener.getsockname()[:2]
             names = ", ".join(settings.app.model_names)
             shown = f"[{host}]" if ":" in host else host
-            greeting = f"Serving {names} at http://{shown}:{port}/v1\n"
-            Server(app, greeting=greeting).run(sockets=[listener])
+            server.greeting = f"Serving {names} at http://{shown}:{port}/v1\n"
+            server.run(sockets=[listener])
+            if isinstance(engine, Engine) and engine.failed:
+                raise SetupError("The GPU reported an error (see above); start the server again.")
         finally:
             engine.close()
             leader.close()

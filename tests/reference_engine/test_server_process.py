@@ -274,3 +274,26 @@ def test_requests_in_flight_end_when_the_server_stops():
         .startswith('data: {"error"')
     )
     assert "event: response.failed" in replies["/responses True"].text
+
+
+@pytest.mark.slow
+def test_after_an_error_of_the_gpu_the_server_ends_with_one_sentence(checkpoint):
+    program = """
+import sys, torch
+from reference_engine.__main__ import main
+from reference_engine.model.transformer import Transformer
+def scores(self, stream):
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+Transformer.scores = scores
+sys.exit(main(sys.argv[1:]))
+"""
+    command = ["serve", "--port", "0", "--threads", "1", "--checkpoint", str(checkpoint)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *command], stderr=subprocess.PIPE, text=True
+    )
+    url = process.stderr.readline().split()[-1]
+    body = {"model": MODEL, "messages": [USER], "max_tokens": 3}
+    assert httpx.post(f"{url}/chat/completions", json=body, timeout=60).status_code == 500
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode not in (0, None)
+    assert rest.rstrip().endswith("The GPU reported an error (see above); start the server again.")

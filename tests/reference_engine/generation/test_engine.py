@@ -246,6 +246,23 @@ async def test_a_crash_fails_the_requests_but_not_the_engine(monkeypatch, caplog
         assert len(await collect(engine, [1], wishes)) == 3
 
 
+async def test_after_an_error_of_the_gpu_the_engine_accepts_no_requests(monkeypatch):
+    model, told = random_transformer(num_hidden_layers=2), []
+
+    def scores(_: torch.Tensor) -> torch.Tensor:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    async with running(model) as engine:
+        engine.on_failure = lambda: told.append(True)
+        monkeypatch.setattr(model, "scores", scores)
+        with pytest.raises(GenerationError, match="illegal memory access"):
+            await collect(engine, [1], SamplingParams(max_tokens=3))
+        with pytest.raises(EngineClosedError):
+            await collect(engine, [1], SamplingParams(max_tokens=3))
+    assert engine.failed
+    assert told == [True]
+
+
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
 async def test_logits_that_are_not_finite_fail_their_request_alone(monkeypatch, caplog, top_p):
     """The pages of the failed request are not shared afterwards."""
