@@ -9,7 +9,8 @@ Its packages; each imports only packages below it:
     frames          runs as pandas DataFrames, and their export
     pipeline        every run: plan, run, score, analyze, gate
     reproduction    a finding's request as a command, sent again, shrunk, as an issue text
-    tasks           tool calling, probe groups and evals as tasks
+    traffic         recorded traffic of other clients as rollouts
+    tasks           tool calling, probe groups, evals and imported traffic as tasks
     integrity       seal a run, audit it, pack it for publication
     rules           the registry of checks and probes
     scoring         outcomes and findings of single rollouts

@@ -180,6 +180,13 @@ def _size(analysis: Analysis, labels: Labels) -> str:
         probes = sum(result.check.kind == "probe" for result in analysis.checks)
         made = f"{analysis.probe_responses:,} of {analysis.probe_requests:,} requests"
         parts.append(f"{counted(probes, 'probe')}, {made}")
+    for task in analysis.run.of_kind("traffic"):
+        if (imported := task.imported) is not None:
+            conversations = counted(task.planned, "conversation")
+            text = f"{conversations} with {counted(imported.requests, 'request')} from "
+            text += counted(len(imported.files), "recording")
+            left_out = sum(imported.left_out.values())
+            parts.append(f"{text} ({left_out:,} requests left out)" if left_out else text)
     if results := analysis.evals:
         names = {result.task for result in results}
         text = f"{counted(len(names), 'eval')}, {_progress(results)}"

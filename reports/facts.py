@@ -62,6 +62,11 @@ def _task(task: TaskInfo) -> Iterator[Fact]:
         revision = f" at {data.revision[:12]}" if data.revision else ""
         rows = f"{data.source}{revision}, {data.rows} rows"
         yield f"{data.eval} data", f"{rows}, sha256 {data.sha256[:16]}…"
+    if (imported := task.imported) is not None:
+        for reason, count in imported.left_out.items():
+            yield f"left out: {reason}", counted(count, "request")
+        for file, sha256 in imported.files.items():
+            yield file, f"sha256 {sha256[:16]}…"
     for file, sha256 in task.files.items():
         yield file, f"sha256 {sha256[:16]}…"
 

@@ -191,7 +191,8 @@ class Report:
     @property
     def verdict(self) -> str:
         """The verdict in capitals."""
-        return text.VERDICTS[self.decision]
+        only = self.analysis.run.settings.findings_only
+        return "FINDINGS" if only else text.VERDICTS[self.decision]
 
     @property
     def seal(self) -> str | None:

@@ -48,6 +48,7 @@ _COMMANDS = {
     "grade": "verify:grade",
     "merge": "eval_runs:merge",
     "baseline": "eval_runs:baseline",
+    "import": "imports:import_traffic",
     "recheck": "judging:recheck",
     "report": "judging:report",
     "export": "export:export",

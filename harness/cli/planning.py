@@ -64,6 +64,7 @@ from harness.tasks.base import Task
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.tasks.tool_calling import ToolCalling
+from harness.tasks.traffic import ImportedTraffic
 from harness.text import suggestion
 
 DEFAULT_TRIES = 5
@@ -186,7 +187,7 @@ def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list
 
 
 def restored_harness_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
-    """Tool calling and the probe groups of the run in a folder; raises as `restore`."""
+    """The tasks of the run in a folder but its evals; raises as `restore`."""
     settings, extra_body = info.settings, info.provider.extra_body
     calling = info.task(TOOL_CALLING)
     if calling is not None:
@@ -202,6 +203,7 @@ def restored_harness_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
         chosen = choose(settings.suite, settings.only, settings.skip)
         options = probe_options(folder, info, settings.apis)
         yield from probe_tasks(chosen.probes, options)
+    yield from map(ImportedTraffic, info.of_kind("traffic"))
 
 
 def probe_options(folder: Path, info: RunInfo, apis: tuple[Api, ...]) -> ProbeOptions:

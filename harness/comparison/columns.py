@@ -196,7 +196,7 @@ def _published_pair(run: Group, baseline: Group) -> Pair | NotPaired:
 def _groups(run: Run) -> Iterator[Group]:
     results = {(result.task, result.condition): result for result in run.analysis.results}
     for task in run.info.tasks:
-        if task.kind == "probes":
+        if task.kind in ("probes", "traffic"):
             continue
         cases = _cases(run) if task.kind == "tool_calling" else {}
         for condition in task.conditions:

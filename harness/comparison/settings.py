@@ -50,7 +50,9 @@ def settings_of(info: RunInfo) -> Settings:
         "grader": settings.grader and settings.grader.model,
         "tool version": info.tool_version,
     }
-    by_task = {task.name: _of_task(task) for task in info.tasks if task.kind != "probes"}
+    by_task = {
+        task.name: _of_task(task) for task in info.tasks if task.kind in ("tool_calling", "eval")
+    }
     scopes: dict[str, dict[str, object]] = {RUN: run, **by_task}
     return {scope: as_text(values) for scope, values in scopes.items()}
 

@@ -60,7 +60,7 @@ class _Walker:
             return
         last = events[-1]
         marks = sum(event.is_done for event in events)
-        if marks != 1 or not last.is_done:
+        if not self._error and (marks != 1 or not last.is_done):
             message = "The stream does not end with exactly one `data: [DONE]` event."
             got = f"{marks} [DONE] events; last event: {last.text}"
             self._report(DONE_MARK, last, message, "data: [DONE]", got)

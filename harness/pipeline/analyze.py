@@ -39,7 +39,12 @@ def scored(
     """
     kinds = {task.name: task.info.kind for task in plan.tasks}
     scorer = Scorer(plan)
-    by_kind: dict[TaskKind, list[Score]] = {"tool_calling": [], "probes": [], "eval": []}
+    by_kind: dict[TaskKind, list[Score]] = {
+        "tool_calling": [],
+        "probes": [],
+        "traffic": [],
+        "eval": [],
+    }
     for score in scorer.scores(rollouts, missing=not info.settings.until_decided):
         by_kind[kinds[score.task]].append(score)
     soft = requirements.may_warn(thresholds)
@@ -47,6 +52,7 @@ def scored(
         (
             *apply_tolerances(by_kind["tool_calling"], soft),
             *apply_tolerances(by_kind["probes"], soft),
+            *apply_tolerances(by_kind["traffic"], soft, certain=True),
             *by_kind["eval"],
         ),
         scorer.read,
@@ -85,6 +91,7 @@ def analyze(
     planned = Counter({task.name: task.planned for task in info.tasks})
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
+    traffic = sum(scores.read[task.name] for task in info.of_kind("traffic"))
     read = sum(count for name, count in scores.read.items() if name not in others)
     probe_responses = min(probe_requests, read)
     complete = _complete(info, results, probe_requests == probe_responses)
@@ -105,7 +112,7 @@ def analyze(
             beyond_cases=(*probe_checks, *probe_results),
             complete=complete,
             planned=planned.total(),
-            made=probe_responses + sum(result.finished for result in results),
+            made=probe_responses + traffic + sum(result.finished for result in results),
         ),
     )
 
@@ -121,10 +128,10 @@ def _results(plan: Plan, scores: Sequence[Score]) -> Iterable[TaskResult]:
 def _check_results(
     plan: Plan, scores: Sequence[Score], info: RunInfo, thresholds: Thresholds
 ) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
-    """The results of checks over all rollouts, and over those of probes alone."""
+    """The results of checks over all rollouts, and over those without expected results alone."""
     kinds = {task.name: task.info.kind for task in plan.tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
-    probed = [score for score in made if kinds[score.task] == "probes"]
+    probed = [score for score in made if kinds[score.task] in ("probes", "traffic")]
     groups = _groups(info, probed)
     limitations = info.provider.limitations
     every = rule_results(made, groups, limitations)

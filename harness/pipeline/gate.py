@@ -16,6 +16,7 @@ from harness.records.runs import RunInfo, RunSettings, Thresholds
 from harness.records.scores import Estimate
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
+FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 NO_BASELINE = (
     "Nothing is published about sample questions. Measure a baseline with "
     "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
@@ -63,6 +64,8 @@ def decide(
         planned: Planned attempts of all tasks.
         made: Attempts that were made.
     """
+    if info.settings.findings_only:
+        return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
     parts: list[Part] = []
     evals = [result for result in results if result.score is not None]
     of_evals = sum(task.planned for task in info.of_kind("eval"))
@@ -139,7 +142,7 @@ def decide_tool_calling(
         return "fail", (*invalid, *low)
     if unverified:
         return "inconclusive", tuple(unverified)
-    praise = [_praise(results, thresholds)] if results else []
+    praise = [_praise(results, thresholds)] if results else [_no_failures(beyond_cases)]
     return "pass", (*praise, *_probes_passed(beyond_cases))
 
 
@@ -184,6 +187,11 @@ def _invalid(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
         allowed = thresholds.max_invalid or "none"
         counted = f"{result.invalid} invalid of {result.planned} attempts"
         yield f"{result.name}: {counted}, {allowed} allowed{thresholds.where('max_invalid')}."
+
+
+def _no_failures(results: Sequence[CheckResult]) -> str:
+    judged = sum(result.check.kind == "check" and result.applicable > 0 for result in results)
+    return f"{judged} checks judged something, none failed."
 
 
 def _probes_passed(results: Sequence[CheckResult]) -> Iterator[str]:

@@ -59,7 +59,9 @@ class Scorer:
                 yield not_run(attempt, None if probe else 0.0)
 
 
-def apply_tolerances(scores: Sequence[Score], may_warn: Collection[str] = ()) -> list[Score]:
+def apply_tolerances(
+    scores: Sequence[Score], may_warn: Collection[str] = (), *, certain: bool = False
+) -> list[Score]:
     """Compare the rollouts, and lower findings that are rare enough to be healthy.
 
     A check may tolerate its problem in a share of the rollouts of one API in one mode. Its findings
@@ -71,11 +73,15 @@ def apply_tolerances(scores: Sequence[Score], may_warn: Collection[str] = ()) ->
     Args:
         scores: Of tool calling, or of probe requests; the two are not compared with each other.
         may_warn: Ids of checks.
+        certain: Whether findings that all rollouts have are lowered by the interval, too. Traffic
+            that nobody planned may have a single rollout that a check applies to.
     """
     groups: dict[tuple[Api, Mode], list[Score]] = defaultdict(list)
     for score in _compared(scores):
         groups[score.condition.api, score.condition.mode].append(score)
-    return [tolerated for group in groups.values() for tolerated in _tolerated(group, may_warn)]
+    return [
+        tolerated for group in groups.values() for tolerated in _tolerated(group, may_warn, certain)
+    ]
 
 
 def as_warning(finding: Finding) -> Finding:
@@ -100,13 +106,14 @@ def _compared(scores: Sequence[Score]) -> Iterator[Score]:
         )
 
 
-def _tolerated(group: Sequence[Score], may_warn: Collection[str]) -> Iterator[Score]:
+def _tolerated(group: Sequence[Score], may_warn: Collection[str], certain: bool) -> Iterator[Score]:
     applicable = Counter(check_id for score in group for check_id in score.applicable)
     affected = Counter(check_id for score in group for check_id in {f.id for f in score.findings})
     tolerable = {
         check_id
         for check_id, count in affected.items()
-        if _tolerable(count, applicable[check_id], CHECKS[check_id].tolerated)
+        if (certain or count < applicable[check_id])
+        and _tolerable(count, applicable[check_id], CHECKS[check_id].tolerated)
     }
     for score in group:
         if not score.findings:
@@ -126,6 +133,6 @@ def _lowered(finding: Finding, tolerable: Collection[str], may_warn: Collection[
 
 
 def _tolerable(count: int, applicable: int, tolerated: float) -> bool:
-    if not tolerated or count >= applicable:
+    if not tolerated:
         return False
     return clustered_rate([(count, applicable)]).low <= tolerated

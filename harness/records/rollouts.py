@@ -89,6 +89,19 @@ class Exchange(Record):
 
 
 LoopEnd = Literal["answered", "max_turns", "failed", "unreadable"]
+Lost = Literal["framing", "fields", "headers", "date"]
+
+
+class Recording(Record):
+    """Where imported exchanges were recorded, and what the recording does not preserve.
+
+    Without `framing`, bodies were recorded as parsed JSON or as lines, not as bytes. Without
+    `fields`, they were objects of an SDK, which adds absent fields and may drop or replace others.
+    Without `headers`, the media type of responses is unknown; without `date`, the time of requests.
+    """
+
+    source: str = Field(description="file and place of the first exchange")
+    lost: tuple[Lost, ...] = ()
 
 
 class Rollout(Record):
@@ -110,6 +123,7 @@ class Rollout(Record):
         description="in a merged run, the number with which the sample was presented, if not "
         "`attempt`; it determines the order of choices",
     )
+    recording: Recording | None = Field(default=None, description="only of imported traffic")
 
     @property
     def presentation(self) -> int:

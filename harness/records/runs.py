@@ -68,7 +68,7 @@ class Limits(Record):
     origins: dict[str, str] = Field(default={})
 
 
-TaskKind = Literal["tool_calling", "probes", "eval"]
+TaskKind = Literal["tool_calling", "probes", "eval", "traffic"]
 RunEnd = Literal["complete", "decided", "budget"]
 
 
@@ -101,6 +101,14 @@ class Sampling(Record):
     max_turns: int = 1
 
 
+class ImportInfo(Record):
+    """Where imported traffic comes from, and what was left out of it."""
+
+    files: Mapping[str, str] = Field(description="SHA-256 of the recordings, by file name")
+    requests: int = Field(description="imported requests")
+    left_out: Mapping[str, int] = Field(description="requests that were left out, by reason")
+
+
 class TaskInfo(Record):
     """One task of a run as `run.json` describes it.
 
@@ -115,6 +123,7 @@ class TaskInfo(Record):
     planned: int
     sampling: Sampling = Sampling()
     dataset: DatasetInfo | None = None
+    imported: ImportInfo | None = None
     files: dict[str, str] = Field(
         default={}, description="SHA-256 of the files in the run folder that the task needs"
     )
@@ -145,6 +154,7 @@ class RunSettings(Record):
     margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")
     required_evals: tuple[str, ...] = Field(default=(), description="evals that the gate requires")
     origins: Mapping[str, str] = Field(default={}, description="where the gate sets what")
+    findings_only: bool = Field(default=False, description="the run gets no verdict")
     until_decided: bool = False
     budget_samples: int | None = None
     budget_tokens: int | None = None
@@ -216,6 +226,6 @@ class RunInfo(Record):
         """The task of that name, if the run has one."""
         return next((task for task in self.tasks if task.name == name), None)
 
-    def of_kind(self, kind: TaskKind) -> tuple[TaskInfo, ...]:
-        """The tasks of one kind."""
-        return tuple(task for task in self.tasks if task.kind == kind)
+    def of_kind(self, *kinds: TaskKind) -> tuple[TaskInfo, ...]:
+        """The tasks of these kinds."""
+        return tuple(task for task in self.tasks if task.kind in kinds)

@@ -33,8 +33,8 @@ class Attempts:
     """The attempts of a run, gathered in one pass over its scores.
 
     Attributes:
-        by_task: The finished attempts of each task but probes.
-        probes: Responses to probe requests with an error or a warning.
+        by_task: The finished attempts of tool calling and evals.
+        probes: Responses to probe requests, and imported conversations, with a finding.
         measures: All values of each measure, by the name of the task and condition.
     """
 
@@ -48,7 +48,7 @@ class Attempts:
         self._conditions: dict[Condition, Condition] = {}
         self._evals = {task.name for task in analysis.run.of_kind("eval")}
         names = {(each.task, each.condition): labels.result(each) for each in analysis.results}
-        probes = {task.name for task in analysis.run.of_kind("probes")}
+        probes = {task.name for task in analysis.run.of_kind("probes", "traffic")}
         for score in scores:
             slim = self._slim(score)
             if score.task in probes:

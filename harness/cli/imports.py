@@ -1,0 +1,97 @@
+"""The command that judges recorded traffic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.cli import judging, planning
+from harness.cli.options import DEFAULT_OUT
+from harness.cli.screen import stderr
+from harness.errors import ConfigurationError
+from harness.pipeline.imports import write_run
+from harness.providers.entries import load_providers
+from harness.records.runs import ProviderInfo
+from harness.text import plain
+from harness.traffic.rollouts import Traffic, read_traffic
+
+_SHOWN_REASONS = 5
+
+
+def import_traffic(
+    file: Path,
+    /,
+    *files: Path,
+    provider: Annotated[str, Parameter(alias="-p")],
+    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    host: str | None = None,
+    verdict: bool = False,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Judge recorded traffic of other clients like a run.
+
+    Reads HAR files, VCR cassettes (Python, Ruby, Go; YAML or JSON) and JSON or JSON Lines of
+    objects with `request` and `response`. Requests to other models and APIs are left out. Keys are
+    redacted.
+
+    Args:
+        file: A recording, or a folder of recordings.
+        files: More of them.
+        provider: Name of the provider that answered; an entry of providers.yaml or any other name.
+        model: A model that is gpt-oss although its name does not say so; can be repeated.
+        host: Import only requests to this host.
+        verdict: Also decide: any error fails. Default: findings without a verdict.
+        out: Where the run folder is created. Default: runs.
+        as_json: Print findings as JSON on stdout.
+    """
+    traffic = read_traffic((file, *files), host=host, models=model)
+    if len(traffic.hosts) > 1 and verdict:
+        hosts = ", ".join(sorted(traffic.hosts))
+        raise ConfigurationError(
+            f"A verdict is on one server, but the recordings have {hosts}; choose one with --host."
+        )
+    for line in _notes(traffic):
+        stderr().print(plain(line), soft_wrap=True)
+    folder = write_run(
+        traffic,
+        _provider(provider, traffic),
+        out=out or DEFAULT_OUT,
+        command=planning.typed_command(),
+        verdict=verdict,
+    )
+    return judging.finish(folder, as_json=as_json)
+
+
+def _notes(traffic: Traffic) -> list[str]:
+    lines = []
+    if len(traffic.hosts) > 1:
+        hosts = (f"{host or 'unknown host'} ({count})" for host, count in traffic.hosts.items())
+        lines.append(f"The requests went to several hosts: {', '.join(hosts)}.")
+    reasons = Counter(traffic.info.left_out).most_common()
+    if reasons:
+        shown = ", ".join(f"{count} × {reason}" for reason, count in reasons[:_SHOWN_REASONS])
+        more = len(reasons) - _SHOWN_REASONS
+        lines.append(f"Left out: {shown}{f', and {more} more reasons' if more > 0 else ''}.")
+    return lines
+
+
+def _provider(name: str, traffic: Traffic) -> ProviderInfo:
+    """The provider's entry, or what the recordings say about it."""
+    entry = load_providers().get(name)
+    first = traffic.rollouts[0]
+    models = Counter(rollout.condition.model for rollout in traffic.rollouts)
+    known = ProviderInfo(
+        name=name,
+        base_url=first.exchanges[0].request.url or "unknown",
+        model=models.most_common(1)[0][0],
+        extra_body={},
+        header_names=(),
+        launch_command=None,
+    )
+    if entry is None:
+        return known
+    return known.model_copy(update={"limitations": entry.limitations})

@@ -1,0 +1,61 @@
+"""Make a run folder from imported traffic, as if the conversations had been sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from harness.integrity.seal import sealed
+from harness.pipeline.run import PACKAGES
+from harness.records.conditions import APIS, MODES
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings
+from harness.storage import run_folder
+from harness.storage.run_log import RunLog, write_run_info
+from harness.storage.versions import versions
+from harness.tasks.traffic import traffic_info
+from harness.traffic.rollouts import Traffic
+
+
+def write_run(
+    traffic: Traffic, provider: ProviderInfo, *, out: Path, command: Sequence[str], verdict: bool
+) -> Path:
+    """Write a run folder with all conversations, sealed; nothing is judged yet.
+
+    Args:
+        traffic: What was imported.
+        provider: The provider that answered.
+        out: The folder in which the run's folder is made.
+        command: The command line, for `run.json`.
+        verdict: Whether the run is to get a verdict.
+
+    Raises:
+        RunLogError: The folder cannot be written.
+    """
+    now = datetime.now(UTC)
+    task = traffic_info(traffic.rollouts, traffic.info)
+    conditions = task.conditions
+    info = RunInfo(
+        tool_version=version("gpt-oss-verify"),
+        command=tuple(command),
+        provider=provider,
+        settings=RunSettings(
+            apis=tuple(api for api in APIS if any(each.api == api for each in conditions)),
+            modes=tuple(mode for mode in MODES if any(each.mode == mode for each in conditions)),
+            concurrency=1,
+            findings_only=not verdict,
+        ),
+        tasks=(task,),
+        versions=versions(PACKAGES),
+        started_at=now.isoformat(timespec="seconds"),
+        finished_at=now.isoformat(timespec="seconds"),
+        ended="complete",
+    )
+    folder = run_folder.create(out, provider.name, now)
+    write_run_info(folder, info)
+    with sealed(folder) as ending, RunLog(folder) as log:
+        for rollout in traffic.rollouts:
+            log.append(rollout)
+        ending.info = info
+    return folder

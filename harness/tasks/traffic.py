@@ -1,0 +1,95 @@
+"""Imported traffic as a task: conversations of other clients, judged by the checks alone.
+
+Requests in recordings were not made for this tool. Nobody knows whether a rejected request was
+valid, so rejections are not judged; and a check is left out for a conversation whose recording
+does not preserve what the check reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from harness.parsing.rollout import ParsedRollout
+from harness.records.analysis import TaskResult
+from harness.records.rollouts import Lost, Rollout
+from harness.records.runs import ImportInfo, TaskInfo
+from harness.records.scores import Outcome, Score
+from harness.sampling.attempts import Attempt
+from harness.scoring.measure import measured
+from harness.tasks.base import Task
+
+NAME = "traffic"
+
+NOT_IN_RECORDINGS = frozenset(
+    # Whether the request was valid; whether it was repeated; when each part of a stream arrived.
+    {"request.refused", "request.server_error", "stream.burst", "stream.cut"}
+)
+"""Checks that no recording can decide."""
+
+READ: Mapping[Lost, frozenset[str]] = {
+    "framing": frozenset(
+        {"stream.json", "chat.stream.done", "responses.stream.event_name", "stream.error_event"}
+    ),
+    "fields": frozenset(
+        {
+            *("chat.schema", "chat.schema.minor", "chat.schema.required"),
+            *("responses.schema", "responses.schema.minor", "responses.schema.required"),
+            *("reply.id", "reply.id.repeated", "reply.created"),
+            *("chat.stream.id", "chat.stream.constant", "chat.stream.role"),
+        }
+    ),
+    "headers": frozenset({"stream.content_type", "reply.content_type"}),
+    "date": frozenset({"reply.created"}),
+}
+"""The checks that read what a recording may lack."""
+
+
+class ImportedTraffic(Task):
+    """The conversations of an import; there is nothing to sample."""
+
+    def __init__(self, info: TaskInfo) -> None:
+        """Use the description that `traffic_info` made or `run.json` holds."""
+        self.info = info
+
+    def attempts(self, number: int) -> Iterator[Attempt]:
+        """Nothing: no attempt is missing."""
+        return iter(())
+
+    def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
+        """Judge one conversation."""
+        rollout = parsed.rollout
+        if rollout.recording is None:
+            return None
+        lost = rollout.recording.lost
+        unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
+        score = measured(parsed, checks=checks, except_for=unverifiable)
+        ids = () if "fields" in lost else score.reply_ids
+        return replace(
+            score, outcome=_OUTCOMES[rollout.end], timing=(), seconds=None, reply_ids=ids
+        )
+
+    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
+        """Nothing: imported traffic has no expected answers."""
+        return iter(())
+
+
+def traffic_info(rollouts: Sequence[Rollout], imported: ImportInfo) -> TaskInfo:
+    """Imported traffic as `run.json` describes it."""
+    return TaskInfo(
+        name=NAME,
+        kind="traffic",
+        conditions=tuple(dict.fromkeys(rollout.condition for rollout in rollouts)),
+        samples=len({rollout.sample for rollout in rollouts}),
+        tries=max(rollout.attempt for rollout in rollouts),
+        planned=len(rollouts),
+        imported=imported,
+    )
+
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "answered": "answered",
+    "max_turns": "answered",
+    "failed": "provider_error",
+    "unreadable": "invalid_response",
+}

@@ -1,0 +1,1 @@
+"""Recorded traffic as rollouts: read recordings, keep gpt-oss exchanges, join conversations."""

@@ -1,0 +1,182 @@
+"""Bodies as recordings hold them: text, base64, binary, compressed, parsed, or lines of a stream.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from harness.records.rollouts import Lost, StreamPart
+
+FRAMING: frozenset[Lost] = frozenset({"framing"})
+SDK: frozenset[Lost] = frozenset({"framing", "fields"})
+
+# The members of an object that holds a body as text: HAR (`content`, `postData`), vcrpy, Ruby.
+_HOLDER = frozenset({
+    *("string", "base64_string", "text", "encoding"),
+    *("mimeType", "size", "compression", "comment", "params"),
+})  # fmt: skip
+_STREAM_FIELDS = ("data:", "event:", "id:", "retry:", ":")
+_MOST_BYTES = 256 * 1024 * 1024
+_GZIP, _ZLIB = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+
+
+class UnreadableBodyError(Exception):
+    """Why a recorded body cannot be decoded, in a few words."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A recorded body: `text` as it was sent, or the `parts` of a stream; both None without one."""
+
+    text: str | None = None
+    parts: tuple[StreamPart, ...] | None = None
+    lost: frozenset[Lost] = frozenset()
+
+
+def decoded(value: object) -> object:
+    """A recorded body as text, or as parsed JSON if the recording holds it parsed.
+
+    Raises:
+        UnreadableBodyError: It is compressed or encoded in an unknown way.
+    """
+    if isinstance(value, dict) and value and value.keys() <= _HOLDER:
+        if "base64_string" in value:
+            return _text(_base64(value["base64_string"]))
+        inner = value.get("string", value.get("text"))
+        if str(value.get("encoding")).lower() == "base64" and isinstance(inner, str):
+            return _text(_base64(inner))
+        return decoded(inner)
+    if isinstance(value, bytes):
+        return _text(value)
+    if isinstance(value, str) and value.startswith("\x1f\x8b"):
+        return _text(value.encode("latin-1", "replace"))
+    return value
+
+
+def read_body(value: object, media_type: str) -> Body:
+    """The body of a recorded response.
+
+    Args:
+        value: As the recording holds it.
+        media_type: The `content-type` of the response, or ''.
+
+    Raises:
+        UnreadableBodyError: It cannot be decoded.
+    """
+    content = decoded(value)
+    if content is None:
+        return Body()
+    if isinstance(content, str):
+        return _of_text(content, media_type)
+    lost = SDK if _has_wrapped(content) else FRAMING
+    plain = _unwrapped(content)
+    if isinstance(plain, list):
+        return Body(parts=_parts(_blocks(plain)), lost=lost)
+    return Body(text=orjson.dumps(plain, default=str).decode(), lost=lost)
+
+
+def _of_text(text: str, media_type: str) -> Body:
+    start = text.removeprefix("\ufeff").lstrip()
+    if "event-stream" not in media_type and not start.startswith(_STREAM_FIELDS):
+        return Body(text=text)
+    normal = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\n\n" not in normal.strip() and normal.count("\ndata:"):
+        return Body(parts=_parts(_blocks(normal.split("\n"))), lost=FRAMING)
+    return Body(parts=_parts(block for block in normal.split("\n\n") if block.strip("\n")))
+
+
+def _parts(blocks: Iterator[str]) -> tuple[StreamPart, ...]:
+    return tuple(StreamPart(0.0, block.strip("\n")) for block in blocks)
+
+
+def _blocks(entries: Sequence[object]) -> Iterator[str]:
+    """The events of a stream that was recorded as a list of lines or of parsed events."""
+    name = ""
+    for entry in entries:
+        if isinstance(entry, bytes):
+            entry = entry.decode("utf-8", "replace")
+        if isinstance(entry, str):
+            line = entry.strip("\r\n")
+            if line.startswith("event:") and "\n" not in line:
+                name = f"{line}\n"
+            elif line.startswith(_STREAM_FIELDS):
+                yield name + line
+                name = ""
+            elif line.strip():
+                yield f"data: {line}"
+        elif isinstance(entry, dict) and isinstance(entry.get("data"), str):
+            head = f"event: {entry['event']}\n" if entry.get("event") else ""
+            yield f"{head}data: {entry['data']}"
+        else:
+            yield f"data: {orjson.dumps(entry, default=str).decode()}"
+
+
+def _text(content: bytes) -> str:
+    """Bytes as text, decompressed. Raises UnreadableBodyError."""
+    try:
+        if content.startswith(_GZIP):
+            content = gzip.decompress(content)
+        elif content.startswith(_ZLIB):
+            content = zlib.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        raise UnreadableBodyError("compressed body that cannot be unpacked") from None
+    if len(content) > _MOST_BYTES:
+        raise UnreadableBodyError("body of more than 256 MB")
+    text = content.decode("utf-8", "replace")
+    if "\x00" in text[:64]:
+        raise UnreadableBodyError("binary body (compressed with br or zstd?)")
+    return text
+
+
+def _base64(value: object) -> bytes:
+    try:
+        return base64.b64decode(str(value), validate=False)
+    except (binascii.Error, ValueError):
+        raise UnreadableBodyError("body that is not valid base64") from None
+
+
+def _has_wrapped(value: object) -> bool:
+    """Whether JSON holds objects of an SDK, as `{"__type__": name, "__data__": object}`."""
+    if isinstance(value, dict):
+        return "__data__" in value or any(map(_has_wrapped, value.values()))
+    return isinstance(value, list) and any(map(_has_wrapped, value))
+
+
+def _unwrapped(value: object) -> object:
+    if isinstance(value, dict):
+        if "__data__" in value:
+            return _unwrapped(value["__data__"])
+        return {name: _unwrapped(inner) for name, inner in value.items()}
+    return [_unwrapped(inner) for inner in value] if isinstance(value, list) else value
+
+
+def headers_of(value: object) -> dict[str, str]:
+    """Recorded headers: an object of texts or lists, or a list of objects or pairs."""
+    found: dict[str, str] = {}
+    pairs: list[tuple[object, object]] = []
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif isinstance(value, list):
+        for each in value:
+            if isinstance(each, Mapping) and "name" in each:
+                pairs.append((each["name"], each.get("value")))
+            elif isinstance(each, list | tuple) and len(each) == 2:
+                pairs.append((each[0], each[1]))
+    for name, held in pairs:
+        texts = held if isinstance(held, list) else [held]
+        joined = ", ".join(_header(each) for each in texts if each is not None)
+        found[_header(name).lower()] = joined
+    return found
+
+
+def _header(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

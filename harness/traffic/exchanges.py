@@ -1,0 +1,231 @@
+"""A recorded request/response pair as an exchange of one of the two APIs.
+
+Recordings name the same things differently; the names are tried in order. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from harness.integrity.secrets import Scrubber
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Lost, Request, Response
+from harness.traffic.bodies import UnreadableBodyError, decoded, headers_of, read_body
+from harness.traffic.recordings import Pair
+from harness.transport.redact import Redactor, secrets_in
+
+_BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
+_STREAMS = ("chunks", "events", "lines", "parts")
+_URLS = ("url", "uri")
+_STATUSES = ("status", "status_code", "statusCode", "code")
+_TIMES = ("startedDateTime", "started_at", "recorded_at", "timestamp", "created_at", "time")
+_PATHS: Mapping[str, Api] = {"/chat/completions": "chat", "/responses": "responses"}
+_REPLIES: Mapping[str, Api] = {
+    "chat.completion": "chat",
+    "chat.completion.chunk": "chat",
+    "response": "responses",
+}
+_GPT_OSS = re.compile(r"gpt[-_.]?oss", re.IGNORECASE)
+_UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
+
+
+class LeftOutError(Exception):
+    """Why a pair is not imported, in a few words that count equal cases together."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One imported exchange: where it was recorded, its API, and what the recording lost."""
+
+    pair: Pair
+    api: Api
+    exchange: Exchange
+    lost: frozenset[Lost]
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The body of the request."""
+        return self.exchange.request.body or {}
+
+    @property
+    def host(self) -> str:
+        """The host that the request was sent to, or ''."""
+        return urlsplit(self.exchange.request.url).netloc
+
+
+def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
+    """Read a pair.
+
+    Args:
+        pair: The pair.
+        models: Names of models that are gpt-oss although their name does not say so.
+        scrubber: Removes keys from texts.
+
+    Raises:
+        LeftOutError: It is not a request to gpt-oss over one of the two APIs.
+    """
+    sent, received = pair.members["request"], pair.members["response"]
+    request = _request(sent, pair.members)
+    path = urlsplit(request.url).path.rstrip("/")
+    api = next((api for end, api in _PATHS.items() if path.endswith(end)), None)
+    if path and api is None:
+        raise LeftOutError(f"{request.method} {_name_of(path)}")
+    try:
+        response, lost = _response(received)
+    except UnreadableBodyError as error:
+        raise LeftOutError(str(error)) from None
+    body = request.body
+    api = api or _api_of(response, body or {})
+    if api is None or body is None:
+        raise LeftOutError("neither Chat Completions nor Responses")
+    named = [body.get("model"), *_models(response)]
+    if not any(
+        isinstance(name, str) and (name in models or _GPT_OSS.search(name)) for name in named
+    ):
+        raise LeftOutError(f"model {body.get('model')}")
+    if response.parts and "stream" not in body:
+        body["stream"] = True
+    began = _began(pair.members, response.headers)
+    exchange = Exchange(
+        request=request,
+        response=response,
+        started_at=_UNKNOWN_TIME if began is None else began.isoformat(),
+        elapsed=0.0,
+    )
+    lost |= {"date"} if began is None else set()
+    return Imported(pair, api, _clean(exchange, scrubber), lost)
+
+
+def _request(sent: object, members: Mapping[str, Any]) -> Request:
+    """The request; its URL is '' where the recording does not name it."""
+    fields: Mapping[str, Any] = sent if isinstance(sent, dict) else {"body": sent}
+    bare = "model" in fields and not any(fields.get(name) for name in ("body", "payload", "url"))
+    body = fields if bare else _json(_first(fields, _BODIES))
+    url = _first(fields, _URLS) or _first(members, _URLS) or ""
+    parts = urlsplit(str(url))
+    host = parts.netloc.rpartition("@")[2]
+    return Request(
+        method=str(fields.get("method") or "POST").upper(),
+        url=f"{parts.scheme}://{host}{parts.path}" if host else parts.path,
+        headers=headers_of(fields.get("headers")),
+        body=dict(body) if isinstance(body, dict) else None,
+    )
+
+
+def _response(received: object) -> tuple[Response, frozenset[Lost]]:
+    """The response, and what the recording lost of it. Raises as `imported`."""
+    fields: Mapping[str, Any] = received if isinstance(received, dict) else {"body": received}
+    if "choices" in fields or "output" in fields:
+        fields = {"body": fields}
+    headers = headers_of(fields.get("headers"))
+    content = _first(fields, _BODIES)
+    if content is None:
+        content = _first(fields, _STREAMS)
+    kind = headers.get("content-type", "").lower()
+    body = read_body(content, kind)
+    if body.text is None and body.parts is None:
+        raise LeftOutError("no response body in the recording")
+    response = Response(
+        status=_status(_first(fields, _STATUSES)),
+        headers=headers,
+        body=body.text,
+        parts=body.parts or (),
+    )
+    return response, body.lost | ({"headers"} if not kind else set())
+
+
+def _first(fields: Mapping[str, Any], names: Iterable[str]) -> object:
+    """The first of these members that is present and not empty."""
+    return next((fields[name] for name in names if fields.get(name) not in (None, "", [])), None)
+
+
+def _status(value: object) -> int:
+    """An HTTP status: 200, "200 OK", or an object with `code`; 200 where none was recorded."""
+    if isinstance(value, dict):
+        return _status(value.get("code"))
+    digits = re.match(r"\d{3}", str(value))
+    return int(digits.group()) if digits else 200
+
+
+def _json(value: object) -> object:
+    """A recorded body as a JSON value; None if it is none."""
+    try:
+        content = decoded(value)
+        if isinstance(content, str):
+            return orjson.loads(content)
+    except (UnreadableBodyError, orjson.JSONDecodeError):
+        return None
+    return orjson.loads(orjson.dumps(content, default=str))
+
+
+def _objects(response: Response) -> list[Mapping[str, Any]]:
+    """The JSON object of a response, or the first events of a stream."""
+    texts = [response.body] if response.body else [part.raw for part in response.parts[:8]]
+    found = (_json(text.rpartition("data:")[2] if response.parts else text) for text in texts)
+    return [value for value in found if isinstance(value, dict)]
+
+
+def _api_of(response: Response, request: Mapping[str, Any]) -> Api | None:
+    """The API that the response names, else the one that the request has the form of."""
+    for value in _objects(response):
+        kind, event = str(value.get("object") or ""), str(value.get("type") or "")
+        if kind or event:
+            return _REPLIES.get(kind, "responses" if event.startswith("response.") else None)
+    return "chat" if "messages" in request else "responses" if "input" in request else None
+
+
+def _models(response: Response) -> list[object]:
+    """The models that a response names."""
+    values = _objects(response)
+    inner = [value["response"] for value in values if isinstance(value.get("response"), dict)]
+    return [value.get("model") for value in (*values, *inner)]
+
+
+def _name_of(path: str) -> str:
+    """The end of a path that tells one API from another: `/v1/embeddings`, without ids."""
+    parts = [part for part in path.split("/") if part]
+    kept = [part for part in parts if len(part) <= 24 and not any(c.isdigit() for c in part[2:])]
+    return "/" + "/".join(kept[-2:])
+
+
+def _began(members: Mapping[str, Any], headers: Mapping[str, str]) -> datetime | None:
+    """When the request was made, in UTC; within a minute if only the response says it."""
+    for value in (_first(members, _TIMES), headers.get("date")):
+        found = _time(value)
+        if found is not None:
+            return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return None
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = value / 1000 if value > 1e11 else value
+        return datetime.fromtimestamp(seconds, UTC) if 1e9 < seconds < 1e10 else None
+    if not isinstance(value, str):
+        return None
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        pass
+    try:
+        return parsedate_to_datetime(value)
+    except ValueError:
+        return None
+
+
+def _clean(exchange: Exchange, scrubber: Scrubber) -> Exchange:
+    """The exchange without keys: neither in headers nor in texts."""
+    redactor = Redactor(secrets_in(exchange.request.headers))
+    hidden = exchange.model_dump(mode="json")
+    for side in ("request", "response"):
+        hidden[side]["headers"] = redactor.headers(hidden[side]["headers"])
+    text = scrubber.text(redactor.text(orjson.dumps(hidden).decode()))
+    return Exchange.model_validate(orjson.loads(text))

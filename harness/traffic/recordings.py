@@ -1,0 +1,169 @@
+"""Recording files and the request/response pairs in them.
+
+Every format reduces to objects with a `request` and a `response`: entries of HAR files
+(http://www.softwareishard.com/blog/har-12-spec/), interactions of VCR cassettes (vcrpy:
+`interactions`, Ruby: `http_interactions`, go-vcr: `interactions`; YAML or JSON), and JSON Lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from harness.errors import ConfigurationError
+
+SUFFIXES = (".har", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
+_LISTS = ("http_interactions", "interactions", "entries", "pairs")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A request and its response as a recording holds them.
+
+    Attributes:
+        file: The name of the file.
+        number: Its place in the file, from 1.
+        members: The object with `request`, `response` and perhaps times.
+    """
+
+    file: str
+    number: int
+    members: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RecordingFile:
+    """One file: its name, the SHA-256 of its bytes, and its pairs."""
+
+    name: str
+    sha256: str
+    pairs: tuple[Pair, ...]
+
+
+def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
+    """Read recordings; a folder stands for all recordings in it and below.
+
+    Files of a folder that hold no pairs are left out.
+
+    Raises:
+        ConfigurationError: A path cannot be read, or a named file is not a recording.
+    """
+    for path in paths:
+        if path.is_dir():
+            files = [_within(each) for each in sorted(path.rglob("*")) if each.suffix in SUFFIXES]
+            found = [file for file in files if file is not None]
+            if not found:
+                kinds = ", ".join(SUFFIXES)
+                raise ConfigurationError(f"{path} has no recordings ({kinds}) in it or below.")
+            yield from found
+        else:
+            yield read_recording(path)
+
+
+def read_recording(path: Path) -> RecordingFile:
+    """Read one recording. Raises ConfigurationError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    pairs = [
+        Pair(path.name, number, members)
+        for number, members in enumerate(_pairs(_parsed(content, path)), start=1)
+    ]
+    if not pairs:
+        raise ConfigurationError(
+            f"{path} has no recorded requests: expected a HAR file, a VCR cassette, or objects "
+            "with `request` and `response` as JSON or JSON Lines."
+        )
+    return RecordingFile(path.name, hashlib.sha256(content).hexdigest(), tuple(pairs))
+
+
+def _within(path: Path) -> RecordingFile | None:
+    """A file of a folder; None if it is something else than a recording."""
+    try:
+        return read_recording(path)
+    except ConfigurationError:
+        return None
+
+
+def _pairs(content: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(content, dict):
+        inner = content.get("log", content)
+        if "request" in content and "response" in content:
+            yield content
+        elif isinstance(inner, dict):
+            yield from _pairs(next((inner[name] for name in _LISTS if name in inner), None))
+    elif isinstance(content, list):
+        for entry in content:
+            if isinstance(entry, dict) and "request" in entry and "response" in entry:
+                yield entry
+
+
+def _parsed(content: bytes, path: Path) -> object:
+    text = content.removeprefix(b"\xef\xbb\xbf")
+    if path.suffix in (".yaml", ".yml"):
+        return _yaml(text, path)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2 or not _is_json(lines[0]):
+            raise ConfigurationError(f"{path} is not JSON: {error}.") from None
+        return list(_lines(text.split(b"\n"), path))
+
+
+def _lines(lines: Iterable[bytes], path: Path) -> Iterator[object]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise ConfigurationError(f"{path}, line {number} is not JSON: {error}.") from None
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _yaml(text: bytes, path: Path) -> object:
+    try:
+        documents = list(yaml.load_all(text, _Loader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise ConfigurationError(f"{path}{line} is not YAML: {problem}.") from None
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}.") from None
+    return documents[0] if len(documents) == 1 else documents
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Also reads the tags that Ruby and older versions of vcrpy write; no code is run."""
+
+
+def _plain(loader: _Loader, _tag: str, node: yaml.Node) -> object:
+    """A value with an unknown tag, without its type."""
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+_Loader.add_constructor("!binary", yaml.SafeLoader.construct_yaml_binary)
+_Loader.add_multi_constructor("!", _plain)
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
+_Loader.add_multi_constructor("tag:yaml.org,2002:ruby/", _plain)
+# Times stay text: a body that was parsed by the recorder has JSON values only.
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)

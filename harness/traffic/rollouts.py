@@ -1,0 +1,160 @@
+"""From recordings to rollouts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from harness.api import DIALECTS
+from harness.api.base import UnreadableReplyError
+from harness.errors import ConfigurationError
+from harness.integrity.secrets import Scrubber, known_secrets
+from harness.records.conditions import Condition
+from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
+from harness.records.runs import ImportInfo
+from harness.traffic.conversations import conversations
+from harness.traffic.exchanges import Imported, LeftOutError, imported
+from harness.traffic.recordings import read_recordings
+
+TASK = "traffic"
+_UNFIT_FOR_AN_ID = re.compile(r"[^\w.@+:-]+")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Imported traffic: one rollout for each conversation, and the hosts that were addressed."""
+
+    rollouts: tuple[Rollout, ...]
+    info: ImportInfo
+    hosts: Mapping[str, int]
+
+
+def read_traffic(
+    paths: Sequence[Path], *, host: str | None = None, models: Sequence[str] = ()
+) -> Traffic:
+    """Read recordings and join their exchanges to conversations.
+
+    Args:
+        paths: Files, or folders of files.
+        host: Only requests to this host.
+        models: Names of models that are gpt-oss although their name does not say so.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or nothing in it is to be imported.
+    """
+    scrubber = Scrubber(known_secrets())
+    found: list[Imported] = []
+    left_out: Counter[str] = Counter()
+    files: dict[str, str] = {}
+    known: set[object] = set()
+    for file in read_recordings(paths):
+        files[file.name] = file.sha256
+        for pair in file.pairs:
+            try:
+                one = imported(pair, models, scrubber)
+            except LeftOutError as error:
+                left_out[str(error)] += 1
+                continue
+            content = _content(one.exchange)
+            if host is not None and one.host != host:
+                left_out[f"host {one.host or 'unknown'}"] += 1
+            elif content in known:
+                left_out["recorded twice"] += 1
+            else:
+                known.add(content)
+                found.append(one)
+    if not found:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in left_out.most_common(5))
+        raise ConfigurationError(
+            f"The recordings hold no request to gpt-oss over Chat Completions or Responses "
+            f"(left out: {reasons}); --model NAME names a model of another name."
+        )
+    return Traffic(
+        tuple(_rollouts(conversations(found))),
+        ImportInfo(files=files, requests=len(found), left_out=dict(left_out.most_common())),
+        Counter(one.host for one in found),
+    )
+
+
+def _content(exchange: Exchange) -> object:
+    response = exchange.response
+    assert response is not None
+    body = orjson.dumps(exchange.request.body, option=orjson.OPT_SORT_KEYS)
+    return exchange.request.url, body, response.status, response.body, response.parts
+
+
+def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
+    """Conversations that begin with the same request are attempts at one sample."""
+    samples: dict[object, str] = {}
+    attempts: defaultdict[str, int] = defaultdict(int)
+    names: set[str] = set()
+    made = []
+    for exchanges in joined:
+        first = exchanges[0]
+        key = _same_request(first)
+        if key not in samples:
+            samples[key] = _name(first, names)
+            names.add(samples[key])
+        sample = samples[key]
+        attempts[sample] += 1
+        made.append(_rollout(exchanges, sample, attempts[sample]))
+    return made
+
+
+def _same_request(one: Imported) -> object:
+    """What identical requests share, streaming or not."""
+    ignored = ("stream", "stream_options")
+    body = {name: value for name, value in one.body.items() if name not in ignored}
+    return one.api, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+
+
+def _name(one: Imported, names: set[str]) -> str:
+    """The file and place of a request as the name of a sample."""
+    name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(one.pair.file).stem)}:{one.pair.number}"
+    unused = (name, *(f"{name}:{number}" for number in range(2, len(names) + 3)))
+    return next(each for each in unused if each not in names)
+
+
+def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollout:
+    first = exchanges[0]
+    lost = frozenset[str]().union(*(each.lost for each in exchanges))
+    source = f"{first.pair.file}, request {first.pair.number}"
+    return Rollout(
+        id=f"{TASK}/{sample}/{attempt}",
+        task=TASK,
+        sample=sample,
+        condition=_condition(first),
+        attempt=attempt,
+        end=_end(exchanges[-1]),
+        exchanges=tuple(each.exchange for each in exchanges),
+        recording=Recording.model_validate({"source": source, "lost": sorted(lost)}),
+    )
+
+
+def _condition(one: Imported) -> Condition:
+    reasoning = one.body.get("reasoning")
+    effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
+    effort = one.body.get("reasoning_effort") or effort
+    return Condition(
+        model=str(one.body.get("model")),
+        effort=effort if isinstance(effort, str) else None,
+        api=one.api,
+        mode="streaming" if one.body.get("stream") else "non-streaming",
+    )
+
+
+def _end(last: Imported) -> LoopEnd:
+    """How a conversation ended; one whose last call was not answered used up its turns."""
+    response = last.exchange.response
+    if response is None or not 200 <= response.status < 300:
+        return "failed"
+    try:
+        reply = DIALECTS[last.api].read(last.exchange)
+    except UnreadableReplyError:
+        return "unreadable"
+    return "max_turns" if reply.calls and reply.finish != "length" else "answered"

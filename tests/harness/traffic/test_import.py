@@ -1,0 +1,273 @@
+"""Recordings become conversations: what is joined, left out, redacted, and refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from defects import ANSWER, CALL
+from healthy import Say, chat_whole, response, responses_whole, rollout
+from recordings import WRITERS, har, json_lines, text_of
+
+from harness.cli.app import run
+from harness.errors import ConfigurationError
+from harness.storage.run_log import ROLLOUTS_FILE, read_run_info
+from harness.traffic.rollouts import Traffic, read_traffic
+
+MODEL = "openai/gpt-oss-20b"
+ASK = {"role": "user", "content": "What is the weather in Lisbon?"}
+RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+
+
+def pair(body: dict[str, Any], reply: object, **members: Any) -> dict[str, Any]:
+    request = {"url": "https://api.test/v1/chat/completions", "body": {"model": MODEL, **body}}
+    return {"request": request, "response": {"status": 200, "body": reply}, **members}
+
+
+def traffic(folder: Path, *pairs: object, **options: Any) -> Traffic:
+    path = folder / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    return read_traffic([path], **options)
+
+
+def lengths(found: Traffic) -> list[int]:
+    return sorted(len(each.exchanges) for each in found.rollouts)
+
+
+def chat(say: Say, number: int = 1) -> dict[str, Any]:
+    return {**chat_whole(say), "id": f"chatcmpl-{number}", "model": MODEL}
+
+
+def test_chat_requests_that_repeat_a_conversation_continue_it_in_any_order(tmp_path: Path):
+    call = chat(CALL)["choices"][0]["message"]["tool_calls"][0]
+    spaced = {**call["function"], "arguments": json.dumps({"location": "Lisbon"}, indent=1)}
+    sent = {"role": "assistant", "content": None, "tool_calls": [{**call, "function": spaced}]}
+    answer = {"role": "assistant", "content": ANSWER.text}
+    first = pair({"messages": [ASK]}, chat(CALL, 1))
+    second = pair({"messages": [ASK, sent, RESULT]}, chat(ANSWER, 2))
+    third = pair({"messages": [ASK, sent, RESULT, answer, ASK]}, chat(ANSWER, 3))
+    assert lengths(traffic(tmp_path, third, first, second)) == [3]
+    other = pair({"messages": [ASK, sent, RESULT]}, chat(Say(text="Elsewhere."), 4))
+    assert lengths(traffic(tmp_path, first, second, other)) == [1, 2]
+
+
+def test_a_different_reply_is_not_continued(tmp_path: Path):
+    said = {"role": "assistant", "content": "Something else."}
+    first = pair({"messages": [ASK]}, chat(ANSWER))
+    second = pair({"messages": [ASK, said, ASK]}, chat(ANSWER, 2))
+    assert lengths(traffic(tmp_path, first, second)) == [1, 1]
+
+
+def test_responses_continue_by_previous_response_id_or_by_items(tmp_path: Path):
+    def asked(number: int, say: Say = ANSWER, **body: Any) -> dict[str, Any]:
+        reply = {**responses_whole(say), "id": f"resp_{number}", "model": MODEL}
+        made = pair({"input": "Hello?", **body}, reply)
+        made["request"]["url"] = "https://api.test/v1/responses"
+        return made
+
+    assert lengths(traffic(tmp_path, asked(1), asked(2, previous_response_id="resp_1"))) == [2]
+    items = responses_whole(CALL)["output"]
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
+    history = [{"role": "user", "content": "Hello?"}, *items, result]
+    assert lengths(traffic(tmp_path, asked(1, CALL), asked(2, input=history))) == [2]
+
+
+def test_equal_requests_are_attempts_at_one_sample(tmp_path: Path):
+    first = pair({"messages": [ASK], "temperature": 1}, chat(ANSWER, 1))
+    again = pair({"messages": [ASK], "temperature": 1}, chat(ANSWER, 2))
+    other = pair({"messages": [ASK]}, chat(ANSWER, 3))
+    found = traffic(tmp_path, first, again, other, first)
+    assert [each.id for each in found.rollouts] == [
+        "traffic/pairs:1/1",
+        "traffic/pairs:1/2",
+        "traffic/pairs:3/1",
+    ]
+    assert found.info.left_out == {"recorded twice": 1}
+    assert [each.recording and each.recording.source for each in found.rollouts] == [
+        f"pairs.jsonl, request {number}" for number in (1, 2, 3)
+    ]
+
+
+def test_other_models_and_apis_are_left_out_and_counted(tmp_path: Path):
+    kept = pair({"messages": [ASK]}, chat(ANSWER))
+    embeddings = {
+        "request": {"url": "https://api.test/v1/embeddings?key=1", "body": {"model": MODEL}},
+        "response": {"body": {}},
+    }
+    other = pair({"messages": [ASK], "model": "gpt-4o"}, {**chat_whole(ANSWER), "model": "gpt-4o"})
+    silent = pair({"messages": [ASK]}, None)
+    pairs = (kept, embeddings, embeddings, other, silent)
+    left_out = {
+        "POST /v1/embeddings": 2,
+        "model gpt-4o": 1,
+        "no response body in the recording": 1,
+    }
+    assert traffic(tmp_path, *pairs).info.left_out == left_out
+    found = traffic(tmp_path, *pairs, models=("gpt-4o",))
+    assert found.info.requests == 2
+    with pytest.raises(ConfigurationError, match="1 × model gpt-4o"):
+        traffic(tmp_path, other)
+
+
+def test_a_host_can_be_chosen(tmp_path: Path):
+    here = pair({"messages": [ASK]}, chat(ANSWER))
+    there = pair({"messages": [ASK]}, chat(ANSWER, 2))
+    there["request"]["url"] = "https://other.test/v1/chat/completions"
+    found = traffic(tmp_path, here, there, host="other.test")
+    assert found.hosts == {"other.test": 1}
+    assert found.info.left_out == {"host api.test": 1}
+
+
+def test_keys_are_redacted(tmp_path: Path):
+    secret = "hidden-0123456789abcdef"
+    shaped = f"sk-{'a1b2' * 8}"
+    body = {"messages": [{"role": "user", "content": f"My keys are {secret} and {shaped}."}]}
+    sent = pair(body, {**chat(ANSWER), "echo": secret})
+    sent["request"]["headers"] = {"x-api-key": secret, "Cookie": "session=1"}
+    sent["request"]["url"] = f"https://me:{secret}@api.test/v1/chat/completions?key={secret}"
+    sent["response"]["headers"] = {"set-cookie": "session=1"}
+    text = "".join(each.model_dump_json() for each in traffic(tmp_path, sent).rollouts)
+    assert secret not in text
+    assert shaped not in text
+    assert "session=1" not in text
+
+
+@pytest.mark.parametrize(
+    ("reply", "lost", "parts"),
+    [
+        ("data: {}\n\ndata: [DONE]\n\n", ("headers",), 2),
+        ("data: {}\r\n\r\n: ping\r\n\r\ndata: [DONE]\r\n\r\n", ("headers",), 3),
+        ("data: {}\ndata: [DONE]\n", ("framing", "headers"), 2),
+        (["event: a", "data: {}", "data: [DONE]"], ("framing", "headers"), 2),
+        ([{"event": "a", "data": "{}"}, {"data": "[DONE]"}], ("framing", "headers"), 2),
+        ([{"object": "chat.completion.chunk"}], ("framing", "headers"), 1),
+        (
+            [{"__type__": "Chunk", "__data__": {"id": "1"}}],
+            ("fields", "framing", "headers"),
+            1,
+        ),
+    ],
+)
+def test_streams_in_every_form(tmp_path: Path, reply: object, lost: Sequence[str], parts: int):
+    sent = pair({"messages": [ASK]}, reply, started_at="2026-01-02T03:04:05Z")
+    (found,) = traffic(tmp_path, sent).rollouts
+    assert found.recording is not None
+    assert found.recording.lost == lost
+    assert found.condition.mode == "streaming"
+    answer = found.exchanges[0].response
+    assert answer is not None
+    assert len(answer.parts) == parts
+
+
+def test_ruby_and_old_python_tags_are_read(tmp_path: Path):
+    body = json.dumps({"model": MODEL, "messages": [ASK]})
+    text = json.dumps(chat(ANSWER))
+    (tmp_path / "tags.yml").write_text(
+        f"""
+http_interactions:
+- request:
+    method: !ruby/symbol post
+    uri: !!python/unicode https://api.test/v1/chat/completions
+    body: {{encoding: UTF-8, string: {json.dumps(body)}}}
+  response:
+    status: {{code: 200}}
+    body: {{encoding: UTF-8, string: !!python/str {json.dumps(text)}}}
+  recorded_at: 2026-08-13 10:11:30 Z
+""",
+        encoding="utf-8",
+    )
+    (found,) = read_traffic([tmp_path]).rollouts
+    assert found.end == "answered"
+    assert found.exchanges[0].started_at.startswith("2026-08-13T10:11:30")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.har", "{", "a.har is not JSON"),
+        ("a.har", '{"log": {"entries": []}}', "has no recorded requests"),
+        ("a.yaml", "a: [1", r"a.yaml, line \d+ is not YAML"),
+        ("a.yaml", "a: 1", "has no recorded requests"),
+        ("a.jsonl", '{"request": 1, "response": 2}\n{"a"\n', "a.jsonl, line 2 is not JSON"),
+        ("a.json", "[1, 2]", "has no recorded requests"),
+        ("a.json", '{"request": 1, "response": 2}', "hold no request to gpt-oss"),
+        ("a.json", '{"request": {"body": {"model": "gpt-oss", "messages": 1}}, "response": []}',
+         "no response body"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_refused(tmp_path: Path, name: str, content: str, message: str):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=message):
+        read_traffic([path])
+
+
+def test_missing_and_useless_places_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"none\.har cannot be read"):
+        read_traffic([tmp_path / "none.har"])
+    (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="has no recordings"):
+        read_traffic([tmp_path])
+
+
+def test_a_folder_stands_for_its_recordings(tmp_path: Path):
+    exchanges = rollout([ANSWER]).exchanges
+    for writer in WRITERS:
+        writer(tmp_path, exchanges)
+    (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
+    found = read_traffic([tmp_path])
+    assert len(found.info.files) == len(WRITERS)
+    assert found.info.requests + found.info.left_out["recorded twice"] == len(WRITERS)
+
+
+def test_a_rejected_request_is_not_held_against_the_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    refused = pair({"messages": []}, {"error": {"message": "no messages"}})
+    refused["response"]["status"] = 400
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(refused), encoding="utf-8")
+    assert run(["import", str(path), "--provider", "mine", "--json"]) == 0
+    checks = {each["id"]: each["status"] for each in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["request.refused"] == "not_verifiable"
+    assert "failed" not in checks.values()
+
+
+def test_verdict_recheck_and_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    healthy = har(tmp_path, rollout([ANSWER]).exchanges)
+    assert run(["import", str(healthy), "-p", "mine"]) == 0
+    assert "FINDINGS" in capsys.readouterr().out
+    assert run(["import", str(healthy), "-p", "mine", "--verdict", "--out", "other"]) == 0
+    assert "PASS" in capsys.readouterr().out
+    leaky = Say(text="<|channel|>final<|message|>It is sunny.")
+    broken = json_lines(tmp_path, rollout([leaky]).exchanges)
+    assert run(["import", str(broken), "-p", "mine", "--verdict", "--out", "third"]) == 1
+    assert "harmony.markers failed 1 of 1 times" in capsys.readouterr().out
+    (folder,) = (tmp_path / "third").iterdir()
+    assert read_run_info(folder).tasks[0].imported is not None
+    assert (folder / ROLLOUTS_FILE).exists()
+    assert run(["recheck", str(folder)]) == 1
+    assert run(["recheck", str(folder), "--may-warn", "leaks"]) == 0
+    assert run(["audit", str(folder)]) == 0
+
+
+def test_a_verdict_needs_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    here = pair({"messages": [ASK]}, chat(ANSWER))
+    there = pair({"messages": [ASK]}, chat(ANSWER, 2))
+    there["request"]["url"] = "https://other.test/v1/chat/completions"
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, (here, there))), encoding="utf-8")
+    assert run(["import", str(path), "-p", "mine", "--verdict"]) == 2
+    assert "choose one with --host" in capsys.readouterr().err
+
+
+def test_text_of_a_stream_is_its_blocks():
+    answer = response("chat", True, ANSWER)
+    assert text_of(answer).endswith("data: [DONE]\n\n")

@@ -1,0 +1,105 @@
+"""Recorded and imported, an exchange gets the findings that it got when it was sampled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from background import in_background
+from defects import ANSWER, DEFECTS
+from healthy import MODEL, Say, provider_of, rollout
+from mock_provider import MockProvider
+from recordings import WRITERS, Writer
+
+from harness.cases import Case
+from harness.cli.app import run
+from harness.parsing.rollout import parse_rollout
+from harness.records.rollouts import Rollout
+from harness.records.scores import Score
+from harness.scoring.measure import measured
+from harness.storage.run_log import read_rollouts
+from harness.tasks.traffic import NOT_IN_RECORDINGS, READ, ImportedTraffic, traffic_info
+from harness.traffic.rollouts import read_traffic
+
+HEALTHY = [
+    rollout([ANSWER], api=api, streaming=streaming)
+    for api in ("chat", "responses")
+    for streaming in (False, True)
+]
+RECORDED = [
+    each
+    for each in (*HEALTHY, *(defect.recording() for defect in DEFECTS))
+    if len(each.exchanges) == 1 and each.exchanges[0].failure is None
+]
+
+
+def comparable(score: Score, but: frozenset[str], *, texts: bool) -> list[object]:
+    """Findings without the id of the record, and without excerpts of JSON if it was rewritten."""
+    hidden = {"record": ""} | ({} if texts else {"got": "", "expected": "", "event": None})
+    return sorted(
+        repr((each.id, each.message, each.evidence.model_copy(update=hidden)))
+        for each in score.findings
+        if each.id not in but
+    )
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
+def test_every_defect_is_found_in_every_format(writer: Writer, tmp_path: Path):
+    assert len(RECORDED) > 80
+    compared = 0
+    for native in RECORDED:
+        try:
+            path = writer(tmp_path, native.exchanges)
+        except ValueError:
+            continue  # This recorder cannot hold the body: it is not JSON.
+        imported = read_traffic([path])
+        (one,) = imported.rollouts
+        assert one.recording is not None
+        lost = NOT_IN_RECORDINGS.union(*(READ[each] for each in one.recording.lost))
+        task = ImportedTraffic(traffic_info(imported.rollouts, imported.info))
+        score = task.score(parse_rollout(one))
+        assert score is not None
+        expected = measured(parse_rollout(native))
+        texts = "framing" not in one.recording.lost
+        found = comparable(score, frozenset(), texts=texts)
+        assert found == comparable(expected, lost, texts=texts)
+        assert score.applicable == expected.applicable - lost
+        compared += 1
+    assert compared > 75
+
+
+def misnamed(case: Case) -> list[Say]:
+    return [Say(call=(f"functions.{case.tool_name}", json.dumps(case.expected_arguments)))]
+
+
+@pytest.mark.parametrize("script", [None, misnamed], ids=["healthy", "misnamed"])
+def test_a_recorded_run_has_the_same_results(
+    script: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    handler = provider_of(script) if script else provider_of()  # type: ignore[arg-type]
+    with in_background(MockProvider(always=handler, models=[MODEL])) as mock:
+        run(["--base-url", mock.base_url, "--model", MODEL, "-n", "3", "-k", "1", "--json"])
+    native = json.loads(capsys.readouterr().out)
+    sampled = list(read_rollouts(Path(native["run"])))
+    path = WRITERS[0](tmp_path, (each for one in sampled for each in one.exchanges))
+    assert run(["import", str(path), "--provider", "recorded", "--json"]) == 0
+    imported = json.loads(capsys.readouterr().out)
+    assert imported["verdict"]["decision"] is None
+    assert joined(list(read_rollouts(Path(imported["run"])))) == joined(sampled)
+    not_judged = {each["id"] for each in imported["checks"] if each["status"] == "not_verifiable"}
+    assert statuses(imported, not_judged) == statuses(native, not_judged)
+    assert (script is None) is not any(s == "failed" for s in statuses(native, set()).values())
+
+
+def joined(rollouts: list[Rollout]) -> list[int]:
+    return sorted(len(each.exchanges) for each in rollouts)
+
+
+def statuses(summary: dict[str, list[dict[str, str]]], but: set[str]) -> dict[str, str]:
+    checks = (each for each in summary["checks"] if each["id"] not in but)
+    return {each["id"]: each["status"] for each in checks if each["status"] != "skipped"}
