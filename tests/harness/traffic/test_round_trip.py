@@ -13,6 +13,7 @@ from mock_provider import MockProvider
 from recordings import WRITERS, Writer
 
 from harness.cases import Case
+from harness.checks import SINGLE_CHECKS
 from harness.cli.app import run
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Rollout
@@ -103,3 +104,7 @@ def joined(rollouts: list[Rollout]) -> list[int]:
 def statuses(summary: dict[str, list[dict[str, str]]], but: set[str]) -> dict[str, str]:
     checks = (each for each in summary["checks"] if each["id"] not in but)
     return {each["id"]: each["status"] for each in checks if each["status"] != "skipped"}
+
+
+def test_the_checks_that_recordings_cannot_decide_exist():
+    assert NOT_IN_RECORDINGS.union(*READ.values()) <= SINGLE_CHECKS.keys()
