@@ -1,24 +1,21 @@
-r"""The integer that the answer to an AIME question declares.
+r"""The integer that the answer to an AIME question gives.
 
-Rules, in this order:
-
-1. A box (`\boxed`, `\framebox`, `\fbox`) declares the answer, for the prompt asks for one. Of
-   several the last counts that holds a digit or an expression; an empty or merely verbal box is
-   passed over. A last box that is not an integer (`\frac{1}{2}`) is an answer, and a wrong one.
-2. Without a box, the last statement in words: "Final answer: 70", "the answer is 70".
-3. Without either, a last line that is nothing but an integer set off as a formula or in bold, or
-   a text that is nothing but an integer.
-
-No number is ever taken because it happens to stand last.
+`evals.extraction.decision` states how claims are weighed; this module states what an integer looks
+like: `\dfrac{140}{2}`, `1,234`, `70^\circ`, `70 ways`, `m+n=70`. An answer that is no integer
+(`\frac{1}{2}`, `70.5`) is found, and is no possible answer.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
+from evals.extraction.claims import concludes, headed, last_line, sentence
+from evals.extraction.decision import answer
 from evals.extraction.found import Found
-from evals.extraction.keywords import FOREIGN_WORDS
-from evals.extraction.tex import boxes, undress
+from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
+from evals.extraction.tex import undress
+from evals.extraction.words import ANSWER
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%)")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*\d+\s*[)}]?\s*\)?\s*$")
@@ -28,30 +25,72 @@ _FRACTION = re.compile(r"([+−-]?)\s*\\[dtc]?frac\s*\{\s*(\d{1,40})\s*\}\s*\{\s
 _NUMBER = re.compile(
     r"(?P<sign>[+−-]?)\s?"
     r"(?P<whole>\d{1,3}(?:,\d{3}){1,12}|\d{1,3}(?: \d{3}){1,12}|\d{1,40})"
-    r"(?:\.0{0,40}|\s?/\s?(?P<divisor>\d{1,40}))?"
+    r"(?:[.,]0{1,40}(?!\d)|\.(?!\d)|\s?/\s?(?P<divisor>\d{1,40}))?"
 )
 # A word before the number, and a unit after it: words, or symbols such as cm and cm^2. A single
 # letter is taken for a variable unless it is a common unit.
-_WORDS = re.compile(r"(?!.*\bnot\b)[A-Za-z][A-Za-z ]*[:=]?", re.IGNORECASE)
-_UNIT = re.compile(
-    r"(?:(?:[a-z]{2,20}|[mgshLJNWVK])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$))+", re.IGNORECASE
+_WORDS = re.compile(
+    r"(?!.*\b(?:not|least|most|about|than|over|under)\b)[^\W\d_][^\W\d_ ]*(?: [^\W\d_]+)*\s*[:=]?",
+    re.I,
 )
-_STATEMENT = re.compile(
-    r"(?:\banswer\b[\s*_}]*(?:[:：=→]|\bis\b|\bequals\b)"
-    rf"|(?:{'|'.join(map(re.escape, FOREIGN_WORDS))})[\s*_}}]*[:：])"
-    r"[\s*_]*(?:(?:therefore|thus|simply|equal to)\b)?[ \t]*:?",
+_UNIT = re.compile(
+    r"(?!.*\b(?:or|and|to|not|is|was|bis|oder|ou|o|или|if|but|more|less|different)\b|.*(?:ない|ません|아니|아닙|不))"
+    r"(?:(?:[^\W\d_]{2,20}|[mgshLJNWVK通個种度€£¥])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,5}",
     re.IGNORECASE,
 )
-_LINE = re.compile(r"[^\n]{0,300}")
+_SENTENCE_END = re.compile(
+    r"[.;](?=\s|[)\"'”’✓]*$)|!(?=\s*(?:$|[A-Z]))|[。！；]|,(?=\s)|\s[(—–]|[\"”],"
+    r"|\s(?=(?:because|since|as|for|which|where|by|after|when|under|weil|denn|car|porque|perché)\b)"
+)
+_MORE = re.compile(r"\s*(?:and\s+|or\s+)?(?:\d|[a-z]\s*=)", re.IGNORECASE)
+_OR_ELSE = re.compile(r"\s\([^()]*\)\s*(?:/|,|or\b|and\b|oder\b)\s*\(?\d", re.IGNORECASE)
+_INTRODUCTION = re.compile(
+    r"(?:(?:there (?:are|is|exist)|it(?:['’]s| is)|exactly|es gibt|es sind|hay|existen|il y a|há"
+    r"|ci sono|всего)\s+)+(?:exactly |genau |exactement |exactamente )?"
+    r"|[^\W\d][^\d.]{0,60}?\b(?:i\.e\.|that is),?\s+",
+    re.IGNORECASE,
+)
+_COPULA = re.compile(
+    r"=|\bi\.e\.,?|\b(?:is|are|equals|equal to|be|gives|get|obtain|yields|totals?|ist"
+    r"|sind|lautet|est|sont|es|son|é|è|равн[оа]|равен|находим)\b|[是为為は]|:",
+    re.IGNORECASE,
+)
+_AS_ANSWER = re.compile(rf"\bas (?:the|my|our) {ANSWER}$", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b",
+    re.IGNORECASE,
+)
+_VAGUE = re.compile(
+    r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller) than|about|approximately"
+    r"|around|roughly|between|up to|not|isn['’]t|cannot|except|contradiction|case|step|problem"
+    r"|\d[- ]digits?|digit|divisible|multiple|bound|intermediate|partial|candidates?|attempt|guess"
+    r"|or so|so far|but|incomplete|remain|remains|remaining)\b|[<>≤≥≠≈?？]"
+    r"|\\(?:le|ge|neq|approx)|ません|ない|不是|아니|아닙",
+    re.IGNORECASE,
+)
+_NO_INTEGER = re.compile(
+    r"(?:cannot|can['’]t|could not|not (?:determin|possible|enough|solv|defin)|un(?:known|clear"
+    r"|determined|defined|able)|indeterminate|none\b|no (?:solution|answer|such)|n/?a\b|impossible"
+    r"|insufficient|null\b|infin)",
+    re.IGNORECASE,
+)
+_EXPRESSION = re.compile(
+    r"(?=[^\n]{0,60}$)(?=.*[\d\\^=+])[^\s.,;:!?]+(?:\s*[-+*/=,^]\s*[^\s]+)*\.?"
+)
+_GIVEN = re.compile(
+    r"(?:let|suppose|if|where|with|consider|set|given|assume|step|case|no)\b|\d+[.)]\s", re.I
+)
 _LONGEST_ALONE = 100
-_MOST_PLACES = 300
-_SENTENCE_END = re.compile(r"[.!;](?=\s|[*_$\\)]*$)|,(?=\s)|\s[(—–]")
-_SET_OFF = re.compile(r"(?:\*\*|__|\$\$?|\\\(|\\\[)[^\n]*(?:\*\*|__|\$\$?|\\\)|\\\])\.?")
+_LABELLED = re.compile(
+    r"[^\W\d_][^\W\d_]*(?: [^\W\d_]+){0,3}\s*:\s*(.+)|[^\W\d_]+\s*=\s*(.+)|=\s*(.+)"
+)
+_PROSE = re.compile(r"(?<!\\)\b[^\W\d_]{3,}.*=")
+_BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 
 
 def integer_answer(text: str) -> Found | None:
-    """The integer that `text` declares as its answer, as the module says; None if it does not."""
-    return _boxed(text) or _stated(text) or _alone(text)
+    """The integer that `text` gives as its answer; None if it gives none, or more than one."""
+    return answer(text, _Integers())
 
 
 def read_integer(tex: str, *, words: bool = True) -> int | None:
@@ -67,45 +106,74 @@ def read_integer(tex: str, *, words: bool = True) -> int | None:
     return next((value for value in sides if value is not None), None)
 
 
-def _boxed(text: str) -> Found | None:
-    for box in reversed(tuple(boxes(text))[-_MOST_PLACES:]):
-        bare = undress(box.content)
-        if re.search(r"[\d\\^=+]", bare):
-            return _found(_read_box(bare), text[box.start : box.end])
-    return None
+class _Integers:
+    """An `evals.extraction.claims.Reader` of integers."""
 
+    def short(self, line: str) -> str:
+        """The line as it is."""
+        return line
 
-def _stated(text: str) -> Found | None:
-    for match in reversed(tuple(_STATEMENT.finditer(text))[-_MOST_PLACES:]):
-        line = _LINE.match(text, match.end())
-        rest = line[0] if line else ""
-        end = _SENTENCE_END.search(rest)
-        stated = rest[: end.start()] if end else rest
-        value = read_integer(stated, words=False)
-        if value is not None:
-            return _found(value, match[0] + stated)
-    return None
+    def boxed(self, content: str) -> Found | None:
+        """An integer; of a list only the result, as in `m=3, n=67, m+n=70`."""
+        if not re.search(r"[\d\\^=+]", content):
+            return Found(None, content) if _NO_INTEGER.match(content.strip()) else None
+        parts = re.split(r",(?!\d{3}(?!\d))", content)
+        single = len(parts) == 1 or _RESULT.search(parts[-1])
+        return _found(read_integer(parts[-1]) if single else None, content)
 
-
-def _alone(text: str) -> Found | None:
-    whole = text.strip()
-    last = whole.rsplit("\n", 1)[-1].strip()
-    if len(last) > _LONGEST_ALONE or (last != whole and not _SET_OFF.fullmatch(last)):
+    def stated(self, text: str) -> Found | None:
+        """The integer that the first clause is, with its unit."""
+        stated = _INTRODUCTION.sub("", text.strip(), count=1)
+        end = _SENTENCE_END.search(stated)
+        if end and _OR_ELSE.match(stated, end.start()):
+            return Found(None, stated)
+        if end and stated[end.start()] == "," and _MORE.match(stated, end.end()):
+            last = stated.rstrip(" .").rsplit(",", 1)[-1]
+            return _found(read_integer(last) if _RESULT.search(last) else None, stated)
+        stated = stated[: end.start()] if end else stated
+        value = read_integer(_stripped(stated), words=False)
+        if value is not None or _NO_INTEGER.match(stated) or _EXPRESSION.fullmatch(stated):
+            return _found(value, stated)
         return None
-    value = read_integer(last.removesuffix("."), words=False)
-    return None if value is None else _found(value, last)
+
+    def whole(self, line: str) -> Found | None:
+        """A line that is an integer, an equation, or "Total: 70"."""
+        bare = line.translate(_BRACKETS).strip(" .!→✓✅{}()[]<>\"'")
+        if len(bare) > _LONGEST_ALONE or ", " in bare or _GIVEN.match(bare) or _VAGUE.search(bare):
+            return None
+        labelled = _LABELLED.fullmatch(bare)
+        if not labelled and _PROSE.search(bare):
+            return None
+        value = read_integer(labelled[labelled.lastindex or 0] if labelled else bare, words=False)
+        return None if value is None else _found(value, line)
+
+    def concluded(self, lines: Sequence[Line]) -> Iterator[tuple[int, int, Found]]:
+        """The integer of a last sentence that concludes, is in bold, or has a heading."""
+        number, line = last_line(lines)
+        start, _ = sentence(line.text, len(line.text) - 1)
+        last = _ASIDE.split(line.text[start:].translate(_BRACKETS))[0].strip(" .,!✓")
+        as_answer = _AS_ANSWER.search(last)
+        cued = line.strong or concludes(last) or headed(lines, number) or as_answer
+        if not cued or line.row or _VAGUE.search(last):
+            return
+        tail = _COPULA.split(last)[-1]
+        numbers = re.findall(r"\d+(?:[.,/]\d+)*", last)
+        value = read_integer(tail, words=False)
+        if value is None and len(numbers) == 1:
+            value = read_integer(numbers[0])
+        if value is not None:
+            at = start + (as_answer.start() if as_answer else 0)
+            yield number, at, _found(value, last)
+
+
+def _stripped(stated: str) -> str:
+    """An answer without the quotes and brackets of JSON, HTML and the like."""
+    bare = stated.strip("\"'“”[]<>, ✓✔✅")
+    return bare if "{" in bare else bare.rstrip("}")
 
 
 def _found(value: int | None, quote: str) -> Found:
     return Found(None if value is None else str(value), quote)
-
-
-def _read_box(bare: str) -> int | None:
-    """The integer in a box; of a list only the result, as in `m=3, n=67, m+n=70`."""
-    parts = re.split(r",(?!\d{3}(?!\d))", bare)
-    if len(parts) > 1 and not _RESULT.search(parts[-1]):
-        return None
-    return read_integer(parts[-1])
 
 
 def _side(side: str, words: bool) -> int | None:

@@ -1,0 +1,238 @@
+"""Claims: the places of a text that give an answer, with how explicitly they do so.
+
+Evals differ in what an answer looks like (`Reader`) and share how one is announced: in a box, after
+a label ("Answer:", also as a heading, a table row or a JSON member), in a sentence ("the answer
+is"), or by standing alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from evals.extraction.found import Found
+from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
+from evals.extraction.words import (
+    ALTERNATIVE,
+    ANSWER,
+    CONCLUDES,
+    IS,
+    LABEL_ONLY,
+    NOT,
+    SUPPOSES,
+)
+
+
+class Rank(IntEnum):
+    """How explicitly a place gives an answer."""
+
+    ALONE = 0
+    CONCLUSION = 1
+    SENTENCE = 2
+    LABEL = 3
+    BOX = 4
+
+
+@dataclass(frozen=True, order=True)
+class Claim:
+    """An answer at a place (number of the line, position in it).
+
+    `found` is None if the place announces an answer that is one of several alternatives.
+    """
+
+    line: int
+    at: int
+    end: int
+    rank: Rank
+    found: Found | None
+
+
+class Reader(Protocol):
+    """What an answer looks like in one eval."""
+
+    def short(self, line: str) -> str:
+        """A line with answers in their shortest form."""
+        ...
+
+    def boxed(self, content: str) -> Found | None:
+        """The answer in a box."""
+        ...
+
+    def stated(self, text: str) -> Found | None:
+        """The answer with which a text begins that follows "Answer:" or "the answer is"."""
+        ...
+
+    def whole(self, line: str) -> Found | None:
+        """The answer that a line is, and nothing else."""
+        ...
+
+    def concluded(self, lines: Sequence[Line]) -> Iterator[tuple[int, int, Found]]:
+        """Answers that a text concludes with: number of the line, position in it, answer."""
+        ...
+
+
+_QUOTES = r"[\s\"'”’“‘*_]*"
+_QUALIFIED = r"(?:\s*\([^()]{0,40}\))?(?:\s+(?:to|for|of)\b[^.:;?!]{0,60}?)?(?:,[^,.:;?!]{0,60},)?"
+_LABEL = re.compile(
+    rf"(?:^|(?<=[.;:!?)\]}}。！？{BOX_CLOSE}])|(?<=[–—→✅]))[^\w{BOX_OPEN}]*"
+    r"(?:(?:\d+[.)]|the|my|our|your|so|hence|thus|therefore|final|step)[\s:]+)*"
+    rf"(?:{ANSWER}|{LABEL_ONLY}|final[_ -]?answer){_QUALIFIED}"
+    rf"{_QUOTES}(?:[:=→⇒–—ঃ]|-(?!\w)|=>)+{_QUOTES}",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(
+    r"[^\w⟦]*(?:(?:\d+[.)]|the|my|our|your|step \d+[.:)]?)\s+)*"
+    rf"(?:{ANSWER}|results?|solution|conclusion){_QUALIFIED}(?:[^\w⟦+−-]|[+−-](?!\s?\d))*",
+    re.IGNORECASE,
+)
+_ANSWER_IS = re.compile(rf"(?<![A-Za-z0-9À-ɏа-я-]){ANSWER}{_QUALIFIED}[\s,]*{IS}", re.IGNORECASE)
+_AS_ANSWER = re.compile(
+    rf"\b(?:as|gives|makes|for|is|yields)\s+(?:(?:the|my|our)\s+){ANSWER}(?:\s+of)?\b\s*",
+    re.IGNORECASE,
+)
+_BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
+_ENDS = re.compile(r"[.!?;](?=[\s\"'”’)]|$)|[。！？；]")
+_CLAUSE = re.compile(
+    r",\s|，|、|\b(?:but|so|hence|thus|therefore|aber|mais|pero|mas|ma|но)\b|[—–]\s"
+)
+_BUT = re.compile(r"\b(?:but|however|aber|mais|pero|mas|ma|но)\b", re.IGNORECASE)
+_NOT = re.compile(NOT, re.IGNORECASE)
+_SUPPOSES = re.compile(SUPPOSES, re.IGNORECASE)
+_ALTERNATIVE = re.compile(ALTERNATIVE, re.IGNORECASE)
+_CONDITION = re.compile(
+    r"[^.!;?,]{0,40}?\b(?:if|unless|under|only (?:in|for|if|when)|wenn"
+    r"|was (?:my|our|the|an?) (?:initial|first|naive|wrong))\b",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(
+    r"\W*(?:note|remark|quick (?:check|sanity)|check|verification|sanity check|let me know|i hope"
+    r"|feel free|hope this|if you (?:have|would|want|need))\b",
+    re.IGNORECASE,
+)
+_PART = re.compile(r"\b(?:part|case|step|lemma|sub\w+|first|second|third)\b", re.IGNORECASE)
+_CONCLUDES = re.compile(CONCLUDES, re.IGNORECASE)
+
+
+def claims(lines: Sequence[Line], reader: Reader) -> list[Claim]:
+    """All claims of a text in their order."""
+    found: list[Claim] = []
+    for number, line in enumerate(lines):
+        found += _in_boxes(number, line, reader)
+        found += _after_labels(number, lines, reader)
+        found += _in_sentences(number, line, reader)
+    found += [
+        Claim(number, at, at, Rank.CONCLUSION, each)
+        for number, at, each in reader.concluded(lines)
+        if asserts(lines[number].text, at) and not _CONDITION.match(lines[number].text, at)
+    ]
+    found += _alone(lines, reader)
+    return sorted(found, key=lambda claim: (claim.line, claim.at, claim.rank))
+
+
+def sentence(line: str, at: int) -> tuple[int, int]:
+    """Where the sentence around a position begins and ends."""
+    start = end = 0
+    for stop in _ENDS.finditer(line):
+        if stop.start() >= at:
+            end = stop.end()
+            break
+        start = stop.end()
+    return start, end or len(line)
+
+
+def asserts(line: str, at: int) -> bool:
+    """Whether the sentence claims what begins at a position: no question, no "if", no "not"."""
+    start, end = sentence(line, at)
+    before = line[start:at]
+    clause = _CLAUSE.split(before)[-1]
+    return not (
+        line[:end].endswith(("?", "？"))
+        or _SUPPOSES.search(_BUT.split(before)[-1])
+        or _NOT.search(clause)
+    )
+
+
+def concludes(line: str) -> bool:
+    """Whether a line has a word such as "therefore"."""
+    return _CONCLUDES.search(line) is not None
+
+
+def headed(lines: Sequence[Line], number: int) -> bool:
+    """Whether the line before is a heading such as "Final answer"."""
+    return number > 0 and _HEADING.fullmatch(lines[number - 1].text) is not None
+
+
+def last_line(lines: Sequence[Line]) -> tuple[int, Line]:
+    """The last line and its number, without remarks after the answer."""
+    number = len(lines) - 1
+    while number > 0 and _REMARK.match(lines[number].text):
+        number -= 1
+    return number, lines[number]
+
+
+def _claim(
+    number: int, line: str, at: int, stated: int, rank: Rank, found: Found | None
+) -> Claim | None:
+    """A claim, if what is found after `stated` is asserted and not denied afterwards."""
+    start = sentence(line, at)[0]
+    end = sentence(line, stated)[1]
+    if found is None:
+        return None
+    if _ALTERNATIVE.search(line[start:stated]):
+        return Claim(number, at, stated, rank, None)
+    if _CONDITION.match(line[stated:end]) or _PART.search(line[at:stated]) or not asserts(line, at):
+        return None
+    return Claim(number, at, stated, rank, found)
+
+
+def _in_boxes(number: int, line: Line, reader: Reader) -> Iterator[Claim]:
+    for box in _BOXED.finditer(line.text):
+        found = reader.boxed(box[1])
+        claim = _claim(number, line.text, box.start(), box.end(), Rank.BOX, found)
+        if claim:
+            yield claim
+
+
+def _after_labels(number: int, lines: Sequence[Line], reader: Reader) -> Iterator[Claim]:
+    line = lines[number].text
+    if _HEADING.fullmatch(line):
+        below = lines[number + 1].text if number + 1 < len(lines) else ""
+        if claim := _claim(number + 1, below, 0, 0, Rank.LABEL, reader.whole(below)):
+            yield claim
+        return
+    heading = _HEADING.match(line)
+    if heading and (found := reader.whole(line[heading.end() :])):
+        yield Claim(number, 0, len(line), Rank.LABEL, found)
+        return
+    for label in _LABEL.finditer(line):
+        stated = line[label.end() :].replace(BOX_OPEN, "").replace(BOX_CLOSE, " ").strip()
+        start = label.end() - len(label[0].lstrip(" .;:"))
+        claim = _claim(number, line, start, label.end(), Rank.LABEL, reader.stated(stated))
+        if claim:
+            yield claim
+
+
+def _in_sentences(number: int, line: Line, reader: Reader) -> Iterator[Claim]:
+    for pattern in (_ANSWER_IS, _AS_ANSWER):
+        for match in pattern.finditer(line.text):
+            stated = line.text[match.end() :].replace(BOX_OPEN, "").replace(BOX_CLOSE, " ")
+            found = reader.stated(stated)
+            claim = _claim(number, line.text, match.start(), match.end(), Rank.SENTENCE, found)
+            if claim:
+                yield claim
+
+
+def _alone(lines: Sequence[Line], reader: Reader) -> Iterator[Claim]:
+    """The first line if it is nothing but an answer, and the last line likewise."""
+    for number in {0, len(lines) - 1}:
+        line = lines[number]
+        found = reader.whole(line.text)
+        neighbour = lines[number - 1 if number else 1].text if len(lines) > 1 else ""
+        if found and not line.row:
+            other = reader.whole(neighbour)
+            if other is None or other.answer == found.answer:
+                rank = Rank.ALONE if number else Rank.SENTENCE
+                yield Claim(number, 0, len(line.text), rank, found)

@@ -1,0 +1,112 @@
+"""From the claims of a text to its answer, or to none.
+
+The principles, in this order:
+
+1. What the writer takes back is gone, with all that stands before it.
+2. The most explicit claims decide: a box before a label, a label before a sentence, a sentence
+   before a conclusion, and that before a line that stands alone.
+3. They must agree. Different boxes agree if the last one gives the result of the others. Of other
+   claims that differ, the last counts only if the writer says that it replaces the others.
+4. The last claim must agree with them, if it is a sentence or more.
+
+A text whose claims do not agree has no answer: that is no credit, whichever of them is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from evals.extraction.claims import Claim, Rank, Reader, claims, concludes, sentence
+from evals.extraction.found import Found
+from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line, plain_lines
+from evals.extraction.words import REVISES, TAKES_BACK, TAKES_BACK_AT_ONCE
+
+_TAKES_BACK = re.compile(TAKES_BACK, re.IGNORECASE)
+_AT_ONCE = re.compile(TAKES_BACK_AT_ONCE, re.IGNORECASE)
+_REVISES = re.compile(REVISES, re.IGNORECASE)
+_RESULT = re.compile(rf"[^\s=][ ]*[-+*/·×][ ]*[^\s=][^=]*=[^=]*{BOX_OPEN}")
+_TOTAL = re.compile(
+    r"\b(?:sum|total|answer|result|asked|sought|requested|desired|required|altogether)\b", re.I
+)
+_ONLY_BOX = re.compile(rf"[\W_]*{BOX_OPEN}[^{BOX_CLOSE}]*{BOX_CLOSE}[\W_]*")
+
+_Place = tuple[int, int]
+
+
+def answer(text: str, reader: Reader) -> Found | None:
+    """The answer that a final answer gives; None if it gives none, or more than one."""
+    lines = [replace(line, text=reader.short(line.text)) for line in plain_lines(text)]
+    if not lines:
+        return None
+    made = claims(lines, reader)
+    gone = max(_taken_back(lines, made), default=(-1, -1))
+    return _agreed([claim for claim in made if (claim.line, claim.at) > gone], lines)
+
+
+def _taken_back(lines: Sequence[Line], made: Sequence[Claim]) -> list[_Place]:
+    """Where the writer takes back a claim that was made before."""
+    if not made:
+        return []
+    found = [
+        (number, match.start())
+        for number, line in enumerate(lines)
+        for match in _TAKES_BACK.finditer(line.text)
+    ]
+    for claim in made:
+        line, at = _next_sentence(lines, claim)
+        if line < len(lines) and _AT_ONCE.match(lines[line].text, at):
+            found.append((line, at))
+    first = min((claim.line, claim.at) for claim in made)
+    return [place for place in found if place > first]
+
+
+def _next_sentence(lines: Sequence[Line], claim: Claim) -> _Place:
+    text = lines[claim.line].text
+    end = sentence(text, claim.end)[1]
+    return (claim.line, end) if text[end:].strip() else (claim.line + 1, 0)
+
+
+def _agreed(made: Sequence[Claim], lines: Sequence[Line]) -> Found | None:
+    if not made:
+        return None
+    highest = max(claim.rank for claim in made)
+    deciding = [claim for claim in made if claim.rank == highest]
+    found = deciding[-1].found
+    if found is None or (_differ(deciding) and not _replaces(deciding, lines)):
+        return None
+    last = [claim for claim in made if claim.rank >= min(highest, Rank.SENTENCE)][-1]
+    if _differ([deciding[-1], last]) and not _revised(deciding[-1], last, lines):
+        return None
+    return last.found if _differ([deciding[-1], last]) else found
+
+
+def _differ(made: Sequence[Claim]) -> bool:
+    return len({(claim.found and claim.found.answer) or claim for claim in made}) > 1
+
+
+def _replaces(made: Sequence[Claim], lines: Sequence[Line]) -> bool:
+    """Whether the last of several claims of one rank replaces the others."""
+    last = made[-1]
+    before = [claim for claim in made if _differ([claim, last])][-1]
+    if _revised(before, last, lines):
+        return True
+    line = lines[last.line].text
+    if before.line == last.line:
+        line = line[before.end : last.end]
+    final = (
+        concludes(line) or _TOTAL.search(line) or _RESULT.search(line) or _ONLY_BOX.fullmatch(line)
+    )
+    return last.rank == Rank.BOX and bool(final)
+
+
+def _revised(before: Claim, after: Claim, lines: Sequence[Line]) -> bool:
+    """Whether the text between two claims announces a change."""
+    if before.line == after.line:
+        between = lines[after.line].text[before.end : after.at]
+    else:
+        parts = [lines[before.line].text[before.end :]]
+        parts += [line.text for line in lines[before.line + 1 : after.line]]
+        between = "\n".join([*parts, lines[after.line].text[: after.at]])
+    return _REVISES.search(between) is not None

@@ -1,0 +1,161 @@
+r"""A final answer as plain lines: without leaked CoT, without markup, with boxes as ⟦content⟧."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evals.extraction.tex import boxes, undress
+
+BOX_OPEN, BOX_CLOSE = "⟦", "⟧"
+_LONGEST_TEXT = 60_000
+_LONGEST_LINE = 3_000
+_MOST_LINES = 400
+
+_FINAL = re.compile(r"<\|channel\|>final[^<]*<\|message\|>|assistantfinal")
+_CHANNEL = re.compile(r"<\|channel\|>(?:analysis|commentary)")
+_THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
+_OPENS = re.compile(rf"[<\[]{_THOUGHT}[>\]]", re.IGNORECASE)
+_CLOSES = re.compile(rf"[<\[]/{_THOUGHT}[>\]]", re.IGNORECASE)
+_SPECIAL = re.compile(r"<\|[^<>|\s]+\|>")
+_PROGRAM = re.compile(
+    r"^[ \t]*```[ \t]*(?:python|py|c|cpp|c\+\+|java|javascript|js|rust|go|sage|matlab|mathematica)"
+    r"\b[^\n]*\n.*?^[ \t]*```[ \t]*$",
+    re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
+_FENCED = re.compile(r"^\s*```\w*\n(.*)\n\s*```\s*$", re.DOTALL)
+_KEYS = (
+    "final_answer",
+    "final answer",
+    "answer",
+    "result",
+    "solution",
+    "choice",
+    "option",
+    "letter",
+)
+_STRUCK = re.compile(r"~~[^~\n]+~~")
+_TAGGED = re.compile(
+    r"<(final[_ -]?answer|answer|final|result)>\s*(.*?)\s*</\1>", re.DOTALL | re.IGNORECASE
+)
+_HTML = re.compile(r"</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|h\d)\b[^<>]*>", re.I)
+_ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}|&(?=\s*=)|\\\\\s*$")
+_RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
+_LINE_MARKS = re.compile(
+    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[\U0001F000-\U0001FAFF])+|[\s∎■□]+$"
+)
+_EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*])|`")
+_STRONG = re.compile(r"\*\*|__|\\mathbf|\\textbf|\$\$|\\\[|<b>|<strong>")
+_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0x20E3, 0xAD))
+_DIGIT = re.compile(r"[^\W\D_a-zA-Z0-9]|[^\D0-9]")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that is not empty.
+
+    Attributes:
+        text: The line without markup.
+        strong: Whether some of it was set in bold or as a displayed formula.
+        row: Whether it is the row of a table.
+    """
+
+    text: str
+    strong: bool
+    row: bool = False
+
+
+def plain_lines(text: str) -> list[Line]:
+    """The lines of a final answer that are not empty; a long text loses those in its middle."""
+    found = list(_lines(_with_boxes(_marked_up(final_part(text)[-_LONGEST_TEXT:]))))
+    return found if len(found) <= _MOST_LINES else found[:1] + found[1 - _MOST_LINES :]
+
+
+def final_part(text: str) -> str:
+    """The text without a CoT that leaked into it; empty if the text ends within the CoT."""
+    final = list(_FINAL.finditer(text))
+    if final:
+        text = text[final[-1].end() :]
+    elif _CHANNEL.search(text):
+        return ""
+    closed = list(_CLOSES.finditer(text))
+    if closed:
+        text = text[closed[-1].end() :]
+    opened = _OPENS.search(text)
+    return text[: opened.start()] if opened else text
+
+
+def _marked_up(text: str) -> str:
+    """The text with one spelling of characters and tags, without programs and deleted words."""
+    text = _DIGIT.sub(lambda digit: str(int(digit[0])), text.translate(_WIDE | _INVISIBLE))
+    text = _STRUCK.sub("", _PROGRAM.sub("", _SPECIAL.sub("", text)))
+    text = _TAGGED.sub(lambda tag: f"\nAnswer: {' '.join(tag[2].split())}\n", text)
+    return _ESCAPED.sub(lambda _: "\\", _json(text))
+
+
+def _json(text: str) -> str:
+    """Of a text that is a JSON object, the member with the answer."""
+    fenced = _FENCED.match(text)
+    try:
+        value = json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(value, dict):
+        return text
+    said = next((value[key] for key in _KEYS if key in value), None)
+    return f"Answer: {said}" if isinstance(said, str | int | float) else ""
+
+
+def _with_boxes(text: str) -> str:
+    parts, at = [], 0
+    for box in boxes(text):
+        if box.start >= at:
+            content = " ".join(undress(box.content).split())
+            parts += [text[at : box.start], BOX_OPEN, content, BOX_CLOSE]
+            at = box.end
+    return "".join([*parts, text[at:]])
+
+
+def _lines(text: str) -> Iterator[Line]:
+    header: Sequence[str] = ()
+    for raw in text.split("\n"):
+        if not raw.strip():
+            header = ()
+            continue
+        cells = _cells(raw)
+        if cells and not header:
+            header = cells
+        for plain in _row(cells, header) if cells else (_plain(raw),):
+            if plain:
+                yield Line(plain, bool(_STRONG.search(raw)), row=bool(cells))
+
+
+def _plain(raw: str) -> str:
+    if _RULE.match(raw):
+        return ""
+    bare = _ENVIRONMENT.sub(" ", _HTML.sub("", raw[-_LONGEST_LINE:]))
+    return undress(_EMPHASIS.sub("", _LINE_MARKS.sub("", bare))).strip()
+
+
+def _cells(raw: str) -> list[str]:
+    """The cells of a table row; empty for other lines."""
+    stripped = raw.strip()
+    if not (stripped.startswith("|") and stripped.endswith("|") and stripped.count("|") > 2):
+        return []
+    return [_plain(cell) for cell in stripped.strip("|").split("|")]
+
+
+def _row(cells: Sequence[str], header: Sequence[str]) -> Iterator[str]:
+    """A row as a line: `first: second`; under a column "Answer", what is in that column."""
+    named = [name.casefold() for name in header]
+    if cells is not header and len(cells) == len(header):
+        for name in ("final answer", "correct answer", "answer"):
+            if name in named:
+                yield f"Answer: {cells[named.index(name)]}"
+                return
+    if any(cells):
+        yield ": ".join(cell for cell in cells if cell)

@@ -1,0 +1,139 @@
+"""The words that models use to state, doubt, deny and take back an answer.
+
+Beside English there are German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese
+and Korean, and, for the word "answer", the languages that OpenAI's simple-evals accepts in
+multilingual multiple choice (`common.py` at commit 652c89d). All are regular expressions to be used
+with IGNORECASE on a line without markup (`evals.extraction.lines`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_OTHER_ANSWERS = (
+    "Antwort", "Endergebnis", "Ergebnis", "Lösung", "Réponse", "Résultat", "Respuesta", "Resultado",
+    "Solución", "Resposta", "Gabarito", "Risposta", "Risultato", "Soluzione", "Ответ", "Результат",
+    "答案", "答复", "答曰", "答え", "答", "回答", "解答", "正解", "解", "정답", "답변", "답",
+    "Jawaban", "Jibu", "উত্তর", "उत्तर", "الإجابة النهائية", "الإجابة الصحيحة", "الإجابة", "إجابة",
+    "الجواب النهائي", "الجواب", "Idahun", "Ìdáhùn", "Idáhùn", "Àmọ̀nà", "Àdáhùn", "Ànúgọ", "Àṣàyàn",
+)  # fmt: skip
+ANSWERS = tuple(
+    sorted(
+        {unicodedata.normalize(form, word) for word in _OTHER_ANSWERS for form in ("NFC", "NFD")},
+        key=len,
+        reverse=True,
+    )
+)
+"""The word "answer" in languages other than English."""
+
+_GOOD = (
+    r"(?:final|correct(?:ed)?|right|best|true|proper|chosen|selected|only|overall|required|desired|remaining"
+    r"|most (?:likely|suitable|appropriate|plausible|accurate)|last|actual"
+    r"|richtige|korrekte|endgültige|finale?|correcte?|bonne|juste|exacte|correcta|correta|cert[ao]|corretta"
+    r"|giusta|esatta|definitiva|правильн\w+|верн\w+|окончательн\w+|正确|最终|正しい|(?:最も)?適切な|最適な|最終的な|적절한|최종)"
+)
+OPTION = (
+    r"(?:options?|choices?|statements?|alternativ[ae]s?|variants?|letter|match|fit|opción|opzione"
+    r"|opção|вариант|选项|選択肢|옵션|선택지|보기)"
+)
+_NOUN = rf"(?:answers?|responses?|best guess|ans\b\.?|ответ\w+|{'|'.join(map(re.escape, ANSWERS))})"
+ANSWER = (
+    rf"(?:(?:{_GOOD}的?\s*)*{_NOUN}(?:\s*(?:{OPTION}|key))?(?:\s+{_GOOD})*"
+    rf"|(?:{_GOOD}的?\s*)+(?:{OPTION}|result|value|sum|total|number|one)|{OPTION}\s+{_GOOD}|(?:our|my)\s+(?:pick|choice|selection|guess))"
+)
+"""What a statement gives: the answer, the correct option, the final result."""
+
+LABEL_ONLY = (
+    rf"(?:results?|solution|conclusion|final|total|selection|pick|{_GOOD}|верно|{OPTION}"
+    r"|the letter|(?-i:A)(?=:))"
+)
+"""Further words that announce the answer where a colon follows them."""
+
+_ADVERBS = (
+    r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|just|(?:most )?likely|probably"
+    r"|definitely|actually|still|surely|certainly|obviously|of course|exactly|also|equal to"
+    r"|daher|somit|folglich|donc|por (?:lo )?tanto|entonces|quindi|dunque|portanto|logo)\b)*[\s,]*"
+)
+IS = (
+    rf"(?:(?:is|are|was|(?:would|must|should|will|has to|can only)(?:{_ADVERBS}) be"
+    r"|(?:appears|seems|turns out|happens|has) to be|comes (?:out )?to|equals|becomes|ist|lautet"
+    r"|beträgt|est|es|é|è|равен|равно|равна|это|является)(?![^\W_])"
+    rf"|(?:应该?|就|即)?(?:是|为|為)|等于|选|選|は|が|은|는|هي|هو|—|–|=){_ADVERBS}[:：]?\s*"
+    r"(?:(?:(?:the|la|el|die|a|o|le)\s+)?(?:number|letter|letra|lettre|lettera|Zahl|número|numero"
+    r"|nombre|число|буква)\s+)?"
+)
+"""The verb between "the answer" and the answer."""
+
+CONCLUDES = (
+    r"(?:(?:^|[,;:—–]\s*|\band\s+)\W*(?:so|thus|hence|therefore|consequently|finally|overall"
+    r"|in conclusion|in total|altogether|it follows|(?:we|i) conclude|conclusion|adding|summing"
+    r"|combining|in the end|damit|somit|also|daher|folglich|insgesamt|donc|ainsi|par conséquent"
+    r"|por (?:lo )?tanto|luego|así|portanto|logo|assim|quindi|dunque|pertanto|итак|таким образом"
+    r"|следовательно|значит)\b|\b(?:therefore|thus|hence|daher|somit|donc|por lo tanto|portanto"
+    r"|quindi|(?:maximum|minimum|largest|smallest|greatest) (?:possible )?(?:value|number)"
+    r"|gesuchte\w*|cherchée?s?|pedid[oa]|buscad[oa]|procurad[oa]|cercat[oa]|искомо?\w*)\b|所求|求める"
+    r"|구하는|∴|⇒|因此|所以|故|综上|綜上|于是|以上より|したがって|従って|よって|ゆえに|따라서"
+    r"|그러므로)"
+)
+"""A conclusion."""
+
+NOT = (
+    r"(?:\b(?:not|cannot|can['’]t|isn['’]t|aren['’]t|wasn['’]t|doesn['’]t|don['’]t|didn['’]t|won['’]t"
+    r"|wouldn['’]t|couldn['’]t|shouldn['’]t|never|neither|nor|none|no|nobody|nothing|without"
+    r"|doubt\w*|unlikely|incorrect|wrong|false|invalid|mistake|error|rul(?:e|ed|es|ing) out"
+    r"|eliminat\w+|exclud\w+|reject\w*|discard\w*|far from|except|fails?|impossible"
+    r"|least (?:likely|plausible|suitable|appropriate)|contradict\w*|partially|partly"
+    r"|nicht|kein\w*|weder|bezweifle|falsch|pas|ni|non|doute|doutes?|no|dudo|não|nem|duvido|né"
+    r"|dubito|не|ни|сомнева\w+|неверн\w*)\b|ошиб|不|沒|没|未|非|ません|ない|아니|아닙|않)"
+)
+"""A negation: what it governs is not claimed."""
+
+SUPPOSES = (
+    r"(?:\b(?:if|whether|suppose\w*|assum\w+|unless|might|could|may|maybe|perhaps|possibly|either"
+    r"|would (?!be\b|answer|choose|pick|select|go\b|say)|tempt\w+|at first|first glance|initially"
+    r"|originally|naive\w*|(?:initial|first) guess|thought|had (?:been|asked)|for [a-d] to be"
+    r"|(?:students?|people|many|some|someone|one|they|you)(?: \w+)? (?:think|thought|say|said"
+    r"|believe|answer|choose|guess|give)\w*|wenn|falls|ob|vielleicht|könnte|si|peut-être|quizás"
+    r"|tal vez|talvez|se|forse|если|возможно|может)\b|如果|假设|若|可能|もし|かもしれ|만약|아마)"
+)
+"""A supposition or a mere possibility: what stands with it is not claimed."""
+
+ALTERNATIVE = r"(?:\b(?:alternatively|otherwise)\b|^\W*or\b)"
+"""What stands with it is a second answer."""
+
+TAKES_BACK = (
+    r"(?:\b(?:no,? )?wait\b(?=\s*[,.!?…—–-]|$)|\bhold on\b|\bscratch that\b"
+    r"|\bon (?:second thought|(?:further |closer )?reflection|closer inspection)\b"
+    r"|\boops\b|\bi (?:made|have made|see|found) (?:a|an|my|the) [\w ]{0,20}?(?:mistake|error|slip)"
+    r"|\bi (?:misread|miscounted|confused|transposed|swapped|forgot|overlooked|missed"
+    r"|(?:have to|must|need to|will) change)\b"
+    r"|\b(?:disregard|ignore) (?:that|this|the above|my)|^\W*(?:correction|edit|update)\b"
+    r"|\blet me (?:re(?:do|count|consider|compute|start|think)|start over|start again|try again"
+    r"|think again)|\b(?:need|have) to (?:redo|start over|recount|restart)"
+    r"|\bactually,? (?:no\b|that|this is (?:wrong|incorrect)|it['’]s not)|\bno, sorry\b"
+    r"|(?:…|\.\.\.|[—–])\s*no\b(?=\s*[,.!…]|$))"
+)
+"""The writer takes back what stands before."""
+
+TAKES_BACK_AT_ONCE = (
+    r"\W*(?:(?:hmm+|no|but|actually|however|sorry)\b[\s,.…—–-]*)*"
+    r"(?:(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+){0,2}? (?:wrong|incorrect|impossible"
+    r"|a mistake|not (?:right|correct|possible|valid|true|an? |what))"
+    r"|(?:that|this|it) (?:contradicts|exceeds|(?:can['’]t|cannot|could not) be"
+    r"|(?:doesn['’]t|does not|cannot|can['’]t) (?:work|hold|fit))\b"
+    r"|no\b(?=\s*[,.!—–])|hmm+\b)"
+)
+"""The same, in the sentence that follows an answer."""
+
+REVISES = r"(?:\b(?:actually|however|but|in fact|on closer|re-?check\w*|double[- ]?check\w*)\b)"
+"""What follows may differ from what stands before."""
+
+LETTERS = {
+    **{letter: letter for letter in "ABCD"},
+    **dict(zip("abcd", "ABCD", strict=True)),
+    **dict(zip("أبجد", "ABCD", strict=True)),
+    **dict(zip("অবডঢ", "ABCD", strict=True)),
+    **dict(zip("АВСД", "ABCD", strict=True)),
+}
+"""The spellings of the four letters; the last line is Cyrillic."""
