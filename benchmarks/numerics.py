@@ -3,8 +3,9 @@
     python benchmarks/numerics.py [FAULT …]
 
 Each fault's model runs in this process and answers the Chat Completions requests of the numerics
-probes, which judge the replies. Without names: the healthy engine in two number formats and three
-batch sizes, and every fault of the model's numbers or the choice of tokens.
+probes, which judge the replies. Faults run in bfloat16, including the residual stream. Without
+names: the healthy engine in several number formats, and every fault of the model's numbers or the
+choice of tokens.
 """
 
 from __future__ import annotations
@@ -45,24 +46,23 @@ _MODEL = "gpt-oss-small"
 _PATH = "/v1/chat/completions"
 _CONDITION = Condition(model=_MODEL, api="chat", mode="non-streaming")
 _HOOKS = (MODEL, INPUT, LOGITS, SAMPLING, TOKENS)
-_HEALTHY = tuple(
-    (f"healthy, {dtype}, batch {batch}", dtype, batch)
-    for dtype, batch in (("float32", 8), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16", 32))
-)
+_HEALTHY = (("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16"))
+"""Number formats of the weights and of the residual stream."""
 
 
 @cache
-def loaded(dtype: str) -> Transformer:
+def loaded(dtype: str, residual: str) -> Transformer:
     """The healthy model."""
-    return load_model(SMALL_CHECKPOINT, dtype=getattr(torch, dtype))
+    weights, stream = (getattr(torch, name) for name in (dtype, residual))
+    return load_model(SMALL_CHECKPOINT, dtype=weights, residual=stream)
 
 
 @contextlib.contextmanager
-def serving(faults: Sequence[str], dtype: str, batch: int) -> Iterator[Starlette]:
+def serving(faults: Sequence[str], dtype: str, residual: str) -> Iterator[Starlette]:
     """The application with these faults around a running engine."""
     parts = faulty_parts(faults)
-    model = parts.model(copy.deepcopy(loaded(dtype)))
-    engine = Engine(model, max_batch=batch, max_context=2048, sampler=parts.sampler)
+    model = parts.model(copy.deepcopy(loaded(dtype, residual)))
+    engine = Engine(model, max_context=2048, sampler=parts.sampler)
     engine.start()
     try:
         yield parts.app(engine, AppSettings())
@@ -128,7 +128,9 @@ def shown(result: CheckResult) -> str:
         return "–" if result.status == "passed" else "not verifiable"
     if result.check.id == "numerics.greedy":
         return f"{result.failures} of {result.applicable} replies"
-    return f"{result.examples[0].evidence.got}".removesuffix(" nats apart")
+    if result.check.id == "numerics.defect":
+        return result.examples[0].message.partition("(")[2].partition(")")[0]
+    return f"{result.examples[0].evidence.got}"
 
 
 def main() -> None:
@@ -143,16 +145,17 @@ def main() -> None:
         for name, fault in CATALOGUE.items()
         if fault.layer in ("numerics", "sampling") and any(fault.at(seam) for seam in _HOOKS)
     ]
-    rows = [(name, [name], "bfloat16", 32) for name in names if name != "healthy"]
+    rows = [(name, [name], "bfloat16", "bfloat16") for name in names if name != "healthy"]
     if not arguments.faults or "healthy" in names:
-        rows = [(name, [], dtype, batch) for name, dtype, batch in _HEALTHY] + rows
-    print("| engine | log probabilities | greedy | drawn | tokens | s |")
-    print("| --- | --- | --- | --- | ---: | ---: |")
-    for name, faults, dtype, batch in rows:
+        healthy = ((f"none, {dtype}, {kept} stream", [], dtype, kept) for dtype, kept in _HEALTHY)
+        rows = [*healthy, *rows]
+    print("| engine | logprobs | precision | defect | greedy | drawn | tokens | s |")
+    print("| --- | --- | --- | --- | --- | --- | ---: | ---: |")
+    for name, faults, dtype, residual in rows:
         began = time.monotonic()
-        with serving(faults, dtype, batch) as app:
+        with serving(faults, dtype, residual) as app:
             results, tokens = judged(app, drawn=arguments.drawn)
-        cells = [shown(result) for result in results] + [""] * (3 - len(results))
+        cells = [shown(result) for result in results] + [""] * (5 - len(results))
         print(f"| {name} | {' | '.join(cells)} | {tokens} | {time.monotonic() - began:.0f} |")
         sys.stdout.flush()
         gc.collect()

@@ -16,6 +16,7 @@ from reference_engine.options import (
     add_batch_option,
     add_chat_options,
     add_engine_options,
+    add_fault_option,
     add_server_options,
     backend_settings,
     engine_settings,
@@ -73,8 +74,9 @@ def _serve(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from reference_engine.scoring import answer_lines
 
+    settings = replace(engine_settings(arguments), faults=tuple(arguments.fault or ()))
     try:
-        for line in answer_lines(sys.stdin.buffer, engine_settings(arguments)):
+        for line in answer_lines(sys.stdin.buffer, settings):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
     except ValueError as error:
@@ -178,6 +180,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     add_engine_options(score.add_argument)
     add_batch_option(score.add_argument)
+    add_fault_option(score.add_argument)
     serve = subparsers.add_parser("serve", help="serve a checkpoint over HTTP")
     add_engine_options(serve.add_argument)
     add_batch_option(serve.add_argument)

@@ -19,6 +19,7 @@ from reference_engine.server.settings import TODAY, AppSettings, ServeSettings
 
 Add = Callable[..., argparse.Action]
 """The `add_argument` of a parser."""
+_DTYPES = ("float32", "bfloat16")
 
 
 def add_engine_options(add: Add) -> None:
@@ -34,9 +35,11 @@ def add_engine_options(add: Add) -> None:
     _option(add, "--device", "device", default=defaults.device, choices=["cpu", "cuda"])
     add(
         "--dtype",
-        choices=["float32", "bfloat16"],
+        choices=_DTYPES,
         help="number format (default: the fastest of the device)",
     )
+    text = "number format of the residual stream; most other engines use that of --dtype"
+    _option(add, "--residual", text, choices=_DTYPES, default=defaults.residual)
     add(
         "--kernels",
         default=defaults.kernels,
@@ -104,6 +107,13 @@ def add_server_options(add: Add) -> None:
     _option(add, "--max-body", text, type=_positive, default=most, metavar="BYTES")
     text = "most waiting requests; more get status 429"
     _option(add, "--max-queue", text, type=_positive, default=defaults.max_queue, metavar="N")
+    add_fault_option(add)
+    text = "let requests name their faults in the header X-Fault"
+    add("--faults-by-request", action="store_true", help=text)
+
+
+def add_fault_option(add: Add) -> None:
+    """Add the option for the defects to reproduce."""
     add(
         "--fault",
         action="append",
@@ -111,8 +121,6 @@ def add_server_options(add: Add) -> None:
         help="known defects to reproduce ('python -m reference_engine faults' lists them), "
         "in all requests or in this share of them; can be repeated",
     )
-    text = "let requests name their faults in the header X-Fault"
-    add("--faults-by-request", action="store_true", help=text)
 
 
 def add_backend_options(add: Add) -> None:
@@ -185,6 +193,7 @@ def engine_settings(arguments: argparse.Namespace) -> ServeSettings:
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         dtype=arguments.dtype,
+        residual=arguments.residual,
         kernels=arguments.kernels,
         packed=arguments.packed,
         threads=arguments.threads,

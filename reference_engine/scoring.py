@@ -4,6 +4,9 @@ A request is the body that a server would receive, so the server's own code rend
 model generates a completion, or scores a given completion (teacher forcing). Every token comes with
 its logprob and the most probable alternatives. This includes headers and chain of thought, which no
 API returns.
+
+With faults, the tokens are scored as a server with these defects would compute them: faults of the
+model, the conversation and the prompt apply.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +28,9 @@ from torch import Tensor
 from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, HarmonyParser, Started
 from harmony.render import render_prompt
 from reference_engine.errors import SetupError
+from reference_engine.faults.base import activated, active_changes
+from reference_engine.faults.catalogue import read_plan
+from reference_engine.faults.hooks import GENERATION, PROMPT
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.sampling import SamplingParams, Token
@@ -38,7 +45,7 @@ from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.settings import ServeSettings
 
 TOP = 20
-"""Number of alternatives per token, the maximum of the APIs."""
+"""Number of alternatives per token unless a question asks for more; the maximum of the APIs."""
 _MAX_TOKENS = 512
 _ROWS_AT_ONCE = 64
 
@@ -48,7 +55,10 @@ class ScoringError(SetupError):
 
 
 class Question(BaseModel):
-    """One line of input: a request body, and optionally the completion to score."""
+    """One line of input: a request body, and optionally the completion to score.
+
+    `top` is the number of alternatives per token of a given completion.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,6 +66,7 @@ class Question(BaseModel):
     api: Literal["chat", "responses"]
     body: dict[str, object]
     completion: tuple[int, ...] | None = None
+    top: int = TOP
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,14 @@ def identity(checkpoint: Path) -> str:
 
 
 def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[bytes]:
-    """Yields answers as JSON lines, after one line that identifies the checkpoint.
+    """Yields answers as JSON lines, after one line that describes the engine.
 
     Questions without a completion come first, batched by the engine.
 
     Args:
         lines: One JSON `Question` each.
-        settings: The checkpoint and the engine settings; the date of the system message.
+        settings: The checkpoint, the engine settings, the faults, and the date of the system
+            message.
 
     Raises:
         ScoringError: A line is invalid, a server would reject its body, a prompt is too long, or
@@ -112,10 +124,19 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
     try:
         questions = [Question.model_validate_json(line) for line in lines if line.strip()]
         orders = [_order(question, settings.app.current_date) for question in questions]
+        plan = read_plan(settings.faults)
         model = load(settings)
-        head = {"weights_sha256": identity(settings.checkpoint), "dtype": _dtype(model)}
+        head = {
+            "engine": f"gpt-oss-verify {version('gpt-oss-verify')}, PyTorch {torch.__version__}",
+            "weights_sha256": identity(settings.checkpoint),
+            "dtype": _dtype(model),
+            "faults": [fault.description for fault in plan.faults],
+        }
         yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
-        yield from (answer.line() for answer in _answers(model, settings, questions, orders))
+        model = plan.damage(model)
+        with activated(plan.faults):
+            answers = list(_answers(model, settings, questions, orders))
+        yield from (answer.line() for answer in answers)
     except (ApiError, EngineError, SetupError, ValidationError) as error:
         raise ScoringError(str(error)) from error
 
@@ -132,10 +153,18 @@ def _answers(
         yield from _generate(model, settings, open_ended)
     for question, order in pairs:
         if question.completion is not None:
-            prompt = render_prompt(order.conversation)
-            yield _answer(
-                question, len(prompt), score_completion(model, prompt, question.completion)
-            )
+            prompt = _prompt(order)
+            tokens = score_completion(model, prompt, question.completion, question.top)
+            yield _answer(question, len(prompt), tokens)
+
+
+def _prompt(order: GenerationRequest) -> list[int]:
+    for change_order in active_changes(GENERATION):
+        order = change_order(order)
+    prompt = render_prompt(order.conversation)
+    for change_prompt in active_changes(PROMPT):
+        prompt = change_prompt(prompt, order.conversation)
+    return prompt
 
 
 def _generate(
@@ -157,9 +186,12 @@ def _generate(
 
 
 def score_completion(
-    model: Transformer, prompt: Sequence[int], completion: Sequence[int]
+    model: Transformer, prompt: Sequence[int], completion: Sequence[int], top: int = TOP
 ) -> list[Token]:
-    """Returns the logprobs of a given completion from one forward pass without a cache."""
+    """Returns the logprobs of a given completion from one forward pass without a cache.
+
+    Each token comes with its `top` most probable alternatives.
+    """
     ids = torch.tensor([[*prompt, *completion]], device=model.unembedding.weight.device)
     with torch.inference_mode():
         stream = model.stream(ids, UncachedContext(model.config, ids))[0, len(prompt) - 1 : -1]
@@ -168,14 +200,16 @@ def score_completion(
             token
             for at in range(0, len(chosen), _ROWS_AT_ONCE)
             for token in _tokens(
-                model.logits(stream[at : at + _ROWS_AT_ONCE]), chosen[at : at + _ROWS_AT_ONCE]
+                model.logits(stream[at : at + _ROWS_AT_ONCE]),
+                chosen[at : at + _ROWS_AT_ONCE],
+                top,
             )
         ]
 
 
-def _tokens(logits: Tensor, chosen: Tensor) -> Iterator[Token]:
+def _tokens(logits: Tensor, chosen: Tensor, top: int) -> Iterator[Token]:
     logprobs = logits.log_softmax(-1)
-    best = logprobs.topk(TOP)
+    best = logprobs.topk(top)
     own = logprobs.gather(1, chosen[:, None])[:, 0]
     for token, logprob, ids, values in zip(
         chosen.tolist(), own.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
@@ -195,7 +229,7 @@ async def _generate_all(
     engine: Engine, pairs: Sequence[tuple[Question, GenerationRequest]]
 ) -> list[Answer]:
     async def one(question: Question, order: GenerationRequest) -> Answer:
-        prompt = render_prompt(order.conversation)
+        prompt = _prompt(order)
         params = SamplingParams(
             max_tokens=order.sampling.max_tokens or _MAX_TOKENS,
             temperature=order.sampling.temperature,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,9 +15,13 @@ from harness.golden import files, teacher_forcing
 from harness.golden.create import create as create_golden
 from harness.golden.distance import distance, shown
 from harness.golden.engine import EngineOptions
+from harness.golden.healthy import healthy_run
+from harness.golden.healthy import learn as learn_from
 from harness.golden.records import Distance, Golden, Tolerance
+from harness.golden.replies import compared_replies
+from harness.parsing.rollout import parse_rollout
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.probes import golden_prompts
+from harness.probes import golden_prompts, numerics
 from harness.storage.run_folder import GOLDEN_FILE
 from harness.storage.run_log import read_rollouts, read_run_info
 
@@ -49,14 +55,74 @@ def create(
     def show(text: str) -> None:
         talk.print(text, soft_wrap=True)
 
-    options = EngineOptions(checkpoint, dtype, device, None, threads, current_date)
-    golden = create_golden(model, options, golden_prompts.requests(), show)
-    try:
-        out.write_text(files.text(golden), encoding="utf-8", newline="")
-    except OSError as error:
-        raise ConfigurationError(f"{out} cannot be written: {error.strerror}.") from None
-    stdout().print(str(out), soft_wrap=True)
+    options = EngineOptions(
+        checkpoint=checkpoint,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+        current_date=current_date,
+    )
+    command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
+    _write(out, create_golden(model, options, golden_prompts.requests(), show, command))
     return 0
+
+
+@app.command
+def learn(
+    golden: Path,
+    run: Path,
+    /,
+    *,
+    engine: str,
+    numbers: str,
+    fp8: bool = False,
+) -> int:
+    """Widen the tolerances of a golden file to cover an engine that is known to be healthy.
+
+    The run is compared with the golden file that it used, which may have another date line.
+
+    Args:
+        golden: The golden file, which is overwritten.
+        run: Folder of a run of the engine with `--only numerics`.
+        engine: Name and version of the engine, to record.
+        numbers: Its number formats, to record.
+        fp8: It stores weights or keys and values in 8 bits: do not widen the tolerance of exact
+            engines.
+    """
+    file, used = files.load(golden), _golden_of(run, None)
+    if used.weights_sha256 != file.weights_sha256:
+        raise ConfigurationError(f"{run} used a golden file of other weights than {golden}.")
+    parsed = [
+        parse_rollout(each) for each in read_rollouts(run) if each.task == numerics.GROUP.name
+    ]
+    compared = list(
+        compared_replies(
+            used,
+            (
+                (each.rollout.sample, exchange, reply)
+                for each in parsed
+                for exchange, reply in each.replies
+            ),
+        )
+    )
+    gaps = [each.divergence.gap for each in compared if each.divergence is not None]
+    replies = [each.compared for each in compared]
+    if not any(each.tokens for each in replies):
+        raise ConfigurationError(
+            f"No reply in {run} has logprobs that can be compared with {golden}."
+        )
+    found = healthy_run(engine, numbers, exact=not fp8, replies=replies, gaps=gaps)
+    stdout().print(f"{shown(found.distance)}", soft_wrap=True)
+    _write(golden, learn_from(file, found))
+    return 0
+
+
+def _write(path: Path, golden: Golden) -> None:
+    try:
+        path.write_text(files.text(golden), encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
+    stdout().print(str(path), soft_wrap=True)
 
 
 @app.command
@@ -87,7 +153,13 @@ def follow(
         as_json: Print the figures as JSON on stdout.
     """
     golden = _golden_of(run, tolerance_of)
-    options = EngineOptions(checkpoint, dtype, device, None, threads, current_date)
+    options = EngineOptions(
+        checkpoint=checkpoint,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+        current_date=current_date,
+    )
     found = teacher_forcing.score_replies(read_rollouts(run), options)
     if not found.compared.differences:
         stdout().print(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from importlib.metadata import version
 
 from harness.golden import engine
-from harness.golden.distance import LEAST_ALONE, Compared, Entry, compare, distance, tolerance
+from harness.golden.defects import DEFECTS, pattern_of
+from harness.golden.distance import Compared, Entry, compare, tolerance
 from harness.golden.engine import Answer, EngineOptions, Question, Requests
+from harness.golden.healthy import HEALTHY, Numbers, healthy_run
 from harness.golden.records import (
     MILLI,
     PARTS,
+    RETURNED,
     Continuation,
     Drawn,
     Golden,
@@ -24,12 +25,7 @@ from harness.golden.tokens import bytes_of
 DRAWS = 20
 _HIDDEN_ALTERNATIVES = 5
 """Stored alternatives of tokens whose logprobs most APIs do not return."""
-_RETURNED = frozenset({"answer"})
 _LETTERS = {part: letter for letter, part in PARTS.items()}
-
-Runs = Sequence[tuple[str, int]]
-"""Healthy engines: number format and batch size."""
-HEALTHY: Runs = (("float32", 32), ("bfloat16", 1), ("bfloat16", 8), ("bfloat16", 32))
 
 Progress = Callable[[str], None]
 
@@ -39,12 +35,12 @@ def create(
     options: EngineOptions,
     requests: Requests,
     progress: Progress,
-    healthy: Runs = HEALTHY,
+    command: str,
 ) -> Golden:
-    """Answer all requests, once for the golden answers and once per healthy run.
+    """Answer all requests, once for the golden answers and once per healthy way to compute.
 
-    The tolerance is learned from the healthy runs. `models` are the names under which providers
-    serve the model.
+    The tolerances are learned from these runs. Then each defect scores the golden answers. `models`
+    are the names under which providers serve the model, `command` is recorded.
 
     Raises:
         ConfigurationError: The engine failed.
@@ -53,21 +49,28 @@ def create(
     head, answers = engine.score((*_greedy(requests), *_drawn(requests)), options)
     greedy = {answer.id: answer for answer in answers if "/" not in answer.id}
     runs = []
-    for dtype, batch in healthy:
-        progress(f"healthy run in {dtype}, batch size {batch}")
-        _, others = engine.score(_greedy(requests), replace(options, dtype=dtype, batch=batch))
-        runs.append(_healthy_run(dtype, batch, greedy, others))
+    for numbers in HEALTHY:
+        progress(f"healthy run in {numbers}")
+        _, others = engine.score(_greedy(requests), numbers.options(options))
+        runs.append(_healthy_run(head.engine, numbers, greedy, others))
+    patterns = []
+    for defect in DEFECTS:
+        progress(f"the defect {defect}")
+        patterns.append(pattern_of(defect, _greedy(requests), options, greedy))
     return Golden(
         models=tuple(models),
+        engine=head.engine,
+        dtype=head.dtype,
+        command=command,
         weights_sha256=head.weights_sha256,
         requests_sha256=requests.sha256,
-        tool_version=version("gpt-oss-verify"),
-        dtype=head.dtype,
         current_date=options.current_date,
         continuations={name: _continuation(answer) for name, answer in greedy.items()},
         drawn={name: _texts(name, answers) for name in requests.drawn},
         healthy=tuple(runs),
         tolerance=tolerance(runs),
+        exact_tolerance=tolerance([run for run in runs if run.exact]),
+        patterns=tuple(pattern for pattern in patterns if pattern is not None),
     )
 
 
@@ -84,26 +87,19 @@ def _drawn(requests: Requests) -> Sequence[Question]:
 
 
 def _healthy_run(
-    dtype: str, batch: int, golden: Mapping[str, Answer], others: Sequence[Answer]
+    name: str, numbers: Numbers, golden: Mapping[str, Answer], others: Sequence[Answer]
 ) -> HealthyRun:
     each: list[Compared] = []
     gaps: list[float] = []
     for other in others:
         pairs = list(zip(golden[other.id].tokens, other.tokens, strict=False))
-        shown = [pair for pair in pairs if pair[0].part in _RETURNED]
-        each.append(
-            compare([expected for expected, _ in shown], [_entry(token) for _, token in shown])
-        )
-        first = next((pair for pair in pairs if pair[0].id != pair[1].id), None)
-        if first is not None:
-            gaps.append(_gap(*first))
-    judged = [one for one in each if len(one.differences) >= LEAST_ALONE]
-    return HealthyRun(
-        dtype=dtype,
-        batch=batch,
-        distance=distance(sum(each, Compared()), gaps),
-        farthest=max((distance(one).p95 for one in judged), default=0.0),
-    )
+        end = next((at for at, (due, came) in enumerate(pairs) if due.id != came.id), None)
+        if end is not None:
+            gaps.append(_gap(*pairs[end]))
+            pairs = pairs[: end + 1]
+        each.append(compare([due for due, _ in pairs], [_entry(token) for _, token in pairs]))
+    exact = not numbers.fp8_cache
+    return healthy_run(name, str(numbers), exact=exact, replies=each, gaps=gaps)
 
 
 def _entry(token: Token) -> Entry:
@@ -125,7 +121,7 @@ def _continuation(answer: Answer) -> Continuation:
 
 
 def _flat(token: Token) -> tuple[int, ...]:
-    kept = token.top if token.part in _RETURNED else token.top[:_HIDDEN_ALTERNATIVES]
+    kept = token.top if token.part in RETURNED else token.top[:_HIDDEN_ALTERNATIVES]
     return tuple(number for each, value in kept for number in (each, round(value * MILLI)))
 
 

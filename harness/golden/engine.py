@@ -37,20 +37,29 @@ class Requests:
 
 @dataclass(frozen=True)
 class Question:
-    """A request body, and optionally the tokens that the completion must follow."""
+    """A request body, and optionally the tokens that the completion must follow.
+
+    `top` is the number of alternatives per token of such a completion.
+    """
 
     id: str
     api: Api
     body: Mapping[str, Any]
     completion: tuple[int, ...] | None = None
+    top: int = 20
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Options of the engine; None means its default."""
+    """Options of the engine; None means its default.
+
+    `residual` is the number format of the residual stream. `fault` is a defect to reproduce.
+    """
 
     checkpoint: Path | None = None
     dtype: str | None = None
+    residual: str | None = None
+    fault: str | None = None
     device: str | None = None
     batch: int | None = None
     threads: int | None = None
@@ -61,6 +70,8 @@ class EngineOptions:
         given = {
             "--checkpoint": self.checkpoint,
             "--dtype": self.dtype,
+            "--residual": self.residual,
+            "--fault": self.fault,
             "--device": self.device,
             "--max-batch": self.batch,
             "--threads": self.threads,
@@ -71,10 +82,12 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Head:
-    """The weights and number format that answered."""
+    """What answered: the engine's version, weights and number format, and what its faults do."""
 
+    engine: str
     weights_sha256: str
     dtype: str
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ PARTS: Mapping[str, str] = {
     "c": "call",
 }
 
+RETURNED = frozenset({"answer"})
+"""The parts whose logprobs most APIs return."""
+
 
 @dataclass(frozen=True)
 class Token:
@@ -75,7 +78,8 @@ class Distance(Record):
 
     `values` of `tokens` tokens were compared; `median`, `p95` and `p99` are quantiles. `agreement`
     is the share of tokens with the same most probable alternative; `gap` is the largest golden
-    difference between the most probable and the actual token.
+    difference between the most probable and the actual token. `near_p99` is the 99th percentile of
+    the likely alternatives alone.
     """
 
     tokens: int
@@ -83,18 +87,22 @@ class Distance(Record):
     median: float
     p95: float
     p99: float
+    near_p99: float
     agreement: float
     gap: float
 
 
 class HealthyRun(Record):
-    """A healthy engine with another number format or batch size, and its deviation.
+    """A healthy engine, and its deviation from the golden answers.
 
-    `farthest` is the largest 95th percentile of a single request, 0 if none was long enough.
+    `numbers` describes its number formats and its batch size. `exact` is whether it computes and
+    stores all numbers in 16 bits or more. `farthest` is the largest 95th percentile of a single
+    request, 0 if none was long enough.
     """
 
-    dtype: str
-    batch: int
+    engine: str
+    numbers: str
+    exact: bool
     distance: Distance
     farthest: float
 
@@ -118,21 +126,38 @@ class Tolerance(Record):
         return all(figure <= most for figure, most in pairs)
 
 
+class Pattern(Record):
+    """How a known defect changes the logprobs of the golden tokens.
+
+    `defect` is the name of the fault of the reference engine, `text` says what it does. `changes`
+    has, by request, one tuple per golden token: the change of each alternative in thousandths of a
+    nat, None where it is unknown. Tokens outside the answer have empty tuples.
+    """
+
+    defect: str
+    text: str
+    changes: dict[str, tuple[tuple[int | None, ...], ...]]
+
+
 class Golden(Record):
     """A golden file.
 
-    `models` are the names of the model at providers; `weights_sha256` is the hash of configuration
-    and weights. `requests_sha256` identifies the answered requests: greedy `continuations` and
-    `drawn` texts, by request name.
+    `models` are the names of the model at providers. `engine`, `dtype` and `command` tell what
+    created the file; `weights_sha256` is the hash of configuration and weights. `requests_sha256`
+    identifies the answered requests: greedy `continuations` and `drawn` texts, by request name.
+    `tolerance` covers all `healthy` runs, `exact_tolerance` those that are exact.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
+    engine: str
+    dtype: str
+    command: str
     weights_sha256: str
     requests_sha256: str
-    tool_version: str
-    dtype: str
     current_date: str | None
     continuations: dict[str, Continuation]
     drawn: dict[str, Drawn]
     healthy: tuple[HealthyRun, ...]
     tolerance: Tolerance
+    exact_tolerance: Tolerance
+    patterns: tuple[Pattern, ...]

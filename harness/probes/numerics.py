@@ -7,23 +7,14 @@ replies, but dozens of replies, and detects only large differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.api.base import Reply
 from harness.findings import HARMONY, Problem
-from harness.golden.distance import (
-    LEAST_ALONE,
-    LEAST_VALUES,
-    Compared,
-    Entry,
-    compare,
-    distance,
-    entries_of,
-    shown,
-)
-from harness.golden.divergence import divergence
-from harness.golden.records import Continuation, Distance, Golden, Token, Tolerance, drawn_text
-from harness.golden.tokens import bytes_of
+from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
+from harness.golden.patterns import recognized
+from harness.golden.records import Distance, Golden, Tolerance, drawn_text
+from harness.golden.replies import ComparedReply, compared_replies
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
@@ -48,27 +39,43 @@ def _logprobs(responses: ProbeResponses) -> Trials:
     """Logprobs agree with those of the reference engine on the same weights.
 
     Wrong attention, experts or weights show here before any score drops. The tolerance, learned
-    from healthy runs, covers number formats and batching.
+    from healthy engines, covers number formats (bfloat16 throughout, a KV cache in 8 bits), kernels
+    and batching.
     """
     golden = _reference(responses)
-    compared: list[tuple[ParsedExchange, Compared]] = []
-    for exchange, reply, continuation in _comparable(responses, golden):
-        tokens = list(continuation.tokens())
-        found = divergence(tokens, reply, ended=reply.finish != "length")
-        if found is None or tokens[found.at].part not in ("reasoning", "marker"):
-            compared.append((exchange, compare(*_aligned(tokens, exchange, reply))))
-    together = sum((each for _, each in compared), Compared())
-    values = len(together.differences)
-    if values < LEAST_VALUES:
-        raise NotVerifiableError(
-            f"Only {values} logprobs are comparable with the golden file, and {LEAST_VALUES} are "
-            "needed: the replies have no logprobs, or diverge early."
-        )
-    first = next(exchange for exchange, each in compared if each.differences)
-    yield _exceeding(first, distance(together), golden.tolerance)
-    for exchange, each in compared:
-        if len(each.differences) >= LEAST_ALONE:
-            yield _exceeding_alone(exchange, distance(each), golden.tolerance)
+    yield from _distances(_compared(responses, golden), golden.tolerance)
+
+
+@GROUP.probe("numerics.precision", _USES, needs="logprobs", severity="warning")
+def _precision(responses: ProbeResponses) -> Trials:
+    """Logprobs are as exact as those of engines that compute and store numbers in 16 bits.
+
+    Larger differences come from a KV cache or weights in 8 bits, or from a small defect.
+    """
+    golden = _reference(responses)
+    yield from _distances(_compared(responses, golden), golden.exact_tolerance)
+
+
+@GROUP.probe("numerics.defect", _USES, needs="logprobs")
+def _defect(responses: ProbeResponses) -> Trials:
+    """The differences of logprobs do not have the pattern of a known defect.
+
+    Each defect of attention, positions, experts or the prompt changes the logprobs in its own way.
+    Its pattern shows even where the changes are smaller than those of rounding.
+    """
+    golden = _reference(responses)
+    compared = _compared(responses, golden)
+    found = recognized(golden, [(each.name, each.compared) for each in compared])
+    if found is None:
+        yield None
+        return
+    message = (
+        "The logprobs differ from the reference's as those of an engine with a known defect "
+        f"({found.pattern.defect}): {found.pattern.text}"
+    )
+    expected = "0 % of the changes that the defect causes"
+    got = f"{found.share:.0%} of them (± {found.error:.0%})"
+    yield Problem(compared[0].exchange, message, expected, got)
 
 
 @GROUP.probe("numerics.greedy", _USES)
@@ -79,9 +86,8 @@ def _greedy(responses: ProbeResponses) -> Trials:
     the engine. Detecting it needs no logprobs.
     """
     golden = _reference(responses)
-    for exchange, reply, continuation in _comparable(responses, golden):
-        tokens = list(continuation.tokens())
-        found = divergence(tokens, reply, ended=reply.finish != "length")
+    for each in _comparable(responses, golden):
+        found = each.divergence
         if found is None or found.gap <= golden.tolerance.gap:
             yield None
             continue
@@ -92,7 +98,7 @@ def _greedy(responses: ProbeResponses) -> Trials:
         got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
         limit = f"{golden.tolerance.gap:.1f} nats"
         expected = f"{found.expected}, or a token at most {limit} less probable"
-        yield Problem(exchange, message, expected, got)
+        yield Problem(each.exchange, message, expected, got)
 
 
 _DRAWN_TEXT = (
@@ -144,33 +150,55 @@ def _reference(responses: ProbeResponses) -> Golden:
     return responses.golden
 
 
-def _comparable(
-    responses: ProbeResponses, golden: Golden
-) -> Iterator[tuple[ParsedExchange, Reply, Continuation]]:
-    """The replies to prompts as long as the golden ones, with the golden continuations.
+def _comparable(responses: ProbeResponses, golden: Golden) -> Sequence[ComparedReply]:
+    """The replies to prompts as long as the golden ones, compared.
 
     Raises:
         NotVerifiableError: There are none; says why.
     """
     replies = [
-        (exchange, reply, golden.continuations[name])
-        for name in _USES
-        for exchange, reply in _replies(responses, name)
+        (name, exchange, reply) for name in _USES for exchange, reply in _replies(responses, name)
     ]
     if not replies:
         responses.reply(_USES[0])
         raise NotVerifiableError("None of the requests got a reply.")
-    if not any(reply.reasoning for _, reply, _ in replies):
+    if not any(reply.reasoning for _, _, reply in replies):
         raise NotVerifiableError("The replies contain no CoT, which the answers depend on.")
-    same = [each for each in replies if each[1].input_tokens == each[2].prompt_tokens]
-    if not same:
-        _, reply, continuation = replies[0]
+    compared = list(compared_replies(golden, replies))
+    if not compared:
+        name, _, reply = replies[0]
+        due = golden.continuations[name].prompt_tokens
         raise NotVerifiableError(
             f"The prompts differ: they have {reply.input_tokens or 'an unknown number of'} tokens "
-            f"instead of {continuation.prompt_tokens}. If the date line is the cause, create a "
+            f"instead of {due}. If the date line is the cause, create a "
             "golden file with --current-date."
         )
-    yield from same
+    return compared
+
+
+def _compared(responses: ProbeResponses, golden: Golden) -> Sequence[ComparedReply]:
+    """The replies with enough logprobs for a judgement.
+
+    Raises:
+        NotVerifiableError: There are too few.
+    """
+    compared = [each for each in _comparable(responses, golden) if each.compared.tokens]
+    values = sum(len(each.compared.differences) for each in compared)
+    if values < LEAST_VALUES:
+        raise NotVerifiableError(
+            f"Only {values} logprobs are comparable with the golden file, and {LEAST_VALUES} are "
+            "needed: the replies have no logprobs, or diverge early."
+        )
+    return compared
+
+
+def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
+    """One trial of all replies together, and one of each reply that is long enough."""
+    together = sum((each.compared for each in compared), Compared())
+    yield _exceeding(compared[0].exchange, distance(together), allowed)
+    for each in compared:
+        if len(each.compared.differences) >= LEAST_ALONE:
+            yield _exceeding_alone(each.exchange, distance(each.compared), allowed)
 
 
 def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
@@ -180,24 +208,11 @@ def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExcha
         return
 
 
-def _aligned(
-    tokens: list[Token], exchange: ParsedExchange, reply: Reply
-) -> tuple[list[Token], list[Entry]]:
-    """Golden tokens and reply tokens that start at the same place.
-
-    Most servers return logprobs of the answer, some of all generated tokens.
-    """
-    found = entries_of(exchange, reply)
-    if found and found[0].name == bytes_of(tokens[0].id):
-        return tokens, found
-    return [token for token in tokens if token.part == "answer"], found
-
-
 def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> Problem | None:
     if allowed.allows(found):
         return None
     message = (
-        "The logprobs differ from the reference's by more than those of healthy runs: "
+        "The logprobs differ from the reference's by more than those of healthy engines: "
         f"{found.values} logprobs at {found.tokens} positions, {found.agreement:.0%} of which have "
         "the same most probable token."
     )
@@ -211,7 +226,7 @@ def _exceeding_alone(
         return None
     message = (
         "The logprobs of this reply differ from the reference's by more than those of any reply of "
-        f"healthy runs: {found.values} logprobs at {found.tokens} positions."
+        f"healthy engines: {found.values} logprobs at {found.tokens} positions."
     )
     expected = f"95 % of |Δ logprob| within {allowed.request_p95:.3f} nats"
     got = f"95 % of |Δ logprob| within {found.p95:.3f} nats"

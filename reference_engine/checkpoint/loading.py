@@ -26,6 +26,7 @@ def load_model(
     kernels: KernelChoice = "auto",
     packed: bool | None = None,
     shard: Shard = UNSHARDED,
+    residual: torch.dtype = torch.float32,
 ) -> Transformer:
     """Loads a model for inference, with a progress bar on a terminal.
 
@@ -38,6 +39,7 @@ def load_model(
         kernels: Implementation of attention and packed experts, see `reference_engine.kernels`.
         packed: Whether experts stored in MXFP4 stay packed in memory; None for only on CUDA.
         shard: The part of the model to load.
+        residual: Data type of the residual stream.
 
     Raises:
         CheckpointError: The folder is not a gpt-oss checkpoint.
@@ -50,7 +52,7 @@ def load_model(
     packed = device.type == "cuda" if packed is None else packed
     with open_checkpoint(path) as checkpoint:
         with torch.device("meta"):
-            model = Transformer(checkpoint.config, kernels=resolved, shard=shard)
+            model = Transformer(checkpoint.config, kernels=resolved, shard=shard, residual=residual)
             if packed and checkpoint.packs_experts:
                 pack_experts(model)
         sizes = {name: checkpoint.nbytes(name) for name in checkpoint.parameter_names}

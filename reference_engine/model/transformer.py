@@ -17,7 +17,8 @@ The features of gpt-oss, in the order of this file:
   bias of its second projection before the router weight is applied.
 - Separate embedding and unembedding matrices.
 
-Matrix products use the dtype of the weights. The residual stream is float32.
+Matrix products use the dtype of the weights. The residual stream is float32, or on request
+bfloat16, as in most other engines (OpenAI's PyTorch model, Hugging Face transformers, vLLM).
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
 
@@ -74,7 +75,8 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.empty(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Takes the float32 stream and returns the dtype of the matrices."""
+        """Takes the stream, computes in float32 and returns the dtype of the matrices."""
+        x = x.float()
         x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
         return (x * self.scale).to(self.scale.dtype)
 
@@ -263,8 +265,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
         """Runs the stream x, (B, T, H), through the block."""
-        x = x + self.shard.sum(self.attn(x, cos, sin, context))
-        return x + self.shard.sum(self.mlp(x))
+        x = x + self.shard.sum(self.attn(x, cos, sin, context)).to(x.dtype)
+        return x + self.shard.sum(self.mlp(x)).to(x.dtype)
 
 
 class Transformer(nn.Module):
@@ -274,13 +276,20 @@ class Transformer(nn.Module):
         config: The shape of the complete model.
         kernels: The attention implementation for paged caches.
         shard: The heads and experts of this process. `self.config` then holds their number.
+        residual: The dtype of the residual stream.
     """
 
     def __init__(
-        self, config: ModelConfig, *, kernels: Kernels = "torch", shard: Shard = UNSHARDED
+        self,
+        config: ModelConfig,
+        *,
+        kernels: Kernels = "torch",
+        shard: Shard = UNSHARDED,
+        residual: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.config = config = shard.local_config(config)
+        self.residual = residual
         self.shard = shard
         self.kernels = kernels
         self.embedding = Embedding(config.vocab_size, config.hidden_size)
@@ -300,7 +309,7 @@ class Transformer(nn.Module):
 
     def stream(self, tokens: Tensor, context: Context) -> Tensor:
         """Returns the residual stream (B, T, H) after the last block."""
-        x: Tensor = self.embedding(tokens).float()
+        x: Tensor = self.embedding(tokens).to(self.residual)
         cos, sin = self.rotary.angles(context.positions)
         for block in self.blocks:
             x = block(x, cos, sin, context)

@@ -44,6 +44,7 @@ def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
         kernels=settings.kernels,
         packed=settings.packed or None,
         shard=shard,
+        residual=getattr(torch, settings.residual),
     )
 
 

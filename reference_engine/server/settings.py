@@ -63,6 +63,7 @@ class ServeSettings:
     checkpoint: Path = SMALL_CHECKPOINT
     device: str = "cpu"
     dtype: str | None = None
+    residual: str = "float32"
     kernels: KernelChoice = "auto"
     packed: bool = False
     host: str = "127.0.0.1"

@@ -21,6 +21,9 @@ from reference_engine.small.tokenizer_files import write_tokenizer
 SHIPPED = Path(__file__).parent / "checkpoint"
 _CODES = "token_codes"
 _PAIR = ("_blocks", "_scales")
+_TRANSFORMERS = "5.23.0"
+"""The version that the export is tested with. Without one in `config.json`, transformers warns that
+the tokenizer may split text wrongly."""
 
 
 def export_small(
@@ -53,7 +56,7 @@ def export_small(
     else:
         tensors = _unpacked(tensors)
         del config["quantization_config"]
-        write_json(folder / "config.json", config)
+        write_json(folder / "config.json", config | {"transformers_version": _TRANSFORMERS})
         write_tokenizer(folder)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)

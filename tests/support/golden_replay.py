@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import zip_longest
 from typing import Any
 
 from healthy import Say, chat_whole, json_response, responses_whole
 
 from harness.golden import files
-from harness.golden.records import Continuation, Token
+from harness.golden.records import MILLI, Continuation, Token
 from harness.golden.tokens import bytes_of
 from harness.records.rollouts import Response
 
@@ -25,6 +26,10 @@ class Replay:
     noise = 0.0
     noisy: str | None = None
     """The only request with noisy logprobs; None for all."""
+    defect: str | None = None
+    """The defect whose changes the logprobs have."""
+    part = 1.0
+    """The part of these changes."""
     logprobs = True
     everything = False
     more_prompt = 0
@@ -43,16 +48,31 @@ class Replay:
         if call:
             say = Say(call=("get_weather", call), reasoning=thought)
         noise = self.noise if self.noisy in (None, request.name) else 0.0
-        return self.reply(attempt.condition.api, say, tokens, golden, noise)
+        changes = self.changes(request.name, len(tokens))
+        return self.reply(attempt.condition.api, say, tokens, golden, noise, changes)
+
+    def changes(self, name: str, count: int) -> list[tuple[int | None, ...]]:
+        """The changes of each token's alternatives, in thousandths of a nat."""
+        patterns = [each for each in GOLDEN.patterns if each.defect == self.defect]
+        return [*patterns[0].changes[name]] if patterns else [()] * count
 
     def changed(self, _name: str, tokens: list[Token]) -> list[Token]:
         return tokens
 
     def reply(
-        self, api: str, say: Say, tokens: list[Token], golden: Continuation, noise: float
+        self,
+        api: str,
+        say: Say,
+        tokens: list[Token],
+        golden: Continuation,
+        noise: float,
+        changes: list[tuple[int | None, ...]],
     ) -> Response:
-        shown = [t for t in tokens if self.everything or t.part == "answer"]
-        entries = [self.entry(token, noise) for token in shown] if self.logprobs else []
+        entries = [
+            self.entry(token, noise, change)
+            for token, change in zip(tokens, changes, strict=True)
+            if self.logprobs and (self.everything or token.part == "answer")
+        ]
         cut = golden.parts[-1] != "m"
         prompt = golden.prompt_tokens + self.more_prompt
         if api == "chat":
@@ -72,10 +92,13 @@ class Replay:
             body["usage"]["input_tokens"] = prompt
         return json_response(body)
 
-    def entry(self, token: Token, noise: float) -> dict[str, Any]:
+    def entry(self, token: Token, noise: float, change: tuple[int | None, ...]) -> dict[str, Any]:
         top = [
-            self.named(each, min(0.0, value + self._random.gauss(0, noise)))
-            for each, value in token.top
+            self.named(
+                each,
+                min(0.0, value + self.part * (moved or 0) / MILLI + self._random.gauss(0, noise)),
+            )
+            for (each, value), moved in zip_longest(token.top, change)
         ]
         return {**self.named(token.id, top[0]["logprob"]), "top_logprobs": top}
 

@@ -11,9 +11,11 @@ from harmony.vocabulary import harmony_encoding
 from harness.api.base import Reply, ToolCall
 from harness.errors import ConfigurationError
 from harness.golden import create, engine, files
+from harness.golden.defects import DEFECTS
 from harness.golden.distance import Compared, Entry, compare, distance, entry_bytes
 from harness.golden.divergence import divergence
 from harness.golden.engine import Answer, EngineOptions, Head
+from harness.golden.healthy import HEALTHY
 from harness.golden.records import Token
 from harness.golden.tokens import bytes_of
 from harness.probes import golden_prompts
@@ -26,8 +28,9 @@ def test_the_shipped_file_belongs_to_the_shipped_checkpoint():
     remade = "has changed since: make golden"
     assert golden.weights_sha256 == identity(SMALL_CHECKPOINT), f"the checkpoint {remade}"
     assert golden.requests_sha256 == golden_prompts.fingerprint(), f"what is asked {remade}"
-    assert {run.dtype for run in golden.healthy} == {"float32", "bfloat16"}
-    assert {run.batch for run in golden.healthy} >= {1, 8, 32}
+    assert [run.numbers for run in golden.healthy] == [str(numbers) for numbers in HEALTHY]
+    assert {pattern.defect for pattern in golden.patterns} <= set(DEFECTS)
+    assert golden.command.startswith("gpt-oss-verify golden create")
 
 
 def test_a_golden_file_fits_models_by_name():
@@ -144,10 +147,18 @@ def test_tokens_are_compared_up_to_the_first_different_one():
     golden = tokens(("one two three four", "answer"))
     said = entries(tokens(("one two", "answer"), (" drei", "answer"), (" four", "answer")))
     found = compare(golden, said)
-    assert (found.tokens, found.agreeing) == (3, 2)
+    assert [each.agrees for each in found.tokens] == [True, True, False]
     said[1] = Entry(b" zwei", said[1].top)
-    assert compare(golden, said).tokens == 2
-    assert compare(golden, entries(golden)).tokens == 4
+    assert [each.at for each in compare(golden, said).tokens] == [0, 1]
+    assert len(compare(golden, entries(golden)).tokens) == 4
+
+
+def test_only_tokens_of_the_answer_count():
+    golden = tokens(*ANSWER)
+    compared = compare(golden, entries(golden, 0.5))
+    assert [golden[each.at].part for each in compared.tokens] == ["answer", "answer"]
+    rivals = [value for each in compared.tokens for value in each.changes]
+    assert rivals == pytest.approx([0.5] * 6)
 
 
 @given(st.floats(0.001, 5.0))
@@ -165,20 +176,31 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     def score(questions, options):
         asked.append(options)
         noise = 0.1 if options.dtype == "bfloat16" else 0.0
+        noise *= 5 if options.fault == "kv-cache-fp8" else 1
+        noise += 0.7 if options.fault == "yarn-rounded" else 0
         golden = tokens(*ANSWER)
         shifted = tuple(
             Token(t.id, t.part, tuple((each, value - noise) for each, value in t.top))
             for t in golden
         )
-        return Head("0f", options.dtype or "?"), [Answer(q.id, 70, shifted) for q in questions]
+        head = Head("engine 1", "0f", options.dtype or "?", (f"{options.fault}!",))
+        return head, [Answer(q.id, 70, shifted) for q in questions]
 
     monkeypatch.setattr(engine, "score", score)
+    options = EngineOptions(dtype="float32")
     golden = create.create(
-        ["m"], EngineOptions(dtype="float32"), golden_prompts.requests(), lambda _: None
+        ["m"], options, golden_prompts.requests(), lambda _: None, "golden create"
     )
-    assert [(options.dtype, options.batch) for options in asked[1:]] == list(create.HEALTHY)
-    assert golden.tolerance.p95 == pytest.approx(0.15)
-    assert golden.tolerance.request_p95 == pytest.approx(0.15)  # No reply was long enough.
-    assert golden.tolerance.gap == pytest.approx(0.3)
+    healthy = asked[1 : 1 + len(HEALTHY)]
+    assert healthy == [numbers.options(options) for numbers in HEALTHY]
+    assert golden.exact_tolerance.p95 == pytest.approx(0.2)
+    assert golden.exact_tolerance.request_p95 == pytest.approx(0.2)  # None was long enough.
+    assert golden.exact_tolerance.gap == pytest.approx(0.2 * 2**0.5)
+    assert golden.tolerance.p95 == pytest.approx(1.0)
+    assert golden.engine == "engine 1"
+    [pattern] = golden.patterns  # The other defects change nothing.
+    assert (pattern.defect, pattern.text) == ("yarn-rounded", "yarn-rounded!")
+    assert pattern.changes["copy"][-3] == (-700, -700, -700)
+    assert pattern.changes["copy"][0] == ()
     assert golden.drawn["drawn 1"].texts == ("Hm, so.\nblue sky",) * create.DRAWS
     assert list(golden.continuations["copy"].tokens())[-2] == tokens(*ANSWER)[-2]

@@ -45,7 +45,7 @@ def asked(monkeypatch):
             assert each.completion == golden.ids[: len(each.completion)]
             tokens = tuple(golden.tokens())[: len(each.completion)]
             answers.append(Answer(each.id, golden.prompt_tokens, tokens))
-        return Head("0f", "float32"), answers
+        return Head("engine 1", "0f", "float32"), answers
 
     monkeypatch.setattr(engine, "score", score)
     return questions
@@ -64,7 +64,7 @@ def test_the_tokens_of_a_reply_are_reconstructed(api, asked):
 def test_replies_to_other_prompts_are_excluded(asked):
     found = score_replies(recorded(Replay(more_prompt=9)), EngineOptions())
     assert (found.replies, found.other_prompts) == (0, len(asked))
-    assert found.compared.differences == ()
+    assert found.compared.differences == []
 
 
 def test_the_engine_is_not_started_without_comparable_replies(asked):

@@ -216,6 +216,14 @@ def test_transformers_reads_harmony_with_the_response_template(tokenizer: Any, h
     assert (answered["reasoning_content"], answered["content"]) == ("Hm.", "Sunny.")
 
 
+def test_the_config_names_a_version_of_transformers_that_trusts_its_tokenizer(
+    tmp_path: Path,
+) -> None:
+    config = json.loads((export_small(tmp_path) / "config.json").read_text("utf-8"))
+    major = int(config["transformers_version"].partition(".")[0])
+    assert major >= 5  # Older ones, or none, make transformers warn of a wrong tokenizer.
+
+
 @pytest.mark.slow
 def test_transformers_gives_the_same_logits(tmp_path: Path) -> None:
     ours = load_model(SHIPPED, dtype=torch.float32)
