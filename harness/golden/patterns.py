@@ -6,6 +6,9 @@ too, but independently of the defect's pattern. The regression of a provider's c
 pattern s through the origin, Σ x·s / Σ s², is therefore near 0 for a healthy engine and near 1 for
 one with the defect, even if the defect's changes are smaller than those of rounding (a matched
 filter). The standard error is that of a cluster-robust regression with requests as clusters.
+
+Large changes of any origin resemble each other. A defect is therefore only named if the rest,
+x - s, is no larger than the differences of healthy engines.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import median
 
 from harness.golden.distance import Compared
 from harness.golden.records import MILLI, Golden, Pattern
@@ -21,93 +25,100 @@ from harness.golden.records import MILLI, Golden, Pattern
 _MOST = 3.0
 """Changes count at most this many nats, so that a few tokens do not decide alone."""
 _SURE = 3.0
-"""Standard errors by which the share must lie inside the limits of `Share.established`. A healthy
+"""Standard errors by which the share must lie inside the limits of `Share.sure`. A healthy
 engine's share would have to be off by at least six."""
 _LEAST_TOKENS = 8
 
 Replies = Iterable[tuple[str, Compared]]
 """Compared tokens by the name of the request."""
 
+Sums = tuple[float, float]
+"""Σ x·s and Σ s²."""
+
 
 @dataclass(frozen=True)
 class Share:
     """The share of a defect's changes that a provider's changes contain, and its standard error.
 
-    `explained` is the part of the provider's changes, squared and summed, that the pattern
-    accounts for.
+    `rest` is the median absolute change, in nats, that remains without the defect's.
     """
 
     pattern: Pattern
     share: float
     error: float
-    explained: float
+    rest: float
 
     @property
-    def established(self) -> bool:
+    def sure(self) -> bool:
         """Whether the share is surely nearer to 1 than to 0 or 2."""
         return 0.5 + _SURE * self.error < self.share < 1.5 - _SURE * self.error
 
 
 def recognized(golden: Golden, replies: Replies) -> Share | None:
-    """The established defect that explains most, if there is one."""
+    """The defect that the replies surely have, if there is one."""
     listed = list(replies)
     shares = (share_of(pattern, listed) for pattern in golden.patterns)
-    found = [share for share in shares if share is not None and share.established]
-    return max(found, key=lambda share: share.explained, default=None)
+    found = [share for share in shares if share is not None and share.sure]
+    best = min(found, key=lambda share: share.rest, default=None)
+    return best if best is not None and best.rest <= golden.tolerance.median else None
 
 
 def share_of(pattern: Pattern, replies: Replies) -> Share | None:
     """The share of a pattern in replies; None if too few tokens are affected."""
-    clusters: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    clusters: dict[str, list[Sums]] = defaultdict(list)
+    rest: list[float] = []
     for name, compared in replies:
         for token in compared.tokens:
-            if expected := pattern.changes[name][token.at]:
-                clusters[name].append(_sums(token.changes, expected))
-    tokens = [token for cluster in clusters.values() for token in cluster if token[1]]
+            pairs = _pairs(token.changes, pattern.changes[name][token.at])
+            sums = _sums(pairs)
+            if sums[1]:
+                clusters[name].append(sums)
+                rest += [abs(came - due) for came, due in pairs]
+    tokens = [sums for cluster in clusters.values() for sums in cluster]
     if len(tokens) < _LEAST_TOKENS:
         return None
-    products, squares, total = (sum(column) for column in zip(*tokens, strict=True))
+    products, squares = _total(tokens)
     share = products / squares
-    by_request = [
-        (sum(product for product, _, _ in tokens), sum(square for _, square, _ in tokens))
-        for tokens in clusters.values()
-    ]
     error = max(
-        _standard_error(by_request, share),
-        _standard_error([(product, square) for product, square, _ in tokens], share),
+        _standard_error([_total(cluster) for cluster in clusters.values()], share),
+        _standard_error(tokens, share),
     )
-    return Share(pattern, share, error, share * products / total if total else 0.0)
+    return Share(pattern, share, error, median(rest))
 
 
-def _sums(
+def _pairs(
     changes: Sequence[float | None], expected: Sequence[int | None]
-) -> tuple[float, float, float]:
-    """Σ x·s, Σ s² and Σ x² over the alternatives of one token."""
-    pairs = [
-        (_limited(came), _limited(due / MILLI))
+) -> list[tuple[float, float]]:
+    """The provider's change x and the defect's change s of the alternatives of one token."""
+    return [
+        (came, due / MILLI)
         for came, due in zip(changes, expected, strict=True)
         if came is not None and due is not None
     ]
-    return (
-        sum(came * due for came, due in pairs),
-        sum(due * due for _, due in pairs),
-        sum(came * came for came, _ in pairs),
-    )
+
+
+def _sums(pairs: Iterable[tuple[float, float]]) -> Sums:
+    limited = [(_limited(came), _limited(due)) for came, due in pairs]
+    return sum(came * due for came, due in limited), sum(due * due for _, due in limited)
+
+
+def _total(sums: Sequence[Sums]) -> Sums:
+    return sum(product for product, _ in sums), sum(square for _, square in sums)
 
 
 def _limited(change: float) -> float:
     return max(-_MOST, min(_MOST, change))
 
 
-def _standard_error(clusters: Sequence[tuple[float, float]], share: float) -> float:
+def _standard_error(clusters: Sequence[Sums], share: float) -> float:
     """The cluster-robust standard error of a regression through the origin.
 
-    Of the clusters, only those with a part in the pattern count. Their number n corrects for small
-    samples by n / (n - 1); with one cluster there is no estimate, and the tokens' one counts.
+    The number n of clusters corrects for small samples by n / (n - 1). With one cluster there is no
+    estimate, and that of single tokens counts.
     """
-    residuals = [product - share * square for product, square in clusters if square]
+    residuals = [product - share * square for product, square in clusters]
     count = len(residuals)
     if count < 2:
         return 0.0
-    total = sum(square for _, square in clusters)
+    _, total = _total(clusters)
     return sqrt(count / (count - 1) * sum(each * each for each in residuals)) / total

@@ -19,8 +19,7 @@ from reference_engine.model.transformer import Attention, Context, Transformer, 
 group = FaultGroup(
     "numerics",
     detectors=(
-        "numerics.logprobs",
-        "numerics.greedy",
+        "numerics",
         "chat.reasoning.missing",
         "responses.reasoning.missing",
     ),

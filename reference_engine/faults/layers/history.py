@@ -67,8 +67,7 @@ def result_names_mixed_up(conversation: Conversation) -> Conversation:
 @group.fault(
     CONVERSATION,
     "tools.results.order",
-    "numerics.greedy",
-    "numerics.logprobs",
+    "numerics",
     source="vllm PR#28729",
 )
 def result_order_reversed(conversation: Conversation) -> Conversation:
@@ -111,13 +110,13 @@ def _ended(message: Message, header: str, end: str) -> list[Message]:
     return [replace(message, end=end) if matches else message]
 
 
-@group.fault(MESSAGE, "numerics.logprobs", source="openai/harmony PR#59")
+@group.fault(MESSAGE, "numerics", source="openai/harmony PR#59")
 def history_ends_with_return(message: Message) -> list[Message]:
     """Earlier answers end with the stop token <|return|> instead of <|end|>."""
     return _ended(message, _FINAL, "<|return|>")
 
 
-@group.fault(MESSAGE, "numerics.logprobs")
+@group.fault(MESSAGE, "numerics")
 def calls_end_with_end(message: Message) -> list[Message]:
     """Earlier calls end with <|end|> instead of <|call|>."""
     return _ended(message, "assistant to=functions.", "<|end|>")

@@ -71,7 +71,7 @@ def instructions_in_identity(tokens: list[int], conversation: Conversation) -> l
     return edit_messages(tokens, edit)
 
 
-@group.fault(DEVELOPER_TEXT, "prompt.tool.with_system", "numerics.logprobs", source="vllm PR#44330")
+@group.fault(DEVELOPER_TEXT, "prompt.tool.with_system", "numerics", source="vllm PR#44330")
 def tools_before_instructions(text: str) -> str:
     """The developer message lists its tools before its instructions."""
     instructions, found, tools = text.partition("\n\n# Tools\n\n")
@@ -104,33 +104,31 @@ def functions_note_missing(text: str) -> str:
     return text.removesuffix(_NOTE)
 
 
-@group.fault(SYSTEM_TEXT, "prompt.bare", "numerics.logprobs", source="tenstorrent/vllm#386")
+@group.fault(SYSTEM_TEXT, "prompt.bare", "numerics", source="tenstorrent/vllm#386")
 def channel_list_changed(text: str) -> str:
     """The system message lists only analysis and final as valid channels."""
     return text.replace(" commentary,", "")
 
 
-@group.fault(
-    SYSTEM_TEXT, "prompt.bare", "numerics.logprobs", "calls.name.built_in", source="vllm#27385"
-)
+@group.fault(SYSTEM_TEXT, "prompt.bare", "numerics", "calls.name.built_in", source="vllm#27385")
 def builtin_advertised(text: str) -> str:
     """The system message offers the built-in tool python, which no client requested."""
     return text.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1)
 
 
-@group.fault(CONVERSATION, "sampling.effort", "numerics.logprobs", source="ollama#12589")
+@group.fault(CONVERSATION, "sampling.effort", "numerics", source="ollama#12589")
 def effort_ignored(conversation: Conversation) -> Conversation:
     """Every request runs with medium reasoning effort."""
     return replace(conversation, effort="medium")
 
 
-@group.fault(CONVERSATION, "numerics.logprobs", visible=False)
+@group.fault(CONVERSATION, "numerics", visible=False)
 def date_stale(conversation: Conversation) -> Conversation:
     """The system message gives a current date that is years old."""
     return replace(conversation, current_date="2023-11-14")
 
 
-@group.fault(SYSTEM_TEXT, "numerics.logprobs", visible=False)
+@group.fault(SYSTEM_TEXT, "numerics", visible=False)
 def knowledge_cutoff_altered(text: str) -> str:
     """The system message gives a wrong knowledge cutoff."""
     return text.replace("2024-06", "2023-10")
@@ -163,13 +161,13 @@ def non_ascii_escaped(item: ConversationItem) -> ConversationItem:
     return User(item.text.encode("ascii", "backslashreplace").decode())
 
 
-@group.fault(MESSAGE, "prompt.bare", "sampling.effort", "numerics.logprobs", source="vllm-mlx#568")
+@group.fault(MESSAGE, "prompt.bare", "sampling.effort", "numerics", source="vllm-mlx#568")
 def system_message_missing(message: Message) -> list[Message]:
     """The prompt lacks the harmony system message, which sets the effort and the channels."""
     return [] if message.role == "system" else [message]
 
 
-@group.fault(MESSAGE, "numerics.logprobs", source="vllm-mlx#568")
+@group.fault(MESSAGE, "numerics", source="vllm-mlx#568")
 def user_named_human(message: Message) -> list[Message]:
     """User messages have the role human, which harmony does not define."""
     return [replace(message, header="human") if message.role == "user" else message]

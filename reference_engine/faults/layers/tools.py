@@ -61,7 +61,7 @@ def parameter_descriptions_dropped(schema: Schema) -> Schema:
     return _without(schema, "description")
 
 
-@group.fault(SCHEMA, "prompt.tool.schema.order", "numerics.logprobs", source="ollama PR#13525")
+@group.fault(SCHEMA, "prompt.tool.schema.order", "numerics", source="ollama PR#13525")
 def property_order_sorted(schema: Schema) -> Schema:
     """The prompt shows the parameters of a function in alphabetical order."""
     if "properties" not in schema:
