@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import openai_harmony as oh
@@ -34,6 +34,8 @@ _EFFORT = {
     "medium": oh.ReasoningEffort.MEDIUM,
     "high": oh.ReasoningEffort.HIGH,
 }
+CONTENT_TYPES = ("", "json", "<|constrain|>json")
+"""The content types that gpt-oss writes into the headers of calls and JSON answers."""
 _NOTHING = Developer("")
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 
@@ -86,12 +88,7 @@ def render_all(conversation: Conversation) -> list[int]:
     """
     items = tuple(item for item in conversation.items if item != _NOTHING)
     conversation = replace(conversation, items=items)
-    for text in _texts(conversation):
-        if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):
-            raise RenderError(
-                f"A text has a run of {_LONGEST_STRETCH} letters, punctuation or spaces, "
-                "which takes too long to tokenize: break it up."
-            )
+    _require_short_stretches(_texts(conversation))
     try:
         messages = [_system(conversation), *_leading_developer(conversation)]
         messages += [_message(item) for item in items[_leading(items) :]]
@@ -104,13 +101,46 @@ def render_all(conversation: Conversation) -> list[int]:
     return tokens
 
 
+def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
+    """The tokens of one message, from `<|start|>` to its end token.
+
+    Args:
+        item: The message.
+        content_type: The content type in its header, such as one of `CONTENT_TYPES`.
+
+    Raises:
+        RenderError: The tokenizer does not support the text.
+    """
+    _require_short_stretches(_strings_of(item))
+    message = _message(item)
+    message.content_type = content_type or None
+    try:
+        tokens: list[int] = harmony_encoding().render(message)
+    except (ValueError, oh.HarmonyError) as error:
+        raise RenderError(f"The message cannot be rendered as harmony: {error}.") from error
+    return tokens
+
+
+def _require_short_stretches(texts: Iterable[str]) -> None:
+    for text in texts:
+        if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):
+            raise RenderError(
+                f"A text has a run of {_LONGEST_STRETCH} letters, punctuation or spaces, "
+                "which takes too long to tokenize: break it up."
+            )
+
+
+def _strings_of(item: ConversationItem) -> Iterator[str]:
+    match item:
+        case Call(name, text) | Result(name, text):
+            yield from (name, text)
+        case _:
+            yield item.text
+
+
 def _texts(conversation: Conversation) -> Iterator[str]:
     for item in conversation.items:
-        match item:
-            case Call(name, text) | Result(name, text):
-                yield from (name, text)
-            case _:
-                yield item.text
+        yield from _strings_of(item)
     for tool in conversation.tools:
         yield tool.description
         yield from _strings(tool.parameters)
@@ -196,7 +226,7 @@ def _message(item: ConversationItem) -> oh.Message:
             return _assistant(text, "final")
         case Call(name, arguments):
             call = _assistant(arguments, "commentary").with_recipient(f"functions.{name}")
-            return call.with_content_type("<|constrain|>json")
+            return call.with_content_type(CONTENT_TYPES[-1])
         case Result(name, output):
             author = oh.Author.new(oh.Role.TOOL, f"functions.{name}")
             result = oh.Message.from_author_and_content(author, output)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from harmony.conversation import Answer, Reasoning
+from harness.checks.accounting import header_tokens
 from harness.findings import BOTH_APIS, BOTH_MODES, CHAT, Rule, description
-from harness.records.conditions import Api
-from harness.records.scores import Evidence, Finding, Score, Severity
+from harness.records.conditions import Api, Mode
+from harness.records.scores import Evidence, Finding, Score, Severity, TokenAccount
+from harness.statistics.intervals import clustered_rate
+
+# How many replies, and which share of them, can have other tokens than those of their text without
+# a defect. The recorded replies of healthy servers have none in 80.
+_FEWEST_ODD, _ODD_SHARE = 3, 0.05
 
 Difference = tuple[str, Evidence]
 """What is wrong in the first exchange of a rollout."""
@@ -70,18 +77,90 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
                 yield message, _evidence(each.record, "$.usage", str(usual), got)
 
 
+def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Replies over one API and mode have the tokens of their texts, up to a rare exception.
+
+    Replies that often have too few words for their tokens lost some; replies that often have too
+    many contain repeated or rewritten ones. Rare differences are healthy, because a model can spell
+    a text with other tokens than the tokenizer.
+    """
+    for group in _by_condition(examined):
+        every = ((one, each) for one in group for each in one.accounts)
+        counted = [(one, each) for one, each in every if each.exact and each.reasoning]
+        if not counted:
+            continue
+        usual = _usual(each.unexplained for _, each in counted)
+        odd = [(one, each) for one, each in counted if _is_odd(each, usual)]
+        if len(odd) < _FEWEST_ODD or clustered_rate([(len(odd), len(counted))]).low <= _ODD_SHARE:
+            continue
+        message = (
+            f"{len(odd)} of {len(counted)} replies do not have the tokens of their text; healthy "
+            "replies nearly always do."
+        )
+        for one, each in odd:
+            expected = f"{each.most + usual} tokens for this text"
+            yield message, _evidence(one.record, "$.usage", expected, str(each.reported))
+
+
+def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
+    """If a provider returns CoT, a reply without CoT has no tokens beyond its answer and calls.
+
+    The model wrote a CoT, and the server dropped it. Replies that lack CoT because the model wrote
+    none have no such tokens.
+    """
+    for group in _by_condition(examined):
+        every = [(one, each) for one in group for each in one.accounts]
+        if not any(each.reasoning for _, each in every):
+            continue
+        least = header_tokens(Reasoning("")) + 1
+        for one, each in every:
+            if not each.reasoning and each.unexplained >= least:
+                message = "The reply has no CoT, but the model wrote more than the reply contains."
+                expected = f"CoT, or at most {each.most} tokens"
+                yield message, _evidence(one.record, "$.usage", expected, str(each.reported))
+
+
+def _by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
+    groups: dict[tuple[Api, Mode], list[Score]] = defaultdict(list)
+    for each in examined:
+        groups[each.condition.api, each.condition.mode].append(each)
+    return groups.values()
+
+
+def _usual(differences: Iterable[int]) -> int:
+    """How many tokens of the format a server does not count: the most frequent difference."""
+    most = header_tokens(Reasoning("")) + header_tokens(Answer(""))
+    found = Counter(each for each in differences if -most <= each <= 0)
+    return found.most_common(1)[0][0] if found else 0
+
+
+def _is_odd(account: TokenAccount, usual: int) -> bool:
+    """Whether a reply has fewer or more tokens than its text.
+
+    More tokens count only in a stream whose pieces do not have them either, and only if they cannot
+    be those of empty messages.
+    """
+    difference = account.unexplained - usual
+    if difference <= 0:
+        return difference < 0
+    empty = header_tokens(Reasoning(""))
+    witnessed = account.pieces is not None and difference > account.pieces
+    return witnessed and difference % empty != 0
+
+
 def _comparison(
     rule_id: str,
     family: str,
     applies: Callable[[Score], bool],
     compare: Callable[[Sequence[Score]], Iterable[Difference]],
+    severity: Severity = "warning",
 ) -> Comparison:
     about = description(
         compare.__doc__,
         rule_id,
         kind="check",
         family=family,
-        severity="warning",
+        severity=severity,
         source=CHAT,
         apis=BOTH_APIS,
         modes=BOTH_MODES,
@@ -93,6 +172,12 @@ COMPARISONS = (
     _comparison("reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids),
     _comparison(
         "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
+    ),
+    _comparison(
+        "usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"
+    ),
+    _comparison(
+        "reasoning.lost", "cot", lambda each: bool(each.accounts), _lost_reasoning, "error"
     ),
 )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from harmony.conversation import Call as HarmonyCall
 from harness.api.base import Tool
+from harness.checks.accounting import account, header_tokens
 from harness.checks.base import Family
 from harness.checks.json_text import misfit, parsed_object, parsed_string, trailing_object
 from harness.checks.subjects import Answer, Call, calls, conversations, ended
@@ -20,6 +22,7 @@ _BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|a
 # ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
 # where it is glued to the name, because a model may invent `search_code` for `search`.
 _BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
+_END_OF_COT = 200
 _AFTER_NAME = (
     r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
 )
@@ -143,12 +146,43 @@ def _in_text(answer: Answer) -> Iterator[Problem]:
     The provider's harmony parser failed. Agents show the arguments to the user and stop.
     """
     exchange, reply = answer
-    for place, text, entire in (("answer", reply.text, False), ("CoT", reply.reasoning, True)):
-        found = parsed_object(text.strip()) if entire else trailing_object(text)
-        tool = _tool_of(found, exchange.request.functions.values())
-        if tool is not None and not exchange.request.wants_json:
-            message = f"The {place} contains what looks like the arguments of {tool.name}."
-            yield Problem(exchange, message, "a tool call", text[-200:])
+    tool = _tool_of(trailing_object(reply.text), exchange.request.functions.values())
+    if tool is not None and not exchange.request.wants_json:
+        message = f"The answer contains what looks like the arguments of {tool.name}."
+        yield Problem(exchange, message, "a tool call", reply.text[-200:])
+
+
+@family.check(
+    "calls.lost",
+    ended,
+    lambda answer: answer.exchange.request.functions and not answer.reply.calls,
+    source=HARMONY,
+)
+def _lost(answer: Answer) -> Iterator[Problem]:
+    """The CoT does not end in a tool call that the reply lacks.
+
+    The provider's harmony parser took the call for reasoning, or dropped it. Agents stop without an
+    answer. A CoT that announces a call counts if the reply also lacks the tokens of a call.
+    """
+    exchange, reply = answer
+    request = exchange.request
+    whole = parsed_object(reply.reasoning.strip())
+    last = whole if whole or reply.text.strip() else trailing_object(reply.reasoning)
+    tool = _tool_of(last, request.functions.values())
+    counted = account(exchange)
+    if counted is not None and counted.unexplained <= 0:
+        return  # The model itself wrote no call.
+    if tool is not None and not request.wants_json:
+        message = f"The CoT ends in the arguments of {tool.name}, and the reply has no tool call."
+        yield Problem(exchange, message, "a tool call", reply.reasoning[-200:])
+    elif counted is not None and counted.exact and reply.text.strip():
+        end = reply.reasoning[-_END_OF_COT:]
+        named = [name for name in request.functions if name in end]
+        shortest = min((header_tokens(HarmonyCall(name, "")) for name in named), default=None)
+        if shortest is not None and counted.unexplained >= shortest:
+            message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
+            got = f"{counted.unexplained} unexplained tokens"
+            yield Problem(exchange, message, "a tool call", got, "$.usage")
 
 
 def _tool_of(arguments: object, tools: Iterable[Tool]) -> Tool | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harmony.conversation import Answer as AnswerMessage
+from harness.checks.accounting import Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, ended, items
-from harness.findings import CHAT, GUIDE, RESPONSES, Problem
+from harness.findings import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 
@@ -50,6 +52,22 @@ def _empty(answer: Answer) -> Iterator[Problem]:
         message = "The reply ended normally without an answer or a tool call."
         got = "only reasoning" if reply.reasoning else "no content"
         yield Problem(exchange, message, "an answer or a tool call", got)
+
+
+@family.check("reply.lost", accounted, lambda found: found.account.reasoning, source=HARMONY)
+def _lost(found: Accounted) -> Iterator[Problem]:
+    """A reply without an answer or a tool call has no tokens beyond its CoT.
+
+    Otherwise the model wrote an answer or a call, and the server lost it.
+    """
+    exchange, reply, account = found
+    shortest = header_tokens(AnswerMessage("")) + 1
+    if not reply.calls and not reply.text.strip() and account.unexplained >= shortest:
+        message = "The reply is empty, but the model wrote more than the CoT."
+        expected = (
+            f"the text of {account.unexplained} more tokens, or at most {account.most} tokens"
+        )
+        yield Problem(exchange, message, expected, f"{account.reported} tokens", "$.usage")
 
 
 @family.check("responses.status", answers, source=RESPONSES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harmony.conversation import Reasoning
+from harness.checks.accounting import Accounted, accounted, header_tokens
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, CountedReply, answers, counted
 from harness.findings import CHAT, Problem
@@ -12,10 +14,9 @@ family = Family("usage", CHAT)
 
 _PATH = "$.usage"
 _INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
-# An upper bound for harmony's special tokens and headers in one reply.
-_FORMAT_TOKENS = 64
-# An upper bound for the average number of bytes per token. English has about 4.
-_MOST_BYTES = 16
+# Differences that another spelling of the same text with tokens cannot explain: in a few words, in
+# a longer text as one part of its tokens in so many, and if the model also wrote an empty message.
+_FEW_TOKENS, _SLACK, _MANY_TOKENS = 3, 20, 24
 
 
 def _promised(answer: Answer) -> bool:
@@ -105,30 +106,56 @@ def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "more than 0", got, _PATH)
 
 
-@family.check("usage.output.unseen", counted, severity="warning")
-def _unseen(found: CountedReply) -> Iterator[Problem]:
-    """The reply contains the reported output tokens, except for a few special tokens.
+@family.check("usage.reasoning.differs", accounted, severity="warning", tolerated=0.05)
+def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
+    """The reasoning tokens are those of the CoT.
 
-    Every token has at least one byte, so part of the reply was lost or is billed twice.
+    A count that includes answers or arguments misleads users about the share of reasoning. Servers
+    may count the header of the CoT or not.
     """
-    size, tokens = len(_text(found).encode(errors="replace")), found.usage.output_tokens or 0
-    if tokens > size + _FORMAT_TOKENS and found.exchange.request.choices == 1:
-        message = "The reply reports more output tokens than it has bytes."
-        most = f"at most {size + _FORMAT_TOKENS}"
-        yield Problem(found.exchange, message, most, str(tokens), _PATH)
+    usage, tokens = found.reply.usage, found.account.reasoning
+    reported = usage.reasoning_tokens if usage else None
+    if not reported or not tokens:
+        return
+    slack = max(_FEW_TOKENS, tokens // _SLACK)
+    most = tokens + header_tokens(Reasoning("")) + slack
+    if not tokens - slack <= reported <= most:
+        message = "The number of reasoning tokens does not match the CoT."
+        expected = f"{tokens - slack} to {most} for a CoT of {tokens} tokens"
+        yield Problem(found.exchange, message, expected, str(reported), _PATH)
 
 
-@family.check("usage.output.uncounted", counted, severity="warning")
-def _uncounted(found: CountedReply) -> Iterator[Problem]:
+@family.check(
+    "usage.output.unseen",
+    accounted,
+    lambda found: found.account.reasoning and (found.reply.text or found.reply.calls),
+)
+def _unseen(found: Accounted) -> Iterator[Problem]:
+    """The reply contains the text of all output tokens that it reports.
+
+    Otherwise part of the CoT or of the answer was lost, or is billed although it was not generated.
+    A few tokens may be missing, because a model can spell a text with other tokens than the
+    tokenizer.
+    """
+    account = found.account
+    if account.unexplained > max(_MANY_TOKENS, account.most // _SLACK):
+        message = f"{account.unexplained} of the reported output tokens are not in the reply."
+        expected = f"at most {account.most} tokens for this text"
+        yield Problem(found.exchange, message, expected, str(account.reported), _PATH)
+
+
+@family.check("usage.output.uncounted", accounted)
+def _uncounted(found: Accounted) -> Iterator[Problem]:
     """The reported output tokens suffice for the text of the reply.
 
-    The count omits part of the reply, usually the CoT.
+    Otherwise the count omits part of the reply, usually the CoT, or the server repeated or added
+    text.
     """
-    size, tokens = len(_text(found).encode(errors="replace")), found.usage.output_tokens or 0
-    if 0 < tokens * _MOST_BYTES < size:
+    account = found.account
+    if account.reported < account.least - max(_FEW_TOKENS, account.least // _SLACK):
         message = "The reply reports fewer output tokens than its text needs."
-        least = f"at least {size // _MOST_BYTES} for {size} bytes"
-        yield Problem(found.exchange, message, least, str(tokens), _PATH)
+        expected = f"at least {account.least} tokens"
+        yield Problem(found.exchange, message, expected, str(account.reported), _PATH)
 
 
 @family.check("usage.limit", counted, lambda found: found.exchange.request.limit is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,10 @@ from harness.api.sse import decode_events
 from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
+# The events of Responses streams with CoT and answer, in all dialects.
+_TEXT_EVENTS = frozenset(
+    {"response.output_text", "response.reasoning_text", "response.reasoning", "response.refusal"}
+)
 # The fields of a Chat delta that carry text or tool calls.
 TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls")
 
@@ -81,6 +85,21 @@ def json_object(text: str) -> Mapping[str, Any] | None:
 def objects(value: object) -> list[Mapping[str, Any]]:
     """The JSON objects in a list; empty if `value` is not a list."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def texts_of(event: StreamEvent) -> Iterator[str]:
+    """The pieces of CoT and answer in an event, without arguments, summaries and repetitions."""
+    if event.type:
+        kind = event.type.removesuffix(".delta")
+        found: list[object] = [(event.data or {}).get("delta")] if kind in _TEXT_EVENTS else []
+    else:
+        found = []
+        for choice in objects((event.data or {}).get("choices")):
+            delta = choice.get("delta")
+            fields = delta if isinstance(delta, dict) else {}
+            cot = fields.get("reasoning") or fields.get("reasoning_content")
+            found += [cot, fields.get("content")]
+    return (text for text in found if isinstance(text, str) and text)
 
 
 def carries_text(event: StreamEvent) -> bool:

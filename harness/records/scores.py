@@ -100,6 +100,36 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenAccount:
+    """The completion tokens of a reply, and those that its text explains.
+
+    Attributes:
+        exchange: Index of the exchange in its rollout.
+        reported: The completion tokens that the provider reports.
+        reasoning: The tokens of the CoT.
+        least: The fewest tokens that the texts alone can have.
+        most: The most tokens that the texts and the format around them can have.
+        exact: Whether `most` is exact, because the reply has no JSON, which servers write anew.
+        pieces: How many tokens more than the whole texts the pieces of a stream have; they show
+            where the model spelled a text with other tokens than the tokenizer. None without a
+            stream.
+    """
+
+    exchange: int
+    reported: int
+    reasoning: int
+    least: int
+    most: int
+    exact: bool
+    pieces: int | None = None
+
+    @property
+    def unexplained(self) -> int:
+        """Reported tokens that the reply does not explain; negative if it needs fewer."""
+        return self.reported - self.most
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A line of `scores.jsonl`: what was judged of one planned attempt.
 
@@ -130,6 +160,7 @@ class Score:
         findings: What they found.
         reply_ids: Ids of the replies; used to compare rollouts, not stored.
         first_input: Prompt tokens of the first request; used to compare rollouts, not stored.
+        accounts: Token accounts of its replies; used to compare rollouts, not stored.
     """
 
     record: str
@@ -155,6 +186,7 @@ class Score:
     findings: tuple[Finding, ...] = ()
     reply_ids: tuple[str, ...] = ()
     first_input: int | None = None
+    accounts: tuple[TokenAccount, ...] = ()
 
     @property
     def finished(self) -> bool:

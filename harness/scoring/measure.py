@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from harness import checks as rules
+from harness.checks.accounting import accounted
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import Latency, TokenCounts
@@ -12,6 +13,8 @@ from harness.records.scores import Score, Timing, Usage
 from harness.statistics.estimators import percentiles
 
 _FEWEST_EVENTS = 8
+# Whoever skips these checks does not judge token counts.
+_COUNTS = frozenset({"usage.output.unseen"})
 
 
 def measured(
@@ -25,6 +28,7 @@ def measured(
         except_for: Ids of checks that do not apply, because the request provokes what they find.
     """
     rollout = parsed.rollout
+    judged = checks and not _COUNTS & frozenset(except_for)
     applicable, findings = (
         rules.examine(parsed, except_for=except_for) if checks else (frozenset(), ())
     )
@@ -46,6 +50,7 @@ def measured(
         findings=findings,
         reply_ids=tuple(each for each in ids if isinstance(each, str) and each),
         first_input=first.input_tokens if first else None,
+        accounts=tuple(each.account for each in accounted(parsed)) if judged else (),
     )
 
 

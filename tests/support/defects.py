@@ -17,6 +17,7 @@ from healthy import (
     Say,
     chat_blocks,
     choice,
+    counts,
     exchange,
     json_response,
     responses_blocks,
@@ -46,6 +47,7 @@ CALL = Say(call=("get_weather", ARGUMENTS))
 ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
 MESSAGE = "choices.0.message"
 TOOL_NAME = f"{MESSAGE}.tool_calls.0.function.name"
+LENGTH, CALL_LENGTH = counts(ANSWER)[1], counts(CALL)[1]
 PARSER_ERROR = {"error": {"message": "unexpected tokens remaining in message header"}}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -217,7 +219,9 @@ DEFECTS = (
         whole(both(content("We need to answer. It is sunny."), drop(f"{MESSAGE}.reasoning"))),
         "reasoning.in_answer.untagged", "chat.reasoning.missing",
     ),
-    _defect("A08", "no answer after the CoT", whole(content(None)), "reply.empty"),
+    _defect(
+        "A08", "no answer after the CoT", whole(content(None)), "reply.empty", "reply.lost"
+    ),
     _defect("A09", "a second final message", whole(content(ANSWER.text * 2)), "text.doubled"),
     _defect("A09", "no end", whole(content("So warm. " * 90)), "text.runaway"),
     _defect(
@@ -274,7 +278,7 @@ DEFECTS = (
     _defect("B01", "arguments as content", whole(content(ARGUMENTS)), "calls.in_text"),
     _defect(
         "B01", "arguments as reasoning",
-        whole(put(f"{MESSAGE}.reasoning", ARGUMENTS)), "calls.in_text",
+        whole(put(f"{MESSAGE}.reasoning", ARGUMENTS)), "calls.lost",
     ),
     _defect("B02", "required ignored", whole(nothing, tool_choice="required"), "calls.choice"),
     _defect("B03", "none ignored", whole(nothing, CALL, tool_choice="none"), "calls.choice"),
@@ -332,7 +336,7 @@ DEFECTS = (
     _defect("C06", "token counts all over", streamed(_usage_in_every_chunk), "chat.stream.usage"),
     _defect(
         "C06", "finish length overwritten",
-        whole(nothing, CALL, max_tokens=20), "finish.limit",
+        whole(nothing, CALL, max_tokens=CALL_LENGTH), "finish.limit",
     ),
     _defect(
         "C06", "the name in every delta", streamed(_repeat_name, CALL),
@@ -355,7 +359,9 @@ DEFECTS = (
     _defect("C12", "no response.completed", events(lambda e: e.pop()), "reply.unreadable"),
     _defect(
         "C13", "a function call streamed as reasoning",
-        events(nothing, Say(text="", reasoning=ARGUMENTS)), "calls.in_text",
+        events(lambda e: e[-1]["response"]["usage"].update(output_tokens=30, total_tokens=80),
+               Say(text="", reasoning=ARGUMENTS)),
+        "calls.lost",
     ),
     _defect("C15", "wrong item ids", events(_other_id), "responses.stream.items"),
     _defect(
@@ -402,7 +408,7 @@ DEFECTS = (
         "G03", "cut at the limit, called completed",
         response(both(put("output", []), put("usage", None)), max_output_tokens=1), "reply.empty",
     ),
-    _defect("G03", "with counts", response(nothing, max_output_tokens=20), "finish.limit"),
+    _defect("G03", "with counts", response(nothing, max_output_tokens=LENGTH), "finish.limit"),
     _defect("G03", "the limit is ignored", response(nothing, max_output_tokens=4), "usage.limit"),
     _defect("G04", "cut at the limit: 400", status(400), "request.refused"),
     _defect("G05", "no input tokens", whole(put("usage.prompt_tokens", 0)), "usage.zero"),
@@ -412,6 +418,11 @@ DEFECTS = (
         whole(both(put(f"{MESSAGE}.reasoning", "So much thought. " * 40 + "Done."),
                    put("usage.total_tokens", 70))),
         "usage.output.uncounted",
+    ),
+    _defect(
+        "G05", "the arguments are counted as CoT",
+        whole(put("usage.completion_tokens_details.reasoning_tokens", CALL_LENGTH), CALL),
+        "usage.reasoning.differs",
     ),
     _defect("G06", "no logprobs", whole(nothing, logprobs=True), "chat.logprobs.missing"),
     _defect(
@@ -573,7 +584,7 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V07", "Open Responses' reasoning", events(_open_responses)),
     ("V09", "no call with tool_choice none", whole(nothing, tool_choice="none")),
     ("V12", "finish and counts with the last text", streamed(_separate_finish)),
-    ("V12", "the tokens of all choices together", whole(_three_choices, n=3, max_tokens=8)),
+    ("V12", "the tokens of all choices together", whole(_three_choices, n=3, max_tokens=LENGTH)),
     ("V12", "the role in every delta", streamed(_role_everywhere)),
     ("V12", "counts in every chunk", streamed(_usage_in_every_chunk)),
     ("V12", "comments between events", streamed(_blocks_between)),
@@ -587,12 +598,12 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V14", "JSON that was asked for",
      whole(content('{"city": "Lisbon"}'), response_format=FORMAT)),
     ("V14", "an answer cut at its limit",
-     whole(put("choices.0.finish_reason", "length"), max_tokens=20)),
+     whole(put("choices.0.finish_reason", "length"), max_tokens=LENGTH)),
     ("V14", "an incomplete response", events(lambda found: (
         found[-1].update(type="response.incomplete"),
         found[-1]["response"].update(
             status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
-    ), max_output_tokens=20)),
+    ), max_output_tokens=LENGTH)),
     ("V14", "markers that the user wrote", whole(
         content("You wrote <|end|>."), messages=[{"role": "user", "content": "Say <|end|>"}])),
     ("V14", "tool arguments with odd text", whole(

@@ -15,6 +15,9 @@ from typing import Any
 
 from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
 
+from harmony.conversation import Answer, Call, Reasoning
+from harmony.render import RenderError, message_tokens
+from harmony.vocabulary import harmony_encoding
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
 from harness.cases import Case, load_suite
@@ -23,7 +26,7 @@ from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollo
 
 MODEL = "gpt-oss-mock"
 SUITE = load_suite()
-USAGE = (50, 20, 9)
+PROMPT_TOKENS = 50
 STARTED = "2026-01-02T03:04:05+00:00"
 CREATED = 1_767_323_045
 _numbers = itertools.count(1)
@@ -62,12 +65,24 @@ def chat_whole(say: Say) -> dict[str, Any]:
         "created": say.created,
         "model": MODEL,
         "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-        "usage": chat_usage(),
+        "usage": chat_usage(say),
     }
 
 
-def chat_usage() -> dict[str, Any]:
-    given, made, thought = USAGE
+def counts(say: Say) -> tuple[int, int, int]:
+    """The prompt, completion and reasoning tokens of a reply."""
+    encoding = harmony_encoding()
+    thought = Reasoning(say.reasoning) if say.reasoning else None
+    said = [Call(*say.call)] if say.call else [Answer(say.text)] if say.text else []
+    try:
+        made = sum(len(message_tokens(each)) for each in (thought, *said) if each)
+    except RenderError:
+        made = len(encoding.encode(say.reasoning))
+    return PROMPT_TOKENS, max(1, made - 2), len(encoding.encode(say.reasoning))
+
+
+def chat_usage(say: Say) -> dict[str, Any]:
+    given, made, thought = counts(say)
     details = {"reasoning_tokens": thought}
     return {
         "prompt_tokens": given,
@@ -97,7 +112,7 @@ def chat_chunks(say: Say) -> list[dict[str, Any]]:
         ]
     chunks = [{**base, "choices": [choice(delta)]} for delta in deltas]
     chunks.append({**base, "choices": [choice({}, "tool_calls" if say.call else "stop")]})
-    chunks.append({**base, "choices": [], "usage": chat_usage()})
+    chunks.append({**base, "choices": [], "usage": chat_usage(say)})
     return chunks
 
 
@@ -135,7 +150,7 @@ RESPONSE_SETTINGS: dict[str, Any] = {
 
 
 def responses_whole(say: Say, output: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
-    given, made, thought = USAGE
+    given, made, thought = counts(say)
     return {
         **copy.deepcopy(RESPONSE_SETTINGS),
         "id": f"resp_{say.mark}",

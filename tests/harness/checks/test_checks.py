@@ -15,6 +15,7 @@ from healthy import (
     chat_chunks,
     chat_whole,
     choice,
+    counts,
     exchange,
     json_response,
     responses_blocks,
@@ -237,7 +238,7 @@ BROKEN_CHAT = [
     ("usage.sum", put("usage.total_tokens", 71), CALL),
     ("usage.zero", put("usage.prompt_tokens", 0), CALL),
     ("usage.zero", put("usage.completion_tokens", 0), CALL),
-    ("usage.reasoning.excess", put("usage.completion_tokens_details.reasoning_tokens", 21), CALL),
+    ("usage.reasoning.excess", put("usage.completion_tokens_details.reasoning_tokens", 99), CALL),
     ("usage.reasoning.missing", drop("usage.completion_tokens_details"), CALL),
     ("calls.id.missing", put("choices.0.message.tool_calls.0.id", ""), CALL),
     ("calls.name.unknown", put("choices.0.message.tool_calls.0.function.name", "fly"), CALL),
@@ -598,12 +599,16 @@ def test_deep_nesting_does_not_crash_the_checks(depth):
 
 def test_a_finding_points_at_its_evidence():
     body = chat_whole(CALL)
-    body["usage"]["total_tokens"] = 71
+    body["usage"]["total_tokens"] = 1
     (finding,) = found([CALL, json_response(body | {"id": "x"})][1:])
     evidence = finding.evidence
     assert (finding.id, finding.severity) == ("usage.sum", "error")
     assert (evidence.record, evidence.exchange) == ("weather-lisbon/chat/non-streaming/1", 0)
-    assert (evidence.path, evidence.expected, evidence.got) == ("$.usage", "70", "71")
+    assert (evidence.path, evidence.expected, evidence.got) == (
+        "$.usage",
+        str(50 + counts(CALL)[1]),
+        "1",
+    )
 
 
 def test_evidence_in_a_stream_has_event_and_path():

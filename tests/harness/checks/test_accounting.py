@@ -1,0 +1,284 @@
+"""Token accounting: healthy replies add up, and lost, added or hidden text does not."""
+
+import json
+
+import pytest
+from healthy import (
+    SUITE,
+    Say,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    choice,
+    counts,
+    json_response,
+    responses_whole,
+    right,
+    rollout,
+    stream_response,
+)
+
+from harmony.conversation import Answer, Call, Preamble, Reasoning
+from harmony.render import CONTENT_TYPES, message_tokens
+from harmony.vocabulary import harmony_encoding
+from harness import checks
+from harness.checks.accounting import account
+from harness.parsing.rollout import parse_rollout
+from harness.pipeline.score import apply_tolerances
+from harness.scoring.measure import measured
+
+COT = "The user asks about the weather in Lisbon, so I recall what I know about it. " * 4
+TEXT = "It is sunny in Lisbon, with a light breeze from the sea, and it stays warm until the night."
+ARGUMENTS = '{\n  "location": "Lisbon",\n  "unit": "celsius"\n}'
+COUNTS = ("usage.output", "usage.reasoning", "reply.lost", "reasoning.lost", "calls.lost")
+
+
+def chat(say, *, tokens=None, reasoning_tokens=None, **message):
+    """A Chat reply whose message is changed after its tokens were counted."""
+    body = chat_whole(say)
+    body["choices"][0]["message"] |= message
+    usage = body["usage"]
+    if tokens is not None:
+        usage |= {"completion_tokens": tokens, "total_tokens": usage["prompt_tokens"] + tokens}
+    if reasoning_tokens is not None:
+        usage["completion_tokens_details"]["reasoning_tokens"] = reasoning_tokens
+    return json_response(body)
+
+
+def parsed(answer, **more):
+    return parse_rollout(rollout([answer], **more))
+
+
+def findings(answer, **more):
+    found = checks.examine(parsed(answer, **more))[1]
+    return {each.id for each in found if each.id.startswith(COUNTS)}
+
+
+def unexplained(answer):
+    return account(parsed(answer).exchanges[0]).unexplained
+
+
+def tokens_of(*messages, content_type=""):
+    typed = [message_tokens(each, content_type) for each in messages]
+    return sum(map(len, typed)) - 2
+
+
+# --- Healthy
+
+
+def test_a_reply_with_cot_and_answer_has_ten_tokens_of_format():
+    _, made, thought = counts(Say(text="Four.", reasoning="2 + 2 = 4."))
+    assert made - thought - 2 == 10
+
+
+@pytest.mark.parametrize("case", SUITE.cases, ids=lambda case: case.id)
+def test_the_replies_of_every_case_add_up(case):
+    call, answer = right(case)
+    assert unexplained(answer) == 0
+    assert account(parsed(call).exchanges[0]).unexplained <= 0
+    assert findings(call) == findings(answer) == set()
+
+
+@pytest.mark.parametrize("content_type", CONTENT_TYPES)
+@pytest.mark.parametrize("preamble", [None, "I will look it up."])
+@pytest.mark.parametrize("sent", [ARGUMENTS, json.dumps(json.loads(ARGUMENTS))])
+def test_calls_add_up_whatever_their_header_and_spacing(content_type, preamble, sent):
+    items = [Reasoning(COT), *([Preamble(preamble)] if preamble else ())]
+    call = Call("get_weather", ARGUMENTS)
+    made = tokens_of(*items) + len(message_tokens(call, content_type))
+    say = Say(call=("get_weather", sent), reasoning=COT)
+    answer = chat(say, tokens=made, content=preamble)
+    assert unexplained(answer) <= 0
+    assert findings(answer) == set()
+
+
+@pytest.mark.parametrize("kept", [0, 9, 10, 16])
+def test_servers_count_the_format_or_not(kept):
+    say = Say(text=TEXT, reasoning=COT)
+    answer = chat(say, tokens=counts(say)[1] - 10 + kept)
+    assert findings(answer) == set()
+
+
+def test_a_reply_without_cot_adds_up():
+    assert unexplained(chat(Say(text=TEXT, reasoning=""))) == 0
+
+
+def test_tags_that_the_server_inserts_are_not_tokens():
+    say = Say(text=TEXT, reasoning=COT)
+    tagged = f"<reasoning>{COT[:60]}</reasoning><reasoning>{COT[60:]}</reasoning>{TEXT}"
+    assert unexplained(chat(say, content=tagged, reasoning=None)) == 0
+
+
+@pytest.mark.parametrize("reasoning_tokens", [0, 1, 4, 6])
+def test_reasoning_tokens_may_include_the_header(reasoning_tokens):
+    say = Say(text=TEXT, reasoning=COT)
+    answer = chat(say, reasoning_tokens=counts(say)[2] + reasoning_tokens)
+    assert findings(answer) == set()
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [{"n": 2}, {"stop": ["x"]}, {"include_reasoning": False}, {"tools": [{"type": "web_search"}]}],
+)
+def test_replies_that_cannot_be_counted_have_no_account(request_body):
+    recorded = rollout([chat(Say(text=TEXT, reasoning=COT), tokens=900)])
+    recorded.exchanges[0].request.body.update(request_body)
+    assert account(parse_rollout(recorded).exchanges[0]) is None
+
+
+def test_truncated_replies_have_no_account():
+    body = chat_whole(Say(text=TEXT))
+    body["choices"][0]["finish_reason"] = "length"
+    assert account(parsed(json_response(body)).exchanges[0]) is None
+
+
+# --- Single replies
+
+
+LONG = Say(text=TEXT * 3, reasoning=COT * 3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (chat(LONG, reasoning=COT), "usage.output.unseen"),
+        (chat(LONG, reasoning="The user wants the weather."), "usage.output.unseen"),
+        (chat(LONG, content=TEXT), "usage.output.unseen"),
+        (chat(LONG, content=f"{LONG.text} {LONG.text}"), "usage.output.uncounted"),
+        (chat(LONG, tokens=counts(LONG)[1] - counts(LONG)[2]), "usage.output.uncounted"),
+        (chat(LONG, content=None), "reply.lost"),
+        (chat(LONG, reasoning_tokens=counts(LONG)[1]), "usage.reasoning.differs"),
+        (chat(LONG, reasoning_tokens=counts(LONG)[2] // 2), "usage.reasoning.differs"),
+    ],
+)
+def test_lost_and_added_text_is_reported(answer, found):
+    assert found in findings(answer)
+
+
+def test_an_empty_reply_of_the_model_is_not_a_lost_one():
+    say = Say(text="", reasoning=COT)
+    assert findings(chat(say, tokens=tokens_of(Reasoning(COT)))) == set()
+    assert findings(chat(say, tokens=tokens_of(Reasoning(COT), Answer("Yes")))) == {"reply.lost"}
+
+
+# --- Lost calls
+
+CALL = Say(call=("get_weather", '{"location": "Lisbon"}'), reasoning="Let me call get_weather.")
+
+
+def without_call(content=None, **message):
+    body = json.loads(chat(CALL, content=content, **message).body)
+    body["choices"][0]["message"].pop("tool_calls")
+    body["choices"][0]["finish_reason"] = "stop"
+    return json_response(body)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_call_in_the_cot_is_a_lost_call(api):
+    reasoning = f"{CALL.reasoning} {CALL.call[1]}"
+    if api == "chat":
+        answer = without_call(reasoning=reasoning)
+    else:
+        body = responses_whole(CALL)
+        body["output"].pop()
+        body["output"][0]["content"][0]["text"] = reasoning
+        answer = json_response(body)
+    assert "calls.lost" in findings(answer, api=api)
+
+
+def test_an_announced_call_whose_tokens_are_missing_is_a_lost_call():
+    body = json.loads(without_call(content="I look it up.").body)
+    body["usage"]["completion_tokens"] += 12
+    assert findings(json_response(body)) == {"calls.lost"}
+
+
+def test_json_in_the_cot_before_an_answer_is_not_a_lost_call():
+    say = Say(text=TEXT, reasoning=f"I could call get_weather with {CALL.call[1]}")
+    assert findings(say) == set()
+
+
+def test_a_call_that_the_model_wrote_as_reasoning_is_not_the_servers():
+    reasoning = f"{CALL.reasoning} {CALL.call[1]}"
+    tokens = tokens_of(Reasoning(reasoning))
+    answer = without_call(reasoning=reasoning, tokens=tokens, reasoning_tokens=tokens)
+    assert findings(answer) == set()
+
+
+# --- Many replies
+
+
+def streamed(say, *, tokens=None, change=lambda pieces: pieces):
+    """A Chat stream with one token in each piece; `change` is made to the pieces of the answer."""
+    start, *_, finish, usage = chat_chunks(say)
+    deltas = [{"reasoning": piece} for piece in spelled(say.reasoning)]
+    deltas += [{"content": piece} for piece in change(spelled(say.text))]
+    chunks = [start | {"choices": [choice(delta)]} for delta in deltas]
+    if tokens is not None:
+        usage["usage"] |= {"completion_tokens": tokens, "total_tokens": 50 + tokens}
+    return stream_response(chat_blocks([start, *chunks, finish, usage]))
+
+
+def spelled(text):
+    encoding = harmony_encoding()
+    return [encoding.decode([token]) for token in encoding.encode(text)]
+
+
+def pooled(answers, streaming=True):
+    scores = [
+        measured(parse_rollout(rollout([answer], sample=str(number), streaming=streaming)))
+        for number, answer in enumerate(answers)
+    ]
+    found = [each for score in apply_tolerances(scores) for each in score.findings]
+    return {each.id for each in found if each.id.startswith(COUNTS)}
+
+
+def without(word):
+    return lambda pieces: [piece for piece in pieces if piece != word]
+
+
+HEALTHY = [Say(text=f"{TEXT} That is {number}.", reasoning=COT) for number in range(40)]
+LOST = [streamed(say, change=without(" light")) for say in HEALTHY[:8]]
+
+
+def test_many_healthy_replies_have_no_findings():
+    assert pooled(map(streamed, HEALTHY)) == set()
+    assert pooled(HEALTHY, streaming=False) == set()
+
+
+def test_lost_words_in_some_streams_are_reported():
+    assert pooled([*map(streamed, HEALTHY), *LOST]) == {"usage.output.lost"}
+
+
+def test_lost_words_in_every_stream_are_reported():
+    assert pooled(LOST) == {"usage.output.lost"}
+
+
+def test_a_rare_difference_is_healthy():
+    assert pooled([*map(streamed, HEALTHY), *LOST[:2]]) == set()
+
+
+def test_another_spelling_in_tokens_is_healthy():
+    def letters(pieces):
+        return [letter for piece in pieces for letter in (piece if "sunny" in piece else [piece])]
+
+    more = len(" sunny") - 1
+    says = [streamed(say, tokens=counts(say)[1] + more, change=letters) for say in HEALTHY]
+    assert pooled(says) == set()
+    assert pooled([chat(say, tokens=counts(say)[1] + more) for say in HEALTHY], False) == set()
+
+
+def test_empty_messages_of_the_model_are_healthy():
+    more = [streamed(say, tokens=counts(say)[1] + 6) for say in HEALTHY[:10]]
+    assert pooled([*map(streamed, HEALTHY), *more]) == set()
+
+
+def test_words_that_a_server_repeats_are_reported():
+    repeated = [chat(say, content=say.text.replace("sunny", "sunny sunny")) for say in HEALTHY]
+    assert pooled([*HEALTHY[:20], *repeated[20:]], streaming=False) == {"usage.output.lost"}
+
+
+def test_a_dropped_cot_is_reported_where_others_have_one():
+    dropped = chat(Say(text=TEXT, reasoning=COT), reasoning=None)
+    assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
+    assert pooled([*HEALTHY, Say(text=TEXT, reasoning="")], streaming=False) == set()
+    assert pooled([dropped] * 5, streaming=False) == set()
