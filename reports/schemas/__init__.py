@@ -32,6 +32,9 @@ def generated(name: str) -> str:
     if name == "score":
         for field in COMPARED:
             del schema["properties"][field]
+        used = json.dumps(schema)
+        defined = {k: v for k, v in schema["$defs"].items() if f'"#/$defs/{k}"' in used}
+        schema["$defs"] = defined
     head = {"$schema": _DIALECT, "title": f"gpt-oss-verify {name}"}
     return json.dumps(head | {k: v for k, v in schema.items() if k != "title"}, indent=1) + "\n"
 
