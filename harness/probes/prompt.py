@@ -8,7 +8,7 @@ what a provider adds to every prompt.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 
@@ -16,18 +16,31 @@ import yaml
 from pydantic import TypeAdapter
 
 from harmony.vocabulary import VocabularyError
-from harness.findings import HARMONY, Problem
+from harness.api.base import ToolResult
+from harness.findings import CHAT, HARMONY, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.rendering import Prompt, bare_lengths, differences
+from harness.probes.mistakes import explanation
+from harness.probes.refusals import outcome, refused
+from harness.probes.rendering import Prompt, added_text, bare_lengths, differences
 from harness.records.conditions import Api
+from harness.records.runs import SuiteName
 
 _CORPUS = yaml.safe_load((resources.files("harness") / "data" / "prompts.yaml").read_text("utf-8"))
+_LONG_RESULT = "\n".join(
+    f"Entry {at:03}: the harbour office reports calm water near the northern breakwater."
+    for at in range(1, 261)
+)
+"""20 kB, about 4,000 tokens."""
 PROMPTS = TypeAdapter(dict[str, Prompt]).validate_python(_CORPUS["prompts"])
+_CALLED = PROMPTS["called"]
+PROMPTS["long result"] = replace(
+    _CALLED, turns=(*_CALLED.turns[:-1], ToolResult("call_1", _LONG_RESULT))
+)
 
 _FEW_TOKENS = 16
 _REFUSABLE = frozenset({"request.refused"})
-_RARE = frozenset({"result in parts"})
+_RARE = frozenset({"result in parts", "long result"})
 """Requests that a provider may reject."""
 
 
@@ -64,6 +77,7 @@ class _Pair:
     source: str = HARMONY
     expected: tuple[str, str] | None = None
     slack: float = 0.0
+    suite: SuiteName = "quick"
 
 
 PAIRS = TypeAdapter(tuple[_Pair, ...]).validate_python(_CORPUS["pairs"])
@@ -87,6 +101,38 @@ def _bare(responses: ProbeResponses) -> Trials:
     yield None if count in right else other
 
 
+@GROUP.probe("prompt.result.parts.accepted", ("result in parts",), severity="warning", source=CHAT)
+def _parts_accepted(responses: ProbeResponses) -> Trials:
+    """A tool result may be a list of text parts.
+
+    Both APIs define this form, and agent libraries send it.
+    """
+    for rollout in responses.all("result in parts"):
+        last = rollout.exchanges[-1]
+        message = "The provider rejects a tool result that is a list of text parts."
+        yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
+
+
+@GROUP.probe("prompt.tool.order", ("system and tool", "tool"), severity="warning")
+def _order(responses: ProbeResponses) -> Trials:
+    """Instructions precede tools in the developer message.
+
+    The model was trained on this order. Ollama's template has the other one.
+    """
+    longer, more = _prompt_tokens(responses, "system and tool")
+    _, less = _prompt_tokens(responses, "tool")
+    pair = PROMPTS["system and tool"], PROMPTS["tool"]
+    try:
+        first, either = differences(*pair, instructions_last=False), differences(*pair)
+    except VocabularyError as error:
+        raise NotVerifiableError(str(error)) from None
+    if more - less not in either:
+        raise NotVerifiableError("The prompt has the length of neither order.")
+    message = "The prompt is as long as one with the tools before the instructions."
+    last = Problem(longer, message, _as_text(first), f"{more - less} more", "$.usage")
+    yield None if more - less in first else last
+
+
 def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     longer, more = _prompt_tokens(responses, pair.longer)
     _, less = _prompt_tokens(responses, pair.shorter)
@@ -100,11 +146,12 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     if deviation <= pair.slack * max(right):
         yield None
         return
+    likely = explanation(PROMPTS[pair.longer], PROMPTS[pair.shorter], got)
     yield Problem(
         longer,
         f"The request {pair.longer!r} has {got} prompt tokens more than {pair.shorter!r}.",
-        _as_text(right),
-        f"{got} more ({more} and {less})",
+        f"{_as_text(right)}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
+        f"{got} more ({more} and {less})" + (f", {likely}" if likely else ""),
         "$.usage",
     )
 
@@ -126,5 +173,6 @@ for _pair in PAIRS:
         _pair.id,
         (_pair.longer, _pair.shorter),
         source=_pair.source,
+        suite=_pair.suite,
         text=f"{_pair.summary} {_pair.why}",
     )(partial(_judge, _pair))

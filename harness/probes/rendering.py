@@ -21,6 +21,8 @@ from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCal
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"
 """All dates have the same number of tokens."""
+_ENDS_OF_TOOLS = "# Tools\n\n} // namespace functions"
+"""A list of tools as far as it can share a token with what precedes or follows it."""
 _RENDERED_ROLES = {"user": oh.Role.USER, "assistant": oh.Role.ASSISTANT}
 
 Arguments = Literal["as sent", "spaced", "compact", "ascii"]
@@ -34,6 +36,8 @@ class Rendering:
         instructions_end: What the Hugging Face template appends to instructions.
         separator: Between the parts of a text, and between the instructions of several messages.
         separate: Whether each message with instructions remains a separate message.
+        instructions_last: Whether instructions follow the tools, after a blank line that precedes
+            them also without tools, as in Ollama's template.
         call_type: The content type of an earlier tool call (openai/harmony issue 91).
         arguments: How the arguments of an earlier tool call are written.
         quoted_results: Whether a tool result is written as a JSON string, as in that template.
@@ -42,6 +46,7 @@ class Rendering:
     instructions_end: str = ""
     separator: str = "\n\n"
     separate: bool = False
+    instructions_last: bool = False
     call_type: str = "<|constrain|>json"
     arguments: Arguments = "as sent"
     quoted_results: bool = False
@@ -55,10 +60,10 @@ def renderings() -> Iterator[Rendering]:
     for end, separator, call_type in itertools.product(
         ("", "\n\n"), ("", "\n", "\n\n"), ("<|constrain|>json", "json", "")
     ):
-        for separate, arguments, quoted in itertools.product(
-            (False, True), _WRITINGS, (False, True)
+        for separate, last, arguments, quoted in itertools.product(
+            (False, True), (False, True), _WRITINGS, (False, True)
         ):
-            yield Rendering(end, separator, separate, call_type, arguments, quoted)
+            yield Rendering(end, separator, separate, last, call_type, arguments, quoted)
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,24 @@ class Prompt:
     tools: tuple[Tool, ...] = ()
 
 
-def differences(longer: Prompt, shorter: Prompt) -> frozenset[int]:
+def differences(
+    longer: Prompt, shorter: Prompt, *, instructions_last: bool = True
+) -> frozenset[int]:
     """How many tokens one prompt may be longer than the other in the same rendering.
+
+    Args:
+        longer: One prompt.
+        shorter: The other.
+        instructions_last: Whether to include renderings with the instructions after the tools.
 
     Raises:
         harmony.vocabulary.VocabularyError: The vocabulary is not available.
     """
-    return frozenset(count(longer, how) - count(shorter, how) for how in _distinct(longer, shorter))
+    return frozenset(
+        count(longer, how) - count(shorter, how)
+        for how in _distinct(longer, shorter)
+        if instructions_last or not how.instructions_last
+    )
 
 
 def bare_lengths(prompt: Prompt) -> frozenset[int]:
@@ -89,6 +105,26 @@ def bare_lengths(prompt: Prompt) -> frozenset[int]:
 
 def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
     """Tokens of the prompt up to where the model continues. Raises VocabularyError."""
+    return len(tokens(prompt, how, date)) + (_moved(prompt, how) if how.instructions_last else 0)
+
+
+def added_text(longer: Prompt, shorter: Prompt) -> str:
+    """What one prompt has between the beginning and the end that it shares with the other."""
+    more, fewer = (tokens(prompt, Rendering()) for prompt in (longer, shorter))
+    begin = _shared(more, fewer)
+    end = min(_shared(more[::-1], fewer[::-1]), len(fewer) - begin)
+    added: str = harmony_encoding().decode(more[begin : len(more) - end])
+    return added
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many items two sequences have in common at their beginning."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> Sequence[int]:
+    """The prompt with instructions before tools, up to where the model continues."""
     system = oh.SystemContent.new()
     if date is not None:
         system = system.with_conversation_start_date(date)
@@ -98,11 +134,23 @@ def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
         *(_message(turn, prompt.turns, how) for turn in prompt.turns if not _instructs(turn)),
     ]
     conversation = oh.Conversation.from_messages(messages)
-    return len(
-        harmony_encoding().render_conversation_for_completion(
-            conversation, oh.Role.ASSISTANT, config=_AS_WRITTEN
-        )
+    rendered: list[int] = harmony_encoding().render_conversation_for_completion(
+        conversation, oh.Role.ASSISTANT, config=_AS_WRITTEN
     )
+    return rendered
+
+
+def _moved(prompt: Prompt, how: Rendering) -> int:
+    """How many more tokens the developer message has if the instructions come last."""
+    texts = _instruction_texts(prompt, how)
+    if not texts:
+        return 0
+    instructions = f"# Instructions\n\n{texts[0]}"
+    tools = _ENDS_OF_TOOLS if prompt.tools else ""
+    usual = f"{instructions}\n\n{tools}" if tools else instructions
+    encode = harmony_encoding().encode
+    moved = encode(f"{tools}\n\n{instructions}", disallowed_special=())
+    return len(moved) - len(encode(usual, disallowed_special=()))
 
 
 def _distinct(*prompts: Prompt) -> Sequence[Rendering]:
@@ -126,6 +174,7 @@ def _renderings_of(*, instructs: bool, parts: bool, calls: bool) -> Sequence[Ren
             how.instructions_end if instructs else plain.instructions_end,
             how.separator if instructs or parts else plain.separator,
             how.separate if instructs else plain.separate,
+            how.instructions_last if instructs else plain.instructions_last,
             how.call_type if calls else plain.call_type,
             how.arguments if calls else plain.arguments,
             how.quoted_results if calls else plain.quoted_results,
@@ -141,22 +190,27 @@ def _instructs(turn: ConversationItem) -> bool:
 
 def _instructions(prompt: Prompt, how: Rendering) -> Iterator[oh.Message]:
     """The developer messages with instructions and tools."""
+    texts = _instruction_texts(prompt, how)
+    if texts or prompt.tools:
+        content = oh.DeveloperContent.new()
+        if texts:
+            content = content.with_instructions(texts[0])
+        if prompt.tools:
+            content = content.with_function_tools([_described(tool) for tool in prompt.tools])
+        yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)
+    for text in texts[1:]:
+        more = oh.DeveloperContent.new().with_instructions(text)
+        yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, more)
+
+
+def _instruction_texts(prompt: Prompt, how: Rendering) -> list[str]:
+    """The instructions of each developer message."""
     texts = [
         _joined(turn.text, how) + how.instructions_end
         for turn in prompt.turns
         if isinstance(turn, Message) and _instructs(turn)
     ]
-    first = texts[:1] if how.separate else [how.separator.join(texts)] if texts else []
-    if first or prompt.tools:
-        content = oh.DeveloperContent.new()
-        if first:
-            content = content.with_instructions(first[0])
-        if prompt.tools:
-            content = content.with_function_tools([_described(tool) for tool in prompt.tools])
-        yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)
-    for text in texts[1:] if how.separate else ():
-        more = oh.DeveloperContent.new().with_instructions(text)
-        yield oh.Message.from_role_and_content(oh.Role.DEVELOPER, more)
+    return texts if how.separate or not texts else [how.separator.join(texts)]
 
 
 def _described(tool: Tool) -> oh.ToolDescription:

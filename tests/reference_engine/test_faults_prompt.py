@@ -90,6 +90,19 @@ RENDERING = {
     "non-ascii-escaped": Row(
         chat({"role": "user", "content": "Käse"}), lambda s: "K\\xe4se" in s.prompt
     ),
+    "text-in-lower-case": Row(chat(SYSTEM, HI), lambda s: "be brief." in s.prompt),
+    "blank-lines-removed": Row(
+        chat({"role": "user", "content": "one\n\ntwo"}), lambda s: "one\ntwo" in s.prompt
+    ),
+    "indentation-removed": Row(
+        chat({"role": "user", "content": "one\n  two"}), lambda s: "one\ntwo" in s.prompt
+    ),
+    "compatibility-characters-replaced": Row(
+        chat({"role": "user", "content": "ﬁne ①"}), lambda s: "fine 1" in s.prompt
+    ),
+    "text-escaped-as-html": Row(
+        chat({"role": "user", "content": "a < b"}), lambda s: "a &lt; b" in s.prompt
+    ),
     "system-message-missing": Row(
         chat(SYSTEM, HI), lambda s: s.prompt.startswith("<|start|>developer")
     ),
@@ -106,6 +119,14 @@ HISTORY = {
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]), lambda s: s.status == 500
     ),
     "empty-messages-stripped": Row(chat(*LOOP), lambda s: "sunny" not in s.prompt),
+    "reasoning-dropped-beside-preamble": Row(
+        chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]),
+        lambda s: "A plan." in s.prompt and "Why not." not in s.prompt,
+    ),
+    "long-result-cut": Row(
+        chat(*LOOP[:2], result("c1", "x" * 16_000 + "end")), lambda s: "xend" not in s.prompt
+    ),
+    "result-parts-refused": Row(chat(*LOOP[:2], result("c1", PARTS)), lambda s: s.status == 400),
     "preamble-not-replayed": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]), lambda s: "A plan." not in s.prompt
     ),

@@ -33,6 +33,7 @@ from reference_engine.server.errors import ApiError, invalid
 
 group = FaultGroup("history")
 
+_MOST_OF_A_RESULT = 16_000
 _FINAL = "assistant<|channel|>final"
 _ANALYSIS = "assistant<|channel|>analysis"
 
@@ -53,6 +54,33 @@ def stale_reasoning_kept(_: list[int], conversation: Conversation) -> list[int]:
 def preamble_not_replayed(item: ConversationItem) -> ConversationItem | None:
     """The history loses the text that accompanied a tool call."""
     return None if isinstance(item, Preamble) else item
+
+
+@group.fault(CONVERSATION, "prompt.cot.kept.beside_text", source="vLLM 0.32, measured")
+def reasoning_dropped_beside_preamble(conversation: Conversation) -> Conversation:
+    """The prompt lacks the chain of thought before a call that has a preamble."""
+    items = conversation.items
+    before = {at - 1 for at, item in enumerate(items) if isinstance(item, Preamble)}
+    kept = (i for at, i in enumerate(items) if at not in before or not isinstance(i, Reasoning))
+    return replace(conversation, items=tuple(kept))
+
+
+@group.fault(ITEM, "prompt.result.long")
+def long_result_cut(item: ConversationItem) -> ConversationItem:
+    """The prompt contains only the first 16,000 characters of a tool result."""
+    if not isinstance(item, Result):
+        return item
+    return replace(item, output=item.output[:_MOST_OF_A_RESULT])
+
+
+@group.fault(REQUEST_MESSAGE, "prompt.result.parts.accepted", source="vLLM 0.32, measured")
+def result_parts_refused(message: Json, _: ClientRequest) -> Json:
+    """The server refuses a tool result that is an array of parts."""
+    key = "output" if message.get("type") == "function_call_output" else "content"
+    result = key == "output" or message.get("role") == "tool"
+    if result and isinstance(message.get(key), list):
+        raise invalid(key, "Input should be a valid string.")
+    return message
 
 
 @group.fault(CONVERSATION, "prompt.results.names", source="ollama PR#12988")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
+import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
 
-from harmony.conversation import Conversation, ConversationItem, Developer, User
+from harmony.conversation import Answer, Conversation, ConversationItem, Developer, Result, User
 from harmony.vocabulary import harmony_encoding
 from reference_engine.faults.base import FaultGroup
 from reference_engine.faults.hooks import CONVERSATION, ITEM, MESSAGE, PROMPT, message_text
@@ -71,7 +74,7 @@ def instructions_in_identity(tokens: list[int], conversation: Conversation) -> l
     return edit_messages(tokens, edit)
 
 
-@group.fault(DEVELOPER_TEXT, "prompt.tool.with_system", "numerics", source="vllm PR#44330")
+@group.fault(DEVELOPER_TEXT, "prompt.tool.order", source="vllm PR#44330")
 def tools_before_instructions(text: str) -> str:
     """The developer message lists its tools before its instructions."""
     instructions, found, tools = text.partition("\n\n# Tools\n\n")
@@ -159,6 +162,49 @@ def non_ascii_escaped(item: ConversationItem) -> ConversationItem:
     if not isinstance(item, User):
         return item
     return User(item.text.encode("ascii", "backslashreplace").decode())
+
+
+_EXACT = ("prompt.exact.user", "prompt.exact.system", "prompt.exact.answer", "prompt.exact.result")
+
+
+def _with_text(item: ConversationItem, change: Callable[[str], str]) -> ConversationItem:
+    """The item with its text changed, if it is not CoT or a call."""
+    match item:
+        case User(text) | Developer(text) | Answer(text):
+            return type(item)(change(text))
+        case Result(name, output):
+            return Result(name, change(output))
+    return item
+
+
+@group.fault(ITEM, *_EXACT)
+def text_in_lower_case(item: ConversationItem) -> ConversationItem:
+    """Messages and results reach the prompt in lower case."""
+    return _with_text(item, str.lower)
+
+
+@group.fault(ITEM, *_EXACT)
+def blank_lines_removed(item: ConversationItem) -> ConversationItem:
+    """Messages and results reach the prompt without blank lines."""
+    return _with_text(item, lambda text: re.sub(r"\n{2,}", "\n", text))
+
+
+@group.fault(ITEM, *_EXACT)
+def indentation_removed(item: ConversationItem) -> ConversationItem:
+    """The lines of messages and results reach the prompt without indentation."""
+    return _with_text(item, lambda text: re.sub(r"(?m)^[ \t]+", "", text))
+
+
+@group.fault(ITEM, *_EXACT)
+def compatibility_characters_replaced(item: ConversationItem) -> ConversationItem:
+    """Ligatures, fractions and full-width letters reach the prompt as plain letters."""
+    return _with_text(item, lambda text: unicodedata.normalize("NFKC", text))
+
+
+@group.fault(ITEM, *_EXACT)
+def text_escaped_as_html(item: ConversationItem) -> ConversationItem:
+    """Quotes and angle brackets of messages and results reach the prompt as HTML entities."""
+    return _with_text(item, html.escape)
 
 
 @group.fault(MESSAGE, "prompt.bare", "sampling.effort", "numerics", source="vllm-mlx#568")

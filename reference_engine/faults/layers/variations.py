@@ -77,6 +77,12 @@ def blank_line_after_instructions(text: str) -> str:
     return f"{instructions}\n\n" + (f"\n\n# Tools\n\n{tools}" if found else "")
 
 
+@inputs.variation(message_text("developer"), source="Ollama's template of gpt-oss")
+def blank_line_before_instructions(text: str) -> str:
+    """A blank line precedes instructions without tools, as in Ollama's template."""
+    return text if "# Tools" in text else f"\n\n{text}"
+
+
 @inputs.variation(CALL_HEADER, source="openai/harmony#91")
 def calls_without_constrain(header: str) -> str:
     """Earlier calls are rendered without a content type."""

@@ -10,6 +10,7 @@ from healthy import Say, chat_whole, json_response, rollout
 
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
+from harness.probes.mistakes import TEXT_MISTAKES, with_texts
 from harness.probes.prompt import GROUP, PROMPTS
 from harness.probes.rendering import Prompt, Rendering, count, renderings
 from harness.records.analysis import CheckResult
@@ -37,7 +38,12 @@ def judged(tokens: Count) -> dict[str, CheckResult]:
 
 def healthy(prompt: Prompt, how: Rendering = _LIBRARY) -> int:
     """Token counts with stale CoT dropped and a longer system message."""
-    finals = [at for at, turn in enumerate(prompt.turns) if _is_final(turn)]
+    pairs = zip(prompt.turns, (*prompt.turns[1:], None), strict=True)
+    finals = [
+        at
+        for at, (turn, after) in enumerate(pairs)
+        if _is_final(turn) and not isinstance(after, ToolCall)
+    ]
     kept = [t for at, t in enumerate(prompt.turns) if at > max(finals, default=-1) or not _cot(t)]
     return _SYSTEM_MESSAGE + count(replace(prompt, turns=tuple(kept)), how)
 
@@ -50,15 +56,55 @@ def _cot(turn: object) -> bool:
     return isinstance(turn, Reasoning)
 
 
-@pytest.mark.parametrize("how", list(renderings())[::7], ids=str)
+@pytest.mark.parametrize("how", list(renderings())[::23], ids=str)
 def test_every_healthy_rendering_passes(how: Rendering) -> None:
     results = judged(lambda prompt: healthy(prompt, how))
-    assert {each.status for each in results.values()} == {"passed"}
+    other = {name for name, each in results.items() if each.status != "passed"}
+    assert other == ({"prompt.tool.order"} if how.instructions_last else set())
+
+
+_EXACT = {f"prompt.exact.{part}" for part in ("user", "system", "answer", "result")}
+
+
+@pytest.mark.parametrize("mistake", TEXT_MISTAKES)
+def test_changed_texts_are_detected_and_named(mistake: str) -> None:
+    results = judged(lambda prompt: healthy(with_texts(prompt, TEXT_MISTAKES[mistake])))
+    assert {results[name].status for name in _EXACT} == {"failed"}
+    assert any(mistake in results[name].examples[0].evidence.got for name in _EXACT)
+
+
+def test_cot_beside_a_preamble_is_judged_apart() -> None:
+    def before_text(prompt: Prompt) -> int:
+        """A server that takes every text of the assistant for a final answer."""
+        texts = [at for at, turn in enumerate(prompt.turns) if _is_final(turn)]
+        last = max(texts, default=-1)
+        return healthy(
+            replace(
+                prompt,
+                turns=tuple(t for at, t in enumerate(prompt.turns) if at > last or not _cot(t)),
+            )
+        )
+
+    results = judged(before_text)
+    assert results["prompt.cot.kept"].status == "passed"
+    (example,) = results["prompt.cot.kept.beside_text"].examples
+    assert example.evidence.expected.startswith("27 more: '<|channel|>analysis<|message|>The user")
+    assert "as if CoT is missing" in example.evidence.got
+
+
+def test_a_long_result_that_is_cut_is_detected() -> None:
+    def cut(prompt: Prompt) -> int:
+        return healthy(with_texts(prompt, lambda text: text[:16_000]))
+
+    failed = {name for name, each in judged(cut).items() if each.status == "failed"}
+    assert failed == {"prompt.result.long"}
 
 
 def test_without_counts_the_probes_are_not_verifiable() -> None:
-    assert {each.status for each in judged(lambda _: None).values()} == {"not_verifiable"}
-    assert {each.status for each in judged(lambda _: 0).values()} == {"not_verifiable"}
+    for counted in (None, 0):
+        found = judged(lambda _, counted=counted: counted)
+        judged_without = {name for name, each in found.items() if each.status != "not_verifiable"}
+        assert judged_without == {"prompt.result.parts.accepted"}
 
 
 def without(unwanted: Callable[[object], bool]) -> Count:
@@ -188,5 +234,5 @@ def test_a_minimal_prompt_of_another_length_is_info() -> None:
 def test_a_finding_shows_both_counts() -> None:
     example = judged(without(_cot))["prompt.cot.kept"].examples[0]
     assert example.evidence.record == "thought/chat/non-streaming/1"
-    assert example.evidence.expected == "27 more"
-    assert example.evidence.got.startswith("0 more (1")
+    assert example.evidence.expected.startswith("27 more: '<|channel|>analysis<|message|>The user")
+    assert example.evidence.got.endswith(", as if CoT is missing")
