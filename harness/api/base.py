@@ -78,7 +78,8 @@ class Reply:
     """One assistant reply, streaming or not, in terms that both APIs share.
 
     `reasoning` is the raw CoT, whichever field carried it. `raw` is the complete JSON object: for
-    a stream, the final object of Responses or the reassembled Chat completion.
+    a stream, the final object of Responses or the reassembled Chat completion. `others` are the
+    further choices of a Chat completion with `n` above 1.
     """
 
     reasoning: str
@@ -87,6 +88,7 @@ class Reply:
     finish: Finish
     usage: Usage | None
     raw: Mapping[str, Any]
+    others: tuple[Reply, ...] = ()
 
     @property
     def input_tokens(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from harness.api.base import (
@@ -89,40 +90,46 @@ class ChatDialect(Dialect):
     def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
         """The chat.completion object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
-        message = _MessageBuilder()
-        finish: str | None = None
+        built = {0: _ChoiceBuilder()}
         for count, (event, chunk) in enumerate(json_events(response), start=1):
             if count % ITEMS_IN_A_STEP == 0:
                 yield
             completion.update({key: value for key, value in chunk.items() if value is not None})
-            choices = objects(chunk, "choices", f"stream part {event.part}: ")
-            for path, choice in filter(_is_first, choices):
-                finish = optional_member(choice, "finish_reason", str, path) or finish
-                delta = optional_member(choice, "delta", dict, path)
-                if delta:
-                    message.add(delta, f"{path}.delta")
-        if finish is None and not is_done(response):
+            for path, choice in objects(chunk, "choices", f"stream part {event.part}: "):
+                index = choice.get("index") or 0
+                if type(index) is int:
+                    built.setdefault(index, _ChoiceBuilder()).add(choice, path)
+        if built[0].finish is None and not is_done(response):
             raise UnreadableReplyError("the stream ended without finish_reason and without [DONE]")
-        choice = {"index": 0, "message": message.build(), "finish_reason": finish}
-        return {**completion, "object": "chat.completion", "choices": [choice]}
+        choices = [each.build(index) for index, each in sorted(built.items())]
+        return {**completion, "object": "chat.completion", "choices": choices}
 
     def _reply(self, raw: dict[str, Any]) -> Reply:
         """The reply that a chat.completion object holds."""
         choices = objects(raw, "choices", "")
         if not choices:
             raise UnreadableReplyError("choices is empty or missing")
-        path, choice = _first_choice(choices)
-        message = member(choice, "message", dict, path)
-        finish = optional_member(choice, "finish_reason", str, path)
-        path = f"{path}.message"
-        return Reply(
-            reasoning=_reasoning(message, path),
-            text=optional_member(message, "content", str, path) or "",
-            calls=tuple(_call(call, place) for place, call in objects(message, "tool_calls", path)),
-            finish=FINISHES.get(finish or "", "unknown"),
-            usage=read_usage(raw, prompt="prompt", completion="completion"),
-            raw=raw,
+        first = _first_choice(choices)
+        others = (each for each in choices if each is not first)
+        return replace(
+            _choice_reply(raw, *first),
+            others=tuple(_choice_reply({**raw, "choices": [each[1]]}, *each) for each in others),
         )
+
+
+def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> Reply:
+    """The reply of one choice."""
+    message = member(choice, "message", dict, path)
+    finish = optional_member(choice, "finish_reason", str, path)
+    path = f"{path}.message"
+    return Reply(
+        reasoning=_reasoning(message, path),
+        text=optional_member(message, "content", str, path) or "",
+        calls=tuple(_call(call, place) for place, call in objects(message, "tool_calls", path)),
+        finish=FINISHES.get(finish or "", "unknown"),
+        usage=read_usage(raw, prompt="prompt", completion="completion"),
+        raw=raw,
+    )
 
 
 def _messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:
@@ -190,6 +197,31 @@ def _call(call: Mapping[str, Any], path: str) -> ToolCall:
         name=member(function, "name", str, f"{path}.function"),
         arguments=member(function, "arguments", str, f"{path}.function"),
     )
+
+
+class _ChoiceBuilder:
+    """Reassembles one choice from its chunks, with the logprobs of its tokens."""
+
+    def __init__(self) -> None:
+        self.finish: str | None = None
+        self._message = _MessageBuilder()
+        self._logprobs: list[Any] = []
+
+    def add(self, choice: Mapping[str, Any], path: str) -> None:
+        """Add the choice of one chunk. Raises UnreadableReplyError."""
+        self.finish = optional_member(choice, "finish_reason", str, path) or self.finish
+        delta = optional_member(choice, "delta", dict, path)
+        if delta:
+            self._message.add(delta, f"{path}.delta")
+        logprobs = choice.get("logprobs")
+        content = logprobs.get("content") if isinstance(logprobs, dict) else None
+        self._logprobs += content if isinstance(content, list) else []
+
+    def build(self, index: int) -> dict[str, Any]:
+        """The choice that a non-streaming response would have."""
+        message = self._message.build()
+        choice = {"index": index, "message": message, "finish_reason": self.finish}
+        return choice | ({"logprobs": {"content": self._logprobs}} if self._logprobs else {})
 
 
 class _MessageBuilder:

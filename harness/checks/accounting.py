@@ -25,7 +25,7 @@ from harmony.render import CONTENT_TYPES, RenderError, message_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.base import Reply
 from harness.checks.json_text import parsed_object
-from harness.parsing.events import texts_of
+from harness.parsing.events import objects, texts_of
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.scores import TokenAccount
 
@@ -37,6 +37,7 @@ _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 _SPECIAL = re.compile(r"<\|\w+\|>")
 # Members of a request that can hide the CoT.
 _HIDES_COT = frozenset({"include_reasoning", "reasoning_format"})
+_COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
 
 
@@ -59,17 +60,25 @@ class _Counted:
 
 
 def account(exchange: ParsedExchange) -> TokenAccount | None:
+    """The account of the reply of an exchange, see `account_of`."""
+    return None if exchange.reply is None else account_of(exchange, exchange.reply)
+
+
+def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
     """The account of a reply; None where its tokens cannot be counted.
 
     They cannot if the provider reports no count, if the reply was truncated, if the request has
     several choices, stop strings, tools that the provider runs or an option that hides the CoT, if
-    a text contains special tokens, or without the vocabulary.
+    a text contains special tokens, if a response has items of other types, or without the
+    vocabulary.
     """
-    reply, request = exchange.reply, exchange.request
-    if reply is None or not reply.output_tokens or reply.finish not in ("stop", "tool_calls"):
+    request = exchange.request
+    if not reply.output_tokens or reply.finish not in ("stop", "tool_calls"):
         return None
     hidden = _HIDES_COT & request.body.keys()
     if request.choices > 1 or request.stops or request.built_in or hidden:
+        return None
+    if any(item.get("type") not in _COUNTED_ITEMS for item in objects(reply.raw.get("output"))):
         return None
     messages = list(_messages(reply))
     special = any(_SPECIAL.search(_text(each)) for each in messages)

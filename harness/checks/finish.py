@@ -8,7 +8,7 @@ from typing import Any
 from harmony.conversation import Answer as AnswerMessage
 from harness.checks.accounting import Accounted, accounted, header_tokens
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, Item, answers, ended, items
+from harness.checks.subjects import Answer, Item, answers, ended, every_choice, items
 from harness.findings import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
@@ -16,7 +16,7 @@ from harness.parsing.rollout import ParsedExchange
 family = Family("finish", CHAT)
 
 
-@family.check("chat.finish.tool_calls", answers, lambda answer: answer.reply.calls)
+@family.check("chat.finish.tool_calls", every_choice, lambda answer: answer.reply.calls)
 def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     """A message with tool calls has finish_reason tool_calls.
 
@@ -29,7 +29,7 @@ def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "tool_calls", _finish_reason(reply.raw), path)
 
 
-@family.check("chat.finish.no_calls", answers)
+@family.check("chat.finish.no_calls", every_choice)
 def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
     """A message with finish_reason tool_calls has tool calls.
 
@@ -41,7 +41,9 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "at least one tool call", "none", path)
 
 
-@family.check("reply.empty", ended, source=GUIDE, tolerated=0.02)
+@family.check(
+    "reply.empty", ended, lambda answer: not answer.misplaced, source=GUIDE, tolerated=0.02
+)
 def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from harness.api.base import Reply
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, answers
+from harness.checks.subjects import Answer, every_choice
 from harness.findings import HARMONY, RAW_COT, Problem
 from harness.parsing.rollout import ParsedExchange
 
@@ -61,7 +61,7 @@ def _texts(reply: Reply) -> Iterator[tuple[str, str]]:
         yield "arguments", call.arguments
 
 
-@family.check("harmony.markers", answers, source=HARMONY)
+@family.check("harmony.markers", every_choice, source=HARMONY)
 def _special_tokens(answer: Answer) -> Iterator[Problem]:
     """No harmony special tokens leak into the answer, reasoning, tool names or arguments.
 
@@ -70,7 +70,7 @@ def _special_tokens(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _SPECIAL_TOKEN, _EVERYWHERE, "a harmony special token")
 
 
-@family.check("harmony.remains", answers, source=HARMONY)
+@family.check("harmony.remains", every_choice, source=HARMONY)
 def _header(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the answer or tool names.
 
@@ -79,7 +79,7 @@ def _header(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _HEADER, ("answer", "tool name"), "parts of a harmony header")
 
 
-@family.check("harmony.remains.reasoning", answers, source=HARMONY, tolerated=0.02)
+@family.check("harmony.remains.reasoning", every_choice, source=HARMONY, tolerated=0.02)
 def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the reasoning.
 
@@ -88,7 +88,7 @@ def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _HEADER_IN_REASONING, ("reasoning",), "parts of a harmony header")
 
 
-@family.check("harmony.foreign", answers, source=HARMONY, tolerated=0.02)
+@family.check("harmony.foreign", every_choice, source=HARMONY, tolerated=0.02)
 def _foreign(answer: Answer) -> Iterator[Problem]:
     """No special tokens of another model's prompt format appear in any text.
 
@@ -99,13 +99,13 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _FOREIGN, _EVERYWHERE, what)
 
 
-@family.check("reasoning.in_answer", answers)
+@family.check("reasoning.in_answer", every_choice)
 def _tagged(answer: Answer) -> Iterator[Problem]:
     """The answer does not contain tagged CoT. Users see text that is not meant for them."""
     return _search(answer, _COT_TAG, ("answer",), "reasoning tags")
 
 
-@family.check("reasoning.in_answer.untagged", answers, severity="warning", tolerated=0.02)
+@family.check("reasoning.in_answer.untagged", every_choice, severity="warning", tolerated=0.02)
 def _untagged(answer: Answer) -> Iterator[Problem]:
     """An answer without separate CoT does not begin like the CoT of gpt-oss.
 
@@ -117,7 +117,7 @@ def _untagged(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "an answer", reply.text)
 
 
-@family.check("reasoning.in_answer.repeated", answers, severity="warning", tolerated=0.02)
+@family.check("reasoning.in_answer.repeated", every_choice, severity="warning", tolerated=0.02)
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """The answer does not repeat the CoT. Users see text that is not meant for them."""
     exchange, text, reasoning = _stripped(answer)
@@ -127,7 +127,7 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "only the answer", answer.reply.text)
 
 
-@family.check("reasoning.is_answer", answers, severity="warning")
+@family.check("reasoning.is_answer", every_choice, severity="warning")
 def _same(answer: Answer) -> Iterator[Problem]:
     """The answer and the CoT are different texts.
 
@@ -139,7 +139,7 @@ def _same(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "an answer that differs from the CoT", answer.reply.text)
 
 
-@family.check("reasoning.holds_answer", answers, severity="warning", tolerated=0.05)
+@family.check("reasoning.holds_answer", every_choice, severity="warning", tolerated=0.05)
 def _answer_in_reasoning(answer: Answer) -> Iterator[Problem]:
     """The CoT does not end with the answer.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.checks.base import Family
 from harness.checks.json_text import misfit, parsed_object
-from harness.checks.subjects import Answer, CountedReply, answers, counted, ended
+from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
 from harness.findings import CHAT, GUIDE, STRUCTURED, TOOL_CHOICE, Problem
 
 family = Family("parameters", CHAT)
@@ -14,7 +14,7 @@ family = Family("parameters", CHAT)
 
 @family.check(
     "calls.choice",
-    answers,
+    every_choice,
     lambda answer: answer.exchange.request.body.get("tool_choice"),
     source=TOOL_CHOICE,
     tolerated=0.02,
@@ -43,7 +43,7 @@ def _choice(answer: Answer) -> Iterator[Problem]:
 
 @family.check(
     "calls.parallel",
-    answers,
+    every_choice,
     lambda answer: answer.exchange.request.body.get("parallel_tool_calls") is False,
     source=TOOL_CHOICE,
 )
@@ -59,7 +59,7 @@ def _parallel(answer: Answer) -> Iterator[Problem]:
         )
 
 
-@family.check("calls.several", answers, severity="info", source=GUIDE)
+@family.check("calls.several", every_choice, severity="info", source=GUIDE)
 def _several(answer: Answer) -> Iterator[Problem]:
     """A reply has at most one tool call.
 
@@ -103,7 +103,9 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "answer.json",
     ended,
-    lambda answer: answer.exchange.request.wants_json and not answer.reply.calls,
+    lambda answer: (
+        answer.exchange.request.wants_json and not answer.reply.calls and not answer.misplaced
+    ),
     source=STRUCTURED,
     tolerated=0.02,
     needs="json_schema",
@@ -124,6 +126,24 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
         if problem is not None:
             message = "The answer violates the schema of the requested response format."
             yield Problem(exchange, message, problem, reply.text)
+
+
+@family.check(
+    "responses.answer.item",
+    ended,
+    lambda answer: answer.exchange.request.wants_json,
+    source=STRUCTURED,
+)
+def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
+    """An answer with a JSON response format is the text of a message.
+
+    The provider's harmony parser took the content type of the answer for the name of a tool.
+    Programs find no answer.
+    """
+    item = answer.misplaced
+    if item is not None:
+        message = f"The JSON answer was returned as an item of type {item.get('type')}."
+        yield Problem(answer.exchange, message, "a message", repr(item), "$.output")
 
 
 @family.check(

@@ -63,6 +63,9 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
     Clients cannot answer a call of a tool that they did not declare. Such items come from
     incorrectly parsed harmony headers.
     """
+    reply = found.exchange.reply
+    if reply is not None and Answer(found.exchange, reply).misplaced:
+        return  # `responses.answer.item` reports it.
     kind = str(found.item.get("type"))
     tool = kind.removesuffix("_call")
     declared = any(tool in each or each in kind for each in found.exchange.request.built_in)

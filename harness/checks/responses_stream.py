@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.checks.base import Family
 from harness.checks.streams import grammar_checks
-from harness.checks.subjects import streams
+from harness.checks.subjects import responses_streams, streams
 from harness.findings import RESPONSES_STREAM, Problem
 from harness.parsing import responses_grammar as grammar
 from harness.parsing.events import StreamEvent, objects
@@ -62,6 +62,21 @@ grammar_checks(
         ),
     },
 )
+
+
+@family.check("responses.stream.simulated", responses_streams)
+def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A stream is sent while the reply is generated, with sequence numbers.
+
+    Some gateways make the stream from a complete reply, with each text in a single delta. Users
+    wait for the complete reply, and clients cannot resume. No other check judges such a stream.
+    """
+    if exchange.simulated:
+        message = (
+            "The stream was made from a complete reply: no sequence numbers, one delta a text."
+        )
+        got = ", ".join(event.type for event in exchange.known_events)
+        yield Problem(exchange, message, "numbered events with deltas during generation", got)
 
 
 @family.check("responses.stream.sequence", streams)

@@ -88,7 +88,9 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, "the rest of the stream", last)
 
 
-@family.check("stream.burst", timed_streams, severity="warning", source=SERVER_SENT_EVENTS)
+@family.check(
+    "stream.burst", timed_streams, severity="warning", source=SERVER_SENT_EVENTS, tolerated=0.1
+)
 def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream arrives while it is generated, not in one burst at the end.
 

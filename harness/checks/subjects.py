@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from harness.api.base import Reply, ToolCall, Usage
+from harness.checks.json_text import parsed_object
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
 # Shorter replies end before a reader could notice how they arrive.
-FEWEST_TOKENS = 64
+FEWEST_TOKENS = 16
 
 
 class Answer(NamedTuple):
@@ -28,9 +29,23 @@ class Answer(NamedTuple):
             yield "arguments", call.arguments
 
     @property
+    def misplaced(self) -> Mapping[str, Any] | None:
+        """The output item that holds the JSON answer which the message lacks, if there is one."""
+        if not self.exchange.request.wants_json or self.reply.text.strip() or self.reply.calls:
+            return None
+        items = objects(self.reply.raw.get("output"))
+        return next((item for item in items if _holds_json(item)), None)
+
+    @property
     def choices(self) -> list[Mapping[str, Any]]:
         """The choices of a Chat reply, or of all its chunks."""
         return [choice for body in bodies(self.exchange) for choice in objects(body.get("choices"))]
+
+
+def _holds_json(item: Mapping[str, Any]) -> bool:
+    texts = [item.get(key) for key in ("arguments", "input", "output", "code")]
+    other = item.get("type") not in ("reasoning", "message", "function_call")
+    return other and any(parsed_object(text) for text in texts if isinstance(text, str))
 
 
 class CountedReply(NamedTuple):
@@ -96,7 +111,12 @@ def delivered(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
 
 
 def streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
-    """Delivered exchanges that consist of events."""
+    """Delivered exchanges that consist of events, without simulated streams."""
+    return (each for each in parsed.delivered if each.events and not each.simulated)
+
+
+def responses_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
+    """Delivered exchanges that consist of events, simulated or not."""
     return (each for each in parsed.delivered if each.events)
 
 
@@ -105,9 +125,16 @@ def answers(parsed: ParsedRollout) -> Iterator[Answer]:
     return (Answer(exchange, reply) for exchange, reply in parsed.replies)
 
 
+def every_choice(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Every choice of every readable reply; `answers` has the first of each."""
+    for exchange, reply in parsed.replies:
+        yield Answer(exchange, reply)
+        yield from (Answer(exchange, other) for other in reply.others)
+
+
 def ended(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Replies that ended on their own, without a tool call as the reason."""
-    return (answer for answer in answers(parsed) if answer.reply.finish == "stop")
+    """Choices that ended on their own, without a tool call as the reason."""
+    return (answer for answer in every_choice(parsed) if answer.reply.finish == "stop")
 
 
 def counted(parsed: ParsedRollout) -> Iterator[CountedReply]:
@@ -120,7 +147,9 @@ def counted(parsed: ParsedRollout) -> Iterator[CountedReply]:
 
 def calls(parsed: ParsedRollout) -> Iterator[Call]:
     """Every tool call."""
-    return (Call(exchange, call) for exchange, reply in parsed.replies for call in reply.calls)
+    return (
+        Call(exchange, call) for exchange, reply in every_choice(parsed) for call in reply.calls
+    )
 
 
 def items(parsed: ParsedRollout) -> Iterator[Item]:
@@ -140,7 +169,8 @@ def reasoning_items(parsed: ParsedRollout) -> Iterator[Item]:
 def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Streams long enough for their timing to matter."""
     for exchange, _, usage in counted(parsed):
-        if exchange.events and (usage.output_tokens or 0) >= FEWEST_TOKENS:
+        long = (usage.output_tokens or 0) >= FEWEST_TOKENS
+        if exchange.events and long and not exchange.simulated:
             yield exchange
 
 

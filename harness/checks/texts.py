@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
+from harness.checks.accounting import Accounted, account_of, accounted
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, answers
+from harness.checks.subjects import Answer, every_choice
 from harness.findings import CHAT, GUIDE, Problem
 
 family = Family("leaks", CHAT)
@@ -24,10 +28,11 @@ _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Obj
 _FEWEST_MISREAD = 2
 _COMMON_PUNCTUATION = "\u00a0«»–—‘’“”„…€°"
 _CODECS = ("latin-1", "cp1252")
+_JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
 
-@family.check("text.garbled", answers, source=_UTF_8, tolerated=0.02)
+@family.check("text.garbled", every_choice, source=_UTF_8, tolerated=0.02)
 def _garbled(answer: Answer) -> Iterator[Problem]:
     """No text contains U+FFFD replacement characters.
 
@@ -44,7 +49,7 @@ def _garbled(answer: Answer) -> Iterator[Problem]:
 
 family.check(
     "text.garbled.beyond_ascii",
-    answers,
+    every_choice,
     lambda answer: not answer.exchange.prompt.isascii(),
     source=_UTF_8,
     tolerated=0.05,
@@ -54,7 +59,7 @@ family.check(
 )(_garbled)
 
 
-@family.check("text.mojibake", answers, severity="warning", source=_UTF_8, tolerated=0.02)
+@family.check("text.mojibake", every_choice, severity="warning", source=_UTF_8, tolerated=0.02)
 def _mojibake(answer: Answer) -> Iterator[Problem]:
     """No text is UTF-8 that was decoded as Latin-1 or Windows-1252.
 
@@ -67,7 +72,31 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
 
 
-@family.check("text.placeholder", answers, severity="warning", tolerated=0.02)
+@family.check("text.escaped", accounted, lambda found: found.account.exact)
+def _escaped(found: Accounted) -> Iterator[Problem]:
+    """CoT and answer are returned as the model wrote them, not escaped for HTML or JSON.
+
+    Clients show `&lt;` in place of `<`. The token count tells whose the escapes are: it fits the
+    text that the model wrote.
+    """
+    exchange, reply, account = found
+    if account.unexplained >= 0:
+        return
+    for language, undo in _ESCAPES.items():
+        written = replace(reply, text=undo(reply.text), reasoning=undo(reply.reasoning))
+        other = account_of(exchange, written) if written != reply else None
+        if other is not None and other.unexplained == 0 < account.most - other.most:
+            message = f"The text is escaped for {language}, and its tokens are not."
+            place = next(
+                (got, want)
+                for got, want in ((reply.text, written.text), (reply.reasoning, written.reasoning))
+                if got != want
+            )
+            yield Problem(exchange, message, place[1], place[0])
+            return
+
+
+@family.check("text.placeholder", every_choice, severity="warning", tolerated=0.02)
 def _placeholder(answer: Answer) -> Iterator[Problem]:
     """An answer is not the null value of a programming language.
 
@@ -79,7 +108,7 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "an answer, or null", text)
 
 
-@family.check("text.runaway", answers, severity="warning", source=GUIDE, tolerated=0.02)
+@family.check("text.runaway", every_choice, severity="warning", source=GUIDE, tolerated=0.02)
 def _runaway(answer: Answer) -> Iterator[Problem]:
     """No text ends in endless repetition.
 
@@ -92,7 +121,7 @@ def _runaway(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "text that ends", piece)
 
 
-@family.check("text.doubled", answers, severity="warning", tolerated=0.02)
+@family.check("text.doubled", every_choice, severity="warning", tolerated=0.02)
 def _doubled(answer: Answer) -> Iterator[Problem]:
     """No text is repeated as a whole.
 
@@ -105,6 +134,16 @@ def _doubled(answer: Answer) -> Iterator[Problem]:
         if len(stripped) >= _SHORTEST_DOUBLED and first == second:
             message = f"The {place} contains the same text twice."
             yield Problem(answer.exchange, message, "the text once", second)
+
+
+def _without_json_escapes(text: str) -> str:
+    return _JSON_ESCAPES.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
+
+
+_ESCAPES: Mapping[str, Callable[[str], str]] = {
+    "HTML": html.unescape,
+    "JSON": _without_json_escapes,
+}
 
 
 def misread(text: str) -> list[str]:

@@ -25,7 +25,8 @@ class ParsedExchange:
     """One exchange of a rollout.
 
     `recorded` is the exchange as recorded. `reply` is None if there is no readable reply.
-    `prompt` is the first request of the rollout as text, because the model may repeat parts of it.
+    `prompt` is the request as text, because the model may repeat parts of it; it lacks what the
+    client sends back of earlier replies, which may show the same defects.
     """
 
     api: Api
@@ -84,6 +85,19 @@ class ParsedExchange:
         truncated = self.reply is None or self.truncated
         return responses_grammar.violations(self.known_events, truncated=truncated)
 
+    @cached_property
+    def simulated(self) -> bool:
+        """Whether a Responses stream was made from a complete response.
+
+        It has no sequence numbers, and each text in one delta.
+        """
+        if self.api == "chat" or self.reply is None or not self.known_events:
+            return False
+        deltas = [event for event in self.known_events if event.type.endswith(".delta")]
+        places = {(event.type, repr((event.data or {}).get("output_index"))) for event in deltas}
+        numbered = any("sequence_number" in (event.data or {}) for event in self.known_events)
+        return not numbered and len(places) == len(deltas)
+
     @property
     def content_type(self) -> str:
         """The media type of the response without parameters, or ''."""
@@ -137,10 +151,27 @@ class ParsedRollout:
 
 def parse_rollout(rollout: Rollout) -> ParsedRollout:
     """Parse a recorded rollout."""
-    first = rollout.exchanges[0].request.body if rollout.exchanges else None
-    prompt = json.dumps(first, ensure_ascii=False)
-    parsed = (_parse(rollout.api, i, each, prompt) for i, each in enumerate(rollout.exchanges))
+    parsed: list[ParsedExchange] = []
+    prompt = ""
+    for index, exchange in enumerate(rollout.exchanges):
+        body = exchange.request.body or {}
+        prompt = (prompt if body.get("previous_response_id") else "") + _prompt(body)
+        parsed.append(_parse(rollout.api, index, exchange, prompt))
     return ParsedRollout(rollout, tuple(parsed))
+
+
+def _prompt(body: Mapping[str, Any]) -> str:
+    """A request as text, without what it sends back of earlier replies."""
+    kept = {
+        key: [turn for turn in value if not _of_model(turn)] if isinstance(value, list) else value
+        for key, value in body.items()
+    }
+    return json.dumps(kept, ensure_ascii=False)
+
+
+def _of_model(turn: object) -> bool:
+    kinds = ("reasoning", "function_call")
+    return isinstance(turn, dict) and (turn.get("role") == "assistant" or turn.get("type") in kinds)
 
 
 def _parse(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExchange:
@@ -157,6 +188,8 @@ def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch
     for event in exchange.events:
         model = chunk_model() if exchange.api == "chat" else event_model(event.type)
         if event.data is None or model is None or event.is_error:
+            continue
+        if exchange.simulated:
             continue
         found = mismatches(model, event.text, event.data)
         if exchange.api == "chat" and event.data.get("choices") == []:

@@ -96,6 +96,9 @@ USAGE = {
     "reasoning-tokens-excess": lambda u: (
         u["completion_tokens_details"]["reasoning_tokens"] > u["completion_tokens"]
     ),
+    "reasoning-tokens-include-answer": lambda u: (
+        u["completion_tokens_details"]["reasoning_tokens"] == u["completion_tokens"]
+    ),
     "prompt-tokens-estimated": lambda u: u["prompt_tokens"] < 40,
 }
 STREAMED_USAGE = {

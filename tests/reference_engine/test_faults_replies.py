@@ -18,6 +18,10 @@ ARGUMENTS = '{"city": "Rome"}'
 calling = chat(HI, said=CALL, tools=[CHAT_TOOL])
 responding = respond(said=CALL, tools=[FLAT_TOOL])
 BEYOND = COT + "<|channel|>final<|message|>A café, 𠮷 and tea.<|return|>"
+LONG_COT = (
+    "<|channel|>analysis<|message|>One two three four five six.<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>Seven.<|return|>"
+)
 SCHEMA = {"name": "s", "schema": {"type": "object"}}
 JSON_ANSWER = COT + '<|channel|>final<|message|>{"a": 1}<|return|>'
 formatted = chat(
@@ -51,6 +55,18 @@ PARSING = {
     ),
     "stripped-markers-in-content": Row(
         chat(HI), lambda s: s.message["content"] == "analysisI think.assistantfinalHello there."
+    ),
+    "word-lost": Row(
+        chat(HI, said=LONG_COT),
+        lambda s: s.message["reasoning"] == "One two three five six.",
+    ),
+    "reasoning-cut": Row(
+        chat(HI, said=LONG_COT),
+        lambda s: s.message["reasoning"] == "One two three four",
+    ),
+    "text-escaped-for-html": Row(
+        chat(HI, said=COT + "<|channel|>final<|message|>a < b<|return|>"),
+        lambda s: s.message["content"] == "a &lt; b",
     ),
     "cot-in-content": Row(
         chat(HI),

@@ -97,6 +97,13 @@ RESPONSES = {
     "sequence-numbers-repeat": Row(
         responding, lambda s: [event["sequence_number"] for event in s.events][:4] == [0, 0, 1, 1]
     ),
+    "stream-simulated": Row(
+        responding,
+        lambda s: (
+            s.types.count("response.output_text.delta") == 1
+            and not any("sequence_number" in event for event in s.events)
+        ),
+    ),
     "event-name-differs": Row(responding, lambda s: "event: message\n" in s.text),
     "done-text-empty": Row(
         responding, lambda s: of_type(s, "response.output_text.done")[0]["text"] == ""

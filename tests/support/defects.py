@@ -184,6 +184,24 @@ def _one_index(found: list[dict[str, Any]]) -> None:
             event["output_index"] = 0
 
 
+def _simulate(found: list[dict[str, Any]]) -> None:
+    """One delta for each text, no sequence numbers."""
+    merged: list[dict[str, Any]] = []
+    for event in found:
+        event.pop("sequence_number")
+        if merged and "delta" in event and event["type"] == merged[-1]["type"]:
+            merged[-1]["delta"] += event["delta"]
+        else:
+            merged.append(event)
+    found[:] = merged
+
+
+def _answer_as_call(body: dict[str, Any]) -> None:
+    body["output"].pop()
+    call = {"type": "mcp_call", "id": "mcp_1", "name": "json", "server_label": "x"}
+    body["output"].append({**call, "arguments": '{"city": "Lisbon"}'})
+
+
 THOUGHT = "The user asks for the weather in Lisbon; I know it is sunny there."
 FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
 STRICT = [
@@ -374,6 +392,10 @@ DEFECTS = (
         "responses.stream.call",
     ),
     _defect("C16", "everything at once, late", _slow_burst, "stream.burst"),
+    _defect(
+        "C17", "a stream made from a complete reply", events(_simulate),
+        "responses.stream.simulated",
+    ),
     # D. History
     _defect("D06", "CoT and calls together: 500", status(500), "request.failed"),
     _defect(
@@ -400,6 +422,11 @@ DEFECTS = (
     _defect(
         "F04", "a forced call without CoT",
         whole(drop(f"{MESSAGE}.reasoning"), CALL, tool_choice="required"), "reasoning.forced",
+    ),
+    _defect(
+        "F05", "the answer as another item",
+        response(_answer_as_call, text={"format": {"type": "json_object"}}),
+        "responses.answer.item",
     ),
     # G. Sampling, limits, usage, errors
     _defect("G02", "a stop string cuts the CoT", whole(content("")), "reply.empty"),
@@ -429,6 +456,12 @@ DEFECTS = (
         "G10", "the CoT under a name nobody knows",
         streamed(_rename_reasoning),
         "chat.reasoning.missing",
+    ),
+    _defect(
+        "H00", "escaped for HTML",
+        whole(content("Sunny &amp; warm: 20 &lt; t &lt; 25, &quot;perfect&quot;."),
+              Say(text='Sunny & warm: 20 < t < 25, "perfect".')),
+        "text.escaped",
     ),
     # H. Without an issue
     _defect(

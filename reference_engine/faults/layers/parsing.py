@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import html
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from harmony.conversation import Result
@@ -22,6 +23,7 @@ from reference_engine.server.generation import GenerationRequest
 
 group = FaultGroup("parsing")
 
+_LOST_TOKEN = 4
 _COT_MISSING = ("chat.reasoning.missing", "responses.reasoning.missing")
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _START_ERROR = "Unexpected token 12606 while expecting start token 200006"
@@ -82,7 +84,7 @@ def reasoning_missing_after_result(
     return FilteredParser(parser, reasoning_missing) if after_result else parser
 
 
-@group.fault(PARSED, "reply.empty", source="NVIDIA/TensorRT-LLM#12030")
+@group.fault(PARSED, "reply.lost", "reply.empty", source="NVIDIA/TensorRT-LLM#12030")
 def answer_missing(event: Event) -> list[Event]:
     """The final answer is lost, and the response ends normally."""
     return dropped(event, "answer")
@@ -116,13 +118,13 @@ def call_in_content(event: Event) -> list[Event]:
     return recast(event, "call", "answer")
 
 
-@group.fault(PARSED, "reply.empty", source="vllm#24076")
+@group.fault(PARSED, "calls.lost", "reply.empty", source="vllm#24076")
 def call_in_reasoning(event: Event) -> list[Event]:
     """The arguments of a call are returned as chain of thought."""
     return recast(event, "call", "reasoning")
 
 
-@group.fault(PARSED, "reply.empty", source="lmstudio-bug-tracker#942")
+@group.fault(PARSED, "reply.lost", "reply.empty", source="lmstudio-bug-tracker#942")
 def call_omitted(event: Event) -> list[Event]:
     """A call is lost, and the response ends normally."""
     return dropped(event, "call")
@@ -160,6 +162,40 @@ def text_stalls_after_non_ascii(parser: HarmonyParser, _: GenerationRequest) -> 
             stalled = not event.text.isascii()
 
     return FilteredParser(parser, change)
+
+
+def _without(kind: Kind, lost: Callable[[int], bool]) -> Callable[[Event], Iterable[Event]]:
+    """Drop the deltas of a message whose number, from 1, is `lost`."""
+    count = 0
+
+    def change(event: Event) -> Iterable[Event]:
+        nonlocal count
+        if isinstance(event, Started):
+            count = 0
+        count += isinstance(event, Delta)
+        return [] if isinstance(event, Delta) and event.kind == kind and lost(count) else [event]
+
+    return change
+
+
+@group.fault(
+    PARSER, "usage.output.lost", "usage.output.unseen", source="llamastack/llama-stack recordings"
+)
+def word_lost(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """One token in the middle of the chain of thought is lost."""
+    return FilteredParser(parser, _without("reasoning", lambda number: number == _LOST_TOKEN))
+
+
+@group.fault(PARSER, "usage.output.unseen", "usage.output.lost")
+def reasoning_cut(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """The chain of thought ends after its first words."""
+    return FilteredParser(parser, _without("reasoning", lambda number: number > _LOST_TOKEN))
+
+
+@group.fault(PARSED, "text.escaped", "usage.output", "tools.arguments", "parity")
+def text_escaped_for_html(event: Event) -> list[Event]:
+    """The text is escaped for HTML: `&lt;` in place of `<`."""
+    return [replace(event, text=html.escape(event.text)) if isinstance(event, Delta) else event]
 
 
 @group.fault(PARSER, "text.garbled")

@@ -147,6 +147,27 @@ async def stream_in_one_burst(events: SseStream, _: ClientRequest) -> SseStream:
         yield event
 
 
+@group.fault(STREAM, "responses.stream.simulated", source="LiteLLM 1.106, measured")
+async def stream_simulated(events: SseStream, request: ClientRequest) -> SseStream:
+    """A Responses stream is made from a complete reply: one delta a text, no sequence numbers."""
+    if request.api == "chat":
+        async for event in events:
+            yield event
+        return
+    waiting: SseEvent | None = None
+    for event in [each async for each in events]:
+        data = {k: v for k, v in (event.data or {}).items() if k != "sequence_number"}
+        bare = replace(event, data=data)
+        if waiting is not None and waiting.type == bare.type:
+            waiting = waiting.updated(delta=(waiting.data or {})["delta"] + data["delta"])
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = bare if bare.type.endswith(".delta") else None
+        if waiting is None:
+            yield bare
+
+
 @group.fault(REPLY, "stream.content_type")
 def stream_as_plain_text(reply: Reply, request: ClientRequest) -> Reply:
     """A stream has the content type text/plain."""

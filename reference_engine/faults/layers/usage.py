@@ -72,6 +72,12 @@ def reasoning_tokens_excess(usage: Json, _: ClientRequest) -> None:
     _set_reasoning(usage, usage[_key(usage, _COMPLETION)] + 1)
 
 
+@group.fault(USAGE, "usage.reasoning.differs", source="vLLM 0.32, measured")
+def reasoning_tokens_include_answer(usage: Json, _: ClientRequest) -> None:
+    """All completion tokens count as reasoning tokens."""
+    _set_reasoning(usage, usage[_key(usage, _COMPLETION)])
+
+
 @group.fault(USAGE, "usage.output.uncounted", "parity.usage")
 def usage_of_stream_differs(usage: Json, request: ClientRequest) -> None:
     """Streams count one completion token; non-streaming responses count all of them."""

@@ -1,0 +1,95 @@
+"""Every choice is judged, streamed logprobs are read, and echoed leaks hide nothing."""
+
+import copy
+import json
+
+from healthy import (
+    Say,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    exchange,
+    json_response,
+    rollout,
+    stream_response,
+)
+from mutations import asked
+
+from harness import checks
+from harness.api import DIALECTS
+from harness.parsing.rollout import parse_rollout
+
+FIRST = Say(text="It is sunny in Lisbon.")
+LEAK = "So.<|channel|>final<|message|>It is warm."
+
+
+def findings(recorded):
+    return {each.id for each in checks.examine(parse_rollout(recorded))[1]}
+
+
+def whole(second):
+    body = chat_whole(FIRST)
+    body["choices"].append(chat_whole(second)["choices"][0] | {"index": 1})
+    return asked(rollout([json_response(body)]), {"n": 2})
+
+
+def streamed(second):
+    """Two choices whose chunks alternate."""
+    start, *one, usage = chat_chunks(FIRST)
+    _, *other, _ = copy.deepcopy(chat_chunks(second))
+    begun = copy.deepcopy(start)
+    for chunk in (begun, *other):
+        chunk["choices"][0]["index"] = 1
+    pairs = [chunk for pair in zip(one, other, strict=False) for chunk in pair]
+    rest = [*one[len(other) :], *other[len(one) :]]
+    answer = stream_response(chat_blocks([start, begun, *pairs, *rest, usage]))
+    return asked(rollout([answer], streaming=True), {"n": 2})
+
+
+def test_every_choice_of_a_healthy_reply_is_read():
+    second = Say(text="It is warm.", reasoning="Let me think of another answer.")
+    for recorded in (whole(second), streamed(second)):
+        (reply,) = (reply for _, reply in parse_rollout(recorded).replies)
+        (other,) = reply.others
+        assert (reply.text, other.text) == (FIRST.text, second.text)
+        assert (reply.reasoning, other.reasoning) == (FIRST.reasoning, second.reasoning)
+        assert findings(recorded) == set()
+
+
+def test_a_defect_of_the_second_choice_is_found():
+    for make in (whole, streamed):
+        assert findings(make(Say(text=LEAK))) == {"harmony.markers"}
+        assert "reply.empty" in findings(make(Say(text="")))
+
+
+def test_a_call_in_the_second_choice_is_judged():
+    call = Say(call=("get_weatherjson", '{"location": "Lisbon"}'))
+    assert findings(whole(call)) == {"calls.name.polluted"}
+
+
+def test_streamed_logprobs_are_part_of_the_reply():
+    entries = [{"token": each, "logprob": -0.5, "bytes": None, "top_logprobs": []} for each in "It"]
+    chunks = chat_chunks(FIRST)
+    for chunk, entry in zip(chunks[2:], entries, strict=False):
+        chunk["choices"][0]["logprobs"] = {"content": [entry], "refusal": None}
+    reply = DIALECTS["chat"].read(exchange("chat", True, stream_response(chat_blocks(chunks))))
+    assert reply.raw["choices"][0]["logprobs"] == {"content": entries}
+
+
+def test_a_leak_that_the_client_sent_back_does_not_hide_the_next_one():
+    history = [
+        {"role": "user", "content": "What is the weather?"},
+        {"role": "assistant", "content": LEAK},
+        {"role": "user", "content": "And tomorrow?"},
+    ]
+    recorded = asked(rollout([Say(text=LEAK)]), {"messages": history})
+    assert findings(recorded) == {"harmony.markers"}
+
+
+def test_special_tokens_in_a_tool_result_may_be_repeated():
+    history = [
+        {"role": "user", "content": "Read the file."},
+        {"role": "tool", "tool_call_id": "call_1", "content": json.dumps({"text": LEAK})},
+    ]
+    recorded = asked(rollout([Say(text=LEAK)]), {"messages": history})
+    assert findings(recorded) == set()

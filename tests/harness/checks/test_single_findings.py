@@ -1,0 +1,52 @@
+"""One cause yields one finding."""
+
+import pytest
+from defects import _answer_as_call, _simulate
+from healthy import Say
+from mutations import asked, chat, put, responses, responses_stream
+
+from harness import checks
+from harness.parsing.rollout import parse_rollout
+
+ANSWER = Say(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
+COT = "The user wants a comparison of two numbers, so I compare them."
+
+
+def findings(recorded):
+    return {each.id for each in checks.examine(parse_rollout(recorded))[1]}
+
+
+def test_a_simulated_stream_is_one_finding():
+    assert findings(responses_stream(_simulate, ANSWER)) == {"responses.stream.simulated"}
+
+
+def test_a_short_numbered_stream_is_not_simulated():
+    def one_delta(events):
+        for kind in ("response.reasoning_text.delta", "response.output_text.delta"):
+            deltas = [event for event in events if event["type"] == kind]
+            deltas[0]["delta"] = "".join(event["delta"] for event in deltas)
+            for event in deltas[1:]:
+                events.remove(event)
+
+    assert findings(responses_stream(one_delta, ANSWER)) == set()
+
+
+def test_a_misplaced_json_answer_is_one_finding():
+    recorded = asked(
+        responses(_answer_as_call, ANSWER), {"text": {"format": {"type": "json_object"}}}
+    )
+    assert findings(recorded) - {"responses.schema"} == {"responses.answer.item"}
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("2 < 3 & 4 > 1", "2 &lt; 3 &amp; 4 &gt; 1"),
+        ("First line.\nSecond line.", "First line.\\nSecond line."),
+        ("Grüße, 東京", "Gr\\u00fc\\u00dfe, \\u6771\\u4eac"),
+    ],
+)
+def test_escapes_of_the_server_are_reported_and_those_of_the_model_are_not(written, sent):
+    changed = put("choices.0.message.content", sent)
+    assert findings(chat(changed, Say(text=written, reasoning=COT))) == {"text.escaped"}
+    assert findings(chat(changed, Say(text=sent, reasoning=COT))) == set()
