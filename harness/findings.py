@@ -52,8 +52,9 @@ class Rule:
 
     Attributes:
         about: What the rule requires and where it applies, as written into results.
-        tolerated: The share of affected rollouts (or of failed trials of a probe) up to which
-            problems are information: healthy models show them, too.
+        tolerated: The share of rollouts (or of trials of a probe) in which the model causes the
+            problem at most; 0 if only a server can. Problems are information unless their number
+            exceeds it significantly, see `harness.statistics.rates`.
         needs: A capability that a provider's entry may declare missing.
         suite: The smallest suite that includes the rule.
     """

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.checks import CHECKS
 from harness.findings import Problem, Rule, finding_of
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
 from harness.probes import PROBES
-from harness.probes.base import NotVerifiableError, Probe, ProbeResponses, TrialResult
+from harness.probes.base import NotVerifiableError, Probe, ProbeResponses
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.conditions import Api, Mode
 from harness.records.runs import Capability
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
+from harness.statistics.rates import LEVEL, excess
 
 RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}
 """Checks, comparisons and probes by id."""
@@ -109,8 +110,8 @@ def _check_result(
     counted = result(about, findings, [(sum(hits), len(hits)) for hits in by_sample.values()])
     if not any(finding.severity != about.severity for _, finding in findings):
         return counted
-    reason = f"Up to {check.tolerated:.0%} of the attempts of each API and mode may have this "
-    reason += "problem; healthy models have it, too."
+    reason = f"The model itself causes this in up to {check.tolerated:.1%} of the attempts, and "
+    reason += "this run does not significantly exceed that."
     return counted.model_copy(update={"reason": reason})
 
 
@@ -124,8 +125,8 @@ def _probe_result(
     applicable = [api for api in apis if api in about.apis]
     if not applicable:
         return _skipped(about, apis)
-    findings: list[tuple[str, Finding]] = []
-    counts: list[tuple[int, int]] = []
+    problems: list[tuple[Api, Finding]] = []
+    counts: dict[Api, tuple[int, int]] = {}
     reasons: list[str] = []
     for api in applicable:
         responses = ProbeResponses.of(probe.group.requests(api), rollouts, api, golden)
@@ -135,24 +136,33 @@ def _probe_result(
             reasons.append(str(error))
             continue
         if trials:
-            counts.append((sum(trial is not None for trial in trials), len(trials)))
-            findings += ((api, found) for found in _probe_findings(probe, responses, trials))
+            failed = [trial for trial in trials if trial is not None]
+            counts[api] = len(failed), len(trials)
+            problems += (
+                (api, finding_of(about, _record(responses, each), each)) for each in failed
+            )
     if not counts:
         reason = " ".join(dict.fromkeys(reasons))
         return CheckResult(check=about, status="not_verifiable", reason=reason)
-    return result(about, findings, counts)
+    findings = list(_tolerated(problems, counts, probe.tolerated))
+    return result(about, findings, list(counts.values()))
 
 
-def _probe_findings(
-    probe: Probe, responses: ProbeResponses, trials: Sequence[TrialResult]
-) -> Iterable[Finding]:
-    """The findings; information unless the failure rate certainly exceeds what is tolerated."""
-    problems = [trial for trial in trials if trial is not None]
-    passed = clustered_rate([(len(trials) - len(problems), len(trials))])
-    tolerable = probe.tolerated > 0 and passed.high >= 1 - probe.tolerated
-    for problem in problems:
-        found = finding_of(probe.about, _record(responses, problem), problem)
-        yield found.model_copy(update={"severity": "info"}) if tolerable else found
+def _tolerated(
+    findings: Iterable[tuple[Api, Finding]], counts: Mapping[Api, tuple[int, int]], tolerated: float
+) -> Iterator[tuple[Api, Finding]]:
+    """The findings; information unless failures exceed what is tolerated, in all or in one API."""
+    failed, trials = (sum(column) for column in zip(*counts.values(), strict=True))
+    everywhere = _exceeds(failed, trials, tolerated)
+    for api, finding in findings:
+        if everywhere or _exceeds(*counts[api], tolerated):
+            yield api, finding
+        else:
+            yield api, finding.model_copy(update={"severity": "info"})
+
+
+def _exceeds(failed: int, trials: int, tolerated: float) -> bool:
+    return excess([(failed, trials)], tolerated) <= LEVEL
 
 
 def _record(responses: ProbeResponses, problem: Problem) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harmony.conversation import Answer, Reasoning
@@ -16,6 +17,15 @@ from harness.statistics.intervals import clustered_rate
 # How many replies, and which share of them, can have other tokens than those of their text without
 # a defect. The recorded replies of healthy servers have none in 80.
 _FEWEST_ODD, _ODD_SHARE = 3, 0.05
+
+CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
+"""Invented words of letters and digits, which no model writes without reading them."""
+_WORD = re.compile(r"\w{3,}")
+_FEW_DIGITS = 7
+_FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
+"""Attempts at a sample that show what is usual there, and at others that make a call."""
+_COMMON_WORDS = 0.3
+"""Requests with a smaller share of common words are unrelated."""
 
 Difference = tuple[str, Evidence]
 """What is wrong in the first exchange of a rollout."""
@@ -44,11 +54,26 @@ def _evidence(record: str, path: str, expected: str, got: str) -> Evidence:
 
 
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
-    """No two replies of a run share an id.
+    """No two requests of a run get replies with the same id.
 
-    Logs and support tickets cannot tell such replies apart. Servers that generate ids from a small
-    range have these collisions.
+    The reply to one request was delivered to another one, or came from a cache. Logs, support
+    tickets and stored responses cannot tell such replies apart.
     """
+    if not _from_small_range(examined):
+        yield from _collisions(examined)
+
+
+def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
+    """The ids of replies come from a range that is large enough for them to be unique.
+
+    Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
+    tickets cannot tell such replies apart.
+    """
+    if _from_small_range(examined):
+        yield from _collisions(examined)
+
+
+def _collisions(examined: Sequence[Score]) -> Iterator[Difference]:
     first: dict[str, str] = {}
     for each in examined:
         for reply_id in each.reply_ids:
@@ -56,6 +81,76 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
             if other != each.record:
                 message = f"The reply has the same id as a reply in {other}."
                 yield message, _evidence(each.record, "$.id", "a unique id", reply_id)
+
+
+def _from_small_range(examined: Sequence[Score]) -> bool:
+    """Whether ids differ in a few digits at their end only, like a counter or a clock."""
+    ids = {reply_id for each in examined for reply_id in each.reply_ids}
+    if len(ids) < 2:
+        return False
+    pairs = enumerate(zip(min(ids), max(ids), strict=False))
+    start = next((at for at, (one, other) in pairs if one != other), len(min(ids)))
+    ends = [reply_id[start:] for reply_id in ids]
+    return all(len(end) <= _FEW_DIGITS and (end or "0").isdigit() for end in ends)
+
+
+def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No reply contains what only another request asked for.
+
+    One user reads what was meant for another one. The evidence is an invented word of another
+    request; a call that attempts at another sample make, with a value from its prompt, and other
+    attempts at this one never; or the same long text as a reply to an unrelated request.
+    """
+    samples: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    for each in examined:
+        samples[each.task, each.sample].append(each)
+    asked = {sample: group[0].traits.asked for sample, group in samples.items()}
+    made = Counter(call for each in examined for call in each.traits.calls)
+    contents: dict[str, list[Score]] = defaultdict(list)
+    for each in examined:
+        if each.traits.content:
+            contents[each.traits.content].append(each)
+    for sample, group in samples.items():
+        own = Counter(call for each in group for call in each.traits.calls)
+        elsewhere = {call: made[call] - own[call] for call in own}
+        texts = Counter(each.traits.content for each in group)
+        for each in group:
+            word = _strange_word(each, len(group), own, elsewhere)
+            other = next((s for s in asked if word and word in asked[s] and s != sample), None)
+            if word and other:
+                message = f"The reply contains {word!r} from the request of {'/'.join(other)}."
+                expected = "no content of another request"
+                yield message, _evidence(each.record, "$", expected, word)
+                continue
+            twin = next(filter(_unrelated(each), contents[each.traits.content]), None)
+            if each.traits.content and twin is not None and texts[each.traits.content] == 1:
+                message = f"The reply has the same text as the reply in {twin.record}."
+                yield message, _evidence(each.record, "$", "a reply to its own request", "the same")
+
+
+def _strange_word(
+    each: Score, attempts: int, own: Mapping[str, int], elsewhere: Mapping[str, int]
+) -> str | None:
+    """A word or value that the reply cannot have from its own request."""
+    for word in sorted(each.traits.strange):
+        if CODE_WORD.fullmatch(word):
+            return word
+        for call in each.traits.calls:
+            usual = own[call] > 1 or attempts < _FEWEST_ATTEMPTS or elsewhere[call] < _FEWEST_TWINS
+            if not usual and word in call.lower():
+                return word
+    return None
+
+
+def _unrelated(each: Score) -> Callable[[Score], bool]:
+    """Whether another rollout asked something with other words."""
+    words = set(_WORD.findall(each.traits.asked))
+
+    def unrelated(other: Score) -> bool:
+        others = set(_WORD.findall(other.traits.asked))
+        return len(words & others) < _COMMON_WORDS * len(words | others)
+
+    return unrelated
 
 
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -169,7 +264,11 @@ def _comparison(
 
 
 COMPARISONS = (
-    _comparison("reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids),
+    _comparison(
+        "reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids, "error"
+    ),
+    _comparison("reply.id.range", "schema", lambda each: bool(each.reply_ids), _small_range),
+    _comparison("reply.foreign", "load", lambda each: bool(each.reply_ids), _foreign, "error"),
     _comparison(
         "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
     ),

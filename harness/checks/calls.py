@@ -99,7 +99,7 @@ def _arguments(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
 
 
-@family.check("calls.arguments.escaped", calls, tolerated=0.02)
+@family.check("calls.arguments.escaped", calls, tolerated=0.002)
 def _escaped(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are not JSON encoded twice.
 
@@ -114,9 +114,8 @@ def _escaped(found: Call) -> Iterator[Problem]:
 @family.check(
     "calls.arguments.strict",
     calls,
-    lambda found: found.call.name in found.exchange.request.strict,
+    lambda found: found.call.name in found.exchange.request.strict and not _is_cut(found),
     source=f"{FUNCTION_CALLING}#strict-mode",
-    tolerated=0.02,
 )
 def _strict(found: Call) -> Iterator[Problem]:
     """The arguments of a function with `strict: true` conform to its schema.
@@ -138,7 +137,7 @@ def _strict(found: Call) -> Iterator[Problem]:
     ended,
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
-    tolerated=0.02,
+    tolerated=0.01,
 )
 def _in_text(answer: Answer) -> Iterator[Problem]:
     """A tool call is returned as a tool call, not as text.
@@ -183,6 +182,11 @@ def _lost(answer: Answer) -> Iterator[Problem]:
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
             got = f"{counted.unexplained} unexplained tokens"
             yield Problem(exchange, message, "a tool call", got, "$.usage")
+
+
+def _is_cut(found: Call) -> bool:
+    reply = found.exchange.reply
+    return reply is not None and reply.finish in ("length", "content_filter")
 
 
 def _tool_of(arguments: object, tools: Iterable[Tool]) -> Tool | None:

@@ -42,7 +42,7 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "reply.empty", ended, lambda answer: not answer.misplaced, source=GUIDE, tolerated=0.02
+    "reply.empty", ended, lambda answer: not answer.misplaced, source=GUIDE, tolerated=0.005
 )
 def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.

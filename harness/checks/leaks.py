@@ -79,7 +79,7 @@ def _header(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _HEADER, ("answer", "tool name"), "parts of a harmony header")
 
 
-@family.check("harmony.remains.reasoning", every_choice, source=HARMONY, tolerated=0.02)
+@family.check("harmony.remains.reasoning", every_choice, source=HARMONY, tolerated=0.005)
 def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the reasoning.
 
@@ -88,7 +88,7 @@ def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _HEADER_IN_REASONING, ("reasoning",), "parts of a harmony header")
 
 
-@family.check("harmony.foreign", every_choice, source=HARMONY, tolerated=0.02)
+@family.check("harmony.foreign", every_choice, source=HARMONY, tolerated=0.005)
 def _foreign(answer: Answer) -> Iterator[Problem]:
     """No special tokens of another model's prompt format appear in any text.
 
@@ -105,7 +105,7 @@ def _tagged(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _COT_TAG, ("answer",), "reasoning tags")
 
 
-@family.check("reasoning.in_answer.untagged", every_choice, severity="warning", tolerated=0.02)
+@family.check("reasoning.in_answer.untagged", every_choice, severity="warning", tolerated=0.01)
 def _untagged(answer: Answer) -> Iterator[Problem]:
     """An answer without separate CoT does not begin like the CoT of gpt-oss.
 
@@ -117,7 +117,7 @@ def _untagged(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "an answer", reply.text)
 
 
-@family.check("reasoning.in_answer.repeated", every_choice, severity="warning", tolerated=0.02)
+@family.check("reasoning.in_answer.repeated", every_choice, severity="warning", tolerated=0.01)
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """The answer does not repeat the CoT. Users see text that is not meant for them."""
     exchange, text, reasoning = _stripped(answer)

@@ -17,7 +17,6 @@ family = Family("parameters", CHAT)
     every_choice,
     lambda answer: answer.exchange.request.body.get("tool_choice"),
     source=TOOL_CHOICE,
-    tolerated=0.02,
     needs="tool_choice",
 )
 def _choice(answer: Answer) -> Iterator[Problem]:

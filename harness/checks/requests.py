@@ -53,7 +53,7 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
 
 
-@family.check("request.failed", exchanges, tolerated=0.02)
+@family.check("request.failed", exchanges, tolerated=0.002)
 def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests do not cause an internal server error.
 

@@ -74,7 +74,7 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
             yield Problem(exchange, message, "a reply", event.text, event=event.number)
 
 
-@family.check("stream.cut", good_statuses, source=GUIDE, tolerated=0.02)
+@family.check("stream.cut", good_statuses, source=GUIDE, tolerated=0.005)
 def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent to its end.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from harness.api.base import Reply, ToolCall, Usage
@@ -180,10 +181,13 @@ def forced(parsed: ParsedRollout) -> Iterator[Answer]:
     return (each for each in answers(parsed) if each.exchange.request.tool_choice in must_call)
 
 
-def free_conversations(parsed: ParsedRollout) -> Iterator[ParsedRollout]:
-    """The rollout as a whole, unless every request in it forced a tool call."""
-    if sum(1 for _ in forced(parsed)) < sum(1 for _ in answers(parsed)):
-        yield parsed
+def opening(parsed: ParsedRollout) -> Iterator[Answer]:
+    """The first reply, if it answers the user, freely and in full."""
+    for answer in islice(answers(parsed), 1):
+        request = answer.exchange.request
+        free = request.tool_choice in ("auto", "none") and not request.wants_json
+        if free and request.answers_user and answer.reply.finish != "length":
+            yield answer
 
 
 def after_reasoned_calls(parsed: ParsedRollout) -> Iterator[tuple[Answer, ...]]:

@@ -32,7 +32,7 @@ _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
 
-@family.check("text.garbled", every_choice, source=_UTF_8, tolerated=0.02)
+@family.check("text.garbled", every_choice, source=_UTF_8, tolerated=0.005)
 def _garbled(answer: Answer) -> Iterator[Problem]:
     """No text contains U+FFFD replacement characters.
 
@@ -52,14 +52,14 @@ family.check(
     every_choice,
     lambda answer: not answer.exchange.prompt.isascii(),
     source=_UTF_8,
-    tolerated=0.05,
+    tolerated=0.02,
     text="Replies to prompts with accents, emoji or other scripts contain no U+FFFD replacement "
     "characters. Such replies often have characters of several tokens. A decoding defect is rare "
     "among all replies, but frequent among these.",
 )(_garbled)
 
 
-@family.check("text.mojibake", every_choice, severity="warning", source=_UTF_8, tolerated=0.02)
+@family.check("text.mojibake", every_choice, severity="warning", source=_UTF_8, tolerated=0.005)
 def _mojibake(answer: Answer) -> Iterator[Problem]:
     """No text is UTF-8 that was decoded as Latin-1 or Windows-1252.
 
@@ -96,7 +96,7 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
             return
 
 
-@family.check("text.placeholder", every_choice, severity="warning", tolerated=0.02)
+@family.check("text.placeholder", every_choice, severity="warning", tolerated=0.005)
 def _placeholder(answer: Answer) -> Iterator[Problem]:
     """An answer is not the null value of a programming language.
 
@@ -121,7 +121,7 @@ def _runaway(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "text that ends", piece)
 
 
-@family.check("text.doubled", every_choice, severity="warning", tolerated=0.02)
+@family.check("text.doubled", every_choice, severity="warning", tolerated=0.01)
 def _doubled(answer: Answer) -> Iterator[Problem]:
     """No text is repeated as a whole.
 

@@ -28,10 +28,11 @@ _HEAD = """\
 
 A **check** judges every recorded rollout. A **probe** is an experiment of several requests that are
 judged together. An **error** violates a specification or harms the model's replies, and fails the
-run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict. If a
-share is *tolerated*, findings are info until the share of affected attempts in one API and mode
-certainly exceeds it: all attempts are affected, or the 95 % confidence interval of the share lies
-above it.
+run. A **warning** is a deviation that clients cope with. **Info** does not affect the verdict. A
+*tolerated* share is what the model itself causes; without one, only a server can cause the problem.
+Findings are info until the affected attempts of the whole run, or of one API, mode or replica,
+significantly exceed that share: by exact binomial tests that accuse at most 1 % of healthy servers
+together ([rare-defects.md](rare-defects.md)).
 
 In a run, every check and probe is passed, failed, warned, declared (the provider's entry declares
 the limitation), not verifiable (the run contains nothing that it can judge) or skipped (it does not
@@ -127,7 +128,7 @@ def _suites() -> Iterator[str]:
 def _columns(rule: Rule) -> Iterator[str]:
     about = rule.about
     yield f"[`{about.id}`]({about.source})"
-    tolerance = f", {rule.tolerated:.0%} tolerated" if rule.tolerated else ""
+    tolerance = f", {rule.tolerated * 100:g} % tolerated" if rule.tolerated else ""
     yield f"{about.severity}{tolerance}"
     suite = "" if about.kind == "check" else f"; probe, suite {rule.suite}"
     yield f"{rule.scope}{suite}"

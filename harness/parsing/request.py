@@ -58,6 +58,15 @@ class ParsedRequest:
         return name if isinstance(name, str) else None
 
     @property
+    def answers_user(self) -> bool:
+        """Whether the model answers a message of the user, rather than a tool result."""
+        turns = self.body.get("messages" if self.api == "chat" else "input")
+        if isinstance(turns, str):
+            return True
+        last = turns[-1] if isinstance(turns, list) and turns else None
+        return isinstance(last, dict) and last.get("role") == "user"
+
+    @property
     def limit(self) -> int | None:
         """The maximum number of output tokens."""
         limits = [self.body.get(name) for name in _LIMITS]

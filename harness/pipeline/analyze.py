@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from harness.pipeline import gate, requirements
 from harness.pipeline.plan import Plan
-from harness.pipeline.score import Scorer, apply_tolerances
+from harness.pipeline.score import Scorer
+from harness.pipeline.tolerances import apply_tolerances
 from harness.records.analysis import Analysis, CheckResult, TaskResult
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Rollout
@@ -16,6 +17,9 @@ from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
 from harness.rules import rule_results
 from harness.tasks.tool_calling import ToolCalling
+
+_RECORDED_TWICE = {"reply.id.shared"}
+"""Recordings may hold one exchange several times, so equal ids only warn there."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,8 @@ def scored(
     soft = requirements.may_warn(thresholds)
     return Scores(
         (
-            *apply_tolerances(by_kind["tool_calling"], soft),
-            *apply_tolerances(by_kind["probes"], soft),
-            *apply_tolerances(by_kind["traffic"], soft, certain=True),
+            *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft),
+            *apply_tolerances(by_kind["traffic"], soft | _RECORDED_TWICE),
             *by_kind["eval"],
         ),
         scorer.read,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.errors import ConfigurationError
-from harness.pipeline.score import as_warning
+from harness.findings import as_warning
 from harness.probes.suites import choose
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.runs import RunInfo, Thresholds

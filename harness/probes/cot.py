@@ -32,7 +32,9 @@ _LISBON_RESULT = ToolResult("call_1", _LISBON_WEATHER)
 _OSLO_RESULT = ToolResult("call_2", '{"temperature": 9}')
 _SECOND_REASONING = Reasoning(f"The user wants {WEATHER.name}. With location: Oslo.")
 _ANSWER = Message("assistant", "It is 21 degrees in Lisbon.")
-_HALF = 0.5
+_ABSENT = 0.01
+"""Share of replies to a user without CoT: 0 of 380 recorded ones, so at most 0.8 %."""
+_FORGOTTEN = 0.2
 
 
 def _reasoning(word: str) -> Reasoning:
@@ -56,7 +58,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         called = (Message("user", "What is the weather in Lisbon?"), _reasoning(word), _LISBON)
         stale = (*secret, Message("assistant", "I have one."), _LATER)
         requests += [
-            ProbeRequest(f"kept across calls {word}", (two, *loop), tools, tries=2),
+            ProbeRequest(f"kept across calls {word}", (two, *loop), tools, tries=3),
             ProbeRequest(f"told {word}", (*told, _LATER)),
             ProbeRequest(f"stale {word}", stale),
             ProbeRequest(f"stale call {word}", (*called, _LISBON_RESULT, _ANSWER, _LATER), tools),
@@ -104,7 +106,7 @@ _TOLD = tuple(f"told {word}" for word in _CODE_WORDS[:2])
 _STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in _CODE_WORDS[:2])
 
 
-@GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_HALF)
+@GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_ABSENT)
 def _returned(responses: ProbeResponses) -> Trials:
     """Most replies contain the CoT in the field of the API.
 
@@ -194,7 +196,7 @@ def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Trials:
         yield None if _knows(reply, name) else missed
 
 
-@GROUP.probe("cot.used", (*_KEPT, *_TOLD), tolerated=_HALF)
+@GROUP.probe("cot.used", (*_KEPT, *_TOLD), tolerated=_FORGOTTEN)
 def _used_after_call(responses: ProbeResponses) -> Trials:
     """After a tool result, the model sees the CoT that led to the tool call.
 
@@ -203,7 +205,7 @@ def _used_after_call(responses: ProbeResponses) -> Trials:
     return _used(responses, _KEPT)
 
 
-@GROUP.probe("cot.used.across_calls", (*_ACROSS, *_TOLD), tolerated=0.3)
+@GROUP.probe("cot.used.across_calls", (*_ACROSS, *_TOLD), tolerated=_FORGOTTEN)
 def _used_across_calls(responses: ProbeResponses) -> Trials:
     """The model sees all CoT since the last final answer, not only the latest.
 

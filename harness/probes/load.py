@@ -25,6 +25,8 @@ WORDS: Mapping[Api, Sequence[str]] = {
 """Invented words: the model repeats the first half, and looks up the weather of the others."""
 
 _OVERLOADED = 503
+_UNREACHED, _NOT_REPEATED = 0.02, 0.05
+"""Shares of requests that the network loses, and of replies in which the model omits the word."""
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -57,7 +59,7 @@ def _cross_talk(responses: ProbeResponses) -> Trials:
 @GROUP.probe(
     "load.served",
     _USES,
-    tolerated=0.1,
+    tolerated=_UNREACHED,
     text=f"{AT_ONCE} concurrent requests are served, or rejected with status 429 or 503. A server "
     "that fails under this load fails in production.",
 )
@@ -75,7 +77,7 @@ def _served(responses: ProbeResponses) -> Trials:
     "load.answered",
     _USES,
     source="https://github.com/sgl-project/sglang/issues/8914",
-    tolerated=0.6,
+    tolerated=_NOT_REPEATED,
 )
 def _own_word(responses: ProbeResponses) -> Trials:
     """Under concurrent load, most replies address their own request.

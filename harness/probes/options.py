@@ -92,7 +92,7 @@ def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> 
     return Problem(exchange, message, expected, found, f"$.{name}")
 
 
-@GROUP.probe("options.precedence", _PRECEDENCE, source=HARMONY, severity="warning", tolerated=0.5)
+@GROUP.probe("options.precedence", _PRECEDENCE, source=HARMONY, severity="warning", tolerated=0.3)
 def _precedence(responses: ProbeResponses) -> Trials:
     """System and developer instructions take precedence over the user.
 

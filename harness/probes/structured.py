@@ -22,7 +22,8 @@ _FREE = (
     Message("developer", "The code word is orchid596."),
     Message("user", "What is the code word?"),
 )
-_MOSTLY = 0.3
+_NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
+"""What the model may do: not follow a schema that it is only shown, reason in a few symbols."""
 _FEATURE = "a JSON schema for the answer"
 
 
@@ -49,7 +50,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     provokes = GARBLED | {"request.refused", "answer.json"}
     named, free = _format(api, _HARBOUR), _format(api, _VERDICT)
     return (
-        ProbeRequest("named", _NAMED, tries=4, options=named, provokes=provokes),
+        ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
         ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
         ProbeRequest("without", _FREE),
     )
@@ -58,7 +59,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema")
 
 
-@GROUP.probe("structured.followed", ("named",), tolerated=_MOSTLY)
+@GROUP.probe("structured.followed", ("named",), tolerated=_NOT_FOLLOWED)
 def _followed(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it.
 
@@ -94,7 +95,7 @@ def _applied(responses: ProbeResponses) -> Trials:
     yield ignored if shown <= not_shown else None
 
 
-@GROUP.probe("structured.reasoning", ("named", "free", "without"), tolerated=_MOSTLY)
+@GROUP.probe("structured.reasoning", ("named", "free", "without"), tolerated=_WITHOUT_PROSE)
 def _reasoning(responses: ProbeResponses) -> Trials:
     """A schema for the answer does not affect the CoT.
 

@@ -130,6 +130,26 @@ class TokenAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What the rollouts of a run are compared by.
+
+    Attributes:
+        asked: The conversation of the first request as JSON, in lower case.
+        strange: Invented words in replies and texts in arguments of calls that no request of the
+            rollout contains, in lower case.
+        calls: Every call: its name and its arguments in canonical form.
+        content: A hash of CoT and text; empty if they are short, and beside calls.
+        replicas: What may tell the servers behind a load balancer apart: properties with values.
+    """
+
+    asked: str = ""
+    strange: frozenset[str] = frozenset()
+    calls: frozenset[str] = frozenset()
+    content: str = ""
+    replicas: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A line of `scores.jsonl`: what was judged of one planned attempt.
 
@@ -161,6 +181,7 @@ class Score:
         reply_ids: Ids of the replies; used to compare rollouts, not stored.
         first_input: Prompt tokens of the first request; used to compare rollouts, not stored.
         accounts: Token accounts of its replies; used to compare rollouts, not stored.
+        traits: What else rollouts are compared by; not stored.
     """
 
     record: str
@@ -187,6 +208,7 @@ class Score:
     reply_ids: tuple[str, ...] = ()
     first_input: int | None = None
     accounts: tuple[TokenAccount, ...] = ()
+    traits: Traits = Traits()
 
     @property
     def finished(self) -> bool:

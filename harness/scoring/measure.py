@@ -9,7 +9,8 @@ from harness.checks.accounting import accounted
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import Latency, TokenCounts
-from harness.records.scores import Score, Timing, Usage
+from harness.records.scores import Score, Timing, Traits, Usage
+from harness.scoring.traits import traits
 from harness.statistics.estimators import percentiles
 
 _FEWEST_EVENTS = 8
@@ -51,6 +52,7 @@ def measured(
         reply_ids=tuple(each for each in ids if isinstance(each, str) and each),
         first_input=first.input_tokens if first else None,
         accounts=tuple(each.account for each in accounted(parsed)) if judged else (),
+        traits=traits(parsed) if checks else Traits(),
     )
 
 

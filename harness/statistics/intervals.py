@@ -43,11 +43,8 @@ def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:
     """Share of hits among trials in clusters of any size, with a 95 % interval.
 
     Korn and Graubard (1998), as used by the US National Center for Health Statistics for
-    proportions from clustered samples: Clopper and Pearson's interval with an effective number of
-    trials, share * (1 - share) / (variance of the share between clusters), where the variance is
-    that of a ratio (Cochran, Sampling Techniques, 1977, section 2.11). The effective number is at
-    most the number of trials, and equal to it for a share of 0 or 1. A run without failures
-    therefore gets the exact bound of that many trials and never the interval [1, 1].
+    proportions from clustered samples: Clopper and Pearson's interval with `effective_trials`. A
+    run without failures gets the exact bound of that many trials and never the interval [1, 1].
 
     Args:
         counts: Hits and trials of each cluster; hits may be a fraction.
@@ -55,18 +52,38 @@ def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:
     Raises:
         ValueError: If there are no trials, or a cluster has more hits than trials.
     """
+    trials = effective_trials(counts)
+    share = _share(counts)
+    low, high = exact_bounds(share * trials, trials, ALPHA / 2)
+    return Estimate(value=share, low=min(low, share), high=max(high, share))
+
+
+def effective_trials(counts: Sequence[tuple[float, int]]) -> float:
+    """The number of independent trials that clusters of hits and trials are worth.
+
+    share * (1 - share) / (variance of the share between clusters), where the variance is that of a
+    ratio (Cochran, Sampling Techniques, 1977, section 2.11), with Korn and Graubard's correction
+    for few clusters. At most the number of trials, and equal to it for a share of 0 or 1.
+
+    Raises:
+        ValueError: If there are no trials, or a cluster has more hits than trials.
+    """
+    share = _share(counts)
     most = sum(size for _, size in counts)
-    if most < 1 or any(not 0 <= hits <= size for hits, size in counts):
-        raise ValueError("a rate needs at least one trial, and no more hits than trials")
     clusters, trials = len(counts), float(most)
-    share = min(1.0, math.fsum(hits for hits, _ in counts) / trials)
     squares = math.fsum((hits - share * size) ** 2 for hits, size in counts)
     if clusters > 1 and squares > 0.0 and 0.0 < share < 1.0:
         few = critical_value(ALPHA / 2, most - 1) / critical_value(ALPHA / 2, clusters - 1)
         variance = squares / most**2 * clusters / (clusters - 1)
         trials = min(trials, max(1.0, share * (1 - share) / variance * few**2))
-    low, high = exact_bounds(share * trials, trials, ALPHA / 2)
-    return Estimate(value=share, low=min(low, share), high=max(high, share))
+    return trials
+
+
+def _share(counts: Sequence[tuple[float, int]]) -> float:
+    most = sum(size for _, size in counts)
+    if most < 1 or any(not 0 <= hits <= size for hits, size in counts):
+        raise ValueError("a rate needs at least one trial, and no more hits than trials")
+    return min(1.0, math.fsum(hits for hits, _ in counts) / most)
 
 
 def clustered_estimate(values: Sequence[float], repeats: int) -> Estimate:

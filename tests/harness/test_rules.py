@@ -16,7 +16,9 @@ def row(rule: Rule) -> str:
     about = rule.about
     apis, modes = "+".join(sorted(about.apis)), "+".join(sorted(about.modes))
     scope = f"{about.kind} {about.family} {about.severity} {apis} {modes} {rule.suite}"
-    return f"{rule.id} {scope} tolerated={rule.tolerated:.0%} needs={rule.needs} {about.source}"
+    return (
+        f"{rule.id} {scope} tolerated={rule.tolerated * 100:g}% needs={rule.needs} {about.source}"
+    )
 
 
 def test_ids_severities_scopes_and_tolerances_are_unchanged() -> None:

@@ -16,7 +16,7 @@ from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.records.conditions import Api
 
 _TURNS = 4
-_HALF = 0.5
+_UNANSWERED, _INDEPENDENT = 0.4, 0.2
 _TRIES = 2
 
 
@@ -60,7 +60,7 @@ def _continues(responses: ProbeResponses) -> Trials:
     return (failure(rollout, "a conversation with a tool result") for rollout in rollouts)
 
 
-@GROUP.probe("tools.loop.answers", RESULTS, severity="warning", tolerated=_HALF)
+@GROUP.probe("tools.loop.answers", RESULTS, severity="warning", tolerated=_UNANSWERED)
 def _answers(responses: ProbeResponses) -> Trials:
     """In most cases, the model answers after a tool result.
 
@@ -79,7 +79,7 @@ def _answers(responses: ProbeResponses) -> Trials:
     severity="warning",
     source=RAW_COT,
     modes=BOTH_MODES,
-    tolerated=_HALF,
+    tolerated=_INDEPENDENT,
 )
 def _dependent(responses: ProbeResponses) -> Trials:
     """In most cases, the model uses the result of the first call in the second call.

@@ -50,7 +50,7 @@ GROUP = ProbeGroup("tools.results", _requests, HARMONY)
 
 
 # If fewer than all four results are confused, the model may be the cause.
-@GROUP.probe("tools.results.order", [first for first, _ in _CODE_WORDS], tolerated=0.35)
+@GROUP.probe("tools.results.order", [first for first, _ in _CODE_WORDS], tolerated=0.1)
 def _order(responses: ProbeResponses) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 

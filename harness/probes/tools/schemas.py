@@ -140,7 +140,7 @@ GROUP.probe(
 
 
 @GROUP.probe(
-    "tools.schema.callable", (*DEFINITIONS, "many tools"), severity="warning", tolerated=0.5
+    "tools.schema.callable", (*DEFINITIONS, "many tools"), severity="warning", tolerated=0.2
 )
 def _callable(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls functions with unusual schemas with a JSON object.

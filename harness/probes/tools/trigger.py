@@ -30,7 +30,7 @@ NOT_NEEDED: Mapping[str, str] = {
 }
 """Prompts that need no tool."""
 
-_TOLERATED = 0.4
+_TOLERATED = 0.1
 _LEAST_F1 = 0.7
 
 

@@ -24,7 +24,7 @@ from harmony.vocabulary import harmony_encoding
 from harness import checks
 from harness.checks.accounting import account
 from harness.parsing.rollout import parse_rollout
-from harness.pipeline.score import apply_tolerances
+from harness.pipeline.tolerances import apply_tolerances
 from harness.scoring.measure import measured
 
 COT = "The user asks about the weather in Lisbon, so I recall what I know about it. " * 4

@@ -140,8 +140,8 @@ def test_what_is_rare_enough_to_be_healthy_is_a_pass_with_a_reason():
     some = [thoughtless, quiet, quiet, quiet, quiet]
     rare = results(analysis_of(some, CHAT))["chat.reasoning.missing"]
     assert (rare.status, rare.failures, rare.findings) == ("passed", 1, 1)
-    assert "Up to 20%" in rare.reason
-    always = results(analysis_of([thoughtless], CHAT))["chat.reasoning.missing"]
+    assert "up to 1.0%" in rare.reason
+    always = results(analysis_of([thoughtless] * 3, CHAT))["chat.reasoning.missing"]
     assert always.status == "failed"
 
 
@@ -167,7 +167,7 @@ def test_rollouts_are_compared_with_each_other():
     same = [saying("a", 50, 1), saying("b", 50, 2), saying("a", 51, 3)]
     found = results(analysis_of(same, CHAT))
     shared, differs = found["reply.id.shared"], found["usage.input.differs"]
-    assert (shared.status, shared.failures, shared.applicable) == ("warned", 1, 3)
+    assert (shared.status, shared.failures, shared.applicable) == ("failed", 1, 3)
     assert (differs.status, differs.failures, differs.applicable) == ("warned", 1, 3)
     assert differs.examples[0].evidence.record.endswith("/3")
     assert (differs.examples[0].evidence.expected, differs.examples[0].evidence.got) == ("50", "51")

@@ -187,5 +187,5 @@ def test_instructions_take_precedence_over_the_user(text: str, status: str) -> N
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         return Say(text=text) if request.name.startswith("order") else repeats()(request, attempt)
 
-    found = judged(options.GROUP, provider, ["responses"])
+    found = judged(options.GROUP, provider)
     assert found["options.precedence"].status == status

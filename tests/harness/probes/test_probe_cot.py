@@ -97,7 +97,7 @@ def test_one_stale_code_word_suffices() -> None:
     assert "zulu4182" in result.examples[0].evidence.got
 
 
-def test_occasionally_missing_cot_is_healthy() -> None:
+def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
     def silent(names: tuple[str, ...]) -> Any:
         def provider(request: ProbeRequest, attempt: Attempt) -> Any:
             said = reader()(request, attempt)
@@ -105,8 +105,8 @@ def test_occasionally_missing_cot_is_healthy() -> None:
 
         return provider
 
-    assert failed(silent(("told",))) == set()
-    assert failed(silent(("told", "stale"))) == {"cot.returned"}
+    assert failed(silent(("told zulu",))) == set()
+    assert failed(silent(("told",))) == {"cot.returned"}
 
 
 def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any:

@@ -7,7 +7,7 @@ from healthy import MODEL, SUITE, Say, chat_whole, counts, exchange, json_respon
 
 from harness import checks
 from harness.parsing.rollout import parse_rollout
-from harness.pipeline.score import apply_tolerances
+from harness.pipeline.tolerances import apply_tolerances
 from harness.records.conditions import APIS, MODES, Condition
 from harness.records.rollouts import TransportFailure
 from harness.records.runs import Sampling
@@ -175,7 +175,7 @@ def test_findings_are_lowered_where_they_are_rare_enough():
     assert {each.outcome for each in one} == {"success"}
     many = apply_tolerances([score(silent, number) for number in range(1, 4)])
     assert {each.outcome for each in many} == {"invalid_response"}
-    assert checks.CHECKS["chat.reasoning.missing"].tolerated == 0.2
+    assert checks.CHECKS["chat.reasoning.missing"].tolerated == 0.01
 
 
 def test_every_sample_gets_its_first_try_before_any_gets_a_second():

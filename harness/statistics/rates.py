@@ -1,0 +1,70 @@
+"""Whether a problem is more frequent than a model causes it, and which rates a test detects.
+
+A rule that tolerates a rate has a hypothesis: the model alone causes its problem in at most that
+share of independent trials. The tests are exact (binomial distribution); hits that concentrate on
+few prompts count as fewer trials, because one prompt can provoke a model again and again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.statistics.intervals import effective_trials
+
+FALSE_ALARM = 0.01
+"""Probability at most that these tests fail a server whose model stays below all rates."""
+TESTS = 150
+"""Upper bound of the tests for errors in a run: rules with a rate times strata (Bonferroni)."""
+LEVEL = FALSE_ALARM / TESTS
+POWER = 0.9
+"""Probability with which a stated rate is detected."""
+_STEPS = 30
+"""Bisections of a rate: an error below 1e-9."""
+
+
+def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
+    """Probability of at least this many hits if at most the share `rate` of trials is hit.
+
+    Args:
+        counts: Hits and trials of each cluster, such as the attempts at one sample.
+        rate: From 0 (then one hit has probability 0) to below 1.
+
+    Raises:
+        ValueError: There are no trials, or a cluster has more hits than trials.
+    """
+    trials = effective_trials(counts)
+    share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)
+    return _at_least(share * trials, trials, rate)
+
+
+def detectable(trials: int, rate: float = 0.0, level: float = LEVEL) -> float | None:
+    """The smallest rate of a defect that this many trials detect with probability `POWER`.
+
+    Args:
+        trials: Independent trials.
+        rate: What the model causes at most; 0 if one hit proves a defect.
+        level: Error probability of the test; not used if `rate` is 0.
+
+    Returns:
+        The rate, rounded up to 9 digits; None if not even a rate of 1 is detected.
+    """
+    needed = next(
+        (hits for hits in range(1, trials + 1) if _at_least(hits, trials, rate) <= level), None
+    )
+    if needed is None:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _at_least(needed, trials, middle) >= POWER else (middle, high)
+    return math.ceil(high * 1e9) / 1e9
+
+
+def _at_least(hits: float, trials: float, rate: float) -> float:
+    """P(X >= hits) for X binomial, both numbers possibly fractions."""
+    from scipy.special import betainc
+
+    if hits <= 0:
+        return 1.0
+    return 0.0 if rate <= 0 else float(betainc(hits, trials - hits + 1, rate))

@@ -1,0 +1,82 @@
+"""Rules that compare rollouts: shared ids, and replies to the request of someone else."""
+
+from __future__ import annotations
+
+import pytest
+from healthy import SUITE, Say, chat_whole, json_response, right, rollout
+
+from harness.checks import compare_rollouts
+from harness.parsing.rollout import parse_rollout
+from harness.records.scores import Score
+from harness.scoring.measure import measured
+
+LISBON, HTML = (
+    next(case for case in SUITE.cases if case.id == name)
+    for name in ("weather-lisbon", "markdown-bold")
+)
+
+
+def scored(says, sample: str, attempt: int, prompt: str) -> Score:
+    recorded = rollout(says, sample=sample, attempt=attempt)
+    body = {"messages": [{"role": "user", "content": prompt}]}
+    exchanges = tuple(
+        each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
+        for each in recorded.exchanges
+    )
+    return measured(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
+
+
+def found(scores: list[Score]) -> set[tuple[str, str]]:
+    return {
+        (finding.id, finding.evidence.record)
+        for _, findings in compare_rollouts(scores).values()
+        for finding in findings
+    }
+
+
+def tried(swapped: bool) -> list[Score]:
+    """Five tries at two cases; one reply to the second may be a reply to the first."""
+    return [
+        scored(right(LISBON if case is HTML and number == 3 and swapped else case), case.id, number,
+               case.prompt)
+        for number in range(1, 6)
+        for case in (LISBON, HTML)
+    ]  # fmt: skip
+
+
+def test_a_reply_to_the_request_of_another_case_is_found() -> None:
+    assert found(tried(swapped=False)) == set()
+    assert found(tried(swapped=True)) == {("reply.foreign", f"{HTML.id}/chat/non-streaming/3")}
+
+
+def test_an_invented_word_of_another_request_is_found() -> None:
+    told = scored([Say(text="It is zulu4182.")], "told", 1, "The code word is zulu4182.")
+    base = scored([Say(text="Use base64 and sha256.")], "base", 1, "How do I encode?")
+    other = scored([Say(text="Hello! zulu4182.")], "hello", 1, "Hello! Do not use base64, sha256.")
+    assert found([told, base, other]) == {("reply.foreign", "hello/chat/non-streaming/1")}
+
+
+def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
+    text = "Cats purr, and nobody knows why; some say that it heals their bones. " * 4
+    cat, dog = (scored([Say(text=text)], name, 1, f"Tell me of {name}.") for name in ("cat", "dog"))
+    assert found([cat, dog]) == set()
+    tax = scored([Say(text=text)], "tax", 1, "Which forms does one file for income from rent?")
+    assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
+
+
+@pytest.mark.parametrize(
+    ("ids", "rule"),
+    [
+        (["chatcmpl-1a2b3c4d5e6f", "chatcmpl-1a2b3c4d5e6f", "chatcmpl-9f8e7d6c5b4a"], "shared"),
+        (["chatcmpl-1", "chatcmpl-1", "chatcmpl-1"], "shared"),
+        (["chatcmpl-217", "chatcmpl-904", "chatcmpl-217"], "range"),
+        (["chatcmpl-1763712201", "chatcmpl-1763712201", "chatcmpl-1763712955"], "range"),
+        (["chatcmpl-217", "chatcmpl-904", "chatcmpl-218"], None),
+    ],
+)
+def test_shared_ids(ids: list[str], rule: str | None) -> None:
+    scores = []
+    for number, reply_id in enumerate(ids, start=1):
+        body = chat_whole(Say(text="No.")) | {"id": reply_id}
+        scores.append(scored([json_response(body)], "a", number, "Hi"))
+    assert {check for check, _ in found(scores)} == ({f"reply.id.{rule}"} if rule else set())
