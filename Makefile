@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help verify evals selftest golden test lint format bench clean
+.PHONY: help verify evals selftest golden test lint format bench gpu clean
 
 help:
 	@echo "make verify   verify the bundled reference engine end to end"
@@ -15,6 +15,7 @@ help:
 	@echo "make format   format the code"
 	@echo "make golden   regenerate the small checkpoint's golden file after a change of weights"
 	@echo "make bench    measure engine speed, sampler throughput, timing accuracy and memory"
+	@echo "make gpu      check and measure the engine on a GPU, with this machine's PyTorch and Triton"
 	@echo "make clean    remove the virtual environment and caches"
 
 verify: $(VENV)/.reference
@@ -33,6 +34,8 @@ golden: $(VENV)/.reference
 # Two processes on two halves of the tests: one alone takes more than 15 minutes.
 HALF := tests/evals tests/harness tests/reports
 
+# One thread each: two threads next to a busy process wait for each other.
+test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/pytest $(HALF) & half=$$!; \
 	$(BIN)/pytest $(addprefix --ignore=,$(HALF)); rest=$$?; \
@@ -53,6 +56,9 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/harness_throughput.py
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/endurance.py
+
+gpu:
+	$(PYTHON) -m benchmarks.gpu
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

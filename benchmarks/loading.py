@@ -10,6 +10,7 @@ each step, this process's libraries included (Linux).
 from __future__ import annotations
 
 import argparse
+import asyncio
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,17 +18,26 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from full_size import arrivals, prompts
 
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.synthetic import synthesize
-from reference_engine.generation.engine import Engine
+from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.model.config import shape_named
 
 PROMPT = 8
 PROCESS = Path("/proc/self")
 
 T = TypeVar("T")
+
+
+def arrivals(engine: Engine, tokens: int) -> list[float]:
+    """When each token of an answer came."""
+
+    async def generate() -> list[float]:
+        made = engine.generate(range(PROMPT), SamplingParams(tokens))
+        return [time.perf_counter() async for _ in made]
+
+    return asyncio.run(generate())
 
 
 def reset_peak() -> None:
@@ -68,8 +78,7 @@ def main() -> None:
     engine = Engine(model, max_batch=1)
     engine.start()
     try:
-        batch = prompts(config, 1, PROMPT)
-        (times,) = measured("generating", lambda: arrivals(engine, batch, options.tokens))
+        times = measured("generating", lambda: arrivals(engine, options.tokens))
     finally:
         engine.close()
     made = len(times) - 1

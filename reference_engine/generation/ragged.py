@@ -6,7 +6,9 @@ All new tokens of a batch form one row of the stream, one sequence after another
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ def forward_for(model: Transformer, cache: KVCache) -> Forward:
     if model.kernels == "torch":
         return GatheredForward(model, cache)
     if cache.layers[0].keys.is_cuda and _can_be_recorded(model):
-        return GraphedForward(model, cache)
+        return GraphedForward(model, cache, record_graphs())
     return RaggedForward(model, cache)
 
 
@@ -178,42 +180,70 @@ class RaggedForward:
 
 
 class GraphedForward:
-    """Replays a CUDA graph for decode batches; runs other batches without one.
+    """Replays a recorded pass for decode batches; runs other batches without recording.
 
-    Records a graph on first use of each pair of row count (see `bucket`) and table width, a power
-    of two. All graphs share the memory of their intermediate results.
+    Records on first use of each pair of row count (see `bucket`) and table width, a power of two.
+
+    Args:
+        model: The model.
+        cache: Its cache.
+        record: Records a pass; `record_graphs` on a GPU.
     """
 
-    def __init__(self, model: Transformer, cache: KVCache) -> None:
+    def __init__(self, model: Transformer, cache: KVCache, record: Record) -> None:
         self._model = model
         self._cache = cache
         self._eager = RaggedForward(model, cache)
-        self._memory = torch.cuda.graph_pool_handle()
-        self._graphs: dict[tuple[int, int], tuple[RaggedBatch, torch.cuda.CUDAGraph, Tensor]] = {}
+        self._record = record
+        self._recorded: dict[tuple[int, int], tuple[RaggedBatch, Recording]] = {}
 
     def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
         """Runs the batch."""
         if length > 1:
             return self._eager(rows, length)
-        size = (bucket(len(rows)), width_for(rows))
-        if size not in self._graphs:
-            self._graphs[size] = self._record(rows, *size)
-        batch, graph, stream = self._graphs[size]
+        count, width = bucket(len(rows)), width_for(rows)
+        if (count, width) not in self._recorded:
+            batch = RaggedBatch(self._cache, count, count, width)
+            batch.fill(rows)
+            recording = self._record(partial(batch.run, self._model))
+            self._recorded[count, width] = (batch, recording)
+        batch, recording = self._recorded[count, width]
         batch.fill(rows)
-        graph.replay()
-        return stream[: len(rows)].clone()
+        recording.replay()
+        return recording.result[: len(rows)].clone()
 
-    def _record(
-        self, rows: Sequence[Row], count: int, width: int
-    ) -> tuple[RaggedBatch, torch.cuda.CUDAGraph, Tensor]:
-        batch = RaggedBatch(self._cache, count, count, width)
-        batch.fill(rows)
-        batch.run(self._model)  # Kernels autotune in this run, not while recording.
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded computation: `replay` repeats it and overwrites `result`."""
+
+    replay: Callable[[], object]
+    result: Tensor
+
+
+Record = Callable[[Callable[[], Tensor]], Recording]
+"""Runs a computation once, and records it. Its inputs must keep their addresses."""
+
+
+def record_graphs() -> Record:
+    """Records CUDA graphs, which share the memory of their intermediate results."""
+    memory = torch.cuda.graph_pool_handle()
+
+    def record(run: Callable[[], Tensor]) -> Recording:
+        run()  # Kernels autotune in this run, not while recording.
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory):
-            stream = batch.run(self._model)
-        return batch, graph, stream
+        with torch.cuda.graph(graph, pool=memory):
+            result = run()
+        return Recording(graph.replay, result)
+
+    return record
+
+
+def record_calls(run: Callable[[], Tensor]) -> Recording:
+    """Does without a graph what `record_graphs` does: the twin for tests on a CPU."""
+    result = run().clone()
+    return Recording(lambda: result.copy_(run()), result)
 
 
 def bucket(rows: int) -> int:

@@ -1,0 +1,195 @@
+"""The kernels at the published shapes: error against float64, time, and share of the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.measuring import Limits, Result, Setup, limits, replayed
+from benchmarks.gpu.model import random_linear, shape
+from reference_engine.kernels import attention, experts
+from reference_engine.kv_cache.pages import BLOCK
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.mxfp4 import PackedLinear
+
+EXPERT_BOUNDS = {torch.bfloat16: 2**-7, torch.float32: 2e-6}
+ATTENTION_BOUNDS = {torch.bfloat16: 2**-8, torch.float32: 1e-6}
+"""Largest error as a share of the largest result of the experts, or of the largest value that is
+attended to; see docs/kernels.md."""
+LAYERS = 8
+"""Layers with weights or pages of their own; together they are larger than the caches of a GPU."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kernel at one size on several layers, with the bytes and operations of one of them."""
+
+    name: str
+    layers: list[Callable[[], Tensor]]
+    moved: float
+    operations: float
+
+
+def errors(setup: Setup) -> Iterator[Result]:
+    """The error of each kernel against the plain version in float64, in both number formats."""
+    config = shape(setup.shape)
+    for dtype in (torch.bfloat16, torch.float32):
+        # 300 tokens fill tiles of 128 rows.
+        for tokens in (1, 8, 64, 300) if setup.on_gpu else (1, 8):
+            yield _expert_error(config, tokens, dtype, setup)
+        for window in (None, config.sliding_window):
+            for sequences, new, context in _attention_sizes(setup):
+                yield _attention_error(config, sequences, new, context, window, dtype, setup)
+
+
+def speeds(setup: Setup) -> Iterator[Result]:
+    """The time of each kernel in bfloat16, as one of the launches of a CUDA graph."""
+    config, limit = shape(setup.shape), limits(setup)
+    for tokens in (1, 8, 64, 256, 4096) if setup.on_gpu else (1,):
+        yield _timed(_expert_work(config, tokens, setup), limit, setup)
+    for window in (None, config.sliding_window):
+        sizes = ((1, 1), (8, 1), (64, 1), (1, 2048)) if setup.on_gpu else ((1, 1),)
+        for sequences, new in sizes:
+            context = 8192 if setup.on_gpu else 100
+            work = _attention_work(config, sequences, new, context, window, setup)
+            yield _timed(work, limit, setup)
+
+
+def _timed(work: Work, limit: Limits, setup: Setup) -> Result:
+    taken = replayed(work.layers, setup)
+    share = limit.seconds(work.moved, work.operations) / taken
+    return Result(work.name, 1e6 * taken, "µs", share=share)
+
+
+def _expert_layer(
+    config: ModelConfig, dtype: torch.dtype, generator: torch.Generator
+) -> tuple[PackedLinear, PackedLinear]:
+    count, hidden, inner = config.num_local_experts, config.hidden_size, config.intermediate_size
+    gate_up = random_linear(count, 2 * inner, hidden, dtype, generator)
+    return gate_up, random_linear(count, hidden, inner, dtype, generator)
+
+
+def _routed(
+    config: ModelConfig, tokens: int, dtype: torch.dtype, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random tokens, the experts that they choose, and the weights of these."""
+    device = generator.device
+    x = torch.randn(tokens, config.hidden_size, device=device, generator=generator).to(dtype)
+    scores = torch.randn(tokens, config.num_local_experts, device=device, generator=generator)
+    best = scores.topk(config.num_experts_per_tok)
+    return x, best.indices, best.values.softmax(-1)
+
+
+def _expert_error(config: ModelConfig, tokens: int, dtype: torch.dtype, setup: Setup) -> Result:
+    generator = torch.Generator(setup.device).manual_seed(tokens)
+    x, chosen, weights = _routed(config, tokens, dtype, generator)
+    gate_up, down = _expert_layer(config, dtype, generator)
+    limit = config.swiglu_limit
+    found = experts.packed_experts_of("triton")(x, chosen, weights, gate_up, down, limit)
+    doubled = (replace(each, bias=each.bias.double()) for each in (gate_up, down))
+    exact = experts.packed_experts(x.double(), chosen, weights.double(), *doubled, limit)
+    name = f"experts, {tokens} tokens"
+    return _compared(name, found, exact, exact.abs().max(), EXPERT_BOUNDS[dtype], dtype)
+
+
+def _expert_work(config: ModelConfig, tokens: int, setup: Setup) -> Work:
+    generator = torch.Generator(setup.device).manual_seed(tokens)
+    run = experts.packed_experts_of("triton")
+    x, chosen, weights = _routed(config, tokens, torch.bfloat16, generator)
+    layers = [_expert_layer(config, torch.bfloat16, generator) for _ in range(LAYERS)]
+    stored = sum(part.nbytes for each in layers[0] for part in (each.blocks, each.scales))
+    used = len(torch.unique(chosen))
+    return Work(
+        f"experts, {tokens} tokens, {used} experts",
+        [
+            lambda pair=pair: run(x, chosen, weights, *pair, config.swiglu_limit)  # type: ignore[misc]
+            for pair in layers
+        ],
+        moved=stored * used / config.num_local_experts + 2 * x.nbytes,
+        operations=2.0 * chosen.numel() * 3 * config.intermediate_size * config.hidden_size,
+    )
+
+
+def _attention_sizes(setup: Setup) -> tuple[tuple[int, int, int], ...]:
+    """Sequences, new tokens of each, and their contexts."""
+    if not setup.on_gpu:
+        return ((2, 1, 150), (1, 9, 150))
+    return ((1, 1, 1000), (8, 1, 8192), (1, 128, 4000), (64, 1, 600))
+
+
+def _paged(
+    config: ModelConfig, sequences: int, new: int, context: int, dtype: torch.dtype, setup: Setup
+) -> tuple[Tensor, ...]:
+    """Random arguments of attention over pages in random order, without window and scale."""
+    generator, device = torch.Generator(setup.device).manual_seed(context), setup.device
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, device=device, generator=generator).to(dtype)
+
+    pages = -(-context // BLOCK)
+    kept = (sequences * pages, BLOCK, config.num_key_value_heads, config.head_dim)
+    order = torch.randperm(sequences * pages, device=device, generator=generator)
+    return (
+        normal(sequences * new, config.num_attention_heads, config.head_dim),
+        normal(*kept),
+        normal(*kept),
+        order.int().view(sequences, pages),
+        torch.arange(sequences + 1, device=device).int() * new,
+        torch.full((sequences,), context, dtype=torch.int32, device=device),
+        normal(config.num_attention_heads),
+    )
+
+
+def _attention_error(
+    config: ModelConfig,
+    sequences: int,
+    new: int,
+    context: int,
+    window: int | None,
+    dtype: torch.dtype,
+    setup: Setup,
+) -> Result:
+    given = _paged(config, sequences, new, context, dtype, setup)
+    scale = config.head_dim**-0.5
+    found = attention.paged_attention_of("triton")(*given, window, scale)
+    wide = [each.double() if each.is_floating_point() else each for each in given]
+    exact = attention.paged_attention(*wide, window, scale)
+    name = _attention_name(sequences, new, context, window)
+    return _compared(name, found, exact, wide[2].abs().max(), ATTENTION_BOUNDS[dtype], dtype)
+
+
+def _attention_work(
+    config: ModelConfig, sequences: int, new: int, context: int, window: int | None, setup: Setup
+) -> Work:
+    run, scale = attention.paged_attention_of("triton"), config.head_dim**-0.5
+    given = [
+        _paged(config, sequences, new, context + layer, torch.bfloat16, setup)
+        for layer in range(LAYERS)
+    ]
+    seen = context - (new - 1) / 2 if window is None else min(window, context)
+    read = context if window is None else min(window + new - 1, context)
+    size, kv = config.head_dim, config.num_key_value_heads
+    return Work(
+        _attention_name(sequences, new, context, window),
+        [lambda each=each: run(*each, window, scale) for each in given],  # type: ignore[misc]
+        moved=4.0 * sequences * read * kv * size + 2 * given[0][0].nbytes,
+        operations=4.0 * sequences * new * seen * config.num_attention_heads * size,
+    )
+
+
+def _attention_name(sequences: int, new: int, context: int, window: int | None) -> str:
+    kind = "full" if window is None else "window"
+    return f"attention ({kind}), {sequences} × {new} new of {context}"
+
+
+def _compared(
+    name: str, found: Tensor, exact: Tensor, scale: Tensor, bound: float, dtype: torch.dtype
+) -> Result:
+    error = float((found - exact).abs().max() / scale)
+    number = str(dtype).removeprefix("torch.")
+    return Result(
+        f"{name}, {number}", error, "", passed=error <= bound, note=f"at most {bound:.1e}"
+    )

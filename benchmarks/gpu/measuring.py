@@ -1,0 +1,122 @@
+"""Results, timing, and the limits of the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the report.
+
+    Attributes:
+        name: What was measured.
+        value: The figure.
+        unit: Its unit.
+        share: The least possible time as a share of the time taken, from bytes and operations.
+        passed: Whether the figure meets a requirement; None for a figure without one.
+        note: The requirement, or what else is worth knowing.
+    """
+
+    name: str
+    value: float
+    unit: str
+    share: float | None = None
+    passed: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a stage measures on: the device, and the name of the model's shape."""
+
+    device: str
+    shape: str
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a GPU; the interpreter of Triton is used otherwise."""
+        return self.device == "cuda"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the device reaches: bytes/s of a copy, operations/s of a large bfloat16 product."""
+
+    bandwidth: float
+    operations: float
+
+    def seconds(self, moved: float, operations: float) -> float:
+        """The least time for this many bytes and operations."""
+        return max(moved / self.bandwidth, operations / self.operations)
+
+
+def limits(setup: Setup) -> Limits:
+    """Measures the limits of the device."""
+    size = 8192 if setup.on_gpu else 256
+    square = torch.randn(size, size, device=setup.device).bfloat16()
+    count = 2**30 if setup.on_gpu else 2**20
+    source = torch.empty(count, dtype=torch.uint8, device=setup.device)
+    target = torch.empty_like(source)
+    copied = timed(lambda: target.copy_(source), setup)
+    multiplied = timed(lambda: square @ square, setup)
+    return Limits(2 * source.nbytes / copied, 2 * size**3 / multiplied)
+
+
+def timed(work: Callable[[], object], setup: Setup, repeats: int = 20) -> float:
+    """Median seconds of a run, after three that do not count."""
+    if not setup.on_gpu:
+        return seconds(work)
+    for _ in range(3):
+        work()
+    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
+    for begin, end in events:
+        begin.record()
+        work()
+        end.record()
+    torch.cuda.synchronize()
+    taken = sorted(begin.elapsed_time(end) / 1000 for begin, end in events)
+    return taken[len(taken) // 2]
+
+
+def replayed(work: list[Callable[[], Tensor]], setup: Setup) -> float:
+    """Median seconds of one of several pieces of work, replayed together from a CUDA graph.
+
+    A graph leaves out the time that Python needs for a launch. Pieces that read different weights
+    leave out the caches of the GPU.
+    """
+    if not setup.on_gpu:
+        return seconds(work[0])
+    for each in work:
+        each()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kept = [each() for each in work]
+    taken = timed(graph.replay, setup) / len(work)
+    del kept
+    return taken
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds of one run on a CPU."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def describe(setup: Setup) -> Iterator[Result]:
+    """The device, its memory and its limits."""
+    if setup.on_gpu:
+        about = torch.cuda.get_device_properties(0)
+        versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, {about.name}"
+        yield Result("memory", about.total_memory / 2**30, "GiB", note=versions)
+        yield Result("multiprocessors", about.multi_processor_count, "")
+    found = limits(setup)
+    yield Result("copy", found.bandwidth / 1e12, "TB/s", note="bytes read and written")
+    yield Result("bfloat16 product", found.operations / 1e12, "T operations/s")

@@ -1,0 +1,40 @@
+"""Hugging Face transformers with random weights of the same shape: its decode speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.gpu.engine import DECODED, PROMPT
+from benchmarks.gpu.measuring import Result, Setup
+from benchmarks.gpu.model import shape
+
+
+def transformers(setup: Setup) -> Iterator[Result]:
+    """Tokens per second of `generate` in bfloat16, prefill included."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    config = shape(setup.shape)
+    names = (
+        "vocab_size hidden_size num_hidden_layers num_attention_heads num_key_value_heads "
+        "head_dim num_local_experts num_experts_per_tok intermediate_size sliding_window"
+    )
+    theirs = GptOssConfig(**{name: getattr(config, name) for name in names.split()})
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(setup.device):
+            model = GptOssForCausalLM(theirs).eval()
+    finally:
+        torch.set_default_dtype(default)
+    for batch in (1, 8, 64) if setup.on_gpu else (1,):
+        rows = torch.randint(0, config.vocab_size, (batch, PROMPT), device=setup.device)
+        options = {"attention_mask": torch.ones_like(rows), "do_sample": False}
+        model.generate(rows, max_new_tokens=2, **options)
+        begin = time.perf_counter()
+        made = model.generate(rows, min_new_tokens=DECODED, max_new_tokens=DECODED, **options)
+        taken = time.perf_counter() - begin
+        count = batch * (made.shape[1] - PROMPT)
+        yield Result(f"transformers, batch {batch}", count / taken, "tokens/s")
