@@ -43,7 +43,7 @@ from harness.records.scores import Estimate, Finding, Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.scoring.measure import latency, measured, token_counts
 from harness.statistics.estimators import pass_at_k, pass_hat_k
-from harness.statistics.intervals import clustered_estimate
+from harness.statistics.intervals import mean_interval
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.tasks.base import Task
 from harness.text import strict_json
@@ -213,7 +213,7 @@ def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> 
 
 def _at_k(passed: Sequence[int], tries: int, k: int) -> AtK:
     def estimate(estimator: Callable[[int, int, int], float]) -> Estimate:
-        return clustered_estimate([estimator(tries, count, k) for count in passed], tries // k)
+        return mean_interval([estimator(tries, count, k) for count in passed])
 
     return AtK(k=k, pass_at=estimate(pass_at_k), pass_hat=estimate(pass_hat_k))
 

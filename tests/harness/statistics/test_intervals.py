@@ -2,69 +2,74 @@ import math
 import random
 from statistics import fmean, stdev
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, quantile_test, t
 
-from harness.statistics.intervals import clustered_estimate, clustered_rate, median_interval
+from harness.statistics.intervals import clustered_rate, mean_interval, median_interval
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 5))
-def test_an_interval_contains_its_mean_and_has_a_width(successes, repeats):
-    estimate = clustered_estimate([count / 5 for count in successes], repeats)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_an_interval_contains_its_mean_and_has_a_width(successes):
+    estimate = mean_interval([count / 5 for count in successes])
     assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
     assert estimate.high > estimate.low
 
 
-@pytest.mark.parametrize(
-    ("cases", "repeats", "low"),
-    [(30, 5, 0.025 ** (1 / 150)), (36, 1, 0.025 ** (1 / 36)), (1, 1, 0.025)],
-)
-def test_a_perfect_run_has_the_exact_bound(cases, repeats, low):
-    estimate = clustered_estimate([1.0] * cases, repeats)
-    assert (estimate.value, estimate.high) == (1.0, 1.0)
-    assert estimate.low == pytest.approx(low)
+@pytest.mark.parametrize(("right", "cases"), [(30, 30), (0, 9), (29, 30), (150, 198), (1, 2)])
+def test_cases_that_always_agree_count_once(right, cases):
+    """The bounds are Clopper and Pearson's with one trial per case."""
+    estimate = mean_interval([1.0] * right + [0.0] * (cases - right))
+    low = beta.ppf(0.025, right, cases - right + 1) if right else 0.0
+    high = beta.ppf(0.975, right + 1, cases - right) if right < cases else 1.0
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=2e-6)
 
 
-def test_a_run_without_successes_mirrors_a_perfect_one():
-    perfect, hopeless = clustered_estimate([1.0] * 9, 2), clustered_estimate([0.0] * 9, 2)
-    assert hopeless.high == pytest.approx(1 - perfect.low)
+def test_bounds_are_quantiles_of_randomly_weighted_means():
+    values = [1.0] * 20 + [0.8] * 6 + [0.2] * 4
+    drawn = np.random.default_rng(5).exponential(size=(200_000, 31))
+    means = drawn @ [*values, 0.0] / drawn.sum(axis=1)
+    assert mean_interval(values).low == pytest.approx(np.quantile(means, 0.025), abs=1e-3)
+
+
+def test_bounds_of_inverted_values_are_mirrored():
+    values = [1.0, 0.4, 0.8, 0.8]
+    found, mirrored = mean_interval(values), mean_interval([1 - value for value in values])
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low))
 
 
 def test_an_additional_failure_never_raises_the_bound():
-    lows = [
-        clustered_estimate([1.0] * (36 - failed) + [0.8] * failed, 5).low for failed in range(8)
-    ]
+    lows = [mean_interval([1.0] * (36 - failed) + [0.8] * failed).low for failed in range(8)]
     assert lows == sorted(lows, reverse=True)
 
 
 def test_cases_that_differ_widen_the_interval():
-    alike = clustered_estimate([0.8] * 30, 5)
-    apart = clustered_estimate([1.0] * 24 + [0.0] * 6, 5)
-    assert alike.value == apart.value
+    alike, apart = mean_interval([0.8] * 30), mean_interval([1.0] * 24 + [0.0] * 6)
+    assert alike.value == pytest.approx(apart.value)
     assert apart.high - apart.low > alike.high - alike.low
 
 
-@pytest.mark.parametrize(("values", "repeats"), [([], 1), ([0.5], 0)])
-def test_an_estimate_needs_values(values, repeats):
+@pytest.mark.parametrize("values", [[], [1.5], [-0.1]])
+def test_a_mean_needs_values_from_0_to_1(values):
     with pytest.raises(ValueError):
-        clustered_estimate(values, repeats)
+        mean_interval(values)
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(0.9, 0.0), (0.9, 0.08), (0.97, 0.05), (0.6, 0.3)])
-def test_the_interval_covers_the_truth_in_95_percent_of_runs(mean, spread):
-    """36 cases with 5 tries; their success rates differ by `spread` around a known mean."""
-    rng = random.Random(7)
-    rates = [min(1.0, max(0.0, mean + spread * (2 * i / 35 - 1))) for i in range(36)]
-    truth = sum(rates) / len(rates)
+@pytest.mark.parametrize("shape", [(0.98, 0.5), (0.98, 0.05), (0.6, 0.3)])
+def test_the_interval_covers_the_mean_of_other_cases(shape):
+    """30 new cases with 16 tries in every run; their success rates are beta distributed."""
+    mean, between = shape
+    strength = 1 / between - 1
+    rng = np.random.default_rng(7)
     covered = 0
-    for _ in range(400):
-        values = [sum(rng.random() < rate for _ in range(5)) / 5 for rate in rates]
-        estimate = clustered_estimate(values, 5)
-        covered += estimate.low <= truth <= estimate.high
-    assert covered / 400 >= 0.94
+    for _ in range(300):
+        rates = rng.beta(mean * strength, (1 - mean) * strength, 30)
+        estimate = mean_interval((rng.binomial(16, rates) / 16).tolist())
+        covered += estimate.low <= mean <= estimate.high
+    assert covered / 300 >= 0.93
 
 
 @settings(deadline=None)
