@@ -40,7 +40,9 @@ def coverage(
 
 def rows(runs: int, rng: np.random.Generator) -> Iterator[str]:
     """The lines of the table."""
-    yield "| design | between questions | " + " | ".join(f"mean {mean:.1%}" for mean in MEANS) + " |"
+    yield (
+        "| design | between questions | " + " | ".join(f"mean {mean:.1%}" for mean in MEANS) + " |"
+    )
     yield "| --- " + "| ---: " * (len(MEANS) + 1) + "|"
     for name, (questions, tries) in DESIGNS.items():
         for between in BETWEEN:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from harness.api.base import Tool
 from harness.api.tools import parse_tools, schema_problem
 from harness.errors import ConfigurationError
+from harness.records.runs import RunSettings
 from harness.text import strict_json
 
 _KNOWN_KEYS = frozenset({"id", "tool_name", "input", "expected_arguments", "instructions"})
@@ -75,9 +77,43 @@ class Suite:
         """The suite with its first `count` cases; all of them if `count` is None."""
         return self if count is None else replace(self, cases=self.cases[:count])
 
+    def spread(self, count: int | None) -> Suite:
+        """The suite with `count` cases of as many tools and kinds as possible; all for None.
+
+        Each next case is of the tool with the fewest cases so far, and among these the one that
+        adds the most traits. More cases therefore include the same ones, and every tool has its
+        turn. The order of the file is kept.
+        """
+        if count is None or count >= len(self.cases):
+            return self
+        chosen: list[Case] = []
+        used: Counter[str] = Counter()
+        seen: set[str] = set()
+        left = list(self.cases)
+        for _ in range(count):
+            fewest = min(used[case.tool_name] for case in left)
+            rarest = [case for case in left if used[case.tool_name] == fewest]
+            case = max(rarest, key=lambda case: len(_traits(case) - seen))
+            chosen.append(case)
+            left.remove(case)
+            used[case.tool_name] += 1
+            seen |= _traits(case)
+        return replace(self, cases=tuple(case for case in self.cases if case in chosen))
+
+    def named(self, ids: Collection[str]) -> Suite:
+        """The suite with the cases of these ids."""
+        return replace(self, cases=tuple(case for case in self.cases if case.id in ids))
+
 
 class _BadCaseError(ValueError):
     """Why a line is not a case."""
+
+
+def planned_cases(suite: Suite, settings: RunSettings) -> Suite:
+    """The cases of a run; a run of an older version records only how many of the first ones."""
+    if settings.case_ids:
+        return suite.named(settings.case_ids)
+    return suite.first(settings.first_cases)
 
 
 def load_suite(cases: Path | None = None, tools: Path | None = None) -> Suite:
@@ -115,6 +151,19 @@ def parse_cases(text: str, tools: tuple[Tool, ...]) -> tuple[tuple[Case, ...], t
         else:
             good[case.id] = case
     return tuple(good.values()), tuple(bad)
+
+
+def _traits(case: Case) -> set[str]:
+    """What distinguishes kinds of cases: the arguments, their types, and unusual characters."""
+    written = json.dumps(case.expected_arguments, ensure_ascii=False)
+    traits = {f"argument {name}" for name in case.expected_arguments}
+    traits |= {type(value).__name__ for value in case.expected_arguments.values()}
+    traits |= {char for char in ('\\"', "\\n", "-", ".") if char in written}
+    if not case.prompt.isascii():
+        traits.add("not ASCII")
+    if case.instructions is not None:
+        traits.add("instructions")
+    return traits
 
 
 def _case(line: str, tools: Mapping[str, Tool]) -> Case:

@@ -44,7 +44,7 @@ class ProviderOptions:
     api_key_env: str | None = None
     """Name of the environment variable with the API key."""
     timeout: float | None = None
-    """Seconds that a request may take."""
+    """Seconds that a request may take. Default: the entry's, or 600; evals: 1,800."""
 
 
 @Parameter(name="*", group=_CASES)
@@ -57,7 +57,7 @@ class CaseOptions:
     tools: Path | None = None
     """Tools file, a JSON list. Default: the six shipped tools."""
     first: Annotated[int | None, Parameter(name="-n")] = None
-    """Run only the first N cases."""
+    """Run only N cases, spread over tools and kinds of cases."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"])] = None
     """Requests in one attempt before giving up. Default: 10."""
     strict: bool | None = None

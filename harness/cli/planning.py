@@ -15,7 +15,7 @@ from evals.healthbench.bench import NAMES as HEALTHBENCH
 from evals.healthbench.grader import DEFAULT_GRADER, find_grader
 from evals.registry import NAMES, load_data
 from evals.task import EvalOptions, EvalTask, restored_evals
-from harness.cases import Suite, load_suite
+from harness.cases import Suite, load_suite, planned_cases
 from harness.cli.choice import chosen_provider, same_provider
 from harness.cli.options import (
     EFFORTS,
@@ -139,11 +139,12 @@ def draft(options: Options) -> Draft:
         apis = apis[:1]
     grader = _grader(evals, options, provider) if evals else None
     budget = _budget(gate, provider, *filter(None, [grader]))
-    settings = _settings(options, gate, evals, apis, provider, grader, budget)
     suite = None
-    tasks: list[Task] = []
     if options.cases is not None:
-        suite = load_suite(options.cases.cases, options.cases.tools).first(options.cases.first)
+        suite = load_suite(options.cases.cases, options.cases.tools).spread(options.cases.first)
+    settings = _settings(options, gate, evals, apis, provider, grader, budget, suite)
+    tasks: list[Task] = []
+    if suite is not None:
         tasks += _harness_tasks(options, provider, settings, suite)
     tasks += _eval_tasks(options, provider, models, settings, grader)
     return Draft(provider, grader, tuple(tasks), settings, budget, suite, options.shard)
@@ -192,7 +193,7 @@ def restored_harness_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
     calling = info.task(TOOL_CALLING)
     if calling is not None:
         yield ToolCalling(
-            _restored_suite(folder, calling.files).first(settings.first_cases),
+            planned_cases(_restored_suite(folder, calling.files), settings),
             calling.conditions,
             tries=calling.tries,
             sampling=calling.sampling,
@@ -288,6 +289,7 @@ def _settings(
     provider: Provider,
     grader: Provider | None,
     budget: Budget,
+    suite: Suite | None,
 ) -> RunSettings:
     options.sampling.check()
     options.decision.check()
@@ -308,6 +310,7 @@ def _settings(
         apis=apis,
         modes=modes,
         first_cases=cases.first,
+        case_ids=tuple(case.id for case in suite.cases) if suite and cases.first else (),
         examples=options.data.examples,
         strict=cases.strict or False,
         concurrency=provider.concurrency,

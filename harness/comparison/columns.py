@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cases import Case, load_suite
+from harness.cases import Case, load_suite, planned_cases
 from harness.comparison.records import Entry
 from harness.comparison.settings import Settings, settings_of
 from harness.frames import Run, load
@@ -206,7 +206,7 @@ def _groups(run: Run) -> Iterator[Group]:
 
 def _cases(run: Run) -> Mapping[str, Case]:
     suite = load_suite(run.folder / CASES_FILE, run.folder / TOOLS_FILE)
-    return {case.id: case for case in suite.first(run.info.settings.first_cases).cases}
+    return {case.id: case for case in planned_cases(suite, run.info.settings).cases}
 
 
 def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, Case]) -> Group:

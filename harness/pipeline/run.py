@@ -34,8 +34,7 @@ PATIENT = RetryPolicy(retries_when_broken=4)
 FIRST_LOOK = 2
 """The first round after which `until_decided` looks at the scores."""
 LONG_REPLY = 1800.0
-"""Seconds that a request of a patient task may take by default: 131,072 tokens take long."""
-DEFAULT_TIMEOUT: float = Provider.model_fields["timeout"].default
+"""Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
 PACKAGES = ("aiohttp", "jsonschema", "numpy", "openai", "pydantic", "scipy", "uvloop")
 
 
@@ -194,6 +193,13 @@ def judge(
     )
 
 
+def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provider:
+    """The provider as a stage samples it: patient tasks wait longer unless a timeout is set."""
+    if patient and "timeout" not in provider.model_fields_set:
+        return changed(provider, concurrency=concurrency, timeout=LONG_REPLY)
+    return changed(provider, concurrency=concurrency)
+
+
 async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watcher) -> None:
     """Make every planned request that is not in the log yet. Raises RunLogError."""
     for stage in job.plan.stages:
@@ -273,12 +279,11 @@ async def _attempt(
     *,
     patient: bool = True,
 ) -> None:
-    widened = changed(provider, concurrency=concurrency)
-    if patient and provider.timeout == DEFAULT_TIMEOUT:
-        widened = changed(widened, timeout=LONG_REPLY)
     retries = job.retries or (PATIENT if patient else None)
     async with open_transport(
-        widened, retries=retries, limit_changed=watcher.limit_changed
+        as_sampled(provider, concurrency, patient=patient),
+        retries=retries,
+        limit_changed=watcher.limit_changed,
     ) as transport:
         await run_attempts(
             attempts,

@@ -142,7 +142,10 @@ class RunSettings(Record):
     evals: tuple[str, ...] = ()
     apis: tuple[Api, ...]
     modes: tuple[Mode, ...]
-    first_cases: int | None = None
+    first_cases: int | None = Field(default=None, description="number of cases, if limited")
+    case_ids: tuple[str, ...] = Field(
+        default=(), description="the cases, if their number is limited; not in older versions"
+    )
     examples: int | None = None
     strict: bool = False
     concurrency: int

@@ -4,8 +4,9 @@ from collections import Counter
 import pytest
 
 from harness.api.tools import DEFAULT_OUTPUT, parse_tools, schema_problem
-from harness.cases import load_suite, parse_cases
+from harness.cases import load_suite, parse_cases, planned_cases
 from harness.errors import ConfigurationError
+from harness.records.runs import RunSettings
 
 SUITE = load_suite()
 
@@ -110,6 +111,31 @@ def test_a_case_file_that_cannot_be_used(tmp_path, content, message):
 def test_the_first_cases():
     assert SUITE.first(2).cases == SUITE.cases[:2]
     assert SUITE.first(None) is SUITE
+
+
+@pytest.mark.parametrize("count", range(1, 37))
+def test_a_limited_number_of_cases_is_spread_over_tools(count):
+    chosen = SUITE.spread(count).cases
+    per_tool = Counter(case.tool_name for case in chosen)
+    assert len(chosen) == count
+    assert len(per_tool) == min(count, len(SUITE.tools))
+    assert max(per_tool.values()) - min(per_tool.values()) <= 1
+    assert set(chosen) >= set(SUITE.spread(count - 1).cases) if count > 1 else True
+
+
+def test_a_spread_prefers_different_kinds_of_cases():
+    few = SUITE.spread(8).cases
+    assert any(case.instructions for case in few)
+    assert any(not case.prompt.isascii() for case in few)
+    assert any('"' in next(iter(case.expected_arguments.values()), "") for case in few)
+    assert SUITE.spread(None) is SUITE
+
+
+def test_a_run_of_an_older_version_has_the_first_cases():
+    settings = RunSettings(apis=("chat",), modes=("streaming",), concurrency=1, first_cases=2)
+    assert planned_cases(SUITE, settings).cases == SUITE.cases[:2]
+    named = settings.model_copy(update={"case_ids": (SUITE.cases[7].id, SUITE.cases[3].id)})
+    assert planned_cases(SUITE, named).cases == (SUITE.cases[3], SUITE.cases[7])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from healthy import MODEL, STARTED, SUITE
 
-from harness.cases import Suite
+from harness.cases import Suite, planned_cases
 from harness.golden.files import fitting
 from harness.pipeline.analyze import analyze
 from harness.pipeline.plan import Plan
@@ -55,7 +55,7 @@ class Planned:
             for mode in self.modes
         ]
         calling = ToolCalling(
-            self.suite.first(settings.first_cases),
+            planned_cases(self.suite, settings),
             conditions,
             tries=self.tries,
             sampling=Sampling(max_turns=10),
