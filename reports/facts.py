@@ -48,7 +48,7 @@ def _provider(provider: ProviderInfo) -> Iterator[Fact]:
 def _limits(limits: Thresholds | Limits | None) -> Iterator[Fact]:
     """Each threshold or limit: its value, and where it is set unless it is a default."""
     for name, value in limits or ():
-        if value not in (None, ()) and name != "origins":
+        if value not in (None, ()) and name not in ("origins", "reference_cases"):
             origin = limits.origins.get(name) if limits else None
             yield name.replace("_", " "), setting(value) + (f" ({origin})" if origin else "")
 

@@ -69,7 +69,7 @@ def recheck(
     from harness.cli.bundle import opened_to_stay
 
     run = opened_to_stay(run)
-    thresholds = planning.thresholds_again(gate, read_run_info(run).settings.thresholds)
+    thresholds = planning.thresholds_again(gate, read_run_info(run))
     changes = {**planning.gate_changes(gate), **baseline.changes()}
     return finish(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
 

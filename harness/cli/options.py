@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import BudgetEntry, GateEntry, seconds
 from harness.records.conditions import APIS, Api
-from harness.records.runs import SuiteName
+from harness.records.runs import GateRule, SuiteName
 
 EFFORTS = ("low", "medium", "high")
 DEFAULT_OUT = Path("runs")
@@ -182,11 +182,16 @@ class GateOptions:
     """File with requirements; options on the command line override it."""
     max_invalid: int | None = None
     """Invalid responses allowed for each API and mode. Default: 0."""
+    reference: str | None = None
+    """Success rate of good tool calling, or the folder of a run that sets it. Default: 0.98."""
+    lower_rate: float | None = None
+    """Success rate that is not acceptable. Default: 0.9."""
+    rule: GateRule | None = None
+    """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: reliability."""
     min_pass_at_k: float | None = None
-    """Rate that pass@k must exceed. Default: 0.9."""
+    """Rate that pass@k must exceed by the guide's rule, which this selects. Default: 0.9."""
     min_pass_hat_k: float | None = None
-    """Rate that pass^k must exceed. Default: 0.9."""
-
+    """Rate that pass^k must exceed by the guide's rule, which this selects. Default: 0.9."""
     may_warn: str | None = None
     """Checks, probes or families whose errors count as warnings, separated by commas."""
     must_pass: str | None = None
@@ -197,10 +202,17 @@ class GateOptions:
         for name, rate in (("at", self.min_pass_at_k), ("hat", self.min_pass_hat_k)):
             if rate is not None and not 0 <= rate <= 1:
                 raise ConfigurationError(f"--min-pass-{name}-k is a rate from 0 to 1, not {rate}.")
+        if self.lower_rate is not None and not 0 < self.lower_rate < 1:
+            raise ConfigurationError(
+                f"--lower-rate is a rate between 0 and 1, not {self.lower_rate}."
+            )
         if self.max_invalid is not None and self.max_invalid < 0:
             raise ConfigurationError("--max-invalid cannot be negative.")
         return GateEntry(
             max_invalid=self.max_invalid,
+            rule=self.rule,
+            reference=self.reference,
+            lower_rate=self.lower_rate,
             min_pass_at_k=self.min_pass_at_k,
             min_pass_hat_k=self.min_pass_hat_k,
             may_warn=names(self.may_warn) or None,

@@ -36,6 +36,7 @@ from harness.golden import files as golden_files
 from harness.pipeline import requirements
 from harness.pipeline.plan import Plan, Shard
 from harness.pipeline.run import Job, new_job, resumed
+from harness.pipeline.standard import default_thresholds, standard, with_reference
 from harness.probes.suites import choose
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
@@ -168,7 +169,7 @@ def resume(
     grader = _grader_again(info, entry, provider)
     limits = _gate(entry, provider.providers_file, gate, budget)
     spending = _budget(limits, entry, *filter(None, [grader]))
-    thresholds = thresholds_again(gate, info.settings.thresholds)
+    thresholds = thresholds_again(gate, info)
     return resumed(folder, entry, restore(folder, info, grader), spending, thresholds)
 
 
@@ -215,13 +216,15 @@ def probe_options(folder: Path, info: RunInfo, apis: tuple[Api, ...]) -> ProbeOp
     return ProbeOptions(provider.model, apis, provider.limitations, golden, provider.extra_body)
 
 
-def thresholds_again(options: GateOptions, before: Thresholds) -> Thresholds:
+def thresholds_again(options: GateOptions, info: RunInfo) -> Thresholds:
     """The thresholds of a finished run: its own, or another file's; options override both.
 
     Raises:
         ConfigurationError: A file or an option cannot be used.
     """
-    base = before if options.gate is None else Thresholds()
+    base = info.settings.thresholds
+    if options.gate is not None:
+        base = default_thresholds(info.provider.model, strict=info.settings.strict)
     return _thresholds(_checked(joined(_own_layers(options, BudgetOptions()))), base)
 
 
@@ -296,8 +299,9 @@ def _settings(
     choose_baseline(options.baseline.baseline)
     if options.shard is not None and options.decision.until_decided:
         raise ConfigurationError("--until-decided needs all attempts; leave out --shard.")
-    thresholds = _thresholds(gate, Thresholds())
     cases = options.cases or CaseOptions()
+    strict = cases.strict or False
+    thresholds = _thresholds(gate, default_thresholds(provider.model, strict=strict))
     streaming = options.sampling.streaming
     modes = MODES if streaming is None else (MODES[0] if streaming else MODES[1],)
     if options.cases is None:
@@ -312,7 +316,7 @@ def _settings(
         first_cases=cases.first,
         case_ids=tuple(case.id for case in suite.cases) if suite and cases.first else (),
         examples=options.data.examples,
-        strict=cases.strict or False,
+        strict=strict,
         concurrency=provider.concurrency,
         seed=options.sampling.seed,
         thresholds=thresholds,
@@ -476,8 +480,13 @@ def _gate(
 
 
 def _thresholds(gate: Gate, base: Thresholds) -> Thresholds:
-    thresholds = gate.applied_to(base)
+    stated = gate.values.get("reference")
+    others = Gate({k: v for k, v in gate.values.items() if k != "reference"}, gate.origins)
+    thresholds = others.applied_to(base)
+    if stated is not None:
+        thresholds = with_reference(thresholds, stated, gate.origins["reference"])
     requirements.check_names(thresholds)
+    standard(thresholds)
     return thresholds
 
 

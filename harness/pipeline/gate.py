@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.pipeline import requirements
+from harness.pipeline import guide, reliability, requirements
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.records.analysis import BaselineVerdict, CheckResult, Decision, TaskResult, Verdict
+from harness.pipeline.part import Part
+from harness.pipeline.standard import standard
+from harness.records.analysis import (
+    BaselineVerdict,
+    CheckResult,
+    Decision,
+    GuideRule,
+    TaskResult,
+    Verdict,
+)
 from harness.records.runs import RunInfo, RunSettings, Thresholds
-from harness.records.scores import Estimate
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
@@ -22,8 +30,7 @@ NO_BASELINE = (
     "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
 )
 
-Part = tuple[Decision | None, tuple[str, ...]]
-"""The decision on one part of a run, and its reasons."""
+SHOWN_RULES = 6
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,13 @@ def decide(
         return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
     parts: list[Part] = []
     evals = [result for result in results if result.score is not None]
+    calling = [result for result in results if result.score is None]
     of_evals = sum(task.planned for task in info.of_kind("eval"))
     if planned > of_evals or not evals:
         done = made - sum(result.finished for result in evals)
         parts.append(
             decide_tool_calling(
-                [result for result in results if result.score is None],
+                calling,
                 thresholds,
                 beyond_cases=beyond_cases,
                 progress=Progress(planned - of_evals, done, info.stopped),
@@ -84,9 +92,11 @@ def decide(
     if evals:
         parts.append(decide_evals(evals, info, complete=complete))
     return Verdict(
-        decision=_worst([decision for decision, _ in parts]),
-        reasons=tuple(dict.fromkeys(reason for _, reasons in _ranked(parts) for reason in reasons)),
+        decision=_worst([part.decision for part in parts]),
+        reasons=tuple(dict.fromkeys(reason for part in _ranked(parts) for reason in part.reasons)),
         thresholds=thresholds,
+        warnings=tuple(warning for part in parts for warning in part.warnings),
+        guide=_guide(calling, thresholds),
     )
 
 
@@ -110,11 +120,11 @@ def decide_tool_calling(
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
 ) -> Part:
-    """Compare tool calling under every condition with the thresholds, and require all probes.
+    """Decide by invalid responses, failed rules, and the success rate of tool calls.
 
-    Too many invalid responses, any failed probe, and rates that cannot reach their threshold even
-    if all missing attempts pass, fail a run however much of it is missing. Otherwise a run with
-    missing attempts is inconclusive.
+    Too many invalid responses, any failed rule, and a success rate that is too low even if all
+    missing attempts pass, fail a run however much of it is missing. Otherwise a run with missing
+    attempts is inconclusive, and so is one in which nothing was judged.
 
     Args:
         results: Tool calling, by condition.
@@ -124,26 +134,26 @@ def decide_tool_calling(
         broken: Requirements on single rules that the run violates.
         unverified: Requirements that it cannot judge.
     """
-    invalid = [reason for result in results for reason in _invalid(result, thresholds)]
-    invalid += [_failure(result) for result in beyond_cases if result.status == "failed"]
-    invalid += broken
+    problems = [*_invalid(results, thresholds), *_failures(beyond_cases), *broken]
     stopped = [progress.stopped] if progress.stopped else []
-    judged = any(result.finished for result in results)
-    if not judged and not any(each.applicable for each in beyond_cases):
-        return "inconclusive", ("Nothing was judged: no attempt finished.", *stopped)
-    if progress.missing:
-        cut_off = f"{progress.missing} of {progress.planned} planned attempts were not made."
-        lost = [reason for result in results for reason in _lost(result, thresholds)]
-        if invalid or lost:
-            return "fail", (*invalid, *lost, cut_off, *stopped)
-        return "inconclusive", (cut_off, *stopped, *unverified)
-    low = [reason for result in results for reason in _rates(result, thresholds)]
-    if invalid or low:
-        return "fail", (*invalid, *low)
-    if unverified:
-        return "inconclusive", tuple(unverified)
-    praise = [_praise(results, thresholds)] if results else [_no_failures(beyond_cases)]
-    return "pass", (*praise, *_probes_passed(beyond_cases))
+    probes = [result for result in beyond_cases if result.check.kind == "probe"]
+    rules = probes or beyond_cases
+    judged = any(result.finished for result in results) or any(map(_judged, rules))
+    if not judged and not problems:
+        return Part("inconclusive", (*_nothing(probes), *stopped))
+    cut_off = f"{progress.missing} of {progress.planned} planned attempts were not made."
+    missing = [cut_off, *stopped] if progress.missing else []
+    rates = _rates(results, thresholds, complete=not progress.missing) if results else None
+    warnings = rates.warnings if rates else ()
+    if problems or (rates and rates.decision == "fail"):
+        low = rates.reasons if rates and rates.decision == "fail" else ()
+        return Part("fail", (*problems, *low, *missing), warnings)
+    if missing or unverified or (rates and rates.decision != "pass"):
+        open_ = rates.reasons if rates and rates.decision != "pass" and not missing else ()
+        return Part("inconclusive", (*missing, *open_, *unverified), warnings)
+    invalid = sum(result.invalid for result in results)
+    praise = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
+    return Part("pass", (*praise, *_rules_passed(rules)), warnings)
 
 
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> Part:
@@ -155,19 +165,16 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
     """
     if info.shard is not None and complete:
         part, parts = info.shard
-        return None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
+        return Part(
+            None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
+        )
     missing = tuple(_missing_evals(info.settings))
     decision = _of_evals(evals, complete=complete and not missing)
     if decision is None:
-        return None, (NO_BASELINE,)
+        return Part(None, (NO_BASELINE,))
     cut_off = (info.stopped,) if info.stopped else () if complete else (UNFINISHED,)
     verdicts = [each.baseline for each in evals if each.baseline is not None]
-    return decision, (*cut_off, *missing, *_reasons(verdicts), *_margins(info.settings))
-
-
-def exceeds(rate: float, threshold: float) -> bool:
-    """Whether a rate is good enough: above the threshold, or perfect."""
-    return rate > threshold or rate == 1.0
+    return Part(decision, (*cut_off, *missing, *_reasons(verdicts), *_margins(info.settings)))
 
 
 def _worst(decisions: Sequence[Decision | None]) -> Decision | None:
@@ -179,88 +186,69 @@ def _worst(decisions: Sequence[Decision | None]) -> Decision | None:
 
 def _ranked(parts: Sequence[Part]) -> list[Part]:
     order: list[Decision | None] = ["fail", "inconclusive", None, "pass"]
-    return sorted(parts, key=lambda part: order.index(part[0]))
+    return sorted(parts, key=lambda part: order.index(part.decision))
 
 
-def _invalid(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
-    if result.invalid > thresholds.max_invalid:
-        allowed = thresholds.max_invalid or "none"
-        counted = f"{result.invalid} invalid of {result.planned} attempts"
-        yield f"{result.name}: {counted}, {allowed} allowed{thresholds.where('max_invalid')}."
+def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> Part:
+    """The decision on success rates by the rule of the gate."""
+    if not thresholds.by_guide:
+        return reliability.judge(results, thresholds)
+    find = guide.too_low if complete else guide.lost
+    low = [reason for result in results for reason in find(result, thresholds)]
+    return Part("fail", tuple(low)) if low else Part("pass", (guide.praise(results, thresholds),))
 
 
-def _no_failures(results: Sequence[CheckResult]) -> str:
-    judged = sum(result.check.kind == "check" and result.applicable > 0 for result in results)
-    return f"{judged} checks judged something, none failed."
+def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule | None:
+    """What the guide's rule says of complete tool calling."""
+    if not results or any(result.finished < result.planned for result in results):
+        return None
+    return guide.guide_rule(results, thresholds, standard(thresholds).reference)
 
 
-def _probes_passed(results: Sequence[CheckResult]) -> Iterator[str]:
-    probes = [result for result in results if result.check.kind == "probe"]
-    passed = sum(result.status == "passed" for result in probes)
-    if probes:
-        yield f"{passed} of {len(probes)} probes passed, none failed."
+def _invalid(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[str]:
+    """The conditions with too many invalid responses, in one sentence."""
+    affected = [result for result in results if result.invalid > thresholds.max_invalid]
+    if affected:
+        allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
+        counted = (f"{each.name}: {each.invalid} invalid of {each.planned}" for each in affected)
+        yield f"{'; '.join(counted)} attempts, {allowed}."
 
 
-def _failure(result: CheckResult) -> str:
-    where = " in replies to probe requests" if result.check.kind == "check" else ""
-    return f"{result.check.id} failed {result.failures} of {result.applicable} times{where}."
+def _judged(result: CheckResult) -> bool:
+    return result.status not in ("not_verifiable", "skipped")
 
 
-def _rates(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
-    last = result.at_k[-1]
-    measures: list[tuple[str, Estimate, str]] = [
-        ("pass@", last.pass_at, "min_pass_at_k"),
-        ("pass^", last.pass_hat, "min_pass_hat_k"),
-    ]
-    for name, estimate, setting in measures:
-        if not exceeds(estimate.value, getattr(thresholds, setting)):
-            yield (
-                f"{result.name}: {name}{result.tries} is {estimate.value:.1%}"
-                f" (interval {estimate.low:.1%} to {estimate.high:.1%}),"
-                f" required: above {_percent(thresholds, setting)}{thresholds.where(setting)};"
-                f" most failures: {_commonest(result)}."
-            )
+def _nothing(probes: Sequence[CheckResult]) -> Iterator[str]:
+    """Why nothing was judged."""
+    reasons = dict.fromkeys(each.reason for each in probes if each.status == "not_verifiable")
+    if any(reasons):
+        yield f"Nothing was judged: {' '.join(reason for reason in reasons if reason)}"
+    else:
+        yield "Nothing was judged: no attempt finished."
 
 
-def _lost(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
-    """The rates that would be too low even if every missing attempt passed."""
-    measures = [
-        ("pass@", result.best_pass_at, "min_pass_at_k"),
-        ("pass^", result.best_pass_hat, "min_pass_hat_k"),
-    ]
-    for name, best, setting in measures:
-        if not exceeds(best, getattr(thresholds, setting)):
-            yield (
-                f"{result.name}: {name}{result.tries} can reach at most {best:.1%},"
-                f" required: above {_percent(thresholds, setting)}{thresholds.where(setting)};"
-                f" most failures: {_commonest(result)}."
-            )
+def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
+    """How many of the probes, or else of the checks, that the verdict rests on passed."""
+    kinds = {result.check.kind for result in rules}
+    if kinds == {"probe"}:
+        passed = sum(result.status == "passed" for result in rules)
+        yield f"{passed} of {len(rules)} probes passed, none failed."
+    elif any(map(_judged, rules)):
+        yield f"{sum(map(_judged, rules))} checks judged something, none failed."
 
 
-def _percent(thresholds: Thresholds, setting: str) -> str:
-    return f"{getattr(thresholds, setting) * 100:g}%"
-
-
-def _commonest(result: TaskResult) -> str:
-    failures = {k: n for k, n in result.outcomes.items() if k not in ("success", "not_run")}
-    kind = max(failures, key=lambda name: failures[name], default=None)
-    return "none" if kind is None else f"{kind} ({failures[kind]})"
-
-
-def _praise(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
-    invalid = sum(result.invalid for result in results)
-    at_k = min(result.at_k[-1].pass_at.value for result in results)
-    hat_k = min(result.at_k[-1].pass_hat.value for result in results)
-    k = results[0].tries
-    required = {
-        setting: f"required: above {_percent(thresholds, setting)}{thresholds.where(setting)}"
-        for setting in ("min_pass_at_k", "min_pass_hat_k")
-    }
-    where = "under the worst condition" if len(results) > 1 else "tool calling:"
-    return (
-        f"{invalid} invalid responses; {where} pass@{k} is {at_k:.1%}"
-        f" ({required['min_pass_at_k']}) and pass^{k} {hat_k:.1%} ({required['min_pass_hat_k']})."
-    )
+def _failures(results: Sequence[CheckResult]) -> Iterator[str]:
+    """The failed probes in one sentence, and in another one the checks of replies to probes."""
+    for kind in ("probe", "check"):
+        failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
+        if len(failed) == 1:
+            (one,) = failed
+            yield f"{one.check.id} failed {one.failures} of {one.applicable} times."
+        elif failed:
+            names = [f"{one.check.id} ({one.failures} of {one.applicable})" for one in failed]
+            more = len(names) - SHOWN_RULES
+            rest = f" and {more} more" if more > 0 else ""
+            yield f"{len(names)} {kind}s failed: {', '.join(names[:SHOWN_RULES])}{rest}."
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:

@@ -56,12 +56,20 @@ def lowered(results: Iterable[CheckResult], thresholds: Thresholds) -> Iterator[
 
 
 def broken(results: Sequence[CheckResult], thresholds: Thresholds) -> Iterator[str]:
-    """Each `must_pass` requirement that a result violates, in a sentence."""
-    for name in thresholds.must_pass:
-        for result in results:
-            if result.check.is_named(name) and result.status in _NOT_PASSED:
-                where = thresholds.where("must_pass")
-                yield f"{result.check.id} must pass{where}, but {_NOT_PASSED[result.status]}."
+    """The `must_pass` requirements that results violate, in one sentence."""
+    violated = {
+        result.check.id: _NOT_PASSED[result.status]
+        for name in thresholds.must_pass
+        for result in results
+        if result.check.is_named(name) and result.status in _NOT_PASSED
+    }
+    where = thresholds.where("must_pass")
+    if len(violated) == 1:
+        ((rule, why),) = violated.items()
+        yield f"{rule} must pass{where}, but {why}."
+    elif violated:
+        listed = "; ".join(f"{rule} {why}" for rule, why in violated.items())
+        yield f"{len(violated)} rules that must pass{where} do not: {listed}."
 
 
 def unverified(

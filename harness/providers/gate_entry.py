@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from harness.errors import ConfigurationError
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml, read_text
-from harness.records.runs import Limits, SuiteName, Thresholds
+from harness.records.runs import GateRule, Limits, SuiteName, Thresholds
 
 Settings = TypeVar("Settings", Thresholds, Limits)
 
@@ -48,11 +48,15 @@ class BudgetEntry(Entry):
 class GateEntry(Entry):
     """The requirements of a gate; a setting that is missing keeps its default.
 
+    `reference` is a success rate, or the folder of a run that sets it.
     `may_warn` and `must_pass` name rules by id, by a prefix of an id, or by family. `suite` and
     `evals` must be part of the run; `margins` maps evals to points.
     """
 
     max_invalid: int | None = Field(default=None, ge=0)
+    rule: GateRule | None = None
+    reference: Annotated[float, Field(gt=0, lt=1)] | str | None = None
+    lower_rate: float | None = Field(default=None, gt=0, lt=1)
     min_pass_at_k: float | None = Field(default=None, ge=0, le=1)
     min_pass_hat_k: float | None = Field(default=None, ge=0, le=1)
     may_warn: tuple[str, ...] | None = None

@@ -12,7 +12,7 @@ from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
 from harness.records.scores import Description, Estimate, Finding, Outcome, Percentiles
 
-ANALYSIS_VERSION = 3
+ANALYSIS_VERSION = 4
 
 Decision = Literal["pass", "fail", "inconclusive"]
 CheckStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
@@ -222,7 +222,7 @@ class FailedSample(Record):
 class TaskResult(Record):
     """The figures of one task under one condition.
 
-    The denominator of every rate is `planned`. `invalid` and `exact` are for tool calling;
+    The denominator of every rate is `planned`. `invalid`, `exact` and `cases` are for tool calling;
     `score`, `openai_score`, `dataset` and `baseline` for evals; `rubric` and `grader` for graded
     evals. `best_pass_at` and `best_pass_hat` are the highest values that the last pass@k and
     pass^k could reach if every attempt that is missing passed.
@@ -237,6 +237,9 @@ class TaskResult(Record):
     outcomes: Mapping[Outcome, int] = Field(description="attempts by outcome")
     invalid: int = Field(default=0, description="attempts with an unreadable reply or an error")
     exact: int = Field(default=0, description="successes with exactly the expected arguments")
+    cases: Mapping[str, tuple[int, int]] = Field(
+        default={}, description="successes and finished attempts of each case"
+    )
     at_k: tuple[AtK, ...] = ()
     best_pass_at: float = 1.0
     best_pass_hat: float = 1.0
@@ -283,16 +286,34 @@ class CheckResult(Record):
     examples: tuple[Finding, ...] = ()
 
 
+class GuideRule(Record):
+    """What the rule of OpenAI's guide says of a complete run: pass@k and pass^k above thresholds.
+
+    `pass_at` and `pass_hat` are those of the worst condition. `false_alarm` is the probability that
+    the rule fails a run of this size if every try succeeds independently with the rate `rate`.
+    """
+
+    decision: Decision
+    k: int
+    pass_at: float
+    pass_hat: float
+    rate: float
+    false_alarm: float
+
+
 class Verdict(Record):
     """What the gate decides, and why, most important reason first.
 
     `decision` is None for a complete run without anything to compare it with: sample questions
-    without a measured baseline, or a shard.
+    without a measured baseline, or a shard. `warnings` name what does not decide, but should be
+    known. `guide` is None without tool calling, or if it is incomplete.
     """
 
     decision: Decision | None
     reasons: tuple[str, ...]
     thresholds: Thresholds
+    warnings: tuple[str, ...] = ()
+    guide: GuideRule | None = None
 
 
 class Analysis(Record):

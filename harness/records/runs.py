@@ -38,21 +38,41 @@ class ProviderInfo(Record):
     limitations: tuple[Capability, ...] = ()
 
 
-class Thresholds(Record):
-    """The gate: what a run must reach. Rates must be exceeded, not met; 1.0 means: every time.
+GateRule = Literal["reliability", "guide"]
 
-    `may_warn` and `must_pass` name checks and probes: by id, by the beginning of one, or by family
-    (see `harness.pipeline.requirements`). `suite` is the smallest suite that the run may have.
-    `origins` has the place where each setting was made that is not the default.
+
+class Thresholds(Record):
+    """The gate: what a run must reach; docs/gate.md explains it.
+
+    `reference` and `lower_rate` are the success rates of the rule `reliability`. Without a stated
+    `reference`, it follows from `reference_cases`: the passes and tries of each case in a reference
+    run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be exceeded, not
+    met, and 1.0 means: every time. `may_warn` and `must_pass` name checks and probes: by id, by the
+    beginning of one, or by family (see `harness.pipeline.requirements`). `suite` is the least that
+    must have been asked. `origins` has the place where each setting was made that is not the
+    default.
     """
 
     max_invalid: int = 0
+    rule: GateRule | None = Field(
+        default=None, description="guide if a setting of its own is stated, else reliability"
+    )
+    reference: float | None = None
+    lower_rate: float = 0.9
+    reference_cases: dict[str, tuple[int, int]] = Field(default={})
     min_pass_at_k: float = 0.9
     min_pass_hat_k: float = 0.9
     may_warn: tuple[str, ...] = ()
     must_pass: tuple[str, ...] = ()
     suite: SuiteName | None = None
     origins: dict[str, str] = Field(default={})
+
+    @property
+    def by_guide(self) -> bool:
+        """Whether the rule of OpenAI's guide decides."""
+        if self.rule is not None:
+            return self.rule == "guide"
+        return bool({"min_pass_at_k", "min_pass_hat_k"} & self.origins.keys())
 
     def where(self, name: str) -> str:
         """Where a setting was made, in brackets after a blank; nothing for a default."""

@@ -5,6 +5,7 @@
     rates           tests of rates against what a model causes, and the rates they detect
     mean_scores     mean scores, and their noise between runs of the same questions
     differences     differences of scores and rates, their tests and corrections
+    reliability     the decision about tool calling: its rate, single cases, the guide's rule
     noninferiority  the decision against a baseline: margin, power, sequential looks
     model_equality  whether two sets of texts come from the same model
 

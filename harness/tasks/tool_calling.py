@@ -166,6 +166,7 @@ class ToolCalling(Task):
             invalid=sum(score.invalid for score in made),
             exact=sum(score.value == 1 and score.exact is True for score in made),
             at_k=tuple(_at_k(passed, tries, k) for k in range(1, tries + 1)),
+            cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
             tokens=token_counts(made),

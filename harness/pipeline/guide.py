@@ -1,0 +1,90 @@
+"""The rule of OpenAI's guide: pass@k and pass^k above 90 % under every condition. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.pipeline.reliability import commonest
+from harness.records.analysis import GuideRule, TaskResult
+from harness.records.runs import Thresholds
+from harness.records.scores import Estimate
+from harness.statistics.reliability import exceeds, guide_false_alarm
+
+
+def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: float) -> GuideRule:
+    """What the rule says of complete results, and how often it fails a good provider.
+
+    Args:
+        results: Tool calling under each condition, at least one.
+        thresholds: The two rates that must be exceeded.
+        rate: The success rate of a good provider.
+    """
+    first = results[0]
+    failed = any(True for result in results for _ in too_low(result, thresholds))
+    return GuideRule(
+        decision="fail" if failed else "pass",
+        k=first.tries,
+        pass_at=min(result.at_k[-1].pass_at.value for result in results),
+        pass_hat=min(result.at_k[-1].pass_hat.value for result in results),
+        rate=rate,
+        false_alarm=guide_false_alarm(
+            first.samples,
+            first.tries,
+            len(results),
+            rate,
+            thresholds.min_pass_at_k,
+            thresholds.min_pass_hat_k,
+        ),
+    )
+
+
+def too_low(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
+    """Each rate of a complete result that does not exceed its threshold, in a sentence."""
+    last = result.at_k[-1]
+    measures: list[tuple[str, Estimate, str]] = [
+        ("pass@", last.pass_at, "min_pass_at_k"),
+        ("pass^", last.pass_hat, "min_pass_hat_k"),
+    ]
+    for name, estimate, setting in measures:
+        if not exceeds(estimate.value, getattr(thresholds, setting)):
+            yield (
+                f"{result.name}: {name}{result.tries} is {estimate.value:.1%},"
+                f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
+                f" most failures: {commonest([result])}."
+            )
+
+
+def lost(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
+    """The rates that would be too low even if every missing attempt passed."""
+    measures = [
+        ("pass@", result.best_pass_at, "min_pass_at_k"),
+        ("pass^", result.best_pass_hat, "min_pass_hat_k"),
+    ]
+    for name, best, setting in measures:
+        if not exceeds(best, getattr(thresholds, setting)):
+            yield (
+                f"{result.name}: {name}{result.tries} can reach at most {best:.1%},"
+                f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
+                f" most failures: {commonest([result])}."
+            )
+
+
+def praise(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
+    """Why complete results pass."""
+    at_k = min(result.at_k[-1].pass_at.value for result in results)
+    hat_k = min(result.at_k[-1].pass_hat.value for result in results)
+    k = results[0].tries
+    required = {
+        setting: f"required: above {percent(thresholds, setting)}{thresholds.where(setting)}"
+        for setting in ("min_pass_at_k", "min_pass_hat_k")
+    }
+    where = "under the worst condition" if len(results) > 1 else "tool calling:"
+    return (
+        f"By the guide's rule, {where} pass@{k} is {at_k:.1%} ({required['min_pass_at_k']})"
+        f" and pass^{k} {hat_k:.1%} ({required['min_pass_hat_k']})."
+    )
+
+
+def percent(thresholds: Thresholds, setting: str) -> str:
+    """A threshold in percent."""
+    return f"{getattr(thresholds, setting) * 100:g}%"

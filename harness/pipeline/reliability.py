@@ -1,0 +1,185 @@
+"""The decision about tool calling by its success rate and by single cases: docs/gate.md. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.pipeline.part import Part
+from harness.pipeline.standard import Standard, standard
+from harness.records.analysis import TaskResult
+from harness.records.runs import Thresholds
+from harness.statistics import reliability
+
+MOST_TRIES = 1000
+"""Tries of every case that a run may reasonably make."""
+SHOWN_CASES = 5
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Passes and tries under one condition, or under all together."""
+
+    name: str
+    passed: int
+    tries: int
+
+    @property
+    def text(self) -> str:
+        """`174 of 180 (96.7%)`."""
+        return f"{self.passed} of {self.tries} ({self.passed / self.tries:.1%})"
+
+
+@dataclass(frozen=True)
+class WeakCase:
+    """A case that fails more often than the lower rate allows."""
+
+    text: str
+    known: tuple[int, int] | None
+    worse: bool
+
+
+def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
+    """Decide by the tries of all conditions; what is missing is taken as passed.
+
+    Args:
+        results: Tool calling under each condition, at least one.
+        thresholds: The gate.
+
+    Raises:
+        ConfigurationError: The reference is not above the lower rate.
+    """
+    wanted = standard(thresholds)
+    each = [_counts(result) for result in results]
+    every = Counts(
+        "all conditions together", sum(c.passed for c in each), sum(c.tries for c in each)
+    )
+    tested = [*each, every] if len(each) > 1 else each
+    weak = list(_weak_cases(results, thresholds))
+    broken = [case for case in weak if case.worse]
+    unknown = [case.text for case in weak if case.known is None]
+    warnings = (_unknown(unknown, wanted),) if unknown else ()
+    level = reliability.fail_level(len(tested))
+    low = [counts for counts in tested if _evidence(counts, wanted) <= level]
+    if low or broken:
+        reasons = [_low(low, wanted, results)] if low else []
+        reasons += [_broken(broken)] if broken else []
+        return Part("fail", tuple(reasons), warnings)
+    open_ = [one for one in each if _evidence(one, wanted) < reliability.pass_level()]
+    if open_:
+        return Part("inconclusive", (_open(open_, wanted, results, len(tested)),), warnings)
+    worst = min(each, key=lambda counts: counts.passed / counts.tries)
+    return Part("pass", (_passed(worst, wanted, thresholds, len(each)),), warnings)
+
+
+def _counts(result: TaskResult) -> Counts:
+    passed = sum(passed for passed, _ in result.cases.values())
+    return Counts(result.name, passed + result.planned - result.finished, result.planned)
+
+
+def _evidence(counts: Counts, wanted: Standard) -> float:
+    return reliability.evidence(counts.passed, counts.tries, wanted.reference, wanted.lower)
+
+
+def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[WeakCase]:
+    """The cases that fail too often under one condition, or under all together."""
+    wanted = standard(thresholds)
+    groups = len(results) + (len(results) > 1)
+    level = reliability.case_level(groups * len(results[0].cases))
+    for case in results[0].cases:
+        tried = [_case_counts(result, case) for result in results]
+        together = Counts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
+        known = thresholds.reference_cases.get(case)
+        for counts in (together, *tried):
+            failed = counts.tries - counts.passed
+            if reliability.chance_of_failures(failed, counts.tries, wanted.lower) > level:
+                continue
+            place = f" for {counts.name}" if counts.name else ""
+            text = f"{case} ({counts.passed} of {counts.tries} passed{place})"
+            worse = known is not None and (
+                reliability.chance_of_worse(counts.passed, counts.tries, *known) <= level
+            )
+            yield WeakCase(text, known, worse)
+            break
+
+
+def _case_counts(result: TaskResult, case: str) -> Counts:
+    passed, finished = result.cases[case]
+    return Counts(result.name, passed + result.tries - finished, result.tries)
+
+
+def _low(low: Sequence[Counts], wanted: Standard, results: Sequence[TaskResult]) -> str:
+    places = "; ".join(f"{counts.name} {counts.text}" for counts in low)
+    return (
+        f"Tool calls succeed less often than the reference, {_rate(wanted.reference)}"
+        f" ({wanted.source}): {places}. Most failures: {commonest(results)}."
+    )
+
+
+def _broken(cases: Sequence[WeakCase]) -> str:
+    return (
+        f"{_count(len(cases))} often, and the reference passes them: "
+        f"{_names([case.text for case in cases])}."
+    )
+
+
+def _unknown(cases: Sequence[str], wanted: Standard) -> str:
+    return (
+        f"{_count(len(cases))} far more often than {_rate(1 - wanted.lower)} of the time: "
+        f"{_names(cases)}. The run cannot tell whether the model or the server is the reason; "
+        "compare with a run of a trusted server (--reference RUN)."
+    )
+
+
+def _count(cases: int) -> str:
+    return f"{cases} case{' fails' if cases == 1 else 's fail'}"
+
+
+def _names(cases: Sequence[str]) -> str:
+    more = len(cases) - SHOWN_CASES
+    return ", ".join(cases[:SHOWN_CASES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _open(
+    counts: Sequence[Counts], wanted: Standard, results: Sequence[TaskResult], tests: int
+) -> str:
+    rates = wanted.reference, wanted.lower
+    worst = min(counts, key=lambda one: one.passed / one.tries)
+    needed = max(reliability.further_tries(one.passed, one.tries, *rates, tests) for one in counts)
+    tries = results[0].tries + math.ceil(needed / results[0].samples)
+    found = (
+        f"These tries cannot tell whether tool calls succeed as often as the reference,"
+        f" {_rate(wanted.reference)} ({wanted.source}), or only {_rate(wanted.lower)} of the time:"
+        f" {worst.text} for {worst.name}"
+    )
+    if tries > MOST_TRIES:
+        turning = reliability.turning_point(*rates)
+        return f"{found}. Near {turning:.1%}, more tries hardly help; examine the failures."
+    return f"{found}. At the same rate, -k {tries} would settle it."
+
+
+def _passed(worst: Counts, wanted: Standard, thresholds: Thresholds, conditions: int) -> str:
+    place = "under every condition; the worst is " if conditions > 1 else "of the time: "
+    name = f" for {worst.name}" if conditions > 1 else ""
+    shown = reliability.shown_rate(worst.passed, worst.tries)
+    where = thresholds.where("lower_rate")
+    return (
+        f"Tool calls succeed more than {_rate(wanted.lower)}{where} {place}{worst.text}{name},"
+        f" which shows at least {shown:.1%}."
+    )
+
+
+def commonest(results: Sequence[TaskResult]) -> str:
+    """The most frequent kind of failure, with its number."""
+    failures: Counter[str] = Counter()
+    for result in results:
+        failures.update(result.outcomes)
+    failures.subtract({kind: failures[kind] for kind in ("success", "not_run")})
+    kind, count = max(failures.items(), key=lambda each: each[1], default=("none", 0))
+    return f"{kind} ({count})" if count else "none"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate * 100:.3g}%"

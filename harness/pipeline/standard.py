@@ -1,0 +1,116 @@
+"""What the success rates of tool calling are compared with: stated, from a run, or the default."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import ConfigurationError
+from harness.records.runs import Thresholds
+from harness.statistics.reliability import shown_rate
+from harness.storage.run_folder import read_analysis
+
+DEFAULT_REFERENCE = 0.98
+"""The success rate at which a run may be expected to reach the bar of OpenAI's guide: pass^5 is
+above 90 % if every try succeeds with 0.9 ** (1 / 5), or 97.9 %."""
+SHIPPED = "reference_cases.json"
+_WANTED = "the reference is a rate between 0 and 1, or the folder of a run"
+
+
+@dataclass(frozen=True)
+class Standard:
+    """The two rates of the test, and where the reference comes from."""
+
+    reference: float
+    lower: float
+    source: str
+
+
+def standard(thresholds: Thresholds) -> Standard:
+    """The standard of a gate.
+
+    Raises:
+        ConfigurationError: The reference is not above the lower rate.
+    """
+    origin = thresholds.origins.get("reference")
+    reference, source = thresholds.reference, origin or "the default"
+    if reference is None and thresholds.reference_cases:
+        counts = thresholds.reference_cases.values()
+        passed, tries = sum(one[0] for one in counts), sum(one[1] for one in counts)
+        reference = shown_rate(passed, tries)
+        source = f"{origin or 'the bundled reference'}: {passed} of {tries} passed"
+    reference = DEFAULT_REFERENCE if reference is None else reference
+    if not thresholds.lower_rate < reference:
+        raise ConfigurationError(
+            f"The reference rate, {reference:.1%} ({source}), must be above the lower rate, "
+            f"{thresholds.lower_rate:.1%}{thresholds.where('lower_rate')}; set --lower-rate."
+        )
+    return Standard(reference, thresholds.lower_rate, source)
+
+
+def default_thresholds(model: str, *, strict: bool) -> Thresholds:
+    """The gate of a run without settings: its model must do what the bundled reference does."""
+    shipped = _shipped()
+    if model.rpartition("/")[2] not in shipped["models"]:
+        return Thresholds()
+    return Thresholds(reference_cases=shipped["strict" if strict else "cases"])
+
+
+def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> Thresholds:
+    """The gate with a stated reference: a rate, or the folder of a run.
+
+    Args:
+        thresholds: The gate without it.
+        stated: The rate or the folder.
+        origin: Where it is stated.
+
+    Raises:
+        ConfigurationError: It is neither, or the run has no tool calling.
+        RunLogError: The run was not judged by this version.
+    """
+    try:
+        rate = float(stated)
+    except ValueError:
+        changes: dict[str, object] = {
+            "reference": None,
+            "reference_cases": cases_of(Path(str(stated))),
+        }
+        origin = f"{origin} {stated}"
+    else:
+        if not 0 < rate < 1:
+            raise ConfigurationError(f"{origin}: {_WANTED}, not {stated}.")
+        changes = {"reference": rate}
+    changes["origins"] = thresholds.origins | {"reference": origin}
+    return thresholds.model_copy(update=changes)
+
+
+def cases_of(run: Path) -> dict[str, tuple[int, int]]:
+    """Passes and tries of each case in a run; raises as `with_reference`."""
+    if not run.is_dir():
+        raise ConfigurationError(f"--reference: {_WANTED}, not {run}.")
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for result in read_analysis(run).tool_calling:
+        for case, (passed, tries) in result.cases.items():
+            counts[case][0] += passed
+            counts[case][1] += tries
+    made = {case: (passed, tries) for case, (passed, tries) in counts.items() if tries}
+    if not made:
+        raise ConfigurationError(
+            f"The reference {run} has no tool calls that were judged by this version; judge it "
+            f"again with: gpt-oss-verify recheck {run}"
+        )
+    return made
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(
+        (resources.files("harness") / "data" / SHIPPED).read_bytes()
+    )
+    return found

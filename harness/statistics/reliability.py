@@ -1,0 +1,129 @@
+"""Is the success rate of tool calls good enough? A sequential test of two rates.
+
+The test compares a *reference* rate, which a good provider reaches, with a *lower* rate, which is
+not acceptable. The evidence of some tries is the logarithm of their likelihood ratio (Wald 1945):
+
+    evidence = passed * ln(reference / lower) + failed * ln((1 - reference) / (1 - lower)).
+
+If one of the rates is true, evidence of ln(1 / error) for the other one occurs with a probability
+of at most `error`, however many tries there are and whenever one looks (Ville 1939). So the error
+rates do not depend on the number of tries, and more tries may be added. The cases are fixed, and
+their success rates may differ: each try multiplies the likelihood ratio by a number whose
+expectation is linear in the rate of its case. By the inequality of the means, the product over
+complete rounds has an expectation of at most 1 if the mean rate is the lower one or less (or, for
+the inverse ratio, the reference or more). `benchmarks/gate_rates.py` simulates this; docs/gate.md
+has the results.
+"""
+
+from __future__ import annotations
+
+import math
+from math import comb
+
+PASS_ERROR = 0.05
+"""Probability that a provider at or below the lower rate passes."""
+FAIL_ERROR = 0.01
+"""Probability that a provider at or above the reference fails: half of it because of its rate, half
+because of single cases."""
+
+
+def evidence(passed: int, tries: int, reference: float, lower: float) -> float:
+    """Above 0, the tries look like the reference rate; below 0, like the lower rate.
+
+    Raises:
+        ValueError: If not 0 < lower < reference < 1.
+    """
+    if not 0 < lower < reference < 1:
+        raise ValueError(f"the lower rate, {lower}, must be below the reference, {reference}")
+    success, failure = math.log(reference / lower), math.log((1 - reference) / (1 - lower))
+    return passed * success + (tries - passed) * failure
+
+
+def pass_level() -> float:
+    """The evidence that every condition needs; as each of them needs it, errors do not add up."""
+    return math.log(1 / PASS_ERROR)
+
+
+def fail_level(tests: int) -> float:
+    """The evidence at which any one of several tests fails a run; their errors add up."""
+    return -math.log(2 * tests / FAIL_ERROR)
+
+
+def further_tries(passed: int, tries: int, reference: float, lower: float, tests: int) -> int:
+    """Further tries that settle an open test if the rate stays the same, at most a billion.
+
+    Near the `turning_point` of the rate, the number is very large.
+    """
+    so_far = evidence(passed, tries, reference, lower)
+    level = pass_level() if so_far > 0 else fail_level(tests)
+    if so_far == 0:
+        return 10**9
+    return min(10**9, math.ceil((level - so_far) / (so_far / tries)))
+
+
+def turning_point(reference: float, lower: float) -> float:
+    """The rate at which further tries add no evidence; a higher one passes in the end."""
+    failure = math.log((1 - lower) / (1 - reference))
+    return failure / (failure + math.log(reference / lower))
+
+
+def shown_rate(passed: int, tries: int) -> float:
+    """The rate that these tries have shown: the exact lower bound, wrong with 5 %."""
+    from harness.statistics.intervals import exact_bounds
+
+    return exact_bounds(passed, tries, PASS_ERROR)[0]
+
+
+def case_level(tests: int) -> float:
+    """Error probability of each of several tests of single cases."""
+    return FAIL_ERROR / 2 / tests
+
+
+def chance_of_failures(failed: int, tries: int, rate: float) -> float:
+    """Probability of at least this many failures if tries succeed with this rate: binomial."""
+    return math.fsum(
+        comb(tries, count) * (1 - rate) ** count * rate ** (tries - count)
+        for count in range(failed, tries + 1)
+    )
+
+
+def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int) -> float:
+    """Probability of so few passes if both have the same rate, given the passes of both together.
+
+    Fisher's exact test (1935), one-sided.
+    """
+    both = passed + known_passed
+    ways = sum(
+        comb(tries, count) * comb(known_tries, both - count)
+        for count in range(max(0, both - known_tries), passed + 1)
+    )
+    return ways / comb(tries + known_tries, both)
+
+
+def guide_false_alarm(
+    cases: int, tries: int, conditions: int, rate: float, min_at: float, min_hat: float
+) -> float:
+    """Probability that the guide's rule fails if every try succeeds independently with `rate`.
+
+    The rule: under every condition, the share of cases with at least one success is above `min_at`
+    and the share of cases without a failure above `min_hat`; a share of 1 is always enough. Exact:
+    the numbers of cases without a failure, without a success, and with both are multinomial.
+    """
+    every, none = rate**tries, (1 - rate) ** tries
+    mixed = max(0.0, 1 - every - none)
+    kept = math.fsum(
+        comb(cases, lost)
+        * none**lost
+        * comb(cases - lost, perfect)
+        * every**perfect
+        * mixed ** (cases - lost - perfect)
+        for lost in range(cases + 1)
+        for perfect in range(cases - lost + 1)
+        if exceeds((cases - lost) / cases, min_at) and exceeds(perfect / cases, min_hat)
+    )
+    return max(0.0, 1 - kept**conditions)
+
+
+def exceeds(rate: float, threshold: float) -> bool:
+    """Whether a rate is good enough for the guide's rule: above the threshold, or perfect."""
+    return rate > threshold or rate == 1.0
