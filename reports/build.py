@@ -58,7 +58,11 @@ def build_report(
         title=f"gpt-oss on {run.provider.name}",
         decision=analysis.verdict.decision,
         reasons=analysis.verdict.reasons,
-        warnings=tuple(dict.fromkeys(each for v in verdicts for each in v.warnings)),
+        warnings=(
+            *analysis.verdict.warnings,
+            *_guide(analysis),
+            *dict.fromkeys(each for v in verdicts for each in v.warnings),
+        ),
         regressions=tuple(regressions),
         model=", ".join(models) or run.provider.model,
         address=address(run.provider),
@@ -74,6 +78,18 @@ def build_report(
         facts=tuple(facts(run, analysis.verdict.thresholds)),
         texts=texts or {},
     )
+
+
+def _guide(analysis: Analysis) -> Iterator[str]:
+    """What the rule of OpenAI's guide says, and how often it is wrong."""
+    rule, thresholds = analysis.verdict.guide, analysis.verdict.thresholds
+    if rule is not None:
+        yield (
+            f"OpenAI's guide requires pass@{rule.k} above {thresholds.min_pass_at_k * 100:g}% and "
+            f"pass^{rule.k} above {thresholds.min_pass_hat_k * 100:g}% under every condition: "
+            f"{rule.decision}. Of providers whose every try succeeds with {rule.rate:.1%}, "
+            f"{rule.false_alarm:.1%} fail it with this number of tries."
+        )
 
 
 def _families(analysis: Analysis) -> tuple[Family, ...]:
@@ -222,6 +238,8 @@ def next_step(analysis: Analysis, folder: str) -> str:
         return "Try --strict, or a higher --tries for narrower intervals."
     if decision == "inconclusive" and analysis.evals:
         return "The reasons state what is missing. --until-decided samples until it is decided."
+    if decision == "inconclusive":
+        return "The reasons state what is missing."
     failures = [failed for result in analysis.results for failed in result.failures]
     if not failures:
         return "Inspect rollouts.jsonl, which holds every exchange as it was on the wire."
@@ -243,6 +261,10 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
     invalid = sum(result.invalid for result in results)
     allowed = f"{thresholds.max_invalid or 'none'} allowed in a condition"
     yield Tile("Invalid responses", f"{invalid:,}", f"of {planned:,} planned attempts; {allowed}")
+    if not thresholds.by_guide:
+        shares = [sum(n for n, _ in each.cases.values()) / each.planned for each in results]
+        note = f"worst condition; required: more than {thresholds.lower_rate * 100:g} %"
+        yield Tile("Success rate", f"{percent(min(shares))} %", note)
     last = [result.at_k[-1] for result in results if result.at_k]
     for prefix, rates, least in (
         ("pass@", [at.pass_at for at in last], thresholds.min_pass_at_k),
@@ -251,7 +273,9 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
         if rates:
             rate = min(rates, key=lambda each: each.value)
             interval = f"interval {rate.low * 100:.0f}–{rate.high * 100:.0f} %"
-            note = f"worst condition, {interval}; required: more than {least * 100:g} %"
+            note = f"worst condition, {interval}"
+            if thresholds.by_guide:
+                note += f"; required: more than {least * 100:g} %"
             yield Tile(f"{prefix}{last[0].k}", f"{percent(rate.value)} %", note)
     first = [result.latency.first_token for result in results if result.latency.first_token]
     if first:

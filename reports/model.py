@@ -158,7 +158,7 @@ class Report:
         title: What was tested.
         decision: The decision of the gate.
         reasons: Why, most important reason first.
-        warnings: Limits of the comparisons with baselines.
+        warnings: What does not decide, but should be known.
         regressions: What changed since the previous run, one sentence each.
         model: The models.
         address: The address of the provider.

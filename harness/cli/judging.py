@@ -162,6 +162,7 @@ def finish(
 def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     """Verdict and figures as JSON values; evidence and failed samples are in the folder."""
     whole = analysis.model_dump(mode="json")
+    whole["verdict"]["thresholds"].pop("reference_cases")
     seals = analysis.run.seals
     shown = ("status", "reason", "applicable", "failures", "groups")
     return {

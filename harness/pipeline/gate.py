@@ -239,16 +239,16 @@ def _rules_passed(rules: Sequence[CheckResult]) -> Iterator[str]:
 
 def _failures(results: Sequence[CheckResult]) -> Iterator[str]:
     """The failed probes in one sentence, and in another one the checks of replies to probes."""
-    for kind in ("probe", "check"):
+    for kind, where in (("probe", ""), ("check", " in replies to probe requests")):
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
         if len(failed) == 1:
             (one,) = failed
-            yield f"{one.check.id} failed {one.failures} of {one.applicable} times."
+            yield f"{one.check.id} failed {one.failures} of {one.applicable} times{where}."
         elif failed:
             names = [f"{one.check.id} ({one.failures} of {one.applicable})" for one in failed]
             more = len(names) - SHOWN_RULES
             rest = f" and {more} more" if more > 0 else ""
-            yield f"{len(names)} {kind}s failed: {', '.join(names[:SHOWN_RULES])}{rest}."
+            yield f"{len(names)} {kind}s failed{where}: {', '.join(names[:SHOWN_RULES])}{rest}."
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:

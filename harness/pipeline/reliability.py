@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from harness.pipeline.part import Part
 from harness.pipeline.standard import Standard, standard
@@ -20,11 +21,12 @@ SHOWN_CASES = 5
 
 @dataclass(frozen=True)
 class Counts:
-    """Passes and tries under one condition, or under all together."""
+    """Passes and tries under one condition, or under all together; share of passes by case."""
 
     name: str
     passed: int
     tries: int
+    means: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
@@ -53,20 +55,24 @@ def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
     """
     wanted = standard(thresholds)
     each = [_counts(result) for result in results]
-    every = Counts(
-        "all conditions together", sum(c.passed for c in each), sum(c.tries for c in each)
-    )
-    tested = [*each, every] if len(each) > 1 else each
+    tested = [*each, _together(each)] if len(each) > 1 else each
     weak = list(_weak_cases(results, thresholds))
     broken = [case for case in weak if case.worse]
     unknown = [case.text for case in weak if case.known is None]
     warnings = (_unknown(unknown, wanted),) if unknown else ()
     level = reliability.fail_level(len(tested))
-    low = [counts for counts in tested if _evidence(counts, wanted) <= level]
+    under = [counts for counts in tested if _evidence(counts, wanted) <= level]
+    low = [
+        counts
+        for counts in under
+        if reliability.spread_failures(counts.means, wanted.reference, len(tested))
+    ]
     if low or broken:
         reasons = [_low(low, wanted, results)] if low else []
         reasons += [_broken(broken)] if broken else []
         return Part("fail", tuple(reasons), warnings)
+    if under:
+        return Part("inconclusive", (_concentrated(under, wanted),), warnings)
     open_ = [one for one in each if _evidence(one, wanted) < reliability.pass_level()]
     if open_:
         return Part("inconclusive", (_open(open_, wanted, results, len(tested)),), warnings)
@@ -75,8 +81,16 @@ def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
 
 
 def _counts(result: TaskResult) -> Counts:
-    passed = sum(passed for passed, _ in result.cases.values())
-    return Counts(result.name, passed + result.planned - result.finished, result.planned)
+    missing = {case: result.tries - finished for case, (_, finished) in result.cases.items()}
+    passed = {case: passed + missing[case] for case, (passed, _) in result.cases.items()}
+    means = tuple(count / result.tries for count in passed.values())
+    return Counts(result.name, sum(passed.values()), result.planned, means)
+
+
+def _together(each: Sequence[Counts]) -> Counts:
+    means = tuple(fmean(rates) for rates in zip(*(one.means for one in each), strict=True))
+    passed, tries = sum(one.passed for one in each), sum(one.tries for one in each)
+    return Counts("all conditions together", passed, tries, means)
 
 
 def _evidence(counts: Counts, wanted: Standard) -> float:
@@ -115,6 +129,16 @@ def _low(low: Sequence[Counts], wanted: Standard, results: Sequence[TaskResult])
     return (
         f"Tool calls succeed less often than the reference, {_rate(wanted.reference)}"
         f" ({wanted.source}): {places}. Most failures: {commonest(results)}."
+    )
+
+
+def _concentrated(under: Sequence[Counts], wanted: Standard) -> str:
+    worst = min(under, key=lambda counts: counts.passed / counts.tries)
+    return (
+        f"Tool calls succeed less often than the reference, {_rate(wanted.reference)}"
+        f" ({wanted.source}): {worst.name} {worst.text}. But few cases cause the failures, and"
+        " these may be too hard for the model: compare with a run of a trusted server"
+        " (--reference RUN)."
     )
 
 
@@ -161,13 +185,12 @@ def _open(
 
 
 def _passed(worst: Counts, wanted: Standard, thresholds: Thresholds, conditions: int) -> str:
-    place = "under every condition; the worst is " if conditions > 1 else "of the time: "
-    name = f" for {worst.name}" if conditions > 1 else ""
+    place = " under every condition; in the worst" if conditions > 1 else ""
     shown = reliability.shown_rate(worst.passed, worst.tries)
-    where = thresholds.where("lower_rate")
+    required = f"{_rate(wanted.lower)}{thresholds.where('lower_rate')}"
     return (
-        f"Tool calls succeed more than {_rate(wanted.lower)}{where} {place}{worst.text}{name},"
-        f" which shows at least {shown:.1%}."
+        f"Tool calls succeed more than {required} of the time{place}, {worst.name},"
+        f" {worst.text} did, which shows at least {shown:.1%}."
     )
 
 

@@ -89,11 +89,7 @@ def _share(counts: Sequence[tuple[float, int]]) -> float:
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Mean of one value per case, each in [0, 1], with a 95 % interval for other cases of the kind.
 
-    Gaffke's bound (2005; Learned-Miller and Thomas, arXiv 1905.06208), which assumes nothing about
-    the distribution of the values but its range: the cases found are weighted at random, together
-    with one further case of the worst possible value, and the bound is a quantile of this mean. For
-    values of 0 and 1 it is Clopper and Pearson's bound with a trial per case, so that cases that
-    all agree count once each, however often each was tried. Simulated coverage: docs/figures.md.
+    Both bounds are those of `lower_mean`. Simulated coverage: docs/figures.md.
 
     Raises:
         ValueError: If there are no values, or one is not in [0, 1].
@@ -101,9 +97,42 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     if not values or not all(0 <= value <= 1 for value in values):
         raise ValueError("a mean needs at least one value, and every value must be in [0, 1]")
     mean = math.fsum(values) / len(values)
-    low = _gaffke(values, ALPHA / 2)
-    high = 1 - _gaffke([1 - value for value in values], ALPHA / 2)
+    low = lower_mean(values, ALPHA / 2)
+    high = 1 - lower_mean([1 - value for value in values], ALPHA / 2)
     return Estimate(value=mean, low=min(low, mean), high=max(high, mean))
+
+
+def lower_mean(values: Sequence[float], tail: float) -> float:
+    """Lower bound of the mean over all cases of the kind, wrong with probability at most `tail`.
+
+    Gaffke's bound (2005; Learned-Miller and Thomas, arXiv 1905.06208), which assumes nothing about
+    the distribution of the values except that they are in [0, 1]. It is the quantile `tail` of
+    sum(x_i E_i) / sum(E_i), where the E_i are independent and exponential, and the x_i are the
+    values and one further value of 0. For values of 0 and 1 it is Clopper and Pearson's bound with
+    one trial per case: cases that all agree count once each, however often each was tried.
+
+    The quantile is at most t if sum((x_i - t) E_i) <= 0. The probability of that follows from the
+    characteristic function prod(1 - i u (x_i - t)) ** -1 (Gil-Pelaez 1951). The integral is taken
+    over log u, where the trapezoidal rule converges exponentially; its error is below 1e-6.
+    """
+    import numpy as np
+    from scipy.optimize import brentq
+
+    distinct, counts = np.unique(np.asarray([*values, 0.0]), return_counts=True)
+    if distinct[-1] == 0.0:
+        return 0.0
+    step = 0.04
+    grid = np.exp(np.arange(-18.0, 10.0, step))
+
+    def excess(bound: float) -> float:
+        weights = distinct - bound
+        scaled = np.outer(grid / math.sqrt(counts @ weights**2), weights)
+        angles = np.arctan(scaled) @ counts
+        sizes = np.exp(-0.5 * np.log1p(scaled**2) @ counts)
+        return float(0.5 - step / math.pi * (np.sin(angles) @ sizes) - tail)
+
+    most = float(distinct[-1])
+    return float(brentq(excess, 1e-9 * most, (1 - 1e-9) * most, xtol=1e-9))
 
 
 def pass_estimate(estimator: Callable[[int, int, int], float], scores: Scores, k: int) -> Estimate:
@@ -130,31 +159,3 @@ def median_interval(values: Sequence[float]) -> Estimate:
         low=ordered[max(0, math.floor(low * count) - 1)],
         high=ordered[min(count - 1, math.ceil(high * count))],
     )
-
-
-def _gaffke(values: Sequence[float], tail: float) -> float:
-    """Lower bound of a mean: the quantile `tail` of sum(x_i E_i) / sum(E_i).
-
-    The E_i are independent and exponential, and one x_i is 0. The quantile is at most t if
-    sum((x_i - t) E_i) <= 0, whose probability follows from the characteristic function
-    prod(1 - i u (x_i - t)) ** -1 (Gil-Pelaez 1951). The integral is taken over log u, where the
-    trapezoidal rule converges exponentially; its error is below 1e-6.
-    """
-    import numpy as np
-    from scipy.optimize import brentq
-
-    distinct, counts = np.unique(np.asarray([*values, 0.0]), return_counts=True)
-    if distinct[-1] == 0.0:
-        return 0.0
-    step = 0.04
-    grid = np.exp(np.arange(-18.0, 10.0, step))
-
-    def excess(bound: float) -> float:
-        weights = distinct - bound
-        scaled = np.outer(grid / math.sqrt(counts @ weights**2), weights)
-        angles = np.arctan(scaled) @ counts
-        sizes = np.exp(-0.5 * np.log1p(scaled**2) @ counts)
-        return float(0.5 - step / math.pi * (np.sin(angles) @ sizes) - tail)
-
-    most = float(distinct[-1])
-    return float(brentq(excess, 1e-9 * most, (1 - 1e-9) * most, xtol=1e-9))

@@ -11,13 +11,15 @@ rates do not depend on the number of tries, and more tries may be added. The cas
 their success rates may differ: each try multiplies the likelihood ratio by a number whose
 expectation is linear in the rate of its case. By the inequality of the means, the product over
 complete rounds has an expectation of at most 1 if the mean rate is the lower one or less (or, for
-the inverse ratio, the reference or more). `benchmarks/gate_rates.py` simulates this; docs/gate.md
-has the results.
+the inverse ratio, the reference or more). A run fails only if its failures are also spread over
+the cases, so that the choice of cases is not the reason. `benchmarks/gate_rates.py` simulates this;
+docs/gate.md has the results.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from math import comb
 
 PASS_ERROR = 0.05
@@ -47,6 +49,17 @@ def pass_level() -> float:
 def fail_level(tests: int) -> float:
     """The evidence at which any one of several tests fails a run; their errors add up."""
     return -math.log(2 * tests / FAIL_ERROR)
+
+
+def spread_failures(means: Sequence[float], reference: float, tests: int) -> bool:
+    """Whether the failures are spread over so many cases that other cases would fail as well.
+
+    `means` has the share of passed tries of each case. If a few cases cause all failures, they may
+    be too hard for the model; then single cases decide and not the rate.
+    """
+    from harness.statistics.intervals import lower_mean
+
+    return lower_mean([1 - mean for mean in means], FAIL_ERROR / 2 / tests) > 1 - reference
 
 
 def further_tries(passed: int, tries: int, reference: float, lower: float, tests: int) -> int:

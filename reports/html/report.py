@@ -115,7 +115,7 @@ def _maps(
 def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
     """pass@k and pass^k over k, for evals also maj@k."""
     thresholds = analysis.verdict.thresholds
-    required = (thresholds.min_pass_at_k, thresholds.min_pass_hat_k)
+    required = (thresholds.min_pass_at_k, thresholds.min_pass_hat_k) if thresholds.by_guide else ()
     for result in analysis.results:
         single = result.score is not None and len(result.at_k) < 2
         if not result.at_k or not result.finished or single:

@@ -179,9 +179,11 @@ def test_strictness_and_thresholds_are_the_runs_own_unless_others_are_given():
         for case in CASES
         for n in range(1, 5)
     ]
-    assert analysis_of(wrong, CHAT).verdict.decision == "pass"
+    assert analysis_of(wrong, CHAT).verdict.decision == "inconclusive"
+    half = Thresholds(lower_rate=0.5)
+    assert analysis_of(wrong, CHAT, thresholds=half).verdict.decision == "pass"
     assert analysis_of(attempts([4, 3, 0]), CHAT).verdict.decision == "fail"
-    low = Thresholds(min_pass_at_k=0.5, min_pass_hat_k=0.3)
+    low = Thresholds(reference=0.6, lower_rate=0.1)
     lenient = analysis_of(attempts([4, 3, 0]), CHAT, thresholds=low)
     assert (lenient.verdict.decision, lenient.verdict.thresholds) == ("pass", low)
 

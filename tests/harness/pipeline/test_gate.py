@@ -5,50 +5,67 @@ from __future__ import annotations
 import pytest
 
 from harness.checks import CHECKS
-from harness.pipeline.gate import Progress, decide_tool_calling, exceeds, exit_code
+from harness.errors import ConfigurationError
+from harness.pipeline.gate import Progress, decide_tool_calling, exit_code
+from harness.pipeline.standard import default_thresholds, standard, with_reference
+from harness.probes import PROBES
 from harness.records.analysis import AtK, CheckResult, TaskResult, Verdict
 from harness.records.conditions import Condition
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
+from harness.statistics.reliability import exceeds
 
 
-def group(*, at=1.0, hat=1.0, invalid=0, planned=180, finished=180, mode="streaming", failures=0):
-    def rate(value):
-        return Estimate(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
+def estimate(value):
+    return Estimate(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
 
+
+def group(
+    *, failed=(), at=1.0, hat=1.0, invalid=0, tries=5, finished=None, cases=36, mode="streaming"
+):
+    """Tool calling under one condition; `failed` has the failed tries of the first cases."""
+    planned = cases * tries
+    finished = planned if finished is None else finished
+    lost = [*failed, *[0] * (cases - len(failed))]
+    done = [tries if finished == planned else finished // cases] * cases
     return TaskResult(
         task="tool_calling",
         condition=Condition(model="m", api="chat", mode=mode),
-        samples=36,
-        tries=5,
+        samples=cases,
+        tries=tries,
         planned=planned,
         finished=finished,
-        outcomes={"success": finished - failures, "no_tool_call": failures},
+        outcomes={"success": finished - sum(failed), "no_tool_call": sum(failed)},
         invalid=invalid,
         exact=finished,
-        at_k=(AtK(k=5, pass_at=rate(at), pass_hat=rate(hat)),),
+        cases={f"case-{n}": (done[n] - lost[n], done[n]) for n in range(cases)},
+        at_k=(AtK(k=tries, pass_at=estimate(at), pass_hat=estimate(hat)),),
     )
 
 
-def decide(groups, thresholds, *, stopped=None, **more):
+def part(groups, thresholds, *, stopped=None, **more):
     progress = Progress(
         sum(each.planned for each in groups), sum(each.finished for each in groups), stopped
     )
-    decision, reasons = decide_tool_calling(groups, thresholds, progress=progress, **more)
-    return Verdict(decision=decision, reasons=reasons, thresholds=thresholds)
+    return decide_tool_calling(groups, thresholds, progress=progress, **more)
+
+
+def decide(groups, thresholds, **more):
+    found = part(groups, thresholds, **more)
+    return Verdict(decision=found.decision, reasons=found.reasons, thresholds=thresholds)
 
 
 @pytest.mark.parametrize(
     ("groups", "decision", "code", "reason"),
     [
         ([group()], "pass", 0, "0 invalid responses"),
-        ([group(at=0.91, hat=0.901)], "pass", 0, "pass^5 90.1%"),
-        ([group(hat=0.9)], "fail", 1, "pass^5 is 90.0%"),
-        ([group(at=0.85)], "fail", 1, "pass@5 is 85.0%"),
+        ([group(failed=[1] * 7)], "pass", 0, "0 invalid responses"),
+        ([group(failed=[1] * 8)], "inconclusive", 4, "172 of 180 (95.6%)"),
+        ([group(failed=[1] * 13)], "fail", 1, "167 of 180 (92.8%)"),
         ([group(), group(mode="non-streaming", invalid=1)], "fail", 1, "1 invalid of 180"),
-        ([group(finished=10)], "inconclusive", 4, "170 of 180 planned attempts were not made"),
-        ([group(finished=10, invalid=2)], "fail", 1, "2 invalid"),
-        ([group(finished=10, hat=0.0)], "inconclusive", 4, "170 of 180"),
+        ([group(finished=36)], "inconclusive", 4, "144 of 180 planned attempts were not made"),
+        ([group(finished=36, invalid=2)], "fail", 1, "2 invalid"),
+        ([group(finished=36, failed=[1] * 36)], "fail", 1, "less often than the reference"),
         ([group(finished=0)], "inconclusive", 4, "Nothing was judged"),
         ([], "inconclusive", 4, "Nothing was judged"),
     ],
@@ -60,10 +77,76 @@ def test_verdicts(groups, decision, code, reason):
     assert exit_code(verdict) == code
 
 
-def test_every_reason_is_given_and_the_commonest_failure_named():
-    verdict = decide([group(at=0.5, hat=0.1, invalid=3, failures=7)], Thresholds())
-    assert len(verdict.reasons) == 3
-    assert "most failures: no_tool_call (7)" in verdict.reasons[1]
+@pytest.mark.parametrize(("cases", "tries", "settled"), [(2, 1, 18), (1, 1, 36), (36, 1, None)])
+def test_few_tries_are_inconclusive_and_say_how_many_would_settle_it(cases, tries, settled):
+    verdict = decide([group(cases=cases, tries=tries)] * 2, Thresholds())
+    assert verdict.decision == ("pass" if settled is None else "inconclusive")
+    if settled is not None:
+        assert verdict.reasons[0].endswith(f"At the same rate, -k {settled} would settle it.")
+        assert decide([group(cases=cases, tries=settled)], Thresholds()).decision == "pass"
+
+
+def test_a_rate_near_the_turning_point_is_never_settled():
+    verdict = decide([group(tries=4, failed=[2] * 36)], Thresholds(reference=0.9, lower_rate=0.1))
+    assert verdict.decision == "inconclusive"
+    assert verdict.reasons[0].endswith("more tries hardly help; examine the failures.")
+
+
+def test_conditions_that_are_slightly_low_fail_together():
+    low = [group(failed=[1] * 11), group(failed=[1] * 10, mode="non-streaming")]
+    assert decide(low, Thresholds()).decision == "inconclusive"
+    (reason,) = decide(low * 2, Thresholds()).reasons
+    assert "all conditions together 678 of 720" in reason
+    assert "no_tool_call (42)" in reason
+
+
+def test_a_case_that_always_fails_is_named_and_fails_only_if_the_reference_passes_it():
+    broken = [group(failed=[5], mode=mode) for mode in ("streaming", "non-streaming")]
+    found = part(broken, Thresholds())
+    assert found.decision == "pass"
+    assert "case-0 (0 of 10 passed)" in found.warnings[0]
+    passed = Thresholds(reference_cases={f"case-{n}": (20, 20) for n in range(36)})
+    found = part(broken, passed)
+    assert (found.decision, found.warnings) == ("fail", ())
+    assert "the reference passes them: case-0 (0 of 10 passed)" in found.reasons[0]
+    failed_before = Thresholds(reference_cases=passed.reference_cases | {"case-0": (0, 20)})
+    found = part(broken, failed_before)
+    assert (found.decision, found.warnings) == ("pass", ())
+
+
+def test_a_case_that_fails_under_one_condition_is_found():
+    mixed = [group(), group(failed=[5], mode="non-streaming"), group(), group()]
+    (warning,) = part(mixed, Thresholds()).warnings
+    assert "case-0 (0 of 5 passed for chat · non-streaming)" in warning
+
+
+def test_the_reference_is_stated_or_measured_or_the_default():
+    assert standard(Thresholds()).reference == 0.98
+    stated = with_reference(Thresholds(), "0.95", "--reference")
+    assert standard(stated).reference == 0.95
+    measured = standard(default_thresholds("gpt-oss-small", strict=False))
+    assert 0.99 < measured.reference < 1
+    assert measured.source == "the bundled reference: 720 of 720 passed"
+    assert standard(default_thresholds("gpt-oss-20b", strict=False)).source == "the default"
+    with pytest.raises(ConfigurationError, match="must be above the lower rate"):
+        standard(Thresholds(reference=0.9))
+    with pytest.raises(ConfigurationError, match="a rate between 0 and 1"):
+        with_reference(Thresholds(), "1", "--reference")
+
+
+def test_every_kind_of_reason_has_one_sentence():
+    groups = [group(invalid=3, failed=[5] * 36), group(invalid=2, mode="non-streaming")]
+    checks = ["usage.sum", "usage.missing", "chat.finish_reason"]
+    failed = [
+        CheckResult(check=CHECKS[name].about, status="failed", applicable=4, failures=3)
+        for name in checks
+        if name in CHECKS
+    ]
+    reasons = decide(groups, Thresholds(), beyond_cases=failed).reasons
+    assert len(reasons) == 3
+    assert "3 invalid of 180; chat · non-streaming: 2 invalid of 180 attempts" in reasons[0]
+    assert reasons[1].startswith(f"{len(failed)} checks failed in replies to probe requests: usage")
+    assert "Most failures: no_tool_call (180)" in reasons[2]
 
 
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():
@@ -72,14 +155,45 @@ def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     verdict = decide([group()], Thresholds(), beyond_cases=[failed])
     reason = "usage.sum failed 3 of 4 times in replies to probe requests."
     assert (verdict.decision, verdict.reasons) == ("fail", (reason,))
-    assert decide([group(finished=10)], Thresholds(), beyond_cases=[failed]).decision == "fail"
+    assert decide([group(finished=36)], Thresholds(), beyond_cases=[failed]).decision == "fail"
 
 
-def test_thresholds_can_be_set():
-    lenient = Thresholds(max_invalid=3, min_pass_at_k=0.4, min_pass_hat_k=0.05)
+def test_probes_that_judged_nothing_are_no_pass():
+    about = next(iter(PROBES.values())).about
+    silent = CheckResult(check=about, status="not_verifiable", reason="No logprobs.")
+    replied = CheckResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
+    verdict = decide([], Thresholds(), beyond_cases=[silent, replied])
+    assert verdict.decision == "inconclusive"
+    assert verdict.reasons == ("Nothing was judged: No logprobs.",)
+    heard = silent.model_copy(update={"status": "passed", "applicable": 1})
+    verdict = decide([], Thresholds(), beyond_cases=[silent, heard, replied])
+    assert (verdict.decision, verdict.reasons) == ("pass", ("1 of 2 probes passed, none failed.",))
+
+
+@pytest.mark.parametrize(
+    ("groups", "decision", "reason"),
+    [
+        ([group(at=0.91, hat=0.901)], "pass", "pass^5 90.1%"),
+        ([group(hat=0.9)], "fail", "pass^5 is 90.0%"),
+        ([group(at=0.85)], "fail", "pass@5 is 85.0%"),
+    ],
+)
+def test_the_rule_of_the_guide(groups, decision, reason):
+    verdict = decide(groups, Thresholds(rule="guide"))
+    assert verdict.decision == decision
+    assert any(reason in each for each in verdict.reasons)
+
+
+def test_thresholds_of_the_guide_can_be_set():
+    lenient = guide(max_invalid=3, min_pass_at_k=0.4, min_pass_hat_k=0.05)
     assert decide([group(at=0.5, hat=0.1, invalid=3)], lenient).decision == "pass"
-    assert decide([group()], Thresholds(min_pass_hat_k=1.0)).decision == "pass"
-    assert decide([group(hat=0.999)], Thresholds(min_pass_hat_k=1.0)).decision == "fail"
+    assert decide([group()], guide(min_pass_hat_k=1.0)).decision == "pass"
+    assert decide([group(hat=0.999)], guide(min_pass_hat_k=1.0)).decision == "fail"
+    assert not Thresholds(rule="reliability", origins={"min_pass_at_k": "x"}).by_guide
+
+
+def guide(**settings):
+    return Thresholds(**settings, origins={"min_pass_hat_k": "gate.yaml"})
 
 
 def test_a_rate_must_be_above_its_threshold_or_perfect():
@@ -89,13 +203,13 @@ def test_a_rate_must_be_above_its_threshold_or_perfect():
 
 
 def test_what_cannot_be_reached_any_more_fails_before_the_end():
-    lost = group(finished=10).model_copy(update={"best_pass_hat": 0.9})
-    verdict = decide([lost], Thresholds(), stopped="Stopped by the budget.")
+    lost = group(finished=36).model_copy(update={"best_pass_hat": 0.9})
+    verdict = decide([lost], guide(), stopped="Stopped by the budget.")
     assert verdict.decision == "fail"
     assert "pass^5 can reach at most 90.0%, required: above 90%" in verdict.reasons[0]
     assert verdict.reasons[-1] == "Stopped by the budget."
     hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
-    assert decide([hopeful], Thresholds()).decision == "inconclusive"
+    assert decide([hopeful], guide()).decision == "inconclusive"
 
 
 def test_demands_count_beside_the_rates():
@@ -107,4 +221,4 @@ def test_demands_count_beside_the_rates():
 def test_a_reason_says_where_what_is_asked_was_said():
     gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
     assert "required: above 95.5% (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
-    assert "(required: above 95.5% (gate.yaml))" in decide([group()], gate).reasons[0]
+    assert "(required: above 95.5% (gate.yaml))" in decide([group()], gate).reasons[1]
