@@ -49,11 +49,15 @@ class Cost(Record):
 
 
 class Expectation(Record):
-    """The cost of the evals of a run: sampling, and grading if answers are graded."""
+    """The cost of the evals of a run: sampling, and grading if answers are graded.
+
+    `forecasts` say what verdict a good provider can expect, a sentence for each condition.
+    """
 
     conditions: int
     sampling: Cost
     grading: Cost | None
+    forecasts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def expect(
         conditions=sum(len(task.info.conditions) for task in tasks),
         sampling=_cost(provider, sampled, share, most),
         grading=_cost(grader, graded, share, None) if grader and graded.requests else None,
+        forecasts=tuple(line for task in tasks for line in task.forecasts()),
     )
 
 

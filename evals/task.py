@@ -32,7 +32,7 @@ from evals.healthbench.grades import Verdicts, read_verdicts
 from evals.healthbench.grading import grade_answers
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.registry import ROWS, AnyEval, make_eval
-from evals.verdict import default_margin, hold_back_ungraded, judge_scores
+from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
 from harness.errors import RunLogError
 from harness.parsing.rollout import ParsedRollout
@@ -218,6 +218,16 @@ class EvalTask(Task):
             planned=self.info.tries,
             scores=self._by_question(scores),
         )
+
+    def forecasts(self) -> Iterator[str]:
+        """What a good provider can expect of the planned tries under each condition."""
+        options = self._options
+        margin = (options.margins or {}).get(self.name, default_margin(self.name))
+        for condition in self.info.conditions:
+            planned = self.eval_scores(condition, ())
+            yield forecast(
+                planned, choose_baseline(options.baseline), margin, options.until_decided
+            )
 
     def _attempt(self, question: str, condition: Condition, number: int) -> Attempt:
         sampling = self.info.sampling

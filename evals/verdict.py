@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from evals.baselines.published import published_scores
 from evals.baselines.scores import MAKE_ONE, Baseline, EvalScores, NoReference, Reference
 from harness.records.analysis import BaselineInfo, BaselineVerdict, Comparison, RubricSummary
 from harness.statistics.differences import TAIL
 from harness.statistics.estimators import complete_rounds
-from harness.statistics.noninferiority import FIRST_LOOK, always_valid_tail, compare
+from harness.statistics.mean_scores import Mean
+from harness.statistics.noninferiority import (
+    FIRST_LOOK,
+    always_valid_tail,
+    compare,
+    power_to_detect,
+    run_error,
+)
 
 OTHER_MARGIN = 0.05
 """Margin of an eval about which nothing is published."""
@@ -34,6 +43,41 @@ def judge_scores(
             complete rounds count, and the bounds hold over all looks.
     """
     return _look(scores, baseline, margin) if every_round else _judge_once(scores, baseline, margin)
+
+
+def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round: bool) -> str:
+    """Before a run: whether a provider as good as its baseline can be expected to pass.
+
+    The run is taken to score as its baseline does, with the noise of questions of equal difficulty,
+    which is the largest possible.
+
+    Args:
+        scores: The planned scores, without any values.
+        baseline: The baseline.
+        margin: The tolerated drop; 0.01 is a point.
+        every_round: Whether the run is judged after every round.
+    """
+    filled = dict.fromkeys(scores.scores, (0.0,) * scores.planned)
+    reference = baseline.reference(scores.model_copy(update={"scores": filled}))
+    if isinstance(reference, NoReference):
+        return f"{scores.name}: will not be compared: {reference.reason}"
+    theirs = reference.baseline
+    noise = run_error(theirs.value, len(filled), scores.planned)
+    endless = Mean(theirs.value, 0.0, math.inf)
+    looks = every_round and scores.planned >= FIRST_LOOK
+    tail = always_valid_tail(scores.planned, scores.planned) if looks else TAIL
+    points = f"{margin * 100:g} points"
+    against = f"{theirs.value:.1%} ({_baseline(reference.info)})"
+    if compare(endless, theirs, margin, tail).decision != "pass":
+        return (
+            f"{scores.name}: CANNOT BE DECIDED for a provider as good as its baseline, {against}:"
+            f" the baseline alone is too uncertain for a margin of {points}; {MAKE_ONE}."
+        )
+    chance = power_to_detect(margin, math.hypot(noise, theirs.error), tail)
+    return (
+        f"{scores.name}: compared with {against}, margin {points}; a provider as good passes with"
+        f" a probability of about {chance:.0%}, otherwise the run is inconclusive."
+    )
 
 
 def hold_back_ungraded(
@@ -114,10 +158,13 @@ def _sentence(comparison: Comparison, reference: Reference) -> str:
     points = round(comparison.margin * 100, 2)
     margin = f"{points:g} point{'' if points == 1 else 's'}"
     if comparison.decision == "pass":
+        passed = f"as good as its baseline within {margin}: {measured}"
+        if comparison.detectable is None:
+            return f"{passed}."
         drop = (comparison.margin + comparison.detectable) * 100
         return (
-            f"as good as its baseline within {margin}: {measured}; a provider {drop:.1f} points"
-            " worse would have failed with a probability of 80 %."
+            f"{passed}; a provider {drop:.1f} points worse would have failed with a probability of"
+            " at least 80 %."
         )
     if comparison.decision == "fail":
         return f"worse than its baseline by more than {margin}: {measured}."

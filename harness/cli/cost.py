@@ -9,10 +9,11 @@ from reports.text import counted, visible
 
 
 def plan_lines(expected: Expectation) -> Iterator[str]:
-    """Requests, tokens, cost and time of sampling and grading."""
+    """Requests, tokens, cost and time of sampling and grading, and what can be decided."""
     yield from _lines(f"{counted(expected.conditions, 'condition')} to sample", expected.sampling)
     if expected.grading is not None:
         yield from _lines("grading", expected.grading)
+    yield from map(visible, expected.forecasts)
 
 
 def _lines(what: str, cost: Cost) -> Iterator[str]:

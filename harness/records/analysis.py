@@ -142,8 +142,8 @@ class Comparison(Record):
     """A score compared with its baseline, on the scale of the score, where 0.01 is a point.
 
     `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
-    `detectable` is the smallest drop that such a run detects with 80 % power, so that a provider
-    worse by `margin + detectable` fails as often. `further_tries` is how many more tries of every
+    `detectable` is the smallest drop beyond the margin that such a run detects with a probability
+    of at least 80 %; None if it detects none. `further_tries` is how many more tries of every
     question would settle an inconclusive comparison if the difference stays the same; None where
     it is settled, or where no number suffices.
     """
@@ -153,7 +153,7 @@ class Comparison(Record):
     baseline: float
     difference: Estimate
     margin: float
-    detectable: float
+    detectable: float | None
     further_tries: int | None = None
 
 

@@ -148,26 +148,34 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable_worsening(pair: Pair, tail: float) -> float | None:
-    """Smallest true worsening that a pair like this detects with 80 % power.
+def detectable_worsening(
+    pair: Pair, tail: float, *, reference_tail: float | None = None, margin: float = 0.0
+) -> float | None:
+    """Smallest true worsening that a pair like this detects with at least 80 % power.
 
     The estimate of such a run is assumed to be better than its true value, by as much as happens
-    in one of five runs, and its interval must still exclude 0. The noise of the worse run is that
-    of questions of equal difficulty, which is the largest possible.
+    in one of five runs, and its interval must still exclude what is tolerated. The noise of the
+    worse run is that of questions of equal difficulty, which is the largest possible.
 
     Args:
         pair: Of the run only the noise counts, not the mean.
         tail: Probability that a bound is wrong.
+        reference_tail: The same for the bounds of the reference; None for `tail`.
+        margin: The worsening that is tolerated.
 
     Returns:
         The worsening, rounded up to 1/4096 of the largest possible one; None if not even that
         one is detected.
     """
     most = pair.reference.value if pair.higher_is_better else 1 - pair.reference.value
-    if not _detected(pair, most, tail):
+    tails = tail, tail if reference_tail is None else reference_tail
+
+    def detected(step: int) -> bool:
+        return _detected(pair, most * step / _STEPS, tails, margin)
+
+    if not detected(_STEPS):
         return None
-    steps = range(1, _STEPS)
-    index = bisect_left(steps, True, key=lambda step: _detected(pair, most * step / _STEPS, tail))
+    index = bisect_left(range(1, _STEPS), True, key=detected)
     return most * (index + 1) / _STEPS
 
 
@@ -247,13 +255,13 @@ def _tested(pair: Pair, p: float, adjusted: float, count: int) -> Difference:
     )
 
 
-def _detected(pair: Pair, worsening: float, tail: float) -> bool:
+def _detected(pair: Pair, worsening: float, tails: tuple[float, float], margin: float) -> bool:
     sign = -1 if pair.higher_is_better else 1
     true = _with_value(pair.run, pair.reference.value + sign * worsening)
     luck = critical_value(1 - POWER) * math.hypot(true.error, pair.reference.error)
     observed = _with_value(pair.run, true.value - sign * luck)
-    interval = difference(observed, pair.reference, tail, tail)
-    return interval.high < 0 if pair.higher_is_better else interval.low > 0
+    interval = difference(observed, pair.reference, *tails)
+    return interval.high < -margin if pair.higher_is_better else interval.low > margin
 
 
 def _with_value(mean: Mean, value: float) -> Mean:

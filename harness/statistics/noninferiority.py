@@ -5,16 +5,19 @@ upper bound is below -margin, and is inconclusive otherwise. Each bound is wrong
 of 5 %: at a true drop of exactly the margin, one run in twenty passes and one in twenty fails. A
 provider without a drop fails far less often.
 
-A run detects a drop with 80 % power if the drop is at least
+A normal run detects a drop beyond the margin with 80 % power if that drop is at least
 
     (1.645 + 0.842) standard errors of the difference.
 
 With an exact baseline, the standard error is that of the run (`run_error`); with a baseline of the
-same size it is sqrt(2) times as large. Detectable drops in percentage points, exact baseline /
-baseline of the same size, for questions of equal difficulty (r = 0, the noisiest case):
+same size it is sqrt(2) times as large. Drops in percentage points, exact baseline / baseline of the
+same size, for questions of equal difficulty (r = 0, the noisiest case):
 
     AIME 2025, high (p = 0.925, n = 30):      m = 8: 4.2 / 6.0    m = 16: 3.0 / 4.2
     GPQA Diamond, high (p = 0.801, n = 198):  m = 1: 7.1 / 10.0   m = 8: 2.5 / 3.5
+
+These are for planning. A verdict states the drop that its own bounds detect: a lower score is
+noisier, and exact bounds are wider than normal ones (`differences.detectable_worsening`).
 """
 
 from __future__ import annotations
@@ -22,7 +25,13 @@ from __future__ import annotations
 import math
 
 from harness.records.analysis import Comparison, Decision
-from harness.statistics.differences import POWER, TAIL, difference
+from harness.statistics.differences import (
+    POWER,
+    TAIL,
+    Pair,
+    detectable_worsening,
+    difference,
+)
 from harness.statistics.intervals import critical_value
 from harness.statistics.mean_scores import Mean
 
@@ -57,9 +66,16 @@ def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) ->
         baseline=baseline.value,
         difference=between,
         margin=margin,
-        detectable=detectable_drop(math.hypot(run.error, baseline.error)),
+        detectable=detectable_beyond(run, baseline, margin, run_tail),
         further_tries=None if needed is None else max(1, needed - math.floor(run.tries)),
     )
+
+
+def detectable_beyond(run: Mean, baseline: Mean, margin: float, tail: float) -> float | None:
+    """Smallest drop beyond the margin that such a run detects with at least 80 % power, or None."""
+    pair = Pair(run, baseline, cases=None)
+    found = detectable_worsening(pair, tail, reference_tail=TAIL, margin=margin)
+    return None if found is None else found - margin
 
 
 def run_error(mean: float, questions: int, tries: int, between: float = 0.0) -> float:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from harness.statistics.noninferiority import compare
+
 RATES = runpy.run_path(
     str(Path(__file__).parents[3] / "benchmarks" / "error_rates.py"), run_name="error_rates"
 )
@@ -48,6 +50,15 @@ def test_power_is_at_most_a_little_below_the_prediction(design, rng):
         predicted = max(RATES["predicted"](design, drop))
         share = getattr(rates, what)
         assert least(predicted - CAUTION, RUNS) <= share <= most(predicted, RUNS)
+
+
+@pytest.mark.parametrize("baseline", ["measured", "published"])
+def test_the_stated_drop_is_detected_in_80_percent_of_runs(baseline, rng):
+    first = next(iter(RATES[baseline](AIME, 1, rng)))
+    (scores,) = RATES["draw"](AIME.chances(), AIME.tries, 1, rng)
+    stated = compare(RATES["run_mean"](scores), first, AIME.margin).detectable
+    found = RATES["simulate"](AIME, AIME.margin + stated, RATES[baseline], RUNS, rng)
+    assert found.failed >= least(0.8, RUNS)
 
 
 @pytest.mark.parametrize("design", [AIME, GPQA], ids=["aime", "gpqa"])
