@@ -76,7 +76,7 @@ def decisions(passed: Counts, tries: int, reference: float) -> tuple[Counts, Cou
     low = np.zeros(len(passed), dtype=bool)
     for run in np.nonzero(np.minimum(shown.min(axis=1), shown.sum(axis=1)) <= level)[0]:
         good[run] = False
-        together = [passed[run].sum(axis=0) / tries / CONDITIONS] * (shown[run].sum() <= level)
+        together = [passed[run].sum(axis=0) / tries / CONDITIONS] * int(shown[run].sum() <= level)
         weak = [*together, *(passed[run, shown[run] <= level] / tries)]
         low[run] = any(spread_failures(each.tolist(), reference, TESTS) for each in weak)
     return good, low

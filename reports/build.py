@@ -261,8 +261,9 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
     invalid = sum(result.invalid for result in results)
     allowed = f"{thresholds.max_invalid or 'none'} allowed in a condition"
     yield Tile("Invalid responses", f"{invalid:,}", f"of {planned:,} planned attempts; {allowed}")
-    if not thresholds.by_guide:
-        shares = [sum(n for n, _ in each.cases.values()) / each.planned for each in results]
+    if not thresholds.by_guide and planned:
+        tried = [each for each in results if each.planned]
+        shares = [sum(n for n, _ in each.cases.values()) / each.planned for each in tried]
         note = f"worst condition; required: more than {thresholds.lower_rate * 100:g} %"
         yield Tile("Success rate", f"{percent(min(shares))} %", note)
     last = [result.at_k[-1] for result in results if result.at_k]

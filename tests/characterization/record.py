@@ -212,6 +212,8 @@ def change(name: str, how: Callable[[list[bytes]], None]) -> None:
 # Steps.
 
 ENGINE = ("--provider", "engine")
+GUIDE = (*ENGINE, "--rule", "guide")
+"""Few tries decide by the rule of OpenAI's guide."""
 EVAL = ("eval", *ENGINE, "--samples")
 SUITE = ("--suite", "quick", "-n", "1", "-k", "1", "--only")
 CHEAP = "smoke,prompt,errors,limits,state,options,structured,logprobs"
@@ -221,9 +223,9 @@ AIME_AND_GPQA = ("--eval", "aime25,gpqa")
 def tool_calls() -> None:
     """Passing, and used for tampering."""
     with engine():
-        run(0, *ENGINE, "-n", "4", "-k", "2")
+        run(0, *GUIDE, "-n", "4", "-k", "2")
         keep("smoke_pass")
-        run(0, *ENGINE, "-n", "3", "-k", "5", "--api", "chat")
+        run(0, *GUIDE, "-n", "3", "-k", "5", "--api", "chat")
         keep("smoke_chat")
     change("record_removed", lambda lines: lines.__delitem__(7))
 
@@ -240,29 +242,29 @@ def tool_calls_with_faults() -> None:
     """Failing in several ways."""
     faults = ["usage-sum-wrong:0.3", "call-omitted:0.2", "raw-markers-in-content:0.3"]
     with engine(*faults, "arguments-escaped-twice:0.2", "event-json-broken:0.1"):
-        run(1, *ENGINE, "-n", "4", "-k", "3", "--strict")
+        run(1, *GUIDE, "-n", "4", "-k", "3", "--strict")
         keep("smoke_fault")
     with engine("call-omitted:0.9", "finish-length-overwritten"):
-        run(1, *ENGINE, "-n", "3", "-k", "5", "--api", "chat")
+        run(1, *GUIDE, "-n", "3", "-k", "5", "--api", "chat")
         keep("smoke_chat_fault")
     with engine("usage-sum-wrong:0.5"):
         demands = ["--may-warn", "usage", "--must-pass", "stream.json,logprobs"]
-        run(4, *ENGINE, "-n", "2", "-k", "2", "--api", "chat", "-s", *demands)
+        run(4, *GUIDE, "-n", "2", "-k", "2", "--api", "chat", "-s", *demands)
         keep("smoke_gate")
 
 
 def tool_calls_with_other_outcomes() -> None:
     """No call, an error status, a broken stream, a reply cut at its limit, too few turns."""
     with engine("tools-not-rendered:0.3", "header-crash:0.2", "stream-ends-silently:0.2"):
-        run(1, *ENGINE, "-n", "4", "-k", "2")
+        run(1, *GUIDE, "-n", "4", "-k", "2")
         keep("smoke_outcomes")
-        run(1, *ENGINE, "-n", "6", "-k", "1", "--max-tokens", "34", "--max-turns", "1")
+        run(1, *GUIDE, "-n", "6", "-k", "1", "--max-tokens", "34", "--max-turns", "1")
         keep("smoke_limits")
 
 
 def interruptions() -> None:
     """Stopped by Ctrl-C, killed, resumed, and out of budget."""
-    small = [*ENGINE, "-n", "4", "-k", "2", "--api", "responses", "--concurrency", "2"]
+    small = [*GUIDE, "-n", "4", "-k", "2", "--api", "responses", "--concurrency", "2"]
     with engine():
         folder = stop_after(5, signal.SIGINT, *small)
         folder.rename(OUT / "interrupted")
@@ -282,7 +284,7 @@ def interruptions() -> None:
 def probes() -> None:
     """Probes, passing."""
     with engine():
-        run(0, *ENGINE, *SUITE, f"{CHEAP},numerics")
+        run(0, *GUIDE, *SUITE, f"{CHEAP},numerics")
         keep("probes_pass")
 
 
@@ -390,7 +392,7 @@ def failing_grader() -> None:
 def main_job() -> None:
     """Tool calls and then evals, in one call."""
     with engine():
-        run(0, *ENGINE, "-n", "2", "-k", "1", "--evals", "quick")
+        run(0, *GUIDE, "-n", "2", "-k", "1", "--evals", "quick")
         keep("main_job_requests", "main_job_evals")
 
 

@@ -35,7 +35,14 @@ RUN_ELSEWHERE = {
     "selftest": "tests/harness/selftest/test_selftest_run.py",
     "reproduce": "tests/harness/cli/test_reproduce.py",
 }
-_FEW = (("-n", "1"), ("-k", "1"), ("--no-streaming",), ("--apis", "chat"), ("--only", "smoke"))
+_FEW = (
+    ("-n", "1"),
+    ("-k", "1"),
+    ("--rule", "guide"),
+    ("--no-streaming",),
+    ("--apis", "chat"),
+    ("--only", "smoke"),
+)
 """The mock answers cases, not probes."""
 BRIEFLY = {
     "": _FEW,
@@ -105,7 +112,7 @@ class World:
     def __init__(self, mock: MockProvider) -> None:
         self.mock = mock
         self.write_providers()
-        brief = ["-n", "1", "-k", "1", "--no-streaming", "--apis", "chat"]
+        brief = ["-n", "1", "-k", "1", "--no-streaming", "--apis", "chat", "--rule", "guide"]
         runs = [self.made("-p", name, *brief) for name in ("groq", "fireworks", "mine")]
         scored = self.made("eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1")
         baseline = "baseline-reference.json"

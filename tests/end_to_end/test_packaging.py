@@ -17,7 +17,7 @@ from installed import PACKAGES, ROOT, Built, Installation, built
 from mock_provider import MockProvider
 
 LARGEST_WHEEL = 12_000_000
-ONE_CASE = ("-n", "1", "-k", "1")
+ONE_CASE = ("-n", "1", "-k", "1", "--rule", "guide")
 DATA = {
     "evals/data/baselines.json",
     "evals/data/samples/aime25.jsonl",

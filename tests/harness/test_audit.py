@@ -18,6 +18,7 @@ from harness.cli.app import run
 from harness.errors import ConfigurationError, RunLogError
 from harness.integrity.audit import audit
 from harness.integrity.seal import seal
+from harness.records.runs import Thresholds
 from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, RunLog, read_run_info, write_run_info
 
 SMALL = SUITE.first(1)
@@ -27,7 +28,9 @@ RECORDS = 8
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audit") / "run"
-    write_sealed_run(folder, troubled(SMALL, tries=2), first_cases=1)
+    write_sealed_run(
+        folder, troubled(SMALL, tries=2), first_cases=1, thresholds=Thresholds(rule="guide")
+    )
     assert run(["recheck", str(folder)]) in {0, 1}
     return folder
 

@@ -19,9 +19,11 @@ from harness.integrity import archive
 from harness.integrity.seal import seal
 from harness.integrity.secrets import Scrubber, shortened
 from harness.records.rollouts import Rollout
+from harness.records.runs import Thresholds
 from harness.storage.run_log import read_run_info, write_run_info
 
 SMALL = SUITE.first(1)
+GUIDE = Thresholds(rule="guide")
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
 SECRET = "correct horse \"battery\" staple"  # fmt: skip
 LAUNCHED = ("/home/someone/venv/bin/python", "-m", "server", "--log=/var/tmp/some.log")
@@ -45,7 +47,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     place = tmp_path / "mock-20260102-030405"
-    info = write_sealed_run(place, with_keys(troubled(SMALL, tries=2)), first_cases=1)
+    info = write_sealed_run(
+        place, with_keys(troubled(SMALL, tries=2)), first_cases=1, thresholds=GUIDE
+    )
     provider = info.provider.model_copy(update={"launch_command": LAUNCHED})
     command = ("gpt-oss-verify", "--cases", "/home/someone/cases.jsonl")
     changes = {"provider": provider, "command": command, "finished_at": "2026-11-20T15:00:00+00:00"}

@@ -98,6 +98,7 @@ gpt-oss-verify --provider mock
 - modes: `non-streaming`
 - concurrency: `8`
 - max invalid: `0`
+- lower rate: `0.9`
 - min pass at k: `0.9`
 - min pass hat k: `0.9`
 - tool calling: `3 samples × 2 tries, max turns 10`

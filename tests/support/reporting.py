@@ -150,6 +150,10 @@ def tool_calling(
         "outcomes": Counter(each.outcome for each in every),
         "invalid": sum(each.invalid for each in every),
         "exact": passed,
+        "cases": {
+            sample: (sum(each.value == 1 for each in tried), len(tried))
+            for sample, tried in samples.items()
+        },
         "at_k": tuple(at_k),
         "tokens": TokenCounts(input=500, output=200, reasoning=90),
         "latency": Latency(total=Percentiles(count=12, p50=2.0, p90=2.0, p99=2.0)),

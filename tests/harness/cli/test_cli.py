@@ -23,7 +23,7 @@ from harness.errors import ConfigurationError
 from harness.records.runs import ProviderInfo
 
 KEY = "sk-very-secret"
-QUICK = ("-n", "2", "-k", "2")
+QUICK = ("-n", "2", "-k", "2", "--rule", "guide")
 
 
 def silent(_case):
@@ -103,12 +103,20 @@ def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
 def test_thresholds_change_the_verdict(mock):
     mock.always = provider_of(silent)
     assert run(at(mock, "--min-pass-at-k", "-0", "--min-pass-hat-k", "0", "--json")) == 1
-    mock.always = provider_of(lambda case: right(case) if case.id == "status-up" else silent(case))
+    mock.always = provider_of(
+        lambda case: right(case) if case.id == "markdown-list" else silent(case)
+    )
     assert run(at(mock, "--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")) == 0
 
 
 def test_strict_asks_for_the_expected_arguments(mock):
-    mock.always = provider_of(lambda case: [Say(call=(case.tool_name, '{"a": 1}')), Say("Done.")])
+    other = {
+        "markdown_to_html": '{"markdown": "x"}',
+        "query_table": '{"table": "x", "columns": ["y"]}',
+    }
+    mock.always = provider_of(
+        lambda case: [Say(call=(case.tool_name, other[case.tool_name])), Say("Done.")]
+    )
     assert run(at(mock)) == 0
     assert run(at(mock, "--strict")) == 1
 
@@ -385,7 +393,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_run_goes_on(mock, tmp_path, capsy
     mock.always = delayed
     script = "from harness.cli import main; main()"
     where = ["--base-url", mock.base_url, "--model", MODEL]
-    command = [sys.executable, "-c", script, *where, "-n", "6", "-k", "2", "--concurrency", "2"]
+    command = [sys.executable, "-c", script, *where, "-n", "6", "-k", "2", "--concurrency", "2",
+               "--rule", "guide"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for _ in range(200):
         if len(mock.posts) > 12:
@@ -471,7 +480,9 @@ def test_recheck_needs_no_network_and_says_the_same(mock, tmp_path, capsys):
 
 
 def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_path, capsys):
-    mock.always = provider_of(lambda case: right(case) if case.id == "status-up" else silent(case))
+    mock.always = provider_of(
+        lambda case: right(case) if case.id == "markdown-list" else silent(case)
+    )
     lenient = ("--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")
     assert run(at(mock, *lenient)) == 0
     folder = str(only_run(tmp_path))

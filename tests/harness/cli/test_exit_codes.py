@@ -13,6 +13,7 @@ from mock_provider import MockProvider
 
 COMMAND = Path(sys.executable).with_name("gpt-oss-verify")
 SHORT = ("-n", "1", "-k", "2", "--api", "chat", "--no-streaming", "--json")
+SHORT += ("--rule", "guide")
 
 
 def silent(_case):

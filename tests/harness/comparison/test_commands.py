@@ -16,7 +16,7 @@ from harness.cli.app import run
 from reports import schemas
 
 LITTLE = {"suite": TINY, "tries": 1}
-SHORT = ("-n", "1", "-k", "2", "--apis", "chat", "--no-streaming")
+SHORT = ("-n", "1", "-k", "2", "--apis", "chat", "--no-streaming", "--rule", "guide")
 
 
 @pytest.fixture(autouse=True)

@@ -133,7 +133,8 @@ def test_the_columns_are_documented():
 def test_a_sampled_conversation_has_calls_and_results_over_both_apis(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with in_background(MockProvider(always=provider_of(right), models=[MODEL])) as mock:
-        assert main(["--base-url", mock.base_url, "--model", MODEL, "-n", "1", "-k", "1"]) == 0
+        few = ["-n", "1", "-k", "1", "--rule", "guide"]
+        assert main(["--base-url", mock.base_url, "--model", MODEL, *few]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     run = harness.load(folder)
     assert set(run.attempts["api"]) == {"responses", "chat"}

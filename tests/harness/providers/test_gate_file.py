@@ -187,7 +187,8 @@ def asked(mock, tmp_path, *options, for_all=None, own=None):
     content = {"providers": {"mine": {k: v for k, v in entry.items() if v is not None}}}
     content |= {} if for_all is None else {"gate": for_all}
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(content))
-    return run(["-p", "mine", "-n", "1", "-k", "1", "--no-streaming", *options])
+    few = ["-n", "1", "-k", "1", "--no-streaming", "--rule", "guide"]
+    return run(["-p", "mine", *few, *options])
 
 
 def test_flags_win_over_the_file_over_the_entry_over_all_providers(mock, tmp_path, capsys):

@@ -156,7 +156,7 @@ def mock(tmp_path, monkeypatch):
 
 
 def at(mock, *more):
-    few = ("-n", "2", "-k", "2", "--api", "chat")
+    few = ("-n", "2", "-k", "2", "--api", "chat", "--rule", "guide")
     return ["--base-url", mock.base_url, "--model", MODEL, *few, *more]
 
 

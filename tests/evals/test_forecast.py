@@ -1,0 +1,43 @@
+"""What is said about a verdict before the run."""
+
+import pytest
+
+from evals.baselines.choice import choose_baseline
+from evals.baselines.scores import EvalScores
+from evals.verdict import forecast
+from harness.records.runs import DatasetInfo, Sampling
+
+
+def planned(effort, tries=16, questions=30, eval_="aime25", **changes):
+    data = DatasetInfo(eval=eval_, source="hub", rows=questions, sha256="a", **changes)
+    return EvalScores(
+        eval=eval_,
+        model="gpt-oss-120b",
+        effort=effort,
+        dataset=data,
+        api="chat",
+        sampling=Sampling(),
+        planned=tries,
+        scores={f"q{n}": () for n in range(questions)},
+    )
+
+
+def said(scores, baseline=None, margin=0.05):
+    return forecast(scores, choose_baseline(baseline), margin, every_round=False)
+
+
+@pytest.mark.parametrize("tries", [16, 10_000])
+def test_a_single_figure_cannot_decide_aime_at_low_effort(tries):
+    assert "CANNOT BE DECIDED" in said(planned("low", tries), "card")
+    assert "CANNOT BE DECIDED" not in said(planned("low", tries), "card", margin=0.2)
+
+
+def test_more_tries_make_a_pass_more_likely():
+    few, many = said(planned("high", 4)), said(planned("high", 64))
+    chance = [int(text.split("about ")[1].split("%")[0]) for text in (few, many)]
+    assert chance[0] < 80 < chance[1]
+
+
+def test_what_will_not_be_compared_is_said():
+    sample = said(planned("high", sample=True))
+    assert "will not be compared: these are sample questions" in sample
