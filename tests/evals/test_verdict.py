@@ -209,21 +209,21 @@ def run_info(**fields):
     ],
 )
 def test_a_run_passes_if_all_its_evals_pass(results, complete, decision):
-    found, reasons = decide_evals(results, run_info(), complete=complete)
-    assert found == decision
-    assert (UNFINISHED in reasons) == (not complete)
-    assert (NO_BASELINE in reasons) == (decision is None)
+    found = decide_evals(results, run_info(), complete=complete)
+    assert found.decision == decision
+    assert (UNFINISHED in found.reasons) == (not complete)
+    assert (NO_BASELINE in found.reasons) == (decision is None)
 
 
 def test_reasons_begin_with_the_most_important():
-    _, reasons = decide_evals([result("pass"), result("fail")], run_info(), complete=True)
-    assert reasons == ("it is fail", "it is pass")
+    found = decide_evals([result("pass"), result("fail")], run_info(), complete=True)
+    assert found.reasons == ("it is fail", "it is pass")
 
 
 def test_a_complete_shard_has_no_verdict_of_its_own():
     shard = run_info(shard=(1, 3))
-    assert decide_evals([result("inconclusive")], shard, complete=True)[0] is None
-    assert decide_evals([result("inconclusive")], shard, complete=False)[0] == "inconclusive"
+    assert decide_evals([result("inconclusive")], shard, complete=True).decision is None
+    assert decide_evals([result("inconclusive")], shard, complete=False).decision == "inconclusive"
 
 
 @pytest.mark.parametrize(
