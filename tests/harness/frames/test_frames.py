@@ -144,7 +144,7 @@ def test_a_sampled_conversation_has_calls_and_results_over_both_apis(tmp_path, m
         called = [message for message in messages if message.get("tool_calls")]
         assert messages[0]["role"] == "user"
         assert [message["role"] for message in messages][-2:] == ["tool", "assistant"]
-        assert called[0]["tool_calls"][0]["function"]["name"] == "service_status"
+        assert called[0]["tool_calls"][0]["function"]["name"] == "query_table"
         assert messages[-1]["content"] == "All done."
     (tmp_path / "logs").mkdir()
     for path in write_inspect_logs(run, tmp_path / "logs"):
