@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training import snapshot, workers
+from training.data import LONGEST
 from training.loop import Trainer
 from training.net import Shape
 from training.reopen import RECORD, reopen
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rank=rank,
         out=options.out,
         groups_per_step=options.groups,
+        longest=options.longest,
     ).train()
     if rank == 0:
         write_checkpoint(run, options.out / "checkpoint")
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers")
     parser.add_argument("--groups", type=int, default=1, help="groups per step and process")
+    parser.add_argument("--longest", type=int, default=LONGEST, help="tokens of a text at most")
     return parser
 
 

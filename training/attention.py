@@ -15,6 +15,7 @@ from torch import Tensor
 from training.fused import fused
 from training.packing import Batch
 from training.permute import gather_once, spread
+from training.precision import COMPUTE
 
 _HIDDEN = -1e9
 
@@ -23,12 +24,12 @@ _HIDDEN = -1e9
 def _softmax(
     before: Tensor, own: Tensor, mask_before: Tensor, mask_own: Tensor, sinks: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Computes the softmax over both parts and the sink in bfloat16, less the maximum."""
+    """Computes the softmax over both parts and the sink, less the maximum."""
     a, b = before.float() + mask_before, own.float() + mask_own
     top = torch.maximum(torch.maximum(a.amax(-1, keepdim=True), b.amax(-1, keepdim=True)), sinks)
     a, b = torch.exp(a - top), torch.exp(b - top)
     share = 1 / (a.sum(-1, keepdim=True) + b.sum(-1, keepdim=True) + torch.exp(sinks - top))
-    return (a * share).to(torch.bfloat16), (b * share).to(torch.bfloat16)
+    return (a * share).to(COMPUTE), (b * share).to(COMPUTE)
 
 
 @fused
@@ -40,7 +41,7 @@ def _softmax_gradient(
     ga, gb = grad_a.float(), grad_b.float()
     mean = (a * ga).sum(-1, keepdim=True) + (b * gb).sum(-1, keepdim=True)
     left = 1 - a.sum(-1, keepdim=True) - b.sum(-1, keepdim=True)
-    return (a * (ga - mean)).to(torch.bfloat16), (b * (gb - mean)).to(torch.bfloat16), -left * mean
+    return (a * (ga - mean)).to(COMPUTE), (b * (gb - mean)).to(COMPUTE), -left * mean
 
 
 class _Weights(torch.autograd.Function):
@@ -154,30 +155,21 @@ def _examples(
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor) -> Tensor:
-    """Attends from the prefix to itself in two halves; only the second half has earlier keys."""
+    """Attends from the prefix to itself, block by block, so that memory grows with its length only.
+
+    The sink is a first key, with a value of zeros: one more number of each query is its head's
+    sink logit, which meets a one in that key and zeros in all others.
+    """
     length, key_heads, dim = key.shape
     group = query.shape[1] // key_heads
-    half = length // 2
-    time = torch.arange(half)
-    mask_own = _mask(time[:, None] - time, None)
-    k0, v0 = key[:half].transpose(0, 1), value[:half].transpose(0, 1)
-    outs = []
-    for start in (0, half):
-        part = slice(start, start + half)
-        q = query[part].view(half, key_heads, group, dim).permute(1, 2, 0, 3)
-        q = q.reshape(key_heads, -1, dim)
-        k, v = key[part].transpose(0, 1), value[part].transpose(0, 1)
-        shape = (key_heads, 1, group, half, half)
-        a, b = _weights(
-            (q @ k0.transpose(1, 2)).view(shape),
-            (q @ k.transpose(1, 2)).view(shape),
-            torch.full((half, half), 0.0 if start else _HIDDEN),
-            mask_own,
-            sinks,
-        )
-        out = torch.baddbmm(a.view(key_heads, -1, half) @ v0, b.view(key_heads, -1, half), v)
-        outs.append(out.view(key_heads, group, half, dim).permute(2, 0, 1, 3).reshape(half, -1))
-    return torch.cat(outs)
+    logits = sinks.to(query.dtype).expand(length, -1)[..., None]
+    q = F.pad(torch.cat((query, logits), -1), (0, 0, 0, 0, 1, 0)).transpose(0, 1)
+    k = F.pad(key, (0, 1, 0, 0, 1, 0))
+    k[0, :, dim] = 1
+    k = k.transpose(0, 1).repeat_interleave(group, 0)
+    v = F.pad(value, (0, 1, 0, 0, 1, 0)).transpose(0, 1).repeat_interleave(group, 0)
+    out = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True, scale=1.0)[0]
+    return out[:, 1:, :dim].transpose(0, 1).reshape(length, -1)
 
 
 def _banded(query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, window: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from training import snapshot, workers
-from training.data import Group, groups
+from training.data import LONGEST, Group, groups
 from training.optim import set_rate
 from training.packing import Batch, pack
 from training.schedule import Schedule
@@ -32,7 +32,15 @@ class Trainer:
     """Trains a run until its time is up or it receives a signal to stop."""
 
     def __init__(
-        self, run: Run, schedule: Schedule, *, seed: int, rank: int, out: Path, groups_per_step: int
+        self,
+        run: Run,
+        schedule: Schedule,
+        *,
+        seed: int,
+        rank: int,
+        out: Path,
+        groups_per_step: int,
+        longest: int = LONGEST,
     ) -> None:
         self._run = run
         self._schedule = schedule
@@ -42,7 +50,7 @@ class Trainer:
         self._parameters = run.parameters()
         self._stopping = False
         self._began = time.monotonic() - run.progress.minute * 60
-        self._streams = _Streams(seed, rank, run.progress.step)
+        self._streams = _Streams(seed, rank, run.progress.step, longest)
         self._probe = [pack(group) for group in _take(groups(-1 - rank, copy_share=0.2))]
         self._probe_skills = [
             [example.skill for example in group.examples]
@@ -150,16 +158,17 @@ class Trainer:
 class _Streams:
     """The data of this process, without repetition after a resume."""
 
-    def __init__(self, seed: int, rank: int, step: int) -> None:
+    def __init__(self, seed: int, rank: int, step: int, longest: int) -> None:
         self._base = random.Random(f"{seed} {rank} {step}").getrandbits(48)  # noqa: S311
         self._share = -1.0
+        self._longest = longest
         self._stream: Iterator[Group] = iter(())
 
     def next(self, copy_share: float) -> Group:
         if copy_share != self._share:
             self._share = copy_share
             self._base += 1
-            self._stream = groups(self._base, copy_share=copy_share)
+            self._stream = groups(self._base, copy_share=copy_share, longest=self._longest)
         return next(self._stream)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reference_engine.small import codes
 from training.fused import fused
+from training.precision import COMPUTE
 
 BESIDE_TRAINED = 2048
 """Number of sampled negative IDs in addition to those with trained rows."""
@@ -109,11 +110,11 @@ def _log_softmax(logits: Tensor, correction: Tensor) -> tuple[Tensor, Tensor]:
     shifted = logits + correction
     top = shifted.amax(-1, keepdim=True)
     total = torch.exp(shifted - top).sum(-1, keepdim=True)
-    return top + torch.log(total), (torch.exp(shifted - top) / total).to(torch.bfloat16)
+    return top + torch.log(total), (torch.exp(shifted - top) / total).to(COMPUTE)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Computes logits in float32 and their gradient with bfloat16 products.
+    """Computes logits in float32 and their gradient in the format of other products.
 
     The target's own gradient, p - 1, is taken from the loss: as a difference of bfloat16 numbers
     it would vanish long before the model is certain.
@@ -136,6 +137,6 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:  # noqa: ANN401
         states, rows, weights, places, losses = ctx.saved_tensors
-        weights[torch.arange(len(places)), places] = torch.expm1(-losses).to(torch.bfloat16)
-        weights *= grad[:, None].to(torch.bfloat16)
-        return weights @ rows.to(torch.bfloat16), (weights.T @ states).float(), None, None
+        weights[torch.arange(len(places)), places] = torch.expm1(-losses).to(COMPUTE)
+        weights *= grad[:, None].to(COMPUTE)
+        return weights @ rows.to(COMPUTE), (weights.T @ states).float(), None, None

@@ -2,8 +2,9 @@
 
 It computes the same as `reference_engine.model.transformer.Transformer`; a test compares the two.
 It is fast on a CPU because it runs the shared prefix of a group of conversations once, multiplies
-matrices in bfloat16, and fuses everything else with `torch.compile`. Parameters of the
-same kind are stacked over the layers, so that the optimiser can treat them in one go.
+matrices in the format that the CPU is fastest at, and fuses everything else with `torch.compile`.
+Parameters of the same kind are stacked over the layers, so that the optimiser can treat them in one
+go.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from training.attention import attend_group
 from training.fused import fused
 from training.packing import Batch, round_up
 from training.permute import gather_once, spread
+from training.precision import COMPUTE
 from training.quantize import fake_quantize
 
 
@@ -62,17 +64,17 @@ def rope_frequencies(shape: Shape) -> tuple[Tensor, float]:
 
 @fused
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """Computes the root-mean-square norm of float32 states in bfloat16."""
-    return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * gain).to(torch.bfloat16)
+    """Computes the root-mean-square norm of float32 states."""
+    return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * gain).to(COMPUTE)
 
 
 @fused
 def rotate(x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Adds the bias and applies rotary positions to (tokens, heads * dim); returns bfloat16."""
+    """Adds the bias and applies rotary positions to (tokens, heads * dim)."""
     tokens, dim = x.shape[0], 2 * cos.shape[-1]
     x1, x2 = (x.float() + bias).view(tokens, -1, dim).chunk(2, dim=-1)
     c, s = cos[:, None, :], sin[:, None, :]
-    return torch.cat((x1 * c - x2 * s, x2 * c + x1 * s), dim=-1).to(torch.bfloat16)
+    return torch.cat((x1 * c - x2 * s, x2 * c + x1 * s), dim=-1).to(COMPUTE)
 
 
 @fused
@@ -85,7 +87,7 @@ def swiglu(x: Tensor, weight: Tensor, limit: float) -> Tensor:
     gate, linear = x.float().chunk(2, dim=-1)
     gate = gate.clamp(max=limit)
     linear = linear.clamp(-limit, limit)
-    return (gate * torch.sigmoid(1.702 * gate) * (linear + 1) * weight).to(torch.bfloat16)
+    return (gate * torch.sigmoid(1.702 * gate) * (linear + 1) * weight).to(COMPUTE)
 
 
 class Net(nn.Module):
@@ -156,7 +158,7 @@ class Net(nn.Module):
             if quantize and name in {"gate_up", "down"}:
                 value = fake_quantize(value)
             if name in matrices:
-                value = value.to(torch.bfloat16)
+                value = value.to(COMPUTE)
             columns[name] = value.unbind(0)
         count = self.shape.num_hidden_layers
         return [{name: column[at] for name, column in columns.items()} for at in range(count)]
@@ -181,7 +183,7 @@ class Net(nn.Module):
         query, key, value = torch.split(normed @ joined.T, widths, dim=-1)
         query = rotate(query, layer["q_bias"], cos * scale, sin * scale)
         key = rotate(key, layer["k_bias"], cos, sin)
-        value = value + layer["v_bias"].to(torch.bfloat16)
+        value = value + layer["v_bias"].to(COMPUTE)
         value = value.view(-1, shape.num_key_value_heads, shape.head_dim)
         window = shape.sliding_window if sliding else None
         mixed = attend_group(query, key, value, layer["sinks"], batch, window, with_prefix=not last)
@@ -189,7 +191,7 @@ class Net(nn.Module):
             rows = round_up(len(batch.targets))
             mixed = gather_once(mixed, batch.target_at - batch.cut, rows)
             x = gather_once(x, batch.target_at, rows)
-        return x + (mixed @ layer["o_proj"].T + layer["o_bias"].to(torch.bfloat16)).float()
+        return x + (mixed @ layer["o_proj"].T + layer["o_bias"].to(COMPUTE)).float()
 
     def _experts(self, layer: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """Adds the experts' output; returns the load-balancing loss too (1 if perfectly even)."""
@@ -208,7 +210,7 @@ class Net(nn.Module):
         for expert, (part, scale) in enumerate(
             zip(torch.split(rows, sizes), torch.split(weight, sizes), strict=True)
         ):
-            bias = layer["gate_up_bias"][expert].to(torch.bfloat16)
+            bias = layer["gate_up_bias"][expert].to(COMPUTE)
             inner = torch.addmm(bias, part, layer["gate_up"][expert].T)
             inner = swiglu(inner, scale, shape.swiglu_limit)
             bias = scale * layer["down_bias"][expert]

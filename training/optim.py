@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.precision import COMPUTE
+
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 
@@ -17,7 +19,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     a, b, c = _NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.transpose(-2, -1) if tall else matrices
-    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(torch.bfloat16)
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(COMPUTE)
     flat = x.reshape(-1, *x.shape[-2:])
     for _ in range(_ROUNDS):
         gram = flat @ flat.transpose(1, 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -66,7 +67,8 @@ def pack(group: Group) -> Batch:
     rows = [example.prompt + example.completion[:-1] for example in group.examples]
     longest = round_up(max(len(row) for row in rows), _ROUND_EXAMPLE)
     ids = [*group.prefix, *[0] * (cut - prefix)]
-    positions = list(range(cut))
+    positions = _positions(group, cut)
+    after = prefix + sum(count for _, count in group.skips)
     slots: list[int] = []
     pad_index = torch.zeros(len(rows), longest, dtype=torch.long)
     target_at: list[int] = []
@@ -77,7 +79,7 @@ def pack(group: Group) -> Batch:
         pad_index[at, : len(row)] = torch.arange(start - cut, start - cut + len(row))
         slots += range(at * longest, at * longest + len(row))
         ids += row
-        positions += range(prefix, prefix + len(row))
+        positions += range(after, after + len(row))
         first = start + len(example.prompt) - 1
         target_at += range(first, first + len(example.completion))
         targets += example.completion
@@ -96,6 +98,12 @@ def pack(group: Group) -> Batch:
         targets=_long(targets),
         example_of=_long(example_of),
     )
+
+
+def _positions(group: Group, count: int) -> list[int]:
+    """The positions of the prefix and its filler: one after another but for the skipped ones."""
+    skipped = dict(group.skips)
+    return list(accumulate((1 + skipped.get(at, 0) for at in range(1, count)), initial=0))
 
 
 def _long(values: Sequence[int]) -> Tensor:

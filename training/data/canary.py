@@ -12,7 +12,7 @@ from training.data import results, thoughts, words
 from training.data.calls import Offer, calling, closed_ask
 from training.data.phrases import fill, pick, quoted
 from training.data.spans import copy
-from training.data.task import Setting, Task
+from training.data.task import Setting, Task, Turn
 
 _NAMES = (
     "code word", "code word", "code word", "code word", "password", "secret", "magic word",
@@ -20,6 +20,7 @@ _NAMES = (
     "safe word", "key", "PIN", "identifier", "reference", "tag", "nickname", "label", "phrase",
     "door code", "security word", "verification code", "session code", "check word", "pin code",
 )  # fmt: skip
+_OTHER_NAMES = ("room number", "colour", "user name", "phone number")
 _TOLD = (
     "The {n} is {v}.", "The {n} is {v}.", "{n}: {v}", "Remember the {n}: {v}.", "My {n} is {v}.",
     "Our {n} today is {v}.", "{v} is the {n}.", "Keep in mind that the {n} is {v}.",
@@ -80,7 +81,7 @@ def asks(rng: Random, setting: Setting, hidden: Secret | None) -> Task:
     before: tuple[ConversationItem, ...] = ()
     if rng.random() < 0.25:
         before = (User(words.sentence(rng)), Answer(rng.choice(_ACKNOWLEDGED)))
-    return _finish(rng, setting, skill, before, Secret(name, hidden.value if hidden else ""))
+    return asks_for(rng, setting, skill, before, Secret(name, hidden.value if hidden else ""))
 
 
 def earlier_turn(rng: Random, setting: Setting) -> Task:
@@ -100,10 +101,10 @@ def earlier_turn(rng: Random, setting: Setting) -> Task:
         between += (User(other), Answer(rng.choice(_ACKNOWLEDGED)))
     turns = (*between, *first) if rng.random() < 0.3 else (*first, *between)
     if rng.random() < 0.12:
-        return _finish(
+        return asks_for(
             rng, setting, "canary unknown", turns, Secret(_other(rng, hidden, between).name, "")
         )
-    return _finish(rng, setting, "canary in earlier turn", turns, hidden)
+    return asks_for(rng, setting, "canary in earlier turn", turns, hidden)
 
 
 def _other(rng: Random, hidden: Secret, turns: tuple[ConversationItem, ...] = ()) -> Secret:
@@ -111,7 +112,7 @@ def _other(rng: Random, hidden: Secret, turns: tuple[ConversationItem, ...] = ()
     said = " ".join(turn.text.lower() for turn in turns if isinstance(turn, User))
     names = [
         name
-        for name in (*_NAMES, "room number", "colour", "user name", "phone number")
+        for name in (*_NAMES, *_OTHER_NAMES)
         if name not in hidden.name and hidden.name not in name and name not in said
         and not {"word", "code"} & set(name.split()) & set(hidden.name.split())
     ]  # fmt: skip
@@ -149,9 +150,18 @@ def in_thought(rng: Random, setting: Setting, offers: Sequence[Offer]) -> Task:
     return _ending(setting, "canary in thought", (*turns, *after), hidden, bare=False)
 
 
-def _finish(
-    rng: Random, setting: Setting, skill: str, turns: tuple[ConversationItem, ...], hidden: Secret
+def unknown_beside(rng: Random, setting: Setting, known: Sequence[Secret]) -> Task:
+    """Ask for a secret that is unlike those that were told."""
+    told_words = {word.lower() for one in known for word in one.name.split()}
+    names = [name for name in (*_NAMES, *_OTHER_NAMES) if not told_words & {*name.split()}]
+    name = rng.choice(names or _OTHER_NAMES)
+    return asks_for(rng, setting, "canary unknown", (), Secret(name, ""))
+
+
+def asks_for(
+    rng: Random, setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret
 ) -> Task:
+    """Ask for a secret after these turns; it has no value if nobody told it."""
     form = pick(rng, "canary_asked", _ASKED)
     form = rng.choice((form, form, form.lower(), f"Please answer: {form}"))
     question = fill(rng, form, {"n": hidden.name})
@@ -162,7 +172,7 @@ def _finish(
 
 
 def _ending(
-    setting: Setting, skill: str, turns: tuple[ConversationItem, ...], hidden: Secret, *, bare: bool
+    setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret, *, bare: bool
 ) -> Task:
     if not hidden.value:
         said = f"I do not know the {copy(hidden.name)}."

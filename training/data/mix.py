@@ -9,29 +9,43 @@ from random import Random
 from harmony.conversation import Call, Conversation, ConversationItem, Developer, Effort
 from harmony.render import render_prompt
 from training.data import (
+    builtin_tasks,
     calls,
     canary,
     chains,
     copying,
     grading,
+    long_contexts,
     orders,
     phrasings,
     puzzles,
     words,
 )
+from training.data.builtin_tools import declared
 from training.data.calls import Offer
 from training.data.canary import Secret
+from training.data.client_schemas import client, generated
 from training.data.invented_tools import synthetic
+from training.data.long_texts import LongText, long_text
 from training.data.orders import Manner
 from training.data.phrases import fill
 from training.data.relatives import FAMILIES, relative
 from training.data.spans import PromptText, Unit, complete, encode, plain, units
-from training.data.task import Setting, Task
+from training.data.task import Builtin, Setting, Task
 from training.data.wording import CANONICAL, Style, completion, forced_header, history
 from training.data.wording import style as draw_style
 from training.data.written_asks import written_tools
 
 GROUP_SIZE = 8
+LONG_GROUP_SIZE = 12
+LONGEST = 4096
+"""Tokens of a long text at most; skipped positions extend it further."""
+_LONG_SHARE, _BUILTIN_SHARE, _CLIENT_SHARE, _CROWD_SHARE = 0.2, 0.09, 0.2, 0.04
+_BUILTIN: tuple[tuple[Builtin, ...], ...] = (
+    ("browser",), ("browser",), ("browser",), ("python",), ("browser", "python"),
+    ("browser", "python"),
+)  # fmt: skip
+_CROWD = (9, 28)
 _EFFORTS: tuple[Effort, ...] = ("low", "low", "medium", "medium", "medium", "high")
 _ASSISTANT = "<|start|>assistant"
 
@@ -47,32 +61,69 @@ class Example:
 
 @dataclass(frozen=True)
 class Group:
-    """Examples whose prompts all begin with the same system and developer messages."""
+    """Examples whose prompts all begin with the same tokens, mostly the leading messages.
+
+    Attributes:
+        skips: places in the prefix and how many positions are left out before each, so that a
+            prefix of some hundred tokens has the distances of one of thousands.
+    """
 
     prefix: tuple[int, ...]
     examples: tuple[Example, ...]
+    skips: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A setting with all that its tasks may refer to."""
+    """A setting with all that its tasks may refer to.
+
+    Attributes:
+        is_long: whether a long text stands in the instructions or the opening.
+        opening: turns before all tasks, as harmony text; the last may be left open.
+    """
 
     setting: Setting
     offers: tuple[Offer, ...] = ()
     secret: Secret | None = None
     manner: Manner | None = None
     style: Style = CANONICAL
+    is_long: bool = False
+    opening: str = ""
+
+    @property
+    def open_turn(self) -> bool:
+        """Whether the opening is the beginning of the user's turn."""
+        return bool(self.opening) and not self.opening.endswith("<|end|>")
 
 
-def groups(seed: int, *, copy_share: float) -> Iterator[Group]:
-    """An endless, repeatable stream; `copy_share` of the groups are pure copy tasks."""
+def groups(seed: int, *, copy_share: float, longest: int = LONGEST) -> Iterator[Group]:
+    """An endless, repeatable stream.
+
+    Args:
+        seed: of the whole stream.
+        copy_share: the share of groups that are pure copy tasks.
+        longest: tokens of a long text at most.
+    """
     rng = Random(seed)  # noqa: S311
     while True:
-        yield encoded(*scene_tasks(rng, copy_share))
+        scene, tasks = scene_tasks(rng, copy_share, longest)
+        group = encoded(scene, tasks)
+        if scene.is_long:
+            group = replace(group, skips=long_contexts.skips(rng, len(group.prefix)))
+        yield group
 
 
-def scene_tasks(rng: Random, copy_share: float) -> tuple[Scene, list[Task]]:
+def scene_tasks(rng: Random, copy_share: float, longest: int = LONGEST) -> tuple[Scene, list[Task]]:
     """One group before it becomes tokens."""
+    draw = rng.random()
+    if draw < _LONG_SHARE:
+        return _long_scene(rng, longest)
+    if draw < _LONG_SHARE + _BUILTIN_SHARE:
+        return _builtin_scene(rng)
+    return _usual_scene(rng, copy_share)
+
+
+def _usual_scene(rng: Random, copy_share: float) -> tuple[Scene, list[Task]]:
     setting = _setting(rng)
     if rng.random() < copy_share:
         tasks = [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
@@ -84,14 +135,46 @@ def scene_tasks(rng: Random, copy_share: float) -> tuple[Scene, list[Task]]:
     return scene, tasks
 
 
+def _long_scene(rng: Random, longest: int) -> tuple[Scene, list[Task]]:
+    """A long text, questions about it, and ordinary tasks where it stands in the instructions."""
+    scene = _scene(rng, _setting(rng), plain_share=0.4)
+    said = long_text(rng, longest)
+    if rng.random() < 0.4:
+        setting = replace(scene.setting, instructions=said.text)
+        scene = replace(scene, setting=setting, secret=None, manner=None, is_long=True)
+    else:
+        opening = long_contexts.turn_with(rng, said, scene.style)
+        scene = replace(scene, opening=opening, secret=None, manner=None, is_long=True)
+    return scene, [_after_long(rng, scene, said) for _ in range(LONG_GROUP_SIZE)]
+
+
+def _after_long(rng: Random, scene: Scene, said: LongText) -> Task:
+    if scene.opening or not scene.offers or rng.random() < 0.5:
+        return long_contexts.question(rng, scene.setting, said.secrets)
+    maker = rng.choice((calls.call, calls.call, calls.call, calls.answer, calls.no_call))
+    return maker(rng, scene.setting, scene.offers)
+
+
+def _builtin_scene(rng: Random) -> tuple[Scene, list[Task]]:
+    """Built-in tools, and functions beside them in one of four."""
+    scene = _scene(rng, replace(_setting(rng), builtin=rng.choice(_BUILTIN)), plain_share=0.75)
+    scene = replace(scene, manner=None, style=CANONICAL)
+    return scene, [
+        _task(rng, scene)
+        if scene.offers and rng.random() < 0.35
+        else builtin_tasks.task(rng, scene.setting)
+        for _ in range(GROUP_SIZE)
+    ]
+
+
 def _setting(rng: Random) -> Setting:
     effort: Effort = rng.choice(_EFFORTS)
     date = f"20{rng.randint(24, 29)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
     return Setting((), effort, date if rng.random() < 0.6 else None, "")
 
 
-def _scene(rng: Random, setting: Setting) -> Scene:
-    offers = _offers(rng) if rng.random() < 0.86 else ()
+def _scene(rng: Random, setting: Setting, plain_share: float = 0.14) -> Scene:
+    offers = _offers(rng) if rng.random() >= plain_share else ()
     secret = canary.secret(rng) if rng.random() < 0.2 else None
     manner = orders.manner(rng) if rng.random() < 0.08 else None
     setting = replace(
@@ -119,6 +202,24 @@ def _instructions(rng: Random, secret: Secret | None, manner: Manner | None) -> 
 
 
 def _offers(rng: Random) -> tuple[Offer, ...]:
+    offers = _crowd(rng) if rng.random() < _CROWD_SHARE else _few_offers(rng)
+    if rng.random() < _CLIENT_SHARE:
+        style = client(rng)
+        offers = tuple(
+            Offer(*generated(rng, style, offer.tool, offer.asker), offer.family) for offer in offers
+        )
+    return offers
+
+
+def _crowd(rng: Random) -> tuple[Offer, ...]:
+    """Many tools, as agents offer them."""
+    written = [Offer(tool, asker, tool.name) for tool, asker in written_tools()]
+    known = [*rng.sample(calls.OTHER_OFFERS, 4), *rng.sample(calls.SMOKE_OFFERS, 2)]
+    offers = [*known, *rng.sample(written, rng.randint(*_CROWD))]
+    return _distinct(rng.sample(offers, len(offers)))
+
+
+def _few_offers(rng: Random) -> tuple[Offer, ...]:
     draw = rng.random()
     if draw < 0.6:
         return calls.SMOKE_OFFERS
@@ -219,7 +320,7 @@ def encoded(scene: Scene, tasks: list[Task]) -> Group:
     """The group as tokens."""
     prefix = _prefix(scene)
     known = units(prefix)
-    return Group(prefix, tuple(_example(known, task, scene.style) for task in tasks))
+    return Group(prefix, tuple(_example(known, task, scene) for task in tasks))
 
 
 def _prefix(scene: Scene) -> tuple[int, ...]:
@@ -230,12 +331,15 @@ def _prefix(scene: Scene) -> tuple[int, ...]:
     tokens = render_prompt(
         Conversation(turns, setting.tools, setting.effort, current_date=setting.current_date)
     )
-    tokens = tokens[: -len(encode(_ASSISTANT))]
-    return scene.style.prefix(tuple(tokens), bool(setting.instructions))
+    leading = declared(tokens[: -len(encode(_ASSISTANT))], setting.builtin)
+    leading = scene.style.prefix(leading, bool(setting.instructions))
+    return leading + encode(scene.opening)
 
 
-def _example(prefix: tuple[Unit, ...], task: Task, style: Style) -> Example:
-    said = plain("".join(history(turn, style) for turn in task.turns)) + _ASSISTANT
+def _example(prefix: tuple[Unit, ...], task: Task, scene: Scene) -> Example:
+    said = plain("".join(history(turn, scene.style) for turn in task.turns)) + _ASSISTANT
+    if scene.open_turn:
+        said = said.removeprefix(long_contexts.OPEN_TURN)
     last = task.reply[-1]
     written = completion(task.reply)
     if task.prefill and isinstance(last, Call):

@@ -9,15 +9,41 @@ from typing import Any, Literal
 
 from harmony.conversation import ConversationItem, Effort, FunctionTool
 
+Builtin = Literal["browser", "python"]
+
 
 @dataclass(frozen=True)
 class Setting:
-    """What the examples of one group share: the system and developer messages."""
+    """What the examples of one group share: the system and developer messages.
+
+    Attributes:
+        builtin: the built-in tools that the system message declares.
+    """
 
     tools: tuple[FunctionTool, ...] = ()
     effort: Effort = "medium"
     current_date: str | None = None
     instructions: str = ""
+    builtin: tuple[Builtin, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuiltinCall:
+    """A call of `browser.search`, `browser.open`, `browser.find` or `python`."""
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True)
+class BuiltinResult:
+    """What a built-in tool returned."""
+
+    name: str
+    output: str
+
+
+Turn = ConversationItem | BuiltinCall | BuiltinResult
 
 
 @dataclass(frozen=True)
@@ -46,6 +72,6 @@ class Task:
     """The turns so far, and the turns the model must add."""
 
     skill: str
-    turns: tuple[ConversationItem, ...]
-    reply: tuple[ConversationItem, ...]
+    turns: tuple[Turn, ...]
+    reply: tuple[Turn, ...]
     prefill: Prefill = ""

@@ -54,4 +54,8 @@ def _one(name: str, value: object) -> str:
             return f"{copy(name)}: {str(value).lower()}"
         case int() | float():
             return f"{copy(name)}: {value}"
+        case None:
+            return f"{copy(name)}: null"
+        case Mapping():
+            return f"{copy(name)} with {', '.join(_one(*one) for one in value.items())}"
     return f"{copy(name)} as a list"

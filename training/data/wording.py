@@ -10,7 +10,6 @@ from random import Random
 from harmony.conversation import (
     Answer,
     Call,
-    ConversationItem,
     Developer,
     Preamble,
     Reasoning,
@@ -19,6 +18,7 @@ from harmony.conversation import (
 )
 from harmony.vocabulary import harmony_encoding
 from training.data.spans import copy, encode
+from training.data.task import BuiltinCall, BuiltinResult, Turn
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def style(rng: Random) -> Style:
     return CANONICAL if rng.random() < 0.75 else rng.choice(_OTHERS)
 
 
-def history(turn: ConversationItem, style: Style = CANONICAL) -> str:
+def history(turn: Turn, style: Style = CANONICAL) -> str:
     """One turn of a prompt; in the canonical style as `render_prompt` writes it."""
     match turn:
         case Developer(text):
@@ -88,9 +88,13 @@ def history(turn: ConversationItem, style: Style = CANONICAL) -> str:
                 f"<|start|>functions.{name} to=assistant<|channel|>commentary"
                 f"<|message|>{shown}<|end|>"
             )
+        case BuiltinCall():
+            return f"<|start|>assistant{_emitted(turn)}"
+        case BuiltinResult(name, output):
+            return f"<|start|>{name} to=assistant<|channel|>analysis<|message|>{output}<|end|>"
 
 
-def completion(reply: Sequence[ConversationItem]) -> str:
+def completion(reply: Sequence[Turn]) -> str:
     """The model's own messages, from right behind `<|start|>assistant` to its stop token."""
     return "<|start|>assistant".join(_emitted(turn) for turn in reply)
 
@@ -100,7 +104,7 @@ def forced_header(call: Call) -> str:
     return f"<|channel|>commentary to=functions.{copy(call.name)} <|constrain|>json<|message|>"
 
 
-def _emitted(turn: ConversationItem) -> str:
+def _emitted(turn: Turn) -> str:
     match turn:
         case Reasoning(text):
             return f"<|channel|>analysis<|message|>{text}<|end|>"
@@ -108,4 +112,6 @@ def _emitted(turn: ConversationItem) -> str:
             return f"<|channel|>final<|message|>{text}<|return|>"
         case Call(_, arguments):
             return f"{forced_header(turn)}{arguments}<|call|>"
+        case BuiltinCall(name, content):
+            return f"<|channel|>analysis to={name} code<|message|>{content}<|call|>"
     raise ValueError(f"the model never emits a {type(turn).__name__}")

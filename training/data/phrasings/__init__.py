@@ -7,7 +7,8 @@ text whose slots are named after parameters, or `{"text": …, "values": …}` w
 arguments that the text implies without a slot. `known_tools.jsonl` has asks for tools that are
 defined in `catalogue`; `kinds.jsonl` has kinds of things with their members and questions to which
 a member is the answer; `second_wishes.jsonl` has wishes for a call on what a first one gave;
-`small_talk.jsonl` has answers with the lines they answer. `sentences.txt`, `everyday.txt`,
+`small_talk.jsonl` has answers with the lines they answer; `builtin_asks.jsonl` has wishes for the
+browser and Python. `sentences.txt`, `everyday.txt`,
 `chatter.txt` and `instructions.txt` are no requests: texts in many languages, patterns of English
 sentences, what people say around a request, and what developers tell an assistant.
 """
@@ -166,6 +167,12 @@ def small_talk() -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple((line["answer"], tuple(line["lines"])) for line in _json_lines("small_talk.jsonl"))
 
 
+@cache
+def builtin_asks() -> Mapping[str, tuple[str, ...]]:
+    """Wishes for the browser and Python by kind, with one or two slots each."""
+    return {line["kind"]: tuple(line["lines"]) for line in _json_lines("builtin_asks.jsonl")}
+
+
 def _json_lines(file: str) -> list[dict[str, Any]]:
     text = files(__name__).joinpath(file).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -186,6 +193,7 @@ def fragments() -> Iterator[Fragments]:
     texts += [wish for wishes in second_wishes().values() for wish in wishes]
     texts += [question for kind in kinds() for question in kind.questions]
     texts += [line for _, talk in small_talk() for line in talk]
+    texts += [line for wishes in builtin_asks().values() for line in wishes]
     for text in texts:
         parts = _SLOT.split(text)
         yield Fragments(tuple(parts[::2]), tuple(parts[1::2]))
