@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint on held-out prompts at temperature 1.0.
+"""Evaluates a checkpoint on held-out prompts at temperature 1.0, and long ones at 0.
 
 `python -m training.evaluate --checkpoint DIR --tries 4 [--json FILE]`
 """
@@ -21,7 +21,6 @@ import torch
 
 from harmony.conversation import Answer, Call, Result
 from harmony.parse import STOP_TOKENS, Delta, Event, HarmonyParser, Started
-from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.engine import Engine
@@ -29,11 +28,16 @@ from reference_engine.generation.sampling import SamplingParams
 from reference_engine.small.export import SHIPPED
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.held_out import CallExpected, HeldOut, JsonObject, held_out
+from training.data.held_out.haystacks import haystacks
 
 MAX_TOKENS = 400
+LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384)
+_SHOWN = 1000
 _WELL_FORMED = re.compile(
     r"(<\|channel\|>analysis<\|message\|>[^<]*(<(?!\|)[^<]*)*<\|end\|><\|start\|>assistant)?"
     r"(<\|channel\|>commentary to=functions\.[\w-]+ <\|constrain\|>json<\|message\|>"
+    r"(?s:.*)<\|call\|>"
+    r"|<\|channel\|>analysis to=(browser\.(search|open|find)|python) code<\|message\|>"
     r"(?s:.*)<\|call\|>"
     r"|<\|channel\|>final<\|message\|>(?s:.*)<\|return\|>)"
 )
@@ -104,9 +108,11 @@ def read_reply(tokens: Iterable[int]) -> tuple[Call | Answer | None, int]:
     return (Call(started.name, whole) if started.kind == "call" else Answer(whole)), reasoning
 
 
-async def _sample(engine: Engine, prompt: HeldOut, seed: int) -> Sample:
-    params = SamplingParams(max_tokens=MAX_TOKENS, seed=seed, stop_token_ids=STOP_TOKENS)
-    stream = engine.generate(render_prompt(prompt.conversation), params)
+async def _sample(engine: Engine, prompt: HeldOut, seed: int, temperature: float = 1.0) -> Sample:
+    params = SamplingParams(
+        max_tokens=MAX_TOKENS, temperature=temperature, seed=seed, stop_token_ids=STOP_TOKENS
+    )
+    stream = engine.generate(list(prompt.tokens), params)
     tokens = [token.id async for token in stream]
     reply, reasoning = read_reply(tokens)
     return Sample(prompt, harmony_encoding().decode(tokens), reply, reasoning)
@@ -120,6 +126,12 @@ async def sample_all(engine: Engine, prompts: Sequence[HeldOut], tries: int) -> 
         for attempt in range(tries)
     ]
     return list(await asyncio.gather(*jobs))
+
+
+async def sample_long(engine: Engine, lengths: Sequence[int]) -> list[Sample]:
+    """Returns the most probable reply to each prompt of these lengths, one prompt at a time."""
+    prompts = [prompt for length in lengths for prompt in haystacks(length)]
+    return [await _sample(engine, prompt, 0, temperature=0.0) for prompt in prompts]
 
 
 def _rate(samples: Sequence[Sample], good: Callable[[Sample], bool]) -> dict[str, float | int]:
@@ -150,6 +162,8 @@ def _overall(samples: Sequence[Sample]) -> dict[str, dict[str, float | int]]:
     ]
     grader = [one for one in samples if isinstance(one.prompt.expect, JsonObject)]
     canary = [one for one in samples if one.prompt.skill.startswith("canary")]
+    clients = [one for one in samples if one.prompt.skill.startswith("client schema")]
+    builtin = [one for one in samples if one.prompt.builtin]
     measures: dict[str, tuple[list[Sample], Callable[[Sample], bool]]] = {
         "well-formed harmony": (list(samples), lambda one: one.well_formed),
         "smoke tools: valid call": (smoke, lambda one: one.valid_call),
@@ -162,6 +176,9 @@ def _overall(samples: Sequence[Sample]) -> dict[str, dict[str, float | int]]:
         ),
         "canary repeated": (canary, lambda one: one.met),
         "grader JSON well-formed": (grader, _grader_parses),
+        "clients' schemas: valid call": (clients, lambda one: one.valid_call),
+        "clients' schemas: exact arguments": (clients, lambda one: one.met),
+        "built-in tools: correct reply": (builtin, lambda one: one.met),
     }
     return {name: _rate(found, good) for name, (found, good) in measures.items() if found}
 
@@ -187,21 +204,34 @@ def _grader_parses(sample: Sample) -> bool:
     return isinstance(expect, JsonObject) and expect.parsed(sample.reply) is not None
 
 
-def evaluate(checkpoint: Path, tries: int) -> tuple[list[Sample], dict[str, Any]]:
-    """Loads the model, samples and scores."""
+def evaluate(
+    checkpoint: Path, prompts: Sequence[HeldOut], tries: int, lengths: Sequence[int]
+) -> tuple[list[Sample], dict[str, Any]]:
+    """Loads the model, samples and scores; `lengths` are those of the long prompts, in tokens."""
     engine = Engine(load_model(checkpoint, dtype=torch.float32), max_batch=32, max_queue=100_000)
     engine.start()
     try:
-        samples = asyncio.run(sample_all(engine, list(held_out()), tries))
+        samples = asyncio.run(sample_all(engine, prompts, tries))
+        found = asyncio.run(sample_long(engine, lengths))
     finally:
         engine.close()
-    lengths = analysis_lengths(samples)
-    return samples, {"tries": tries, **scores(samples), "analysis tokens by effort": lengths}
+    report = {"tries": tries, **scores(samples), "code word": _code_word(found)}
+    report["analysis tokens by effort"] = analysis_lengths(samples)
+    return [*samples, *found], report
+
+
+def _code_word(samples: Sequence[Sample]) -> dict[str, dict[str, float | int]]:
+    """Returns the share of long prompts of each length whose code word is in the answer."""
+    skills = dict.fromkeys(one.prompt.skill for one in samples)
+    return {
+        skill: _rate([one for one in samples if one.prompt.skill == skill], lambda one: one.met)
+        for skill in skills
+    }
 
 
 def _print(report: dict[str, Any]) -> None:
     out = sys.stdout.write
-    for part in ("overall", "by skill"):
+    for part in ("overall", "by skill", "code word"):
         out(f"{part}\n")
         for name, rate in report[part].items():
             out(f"  {name:36} {rate['rate']:7.1%}  {rate['right']:5} of {rate['of']}\n")
@@ -214,10 +244,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate")
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
     parser.add_argument("--tries", type=int, default=4, help="replies per prompt")
+    parser.add_argument(
+        "--lengths",
+        type=lambda text: [int(part) for part in text.split(",") if part],
+        default=LENGTHS,
+        help="tokens of the long prompts, such as 512,4096; empty for none",
+    )
+    parser.add_argument("--skill", help="evaluate only prompts whose skill contains this text")
     parser.add_argument("--json", type=Path, help="file for the scores")
     parser.add_argument("--misses", type=Path, help="file for the incorrect replies")
     options = parser.parse_args(arguments)
-    samples, report = evaluate(options.checkpoint, options.tries)
+    prompts = [one for one in held_out() if (options.skill or "") in one.skill]
+    samples, report = evaluate(options.checkpoint, prompts, options.tries, options.lengths)
     _print(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -228,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _miss(sample: Sample) -> str:
-    asked = str(sample.prompt.conversation.items[-1])
+    asked = str(sample.prompt.conversation.items[-1])[-_SHOWN:]
     line = {"skill": sample.prompt.skill, "last turn": asked, "expected": str(sample.prompt.expect)}
     return json.dumps(line | {"reply": sample.text}, ensure_ascii=False) + "\n"
 

@@ -110,8 +110,7 @@ class _Fact:
 
     def told(self, rng: Random) -> str:
         text = rng.choice(_TOLD).replace("{a}", self.attribute).replace("{q}", self.topic)
-        text = text.replace("{v}", self.value)
-        return text[:1].upper() + text[1:]
+        return text.replace("{v}", self.value)
 
     def answered(self, cursor: int, line: int) -> str:
         shown = f"The {copy(self.attribute)} of {copy(self.topic)} is {copy(self.value)}"

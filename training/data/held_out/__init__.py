@@ -6,12 +6,14 @@ Each line of the `*.jsonl` files beside this module is an object with
 - `tools`: what is on offer: `"smoke"` for the six tools of the smoke test, `"compatibility"` for
   their six relatives, the name of a tool of the catalogue, or a whole definition
   (`name`, `description`, `parameters`);
+- `builtin`, where it exists: the built-in tools that the system message declares;
 - `turns`: the conversation: `{"developer": text}`, `{"user": text}`, `{"reasoning": text}`,
-  `{"answer": text}`, `{"call": name, "arguments": object}` or `{"result": name, "output": text}`;
+  `{"answer": text}`, `{"call": name, "arguments": object}`, `{"result": name, "output": text}`,
+  `{"builtin_call": name, "content": text}` or `{"builtin_result": name, "output": text}`;
 - `effort`: low, medium or high;
 - `expect`: one of `{"call": name, "arguments": object}`, `{"contains": text}`, `{"exact": text}`,
   `{"no_call": true}`, `{"json": object, "keys": [name]}`, `{"boxed": integer}`,
-  `{"letter": "A"}`.
+  `{"letter": "A"}`, `{"builtin": name, "exact": text}` or `{"builtin": name, "contains": text}`.
 
 `blind.jsonl`, where it exists, holds prompts that nobody looked at before the weights were final.
 """
@@ -29,17 +31,22 @@ from harmony.conversation import (
     Answer,
     Call,
     Conversation,
-    ConversationItem,
     Developer,
     FunctionTool,
     Reasoning,
     Result,
     User,
 )
+from harmony.render import render_prompt
+from training.data.builtin_tools import declared
 from training.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
+from training.data.spans import encode
+from training.data.task import Builtin, BuiltinCall, BuiltinResult, Turn
+from training.data.wording import history
 
 _SETS = {"smoke": SMOKE_TOOLS, "compatibility": COMPATIBILITY_TOOLS}
 _BY_NAME = {tool.name: tool for tool in (*COMPATIBILITY_TOOLS, *OTHER_TOOLS, *SMOKE_TOOLS)}
+_BUILTIN = (BuiltinCall, BuiltinResult)
 _BOXED = re.compile(r"\\boxed\{(\d+)\}")
 _LETTER = re.compile(r"Answer: ([A-D])\b")
 
@@ -151,10 +158,27 @@ class Letter:
 
 
 @dataclass(frozen=True)
+class BuiltinExpected:
+    """A call of this built-in tool whose content holds this text, or is exactly it."""
+
+    name: str
+    content: str
+    whole: bool = False
+
+    def met(self, reply: Call | Answer | None) -> bool:
+        """The tool is called with this content."""
+        if not isinstance(reply, Call) or reply.name != self.name:
+            return False
+        return reply.arguments == self.content if self.whole else self.content in reply.arguments
+
+
+@dataclass(frozen=True)
 class HeldOut:
     """One prompt, and what the reply to it must be.
 
     Attributes:
+        builtin: the built-in tools that the system message declares.
+        after: turns after those of the conversation, calls and results of built-in tools.
         blind: whether it was written by someone who saw neither training data nor results, and
             was first used when the shipped weights were final.
     """
@@ -163,6 +187,18 @@ class HeldOut:
     conversation: Conversation
     expect: Expectation
     blind: bool = False
+    builtin: tuple[Builtin, ...] = ()
+    after: tuple[Turn, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The prompt in harmony."""
+        prompt = declared(render_prompt(self.conversation), self.builtin)
+        if not self.after:
+            return prompt
+        begun = encode("<|start|>assistant")
+        said = "".join(history(turn) for turn in self.after)
+        return prompt[: -len(begun)] + encode(said) + begun
 
 
 def held_out() -> Iterator[HeldOut]:
@@ -184,10 +220,18 @@ def user_texts() -> tuple[str, ...]:
 
 
 def _held_out(line: Mapping[str, Any], *, blind: bool) -> HeldOut:
-    conversation = Conversation(
-        tuple(_turn(turn) for turn in line["turns"]), _tools(line["tools"]), line["effort"]
+    turns = [_turn(turn) for turn in line["turns"]]
+    count = next((at for at, turn in enumerate(turns) if isinstance(turn, _BUILTIN)), len(turns))
+    usual = tuple(turn for turn in turns[:count] if not isinstance(turn, _BUILTIN))
+    conversation = Conversation(usual, _tools(line["tools"]), line["effort"])
+    return HeldOut(
+        line["skill"],
+        conversation,
+        _expectation(line["expect"]),
+        blind,
+        tuple(line.get("builtin", ())),
+        tuple(turns[count:]),
     )
-    return HeldOut(line["skill"], conversation, _expectation(line["expect"]), blind)
 
 
 def _tools(named: Sequence[str | Mapping[str, Any]]) -> tuple[FunctionTool, ...]:
@@ -200,7 +244,7 @@ def _tools(named: Sequence[str | Mapping[str, Any]]) -> tuple[FunctionTool, ...]
     return tuple(tools)
 
 
-def _turn(turn: Mapping[str, Any]) -> ConversationItem:
+def _turn(turn: Mapping[str, Any]) -> Turn:
     match turn:
         case {"developer": text}:
             return Developer(text)
@@ -214,6 +258,10 @@ def _turn(turn: Mapping[str, Any]) -> ConversationItem:
             return Call(name, json.dumps(arguments, ensure_ascii=False))
         case {"result": name, "output": output}:
             return Result(name, output)
+        case {"builtin_call": name, "content": content}:
+            return BuiltinCall(name, content)
+        case {"builtin_result": name, "output": output}:
+            return BuiltinResult(name, output)
     raise ValueError(f"held-out turn {turn!r} is of no known kind")
 
 
@@ -233,4 +281,8 @@ def _expectation(expect: Mapping[str, Any]) -> Expectation:
             return Boxed(value)
         case {"letter": letter}:
             return Letter(letter)
+        case {"builtin": name, "exact": text}:
+            return BuiltinExpected(name, text, whole=True)
+        case {"builtin": name, "contains": text}:
+            return BuiltinExpected(name, text)
     raise ValueError(f"held-out expectation {expect!r} is of no known kind")

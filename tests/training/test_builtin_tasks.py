@@ -1,0 +1,88 @@
+"""Built-in tools: their declaration, calls that parse, and answers that cite what was shown."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from random import Random
+
+import openai_harmony as oh
+import pytest
+
+from harmony.conversation import Answer
+from harmony.vocabulary import harmony_encoding
+from training.data import builtin_tasks
+from training.data.builtin_tools import declared
+from training.data.spans import encode, plain
+from training.data.task import BuiltinCall, BuiltinResult, Setting
+from training.data.wording import history
+
+_CITATION = re.compile(r"【(\d+)†L(\d+)】")
+
+
+@pytest.mark.parametrize("builtin", [("browser",), ("python",), ("browser", "python")])
+def test_the_system_message_is_harmonys(builtin):
+    content = oh.SystemContent.new()
+    for name in builtin:
+        content = content.with_browser_tool() if name == "browser" else content.with_python_tool()
+    plain_message = oh.Message.from_role_and_content(oh.Role.SYSTEM, oh.SystemContent.new())
+    message = oh.Message.from_role_and_content(oh.Role.SYSTEM, content)
+    render = harmony_encoding().render
+    assert declared(render(plain_message), builtin) == tuple(render(message))
+    assert declared(render(plain_message), ()) == tuple(render(plain_message))
+
+
+def test_calls_and_results_are_harmonys():
+    shown = "".join(
+        history(turn)
+        for turn in (BuiltinCall("browser.search", "{}"), BuiltinResult("browser.search", "[0]"))
+    )
+    call = oh.Message.from_role_and_content(oh.Role.ASSISTANT, "{}").with_channel("analysis")
+    call = call.with_recipient("browser.search").with_content_type("code")
+    author = oh.Author.new(oh.Role.TOOL, "browser.search")
+    result = oh.Message.from_author_and_content(author, "[0]").with_channel("analysis")
+    result = result.with_recipient("assistant")
+    tokens = harmony_encoding().encode(shown, allowed_special="all")
+    found = harmony_encoding().parse_messages_from_completion_tokens(tokens, None)
+    assert found == [call, result]
+
+
+@pytest.mark.parametrize("builtin", [("browser",), ("python",), ("browser", "python")])
+def test_tasks_call_what_is_offered_and_cite_lines_that_were_shown(builtin):
+    rng = Random(6)
+    skills = set()
+    for number in range(300):
+        effort = ("low", "medium", "high")[number % 3]
+        task = builtin_tasks.task(rng, Setting(effort=effort, builtin=builtin))
+        skills.add(task.skill)
+        last = task.reply[-1]
+        if isinstance(last, BuiltinCall):
+            assert last.name.split(".")[0] in builtin
+            content = plain(last.content)
+            assert ast.parse(content) if last.name == "python" else json.loads(content)
+        if isinstance(last, Answer):
+            shown = "\n".join(turn.output for turn in task.turns if isinstance(turn, BuiltinResult))
+            for cursor, line in _CITATION.findall(last.text):
+                assert f"[{cursor}]" in shown
+                assert f"L{line}: " in shown
+    assert "answer from built-in tool" in skills
+    assert "no tool" in skills or len(builtin) == 2
+
+
+def test_an_answer_repeats_what_the_cited_line_tells():
+    rng = Random(8)
+    checked = 0
+    for _ in range(400):
+        task = builtin_tasks.task(rng, Setting(effort="low", builtin=("browser",)))
+        last = task.reply[-1]
+        found = _CITATION.search(last.text) if isinstance(last, Answer) else None
+        if found and plain(last.text).startswith("The ") and " of " in last.text:
+            value = plain(last.text).rpartition(" is ")[2].partition("【")[0]
+            page = [turn.output for turn in task.turns if isinstance(turn, BuiltinResult)][-1]
+            cited = [line for line in page.splitlines() if line.startswith(f"L{found[2]}: ")]
+            assert len(cited) == 1
+            assert value in cited[0]
+            checked += 1
+    assert checked > 20
+    assert encode("【")
