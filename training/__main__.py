@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=float,
         default=90,
-        help="length of the whole run; determines the learning-rate and rounding schedules",
+        help="CPU minutes of the whole run; determine the learning-rate and rounding schedules",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for snapshots and log.jsonl"

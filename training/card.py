@@ -28,6 +28,7 @@ _GOALS = {
     "smoke tools: exact arguments": "90 %",
     "final answer after a tool result": "98 %",
     "canary repeated": "95 %",
+    "built-in tools: correct reply": "90 %",
 }
 
 
@@ -71,6 +72,7 @@ def card(record: Mapping[str, Any]) -> str:
         for name, rate in scores["overall"].items()
     ]
     skills = [_row(name, rate) for name, rate in scores["by skill"].items()]
+    code_word = [_row(name, rate) for name, rate in scores["code word"].items()]
     lengths = ", ".join(
         f"{mean} at {effort}" for effort, mean in scores["analysis tokens by effort"].items()
     )
@@ -84,6 +86,7 @@ def card(record: Mapping[str, Any]) -> str:
         "tries": str(scores["tries"]),
         "overall": "\n".join(overall),
         "skills": "\n".join(skills),
+        "code_word": "\n".join(code_word),
         "lengths": lengths,
         "notes": "\n".join(f"- {note}" for note in record["notes"]),
     }

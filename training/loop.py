@@ -49,7 +49,7 @@ class Trainer:
         self._groups_per_step = groups_per_step
         self._parameters = run.parameters()
         self._stopping = False
-        self._began = time.monotonic() - run.progress.minute * 60
+        self._began = time.process_time() - run.progress.minute * 60
         self._streams = _Streams(seed, rank, run.progress.step, longest)
         self._probe = [pack(group) for group in _take(groups(-1 - rank, copy_share=0.2))]
         self._probe_skills = [
@@ -93,7 +93,7 @@ class Trainer:
             loss_sum += loss.detach().sum()
         tokens = sum(batch.real_tokens for batch in batches)
         targets = sum(len(batch.targets) for batch in batches)
-        elapsed = time.monotonic() - self._began if self._rank == 0 else 0.0
+        elapsed = time.process_time() - self._began if self._rank == 0 else 0.0
         counts = torch.tensor([tokens, targets, elapsed, float(self._stopping)])
         grads = [_gradient(parameter) for parameter in self._parameters]
         *grads, loss_sum, counts = workers.total([*grads, loss_sum, counts])

@@ -10,7 +10,7 @@ _FLOOR = 0.02
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warms up, stays constant, then decays linearly to almost zero, by elapsed time.
+    """Warms up, stays constant, then decays linearly to almost zero, by CPU time.
 
     Attributes:
         minutes: the whole run, earlier parts of a resumed run included.

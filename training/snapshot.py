@@ -36,6 +36,7 @@ class Progress:
     """The progress of a run.
 
     Attributes:
+        minute: CPU time of one process, so that other programs do not change the schedule.
         began: the step at which the optimisers began, later than 0 where their state was lost.
     """
 

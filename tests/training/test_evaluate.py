@@ -13,7 +13,7 @@ from harmony.vocabulary import harmony_encoding
 from reference_engine.small.export import SHIPPED
 from training import card
 from training.data.catalogue import SMOKE_TOOLS
-from training.data.held_out import CallExpected, Contains, HeldOut
+from training.data.held_out import BuiltinExpected, CallExpected, Contains, HeldOut
 from training.evaluate import Sample, analysis_lengths, read_reply, scores
 
 CALL = (
@@ -21,6 +21,7 @@ CALL = (
     '<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"location": "X"}'
     "<|call|>"
 )
+SEARCH = '<|channel|>analysis to=browser.search code<|message|>{"query": "X"}<|call|>'
 FINAL = "<|channel|>final<|message|>It rains.<|return|>"
 
 
@@ -50,6 +51,8 @@ def asked(*, after_result: bool = False) -> HeldOut:
         (CALL.replace("<|call|>", ""), False, True, True),
         (FINAL, True, False, False),
         ("It rains.<|return|>", False, False, False),
+        (SEARCH, True, False, False),
+        (SEARCH.replace("search", "jump"), False, False, False),
         ("<|channel|>analysis<|message|>Hm", False, False, False),
     ],
 )
@@ -82,6 +85,20 @@ def test_scores_count_each_kind() -> None:
     assert set(analysis_lengths(samples)) == {"low", "medium"}
 
 
+def test_built_in_tools_and_clients_schemas_are_counted() -> None:
+    prompt = HeldOut(
+        "browser.search",
+        Conversation((User("x"),)),
+        BuiltinExpected("browser.search", "X"),
+        builtin=("browser",),
+    )
+    client = replace(asked(), skill="client schema")
+    found = scores([sample(SEARCH, prompt), sample(FINAL, prompt), sample(CALL, client)])["overall"]
+    assert found["built-in tools: correct reply"] == {"rate": 0.5, "right": 1, "of": 2}
+    assert found["clients' schemas: exact arguments"]["rate"] == 1.0
+    assert found["well-formed harmony"]["rate"] == 1.0
+
+
 def test_blind_prompts_are_counted_apart() -> None:
     blind = replace(asked(), blind=True)
     found = scores([sample(CALL, asked()), sample(FINAL, blind), sample(CALL, blind)])
@@ -99,6 +116,7 @@ def test_the_card_and_the_record_are_written(tmp_path: Path) -> None:
     log.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     one = sample(CALL, asked())
     report = {"tries": 1, **scores([one]), "analysis tokens by effort": analysis_lengths([one])}
+    report["code word"] = {"code word in 512 tokens": {"rate": 0.5, "right": 1, "of": 2}}
     found.write_text(json.dumps(report), encoding="utf-8")
     options = ["--checkpoint", str(tmp_path), "--log", str(log), "--scores", str(found)]
     options += ["--command", "train", "--seed", "7", "--sharpen", "1.5", "--note", "a toy"]
@@ -108,4 +126,5 @@ def test_the_card_and_the_record_are_written(tmp_path: Path) -> None:
     assert record["scores"] == report
     text = (tmp_path / "MODEL_CARD.md").read_text("utf-8")
     assert "| smoke tools: valid call | 100.0% | 1 of 1 | 98 % |" in text
+    assert "| code word in 512 tokens | 50.0% | 1 of 2 |" in text
     assert "{{" not in text

@@ -37,10 +37,10 @@ from training.data.wording import style as draw_style
 from training.data.written_asks import written_tools
 
 GROUP_SIZE = 8
-LONG_GROUP_SIZE = 12
+LONG_GROUP_SIZE = 10
 LONGEST = 4096
 """Tokens of a long text at most; skipped positions extend it further."""
-_LONG_SHARE, _BUILTIN_SHARE, _CLIENT_SHARE, _CROWD_SHARE = 0.2, 0.09, 0.2, 0.04
+_LONG_SHARE, _BUILTIN_SHARE, _CLIENT_SHARE, _CROWD_SHARE = 0.16, 0.09, 0.2, 0.04
 _BUILTIN: tuple[tuple[Builtin, ...], ...] = (
     ("browser",), ("browser",), ("browser",), ("python",), ("browser", "python"),
     ("browser", "python"),
@@ -115,20 +115,19 @@ def groups(seed: int, *, copy_share: float, longest: int = LONGEST) -> Iterator[
 
 def scene_tasks(rng: Random, copy_share: float, longest: int = LONGEST) -> tuple[Scene, list[Task]]:
     """One group before it becomes tokens."""
+    if rng.random() < copy_share:
+        setting = _setting(rng)
+        return Scene(setting), [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
     draw = rng.random()
     if draw < _LONG_SHARE:
         return _long_scene(rng, longest)
     if draw < _LONG_SHARE + _BUILTIN_SHARE:
         return _builtin_scene(rng)
-    return _usual_scene(rng, copy_share)
+    return _usual_scene(rng)
 
 
-def _usual_scene(rng: Random, copy_share: float) -> tuple[Scene, list[Task]]:
-    setting = _setting(rng)
-    if rng.random() < copy_share:
-        tasks = [copying.repeat(rng, setting) for _ in range(GROUP_SIZE)]
-        return Scene(setting), tasks
-    scene = _scene(rng, setting)
+def _usual_scene(rng: Random) -> tuple[Scene, list[Task]]:
+    scene = _scene(rng, _setting(rng))
     tasks = [_task(rng, scene) for _ in range(GROUP_SIZE)]
     if scene.manner:
         tasks = [scene.manner.applied(task) for task in tasks]
