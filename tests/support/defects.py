@@ -339,6 +339,13 @@ DEFECTS = (
               tools=STRICT),
         "calls.arguments.strict",
     ),
+    _defect(
+        "B17", "numbers became strings",
+        whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"city": "Rome", "days": "3"}'),
+              Say(call=("get_weather", '{"city": "Rome", "days": 3}'),
+                  reasoning='I call it with {"city": "Rome", "days": 3}.')),
+        "calls.arguments.retyped",
+    ),
     # C. Streaming
     _defect(
         "C02", "a fragment twice",

@@ -1,0 +1,52 @@
+"""Arguments of a call compared with those that the CoT states."""
+
+import json
+
+import pytest
+from healthy import Say, rollout
+
+from harness import checks
+from harness.parsing.rollout import parse_rollout
+
+PLAN = {"location": "Lisbon", "days": 3, "exact": True, "unit": None, "tags": [1], "note": ""}
+
+
+def retyped(made, planned=PLAN, said="I call it with {}."):
+    reasoning = said.format(json.dumps(planned))
+    say = Say(call=("get_weather", json.dumps(made)), reasoning=reasoning)
+    found = checks.examine(parse_rollout(rollout([say])))[1]
+    return "calls.arguments.retyped" in {each.id for each in found}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"days": "3"}, {"exact": "true"}, {"exact": "True"}, {"unit": "null"}, {"unit": ""},
+     {"days": "3", "exact": "true"}],
+)  # fmt: skip
+def test_values_that_became_strings_are_reported(change):
+    assert retyped(PLAN | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"days": 4}, {"days": "three"}, {"location": "Porto"}, {"tags": "[1]"}, {"note": None},
+     {"days": "3", "location": "Porto"}],
+)  # fmt: skip
+def test_other_arguments_than_planned_are_the_models(change):
+    assert not retyped(PLAN | change)
+
+
+def test_without_a_plan_nothing_is_judged():
+    made = PLAN | {"days": "3"}
+    assert not retyped(made, planned={"days": 3})
+    assert not retyped(made, said="I call it. {{}}")
+
+
+def test_the_last_plan_counts():
+    made = {"days": "3"}
+    said = 'First {{"days": 3}}, but the tool wants a string: {}'
+    assert not retyped(made, planned=made, said=said)
+
+
+def test_braces_that_are_no_json_are_skipped():
+    assert retyped({"days": "3"}, planned={"days": 3}, said="The set {{1, 2}} {{ and then {}")
