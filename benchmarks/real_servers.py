@@ -1,0 +1,232 @@
+"""Real servers on the small checkpoint: their findings, compared with what a person has verified.
+
+    python benchmarks/real_servers.py [NAME …] [--work DIR] [--list]
+
+Each file `benchmarks/real/NAME.yaml` describes one version of one server: how it is installed and
+started, and the findings that a person has read and found true, each with the reason. For each
+server this script creates a virtual environment, exports the small checkpoint, runs the quick suite
+and compares. Installed environments are kept in `--work` and used again.
+
+The exit code is 1 if a run has an error or a warning that its file does not list, or lacks one that
+the file expects in every run, and 2 if a server could not be installed or started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from harmony.vocabulary import FILE_NAME, vocabulary_file
+
+DESCRIPTIONS = Path(__file__).parent / "real"
+COMMAND = str(Path(sys.executable).with_name("gpt-oss-verify"))
+RUN = ("--suite", "quick", "-n", "6", "-k", "1", "-t", "4", "--max-tokens", "300")
+_JUDGED = ("error", "warning")
+
+
+class Expectation(BaseModel):
+    """A finding that was verified by reading the records.
+
+    `reason` says what the server does. `always` is whether every run has the finding; others depend
+    on what the model writes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str
+    always: bool = True
+
+
+class Server(BaseModel):
+    """One version of one server.
+
+    In the commands and values, `{env}` is the virtual environment, `{checkpoint}` the exported
+    checkpoint, `{vocabulary}` the folder with harmony's vocabulary, `{work}` the server's folder,
+    `{python}` this interpreter, and `{port}` the port. `install` are the arguments of
+    `pip install`; `prepare` are shell commands that run once; `ready` is the path that answers when
+    the server is ready; `provider` are other settings of the provider's entry.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str
+    version: str
+    measured: str
+    install: str
+    prepare: tuple[str, ...] = ()
+    serve: str
+    ready: str
+    model: str
+    environment: dict[str, str] = Field(default_factory=dict)
+    provider: dict[str, Any] = Field(default_factory=dict)
+    expected: dict[str, Expectation]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A server with its folder."""
+
+    name: str
+    server: Server
+    work: Path
+    checkpoint: Path
+
+    @property
+    def folder(self) -> Path:
+        """The server's folder."""
+        return self.work / self.name
+
+    def filled(self, text: str) -> str:
+        """A command or value with its placeholders filled in, except `{port}`."""
+        values = {
+            "{env}": self.folder / "env",
+            "{checkpoint}": self.checkpoint,
+            "{work}": self.folder,
+            "{python}": sys.executable,
+            "{vocabulary}": self.work / "vocabulary",
+        }
+        for placeholder, value in values.items():
+            text = text.replace(placeholder, str(value))
+        return text
+
+    def install(self) -> None:
+        """Create the environment, unless an earlier run has done so."""
+        done = self.folder / "installed"
+        if done.exists():
+            return
+        env = self.folder / "env"
+        called(sys.executable, "-m", "venv", "--clear", str(env))
+        called(f"{env}/bin/python", "-m", "pip", "install", "-q", *shlex.split(self.server.install))
+        for command in self.server.prepare:
+            called("sh", "-ec", self.filled(command))
+        done.touch()
+
+    def providers(self) -> Path:
+        """Write the file with the provider's entry."""
+        launch = {
+            "command": self.filled(self.server.serve),
+            "ready_url": f"http://127.0.0.1:{{port}}{self.server.ready}",
+            "ready_timeout": 900,
+            "env": {name: self.filled(value) for name, value in self.server.environment.items()},
+        }
+        entry = {
+            "base_url": "http://127.0.0.1:{port}/v1",
+            "model": self.filled(self.server.model),
+            "concurrency": 1,
+            "timeout": 400,
+            **self.server.provider,
+            "launch": launch,
+        }
+        path = self.folder / "providers.yaml"
+        path.write_text(yaml.safe_dump({"providers": {self.name: entry}}), encoding="utf-8")
+        return path
+
+    def run(self) -> dict[str, str]:
+        """Run the quick suite; the severity of each rule with a finding."""
+        runs = self.folder / "runs"
+        before = set(runs.glob("*"))
+        command = [COMMAND, "--providers", str(self.providers()), "-p", self.name]
+        subprocess.run([*command, *RUN, "--out", str(runs)], check=False)
+        new = set(runs.glob("*/analysis.json")) - {run / "analysis.json" for run in before}
+        if not new:
+            raise BenchError(f"{self.name}: the run ended without an analysis.")
+        return severities(json.loads(new.pop().read_text("utf-8")))
+
+
+class BenchError(Exception):
+    """A server could not be installed, started or run; the message says which and why."""
+
+
+def called(*command: str) -> None:
+    """Run a command. Raises BenchError."""
+    try:
+        subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BenchError(f"{shlex.join(command)}: {error}") from error
+
+
+def severities(analysis: dict[str, Any]) -> dict[str, str]:
+    """The severity of each rule that failed or warned, by its id."""
+    return {
+        check["check"]["id"]: check["check"]["severity"]
+        for check in analysis["checks"]
+        if check["status"] in ("failed", "warned") and check["check"]["severity"] in _JUDGED
+    }
+
+
+def compared(found: dict[str, str], expected: dict[str, Expectation]) -> list[str]:
+    """The differences between a run and the expectations, one line each."""
+    unlisted = [
+        f"not expected: {severity} {rule}"
+        for rule, severity in found.items()
+        if rule not in expected
+    ]
+    missing = [
+        f"not found: {rule} ({each.reason})"
+        for rule, each in expected.items()
+        if each.always and rule not in found
+    ]
+    return [*unlisted, *missing]
+
+
+def described() -> dict[str, Server]:
+    """All servers by name."""
+    return {
+        path.stem: Server.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        for path in sorted(DESCRIPTIONS.glob("*.yaml"))
+    }
+
+
+def exported(work: Path) -> Path:
+    """Export the small checkpoint, and harmony's vocabulary beside it."""
+    vocabulary = work / "vocabulary"
+    vocabulary.mkdir(exist_ok=True)
+    shutil.copy(vocabulary_file(), vocabulary / FILE_NAME)
+    folder = work / "checkpoint"
+    called(COMMAND, "export-small", str(folder), "--layout", "hf")
+    return folder
+
+
+def main() -> int:
+    servers = described()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    parser.add_argument("--work", type=Path, default=Path(".real"), help="default: .real")
+    parser.add_argument("--list", action="store_true", help="list the servers")
+    arguments = parser.parse_args()
+    if arguments.list:
+        for name, server in servers.items():
+            print(f"{name}: {server.about}")
+        return 0
+    if unknown := set(arguments.names) - set(servers):
+        parser.error(f"there is no server {', '.join(sorted(unknown))}; see --list")
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    code = 0
+    try:
+        checkpoint = exported(work)
+        for name in arguments.names or servers:
+            bench = Bench(name, servers[name], work, checkpoint)
+            bench.folder.mkdir(exist_ok=True)
+            bench.install()
+            differences = compared(bench.run(), bench.server.expected)
+            code = max(code, bool(differences))
+            print("\n".join([f"{name}: {len(differences) or 'no'} differences", *differences]))
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
