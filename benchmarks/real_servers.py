@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Server(BaseModel):
 
     about: str
     version: str
-    measured: str
+    measured: date
     install: str
     prepare: tuple[str, ...] = ()
     serve: str
