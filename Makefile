@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help verify evals selftest golden test lint format bench gpu clean
+.PHONY: help verify evals selftest golden test lint format bench gpu real clean
 
 help:
 	@echo "make verify   verify the bundled reference engine end to end"
@@ -16,6 +16,7 @@ help:
 	@echo "make golden   regenerate the small checkpoint's golden file after a change of weights"
 	@echo "make bench    measure engine speed, sampler throughput, timing accuracy and memory"
 	@echo "make gpu      check and measure the engine on a GPU, with this machine's PyTorch and Triton"
+	@echo "make real     verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "make clean    remove the virtual environment and caches"
 
 verify: $(VENV)/.reference
@@ -60,8 +61,11 @@ bench: $(VENV)/.test
 gpu:
 	$(PYTHON) -m benchmarks.gpu
 
+real: $(VENV)/.reference
+	$(BIN)/python benchmarks/real_servers.py
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) .real .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -7,10 +7,12 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
+import orjson
 from pydantic import ValidationError
 
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden.records import Golden
+from harness.golden.version1 import upgraded
 from harness.storage.run_folder import GOLDEN_FILE
 
 SHIPPED = "gpt-oss-small.json"
@@ -30,10 +32,23 @@ def fitting(model: str) -> Golden | None:
 
 def load(path: Path) -> Golden:
     """Read a golden file. Raises ConfigurationError."""
+    return _parsed(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
     try:
-        return Golden.model_validate_json(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _parsed(path: Path, content: bytes) -> Golden:
+    try:
+        return Golden.model_validate(upgraded(orjson.loads(content)))
+    except (KeyError, TypeError, orjson.JSONDecodeError):
+        raise ConfigurationError(
+            f"{path} is not a golden file. Create one with: gpt-oss-verify golden create"
+        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -63,7 +78,7 @@ def kept(folder: Path, sha256_expected: str | None) -> Golden | None:
     """
     if sha256_expected is None:
         return None
-    golden = load(folder / GOLDEN_FILE)
-    if digest(golden) != sha256_expected:
+    content = _content(folder / GOLDEN_FILE)
+    if sha256(content).hexdigest() != sha256_expected:
         raise RunLogError(f"{GOLDEN_FILE} in {folder} was changed after the run; restore it.")
-    return golden
+    return _parsed(folder / GOLDEN_FILE, content)

@@ -64,6 +64,8 @@ def _defect(responses: ProbeResponses) -> Trials:
     Its pattern shows even where the changes are smaller than those of rounding.
     """
     golden = _reference(responses)
+    if not golden.patterns:
+        raise NotVerifiableError(f"The golden file has no patterns of defects; {_HINT}.")
     compared = _compared(responses, golden)
     found = recognized(golden, [(each.name, each.compared) for each in compared])
     if found is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
 from harmony.vocabulary import harmony_encoding
 from harness.api.base import Reply, ToolCall
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, engine, files
 from harness.golden.defects import DEFECTS
 from harness.golden.distance import Compared, Entry, compare, distance, entry_bytes
@@ -45,6 +48,26 @@ def test_an_invalid_file_is_rejected_with_a_reason(tmp_path):
     path.write_text('{"models": []}')
     with pytest.raises(ConfigurationError, match=r"not a golden file .*golden create"):
         files.load(path)
+
+
+def test_runs_of_earlier_versions_keep_files_that_can_be_read(tmp_path):
+    old = orjson.loads(files.text(files.shipped()))
+    for name in ("engine", "command", "exact_tolerance", "patterns"):
+        del old[name]
+    old["tool_version"] = "0.1.0"
+    for run in old["healthy"]:
+        for name in ("engine", "numbers", "exact"):
+            del run[name]
+        del run["distance"]["near_p99"]
+        run |= {"dtype": "bfloat16", "batch": 8}
+    content = orjson.dumps(old)
+    (tmp_path / "golden.json").write_bytes(content)
+    golden = files.kept(tmp_path, sha256(content).hexdigest())
+    assert golden.continuations == files.shipped().continuations
+    assert (golden.engine, golden.patterns) == ("gpt-oss-verify 0.1.0", ())
+    assert golden.healthy[0].numbers == "bfloat16, batch 8"
+    with pytest.raises(RunLogError, match="was changed after the run"):
+        files.kept(tmp_path, "0" * 64)
 
 
 def tokens(*parts):

@@ -124,6 +124,12 @@ def test_incomparable_replies_are_reported_with_a_reason(
         assert reason in str(result.reason)
 
 
+def test_a_golden_file_without_patterns_recognizes_no_defect() -> None:
+    golden = GOLDEN.model_copy(update={"patterns": ()})
+    result = judged(numerics.GROUP, Replay(), golden=golden)["numerics.defect"]
+    assert (result.status, "patterns" in str(result.reason)) == ("not_verifiable", True)
+
+
 def drawn(choose: Any) -> str:
     def provider(request: Any, attempt: Any) -> Response:
         golden = GOLDEN.drawn[request.name]
