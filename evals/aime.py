@@ -13,13 +13,11 @@ from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
 from evals.extraction.integer import integer_answer
+from evals.prompts import fill, our_prompts
 from harness.api.base import Message
-from harness.records.runs import DatasetInfo
+from harness.records.runs import DatasetInfo, PromptsInfo
 
 _PROBLEMS_IN_A_CONTEST = 15
-_PROMPT = (
-    "{question}\n\nPlease reason it out step by step, and put the final answer in \\boxed{{}}."
-)
 
 
 def _leading_integer(value: object) -> object:
@@ -41,7 +39,8 @@ class Aime:
     name = "aime25"
     tries = 16
 
-    def __init__(self, data: Loaded[AimeRow]) -> None:
+    def __init__(self, data: Loaded[AimeRow], prompts: PromptsInfo | None = None) -> None:
+        self._template = (prompts or our_prompts()).templates[self.name]
         self.info: DatasetInfo = data.info
         self._rows = {_id(index, data.info): row for index, row in enumerate(data.rows)}
         self.questions: Sequence[Question] = tuple(
@@ -50,7 +49,7 @@ class Aime:
 
     def prompt(self, question: str, number: int) -> Prompt:
         """The same prompt in every try."""
-        text = _PROMPT.format(question=self._rows[question].question)
+        text = fill(self._template, question=self._rows[question].question)
         return Prompt((Message("user", text),))
 
     def mark(self, question: str, number: int, text: str) -> Mark:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evals.healthbench.answers import Answer
 from evals.healthbench.bench import HealthBench
-from evals.healthbench.grader import grading_prompt, grading_tasks
+from evals.healthbench.grader import grading_tasks
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.base import Record
@@ -116,8 +116,8 @@ def _grading(task: EvalTask) -> _Amount:
         return _Amount()
     total = _Amount()
     for each in grading_tasks(test, (Answer(question, question, "") for question in task.asked)):
-        prompt = grading_prompt(each.conversation, each.answer, each.item)
-        given = len(prompt) / CHARACTERS_PER_TOKEN + ANSWER_TOKENS
+        characters = sum(len(message.text) for message in each.messages)
+        given = characters / CHARACTERS_PER_TOKEN + ANSWER_TOKENS
         total += _Amount(1, given, GRADE_TOKENS)
     times = task.info.tries * len(task.info.conditions)
     return _Amount(total.requests * times, total.given * times, total.made * times)

@@ -16,20 +16,10 @@ from evals.datasets.rows import DataRow, text_id
 from evals.extraction import openai_script
 from evals.extraction.found import Found, noted_letters
 from evals.extraction.letter import letter_answer
+from evals.prompts import fill, our_prompts
 from harness.api.base import Message
 from harness.errors import ConfigurationError
-from harness.records.runs import DatasetInfo
-
-_PROMPT = """\
-{question}
-
-(A) {a}
-(B) {b}
-(C) {c}
-(D) {d}
-
-Finish with a line of the form "Answer: $LETTER" (without quotes), where $LETTER is the letter of \
-the right option: A, B, C or D."""
+from harness.records.runs import DatasetInfo, PromptsInfo
 
 
 class GpqaRow(DataRow):
@@ -58,7 +48,10 @@ class Gpqa:
     name = "gpqa"
     tries = 8
 
-    def __init__(self, data: Loaded[GpqaRow], seed: int = 0) -> None:
+    def __init__(
+        self, data: Loaded[GpqaRow], seed: int = 0, prompts: PromptsInfo | None = None
+    ) -> None:
+        self._template = (prompts or our_prompts()).templates[self.name]
         self.info: DatasetInfo = data.info
         ids = [row.record_id or text_id(row.question) for row in data.rows]
         if len(set(ids)) < len(ids):
@@ -74,8 +67,8 @@ class Gpqa:
     def prompt(self, question: str, number: int) -> Prompt:
         """The question with its choices in the order of this try."""
         order = self._order(question, number)
-        a, b, c, d = self._choices(question, order)
-        text = _PROMPT.format(question=self._rows[question].question, a=a, b=b, c=c, d=d)
+        choices = dict(zip("ABCD", self._choices(question, order), strict=True))
+        text = fill(self._template, question=self._rows[question].question, **choices)
         return Prompt((Message("user", text),), order)
 
     def mark(self, question: str, number: int, text: str) -> Mark:

@@ -16,6 +16,7 @@ from evals.healthbench import bench
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.rows import HealthBenchRow
 from harness.errors import ConfigurationError
+from harness.records.runs import PromptsInfo
 
 NAMES = ("aime25", "gpqa", *bench.NAMES, "basic")
 ROWS: Mapping[str, type[DataRow]] = {
@@ -44,17 +45,17 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
     return load_rows(BY_NAME[name], place, ROWS[name])
 
 
-def make_eval(data: Loaded[Any], seed: int = 0) -> AnyEval:
-    """The eval that asks these rows; `seed` is for the order of choices.
+def make_eval(data: Loaded[Any], seed: int = 0, prompts: PromptsInfo | None = None) -> AnyEval:
+    """The eval that asks these rows; `seed` is for the order of choices, `prompts` None is ours.
 
     Raises:
         ConfigurationError: If two rows are the same question.
     """
     match data.info.eval:
         case "aime25":
-            return Aime(data)
+            return Aime(data, prompts)
         case "gpqa":
-            return Gpqa(data, seed)
+            return Gpqa(data, seed, prompts)
         case "basic":
             return Basic()
-    return HealthBench(data, name=data.info.eval)
+    return HealthBench(data, name=data.info.eval, prompts=prompts)

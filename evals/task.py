@@ -31,6 +31,7 @@ from evals.healthbench.grader import grades_file
 from evals.healthbench.grades import Verdicts, read_verdicts
 from evals.healthbench.grading import grade_answers
 from evals.healthbench.rubric import rubric_score, summarise
+from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
@@ -42,7 +43,7 @@ from harness.providers.entries import Provider
 from harness.records.analysis import AtK, FailedSample, RubricSummary, TaskResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange
-from harness.records.runs import DatasetInfo, RunInfo, Sampling, TaskInfo
+from harness.records.runs import DatasetInfo, PromptsInfo, RunInfo, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
@@ -76,6 +77,7 @@ class EvalOptions:
     Attributes:
         examples: Questions to sample, chosen by `seed`; None for all of them.
         seed: Chooses questions and orders the choices of multiple-choice questions.
+        prompts: The prompts; None for ours.
         extra_body: Further members of every request body.
         grader: The model that grades: its entry's name and model, if any eval is graded.
         baseline: The name or file of the baseline.
@@ -86,6 +88,7 @@ class EvalOptions:
 
     examples: int | None = None
     seed: int = 0
+    prompts: PromptsInfo | None = None
     extra_body: Mapping[str, Any] | None = None
     grader: tuple[str, str] | None = None
     baseline: str | None = None
@@ -126,7 +129,7 @@ class EvalTask(Task):
         Raises:
             ConfigurationError: The eval has fewer questions than `options.examples`.
         """
-        self.test: AnyEval = make_eval(data, options.seed)
+        self.test: AnyEval = make_eval(data, options.seed, options.prompts)
         self._data = data
         self._options = options
         self._grader = grader
@@ -215,6 +218,7 @@ class EvalTask(Task):
             api=condition.api,
             sampling=self.info.sampling.model_copy(update={"seed": None}),
             grader=self._options.grader[1] if self.graded and self._options.grader else None,
+            prompts=wording(self._options.prompts or our_prompts(), self.name),
             planned=self.info.tries,
             scores=self._by_question(scores),
         )
@@ -388,6 +392,7 @@ def options_of(info: RunInfo) -> EvalOptions:
     return EvalOptions(
         examples=settings.examples,
         seed=settings.seed or 0,
+        prompts=settings.prompts,
         extra_body=info.provider.extra_body,
         grader=None if settings.grader is None else (settings.grader.name, settings.grader.model),
         baseline=settings.baseline,

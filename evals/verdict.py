@@ -20,6 +20,9 @@ from harness.statistics.noninferiority import (
 
 OTHER_MARGIN = 0.05
 """Margin of an eval about which nothing is published."""
+PROMPT_ALLOWANCE = 0.5
+"""How far other prompts may move a score, as a share of the margin. An assumption: nothing is
+published about how far these prompts move scores of gpt-oss."""
 MOST_UNGRADED = 0.01
 """How far ungraded items may move a score before the verdict becomes inconclusive."""
 
@@ -125,13 +128,14 @@ def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -
     if isinstance(reference, NoReference):
         reason = f"{scores.name}: not compared: {reference.reason}"
         return BaselineVerdict(decision=None, reason=reason)
-    comparison = compare(reference.run, reference.baseline, margin, tail)
+    allowance = PROMPT_ALLOWANCE * margin if reference.other_prompts else 0.0
+    comparison = compare(reference.run, reference.baseline, margin, tail, allowance)
     return BaselineVerdict(
         decision=comparison.decision,
         reason=f"{scores.name}: {_sentence(comparison, reference)}",
         comparison=comparison,
         baseline=reference.info,
-        warnings=reference.warnings,
+        warnings=(*reference.warnings, *_other_prompts(comparison, reference)),
     )
 
 
@@ -148,6 +152,16 @@ def _undecided(scores: EvalScores, why: str) -> BaselineVerdict:
     return BaselineVerdict(decision="inconclusive", reason=f"{scores.name}: undecided: {why}")
 
 
+def _other_prompts(comparison: Comparison, reference: Reference) -> tuple[str, ...]:
+    if not reference.other_prompts:
+        return ()
+    return (
+        f"Measured with other prompts than {reference.info.name}: the bounds of the difference are "
+        f"{comparison.allowance * 100:g} points further out on each side. --prompts gpt-oss uses "
+        "those of OpenAI's scripts.",
+    )
+
+
 def _sentence(comparison: Comparison, reference: Reference) -> str:
     between = comparison.difference
     measured = (
@@ -161,7 +175,7 @@ def _sentence(comparison: Comparison, reference: Reference) -> str:
         passed = f"as good as its baseline within {margin}: {measured}"
         if comparison.detectable is None:
             return f"{passed}."
-        drop = (comparison.margin + comparison.detectable) * 100
+        drop = (comparison.margin + comparison.allowance + comparison.detectable) * 100
         return (
             f"{passed}; a provider {drop:.1f} points worse would have failed with a probability of"
             " at least 80 %."

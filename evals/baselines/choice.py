@@ -14,6 +14,7 @@ from evals.baselines.scores import (
     EvalScores,
     NoReference,
     Reference,
+    differ_in_prompts,
     sampling_differences,
 )
 from harness.errors import ConfigurationError
@@ -87,6 +88,7 @@ class PublishedBaseline:
             pooled_mean(info.figures, benchmark),
             info,
             _warnings(scores),
+            differ_in_prompts(scores.prompts, benchmark.prompts_sha256),
         )
 
 

@@ -12,7 +12,13 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from evals.baselines.published import known_model
-from evals.baselines.scores import EvalScores, NoReference, Reference, sampling_differences
+from evals.baselines.scores import (
+    EvalScores,
+    NoReference,
+    Reference,
+    differ_in_prompts,
+    sampling_differences,
+)
 from harness.errors import ConfigurationError
 from harness.records.analysis import BaselineFigure, BaselineInfo
 from harness.records.base import Record
@@ -63,7 +69,11 @@ class MeasuredRun:
             list(scores.scores.values()), [theirs.scores[question] for question in scores.scores]
         )
         return Reference(
-            run, baseline, self._info(baseline, theirs), _differences(scores, theirs, self.name)
+            run,
+            baseline,
+            self._info(baseline, theirs),
+            _differences(scores, theirs, self.name),
+            differ_in_prompts(scores.prompts, theirs.prompts),
         )
 
     def _info(self, baseline: Mean, theirs: EvalScores) -> BaselineInfo:

@@ -24,6 +24,9 @@ class Source(Record):
 class Benchmark(Record):
     """What holds for all figures of a benchmark.
 
+    `prompts_sha256` is the hash of the prompts of OpenAI's scripts (`evals.prompts.wording`), which
+    published figures are taken to have been measured with.
+
     `assumed_tries` is what a figure is taken to rest on where its source does not say;
     `margin` is the default margin of a verdict, in points.
     """
@@ -34,6 +37,7 @@ class Benchmark(Record):
     assumed_because: str
     margin: float
     margin_because: str
+    prompts_sha256: str | None = None
 
 
 class Row(Record):

@@ -22,7 +22,8 @@ class EvalScores(Record):
 
     `scores` has every planned question by its id, with the values of its finished attempts in the
     order of their numbers. `planned` is the number of attempts at each question. `grader` is the
-    model that graded; None where answers are right or wrong by themselves.
+    model that graded; None where answers are right or wrong by themselves. `prompts` is the SHA-256
+    of the prompts (`evals.prompts.wording`); None where it is not known or makes no difference.
     """
 
     eval: str
@@ -32,6 +33,7 @@ class EvalScores(Record):
     api: Api
     sampling: Sampling
     grader: str | None = None
+    prompts: str | None = None
     planned: int = Field(ge=1)
     scores: Mapping[str, tuple[float, ...]] = Field(min_length=1)
 
@@ -48,12 +50,16 @@ class EvalScores(Record):
 
 @dataclass(frozen=True)
 class Reference:
-    """A score and its baseline, with the noise of each."""
+    """A score and its baseline, with the noise of each.
+
+    `other_prompts` says that they are known to have been measured with different prompts.
+    """
 
     run: Mean
     baseline: Mean
     info: BaselineInfo
     warnings: tuple[str, ...] = ()
+    other_prompts: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,11 @@ class Baseline(Protocol):
     def reference(self, scores: EvalScores) -> Reference | NoReference:
         """The baseline of these scores; every question has at least one attempt."""
         ...
+
+
+def differ_in_prompts(ours: str | None, theirs: str | None) -> bool:
+    """Whether two scores are known to have been measured with different prompts."""
+    return ours is not None and theirs is not None and ours != theirs
 
 
 def sampling_differences(ours: Sampling, theirs: Sampling, name: str) -> list[str]:

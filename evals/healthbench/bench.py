@@ -9,8 +9,9 @@ from evals.base import Prompt, Question
 from evals.datasets.load import DataSource, Loaded, load_rows
 from evals.datasets.published import BY_NAME
 from evals.healthbench.rows import HealthBenchRow
+from evals.prompts import our_prompts
 from harness.errors import ConfigurationError
-from harness.records.runs import DatasetInfo
+from harness.records.runs import DatasetInfo, PromptsInfo
 
 NAMES = ("healthbench", "healthbench_hard", "healthbench_consensus")
 
@@ -23,14 +24,18 @@ class HealthBench:
         info: The dataset.
         questions: One for each row.
         rows: The rows by question, with their rubrics.
+        prompts: The prompts of the run, of which the grader's are used.
         tries: Tries at each by default, as in OpenAI's script.
     """
 
     tries = 1
 
-    def __init__(self, loaded: Loaded[HealthBenchRow], *, name: str) -> None:
+    def __init__(
+        self, loaded: Loaded[HealthBenchRow], *, name: str, prompts: PromptsInfo | None = None
+    ) -> None:
         """Take the loaded rows. Raises ConfigurationError if two have the same prompt_id."""
         self.name = name
+        self.prompts = prompts or our_prompts()
         self.info: DatasetInfo = loaded.info
         self.rows: Mapping[str, HealthBenchRow] = {row.prompt_id: row for row in loaded.rows}
         if len(self.rows) < len(loaded.rows):

@@ -17,11 +17,10 @@ from evals.healthbench.grader import (
     grader_api,
     grader_settings,
     grades_file,
-    grading_prompt,
     grading_tasks,
 )
 from evals.healthbench.grades import REQUESTS, Ledger, read_verdicts
-from harness.api.base import Message, Settings
+from harness.api.base import Settings
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.providers.entries import Provider
@@ -174,8 +173,7 @@ async def grade_answers(
 
 
 def _attempt(task: GradingTask, number: int, api: Api, settings: Settings) -> Attempt:
-    text = grading_prompt(task.conversation, task.answer, task.item)
-    sample = Sample(task.id, (Message("user", text),))
+    sample = Sample(task.id, task.messages)
     condition = Condition(model=settings.model, api=api, mode="non-streaming")
     identity = f"{task.id}/{number}"
     return Attempt(identity, GRADING, sample, condition, number=number, settings=settings)

@@ -103,7 +103,7 @@ class SamplingOptions:
 @Parameter(name="*", group=EVALS)
 @dataclass(frozen=True)
 class DataOptions:
-    """Where the questions of evals are."""
+    """Where the questions of evals are, and in which words they are asked."""
 
     examples: int | None = None
     """Sample only N questions of each eval, chosen by the seed."""
@@ -115,6 +115,8 @@ class DataOptions:
     """A local copy, JSONL or CSV, of the one eval that runs."""
     data_dir: Path | None = None
     """A folder with local copies under their published names."""
+    prompts: str | None = None
+    """ours (the default), gpt-oss (those of the installed package), a wheel of it, or a FILE."""
 
     def place(self, evals: Sequence[str]) -> DataPlace:
         """Where to read. Raises ConfigurationError if that is ambiguous."""

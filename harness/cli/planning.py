@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from evals.baselines.choice import choose_baseline
 from evals.datasets.load import Loaded
 from evals.healthbench.bench import NAMES as HEALTHBENCH
 from evals.healthbench.grader import DEFAULT_GRADER, find_grader
+from evals.prompts import choose_prompts
 from evals.registry import NAMES, load_data
 from evals.task import EvalOptions, EvalTask, restored_evals
 from harness.cases import Suite, load_suite, planned_cases
@@ -316,6 +317,7 @@ def _settings(
         first_cases=cases.first,
         case_ids=tuple(case.id for case in suite.cases) if suite and cases.first else (),
         examples=options.data.examples,
+        prompts=choose_prompts(options.data.prompts) if evals else None,
         strict=strict,
         concurrency=provider.concurrency,
         seed=options.sampling.seed,
@@ -399,6 +401,7 @@ def _eval_tasks(
     shared = EvalOptions(
         examples=settings.examples,
         seed=settings.seed or 0,
+        prompts=settings.prompts,
         extra_body=provider.extra_body,
         grader=None if grader is None else (grader.name, grader.model),
         baseline=settings.baseline,
@@ -421,7 +424,7 @@ def _margins(settings: RunSettings) -> dict[str, float]:
 def _load(name: str, options: Options) -> Loaded[Any]:
     """The rows of an eval; beside tool calling the samples where the hub cannot be reached."""
     evals = (options.evals or DEFAULT_EVALS).split(",")
-    if options.cases is None or options.data != DataOptions():
+    if options.cases is None or replace(options.data, prompts=None) != DataOptions():
         return load_data(name, options.data.place(evals))
     try:
         return load_data(name)

@@ -121,7 +121,8 @@ def evaluate(
         provider: Which provider; --model takes several separated by commas.
         evals: aime25, gpqa, healthbench[_hard|_consensus], basic, separated by commas.
             Default: aime25,gpqa.
-        data: Where the questions are; by default at a pinned revision on the Hugging Face hub.
+        data: Where the questions are, by default at a pinned revision on the Hugging Face hub, and
+            the prompts.
         baseline: What to compare the scores with.
         decision: Who grades, and when to stop.
         sampling: How to sample.

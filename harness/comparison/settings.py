@@ -16,6 +16,7 @@ _MOVING = frozenset(
         "extra body",
         "strict",
         "grader",
+        "prompts",
         "tools",
         "reasoning effort",
         "api",
@@ -48,6 +49,8 @@ def settings_of(info: RunInfo) -> Settings:
         "strict": settings.strict,
         "seed": settings.seed,
         "grader": settings.grader and settings.grader.model,
+        "prompts": settings.prompts
+        and f"{settings.prompts.source} ({settings.prompts.sha256[:12]})",
         "tool version": info.tool_version,
     }
     by_task = {

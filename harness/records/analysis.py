@@ -142,10 +142,11 @@ class Comparison(Record):
     """A score compared with its baseline, on the scale of the score, where 0.01 is a point.
 
     `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
-    `detectable` is the smallest drop beyond the margin that such a run detects with a probability
-    of at least 80 %; None if it detects none. `further_tries` is how many more tries of every
-    question would settle an inconclusive comparison if the difference stays the same; None where
-    it is settled, or where no number suffices.
+    `allowance` is how much further out each bound is because run and baseline had different
+    prompts. `detectable` is the smallest drop beyond margin and allowance that such a run detects
+    with a probability of at least 80 %; None if it detects none. `further_tries` is how many more
+    tries of every question would settle an inconclusive comparison if the difference stays the
+    same; None where it is settled, or where no number suffices.
     """
 
     decision: Decision
@@ -154,6 +155,7 @@ class Comparison(Record):
     difference: Estimate
     margin: float
     detectable: float | None
+    allowance: float = 0.0
     further_tries: int | None = None
 
 

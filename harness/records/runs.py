@@ -149,6 +149,18 @@ class TaskInfo(Record):
     )
 
 
+class PromptsInfo(Record):
+    """The prompts of evals: `ours`, those of a release of gpt-oss, or those of a file.
+
+    `templates` has the texts by name (docs/evals.md), so that a run can be resumed and graded
+    without the source. `sha256` covers names and texts.
+    """
+
+    source: str
+    sha256: str
+    templates: Mapping[str, str]
+
+
 class RunSettings(Record):
     """The settings of a run, defaults filled in.
 
@@ -172,6 +184,7 @@ class RunSettings(Record):
     seed: int | None = None
     thresholds: Thresholds = Thresholds()
     grader: ProviderInfo | None = None
+    prompts: PromptsInfo | None = Field(default=None, description="ours where None")
     baseline: str | None = None
     margin: float | None = None
     margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")

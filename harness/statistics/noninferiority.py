@@ -39,18 +39,24 @@ FIRST_LOOK = 2
 """Rounds before the first look; a single round does not show the noise between rounds."""
 
 
-def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) -> Comparison:
+def compare(
+    run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL, allowance: float = 0.0
+) -> Comparison:
     """Compare a run with a baseline on the same questions.
 
     `run_tail` is the probability that a bound of the run is wrong; with several looks, it comes
-    from `always_valid_tail`.
+    from `always_valid_tail`. `allowance` is how far another cause than the provider may move the
+    score: both bounds are that much further out.
 
     Raises:
         ValueError: The margin, the tolerated drop, is not above 0.
     """
     if margin <= 0:
         raise ValueError("a non-inferiority margin must be above 0; otherwise no run can pass")
-    between = difference(run, baseline, run_tail)
+    measured = difference(run, baseline, run_tail)
+    between = measured.model_copy(
+        update={"low": measured.low - allowance, "high": measured.high + allowance}
+    )
     decision: Decision = "inconclusive"
     if between.low > -margin:
         decision = "pass"
@@ -58,7 +64,7 @@ def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) ->
         decision = "fail"
     needed = None
     if decision == "inconclusive":
-        gap = run.value - baseline.value + margin
+        gap = max(0.0, abs(run.value - baseline.value + margin) - allowance)
         needed = tries_needed(gap, run.error, run.tries, baseline.error)
     return Comparison(
         decision=decision,
@@ -66,7 +72,8 @@ def compare(run: Mean, baseline: Mean, margin: float, run_tail: float = TAIL) ->
         baseline=baseline.value,
         difference=between,
         margin=margin,
-        detectable=detectable_beyond(run, baseline, margin, run_tail),
+        detectable=detectable_beyond(run, baseline, margin + allowance, run_tail),
+        allowance=allowance,
         further_tries=None if needed is None else max(1, needed - math.floor(run.tries)),
     )
 
