@@ -78,7 +78,7 @@ def test_a_run_ends_in_scores_and_a_folder_that_says_everything(mock, tmp_path, 
     assert folder.name.startswith("127.0.0.1-")
     assert {path.name for path in folder.iterdir()} == {
         "analysis.json",
-        f"grades-127.0.0.1-{MODEL}.jsonl",
+        f"grades-{folder.name.rsplit('-', 2)[0]}-{MODEL}.jsonl",
         "junit.xml",
         "questions-aime25.jsonl",
         "questions-gpqa.jsonl",
@@ -171,6 +171,26 @@ def test_a_run_that_was_cut_off_goes_on_and_asks_nothing_twice(mock, tmp_path, c
     assert scores(folder) == before
     sampled = [post for post in mock.posts if "seed" in post.body]
     assert len(sampled) == len(before) - 20
+
+
+def test_the_prompts_of_a_run_are_recorded_and_kept(mock, tmp_path, capsys):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text('aime25: "<<question>>\\n\\nBox it."', encoding="utf-8")
+    run(at(mock, "--eval", "aime25", "-k", "1", "--prompts", str(mine)))
+    (folder,) = runs(tmp_path)
+    settings, _ = settings_and_task(folder)
+    assert settings["prompts"]["source"] == str(mine)
+    assert settings["prompts"]["templates"]["aime25"].endswith("Box it.")
+    assert len(settings["prompts"]["sha256"]) == 64
+    mine.unlink()
+    log = folder / "rollouts.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:20]))
+    mock.received.clear()
+    assert run(["eval", "--resume", str(folder)]) == 0
+    asked = [post.body["messages"][-1]["content"] for post in mock.posts if "seed" not in post.body]
+    assert sum(text.endswith("\n\nBox it.") for text in asked) >= 10
+    assert run(["eval", "--resume", str(folder), "--prompts", "ours"]) == 2
+    assert "leave out --prompts" in capsys.readouterr().err
 
 
 def test_recheck_and_report_need_no_network(mock, tmp_path, capsys):
@@ -411,7 +431,8 @@ def test_the_timeout_option_holds_for_evals(mock, capsys):
 def test_a_dry_run_asks_nobody(mock, tmp_path, capsys):
     assert run(at(mock, "--eval", "aime25,healthbench", "-k", "3", "--dry-run")) == 0
     out = capsys.readouterr().out
-    assert "2 conditions to sample from 127.0.0.1: 138 requests" in out
+    assert "2 conditions to sample from 127.0.0.1-" in out
+    assert ": 138 requests" in out
     assert "grading from 127.0.0.1" in out
     assert run(at(mock, "--eval", "aime25", "-k", "3", "--dry-run", "--json")) == 0
     assert result(capsys)["sampling"]["requests"] == 102

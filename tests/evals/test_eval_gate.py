@@ -48,7 +48,8 @@ def test_an_eval_that_exceeds_its_budget_is_inconclusive_and_can_be_resumed(mock
 def test_grading_is_within_the_same_budget(mock, tmp_path):
     assert scored(mock, *HEALTHBENCH, "--max-requests", "9") == 4
     folder, written = info(tmp_path)
-    grades = (folder / f"grades-127.0.0.1-{MODEL}.jsonl").read_text().splitlines()
+    (log,) = folder.glob(f"grades-127.0.0.1-*-{MODEL}.jsonl")
+    grades = log.read_text().splitlines()
     assert len(mock.received) == 9
     assert 0 < len(grades) <= 5
     assert "max_requests 9" in written["stopped"]

@@ -29,7 +29,8 @@ from harness.sampling.run import run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
 
-LOG = grades_file("127.0.0.1", MODEL)
+NAME = "grader"
+LOG = grades_file(NAME, MODEL)
 BENCH = load("healthbench", "samples")
 ANSWERS = tuple(
     Answer(f"cell/{question}/{number}", question, f"Answer {number} to {question}.")
@@ -52,7 +53,8 @@ def expected() -> Verdicts:
 
 
 def grader_at(provider: MockProvider, concurrency: int = 16) -> Provider:
-    return changed(adhoc_provider(provider.base_url, MODEL, ["chat"]), concurrency=concurrency)
+    found = adhoc_provider(provider.base_url, MODEL, ["chat"])
+    return changed(found, name=NAME, concurrency=concurrency)
 
 
 def records(folder: Path) -> list[Rollout]:
@@ -165,7 +167,7 @@ async def test_a_grader_may_speak_responses_only(tmp_path: Path) -> None:
         mock.write_json(writer, reply)
 
     async with MockProvider(always=answering) as provider:
-        grader = adhoc_provider(provider.base_url, MODEL, ["responses"])
+        grader = changed(adhoc_provider(provider.base_url, MODEL, ["responses"]), name=NAME)
         await grade_with(grader, tasks, tmp_path)
     verdicts = read_verdicts(read_rollouts(tmp_path, LOG))
     assert {answer: len(items) for answer, items in verdicts.items()} == {
@@ -248,8 +250,8 @@ RUN = """
 import asyncio, sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
-from test_healthbench_grading import MODEL, adhoc_provider, changed, grade_with, tasks
-grader = changed(adhoc_provider(sys.argv[3], MODEL, ["chat"]), concurrency=4)
+from test_healthbench_grading import MODEL, NAME, adhoc_provider, changed, grade_with, tasks
+grader = changed(adhoc_provider(sys.argv[3], MODEL, ["chat"]), name=NAME, concurrency=4)
 asyncio.run(grade_with(grader, tasks, Path(sys.argv[4])))
 """
 
