@@ -207,9 +207,11 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
         every = [(one, each) for one in group for each in one.accounts]
         if not any(each.reasoning for _, each in every):
             continue
-        least = header_tokens(Reasoning("")) + 1
+        empty = header_tokens(Reasoning(""))
         for one, each in every:
-            if not each.reasoning and each.unexplained >= least:
+            # The model may also have written a preamble and an empty CoT.
+            explained = max(2 * empty, each.spelling)
+            if not each.reasoning and each.unexplained > explained:
                 message = "The reply has no CoT, but the model wrote more than the reply contains."
                 expected = f"CoT, or at most {each.most} tokens"
                 yield message, _evidence(one.record, "$.usage", expected, str(each.reported))

@@ -178,7 +178,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         end = reply.reasoning[-_END_OF_COT:]
         named = [name for name in request.functions if name in end]
         shortest = min((header_tokens(HarmonyCall(name, "")) for name in named), default=None)
-        if shortest is not None and counted.unexplained >= shortest:
+        if shortest is not None and counted.unexplained >= max(shortest, counted.spelling):
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
             got = f"{counted.unexplained} unexplained tokens"
             yield Problem(exchange, message, "a tool call", got, "$.usage")

@@ -63,8 +63,8 @@ def _lost(found: Accounted) -> Iterator[Problem]:
     Otherwise the model wrote an answer or a call, and the server lost it.
     """
     exchange, reply, account = found
-    shortest = header_tokens(AnswerMessage("")) + 1
-    if not reply.calls and not reply.text.strip() and account.unexplained >= shortest:
+    explained = max(header_tokens(AnswerMessage("")), account.spelling)
+    if not reply.calls and not reply.text.strip() and account.unexplained > explained:
         message = "The reply is empty, but the model wrote more than the CoT."
         expected = (
             f"the text of {account.unexplained} more tokens, or at most {account.most} tokens"
