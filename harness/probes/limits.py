@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from harness.api.base import Message, Reply
+from harness.api.base import Message
 from harness.findings import CHAT, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
@@ -121,33 +121,55 @@ def _default(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), needs="stop")
 def _stop(responses: ProbeResponses) -> Trials:
-    """A stop string ends the answer, is not part of it, and does not apply to the CoT.
+    """A stop string ends the answer and is not part of it.
 
-    Programs use it to delimit the answer. If it applies to the CoT, they get no answer at all.
+    Programs use it to delimit the answer.
     """
-    stopped = served(responses, "stopped", "stop strings")
-    _, unstopped = responses.reply("whole")
-    before, found, _ = unstopped.text.partition(STOP)
-    if not found:
-        raise NotVerifiableError("The model's answer does not contain the stop string.")
-    for rollout in stopped:
+    _require_stop(responses.reply("whole")[1].text, "answer")
+    for rollout in served(responses, "stopped", "stop strings"):
         last = rollout.exchanges[-1]
         if last.reply is None:
             message = "A request with a stop string got no reply."
             yield Problem(last, message, "a reply", outcome(last))
         else:
-            yield _wrong_stop(last, last.reply, unstopped, before)
+            message, got = "The answer contains the stop string.", repr(last.reply.text)
+            kept = Problem(last, message, f"no {STOP!r}", got)
+            yield kept if STOP in last.reply.text else None
 
 
-def _wrong_stop(
-    exchange: ParsedExchange, reply: Reply, unstopped: Reply, before: str
-) -> Problem | None:
-    got = repr(reply.text)
-    if STOP in reply.text:
-        message = "The answer contains the stop string."
-        return Problem(exchange, message, f"no {STOP!r}", got)
-    empty = before.strip() and not reply.text
-    if empty and STOP in unstopped.reasoning and STOP not in reply.reasoning:
-        message = "The stop string ended the reply within its CoT."
-        return Problem(exchange, message, f"an answer, such as {before!r}", got)
-    return None
+@GROUP.probe(
+    "limits.stop.cot",
+    ("whole", "stopped"),
+    source="https://github.com/vllm-project/vllm/issues/38499",
+    apis=("chat",),
+    severity="warning",
+    needs="stop",
+)
+def _stop_in_cot(responses: ProbeResponses) -> Trials:
+    """A stop string does not end the reply within its CoT.
+
+    Programs get no answer at all. Many engines match stop strings with all that is generated.
+    """
+    _, whole = responses.reply("whole")
+    _require_stop(whole.reasoning, "CoT")
+    before = whole.text.partition(STOP)[0]
+    _require(before.strip(), "The model's answer begins with the stop string.")
+    replies = (
+        (rollout.exchanges[-1], rollout.exchanges[-1].reply)
+        for rollout in served(responses, "stopped", "stop strings")
+    )
+    for exchange, reply in replies:
+        if reply is not None:
+            ended = not reply.text and STOP not in reply.reasoning
+            message = "The stop string ended the reply within its CoT."
+            lost = Problem(exchange, message, f"an answer, such as {before!r}", repr(reply.text))
+            yield lost if ended else None
+
+
+def _require_stop(text: str, place: str) -> None:
+    _require(STOP in text, f"The model's {place} does not contain the stop string.")
+
+
+def _require(condition: object, reason: str) -> None:
+    if not condition:
+        raise NotVerifiableError(reason)

@@ -156,6 +156,22 @@ TOOLS = {
         chat(HI, said=PREFIXED, tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS,
     ),
+    "markup-deleted-in-arguments": Row(
+        chat(HI, said=CALL.replace("Rome", "<b>Rome"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS,
+    ),
+    "arguments-escaped-as-html": Row(
+        chat(HI, said=CALL.replace("Rome", "R&B"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "R&amp;B"),
+    ),
+    "typography-replaced-in-arguments": Row(
+        chat(HI, said=CALL.replace("Rome", "–Rome"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "-Rome"),
+    ),
+    "spaces-reduced-in-arguments": Row(
+        chat(HI, said=CALL.replace("Rome", "R  ome"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "R ome"),
+    ),
     "property-named-items-crashes": Row(
         chat(
             HI,

@@ -34,10 +34,14 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Say:
-    """One reply: either a text or a call (name and arguments). Its ids end with `mark`."""
+    """One reply: either a text or a call (name and arguments). Its ids end with `mark`.
+
+    `wrote` is the call that the model wrote, if the server changes it.
+    """
 
     text: str | None = None
     call: tuple[str, str] | None = None
+    wrote: tuple[str, str] | None = None
     reasoning: str = "The user wants something; let me see."
     call_id: str = "call_1"
     mark: str = "1"
@@ -73,7 +77,8 @@ def counts(say: Say) -> tuple[int, int, int]:
     """The prompt, completion and reasoning tokens of a reply."""
     encoding = harmony_encoding()
     thought = Reasoning(say.reasoning) if say.reasoning else None
-    said = [Call(*say.call)] if say.call else [Answer(say.text)] if say.text else []
+    call = say.wrote or say.call
+    said = [Call(*call)] if call else [Answer(say.text)] if say.text else []
     try:
         made = sum(len(message_tokens(each)) for each in (thought, *said) if each)
     except RenderError:

@@ -1,25 +1,30 @@
 """Text in tool-call arguments reaches the client unchanged: quotes, line breaks, "functions.".
 
 The model may copy a text incorrectly. Only typical server defects count as problems: the requested
-text with its special part deleted, escaped once more, or replaced.
+text with its special part deleted, escaped once more, or replaced, unless the tokens show that the
+model wrote it so (see `harness.probes.evidence`).
 """
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.api.base import Tool
+from harness.api.base import Tool, ToolCall
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
+from harness.probes.evidence import Author, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
 from harness.records.conditions import Api
+
+_PLAIN = str.maketrans({"–": "-", "’": "'", "“": '"', "”": '"', "…": "..."})
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,9 @@ class Value:
         """The text as damaged by typical server defects."""
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
-        instead |= {html.escape(self.special), self.special.encode().decode("latin-1")}
+        instead |= {html.escape(self.special), self.special.encode().decode("latin-1", "replace")}
+        instead |= {self.special.translate(_PLAIN), re.sub(r"<[^>]*>", "", self.special)}
+        instead |= {re.sub(r"\s+", " ", self.special)}
         if self.before and self.after:
             instead.add("")
         if not self.special.isascii():
@@ -55,6 +62,17 @@ class Value:
         if self.after and not self.before:
             return text.lstrip().startswith(self.after.strip())
         return False
+
+    def written(self, call: ToolCall) -> Sequence[ToolCall]:
+        """The call with the undamaged text, in the two spellings of its JSON."""
+        (name,) = self.tool.parameters["properties"]
+        return [
+            replace(
+                call,
+                arguments=json.dumps({name: self.intact}, ensure_ascii=False, separators=spelling),
+            )
+            for spelling in (None, (",", ":"))
+        ]
 
     @property
     def intact(self) -> str:
@@ -88,6 +106,10 @@ VALUES: Mapping[str, Value] = {
     ),
     "ideographs": Value(LANGUAGE, 'Which language is "ありがとう"?', "", "ありがとう"),
     "emoji": Value(NOTE, "Save this note: žluté 潮 🌊", "潮 ", "🌊"),
+    "markup": Value(NOTE, "Save this note: dock <b>nine</b>", "dock ", "<b>nine</b>"),
+    "ampersand": Value(NOTE, "Save this note: salt & pepper", "salt ", "&", " pepper"),
+    "typography": Value(NOTE, "Save this note: tide – it’s “low” …", "tide ", "– it’s “low” …"),
+    "spaces": Value(NOTE, "Save this note: dock    nine", "dock", "    ", "nine"),
     "json": Value(
         LANGUAGE, "Identify the language of the text between the marks: <<{\"a\": [1]}>>",
         "", '{"a": [1]}',
@@ -106,21 +128,22 @@ GROUP = ProbeGroup("tools.arguments", _requests, HARMONY, modes=BOTH_MODES)
 
 
 def _judge(name: str, responses: ProbeResponses) -> Trials:
-    yield from required(
-        _copies(name, responses), "The model did not copy the text into a tool call."
-    )
+    reason = "The model did not copy the text into a tool call."
+    yield from required(proven(_copies(name, responses)), reason)
 
 
-def _copies(name: str, responses: ProbeResponses) -> Trials:
+def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
     value = VALUES[name]
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         text = _text(found)
         damaged = any(each in text for each in value.damaged())
         if value.intact in text:
-            yield None
+            yield None, "unknown"
         elif damaged or value.is_lost_from(text) or _truncated(found, value):
             message = "The arguments of a tool call contain a damaged text."
-            yield Problem(found.exchange, message, value.intact, text or found.call.arguments)
+            got = text or found.call.arguments
+            who = author(found, *value.written(found.call))
+            yield Problem(found.exchange, message, value.intact, got), who
 
 
 def _truncated(found: Call, value: Value) -> bool:

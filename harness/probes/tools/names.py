@@ -10,6 +10,7 @@ from harness.api.base import Tool
 from harness.checks.subjects import Call, calls
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.evidence import author
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
 from harness.records.conditions import Api
@@ -59,15 +60,22 @@ def _unchanged(responses: ProbeResponses) -> Trials:
     A client cannot run a tool by a name that it does not know.
     """
     found = (
-        (call.exchange, renamed, call.call.name)
+        trial
         for name, (_, renamed, _) in NAMES.items()
         for call in _calls(responses, name)
-        if call.call.name == renamed or _changed(renamed, call.call.name)
+        for trial in _judged(call, renamed)
     )
-    reason = "The model called none of the functions by its name."
-    for exchange, renamed, got in required(found, reason):
-        changed = Problem(exchange, "The reply calls a function by a changed name.", renamed, got)
-        yield None if got == renamed else changed
+    yield from required(found, "The model called none of the functions by its name.")
+
+
+def _judged(call: Call, offered: str) -> Trials:
+    """Judge one call. The model corrects odd names, so a changed one must be proven."""
+    got = call.call.name
+    message = "The reply calls a function by a changed name."
+    if got == offered:
+        yield None
+    elif _changed(offered, got) and author(call, replace(call.call, name=offered)) == "server":
+        yield Problem(call.exchange, message, offered, got)
 
 
 @GROUP.probe("tools.names.ids", NAMES, severity="warning", source=CHAT)

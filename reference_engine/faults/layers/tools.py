@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -31,6 +33,7 @@ from reference_engine.server.tool_choice import ToolPolicy
 group = FaultGroup("tool mapping")
 
 _AUTO = ToolPolicy()
+_ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
 
 
 @group.fault(CONVERSATION, "prompt.tool", source="vertesia/llumiverse PR#207")
@@ -161,24 +164,53 @@ def functions_prefix_kept(event: Event) -> list[Event]:
     return _renamed(event, lambda name: f"functions.{name}")
 
 
-@group.fault(PARSER, "tools.arguments", source="cubist38/mlx-openai-server PR#50")
-def functions_deleted_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
-    """The text 'functions.' is deleted from the arguments of calls."""
+def _with_arguments(parser: HarmonyParser, change: Callable[[str], str]) -> HarmonyParser:
+    """The parser with the arguments of each call changed as a whole."""
     held: list[str] = []
 
-    def change(event: Event) -> Iterable[Event]:
+    def edit(event: Event) -> Iterable[Event]:
         match event:
             case Delta("call", text):
                 held.append(text)
                 return
             case Ended("call"):
-                text = "".join(held).replace("functions.", "")
+                text = change("".join(held))
                 held.clear()
                 if text:
                     yield Delta("call", text)
         yield event
 
-    return FilteredParser(parser, change)
+    return FilteredParser(parser, edit)
+
+
+@group.fault(PARSER, "tools.arguments", source="cubist38/mlx-openai-server PR#50")
+def functions_deleted_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """The text 'functions.' is deleted from the arguments of calls."""
+    return _with_arguments(parser, lambda text: text.replace("functions.", ""))
+
+
+@group.fault(PARSER, "tools.arguments")
+def markup_deleted_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """Text in angle brackets is deleted from the arguments of calls."""
+    return _with_arguments(parser, lambda text: re.sub(r"<[^>]*>", "", text))
+
+
+@group.fault(PARSER, "tools.arguments")
+def arguments_escaped_as_html(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """Ampersands and angle brackets in the arguments of calls come back as HTML entities."""
+    return _with_arguments(parser, lambda text: html.escape(text, quote=False))
+
+
+@group.fault(PARSER, "tools.arguments")
+def typography_replaced_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """Dashes and typographic quotes in the arguments of calls come back as ASCII."""
+    return _with_arguments(parser, lambda text: text.translate(_ASCII))
+
+
+@group.fault(PARSER, "tools.arguments")
+def spaces_reduced_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """Runs of spaces in the arguments of calls come back as one space."""
+    return _with_arguments(parser, lambda text: re.sub(" +", " ", text))
 
 
 @group.fault(REQUEST, "tools.schema", "request.failed", source="lmstudio-bug-tracker#2180")

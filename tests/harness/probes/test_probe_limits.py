@@ -120,11 +120,15 @@ def test_a_low_default_limit_is_detected(tokens: int, expected: set[str]) -> Non
     [
         ANSWER,
         Say(text="The code word", reasoning=COT),
-        Say(text="", reasoning="The user requests for the "),
     ],
 )
 def test_ineffective_stop_strings_are_detected(said: Say) -> None:
     assert failed(but("stopped", said)) == {"limits.stop"}
+
+
+def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
+    found = judged(GROUP, but("stopped", Say(text="", reasoning="The user requests for the ")))
+    assert (found["limits.stop"].status, found["limits.stop.cot"].status) == ("passed", "warned")
 
 
 def test_stop_strings_that_are_not_verifiable() -> None:

@@ -14,12 +14,17 @@ from healthy import (
     responses_blocks,
     responses_events,
     responses_whole,
+    rollout,
     stream_response,
 )
 from probing import Provider, judged, refusal, statuses
 
-from harness.api.base import Tool, ToolResult
+from harness.api.base import Tool, ToolCall, ToolResult
+from harness.checks.subjects import Call
+from harness.findings import Problem
+from harness.parsing.rollout import parse_rollout
 from harness.probes.base import ProbeGroup, ProbeRequest
+from harness.probes.evidence import Author, proven
 from harness.probes.tools import (
     arguments,
     choice,
@@ -155,9 +160,21 @@ def test_unchanged_names_pass() -> None:
 )
 def test_names_changed_by_servers_fail(change: object) -> None:
     assert callable(change)
-    found = statuses(judged(names.GROUP, lambda request, _: calling(change(request.tools[0].name))))
+
+    def changing(request: ProbeRequest, attempt: Attempt) -> Say:
+        said, name = _named(request, attempt), request.tools[0].name
+        return replace(calling(change(name)), wrote=said.call, reasoning=f"I call {name} now.")
+
+    found = statuses(judged(names.GROUP, changing))
     assert found["tools.names.kept"] == "failed"
     assert found["tools.names.accepted"] == "passed"
+
+
+def test_names_that_the_model_corrects_are_not_verifiable() -> None:
+    found = judged(names.GROUP, lambda r, _: calling(r.tools[0].name.replace("-", "_").lower()))
+    assert found["tools.names.kept"].status == "passed"
+    corrected = judged(names.GROUP, lambda r, _: calling(f"my_{r.tools[0].name}"))
+    assert corrected["tools.names.kept"].status == "not_verifiable"
 
 
 def test_mistakes_of_the_model_in_names_are_not_verifiable() -> None:
@@ -176,8 +193,16 @@ def test_ids_that_restart_in_every_reply_are_a_warning() -> None:
 
 
 def _writing(text: str, request: ProbeRequest) -> Say:
-    key = next(iter(arguments.VALUES[request.name].tool.parameters["properties"]))
-    return calling(arguments.VALUES[request.name].tool, json.dumps({key: text}))
+    """A call that the model writes."""
+    tool = arguments.VALUES[request.name].tool
+    (key,) = tool.parameters["properties"]
+    return calling(tool, json.dumps({key: text}, ensure_ascii=False))
+
+
+def _changing(text: str, request: ProbeRequest) -> Say:
+    """The same call, where the model writes the intact text."""
+    intact = _writing(arguments.VALUES[request.name].intact, request)
+    return replace(_writing(text, request), wrote=intact.call)
 
 
 def test_intact_texts_pass() -> None:
@@ -191,8 +216,33 @@ def test_intact_texts_pass() -> None:
 def test_texts_damaged_by_servers_fail(name: str) -> None:
     value = arguments.VALUES[name]
     for harm in value.damaged():
-        found = judged(arguments.GROUP, lambda request, _, harm=harm: _writing(harm, request))
+        found = judged(arguments.GROUP, lambda request, _, harm=harm: _changing(harm, request))
         assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"), [("quotes", 'Elle a dit \\"oui'), ("markup", "dock nine")]
+)
+def test_texts_that_the_model_damages_are_not_verifiable(name: str, harm: str) -> None:
+    assert harm in arguments.VALUES[name].damaged()
+    found = judged(arguments.GROUP, lambda request, _: _writing(harm, request))
+    assert found[f"tools.arguments.{name}"].status == "not_verifiable"
+
+
+def test_a_problem_without_proof_must_be_repeated() -> None:
+    call = Call(parse_rollout(rollout([Say(text="Hello.")])).exchanges[0], ToolCall("1", "a", "{}"))
+    problem = Problem(call.exchange, "Damaged.", "a", "b")
+
+    def kept(*found: tuple[Problem | None, Author]) -> list[Problem | None]:
+        return list(proven(found))
+
+    assert kept((problem, "unknown"), (None, "unknown")) == [None]
+    assert kept((problem, "unknown"), (problem, "unknown"), (None, "unknown")) == [
+        problem,
+        problem,
+        None,
+    ]
+    assert kept((problem, "server"), (problem, "model"), (None, "unknown")) == [problem, None]
 
 
 def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
@@ -201,11 +251,12 @@ def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
         key = next(iter(value.tool.parameters["properties"]))
         ends = [at for at, sign in enumerate(value.intact) if not sign.isascii()]
         text = value.intact[: ends[0] + 1] if ends else "?"
-        return calling(value.tool, f'{{"{key}": "{text}')
+        return replace(_changing(text, request), call=(value.tool.name, f'{{"{key}": "{text}'))
 
     found = statuses(judged(arguments.GROUP, stalled))
     assert {name for name, status in found.items() if status == "failed"} == {
-        f"tools.arguments.{name}" for name in ("accents", "other_script", "ideographs", "emoji")
+        f"tools.arguments.{name}"
+        for name in ("accents", "other_script", "ideographs", "emoji", "typography")
     }
 
 
@@ -222,7 +273,7 @@ def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
 def test_changes_by_the_model_are_distinguished_from_losses(
     name: str, text: str, status: str
 ) -> None:
-    found = judged(arguments.GROUP, lambda request, _: _writing(text, request))
+    found = judged(arguments.GROUP, lambda request, _: _changing(text, request))
     assert found[f"tools.arguments.{name}"].status == status
 
 
