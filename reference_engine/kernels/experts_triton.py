@@ -124,7 +124,10 @@ def _product(
         packed = packed.reshape(output.shape[0], BLOCK_IN // _GROUP, 4, 4).permute(0, 1, 3, 2)
         packed = packed.reshape(output.shape[0], BLOCK_IN // 2)
         if x.dtype == tl.bfloat16:
-            total = tl.dot_scaled(x, None, "bf16", packed.trans(1, 0), scale, "e2m1", total)
+            # Without `fast_math`, Triton 3.6 checks every scale for NaN, which gpt-oss does not use.
+            total = tl.dot_scaled(
+                x, None, "bf16", packed.trans(1, 0), scale, "e2m1", total, fast_math=True
+            )
         else:
             total += dot(x, _unpack(packed, scale, output.shape[0], BLOCK_IN).trans(1, 0))
     return total + tl.load(bias + expert * OUT + output, mask=output_used, other=0.0)[None, :]

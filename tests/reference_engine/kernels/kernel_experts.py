@@ -21,6 +21,9 @@ SHAPES = {
     "few tokens, most experts empty": (3, 32, 4, 32, 32),
     "sizes that fill no block": (9, 3, 2, 160, 96),
     "more rows than a tile": (75, 2, 1, 64, 32),
+    "tiles of 128 rows": (300, 2, 1, 64, 32),
+    "the hidden size of gpt-oss": (2, 2, 1, 2880, 32),
+    "the intermediate size of gpt-oss": (2, 2, 1, 32, 2880),
 }
 
 
