@@ -23,7 +23,10 @@ from harness.transport.retry import retry_after
 
 SECONDS_TO_CONNECT = 10.0
 MOST_BYTES = 32 * 2**20
-TRIES = 3
+TRIES = 4
+FIRST_WAIT = 0.5
+"""Seconds before the second try; each further wait is twice as long."""
+TEMPORARY_STATUSES = OVERLOAD_STATUSES | {502, 504}
 LONGEST_RETRY_AFTER = 3.0
 READY_TIMEOUT = 5.0
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError)
@@ -45,7 +48,9 @@ class Answer:
 
 
 async def request(provider: Provider, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-    """POST `body` to `path` below the base URL, or GET without a body; repeat while overloaded.
+    """POST `body` to `path` below the base URL, or GET without a body.
+
+    A request that a gateway or an overloaded server rejects is sent up to `TRIES` times.
 
     Raises:
         ConfigurationError: An environment variable of the provider is not set.
@@ -53,9 +58,10 @@ async def request(provider: Provider, path: str, body: Mapping[str, Any] | None 
     """
     for attempt in range(1, TRIES + 1):
         answer = await _request(provider, path, body)
-        if answer.status not in OVERLOAD_STATUSES or attempt == TRIES:
+        if answer.status not in TEMPORARY_STATUSES or attempt == TRIES:
             break
-        wait = retry_after(answer.headers) or 0.3 * attempt * random.uniform(0.5, 1)  # noqa: S311
+        doubled = FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.8, 1)  # noqa: S311
+        wait = retry_after(answer.headers) or doubled
         await asyncio.sleep(min(wait, LONGEST_RETRY_AFTER))
     return answer
 

@@ -10,7 +10,7 @@ import orjson
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
 from harness.api.fields import error_message, excerpt
-from harness.endpoints.client import Answer, NotConnectedError, request
+from harness.endpoints.client import TRIES, Answer, NotConnectedError, request
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
@@ -132,7 +132,8 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
         raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
     if status in GATEWAY_STATUSES:
         raise ProviderUnreachableError(
-            f"provider {name} answers {explained} at {url}; try again when it is up"
+            f"provider {name} answered {explained} at {url} in {TRIES} tries; "
+            "try again when it is up"
         )
     if status < 400:
         target = answer.headers.get("location", "another address")

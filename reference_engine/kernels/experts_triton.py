@@ -124,7 +124,7 @@ def _product(
         packed = packed.reshape(output.shape[0], BLOCK_IN // _GROUP, 4, 4).permute(0, 1, 3, 2)
         packed = packed.reshape(output.shape[0], BLOCK_IN // 2)
         if x.dtype == tl.bfloat16:
-            # Without `fast_math`, Triton 3.6 checks every scale for NaN, which gpt-oss does not use.
+            # Without `fast_math`, Triton 3.6 checks every scale for NaN; gpt-oss has none.
             total = tl.dot_scaled(
                 x, None, "bf16", packed.trans(1, 0), scale, "e2m1", total, fast_math=True
             )

@@ -75,12 +75,20 @@ async def test_one_that_is_slow_to_list_its_models_or_to_load_one(
     assert len(provider.posts) == 2
 
 
-@pytest.mark.parametrize("code", [502, 503])
+@pytest.mark.parametrize("code", [502, 503, 504])
 async def test_a_gateway_without_a_server(code: int) -> None:
     async with MockProvider(always=mock.status(code, "loading model")) as provider:
-        with pytest.raises(ProviderUnreachableError, match=f"answers {code} .*loading model"):
+        with pytest.raises(
+            ProviderUnreachableError, match=f"answered {code} .*loading model.* in 4 tries"
+        ):
             await check(provider)
-    assert len(provider.posts) == (3 if code == 503 else 1)
+    assert len(provider.posts) == 4
+
+
+async def test_one_bad_answer_of_a_gateway_does_not_end_the_run() -> None:
+    async with MockProvider(script=[mock.status(502, "Bad gateway")]) as provider:
+        await check(provider)
+    assert len(provider.posts) == 3
 
 
 async def test_a_key_that_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
