@@ -13,9 +13,10 @@ from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.integrity.seal import sealed
 from harness.pipeline.analyze import analyze
+from harness.pipeline.looks import Looks
 from harness.pipeline.plan import Plan, Shard
 from harness.providers.entries import Provider, changed
-from harness.records.analysis import Analysis
+from harness.records.analysis import Analysis, TaskResult
 from harness.records.conditions import Api, Condition
 from harness.records.runs import RunEnd, RunInfo, RunSettings, Thresholds
 from harness.records.scores import Score
@@ -229,6 +230,7 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
     if job.info.ended is not None:
         return job.info.ended
     undecided: set[tuple[str, Condition]] | None = None
+    looks = Looks(job.folder, job.plan)
     made = 0
     async with _ready(job, watcher) as provider:
         for number in range(1, job.plan.rounds + 1):
@@ -248,23 +250,23 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
                 return None
             if number < FIRST_LOOK:
                 continue
-            analysis = judge(job.folder, job.info, job.plan.tasks)
-            undecided = _undecided(analysis)
-            every = len(analysis.results)
+            results = looks.results()
+            undecided = _undecided(results)
+            every = len(results)
             watcher.stage(f"round {number}: {every - len(undecided)} of {every} results decided")
             if not undecided:
                 return "decided"
-            used = sum(result.tokens.output for result in analysis.results)
+            used = sum(result.tokens.output for result in results)
             if settings.budget_tokens is not None and used >= settings.budget_tokens:
                 return "budget"
     return "complete"
 
 
-def _undecided(analysis: Analysis) -> set[tuple[str, Condition]]:
+def _undecided(results: Iterable[TaskResult]) -> set[tuple[str, Condition]]:
     """The results that more tries may still change."""
     return {
         (result.task, result.condition)
-        for result in analysis.results
+        for result in results
         if result.baseline is not None and result.baseline.decision == "inconclusive"
     }
 

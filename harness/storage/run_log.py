@@ -94,10 +94,29 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
     Rollouts of schema version 2 are converted. A torn last line is ignored. Raises RunLogError
     naming the line if any other is damaged.
     """
+    seen: set[str] = set()
+    for rollout, _ in follow_rollouts(folder, name):
+        if rollout.id not in seen:
+            seen.add(rollout.id)
+            yield rollout
+
+
+def follow_rollouts(
+    folder: Path, name: str = ROLLOUTS_FILE, start: int = 0
+) -> Iterator[tuple[Rollout, int]]:
+    """Every line of a log as `read_rollouts` reads it, with the position of its end in bytes.
+
+    Args:
+        folder: The run's.
+        name: The log.
+        start: The position from which to read: 0, or the end of a line.
+
+    Raises:
+        RunLogError: The log is damaged or cannot be read; lines are counted from `start`.
+    """
     path = folder / name
     upgrade = _upgrade(folder, name)
-    seen: set[str] = set()
-    for number, line, last in _lines(path):
+    for number, line, last in _lines(path, start):
         try:
             record = chain.record_of(line)
             if upgrade is None:
@@ -110,9 +129,8 @@ def read_rollouts(folder: Path, name: str = ROLLOUTS_FILE) -> Iterator[Rollout]:
             raise RunLogError(
                 f"{path}, line {number} is damaged: {_first_problem(error)}"
             ) from None
-        if rollout.id not in seen:
-            seen.add(rollout.id)
-            yield rollout
+        start += len(line)
+        yield rollout, start
 
 
 def _upgrade(folder: Path, log: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
@@ -246,10 +264,11 @@ def _scan(path: Path) -> tuple[set[str], int, bytes]:
     return finished, size, head
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+def _lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
     """The lines of a file with their numbers, and whether each is the last."""
     try:
         with path.open("rb") as file:
+            file.seek(start)
             number, line = 1, file.readline()
             while line:
                 following = file.readline()

@@ -41,6 +41,11 @@ class Task(ABC):
         """The name of the task."""
         return self.info.name
 
+    @property
+    def graded(self) -> bool:
+        """Whether scores depend on grades, which may be added after the rollout."""
+        return False
+
     @abstractmethod
     def attempts(self, number: int) -> Iterator[Attempt]:
         """Every planned attempt that is the `number`-th at its sample, counted from 1."""

@@ -151,7 +151,7 @@ def test_a_sampled_conversation_has_calls_and_results_over_both_apis(tmp_path, m
         (sample,) = json.loads(path.read_text())["samples"]
         roles = [message["role"] for message in sample["messages"]]
         assert roles == ["user", "assistant", "tool", "assistant"]
-        assert sample["messages"][1]["tool_calls"][0]["arguments"] == {}
+        assert sample["messages"][1]["tool_calls"][0]["arguments"]["limit"] == 3
         assert sample["messages"][1]["tool_calls"][0]["id"] == sample["messages"][2]["tool_call_id"]
 
 

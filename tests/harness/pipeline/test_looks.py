@@ -1,0 +1,40 @@
+"""A growing run is read and scored once."""
+
+from analyses import planned
+from healthy import SUITE
+from recorded_runs import troubled
+
+from harness.pipeline import looks as module
+from harness.pipeline.looks import Looks
+from harness.pipeline.plan import Plan
+from harness.storage.run_log import ROLLOUTS_FILE
+
+
+def append(folder, rollouts):
+    with (folder / ROLLOUTS_FILE).open("ab") as log:
+        for each in rollouts:
+            log.write(each.model_dump_json().encode() + b"\n")
+
+
+def test_every_rollout_is_scored_once_and_the_figures_are_those_of_the_whole_log(
+    tmp_path, monkeypatch
+):
+    run = planned(suite=SUITE.first(2), tries=3)
+    rollouts = list(troubled(SUITE.first(2), tries=3))
+    parsed = []
+    parse = module.Scorer.scores
+
+    def counted(self, found, *, missing=True):
+        listed = list(found)
+        parsed.extend(each.id for each in listed)
+        return parse(self, listed, missing=missing)
+
+    monkeypatch.setattr(module.Scorer, "scores", counted)
+    looks = Looks(tmp_path, Plan(tuple(run.tasks)))
+    for start in range(0, len(rollouts), 8):
+        append(tmp_path, rollouts[start : start + 8])
+        found = looks.results()
+    assert sorted(parsed) == sorted(each.id for each in rollouts)
+    again = Looks(tmp_path, Plan(tuple(run.tasks))).results()
+    assert found == again
+    assert [each.finished for each in found] == [6] * len(found)
