@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
@@ -114,7 +114,13 @@ def header_tokens(message: Message) -> int:
     Raises:
         RenderError: The tokenizer does not support the name of a call.
     """
-    return len(message_tokens(_with_text(message, "")))
+    return _size(_with_text(message, ""))
+
+
+@lru_cache(maxsize=256)
+def _size(message: Message) -> int:
+    """The tokens of a message. Several checks count the same message; rendering it takes 1 ms."""
+    return len(message_tokens(message))
 
 
 def _tokens_in_pieces(exchange: ParsedExchange) -> int:
@@ -141,7 +147,7 @@ def _messages(reply: Reply) -> Iterator[Message]:
 def _counted(message: Message) -> _Counted:
     """Count a message. The server may have written its JSON anew, with other spaces."""
     header = header_tokens(message)
-    counts = [len(message_tokens(each)) - header for each in _spellings(message)]
+    counts = [_size(each) - header for each in _spellings(message)]
     exact = not isinstance(message, Call) and len(counts) == 1
     most = max(counts) + header + (0 if exact else _content_type())
     return _Counted(message, min(counts), most, exact)
