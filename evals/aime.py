@@ -52,6 +52,10 @@ class Aime:
         text = fill(self._template, question=self._rows[question].question)
         return Prompt((Message("user", text),))
 
+    def right(self, question: str, number: int) -> str:
+        """The integer."""
+        return str(self._rows[question].answer)
+
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Compare the declared integer with the answer; leading zeros are allowed."""
         right = self._rows[question].answer

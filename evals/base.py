@@ -60,3 +60,7 @@ class AnswerEval(Eval, Protocol):
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Mark the final answer of a try; its CoT is not part of `text`."""
         ...
+
+    def right(self, question: str, number: int) -> str:
+        """The right answer of a try, in words for a grader."""
+        ...

@@ -30,6 +30,10 @@ class Basic:
         """The greeting."""
         return Prompt((Message("user", _GREETING),))
 
+    def right(self, question: str, number: int) -> str:
+        """Any answer."""
+        return "any greeting"
+
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Correct if the text is not blank; OpenAI's script also accepts blanks."""
         openai_score = float(bool(text))

@@ -71,6 +71,12 @@ class Gpqa:
         text = fill(self._template, question=self._rows[question].question, **choices)
         return Prompt((Message("user", text),), order)
 
+    def right(self, question: str, number: int) -> str:
+        """The letter in the order of this try, and its text."""
+        correct = self._rows[question].correct
+        choices = self._choices(question, self._order(question, number))
+        return f"option {'ABCD'[choices.index(correct)]}: {correct}"
+
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Compare the declared choice with the correct one, in the order of the same try."""
         choices = self._choices(question, self._order(question, number))

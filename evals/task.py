@@ -33,6 +33,7 @@ from evals.healthbench.grading import grade_answers
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
+from evals.unread import ITEM, grade_unread
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
 from harness.errors import RunLogError
@@ -40,10 +41,10 @@ from harness.parsing.rollout import ParsedRollout
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider
-from harness.records.analysis import AtK, FailedSample, RubricSummary, TaskResult
+from harness.records.analysis import AtK, FailedSample, GraderReads, RubricSummary, TaskResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange
-from harness.records.runs import DatasetInfo, PromptsInfo, RunInfo, Sampling, TaskInfo
+from harness.records.runs import DatasetInfo, PromptsInfo, ProviderInfo, RunInfo, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
@@ -80,6 +81,7 @@ class EvalOptions:
         prompts: The prompts; None for ours.
         extra_body: Further members of every request body.
         grader: The model that grades: its entry's name and model, if any eval is graded.
+        unread_grader: Likewise the model that reads answers that the rules cannot.
         baseline: The name or file of the baseline.
         margins: Non-inferiority margins by eval, on the scale of scores, where not the default.
         until_decided: Whether the run samples in rounds until its verdict is settled.
@@ -91,6 +93,7 @@ class EvalOptions:
     prompts: PromptsInfo | None = None
     extra_body: Mapping[str, Any] | None = None
     grader: tuple[str, str] | None = None
+    unread_grader: tuple[str, str] | None = None
     baseline: str | None = None
     margins: Mapping[str, float] | None = None
     until_decided: bool = False
@@ -155,6 +158,11 @@ class EvalTask(Task):
         """Whether answers are graded against rubrics."""
         return isinstance(self.test, HealthBench)
 
+    @property
+    def _graded_by(self) -> tuple[str, str] | None:
+        """The grader of this eval's answers, or of those that the rules cannot read."""
+        return self._options.grader if self.graded else self._options.unread_grader
+
     def write_files(self, folder: Path) -> None:
         """Keep the rows, so that the run can be judged again. Raises RunLogError."""
         if self.name in ROWS:
@@ -197,14 +205,19 @@ class EvalTask(Task):
             ProviderUnavailableError: The grader could not be used at all.
             RunLogError: A log could not be read or written.
         """
-        if isinstance(self.test, HealthBench) and self._grader is not None:
+        if self._grader is None or self._graded_by != (self._grader.name, self._grader.model):
+            return
+        if isinstance(self.test, HealthBench):
             await grade_answers(self.test, self.name, folder, self._grader, watcher, budget)
+        else:
+            prompts = self._options.prompts
+            await grade_unread(self.test, prompts, folder, self._grader, watcher, budget)
 
     def read_grades(self, folder: Path) -> None:
         """Read the grades of the run's grader, if there are any. Raises RunLogError."""
         self._verdicts = {}
-        if self.graded and self._options.grader is not None:
-            name = grades_file(*self._options.grader)
+        if self._graded_by is not None:
+            name = grades_file(*self._graded_by)
             if (folder / name).exists():
                 self._verdicts = read_verdicts(read_rollouts(folder, name))
 
@@ -258,6 +271,7 @@ class EvalTask(Task):
             "value": float(mark.marking == "correct"),
             "answer": mark.answer,
             "openai_value": mark.openai_score,
+            "grader_reads": self._verdicts.get(parsed.rollout.id, {}).get(ITEM),
             "order": test.prompt(sample, number).order,
         }
 
@@ -302,6 +316,7 @@ class EvalTask(Task):
             outcomes=dict(outcomes.most_common()),
             at_k=() if rubric else tuple(_curve(made, self.asked, counted, tries)),
             score=mean_score(counted),
+            grader_reads=_grader_reads(made),
             openai_score=sum(openai) / max(total, len(openai)) if openai else None,
             tokens=token_counts(made).model_copy(update={"unreported": unreported}),
             latency=latency(made),
@@ -394,12 +409,24 @@ def options_of(info: RunInfo) -> EvalOptions:
         seed=settings.seed or 0,
         prompts=settings.prompts,
         extra_body=info.provider.extra_body,
-        grader=None if settings.grader is None else (settings.grader.name, settings.grader.model),
+        grader=_named(settings.grader),
+        unread_grader=_named(settings.unread_grader),
         baseline=settings.baseline,
         margins=margins,
         until_decided=settings.until_decided,
         sharded=info.shard is not None,
     )
+
+
+def _named(grader: ProviderInfo | None) -> tuple[str, str] | None:
+    return None if grader is None else (grader.name, grader.model)
+
+
+def _grader_reads(made: Sequence[Score]) -> GraderReads | None:
+    """What a grader reads in answers that the rules cannot read; None if none was asked."""
+    unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
+    read = [right for right in unread if right is not None]
+    return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
 
 
 def refusal_phrase(text: str) -> str:

@@ -46,6 +46,11 @@ def gated_texts(folder: Path) -> Withholding:
         RunLogError: The run cannot be read.
     """
     info = read_run_info(folder)
+    if info.settings.unread_grader and any(t.dataset and t.dataset.gated for t in info.tasks):
+        raise ConfigurationError(
+            f"{folder} has grades that quote gated questions; a run with `grade --unread` on gated "
+            "data cannot be bundled."
+        )
     tests: dict[str, Gpqa] = {}
     files, digests = {}, {}
     for task in restored_evals(folder, info):

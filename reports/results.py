@@ -72,6 +72,7 @@ def evals_table(results: Results, labels: Labels) -> Table:
         _row("score %", results, lambda r: estimate(r.score.estimate) if r.score else NOTHING),
         _row("± on repeat", results, lambda r: percent(r.score.run_error if r.score else None)),
         *_unless_empty("OpenAI's script %", results, lambda r: percent(r.openai_score)),
+        *_unless_empty("unread answers, right by the grader", results, _grader_reads),
         _row("attempts", results, _attempts),
         _row("questions", results, lambda r: f"{r.samples:,}"),
         *_curves(results),
@@ -85,6 +86,11 @@ def evals_table(results: Results, labels: Labels) -> Table:
         *_comparisons(results),
     ]
     return Table(tuple(map(labels.heads, results)), tuple(rows), EVALS_NOTE)
+
+
+def _grader_reads(result: TaskResult) -> str:
+    found = result.grader_reads
+    return NOTHING if found is None else f"{found.right} of {found.read}"
 
 
 def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:

@@ -193,6 +193,7 @@ def grade(
     /,
     *,
     grader: str | None = None,
+    unread: bool = False,
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
     budget: BudgetOptions = _BUDGET,
     debug: bool = False,
@@ -203,6 +204,8 @@ def grade(
     Args:
         run: The run's folder.
         grader: Entry of providers.yaml. Default: the run's own grader, for ungraded items.
+        unread: Instead read the answers to AIME and GPQA that the rules cannot read; they are
+            counted separately. Needs --grader.
         providers_file: Another file than ./providers.yaml.
         budget: What grading may use.
         debug: Print every request and response on stderr, keys redacted.
@@ -212,14 +215,16 @@ def grade(
     from harness.cli import judging
 
     info = read_run_info(run)
+    if unread and grader is None:
+        raise ConfigurationError("--unread asks no grader by default; name one with --grader.")
     if grader is None:
         chosen = planning.same_grader(info, ProviderOptions(providers_file=providers_file))
     else:
         chosen = find_grader(grader, providers_file)
     spending = planning.budget_for(budget, chosen)
-    info = judging.changed(info, {"grader": chosen.info()})
+    info = judging.changed(info, {"unread_grader" if unread else "grader": chosen.info()})
     tasks = planning.restore(run, info, chosen)
-    if not any(getattr(task, "graded", False) for task in tasks):
+    if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(tuple(tasks), info.shard)
     job = Job(chosen, plan, info, run, spending)

@@ -80,6 +80,18 @@ class AtK(Record):
     )
 
 
+class GraderReads(Record):
+    """What a grader reads in the answers that the rules cannot read.
+
+    `unread` counts those answers, `read` those that the grader judged, `right` those in which it
+    finds the right answer. The score does not contain them.
+    """
+
+    unread: int
+    read: int
+    right: int
+
+
 class RubricFigure(Record):
     """A mean over graded attempts.
 
@@ -247,6 +259,7 @@ class TaskResult(Record):
     best_pass_hat: float = 1.0
     score: MeanScore | None = None
     openai_score: float | None = None
+    grader_reads: GraderReads | None = None
     tokens: TokenCounts = TokenCounts()
     latency: Latency = Latency()
     requests: int = 0

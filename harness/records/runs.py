@@ -184,6 +184,9 @@ class RunSettings(Record):
     seed: int | None = None
     thresholds: Thresholds = Thresholds()
     grader: ProviderInfo | None = None
+    unread_grader: ProviderInfo | None = Field(
+        default=None, description="reads answers that the rules cannot; counted separately"
+    )
     prompts: PromptsInfo | None = Field(default=None, description="ours where None")
     baseline: str | None = None
     margin: float | None = None

@@ -178,6 +178,7 @@ class Score:
         got: What came instead.
         exact: Whether a tool call has exactly the expected arguments; None without such a call.
         answer: The answer extracted from the text (evals).
+        grader_reads: Whether a grader finds the right answer where the rules find none (evals).
         openai_value: The value that OpenAI's own script gives the same text (evals).
         order: The order in which the choices were presented (GPQA).
         usage: Token counts.
@@ -206,6 +207,7 @@ class Score:
     exact: bool | None = None
     answer: str | None = None
     openai_value: float | None = None
+    grader_reads: bool | None = None
     order: tuple[int, ...] | None = None
     usage: Usage = Usage()
     timing: tuple[Timing, ...] = ()

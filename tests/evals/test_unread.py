@@ -1,0 +1,80 @@
+"""`grade RUN --grader NAME --unread`: a grader reads what the rules cannot, counted separately."""
+
+import json
+
+import pytest
+from background import in_background
+from healthy import Say, chat_whole
+from mock_provider import MockProvider, write_json
+from quiz import MODEL
+
+from evals.unread import ITEM
+from harness.cli.app import run
+
+UNREADABLE = "I count some of them, I think."
+
+
+async def _vague(request, writer):
+    """Half of the answers cannot be read; the grader finds the right one in all of these."""
+    prompt = str((request.body or {})["messages"][-1]["content"])
+    text = UNREADABLE if len(prompt) % 2 else r"\boxed{1000}"
+    if "criteria_met" in prompt:
+        text = '{"explanation": "", "criteria_met": true}'
+    write_json(writer, chat_whole(Say(text=text, reasoning="Let me see.")))
+
+
+@pytest.fixture
+def mock():
+    with in_background(MockProvider(always=_vague, models=[MODEL, "other"])) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(mock, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entry = {"base_url": mock.base_url, "model": "other", "apis": ["chat"]}
+    (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"second": entry}}))
+    options = ["--samples", "--eval", "aime25", "-k", "1", "--api", "chat"]
+    assert run(["eval", "--base-url", mock.base_url, "--model", MODEL, *options]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def graded(folder, capsys):
+    capsys.readouterr()
+    assert run(["grade", str(folder), "--grader", "second", "--unread", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    return result
+
+
+def test_a_grader_reads_what_the_rules_cannot_and_the_score_stays(mock, folder, capsys):
+    before = json.loads((folder / "analysis.json").read_text())["results"][0]
+    assert before["grader_reads"] is None
+    mock.received.clear()
+    result = graded(folder, capsys)
+    unread = result["outcomes"]["no_answer"]
+    assert 0 < unread < result["planned"]
+    assert result["grader_reads"] == {"unread": unread, "read": unread, "right": unread}
+    assert result["outcomes"] == before["outcomes"]
+    assert result["score"] == before["score"]
+    asked = [post.body["messages"][-1]["content"] for post in mock.posts if post.body]
+    about = [text for text in asked if "criteria_met" in text]
+    assert len(about) == unread
+    assert all(f"assistant: {UNREADABLE}" in text for text in about)
+    assert all("[1] Gives exactly one final answer, and it is " in text for text in about)
+    log = (folder / "grades-second-other.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["sample"].endswith(f"/{ITEM}") for line in log)
+    assert f"{unread} of {unread}" in (folder / "report.md").read_text()
+
+
+def test_what_a_grader_has_read_is_not_asked_again(mock, folder, capsys):
+    first = graded(folder, capsys)
+    mock.received.clear()
+    assert graded(folder, capsys) == first
+    assert mock.received == []
+
+
+def test_no_grader_is_asked_by_default(mock, folder, capsys):
+    assert run(["grade", str(folder), "--unread"]) == 2
+    assert "name one with --grader" in capsys.readouterr().err
+    assert not list(folder.glob("grades-*"))
