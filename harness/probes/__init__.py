@@ -19,7 +19,17 @@ from harness.probes import (
     structured,
 )
 from harness.probes.base import Probe, ProbeGroup, ProbeRequest
-from harness.probes.tools import arguments, choice, loop, names, preamble, results, schemas, trigger
+from harness.probes.tools import (
+    arguments,
+    choice,
+    loop,
+    names,
+    preamble,
+    results,
+    schemas,
+    trigger,
+    types,
+)
 
 __all__ = ["GROUPS", "PROBES", "Probe", "ProbeGroup", "ProbeRequest"]
 
@@ -29,6 +39,7 @@ GROUPS: tuple[ProbeGroup, ...] = (
     choice.GROUP,
     names.GROUP,
     arguments.GROUP,
+    types.GROUP,
     loop.GROUP,
     results.GROUP,
     preamble.GROUP,

@@ -6,6 +6,7 @@ schema, the prompt tokens are the same as without a schema.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.api.base import Message, Reply
@@ -14,7 +15,7 @@ from harness.checks.texts import GARBLED
 from harness.findings import STRUCTURED, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import served_replies
+from harness.probes.refusals import required, served_replies
 from harness.records.conditions import Api
 
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
@@ -72,6 +73,44 @@ def _followed(responses: ProbeResponses) -> Trials:
             "The model never generates conforming JSON, with or without a schema."
         )
     yield from results
+
+
+@GROUP.probe("structured.place", ("named", "free"))
+def _place(responses: ProbeResponses) -> Trials:
+    """An answer with a JSON schema is the text of the reply, not a call or CoT.
+
+    Clients read the text. Parsers that mistake the format for a recipient return another item.
+    """
+    found = (
+        (exchange, reply, _elsewhere(exchange, reply))
+        for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE)
+    )
+    placed = ((e, r, other) for e, r, other in found if r.text or other is not None)
+    for exchange, reply, other in required(placed, "No reply has an answer."):
+        message = "The answer is not in the text of the reply, but elsewhere in it."
+        moved = Problem(exchange, message, "the text of a message", other or "")
+        yield None if reply.text else moved
+
+
+def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
+    """A string of the reply that is JSON and conforms to the schema."""
+    schema = exchange.request.answer_schema or {}
+    for text in _strings(reply.raw):
+        value = parsed_object(text.strip())
+        if value is not None and misfit(value, schema) is None:
+            return text
+    return None
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)
 
 
 @GROUP.probe("structured.asked", ("free", "without"))

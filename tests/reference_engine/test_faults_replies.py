@@ -168,6 +168,10 @@ TOOLS = {
         chat(HI, said=CALL.replace("Rome", "–Rome"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "-Rome"),
     ),
+    "numbers-as-strings-in-arguments": Row(
+        chat(HI, said=CALL.replace('"Rome"', "0.5"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "0.5"),
+    ),
     "spaces-reduced-in-arguments": Row(
         chat(HI, said=CALL.replace("Rome", "R  ome"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "R ome"),

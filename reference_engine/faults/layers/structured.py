@@ -69,7 +69,11 @@ def json_in_fences(event: Event) -> list[Event]:
 
 
 @group.fault(
-    OUTPUT_ITEM, "responses.answer.item", "responses.stream", source="openai/harmony PR#144"
+    OUTPUT_ITEM,
+    "responses.answer.item",
+    "responses.stream",
+    "structured.place",
+    source="openai/harmony PR#144",
 )
 def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
     """An answer that must follow a schema is returned as a call of an MCP server."""

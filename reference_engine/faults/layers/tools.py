@@ -208,6 +208,12 @@ def typography_replaced_in_arguments(parser: HarmonyParser, _: GenerationRequest
 
 
 @group.fault(PARSER, "tools.arguments")
+def numbers_as_strings_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """Numbers in the arguments of calls come back as strings."""
+    return _with_arguments(parser, lambda text: re.sub(r": ?([\d.]+)(?=[,}])", r': "\1"', text))
+
+
+@group.fault(PARSER, "tools.arguments")
 def spaces_reduced_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
     """Runs of spaces in the arguments of calls come back as one space."""
     return _with_arguments(parser, lambda text: re.sub(" +", " ", text))

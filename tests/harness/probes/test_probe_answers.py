@@ -110,6 +110,7 @@ def structures(named: Say, free: Say, told: int = 40) -> Any:
 
 GOOD, FREE = Say(text='{"harbour": "Brest"}'), Say(text='{"verdict_text": "orchid596"}')
 PROSE = Say(text="It is orchid596.")
+AS_CALL = Say(call=("json", '{"harbour": "Brest"}'))
 GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 
 
@@ -121,6 +122,18 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         (structures(GOOD, PROSE, told=0), {"structured.asked": "failed"}),
         (structures(GOOD, FREE, told=0), {}),
         (
+            structures(AS_CALL, AS_CALL),
+            {"structured.followed": "not_verifiable", "structured.place": "failed"},
+        ),
+        (
+            structures(replace(GOOD, text="", reasoning=GOOD.text or ""), FREE),
+            {
+                "structured.followed": "not_verifiable",
+                "structured.place": "failed",
+                "structured.reasoning": "failed",
+            },
+        ),
+        (
             structures(Say(text='```json\n{"harbour": "Brest"}\n```'), FREE),
             {"structured.followed": "failed"},
         ),
@@ -128,7 +141,7 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         (
             lambda request, _: Say(text="Orchid596.") if request.name == "without" else refusal(),
             dict.fromkeys(
-                ["structured.followed", "structured.asked", "structured.reasoning"],
+                [f"structured.{name}" for name in ("followed", "place", "asked", "reasoning")],
                 "not_verifiable",
             ),
         ),

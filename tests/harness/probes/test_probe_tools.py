@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,7 @@ from harness.probes.tools import (
     results,
     schemas,
     trigger,
+    types,
 )
 from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS
@@ -280,6 +282,53 @@ def test_changes_by_the_model_are_distinguished_from_losses(
 def test_texts_copied_incorrectly_are_not_verifiable() -> None:
     found = judged(arguments.GROUP, lambda request, _: _writing("Something else", request))
     assert set(statuses(found).values()) == {"not_verifiable"}
+
+
+# --- Types of arguments
+
+
+def _typed(arguments: Mapping[str, str]) -> Provider:
+    """A provider whose calls have these arguments; the model writes the right ones."""
+
+    def provider(request: ProbeRequest, _: Attempt) -> Say:
+        typed = types.VALUES[request.name]
+        right = json.dumps({typed.key: typed.value})
+        said = calling(typed.tool, arguments.get(request.name, right))
+        return replace(said, wrote=(typed.tool.name, right))
+
+    return provider
+
+
+def test_kept_types_pass() -> None:
+    assert set(statuses(judged(types.GROUP, _typed({}))).values()) == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("number", '{"volume": "0.5"}'),
+        ("number", '{"volume": 0}'),
+        ("boolean", '{"repeat": "false"}'),
+        ("boolean", '{"repeat": 0}'),
+        ("boolean", "{}"),
+        ("null", '{"label": "null"}'),
+        ("null", "{}"),
+        ("empty string", '{"label": null}'),
+        ("empty string", "{}"),
+    ],
+)
+def test_changed_types_fail(name: str, arguments: str) -> None:
+    found = statuses(judged(types.GROUP, _typed({name: arguments})))
+    failed = {probe for probe, status in found.items() if status == "failed"}
+    assert failed == {f"tools.arguments.{name.replace(' ', '_')}"}
+
+
+def test_types_that_the_model_confuses_are_not_verifiable() -> None:
+    def provider(request: ProbeRequest, _: Attempt) -> Say:
+        typed = types.VALUES[request.name]
+        return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
+
+    assert set(statuses(judged(types.GROUP, provider)).values()) == {"not_verifiable"}
 
 
 # --- The loop

@@ -1,0 +1,106 @@
+"""Numbers, booleans, null and empty strings in tool-call arguments keep their JSON types.
+
+Schema-valid arguments can still differ from what the model wrote. As in
+`harness.probes.tools.arguments`, a difference counts only if the server is likely to have made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from harness.api.base import Tool
+from harness.checks.json_text import parsed_object
+from harness.checks.subjects import calls
+from harness.findings import BOTH_MODES, FUNCTION_CALLING, Problem
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
+from harness.probes.evidence import Author, author, proven
+from harness.probes.refusals import required
+from harness.probes.tools.offers import offered, schema
+from harness.records.conditions import Api
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Typed:
+    """An argument that a call must contain: its function, its JSON value, and the prompt."""
+
+    name: str
+    description: str
+    parameter: Mapping[str, object]
+    value: float | bool | str | None
+    prompt: str
+
+    @property
+    def tool(self) -> Tool:
+        """The function, whose only parameter has the second part of its name."""
+        parameters = schema({self.key: self.parameter})
+        return Tool(self.name, self.description, parameters, '{"done": true}')
+
+    @property
+    def key(self) -> str:
+        """The name of the parameter."""
+        return self.name.partition("_")[2]
+
+    def is_changed_to(self, got: object) -> bool:
+        """Whether a value is what servers make of this one: text, a default, or nothing."""
+        as_text = json.dumps(self.value)
+        others = [as_text, f'"{as_text}"', str(self.value), None, "", 0, 1, _MISSING]
+        return any(type(got) is type(each) and got == each for each in others)
+
+
+VALUES: Mapping[str, Typed] = {
+    "number": Typed("set_volume", "Set the volume.", {"type": "number", "description": "Volume"},
+                    0.5, "Set the volume to 0.5."),
+    "boolean": Typed("set_repeat", "Switch repetition on or off.",
+                     {"type": "boolean", "description": "Whether to repeat"},
+                     False, "Call set_repeat with repeat false."),
+    "null": Typed("set_label", "Set the label, or remove it with null.",
+                  {"type": ["string", "null"], "description": "New label"},
+                  None, "Remove the label: call set_label with label null."),
+    "empty string": Typed("set_label", "Set the label. It may be empty.",
+                          {"type": "string", "description": "New label"},
+                          "", 'Call set_label with an empty string as label: "".'),
+}  # fmt: skip
+
+
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
+    return tuple(offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items())
+
+
+GROUP = ProbeGroup("tools.types", _requests, FUNCTION_CALLING, modes=BOTH_MODES)
+
+
+def _judge(name: str, responses: ProbeResponses) -> Trials:
+    reason = "The model did not write the value into a tool call."
+    yield from required(proven(_values(name, responses)), reason)
+
+
+def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
+    typed = VALUES[name]
+    for found in (call for rollout in responses.all(name) for call in calls(rollout)):
+        values = parsed_object(found.call.arguments)
+        if values is None:
+            continue
+        got = values.get(typed.key, _MISSING)
+        right = {typed.key: typed.value}
+        if type(got) is type(typed.value) and got == typed.value:
+            yield None, "unknown"
+        elif typed.is_changed_to(got):
+            written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
+            who = author(found, *(replace(found.call, arguments=each) for each in written))
+            message = "An argument of a tool call has another value than requested."
+            problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
+            yield problem, who
+
+
+for _name in VALUES:
+    GROUP.probe(
+        f"tools.arguments.{_name.replace(' ', '_')}",
+        (_name,),
+        text=f"An argument keeps its JSON type and value: {_name}. A value of another type may fit "
+        "the schema and still do something else.",
+    )(partial(_judge, _name))
