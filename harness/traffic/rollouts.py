@@ -107,10 +107,15 @@ def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
 
 
 def _same_request(one: Imported) -> object:
-    """What identical requests share, streaming or not."""
+    """What identical requests of one day share, streaming or not; without a date, of one file.
+
+    Servers change: what differs between months is no defect.
+    """
+    undated = "date" in one.lost
+    when = one.pair.file if undated else one.exchange.started_at[: len("2026-01-31")]
     ignored = ("stream", "stream_options")
     body = {name: value for name, value in one.body.items() if name not in ignored}
-    return one.api, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return one.api, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
 def _name(one: Imported, names: set[str]) -> str:
