@@ -270,7 +270,7 @@ COMPARISONS = (
         "reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids, "error"
     ),
     _comparison("reply.id.range", "schema", lambda each: bool(each.reply_ids), _small_range),
-    _comparison("reply.foreign", "load", lambda each: bool(each.reply_ids), _foreign, "error"),
+    _comparison("reply.foreign", "load", lambda each: bool(each.traits.asked), _foreign, "error"),
     _comparison(
         "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
     ),

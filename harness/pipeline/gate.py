@@ -25,6 +25,8 @@ from harness.records.runs import RunInfo, RunSettings, Thresholds
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
+_EVERY_REPLY = "reply.unreadable"
+"""The check that applies to every reply with a 2xx status."""
 NO_BASELINE = (
     "Nothing is published about sample questions. Measure a baseline with "
     "`gpt-oss-verify baseline create RUN` and pass it with --baseline FILE."
@@ -138,7 +140,8 @@ def decide_tool_calling(
     stopped = [progress.stopped] if progress.stopped else []
     probes = [result for result in beyond_cases if result.check.kind == "probe"]
     rules = probes or beyond_cases
-    judged = any(result.finished for result in results) or any(map(_judged, rules))
+    decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
+    judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
         return Part("inconclusive", (*_nothing(probes), *stopped))
     cut_off = f"{progress.missing} of {progress.planned} planned attempts were not made."

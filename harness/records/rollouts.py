@@ -89,15 +89,16 @@ class Exchange(Record):
 
 
 LoopEnd = Literal["answered", "max_turns", "failed", "unreadable"]
-Lost = Literal["framing", "fields", "headers", "date"]
+Lost = Literal["framing", "fields", "extras", "headers", "date"]
 
 
 class Recording(Record):
     """Where imported exchanges were recorded, and what the recording does not preserve.
 
     Without `framing`, bodies were recorded as parsed JSON or as lines, not as bytes. Without
-    `fields`, they were objects of an SDK, which adds absent fields and may drop or replace others.
-    Without `headers`, the media type of responses is unknown; without `date`, the time of requests.
+    `fields`, they were objects of an SDK, which adds absent fields and may replace ids and times;
+    without `extras`, of one that may drop unknown fields, such as the CoT. Without `headers`, the
+    media type of responses is unknown; without `date`, the time of requests.
     """
 
     source: str = Field(description="file and place of the first exchange")

@@ -7,6 +7,7 @@ does not preserve what the check reads.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from harness.parsing.rollout import ParsedRollout
 from harness.records.analysis import TaskResult
 from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
-from harness.records.scores import Outcome, Score
+from harness.records.scores import Outcome, Score, Traits
 from harness.sampling.attempts import Attempt
 from harness.scoring.measure import measured
 from harness.tasks.base import Task
@@ -27,6 +28,9 @@ NOT_IN_RECORDINGS = frozenset(
 )
 """Checks that no recording can decide."""
 
+_MASKED = re.compile(r"[<>\[\]*]|redacted|x{6}", re.IGNORECASE)
+"""An id that the recorder replaced."""
+
 READ: Mapping[Lost, frozenset[str]] = {
     "framing": frozenset(
         {"stream.json", "chat.stream.done", "responses.stream.event_name", "stream.error_event"}
@@ -37,6 +41,13 @@ READ: Mapping[Lost, frozenset[str]] = {
             *("responses.schema", "responses.schema.minor", "responses.schema.required"),
             *("reply.id", "reply.id.repeated", "reply.created"),
             *("chat.stream.id", "chat.stream.constant", "chat.stream.role"),
+        }
+    ),
+    "extras": frozenset(
+        {
+            *("chat.reasoning.missing", "reasoning.missing.after_result", "reasoning.forced"),
+            *("responses.reasoning.missing", "responses.reasoning.content"),
+            *("reasoning.in_answer.untagged", "usage.output.unseen", "reply.lost", "calls.lost"),
         }
     ),
     "headers": frozenset({"stream.content_type", "reply.content_type"}),
@@ -64,9 +75,15 @@ class ImportedTraffic(Task):
         lost = rollout.recording.lost
         unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
         score = measured(parsed, checks=checks, except_for=unverifiable)
-        ids = () if "fields" in lost else score.reply_ids
+        masked = "fields" in lost or any(map(_MASKED.search, score.reply_ids))
         return replace(
-            score, outcome=_OUTCOMES[rollout.end], timing=(), seconds=None, reply_ids=ids
+            score,
+            outcome=_OUTCOMES[rollout.end],
+            timing=(),
+            seconds=None,
+            reply_ids=() if masked else score.reply_ids,
+            # Requests of one client may share words, state and replies on purpose.
+            traits=Traits(),
         )
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:

@@ -17,7 +17,6 @@ import orjson
 from harness.records.rollouts import Lost, StreamPart
 
 FRAMING: frozenset[Lost] = frozenset({"framing"})
-SDK: frozenset[Lost] = frozenset({"framing", "fields"})
 
 # The members of an object that holds a body as text: HAR (`content`, `postData`), vcrpy, Ruby.
 _HOLDER = frozenset({
@@ -77,7 +76,7 @@ def read_body(value: object, media_type: str) -> Body:
         return Body()
     if isinstance(content, str):
         return _of_text(content, media_type)
-    lost = SDK if _has_wrapped(content) else FRAMING
+    lost = FRAMING | _lost_by_sdk(content)
     plain = _unwrapped(content)
     if isinstance(plain, list):
         return Body(parts=_parts(_blocks(plain)), lost=lost)
@@ -144,11 +143,16 @@ def _base64(value: object) -> bytes:
         raise UnreadableBodyError("body that is not valid base64") from None
 
 
-def _has_wrapped(value: object) -> bool:
-    """Whether JSON holds objects of an SDK, as `{"__type__": name, "__data__": object}`."""
-    if isinstance(value, dict):
-        return "__data__" in value or any(map(_has_wrapped, value.values()))
-    return isinstance(value, list) and any(map(_has_wrapped, value))
+def _lost_by_sdk(value: object) -> frozenset[Lost]:
+    """What SDK objects, recorded as `{"__type__": name, "__data__": object}`, do not preserve.
+
+    The objects of the `openai` package keep the fields that it does not know.
+    """
+    if isinstance(value, dict) and "__data__" in value:
+        keeps = str(value.get("__type__")).startswith("openai.")
+        return frozenset({"fields"} if keeps else {"fields", "extras"})
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return frozenset[Lost]().union(*map(_lost_by_sdk, inner))
 
 
 def _unwrapped(value: object) -> object:

@@ -145,8 +145,13 @@ def test_keys_are_redacted(tmp_path: Path):
         ([{"event": "a", "data": "{}"}, {"data": "[DONE]"}], ("framing", "headers"), 2),
         ([{"object": "chat.completion.chunk"}], ("framing", "headers"), 1),
         (
-            [{"__type__": "Chunk", "__data__": {"id": "1"}}],
+            [{"__type__": "openai.Chunk", "__data__": {"id": "1"}}],
             ("fields", "framing", "headers"),
+            1,
+        ),
+        (
+            [{"__type__": "other.Chunk", "__data__": {"id": "1"}}],
+            ("extras", "fields", "framing", "headers"),
             1,
         ),
     ],
@@ -231,9 +236,28 @@ def test_a_rejected_request_is_not_held_against_the_provider(
     refused["response"]["status"] = 400
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps(refused), encoding="utf-8")
-    assert run(["import", str(path), "--provider", "mine", "--json"]) == 0
+    assert run(["import", str(path), "--provider", "mine", "--verdict", "--json"]) == 4
     checks = {each["id"]: each["status"] for each in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["request.refused"] == "not_verifiable"
+    assert "failed" not in checks.values()
+
+
+def test_words_and_masked_ids_that_requests_share_are_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    other = {"role": "user", "content": "Is windows11 new?"}
+    answer = Say(text="Use windows11, which has a newer start menu than its predecessor has.")
+    pairs = [
+        pair({"messages": [turn]}, {**chat(answer), "id": "<ID>"}, timestamp=f"{at}T03:04:05Z")
+        for at, turn in (("2026-01-02", ASK), ("2026-01-03", other))
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    assert run(["import", str(path), "--provider", "mine", "--json"]) == 0
+    checks = {each["id"]: each["status"] for each in json.loads(capsys.readouterr().out)["checks"]}
+    for check in ("reply.foreign", "reply.id.shared", "reply.id.range"):
+        assert checks[check] == "not_verifiable"
     assert "failed" not in checks.values()
 
 
