@@ -55,7 +55,8 @@ class Server(BaseModel):
     checkpoint, `{vocabulary}` the folder with harmony's vocabulary, `{work}` the server's folder,
     `{python}` this interpreter, and `{port}` the port. `install` are the arguments of
     `pip install`; `prepare` are shell commands that run once; `ready` is the path that answers when
-    the server is ready; `provider` are other settings of the provider's entry.
+    the server is ready; `provider` are other settings of the provider's entry. `coverage` says how
+    much of the suite the verified run of the day `measured` reached.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +64,7 @@ class Server(BaseModel):
     about: str
     version: str
     measured: date
+    coverage: str
     install: str
     prepare: tuple[str, ...] = ()
     serve: str
