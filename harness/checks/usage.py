@@ -106,7 +106,7 @@ def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "more than 0", got, _PATH)
 
 
-@family.check("usage.reasoning.differs", accounted, severity="warning", tolerated=0.05)
+@family.check("usage.reasoning.differs", accounted, severity="warning")
 def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
     """The reasoning tokens are those of the CoT.
 
