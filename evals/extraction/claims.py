@@ -75,7 +75,11 @@ class Reader(Protocol):
 
 
 _QUOTES = r"[\s\"'”’“‘*_]*"
-_QUALIFIED = r"(?:\s*\([^()]{0,40}\))?(?:\s+(?:to|for|of)\b[^.:;?!]{0,60}?)?(?:,[^,.:;?!]{0,60},)?"
+_QUALIFIED = (
+    r"(?:\s*\([^()]{0,40}\))?"
+    r"(?:\s+(?:to|for|of|here|you|we|der|des|von|del?)\b[^.:;?!]{0,60}?)?"
+    r"(?:,[^,.:;?!]{0,60},)?"
+)
 _LABEL = re.compile(
     rf"(?:^|(?<=[.;:!?)\]}}。！？{BOX_CLOSE}])|(?<=[–—→✅]))[^\w{BOX_OPEN}]*"
     r"(?:(?:\d+[.)]|the|my|our|your|so|hence|thus|therefore|final|step)[\s:]+)*"

@@ -70,7 +70,7 @@ class _Choices:
             if text:
                 named = rf"(?:{OPTION}\s*)?[(\[]?(?-i:{letter})"
                 line = re.sub(
-                    rf"(?<!\w)(?:{named}[)\].:,–—-]*\s*(?:the |an? )?{text}"
+                    rf"(?<!\w)(?:{named}[)\].:,–—-]*\s*\(?(?:the |an? )?{text}(?:(?<=\w)\))?"
                     rf"|(?:the |an? )?{text}\s*[(\[]{named}[)\]])(?!\w)",
                     f"option {letter}",
                     line,

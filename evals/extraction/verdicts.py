@@ -49,7 +49,7 @@ _IS_GOOD = (
 _IS_GOOD_IN_CJK = r"\s*(?:项|選項|选项)?\s*(?:正确|正確|が正解|が正し|は正し|[이가] (?:정답|옳))"
 _I_CHOOSE = (
     r"(?:\b(?:I|we)(?:['’]d| would|['’]ll| will| am| have| must)? ?"
-    r"(?:choose|chose|select|pick|answer|say|(?:go|going|went) with|opt for|settle on)"
+    r"(?:choose|chose|select|pick|answer|say|(?:go|going|went) (?:with|for)|opt for|settle on)"
     r"|\b(?:ich wähle|je choisis|elijo|escolho|scelgo|(?:я )?выбираю)(?:\s+\w+){0,1}?"
     r"|选择?|選擇?)"
 )

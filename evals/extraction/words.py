@@ -45,8 +45,8 @@ ANSWER = (
 """What a statement gives: the answer, the correct option, the final result."""
 
 LABEL_ONLY = (
-    rf"(?:results?|solution|conclusion|final|total|selection|pick|{_GOOD}|верно|{OPTION}"
-    r"|the letter|(?-i:A)(?=:))"
+    rf"(?:results?|solution|conclusion|final|total|tl;?dr|short version|selection|pick"
+    rf"|{_GOOD}|верно|{OPTION}|the letter|(?-i:A)(?=:))"
 )
 """Further words that announce the answer where a colon follows them."""
 
