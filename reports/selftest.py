@@ -22,7 +22,7 @@ _STYLES: Mapping[RowStatus, str] = {
     "not visible": "dim",
     "no detector": "yellow",
 }
-_HEADS = ("fault", "layer", "result", "found by", "requests", "tokens")
+_HEADS = ("fault", "layer", "result", "severity", "found by", "requests", "tokens")
 
 
 def summary(matrix: Matrix) -> str:
@@ -36,7 +36,7 @@ def summary(matrix: Matrix) -> str:
         "runs, 95 % confidence"
     )
     parts = [
-        f"{seen['detected']} of {visible} faults detected",
+        f"{seen['detected']} of {visible} faults detected ({by_severity(matrix)})",
         f"{seen['false alarm']} false alarms on {healthy} healthy servers ({rate})",
     ]
     if seen["no detector"]:
@@ -46,13 +46,22 @@ def summary(matrix: Matrix) -> str:
     return f"{'; '.join(parts)}; {matrix.seconds / 60:.0f} minutes."
 
 
+def by_severity(matrix: Matrix) -> str:
+    """How many detected faults have an error, only a warning, or only information."""
+    worst = Counter(row.worst for row in matrix.rows if row.status == "detected")
+    return (
+        f"{worst['error']} as errors, {worst['warning']} as warnings, "
+        f"{worst['info']} only as information"
+    )
+
+
 def print_matrix(matrix: Matrix, console: Console) -> None:
     """Print one line per fault, and the result."""
     table = Table(*_HEADS, header_style="bold", box=None)
     for row in matrix.rows:
-        name, layer, status, found, requests, tokens = _cells(row)
+        name, layer, status, severity, found, requests, tokens = _cells(row)
         styled = Text(status, _STYLES[row.status])
-        table.add_row(Text(name), Text(layer), styled, Text(found), requests, tokens)
+        table.add_row(Text(name), Text(layer), styled, severity, Text(found), requests, tokens)
     console.print(table)
     for row in matrix.rows:
         if row.bad:
@@ -78,7 +87,7 @@ def html(matrix: Matrix) -> str:
 
 def _markdown_lines(matrix: Matrix) -> Iterator[str]:
     yield from ("# Self-test", "", summary(matrix), "", _origin(matrix), "")
-    yield from (markup.row(_HEADS), "|---|---|---|---|---:|---:|")
+    yield from (markup.row(_HEADS), "|---|---|---|---|---|---:|---:|")
     yield from (markup.row(_cells(row)) for row in matrix.rows)
     notes = [f"- **{row.fault.name}**: {row.note}" for row in matrix.rows if row.bad]
     if notes:
@@ -99,7 +108,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         found += f" and {more} more"
     cost = (f"{row.requests:,}", f"{row.tokens:,}") if row.requests else ("", "")
     status = f"{row.status} ({row.accused} of {row.runs} runs)" if row.runs > 1 else row.status
-    return row.fault.name, row.fault.layer, status, found, *cost
+    return row.fault.name, row.fault.layer, status, row.worst or "", found, *cost
 
 
 def _shown(row: Row) -> Sequence[Detection]:

@@ -45,6 +45,7 @@ class ProbeRequest:
     `stored` as in `Settings`, `key` as in `Attempt`.
 
     Attributes:
+        sequential: Whether each try begins when the one before has ended.
         whole: Whether only a whole reply can be judged. One that the token limit cut is requested
             once more with `MORE_TOKENS`, and is not judged if that limit cuts it, too.
         valid: Whether the request is valid. No check judges the response to an invalid one.
@@ -61,6 +62,7 @@ class ProbeRequest:
     seed: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 1
+    sequential: bool = False
     max_turns: int = 1
     then: tuple[str, ...] = ()
     raw: str | None = None

@@ -19,7 +19,7 @@ from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import outcome, served
 from harness.records.conditions import Api
-from harness.statistics.differences import share_larger
+from harness.statistics.differences import fisher_exact, share_larger
 
 EFFORTS = ("low", "medium", "high")
 _EFFORT_TRIES = 5
@@ -49,6 +49,14 @@ _QUESTIONS = tuple(
     )
 )
 """Questions without a correct answer, so that replies of weak and strong models vary."""
+_FRESH = tuple(
+    tuple(f"fresh {at} {number}" for number in range(1, _HOT_TRIES + 1))
+    for at in range(1, len(_QUESTIONS) + 1)
+)
+"""Requests that a cache of whole requests cannot know: each has its own token limit."""
+_COMPARED = 120
+_CACHED = 0.001
+"""Characters compared, and the largest p-value, of replies that may come from a cache."""
 _HOT, _COLD, _SEEDED = (
     tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
     for name in ("hot", "cold", "seeded")
@@ -59,7 +67,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     refusal = GARBLED | {"request.refused"}
     hot = ProbeRequest(
         "", (), temperature=1.0, max_tokens=_OPEN_TOKENS, tries=_HOT_TRIES, whole=False,
-        provokes=GARBLED,
+        sequential=True, provokes=GARBLED,
     )  # fmt: skip
     cold = replace(hot, temperature=0.0, tries=_TRIES)
     seeded = replace(hot, tries=_TRIES, options={"seed": 20_825}, provokes=refusal)
@@ -76,6 +84,11 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
             for effort in EFFORTS
         ),
         *_open(_HOT, hot),
+        *(
+            replace(hot, name=name, turns=question, tries=1, max_tokens=_OPEN_TOKENS + number)
+            for names, question in zip(_FRESH, _QUESTIONS, strict=True)
+            for number, name in enumerate(names, start=1)
+        ),
         *_open(_COLD, cold),
         *_open(_SEEDED, seeded),
         ProbeRequest(
@@ -157,6 +170,40 @@ def _hot(responses: ProbeResponses) -> Trials:
     got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
     same = Problem(exchange, message, "replies that differ", got)
     yield same if all(len(set(each)) == 1 for each in texts) else None
+
+
+@GROUP.probe("sampling.cached", (*_HOT, *(name for names in _FRESH for name in names)))
+def _cached(responses: ProbeResponses) -> Trials:
+    """At temperature 1, a repeated request gets a new sample, not the reply to an earlier one.
+
+    Evals and agents that retry rely on new samples. The repeats are sent one after the other;
+    requests that differ in their token limit only show how often this model repeats itself.
+    """
+    repeated, fresh = (
+        [_repeats([reply for name in names for reply in _whole(responses, name)]) for names in each]
+        for each in ([[name] for name in _HOT], _FRESH)
+    )
+    same, usual = (tuple(map(sum, zip(*each, strict=True))) for each in (repeated, fresh))
+    if not same[1] or not usual[1]:
+        raise NotVerifiableError("The replies are too few or too short to compare.")
+    more_often = same[0] * usual[1] > usual[0] * same[1]
+    if not more_often or fisher_exact((same[0], same[1]), (usual[0], usual[1])) > _CACHED:
+        yield None
+        return
+    exchange, _ = responses.reply(_HOT[0])
+    message = "Replies to repeated requests at temperature 1 are copies of earlier replies."
+    expected = f"new samples: {usual[0]} of {usual[1]} replies to changed requests are copies"
+    yield Problem(exchange, message, expected, f"{same[0]} of {same[1]} are copies")
+
+
+def _whole(responses: ProbeResponses, name: str) -> list[str]:
+    texts = (reply.reasoning + reply.text for _, reply in responses.replies(name))
+    return [text[:_COMPARED] for text in texts if len(text) >= _BEGINNING]
+
+
+def _repeats(texts: Sequence[str]) -> tuple[int, int]:
+    """How many texts after the first equal an earlier one, and of how many."""
+    return len(texts) - len(set(texts)), max(len(texts) - 1, 0)
 
 
 @GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD), suite="full")

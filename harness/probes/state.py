@@ -24,6 +24,8 @@ from harness.records.conditions import Api
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
 _CODE_WORD = "orchid596"
+_TRIES = 2
+"""With two requests in two modes, a server that loses one response in three passes by 4 %."""
 _FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
@@ -40,10 +42,19 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
             (Message("user", _FIRST),),
             then=("What is the code word?",),
             stored=True,
+            tries=_TRIES,
             max_turns=2,
             provokes=refusal,
         ),
-        ProbeRequest("called", weather, (WEATHER,), stored=True, max_turns=2, provokes=refusal),
+        ProbeRequest(
+            "called",
+            weather,
+            (WEATHER,),
+            stored=True,
+            tries=_TRIES,
+            max_turns=2,
+            provokes=refusal,
+        ),
         ProbeRequest(
             "unknown",
             hello,

@@ -32,6 +32,7 @@ class Attempt:
     `id` becomes the id of the rollout; `number` counts from 1. Tool calls are answered and the
     model is asked to continue until `max_turns` requests were sent, all with the same `key`. If
     `more_tokens` is set, the first reply that the token limit cut is requested again with it.
+    An attempt begins when the attempt with the id `after`, if that is under way, has ended.
     """
 
     id: str
@@ -43,3 +44,4 @@ class Attempt:
     max_turns: int = 1
     more_tokens: int | None = None
     key: Key = "right"
+    after: str | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import uvloop
@@ -43,6 +43,7 @@ async def run_attempts(
         RunLogError: The log could not be written; everything in flight is dropped.
     """
     waiting = iter(attempts)
+    under_way: dict[str, asyncio.Event] = {}
 
     async def work() -> None:
         for attempt in waiting:
@@ -50,13 +51,14 @@ async def run_attempts(
                 continue
             dialect = DIALECTS[attempt.condition.api]
             try:
-                with _within(allowance, transport, attempt, dialect) as sending:
-                    if observer:
-                        observer.started(attempt)
-                    done = await rollout(attempt, sending, dialect)
+                async with _in_turn(attempt, under_way):
+                    with _within(allowance, transport, attempt, dialect) as sending:
+                        if observer:
+                            observer.started(attempt)
+                        done = await rollout(attempt, sending, dialect)
+                    log.append(done)
             except SpentError:
                 return
-            log.append(done)
             if observer:
                 observer.finished(done)
 
@@ -69,6 +71,19 @@ async def run_attempts(
         failure = group.exceptions[0]
     if failure is not None:
         raise failure
+
+
+@asynccontextmanager
+async def _in_turn(attempt: Attempt, under_way: dict[str, asyncio.Event]) -> AsyncIterator[None]:
+    """Wait for the attempt that this one follows, and let those that follow this one wait."""
+    ended = under_way[attempt.id] = asyncio.Event()
+    try:
+        if attempt.after in under_way:
+            await under_way[attempt.after].wait()
+        yield
+    finally:
+        ended.set()
+        del under_way[attempt.id]
 
 
 def _within(

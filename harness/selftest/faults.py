@@ -21,7 +21,8 @@ class Fault(Record):
     """One way to be wrong, or an allowed way to be right.
 
     `detectors` are ids of checks and probes, beginnings of ids, or families: one of them at least
-    must find it if it is `visible`. A fault of the `model` needs a server of its own.
+    must find it if it is `visible`. A fault of the `model` needs a server of its own. It affects
+    the share `rate` of requests.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Fault(Record):
     visible: bool
     allowed: bool
     model: bool
+    rate: float = 1.0
 
 
 _NO_FAULT = Fault(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from harness.records.base import Record
 from harness.records.scores import Severity
@@ -45,6 +45,12 @@ class Row(Record):
     runs: int = 0
     accused: int = 0
     note: str = ""
+
+    @property
+    def worst(self) -> Severity | None:
+        """The worst severity that a detection has; None without any."""
+        found = {detection.severity for detection in self.detections}
+        return next((each for each in get_args(Severity) if each in found), None)
 
     @property
     def bad(self) -> bool:

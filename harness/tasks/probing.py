@@ -106,7 +106,13 @@ class ProbeTask(Task):
                     request.max_turns,
                     MORE_TOKENS if request.whole else None,
                     request.key,
+                    self._before(request, condition, number),
                 )
+
+    def _before(self, request: ProbeRequest, condition: Condition, number: int) -> str | None:
+        if not request.sequential or number == 1:
+            return None
+        return self.attempt_id(request.name, condition, number - 1)
 
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
         """Measure one rollout and keep it for the probes."""

@@ -21,6 +21,7 @@ Layer = Literal[
     "limits",
     "usage",
     "errors",
+    "intermittent",
     "numerics",
 ]
 HYPOTHETICAL = "hypothetical"
@@ -55,6 +56,7 @@ class Fault:
         source: The public report, as `repository#number` or in words; else `HYPOTHETICAL`.
         detectors: Checks, probes or prefixes of their ids. At least one must find the fault.
         visible: Whether a client can see the effect.
+        rate: The share of requests that it affects if none is named.
         changes: The changes by point.
     """
 
@@ -64,6 +66,7 @@ class Fault:
     source: str
     detectors: tuple[str, ...]
     visible: bool
+    rate: float = 1.0
     changes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -94,10 +97,16 @@ class FaultGroup:
     faults: dict[str, Fault] = field(default_factory=dict)
 
     def fault(
-        self, hook: Hook[C], *detectors: str, source: str = HYPOTHETICAL, visible: bool = True
+        self,
+        hook: Hook[C],
+        *detectors: str,
+        source: str = HYPOTHETICAL,
+        visible: bool = True,
+        rate: float = 1.0,
     ) -> Callable[[C], C]:
         """Declare the decorated change as a fault; see `Fault` for the arguments."""
-        return self._declare(hook, "", detectors or self.detectors, source, visible=visible)
+        found = detectors or self.detectors
+        return self._declare(hook, "", found, source, visible=visible, rate=rate)
 
     def variation(self, hook: Hook[C], *, source: str) -> Callable[[C], C]:
         """Declare the decorated change as an allowed variation, named `ok:` and its name."""
@@ -113,7 +122,14 @@ class FaultGroup:
         return add
 
     def _declare(
-        self, hook: Hook[C], prefix: str, detectors: tuple[str, ...], source: str, *, visible: bool
+        self,
+        hook: Hook[C],
+        prefix: str,
+        detectors: tuple[str, ...],
+        source: str,
+        *,
+        visible: bool,
+        rate: float = 1.0,
     ) -> Callable[[C], C]:
         def add(change: C) -> C:
             function = cast("FunctionType", change)
@@ -122,7 +138,9 @@ class FaultGroup:
                 raise ValueError(f"The fault {name!r} is declared twice.")
             paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
             description = " ".join(paragraph.split())
-            self.faults[name] = Fault(name, self.layer, description, source, detectors, visible)
+            self.faults[name] = Fault(
+                name, self.layer, description, source, detectors, visible, rate
+            )
             return self.also(name, hook)(change)
 
         return add

@@ -19,6 +19,7 @@ from reference_engine.faults.layers import (
     attention,
     errors,
     history,
+    intermittent,
     limits,
     parsing,
     rendering,
@@ -45,6 +46,7 @@ _GROUPS = (
     limits.group,
     usage.group,
     errors.group,
+    intermittent.group,
     attention.group,
     weights.group,
     variations.inputs,
@@ -80,6 +82,7 @@ def listing_json() -> str:
                 "visible": fault.visible,
                 "allowed": fault.allowed,
                 "model": fault.at(MODEL) is not None,
+                "rate": fault.rate,
             }
             for fault in CATALOGUE.values()
         ],
@@ -151,7 +154,7 @@ def _known(name: str) -> Fault:
 
 def _rate(fault: Fault, text: str | None) -> float:
     if text is None:
-        return 1.0
+        return fault.rate
     try:
         rate = float(text)
     except ValueError:

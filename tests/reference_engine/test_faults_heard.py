@@ -48,6 +48,7 @@ UNSEEN_HERE = {
     *("required-choice-ignored", "none-choice-ignored", "format-ignored", "grammar-on-analysis"),
     *("text-stalls-after-non-ascii", "property-named-items-crashes", "thinking-with-calls-crashes"),
     *("reasoning-items-refused", "chat-reasoning-refused", "refusals-as-500"),
+    *(name for name, fault in CATALOGUE.items() if fault.rate < 1),
 }
 FORMAT = {"type": "json_schema", "name": "place", "schema": SCHEMA}
 ASKS = (

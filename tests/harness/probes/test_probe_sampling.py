@@ -28,8 +28,17 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
         return choices(3) if attempt.condition.api == "chat" else Say(text="One.")
     if request.name.startswith("effort"):
         return Say(text="266", reasoning="hmm " * (WORDS[str(request.effort)] + attempt.number % 3))
-    varied = request.name.startswith("hot")
-    return Say(text=f"The word is {attempt.number if varied else 'kelp'}.", reasoning="")
+    if request.name.startswith("fresh"):
+        return open_answer(request.name)
+    if request.name.startswith("hot"):
+        return open_answer(attempt.number)
+    return Say(text="The word is kelp.", reasoning="")
+
+
+def open_answer(word: object) -> Say:
+    return Say(
+        text=f"{word} is the word that I thought of when I read your question.", reasoning=""
+    )
 
 
 def but(name: str, said: Any) -> Any:
@@ -73,6 +82,28 @@ def thinking_alike(attempt: Attempt) -> Say:
 )
 def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) -> None:
     assert found(provider, "failed", "warned") == expected
+
+
+@pytest.mark.parametrize(
+    ("hot", "fresh", "expected"),
+    [
+        (lambda number: 1, lambda name: name, {"sampling.cached"}),
+        (lambda number: 1 if number > 1 else 2, lambda name: name, {"sampling.cached"}),
+        (lambda number: number // 2, lambda name: name, set()),
+        (lambda number: 1 if number > 1 else 2, lambda name: name[:7], set()),
+        (lambda number: number, lambda name: name, set()),
+    ],
+    ids=["always", "all but the first", "now and then", "a peaked model", "healthy"],
+)
+def test_copies_of_earlier_replies(hot: Any, fresh: Any, expected: set[str]) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.name.startswith("hot"):
+            return open_answer(hot(attempt.number))
+        if request.name.startswith("fresh"):
+            return open_answer(fresh(request.name))
+        return healthy(request, attempt)
+
+    assert found(provider, "failed") & {"sampling.cached"} == expected
 
 
 def test_noise_at_temperature_0_is_healthy() -> None:

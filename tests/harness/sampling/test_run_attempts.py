@@ -11,6 +11,7 @@ import signal
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mock_provider as mock
@@ -266,3 +267,27 @@ def test_run_until_stopped_hands_back_results_and_errors() -> None:
     with pytest.raises(RunLogError):
         run_until_stopped(broken())
     assert gc.get_freeze_count() == 0
+
+
+async def test_an_attempt_begins_when_the_one_it_follows_has_ended(tmp_path: Path) -> None:
+    made = list(attempts(6))
+    before = [None, *(each.id for each in made)]
+    chained = [replace(each, after=after) for each, after in zip(made, before, strict=False)]
+    watcher = Watcher()
+    under_way: list[int] = []
+    note = watcher.started
+
+    def started(attempt: Attempt) -> None:
+        note(attempt)
+        under_way.append(len(watcher.begun) - len(watcher.ended))
+
+    watcher.started = started  # type: ignore[method-assign]
+    async with MockProvider(delay=0.01) as provider:
+        adhoc = adhoc_provider(provider.base_url, "m", ["chat"])
+        with RunLog(tmp_path) as log:
+            async with open_transport(adhoc) as transport:
+                await run_attempts(
+                    chained, transport=transport, log=log, concurrency=6, observer=watcher
+                )
+    assert watcher.ended == [each.id for each in made]
+    assert set(under_way) == {1}

@@ -177,8 +177,11 @@ def test_the_matrix_in_every_form() -> None:
     assert "It &lt;b&gt;breaks&lt;/b&gt; | things." in page
     assert "<script" not in page
     assert "http" not in page
-    assert "1 of 2 faults detected; 0 false alarms on 1 healthy servers (errors in 0 of 1" in text
-    assert "| broken | parsing | detected | harmony.markers (error) | 10 | 1,000 |" in text
+    assert (
+        "1 of 2 faults detected (1 as errors, 0 as warnings, 0 only as information); "
+        "0 false alarms on 1 healthy servers (errors in 0 of 1" in text
+    )
+    assert "| broken | parsing | detected | error | harmony.markers (error) | 10 | 1,000 |" in text
     shows = io.StringIO()
     console = Console(width=140, file=shows)
     report.print_matrix(shown, console)
