@@ -37,7 +37,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
 
 def open_answer(word: object) -> Say:
     return Say(
-        text=f"{word} is the word that I thought of when I read your question.", reasoning=""
+        text=f"{word:>12} is the word that I thought of when I read your question.", reasoning=""
     )
 
 
