@@ -186,6 +186,8 @@ def _sentence(comparison: Comparison, reference: Reference) -> str:
 
 
 def _what_next(comparison: Comparison) -> str:
+    if comparison.further_tries is None and comparison.allowance:
+        return "more tries cannot settle it because the prompts differ from the baseline's."
     if comparison.further_tries is None:
         return f"more tries cannot settle it because this baseline is too uncertain: {MAKE_ONE}."
     times = "try" if comparison.further_tries == 1 else "tries"

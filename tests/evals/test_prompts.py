@@ -134,4 +134,7 @@ def test_a_drop_that_other_prompts_may_explain_is_not_a_failure():
     scores = recorded("gpqa", 0.725 - 0.07)
     other = scores.model_copy(update={"prompts": wording(our_prompts(), "gpqa")})
     assert judged(scores).decision == "fail"
-    assert judged(other).decision == "inconclusive"
+    undecided = judged(other)
+    assert undecided.decision == "inconclusive"
+    assert undecided.comparison.further_tries is None
+    assert "because the prompts differ from the baseline's" in undecided.reason
