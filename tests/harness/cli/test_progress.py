@@ -42,7 +42,7 @@ def test_plain_lines_when_not_a_terminal():
     assert shown(screen, stream).splitlines() == [
         "starting the provider …",
         "sampling 4 attempts, 1 of them already done",
-        "4/4 · 66.7% passed so far · 0 errors · 100 tokens",
+        "4/4 · 66.7% passed so far · 0 errors · 117 tokens",
     ]
 
 
@@ -51,7 +51,7 @@ def test_probes_are_not_counted_as_passed():
     tally.add(rollout(right(CASE), sample=CASE.id))
     tally.add(rollout([Say(text="Hello.")], sample="base", task="prompt"))
     assert str(tally) == (
-        "100.0% of cases passed so far · 1 probe replies, judged at the end · 0 errors · 60 tokens"
+        "100.0% of cases passed so far · 1 probe replies, judged at the end · 0 errors · 69 tokens"
     )
 
 
@@ -65,9 +65,9 @@ def test_an_overloaded_provider_is_named_for_as_long_as_it_is():
         screen.begin(1, 0)
     said = [line.partition(" errors")[2] for line in stream.getvalue().splitlines()[1::2]]
     assert said == [
-        " · 40 tokens · overloaded, 16 at once",
-        " · 80 tokens · overloaded, 31 at once",
-        " · 120 tokens",
+        " · 48 tokens · overloaded, 16 at once",
+        " · 96 tokens · overloaded, 31 at once",
+        " · 144 tokens",
     ]
 
 
@@ -78,7 +78,7 @@ def test_a_live_line_on_a_terminal():
     assert isinstance(screen, LiveDisplay)
     text = shown(screen, stream)
     assert "4/4" in text
-    assert "66.7% passed so far · 0 errors · 100 tokens" in text
+    assert "66.7% passed so far · 0 errors · 117 tokens" in text
 
 
 def test_the_live_line_names_the_current_activity():
