@@ -114,13 +114,19 @@ def header_tokens(message: Message) -> int:
     Raises:
         RenderError: The tokenizer does not support the name of a call.
     """
-    return _size(_with_text(message, ""))
+    return _rendered(_with_text(message, ""))
 
 
 @lru_cache(maxsize=256)
-def _size(message: Message) -> int:
-    """The tokens of a message. Several checks count the same message; rendering it takes 1 ms."""
+def _rendered(message: Message) -> int:
+    """The tokens of a message; rendering one takes 0.5 ms."""
     return len(message_tokens(message))
+
+
+@lru_cache(maxsize=1024)
+def _text_tokens(text: str) -> int:
+    """The tokens of a text, which harmony encodes apart from the header. Checks count it often."""
+    return len(harmony_encoding().encode(text, disallowed_special=()))
 
 
 def _tokens_in_pieces(exchange: ParsedExchange) -> int:
@@ -147,7 +153,7 @@ def _messages(reply: Reply) -> Iterator[Message]:
 def _counted(message: Message) -> _Counted:
     """Count a message. The server may have written its JSON anew, with other spaces."""
     header = header_tokens(message)
-    counts = [_size(each) - header for each in _spellings(message)]
+    counts = [_text_tokens(_text(each)) for each in _spellings(message)]
     exact = not isinstance(message, Call) and len(counts) == 1
     most = max(counts) + header + (0 if exact else _content_type())
     return _Counted(message, min(counts), most, exact)
