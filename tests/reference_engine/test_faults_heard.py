@@ -22,7 +22,7 @@ from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
-SAID = "Héllo there, 札幌 is 🌧 today; take good care, and an umbrella. It may stop by noon."
+SAID = "Héllo there, 札幌 is 🌧 & cold today; take good care, and an umbrella. It may stop by noon."
 ANSWER = f"{COT}<|channel|>final<|message|>{SAID}<|return|>"
 JSON_ANSWER = f'{COT}<|channel|>final<|message|>{{"city": "Rome"}}<|return|>'
 SCHEMA = FLAT_TOOL["parameters"]
@@ -41,8 +41,10 @@ class ProbeRequest:
     responses: dict[str, Any]
 
 
-# Besides numerics: what needs a model that runs on or disobeys, a clock, or a second turn.
+# Besides numerics: what needs a model that runs on or disobeys, a clock, a second turn, or many
+# replies whose usage counts are pooled.
 UNSEEN_HERE = {
+    *("word-lost", "reasoning-cut"),
     *("call-not-a-stop", "return-not-a-stop", "first-token-wrong", "builtin-advertised"),
     *("stream-in-one-burst", "call-ids-repeated", "reasoning-missing-after-result"),
     *("required-choice-ignored", "none-choice-ignored", "format-ignored", "grammar-on-analysis"),

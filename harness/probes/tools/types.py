@@ -83,8 +83,8 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
     typed = VALUES[name]
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         values = parsed_object(found.call.arguments)
-        if values is None:
-            continue
+        if values is None or values.keys() - {typed.key}:
+            continue  # A server does not rename arguments: the model wrote another name.
         got = values.get(typed.key, _MISSING)
         right = {typed.key: typed.value}
         if type(got) is type(typed.value) and got == typed.value:

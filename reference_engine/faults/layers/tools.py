@@ -138,7 +138,7 @@ def _renamed(event: Event, rename: Callable[[str], str]) -> list[Event]:
     return [event]
 
 
-@group.fault(PARSED, "tools.names.kept", "calls.name.polluted", source="ollama 048bd4472")
+@group.fault(PARSED, "tools.names.kept", "calls.name.unknown", source="ollama 048bd4472")
 def hyphens_in_names_changed(event: Event) -> list[Event]:
     """Function names come back with underscores instead of hyphens."""
     return _renamed(event, lambda name: name.replace("-", "_"))
