@@ -121,6 +121,17 @@ def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
     return tokens
 
 
+def text_tokens(text: str) -> list[int]:
+    """The tokens of the text of a message, which harmony encodes apart from its header.
+
+    Raises:
+        RenderError: The tokenizer does not support the text.
+    """
+    _require_short_stretches([text])
+    tokens: list[int] = harmony_encoding().encode(text, disallowed_special=())
+    return tokens
+
+
 def _require_short_stretches(texts: Iterable[str]) -> None:
     for text in texts:
         if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):

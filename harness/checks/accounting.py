@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.parse import CHANNEL
-from harmony.render import CONTENT_TYPES, RenderError, message_tokens
+from harmony.render import CONTENT_TYPES, RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.base import Reply
 from harness.checks.json_text import parsed_object
@@ -86,6 +86,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         return None
     try:
         counted = [_counted(each) for each in messages]
+        in_pieces = _tokens_in_pieces(exchange) if exchange.events else None
     except (RenderError, RecursionError):
         return None
     least = sum(each.least for each in counted)
@@ -96,7 +97,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         least=least,
         most=sum(each.most for each in counted) - _in_prompt(),
         exact=all(each.exact for each in counted),
-        pieces=max(0, _tokens_in_pieces(exchange) - least) if exchange.events else None,
+        pieces=None if in_pieces is None else max(0, in_pieces - least),
     )
 
 
@@ -125,15 +126,14 @@ def _rendered(message: Message) -> int:
 
 @lru_cache(maxsize=1024)
 def _text_tokens(text: str) -> int:
-    """The tokens of a text, which harmony encodes apart from the header. Checks count it often."""
-    return len(harmony_encoding().encode(text, disallowed_special=()))
+    """The number of tokens of a text, which several checks count."""
+    return len(text_tokens(text))
 
 
 def _tokens_in_pieces(exchange: ParsedExchange) -> int:
     """The tokens of the pieces of CoT and answer in a stream, each counted alone."""
-    encoding = harmony_encoding()
     return sum(
-        len(encoding.encode(_TAGGED.sub(r"\2", piece), disallowed_special=()))
+        len(text_tokens(_TAGGED.sub(r"\2", piece)))
         for event in exchange.events
         for piece in texts_of(event)
     )

@@ -65,8 +65,9 @@ class CaseOptions:
     suite: SuiteName | None = None
     """smoke: the tool-call cases; quick and full: progressively more probes. Default: smoke."""
     only: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
-    """Run only these probes, by id, beginning of an id (tools.arguments) or family, separated by
-    commas. `smoke`, or the name of a check or its family, means the cases."""
+    """Run only these probes: ids, beginnings of ids or families, separated by commas.
+
+    `smoke`, or the name of a check or of its family, means the cases."""
     skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
     """Leave out these probes or families, separated by commas."""
     golden: Path | None = None

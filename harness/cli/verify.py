@@ -204,8 +204,7 @@ def grade(
     Args:
         run: The run's folder.
         grader: Entry of providers.yaml. Default: the run's own grader, for ungraded items.
-        unread: Instead read the answers to AIME and GPQA that the rules cannot read; they are
-            counted separately. Needs --grader.
+        unread: Read the answers to AIME and GPQA that the rules cannot read. Needs --grader.
         providers_file: Another file than ./providers.yaml.
         budget: What grading may use.
         debug: Print every request and response on stderr, keys redacted.

@@ -506,6 +506,7 @@ def test_quick_evals_and_tool_calling_are_one_run_with_one_verdict(mock, monkeyp
 
     monkeypatch.setattr("harness.cli.planning.load_data", offline)
     options = ["--apis", "chat", "--no-streaming", "-n", "1", "-k", "1", "--evals", "quick"]
+    options += ["--rule", "guide"]
     base = ["--base-url", mock.base_url, "--model", MODEL, *options]
     assert run([*base, "--json"]) == 1
     out, err = capsys.readouterr()

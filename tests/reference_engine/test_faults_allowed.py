@@ -77,6 +77,9 @@ INPUTS = {
     "blank-line-after-instructions": Row(
         chat(SYSTEM, HI), lambda s: "Be brief.\n\n<|end|>" in s.prompt
     ),
+    "blank-line-before-instructions": Row(
+        chat(SYSTEM, HI), lambda s: "<|message|>\n\n# Instructions" in s.prompt
+    ),
     "calls-without-constrain": Row(chat(*LOOP), lambda s: f"{CALLED}<|message|>" in s.prompt),
     "calls-with-plain-json": Row(chat(*LOOP), lambda s: f"{CALLED} json<|message|>" in s.prompt),
     "recipient-in-channel": Row(

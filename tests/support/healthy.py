@@ -16,8 +16,7 @@ from typing import Any
 from mock_provider import Handler, Received, data, write_chunk, write_head, write_json
 
 from harmony.conversation import Answer, Call, Reasoning
-from harmony.render import RenderError, message_tokens
-from harmony.vocabulary import harmony_encoding
+from harmony.render import RenderError, message_tokens, text_tokens
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
 from harness.cases import Case, load_suite
@@ -75,15 +74,15 @@ def chat_whole(say: Say) -> dict[str, Any]:
 
 def counts(say: Say) -> tuple[int, int, int]:
     """The prompt, completion and reasoning tokens of a reply."""
-    encoding = harmony_encoding()
     thought = Reasoning(say.reasoning) if say.reasoning else None
     call = say.wrote or say.call
     said = [Call(*call)] if call else [Answer(say.text)] if say.text else []
     try:
         made = sum(len(message_tokens(each)) for each in (thought, *said) if each)
-    except RenderError:
-        made = len(encoding.encode(say.reasoning))
-    return PROMPT_TOKENS, max(1, made - 2), len(encoding.encode(say.reasoning))
+        thinking = len(text_tokens(say.reasoning))
+    except RenderError:  # A text that the tokenizer does not support.
+        made = thinking = len(say.reasoning) // 4
+    return PROMPT_TOKENS, max(1, made - 2), thinking
 
 
 def chat_usage(say: Say) -> dict[str, Any]:

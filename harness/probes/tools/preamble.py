@@ -6,7 +6,8 @@ the reply accounts for.
 
 from __future__ import annotations
 
-from harmony.vocabulary import VocabularyError, harmony_encoding
+from harmony.render import RenderError, text_tokens
+from harmony.vocabulary import VocabularyError
 from harness.api.base import Message, Reply
 from harness.findings import HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
@@ -71,6 +72,6 @@ def _lost_tokens(reply: Reply) -> int:
 
 def _tokens(text: str) -> int:
     try:
-        return len(harmony_encoding().encode(text, disallowed_special=()))
-    except VocabularyError as error:
+        return len(text_tokens(text))
+    except (RenderError, VocabularyError) as error:
         raise NotVerifiableError(str(error)) from None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ def at(mock: MockProvider, *more: str) -> list[str]:
 
 
 def test_a_provider_that_answers(mock: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = about(told(capsys, *at(mock)), "127.0.0.1")
+    lines = about(told(capsys, *at(mock)), f"127.0.0.1-{urlsplit(mock.base_url).port}")
     assert [line.state for line in lines] == ["ok", "ok", "ok"]
     assert f"lists 1 model, including {MODEL}" in lines[0].text
     assert "answers /responses with 200 in " in lines[1].text

@@ -49,14 +49,14 @@ async def test_the_answer_and_the_headers_of_the_request(monkeypatch: pytest.Mon
     assert received.headers["x-key"] == "a-very-long-secret"
 
 
-async def test_an_overloaded_provider_gets_three_tries() -> None:
+async def test_an_overloaded_provider_gets_four_tries() -> None:
     busy = mock.status(429, Retry_After="0.01")
-    async with MockProvider(script=[busy, busy]) as server:
+    async with MockProvider(script=[busy, busy, busy]) as server:
         assert (await request(provider(server.base_url), "/chat/completions", BODY)).status == 200
-    assert len(server.posts) == 3
+    assert len(server.posts) == 4
     async with MockProvider(always=busy) as server:
         assert (await request(provider(server.base_url), "/chat/completions", BODY)).status == 429
-    assert len(server.posts) == 3
+    assert len(server.posts) == 4
 
 
 async def test_an_incomplete_response_counts_as_an_answer() -> None:
