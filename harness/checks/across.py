@@ -17,6 +17,8 @@ from harness.statistics.intervals import clustered_rate
 # How many replies, and which share of them, can have other tokens than those of their text without
 # a defect. The recorded replies of healthy servers have none in 80.
 _FEWEST_ODD, _ODD_SHARE = 3, 0.05
+_FEWEST_TOKENS = 32
+"""Completion tokens below which a reply is not counted: it may be little more than odd headers."""
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
@@ -240,6 +242,8 @@ def _is_odd(account: TokenAccount, usual: int) -> bool:
     difference = account.unexplained - usual
     if difference <= 0:
         return difference < 0
+    if account.reported < _FEWEST_TOKENS:
+        return False
     empty = header_tokens(Reasoning(""))
     witnessed = account.pieces is not None and difference > account.pieces
     return witnessed and difference % empty != 0
