@@ -2,7 +2,7 @@
 
 The principles, in this order:
 
-1. What the writer takes back is gone, with all that stands before it.
+1. What the writer takes back does not count, nor does anything before it.
 2. The most explicit claims decide: a box before a label, a label before a sentence, a sentence
    before a conclusion, and that before a line that stands alone.
 3. They must agree. Different boxes agree if the last one gives the result of the others. Of other

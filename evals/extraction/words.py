@@ -114,7 +114,7 @@ TAKES_BACK = (
     r"|\bactually,? (?:no\b|that|this is (?:wrong|incorrect)|it['’]s not)|\bno, sorry\b"
     r"|(?:…|\.\.\.|[—–])\s*no\b(?=\s*[,.!…]|$))"
 )
-"""The writer takes back what stands before."""
+"""The writer takes back what precedes it."""
 
 TAKES_BACK_AT_ONCE = (
     r"\W*(?:(?:hmm+|no|but|actually|however|sorry)\b[\s,.…—–-]*)*"
@@ -127,7 +127,7 @@ TAKES_BACK_AT_ONCE = (
 """The same, in the sentence that follows an answer."""
 
 REVISES = r"(?:\b(?:actually|however|but|in fact|on closer|re-?check\w*|double[- ]?check\w*)\b)"
-"""What follows may differ from what stands before."""
+"""What follows may differ from what precedes it."""
 
 LETTERS = {
     **{letter: letter for letter in "ABCD"},

@@ -83,7 +83,3 @@ class Matrix(Record):
     def passed(self) -> bool:
         """Whether all that is visible was detected, and nothing else was called an error."""
         return not any(row.bad for row in self.rows)
-
-    def count(self, status: RowStatus) -> int:
-        """How many faults have this status."""
-        return sum(row.status == status for row in self.rows)
