@@ -18,13 +18,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evals.extraction.claims import Claim, Rank, Reader, claims, concludes, sentence
+from evals.extraction.claims import Claim, Rank, Reader, asserts, claims, concludes, sentence
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line, plain_lines
-from evals.extraction.words import REVISES, TAKES_BACK, TAKES_BACK_AT_ONCE
+from evals.extraction.words import REAFFIRMS, REVISES, TAKES_BACK, TAKES_BACK_AT_ONCE
 
 _TAKES_BACK = re.compile(TAKES_BACK, re.IGNORECASE)
 _AT_ONCE = re.compile(TAKES_BACK_AT_ONCE, re.IGNORECASE)
+_REAFFIRMS = re.compile(REAFFIRMS, re.IGNORECASE)
 _REVISES = re.compile(REVISES, re.IGNORECASE)
 _RESULT = re.compile(rf"[^\s=][ ]*[-+*/·×][ ]*[^\s=][^=]*=[^=]*{BOX_OPEN}")
 _TOTAL = re.compile(
@@ -46,20 +47,27 @@ def answer(text: str, reader: Reader) -> Found | None:
 
 
 def _taken_back(lines: Sequence[Line], made: Sequence[Claim]) -> list[_Place]:
-    """Where the writer takes back a claim that was made before."""
+    """Where the writer takes back a claim that was made before, and does not keep it after all."""
     if not made:
         return []
-    found = [
-        (number, match.start())
-        for number, line in enumerate(lines)
-        for match in _TAKES_BACK.finditer(line.text)
+    found = _places(_TAKES_BACK, lines)
+    kept = [
+        place for place in _places(_REAFFIRMS, lines) if asserts(lines[place[0]].text, place[1])
     ]
     for claim in made:
         line, at = _next_sentence(lines, claim)
         if line < len(lines) and _AT_ONCE.match(lines[line].text, at):
             found.append((line, at))
     first = min((claim.line, claim.at) for claim in made)
-    return [place for place in found if place > first]
+    return [place for place in found if place > first and not any(again > place for again in kept)]
+
+
+def _places(pattern: re.Pattern[str], lines: Sequence[Line]) -> list[_Place]:
+    return [
+        (number, match.start())
+        for number, line in enumerate(lines)
+        for match in pattern.finditer(line.text)
+    ]
 
 
 def _next_sentence(lines: Sequence[Line], claim: Claim) -> _Place:

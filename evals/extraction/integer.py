@@ -57,12 +57,13 @@ _COPULA = re.compile(
 )
 _AS_ANSWER = re.compile(rf"\bas (?:the|my|our) {ANSWER}$", re.IGNORECASE)
 _ASIDE = re.compile(
-    r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b",
+    r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b"
+    r"|\s\((?:that is|i\.e\.|or|namely|since|because|see)\b[^()]*\)\W*$",
     re.IGNORECASE,
 )
 _VAGUE = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller) than|about|approximately"
-    r"|around|roughly|between|up to|not|isn['’]t|cannot|except|contradiction|case|step|problem"
+    r"|around|roughly|between|up to|not|isn['’]t|cannot|except|contradiction|case|step"
     r"|\d[- ]digits?|digit|divisible|multiple|bound|intermediate|partial|candidates?|attempt|guess"
     r"|or so|so far|but|incomplete|remain|remains|remaining)\b|[<>≤≥≠≈?？]"
     r"|\\(?:le|ge|neq|approx)|ません|ない|不是|아니|아닙",
@@ -85,6 +86,7 @@ _LABELLED = re.compile(
     r"[^\W\d_][^\W\d_]*(?: [^\W\d_]+){0,3}\s*:\s*(.+)|[^\W\d_]+\s*=\s*(.+)|=\s*(.+)"
 )
 _PROSE = re.compile(r"(?<!\\)\b[^\W\d_]{3,}.*=")
+_FIRST = re.compile(r"\W*(\d{1,40})\W*\s[—–]\s(?=[^\W\d_]{2})")
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 
 
@@ -149,9 +151,10 @@ class _Integers:
 
     def concluded(self, lines: Sequence[Line]) -> Iterator[tuple[int, int, Found]]:
         """The integer of a last sentence that concludes, is in bold, or has a heading."""
+        yield from _opening(lines[0])
         number, line = last_line(lines)
         start, _ = sentence(line.text, len(line.text) - 1)
-        last = _ASIDE.split(line.text[start:].translate(_BRACKETS))[0].strip(" .,!✓")
+        last = _ASIDE.split(line.text[start:].translate(_BRACKETS))[0].strip(" .,!✓$")
         as_answer = _AS_ANSWER.search(last)
         cued = line.strong or concludes(last) or headed(lines, number) or as_answer
         if not cued or line.row or _VAGUE.search(last):
@@ -162,8 +165,15 @@ class _Integers:
         if value is None and len(numbers) == 1:
             value = read_integer(numbers[0])
         if value is not None:
-            at = start + (as_answer.start() if as_answer else 0)
+            at = line.text.rfind(as_answer[0] if as_answer else numbers[-1])
             yield number, at, _found(value, last)
+
+
+def _opening(line: Line) -> Iterator[tuple[int, int, Found]]:
+    """The integer that a text begins with, before a dash and words: "70 – that is the sum"."""
+    first = _FIRST.match(line.text)
+    if first:
+        yield 0, first.start(1), _found(int(first[1]), first[0])
 
 
 def _stripped(stated: str) -> str:

@@ -48,6 +48,11 @@ _NONE = re.compile(
     r"|choice)|n/?a\b|impossible|insufficient|null\b|not\b|[E-Z]\W*$)",
     re.IGNORECASE,
 )
+_PLACES = {"first": "A", "second": "B", "third": "C", "fourth": "D", "last": "D"}
+_ORDINAL = re.compile(
+    rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:option|choice)\b",
+    re.IGNORECASE,
+)
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 _LONGEST_CHOICE = 1000
 
@@ -64,7 +69,8 @@ class _Choices:
     choices: tuple[str, ...]
 
     def short(self, line: str) -> str:
-        """The line with "option C" for "C) nitrogen" and "nitrogen (C)"."""
+        """The line with "option C" for "C) nitrogen", "nitrogen (C)" and "the third option"."""
+        line = _ORDINAL.sub(lambda match: f"option {_PLACES[match[1].casefold()]}", line)
         for letter, choice in zip("ABCD", self.choices, strict=True):
             text = re.escape(folded(choice))
             if text:

@@ -36,13 +36,16 @@ _KEYS = (
     "option",
     "letter",
 )
-_STRUCK = re.compile(r"~~[^~\n]+~~")
+_STRUCK = re.compile(r"~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>", re.IGNORECASE)
 _TAGGED = re.compile(
     r"<(final[_ -]?answer|answer|final|result)>\s*(.*?)\s*</\1>", re.DOTALL | re.IGNORECASE
 )
-_HTML = re.compile(r"</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|h\d)\b[^<>]*>", re.I)
+_HTML = re.compile(
+    r"</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|ins|h\d)\b[^<>]*>", re.I
+)
 _ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}|&(?=\s*=)|\\\\\s*$")
+_ANSWER_ROW = re.compile(r"\banswer\)?$", re.IGNORECASE)
 _RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
 _LINE_MARKS = re.compile(
     r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□]+$"
@@ -146,16 +149,18 @@ def _cells(raw: str) -> list[str]:
     stripped = raw.strip()
     if not (stripped.startswith("|") and stripped.endswith("|") and stripped.count("|") > 2):
         return []
-    return [_plain(cell) for cell in stripped.strip("|").split("|")]
+    return [_plain(cell) or cell.strip(" *_") for cell in stripped.strip("|").split("|")]
 
 
 def _row(cells: Sequence[str], header: Sequence[str]) -> Iterator[str]:
-    """A row as a line: `first: second`; under a column "Answer", what is in that column."""
+    """A row as a line: `first: second`; with a row or column "answer", what is in it."""
     named = [name.casefold() for name in header]
     if cells is not header and len(cells) == len(header):
         for name in ("final answer", "correct answer", "answer"):
             if name in named:
                 yield f"Answer: {cells[named.index(name)]}"
                 return
-    if any(cells):
+    if len(cells) == 2 and _ANSWER_ROW.search(cells[0]):
+        yield f"Answer: {cells[1]}"
+    elif any(cells):
         yield ": ".join(cell for cell in cells if cell)

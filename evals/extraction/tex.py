@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _SPACES = re.compile(r"\\(?:quad|qquad|,|;|:|>|\s)|[~\s\u200b\u2060\ufeff]")
 _NOTHING = re.compile(
-    r"\\!|\\(?:left|right|displaystyle|textstyle|bigl?|bigr?|Bigl?|Bigr?)(?![A-Za-z])"
+    r"\\!|\\(?:left|right|displaystyle|textstyle|bigl?|bigr?|Bigl?|Bigr?|m?strut|mathstrut)(?![A-Za-z])"
     r"|\\(?:bf|rm|it|sf|small|normalsize|large|Large|LARGE|huge|Huge)(?![A-Za-z])"
     r"|\\(?:hspace|color|textcolor)\*?\s*\{[^{}]*\}"
     r"|\\[()\[\]]|\\?\$|\*\*|__|`"

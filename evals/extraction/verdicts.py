@@ -46,10 +46,14 @@ _IS_GOOD = (
     r",?\s+(?:(?:is|must be|has to be|fits|ist|est|es|é|è|—|является)\s+)?"
     rf"(?:(?!not\b|never\b|nicht\b|pas\b|no\b|only\b|half\b|part)\w+\s+){{0,2}}?{_GOOD}"
 )
-_IS_GOOD_IN_CJK = r"\s*(?:项|選項|选项)?\s*(?:正确|正確|が正解|が正し|は正し|[이가] (?:정답|옳))"
+_IS_GOOD_IN_CJK = (
+    r"\s*(?:项|選項|选项)?\s*(?:正确|正確|が(?:最も|最)?(?:正解|正し|適切|適当)|は正し"
+    r"|[이가] (?:정답|옳|가장 적절))"
+)
 _I_CHOOSE = (
     r"(?:\b(?:I|we)(?:['’]d| would|['’]ll| will| am| have| must)? ?"
-    r"(?:choose|chose|select|pick|answer|say|(?:go|going|went) (?:with|for)|opt for|settle on)"
+    r"(?:choose|chose|select|pick|answer|say|(?:go|going|went) (?:with|for)|opt for|settle on"
+    r"|report|submit)"
     r"|\b(?:ich wähle|je choisis|elijo|escolho|scelgo|(?:я )?выбираю)(?:\s+\w+){0,1}?"
     r"|选择?|選擇?)"
 )
@@ -69,6 +73,8 @@ _CHOSEN = tuple(
         _C + _IS_GOOD_IN_CJK,
         rf"{_C}\s+(?:die|the|la|our|my)\s+{ANSWER}(?![^\W_])",
         rf"{_C}\s+(?:remains|is left|it is|bleibt übrig|fits best|(?:best )?matches best)\b",
+        rf"{ANSWER}\s+{_C}\s*है",
+        rf"\({OPTION}\s+{_C}\)(?=,? (?:not|rather|instead)\b)",
         rf"{_C}[^.;]{{0,40}} as (?:the|my|our) {ANSWER}",
         rf"{OPTION}\s+{_C}\s+(?:corresponds|matches|agrees|fits|describes|is consistent)",
         rf"{_I_CHOOSE}\s*:?\s*(?:is\s+)?{_THE_C}",
@@ -101,9 +107,10 @@ _NO_CHOICE = re.compile(
     re.IGNORECASE,
 )
 _LISTED = re.compile(
-    rf"\W*(?:{OPTION}\s+)?[(\[]?([A-D])(?:[)\].:–—-]|\s[–—-])+\s*(.*)", re.IGNORECASE
+    rf"\W*(?:{OPTION}\s+)?[(\[]?([A-D])(?:(?:[)\].:–—-]|\s[–—-])+|(?=\s?[✓✔✅✗✘❌✕]))\s*(.*)",
+    re.IGNORECASE,
 )
-_NEXT_LISTED = re.compile(r"\s(?=\([B-D]\)\s)")
+_NEXT_LISTED = re.compile(r"\s(?=\([B-D]\)\s)|[,;]\s*(?=[B-D]\s?[✓✔✅✗✘❌✕])")
 _YES = re.compile(r"[✓✔✅]|\b(?:correct|right|true|yes)\b", re.IGNORECASE)
 _NO = re.compile(r"[✗✘❌✕]|\b(?:incorrect|wrong|false|no|not)\b", re.IGNORECASE)
 _OPENING = re.compile(
@@ -127,8 +134,10 @@ def conclusions(lines: Sequence[Line], choices: Sequence[str]) -> Iterator[Concl
     number, line = last_line(lines)
     start, _ = sentence(line.text, len(line.text) - 1)
     last = line.text[start:].translate(_BRACKETS)
+    arrow = last.rfind("⇒") + 1
+    last = last[arrow:]
     if not _NO_CHOICE.search(last):
-        found = _in_the_end(last, alone=start > 0) or _text_at_the_end(last, choices)
+        found = _in_the_end(last, alone=start + arrow > 0) or _text_at_the_end(last, choices)
         if found:
             yield number, start, found
 

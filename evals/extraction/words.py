@@ -1,9 +1,9 @@
 """The words that models use to state, doubt, deny and take back an answer.
 
 Beside English there are German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese
-and Korean, and, for the word "answer", the languages that OpenAI's simple-evals accepts in
-multilingual multiple choice (`common.py` at commit 652c89d). All are regular expressions to be used
-with IGNORECASE on a line without markup (`evals.extraction.lines`).
+and Korean, and, for "the answer is", the languages that OpenAI's simple-evals accepts in
+multilingual multiple choice (`common.py` at commit 652c89d) and a dozen others. All are regular
+expressions to be used with IGNORECASE on a line without markup (`evals.extraction.lines`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ _OTHER_ANSWERS = (
     "Solución", "Resposta", "Gabarito", "Risposta", "Risultato", "Soluzione", "Ответ", "Результат",
     "答案", "答复", "答曰", "答え", "答", "回答", "解答", "正解", "解", "정답", "답변", "답",
     "Jawaban", "Jibu", "উত্তর", "उत्तर", "الإجابة النهائية", "الإجابة الصحيحة", "الإجابة", "إجابة",
-    "الجواب النهائي", "الجواب", "Idahun", "Ìdáhùn", "Idáhùn", "Àmọ̀nà", "Àdáhùn", "Ànúgọ", "Àṣàyàn",
+    "الجواب النهائي", "الجواب", "Antwoord", "Svaret", "Svar", "Vastaus", "Odpowiedź", "Odpověď",
+    "Výsledek", "Відповідь", "Cevap", "Cevabı", "Yanıt", "Đáp án", "Đáp số", "Câu trả lời",
+    "Răspuns", "Răspunsul", "Απάντηση", "תשובה", "התשובה", "คำตอบ",
+    "Idahun", "Ìdáhùn", "Idáhùn", "Àmọ̀nà", "Àdáhùn", "Ànúgọ", "Àṣàyàn",
 )  # fmt: skip
 ANSWERS = tuple(
     sorted(
@@ -28,10 +31,11 @@ ANSWERS = tuple(
 """The word "answer" in languages other than English."""
 
 _GOOD = (
-    r"(?:final|correct(?:ed)?|right|best|true|proper|chosen|selected|only|overall|required|desired|remaining"
+    r"(?:final|correct(?:ed)?|right|best|better|true|proper|chosen|selected|only|overall|required|desired|remaining"
     r"|most (?:likely|suitable|appropriate|plausible|accurate)|last|actual"
     r"|richtige|korrekte|endgültige|finale?|correcte?|bonne|juste|exacte|correcta|correta|cert[ao]|corretta"
-    r"|giusta|esatta|definitiva|правильн\w+|верн\w+|окончательн\w+|正确|最终|正しい|(?:最も)?適切な|最適な|最終的な|적절한|최종)"
+    r"|giusta|esatta|definitiva|juiste|rätta?|riktiga?|rette|poprawna|prawidłowa|správná|doğru|đúng"
+    r"|σωστή|τελική|הנכונה|הסופית|ที่ถูกต้อง|सही|अंतिम|правильн\w+|верн\w+|окончательн\w+|正确|最终|正しい|(?:最も)?適切な|最適な|最終的な|적절한|최종)"
 )
 OPTION = (
     r"(?:options?|choices?|statements?|alternativ[ae]s?|variants?|letter|match|fit|opción|opzione"
@@ -39,7 +43,7 @@ OPTION = (
 )
 _NOUN = rf"(?:answers?|responses?|best guess|ans\b\.?|ответ\w+|{'|'.join(map(re.escape, ANSWERS))})"
 ANSWER = (
-    rf"(?:(?:{_GOOD}的?\s*)*{_NOUN}(?:\s*(?:{OPTION}|key))?(?:\s+{_GOOD})*"
+    rf"(?:(?:{_GOOD}的?\s*)*{_NOUN}(?:\s*(?:{OPTION}|key))?(?:\s*{_GOOD})*"
     rf"|(?:{_GOOD}的?\s*)+(?:{OPTION}|result|value|sum|total|number|one)|{OPTION}\s+{_GOOD}|(?:our|my)\s+(?:pick|choice|selection|guess))"
 )
 """What a statement gives: the answer, the correct option, the final result."""
@@ -58,8 +62,9 @@ _ADVERBS = (
 IS = (
     rf"(?:(?:is|are|was|(?:would|must|should|will|has to|can only)(?:{_ADVERBS}) be"
     r"|(?:appears|seems|turns out|happens|has) to be|comes (?:out )?to|equals|becomes|ist|lautet"
-    r"|beträgt|est|es|é|è|равен|равно|равна|это|является)(?![^\W_])"
-    rf"|(?:应该?|就|即)?(?:是|为|為)|等于|选|選|は|が|은|는|هي|هو|—|–|=){_ADVERBS}[:：]?\s*"
+    r"|beträgt|est|es|é|è|равен|равно|равна|это|является"
+    r"|är|er|jest|je|este|là|είναι|είναι η)(?![^\W_])"
+    rf"|(?:应该?|就|即)?(?:是|为|為)|等于|选|選|は|が|은|는|هي|هو|היא|הוא|คือ|—|–|=){_ADVERBS}[:：]?\s*"
     r"(?:(?:(?:the|la|el|die|a|o|le)\s+)?(?:number|letter|letra|lettre|lettera|Zahl|número|numero"
     r"|nombre|число|буква)\s+)?"
 )
@@ -71,9 +76,10 @@ CONCLUDES = (
     r"|combining|in the end|damit|somit|also|daher|folglich|insgesamt|donc|ainsi|par conséquent"
     r"|por (?:lo )?tanto|luego|así|portanto|logo|assim|quindi|dunque|pertanto|итак|таким образом"
     r"|следовательно|значит)\b|\b(?:therefore|thus|hence|daher|somit|donc|por lo tanto|portanto"
-    r"|quindi|(?:maximum|minimum|largest|smallest|greatest) (?:possible )?(?:value|number)"
+    r"|quindi|(?:the|our) result (?=is|equals)|what is (?:asked|sought|wanted|required)"
+    r"|(?:maximum|minimum|largest|smallest|greatest) (?:possible )?(?:value|number)"
     r"|gesuchte\w*|cherchée?s?|pedid[oa]|buscad[oa]|procurad[oa]|cercat[oa]|искомо?\w*)\b|所求|求める"
-    r"|구하는|∴|⇒|因此|所以|故|综上|綜上|于是|以上より|したがって|従って|よって|ゆえに|따라서"
+    r"|구하는|∴|⇒|⟹|⟶|因此|所以|故|综上|綜上|于是|以上より|したがって|従って|よって|ゆえに|따라서"
     r"|그러므로)"
 )
 """A conclusion."""
@@ -90,7 +96,8 @@ NOT = (
 """A negation: what it governs is not claimed."""
 
 SUPPOSES = (
-    r"(?:\b(?:if|whether|suppose\w*|assum\w+|unless|might|could|may|maybe|perhaps|possibly|either"
+    r"(?:(?:^|[.;,]\s)\W*(?:had|were|should) (?:the|it|we|this|there)\b"
+    r"|\b(?:if|whether|suppose\w*|assum\w+|unless|might|could|may|maybe|perhaps|possibly|either"
     r"|would (?!be\b|answer|choose|pick|select|go\b|say)|tempt\w+|at first|first glance|initially"
     r"|originally|naive\w*|(?:initial|first) guess|thought|had (?:been|asked)|for [a-d] to be"
     r"|(?:students?|people|many|some|someone|one|they|you)(?: \w+)? (?:think|thought|say|said"
@@ -125,6 +132,14 @@ TAKES_BACK_AT_ONCE = (
     r"|no\b(?=\s*[,.!—–])|hmm+\b)"
 )
 """The same, in the sentence that follows an answer."""
+
+REAFFIRMS = (
+    r"(?:\b(?:the|my|our|this|that) (?:\w+ )?(?:answer|result|value|choice|count)"
+    r" (?:still )?(?:stands|holds|(?:is|was) (?:indeed |still |in fact )?"
+    r"(?:correct|right|fine|confirmed))\b"
+    r"|\b(?:everything|it all|all of it) (?:checks out|is (?:consistent|correct))\b)"
+)
+"""The writer keeps what precedes it."""
 
 REVISES = r"(?:\b(?:actually|however|but|in fact|on closer|re-?check\w*|double[- ]?check\w*)\b)"
 """What follows may differ from what precedes it."""
