@@ -59,6 +59,7 @@ def verify(
     concurrency: Annotated[int | None, _RUN] = None,
     resume: Annotated[Path | None, _RUN] = None,
     out: Annotated[Path | None, _RUN] = None,
+    dry_run: Annotated[bool, _RUN] = False,
     debug: Annotated[bool, _RUN] = False,
     as_json: Annotated[bool, _RUN, Parameter(name="--json")] = False,
 ) -> int:
@@ -74,12 +75,14 @@ def verify(
         concurrency: Attempts in flight. Default: the provider entry's, or 8.
         resume: Folder of a run to finish; finished attempts are kept.
         out: Where run folders are created. Default: runs.
+        dry_run: Only print what the run would cost.
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and summary as JSON on stdout.
     """
     at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns, "--concurrency": concurrency})
     if resume is not None:
-        _refuse_settings(resume, provider, out, cases, sampling, {"--evals": evals})
+        others: dict[str, object] = {"--evals": evals, "--dry-run": dry_run or None}
+        _refuse_settings(resume, provider, out, cases, sampling, others)
         job = planning.resume(resume, provider, gate, budget, concurrency)
         return carry_out(job, debug=debug, as_json=as_json)
     draft = planning.draft(
@@ -89,6 +92,9 @@ def verify(
     for bad in draft.suite.bad_lines if draft.suite else ():
         where = f"{draft.suite.cases_file.name if draft.suite else ''}, line {bad.number}"
         talk.print(plain(f"{where} is left out: {bad.reason}"), soft_wrap=True)
+    if dry_run:
+        _print_plan(draft, dry_run=True, as_json=as_json)
+        return 0
     planned = sum(task.info.planned for task in draft.tasks)
     if warning := draft.budget.foreseen(planned, draft.provider.rpm):
         talk.print(plain(warning), soft_wrap=True)
@@ -302,14 +308,12 @@ def _refuse_settings(
 
 
 def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
-    """Print what the evals of a run will cost."""
+    """Print what a run will cost."""
     from evals.cost import expect
-    from evals.task import EvalTask
     from harness.cli.cost import plan_lines
 
-    tasks = [task for task in draft.tasks if isinstance(task, EvalTask)]
     info = pipeline.new_info(draft.provider, draft.plan, draft.settings, ())
-    expected = expect(tasks, info, draft.provider, draft.grader)
+    expected = expect(draft.tasks, info, draft.provider, draft.grader)
     if as_json:
         print_raw(expected.model_dump_json(indent=2))
         return

@@ -8,8 +8,8 @@ def test_a_plan_states_what_is_unknown():
         dollars=None, minutes=None,
     )  # fmt: skip
     known = cost.model_copy(update={"dollars": 12.5, "minutes": 90, "most_output_tokens": 7})
-    lines = list(plan_lines(Expectation(conditions=1, sampling=cost, grading=known)))
-    assert lines[0] == "1 condition to sample from p: 1,200 requests"
+    lines = list(plan_lines(Expectation(parts=(), sampling=cost, grading=known)))
+    assert lines[0] == "sampling from p: 1,200 requests"
     assert "cost: unknown" in lines[2]
     assert "time: unknown" in lines[3]
     assert "at most 7" in lines[5]

@@ -583,3 +583,17 @@ def test_without_the_extra_one_sentence_says_what_to_install(command, monkeypatc
     monkeypatch.setattr(engine, "import_module", missing)
     assert run(command) == 2
     assert "pip install 'gpt-oss-verify[reference]'" in capsys.readouterr().err
+
+
+def test_a_dry_run_states_the_cost_and_asks_nobody(mock, tmp_path, capsys):
+    assert run(at(mock, "--only", "prompt.tool", "--only", "smoke", "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "of which tool_calling: 32 requests" in shown  # 2 cases, 2 tries, 4 groups, 2 requests
+    assert "of which probes: " in shown
+    assert run(at(mock, "--only", "smoke,prompt.tool", "--dry-run", "--json")) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert [part["name"] for part in planned["parts"]] == ["tool_calling", "probes"]
+    assert planned["sampling"]["requests"] == sum(part["requests"] for part in planned["parts"])
+    assert f": {planned['sampling']['requests']} requests" in shown
+    assert mock.received == []
+    assert not (tmp_path / "runs").exists()
