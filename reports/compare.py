@@ -13,18 +13,19 @@ from harness.comparison.records import (
     ChangedCase,
     Comparison,
     Entry,
+    EntryKind,
     Measured,
     Row,
     Unit,
 )
-from harness.comparison.rows import CHECKS, RATES, TIMES
+from harness.comparison.rows import CHECKS, JUDGED, RATES, TIMES
 from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
 from harness.records.scores import Estimate
-from harness.statistics.differences import Difference, Seen
+from harness.statistics.differences import Seen
 from reports import model
 from reports.model import Cell, Table, Tone
-from reports.regressions import detectable, moment, result, sentences
+from reports.regressions import moment, result, sentences
 from reports.text import NOTHING, VERDICTS, counted, estimate, percent
 
 MARKS: Mapping[Seen, str] = {"better": "▲", "worse": "▼", "none": ""}
@@ -33,6 +34,12 @@ _SUFFIXES: Mapping[Unit, str] = {"share": " %", "seconds": ", s"}
 _STATUS_TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor"}
 _SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""}
 _FEW = 2
+_NAMED = 5
+_KINDS: Mapping[EntryKind, str] = {
+    "run": "no verdict",
+    "baseline": "measured baseline",
+    "published": "published scores",
+}
 
 
 @dataclass(frozen=True)
@@ -140,14 +147,18 @@ def cell(row: Row, index: int) -> Cell:
 
 
 def summary(comparison: Comparison) -> Iterator[str]:
-    """One sentence for each column but the reference: its failing checks and its differences."""
+    """What a reader should know first, in sentences.
+
+    The verdict and the failing checks of each column, then what only one of a column and the
+    reference tested, then which differences are more than chance.
+    """
     base = base_index(comparison)
-    for index, entry in enumerate(comparison.entries):
-        if index == base:
-            continue
-        differences = [row.differences[index] for row in tested_rows(comparison)]
-        tested = [each for each in differences if each is not None]
-        yield f"{entry.label}: {'; '.join([*_failing(comparison, index), _seen(tested)])}."
+    columns = range(len(comparison.entries))
+    yield from (_verdict(comparison, index) for index in columns)
+    for index in columns:
+        if index != base:
+            yield from _lone(comparison, index)
+            yield _statistics(comparison, index)
 
 
 def how_tested(comparison: Comparison) -> str:
@@ -214,10 +225,9 @@ def _differences(comparison: Comparison) -> Iterator[Line]:
         for row in tested_rows(comparison):
             found = row.differences[index]
             if found is not None and (few or found.seen != "none"):
-                name = row.name if row.group is None else f"{row.group} {row.name}"
                 column = "" if few else f"{entry.label}, "
                 mark = MARKS[found.seen]
-                text = f"{mark} {column}{name}: {result(found)}".lstrip()
+                text = f"{mark} {column}{_measure(row)}: {result(found)}".lstrip()
                 yield Line(text, _SEEN_TONES[found.seen])
 
 
@@ -254,30 +264,92 @@ def _more(found: Sequence[object], most: int) -> Iterator[Line]:
         yield Line(f"{len(found) - most} more are in compare.html.")
 
 
-def _seen(tested: Sequence[Difference]) -> str:
+def _verdict(comparison: Comparison, index: int) -> str:
+    """Verdict and failing checks: `b: FAIL. 2 checks fail: cot.used, calls.missing.`."""
+    entry, base = comparison.entries[index], base_index(comparison)
+    role = " (reference)" if index == base else ""
+    verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
+    rows = check_rows(comparison)
+    if not any(_judged(row, index) for row in rows):
+        return f"{entry.label}{role}: {verdict}."
+    failed = [row for row in rows if _failed(row, index)]
+    if not failed:
+        return f"{entry.label}{role}: {verdict}. No check fails."
+    text = f"{entry.label}{role}: {verdict}. {_named('check', failed, 'fails', 'fail')}."
+    if index != base:
+        also = sum(_failed(row, base) for row in failed)
+        untested = sum(not _judged(row, base) for row in failed)
+        counts = {"fails": also, "did not test": untested}
+        said = [f"{verb} {count} of them" for verb, count in counts.items() if count]
+        text += f" The reference {' and '.join(said)}." if said else ""
+    return text
+
+
+def _lone(comparison: Comparison, index: int) -> Iterator[str]:
+    """What only one of a column and the reference tested."""
+    base = base_index(comparison)
+    for one, other in ((index, base), (base, index)):
+        rows = [r for r in check_rows(comparison) if _judged(r, one) and not _judged(r, other)]
+        if rows and any(_judged(row, other) for row in check_rows(comparison)):
+            names = [comparison.entries[each].label for each in (one, other)]
+            failed = sum(_failed(row, one) for row in rows)
+            yield (
+                f"{names[0]} tested {counted(len(rows), 'check')} that {names[1]} did not; "
+                f"{failed or 'none'} of them failed."
+            )
+
+
+def _statistics(comparison: Comparison, index: int) -> str:
+    """Which differences between a column and the reference are more than chance."""
+    label = comparison.entries[index].label
+    rows = [row for row in tested_rows(comparison) if row.differences[index] is not None]
+    tested = [found for row in rows if (found := row.differences[index]) is not None]
     if not tested:
-        return "no sample in common"
-    counts = Counter(each.seen for each in tested)
-    order: tuple[Seen, ...] = ("worse", "better")
-    found = [f"{seen} in {counts[seen]} of {len(tested)}" for seen in order if counts[seen]]
-    if found:
-        return " and ".join(found)
-    sizes = [each.detectable for each in tested if each.detectable is not None]
-    largest = detectable(max(sizes) if len(sizes) == len(tested) else None)
-    return f"no difference found in {counted(len(tested), 'measure')} ({largest})"
+        return f"{label} and {comparison.against} have no sample in common to compare."
+    beyond = [
+        f"{seen} in {_names([_measure(row) for row in rows if _seen(row, index) == seen])}"
+        for seen in ("worse", "better")
+        if any(_seen(row, index) == seen for row in rows)
+    ]
+    if beyond:
+        return f"Beyond chance, {label} is {' and '.join(beyond)}."
+    sizes = [each.detectable for each in tested]
+    known = [size for size in sizes if size is not None]
+    text = f"The pass rates of {label} and {comparison.against} do not differ by more than chance"
+    samples = [each.pairs for each in tested if each.pairs is not None]
+    few = f" with {counted(min(samples), 'sample')}" if samples else ""
+    if len(known) < len(sizes):
+        return f"{text}; no gap would have been detected{few}."
+    return f"{text}; only a gap above {max(known) * 100:.0f} points would have been detected{few}."
 
 
-def _failing(comparison: Comparison, index: int) -> Iterator[str]:
-    """How many checks fail in only one of a column and the reference."""
-    base, failed = base_index(comparison), Counter[str]()
-    for row in check_rows(comparison, only_differing=True):
-        ours, theirs = row.cells[index], row.cells[base]
-        if ours is not None and theirs is not None and ours.status != theirs.status:
-            failed["here"] += ours.status == "failed"
-            failed["in the reference"] += theirs.status == "failed"
-    for where, count in failed.items():
-        if count:
-            yield f"{counted(count, 'check')} failed only {where}"
+def _measure(row: Row) -> str:
+    return row.name if row.group is None else f"{row.group} {row.name}"
+
+
+def _seen(row: Row, index: int) -> Seen:
+    found = row.differences[index]
+    return "none" if found is None else found.seen
+
+
+def _judged(row: Row, index: int) -> bool:
+    found = row.cells[index]
+    return found is not None and found.status in JUDGED
+
+
+def _failed(row: Row, index: int) -> bool:
+    found = row.cells[index]
+    return found is not None and found.status == "failed"
+
+
+def _named(noun: str, rows: Sequence[Row], one: str, several: str) -> str:
+    verb = one if len(rows) == 1 else several
+    return f"{counted(len(rows), noun)} {verb}: {_names([row.name for row in rows])}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _amount(found: Measured, digits: int) -> str:

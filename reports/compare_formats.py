@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from harness.comparison.records import Comparison
@@ -43,7 +44,11 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
         if part.table is not None:
             print_table(part.table, console)
         for line in part.lines:
-            console.print(Text(f"  {visible(line.text)}", style=TONES[line.tone]))
+            console.print(
+                Padding(
+                    Text(visible(line.text), style=TONES[line.tone]), (0, 0, 0, 2), expand=False
+                )
+            )
         console.print()
     if written is not None:
         console.print(Text(f"Report  {visible(written)}"), soft_wrap=True)

@@ -76,7 +76,9 @@ def test_without_out_a_new_folder_is_created_in_runs(runs, tmp_path, capsys):
         "compare.json",
         "compare.md",
     }
-    assert "alpha: worse in 1 of 4." in printed(capsys)
+    shown = printed(capsys)
+    assert "Summary alpha: FAIL. No check fails. beta (reference): PASS. No check fails." in shown
+    assert " Beyond chance, alpha is worse in " in shown
 
 
 def test_json_is_the_only_output_and_writes_no_file(runs, tmp_path, capsys):
