@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Effort = Literal["low", "medium", "high"]
+Builtin = Literal["browser", "python"]
+"""The tools that gpt-oss was trained with: `browser.search`, `.open` and `.find`, and `python`."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,39 @@ class Result:
     output: str
 
 
-ConversationItem = Developer | User | Reasoning | Preamble | Answer | Call | Result
+@dataclass(frozen=True)
+class BuiltinCall:
+    """A call of `browser.search`, `browser.open`, `browser.find` or `python` in the analysis.
+
+    `content` is JSON for the browser and code for Python.
+    """
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True)
+class BuiltinResult:
+    """What the built-in tool `name` returned."""
+
+    name: str
+    output: str
+
+
+ConversationItem = (
+    Developer | User | Reasoning | Preamble | Answer | Call | Result | BuiltinCall | BuiltinResult
+)
+
+
+def texts_of(item: ConversationItem) -> tuple[str, ...]:
+    """The texts of an item, with the name of its tool."""
+    match item:
+        case Developer() | User() | Reasoning() | Preamble() | Answer():
+            return (item.text,)
+        case Call(name, text) | Result(name, text):
+            return name, text
+        case BuiltinCall(name, text) | BuiltinResult(name, text):
+            return name, text
 
 
 @dataclass(frozen=True)
@@ -89,7 +123,8 @@ class AnswerFormat:
 class Conversation:
     """The content of a prompt: the items so far, the tools and the system settings.
 
-    `current_date` is an ISO date for the system message, or None for no date line.
+    `current_date` is an ISO date for the system message, or None for no date line. The system
+    message declares the tools in `builtin`.
     """
 
     items: tuple[ConversationItem, ...]
@@ -97,3 +132,4 @@ class Conversation:
     effort: Effort = "medium"
     answer_format: AnswerFormat | None = None
     current_date: str | None = None
+    builtin: tuple[Builtin, ...] = ()

@@ -18,6 +18,8 @@ import openai_harmony as oh
 from harmony.conversation import (
     Answer,
     AnswerFormat,
+    BuiltinCall,
+    BuiltinResult,
     Call,
     Conversation,
     ConversationItem,
@@ -26,6 +28,7 @@ from harmony.conversation import (
     Reasoning,
     Result,
     User,
+    texts_of,
 )
 from harmony.vocabulary import harmony_encoding
 
@@ -37,7 +40,10 @@ _EFFORT = {
 CONTENT_TYPES = ("", "json", "<|constrain|>json")
 """The content types that gpt-oss writes into the headers of calls and JSON answers."""
 _NOTHING = Developer("")
+_IN_ANALYSIS = (Reasoning, BuiltinCall, BuiltinResult)
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
+_BUILTIN_CALL = "<|start|>assistant<|channel|>analysis to={name} code<|message|>"
+"""The header as gpt-oss writes it. openai-harmony puts the recipient before the channel."""
 
 _MARKS = 4  # Start, role, message, end.
 _LONGEST_TOKEN = 128  # Bytes.
@@ -54,11 +60,13 @@ class RenderError(ValueError):
 
 
 def drop_stale_reasoning(items: Sequence[ConversationItem]) -> tuple[ConversationItem, ...]:
-    """Drop every chain of thought before the last final answer."""
+    """Drop every chain of thought, with its built-in tools, before the last final answer."""
     finals = [at for at, item in enumerate(items) if isinstance(item, Answer)]
     last_final = finals[-1] if finals else -1
     return tuple(
-        item for at, item in enumerate(items) if at > last_final or not isinstance(item, Reasoning)
+        item
+        for at, item in enumerate(items)
+        if at > last_final or not isinstance(item, _IN_ANALYSIS)
     )
 
 
@@ -90,11 +98,14 @@ def render_all(conversation: Conversation) -> list[int]:
     conversation = replace(conversation, items=items)
     _require_short_stretches(_texts(conversation))
     try:
-        messages = [_system(conversation), *_leading_developer(conversation)]
-        messages += [_message(item) for item in items[_leading(items) :]]
-        tokens: list[int] = harmony_encoding().render_conversation_for_completion(
-            oh.Conversation.from_messages(messages), oh.Role.ASSISTANT, config=_AS_WRITTEN
+        leading = [_system(conversation), *_leading_developer(conversation)]
+        encoding = harmony_encoding()
+        tokens: list[int] = encoding.render_conversation(
+            oh.Conversation.from_messages(leading), config=_AS_WRITTEN
         )
+        for item in items[_leading(items) :]:
+            tokens += _item_tokens(item)
+        tokens += encoding.encode("<|start|>assistant", allowed_special="all")
     except (ValueError, TypeError, RecursionError, oh.HarmonyError) as error:
         reason = str(error).partition(" at line ")[0]
         raise RenderError(f"The conversation cannot be rendered as harmony: {reason}.") from error
@@ -111,7 +122,7 @@ def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
     Raises:
         RenderError: The tokenizer does not support the text.
     """
-    _require_short_stretches(_strings_of(item))
+    _require_short_stretches(texts_of(item))
     message = _message(item)
     message.content_type = content_type or None
     try:
@@ -119,6 +130,16 @@ def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
     except (ValueError, oh.HarmonyError) as error:
         raise RenderError(f"The message cannot be rendered as harmony: {error}.") from error
     return tokens
+
+
+def _item_tokens(item: ConversationItem) -> list[int]:
+    encoding = harmony_encoding()
+    if not isinstance(item, BuiltinCall):
+        tokens: list[int] = encoding.render(_message(item))
+        return tokens
+    header = encoding.encode(_BUILTIN_CALL.format(name=item.name), allowed_special="all")
+    content = encoding.encode(item.content, disallowed_special=())
+    return [*header, *content, *encoding.encode("<|call|>", allowed_special="all")]
 
 
 def text_tokens(text: str) -> list[int]:
@@ -141,17 +162,9 @@ def _require_short_stretches(texts: Iterable[str]) -> None:
             )
 
 
-def _strings_of(item: ConversationItem) -> Iterator[str]:
-    match item:
-        case Call(name, text) | Result(name, text):
-            yield from (name, text)
-        case _:
-            yield item.text
-
-
 def _texts(conversation: Conversation) -> Iterator[str]:
     for item in conversation.items:
-        yield from _strings_of(item)
+        yield from texts_of(item)
     for tool in conversation.tools:
         yield tool.description
         yield from _strings(tool.parameters)
@@ -184,6 +197,10 @@ def _system(conversation: Conversation) -> oh.Message:
     content = oh.SystemContent.new().with_reasoning_effort(_EFFORT[conversation.effort])
     if conversation.current_date:
         content = content.with_conversation_start_date(conversation.current_date)
+    if "browser" in conversation.builtin:
+        content = content.with_browser_tool()
+    if "python" in conversation.builtin:
+        content = content.with_python_tool()
     return oh.Message.from_role_and_content(oh.Role.SYSTEM, content)
 
 
@@ -239,10 +256,18 @@ def _message(item: ConversationItem) -> oh.Message:
             call = _assistant(arguments, "commentary").with_recipient(f"functions.{name}")
             return call.with_content_type(CONTENT_TYPES[-1])
         case Result(name, output):
-            author = oh.Author.new(oh.Role.TOOL, f"functions.{name}")
-            result = oh.Message.from_author_and_content(author, output)
-            return result.with_channel("commentary").with_recipient("assistant")
+            return _result(f"functions.{name}", output, "commentary")
+        case BuiltinCall(name, content):
+            return _assistant(content, "analysis").with_recipient(name).with_content_type("code")
+        case BuiltinResult(name, output):
+            return _result(name, output, "analysis")
 
 
 def _assistant(text: str, channel: str) -> oh.Message:
     return oh.Message.from_role_and_content(oh.Role.ASSISTANT, text).with_channel(channel)
+
+
+def _result(tool: str, output: str, channel: str) -> oh.Message:
+    author = oh.Author.new(oh.Role.TOOL, tool)
+    result = oh.Message.from_author_and_content(author, output)
+    return result.with_channel(channel).with_recipient("assistant")

@@ -163,7 +163,7 @@ def _overall(samples: Sequence[Sample]) -> dict[str, dict[str, float | int]]:
     grader = [one for one in samples if isinstance(one.prompt.expect, JsonObject)]
     canary = [one for one in samples if one.prompt.skill.startswith("canary")]
     clients = [one for one in samples if one.prompt.skill.startswith("client schema")]
-    builtin = [one for one in samples if one.prompt.builtin]
+    builtin = [one for one in samples if one.prompt.conversation.builtin]
     measures: dict[str, tuple[list[Sample], Callable[[Sample], bool]]] = {
         "well-formed harmony": (list(samples), lambda one: one.well_formed),
         "smoke tools: valid call": (smoke, lambda one: one.valid_call),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import openai_harmony as oh
 import pytest
 
 from harmony.conversation import (
     Answer,
     AnswerFormat,
+    BuiltinCall,
+    BuiltinResult,
     Call,
     Conversation,
     Developer,
@@ -191,3 +194,48 @@ def test_what_cannot_be_rendered_is_refused_with_a_reason(turns_and_tools):
 )
 def test_odd_schemas_render(schema):
     render_prompt(Conversation((User("q"),), (FunctionTool("f", "d", schema),)))
+
+
+@pytest.mark.parametrize("builtin", [("browser",), ("python",), ("browser", "python")])
+@pytest.mark.parametrize("tools", [(), (WEATHER,)])
+def test_built_in_tools_are_declared_as_openai_harmony_declares_them(builtin, tools):
+    system = oh.SystemContent.new().with_reasoning_effort(oh.ReasoningEffort.MEDIUM)
+    for name in builtin:
+        system = system.with_browser_tool() if name == "browser" else system.with_python_tool()
+    messages = [oh.Message.from_role_and_content(oh.Role.SYSTEM, system)]
+    if tools:
+        described = [oh.ToolDescription.new(WEATHER.name, WEATHER.description, dict(CITY))]
+        developer = oh.DeveloperContent.new().with_function_tools(described)
+        messages.append(oh.Message.from_role_and_content(oh.Role.DEVELOPER, developer))
+    messages.append(oh.Message.from_role_and_content(oh.Role.USER, "Hi"))
+    expected = harmony_encoding().render_conversation_for_completion(
+        oh.Conversation.from_messages(messages), oh.Role.ASSISTANT
+    )
+    assert render_prompt(Conversation((User("Hi"),), tools, builtin=builtin)) == expected
+
+
+def test_built_in_calls_and_results_are_in_the_analysis_as_gpt_oss_writes_them():
+    call = BuiltinCall("browser.search", '{"query": "<|end|>"}')
+    result = BuiltinResult("browser.search", "[0] found")
+    text = after_system(text_of(User("Hi"), Reasoning("Look."), call, result))
+    assert text.endswith(
+        "<|start|>assistant<|channel|>analysis<|message|>Look.<|end|>"
+        "<|start|>assistant<|channel|>analysis to=browser.search code<|message|>"
+        '{"query": "<|end|>"}<|call|>'
+        "<|start|>browser.search to=assistant<|channel|>analysis<|message|>[0] found<|end|>"
+        "<|start|>assistant"
+    )
+    author = oh.Author.new(oh.Role.TOOL, "browser.search")
+    read = harmony_encoding().parse_messages_from_completion_tokens(
+        render_prompt(Conversation((BuiltinCall("python", "print(1)"), result)))[:-2], None
+    )
+    shown = oh.Message.from_role_and_content(oh.Role.ASSISTANT, "print(1)")
+    shown = shown.with_channel("analysis").with_recipient("python").with_content_type("code")
+    told = oh.Message.from_author_and_content(author, "[0] found")
+    assert read[1:] == [shown, told.with_channel("analysis").with_recipient("assistant")]
+
+
+def test_a_final_answer_makes_built_in_calls_and_results_stale():
+    turn = (Reasoning("a"), BuiltinCall("python", "1"), BuiltinResult("python", "1"))
+    items = (User("x"), *turn, Answer("y"), User("z"), *turn)
+    assert drop_stale_reasoning(items) == (User("x"), Answer("y"), User("z"), *turn)

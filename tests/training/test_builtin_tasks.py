@@ -7,45 +7,26 @@ import json
 import re
 from random import Random
 
-import openai_harmony as oh
 import pytest
 
-from harmony.conversation import Answer
+from harmony.conversation import Answer, BuiltinCall, BuiltinResult, Conversation
+from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
 from training.data import builtin_tasks
-from training.data.builtin_tools import declared
 from training.data.spans import encode, plain
-from training.data.task import BuiltinCall, BuiltinResult, Setting
+from training.data.task import Setting
 from training.data.wording import history
 
 _CITATION = re.compile(r"【(\d+)†L(\d+)】")
 
 
-@pytest.mark.parametrize("builtin", [("browser",), ("python",), ("browser", "python")])
-def test_the_system_message_is_harmonys(builtin):
-    content = oh.SystemContent.new()
-    for name in builtin:
-        content = content.with_browser_tool() if name == "browser" else content.with_python_tool()
-    plain_message = oh.Message.from_role_and_content(oh.Role.SYSTEM, oh.SystemContent.new())
-    message = oh.Message.from_role_and_content(oh.Role.SYSTEM, content)
-    render = harmony_encoding().render
-    assert declared(render(plain_message), builtin) == tuple(render(message))
-    assert declared(render(plain_message), ()) == tuple(render(plain_message))
-
-
-def test_calls_and_results_are_harmonys():
-    shown = "".join(
-        history(turn)
-        for turn in (BuiltinCall("browser.search", "{}"), BuiltinResult("browser.search", "[0]"))
+def test_calls_and_results_are_rendered_as_the_server_renders_them():
+    turns = (
+        BuiltinCall("browser.search", '{"query": "x"}'),
+        BuiltinResult("browser.search", "[0]"),
     )
-    call = oh.Message.from_role_and_content(oh.Role.ASSISTANT, "{}").with_channel("analysis")
-    call = call.with_recipient("browser.search").with_content_type("code")
-    author = oh.Author.new(oh.Role.TOOL, "browser.search")
-    result = oh.Message.from_author_and_content(author, "[0]").with_channel("analysis")
-    result = result.with_recipient("assistant")
-    tokens = harmony_encoding().encode(shown, allowed_special="all")
-    found = harmony_encoding().parse_messages_from_completion_tokens(tokens, None)
-    assert found == [call, result]
+    prompt = harmony_encoding().decode(render_prompt(Conversation(turns)))
+    assert prompt.endswith("".join(map(history, turns)) + "<|start|>assistant")
 
 
 @pytest.mark.parametrize("builtin", [("browser",), ("python",), ("browser", "python")])

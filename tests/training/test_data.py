@@ -14,7 +14,7 @@ import jsonschema
 import openai_harmony as oh
 import pytest
 
-from harmony.conversation import Answer, Call, Conversation, Developer, User
+from harmony.conversation import Answer, BuiltinCall, Call, Conversation, Developer, User
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
 from training.data import documents, groups, mix
@@ -42,7 +42,6 @@ from training.data.spans import (
     to_json,
     units,
 )
-from training.data.task import BuiltinCall
 from training.data.wording import CANONICAL, completion
 
 ROOT = Path(__file__).parents[2]
@@ -252,7 +251,7 @@ def test_held_out_prompts_render_and_cover_every_skill():
                   "output order", "answer from result", "client schema"):  # fmt: skip
         assert skills.count(skill) >= 20
     assert sum(prompt.conversation.tools == SMOKE_TOOLS for prompt in prompts) > 100
-    assert sum(bool(prompt.builtin) for prompt in prompts) > 30
+    assert sum(bool(prompt.conversation.builtin) for prompt in prompts) > 30
 
 
 @pytest.mark.parametrize("prompt", [p for p in held_out() if isinstance(p.expect, CallExpected)])

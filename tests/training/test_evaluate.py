@@ -88,9 +88,8 @@ def test_scores_count_each_kind() -> None:
 def test_built_in_tools_and_clients_schemas_are_counted() -> None:
     prompt = HeldOut(
         "browser.search",
-        Conversation((User("x"),)),
+        Conversation((User("x"),), builtin=("browser",)),
         BuiltinExpected("browser.search", "X"),
-        builtin=("browser",),
     )
     client = replace(asked(), skill="client schema")
     found = scores([sample(SEARCH, prompt), sample(FINAL, prompt), sample(CALL, client)])["overall"]

@@ -10,12 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from harmony.conversation import Answer, Reasoning, User
+from harmony.conversation import (
+    Answer,
+    Builtin,
+    BuiltinCall,
+    BuiltinResult,
+    ConversationItem,
+    Reasoning,
+    User,
+)
 from training.data import natural, phrasings, places, samples, words
 from training.data.calls import NO_TOOL
 from training.data.phrases import fill, quoted
 from training.data.spans import copy, to_json
-from training.data.task import Builtin, BuiltinCall, BuiltinResult, Setting, Task, Turn
+from training.data.task import Setting, Task
 
 SEARCH, OPEN, FIND, PYTHON = "browser.search", "browser.open", "browser.find", "python"
 _ATTRIBUTES = (
@@ -183,7 +191,7 @@ def _research(rng: Random, setting: Setting) -> Task:
     thought = _thought(setting, "Search the web.", medium)
     query = f"{copy(fact.attribute)} of {copy(fact.topic)}"
     call = _call(SEARCH, query=query)
-    turns: tuple[Turn, ...] = (User(text), thought, call)
+    turns: tuple[ConversationItem, ...] = (User(text), thought, call)
     draw = rng.random()
     if draw < 0.3:
         return Task("browser.search", turns[:1], (thought, call))
@@ -231,7 +239,7 @@ def _locate(rng: Random, setting: Setting) -> Task:
     text = _ask(rng, "find", f=quoted(rng, pattern, 0.4))
     one = _ask(rng, "open", u=url)
     asked = User(f"{one}{'' if one[-1] in '.?!' else '.'} {text}")
-    seen: tuple[Turn, ...] = (asked, opened, BuiltinResult(OPEN, page))
+    seen: tuple[ConversationItem, ...] = (asked, opened, BuiltinResult(OPEN, page))
     thought = _thought(setting, "Find it on the page.", f"I look for {copy(pattern)} on the page.")
     call = _call(FIND, pattern=copy(pattern))
     if rng.random() < 0.65:
@@ -251,7 +259,7 @@ def _found(rng: Random, pattern: str, line: int) -> tuple[str, str]:
     return shown, f"Line {line} mentions {copy(pattern)}【1†L{line}】."
 
 
-def _final(setting: Setting, turns: tuple[Turn, ...], said: str) -> Task:
+def _final(setting: Setting, turns: tuple[ConversationItem, ...], said: str) -> Task:
     thought = _thought(setting, "Answer now.", "I have what I need and answer with it.")
     return Task("answer from built-in tool", turns, (thought, Answer(said)))
 
@@ -284,7 +292,7 @@ def _python(rng: Random, setting: Setting) -> Task:
         return Task("python", (User(text),), (thought, call))
     printed = rng.choice((words.number_text, words.number_text, words.word, words.nonce))(rng)
     shown = printed + rng.choice(("", "\n"))
-    seen: tuple[Turn, ...] = (User(text), thought, call, BuiltinResult(PYTHON, shown))
+    seen: tuple[ConversationItem, ...] = (User(text), thought, call, BuiltinResult(PYTHON, shown))
     if rng.random() < 0.1:
         failed = f"NameError: name '{words.word(rng)}' is not defined"
         seen = (*seen[:3], BuiltinResult(PYTHON, f"Traceback (most recent call last):\n{failed}"))

@@ -12,7 +12,7 @@ from training.data import results, thoughts, words
 from training.data.calls import Offer, calling, closed_ask
 from training.data.phrases import fill, pick, quoted
 from training.data.spans import copy
-from training.data.task import Setting, Task, Turn
+from training.data.task import Setting, Task
 
 _NAMES = (
     "code word", "code word", "code word", "code word", "password", "secret", "magic word",
@@ -159,7 +159,7 @@ def unknown_beside(rng: Random, setting: Setting, known: Sequence[Secret]) -> Ta
 
 
 def asks_for(
-    rng: Random, setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret
+    rng: Random, setting: Setting, skill: str, turns: tuple[ConversationItem, ...], hidden: Secret
 ) -> Task:
     """Ask for a secret after these turns; it has no value if nobody told it."""
     form = pick(rng, "canary_asked", _ASKED)
@@ -172,7 +172,7 @@ def asks_for(
 
 
 def _ending(
-    setting: Setting, skill: str, turns: tuple[Turn, ...], hidden: Secret, *, bare: bool
+    setting: Setting, skill: str, turns: tuple[ConversationItem, ...], hidden: Secret, *, bare: bool
 ) -> Task:
     if not hidden.value:
         said = f"I do not know the {copy(hidden.name)}."

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from harmony.conversation import Call, Conversation, ConversationItem, Developer, Effort
+from harmony.conversation import (
+    Builtin,
+    Call,
+    Conversation,
+    ConversationItem,
+    Developer,
+    Effort,
+)
 from harmony.render import render_prompt
 from training.data import (
     builtin_tasks,
@@ -21,7 +28,6 @@ from training.data import (
     puzzles,
     words,
 )
-from training.data.builtin_tools import declared
 from training.data.calls import Offer
 from training.data.canary import Secret
 from training.data.client_schemas import client, generated
@@ -31,7 +37,7 @@ from training.data.orders import Manner
 from training.data.phrases import fill
 from training.data.relatives import FAMILIES, relative
 from training.data.spans import PromptText, Unit, complete, encode, plain, units
-from training.data.task import Builtin, Setting, Task
+from training.data.task import Setting, Task
 from training.data.wording import CANONICAL, Style, completion, forced_header, history
 from training.data.wording import style as draw_style
 from training.data.written_asks import written_tools
@@ -328,9 +334,15 @@ def _prefix(scene: Scene) -> tuple[int, ...]:
         (Developer(setting.instructions),) if setting.instructions else ()
     )
     tokens = render_prompt(
-        Conversation(turns, setting.tools, setting.effort, current_date=setting.current_date)
+        Conversation(
+            turns,
+            setting.tools,
+            setting.effort,
+            current_date=setting.current_date,
+            builtin=setting.builtin,
+        )
     )
-    leading = declared(tokens[: -len(encode(_ASSISTANT))], setting.builtin)
+    leading = tuple(tokens[: -len(encode(_ASSISTANT))])
     leading = scene.style.prefix(leading, bool(setting.instructions))
     return leading + encode(scene.opening)
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from harmony.conversation import ConversationItem, Effort, FunctionTool
-
-Builtin = Literal["browser", "python"]
+from harmony.conversation import Builtin, ConversationItem, Effort, FunctionTool
 
 
 @dataclass(frozen=True)
@@ -25,25 +23,6 @@ class Setting:
     current_date: str | None = None
     instructions: str = ""
     builtin: tuple[Builtin, ...] = ()
-
-
-@dataclass(frozen=True)
-class BuiltinCall:
-    """A call of `browser.search`, `browser.open`, `browser.find` or `python`."""
-
-    name: str
-    content: str
-
-
-@dataclass(frozen=True)
-class BuiltinResult:
-    """What a built-in tool returned."""
-
-    name: str
-    output: str
-
-
-Turn = ConversationItem | BuiltinCall | BuiltinResult
 
 
 @dataclass(frozen=True)
@@ -72,6 +51,6 @@ class Task:
     """The turns so far, and the turns the model must add."""
 
     skill: str
-    turns: tuple[Turn, ...]
-    reply: tuple[Turn, ...]
+    turns: tuple[ConversationItem, ...]
+    reply: tuple[ConversationItem, ...]
     prefill: Prefill = ""

@@ -9,7 +9,10 @@ from random import Random
 
 from harmony.conversation import (
     Answer,
+    BuiltinCall,
+    BuiltinResult,
     Call,
+    ConversationItem,
     Developer,
     Preamble,
     Reasoning,
@@ -18,7 +21,6 @@ from harmony.conversation import (
 )
 from harmony.vocabulary import harmony_encoding
 from training.data.spans import copy, encode
-from training.data.task import BuiltinCall, BuiltinResult, Turn
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def style(rng: Random) -> Style:
     return CANONICAL if rng.random() < 0.75 else rng.choice(_OTHERS)
 
 
-def history(turn: Turn, style: Style = CANONICAL) -> str:
+def history(turn: ConversationItem, style: Style = CANONICAL) -> str:
     """One turn of a prompt; in the canonical style as `render_prompt` writes it."""
     match turn:
         case Developer(text):
@@ -94,7 +96,7 @@ def history(turn: Turn, style: Style = CANONICAL) -> str:
             return f"<|start|>{name} to=assistant<|channel|>analysis<|message|>{output}<|end|>"
 
 
-def completion(reply: Sequence[Turn]) -> str:
+def completion(reply: Sequence[ConversationItem]) -> str:
     """The model's own messages, from right behind `<|start|>assistant` to its stop token."""
     return "<|start|>assistant".join(_emitted(turn) for turn in reply)
 
@@ -104,7 +106,7 @@ def forced_header(call: Call) -> str:
     return f"<|channel|>commentary to=functions.{copy(call.name)} <|constrain|>json<|message|>"
 
 
-def _emitted(turn: Turn) -> str:
+def _emitted(turn: ConversationItem) -> str:
     match turn:
         case Reasoning(text):
             return f"<|channel|>analysis<|message|>{text}<|end|>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from harmony.conversation import Call, ConversationItem, Result
+from harmony.conversation import ConversationItem, texts_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stored:
     @property
     def size(self) -> int:
         """The approximate size in bytes. Texts shared with other responses count again."""
-        texts = sum(len(_text(entry)) for entry in self.history)
+        texts = sum(len(text) for entry in self.history for text in texts_of(entry))
         return texts + 100 * len(self.history) + len(self.response) + len(self.input)
 
 
@@ -106,11 +106,3 @@ class ResponseLookup:
     @property
     def _stores(self) -> tuple[ResponseStore, ...]:
         return (self.shared,) if self.own is None else (self.own, self.shared)
-
-
-def _text(entry: ConversationItem) -> str:
-    match entry:
-        case Call(_, text) | Result(_, text):
-            return text
-        case _:
-            return entry.text

@@ -29,8 +29,11 @@ from typing import Any, Protocol
 
 from harmony.conversation import (
     Answer,
+    BuiltinCall,
+    BuiltinResult,
     Call,
     Conversation,
+    ConversationItem,
     Developer,
     FunctionTool,
     Reasoning,
@@ -38,15 +41,10 @@ from harmony.conversation import (
     User,
 )
 from harmony.render import render_prompt
-from training.data.builtin_tools import declared
 from training.data.catalogue import COMPATIBILITY_TOOLS, OTHER_TOOLS, SMOKE_TOOLS
-from training.data.spans import encode
-from training.data.task import Builtin, BuiltinCall, BuiltinResult, Turn
-from training.data.wording import history
 
 _SETS = {"smoke": SMOKE_TOOLS, "compatibility": COMPATIBILITY_TOOLS}
 _BY_NAME = {tool.name: tool for tool in (*COMPATIBILITY_TOOLS, *OTHER_TOOLS, *SMOKE_TOOLS)}
-_BUILTIN = (BuiltinCall, BuiltinResult)
 _BOXED = re.compile(r"\\boxed\{(\d+)\}")
 _LETTER = re.compile(r"Answer: ([A-D])\b")
 
@@ -177,8 +175,6 @@ class HeldOut:
     """One prompt, and what the reply to it must be.
 
     Attributes:
-        builtin: the built-in tools that the system message declares.
-        after: turns after those of the conversation, calls and results of built-in tools.
         blind: whether it was written by someone who saw neither training data nor results, and
             was first used when the shipped weights were final.
     """
@@ -187,18 +183,11 @@ class HeldOut:
     conversation: Conversation
     expect: Expectation
     blind: bool = False
-    builtin: tuple[Builtin, ...] = ()
-    after: tuple[Turn, ...] = ()
 
     @property
     def tokens(self) -> tuple[int, ...]:
         """The prompt in harmony."""
-        prompt = declared(render_prompt(self.conversation), self.builtin)
-        if not self.after:
-            return prompt
-        begun = encode("<|start|>assistant")
-        said = "".join(history(turn) for turn in self.after)
-        return prompt[: -len(begun)] + encode(said) + begun
+        return tuple(render_prompt(self.conversation))
 
 
 def held_out() -> Iterator[HeldOut]:
@@ -220,18 +209,13 @@ def user_texts() -> tuple[str, ...]:
 
 
 def _held_out(line: Mapping[str, Any], *, blind: bool) -> HeldOut:
-    turns = [_turn(turn) for turn in line["turns"]]
-    count = next((at for at, turn in enumerate(turns) if isinstance(turn, _BUILTIN)), len(turns))
-    usual = tuple(turn for turn in turns[:count] if not isinstance(turn, _BUILTIN))
-    conversation = Conversation(usual, _tools(line["tools"]), line["effort"])
-    return HeldOut(
-        line["skill"],
-        conversation,
-        _expectation(line["expect"]),
-        blind,
-        tuple(line.get("builtin", ())),
-        tuple(turns[count:]),
+    conversation = Conversation(
+        tuple(_turn(turn) for turn in line["turns"]),
+        _tools(line["tools"]),
+        line["effort"],
+        builtin=tuple(line.get("builtin", ())),
     )
+    return HeldOut(line["skill"], conversation, _expectation(line["expect"]), blind)
 
 
 def _tools(named: Sequence[str | Mapping[str, Any]]) -> tuple[FunctionTool, ...]:
@@ -244,7 +228,7 @@ def _tools(named: Sequence[str | Mapping[str, Any]]) -> tuple[FunctionTool, ...]
     return tuple(tools)
 
 
-def _turn(turn: Mapping[str, Any]) -> Turn:
+def _turn(turn: Mapping[str, Any]) -> ConversationItem:
     match turn:
         case {"developer": text}:
             return Developer(text)
