@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from harmony.vocabulary import encode
 from harness.api.base import Reply
 from harness.golden import engine
 from harness.golden.distance import Compared, Entry, compare, entries_of
 from harness.golden.engine import EngineOptions, Question
-from harness.golden.tokens import encoded, id_of
+from harness.golden.tokens import id_of
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Rollout
 
@@ -85,5 +86,5 @@ def _opening(reply: Reply, found: Sequence[Entry]) -> tuple[int, ...]:
     """The tokens that the model generated before the listed ones."""
     if found[0].name.startswith(b"<|"):
         return ()
-    thought = encoded(_REASONING.format(reply.reasoning)) if reply.reasoning else ()
-    return (*thought, *encoded(_ANSWER))
+    thought = encode(_REASONING.format(reply.reasoning)) if reply.reasoning else []
+    return (*thought, *encode(_ANSWER))

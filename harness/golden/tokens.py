@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import encode, harmony_encoding, token_bytes
 
 
 @cache
@@ -27,14 +27,9 @@ def id_of(name: bytes) -> int | None:
     """The token with these bytes, or the special token with this name; None without one."""
     found = _ids().get(name)
     if found is None and name.startswith(b"<|"):
-        ids = encoded(name.decode("utf-8", "replace"))
+        ids = encode(name.decode("utf-8", "replace"))
         return ids[0] if len(ids) == 1 else None
     return found
-
-
-def encoded(text: str) -> tuple[int, ...]:
-    """The tokens of a text, including special tokens."""
-    return tuple(harmony_encoding().encode(text, allowed_special="all"))
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode
 from reference_engine.generation.sampling import SamplingParams, Token
 
 _SPECIAL = "<|"
@@ -17,17 +17,11 @@ _SPECIAL_END = "|>"
 _LONGEST_SPECIAL = 24
 
 
-def tokens_of_text(text: str) -> list[int]:
-    """The ids of a harmony text, including its special tokens.
-
-    They are those of the tokenizer, which can differ from the sampled tokens.
-    """
-    tokens: list[int] = harmony_encoding().encode(text, allowed_special="all")
-    return tokens
-
-
 class TextTokens:
-    """Tokenizes a text in pieces, and holds back text that may start a special token."""
+    """Tokenizes a text in pieces, and holds back text that may start a special token.
+
+    The tokens are those of the tokenizer, which can differ from the sampled ones.
+    """
 
     def __init__(self) -> None:
         self._held = ""
@@ -38,12 +32,12 @@ class TextTokens:
         at = text.rfind("<")
         begun = at >= 0 and _may_be_special(text[at:])
         ready, self._held = (text[:at], text[at:]) if begun else (text, "")
-        return tokens_of_text(ready) if ready else []
+        return encode(ready) if ready else []
 
     def flush(self) -> list[int]:
         """The ids of the held text, at the end."""
         held, self._held = self._held, ""
-        return tokens_of_text(held) if held else []
+        return encode(held) if held else []
 
 
 def _may_be_special(text: str) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-from reference_engine.backends.dialect import Dialect, Served, plain_seed, tokens_of_text
+from harmony.vocabulary import encode
+from reference_engine.backends.dialect import Dialect, Served, plain_seed
 from reference_engine.generation.sampling import SamplingParams, Token
 
 
@@ -89,7 +90,7 @@ class LlamaCpp(Dialect):
             return []
         before, self._predicted = self._predicted, found.tokens_predicted
         if before is not None and found.tokens_predicted > before + 1 and found.content:
-            return [Token(each) for each in tokens_of_text(found.content)]
+            return [Token(each) for each in encode(found.content)]
         if self._top is None:
             return [Token(each) for each in found.tokens]
         if len(found.completion_probabilities) != len(found.tokens):

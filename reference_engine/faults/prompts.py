@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from harmony.parse import MESSAGE, START
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode, harmony_encoding
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,11 @@ def edit_messages(tokens: list[int], change: Callable[[Message], Iterable[Messag
 
 def _encoded(message: Message) -> list[int]:
     """The tokens of a message. Special tokens in its content stay plain text."""
-    encoding = harmony_encoding()
-    tokens = [START, *encoding.encode(message.header, allowed_special="all")]
+    tokens = [START, *encode(message.header)]
     if message.content is None:
         return tokens
-    content = encoding.encode(message.content, disallowed_special=())
-    return [*tokens, MESSAGE, *content, *encoding.encode(message.end, allowed_special="all")]
+    content = harmony_encoding().encode(message.content, disallowed_special=())
+    return [*tokens, MESSAGE, *content, *encode(message.end)]
 
 
 def _spans(tokens: list[int]) -> Iterable[tuple[int, int]]:

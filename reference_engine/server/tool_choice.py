@@ -23,7 +23,7 @@ from pydantic import Discriminator, Tag
 
 from harmony.conversation import FunctionTool
 from harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode
 from reference_engine.server.errors import invalid
 
 _FINAL = "<|channel|>final<|message|>"
@@ -80,13 +80,12 @@ def continuation(before: Sequence[int], header: str) -> tuple[list[int], list[in
 
     `before` is empty while the prompt's `<|start|>assistant` is still open.
     """
-    encoding = harmony_encoding()
     if not before:
-        return [], encoding.encode(header, allowed_special="all")
+        return [], encode(header)
     kept = list(before[:-1] if before[-1] in _UNFIT_ENDS else before)
     if kept[-1:] != [END]:
         kept.append(END)
-    return kept, encoding.encode("<|start|>assistant" + header, allowed_special="all")
+    return kept, encode("<|start|>assistant" + header)
 
 
 ChoiceMode = Literal["none", "auto", "required"]

@@ -25,7 +25,7 @@ from harmony.render import (
     least_tokens,
     render_prompt,
 )
-from harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import encode, harmony_encoding, token_bytes
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = FunctionTool("get_weather", "Weather.", CITY)
@@ -239,3 +239,14 @@ def test_a_final_answer_makes_built_in_calls_and_results_stale():
     turn = (Reasoning("a"), BuiltinCall("python", "1"), BuiltinResult("python", "1"))
     items = (User("x"), *turn, Answer("y"), User("z"), *turn)
     assert drop_stale_reasoning(items) == (User("x"), Answer("y"), User("z"), *turn)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|start|>assistant<|channel|>final<|message|>Hi<|end|>", "plain", "<|none|>x",
+        "a<|<|end|>|>", "<|reserved_200014|><|call", "\ud800<|return|>",
+    ],
+)  # fmt: skip
+def test_text_with_special_tokens_is_encoded_as_harmony_encodes_it(text):
+    assert encode(text) == harmony_encoding().encode(text, allowed_special="all")

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 from starlette.applications import Starlette
 
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode, harmony_encoding
 from reference_engine.generation.engine import SamplingParams, Token
 from reference_engine.generation.errors import QueueFullError
 from reference_engine.server.app import create_app
@@ -57,12 +57,11 @@ class ScriptedEngine:
     async def generate(self, prompt, params: SamplingParams) -> AsyncGenerator[Token]:
         if self.full:
             raise QueueFullError("full")
-        encoding = harmony_encoding()
-        text = encoding.decode(list(prompt))
+        text = harmony_encoding().decode(list(prompt))
         self.prompts.append(text)
         self.params.append(params)
         said = self.script(text, params)
-        tokens = encoding.encode(said, allowed_special="all") if isinstance(said, str) else said
+        tokens = encode(said) if isinstance(said, str) else said
         finished = False
         try:
             for token in tokens[: params.max_tokens]:

@@ -9,12 +9,12 @@ from random import Random
 
 import pytest
 from jsonschema import Draft202012Validator
+from separation import HeldOut
 
 from training.data.catalogue import SMOKE_TOOLS
 from training.data.chart_asks import chart
 from training.data.held_out import user_texts
 from training.data.point_texts import point_text
-from training.data.separation import is_too_close
 from training.data.spans import plain
 from training.data.table_asks import query
 from training.data.table_names import scheme
@@ -71,7 +71,8 @@ def test_requests_differ_and_none_is_close_to_a_test_prompt(name):
     cases = [json.loads(line)["input"] for line in CASES.read_text(encoding="utf-8").splitlines()]
     texts = {ask.text for ask in drawn(name, 400)}
     assert len(texts) > 395
-    assert [text for text in texts if is_too_close(text, [*user_texts(), *cases])] == []
+    kept = HeldOut([*user_texts(), *cases])
+    assert [text for text in texts if kept.is_close(text)] == []
 
 
 def test_a_table_has_columns_beside_those_selected():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cache
 from itertools import product, zip_longest
 from pathlib import Path
 
 import pytest
+from separation import HeldOut
 
 from harmony.conversation import FunctionTool, User
 from training.data import phrasings
@@ -16,7 +18,6 @@ from training.data.catalogue import OTHER_TOOLS, SMOKE_TOOLS
 from training.data.held_out import CallExpected, held_out, user_texts
 from training.data.relatives import FAMILIES
 from training.data.requests import whole_requests
-from training.data.separation import is_too_close
 
 ROOT = Path(__file__).parents[2]
 PUBLIC_CASES = Path(__file__).parent / "data" / "public_cases.txt"
@@ -38,9 +39,13 @@ LOOKUP = FunctionTool(
 )
 
 
+@cache
+def hashed(word):
+    return hashlib.sha256(word.encode()).hexdigest()[:8]
+
+
 def hashed_words(text):
-    words = re.findall(r"\w+", text.lower())
-    return " ".join(hashlib.sha256(word.encode()).hexdigest()[:8] for word in words)
+    return " ".join(map(hashed, re.findall(r"\w+", text.lower())))
 
 
 def filled(parts):
@@ -58,12 +63,12 @@ def every_text():
 
 def test_no_line_is_close_to_a_test_prompt():
     cases = (ROOT / "harness/data/cases.jsonl").read_text(encoding="utf-8").splitlines()
-    kept = [*user_texts(), *(json.loads(case)["input"] for case in cases)]
-    public = PUBLIC_CASES.read_text(encoding="utf-8").splitlines()
+    kept = HeldOut([*user_texts(), *(json.loads(case)["input"] for case in cases)])
+    public = HeldOut(PUBLIC_CASES.read_text(encoding="utf-8").splitlines())
     texts = list(every_text())
     assert len(texts) > 5000
-    assert [text for text in texts if is_too_close(text, kept)] == []
-    assert [text for text in texts if is_too_close(hashed_words(text), public)] == []
+    assert [text for text in texts if kept.is_close(text)] == []
+    assert [text for text in texts if public.is_close(hashed_words(text))] == []
 
 
 def strings(arguments):
@@ -82,19 +87,25 @@ def frame(text, arguments):
     return text if len(re.findall(r"\w+", text)) > 2 else ""
 
 
-@pytest.mark.parametrize("name", [tool.name for tool in SMOKE_TOOLS])
-def test_no_smoke_request_is_a_test_prompt_with_other_values(name):
+@pytest.fixture(scope="module")
+def frames():
+    """The requests of the cases and held-out prompts for smoke tools, without their values."""
     lines = (ROOT / "harness/data/cases.jsonl").read_text(encoding="utf-8").splitlines()
     cases = [json.loads(line) for line in lines]
-    frames = [frame(case["input"], json.loads(case["expected_arguments"])) for case in cases]
-    frames += [
+    found = [frame(case["input"], json.loads(case["expected_arguments"])) for case in cases]
+    found += [
         frame(prompt.conversation.items[-1].text, prompt.expect.arguments)
         for prompt in held_out()
         if isinstance(prompt.expect, CallExpected) and prompt.conversation.tools == SMOKE_TOOLS
     ]
+    return HeldOut(found)
+
+
+@pytest.mark.parametrize("name", [tool.name for tool in SMOKE_TOOLS])
+def test_no_smoke_request_is_a_test_prompt_with_other_values(name, frames):
     said = [re.sub(r"\{\w+\}", " ", line) for line in phrasings.lines(name)]
     said += [frame(request.text, request.arguments) for request in whole_requests(name)]
-    assert [text for text in said if is_too_close(text, frames) and frame(text, {})] == []
+    assert [text for text in said if frames.is_close(text) and frame(text, {})] == []
 
 
 def test_no_request_for_a_known_tool_becomes_a_test_prompt_with_its_values():
@@ -106,7 +117,7 @@ def test_no_request_for_a_known_tool_becomes_a_test_prompt_with_its_values():
         for text in texts:
             for name, value in prompt.expect.arguments.items():
                 text = text.replace(f"{{{name}}}", str(value))
-            assert not is_too_close(text, [said])
+            assert not HeldOut([said]).is_close(text)
             checked += 1
     assert checked > 300
 

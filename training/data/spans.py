@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import accumulate
 
+from harmony import vocabulary
 from harmony.vocabulary import harmony_encoding
 
 _OPEN, _JSON_OPEN, _CLOSE = "\ue000", "\ue001", "\ue002"
@@ -48,7 +49,7 @@ def to_json(value: object) -> str:
 
 def encode(text: str) -> tuple[int, ...]:
     """Token ids of text in which harmony's special tokens are written out."""
-    return tuple(harmony_encoding().encode(text, allowed_special="all"))
+    return tuple(vocabulary.encode(text))
 
 
 @lru_cache(maxsize=20_000)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, Result, User
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode, harmony_encoding
 from reference_engine.faults.base import FaultGroup
 from reference_engine.faults.hooks import CONVERSATION, ITEM, MESSAGE, PROMPT, message_text
 from reference_engine.faults.prompts import Message, edit_messages
@@ -140,11 +140,10 @@ def knowledge_cutoff_altered(text: str) -> str:
 @group.fault(PROMPT, "prompt.special")
 def special_tokens_in_user_text(tokens: list[int], conversation: Conversation) -> list[int]:
     """User text that looks like a special token is encoded as that special token."""
-    encoding = harmony_encoding()
     for item in conversation.items:
         if isinstance(item, User):
-            plain = encoding.encode(item.text, disallowed_special=())
-            tokens = _replaced(tokens, plain, encoding.encode(item.text, allowed_special="all"))
+            plain = harmony_encoding().encode(item.text, disallowed_special=())
+            tokens = _replaced(tokens, plain, encode(item.text))
     return tokens
 
 
