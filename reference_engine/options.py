@@ -12,6 +12,9 @@ from typing import get_args
 
 from harmony.conversation import Effort
 from reference_engine.backends.settings import REMOTE, BackendSettings
+from reference_engine.builtin.pages import Folder
+from reference_engine.builtin.python import PythonSandbox
+from reference_engine.builtin.tools import ServerTools
 from reference_engine.errors import SetupError
 from reference_engine.kernels import KernelChoice
 from reference_engine.kv_cache.memory import Memory, parse_bytes
@@ -110,6 +113,14 @@ def add_server_options(add: Add) -> None:
     add_fault_option(add)
     text = "let requests name their faults in the header X-Fault"
     add("--faults-by-request", action="store_true", help=text)
+    add(
+        "--browser",
+        type=Path,
+        metavar="DIR",
+        help="offer the tool web_search in the Responses API, with the pages in DIR/HOST/PATH",
+    )
+    text = "offer the tool code_interpreter in the Responses API, in a sandbox (Linux)"
+    add("--python", action="store_true", help=text)
 
 
 def add_fault_option(add: Add) -> None:
@@ -162,7 +173,8 @@ def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
     """The settings of `serve`.
 
     Raises:
-        SetupError: Options contradict each other; the message gives the remedy.
+        SetupError: Options contradict each other, the folder of pages is empty, or Python programs
+            cannot be isolated; the message gives the remedy.
     """
     settings = engine_settings(arguments)
     app = replace(
@@ -170,6 +182,7 @@ def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
         model_names=tuple(arguments.model_name or AppSettings().model_names),
         api_key=key_of("--api-key-env", arguments.api_key_env),
         max_body_bytes=arguments.max_body,
+        tools=_tools(arguments),
     )
     return replace(
         settings,
@@ -181,6 +194,13 @@ def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
         faults_by_request=arguments.faults_by_request,
         app=app,
     )
+
+
+def _tools(arguments: argparse.Namespace) -> ServerTools:
+    python = PythonSandbox() if arguments.python else None
+    if python:
+        python.require_isolation()
+    return ServerTools(Folder(arguments.browser) if arguments.browser else None, python)
 
 
 def engine_settings(arguments: argparse.Namespace) -> ServeSettings:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reference_engine.backends.settings import BackendSettings
+from reference_engine.builtin.tools import ServerTools
 from reference_engine.kernels import KernelChoice
 from reference_engine.kv_cache.memory import Memory
 
@@ -27,6 +28,7 @@ class AppSettings:
         stored_responses: The number of responses stored for `previous_response_id`.
         stored_bytes: The memory limit for stored responses.
         websocket_seconds: The time limit of a WebSocket. Open Responses specifies one hour.
+        tools: The built-in tools that responses can use.
     """
 
     model_names: tuple[str, ...] = ("gpt-oss-small",)
@@ -37,6 +39,7 @@ class AppSettings:
     stored_responses: int = 1000
     stored_bytes: int = 64 * 2**20
     websocket_seconds: float = 3600
+    tools: ServerTools = field(default_factory=ServerTools)
 
     @property
     def current_date(self) -> str | None:

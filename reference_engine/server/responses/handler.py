@@ -17,13 +17,18 @@ from reference_engine.server.connection import Context, EventStream, until_disco
 from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
 from reference_engine.server.responses.items import encode_summary, history_of, listed, page
-from reference_engine.server.responses.reply import OutputWriter, Reply, ResponseStream, usage_of
+from reference_engine.server.responses.output import OutputWriter
+from reference_engine.server.responses.reply import Reply, ResponseStream, usage_of
 from reference_engine.server.responses.request import (
+    OUTPUTS,
+    SOURCES,
     ConversationRequest,
     ResponsesRequest,
+    builtin_of,
     namespaces,
     unknown_previous,
 )
+from reference_engine.server.responses.steps import Steps
 from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 from reference_engine.server.tool_choice import ToolPolicy
@@ -57,9 +62,7 @@ class CompactRequest(ConversationRequest):
         return GenerationRequest(conversation, Sampling(), ToolPolicy("forbidden"))
 
 
-def compacted(
-    history: Sequence[ConversationItem], writer: OutputWriter, generation: Generation
-) -> dict[str, Any]:
+def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, Any]:
     """The response to a compaction: the inputs of the conversation and the model's summary.
 
     A later request starts with these items instead of the conversation. They include all user
@@ -69,10 +72,11 @@ def compacted(
     Raises:
         ApiError: The model wrote no summary, or the summary exceeds the context.
     """
-    if generation.finish == "length":
+    if steps.finish == "length":
         message = "The conversation leaves no room in the model's context for its summary."
         raise ApiError(400, message, code="context_length_exceeded")
-    summary = "\n".join(entry.text for entry in writer.history if isinstance(entry, Answer))
+    said = (entry for entries in steps.history for entry in entries)
+    summary = "\n".join(entry.text for entry in said if isinstance(entry, Answer))
     if not summary:
         raise ApiError(500, "The model wrote no summary: try again.", code="no_summary")
     kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
@@ -82,7 +86,7 @@ def compacted(
         "object": "response.compaction",
         "created_at": int(time.time()),
         "output": [*kept, item],
-        "usage": usage_of(generation),
+        "usage": usage_of(steps),
     }
 
 
@@ -114,19 +118,31 @@ class ResponsesHandler:
         body = await context.read(request, ResponsesRequest)
         memory = ResponseLookup(self._store, getattr(request.state, CONNECTION_STORE, None))
         history = _history(body, memory)
-        wanted = body.generation_request(history, context.settings.current_date)
-        generation = context.generation(context.engine, wanted)
+        settings = context.settings
+        builtin = builtin_of(body, settings.tools)
+        tools = settings.tools.toolbox(builtin)
+        tools.replay(history)
+        wanted = body.generation_request(history, settings.current_date, builtin)
+        most_calls = settings.tools.most_calls
+        if body.max_tool_calls is not None:
+            most_calls = min(most_calls, body.max_tool_calls)
+        steps = Steps(self._generate, wanted, tools, most_calls)
         reply = Reply(body)
-        writer = OutputWriter(namespaces(body.tools))
+        writer = OutputWriter(
+            namespaces(body.tools),
+            tools,
+            sources=SOURCES in body.include,
+            outputs=OUTPUTS in body.include,
+        )
 
         def keep(response: dict[str, Any]) -> None:
-            memory.put(_stored(body, response, history, writer), share=body.store)
+            memory.put(_stored(body, response, history, writer, steps), share=body.store)
 
         if body.stream:
-            stream = ResponseStream(reply, generation, writer, keep)
+            stream = ResponseStream(reply, steps, writer, keep)
             return EventStream(stream.pieces(), context.stop, stream.failure)
-        await until_disconnect(request.receive, context.stop, _write(generation, writer))
-        response = reply.finished(writer.items, generation)
+        await until_disconnect(request.receive, context.stop, _write(steps, writer))
+        response = reply.finished(writer.items, steps)
         keep(response)
         return json_response(response)
 
@@ -136,10 +152,12 @@ class ResponsesHandler:
         body = await context.read(request, CompactRequest)
         history = _history(body, ResponseLookup(self._store))
         wanted = body.generation_request(history, context.settings.current_date)
-        generation = context.generation(context.engine, wanted)
-        writer = OutputWriter()
-        await until_disconnect(request.receive, context.stop, _write(generation, writer))
-        return json_response(compacted(history, writer, generation))
+        steps = Steps(self._generate, wanted)
+        await until_disconnect(request.receive, context.stop, _write(steps, OutputWriter()))
+        return json_response(compacted(history, steps))
+
+    def _generate(self, request: GenerationRequest) -> Generation:
+        return self._context.generation(self._context.engine, request)
 
     async def get(self, request: Request) -> Response:
         """Return a stored response.
@@ -199,8 +217,8 @@ def _history(body: ConversationRequest, memory: ResponseLookup) -> tuple[Convers
     return history_of(body.items, earlier, calls, memory.item)
 
 
-async def _write(generation: Generation, writer: OutputWriter) -> None:
-    async with aclosing(generation.run()) as batches:
+async def _write(steps: Steps, writer: OutputWriter) -> None:
+    async with aclosing(steps.run()) as batches:
         async for parts in batches:
             writer.events(parts)
 
@@ -210,13 +228,14 @@ def _stored(
     response: dict[str, Any],
     history: tuple[ConversationItem, ...],
     writer: OutputWriter,
+    steps: Steps,
 ) -> Stored:
-    pairs = list(zip(writer.items, writer.history, strict=True))
+    pairs = list(zip(writer.items, steps.history, strict=True))
     return Stored(
         id=response["id"],
         response=orjson.dumps(response),
-        history=(*history, *writer.history),
-        items={item["id"]: (entry, item.get("call_id")) for item, entry in pairs},
+        history=(*history, *(entry for entries in steps.history for entry in entries)),
+        items={item["id"]: (entries, item.get("call_id")) for item, entries in pairs},
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
         input=orjson.dumps([listed(item) for item in body.items]),
     )

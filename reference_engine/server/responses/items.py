@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from harmony.conversation import (
     Answer,
+    BuiltinCall,
+    BuiltinResult,
     Call,
     ConversationItem,
     Developer,
@@ -105,6 +107,33 @@ class ResultItem(RequestModel):
     status: Ignored = None
 
 
+class WebSearchItem(RequestModel):
+    """A call of the browser. Only the server knows what it displayed."""
+
+    type: Literal["web_search_call"]
+    id: str
+    action: Ignored = None
+    status: Ignored = None
+
+
+class CodeInterpreterLogs(RequestModel):
+    """The output of a program."""
+
+    type: Literal["logs"]
+    logs: str
+
+
+class CodeInterpreterItem(RequestModel):
+    """A program that Python ran. Without outputs, only the server knows what it printed."""
+
+    type: Literal["code_interpreter_call"]
+    id: str
+    code: str = ""
+    outputs: list[CodeInterpreterLogs] | None = None
+    container_id: Ignored = None
+    status: Ignored = None
+
+
 class ReferenceItem(RequestModel):
     """A reference to an item of a stored response."""
 
@@ -138,22 +167,28 @@ Item = Annotated[
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[CallItem, Tag("function_call")]
     | Annotated[ResultItem, Tag("function_call_output")]
+    | Annotated[WebSearchItem, Tag("web_search_call")]
+    | Annotated[CodeInterpreterItem, Tag("code_interpreter_call")]
     | Annotated[ReferenceItem, Tag("item_reference")]
     | Annotated[CompactionItem, Tag("compaction")],
     Discriminator(
         _kind,
         custom_error_type="item_type",
         custom_error_message="the item's type is not supported; supported are message, reasoning, "
-        "function_call, function_call_output, item_reference and compaction",
+        "function_call, function_call_output, web_search_call, code_interpreter_call, "
+        "item_reference and compaction",
     ),
 ]
+
+
+StoredItem = Callable[[str], tuple[tuple[ConversationItem, ...], str | None] | None]
 
 
 def history_of(
     items: Sequence[Item],
     earlier: Sequence[ConversationItem],
     calls: dict[str, str],
-    stored_item: Callable[[str], tuple[ConversationItem, str | None] | None],
+    stored_item: StoredItem,
 ) -> tuple[ConversationItem, ...]:
     """The earlier conversation items, then those of the input.
 
@@ -161,7 +196,7 @@ def history_of(
         items: The input.
         earlier: The conversation of the previous response.
         calls: Its calls without a result, name by call id. Updated in place.
-        stored_item: Finds the conversation item of a reference, with the call id of a call.
+        stored_item: Finds the conversation items of an output item, with the call id of a call.
 
     Raises:
         ApiError: A reference is unknown, or calls and results do not match.
@@ -172,8 +207,7 @@ def history_of(
             case MessageItem():
                 history.append(_message(item, calls_next=calls_next))
             case ReasoningItem():
-                if text := "".join(part.text for part in item.content):
-                    history.append(Reasoning(text))
+                history += _reasoning(item)
             case CallItem():
                 history.append(Call(item.name, item.arguments))
                 calls[item.call_id] = item.name
@@ -182,11 +216,18 @@ def history_of(
             case CompactionItem():
                 history.append(Answer(_SUMMARY_HEADING + item.encrypted_content))
             case ReferenceItem():
-                history.append(_referenced(item, at, calls, stored_item))
+                history += _referenced(item, at, calls, stored_item)
+            case WebSearchItem() | CodeInterpreterItem():
+                history += _builtin(item, stored_item)
     if calls:
         message = f"No function_call_output answers the function call '{next(iter(calls))}'."
         raise invalid("input", message)
     return tuple(history)
+
+
+def _reasoning(item: ReasoningItem) -> tuple[Reasoning, ...]:
+    text = "".join(part.text for part in item.content)
+    return (Reasoning(text),) if text else ()
 
 
 def _calls_next(items: Sequence[Item]) -> list[bool]:
@@ -223,15 +264,28 @@ def _result(item: ResultItem, at: int, calls: dict[str, str]) -> Result:
 
 
 def _referenced(
-    item: ReferenceItem, at: int, calls: dict[str, str], stored_item: Callable[[str], Any]
-) -> ConversationItem:
+    item: ReferenceItem, at: int, calls: dict[str, str], stored_item: StoredItem
+) -> tuple[ConversationItem, ...]:
     found = stored_item(item.id)
     if found is None:
         raise invalid(f"input[{at}].id", f"No stored item has the id '{item.id}'.")
-    entry: ConversationItem = found[0]
-    if isinstance(entry, Call):
-        calls[found[1]] = entry.name
-    return entry
+    entries, call_id = found
+    for entry in entries:
+        if isinstance(entry, Call) and call_id:
+            calls[call_id] = entry.name
+    return entries
+
+
+def _builtin(
+    item: WebSearchItem | CodeInterpreterItem, stored_item: StoredItem
+) -> tuple[ConversationItem, ...]:
+    """The call and its result; nothing if the result is not known."""
+    if found := stored_item(item.id):
+        return found[0]
+    if isinstance(item, WebSearchItem) or item.outputs is None:
+        return ()
+    output = "".join(each.logs for each in item.outputs)
+    return BuiltinCall("python", item.code), BuiltinResult("python", output)
 
 
 T = TypeVar("T")
@@ -299,6 +353,8 @@ def listed(item: Item) -> dict[str, Any]:
             }
         case ReferenceItem():
             return {"id": item.id, "type": item.type}
+        case WebSearchItem() | CodeInterpreterItem():
+            return item.model_dump()
 
 
 def _head(

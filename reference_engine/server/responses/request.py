@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from openai.types.responses import ResponseIncludable
 from pydantic import Discriminator, Field, Tag
 
-from harmony.conversation import Conversation, ConversationItem, Developer
+from harmony.conversation import Builtin, Conversation, ConversationItem, Developer
+from reference_engine.builtin.tools import ServerTools
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     AnswerRequest,
@@ -67,14 +69,61 @@ class Namespace(RequestModel):
         }
 
 
+class WebSearch(RequestModel):
+    """The built-in browser."""
+
+    type: Literal[
+        "web_search",
+        "web_search_2025_08_26",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+    ]
+    external_web_access: Ignored = None
+    search_content_types: Ignored = None
+    search_context_size: Ignored = None
+    user_location: Ignored = None
+
+    builtin: ClassVar[Builtin] = "browser"
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return self.model_dump(exclude_none=True)
+
+
+class Container(RequestModel):
+    """A sandbox for each program."""
+
+    type: Literal["auto"]
+    memory_limit: Ignored = None
+
+
+class CodeInterpreter(RequestModel):
+    """The built-in Python."""
+
+    type: Literal["code_interpreter"]
+    container: Container
+    allowed_callers: Ignored = None
+
+    builtin: ClassVar[Builtin] = "python"
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return self.model_dump(exclude_none=True)
+
+
 def _kind(tool: object) -> str:
-    """The tag of a tool. All tools except namespaces must be functions."""
-    namespace = isinstance(tool, dict) and tool.get("type") == "namespace"
-    return "namespace_tool" if namespace else "function_tool"
+    """The tag of a tool. Types that are not known must be functions."""
+    kind = str(tool.get("type")) if isinstance(tool, dict) else ""
+    if kind in {"namespace", "code_interpreter"}:
+        return f"{kind}_tool"
+    return "web_search_tool" if kind.startswith("web_search") else "function_tool"
 
 
 AnyTool = Annotated[
-    Annotated[Tool, Tag("function_tool")] | Annotated[Namespace, Tag("namespace_tool")],
+    Annotated[Tool, Tag("function_tool")]
+    | Annotated[Namespace, Tag("namespace_tool")]
+    | Annotated[WebSearch, Tag("web_search_tool")]
+    | Annotated[CodeInterpreter, Tag("code_interpreter_tool")],
     Discriminator(_kind),
 ]
 
@@ -97,17 +146,17 @@ class AllowedTools(RequestModel):
 ToolChoice = Annotated[Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedTools, ALLOWED], FORM]
 
 
-def offered(tools: Sequence[Tool | Namespace]) -> Iterator[OfferedTool]:
+def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
     """All functions, with their paths in the request."""
     for at, tool in enumerate(tools):
         if isinstance(tool, Namespace):
             for within, function in enumerate(tool.tools):
                 yield OfferedTool(function.tool(), f"tools[{at}].tools[{within}]")
-        else:
+        elif isinstance(tool, Tool):
             yield OfferedTool(tool.tool(), f"tools[{at}]")
 
 
-def namespaces(tools: Sequence[Tool | Namespace]) -> dict[str, str]:
+def namespaces(tools: Sequence[AnyTool]) -> dict[str, str]:
     """The namespaces of functions."""
     return {
         function.name: tool.name
@@ -115,6 +164,37 @@ def namespaces(tools: Sequence[Tool | Namespace]) -> dict[str, str]:
         if isinstance(tool, Namespace)
         for function in tool.tools
     }
+
+
+def builtin_of(body: ResponsesRequest, available: ServerTools) -> tuple[Builtin, ...]:
+    """The built-in tools that the model may use: none if the tool choice is about functions.
+
+    Raises:
+        ApiError: The server does not have one of them, a function has its name, or the choice
+            requires a call.
+    """
+    builtin: dict[Builtin, None] = {}
+    for at, tool in enumerate(body.tools):
+        if not isinstance(tool, WebSearch | CodeInterpreter):
+            continue
+        if not available.has(tool.builtin):
+            raise invalid(
+                f"tools[{at}].type",
+                f"'{tool.type}' is not available: this server was started without "
+                f"{_OPTION[tool.builtin]}.",
+                "unsupported_tool",
+            )
+        builtin[tool.builtin] = None
+    if "python" in builtin and any(each.tool.name == "python" for each in offered(body.tools)):
+        message = "A function named 'python' cannot be offered together with code_interpreter."
+        raise invalid("tools", message)
+    if builtin and body.tool_choice == "required":
+        message = "'tool_choice' cannot require a call while built-in tools are offered."
+        raise invalid("tool_choice", message)
+    return tuple(builtin) if body.tool_choice == "auto" else ()
+
+
+_OPTION: dict[Builtin, str] = {"browser": "--browser", "python": "--python"}
 
 
 def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
@@ -130,6 +210,8 @@ def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
 
 
 _LOGPROBS = "message.output_text.logprobs"
+SOURCES = "web_search_call.action.sources"
+OUTPUTS = "code_interpreter_call.outputs"
 
 
 class JsonSchemaFormat(JsonSchema):
@@ -198,9 +280,12 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
         return _LOGPROBS in self.include or self.top_logprobs > 0
 
     def generation_request(
-        self, history: tuple[ConversationItem, ...], current_date: str | None
+        self,
+        history: tuple[ConversationItem, ...],
+        current_date: str | None,
+        builtin: tuple[Builtin, ...] = (),
     ) -> GenerationRequest:
-        """What to generate after this history.
+        """What to generate after this history, with these built-in tools.
 
         Raises:
             ApiError: Fields contradict each other.
@@ -212,10 +297,11 @@ class ResponsesRequest(AnswerRequest, ConversationRequest):
             effort=self.reasoning.effort or "medium",
             answer_format=answer_format(self.text.format),
             current_date=current_date,
+            builtin=builtin,
         )
         top_logprobs = self.top_logprobs if self.logprobs else None
         sampling = self.sampling(self.max_output_tokens, top_logprobs)
-        return GenerationRequest(conversation, sampling, policy)
+        return GenerationRequest(conversation, sampling, replace(policy, builtin=builtin))
 
 
 def unknown_previous(response_id: str) -> Exception:

@@ -16,7 +16,7 @@ class Stored:
         id: The id of the response.
         response: The encoded response.
         history: The conversation up to and including its output, without `instructions`.
-        items: The conversation item of each output item, with the call id of calls.
+        items: The conversation items of each output item, with the call id of calls.
         calls: The calls without a result, name by call id.
         input: The encoded list of its input items.
     """
@@ -24,7 +24,7 @@ class Stored:
     id: str
     response: bytes
     history: tuple[ConversationItem, ...]
-    items: dict[str, tuple[ConversationItem, str | None]] = field(default_factory=dict)
+    items: dict[str, tuple[tuple[ConversationItem, ...], str | None]] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
     input: bytes = b"[]"
 
@@ -66,8 +66,8 @@ class ResponseStore:
         self._stored.move_to_end(response_id)
         return self._stored[response_id][0]
 
-    def item(self, item_id: str) -> tuple[ConversationItem, str | None] | None:
-        """The conversation item of an output item, with the call id of a call."""
+    def item(self, item_id: str) -> tuple[tuple[ConversationItem, ...], str | None] | None:
+        """The conversation items of an output item, with the call id of a call."""
         stored = self.get(self._items.get(item_id, ""))
         return stored.items[item_id] if stored else None
 
@@ -98,8 +98,8 @@ class ResponseLookup:
         found = (store.get(response_id) for store in self._stores)
         return next(filter(None, found), None)
 
-    def item(self, item_id: str) -> tuple[ConversationItem, str | None] | None:
-        """The conversation item of an output item, with the call id of a call."""
+    def item(self, item_id: str) -> tuple[tuple[ConversationItem, ...], str | None] | None:
+        """The conversation items of an output item, with the call id of a call."""
         found = (store.item(item_id) for store in self._stores)
         return next(filter(None, found), None)
 

@@ -1,0 +1,1 @@
+"""The tools that gpt-oss was trained with: a browser of local pages, and Python in a sandbox."""

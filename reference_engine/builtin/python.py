@@ -1,0 +1,100 @@
+"""Runs Python programs of the model in a sandbox, each in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from reference_engine.builtin.jail import REFUSED
+from reference_engine.errors import SetupError
+
+_JAIL = Path(__file__).with_name("jail.py")
+_ISOLATED = "isolated"
+_START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class PythonSandbox:
+    """Runs programs with limits; programs share nothing.
+
+    Attributes:
+        seconds: The time limit of a program.
+        memory: The limit of each of its processes, in bytes of address space.
+        output: The limit of its output in bytes; the rest is cut off and the program stopped.
+    """
+
+    seconds: int = 20
+    memory: int = 512 * 2**20
+    output: int = 16 * 2**10
+
+    def require_isolation(self) -> None:
+        """Run a program, to find out whether this machine can isolate programs.
+
+        Raises:
+            SetupError: It cannot.
+        """
+        reason = f"the system is {sys.platform}"
+        if sys.platform == "linux":
+            ran = subprocess.run(  # noqa: S603 - our own program
+                self._command,
+                input=f"print({_ISOLATED!r})".encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_START_SECONDS,
+                check=False,
+                env={},
+            )
+            reason = ran.stdout.decode("utf-8", "replace").strip()
+            if ran.returncode == 0 and reason == _ISOLATED:
+                return
+        raise SetupError(
+            f"This machine cannot isolate Python programs ({reason}): --python needs Linux 5.12 or "
+            "newer and user namespaces, which containers and some distributions forbid."
+        )
+
+    async def run(self, code: str) -> str:
+        """Run a program and return its output and errors, in the order written."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={},
+            start_new_session=True,
+        )
+        try:
+            output = await asyncio.wait_for(
+                self._output(process, code), self.seconds + _START_SECONDS
+            )
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                await process.wait()
+        if process.returncode == REFUSED:
+            return f"Python is not available: {output}"
+        return output
+
+    async def _output(self, process: asyncio.subprocess.Process, code: str) -> str:
+        assert process.stdin
+        assert process.stdout
+        with suppress(ConnectionError):
+            process.stdin.write(code.encode("utf-8", "replace"))
+            await process.stdin.drain()
+        process.stdin.close()
+        output = bytearray()
+        while len(output) <= self.output and (data := await process.stdout.read(2**16)):
+            output += data
+        if len(output) <= self.output:
+            await process.wait()
+            return output.decode("utf-8", "replace")
+        cut = output[: self.output].decode("utf-8", "replace")
+        return f"{cut}\n[The output is longer than {self.output} bytes; the rest is cut off.]\n"
+
+    @property
+    def _command(self) -> tuple[str, ...]:
+        return sys.executable, "-I", str(_JAIL), str(self.seconds), str(self.memory)

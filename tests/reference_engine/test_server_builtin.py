@@ -1,0 +1,290 @@
+"""Built-in tools in the Responses API: the loop, its items and events, and what is refused."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from openai import OpenAI
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
+from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running
+
+from harmony.vocabulary import harmony_encoding
+from reference_engine.builtin.pages import Folder
+from reference_engine.builtin.python import PythonSandbox
+from reference_engine.builtin.tools import ServerTools
+from reference_engine.server.settings import AppSettings
+
+EVENT = TypeAdapter(ResponseStreamEvent)
+MODEL = "gpt-oss-small"
+WEB = {"type": "web_search"}
+CODE = {"type": "code_interpreter", "container": {"type": "auto"}}
+INCLUDE = ["web_search_call.action.sources", "code_interpreter_call.outputs"]
+_SEARCH = '<|channel|>analysis to=browser.search code<|message|>{"query": "depth of Orla"}<|call|>'
+_OPEN = '<|channel|>analysis to=browser.open code<|message|>{"id": 0}<|call|>'
+_RUN = "<|channel|>analysis to=python code<|message|>print(6 * 7)<|call|>"
+_FINAL = "<|channel|>final<|message|>It is 412 m deep【1†L5】. Not【7†L1】 so.<|return|>"
+
+
+class EchoSandbox(PythonSandbox):
+    """Answers at once, without a process."""
+
+    async def run(self, code: str) -> str:
+        return f"ran {code}\n"
+
+
+def research(prompt: str, _: object) -> str:
+    """Searches, opens the first result, computes, answers."""
+    results = prompt.count("to=assistant<|channel|>analysis<|message|>")
+    return (COT + _SEARCH, COT + _OPEN, COT + _RUN, COT + _FINAL)[results]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "lakes.example").mkdir()
+    page = "<title>Lake Orla</title><p>A lake.</p><p>Depth: 412 m</p>"
+    (folder / "lakes.example" / "orla.html").write_text(page, encoding="utf-8")
+    engine = ScriptedEngine()
+    tools = ServerTools(Folder(folder), EchoSandbox(), most_calls=5)
+    with (
+        running(engine, AppSettings(tools=tools)) as url,
+        OpenAI(base_url=url, api_key="x", max_retries=0) as client,
+    ):
+        yield engine, client
+
+
+@pytest.fixture
+def engine(served):
+    served[0].script = research
+    served[0].prompts.clear()
+    served[0].params.clear()
+    return served[0]
+
+
+@pytest.fixture
+def client(served):
+    return served[1]
+
+
+def ask(client, given="How deep is Lake Orla?", **fields) -> Response:
+    fields = {"tools": [WEB, CODE], "include": INCLUDE} | fields
+    response = client.responses.create(model=MODEL, input=given, **fields)
+    Response.model_validate(response.model_dump(warnings=False))
+    return response
+
+
+def test_the_server_runs_the_tools_until_the_answer(engine, client):
+    response = ask(client)
+    assert response.status == "completed"
+    kinds = [item.type for item in response.output]
+    calls = ["web_search_call", "web_search_call", "code_interpreter_call"]
+    assert kinds == [kind for call in (*calls, "message") for kind in ("reasoning", call)]
+    search, opened, ran = response.output[1:6:2]
+    assert search.action.query == "depth of Orla"
+    assert [each.url for each in search.action.sources] == ["https://lakes.example/orla.html"]
+    assert opened.action.url == "https://lakes.example/orla.html"
+    assert ran.code == "print(6 * 7)"
+    assert [each.logs for each in ran.outputs] == ["ran print(6 * 7)\n"]
+    assert {each.status for each in (search, opened, ran)} == {"completed"}
+
+
+def test_each_step_continues_the_prompt_as_gpt_oss_wrote_it(engine, client):
+    ask(client)
+    first, *_, last = engine.prompts
+    assert "## browser\n" in first
+    assert "## python\n" in first
+    said = "<|start|>assistant<|channel|>analysis<|message|>I think.<|end|><|start|>assistant"
+    assert last.startswith(first + said.removeprefix("<|start|>assistant") + _SEARCH)
+    assert (
+        said + _OPEN + "<|start|>browser.open to=assistant<|channel|>analysis<|message|>[1]" in last
+    )
+    assert last.endswith(
+        said + _RUN + "<|start|>python to=assistant<|channel|>analysis<|message|>"
+        "ran print(6 * 7)\n<|end|><|start|>assistant"
+    )
+
+
+def test_usage_counts_every_step(engine, client):
+    usage = ask(client).usage
+    encode = harmony_encoding().encode
+    prompts = sum(len(encode(each, allowed_special="all")) for each in engine.prompts)
+    said = sum(len(encode(research(each, None), allowed_special="all")) for each in engine.prompts)
+    assert (usage.input_tokens, usage.output_tokens) == (prompts, said)
+    assert usage.output_tokens_details.reasoning_tokens == 4 * len(encode("I think."))
+
+
+def test_citations_become_annotations(engine, client):
+    part = ask(client).output[-1].content[0]
+    (annotation,) = part.annotations
+    assert part.text[annotation.start_index : annotation.end_index] == "【1†L5】"
+    assert (annotation.title, annotation.url) == ("Lake Orla", "https://lakes.example/orla.html")
+
+
+def test_streams_have_the_events_of_the_sdk_and_equal_the_whole_reply(engine, client):
+    whole = ask(client)
+    events = list(ask_stream(client))
+    for event in events:
+        EVENT.validate_python(event.model_dump(warnings=False))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [_bare(item) for item in events[-1].response.output] == list(map(_bare, whole.output))
+    assert events[-1].response.usage == whole.usage
+    at = {n: [event.type for event in events if getattr(event, "output_index", -1) == n]
+          for n in (1, 5, 7)}  # fmt: skip
+    search, python = "response.web_search_call", "response.code_interpreter_call"
+    added, done = "response.output_item.added", "response.output_item.done"
+    stages = [f"{search}.{stage}" for stage in ("in_progress", "searching", "completed")]
+    assert at[1] == [added, *stages, done]
+    assert _without_repeats(at[5]) == [
+        added, f"{python}.in_progress", f"{python}_code.delta", f"{python}_code.done",
+        f"{python}.interpreting", f"{python}.completed", done,
+    ]  # fmt: skip
+    assert at[7].count("response.output_text.annotation.added") == 1
+    code = [event.delta for event in events if event.type == f"{python}_code.delta"]
+    assert "".join(code) == "print(6 * 7)"
+    ids = {event.item_id for event in events if event.type.startswith((search, python))}
+    assert ids == {item.id for item in events[-1].response.output if "call" in item.type}
+
+
+def ask_stream(client):
+    return client.responses.create(
+        model=MODEL,
+        input="How deep is Lake Orla?",
+        tools=[WEB, CODE],
+        include=INCLUDE,
+        stream=True,
+    )
+
+
+def _bare(item) -> dict:
+    return item.model_dump(exclude={"id", "container_id"}, warnings=False)
+
+
+def _without_repeats(kinds: list[str]) -> list[str]:
+    return list(dict.fromkeys(kinds))
+
+
+def test_sources_and_outputs_are_sent_only_if_included(engine, client):
+    output = ask(client, include=[]).output
+    assert output[1].action.sources is None
+    assert output[5].outputs is None
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(None, 5), (2, 2), (0, 0)])
+def test_the_loop_ends_with_an_answer(engine, client, limit, calls):
+    engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + _RUN
+    fields = {} if limit is None else {"max_tool_calls": limit}
+    response = ask(client, **fields)
+    kinds = [item.type for item in response.output]
+    assert kinds.count("code_interpreter_call") == calls
+    assert kinds[-1] == "message"
+
+
+def test_the_token_limit_is_for_all_steps(engine, client):
+    engine.script = lambda *_: COT + _RUN
+    response = ask(client, max_output_tokens=30)
+    assert response.status == "incomplete"
+    assert response.usage.output_tokens == 30
+    assert [p.max_tokens for p in engine.params] == [30, 30 - len(_tokens(COT + _RUN))]
+    assert response.output[-1].status == "incomplete"
+
+
+def _tokens(text: str) -> list[int]:
+    return harmony_encoding().encode(text, allowed_special="all")
+
+
+@pytest.mark.parametrize("said", [_RUN, _SEARCH])
+def test_a_call_that_is_cut_off_is_not_run(engine, client, said):
+    engine.script = lambda *_: said
+    response = ask(client, max_output_tokens=len(_tokens(said)) - 2)
+    (item,) = response.output
+    assert (response.status, item.status) == ("incomplete", "incomplete")
+    assert len(engine.prompts) == 1
+
+
+def test_only_offered_tools_run(engine, client):
+    engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + _RUN
+    response = ask(client, tools=[WEB])
+    assert [item.type for item in response.output] == ["reasoning", "message"]
+    assert "## python" not in engine.prompts[0]
+    ask(client, tool_choice="none")
+    assert "## browser" not in engine.prompts[-2]
+
+
+def test_mistakes_of_the_model_are_told_to_it(engine, client):
+    bad = "<|channel|>analysis to=browser.open code<|message|>{no json<|call|>"
+    engine.script = lambda prompt, _: ANSWER if "<|call|>" in prompt else COT + bad
+    item = ask(client).output[1]
+    assert (item.status, item.action.type) == ("failed", "open_page")
+    assert "Invalid function arguments" in engine.prompts[-1]
+
+
+def test_a_function_call_ends_the_response_and_the_next_one_goes_on(engine, client):
+    call = "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{}<|call|>"
+    engine.script = lambda prompt, _: (
+        COT + _SEARCH if "browser.search to=assistant" not in prompt else call
+    )
+    tools = [WEB, FLAT_TOOL]
+    first = ask(client, tools=tools)
+    assert [item.type for item in first.output] == ["reasoning", "web_search_call", "function_call"]
+    engine.script = lambda prompt, _: (
+        ANSWER if "browser.open to=assistant" in prompt else COT + _OPEN
+    )
+    result = {
+        "type": "function_call_output", "call_id": first.output[-1].call_id, "output": "sunny"
+    }  # fmt: skip
+    ask(client, [result], tools=tools, previous_response_id=first.id)
+    assert "Search Results" in engine.prompts[-1]
+    assert "<|message|>[1] Lake Orla" in engine.prompts[-1]
+    sent_back = [item.model_dump(exclude_none=True, warnings=False) for item in first.output]
+    ask(client, [{"role": "user", "content": "Hi"}, *sent_back, result], tools=tools)
+    assert "Search Results" in engine.prompts[-1]
+
+
+def test_calls_of_other_servers_are_accepted_back(engine, client):
+    engine.script = lambda *_: ANSWER
+    logs = [{"type": "logs", "logs": "42"}]
+    ran = {
+        "type": "code_interpreter_call",
+        "id": "ci_1",
+        "container_id": "c",
+        "status": "completed",
+    }
+    searched = {"type": "web_search_call", "id": "ws_1", "status": "completed",
+                "action": {"type": "search", "query": "x"}}  # fmt: skip
+    ask(
+        client,
+        [{"role": "user", "content": "Hi"}, searched, ran | {"code": "6*7", "outputs": logs}],
+    )
+    assert "to=python code<|message|>6*7<|call|><|start|>python" in engine.prompts[-1]
+    assert "browser.search to=assistant" not in engine.prompts[-1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tools": [{"type": "file_search"}]}, "file_search"),
+        ({"tools": [WEB], "tool_choice": "required"}, "cannot require a call"),
+        ({"tools": [WEB], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"tools": [CODE, FLAT_TOOL | {"name": "python"}]}, "function named 'python'"),
+        ({"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "tools[0].container"),
+        ({"tools": [WEB | {"filters": {"allowed_domains": []}}]}, "tools[0].filters"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(engine, client, fields, message):
+    body = {"model": MODEL, "input": "Hi", **fields}
+    reply = httpx.post(f"{client.base_url}responses", json=body)
+    assert reply.status_code == 400
+    assert message in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("tool", [WEB, {"type": "web_search_preview"}, CODE])
+def test_a_server_without_the_tools_refuses_them(tool):
+    with running(ScriptedEngine()) as url:
+        for path, body in (
+            ("responses", {"input": "Hi"}),
+            ("chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
+        ):
+            reply = httpx.post(f"{url}/{path}", json={"model": MODEL, "tools": [tool], **body})
+            assert reply.status_code == 400
+            assert tool["type"] in reply.json()["error"]["message"]
