@@ -26,6 +26,8 @@ _WORD = re.compile(r"\w{3,}")
 _FEW_DIGITS = 7
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual there, and at others that make a call."""
+_FEWEST_AGREEING = 3
+"""Different counts that show that a server counts what the user says."""
 _COMMON_WORDS = 0.3
 """Requests with a smaller share of common words are unrelated."""
 
@@ -174,6 +176,36 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
                 yield message, _evidence(each.record, "$.usage", str(usual), got)
 
 
+def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Requests that differ only in what the user says differ in the prompt tokens of that.
+
+    Otherwise the model reads another text than the user wrote. The other requests show what the
+    server adds to every prompt. Nothing is judged if identical requests have different counts.
+    """
+    by_request: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
+    for each in examined:
+        by_request[each.task, each.sample, each.condition.api].append(each)
+    if any(len({each.first_input for each in same}) > 1 for same in by_request.values()):
+        return
+    groups: dict[tuple[Api, str], list[tuple[Score, int, int]]] = defaultdict(list)
+    for first, *_ in by_request.values():
+        user = first.traits.user
+        if user is not None and first.first_input is not None:
+            group = groups[first.condition.api, user.rest]
+            group.append((first, user.tokens, first.first_input - user.tokens))
+    for group in groups.values():
+        besides = [rest for _, _, rest in group]
+        usual = max(besides, key=besides.count)
+        agreeing = {tokens for _, tokens, rest in group if rest == usual}
+        if len(agreeing) < _FEWEST_AGREEING or 2 * besides.count(usual) <= len(group):
+            continue
+        for each, tokens, rest in group:
+            if rest != usual:
+                message = "The prompt does not have the tokens of the user's text."
+                expected = f"{tokens + usual}, as in {besides.count(usual)} other requests"
+                yield message, _evidence(each.record, "$.usage", expected, str(tokens + rest))
+
+
 def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     """Replies over one API and mode have the tokens of their texts, up to a rare exception.
 
@@ -277,6 +309,9 @@ COMPARISONS = (
     _comparison("reply.foreign", "load", lambda each: bool(each.traits.asked), _foreign, "error"),
     _comparison(
         "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
+    ),
+    _comparison(
+        "usage.input.text", "usage", lambda each: each.traits.user is not None, _user_texts
     ),
     _comparison(
         "usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"

@@ -23,6 +23,9 @@ _BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|a
 # where it is glued to the name, because a model may invent `search_code` for `search`.
 _BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
 _END_OF_COT = 200
+# The share of conversations in which the model invents a tool or writes invalid JSON at most. Of
+# 170 recorded calls of the large models, 2 have stray quotes or escapes; most of them parse.
+_MISTAKES = 0.02
 _AFTER_NAME = (
     r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
 )
@@ -50,12 +53,12 @@ def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
         known.add(call.id)
 
 
-@family.check("calls.name.unknown", calls, severity="warning", source=GUIDE)
+@family.check("calls.name.unknown", calls, severity="warning", source=GUIDE, tolerated=_MISTAKES)
 def _unknown_name(found: Call) -> Iterator[Problem]:
     """Tool calls name a tool that the request offered.
 
-    Models occasionally invent tools or correct odd names; the outcome of the attempt already counts
-    that as a failure.
+    Models occasionally invent tools or correct odd names; the outcome of the attempt counts that as
+    a failure. More often, the server changes names or does not show the model its tools.
     """
     offered = found.exchange.request.functions
     if found.call.name not in offered and not (_is_built_in(found) or _intended(found)):
@@ -88,11 +91,12 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, intended, found.call.name)
 
 
-@family.check("calls.arguments.json", calls, severity="warning")
+@family.check("calls.arguments.json", calls, severity="warning", tolerated=_MISTAKES)
 def _arguments(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
 
     Models occasionally write invalid JSON; the outcome of the attempt counts that as a failure.
+    More often, the server changes or cuts the arguments.
     """
     if parsed_object(found.call.arguments) is None:
         message = f"The arguments of {found.call.name} are not a JSON object."

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from harness.probes import (
     cot,
+    echo,
     errors,
     limits,
     load,
@@ -44,6 +45,7 @@ GROUPS: tuple[ProbeGroup, ...] = (
     results.GROUP,
     preamble.GROUP,
     schemas.GROUP,
+    echo.GROUP,
     parity.GROUP,
     load.GROUP,
     cot.GROUP,

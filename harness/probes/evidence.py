@@ -34,11 +34,11 @@ def author(made: MadeCall, *intended: ToolCall) -> Author:
         return "unknown"
     if all(_named_in_cot(reply, made.call, each) for each in intended):
         return "server"
-    fits = _fits(reply)
-    instead = [_fits(_with_call(reply, made.call, each)) for each in intended]
-    if fits is None or fits == any(instead):
+    fitting = fits(reply)
+    instead = [fits(_with_call(reply, made.call, each)) for each in intended]
+    if fitting is None or fitting == any(instead):
         return "unknown"
-    return "model" if fits else "server"
+    return "model" if fitting else "server"
 
 
 def proven(found: Iterable[tuple[TrialResult, Author]]) -> Trials:
@@ -62,7 +62,7 @@ def _with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
     return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
 
 
-def _fits(reply: Reply) -> bool | None:
+def fits(reply: Reply) -> bool | None:
     """Whether the reply has the reported completion tokens; None if they cannot be compared."""
     if not reply.output_tokens:
         return None

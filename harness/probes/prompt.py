@@ -7,16 +7,17 @@ what a provider adds to every prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib import resources
+from itertools import chain
 
 import yaml
 from pydantic import TypeAdapter
 
 from harmony.vocabulary import VocabularyError
-from harness.api.base import ToolResult
+from harness.api.base import Message, Reasoning, ToolResult
 from harness.findings import CHAT, HARMONY, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
@@ -24,23 +25,39 @@ from harness.probes.mistakes import explanation
 from harness.probes.refusals import outcome, refused
 from harness.probes.rendering import Prompt, added_text, bare_lengths, differences
 from harness.records.conditions import Api
-from harness.records.runs import SuiteName
+from harness.records.scores import Severity
 
 _CORPUS = yaml.safe_load((resources.files("harness") / "data" / "prompts.yaml").read_text("utf-8"))
-_LONG_RESULT = "\n".join(
-    f"Entry {at:03}: the harbour office reports calm water near the northern breakwater."
-    for at in range(1, 261)
-)
-"""20 kB, about 4,000 tokens."""
+_LONG = "\n".join(f"Buoy {at} lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41))
+"""20 kB in 759 tokens."""
+_HOURS, _TOOLS = 12, 20
 PROMPTS = TypeAdapter(dict[str, Prompt]).validate_python(_CORPUS["prompts"])
-_CALLED = PROMPTS["called"]
-PROMPTS["long result"] = replace(
-    _CALLED, turns=(*_CALLED.turns[:-1], ToolResult("call_1", _LONG_RESULT))
-)
 
+
+def _long_prompts() -> Iterator[tuple[str, Prompt]]:
+    """Prompts that are too long to write down."""
+    base, tool, called = PROMPTS["base"], PROMPTS["tool"], PROMPTS["called"]
+    question, call, _ = called.turns
+    (tide,) = tool.tools
+    hours = (
+        (Message("user", f"And at {at}?"), Message("assistant", f"{at} m.")) for at in range(_HOURS)
+    )
+    yield "long question", Prompt((Message("user", _LONG),))
+    yield "long system", Prompt((Message("system", _LONG), *base.turns))
+    yield "long description", replace(tool, tools=(replace(tide, description=_LONG),))
+    yield "long thought", replace(called, turns=(question, Reasoning(_LONG), *called.turns[1:]))
+    yield "longer result", replace(called, turns=(question, call, ToolResult("call_1", _LONG)))
+    yield "long history", Prompt((*chain.from_iterable(hours), *base.turns))
+    several = (replace(tide, name=f"{tide.name}_{at}") for at in range(1, _TOOLS))
+    yield "twenty tools", replace(tool, tools=(tide, *several))
+
+
+PROMPTS |= _long_prompts()
 _FEW_TOKENS = 16
+_HARMLESS = 2
+"""Tokens by which a system message may differ: Ollama's has one more than harmony's."""
 _REFUSABLE = frozenset({"request.refused"})
-_RARE = frozenset({"result in parts", "long result"})
+_RARE = frozenset({"result in parts", "longer result", "long description"})
 """Requests that a provider may reject."""
 
 
@@ -77,18 +94,18 @@ class _Pair:
     source: str = HARMONY
     expected: tuple[str, str] | None = None
     slack: float = 0.0
-    suite: SuiteName = "quick"
+    severity: Severity = "error"
 
 
 PAIRS = TypeAdapter(tuple[_Pair, ...]).validate_python(_CORPUS["pairs"])
 
 
-@GROUP.probe("prompt.bare", ("base",), severity="info")
+@GROUP.probe("prompt.bare", ("base",), severity="warning")
 def _bare(responses: ProbeResponses) -> Trials:
     """A prompt without instructions and tools is as long as harmony's, with or without a date.
 
-    A longer prompt contains text that the provider adds, such as built-in tools. A shorter one
-    lacks part of the system message. The count does not show which.
+    A longer prompt contains text that the provider adds, such as instructions or built-in tools. A
+    shorter one lacks part of the system message. One or two tokens are harmless.
     """
     exchange, count = _prompt_tokens(responses, "base")
     try:
@@ -98,7 +115,7 @@ def _bare(responses: ProbeResponses) -> Trials:
     message = "The length of a minimal prompt differs from harmony's."
     expected = " or ".join(f"{each} tokens" for each in sorted(right))
     other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
-    yield None if count in right else other
+    yield None if min(abs(count - each) for each in right) <= _HARMLESS else other
 
 
 @GROUP.probe("prompt.result.parts.accepted", ("result in parts",), severity="warning", source=CHAT)
@@ -138,7 +155,7 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     _, less = _prompt_tokens(responses, pair.shorter)
     first, second = pair.expected or (pair.longer, pair.shorter)
     try:
-        right = differences(PROMPTS[first], PROMPTS[second])
+        right = _right(first, second)
     except VocabularyError as error:
         raise NotVerifiableError(str(error)) from None
     got = more - less
@@ -154,6 +171,12 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
         f"{got} more ({more} and {less})" + (f", {likely}" if likely else ""),
         "$.usage",
     )
+
+
+@cache
+def _right(longer: str, shorter: str) -> frozenset[int]:
+    """The differences of two prompts; rendering long ones takes most of the time of a judgement."""
+    return differences(PROMPTS[longer], PROMPTS[shorter])
 
 
 def _prompt_tokens(responses: ProbeResponses, name: str) -> tuple[ParsedExchange, int]:
@@ -173,6 +196,6 @@ for _pair in PAIRS:
         _pair.id,
         (_pair.longer, _pair.shorter),
         source=_pair.source,
-        suite=_pair.suite,
+        severity=_pair.severity,
         text=f"{_pair.summary} {_pair.why}",
     )(partial(_judge, _pair))

@@ -139,11 +139,20 @@ class TokenAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class UserTexts:
+    """What the user says in a request: the tokens of the texts, and a hash of all the rest."""
+
+    tokens: int
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """What the rollouts of a run are compared by.
 
     Attributes:
         asked: The conversation of the first request as JSON, in lower case.
+        user: The user's part of it; None if its tokens cannot be counted.
         strange: Invented words in replies and texts in arguments of calls that no request of the
             rollout contains, in lower case.
         calls: Every call: its name and its arguments in canonical form.
@@ -152,6 +161,7 @@ class Traits:
     """
 
     asked: str = ""
+    user: UserTexts | None = None
     strange: frozenset[str] = frozenset()
     calls: frozenset[str] = frozenset()
     content: str = ""

@@ -11,6 +11,7 @@ import orjson
 
 from harness.api.base import Reply
 from harness.checks.across import CODE_WORD
+from harness.checks.prompt_texts import user_texts
 from harness.parsing.events import json_object
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.scores import Traits
@@ -47,6 +48,7 @@ def traits(parsed: ParsedRollout) -> Traits:
     first = parsed.exchanges[0] if parsed.exchanges else None
     return Traits(
         asked="" if first is None else _asked(first),
+        user=user_texts(parsed),
         strange=frozenset(strange),
         calls=frozenset(calls),
         content="" if calls else _digest(written),

@@ -35,12 +35,12 @@ _numbers = itertools.count(1)
 class Say:
     """One reply: either a text or a call (name and arguments). Its ids end with `mark`.
 
-    `wrote` is the call that the model wrote, if the server changes it.
+    `wrote` is the text or call that the model wrote, if the server changes it.
     """
 
     text: str | None = None
     call: tuple[str, str] | None = None
-    wrote: tuple[str, str] | None = None
+    wrote: str | tuple[str, str] | None = None
     reasoning: str = "The user wants something; let me see."
     call_id: str = "call_1"
     mark: str = "1"
@@ -75,8 +75,8 @@ def chat_whole(say: Say) -> dict[str, Any]:
 def counts(say: Say) -> tuple[int, int, int]:
     """The prompt, completion and reasoning tokens of a reply."""
     thought = Reasoning(say.reasoning) if say.reasoning else None
-    call = say.wrote or say.call
-    said = [Call(*call)] if call else [Answer(say.text)] if say.text else []
+    wrote = say.wrote or say.call or say.text
+    said = [Answer(wrote) if isinstance(wrote, str) else Call(*wrote)] if wrote else []
     try:
         made = sum(len(message_tokens(each)) for each in (thought, *said) if each)
         thinking = len(text_tokens(say.reasoning))

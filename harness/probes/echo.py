@@ -1,0 +1,116 @@
+"""Texts that the model repeats: unchanged on their way to the model and back to the client.
+
+The user's message ends with the text, and the answer should be the text. A model may copy it
+incorrectly, so a changed answer counts only if the reported tokens are those of the unchanged text,
+and not those of the answer (`echo.returned`). Changes that keep the count, on the way to the model
+or back, show in what the model seems to repeat every time (`echo.received`).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from harness.api.base import Message, Reply
+from harness.findings import BOTH_MODES, CHAT, Problem
+from harness.parsing.rollout import ParsedExchange
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.evidence import fits
+from harness.probes.refusals import required
+from harness.records.conditions import Api
+
+_ASK = "Please repeat after me: "
+TEXTS: Mapping[str, str] = {
+    "markup": "use <b>five</b> knots & 3 < 4",
+    "markdown": "**low** tide at *six* and `seven`",
+    "blank lines": "salt\n\n\npepper",
+    "indentation": "if tide:\n    sail()",
+    "typography": "it’s “low” – wait …",
+    "emoji": "潮 🌊 žluté",
+    "spaces": "dock    nine",
+    "capitals": "ALMA and The QUAY",
+    "number": "004940123456789",
+    "address": "mate@quay.example",
+    "quotes": 'say "no" or "yes"',
+}
+CHANGES: Mapping[str, Callable[[str], str]] = {
+    "letters are in lower case": str.lower,
+    "quotes are replaced": lambda text: text.replace('"', "'"),
+    "white space is reduced to single spaces": lambda text: " ".join(text.split()),
+    "blank lines are missing": lambda text: re.sub(r"\n\s*\n", "\n", text),
+    "characters are escaped as in HTML": lambda text: html.escape(text, quote=False),
+    "tags are missing": lambda text: re.sub(r"<[^<>]*>", "", text),
+}
+"""What servers do to texts; models do not do it when they copy a few words."""
+_TRIES = 2
+
+
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
+    return tuple(
+        ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), tries=_TRIES)
+        for name, text in TEXTS.items()
+    )
+
+
+GROUP = ProbeGroup("echo", _requests, CHAT, modes=BOTH_MODES)
+
+
+@GROUP.probe("echo.returned", TEXTS)
+def _returned(responses: ProbeResponses) -> Trials:
+    """The text of an answer reaches the client as the model wrote it.
+
+    Code, quotations and data mean something else when they are changed.
+    """
+    reason = "The model repeated none of the texts, or the tokens do not tell who changed them."
+    yield from required(_answers(responses), reason)
+
+
+def _answers(responses: ProbeResponses) -> Trials:
+    for name, exchange, reply in _replies(responses):
+        written = replace(reply, text=TEXTS[name])
+        if TEXTS[name] in reply.text:
+            yield None
+        elif fits(reply) is False and fits(written):
+            message = "The answer is not what the model wrote, according to its tokens."
+            yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+
+
+@GROUP.probe("echo.received", TEXTS, severity="warning")
+def _received(responses: ProbeResponses) -> Trials:
+    """The model repeats a text as the user wrote it.
+
+    If the text always returns with the same typical change, the server made that change, on the way
+    to the model or back.
+    """
+    found: dict[str, list[tuple[ParsedExchange, Reply]]] = {}
+    for name, exchange, reply in _replies(responses):
+        found.setdefault(name, []).append((exchange, reply))
+    intact = [name for name in found if any(TEXTS[name] in r.text for _, r in found[name])]
+    reason = "The model does not repeat texts reliably."
+    able = len(intact) * 2 >= len(TEXTS)
+    for name, replies in required(found.items() if able else (), reason):
+        if name in intact:
+            yield None
+        for change, changed in _changed(TEXTS[name]):
+            same = all(changed in reply.text and fits(reply) is not False for _, reply in replies)
+            if name not in intact and same and len(replies) >= _TRIES:
+                exchange, reply = replies[0]
+                message = f"The text always returns changed: {change}."
+                yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+                break
+
+
+def _changed(text: str) -> Iterator[tuple[str, str]]:
+    made = ((name, change(text)) for name, change in CHANGES.items())
+    return ((name, changed) for name, changed in made if changed != text)
+
+
+def _replies(responses: ProbeResponses) -> Iterator[tuple[str, ParsedExchange, Reply]]:
+    return (
+        (name, exchange, reply)
+        for name in TEXTS
+        for exchange, reply in responses.replies(name)
+        if reply.text
+    )

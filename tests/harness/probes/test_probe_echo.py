@@ -1,0 +1,46 @@
+"""Probes of texts that the model repeats; the token counts tell whose a change is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from healthy import Say
+from probing import judged, statuses
+
+from harness.probes import echo
+from harness.probes.base import ProbeRequest
+from harness.sampling.attempts import Attempt
+
+Change = Callable[[str], str]
+
+
+def unchanged(text: str) -> str:
+    return text
+
+
+def provider(read: Change, written: Change) -> Callable[[ProbeRequest, Attempt], Say]:
+    """A provider that changes texts on their way to a model, or back; the model copies them."""
+
+    def reply(request: ProbeRequest, _: Attempt) -> Say:
+        said = read(echo.TEXTS[request.name])
+        return Say(text=written(said), wrote=said)
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "failed"),
+    [
+        (unchanged, unchanged, {}),
+        (str.lower, unchanged, {"echo.received": "warned"}),
+        (lambda text: text.replace('"', "'"), unchanged, {"echo.received": "warned"}),
+        (unchanged, lambda text: text.replace("\n\n\n", "\n"), {"echo.received": "warned"}),
+        (unchanged, lambda text: text.replace("**", ""), {"echo.returned": "failed"}),
+        # Some mistake of the model, and one that repeats little.
+        (lambda text: text.replace("nine", "9"), unchanged, {}),
+    ],
+)
+def test_whose_change_it_is(read: Change, written: Change, failed: dict[str, str]) -> None:
+    found = statuses(judged(echo.GROUP, provider(read, written), apis=["chat"]))
+    assert {name: each for name, each in found.items() if each != "passed"} == failed
