@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import orjson
 
 from harness.api.base import ConversationItem, Reply, Settings, Tool, UnreadableReplyError
-from harness.api.fields import DEEPEST, error_message, excerpt, too_deep
+from harness.api.fields import DEEPEST, error_message, excerpt, parsed_json, too_deep
 from harness.api.sse import ServerSentEvent, decode_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
@@ -159,7 +159,7 @@ def _json_body(response: Response) -> dict[str, Any]:
 def _json_object(text: str, place: str) -> dict[str, Any]:
     """`text` as a JSON object that does not report an error."""
     try:
-        value = orjson.loads(text)
+        value = parsed_json(text)
     except orjson.JSONDecodeError as error:
         raise UnreadableReplyError(f"{place} is not JSON ({error}): {excerpt(text)}") from None
     if not isinstance(value, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -22,6 +23,21 @@ NAMES: dict[type, str] = {
 }
 EXCERPT = 80
 DEEPEST = 100
+_SHORT = 4096
+_parsed = lru_cache(maxsize=512)(orjson.loads)
+
+
+def parsed_json(text: str) -> object:
+    """Strict JSON, which the caller must not change.
+
+    Short texts are cached, because every event of a stream is parsed twice: for the reply, and as
+    an event.
+
+    Raises:
+        orjson.JSONDecodeError: It is not JSON.
+    """
+    value: object = _parsed(text) if len(text) < _SHORT else orjson.loads(text)
+    return value
 
 
 def member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from harness.checks import (
@@ -72,7 +73,8 @@ def examine(
     findings: list[Finding] = []
     selections: dict[Callable[[ParsedRollout], object], list[Any]] = {}
     for check in _BY_SCOPE[parsed.rollout.api, parsed.mode]:
-        if check.id in except_for:
+        check_id = check.about.id
+        if check_id in except_for:
             continue
         # Many checks judge the same parts.
         parts = selections.get(check.over)
@@ -81,8 +83,7 @@ def examine(
         if check.where is not None:
             parts = [part for part in parts if check.where(part)]
         if parts:
-            applicable.add(check.id)
-        for part in parts:
-            problems = check.judge(part)
-            findings += (finding_of(check.about, parsed.rollout.id, each) for each in problems)
+            applicable.add(check_id)
+        problems = chain.from_iterable(map(check.judge, parts))
+        findings += [finding_of(check.about, parsed.rollout.id, each) for each in problems]
     return frozenset(applicable), tuple(findings)

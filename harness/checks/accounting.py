@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -59,8 +59,9 @@ class _Counted:
     exact: bool
 
 
+@lru_cache(maxsize=64)
 def account(exchange: ParsedExchange) -> TokenAccount | None:
-    """The account of the reply of an exchange, see `account_of`."""
+    """The account of the reply of an exchange, see `account_of`; several checks read it."""
     return None if exchange.reply is None else account_of(exchange, exchange.reply)
 
 
@@ -115,7 +116,8 @@ def header_tokens(message: Message) -> int:
     Raises:
         RenderError: The tokenizer does not support the name of a call.
     """
-    return _rendered(_with_text(message, ""))
+    empty = Call(message.name, "") if isinstance(message, Call) else type(message)("")
+    return _rendered(empty)
 
 
 @lru_cache(maxsize=256)
@@ -124,16 +126,16 @@ def _rendered(message: Message) -> int:
     return len(message_tokens(message))
 
 
-@lru_cache(maxsize=1024)
-def _text_tokens(text: str) -> int:
-    """The number of tokens of a text, which several checks count."""
-    return len(text_tokens(text))
+@lru_cache(maxsize=8192)
+def _piece_tokens(piece: str) -> int:
+    """The number of tokens of a piece of a stream; most are single words, and repeat."""
+    return len(text_tokens(piece))
 
 
 def _tokens_in_pieces(exchange: ParsedExchange) -> int:
     """The tokens of the pieces of CoT and answer in a stream, each counted alone."""
     return sum(
-        len(text_tokens(_TAGGED.sub(r"\2", piece)))
+        _piece_tokens(_TAGGED.sub(r"\2", piece))
         for event in exchange.events
         for piece in texts_of(event)
     )
@@ -151,29 +153,28 @@ def _messages(reply: Reply) -> Iterator[Message]:
 
 
 def _counted(message: Message) -> _Counted:
-    """Count a message. The server may have written its JSON anew, with other spaces."""
-    header = header_tokens(message)
-    counts = [_text_tokens(_text(each)) for each in _spellings(message)]
+    text = _text(message)
+    if isinstance(message, Reasoning):
+        counts: Collection[int] = [len(text_tokens(text))]
+    else:
+        counts = _counts(text)
     exact = not isinstance(message, Call) and len(counts) == 1
-    most = max(counts) + header + (0 if exact else _content_type())
+    most = max(counts) + header_tokens(message) + (0 if exact else _content_type())
     return _Counted(message, min(counts), most, exact)
 
 
-def _spellings(message: Message) -> Iterator[Message]:
-    """The message, and with its JSON in other spellings if it is a JSON object."""
-    yield message
-    value = None if isinstance(message, Reasoning) else parsed_object(_text(message))
-    if value is None:
-        return
-    yield _with_text(message, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-    for indent in _INDENTS:
-        yield _with_text(message, json.dumps(value, ensure_ascii=False, indent=indent))
+@lru_cache(maxsize=256)
+def _counts(text: str) -> Collection[int]:
+    """The tokens of a text and, if it is a JSON object, of its other spellings.
 
-
-def _with_text(message: Message, text: str) -> Message:
-    if isinstance(message, Call):
-        return replace(message, arguments=text)
-    return replace(message, text=text)
+    The server may have written the object anew, with other spaces.
+    """
+    texts = [text]
+    value = parsed_object(text)
+    if value is not None:
+        texts.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        texts += [json.dumps(value, ensure_ascii=False, indent=indent) for indent in _INDENTS]
+    return [len(text_tokens(each)) for each in texts]
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from harness.checks.base import Family
@@ -140,10 +141,13 @@ def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
         yield Problem(later[0].exchange, message, "reasoning", "no reasoning")
 
 
-def _messages(exchange: ParsedExchange) -> Iterator[Mapping[str, Any]]:
-    """Every message and delta of a Chat reply."""
-    for body in bodies(exchange):
-        for choice in objects(body.get("choices")):
-            for key in ("message", "delta"):
-                if isinstance(choice.get(key), dict):
-                    yield choice[key]
+@lru_cache(maxsize=8)
+def _messages(exchange: ParsedExchange) -> Sequence[Mapping[str, Any]]:
+    """Every message and delta of a Chat reply; several checks read them."""
+    return [
+        choice[key]
+        for body in bodies(exchange)
+        for choice in objects(body.get("choices"))
+        for key in ("message", "delta")
+        if isinstance(choice.get(key), dict)
+    ]

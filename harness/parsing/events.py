@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from harness.api.fields import DEEPEST, too_deep
-from harness.api.sse import decode_events
+import orjson
+
+from harness.api.fields import DEEPEST, parsed_json, too_deep
+from harness.api.sse import ServerSentEvent, decode_events
 from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
@@ -20,11 +22,17 @@ _TEXT_EVENTS = frozenset(
 TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls")
 
 
-@dataclass(frozen=True)
-class StreamEvent:
+class StreamEvent(NamedTuple):
     """One event of a stream.
 
-    `number` is its position in the recorded stream. `data` is None unless it is a JSON object.
+    Attributes:
+        number: Its position in the recorded stream.
+        at: When it arrived, in seconds since the request was sent.
+        name: Its `event:` field, or ''.
+        text: Its data.
+        data: The JSON object that the text encodes; None for any other text.
+        type: The `type` of a Responses event, or ''.
+        is_error: Whether the event carries an error.
     """
 
     number: int
@@ -32,22 +40,13 @@ class StreamEvent:
     name: str
     text: str
     data: Mapping[str, Any] | None
-
-    @property
-    def type(self) -> str:
-        """The `type` of a Responses event, or ''."""
-        kind = None if self.data is None else self.data.get("type")
-        return kind if isinstance(kind, str) else ""
+    type: str
+    is_error: bool
 
     @property
     def is_done(self) -> bool:
         """Whether this is the `[DONE]` event that ends a Chat stream."""
         return self.text.strip() == DONE
-
-    @property
-    def is_error(self) -> bool:
-        """Whether the event carries an error."""
-        return self.data is not None and (bool(self.data.get("error")) or self.type == "error")
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,16 @@ class Violation:
 
 def parse_events(parts: Iterable[StreamPart]) -> tuple[StreamEvent, ...]:
     """The events of a recorded stream, in order."""
-    return tuple(
-        StreamEvent(event.part, event.at, event.name, event.data, json_object(event.data))
-        for event in decode_events(parts)
-    )
+    return tuple([_parsed(event) for event in decode_events(parts)])
+
+
+def _parsed(event: ServerSentEvent) -> StreamEvent:
+    data = json_object(event.data)
+    kind = "" if data is None else data.get("type")
+    if not isinstance(kind, str):
+        kind = ""
+    is_error = data is not None and (kind == "error" or bool(data.get("error")))
+    return StreamEvent(*event, data, kind, is_error)
 
 
 def json_object(text: str) -> Mapping[str, Any] | None:
@@ -75,9 +80,12 @@ def json_object(text: str) -> Mapping[str, Any] | None:
     if text == DONE:
         return None
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+        value = parsed_json(text)
+    except orjson.JSONDecodeError:  # or JSON that only Python takes, such as NaN
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
     deep = text.count("[") + text.count("{") > DEEPEST and too_deep(value)
     return value if isinstance(value, dict) and not deep else None
 

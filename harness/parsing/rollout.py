@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,21 +20,30 @@ from harness.records.rollouts import Exchange, Rollout
 _OK = range(200, 300)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParsedExchange:
-    """One exchange of a rollout.
+    """One exchange of a rollout. Only the same object is equal, so that it can be hashed.
 
-    `recorded` is the exchange as recorded. `reply` is None if there is no readable reply.
-    `prompt` is the request as text, because the model may repeat parts of it; it lacks what the
-    client sends back of earlier replies, which may show the same defects.
+    `recorded` is the exchange as recorded, `before` the one before it. `reply` is None if there is
+    no readable reply.
     """
 
     api: Api
     index: int
     recorded: Exchange
-    prompt: str
+    before: ParsedExchange | None = None
     reply: Reply | None = None
     unreadable: str | None = None
+
+    @cached_property
+    def prompt(self) -> str:
+        """The request as text, because the model may repeat parts of it.
+
+        It lacks what the client sends back of earlier replies, which may show the same defects.
+        """
+        body = self.recorded.request.body or {}
+        earlier = self.before.prompt if self.before and body.get("previous_response_id") else ""
+        return earlier + _prompt(body)
 
     @property
     def status(self) -> int | None:
@@ -115,7 +124,10 @@ class ParsedExchange:
 
     @cached_property
     def mismatches(self) -> tuple[tuple[int | None, Mismatch], ...]:
-        """Differences from the SDK's types, each with its event number, if any."""
+        """Differences from the SDK's types, each with its event number, if any.
+
+        Of several events with the same differences only the first has them.
+        """
         return tuple(_mismatches(self))
 
 
@@ -152,11 +164,8 @@ class ParsedRollout:
 def parse_rollout(rollout: Rollout) -> ParsedRollout:
     """Parse a recorded rollout."""
     parsed: list[ParsedExchange] = []
-    prompt = ""
     for index, exchange in enumerate(rollout.exchanges):
-        body = exchange.request.body or {}
-        prompt = (prompt if body.get("previous_response_id") else "") + _prompt(body)
-        parsed.append(_parse(rollout.api, index, exchange, prompt))
+        parsed.append(_parse(rollout.api, index, exchange, parsed[-1] if parsed else None))
     return ParsedRollout(rollout, tuple(parsed))
 
 
@@ -174,8 +183,10 @@ def _of_model(turn: object) -> bool:
     return isinstance(turn, dict) and (turn.get("role") == "assistant" or turn.get("type") in kinds)
 
 
-def _parse(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExchange:
-    bare = ParsedExchange(api, index, exchange, prompt)
+def _parse(
+    api: Api, index: int, exchange: Exchange, before: ParsedExchange | None
+) -> ParsedExchange:
+    bare = ParsedExchange(api, index, exchange, before)
     if not bare.delivered:
         return bare
     try:
@@ -185,20 +196,21 @@ def _parse(api: Api, index: int, exchange: Exchange, prompt: str) -> ParsedExcha
 
 
 def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:
+    judged: set[object] = set()
     for event in exchange.events:
         model = chunk_model() if exchange.api == "chat" else event_model(event.type)
-        if event.data is None or model is None or event.is_error:
+        if event.data is None or model is None or event.is_error or exchange.simulated:
             continue
-        if exchange.simulated:
-            continue
-        found = mismatches(model, event.text, event.data)
+        found: Iterable[Mismatch] = mismatches(model, event.text, event.data, judged)
         if exchange.api == "chat" and event.data.get("choices") == []:
             found = map(_outside_choices, found)
         yield from ((event.number, miss) for miss in found)
     response = exchange.recorded.response
     if exchange.delivered and response is not None and response.body and exchange.body is not None:
         model = reply_model(exchange.api)
-        yield from ((None, miss) for miss in mismatches(model, response.body, exchange.body))
+        yield from (
+            (None, miss) for miss in mismatches(model, response.body, exchange.body, judged)
+        )
 
 
 def _outside_choices(miss: Mismatch) -> Mismatch:

@@ -36,6 +36,16 @@ _FREE_TEXT = "service_tier"
 # The request's tools repeated in the response; clients do not read them there.
 _ECHO = re.compile(r"\$(\.response)?\.tools\[")
 _LONGEST_VALUE = 120
+# Fields whose type in the package is any string, wherever a string is allowed, or any object.
+FREE_STRINGS = frozenset({
+    *("id", "item_id", "call_id", "model", "name", "token", "system_fingerprint", "obfuscation"),
+    *("delta", "text", "content", "arguments", "refusal", "reasoning", "reasoning_content"),
+    *("description", "instructions", "previous_response_id", "encrypted_content"),
+})  # fmt: skip
+FREE_OBJECTS = frozenset({"parameters"})
+_MOST_SHAPES = 1_000
+_valid: set[object] = set()
+"""Shapes of valid data, each with its type."""
 
 _Location = tuple[int | str, ...]
 
@@ -50,13 +60,58 @@ class Mismatch:
     minor: bool
 
 
-def mismatches(model: type[BaseModel], text: str, data: Mapping[str, Any]) -> Iterator[Mismatch]:
-    """Yield every difference between `text` (parsed as `data`) and `model`."""
+def mismatches(
+    model: type[BaseModel], text: str, data: Mapping[str, Any], judged: set[object]
+) -> Sequence[Mismatch]:
+    """Every difference between `text` (parsed as `data`) and `model`.
+
+    Most events of a stream have one of a few shapes, and data of one shape is equally valid.
+
+    Args:
+        model: The type.
+        text: JSON.
+        data: The same, parsed.
+        judged: Shapes of the same exchange that need not be reported again; the shape is added.
+    """
+    shape = model, shape_of(data)
+    if shape in _valid or shape in judged:
+        return ()
+    judged.add(shape)
+    found: list[Mismatch] = []
     try:
         model.model_validate_json(text, strict=True)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
-        yield from _readable([each for each in errors if not _accepted(model, each)], data)
+        found += _readable([each for each in errors if not _accepted(model, each)], data)
+    if not found:
+        if len(_valid) >= _MOST_SHAPES:
+            _valid.clear()
+        _valid.add(shape)
+    return found
+
+
+def shape_of(data: Mapping[str, Any]) -> object:
+    """A JSON object without what no type of the package restricts; hashable.
+
+    Strings remain, except in fields of `FREE_STRINGS`. Lists become sets, because their elements
+    are validated independently.
+    """
+    parts: list[object] = []
+    for name, value in data.items():
+        parts.append(name)
+        kind = type(value)
+        if kind is dict:
+            parts.append(dict if name in FREE_OBJECTS else shape_of(value))
+        elif kind is list:
+            plain = {type(each) for each in value} <= {int, float}
+            parts.append(
+                frozenset(map(type, value) if plain else [shape_of({name: each}) for each in value])
+            )
+        elif kind is bool or (kind is str and name not in FREE_STRINGS):
+            parts.append(value)
+        else:
+            parts.append(kind)
+    return tuple(parts)
 
 
 class _History(BaseModel):

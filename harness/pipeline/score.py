@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.plan import Plan
@@ -13,6 +14,7 @@ from harness.records.rollouts import Rollout
 from harness.records.scores import Score
 from harness.tasks.base import not_run
 
+T = TypeVar("T")
 Key = tuple[str, str, Condition, int]
 """Task, sample, condition and number of an attempt."""
 
@@ -37,7 +39,13 @@ class Scorer:
             missing: Whether to add a score `not_run` for every attempt that was not made.
         """
         tasks = {task.name: task for task in self.plan.tasks}
-        conditions: dict[Condition, Condition] = {}
+        shared: dict[Any, Any] = {}
+
+        def share(value: T) -> T:
+            """The first equal value: thousands of scores differ in a few values only."""
+            first: T = shared.setdefault(value, value)
+            return first
+
         done: set[Key] = set()
         for rollout in rollouts:
             self.read[rollout.task] += 1
@@ -45,9 +53,16 @@ class Scorer:
             score = None if task is None else task.score(parse_rollout(rollout))
             if score is None:
                 continue
-            condition = conditions.setdefault(score.condition, score.condition)
-            done.add((score.task, score.sample, condition, score.attempt))
-            yield replace(score, condition=condition)
+            condition, traits = share(score.condition), score.traits
+            done.add((score.task, share(score.sample), condition, score.attempt))
+            yield replace(
+                score,
+                task=share(score.task),
+                sample=share(score.sample),
+                condition=condition,
+                applicable=share(score.applicable),
+                traits=replace(traits, asked=share(traits.asked), replicas=share(traits.replicas)),
+            )
         if not missing:
             return
         for attempt in self.plan.attempts():

@@ -57,12 +57,14 @@ def strata_of(score: Score) -> Iterator[Stratum]:
 
 def _compared(scores: Sequence[Score]) -> Iterator[Score]:
     found = compare_rollouts([score for score in scores if score.finished])
+    joined: dict[frozenset[str], frozenset[str]] = {}
     for score in scores:
         if score.finished:
             applicable, findings = found[score.record]
+            every = score.applicable | applicable
             score = replace(
                 score,
-                applicable=score.applicable | applicable,
+                applicable=joined.setdefault(every, every),
                 findings=(*score.findings, *findings),
             )
         yield score

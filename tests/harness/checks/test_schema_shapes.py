@@ -1,0 +1,81 @@
+"""Events of one shape are validated once, and equal shapes are equally valid."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+
+from harness.parsing.sdk_types import (
+    FREE_OBJECTS,
+    FREE_STRINGS,
+    chunk_model,
+    event_model,
+    mismatches,
+    reply_model,
+    shape_of,
+)
+
+DELTA = {
+    "type": "response.output_text.delta",
+    "item_id": "msg_1",
+    "output_index": 0,
+    "content_index": 0,
+    "delta": "Hello",
+    "logprobs": [],
+    "sequence_number": 4,
+}
+
+
+def closed(annotation: Any) -> bool:
+    """Whether a type allows only some strings, or only some objects."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return True
+    return str not in parts and any(closed(part) for part in parts if not isinstance(part, str))
+
+
+def test_the_package_restricts_no_field_that_shapes_leave_out() -> None:
+    models, left = [], [chunk_model(), reply_model("chat"), reply_model("responses")]
+    left += filter(None, map(event_model, ["response.completed", "response.output_item.done"]))
+    while left:
+        model = left.pop()
+        models.append(model)
+        for field in model.model_fields.values():
+            left += [each for each in inner(field.annotation) if each not in (*models, *left)]
+    for model in models:
+        for name, field in model.model_fields.items():
+            if name in FREE_STRINGS:
+                assert not closed(field.annotation), (model, name)
+            if name in FREE_OBJECTS:
+                assert "object" in str(field.annotation), (model, name)
+
+
+def inner(annotation: Any) -> list[Any]:
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [each for part in get_args(annotation) for each in inner(part)]
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("delta", 1), ("type", "response.other"), ("sequence_number", "4"), ("output_index", 0.5)],
+)
+def test_what_the_package_restricts_is_part_of_the_shape(member: str, value: object) -> None:
+    assert shape_of({**DELTA, member: value}) != shape_of(DELTA)
+
+
+def test_text_and_numbers_are_not() -> None:
+    other = {**DELTA, "delta": "!", "item_id": "msg_2", "sequence_number": 5}
+    assert shape_of(other) == shape_of(DELTA)
+
+
+def test_an_invalid_shape_is_reported_once_in_an_exchange() -> None:
+    model = event_model("response.output_text.delta")
+    assert model is not None
+    text = '{"type": "response.output_text.delta", "delta": 1}'
+    data = {"type": "response.output_text.delta", "delta": 1}
+    judged: set[object] = set()
+    assert "$.delta" in [each.path for each in mismatches(model, text, data, judged)]
+    assert list(mismatches(model, text, data, judged)) == []
+    assert list(mismatches(model, text, data, set())) != []
