@@ -4,8 +4,8 @@
 
 A stored smoke run (`tests/characterization/runs/smoke_pass.tar.xz`: both APIs, streamed and not,
 two requests an attempt) is multiplied. Every copy has its own ids, numbers and words, so that no
-text is counted twice because of the multiplication. `recheck` then judges it in a process of its own,
-with all reports. Prints CPU seconds for 1,000 attempts, peak memory, and the size of report.html.
+text is counted twice because of the multiplication. `recheck` then judges it in a process of its
+own, with all reports. Prints CPU seconds for 1,000 attempts, peak memory, and the size of the page.
 """
 
 from __future__ import annotations
