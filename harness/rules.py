@@ -13,7 +13,7 @@ from harness.probes import PROBES
 from harness.probes.base import NotVerifiableError, Probe, ProbeResponses
 from harness.records.analysis import CheckResult, CheckStatus
 from harness.records.conditions import Api, Mode
-from harness.records.runs import Capability
+from harness.records.runs import CONTEXT, Capability
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import LEVEL, excess
@@ -53,13 +53,16 @@ def probe_results(
     apis: Sequence[Api],
     limitations: Collection[str] = (),
     golden: Golden | None = None,
+    max_context: int = CONTEXT,
 ) -> tuple[CheckResult, ...]:
     """The result of every probe, from the rollouts of each request by its name.
 
     `limitations` are capabilities that the provider's entry declares missing.
     """
     return tuple(
-        _declared(_probe_result(probe, rollouts, apis, golden), probe.needs, limitations)
+        _declared(
+            _probe_result(probe, rollouts, apis, golden, max_context), probe.needs, limitations
+        )
         for probe in probes
     )
 
@@ -120,6 +123,7 @@ def _probe_result(
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     apis: Sequence[Api],
     golden: Golden | None,
+    max_context: int,
 ) -> CheckResult:
     about = probe.about
     applicable = [api for api in apis if api in about.apis]
@@ -129,7 +133,8 @@ def _probe_result(
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[str] = []
     for api in applicable:
-        responses = ProbeResponses.of(probe.group.requests(api), rollouts, api, golden)
+        requests = probe.group.requests(api)
+        responses = ProbeResponses.of(requests, rollouts, api, golden, max_context)
         try:
             trials = list(probe.judge(responses))
         except NotVerifiableError as error:

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from harness.cli.screen import print_raw, stderr, stdout
 from harness.errors import ConfigurationError
 from harness.golden import files, teacher_forcing
-from harness.golden.create import create as create_golden
+from harness.golden.create import create_with_long
 from harness.golden.distance import distance, shown
 from harness.golden.engine import EngineOptions
 from harness.golden.healthy import healthy_run
@@ -63,7 +63,8 @@ def create(
         current_date=current_date,
     )
     command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
-    _write(out, create_golden(model, options, golden_prompts.requests(), show, command))
+    short, long = golden_prompts.requests(), golden_prompts.long_requests()
+    _write(out, create_with_long(model, options, short, long, show, command))
     return 0
 
 

@@ -20,6 +20,8 @@ DataPlace: TypeAlias = str | Path
 LARGEST = 2**63 - 1
 """The largest number that every JSON parser reads exactly."""
 LEAST_SEED = -LARGEST
+LEAST_CONTEXT = 2048
+"""The smallest --max-context, which holds the shortest of the long probes."""
 
 RUN = Group("How to run", sort_key=5)
 EVALS = Group("Evals", sort_key=3)
@@ -63,13 +65,17 @@ class CaseOptions:
     strict: bool | None = None
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: SuiteName | None = None
-    """smoke: the tool-call cases; quick and full: progressively more probes. Default: smoke."""
+    """smoke: the tool-call cases; quick and full: progressively more probes. Default: smoke.
+
+    long: only the probes with long prompts, up to 131,072 tokens."""
     only: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
     """Run only these probes: ids, beginnings of ids or families, separated by commas.
 
     `smoke`, or the name of a check or of its family, means the cases."""
     skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
     """Leave out these probes or families, separated by commas."""
+    max_context: int | None = None
+    """Tokens that the provider's context holds; longer probes are left out. Default: 131,072."""
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
 

@@ -51,6 +51,7 @@ from harness.providers.gate_entry import (
 )
 from harness.records.conditions import MODES, Api, Condition, Mode
 from harness.records.runs import (
+    CONTEXT,
     SCHEMA_VERSION,
     Limits,
     ProviderInfo,
@@ -214,7 +215,14 @@ def probe_options(folder: Path, info: RunInfo, apis: tuple[Api, ...]) -> ProbeOp
     hashes = (task.files.get(GOLDEN_FILE) for task in info.of_kind("probes"))
     golden = golden_files.kept(folder, next(filter(None, hashes), None))
     provider = info.provider
-    return ProbeOptions(provider.model, apis, provider.limitations, golden, provider.extra_body)
+    return ProbeOptions(
+        provider.model,
+        apis,
+        provider.limitations,
+        golden,
+        provider.extra_body,
+        info.settings.max_context,
+    )
 
 
 def thresholds_again(options: GateOptions, info: RunInfo) -> Thresholds:
@@ -311,6 +319,7 @@ def _settings(
         suite=cases.suite or thresholds.suite or "smoke",
         only=names(*cases.only),
         skip=names(*cases.skip),
+        max_context=cases.max_context or CONTEXT,
         evals=evals,
         apis=apis,
         modes=modes,
@@ -367,7 +376,12 @@ def _harness_tasks(
     yield from probe_tasks(
         chosen.probes,
         ProbeOptions(
-            provider.model, settings.apis, provider.limitations, golden, provider.extra_body
+            provider.model,
+            settings.apis,
+            provider.limitations,
+            golden,
+            provider.extra_body,
+            settings.max_context,
         ),
     )
 

@@ -12,6 +12,7 @@ from harness.cli import planning
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
+    LEAST_CONTEXT,
     RUN,
     BaselineOptions,
     BudgetOptions,
@@ -80,6 +81,7 @@ def verify(
         as_json: Print verdict and summary as JSON on stdout.
     """
     at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns, "--concurrency": concurrency})
+    at_least(LEAST_CONTEXT, {"--max-context": cases.max_context})
     if resume is not None:
         others: dict[str, object] = {"--evals": evals, "--dry-run": dry_run or None}
         _refuse_settings(resume, provider, out, cases, sampling, others)

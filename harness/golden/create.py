@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.golden import engine
 from harness.golden.defects import DEFECTS, pattern_of
 from harness.golden.distance import Compared, Entry, compare, tolerance
 from harness.golden.engine import Answer, EngineOptions, Question, Requests
-from harness.golden.healthy import HEALTHY, Numbers, healthy_run
+from harness.golden.healthy import HEALTHY, HEALTHY_LONG, Numbers, healthy_run
 from harness.golden.records import (
     MILLI,
     PARTS,
@@ -23,6 +24,8 @@ from harness.golden.records import (
 from harness.golden.tokens import bytes_of
 
 DRAWS = 20
+LONG_CONTEXT = 32_768
+"""Tokens of the context in which the long prompts are answered."""
 _HIDDEN_ALTERNATIVES = 5
 """Stored alternatives of tokens whose logprobs most APIs do not return."""
 _LETTERS = {part: letter for letter, part in PARTS.items()}
@@ -36,11 +39,14 @@ def create(
     requests: Requests,
     progress: Progress,
     command: str,
+    *,
+    healthy: Sequence[Numbers] = HEALTHY,
+    defects: Sequence[str] = DEFECTS,
 ) -> Golden:
     """Answer all requests, once for the golden answers and once per healthy way to compute.
 
-    The tolerances are learned from these runs. Then each defect scores the golden answers. `models`
-    are the names under which providers serve the model, `command` is recorded.
+    The tolerances are learned from these runs. Then each of the `defects` scores the golden
+    answers. `models` are the names under which providers serve the model, `command` is recorded.
 
     Raises:
         ConfigurationError: The engine failed.
@@ -49,12 +55,12 @@ def create(
     head, answers = engine.score((*_greedy(requests), *_drawn(requests)), options)
     greedy = {answer.id: answer for answer in answers if "/" not in answer.id}
     runs = []
-    for numbers in HEALTHY:
+    for numbers in healthy:
         progress(f"healthy run in {numbers}")
         _, others = engine.score(_greedy(requests), numbers.options(options))
         runs.append(_healthy_run(head.engine, numbers, greedy, others))
     patterns = []
-    for defect in DEFECTS:
+    for defect in defects:
         progress(f"the defect {defect}")
         patterns.append(pattern_of(defect, _greedy(requests), options, greedy))
     return Golden(
@@ -72,6 +78,25 @@ def create(
         exact_tolerance=tolerance([run for run in runs if run.exact]),
         patterns=tuple(pattern for pattern in patterns if pattern is not None),
     )
+
+
+def create_with_long(
+    models: Sequence[str],
+    options: EngineOptions,
+    requests: Requests,
+    long: Requests,
+    progress: Progress,
+    command: str,
+) -> Golden:
+    """A golden file with the answers to long prompts; see `create`.
+
+    Long prompts are computed in fewer ways and without defects, which would take an hour.
+    """
+    golden = create(models, options, requests, progress, command)
+    progress("long prompts")
+    room = replace(options, max_context=LONG_CONTEXT)
+    parts = create(models, room, long, progress, command, healthy=HEALTHY_LONG, defects=())
+    return golden.model_copy(update={"long": parts})
 
 
 def _greedy(requests: Requests) -> Sequence[Question]:

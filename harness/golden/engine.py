@@ -54,6 +54,7 @@ class EngineOptions:
     """Options of the engine; None means its default.
 
     `residual` is the number format of the residual stream. `fault` is a defect to reproduce.
+    `max_context` is in tokens.
     """
 
     checkpoint: Path | None = None
@@ -64,6 +65,7 @@ class EngineOptions:
     batch: int | None = None
     threads: int | None = None
     current_date: str | None = None
+    max_context: int | None = None
 
     def arguments(self) -> list[str]:
         """The command-line options."""
@@ -76,6 +78,7 @@ class EngineOptions:
             "--max-batch": self.batch,
             "--threads": self.threads,
             "--current-date": self.current_date,
+            "--max-context": self.max_context,
         }
         return [text for name, value in given.items() if value for text in (name, str(value))]
 

@@ -44,6 +44,8 @@ HEALTHY = (
     Numbers("bfloat16", residual="bfloat16", fp8_cache=True),
 )
 """Healthy ways to compute that providers use."""
+HEALTHY_LONG = HEALTHY[-2:]
+"""Those that differ most, for prompts whose computation takes long."""
 
 
 def learn(golden: Golden, run: HealthyRun) -> Golden:

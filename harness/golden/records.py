@@ -145,7 +145,8 @@ class Golden(Record):
     `models` are the names of the model at providers. `engine`, `dtype` and `command` tell what
     created the file; `weights_sha256` is the hash of configuration and weights. `requests_sha256`
     identifies the answered requests: greedy `continuations` and `drawn` texts, by request name.
-    `tolerance` covers all `healthy` runs, `exact_tolerance` those that are exact.
+    `tolerance` covers all `healthy` runs, `exact_tolerance` those that are exact. `long` has the
+    answers to long prompts, with tolerances of their own, if they were computed.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
@@ -161,3 +162,4 @@ class Golden(Record):
     tolerance: Tolerance
     exact_tolerance: Tolerance
     patterns: tuple[Pattern, ...]
+    long: Golden | None = None

@@ -99,4 +99,5 @@ def _covers(info: RunInfo, thresholds: Thresholds) -> bool:
         return False
     chosen = choose(settings.suite, settings.only, settings.skip)
     wanted = choose(thresholds.suite or settings.suite)
-    return chosen.cases and {probe.id for probe in wanted.probes} <= {p.id for p in chosen.probes}
+    probes = {probe.id for probe in wanted.probes} <= {probe.id for probe in chosen.probes}
+    return probes and (chosen.cases or not wanted.cases)

@@ -11,6 +11,7 @@ from harness.probes import (
     limits,
     load,
     logprobs,
+    long,
     numerics,
     options,
     parity,
@@ -59,6 +60,8 @@ GROUPS: tuple[ProbeGroup, ...] = (
     numerics.DRAWN_GROUP,
     structured.GROUP,
     options.GROUP,
+    long.GROUP,
+    numerics.LONG_GROUP,
 )
 
 PROBES: Mapping[str, Probe] = {probe.id: probe for group in GROUPS for probe in group.probes}

@@ -16,7 +16,7 @@ from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Key
-from harness.records.runs import Capability, SuiteName
+from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.scores import Severity
 
 REPLY_TOKENS = 1024
@@ -46,6 +46,8 @@ class ProbeRequest:
 
     Attributes:
         sequential: Whether each try begins when the one before has ended.
+        after: The request of the same group whose try of the same number ends before this begins.
+        context: Tokens of prompt and reply that the context must hold; 0 if any context does.
         whole: Whether only a whole reply can be judged. One that the token limit cut is requested
             once more with `MORE_TOKENS`, and is not judged if that limit cuts it, too.
         valid: Whether the request is valid. No check judges the response to an invalid one.
@@ -63,6 +65,8 @@ class ProbeRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 1
     sequential: bool = False
+    after: str | None = None
+    context: int = 0
     max_turns: int = 1
     then: tuple[str, ...] = ()
     raw: str | None = None
@@ -71,6 +75,10 @@ class ProbeRequest:
     whole: bool = True
     valid: bool = True
     provokes: frozenset[str] = frozenset()
+
+    def within(self, max_context: int) -> ProbeRequest | None:
+        """The request for a provider with this context length; None if it does not fit."""
+        return self if self.context <= max_context else None
 
     def unusable(self, rollout: ParsedRollout) -> str | None:
         """Why a rollout says nothing about the provider, as a predicate; None if it does."""
@@ -106,13 +114,15 @@ class ProbeResponses:
     """The usable rollouts of a group's requests over one API, in all modes and tries, by name.
 
     `unusable` has the reason for each request without any (see `ProbeRequest.unusable`). `golden`
-    is the golden file of the run, if it has one.
+    is the golden file of the run, if it has one. `max_context` is the context length that the
+    provider is expected to have, in tokens.
     """
 
     api: Api
     rollouts: Mapping[str, Sequence[ParsedRollout]]
     unusable: Mapping[str, str] = field(default_factory=dict)
     golden: Golden | None = None
+    max_context: int = CONTEXT
 
     @classmethod
     def of(
@@ -120,7 +130,8 @@ class ProbeResponses:
         requests: Iterable[ProbeRequest],
         rollouts: Mapping[str, Sequence[ParsedRollout]],
         api: Api,
-        golden: Golden | None,
+        golden: Golden | None = None,
+        max_context: int = CONTEXT,
     ) -> ProbeResponses:
         """The usable ones of all rollouts of a group."""
         usable: dict[str, list[ParsedRollout]] = {}
@@ -135,7 +146,7 @@ class ProbeResponses:
             ]
             if not usable[request.name]:
                 unusable[request.name] = next(filter(None, reasons), "was not sent")
-        return cls(api, usable, unusable, golden)
+        return cls(api, usable, unusable, golden, max_context)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
@@ -207,7 +218,9 @@ class ProbeGroup:
         modes: The modes of its probes, unless a probe says otherwise.
         needs: The capability that its probes need, unless a probe says otherwise.
         burst: Send the requests after all others, this many at once.
-        golden: Send the requests only if the run has a golden file.
+        golden: The part of a golden file that the probes need; without it in the run's, no request
+            is sent.
+        one_api: Send the requests over the first API of the run only, because they are expensive.
         probes: Filled by `probe`.
     """
 
@@ -218,7 +231,8 @@ class ProbeGroup:
     modes: tuple[Mode, ...] = NON_STREAMING
     needs: Capability | None = None
     burst: int | None = None
-    golden: bool = False
+    golden: Callable[[Golden], Golden | None] | None = None
+    one_api: bool = False
     probes: list[Probe] = field(default_factory=list)
 
     def probe(

@@ -18,12 +18,10 @@ from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, Pr
 from harness.probes.refusals import outcome, refused, required
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
+from harness.records.runs import CONTEXT
 from harness.records.scores import Severity
 
 ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
-CONTEXT = 131_072
-"""Context length in tokens of both gpt-oss models (model card)."""
-
 # One o200k token, including the leading space.
 _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
 _FEW_TOKENS = 16

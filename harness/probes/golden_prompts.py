@@ -1,13 +1,15 @@
 """Golden prompts: sent to the reference engine and to providers, to compare the replies.
 
 Their lengths lie within the sliding window of 128 tokens, beyond it, and far enough that YaRN
-stretches positions strongly. Short replies serve best because two servers eventually diverge.
+stretches positions strongly; long ones lie around and beyond the 4,096 positions that the model was
+first trained on. Short replies serve best because two servers eventually diverge.
 Golden files answer exactly these requests: after a change here, create them again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,6 +19,7 @@ from harness.checks.texts import GARBLED
 from harness.golden.engine import Requests
 from harness.probes.base import ProbeRequest
 from harness.probes.logprobs import logprob_options
+from harness.probes.long.texts import document, word
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -24,6 +27,9 @@ ALTERNATIVES = 20
 _MOST_TOKENS = 48
 DRAWS = 6
 _MOST_DRAWN = 32
+_LONG = (2_000, 6_000, 20_000)
+_FRAME_TOKENS = 200
+"""At most, of a long request around its document, and of its reply."""
 _COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
 _PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
 _STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
@@ -47,6 +53,22 @@ _CALLED_TWICE: tuple[ConversationItem, ...] = (
 def greedy(api: Api) -> tuple[ProbeRequest, ...]:
     """The requests at temperature 0, with logprobs."""
     return tuple(_greedy(api))
+
+
+def long(api: Api) -> tuple[ProbeRequest, ...]:
+    """The requests with long prompts, at temperature 0 and with logprobs."""
+    return tuple(
+        replace(
+            _request(
+                api,
+                f"{length} tokens",
+                f"{document(length, word(400 + at), 0.7, first=70_000 * (at + 1))}\n"
+                "What is the code word, and what came from Lisbon?",
+            ),
+            context=length + _FRAME_TOKENS,
+        )
+        for at, length in enumerate(_LONG)
+    )
 
 
 def drawn(_api: Api = "chat") -> tuple[ProbeRequest, ...]:
@@ -159,7 +181,18 @@ def requests() -> Requests:
     )
 
 
+def long_requests() -> Requests:
+    """The requests with long prompts, whose answers a golden file may have."""
+    return Requests({each.name: body("chat", each) for each in long("chat")}, {})
+
+
 @cache
 def fingerprint() -> str:
-    """SHA-256 of all requests."""
+    """SHA-256 of all requests but those with long prompts."""
     return requests().sha256
+
+
+@cache
+def long_fingerprint() -> str:
+    """SHA-256 of the requests with long prompts."""
+    return long_requests().sha256

@@ -20,16 +20,25 @@ from harness.probes import golden_prompts
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
 from harness.statistics.model_equality import p_value
 
-GROUP = ProbeGroup("numerics", golden_prompts.greedy, HARMONY, golden=True)
+GROUP = ProbeGroup("numerics", golden_prompts.greedy, HARMONY, golden=lambda golden: golden)
+LONG_GROUP = ProbeGroup(
+    "long.numerics",
+    golden_prompts.long,
+    HARMONY,
+    suite="long",
+    golden=lambda golden: golden.long,
+    one_api=True,
+)
 DRAWN_GROUP = ProbeGroup(
     "sampling.drawn",
     golden_prompts.drawn,
     "https://arxiv.org/abs/2410.20247",
     suite="full",
-    golden=True,
+    golden=lambda golden: golden,
 )
 _HINT = "create one with `gpt-oss-verify golden create` and pass it with --golden"
 _USES = tuple(request.name for request in golden_prompts.greedy("chat"))
+_LONG_USES = tuple(request.name for request in golden_prompts.long("chat"))
 _SIGNIFICANCE = 0.001
 _LEAST_REPLIES = 24
 
@@ -88,19 +97,27 @@ def _greedy(responses: ProbeResponses) -> Trials:
     the engine. Detecting it needs no logprobs.
     """
     golden = _reference(responses)
-    for each in _comparable(responses, golden):
-        found = each.divergence
-        if found is None or found.gap <= golden.tolerance.gap:
-            yield None
-            continue
-        message = (
-            f"The greedy reply diverges after {found.at} tokens, where the reference prefers its "
-            "token by more than noise explains."
-        )
-        got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
-        limit = f"{golden.tolerance.gap:.1f} nats"
-        expected = f"{found.expected}, or a token at most {limit} less probable"
-        yield Problem(each.exchange, message, expected, got)
+    yield from _divergences(_comparable(responses, golden), golden.tolerance)
+
+
+@LONG_GROUP.probe("long.numerics.logprobs", _LONG_USES, needs="logprobs")
+def _long_logprobs(responses: ProbeResponses) -> Trials:
+    """After long prompts, logprobs agree with those of the reference engine on the same weights.
+
+    Wrong positions, windows and cache pages show here, whether the model uses them or not.
+    """
+    golden = _long_reference(responses)
+    yield from _distances(_compared(responses, golden, _LONG_USES), golden.tolerance)
+
+
+@LONG_GROUP.probe("long.numerics.greedy", _LONG_USES)
+def _long_greedy(responses: ProbeResponses) -> Trials:
+    """After long prompts, the reply at temperature 0 equals the reference's, except at near-ties.
+
+    Detecting another reply needs no logprobs.
+    """
+    golden = _long_reference(responses)
+    yield from _divergences(_comparable(responses, golden, _LONG_USES), golden.tolerance)
 
 
 _DRAWN_TEXT = (
@@ -152,17 +169,29 @@ def _reference(responses: ProbeResponses) -> Golden:
     return responses.golden
 
 
-def _comparable(responses: ProbeResponses, golden: Golden) -> Sequence[ComparedReply]:
+def _long_reference(responses: ProbeResponses) -> Golden:
+    """The answers to long prompts of a run's golden file. Raises NotVerifiableError."""
+    golden = responses.golden
+    if golden is None or golden.long is None:
+        raise NotVerifiableError(f"There are no golden answers to long prompts; {_HINT}.")
+    if golden.long.requests_sha256 != golden_prompts.long_fingerprint():
+        raise NotVerifiableError(f"The golden file belongs to another version; {_HINT}.")
+    return golden.long
+
+
+def _comparable(
+    responses: ProbeResponses, golden: Golden, uses: Sequence[str] = _USES
+) -> Sequence[ComparedReply]:
     """The replies to prompts as long as the golden ones, compared.
 
     Raises:
         NotVerifiableError: There are none; says why.
     """
     replies = [
-        (name, exchange, reply) for name in _USES for exchange, reply in _replies(responses, name)
+        (name, exchange, reply) for name in uses for exchange, reply in _replies(responses, name)
     ]
     if not replies:
-        responses.reply(_USES[0])
+        responses.reply(uses[0])
         raise NotVerifiableError("None of the requests got a reply.")
     if not any(reply.reasoning for _, _, reply in replies):
         raise NotVerifiableError("The replies contain no CoT, which the answers depend on.")
@@ -178,13 +207,15 @@ def _comparable(responses: ProbeResponses, golden: Golden) -> Sequence[ComparedR
     return compared
 
 
-def _compared(responses: ProbeResponses, golden: Golden) -> Sequence[ComparedReply]:
+def _compared(
+    responses: ProbeResponses, golden: Golden, uses: Sequence[str] = _USES
+) -> Sequence[ComparedReply]:
     """The replies with enough logprobs for a judgement.
 
     Raises:
         NotVerifiableError: There are too few.
     """
-    compared = [each for each in _comparable(responses, golden) if each.compared.tokens]
+    compared = [each for each in _comparable(responses, golden, uses) if each.compared.tokens]
     values = sum(len(each.compared.differences) for each in compared)
     if values < LEAST_VALUES:
         raise NotVerifiableError(
@@ -192,6 +223,23 @@ def _compared(responses: ProbeResponses, golden: Golden) -> Sequence[ComparedRep
             "needed: the replies have no logprobs, or diverge early."
         )
     return compared
+
+
+def _divergences(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
+    """One trial of each reply: whether it diverges where the reference is certain."""
+    for each in compared:
+        found = each.divergence
+        if found is None or found.gap <= allowed.gap:
+            yield None
+            continue
+        message = (
+            f"The greedy reply diverges after {found.at} tokens, where the reference prefers its "
+            "token by more than noise explains."
+        )
+        got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
+        limit = f"{allowed.gap:.1f} nats"
+        expected = f"{found.expected}, or a token at most {limit} less probable"
+        yield Problem(each.exchange, message, expected, got)
 
 
 def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:

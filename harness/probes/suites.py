@@ -20,6 +20,7 @@ _INCLUDED: dict[SuiteName, tuple[SuiteName, ...]] = {
     "smoke": (),
     "quick": ("quick",),
     "full": ("quick", "full"),
+    "long": ("long",),
 }
 
 
@@ -35,7 +36,8 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
     """Choose cases and probes.
 
     Args:
-        suite: smoke includes only the cases; quick and full add progressively more probes.
+        suite: smoke includes only the cases; quick and full add progressively more probes; long
+            includes only the probes with long prompts.
         only: Names of probes: ids, beginnings of ids up to a dot, or families. `smoke` and
             the names of checks select the cases, whose replies the checks judge. Selects nothing
             else and overrides the suite.
@@ -56,7 +58,8 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
             raise ConfigurationError(_unknown(name, "probe", PROBES))
     named = {id_ for name in only for id_ in _named(name, PROBES)}
     skipped = {id_ for name in skip for id_ in _named(name, PROBES)}
-    cases = not only or any(name == CASES or not _named(name, PROBES) for name in only)
+    asked = any(name == CASES or not _named(name, PROBES) for name in only)
+    cases = asked if only else suite != "long"
     return Chosen(
         cases=cases and CASES not in skip,
         probes=tuple(

@@ -12,7 +12,10 @@ from harness.records.conditions import Api, Condition, Mode
 
 SCHEMA_VERSION = 3
 
-SuiteName = Literal["smoke", "quick", "full"]
+CONTEXT = 131_072
+"""Context length in tokens of both gpt-oss models (model card)."""
+
+SuiteName = Literal["smoke", "quick", "full", "long"]
 Capability = Literal[
     "json_schema",
     "logprobs",
@@ -171,6 +174,7 @@ class RunSettings(Record):
     suite: SuiteName = "smoke"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    max_context: int = Field(default=CONTEXT, description="tokens; longer probes are left out")
     evals: tuple[str, ...] = ()
     apis: tuple[Api, ...]
     modes: tuple[Mode, ...]

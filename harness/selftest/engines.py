@@ -12,9 +12,11 @@ from harness.selftest.faults import HEALTHY, Fault
 
 _MODEL = "gpt-oss-small"
 _HEADER = "X-Fault"
+CONTEXT = 8192
+"""Tokens: the second length of the long probes fits, beyond the 4,096 positions without YaRN."""
 _COMMAND = (
     *("{python}", "-m", "reference_engine", "serve", "--port", "{port}"),
-    *("--max-context", "2048", "--max-batch", "64", "--threads", "1"),
+    *("--max-context", f"{CONTEXT}", "--max-batch", "64", "--threads", "1"),
 )
 _TIMEOUT = 600.0
 """Seconds; a busy machine is no defect of the engine."""

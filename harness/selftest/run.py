@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.probes.suites import CASES, choose
 from harness.providers.entries import Provider
 from harness.records.runs import SuiteName
 from harness.selftest import engines, rows
@@ -173,7 +174,7 @@ def _healthy_stages(plan: Plan) -> Sequence[Stage]:
         for name in stages(fault, plan.suite)[0].only
     }
     whole = Stage(plan.suite, ())
-    if plan.everything and plan.suite == "full":
-        return (whole,)
+    if plan.everything:
+        first -= {CASES, *(probe.id for probe in choose(plan.suite).probes)}
     few = (Stage(plan.suite, tuple(sorted(first))),) if first else ()
     return (*few, whole) if plan.everything or not first else few

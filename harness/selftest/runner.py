@@ -58,6 +58,7 @@ class Runner:
             concurrency=CONCURRENCY,
             suite=stage.suite,
             only=stage.only,
+            max_context=engines.CONTEXT,
         )
         job = new_job(
             faulty.model_copy(update={"name": fault.name.replace(":", "-")}),
@@ -96,7 +97,9 @@ class Runner:
             sampling = Sampling(max_turns=_MAX_TURNS)
             tasks.append(ToolCalling(self.cases, conditions, tries=1, sampling=sampling))
         golden = golden_files.fitting(provider.model)
-        options = ProbeOptions(provider.model, provider.apis, golden=golden)
+        options = ProbeOptions(
+            provider.model, provider.apis, golden=golden, max_context=settings.max_context
+        )
         return [*tasks, *probe_tasks(chosen.probes, options)]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from harness.probes import PROBES
-from harness.probes.suites import CASES
+from harness.probes.suites import CASES, choose
 from harness.records.runs import SuiteName
 from harness.rules import RULES
 from harness.selftest.faults import HEALTHY, Fault
@@ -75,7 +75,8 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     if fault.allowed:
         everyday = [probe for probe in PROBES if any(_is(probe, each) for each in _EVERYDAY)]
         start = (crc32(fault.name.encode()) + repetition) % SLICES
-        some = [*([] if repetition else everyday), *list(PROBES)[start::SLICES]]
+        ids = [probe.id for probe in choose(suite).probes]
+        some = [*([] if repetition else everyday), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
     asked = [carrier for each in known(fault) for carrier in _carriers(each)]
     cases = (CASES,) if CASES in asked else ()

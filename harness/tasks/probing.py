@@ -15,7 +15,7 @@ from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeRequest
 from harness.records.analysis import CheckResult, TaskResult
 from harness.records.conditions import MODES, Api, Condition
-from harness.records.runs import TaskInfo
+from harness.records.runs import CONTEXT, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.rules import probe_results
 from harness.sampling.attempts import Attempt, Sample
@@ -34,6 +34,7 @@ class ProbeOptions:
         limitations: Capabilities that the provider's entry declares missing.
         golden: The golden file, if the run has one.
         extra_body: Further members of every request body.
+        max_context: Context length in tokens; requests that need more are not sent.
     """
 
     model: str
@@ -41,10 +42,15 @@ class ProbeOptions:
     limitations: Collection[str] = ()
     golden: Golden | None = None
     extra_body: Mapping[str, Any] | None = None
+    max_context: int = CONTEXT
 
 
 class ProbeTask(Task):
-    """The requests of one probe group that some of its probes use."""
+    """The requests of one probe group that some of its probes use.
+
+    Attributes:
+        probes: The probes that the run includes.
+    """
 
     def __init__(self, group: ProbeGroup, probes: Sequence[Probe], options: ProbeOptions) -> None:
         """Prepare a probe group.
@@ -55,14 +61,18 @@ class ProbeTask(Task):
             options: What all probe groups of the run share.
         """
         self.burst = group.burst
-        self._probes = probes
+        self.probes = probes
         self._options = options
         self._settings = Settings(options.model, extra_body=options.extra_body)
         self._requests: dict[tuple[str, Api], ProbeRequest] = {}
         self._planned: list[tuple[ProbeRequest, Condition]] = []
         golden = options.golden if group.golden else None
-        for api in options.apis if golden or not group.golden else ():
-            for request in group.requests(api):
+        needed = group.golden(golden) if group.golden and golden else None
+        apis = options.apis[:1] if group.one_api else options.apis
+        for api in apis if needed or not group.golden else ():
+            for each in group.requests(api):
+                if (request := each.within(options.max_context)) is None:
+                    continue
                 self._requests[request.name, api] = request
                 used = [p for p in probes if request.name in p.uses and api in p.about.apis]
                 modes = [mode for mode in MODES if any(mode in p.about.modes for p in used)]
@@ -110,6 +120,8 @@ class ProbeTask(Task):
                 )
 
     def _before(self, request: ProbeRequest, condition: Condition, number: int) -> str | None:
+        if request.after is not None:
+            return self.attempt_id(request.after, condition, number)
         if not request.sequential or number == 1:
             return None
         return self.attempt_id(request.name, condition, number - 1)
@@ -134,7 +146,12 @@ class ProbeTask(Task):
         """The result of every probe of the group that the run includes."""
         options = self._options
         return probe_results(
-            self._probes, self._parsed, options.apis, options.limitations, options.golden
+            self.probes,
+            self._parsed,
+            options.apis,
+            options.limitations,
+            options.golden,
+            options.max_context,
         )
 
 

@@ -23,11 +23,15 @@ Layer = Literal[
     "errors",
     "intermittent",
     "numerics",
+    "long context",
 ]
 HYPOTHETICAL = "hypothetical"
 """Source of a fault that no public thread reports."""
 ALLOWED = "ok:"
 """Prefix of the names of allowed variations."""
+
+ENGINE_POINTS = frozenset({"model", "forward"})
+"""The points at which a fault changes the engine, not single requests."""
 
 C = TypeVar("C")
 
@@ -68,6 +72,11 @@ class Fault:
     visible: bool
     rate: float = 1.0
     changes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def of_engine(self) -> bool:
+        """Whether it changes the model or its forward pass, which all requests share."""
+        return not self.changes.keys().isdisjoint(ENGINE_POINTS)
 
     @property
     def allowed(self) -> bool:

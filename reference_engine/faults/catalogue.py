@@ -14,13 +14,14 @@ import torch
 
 from reference_engine.errors import SetupError
 from reference_engine.faults.base import Fault
-from reference_engine.faults.hooks import MODEL
+from reference_engine.faults.hooks import FORWARD, MODEL
 from reference_engine.faults.layers import (
     attention,
     errors,
     history,
     intermittent,
     limits,
+    long_context,
     parsing,
     rendering,
     sampling,
@@ -31,7 +32,9 @@ from reference_engine.faults.layers import (
     variations,
     weights,
 )
+from reference_engine.generation.forward import Forward, MakeForward
 from reference_engine.generation.sampling import uniform
+from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.packed import expand_experts
 from reference_engine.model.transformer import Transformer
 
@@ -49,6 +52,7 @@ _GROUPS = (
     intermittent.group,
     attention.group,
     weights.group,
+    long_context.group,
     variations.inputs,
     variations.group,
 )
@@ -70,7 +74,7 @@ def listing() -> str:
 
 
 def listing_json() -> str:
-    """The catalogue as a JSON list. `model` marks faults of the model, which all requests share."""
+    """The catalogue as a JSON list. `model` marks faults that all requests share."""
     return json.dumps(
         [
             {
@@ -81,7 +85,7 @@ def listing_json() -> str:
                 "detectors": fault.detectors,
                 "visible": fault.visible,
                 "allowed": fault.allowed,
-                "model": fault.at(MODEL) is not None,
+                "model": fault.of_engine,
                 "rate": fault.rate,
             }
             for fault in CATALOGUE.values()
@@ -125,6 +129,18 @@ class FaultPlan:
             change(model)
         return model
 
+    def forward(self, make: MakeForward) -> MakeForward:
+        """Apply the faults of the forward pass."""
+        changes = [change for fault in self.faults if (change := fault.at(FORWARD)) is not None]
+
+        def made(model: Transformer, cache: KVCache) -> Forward:
+            run = make(model, cache)
+            for change in changes:
+                run = change(model, run)
+            return run
+
+        return made
+
 
 _OPTION = re.compile(r"(?P<names>.*?)(?::(?P<rate>[-+.\d]\S*))?")
 
@@ -161,9 +177,9 @@ def _rate(fault: Fault, text: str | None) -> float:
         rate = 0.0
     if not 0 < rate <= 1:
         raise FaultError(f"The rate of '{fault.name}' must be above 0 and at most 1, not '{text}'.")
-    if rate < 1 and fault.at(MODEL) is not None:
+    if rate < 1 and fault.of_engine:
         raise FaultError(
-            f"The fault '{fault.name}' cannot have a rate: it changes the model, which all "
+            f"The fault '{fault.name}' cannot have a rate: it changes the engine, which all "
             "requests share."
         )
     return rate

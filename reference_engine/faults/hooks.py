@@ -31,12 +31,14 @@ from reference_engine.faults.http import (
 )
 from reference_engine.faults.parsers import FilteredParser
 from reference_engine.faults.prompts import Message, edit_messages
+from reference_engine.generation.forward import Forward, Row
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.model.transformer import Transformer
 from reference_engine.server.generation import GenerationRequest
 
 Schema = dict[str, Any]
 ModelChange = Callable[[Transformer], None]
+ForwardChange = Callable[[Transformer, Forward], Forward]
 JsonChange = Callable[[Json, ClientRequest], Json]
 PartChange = Callable[[Json, ClientRequest], object]
 GenerationChange = Callable[[GenerationRequest], GenerationRequest]
@@ -46,6 +48,19 @@ StreamChange = Callable[[SseStream, ClientRequest], SseStream]
 
 MODEL = Hook[ModelChange]("model")
 """The loaded model, changed in place before the first request. All requests share it."""
+
+
+FORWARD = Hook[ForwardChange]("forward")
+"""The forward pass of a model, wrapped before the first request. All requests share it."""
+
+
+def _each_row(change: Callable[[Row], Row]) -> ForwardChange:
+    return lambda _, run: lambda rows, length: run([change(row) for row in rows], length)
+
+
+ROW = Hook("forward", _each_row)
+"""The new tokens of one sequence in a forward pass, with its page tables. For changes without
+state."""
 
 
 REQUEST = Hook[JsonChange]("request")

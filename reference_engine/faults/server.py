@@ -24,7 +24,6 @@ from reference_engine.faults.hooks import (
     GENERATION,
     INPUT,
     LOGITS,
-    MODEL,
     PARSER,
     PAYLOAD,
     PROMPT,
@@ -101,8 +100,8 @@ class FaultyHttp:
         if not self._by_request or not named:
             return self._plan.of(number)
         plan = read_plan([named])
-        if any(fault.at(MODEL) is not None for fault in plan.faults):
-            raise FaultError(f"A request cannot choose a fault of the model: {named}.")
+        if any(fault.of_engine for fault in plan.faults):
+            raise FaultError(f"A request cannot choose a fault of the engine: {named}.")
         return plan.of(number)
 
     async def _serve(
@@ -301,4 +300,4 @@ def faulty_parts(options: Sequence[str], *, by_request: bool = False) -> Parts:
         )
         return app
 
-    return Parts(plan.damage, adjusted_sample, create_faulty_app)
+    return Parts(plan.damage, adjusted_sample, create_faulty_app, plan.forward)

@@ -13,6 +13,7 @@ from reference_engine.backends.base import Backend, TokenSource
 from reference_engine.checkpoint import load_model
 from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine
+from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.ranks import Leader
 from reference_engine.generation.sampling import Sampler, sample
 from reference_engine.model.sharding import UNSHARDED, Shard
@@ -23,11 +24,14 @@ from reference_engine.server.settings import AppSettings, ServeSettings
 
 @dataclass(frozen=True)
 class Parts:
-    """The replaceable parts of a server: model preparation, sampler and application."""
+    """The replaceable parts of a server: model preparation, sampler, application and
+    forward pass.
+    """
 
     model: Callable[[Transformer], Transformer] = lambda model: model
     sampler: Sampler = sample
     app: Callable[[TokenSource, AppSettings], Starlette] = create_app
+    forward: Callable[[MakeForward], MakeForward] = lambda make: make
 
 
 def load(settings: ServeSettings, shard: Shard = UNSHARDED) -> Transformer:
@@ -67,7 +71,7 @@ def open_engine(
         prefill_chunk=settings.prefill_chunk,
         memory=settings.memory,
         sampler=parts.sampler,
-        forward=leader.forward,
+        forward=parts.forward(leader.forward),
     )
 
 

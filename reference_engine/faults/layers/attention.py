@@ -131,6 +131,15 @@ def yarn_absent(model: Transformer) -> Tensor:
 
 
 @group.fault(FREQUENCIES)
+def yarn_factor_wrong(model: Transformer) -> Tensor:
+    """YaRN stretches positions by 8 instead of 32."""
+    frequencies, model.rotary.concentration = rotary_frequencies(
+        replace(model.config, rope_factor=8.0)
+    )
+    return frequencies
+
+
+@group.fault(FREQUENCIES)
 def yarn_without_ramp(model: Transformer) -> Tensor:
     """YaRN scales all dimensions equally, including those of high frequency."""
     plain, _ = rotary_frequencies(replace(model.config, rope_factor=1.0))

@@ -20,6 +20,9 @@ group = FaultGroup("limits")
 
 _LONGEST_PROMPT = 1024
 _KEPT_AT_START = 256
+_LONGEST_CONTEXT = 4096
+_OPENING = 3
+"""Tokens that end a prompt: those of `<|end|><|start|>assistant`."""
 _LONGEST_TEXT = 12_000
 _HIDDEN_LIMIT = 16
 
@@ -92,6 +95,20 @@ def prompt_cut_in_the_middle(tokens: list[int], _: Conversation) -> list[int]:
     if len(tokens) <= _LONGEST_PROMPT:
         return tokens
     return tokens[:_KEPT_AT_START] + tokens[_KEPT_AT_START - _LONGEST_PROMPT :]
+
+
+@group.fault(PROMPT, "long.tokens")
+def prompt_cut_at_the_front(tokens: list[int], _: Conversation) -> list[int]:
+    """The beginning of a prompt above 4,096 tokens is silently removed."""
+    return tokens[-_LONGEST_CONTEXT:]
+
+
+@group.fault(PROMPT, "long.tokens")
+def prompt_cut_at_the_end(tokens: list[int], _: Conversation) -> list[int]:
+    """The end of a prompt above 4,096 tokens is silently removed."""
+    if len(tokens) <= _LONGEST_CONTEXT:
+        return tokens
+    return tokens[:_LONGEST_CONTEXT] + tokens[-_OPENING:]
 
 
 @group.fault(ITEM, "errors.overflow")

@@ -1,0 +1,94 @@
+"""Prefill time and peak memory of the reference engine by prompt length.
+
+    python benchmarks/long_context.py [--lengths 1024,4096,16384] [--threads N] [--checkpoint DIR]
+
+Each length runs in a process of its own, with one prompt of random tokens and one sampled token.
+`/usr/bin/time`-like figures: CPU seconds of the prefill alone (the engine starts before), and the
+largest resident set of the whole process, interpreter, PyTorch and weights included. Only full
+attention may grow faster than linearly with the length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED = Path(__file__).parents[1] / "reference_engine" / "small" / "checkpoint"
+_FEW = 64
+"""Prompt tokens of the warm-up."""
+_COMMON_TOKENS = 20_000
+_KIB = 1024
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """One prompt: its tokens, the CPU seconds of its prefill, and the peak memory in MiB before
+    and after it.
+    """
+
+    tokens: int
+    seconds: float
+    before: float
+    peak: float
+
+
+def peak_mib() -> float:
+    """The largest resident set of this process so far (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB
+
+
+def prefill(checkpoint: Path, length: int, threads: int) -> Prefill:
+    """Prefill one prompt in this process."""
+    import torch
+
+    from reference_engine.checkpoint import load_model
+    from reference_engine.checkpoint.loading import default_dtype
+    from reference_engine.generation.engine import Engine, SamplingParams
+
+    torch.set_num_threads(threads)
+    device = torch.device("cpu")
+    model = load_model(checkpoint, device, default_dtype(device))
+    engine = Engine(model, max_batch=1, max_context=length + _FEW)
+    if engine.max_context < length + 1:
+        raise SystemExit(f"The KV cache holds {engine.max_context} tokens, fewer than {length}.")
+    numbers = torch.randint(_COMMON_TOKENS, (length,), generator=torch.Generator().manual_seed(0))
+    prompt: list[int] = numbers.tolist()
+
+    async def sample(tokens: list[int]) -> None:
+        async for _ in engine.generate(tokens, SamplingParams(max_tokens=1)):
+            pass
+
+    engine.start()
+    asyncio.run(sample(prompt[-_FEW:]))
+    before, began = peak_mib(), time.process_time()
+    asyncio.run(sample(prompt))
+    seconds = time.process_time() - began
+    engine.close()
+    return Prefill(length, seconds, before, peak_mib())
+
+
+def main() -> None:
+    """Measure every length, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lengths", default="1024,4096,16384", help="prompt lengths in tokens")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    options = parser.parse_args()
+    print("| prompt tokens | CPU seconds | ms per token | peak MiB | of them before the prompt |")
+    print("| ---: | ---: | ---: | ---: | ---: |")
+    for length in map(int, options.lengths.split(",")):
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            one = process.apply(prefill, (options.checkpoint, length, options.threads))
+        each = one.seconds / one.tokens * 1000
+        row = f"| {one.tokens:,} | {one.seconds:.1f} | {each:.2f} | {one.peak:,.0f} |"
+        print(f"{row} {one.before:,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""All requests with long prompts, and the group of their probes.
+
+About 0.8 million prompt tokens over one API with a context of 131,072 tokens, which
+`gpt-oss-verify --suite long --dry-run` lists per probe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
+from harness.checks.texts import GARBLED
+from harness.findings import HARMONY
+from harness.probes.base import ProbeGroup, ProbeRequest
+from harness.probes.logprobs import logprob_options
+from harness.probes.long.texts import QUESTION, document, filler, told, word
+from harness.records.conditions import Api
+
+SHORTEST = 1_000
+GRID = {
+    SHORTEST: (0.02, 0.2, 0.4, 0.6, 0.8, 0.98),
+    6_000: (0.02, 0.2, 0.4, 0.6, 0.8, 0.98),
+    20_000: (0.02, 0.2, 0.4, 0.6, 0.8, 0.98),
+    60_000: (0.02, 0.4, 0.8),
+    125_000: (0.4,),
+}
+"""Depths of the code word by prompt length in tokens."""
+COUNTED = 0.4
+"""The depth of the prompts whose tokens are counted."""
+PREFIXES = range(1, 5)
+"""Documents whose prompts are repeated."""
+STEPS = (1, 5, 25)
+"""Tool calls of the conversations with tools."""
+CONVERSATIONS = range(5)
+"""Of each length, with different code words."""
+TOOLS_OFFERED = 64
+RESULT_TOKENS = 20_000
+SLACK = 64
+"""Tokens that a provider may add to every prompt, such as a date."""
+FEW_TOKENS = 16
+_REPLY_TOKENS = 512
+_PREFIX_TOKENS = 2_000
+_ALTERNATIVES = 20
+_FRAME_TOKENS = 80
+"""At most, of a prompt without tools around the document."""
+_LOOP_TOKENS = 5_000
+"""At most, of a conversation with all tools and steps."""
+_MODELS_DOING = GARBLED | {
+    "reply.empty",
+    "chat.reasoning.missing",
+    "responses.reasoning.missing",
+    "reasoning.missing.after_result",
+    "request.refused",
+}
+"""What a model may do with a prompt that is too long for it; the probes judge refusals."""
+
+
+@dataclass(frozen=True)
+class FillingRequest(ProbeRequest):
+    """A request whose prompt is as long as the context: `beyond` tokens longer in harmony."""
+
+    beyond: int = 0
+
+    def within(self, max_context: int) -> ProbeRequest:
+        """The request for a provider with this context length."""
+        return replace(self, turns=(Message("user", limit_text(max_context, self.beyond)),))
+
+
+def limit_text(max_context: int, beyond: int) -> str:
+    """A message whose prompt has `beyond` tokens more than a context of this length.
+
+    Harmony's shortest prompt, without a date, has 56 tokens around the text.
+    """
+    return f"Repeat{filler(max_context + beyond - 57)}"
+
+
+def cell(length: int, depth: float) -> str:
+    """The name of a request with a code word at a depth."""
+    return f"{length} at {depth:.0%}"
+
+
+def steps(count: int, conversation: int) -> str:
+    """The name of a conversation with so many tool calls."""
+    return f"{count} steps {conversation}"
+
+
+def code_words() -> dict[str, str]:
+    """The code word of each request that has one, by the name of the request."""
+    cells = [(length, depth) for length, depths in GRID.items() for depth in depths]
+    words = {cell(*each): word(at) for at, each in enumerate(cells)}
+    words |= {f"{kind} {n}": word(100 + n) for n in PREFIXES for kind in _REPEATS}
+    words |= {f"tools {letter}": word(200 + at) for at, letter in enumerate("ABC")}
+    return words | {steps(n, each): word(300 + each) for n in STEPS for each in CONVERSATIONS}
+
+
+_REPEATS = ("cold", "warm", "other effort", "again")
+"""The requests with one document, in their order; all but one are the same."""
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    return (*_grid(), *_prefixes(api), *_tools_changed(), *_loops(), *_limits())
+
+
+def _asked(name: str, text: str, tokens: int) -> ProbeRequest:
+    """The question for the code word after a text of about so many tokens."""
+    return ProbeRequest(
+        name,
+        (Message("user", f"{text}\n{QUESTION}"),),
+        effort="low",
+        temperature=0.0,
+        max_tokens=_REPLY_TOKENS,
+        whole=False,
+        context=tokens + _FRAME_TOKENS + _REPLY_TOKENS,
+        provokes=_MODELS_DOING,
+    )
+
+
+def _grid() -> Iterator[ProbeRequest]:
+    words = code_words()
+    for length, depths in GRID.items():
+        for at, depth in enumerate(depths):
+            name = cell(length, depth)
+            yield _asked(name, document(length, words[name], depth, first=97 * at), length)
+
+
+def _prefixes(api: Api) -> Iterator[ProbeRequest]:
+    words = code_words()
+    options = logprob_options(api, _ALTERNATIVES)
+    for number in PREFIXES:
+        first = 10_000 * number
+        text = document(_PREFIX_TOKENS, words[f"cold {number}"], number / 5, first)
+        before = None
+        for kind in _REPEATS:
+            name = f"{kind} {number}"
+            yield replace(
+                _asked(name, text, _PREFIX_TOKENS),
+                effort="high" if kind == "other effort" else "low",
+                after=before,
+                options=options,
+            )
+            before = name
+
+
+def _tools_changed() -> Iterator[ProbeRequest]:
+    """The same document after tools that differ in a code word."""
+    text, before = document(_PREFIX_TOKENS, first=50_000), None
+    for name in ("tools A", "tools B", "tools C"):
+        described = told(code_words()[name]).strip()
+        tool = Tool("get_tide", f"The tide at a harbour. {described}", _PARAMETERS, "{}")
+        tokens = _PREFIX_TOKENS + _FRAME_TOKENS
+        yield replace(_asked(name, text, tokens), tools=(tool,), after=before)
+        before = name
+
+
+_PARAMETERS = {"type": "object", "properties": {"page": {"type": "string"}}, "required": ["page"]}
+_TURN_PAGE = Tool("turn_page", "Read a page of the log.", _PARAMETERS, "{}")
+_OFFERED = tuple(
+    Tool(f"get_report_{at}", f"Read report {at} of the harbour.", _PARAMETERS, "{}")
+    for at in range(1, TOOLS_OFFERED)
+)
+
+
+def conversation(count: int, code_word: str) -> Sequence[ConversationItem]:
+    """A user's request, and `count` calls, each with its CoT and its result."""
+    items: list[ConversationItem] = [
+        Message("user", "Turn all pages of the log, then tell me the code word from your notes.")
+    ]
+    for at in range(1, count + 1):
+        note = f"Code word to remember: {code_word}. " if at == 1 else ""
+        following = f"p{at + 1}" if at < count else "none"
+        items += [
+            Reasoning(f"{note}The next page is p{at}. Use turn_page."),
+            ToolCall(f"call_{at}", _TURN_PAGE.name, json.dumps({"page": f"p{at}"})),
+            ToolResult(f"call_{at}", json.dumps({"read": f"p{at}", "next": following})),
+        ]
+    return items
+
+
+def _loops() -> Iterator[ProbeRequest]:
+    words = code_words()
+    tools = (_TURN_PAGE, *_OFFERED)
+    for count in STEPS:
+        for each in CONVERSATIONS:
+            name = steps(count, each)
+            asked = replace(_asked(name, "", _LOOP_TOKENS), tools=tools)
+            yield replace(asked, turns=tuple(conversation(count, words[name])))
+    first = tuple(conversation(1, words[steps(1, 0)]))
+    few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_MODELS_DOING)
+    yield few("one tool", first, (_TURN_PAGE,))
+    result = ToolResult("call_1", document(RESULT_TOKENS, first=60_000))
+    yield few("long result", (*first[:-1], result), (_TURN_PAGE,), context=RESULT_TOKENS + 500)
+
+
+def _limits() -> Iterator[ProbeRequest]:
+    few = partial(FillingRequest, turns=(), max_tokens=FEW_TOKENS, whole=False)
+    yield few("fits", beyond=-SLACK - FEW_TOKENS, provokes=_MODELS_DOING)
+    yield few("over", beyond=1, valid=False)
+
+
+GROUP = ProbeGroup("long", _requests, HARMONY, suite="long", one_api=True)

@@ -1,0 +1,208 @@
+"""Prompt tokens of long prompts: nothing is lost at the front, in the middle or at the end.
+
+Each count is compared with that of the shortest prompt: the difference must be harmony's, to the
+token, because what a provider adds to every prompt cancels out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from harmony.vocabulary import VocabularyError
+from harness.findings import Problem
+from harness.parsing.rollout import ParsedExchange
+from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
+from harness.probes.long.requests import (
+    COUNTED,
+    FEW_TOKENS,
+    GRID,
+    GROUP,
+    SHORTEST,
+    SLACK,
+    STEPS,
+    cell,
+    steps,
+)
+from harness.probes.refusals import failure, outcome, refused
+from harness.probes.rendering import Prompt, bare_lengths, differences
+from harness.records.conditions import Api
+
+_SHORT = cell(SHORTEST, COUNTED)
+_LONG = tuple(cell(length, COUNTED) for length in GRID if length > SHORTEST)
+_ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
+_NUMBER = re.compile(r"\d+")
+_NAMED = 0.5
+"""The smallest share of the context length that a rejection may name as the limit."""
+
+
+def _prompts(api: Api, max_context: int) -> dict[str, Prompt]:
+    """The prompt of each request that is sent."""
+    sent = (each.within(max_context) for each in GROUP.requests(api))
+    return {each.name: Prompt(each.turns, each.tools) for each in sent if each is not None}
+
+
+def _added(responses: ProbeResponses, longer: str, shorter: str) -> frozenset[int]:
+    """How many tokens one prompt may be longer than another. Raises NotVerifiableError."""
+    prompts = _prompts(responses.api, responses.max_context)
+    try:
+        return differences(prompts[longer], prompts[shorter])
+    except VocabularyError as error:
+        raise NotVerifiableError(str(error)) from None
+
+
+def _tokens(responses: ProbeResponses, name: str) -> tuple[ParsedExchange, int]:
+    exchange, reply = responses.reply(name)
+    if not reply.input_tokens:
+        raise NotVerifiableError("The provider does not report prompt tokens.")
+    return exchange, reply.input_tokens
+
+
+def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
+    """Judge the prompt tokens of one request against those of a shorter one."""
+    _, less = _tokens(responses, shorter)
+    exchange, more = _tokens(responses, longer)
+    right = _added(responses, longer, shorter)
+    if more - less in right:
+        return None
+    nearest = min(right, key=lambda each: abs(each - (more - less)))
+    missing = nearest - (more - less)
+    what = f"lacks {missing:,} tokens" if missing > 0 else f"has {-missing:,} tokens too many"
+    return Problem(
+        exchange,
+        f"The prompt of the request {longer!r} {what}.",
+        f"{nearest:,} prompt tokens more than {shorter!r}",
+        f"{more - less:,} more ({more:,} and {less:,})",
+        "$.usage",
+    )
+
+
+def _answered(responses: ProbeResponses, names: tuple[str, ...]) -> Iterator[str]:
+    """The requests with a reply. Raises NotVerifiableError if there is none."""
+    found = [name for name in names if any(each.replies for each in responses.rollouts[name])]
+    if not found:
+        responses.reply(next(filter(responses.rollouts.get, names), names[0]))
+    return iter(found)
+
+
+def _all_grown(names: tuple[str, ...], shorter: str, responses: ProbeResponses) -> Trials:
+    for name in _answered(responses, names):
+        yield _grown(responses, name, shorter)
+
+
+_PAIRS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
+    (
+        "long.tokens",
+        _LONG,
+        _SHORT,
+        "A long prompt reaches the model whole: its tokens are harmony's, to the token. A server "
+        "that cuts prompts silently answers without what was cut.",
+    ),
+    (
+        "long.tokens.loop",
+        tuple(steps(count, 0) for count in STEPS[1:]),
+        steps(STEPS[0], 0),
+        "Each step of a tool loop adds its CoT, call and result to the prompt. An agent that "
+        "loses earlier steps repeats them, or invents results.",
+    ),
+    (
+        "long.tokens.tools",
+        (steps(STEPS[0], 0),),
+        "one tool",
+        "All of 64 offered tools are in the prompt. Agents with many tools miss those that are "
+        "silently left out.",
+    ),
+    (
+        "long.tokens.result",
+        ("long result",),
+        "one tool",
+        "A tool result of 20,000 tokens reaches the model whole. Agents read files and pages that "
+        "long.",
+    ),
+)
+for _id, _longer, _shorter, _text in _PAIRS:
+    _judge: Callable[[ProbeResponses], Trials] = partial(_all_grown, _longer, _shorter)
+    GROUP.probe(_id, (*_longer, _shorter), text=_text)(_judge)
+
+
+_SENT = (_SHORT, *_LONG, steps(STEPS[-1], 0), "long result", "fits")
+
+
+@GROUP.probe("long.answered", _SENT, source=_ERRORS)
+def _answers(responses: ProbeResponses) -> Trials:
+    """A prompt within the context length gets a reply or a 4xx status.
+
+    Clients retry a request that failed with 5xx, at the price of a long prompt each time.
+    """
+    for name in _SENT:
+        for rollout in responses.rollouts[name]:
+            yield None if refused(rollout) else failure(rollout, f"a long prompt ({name})")
+
+
+@GROUP.probe("long.accepted", _SENT, severity="warning", source=_ERRORS)
+def _accepted(responses: ProbeResponses) -> Trials:
+    """A prompt within the context length is not rejected.
+
+    The models have 131,072 tokens of context; state a provider's own limit with --max-context.
+    """
+    _, short = _tokens(responses, _SHORT)
+    for name in _SENT:
+        if name == "fits" and short - _bare(responses) > SLACK:
+            continue  # The provider adds text, which may not fit.
+        for rollout in responses.rollouts[name]:
+            last = rollout.exchanges[-1]
+            message = f"The provider rejects a prompt that fits into its context ({name})."
+            yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
+
+
+def _bare(responses: ProbeResponses) -> int:
+    """The tokens of the shortest prompt in harmony, without a date. Raises NotVerifiableError."""
+    try:
+        return min(bare_lengths(_prompts(responses.api, responses.max_context)[_SHORT]))
+    except VocabularyError as error:
+        raise NotVerifiableError(str(error)) from None
+
+
+@GROUP.probe("long.limit.fits", ("fits", _SHORT))
+def _fits(responses: ProbeResponses) -> Trials:
+    """A prompt that nearly fills the context reaches the model whole.
+
+    Servers that count the room for the reply wrongly cut the last tokens: the question.
+    """
+    yield _grown(responses, "fits", _SHORT)
+
+
+@GROUP.probe("long.limit.over", ("over", _SHORT))
+def _over(responses: ProbeResponses) -> Trials:
+    """A prompt that is one token too long is rejected with a 4xx status, or read whole.
+
+    Silent truncation loses input of the client, and clients retry a request that failed with 5xx.
+    """
+    for rollout in responses.all("over"):
+        last = rollout.exchanges[-1]
+        if refused(rollout):
+            yield None
+        elif last.reply is None:
+            message = "A prompt that is one token too long was not rejected."
+            yield Problem(last, message, "status 400 or 413", outcome(last))
+        else:
+            yield _grown(responses, "over", _SHORT)
+
+
+@GROUP.probe("long.limit.named", ("over",), severity="warning", source=_ERRORS)
+def _limit_named(responses: ProbeResponses) -> Trials:
+    """The rejection of a prompt that is too long names the limit.
+
+    Clients shorten the conversation to it.
+    """
+    rejected = [each.exchanges[-1] for each in responses.all("over") if refused(each)]
+    if not rejected:
+        raise NotVerifiableError("The provider does not reject a prompt that is too long.")
+    most = responses.max_context
+    for last in rejected:
+        numbers = map(int, _NUMBER.findall(re.sub(r"(?<=\d)[,_](?=\d{3})", "", outcome(last))))
+        named = any(_NAMED * most <= each <= most for each in numbers)
+        message = "The rejection of a prompt that is too long does not name the limit."
+        expected = f"a number of tokens up to {most - FEW_TOKENS:,} or {most:,}"
+        yield None if named else Problem(last, message, expected, outcome(last))

@@ -1,0 +1,161 @@
+"""Code words in long prompts: those that the model finds, and those that it cannot know.
+
+A word of another request proves that the server mixed up prompts or their cached values. A word
+that is not found may be the model's own limit. It tells something only beside the shortest prompts,
+whose words the same model found, and even then it is information about both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from harness.api.base import Reply
+from harness.findings import Problem
+from harness.parsing.rollout import ParsedExchange
+from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
+from harness.probes.long.requests import (
+    CONVERSATIONS,
+    GRID,
+    GROUP,
+    PREFIXES,
+    STEPS,
+    cell,
+    code_words,
+    steps,
+)
+
+_CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}
+_WORDS = code_words()
+_SIGNIFICANCE = 0.0025
+"""Of one comparison. There are up to four, of each length and all longer ones."""
+_LEAST_FOUND = 5 / 6
+"""The share of words in the shortest prompts that a model must find to be judged at longer ones."""
+_TOOLS = ("tools A", "tools B", "tools C")
+
+Found = Mapping[str, tuple[ParsedExchange, bool]]
+"""By request, its exchange and whether the reply has the code word."""
+
+
+def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
+    """The requests with a reply that ended by itself, or has the word."""
+    return {
+        name: (exchange, hit)
+        for name in names
+        for exchange, reply in _replies(responses, name)
+        if (hit := _WORDS[name] in _said(reply)) or reply.finish != "length"
+    }
+
+
+def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
+    return (pair for rollout in responses.rollouts.get(name, ()) for pair in rollout.replies)
+
+
+def _said(reply: Reply) -> str:
+    return "\n".join((reply.reasoning, reply.text, *(each.arguments for each in reply.calls)))
+
+
+def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
+    """A problem if significantly fewer words are found from some length on; see `_SIGNIFICANCE`.
+
+    Fisher's exact test, one-sided, of each group together with all longer ones.
+
+    Raises:
+        NotVerifiableError: The model finds too few words in the shortest prompts, or there are no
+            longer ones.
+    """
+    from scipy.stats import fisher_exact  # only where words are judged: it takes 0.5 s
+
+    hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
+    if not most or hits < _LEAST_FOUND * most:
+        raise NotVerifiableError(
+            f"The model finds {hits} of {most} code words in the shortest prompts, too few to "
+            "judge longer ones."
+        )
+    pooled = [{k: v for each in longer[at:] for k, v in each.items()} for at in range(len(longer))]
+    judged = [each for each in pooled if each]
+    if not judged:
+        raise NotVerifiableError("No longer prompt got a complete reply.")
+    for each in judged:
+        found, count = sum(hit for _, hit in each.values()), len(each)
+        table = [[hits, most - hits], [found, count - found]]
+        if fisher_exact(table, alternative="greater").pvalue < _SIGNIFICANCE:
+            exchange = next(exchange for exchange, hit in each.values() if not hit)
+            message = (
+                f"Code words are found in {found} of {count} {what}, and in {hits} of {most} of "
+                "the shortest: the model's own limit, or a defect of positions, window or cache. "
+                "The same weights on another server tell which."
+            )
+            return Problem(exchange, message, "about as many as in the shortest", f"{found}")
+    return None
+
+
+@GROUP.probe("long.words", [name for names in _CELLS.values() for name in names], severity="info")
+def _needles(responses: ProbeResponses) -> Trials:
+    """Code words in long prompts are found as often as in the shortest ones.
+
+    Wrong positions, windows or cache pages hide parts of a prompt, and so does the model's limit.
+    """
+    shortest, *longer = (_found(responses, names) for names in _CELLS.values())
+    yield _lost(shortest, longer, "long prompts")
+
+
+@GROUP.probe(
+    "long.words.loop",
+    [steps(count, each) for count in (STEPS[0], STEPS[-1]) for each in CONVERSATIONS],
+    severity="info",
+)
+def _canary(responses: ProbeResponses) -> Trials:
+    """A code word in the first CoT of a tool loop is still known after 25 calls.
+
+    Agents keep their plan in the first CoT.
+    """
+    few, many = (
+        _found(responses, [steps(count, each) for each in CONVERSATIONS])
+        for count in (STEPS[0], STEPS[-1])
+    )
+    yield _lost(few, [many], f"conversations of {STEPS[-1]} tool calls")
+
+
+@GROUP.probe(
+    "long.prefix.words", [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
+)
+def _repeated(responses: ProbeResponses) -> Trials:
+    """A prompt that is repeated finds the same words again.
+
+    The prompt and the model are the same, so only a cache can make the difference.
+    """
+    cold = _found(responses, [f"cold {n}" for n in PREFIXES])
+    again = _found(responses, [f"{kind} {n}" for kind in ("warm", "again") for n in PREFIXES])
+    lost = _lost(cold, [again], "repeated prompts")
+    if lost is not None:
+        lost = Problem(
+            lost.exchange,
+            "Code words that the model found in new prompts are not found in the same prompts sent "
+            "again, which a prefix cache serves.",
+            f"{len(again)} of {len(again)}",
+            lost.got,
+        )
+    yield lost
+
+
+@GROUP.probe("long.foreign", [name for names in (*_CELLS.values(), _TOOLS) for name in names])
+def _foreign(responses: ProbeResponses) -> Trials:
+    """A reply has no code word that only another request contained.
+
+    The model cannot know it: another prompt, other tools, or cached values of them reached it.
+    """
+    judged = False
+    for name in (name for names in (*_CELLS.values(), _TOOLS) for name in names):
+        others = {each: other for other, each in _WORDS.items() if each != _WORDS[name]}
+        for exchange, reply in _replies(responses, name):
+            judged, said = True, _said(reply)
+            seen = next((each for each in others if each in said), None)
+            message = "The reply has a code word that only another request contained."
+            expected = f"{_WORDS[name]}, or none"
+            yield (
+                None
+                if seen is None
+                else Problem(exchange, message, expected, f"{seen}, of {others[seen]!r}")
+            )
+    if not judged:
+        raise NotVerifiableError("No long prompt got a reply.")
