@@ -45,13 +45,15 @@ def traits(parsed: ParsedRollout) -> Traits:
         for value in _strings(json_object(call.arguments))
         if len(value) >= _SHORTEST_VALUE and value not in sent
     }
+    # Unrelated requests share endless repetitions, which the token limit cuts.
+    unique = not calls and all(reply.finish != "length" for reply in replies)
     first = parsed.exchanges[0] if parsed.exchanges else None
     return Traits(
         asked="" if first is None else _asked(first),
         user=user_texts(parsed),
         strange=frozenset(strange),
         calls=frozenset(calls),
-        content="" if calls else _digest(written),
+        content=_digest(written) if unique else "",
         replicas=tuple(dict.fromkeys(_replicas(parsed))),
     )
 

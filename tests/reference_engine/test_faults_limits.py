@@ -50,6 +50,12 @@ SAMPLING = {
     "logprobs-null": Row(chat(HI, **LOGPROBS), lambda s: s.json["choices"][0]["logprobs"] is None),
     "logprobs-not-logarithms": Row(chat(HI, **LOGPROBS), lambda s: min(logprobs(s)) > 0),
 }
+
+
+def _prompt_tokens(seen) -> int:
+    return seen.json.get("usage", {}).get("prompt_tokens", 0)
+
+
 LIMITS = {
     "truncation-as-completed": Row(chat(HI, **SHORT), lambda s: s.finish == "stop"),
     "truncated-output-lost": Row(
@@ -68,6 +74,12 @@ LIMITS = {
     "prompt-cut-in-the-middle": Row(
         chat({"role": "user", "content": "one two " * 800}),
         lambda s: s.json["usage"]["prompt_tokens"] == 1024,
+    ),
+    "prompt-cut-at-the-front": Row(
+        chat({"role": "user", "content": "one two " * 2020}), lambda s: _prompt_tokens(s) == 4000
+    ),
+    "prompt-cut-at-the-end": Row(
+        chat({"role": "user", "content": "one two " * 2020}), lambda s: _prompt_tokens(s) == 4003
     ),
     "overflow-cut-silently": Row(
         chat({"role": "user", "content": "one two " * 4000}), lambda s: s.status == 200

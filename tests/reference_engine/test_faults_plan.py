@@ -82,7 +82,7 @@ def test_options(options, rates):
         ("done-missing:-1", r"must be above 0 and at most 1"),
         ("done-missing:nan", r"no fault 'done-missing:nan'"),
         ("done-missing:1e", r"must be above 0 and at most 1"),
-        ("sinks-dropped:0.5", r"cannot have a rate: it changes the model"),
+        ("sinks-dropped:0.5", r"cannot have a rate: it changes the engine"),
     ],
 )
 def test_options_that_are_none(option, message):

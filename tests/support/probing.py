@@ -16,6 +16,7 @@ from harness.probes.base import ProbeGroup, ProbeRequest
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
+from harness.records.runs import CONTEXT
 from harness.rules import probe_results
 from harness.sampling.attempts import Attempt
 from harness.tasks.probing import ProbeOptions, ProbeTask
@@ -34,11 +35,14 @@ def judged(
     provider: Provider,
     apis: Sequence[Api] = ("responses", "chat"),
     golden: Golden | None = None,
+    max_context: int = CONTEXT,
 ) -> dict[str, CheckResult]:
     """The result of every probe of a group with this provider, by id."""
     planning = golden or shipped()
     task = ProbeTask(
-        group, group.probes, ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning)
+        group,
+        group.probes,
+        ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning, max_context=max_context),
     )
     rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
     for attempt in task.all_attempts():
@@ -55,7 +59,7 @@ def judged(
             task=group.name,
         )
         rollouts[name].append(parse_rollout(_with_own_request(recorded, attempt)))
-    results = probe_results(group.probes, rollouts, apis, golden=golden)
+    results = probe_results(group.probes, rollouts, apis, golden=golden, max_context=max_context)
     return {each.check.id: each for each in results}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
@@ -100,6 +100,7 @@ _REPEATS = ("cold", "warm", "other effort", "again")
 """The requests with one document, in their order; all but one are the same."""
 
 
+@cache
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (*_grid(), *_prefixes(api), *_tools_changed(), *_loops(), *_limits())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 from harmony.vocabulary import VocabularyError
 from harness.findings import Problem
@@ -37,15 +37,17 @@ _NAMED = 0.5
 """The smallest share of the context length that a rejection may name as the limit."""
 
 
+@cache
 def _prompts(api: Api, max_context: int) -> dict[str, Prompt]:
     """The prompt of each request that is sent."""
     sent = (each.within(max_context) for each in GROUP.requests(api))
     return {each.name: Prompt(each.turns, each.tools) for each in sent if each is not None}
 
 
-def _added(responses: ProbeResponses, longer: str, shorter: str) -> frozenset[int]:
+@cache
+def _added(api: Api, max_context: int, longer: str, shorter: str) -> frozenset[int]:
     """How many tokens one prompt may be longer than another. Raises NotVerifiableError."""
-    prompts = _prompts(responses.api, responses.max_context)
+    prompts = _prompts(api, max_context)
     try:
         return differences(prompts[longer], prompts[shorter])
     except VocabularyError as error:
@@ -63,7 +65,7 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
     """Judge the prompt tokens of one request against those of a shorter one."""
     _, less = _tokens(responses, shorter)
     exchange, more = _tokens(responses, longer)
-    right = _added(responses, longer, shorter)
+    right = _added(responses.api, responses.max_context, longer, shorter)
     if more - less in right:
         return None
     nearest = min(right, key=lambda each: abs(each - (more - less)))

@@ -8,6 +8,7 @@ whose words the same model found, and even then it is information about both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import comb
 
 from harness.api.base import Reply
 from harness.findings import Problem
@@ -26,8 +27,8 @@ from harness.probes.long.requests import (
 
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}
 _WORDS = code_words()
-_SIGNIFICANCE = 0.0025
-"""Of one comparison. There are up to four, of each length and all longer ones."""
+_SIGNIFICANCE = 0.01
+"""Of all comparisons of a probe together: each length and all longer ones are one comparison."""
 _LEAST_FOUND = 5 / 6
 """The share of words in the shortest prompts that a model must find to be judged at longer ones."""
 _TOOLS = ("tools A", "tools B", "tools C")
@@ -57,14 +58,12 @@ def _said(reply: Reply) -> str:
 def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
     """A problem if significantly fewer words are found from some length on; see `_SIGNIFICANCE`.
 
-    Fisher's exact test, one-sided, of each group together with all longer ones.
+    Each group is compared with the shortest prompts together with all longer groups.
 
     Raises:
         NotVerifiableError: The model finds too few words in the shortest prompts, or there are no
             longer ones.
     """
-    from scipy.stats import fisher_exact  # only where words are judged: it takes 0.5 s
-
     hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
     if not most or hits < _LEAST_FOUND * most:
         raise NotVerifiableError(
@@ -77,8 +76,7 @@ def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
         raise NotVerifiableError("No longer prompt got a complete reply.")
     for each in judged:
         found, count = sum(hit for _, hit in each.values()), len(each)
-        table = [[hits, most - hits], [found, count - found]]
-        if fisher_exact(table, alternative="greater").pvalue < _SIGNIFICANCE:
+        if _p_value(found, count, hits + found, count + most) < _SIGNIFICANCE / len(judged):
             exchange = next(exchange for exchange, hit in each.values() if not hit)
             message = (
                 f"Code words are found in {found} of {count} {what}, and in {hits} of {most} of "
@@ -87,6 +85,15 @@ def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
             )
             return Problem(exchange, message, "about as many as in the shortest", f"{found}")
     return None
+
+
+def _p_value(found: int, count: int, hits: int, all_: int) -> float:
+    """The probability that `count` of `all_` prompts have at most `found` of all `hits`.
+
+    Fisher's exact test, one-sided: the lower tail of the hypergeometric distribution.
+    """
+    ways = (comb(count, k) * comb(all_ - count, hits - k) for k in range(found + 1) if k <= hits)
+    return sum(ways) / comb(all_, hits)
 
 
 @GROUP.probe("long.words", [name for names in _CELLS.values() for name in names], severity="info")

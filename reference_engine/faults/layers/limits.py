@@ -20,7 +20,7 @@ group = FaultGroup("limits")
 
 _LONGEST_PROMPT = 1024
 _KEPT_AT_START = 256
-_LONGEST_CONTEXT = 4096
+_LONGEST_CONTEXT = 4000
 _OPENING = 3
 """Tokens that end a prompt: those of `<|end|><|start|>assistant`."""
 _LONGEST_TEXT = 12_000
@@ -99,13 +99,13 @@ def prompt_cut_in_the_middle(tokens: list[int], _: Conversation) -> list[int]:
 
 @group.fault(PROMPT, "long.tokens")
 def prompt_cut_at_the_front(tokens: list[int], _: Conversation) -> list[int]:
-    """The beginning of a prompt above 4,096 tokens is silently removed."""
+    """The beginning of a prompt above 4,000 tokens is silently removed."""
     return tokens[-_LONGEST_CONTEXT:]
 
 
 @group.fault(PROMPT, "long.tokens")
 def prompt_cut_at_the_end(tokens: list[int], _: Conversation) -> list[int]:
-    """The end of a prompt above 4,096 tokens is silently removed."""
+    """The end of a prompt above 4,000 tokens is silently removed."""
     if len(tokens) <= _LONGEST_CONTEXT:
         return tokens
     return tokens[:_LONGEST_CONTEXT] + tokens[-_OPENING:]

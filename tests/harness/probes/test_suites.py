@@ -14,8 +14,11 @@ def ids(*asked, **more):
 
 
 def test_each_suite_includes_the_smaller_one():
-    smoke, quick, full = ids("smoke"), ids("quick"), ids("full")
-    assert smoke == set() < quick < full == set(PROBES)
+    smoke, quick, full, long = (ids(suite) for suite in ("smoke", "quick", "full", "long"))
+    assert smoke == set() < quick < full
+    assert full | long == set(PROBES)
+    assert not full & long
+    assert not choose("long").cases
     assert all(choose(suite).cases for suite in ("smoke", "quick", "full"))
 
 

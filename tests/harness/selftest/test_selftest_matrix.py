@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
+from harness.probes.suites import choose
 from harness.records.analysis import CheckResult
 from harness.records.scores import Evidence, Finding, Severity
 from harness.rules import RULES, result
@@ -120,7 +121,7 @@ def test_the_rate_of_false_alarms_has_its_exact_bound() -> None:
 def test_repetitions_of_a_variation_ask_every_probe() -> None:
     allowed = fault("ok:a", allowed=True)
     every = [stages(allowed, "full", number)[0].only for number in range(SLICES)]
-    assert set().union(*every) == {"smoke", *PROBES}
+    assert set().union(*every) == {"smoke", *(probe.id for probe in choose("full").probes)}
     assert max(map(len, every)) < len(PROBES) / 2
 
 
