@@ -18,6 +18,7 @@ from harness.records.base import Record
 from harness.records.runs import RunInfo
 from harness.sampling.attempts import Attempt
 from harness.tasks.base import Task
+from harness.tasks.probing import ProbeTask
 
 OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
     "aime25": {"low": 2_000, "medium": 7_000, "high": 20_000},
@@ -59,7 +60,10 @@ class Cost(Record):
 
 
 class Part(Record):
-    """What tool calling, all probes together, or one eval requests."""
+    """What tool calling, all probes together, one eval, or one probe with long prompts requests.
+
+    Probes share requests, so their parts add up to more than all of them together.
+    """
 
     name: str
     requests: int
@@ -132,12 +136,20 @@ def _parts(tasks: Sequence[Task], amounts: Mapping[str, _Amount]) -> Iterator[Pa
     for task in tasks:
         grouped["probes" if task.info.kind == "probes" else task.name] += amounts[task.name]
     for name, amount in grouped.items():
-        yield Part(
-            name=name,
-            requests=round(amount.requests),
-            input_tokens=round(amount.given),
-            output_tokens=round(amount.made),
-        )
+        yield _part(name, amount)
+    for each in tasks:
+        for probe in each.probes if isinstance(each, ProbeTask) and each.expensive else ():
+            used = (one for one in each.all_attempts() if one.sample.id in probe.uses)
+            yield _part(probe.id, sum(map(_attempt, used), _Amount()))
+
+
+def _part(name: str, amount: _Amount) -> Part:
+    return Part(
+        name=name,
+        requests=round(amount.requests),
+        input_tokens=round(amount.given),
+        output_tokens=round(amount.made),
+    )
 
 
 def _sampling(task: Task) -> _Amount:

@@ -220,7 +220,8 @@ class ProbeGroup:
         burst: Send the requests after all others, this many at once.
         golden: The part of a golden file that the probes need; without it in the run's, no request
             is sent.
-        one_api: Send the requests over the first API of the run only, because they are expensive.
+        expensive: Send the requests over the first API of the run only, and list the cost of each
+            probe.
         probes: Filled by `probe`.
     """
 
@@ -232,7 +233,7 @@ class ProbeGroup:
     needs: Capability | None = None
     burst: int | None = None
     golden: Callable[[Golden], Golden | None] | None = None
-    one_api: bool = False
+    expensive: bool = False
     probes: list[Probe] = field(default_factory=list)
 
     def probe(

@@ -27,7 +27,7 @@ LONG_GROUP = ProbeGroup(
     HARMONY,
     suite="long",
     golden=lambda golden: golden.long,
-    one_api=True,
+    expensive=True,
 )
 DRAWN_GROUP = ProbeGroup(
     "sampling.drawn",

@@ -50,6 +50,7 @@ class ProbeTask(Task):
 
     Attributes:
         probes: The probes that the run includes.
+        expensive: Whether the cost of each probe is of interest.
     """
 
     def __init__(self, group: ProbeGroup, probes: Sequence[Probe], options: ProbeOptions) -> None:
@@ -61,6 +62,7 @@ class ProbeTask(Task):
             options: What all probe groups of the run share.
         """
         self.burst = group.burst
+        self.expensive = group.expensive
         self.probes = probes
         self._options = options
         self._settings = Settings(options.model, extra_body=options.extra_body)
@@ -68,7 +70,7 @@ class ProbeTask(Task):
         self._planned: list[tuple[ProbeRequest, Condition]] = []
         golden = options.golden if group.golden else None
         needed = group.golden(golden) if group.golden and golden else None
-        apis = options.apis[:1] if group.one_api else options.apis
+        apis = options.apis[:1] if group.expensive else options.apis
         for api in apis if needed or not group.golden else ():
             for each in group.requests(api):
                 if (request := each.within(options.max_context)) is None:

@@ -46,8 +46,8 @@ _PREFIX_TOKENS = 2_000
 _ALTERNATIVES = 20
 _FRAME_TOKENS = 80
 """At most, of a prompt without tools around the document."""
-_LOOP_TOKENS = 5_000
-"""At most, of a conversation with all tools and steps."""
+_TOOLS_TOKENS, _STEP_TOKENS = 1_700, 75
+"""At most, of the prompt with all tools, and of a step."""
 _MODELS_DOING = GARBLED | {
     "reply.empty",
     "chat.reasoning.missing",
@@ -186,7 +186,7 @@ def _loops() -> Iterator[ProbeRequest]:
     for count in STEPS:
         for each in CONVERSATIONS:
             name = steps(count, each)
-            asked = replace(_asked(name, "", _LOOP_TOKENS), tools=tools)
+            asked = replace(_asked(name, "", _TOOLS_TOKENS + count * _STEP_TOKENS), tools=tools)
             yield replace(asked, turns=tuple(conversation(count, words[name])))
     first = tuple(conversation(1, words[steps(1, 0)]))
     few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_MODELS_DOING)
@@ -201,4 +201,4 @@ def _limits() -> Iterator[ProbeRequest]:
     yield few("over", beyond=1, valid=False)
 
 
-GROUP = ProbeGroup("long", _requests, HARMONY, suite="long", one_api=True)
+GROUP = ProbeGroup("long", _requests, HARMONY, suite="long", expensive=True)
