@@ -64,6 +64,14 @@ def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
     assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
+def test_replies_that_a_limit_cut_may_be_the_same_endless_repetition() -> None:
+    body = chat_whole(Say(text="pin " * 100))
+    body["choices"][0]["finish_reason"] = "length"
+    asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
+    cut = [scored([json_response(body)], name, 1, prompt) for name, prompt in asked.items()]
+    assert found(cut) <= {("reply.id.shared", f"{name}/chat/non-streaming/1") for name in asked}
+
+
 @pytest.mark.parametrize(
     ("ids", "rule"),
     [
