@@ -30,7 +30,7 @@ from harmony.conversation import (
     User,
     texts_of,
 )
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import encode, harmony_encoding
 
 _EFFORT = {
     "low": oh.ReasoningEffort.LOW,
@@ -99,13 +99,12 @@ def render_all(conversation: Conversation) -> list[int]:
     _require_short_stretches(_texts(conversation))
     try:
         leading = [_system(conversation), *_leading_developer(conversation)]
-        encoding = harmony_encoding()
-        tokens: list[int] = encoding.render_conversation(
+        tokens: list[int] = harmony_encoding().render_conversation(
             oh.Conversation.from_messages(leading), config=_AS_WRITTEN
         )
         for item in items[_leading(items) :]:
             tokens += _item_tokens(item)
-        tokens += encoding.encode("<|start|>assistant", allowed_special="all")
+        tokens += encode("<|start|>assistant")
     except (ValueError, TypeError, RecursionError, oh.HarmonyError) as error:
         reason = str(error).partition(" at line ")[0]
         raise RenderError(f"The conversation cannot be rendered as harmony: {reason}.") from error
@@ -133,13 +132,11 @@ def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
 
 
 def _item_tokens(item: ConversationItem) -> list[int]:
-    encoding = harmony_encoding()
     if not isinstance(item, BuiltinCall):
-        tokens: list[int] = encoding.render(_message(item))
+        tokens: list[int] = harmony_encoding().render(_message(item))
         return tokens
-    header = encoding.encode(_BUILTIN_CALL.format(name=item.name), allowed_special="all")
-    content = encoding.encode(item.content, disallowed_special=())
-    return [*header, *content, *encoding.encode("<|call|>", allowed_special="all")]
+    content = harmony_encoding().encode(item.content, disallowed_special=())
+    return [*encode(_BUILTIN_CALL.format(name=item.name)), *content, *encode("<|call|>")]
 
 
 def text_tokens(text: str) -> list[int]:

@@ -81,8 +81,11 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
 def _repeated_item(answer: Answer) -> Iterator[Problem]:
     """No reasoning or message appears twice in a response.
 
-    Clients show it twice and send it back twice.
+    Clients show it twice and send it back twice. Between calls of tools that the provider runs, the
+    model may repeat itself.
     """
+    if answer.exchange.request.built_in:
+        return
     known: set[str] = set()
     for index, item in enumerate(objects(answer.reply.raw.get("output"))):
         content = repr(item.get("content")) if item.get("content") else None

@@ -43,6 +43,7 @@ class _Text:
 
 
 _REASONING, _CALLS = frozenset({"reasoning"}), frozenset({"function_call"})
+_PROGRAMS = frozenset({"code_interpreter_call"})
 _TEXTS: Mapping[str, _Text] = {
     "response.output_text": _Text(frozenset({"message"})),
     "response.refusal": _Text(frozenset({"message"}), full="refusal"),
@@ -50,6 +51,7 @@ _TEXTS: Mapping[str, _Text] = {
     "response.reasoning": _Text(_REASONING, reasoning=True),
     "response.reasoning_summary_text": _Text(_REASONING, index="summary_index"),
     "response.function_call_arguments": _Text(_CALLS, full="arguments", index=None),
+    "response.code_interpreter_call_code": _Text(_PROGRAMS, full="code", index=None),
 }
 _PART_INDEX = {
     "response.content_part": "content_index",
@@ -275,6 +277,8 @@ def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:
     """The texts of an item by index key and index."""
     if item.get("type") == "function_call":
         return {(None, ""): str(item.get("arguments") or "")}
+    if item.get("type") == "code_interpreter_call":
+        return {(None, ""): str(item.get("code") or "")}
     texts: dict[tuple[str | None, str], str] = {}
     for key, index_key in (("content", "content_index"), ("summary", "summary_index")):
         parts = item.get(key)

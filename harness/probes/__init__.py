@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.probes import (
+    builtin,
     cot,
     echo,
     errors,
@@ -62,6 +63,7 @@ GROUPS: tuple[ProbeGroup, ...] = (
     options.GROUP,
     long.GROUP,
     numerics.LONG_GROUP,
+    builtin.GROUP,
 )
 
 PROBES: Mapping[str, Probe] = {probe.id: probe for group in GROUPS for probe in group.probes}

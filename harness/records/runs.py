@@ -17,6 +17,7 @@ CONTEXT = 131_072
 
 SuiteName = Literal["smoke", "quick", "full", "long"]
 Capability = Literal[
+    "built_in_tools",
     "json_schema",
     "logprobs",
     "metadata",

@@ -14,6 +14,7 @@ Layer = Literal[
     "rendering",
     "history",
     "tool mapping",
+    "built-in tools",
     "parsing",
     "structured output",
     "streaming",

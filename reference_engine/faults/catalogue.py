@@ -17,6 +17,7 @@ from reference_engine.faults.base import Fault
 from reference_engine.faults.hooks import FORWARD, MODEL
 from reference_engine.faults.layers import (
     attention,
+    builtin,
     errors,
     history,
     intermittent,
@@ -42,6 +43,7 @@ _GROUPS = (
     rendering.group,
     history.group,
     tools.group,
+    builtin.group,
     parsing.group,
     structured.group,
     streaming.group,

@@ -7,46 +7,20 @@ import pytest
 from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
+from researching import CODE, INCLUDE, OPEN, RUN, SEARCH, WEB, research, server_tools
 from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running
 
 from harmony.vocabulary import harmony_encoding
-from reference_engine.builtin.pages import Folder
-from reference_engine.builtin.python import PythonSandbox
-from reference_engine.builtin.tools import ServerTools
 from reference_engine.server.settings import AppSettings
 
 EVENT = TypeAdapter(ResponseStreamEvent)
 MODEL = "gpt-oss-small"
-WEB = {"type": "web_search"}
-CODE = {"type": "code_interpreter", "container": {"type": "auto"}}
-INCLUDE = ["web_search_call.action.sources", "code_interpreter_call.outputs"]
-_SEARCH = '<|channel|>analysis to=browser.search code<|message|>{"query": "depth of Orla"}<|call|>'
-_OPEN = '<|channel|>analysis to=browser.open code<|message|>{"id": 0}<|call|>'
-_RUN = "<|channel|>analysis to=python code<|message|>print(6 * 7)<|call|>"
-_FINAL = "<|channel|>final<|message|>It is 412 m deep【1†L5】. Not【7†L1】 so.<|return|>"
-
-
-class EchoSandbox(PythonSandbox):
-    """Answers at once, without a process."""
-
-    async def run(self, code: str) -> str:
-        return f"ran {code}\n"
-
-
-def research(prompt: str, _: object) -> str:
-    """Searches, opens the first result, computes, answers."""
-    results = prompt.count("to=assistant<|channel|>analysis<|message|>")
-    return (COT + _SEARCH, COT + _OPEN, COT + _RUN, COT + _FINAL)[results]
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pages")
-    (folder / "lakes.example").mkdir()
-    page = "<title>Lake Orla</title><p>A lake.</p><p>Depth: 412 m</p>"
-    (folder / "lakes.example" / "orla.html").write_text(page, encoding="utf-8")
     engine = ScriptedEngine()
-    tools = ServerTools(Folder(folder), EchoSandbox(), most_calls=5)
+    tools = server_tools(tmp_path_factory.mktemp("pages"))
     with (
         running(engine, AppSettings(tools=tools)) as url,
         OpenAI(base_url=url, api_key="x", max_retries=0) as client,
@@ -95,12 +69,12 @@ def test_each_step_continues_the_prompt_as_gpt_oss_wrote_it(engine, client):
     assert "## browser\n" in first
     assert "## python\n" in first
     said = "<|start|>assistant<|channel|>analysis<|message|>I think.<|end|><|start|>assistant"
-    assert last.startswith(first + said.removeprefix("<|start|>assistant") + _SEARCH)
+    assert last.startswith(first + said.removeprefix("<|start|>assistant") + SEARCH)
     assert (
-        said + _OPEN + "<|start|>browser.open to=assistant<|channel|>analysis<|message|>[1]" in last
+        said + OPEN + "<|start|>browser.open to=assistant<|channel|>analysis<|message|>[1]" in last
     )
     assert last.endswith(
-        said + _RUN + "<|start|>python to=assistant<|channel|>analysis<|message|>"
+        said + RUN + "<|start|>python to=assistant<|channel|>analysis<|message|>"
         "ran print(6 * 7)\n<|end|><|start|>assistant"
     )
 
@@ -172,7 +146,7 @@ def test_sources_and_outputs_are_sent_only_if_included(engine, client):
 
 @pytest.mark.parametrize(("limit", "calls"), [(None, 5), (2, 2), (0, 0)])
 def test_the_loop_ends_with_an_answer(engine, client, limit, calls):
-    engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + _RUN
+    engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + RUN
     fields = {} if limit is None else {"max_tool_calls": limit}
     response = ask(client, **fields)
     kinds = [item.type for item in response.output]
@@ -181,11 +155,11 @@ def test_the_loop_ends_with_an_answer(engine, client, limit, calls):
 
 
 def test_the_token_limit_is_for_all_steps(engine, client):
-    engine.script = lambda *_: COT + _RUN
+    engine.script = lambda *_: COT + RUN
     response = ask(client, max_output_tokens=30)
     assert response.status == "incomplete"
     assert response.usage.output_tokens == 30
-    assert [p.max_tokens for p in engine.params] == [30, 30 - len(_tokens(COT + _RUN))]
+    assert [p.max_tokens for p in engine.params] == [30, 30 - len(_tokens(COT + RUN))]
     assert response.output[-1].status == "incomplete"
 
 
@@ -193,7 +167,7 @@ def _tokens(text: str) -> list[int]:
     return harmony_encoding().encode(text, allowed_special="all")
 
 
-@pytest.mark.parametrize("said", [_RUN, _SEARCH])
+@pytest.mark.parametrize("said", [RUN, SEARCH])
 def test_a_call_that_is_cut_off_is_not_run(engine, client, said):
     engine.script = lambda *_: said
     response = ask(client, max_output_tokens=len(_tokens(said)) - 2)
@@ -203,7 +177,7 @@ def test_a_call_that_is_cut_off_is_not_run(engine, client, said):
 
 
 def test_only_offered_tools_run(engine, client):
-    engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + _RUN
+    engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + RUN
     response = ask(client, tools=[WEB])
     assert [item.type for item in response.output] == ["reasoning", "message"]
     assert "## python" not in engine.prompts[0]
@@ -222,13 +196,13 @@ def test_mistakes_of_the_model_are_told_to_it(engine, client):
 def test_a_function_call_ends_the_response_and_the_next_one_goes_on(engine, client):
     call = "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{}<|call|>"
     engine.script = lambda prompt, _: (
-        COT + _SEARCH if "browser.search to=assistant" not in prompt else call
+        COT + SEARCH if "browser.search to=assistant" not in prompt else call
     )
     tools = [WEB, FLAT_TOOL]
     first = ask(client, tools=tools)
     assert [item.type for item in first.output] == ["reasoning", "web_search_call", "function_call"]
     engine.script = lambda prompt, _: (
-        ANSWER if "browser.open to=assistant" in prompt else COT + _OPEN
+        ANSWER if "browser.open to=assistant" in prompt else COT + OPEN
     )
     result = {
         "type": "function_call_output", "call_id": first.output[-1].call_id, "output": "sunny"

@@ -1,0 +1,326 @@
+"""Built-in tools, which the provider runs itself: Python and the web search of the Responses API.
+
+gpt-oss was trained to call them in its chain of thought. A provider may lack them, and the model
+may answer without them; neither is a defect. A SHA-256 in an answer proves that a program ran,
+because a model cannot compute it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harmony.render import RenderError, text_tokens
+from harmony.vocabulary import VocabularyError
+from harness.api.base import Message, Reply
+from harness.findings import BOTH_MODES, Problem
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedExchange
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import failure, refused, required, served_replies
+from harness.records.conditions import Api
+
+_PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"
+_SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"
+_GPT_OSS = "https://github.com/openai/gpt-oss#tools"
+_REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
+_TRIES = 2
+_MISCOPIED = 0.3
+_SHOWN_SHARE = 0.9
+"""The model may write a text with fewer tokens than the tokenizer."""
+
+_HASHED = "gpt-oss-verify 4182"
+_FACTORS = (482_719, 917_353)
+_MARKER = re.compile(r"【(\d+)†L\d+(?:-L\d+)?】")
+_SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|[,\s.'])(?=\d{3})")
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A value that a program computes: what its code contains, and the form of such values."""
+
+    value: str
+    code: tuple[str, ...]
+    form: re.Pattern[str]
+
+
+_VALUES: Mapping[str, _Computed] = {
+    "hash": _Computed(
+        hashlib.sha256(_HASHED.encode()).hexdigest()[:12],
+        ("sha256", _HASHED),
+        re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b"),
+    ),
+    "product": _Computed(
+        str(_FACTORS[0] * _FACTORS[1]),
+        tuple(map(str, _FACTORS)),
+        re.compile(r"\b\d{10,14}\b"),
+    ),
+}
+_UNLIMITED = (*_VALUES, "search")
+_MOST_CALLS = 1
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    if api == "chat":
+        return ()
+    python = {
+        "tools": [{"type": "code_interpreter", "container": {"type": "auto"}}],
+        "include": ["code_interpreter_call.outputs"],
+    }
+    search = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
+    hashed = f"hashlib.sha256({_HASHED.encode()!r}).hexdigest()[:12]"
+    texts = {
+        "hash": f"Use Python to compute {hashed} and answer with the value.",
+        "product": f"Use Python to compute {_FACTORS[0]} * {_FACTORS[1]} and answer with it.",
+        "limited": "Run Python in three separate calls: first print(17 ** 9), then print(19 ** 9), "
+        "then print(23 ** 9). Answer with the three values.",
+        "search": "Search the web for the population of Iceland. Answer in one sentence and cite.",
+    }
+    options = dict.fromkeys(_VALUES, python) | {
+        "limited": {**python, "max_tool_calls": _MOST_CALLS},
+        "search": search,
+    }
+    refusal = frozenset({"request.refused"})
+    return (
+        ProbeRequest("plain", (Message("user", texts["hash"]),)),
+        *(
+            ProbeRequest(
+                name,
+                (Message("user", text),),
+                options=options[name],
+                tries=1 if name == "limited" else _TRIES,
+                whole=name != "limited",
+                provokes=refusal,
+            )
+            for name, text in texts.items()
+        ),
+    )
+
+
+GROUP = ProbeGroup(
+    "builtin", _requests, _PYTHON_GUIDE, suite="full", modes=BOTH_MODES, needs="built_in_tools"
+)
+
+
+@GROUP.probe(
+    "builtin.refused", ("hash", "search"), apis=("responses",), severity="warning", source=_GPT_OSS
+)
+def _refused(responses: ProbeResponses) -> Trials:
+    """A request with a built-in tool is served or refused with a 4xx status.
+
+    Clients fall back to functions if a refusal says what is missing. A failure says nothing.
+    """
+    rollouts = responses.all("hash", "search")
+    if all(map(refused, rollouts)):
+        raise NotVerifiableError("The provider has no built-in tools; it refuses them clearly.")
+    for rollout in rollouts:
+        yield None if refused(rollout) else failure(rollout, "a built-in tool")
+
+
+@GROUP.probe(
+    "builtin.offered", ("plain", "hash"), apis=("responses",), severity="warning", source=_GPT_OSS
+)
+def _offered(responses: ProbeResponses) -> Trials:
+    """A built-in tool reaches the prompt.
+
+    gpt-oss calls a built-in tool if the system message declares it. The tool costs prompt tokens.
+    """
+    _, plain = responses.reply("plain")
+    for exchange, reply in _served(responses, "hash"):
+        if _calls(reply):
+            yield None
+            continue
+        if reply.input_tokens is None or plain.input_tokens is None:
+            raise NotVerifiableError("The provider does not report prompt tokens.")
+        message = "The prompt with code_interpreter has no more tokens than the one without."
+        got = f"{reply.input_tokens} and {plain.input_tokens}"
+        lost = Problem(exchange, message, "more tokens", got, "$.usage.input_tokens")
+        yield None if reply.input_tokens > plain.input_tokens else lost
+
+
+@GROUP.probe("builtin.shown", ("hash",), apis=("responses",))
+def _shown(responses: ProbeResponses) -> Trials:
+    """A program that the provider runs is shown as an item of the response.
+
+    Users must be able to see what was executed for them, and clients send the items back.
+    """
+    proven = (
+        (exchange, reply)
+        for exchange, reply in _served(responses, "hash")
+        if _VALUES["hash"].value in reply.text
+    )
+    for exchange, reply in required(proven, "No answer proves that a program ran."):
+        kinds = [str(item.get("type")) for item in _items(reply)]
+        message = "The answer has a SHA-256, but no item shows the program that computed it."
+        hidden = Problem(exchange, message, "code_interpreter_call", ", ".join(kinds), "$.output")
+        yield None if _calls(reply) else hidden
+
+
+@GROUP.probe("builtin.results", _VALUES, apis=("responses",), tolerated=_MISCOPIED)
+def _results(responses: ProbeResponses) -> Trials:
+    """The answer has the value that a program printed.
+
+    A model that answers with another value does not see the result, or not as the result of its
+    call.
+    """
+    judged = [
+        (exchange, reply, value)
+        for name, value in _VALUES.items()
+        for exchange, reply in _served(responses, name)
+        if any(_computes(call, value) for call in _calls(reply))
+    ]
+    answered = [
+        (exchange, text, value)
+        for exchange, reply, value in judged
+        if value.form.search(text := _SEPARATOR.sub("", reply.text))
+    ]
+    reason = "The model did not compute a value with Python and answer with one."
+    for exchange, text, value in required(answered, reason):
+        message = "The answer has another value than the program computed."
+        yield None if value.value in text else Problem(exchange, message, value.value, text)
+
+
+@GROUP.probe("builtin.answered", _UNLIMITED, apis=("responses",))
+def _answered(responses: ProbeResponses) -> Trials:
+    """A completed response does not end with a built-in call.
+
+    The provider runs the call and lets the model continue. Clients cannot do it instead.
+    """
+    for exchange, reply in _with_calls(responses, *_UNLIMITED):
+        last = _items(reply)[-1].get("type")
+        message = "A completed response ends with the call of a built-in tool."
+        open_ = reply.finish == "stop" and last in _KINDS
+        yield Problem(exchange, message, "a message", str(last), "$.output") if open_ else None
+
+
+@GROUP.probe(
+    "builtin.limit", ("limited",), apis=("responses",), severity="warning", source=_REFERENCE
+)
+def _limit(responses: ProbeResponses) -> Trials:
+    """A response has at most `max_tool_calls` calls of built-in tools.
+
+    Every call costs time and tokens. Without a limit, a model that repeats itself does not stop.
+    """
+    for exchange, reply in _with_calls(responses, "limited"):
+        count = len(_calls(reply))
+        message = "The response has more calls of built-in tools than the request allows."
+        wrong = Problem(exchange, message, f"at most {_MOST_CALLS}", str(count), "$.output")
+        yield wrong if count > _MOST_CALLS else None
+
+
+@GROUP.probe("builtin.usage", _UNLIMITED, apis=("responses",))
+def _usage(responses: ProbeResponses) -> Trials:
+    """The completion tokens count every step of a response with built-in calls.
+
+    The texts, programs and chains of thought of all steps are a lower bound. Answers with
+    citations are left out, because providers write them anew.
+    """
+    for exchange, reply in _with_calls(responses, *_UNLIMITED):
+        if reply.output_tokens is None:
+            raise NotVerifiableError("The provider does not report completion tokens.")
+        texts = [reply.reasoning, *(str(call.get("code") or "") for call in _calls(reply))]
+        texts += [text for text, notes in _texts(reply) if not notes]
+        try:
+            least = int(_SHOWN_SHARE * sum(len(text_tokens(text)) for text in texts))
+        except (RenderError, VocabularyError) as error:
+            raise NotVerifiableError(f"The tokens cannot be counted: {error}") from error
+        message = "The completion tokens are fewer than those of the texts in the response."
+        got = str(reply.output_tokens)
+        lost = Problem(exchange, message, f"at least {least}", got, "$.usage.output_tokens")
+        yield None if reply.output_tokens >= least else lost
+
+
+@GROUP.probe(
+    "builtin.citations", ("search",), apis=("responses",), severity="warning", source=_SEARCH_GUIDE
+)
+def _citations(responses: ProbeResponses) -> Trials:
+    """Citations of displayed pages are annotations with offsets in the text.
+
+    Clients show citations as links. The model writes them as 【cursor†lines】, which users cannot
+    follow.
+    """
+    cited = [
+        (exchange, text, notes, _displays(reply))
+        for exchange, reply in _with_calls(responses, "search")
+        for text, notes in _texts(reply)
+        if notes or _MARKER.search(text)
+    ]
+    for exchange, text, notes, displays in required(cited, "No answer has a citation."):
+        yield _misplaced(exchange, text, notes) or _unmapped(exchange, text, notes, displays)
+
+
+_KINDS = frozenset({"code_interpreter_call", "web_search_call"})
+
+
+def _items(reply: Reply) -> Sequence[Mapping[str, Any]]:
+    return list(objects(reply.raw.get("output")))
+
+
+def _calls(reply: Reply) -> list[Mapping[str, Any]]:
+    return [item for item in _items(reply) if item.get("type") in _KINDS]
+
+
+def _served(responses: ProbeResponses, *names: str) -> Iterator[tuple[ParsedExchange, Reply]]:
+    return served_replies(responses, names, "built-in tools")
+
+
+def _with_calls(responses: ProbeResponses, *names: str) -> Sequence[tuple[ParsedExchange, Reply]]:
+    """The replies with a built-in call. Raises NotVerifiableError."""
+    answered = [name for name in names if responses.rollouts.get(name)]
+    found: list[tuple[ParsedExchange, Reply]] = []
+    reason = "The model did not call a built-in tool."
+    for name in answered or names:
+        try:
+            found += [each for each in _served(responses, name) if _calls(each[1])]
+        except NotVerifiableError as error:
+            reason = str(error)
+    return required(found, reason)
+
+
+def _computes(call: Mapping[str, Any], value: _Computed) -> bool:
+    """Whether a shown program computed the value: by its outputs, or by its code without them."""
+    code, outputs = str(call.get("code") or ""), call.get("outputs")
+    if isinstance(outputs, list) and outputs:
+        return any(value.value in str(each.get("logs")) for each in objects(outputs))
+    return call.get("status") == "completed" and all(part in code for part in value.code)
+
+
+def _texts(reply: Reply) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """The texts of the messages, each with its URL citations."""
+    for item in _items(reply):
+        for part in objects(item.get("content")) if item.get("type") == "message" else ():
+            notes = objects(part.get("annotations"))
+            cited = [note for note in notes if note.get("type") == "url_citation"]
+            yield str(part.get("text") or ""), cited
+
+
+def _displays(reply: Reply) -> int:
+    return sum(call.get("status") == "completed" for call in _calls(reply))
+
+
+def _misplaced(
+    exchange: ParsedExchange, text: str, notes: Sequence[Mapping[str, Any]]
+) -> Problem | None:
+    length = len(text.encode("utf-16-le", "replace")) // 2  # Clients may count in these units.
+    for note in notes:
+        start, end = note.get("start_index"), note.get("end_index")
+        inside = isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length
+        if not inside:
+            message = "The offsets of a citation are not in the text."
+            expected = f"0 to {length}, start before end"
+            return Problem(exchange, message, expected, f"{start} to {end}", "$.output")
+    return None
+
+
+def _unmapped(
+    exchange: ParsedExchange, text: str, notes: Sequence[Mapping[str, Any]], displays: int
+) -> Problem | None:
+    """A citation of a display that exists, in a text without any annotation."""
+    markers = [found[0] for found in _MARKER.finditer(text) if int(found[1]) < displays]
+    if notes or not markers:
+        return None
+    message = "The citations of an answer are not mapped to annotations."
+    return Problem(exchange, message, "url_citation", ", ".join(markers), "$.output")

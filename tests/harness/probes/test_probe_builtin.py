@@ -1,0 +1,185 @@
+"""Probes of built-in tools: what they say of our server, of its faults, and of servers without."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib  # noqa: F401 - for the programs of the scripted model
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from healthy import Say, json_response, rollout, stream_response
+from probing import judged, refusal, statuses
+from researching import SEARCH, server_tools
+from scripted import COT, ScriptedEngine
+
+from harness import checks
+from harness.api import DIALECTS
+from harness.api.base import Settings
+from harness.parsing.rollout import parse_rollout
+from harness.probes.base import ProbeRequest
+from harness.probes.builtin import GROUP
+from harness.records.rollouts import Response
+from harness.sampling.attempts import Attempt
+from reference_engine.builtin.python import PythonSandbox
+from reference_engine.builtin.tools import ServerTools
+from reference_engine.faults.server import faulty_parts
+from reference_engine.server.settings import AppSettings
+
+Edit = Callable[[dict[str, Any]], None]
+PROGRAM = "<|channel|>analysis to=python code<|message|>print({})<|call|>"
+ASKED = re.compile(r"compute (.*?) and answer with")
+PRINTED = re.compile(
+    r"<\|channel\|>analysis<\|message\|>I think\.<\|end\|><\|start\|>assistant<\|channel\|>analysis"
+    r" to=python code<\|message\|>[^<]*<\|call\|>"
+    r"<\|start\|>python to=assistant<\|channel\|>analysis<\|message\|>(.*?)\n<\|end\|>"
+)
+
+
+class Calculator(PythonSandbox):
+    """Evaluates the programs of this test in its own process."""
+
+    async def run(self, code: str) -> str:
+        return f"{eval(code.removeprefix('print'))}\n"
+
+
+def model(prompt: str, _: object) -> str:
+    """Uses the tools that are declared; without a result that it recognizes, it makes one up."""
+    asked = prompt.partition("<|start|>user")[2]
+    if prompt.endswith("final<|message|>"):
+        return "I stop here.<|return|>"
+    if "Search the web" in asked and "## browser" in prompt:
+        done = "【0†L3】" if "<|call|>" in asked else ""
+        return COT + (f"<|channel|>final<|message|>Many{done}.<|return|>" if done else SEARCH)
+    if "## python" not in prompt:
+        return COT + "<|channel|>final<|message|>I cannot.<|return|>"
+    wanted = ASKED.search(asked)
+    if wanted is None:
+        return COT + PROGRAM.format("17 ** 9")
+    if "<|call|>" not in asked:
+        return COT + PROGRAM.format(wanted[1])
+    printed = PRINTED.search(asked)
+    made_up = "0123456789ab" if "hashlib" in wanted[1] else "123,456,789,012"
+    return COT + f"<|channel|>final<|message|>It is {printed[1] if printed else made_up}.<|return|>"
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory) -> ServerTools:
+    found = server_tools(tmp_path_factory.mktemp("pages"))
+    return replace(found, python=Calculator())
+
+
+def found(tools: ServerTools, *faults: str, edit: Edit | None = None) -> dict[str, str]:
+    """The status of each probe for a server with these faults, whose replies are then edited."""
+    app = _app(tools, faults)
+
+    def provider(_: ProbeRequest, attempt: Attempt) -> Response:
+        body = DIALECTS["responses"].first_request(
+            attempt.sample.turns,
+            instructions=None,
+            tools=(),
+            streaming=attempt.condition.streaming,
+            settings=attempt.settings,
+        )
+        return runner.run(_reply(app, body, edit))
+
+    with asyncio.Runner() as runner:
+        return statuses(judged(GROUP, provider, ("responses",)))
+
+
+def _app(tools: ServerTools, faults: Sequence[str] = ()) -> Any:
+    settings = AppSettings(model_names=("gpt-oss-mock",), tools=tools)
+    return faulty_parts(faults).app(ScriptedEngine(model), settings)
+
+
+async def _reply(app: Any, body: dict[str, Any], edit: Edit | None = None) -> Response:
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server/v1/") as client:
+        reply = await client.post("responses", content=json.dumps(body))
+    if body.get("stream"):
+        return stream_response([f"{block}\n\n" for block in reply.text.split("\n\n")[:-1]])
+    whole = reply.json()
+    if edit:
+        edit(whole)
+    return json_response(whole, reply.status_code)
+
+
+def test_a_healthy_server_passes(tools) -> None:
+    assert set(found(tools).values()) == {"passed"}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_no_check_finds_anything_in_the_replies_of_a_healthy_server(tools, streaming) -> None:
+    for request in GROUP.requests("responses"):
+        settings = request.settings(Settings("gpt-oss-mock"))
+        body = DIALECTS["responses"].first_request(
+            request.turns, instructions=None, tools=(), streaming=streaming, settings=settings
+        )
+        reply = asyncio.run(_reply(_app(tools), body))
+        recorded = rollout([reply], api="responses", streaming=streaming)
+        (exchange,) = recorded.exchanges
+        sent = exchange.request.model_copy(update={"body": body})
+        exchange = exchange.model_copy(update={"request": sent})
+        parsed = parse_rollout(recorded.model_copy(update={"exchanges": (exchange,)}))
+        assert checks.examine(parsed, except_for={"reply.created"})[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("fault", "probe"),
+    [
+        ("builtin-undeclared", "builtin.offered"),
+        ("builtin-result-from-user", "builtin.results"),
+        ("builtin-result-in-commentary", "builtin.results"),
+        ("builtin-reasoning-dropped", "builtin.results"),
+        ("citations-unmapped", "builtin.citations"),
+        ("program-hidden", "builtin.shown"),
+        ("builtin-calls-unlimited", "builtin.limit"),
+    ],
+)
+def test_faults_are_found_if_the_model_calls_the_tools(tools, fault, probe) -> None:
+    assert found(tools, fault)[probe] in {"failed", "warned"}
+
+
+def _counts_last_step(reply: dict[str, Any]) -> None:
+    reply["usage"]["output_tokens"] = 12
+
+
+def _ends_with_call(reply: dict[str, Any]) -> None:
+    del reply["output"][2:]
+
+
+def _misplaces(reply: dict[str, Any]) -> None:
+    for part in reply["output"][-1].get("content", ()):
+        for note in part.get("annotations", ()):
+            note["end_index"] += 100
+
+
+@pytest.mark.parametrize(
+    ("edit", "probe"),
+    [
+        (_counts_last_step, "builtin.usage"),
+        (_ends_with_call, "builtin.answered"),
+        (_misplaces, "builtin.citations"),
+    ],
+)
+def test_wrong_replies_are_found(tools, edit, probe) -> None:
+    assert found(tools, edit=edit)[probe] in {"failed", "warned"}
+
+
+@pytest.mark.parametrize(
+    "reply", [refusal(), Say(text="I cannot run programs.", reasoning="No tool.")]
+)
+def test_a_provider_without_the_tools_does_not_fail(reply) -> None:
+    results = statuses(judged(GROUP, lambda request, _: reply, ("responses",)))
+    assert set(results.values()) <= {"not_verifiable", "passed", "warned"}
+    assert results["builtin.results"] == results["builtin.shown"] == "not_verifiable"
+
+
+def test_a_failure_is_no_clear_refusal() -> None:
+    results = statuses(judged(GROUP, lambda *_: refusal(500), ("responses",)))
+    assert results.pop("builtin.refused") == "warned"
+    assert set(results.values()) == {"not_verifiable"}
