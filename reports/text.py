@@ -62,7 +62,11 @@ def share(result: CheckResult) -> str:
 def address(provider: ProviderInfo) -> str:
     """The base URL of a provider, or the command that launched it."""
     if provider.launch_command is not None:
-        return f"launched with: {visible(shlex.join(provider.launch_command))}"
+        filled = (
+            argument.replace("{python}", "python").replace("{port}", "PORT")
+            for argument in provider.launch_command
+        )
+        return f"launched with: {visible(shlex.join(filled))}"
     return visible(provider.base_url)
 
 

@@ -15,10 +15,10 @@ from reports.html.attempts import passed
 from reports.html.traffic import Traffic
 from reports.html.transcripts import Json, packed, transcript
 
-MOST_KEPT = 1_000
+MOST_KEPT = 500
 MOST_BYTES = 3_200_000
 """Leaves room for the rest of a page of at most 5 MB."""
-_HELD_BYTES = 4 * MOST_BYTES
+_HELD_BYTES = 2 * MOST_BYTES
 """Bytes of transcripts that are held while the log is read."""
 
 
@@ -60,17 +60,19 @@ def read_library(
     found: dict[str, str] = {}
     held: list[tuple[int, str]] = []
     count = size = 0
+    worst = len(order)
     for rollout in rollouts:
         count += 1
         for exchange in rollout.exchanges:
             traffic.add(exchange)
-        if rollout.id in rank and may_show(rollout):
+        if rank.get(rollout.id, worst) < worst and may_show(rollout):
             text = packed(transcript(rollout, by_record.get(rollout.id)))
             found[rollout.id] = text
             heapq.heappush(held, (-rank[rollout.id], rollout.id))
             size += len(text)
             while size > _HELD_BYTES:
-                size -= len(found.pop(heapq.heappop(held)[1], ""))
+                worst, record = -held[0][0], heapq.heappop(held)[1]
+                size -= len(found.pop(record, ""))
     kept = fitting(order, {record: len(text.encode()) for record, text in found.items()})
     transcripts = {record: json.loads(found[record]) for record in order if record in kept}
     return Library(order, transcripts, count, traffic)
