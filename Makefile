@@ -32,15 +32,11 @@ golden: $(VENV)/.reference
 	$(BIN)/gpt-oss-verify golden create --checkpoint reference_engine/small/checkpoint \
 		--model gpt-oss-small --out harness/golden/gpt-oss-small.json
 
-# Two processes on two halves of the tests: one alone takes more than 15 minutes.
-HALF := tests/evals tests/harness tests/reports
-
+# Two processes share the test files; a file stays in one process, with what its tests share.
 # One thread each: two threads next to a busy process wait for each other.
 test: export OMP_NUM_THREADS := 1
 test: lint
-	$(BIN)/pytest $(HALF) & half=$$!; \
-	$(BIN)/pytest $(addprefix --ignore=,$(HALF)); rest=$$?; \
-	wait $$half && exit $$rest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
