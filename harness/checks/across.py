@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from harmony.conversation import Answer, Reasoning
+from harness.checks import changed_calls, prompt_texts
 from harness.checks.accounting import header_tokens
-from harness.findings import BOTH_APIS, BOTH_MODES, CHAT, Rule, description
+from harness.checks.comparison import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
-from harness.records.scores import Evidence, Finding, Score, Severity, TokenAccount
+from harness.records.scores import Finding, Score, TokenAccount
 from harness.statistics.intervals import clustered_rate
 
 # How many replies, and which share of them, can have other tokens than those of their text without
@@ -26,35 +26,8 @@ _WORD = re.compile(r"\w{3,}")
 _FEW_DIGITS = 7
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual there, and at others that make a call."""
-_FEWEST_AGREEING = 3
-"""Different counts that show that a server counts what the user says."""
 _COMMON_WORDS = 0.3
 """Requests with a smaller share of common words are unrelated."""
-
-Difference = tuple[str, Evidence]
-"""What is wrong in the first exchange of a rollout."""
-
-
-@dataclass(frozen=True)
-class Comparison(Rule):
-    """A check that compares rollouts; `applies` selects those that it can compare."""
-
-    applies: Callable[[Score], bool]
-    compare: Callable[[Sequence[Score]], Iterable[Difference]]
-
-    def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
-        """The finding for each affected rollout, by record."""
-        severity: Severity = self.about.severity
-        return {
-            evidence.record: Finding(
-                id=self.id, severity=severity, message=message, evidence=evidence
-            )
-            for message, evidence in self.compare([each for each in examined if self.applies(each)])
-        }
-
-
-def _evidence(record: str, path: str, expected: str, got: str) -> Evidence:
-    return Evidence(record=record, exchange=0, path=path, expected=expected, got=got)
 
 
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -84,7 +57,7 @@ def _collisions(examined: Sequence[Score]) -> Iterator[Difference]:
             other = first.setdefault(reply_id, each.record)
             if other != each.record:
                 message = f"The reply has the same id as a reply in {other}."
-                yield message, _evidence(each.record, "$.id", "a unique id", reply_id)
+                yield message, evidence(each.record, "$.id", "a unique id", reply_id)
 
 
 def _from_small_range(examined: Sequence[Score]) -> bool:
@@ -124,12 +97,12 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
             if word and other:
                 message = f"The reply contains {word!r} from the request of {'/'.join(other)}."
                 expected = "no content of another request"
-                yield message, _evidence(each.record, "$", expected, word)
+                yield message, evidence(each.record, "$", expected, word)
                 continue
             twin = next(filter(_unrelated(each), contents[each.traits.content]), None)
             if each.traits.content and twin is not None and texts[each.traits.content] == 1:
                 message = f"The reply has the same text as the reply in {twin.record}."
-                yield message, _evidence(each.record, "$", "a reply to its own request", "the same")
+                yield message, evidence(each.record, "$", "a reply to its own request", "the same")
 
 
 def _strange_word(
@@ -173,37 +146,7 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
             if each.first_input != usual:
                 message = "The prompt token count differs from other attempts at the same request."
                 got = str(each.first_input)
-                yield message, _evidence(each.record, "$.usage", str(usual), got)
-
-
-def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
-    """Requests that differ only in what the user says differ in the prompt tokens of that.
-
-    Otherwise the model reads another text than the user wrote. The other requests show what the
-    server adds to every prompt. Nothing is judged if identical requests have different counts.
-    """
-    by_request: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
-    for each in examined:
-        by_request[each.task, each.sample, each.condition.api].append(each)
-    if any(len({each.first_input for each in same}) > 1 for same in by_request.values()):
-        return
-    groups: dict[tuple[Api, str], list[tuple[Score, int, int]]] = defaultdict(list)
-    for first, *_ in by_request.values():
-        user = first.traits.user
-        if user is not None and first.first_input is not None:
-            group = groups[first.condition.api, user.rest]
-            group.append((first, user.tokens, first.first_input - user.tokens))
-    for group in groups.values():
-        besides = [rest for _, _, rest in group]
-        usual = max(besides, key=besides.count)
-        agreeing = {tokens for _, tokens, rest in group if rest == usual}
-        if len(agreeing) < _FEWEST_AGREEING or 2 * besides.count(usual) <= len(group):
-            continue
-        for each, tokens, rest in group:
-            if rest != usual:
-                message = "The prompt does not have the tokens of the user's text."
-                expected = f"{tokens + usual}, as in {besides.count(usual)} other requests"
-                yield message, _evidence(each.record, "$.usage", expected, str(tokens + rest))
+                yield message, evidence(each.record, "$.usage", str(usual), got)
 
 
 def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -228,7 +171,7 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         )
         for one, each in odd:
             expected = f"{each.most + usual} tokens for this text"
-            yield message, _evidence(one.record, "$.usage", expected, str(each.reported))
+            yield message, evidence(one.record, "$.usage", expected, str(each.reported))
 
 
 def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -248,7 +191,7 @@ def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
             if not each.reasoning and each.unexplained > explained:
                 message = "The reply has no CoT, but the model wrote more than the reply contains."
                 expected = f"CoT, or at most {each.most} tokens"
-                yield message, _evidence(one.record, "$.usage", expected, str(each.reported))
+                yield message, evidence(one.record, "$.usage", expected, str(each.reported))
 
 
 def _by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
@@ -281,44 +224,19 @@ def _is_odd(account: TokenAccount, usual: int) -> bool:
     return witnessed and difference % empty != 0
 
 
-def _comparison(
-    rule_id: str,
-    family: str,
-    applies: Callable[[Score], bool],
-    compare: Callable[[Sequence[Score]], Iterable[Difference]],
-    severity: Severity = "warning",
-) -> Comparison:
-    about = description(
-        compare.__doc__,
-        rule_id,
-        kind="check",
-        family=family,
-        severity=severity,
-        source=CHAT,
-        apis=BOTH_APIS,
-        modes=BOTH_MODES,
-    )
-    return Comparison(about, 0.0, None, "smoke", applies, compare)
-
-
 COMPARISONS = (
-    _comparison(
+    comparison(
         "reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids, "error"
     ),
-    _comparison("reply.id.range", "schema", lambda each: bool(each.reply_ids), _small_range),
-    _comparison("reply.foreign", "load", lambda each: bool(each.traits.asked), _foreign, "error"),
-    _comparison(
+    comparison("reply.id.range", "schema", lambda each: bool(each.reply_ids), _small_range),
+    comparison("reply.foreign", "load", lambda each: bool(each.traits.asked), _foreign, "error"),
+    comparison(
         "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
     ),
-    _comparison(
-        "usage.input.text", "usage", lambda each: each.traits.user is not None, _user_texts
-    ),
-    _comparison(
-        "usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"
-    ),
-    _comparison(
-        "reasoning.lost", "cot", lambda each: bool(each.accounts), _lost_reasoning, "error"
-    ),
+    prompt_texts.COMPARISON,
+    changed_calls.COMPARISON,
+    comparison("usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"),
+    comparison("reasoning.lost", "cot", lambda each: bool(each.accounts), _lost_reasoning, "error"),
 )
 
 

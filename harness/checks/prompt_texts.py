@@ -8,7 +8,8 @@ tokens by exactly the tokens of these texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -17,8 +18,10 @@ import orjson
 
 from harmony.render import RenderError, text_tokens
 from harmony.vocabulary import VocabularyError
+from harness.checks.comparison import Difference, comparison, evidence
 from harness.parsing.rollout import ParsedRollout
-from harness.records.scores import UserTexts
+from harness.records.conditions import Api
+from harness.records.scores import Score, UserTexts
 
 # Members of a body that do not change the prompt.
 _WITHOUT_EFFECT = frozenset({
@@ -26,6 +29,8 @@ _WITHOUT_EFFECT = frozenset({
     "max_output_tokens", "temperature", "top_p", "seed", "stop", "n", "logprobs", "top_logprobs",
     "include", "store", "frequency_penalty", "presence_penalty", "logit_bias", "user", "metadata",
 })  # fmt: skip
+# Different counts that show that a server counts what the user says.
+_FEWEST_AGREEING = 3
 # Servers escape special tokens in texts in several ways.
 _SPECIAL = re.compile(r"<\|\w+\|>")
 
@@ -74,3 +79,38 @@ def _count(text: str) -> int | None:
         return len(text_tokens(text))
     except (RenderError, VocabularyError):
         return None
+
+
+def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Requests that differ only in what the user says differ in the prompt tokens of that.
+
+    Otherwise the model reads another text than the user wrote. The other requests show what the
+    server adds to every prompt. Nothing is judged if identical requests have different counts.
+    """
+    by_request: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
+    for each in examined:
+        by_request[each.task, each.sample, each.condition.api].append(each)
+    if any(len({each.first_input for each in same}) > 1 for same in by_request.values()):
+        return
+    groups: dict[tuple[Api, str], list[tuple[Score, int, int]]] = defaultdict(list)
+    for first, *_ in by_request.values():
+        user = first.traits.user
+        if user is not None and first.first_input is not None:
+            group = groups[first.condition.api, user.rest]
+            group.append((first, user.tokens, first.first_input - user.tokens))
+    for group in groups.values():
+        besides = [rest for _, _, rest in group]
+        usual = max(besides, key=besides.count)
+        agreeing = {tokens for _, tokens, rest in group if rest == usual}
+        if len(agreeing) < _FEWEST_AGREEING or 2 * besides.count(usual) <= len(group):
+            continue
+        for each, tokens, rest in group:
+            if rest != usual:
+                message = "The prompt does not have the tokens of the user's text."
+                expected = f"{tokens + usual}, as in {besides.count(usual)} other requests"
+                yield message, evidence(each.record, "$.usage", expected, str(tokens + rest))
+
+
+COMPARISON = comparison(
+    "usage.input.text", "usage", lambda each: each.traits.user is not None, _user_texts
+)

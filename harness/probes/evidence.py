@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from harmony.conversation import Call, Preamble, Reasoning
+from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.parse import CHANNEL
 from harmony.render import RenderError, message_tokens
 from harmony.vocabulary import VocabularyError
@@ -21,8 +21,8 @@ from harness.probes.base import TrialResult, Trials
 
 Author = Literal["model", "server", "unknown"]
 
-_CONTENT_TYPE = range(-2, 1)
-"""Tokens by which a call differs from harmony's, which has `<|constrain|>json` in its header."""
+_CONTENT_TYPE = range(5)
+"""Tokens of the content type in the header of a call: ` <|constrain|>json`, ` json` or none."""
 _FEWEST_REPEATED = 2
 _LEAST_REPEATED = 2 / 3
 
@@ -64,16 +64,26 @@ def _with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
 
 def fits(reply: Reply) -> bool | None:
     """Whether the reply has the reported completion tokens; None if they cannot be compared."""
+    more = beside(reply)
+    return None if more is None else more in (_CONTENT_TYPE if reply.calls else (0,))
+
+
+def beside(reply: Reply) -> int | None:
+    """The reported completion tokens that are not those of the reply's messages.
+
+    The messages are counted without content types; None if they cannot be counted.
+    """
     if not reply.output_tokens:
         return None
+    said = Preamble(reply.text) if reply.calls else Answer(reply.text)
     messages = [
         *([Reasoning(reply.reasoning)] if reply.reasoning else ()),
-        *([Preamble(reply.text)] if reply.text else ()),
+        *([said] if reply.text else ()),
         *(Call(call.name, call.arguments) for call in reply.calls),
     ]
     try:
         tokens = [message_tokens(each) for each in messages]
     except (RenderError, VocabularyError):
         return None
-    in_prompt = message_tokens(Preamble("")).index(CHANNEL)
-    return reply.output_tokens - (sum(map(len, tokens)) - in_prompt) in _CONTENT_TYPE
+    in_prompt = message_tokens(Answer("")).index(CHANNEL)
+    return reply.output_tokens - (sum(map(len, tokens)) - in_prompt)

@@ -11,8 +11,15 @@ from functools import partial
 
 from harness.api.base import Message
 from harness.findings import CHAT, RESPONSES, Problem
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+    Trials,
+)
 from harness.probes.refusals import outcome, required, served
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -22,6 +29,9 @@ LIMIT = 16
 LEAST = 1024
 """Output tokens that a reply without a limit may have at least."""
 STOP = "code word"
+_TRIES, _FEWEST_REPEATED = 3, 2
+"""Requests with a stop string, and how many must show a problem: servers match the string with
+other parts of a reply than others, and a model may spell it in another way."""
 
 _LONG = (Message("user", "Write the numbers from 1 to 200 in words."),)
 _TOOL_LONG = (Message("user", "What is the weather in Lisbon, and how will it change this week?"),)
@@ -41,7 +51,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         cut("cut tool", _TOOL_LONG, (WEATHER,)),
         cut("unlimited", _QUESTION, max_tokens=None),
         ProbeRequest("whole", _QUESTION, temperature=0.0),
-        ProbeRequest("stopped", _QUESTION, temperature=0.0, options=stop, provokes=refusable),
+        ProbeRequest(
+            "stopped", _QUESTION, temperature=0.0, options=stop, tries=_TRIES, provokes=refusable
+        ),
     ]
     if api == "chat":
         requests.append(
@@ -126,15 +138,22 @@ def _stop(responses: ProbeResponses) -> Trials:
     Programs use it to delimit the answer.
     """
     _require_stop(responses.reply("whole")[1].text, "answer")
-    for rollout in served(responses, "stopped", "stop strings"):
-        last = rollout.exchanges[-1]
-        if last.reply is None:
-            message = "A request with a stop string got no reply."
-            yield Problem(last, message, "a reply", outcome(last))
-        else:
-            message, got = "The answer contains the stop string.", repr(last.reply.text)
-            kept = Problem(last, message, f"no {STOP!r}", got)
-            yield kept if STOP in last.reply.text else None
+    yield from _repeated(map(_stopped, served(responses, "stopped", "stop strings")))
+
+
+def _stopped(rollout: ParsedRollout) -> Problem | None:
+    last = rollout.exchanges[-1]
+    if last.reply is None:
+        return Problem(last, "A request with a stop string got no reply.", "a reply", outcome(last))
+    message, got = "The answer contains the stop string.", repr(last.reply.text)
+    return Problem(last, message, f"no {STOP!r}", got) if STOP in last.reply.text else None
+
+
+def _repeated(trials: Iterable[TrialResult]) -> Trials:
+    """The trials; those with a problem only if there are enough."""
+    judged = list(trials)
+    problems = sum(each is not None for each in judged)
+    return (each for each in judged if each is None or problems >= _FEWEST_REPEATED)
 
 
 @GROUP.probe(
@@ -154,16 +173,16 @@ def _stop_in_cot(responses: ProbeResponses) -> Trials:
     _require_stop(whole.reasoning, "CoT")
     before = whole.text.partition(STOP)[0]
     _require(before.strip(), "The model's answer begins with the stop string.")
-    replies = (
-        (rollout.exchanges[-1], rollout.exchanges[-1].reply)
-        for rollout in served(responses, "stopped", "stop strings")
-    )
-    for exchange, reply in replies:
-        if reply is not None:
-            ended = not reply.text and STOP not in reply.reasoning
-            message = "The stop string ended the reply within its CoT."
-            lost = Problem(exchange, message, f"an answer, such as {before!r}", repr(reply.text))
-            yield lost if ended else None
+    rollouts = served(responses, "stopped", "stop strings")
+    yield from _repeated(_ended_in_cot(rollout, before) for rollout in rollouts)
+
+
+def _ended_in_cot(rollout: ParsedRollout, before: str) -> Problem | None:
+    last = rollout.exchanges[-1]
+    if last.reply is None or last.reply.text or STOP in last.reply.reasoning:
+        return None
+    message, expected = "The stop string ended the reply within its CoT.", f"an answer, {before!r}"
+    return Problem(last, message, expected, repr(last.reply.text))
 
 
 def _require_stop(text: str, place: str) -> None:

@@ -139,6 +139,30 @@ class TokenAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeCall:
+    """A call of the expected tool, compared with the expected call.
+
+    Attributes:
+        exchange: Index of the exchange in its rollout.
+        expected: The expected arguments, as JSON text.
+        got: The arguments of the call.
+        same: Whether both are the same JSON.
+        values: Whether numbers, booleans, null or the length of lists differ.
+        beside: Reported tokens of the reply that are not those of its messages without content
+            types; None if they cannot be counted.
+        beside_expected: The same for the reply with the expected call, in each spelling of JSON.
+    """
+
+    exchange: int
+    expected: str
+    got: str
+    same: bool
+    values: bool
+    beside: int | None
+    beside_expected: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UserTexts:
     """What the user says in a request: the tokens of the texts, and a hash of all the rest."""
 
@@ -202,6 +226,7 @@ class Score:
         first_input: Prompt tokens of the first request; used to compare rollouts, not stored.
         accounts: Token accounts of its replies; used to compare rollouts, not stored.
         traits: What else rollouts are compared by; not stored.
+        call: The call of a tool-call case; used to compare rollouts, not stored.
     """
 
     record: str
@@ -230,6 +255,7 @@ class Score:
     first_input: int | None = None
     accounts: tuple[TokenAccount, ...] = ()
     traits: Traits = Traits()
+    call: MadeCall | None = None
 
     @property
     def finished(self) -> bool:

@@ -46,6 +46,7 @@ from harness.statistics.estimators import pass_at_k, pass_hat_k
 from harness.statistics.intervals import mean_interval
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.tasks.base import Task
+from harness.tasks.made_call import made_call
 from harness.text import strict_json
 
 NAME = "tool_calling"
@@ -137,7 +138,9 @@ class ToolCalling(Task):
             return None
         tool = self.suite.tool(case.tool_name)
         return replace(
-            measured(parsed, checks=checks), **_outcome(parsed, case, tool, strict=self._strict)
+            measured(parsed, checks=checks),
+            call=made_call(parsed, case) if checks else None,
+            **_outcome(parsed, case, tool, strict=self._strict),
         )
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:

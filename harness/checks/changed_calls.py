@@ -1,0 +1,78 @@
+"""Calls with other arguments than the case expects, where the server changed them.
+
+Models may choose other arguments, so one such call proves nothing by itself. Its tokens do, if they
+are those of the expected call and not those of the returned one; the calls of the run with the
+expected arguments show how many tokens the model writes beside them. So do numbers, booleans and
+lists that differ from the prompt in every attempt at several cases.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from harness.checks.comparison import Difference, comparison, evidence
+from harness.records.conditions import Condition
+from harness.records.scores import MadeCall, Score
+
+# A model that spells a call in an odd way can have the tokens of another by chance.
+_FEWEST_PROVEN = 2
+# A model may understand one case in another way, but hardly two.
+_FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 2
+# Shares of the calls with the expected arguments: what is usual beside a call, and what occurs.
+_USUAL, _SEEN = 0.2, 0.01
+_FEWEST_CALLS = 20
+
+
+def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Calls reach the client with the arguments that the model wrote.
+
+    Arguments that still match the schema make a tool do something else than the model decided.
+    """
+    by_condition: dict[Condition, list[Score]] = defaultdict(list)
+    by_case: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
+    for each in examined:
+        by_condition[each.condition].append(each)
+        by_case[each.sample, each.condition].append(each)
+    proven = [each for group in by_condition.values() for each in _proven(group)]
+    always = [same for same in by_case.values() if _always_other(same)]
+    cases = {same[0].sample for same in always}
+    found = {each.record: (each, "according to their tokens") for each in proven}
+    if len(found) < _FEWEST_PROVEN:
+        found = {}
+    for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
+        found.setdefault(each.record, (each, "as in every attempt at the case"))
+    for record, (each, why) in found.items():
+        if each.call is not None:
+            message = f"The arguments are not those that the model wrote, {why}."
+            call = each.call
+            yield message, evidence(record, "$", call.expected, call.got, call.exchange)
+
+
+def _proven(group: Sequence[Score]) -> Iterator[Score]:
+    """The calls whose tokens are those of the expected call, and not those of the returned one."""
+    counted = Counter(each.call.beside for each in group if each.call and each.call.same)
+    counted.pop(None, None)
+    usual, seen = (
+        {beside for beside, times in counted.items() if times > share * counted.total()}
+        for share in (_USUAL, _SEEN)
+    )
+    for each in group if counted.total() >= _FEWEST_CALLS else ():
+        if each.call and _has_other_tokens(each.call, usual, seen):
+            yield each
+
+
+def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: Iterable[int | None]) -> bool:
+    if call.same or call.beside is None or call.beside in seen:
+        return False
+    return bool(usual & set(call.beside_expected))
+
+
+def _always_other(same: Sequence[Score]) -> bool:
+    other = all(each.call is not None and each.call.values for each in same)
+    return other and len(same) >= _FEWEST_ATTEMPTS
+
+
+COMPARISON = comparison(
+    "calls.arguments.changed", "tools", lambda each: each.call is not None, _changed, "error"
+)

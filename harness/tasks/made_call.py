@@ -1,0 +1,65 @@
+"""The call of a tool-call case, compared with the expected one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from harness.api.base import Reply
+from harness.cases import Case
+from harness.checks.json_text import parsed_object
+from harness.checks.subjects import calls
+from harness.parsing.rollout import ParsedRollout
+from harness.probes.evidence import beside
+from harness.records.scores import MadeCall
+
+_SPELLINGS = (None, (",", ":"))
+
+
+def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
+    """The first call of the expected tool; None without one or if its arguments are not JSON."""
+    made = next((each for each in calls(parsed) if each.call.name == case.tool_name), None)
+    reply = None if made is None else made.exchange.reply
+    got = None if made is None else parsed_object(made.call.arguments)
+    if made is None or reply is None or got is None:
+        return None
+    expected = dict(case.expected_arguments)
+    texts = [json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS]
+    same = json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True)
+    instead = (beside(_with_arguments(reply, made.call.id, text)) for text in texts)
+    return MadeCall(
+        made.exchange.index,
+        texts[0],
+        made.call.arguments,
+        same,
+        any(
+            key in got and list(_values(got[key])) != list(_values(value))
+            for key, value in expected.items()
+        ),
+        beside(reply),
+        () if same else tuple(each for each in instead if each is not None),
+    )
+
+
+def _with_arguments(reply: Reply, call_id: str, arguments: str) -> Reply:
+    changed = (
+        replace(each, arguments=arguments) if each.id == call_id else each for each in reply.calls
+    )
+    return replace(reply, calls=tuple(changed))
+
+
+def _values(value: object) -> Iterator[str]:
+    """The JSON values but strings, in order, as text; 2.0 is 2, as models write either."""
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _values(each)
+    elif isinstance(value, list):
+        yield "["
+        for each in value:
+            yield from _values(each)
+        yield "]"
+    elif isinstance(value, float) and value.is_integer():
+        yield str(int(value))
+    elif not isinstance(value, str):
+        yield json.dumps(value)

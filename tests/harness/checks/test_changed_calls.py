@@ -1,0 +1,42 @@
+"""Arguments that the server changed: by the tokens of the call, and by values of several cases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.checks.changed_calls import COMPARISON
+from harness.records.conditions import Condition
+from harness.records.scores import MadeCall, Score
+
+CHAT = Condition(model="m", api="chat", mode="non-streaming")
+RIGHT = MadeCall(0, '{"city": "Oslo"}', '{"city": "Oslo"}', same=True, values=False, beside=4)
+SHORT = replace(RIGHT, got='{"city": "Os"}', same=False)
+
+
+def scores(*calls: MadeCall, sample: str = "a") -> list[Score]:
+    return [
+        Score(f"{sample}{at}", "tool_calling", sample, CHAT, at, "success", call=call)
+        for at, call in enumerate(calls, start=1)
+    ]
+
+
+def found(examined: list[Score]) -> set[str]:
+    return set(COMPARISON.findings(examined))
+
+
+def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
+    right = scores(*[RIGHT] * 20, *[replace(RIGHT, beside=3)] * 8)
+    lost = replace(SHORT, beside=6, beside_expected=(4, 3))
+    model = replace(SHORT, beside=4, beside_expected=(2, 1))
+    either = replace(SHORT, beside=4, beside_expected=(4, 4))
+    assert found(right + scores(lost, lost, model, either, sample="b")) == {"b1", "b2"}
+    assert found(right + scores(lost, model, sample="b")) == set()
+    assert found(right[:10] + scores(lost, lost, sample="b")) == set()
+
+
+def test_values_that_differ_in_every_attempt_at_two_cases_are_found() -> None:
+    other = replace(SHORT, values=True, beside=None)
+    always, often = scores(other, other, other), scores(other, other, RIGHT, sample="b")
+    assert found(always + often) == set()
+    again = scores(other, other, other, sample="c")
+    assert found(always + often + again) == {"a1", "a2", "a3", "c1", "c2", "c3"}
