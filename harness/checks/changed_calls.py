@@ -9,7 +9,7 @@ lists that differ from the prompt in every attempt at several cases.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.checks.comparison import Difference, comparison, evidence
 from harness.records.conditions import Condition
@@ -62,7 +62,7 @@ def _proven(group: Sequence[Score]) -> Iterator[Score]:
             yield each
 
 
-def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: Iterable[int | None]) -> bool:
+def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: set[int | None]) -> bool:
     if call.same or call.beside is None or call.beside in seen:
         return False
     return bool(usual & set(call.beside_expected))

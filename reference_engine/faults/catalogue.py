@@ -28,6 +28,7 @@ from reference_engine.faults.layers import (
     sampling,
     streaming,
     structured,
+    texts,
     tools,
     usage,
     variations,
@@ -41,6 +42,7 @@ from reference_engine.model.transformer import Transformer
 
 _GROUPS = (
     rendering.group,
+    texts.group,
     history.group,
     tools.group,
     builtin.group,

@@ -33,6 +33,7 @@ from reference_engine.server.tool_choice import ToolPolicy
 group = FaultGroup("tool mapping")
 
 _AUTO = ToolPolicy()
+_LISTS = re.compile(r"\[(\[[^\[\]]*\])(?:\s*,\s*\[[^\[\]]*\])+\s*\]")
 _ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
 
 
@@ -217,6 +218,12 @@ def numbers_as_strings_in_arguments(parser: HarmonyParser, _: GenerationRequest)
 def spaces_reduced_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
     """Runs of spaces in the arguments of calls come back as one space."""
     return _with_arguments(parser, lambda text: re.sub(" +", " ", text))
+
+
+@group.fault(PARSER, "calls.arguments.changed")
+def lists_cut_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """Lists of lists in the arguments of calls come back with their first entry only."""
+    return _with_arguments(parser, lambda text: _LISTS.sub(r"[\1]", text))
 
 
 @group.fault(REQUEST, "tools.schema", "request.failed", source="lmstudio-bug-tracker#2180")
