@@ -24,19 +24,20 @@ NAMES: dict[type, str] = {
 EXCERPT = 80
 DEEPEST = 100
 _SHORT = 4096
-_parsed = lru_cache(maxsize=512)(orjson.loads)
+_short = lru_cache(maxsize=512)(orjson.loads)
+_long = lru_cache(maxsize=8)(orjson.loads)
 
 
 def parsed_json(text: str) -> object:
     """Strict JSON, which the caller must not change.
 
-    Short texts are cached, because every event of a stream is parsed twice: for the reply, and as
-    an event.
+    The last texts are cached, because every event of a stream is parsed twice: for the reply, and
+    as an event.
 
     Raises:
         orjson.JSONDecodeError: It is not JSON.
     """
-    value: object = _parsed(text) if len(text) < _SHORT else orjson.loads(text)
+    value: object = (_short if len(text) < _SHORT else _long)(text)
     return value
 
 
