@@ -39,6 +39,8 @@ _SPECIAL = re.compile(r"<\|\w+\|>")
 _HIDES_COT = frozenset({"include_reasoning", "reasoning_format"})
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
+# Pieces for each token of a text, in a stream with one token in nearly every piece.
+_ONE_TOKEN_EACH = 0.9
 
 
 class Accounted(NamedTuple):
@@ -87,10 +89,10 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         return None
     try:
         counted = [_counted(each) for each in messages]
-        in_pieces = _tokens_in_pieces(exchange) if exchange.events else None
+        least = sum(each.least for each in counted)
+        in_pieces = _tokens_in_pieces(exchange, least)
     except (RenderError, RecursionError):
         return None
-    least = sum(each.least for each in counted)
     return TokenAccount(
         exchange.index,
         reply.output_tokens,
@@ -99,6 +101,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         most=sum(each.most for each in counted) - _in_prompt(),
         exact=all(each.exact for each in counted),
         pieces=None if in_pieces is None else max(0, in_pieces - least),
+        streamed=bool(exchange.events),
     )
 
 
@@ -132,13 +135,16 @@ def _piece_tokens(piece: str) -> int:
     return len(text_tokens(piece))
 
 
-def _tokens_in_pieces(exchange: ParsedExchange) -> int:
-    """The tokens of the pieces of CoT and answer in a stream, each counted alone."""
-    return sum(
-        _piece_tokens(_TAGGED.sub(r"\2", piece))
-        for event in exchange.events
-        for piece in texts_of(event)
-    )
+def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
+    """The tokens of the pieces of CoT and answer in a stream, each counted alone.
+
+    None if the pieces are too few for the `tokens` of the texts: then they have several each, and
+    do not show how the model spelled the text.
+    """
+    pieces = [piece for event in exchange.events for piece in texts_of(event)]
+    if len(pieces) < _ONE_TOKEN_EACH * tokens:
+        return None
+    return sum(_piece_tokens(_TAGGED.sub(r"\2", piece)) for piece in pieces)
 
 
 def _messages(reply: Reply) -> Iterator[Message]:

@@ -19,6 +19,8 @@ from harness.statistics.intervals import clustered_rate
 _FEWEST_ODD, _ODD_SHARE = 3, 0.05
 _FEWEST_TOKENS = 32
 """Completion tokens below which a reply is not counted: it may be little more than odd headers."""
+_FEWEST_WHOLE = 5
+"""Replies that are not streamed, from which to tell how the model spells texts."""
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
@@ -154,15 +156,17 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
 
     Replies that often have too few words for their tokens lost some; replies that often have too
     many contain repeated or rewritten ones. Rare differences are healthy, because a model can spell
-    a text with other tokens than the tokenizer.
+    a text with other tokens than the tokenizer. The pieces of a stream show that, or if they have
+    several tokens each, the replies of the run that are not streamed.
     """
+    canonical = _spells_as_tokenizer(examined)
     for group in _by_condition(examined):
         every = ((one, each) for one in group for each in one.accounts)
         counted = [(one, each) for one, each in every if each.exact and each.reasoning]
         if not counted:
             continue
         usual = _usual(each.unexplained for _, each in counted)
-        odd = [(one, each) for one, each in counted if _is_odd(each, usual)]
+        odd = [(one, each) for one, each in counted if _is_odd(each, usual, canonical)]
         if len(odd) < _FEWEST_ODD or clustered_rate([(len(odd), len(counted))]).low <= _ODD_SHARE:
             continue
         message = (
@@ -208,19 +212,32 @@ def _usual(differences: Iterable[int]) -> int:
     return found.most_common(1)[0][0] if found else 0
 
 
-def _is_odd(account: TokenAccount, usual: int) -> bool:
+def _spells_as_tokenizer(examined: Sequence[Score]) -> bool:
+    """Whether enough replies that are not streamed have the tokens of their texts."""
+    whole = [
+        each.unexplained
+        for one in examined
+        for each in one.accounts
+        if each.exact and each.reasoning and not each.streamed and each.reported >= _FEWEST_TOKENS
+    ]
+    others = sum(each > 0 for each in whole)
+    return len(whole) >= _FEWEST_WHOLE and others <= _ODD_SHARE * len(whole)
+
+
+def _is_odd(account: TokenAccount, usual: int, canonical: bool) -> bool:
     """Whether a reply has fewer or more tokens than its text.
 
-    More tokens count only in a stream whose pieces do not have them either, and only if they cannot
-    be those of empty messages.
+    More tokens count only in a stream, if its pieces do not have them either, or if they have
+    several tokens each and the model is known to spell texts as the tokenizer does (`canonical`),
+    and only if they cannot be those of empty messages.
     """
     difference = account.unexplained - usual
     if difference <= 0:
         return difference < 0
-    if account.reported < _FEWEST_TOKENS:
+    if account.reported < _FEWEST_TOKENS or not account.streamed:
         return False
     empty = header_tokens(Reasoning(""))
-    witnessed = account.pieces is not None and difference > account.pieces
+    witnessed = canonical if account.pieces is None else difference > account.pieces
     return witnessed and difference % empty != 0
 
 

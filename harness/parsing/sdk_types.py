@@ -27,6 +27,8 @@ _MAY_BE_MISSING = frozenset({
     *("cached_tokens", "reasoning_tokens", "logprobs"),
     *("input_tokens_details", "output_tokens_details"),
 })  # fmt: skip
+# Times. Some servers give fractions of a second.
+_MAY_BE_FRACTIONAL = frozenset({"created"})
 # Closed sets of values that only concern OpenAI's own service.
 _MAY_BE_OTHER = frozenset(
     {"prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
@@ -291,4 +293,6 @@ def _is_minor(error: ErrorDetails, path: str) -> bool:
     name = re.split(r"[.\[]", path.rstrip("]"))[-1]
     if error["type"] == "missing" or error["input"] is None:
         return name in _MAY_BE_MISSING
+    if name in _MAY_BE_FRACTIONAL and isinstance(error["input"], float):
+        return True
     return error["type"] == "literal_error" and name in _MAY_BE_OTHER

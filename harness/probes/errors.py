@@ -6,6 +6,7 @@ invalid requests; that is a warning if clients cope with it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ ERRORS = "https://platform.openai.com/docs/guides/error-codes/api-errors"
 # One o200k token, including the leading space.
 _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
 _FEW_TOKENS = 16
+# Where servers put the message of an error: OpenAI, FastAPI, and others.
+_MESSAGES = ("error", "message", "detail", "msg")
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
 _CONFUSED = "Clients that make this mistake never learn about it."
@@ -143,36 +146,32 @@ def _stream(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("errors.body", _NAMES)
 def _body(responses: ProbeResponses) -> Trials:
-    """The body of a rejection is a JSON error object with a message.
+    """The body of a rejection is JSON and says what is wrong.
 
-    SDKs read the message there, and clients show it.
+    Clients show it. Without it, nobody can correct the request.
     """
     for exchange in _rejections(responses):
-        error = (exchange.body or {}).get("error")
-        if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-            message = "The rejection contains no error object with a message."
-            expected = '{"error": {"message": …}}'
-            yield Problem(exchange, message, expected, _body_text(exchange), "$.error")
-        else:
-            yield None
+        message = "The rejection is not JSON with a message."
+        expected = '{"error": {"message": …}}'
+        problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
+        yield None if _says_something(_json_body(exchange)) else problem
 
 
 @GROUP.probe("errors.body.fields", _NAMES, severity="warning")
 def _fields(responses: ProbeResponses) -> Trials:
-    """An error object has a type, and a param and a code that are strings or null.
+    """A rejection has OpenAI's form: `error` with message, type, and a param and a code or null.
 
-    Programs use them to distinguish errors.
+    SDKs read the message there, and programs distinguish errors by the other fields.
     """
     for exchange in _rejections(responses):
         error = (exchange.body or {}).get("error")
-        if not isinstance(error, dict):
-            continue
-        wrong = not isinstance(error.get("type"), str) or any(
-            name not in error or not isinstance(error[name], str | None)
+        fields = error if isinstance(error, dict) else {}
+        wrong = not all(isinstance(fields.get(name), str) for name in ("message", "type")) or any(
+            name not in fields or not isinstance(fields[name], str | None)
             for name in ("param", "code")
         )
         message = "The error object lacks a field or has one of the wrong type."
-        expected = "type: string; param and code: string or null"
+        expected = "error with message and type: string; param and code: string or null"
         problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
         yield problem if wrong else None
 
@@ -181,6 +180,24 @@ def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
     """The exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
     rejected = (each.exchanges[-1] for each in responses.all(*_NAMES) if refused(each))
     return required(rejected, "The provider rejects none of the invalid requests.")
+
+
+def _json_body(exchange: ParsedExchange) -> object:
+    """The JSON value of a response; None for anything else."""
+    try:
+        return json.loads(_body_text(exchange))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _says_something(value: object) -> bool:
+    """Whether an error has a message where some server puts it: in an object, or its `error`."""
+    if isinstance(value, list):
+        return any(map(_says_something, value))
+    if not isinstance(value, dict):
+        return False
+    said = [value.get(name) for name in _MESSAGES]
+    return any(isinstance(each, str) and each for each in said) or any(map(_says_something, said))
 
 
 def _body_text(exchange: ParsedExchange) -> str:

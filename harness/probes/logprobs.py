@@ -48,7 +48,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("logprobs", _requests, CHAT, needs="logprobs")
 
 
-@GROUP.probe("logprobs.given", _QUESTIONS)
+@GROUP.probe("logprobs.given", _QUESTIONS, severity="warning")
 def _given(responses: ProbeResponses) -> Trials:
     """Requested logprobs are in the reply.
 

@@ -63,7 +63,7 @@ def _repeated(responses: ProbeResponses) -> Trials:
     A different value in the response means that the server probably used that value.
     """
     for exchange, reply in responses.replies("options"):
-        for name in _ECHOED:
+        for name in filter(reply.raw.__contains__, _ECHOED):
             yield _differs(exchange, name, exchange.request.body[name], reply.raw.get(name))
         tools = reply.raw.get("tools")
         first = tools[0] if isinstance(tools, list) and tools else None

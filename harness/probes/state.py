@@ -153,7 +153,7 @@ def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
 
 def _wrong_echo(exchange: ParsedExchange, raw: Mapping[str, Any]) -> Problem | None:
     sent = exchange.request.body.get("previous_response_id")
-    echoed = raw.get("previous_response_id")
+    echoed = raw.get("previous_response_id", sent)
     if echoed == sent:
         return None
     message = "The response does not name the response that it continues."

@@ -116,7 +116,8 @@ class TokenAccount:
         exact: Whether `most` is exact, because the reply has no JSON, which servers write anew.
         pieces: How many tokens more than the whole texts the pieces of a stream have; they show
             where the model spelled a text with other tokens than the tokenizer. None without a
-            stream.
+            stream, or if its pieces have several tokens each.
+        streamed: Whether the reply is a stream.
     """
 
     exchange: int
@@ -126,6 +127,7 @@ class TokenAccount:
     most: int
     exact: bool
     pieces: int | None = None
+    streamed: bool = False
 
     @property
     def unexplained(self) -> int:

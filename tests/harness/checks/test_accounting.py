@@ -1,6 +1,7 @@
 """Token accounting: healthy replies add up, and lost, added or hidden text does not."""
 
 import json
+from itertools import cycle
 
 import pytest
 from healthy import (
@@ -224,9 +225,10 @@ def spelled(text):
 
 
 def pooled(answers, streaming=True):
+    modes = streaming if isinstance(streaming, list) else cycle([streaming])
     scores = [
-        measured(parse_rollout(rollout([answer], sample=str(number), streaming=streaming)))
-        for number, answer in enumerate(answers)
+        measured(parse_rollout(rollout([answer], sample=str(number), streaming=mode)))
+        for (number, answer), mode in zip(enumerate(answers), modes, strict=False)
     ]
     found = [each for score in apply_tolerances(scores) for each in score.findings]
     return {each.id for each in found if each.id.startswith(COUNTS)}
@@ -255,6 +257,19 @@ def test_lost_words_in_every_stream_are_reported():
 
 def test_a_rare_difference_is_healthy():
     assert pooled([*map(streamed, HEALTHY), *LOST[:2]]) == set()
+
+
+def merged(pieces):
+    return ["".join(pieces[at : at + 4]) for at in range(0, len(pieces), 4)]
+
+
+def test_streams_with_several_tokens_in_a_piece_are_compared_with_replies_that_are_not_streamed():
+    more = [streamed(say, tokens=counts(say)[1] + 2, change=merged) for say in HEALTHY]
+    whole = [chat(say) for say in HEALTHY]
+    spelled_so = [chat(say, tokens=counts(say)[1] + 2) for say in HEALTHY]
+    assert pooled(more) == set()
+    assert pooled([*more, *spelled_so], [True] * 40 + [False] * 40) == set()
+    assert pooled([*more, *whole], [True] * 40 + [False] * 40) == {"usage.output.lost"}
 
 
 def test_another_spelling_in_tokens_is_healthy():

@@ -56,13 +56,21 @@ def test_correct_rejections_pass() -> None:
         (full(500), {"errors.status", "errors.stream"}),
         (json_response(error("No."), 200), {"errors.status", "errors.stream"}),
         (json_response("<html>400</html>", 400), {"errors.body"}),
-        (json_response(DETAIL, 422), {"errors.body"}),
-        (json_response({"error": "No."}, 400), {"errors.body"}),
+        (json_response({"error": {}}, 400), {"errors.body"}),
         (HELLO, {"errors.malformed", "errors.no_object"}),
     ],
 )
 def test_other_kinds_of_errors_fail(wrong: Any, failed: set[str]) -> None:
     assert of_status(results(wrong), "failed") == failed
+
+
+@pytest.mark.parametrize(
+    "body", [DETAIL, {"error": "No."}, {"object": "error", "message": "No."}, {"detail": "No."}]
+)
+def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
+    found = results(json_response(body, 422))
+    assert of_status(found, "failed") == set()
+    assert "errors.body.fields" in of_status(found, "warned")
 
 
 def test_rate_limited_requests_are_not_verifiable() -> None:
