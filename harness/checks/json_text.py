@@ -19,17 +19,18 @@ _MOST_STARTS = 32
 
 def parsed_object(text: str) -> dict[str, object] | None:
     """The JSON object that a text encodes; None for any other text."""
-    value = _parsed(text)
+    value = parsed_value(text)
     return value if isinstance(value, dict) else None
 
 
 def parsed_string(text: str) -> str | None:
     """The string that a JSON text encodes; None for any other text."""
-    value = _parsed(text)
+    value = parsed_value(text)
     return value if isinstance(value, str) else None
 
 
-def _parsed(text: str) -> object:
+def parsed_value(text: str) -> object:
+    """The value that a JSON text encodes; None for any other text."""
     try:
         value: object = strict_json(text)
     except ValueError:

@@ -24,6 +24,7 @@ _HEADER = re.compile(
 )
 _HEADER_IN_REASONING = re.compile(_MERGED_HEADER)
 _COT_TAG = re.compile(r"^\s*<(think|thinking|reasoning)>|</(think|thinking|reasoning)>", re.I)
+_TAG_NAMED = re.compile(r"</?(?:think|thinking|reasoning)>", re.IGNORECASE)
 # Special tokens of other models' prompt formats.
 _FOREIGN = re.compile(
     r"<\|(?:im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|begin_of_text"
@@ -35,6 +36,8 @@ _COT_OPENING = re.compile(
     r"\s*(?:The user (?:asks|wants|says|is asking|has asked)|User (?:asks|wants|says)"
     r"|We (?:need to|have to|should|must)\b|Need to\b|We are asked)"
 )
+# Code in Markdown: a closed block, or a closed span.
+_CODE = re.compile(r"```.*?```|(?<!`)`[^`\n]+`(?!`)", re.DOTALL)
 _SHORTEST_COPY = 40
 _EVERYWHERE = ("answer", "reasoning", "tool name", "arguments")
 
@@ -42,12 +45,18 @@ _EVERYWHERE = ("answer", "reasoning", "tool name", "arguments")
 def _search(
     answer: Answer, pattern: re.Pattern[str], places: Collection[str], what: str
 ) -> Iterator[Problem]:
-    """Report the first match in each place, unless the prompt contains the same text."""
+    """Report the first match in each place, unless the prompt or the answer is about markup.
+
+    The prompt is if it contains such markup, and an answer names markup as code.
+    """
     exchange, reply = answer
+    if pattern.search(exchange.prompt):
+        return
     for place, text in _texts(reply):
-        matches = pattern.finditer(text) if place in places else ()
-        found = next((one for one in matches if one.group().strip() not in exchange.prompt), None)
-        if found:
+        if place == "answer":
+            text = _CODE.sub("", text)
+        found = pattern.search(text) if place in places else None
+        if found and found.group().strip() not in exchange.prompt:
             context = text[max(0, found.start() - 40) : found.end() + 40]
             message = f"The {place} contains {what}."
             yield Problem(exchange, message, f"{place} without format markup", context)
@@ -102,6 +111,8 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
 @family.check("reasoning.in_answer", every_choice)
 def _tagged(answer: Answer) -> Iterator[Problem]:
     """The answer does not contain tagged CoT. Users see text that is not meant for them."""
+    if _TAG_NAMED.search(answer.exchange.prompt):
+        return iter(())
     return _search(answer, _COT_TAG, ("answer",), "reasoning tags")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.base import Family
-from harness.checks.json_text import misfit, parsed_object
+from harness.checks.json_text import misfit, parsed_value
 from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
 from harness.findings import CHAT, GUIDE, STRUCTURED, TOOL_CHOICE, Problem
 
@@ -115,11 +115,12 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
     Programs parse it. A provider that does not support it must reject the request.
     """
     exchange, reply = answer
-    found = parsed_object(reply.text.strip())
     schema = exchange.request.answer_schema
-    if found is None:
-        message = "The request set a JSON response format, and the answer is not a JSON object."
-        yield Problem(exchange, message, "a JSON object", reply.text or "no text")
+    found = parsed_value(reply.text.strip())
+    if found is None or (schema is None and not isinstance(found, dict)):
+        expected = "a JSON object" if schema is None else "a JSON value"
+        message = f"The request set a JSON response format, and the answer is not {expected}."
+        yield Problem(exchange, message, expected, reply.text or "no text")
     elif schema is not None:
         problem = misfit(found, schema)
         if problem is not None:

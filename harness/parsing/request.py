@@ -107,6 +107,7 @@ class ParsedRequest:
         return found if isinstance(found, dict) else {}
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
+        yield from objects(self.body.get("functions"))  # The form before there were tools.
         for tool in objects(self.body.get("tools")):
             function = tool.get("function", tool)
             if tool.get("type", "function") == "function" and isinstance(function, dict):

@@ -33,6 +33,10 @@ _REPLIES: Mapping[str, Api] = {
     "chat.completion.chunk": "chat",
     "response": "responses",
 }
+_ENDS = re.compile(
+    # A finish reason, the last event of a response, an error, or the end of a Chat stream.
+    r'"finish_reason"\s*:\s*"|"response\.(?:completed|incomplete|failed)"|"error"|\[DONE\]'
+)
 _GPT_OSS = re.compile(r"gpt[-_.]?oss", re.IGNORECASE)
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 
@@ -138,6 +142,8 @@ def _response(received: object) -> tuple[Response, frozenset[Lost]]:
         headers=headers,
         body=body.text,
         parts=body.parts or (),
+        # Whether the server or the client ended a stream early, a recording does not tell.
+        complete=not body.parts or any(_ENDS.search(part.raw) for part in body.parts),
     )
     return response, body.lost | ({"headers"} if not kind else set())
 
