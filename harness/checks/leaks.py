@@ -45,18 +45,14 @@ _EVERYWHERE = ("answer", "reasoning", "tool name", "arguments")
 def _search(
     answer: Answer, pattern: re.Pattern[str], places: Collection[str], what: str
 ) -> Iterator[Problem]:
-    """Report the first match in each place, unless the prompt or the answer is about markup.
-
-    The prompt is if it contains such markup, and an answer names markup as code.
-    """
+    """Report the first match in each place, unless the prompt contains it, or it is code."""
     exchange, reply = answer
-    if pattern.search(exchange.prompt):
-        return
     for place, text in _texts(reply):
         if place == "answer":
             text = _CODE.sub("", text)
-        found = pattern.search(text) if place in places else None
-        if found and found.group().strip() not in exchange.prompt:
+        matches = pattern.finditer(text) if place in places else ()
+        found = next((one for one in matches if one.group().strip() not in exchange.prompt), None)
+        if found:
             context = text[max(0, found.start() - 40) : found.end() + 40]
             message = f"The {place} contains {what}."
             yield Problem(exchange, message, f"{place} without format markup", context)

@@ -59,7 +59,6 @@ class ProbeRequest:
     effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = REPLY_TOKENS
-    seed: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 1
     sequential: bool = False
@@ -101,7 +100,6 @@ class ProbeRequest:
             reasoning_effort=self.effort,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
-            seed=self.seed,
             stored=self.stored,
             extra_body={**(shared.extra_body or {}), **self.options},
         )

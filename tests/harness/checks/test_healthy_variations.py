@@ -10,6 +10,7 @@ from healthy import (
     chat_blocks,
     chat_chunks,
     chat_whole,
+    exchange,
     json_response,
     responses_blocks,
     responses_events,
@@ -186,3 +187,32 @@ def test_unvaried_replies_have_no_findings(api, streaming):
         say = Say(call=(case.tool_name, json.dumps(case.expected_arguments)))
         recorded = rollout([say], api=api, streaming=streaming)
         assert checks.examine(parse_rollout(recorded))[1] == ()
+
+
+def asked(prompt, say, **options):
+    """The ids of the findings of a reply to this prompt with these options."""
+    made = exchange("chat", False, json_response(chat_whole(say)))
+    body = {**made.request.body, "messages": [{"role": "user", "content": prompt}], **options}
+    request = made.request.model_copy(update={"body": body})
+    seen = parse_rollout(rollout([made.model_copy(update={"request": request})]))
+    return {found.id for found in checks.examine(seen)[1]}
+
+
+ARRAY = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "array"}}}
+
+
+def test_markup_that_the_conversation_is_about_is_no_leak():
+    tokens = Say(text="It ends with <|end|>, a call with <|call|>.")
+    assert "harmony.markers" in asked("How does a message end?", tokens)
+    assert asked("What do <|end|> and <|call|> end?", tokens) == set()
+    assert asked("How does a message end?", Say(text="With `<|end|>`.")) == set()
+    tags = Say(text="<think>a</think>\n<reasoning>b</reasoning>")
+    assert "reasoning.in_answer" in asked("Write two tags.", tags)
+    assert asked("Write a <think> and another tag.", tags) == set()
+
+
+def test_answers_and_calls_that_old_or_rare_options_ask_for():
+    assert asked("Primes?", Say(text="[2, 3]"), response_format=ARRAY) == set()
+    assert "answer.json" in asked("Primes?", Say(text="{}"), response_format=ARRAY)
+    old = {"tools": [], "functions": [{"name": "f", "parameters": {"type": "object"}}]}
+    assert asked("Call f.", Say(call=("f", "{}")), **old) == set()

@@ -295,3 +295,15 @@ def test_a_verdict_needs_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_text_of_a_stream_is_its_blocks():
     answer = response("chat", True, ANSWER)
     assert text_of(answer).endswith("data: [DONE]\n\n")
+
+
+def test_a_stream_without_an_end_is_incomplete(tmp_path: Path):
+    delta = {"choices": [{"index": 0, "delta": {"content": "Hi."}, "finish_reason": None}]}
+    chunk = {"object": "chat.completion.chunk", "model": MODEL, "id": "chatcmpl-1", **delta}
+    cut = f"data: {json.dumps(chunk)}\n\n"
+    ends = {cut: False, f"{cut}data: [DONE]\n\n": True, cut.replace("null", '"stop"'): True}
+    for reply, complete in ends.items():
+        (found,) = traffic(tmp_path, pair({"messages": [ASK], "stream": True}, reply)).rollouts
+        response = found.exchanges[0].response
+        assert response is not None
+        assert response.complete is complete
