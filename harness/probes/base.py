@@ -100,6 +100,7 @@ class ProbeRequest:
             reasoning_effort=self.effort,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            seed=None,
             stored=self.stored,
             extra_body={**(shared.extra_body or {}), **self.options},
         )
