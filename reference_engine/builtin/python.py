@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reference_engine.builtin.jail import REFUSED
@@ -25,11 +25,13 @@ class PythonSandbox:
         seconds: The time limit of a program.
         memory: The limit of each of its processes, in bytes of address space.
         output: The limit of its output in bytes; the rest is cut off and the program stopped.
+        turn: Admits a few programs at a time; the others wait.
     """
 
     seconds: int = 20
     memory: int = 512 * 2**20
     output: int = 16 * 2**10
+    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4), compare=False)
 
     def require_isolation(self) -> None:
         """Run a program, to find out whether this machine can isolate programs.
@@ -58,6 +60,10 @@ class PythonSandbox:
 
     async def run(self, code: str) -> str:
         """Run a program and return its output and errors, in the order written."""
+        async with self.turn:
+            return await self._run(code)
+
+    async def _run(self, code: str) -> str:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,

@@ -155,13 +155,13 @@ Zero = Annotated[float, AfterValidator(_zero)]
 
 def _function(kind: object) -> object:
     if kind != "function":
-        message = "{kind} is not supported, this server has function tools only"
+        message = "{kind} is not a tool of this server in this API"
         raise PydanticCustomError("tool_type", message, {"kind": repr(kind)[:100]})
     return kind
 
 
 FunctionType = Annotated[Literal["function"], BeforeValidator(_function)]
-"""The type of a tool. Hosted tools, such as web search, are refused by name."""
+"""The type of a function tool. Other tools are refused by name."""
 
 Limit = Annotated[int, Field(ge=1)]
 

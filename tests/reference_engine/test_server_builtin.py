@@ -11,6 +11,9 @@ from researching import CODE, INCLUDE, OPEN, RUN, SEARCH, WEB, research, server_
 from scripted import ANSWER, COT, FLAT_TOOL, ScriptedEngine, running
 
 from harmony.vocabulary import harmony_encoding
+from reference_engine.builtin.python import PythonSandbox
+from reference_engine.builtin.tools import ServerTools
+from reference_engine.errors import SetupError
 from reference_engine.server.settings import AppSettings
 
 EVENT = TypeAdapter(ResponseStreamEvent)
@@ -250,6 +253,20 @@ def test_what_is_not_supported_is_refused_by_name(engine, client, fields, messag
     reply = httpx.post(f"{client.base_url}responses", json=body)
     assert reply.status_code == 400
     assert message in reply.json()["error"]["message"]
+
+
+def test_programs_run_in_the_sandbox():
+    sandbox = PythonSandbox()
+    try:
+        sandbox.require_isolation()
+    except SetupError as error:
+        pytest.skip(str(error))
+    engine = ScriptedEngine(lambda prompt, _: ANSWER if "<|call|>" in prompt else COT + RUN)
+    settings = AppSettings(tools=ServerTools(python=sandbox))
+    with running(engine, settings) as url, OpenAI(base_url=url, api_key="x") as client:
+        response = ask(client, tools=[CODE])
+    assert response.output[1].outputs[0].logs == "42\n"
+    assert engine.prompts[-1].endswith("<|message|>42\n<|end|><|start|>assistant")
 
 
 @pytest.mark.parametrize("tool", [WEB, {"type": "web_search_preview"}, CODE])
