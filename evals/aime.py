@@ -12,7 +12,6 @@ from evals.base import Mark, Prompt, Question
 from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow
 from evals.extraction import openai_script
-from evals.extraction.integer import integer_answer
 from evals.prompts import fill, our_prompts
 from harness.api.base import Message
 from harness.records.runs import DatasetInfo, PromptsInfo
@@ -40,6 +39,9 @@ class Aime:
     tries = 16
 
     def __init__(self, data: Loaded[AimeRow], prompts: PromptsInfo | None = None) -> None:
+        from evals.extraction.integer import integer_answer  # 0.1 s, only in runs of this eval
+
+        self._answer_in = integer_answer
         self._template = (prompts or our_prompts()).templates[self.name]
         self.info: DatasetInfo = data.info
         self._rows = {_id(index, data.info): row for index, row in enumerate(data.rows)}
@@ -60,7 +62,7 @@ class Aime:
         """Compare the declared integer with the answer; leading zeros are allowed."""
         right = self._rows[question].answer
         openai_score = float(openai_script.integer(text) == right)
-        found = integer_answer(text)
+        found = self._answer_in(text)
         if found is None:
             return Mark("no_answer", None, openai_score)
         correct = found.answer is not None and int(found.answer) == right

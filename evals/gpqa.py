@@ -15,7 +15,6 @@ from evals.datasets.load import Loaded
 from evals.datasets.rows import DataRow, text_id
 from evals.extraction import openai_script
 from evals.extraction.found import Found, noted_letters
-from evals.extraction.letter import letter_answer
 from evals.prompts import fill, our_prompts
 from harness.api.base import Message
 from harness.errors import ConfigurationError
@@ -51,6 +50,9 @@ class Gpqa:
     def __init__(
         self, data: Loaded[GpqaRow], seed: int = 0, prompts: PromptsInfo | None = None
     ) -> None:
+        from evals.extraction.letter import letter_answer  # 0.2 s, only in runs of this eval
+
+        self._answer_in = letter_answer
         self._template = (prompts or our_prompts()).templates[self.name]
         self.info: DatasetInfo = data.info
         ids = [row.record_id or text_id(row.question) for row in data.rows]
@@ -95,7 +97,7 @@ class Gpqa:
         if self.info.withheld is not None:
             return noted_letters(text)
         choices = self._choices(question, self._order(question, number))
-        return letter_answer(text, choices), openai_script.letter(text)
+        return self._answer_in(text, choices), openai_script.letter(text)
 
     def _order(self, question: str, number: int) -> tuple[int, ...]:
         return self._orders.of(self._places[question], number)
