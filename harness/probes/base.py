@@ -26,8 +26,8 @@ Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TO
 """
 MORE_TOKENS = 4096
 """Output tokens of the repetition of a reply that `REPLY_TOKENS` cut."""
-_NOT_ADMITTED = frozenset({408, 425, 429})
-_GATEWAY_TIMEOUT = 504
+_NOT_ADMITTED = frozenset({408, 425, 429, 529})
+_GATEWAY_TIMEOUTS = frozenset({504, 522, 524})
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
 
@@ -85,7 +85,7 @@ class ProbeRequest:
         failure = last.recorded.failure
         if last.status in _NOT_ADMITTED:
             return f"was not processed (status {last.status})"
-        if last.status == _GATEWAY_TIMEOUT or (failure and failure.kind == "timeout"):
+        if last.status in _GATEWAY_TIMEOUTS or (failure and failure.kind == "timeout"):
             return "timed out"
         if failure and failure.kind == "connect":
             return "did not reach the provider"

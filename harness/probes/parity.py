@@ -6,11 +6,13 @@ deterministically at temperature 0, its streams must contain the same text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from harness.api.base import Reply
+from harness.checks.json_text import parsed_object
 from harness.findings import BOTH_MODES, CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
@@ -180,7 +182,12 @@ def _equal_counts(
 
 
 def _call_texts(reply: Reply) -> str:
-    return "\n".join(f"{call.name} {call.arguments}" for call in reply.calls)
+    """The calls, with JSON in one spelling: some servers write it anew in one of the modes."""
+    found = ((call, parsed_object(call.arguments)) for call in reply.calls)
+    return "\n".join(
+        f"{call.name} {call.arguments if value is None else json.dumps(value, ensure_ascii=False)}"
+        for call, value in found
+    )
 
 
 _PARTS: dict[str, Callable[[Reply], str]] = {

@@ -24,6 +24,7 @@ from harness.records.conditions import Api
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
 _CODE_WORD = "orchid596"
+_NOT_FOUND = 404
 _TRIES = 2
 """With two requests in two modes, a server that loses one response in three passes by 4 %."""
 _FIRST = (
@@ -114,8 +115,8 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     """The rollouts in which a stored response was continued.
 
     Raises:
-        NotVerifiableError: There are none, or the provider stores no responses and does not claim
-            to.
+        NotVerifiableError: There are none, or the provider stores no responses: it does not claim
+            to, or refuses to continue one otherwise than by not finding it.
     """
     rollouts = responses.all(name)
     if all(refused(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
@@ -123,15 +124,16 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     found = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
     if not found:
         raise NotVerifiableError("The first reply cannot be continued.")
-    if all(refused(rollout) and not _claims_to_store(rollout) for rollout in found):
+    if all(refused(rollout) and _stores_nothing(rollout) for rollout in found):
         reason = outcome(found[0].exchanges[-1])
         raise NotVerifiableError(f"The provider refuses to continue a response ({reason}).")
     return found
 
 
-def _claims_to_store(rollout: ParsedRollout) -> bool:
+def _stores_nothing(rollout: ParsedRollout) -> bool:
     reply = rollout.exchanges[0].reply
-    return reply is not None and reply.raw.get("store") is True
+    claims = reply is not None and reply.raw.get("store") is True
+    return not claims or rollout.exchanges[-1].status != _NOT_FOUND
 
 
 def _broken_continuation(rollout: ParsedRollout) -> Problem | None:

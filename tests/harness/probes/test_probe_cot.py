@@ -186,6 +186,8 @@ def test_not_found_is_a_defect_only_if_the_provider_claims_to_store() -> None:
     assert claims["state.previous_response"] == "failed"
     honest = state_results(stored((60, 0), refusal(404), keeps=False))
     assert honest["state.previous_response"] == "not_verifiable"
+    stateless = state_results(stored((60, 0), refusal(400)))
+    assert stateless["state.previous_response"] == "not_verifiable"
 
 
 def test_streams_that_are_not_stored_are_detected() -> None:

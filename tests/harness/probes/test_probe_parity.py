@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -35,6 +36,15 @@ def streamed(change: Callable[[Say], Say]) -> dict[str, CheckResult]:
 
 def test_equal_streams_and_non_streaming_replies_pass() -> None:
     assert set(statuses(streamed(lambda each: each)).values()) == {"passed"}
+
+
+def test_json_that_is_written_anew_in_one_mode_passes() -> None:
+    def spaced(each: Say) -> Say:
+        name, arguments = each.call or ("", "{}")
+        return replace(each, call=(name, json.dumps(json.loads(arguments), indent=1)))
+
+    found = statuses(streamed(lambda each: spaced(each) if each.call else each))
+    assert found["parity.content"] == "passed"
 
 
 def _call_as_reasoning(each: Say) -> Say:
