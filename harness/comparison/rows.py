@@ -115,20 +115,19 @@ def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[Dr
         )
         return
 
+    rates = [
+        None if group is None or group.result is None else {at.k: at for at in group.result.at_k}
+        for group in groups
+    ]
+
     def row(label: str, value: Callable[[AtK], Estimate], k: int, about: str) -> DraftRow:
-        cells = tuple(
-            None
-            if group is None or group.result is None
-            else _estimated(value(group.result.at_k[min(k, len(group.result.at_k)) - 1]))
-            for group in groups
-        )
+        cells = tuple(None if at is None else _estimated(value(at[k])) for at in rates)
         return DraftRow(RATES, label, "share", cells, group=key[1], about=about)
 
     first = row("pass@1", lambda at: at.pass_at, 1, "Share of attempts that succeed.")
     yield replace(first, pairs=pairs)
-    sizes = {group.tries for group in groups if group is not None} - {1}
-    if sizes:
-        k = min(sizes)
+    k = max(set.intersection(*(set(at) for at in rates if at is not None)), default=1)
+    if k > 1:
         yield row(f"pass@{k}", lambda at: at.pass_at, k, f"At least one of {k} tries succeeds.")
         yield row(f"pass^{k}", lambda at: at.pass_hat, k, f"All of {k} tries succeed.")
 

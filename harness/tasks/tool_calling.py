@@ -42,7 +42,7 @@ from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Estimate, Finding, Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.scoring.measure import latency, measured, token_counts
-from harness.statistics.estimators import pass_at_k, pass_hat_k
+from harness.statistics.estimators import pass_at_k, pass_hat_k, reported_ks
 from harness.statistics.intervals import mean_interval
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.tasks.base import Task
@@ -168,7 +168,7 @@ class ToolCalling(Task):
             outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
             invalid=sum(score.invalid for score in made),
             exact=sum(score.value == 1 and score.exact is True for score in made),
-            at_k=tuple(_at_k(passed, tries, k) for k in range(1, tries + 1)),
+            at_k=tuple(_at_k(passed, tries, k) for k in reported_ks(tries)),
             cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),

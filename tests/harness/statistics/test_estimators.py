@@ -14,6 +14,7 @@ from harness.statistics.estimators import (
     pass_at_k,
     pass_hat_k,
     percentiles,
+    reported_ks,
 )
 
 ballots = st.lists(st.sampled_from(["70", "7", "0", None]), min_size=1, max_size=7)
@@ -128,3 +129,12 @@ def test_the_bootstrap_clips_each_resample():
     assert bootstrap_std([-3.0, -1.0, -2.0, -0.5]) == 0
     half_cut = [-0.5, 0.5] * 20
     assert 0 < bootstrap_std(half_cut) < bootstrap_std([x + 0.5 for x in half_cut])
+
+
+@pytest.mark.parametrize(
+    ("tries", "last"), [(1, [1]), (5, [4, 5]), (33, [32, 33]), (300, [32, 64, 128, 256, 300])]
+)
+def test_all_small_k_are_reported_and_some_large_ones(tries: int, last: list[int]) -> None:
+    found = reported_ks(tries)
+    assert found[-len(last) :] == last
+    assert found[: min(tries, 32)] == list(range(1, min(tries, 32) + 1))
