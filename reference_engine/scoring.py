@@ -6,7 +6,7 @@ its logprob and the most probable alternatives. This includes headers and chain 
 API returns.
 
 With faults, the tokens are scored as a server with these defects would compute them: faults of the
-model, the conversation and the prompt apply.
+model and of the forward pass, the conversation and the prompt apply.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from reference_engine.faults.catalogue import read_plan
 from reference_engine.faults.hooks import GENERATION, PROMPT
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
+from reference_engine.generation.forward import MakeForward
+from reference_engine.generation.ragged import forward_for
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.model.transformer import Transformer, UncachedContext
 from reference_engine.server.chat.request import ChatRequest
@@ -135,7 +137,8 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
         yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
         model = plan.damage(model)
         with activated(plan.faults):
-            answers = list(_answers(model, settings, questions, orders))
+            forward = plan.forward(forward_for)
+            answers = list(_answers(model, settings, questions, orders, forward))
         yield from (answer.line() for answer in answers)
     except (ApiError, EngineError, SetupError, ValidationError) as error:
         raise ScoringError(str(error)) from error
@@ -146,11 +149,12 @@ def _answers(
     settings: ServeSettings,
     questions: Sequence[Question],
     orders: Sequence[GenerationRequest],
+    forward: MakeForward,
 ) -> Iterator[Answer]:
     pairs = list(zip(questions, orders, strict=True))
     open_ended = [pair for pair in pairs if pair[0].completion is None]
     if open_ended:
-        yield from _generate(model, settings, open_ended)
+        yield from _generate(model, settings, open_ended, forward)
     for question, order in pairs:
         if question.completion is not None:
             prompt = _prompt(order)
@@ -168,7 +172,10 @@ def _prompt(order: GenerationRequest) -> list[int]:
 
 
 def _generate(
-    model: Transformer, settings: ServeSettings, pairs: Sequence[tuple[Question, GenerationRequest]]
+    model: Transformer,
+    settings: ServeSettings,
+    pairs: Sequence[tuple[Question, GenerationRequest]],
+    forward: MakeForward,
 ) -> Sequence[Answer]:
     engine = Engine(
         model,
@@ -177,6 +184,7 @@ def _generate(
         prefill_chunk=settings.prefill_chunk,
         memory=settings.memory,
         max_queue=len(pairs),
+        forward=forward,
     )
     engine.start()
     try:

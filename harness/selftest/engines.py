@@ -12,17 +12,23 @@ from harness.selftest.faults import HEALTHY, Fault
 
 _MODEL = "gpt-oss-small"
 _HEADER = "X-Fault"
-CONTEXT = 8192
-"""Tokens: the second length of the long probes fits, beyond the 4,096 positions without YaRN."""
+CONTEXT, LONG_CONTEXT = 2048, 8192
+"""Tokens, the second for long probes: beyond the 4,096 positions that the model was first trained
+on. With more, defects whose replies never end would take longer."""
 _COMMAND = (
     *("{python}", "-m", "reference_engine", "serve", "--port", "{port}"),
-    *("--max-context", f"{CONTEXT}", "--max-batch", "64", "--threads", "1"),
+    *("--max-batch", "64", "--threads", "1"),
 )
 _TIMEOUT = 600.0
 """Seconds; a busy machine is no defect of the engine."""
 
 
-def _provider(concurrency: int, *more: str) -> Provider:
+def context(*, long: bool) -> int:
+    """The context length of a server, in tokens: whether long probes are asked."""
+    return LONG_CONTEXT if long else CONTEXT
+
+
+def _provider(concurrency: int, tokens: int, *more: str) -> Provider:
     return Provider(
         name="selftest",
         base_url="http://127.0.0.1:{port}/v1",
@@ -31,7 +37,7 @@ def _provider(concurrency: int, *more: str) -> Provider:
         timeout=_TIMEOUT,
         concurrency=concurrency,
         launch=Launch(
-            command=(*_COMMAND, *more),
+            command=(*_COMMAND, "--max-context", f"{tokens}", *more),
             ready_url="http://127.0.0.1:{port}/health",
             ready_timeout=300,
         ),
@@ -39,16 +45,22 @@ def _provider(concurrency: int, *more: str) -> Provider:
 
 
 @asynccontextmanager
-async def shared_engine(log: Path, concurrency: int) -> AsyncIterator[Provider]:
+async def shared_engine(
+    log: Path, concurrency: int, *, long: bool = False
+) -> AsyncIterator[Provider]:
     """A server whose requests choose their faults; see `with_fault`. Raises LaunchError."""
-    async with launched(_provider(concurrency, "--faults-by-request"), log) as provider:
+    wanted = _provider(concurrency, context(long=long), "--faults-by-request")
+    async with launched(wanted, log) as provider:
         yield changed(provider, launch=None)
 
 
 @asynccontextmanager
-async def own_engine(fault: Fault, log: Path, concurrency: int) -> AsyncIterator[Provider]:
-    """A server with a fault of its model. Raises LaunchError."""
-    async with launched(_provider(concurrency, "--fault", fault.name), log) as provider:
+async def own_engine(
+    fault: Fault, log: Path, concurrency: int, *, long: bool
+) -> AsyncIterator[Provider]:
+    """A server with one fault in every request. Raises LaunchError."""
+    wanted = _provider(concurrency, context(long=long), "--fault", fault.name)
+    async with launched(wanted, log) as provider:
         yield changed(provider, launch=None)
 
 

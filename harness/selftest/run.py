@@ -118,9 +118,12 @@ class _Runs:
         """
         healthy = self._plan.faults[0]
         log = self._plan.out / "engine-healthy.log"
-        async with engines.shared_engine(log, CONCURRENCY) as provider:
-            for stage in self._healthy_stages:
-                await self._run_healthy(provider, stage)
+        for long in (False, True):
+            chosen = [stage for stage in self._healthy_stages if stage.long == long]
+            if chosen:
+                async with engines.shared_engine(log, CONCURRENCY, long=long) as provider:
+                    for stage in chosen:
+                        await self._run_healthy(provider, stage)
         self._made[healthy.name] += self._healthy
         self.rows[healthy.name] = rows.row(healthy, self._healthy, {})
 
@@ -132,9 +135,10 @@ class _Runs:
             self.rows[fault.name] = nothing
             return
         try:
-            if fault.model:
+            long = stages(fault, self._plan.suite)[0].long
+            if fault.model or long:
                 log = self._plan.out / f"engine-{fault.name}.log"
-                async with engines.own_engine(fault, log, CONCURRENCY) as provider:
+                async with engines.own_engine(fault, log, CONCURRENCY, long=long) as provider:
                     await self._run_stages(fault, repetition, provider, shared)
             else:
                 await self._run_stages(fault, repetition, shared, shared)
@@ -176,5 +180,6 @@ def _healthy_stages(plan: Plan) -> Sequence[Stage]:
     whole = Stage(plan.suite, ())
     if plan.everything:
         first -= {CASES, *(probe.id for probe in choose(plan.suite).probes)}
-    few = (Stage(plan.suite, tuple(sorted(first))),) if first else ()
-    return (*few, whole) if plan.everything or not first else few
+    long = {name for name in first if Stage(plan.suite, (name,)).long}
+    few = [Stage(plan.suite, tuple(sorted(names))) for names in (first - long, long) if names]
+    return (*few, whole) if plan.everything or not first else tuple(few)

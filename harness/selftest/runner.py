@@ -58,7 +58,7 @@ class Runner:
             concurrency=CONCURRENCY,
             suite=stage.suite,
             only=stage.only,
-            max_context=engines.CONTEXT,
+            max_context=engines.context(long=stage.long),
         )
         job = new_job(
             faulty.model_copy(update={"name": fault.name.replace(":", "-")}),

@@ -60,6 +60,11 @@ class Stage:
         """Whether it is the whole suite."""
         return not self.only
 
+    @property
+    def long(self) -> bool:
+        """Whether it asks probes with long prompts."""
+        return any(each.partition(".")[0] == "long" for each in self.only)
+
 
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
     """The runs for a fault, the next of which is made only where the one before found nothing.
