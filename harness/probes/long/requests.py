@@ -49,6 +49,7 @@ _FRAME_TOKENS = 80
 _TOOLS_TOKENS, _STEP_TOKENS = 1_700, 75
 """At most, of the prompt with all tools, and of a step."""
 _MODELS_DOING = GARBLED | {
+    "text.runaway",
     "reply.empty",
     "chat.reasoning.missing",
     "responses.reasoning.missing",
