@@ -15,6 +15,7 @@ from harness.parsing.rollout import ParsedRollout
 family = Family("schema", CHAT)
 
 _SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
+_FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
 # More than clock skew and queueing explain.
 _SECONDS_OFF = 86_400
 
@@ -114,16 +115,17 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
 
 @family.check("reply.model", answers, severity="warning")
 def _model(answer: Answer) -> Iterator[Problem]:
-    """A reply names a model of the requested size.
+    """A reply names a model of the requested size, and of no other family.
 
-    Providers choose their own names, but another size means another model.
+    Providers choose their own names, but another size or family means another model.
     """
     requested = answer.exchange.request.body.get("model")
     named = answer.reply.raw.get("model")
     names = (requested, named)
     sizes = [{*_SIZE.findall(name)} if isinstance(name, str) else {} for name in names]
-    if not named or (all(sizes) and sizes[0] != sizes[1]):
-        message = "The reply names a model of another size." if named else "The reply has no model."
+    families = [{*_FAMILY.findall(str(name))} for name in names]
+    if not named or (all(sizes) and sizes[0] != sizes[1]) or families[1] - families[0]:
+        message = "The reply names another model." if named else "The reply has no model."
         yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")
 
 

@@ -26,6 +26,10 @@ _PARSER_ERROR = re.compile(
     r"|channel marker present but no channel",
     re.IGNORECASE,
 )
+_STACK_TRACE = re.compile(
+    r"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,200}\", line \d+"
+    r"|goroutine \d+ \[|at [\w.$<>]+\([\w.]+:\d+\)|panicked at "
+)
 _REJECTED = frozenset({400, 404, 405, 415, 422})
 _TOO_LONG = re.compile(
     r"context[_ ](?:length|window|size|limit)|maximum (?:context|prompt|input)"
@@ -66,6 +70,20 @@ def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     if response.status == _INTERNAL_ERROR or _PARSER_ERROR.search(body):
         got = f"status {response.status}: {body}"
         yield Problem(exchange, "The server failed on a valid request.", "a reply", got)
+
+
+@family.check("request.internals", exchanges, severity="warning")
+def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Error messages contain no stack trace.
+
+    A trace reveals the server's files and code, and does not tell the client what is wrong.
+    """
+    response = exchange.recorded.response
+    failed = response is not None and not exchange.good_status
+    found = _STACK_TRACE.search((response.body or "") if response and failed else "")
+    if found:
+        message = "The error contains a stack trace."
+        yield Problem(exchange, message, "a message for the client", found[0])
 
 
 @family.check("request.server_error", delivered, severity="warning")

@@ -158,6 +158,14 @@ class ProbeResponses:
             raise NotVerifiableError(f"The request {names[0]!r} {reason}.")
         return found
 
+    def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
+        """The usable rollouts of some requests, each with the name of its request.
+
+        Raises:
+            NotVerifiableError: There are none. Requests without usable rollouts are left out.
+        """
+        return ((each.rollout.sample, each) for each in self.all(*names))
+
     def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
         """The last exchange of each of these rollouts. Raises NotVerifiableError."""
         return (rollout.exchanges[-1] for rollout in self.all(*names, mode=mode))

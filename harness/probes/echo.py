@@ -34,6 +34,7 @@ TEXTS: Mapping[str, str] = {
     "number": "004940123456789",
     "address": "mate@quay.example",
     "quotes": 'say "no" or "yes"',
+    "words": "the secret password is to kill the code",
 }
 CHANGES: Mapping[str, Callable[[str], str]] = {
     "letters are in lower case": str.lower,
@@ -110,7 +111,7 @@ def _changed(text: str) -> Iterator[tuple[str, str]]:
 def _replies(responses: ProbeResponses) -> Iterator[tuple[str, ParsedExchange, Reply]]:
     return (
         (name, exchange, reply)
-        for name in TEXTS
-        for exchange, reply in responses.replies(name)
+        for name, rollout in responses.named(*TEXTS)
+        for exchange, reply in rollout.replies
         if reply.text
     )

@@ -7,7 +7,7 @@ the same reply has the intended name, and not the returned one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -21,8 +21,8 @@ from harness.probes.base import TrialResult, Trials
 
 Author = Literal["model", "server", "unknown"]
 
-_CONTENT_TYPE = range(5)
-"""Tokens of the content type in the header of a call: ` <|constrain|>json`, ` json` or none."""
+_CONTENT_TYPE = range(-2, 1)
+"""Tokens by which a call may differ from the rendered one without a change of its text."""
 _FEWEST_REPEATED = 2
 _LEAST_REPEATED = 2 / 3
 
@@ -34,8 +34,8 @@ def author(made: MadeCall, *intended: ToolCall) -> Author:
         return "unknown"
     if all(_named_in_cot(reply, made.call, each) for each in intended):
         return "server"
-    fitting = fits(reply)
-    instead = [fits(_with_call(reply, made.call, each)) for each in intended]
+    fitting = fits(reply, _CONTENT_TYPE)
+    instead = [fits(_with_call(reply, made.call, each), _CONTENT_TYPE) for each in intended]
     if fitting is None or fitting == any(instead):
         return "unknown"
     return "model" if fitting else "server"
@@ -62,10 +62,15 @@ def _with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
     return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
 
 
-def fits(reply: Reply) -> bool | None:
-    """Whether the reply has the reported completion tokens; None if they cannot be compared."""
+def fits(reply: Reply, usual: Collection[int] = (0,)) -> bool | None:
+    """Whether the reply has the reported completion tokens; None if they cannot be compared.
+
+    Args:
+        reply: The reply.
+        usual: How many of them may not be those of its messages.
+    """
     more = beside(reply)
-    return None if more is None else more in (_CONTENT_TYPE if reply.calls else (0,))
+    return None if more is None else more in usual
 
 
 def beside(reply: Reply) -> int | None:

@@ -117,6 +117,10 @@ def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
         return "The alternatives are not sorted.", "the most probable first", f"{ranked}"
     if len(top) > _ALTERNATIVES + 1:
         return "There are more alternatives than requested.", f"{_ALTERNATIVES}", f"{len(top)}"
+    for each in (entry, *top):
+        if (wrote := _decoded(each)) not in (None, each.get("token")):
+            message = "A token is not the text of its bytes."
+            return message, repr(wrote), repr(each.get("token"))
     if math.fsum(map(math.exp, ranked)) > 1 + _TOLERANCE:
         return "The probabilities of the alternatives exceed 1 in total.", "at most 1", f"{ranked}"
     same = [value for other, value in zip(top, ranked, strict=True) if _key(other) == _key(entry)]
@@ -124,6 +128,14 @@ def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
         message = "The logprob of a token differs from its logprob among the alternatives."
         return message, f"{same[0]}", f"{chosen}"
     return None
+
+
+def _decoded(entry: Mapping[str, Any]) -> str | None:
+    """The text of the bytes of a token; None without bytes or for part of a character."""
+    try:
+        return bytes(entry.get("bytes") or b"").decode() or None
+    except (UnicodeDecodeError, TypeError, ValueError):
+        return None
 
 
 def _logprob(entry: Mapping[str, Any]) -> float | None:

@@ -239,7 +239,7 @@ def _seed(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("sampling.n", ("choices",), apis=("chat",), needs="n")
 def _n(responses: ProbeResponses) -> Trials:
-    """A request for several choices gets that many, each with a message.
+    """A request for several choices gets that many, each with a message and CoT.
 
     Clients that rely on them fail on a reply that silently omits them. A provider that does not
     support them must reject the request.
@@ -252,6 +252,12 @@ def _n(responses: ProbeResponses) -> Trials:
         message = "The reply does not have the requested number of choices."
         wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
         yield None if count == _CHOICES else wrong
+        if last.reply is not None and count == _CHOICES:
+            replies = (last.reply, *last.reply.others)
+            have = [bool(reply.reasoning) for reply in replies]
+            message = "Some choices have CoT, and others have none."
+            lost = Problem(last, message, "CoT in all choices", "in some", "$.choices")
+            yield lost if any(have) and not all(have) else None
 
 
 def _as_varied(

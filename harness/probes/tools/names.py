@@ -48,9 +48,8 @@ def _accepted(responses: ProbeResponses) -> Trials:
 
     The API guarantees it, and programs generate such names.
     """
-    for name, (_, renamed, _) in NAMES.items():
-        for rollout in responses.all(name):
-            yield failure(rollout, f"a function named {renamed}")
+    for name, rollout in responses.named(*NAMES):
+        yield failure(rollout, f"a function named {NAMES[name][1]}")
 
 
 @GROUP.probe("tools.names.kept", NAMES, source=HARMONY)
@@ -59,12 +58,7 @@ def _unchanged(responses: ProbeResponses) -> Trials:
 
     A client cannot run a tool by a name that it does not know.
     """
-    found = (
-        trial
-        for name, (_, renamed, _) in NAMES.items()
-        for call in _calls(responses, name)
-        for trial in _judged(call, renamed)
-    )
+    found = (trial for name, call in _calls(responses) for trial in _judged(call, NAMES[name][1]))
     yield from required(found, "The model called none of the functions by its name.")
 
 
@@ -85,15 +79,15 @@ def _ids(responses: ProbeResponses) -> Trials:
     Logs and caches confuse calls with the same id. Within one conversation it is an error.
     """
     known: dict[str, str] = {}
-    made = ((name, found) for name in NAMES for found in _calls(responses, name))
-    for name, found in required(made, "The model called no function."):
+    for name, found in required(_calls(responses), "The model called no function."):
         same = known.setdefault(found.call.id, name) != name
         message = "Tool calls in two conversations have the same id."
         yield Problem(found.exchange, message, "a new id", found.call.id) if same else None
 
 
-def _calls(responses: ProbeResponses, name: str) -> Iterator[Call]:
-    return (found for rollout in responses.all(name) for found in calls(rollout))
+def _calls(responses: ProbeResponses) -> Iterator[tuple[str, Call]]:
+    """The calls, each with the name of its request."""
+    return ((name, found) for name, rollout in responses.named(*NAMES) for found in calls(rollout))
 
 
 def _changed(offered: str, name: str) -> bool:

@@ -530,6 +530,7 @@ def test_a_test_violates_every_check():
         "calls.id.repeated",
         "chat.schema.minor",
         "chat.stream.finish.repeated",
+        "request.internals",
         "request.refused",
         "request.server_error",
         "reply.content_type",
