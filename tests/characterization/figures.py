@@ -48,6 +48,7 @@ from harness.records.runs import Sampling
 from harness.records.scores import Estimate, Percentiles, Score
 from harness.sampling.attempts import Attempt
 from harness.statistics.differences import Difference
+from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
 from harness.tasks.probing import ProbeOptions, probe_tasks
 from harness.tasks.tool_calling import ToolCalling
@@ -621,10 +622,20 @@ def _planned_evals() -> Iterator[Attempt]:
 # Helpers.
 
 
+_JUDGED: dict[str, dict[str, bytes]] = {}
+"""By the name of a run, what judging it wrote: several characterizations read the same runs."""
+
+
 def _write_judgement(run: Path, baseline: Path | None = None) -> None:
     """Judge a run and keep the result in its folder, for what reads it from there."""
+    if run.name in _JUDGED:
+        for name, data in _JUDGED[run.name].items():
+            (run / name).write_bytes(data)
+        return
     named = read_run_info(run).settings.baseline is not None
     judge(run, None, _baseline(baseline) if named else {})
+    written = (run_folder.ANALYSIS_FILE, run_folder.SCORES_FILE)
+    _JUDGED[run.name] = {name: (run / name).read_bytes() for name in written}
 
 
 def _runs(folder: Path) -> list[Path]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import GptOssConfig, GptOssForCausalLM
-from transformers.utils import logging
 
 from reference_engine.kernels import Kernels
 from reference_engine.model import mxfp4
@@ -18,7 +16,8 @@ from reference_engine.model.config import ModelConfig
 from reference_engine.model.packed import pack_experts
 from reference_engine.model.transformer import Transformer
 
-logging.disable_progress_bar()
+if TYPE_CHECKING:
+    from transformers import GptOssForCausalLM
 
 TINY = {
     "vocab_size": 300,
@@ -75,6 +74,10 @@ def packed_transformer(kernels: Kernels, dtype: torch.dtype, **changes: Any) -> 
 
 def hugging_face_model(*, initial_context: int = 64, **changes: Any) -> GptOssForCausalLM:
     """Transformers' model with random weights, sinks and biases included."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     rope = {**ROPE, "original_max_position_embeddings": initial_context}
     config = GptOssConfig(
         **{**TINY, **changes}, max_position_embeddings=8 * initial_context, rope_parameters=rope
