@@ -1,19 +1,7 @@
-"""An eval as a task: its questions are sampled, its answers marked or graded, its mean compared.
-
-An attempt has exactly one outcome. The rules apply in this order:
-
-1. `provider_error`: the request failed, its status was not 2xx, or the reply could not be read.
-2. `truncated`: the reply stopped at its token limit.
-3. `refused`: it stopped at a content filter, or the API or the model states that it refuses.
-4. `no_answer`: the reply has no text, or no answer was found in it.
-5. `correct`, `wrong`; in HealthBench `graded`, or `grader_error` if an item has no grade.
-
-Only the final answer is marked, never the CoT. Every outcome but those of rule 5 scores 0.
-"""
+"""An eval as a task: its questions are sampled, its answers marked or graded, its mean compared."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +19,7 @@ from evals.healthbench.grader import grades_file
 from evals.healthbench.grades import Verdicts, read_verdicts
 from evals.healthbench.grading import grade_answers
 from evals.healthbench.rubric import rubric_score, summarise
+from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
 from evals.unread import ITEM, grade_unread
@@ -43,7 +32,6 @@ from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider
 from harness.records.analysis import AtK, FailedSample, GraderReads, RubricSummary, TaskResult
 from harness.records.conditions import Condition
-from harness.records.rollouts import Exchange
 from harness.records.runs import DatasetInfo, PromptsInfo, ProviderInfo, RunInfo, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
@@ -64,11 +52,8 @@ from harness.storage.run_log import read_rollouts, read_run_info
 from harness.tasks.base import Task
 
 SHOWN_FAILURES = 10
-_DETAIL = 200
 _RIGHT = "right"
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
-_REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
-"""How gpt-oss itself begins a refusal."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +168,7 @@ class EvalTask(Task):
         if rollout.sample not in self._known or not self.plans(rollout):
             return None
         score = measured(parsed, checks=False)
-        reply, problem = _reply(parsed)
-        failure = _failure(reply, problem)
+        reply, failure = ending(parsed)
         if self.graded:
             return replace(score, **(failure or self._grade_of(rollout.id, rollout.sample)))
         marked = {} if reply is None else self._marked(parsed, reply)
@@ -429,12 +413,6 @@ def _grader_reads(made: Sequence[Score]) -> GraderReads | None:
     return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
 
 
-def refusal_phrase(text: str) -> str:
-    """The words with which a text refuses, and a space; '' if it does not."""
-    found = _REFUSAL.match(text.strip())
-    return f"{found[0]} " if found else ""
-
-
 def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
     """The number of attempts that every question has had."""
     complete = complete_rounds(list(scores.values()))
@@ -510,64 +488,6 @@ def _failures(made: Sequence[Score]) -> Sequence[FailedSample]:
             )
         )
     return sorted(found, key=lambda each: (each.mean, each.sample))[:SHOWN_FAILURES]
-
-
-def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
-    """The reply that ended an attempt; without one, the reason."""
-    if not parsed.exchanges:
-        return None, "no request was made"
-    last = parsed.exchanges[-1]
-    if parsed.rollout.end == "failed":
-        return None, _what_failed(last.recorded)
-    if last.reply is None:
-        return None, f"the reply cannot be read: {last.unreadable}"
-    return last.reply, ""
-
-
-def _failure(reply: Reply | None, problem: str) -> dict[str, Any] | None:
-    """The outcome of an attempt without an answer to mark."""
-    if reply is None:
-        return _failed("provider_error", problem[:_DETAIL])
-    if reply.finish == "length":
-        return _failed("truncated", "the reply stopped at its token limit")
-    if reply.finish == "content_filter":
-        return _failed("refused", "the reply stopped at a content filter")
-    refusal = _refusal(reply.raw)
-    if refusal:
-        return _failed("refused", refusal[:_DETAIL])
-    if not reply.text.strip():
-        called = f"it calls {reply.calls[0].name}" if reply.calls else "its text is empty"
-        return _failed("no_answer", f"the reply has no answer: {called}")
-    return None
-
-
-def _failed(outcome: Outcome, detail: str) -> dict[str, Any]:
-    return {"outcome": outcome, "value": 0.0, "detail": detail}
-
-
-def _what_failed(exchange: Exchange) -> str:
-    if exchange.failure is not None:
-        return f"{exchange.failure.kind}: {exchange.failure.message}"
-    if exchange.response is None:
-        return "there was no response"
-    body = " ".join((exchange.response.body or "").split())
-    return f"status {exchange.response.status}: {body}"
-
-
-def _refusal(raw: Mapping[str, Any]) -> str:
-    """The refusal that an API separates from the answer; '' if there is none."""
-    choices, output = raw.get("choices"), raw.get("output")
-    if isinstance(choices, list) and choices:
-        refusal = choices[0]["message"].get("refusal")
-        return refusal if isinstance(refusal, str) else ""
-    parts = [
-        part
-        for item in (output if isinstance(output, list) else [])
-        if isinstance(item, dict) and isinstance(item.get("content"), list)
-        for part in item["content"]
-        if isinstance(part, dict) and part.get("type") == "refusal"
-    ]
-    return str(parts[0].get("refusal") or "the model refuses") if parts else ""
 
 
 def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:

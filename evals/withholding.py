@@ -17,7 +17,8 @@ from evals.datasets.load import Loaded
 from evals.datasets.rows import rows_sha256
 from evals.extraction.found import note, withheld
 from evals.gpqa import Gpqa, GpqaRow
-from evals.task import questions_file, read_questions, refusal_phrase, restored_evals
+from evals.outcomes import refusal_phrase
+from evals.task import questions_file, read_questions, restored_evals
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
