@@ -172,11 +172,12 @@ def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
 
 def _in_the_end(last: str, *, alone: bool) -> Found | None:
     """The only letter of a last sentence that comes to it, or is it: "The gas is helium. B"."""
+    if len(set(re.findall(_C, last))) != 1:
+        return None
     ends = _ENDS_WITH.search(last) or _SUITS.search(last)
     if alone and not ends:
         ends = _ALL.fullmatch(last.strip())
-    letters = set(re.findall(_C, last))
-    return Found(_letter(ends), last) if ends and len(letters) == 1 else None
+    return Found(_letter(ends), last) if ends else None
 
 
 def _text_at_the_end(last: str, choices: Sequence[str]) -> Found | None:
