@@ -11,6 +11,7 @@ Its packages; each imports only packages below it:
     reproduction    a finding's request as a command, sent again, shrunk, as an issue text
     traffic         recorded traffic of other clients as rollouts
     tasks           tool calling, probe groups, evals and imported traffic as tasks
+    diagnosis       the likely causes of a run's findings
     integrity       seal a run, audit it, pack it for publication
     rules           the registry of checks and probes
     scoring         outcomes and findings of single rollouts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records.analysis import BaselineInfo
-from reports import markup
+from reports import causes, markup
 from reports.model import STATUSES, Failure, Report, Rule, Status
 from reports.text import clipped, percent, visible
 
@@ -40,6 +40,7 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
     if report.regressions:
         yield from ("## Since the previous run", "")
         yield from (" ".join(map(markup.plain, report.regressions)), "")
+    yield from _causes(report)
     yield from _findings(report, "failed", examples)
     for section in report.sections:
         yield from (f"## {section.title}", "", *markup.table(section.table))
@@ -53,6 +54,18 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
     for status in ("warned", "declared", "noted"):
         yield from _findings(report, status, examples)
     yield from _repeat(report)
+
+
+def _causes(report: Report) -> Iterator[str]:
+    found = report.analysis.diagnosis
+    if found is None:
+        return
+    yield from ("## Likely causes" if found.causes else "## Cause", "")
+    for number, cause in enumerate(found.causes, 1):
+        sure = causes.confidence(cause)
+        yield f"{number}. **{markup.plain(cause.description)}** Confidence {sure}."
+        yield from (f"   - {name}: {markup.prose(text)}" for name, text in causes.facts(cause))
+    yield from ("", *map(markup.prose, causes.summary(report)), "")
 
 
 def _rules(report: Report) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.records.analysis import Decision
+from reports import causes
 from reports.build import next_step
 from reports.model import Failure, Report, Row, Rule, Status, Table, Tone
 from reports.text import visible
@@ -45,11 +47,10 @@ def print_report(report: Report, console: Console) -> None:
     for sentence in report.regressions:
         console.print(Text(visible(sentence)))
     console.print()
-    for line in _findings(report.findings):
-        console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+    _print_causes(report, console)
+    _print_lines(_findings(report), console)
     for section in report.sections:
-        for line in _failures(section.failures):
-            console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        _print_lines(_failures(section.failures), console)
         print_table(section.table, console)
         for note in section.notes:
             console.print(Text(visible(note), style="dim"))
@@ -130,18 +131,45 @@ def _width(table: RichTable) -> int:
     return int(Console(width=10_000).measure(table).maximum)
 
 
-def _findings(rules: Sequence[Rule]) -> Iterator[Text]:
-    if not rules:
+def _print_causes(report: Report, console: Console) -> None:
+    """The likely causes, each with what it explains, breaks and needs."""
+    found = report.analysis.diagnosis
+    if found is None:
         return
-    yield Text("Findings", style="bold")
-    for rule in rules:
-        mark, style = _MARKS[rule.status]
-        yield Text.assemble(f"  {mark} ", (rule.result.check.id, style), f" · {rule.share}")
-        for example in rule.result.examples[:1]:
-            yield _detail(example.message)
-            yield _detail(f"expected  {example.evidence.expected}")
-            yield _detail(f"got       {example.evidence.got}")
-    yield Text()
+    console.print(Text("Likely causes" if found.causes else "Cause", style="bold"))
+    for number, cause in enumerate(found.causes, 1):
+        table = RichTable.grid(padding=(0, 1, 0, 0))
+        table.add_row(f"  {number}", Text(cause.description, style="bold"))
+        table.add_row("", Text(f"confidence {causes.confidence(cause)}"))
+        for name, text in causes.facts(cause):
+            table.add_row("", Text(f"{name}: {visible(text)}", style="dim"))
+        console.print(table)
+    for line in causes.summary(report):
+        console.print(Padding(Text(visible(line)), (0, 0, 0, 2), expand=False))
+    console.print()
+
+
+def _print_lines(lines: Iterable[Text], console: Console) -> None:
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _findings(report: Report) -> Iterator[Text]:
+    """The findings, grouped by cause where causes are known."""
+    for number, (cause, rules) in enumerate(causes.by_cause(report), 1):
+        head = "Findings" if cause is None else f"Findings of cause {number}"
+        yield Text("Other findings" if cause is None and number > 1 else head, style="bold")
+        yield from (line for rule in rules for line in _finding(rule))
+        yield Text()
+
+
+def _finding(rule: Rule) -> Iterator[Text]:
+    mark, style = _MARKS[rule.status]
+    yield Text.assemble(f"  {mark} ", (rule.result.check.id, style), f" · {rule.share}")
+    for example in rule.result.examples[:1]:
+        yield _detail(example.message)
+        yield _detail(f"expected  {example.evidence.expected}")
+        yield _detail(f"got       {example.evidence.got}")
 
 
 def _failures(failures: Sequence[Failure]) -> Iterator[Text]:

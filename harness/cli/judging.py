@@ -169,6 +169,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
         "version": whole["version"],
         "run": str(folder),
         "verdict": whole["verdict"],
+        "diagnosis": whole["diagnosis"],
         "exit_code": exit_code(analysis.verdict),
         "complete": whole["complete"],
         "seal": seals[-1].short if seals else None,

@@ -21,6 +21,8 @@ def selftest(
     suite: SuiteName = "full",
     workers: int = 2,
     repeat: int = 1,
+    whole: bool = False,
+    signatures: Path | None = None,
     out: Path = _OUT,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
@@ -36,6 +38,8 @@ def selftest(
         suite: The whole suite, which the healthy engine must pass. Default: full.
         workers: Concurrent servers; each needs a CPU core and 0.5 GB of memory. Default: 2.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
+        whole: Test every fault with the whole suite at once.
+        signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
         out: Where the folder with the matrix and the runs is created. Default: runs.
         as_json: Print the matrix as JSON on stdout.
     """
@@ -45,6 +49,7 @@ def selftest(
     from harness.selftest import faults as known
     from harness.selftest import run
     from harness.selftest.matrix import Row
+    from harness.selftest.signatures import signatures as signatures_of
     from harness.storage import run_folder
     from reports import selftest as report
 
@@ -59,7 +64,7 @@ def selftest(
         line = f"{len(finished)}/{len(chosen)} {row.fault.name}: {row.status}"
         talk.print(line, soft_wrap=True)
 
-    plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat)
+    plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole)
     try:
         matrix = run_until_stopped(run.selftest(plan, show))
     except StoppedError:
@@ -67,6 +72,8 @@ def selftest(
     run_folder.write_text(folder / "matrix.json", matrix.model_dump_json(indent=1) + "\n")
     run_folder.write_text(folder / "matrix.md", report.markdown(matrix))
     run_folder.write_text(folder / "matrix.html", report.html(matrix))
+    if signatures is not None:
+        run_folder.write_text(signatures, signatures_of(matrix).model_dump_json() + "\n")
     if as_json:
         print_raw(matrix.model_dump_json(indent=1))
     else:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.diagnosis import signatures
 from harness.pipeline import gate, requirements
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
@@ -81,6 +82,8 @@ def analyze(
         thresholds: Other thresholds than its own.
         keep: Called with every score.
     """
+    from harness.diagnosis.match import diagnose  # after sampling: it imports numpy
+
     limits = thresholds or info.settings.thresholds
     scores = scored(rollouts, plan, info, limits)
     keep(scores.every)
@@ -107,6 +110,7 @@ def analyze(
         probe_responses=probe_responses,
         results=results,
         checks=(*every_check, *probe_results) if _has_checks(info) else (),
+        diagnosis=diagnose((*every_check, *probe_results), signatures.shipped()),
         verdict=gate.decide(
             info,
             results,

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from harness.records.base import Record
 from harness.records.conditions import Condition
+from harness.records.diagnosis import Diagnosis
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
 from harness.records.scores import Description, Estimate, Finding, Outcome, Percentiles
 
@@ -344,6 +345,9 @@ class Analysis(Record):
     results: tuple[TaskResult, ...]
     checks: tuple[CheckResult, ...]
     verdict: Verdict
+    diagnosis: Diagnosis | None = Field(
+        default=None, description="likely causes of errors and warnings; null without any"
+    )
 
     @property
     def tool_calling(self) -> tuple[TaskResult, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from harness.records.base import Record
@@ -33,7 +34,8 @@ class Row(Record):
     """One fault and what came of it; `requests` and `tokens` are those it took to find it.
 
     Of what is no defect, `runs` were made and `accused` had an error. `note` explains every status
-    but "detected" and "clean".
+    but "detected" and "clean". `measured` has, for every check and probe that judged something, the
+    rollouts or repetitions with an error or a warning, and all applicable ones.
     """
 
     fault: Fault
@@ -45,6 +47,7 @@ class Row(Record):
     runs: int = 0
     accused: int = 0
     note: str = ""
+    measured: Mapping[str, tuple[int, int]] = {}
 
     @property
     def worst(self) -> Severity | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.records.analysis import CheckResult
 from harness.records.base import Record
@@ -51,10 +53,11 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         runs: The runs against it, in order; the last decides.
         healthy: The baseline of the engine without faults in the same suite.
     """
-    cost = {
+    cost: Any = {
         "requests": sum(run.requests for run in runs),
         "tokens": sum(run.tokens for run in runs),
         "seconds": sum(run.seconds for run in runs),
+        "measured": measured(runs),
     }
     if fault.allowed:
         every = [each for run in runs for each in _detections(fault, run, {})]
@@ -68,6 +71,15 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         return Row(fault=fault, status="detected", detections=found, **cost)
     missed = f"None of {', '.join(fault.detectors)} found anything."
     return Row(fault=fault, status="missed", detections=found, note=missed, **cost)
+
+
+def measured(runs: Sequence[DefectRun]) -> Mapping[str, tuple[int, int]]:
+    """By rule that judged something, how often it had an error or a warning, over all runs."""
+    found, applicable = Counter[str](), Counter[str]()
+    for each in (result for run in runs for result in run.results):
+        found[each.check.id] += each.failures if each.status in ("warned", "failed") else 0
+        applicable[each.check.id] += each.applicable
+    return {name: (found[name], count) for name, count in applicable.items() if count}
 
 
 def accused(run: DefectRun) -> bool:

@@ -35,7 +35,7 @@ class Plan:
 
     `workers` servers run at once, each of them serving several runs. `everything` is true where
     no fault of the catalogue was left out. The healthy engine and the allowed variations are run
-    `repeat` times.
+    `repeat` times. If `whole` is set, every fault is tested with the whole suite at once.
     """
 
     faults: Sequence[Fault]
@@ -44,6 +44,7 @@ class Plan:
     workers: int
     out: Path
     repeat: int = 1
+    whole: bool = False
 
     @property
     def innocent(self) -> Sequence[Fault]:
@@ -153,6 +154,8 @@ class _Runs:
     ) -> None:
         healthy = fault is self._plan.faults[0]
         planned = stages(fault, self._plan.suite, repetition)
+        if self._plan.whole and not fault.allowed:
+            planned = planned[-1:]
         for stage in self._healthy_stages if healthy else planned:
             if stage.whole:
                 await self._run_healthy(shared, stage)
@@ -178,6 +181,8 @@ def _healthy_stages(plan: Plan) -> Sequence[Stage]:
         for name in stages(fault, plan.suite)[0].only
     }
     whole = Stage(plan.suite, ())
+    if plan.whole:
+        return (whole,)
     if plan.everything:
         first -= {CASES, *(probe.id for probe in choose(plan.suite).probes)}
     long = {name for name in first if Stage(plan.suite, (name,)).long}

@@ -76,7 +76,7 @@ class Runner:
             judge, job.folder, job.info, job.plan.tasks, keep=scores.extend
         )
         made = DefectRun(
-            results=tuple(each for each in analysis.checks if each.examples),
+            results=tuple(each for each in analysis.checks if each.applicable or each.examples),
             requests=sum(score.requests for score in scores),
             tokens=sum((score.usage.input or 0) + (score.usage.output or 0) for score in scores),
             seconds=time.monotonic() - began,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from harness.records.analysis import Analysis
 from harness.records.rollouts import Rollout
 from harness.records.scores import Estimate, Score
+from reports import causes
 from reports.build import next_step
 from reports.html.attempts import MEASURES, Attempts
 from reports.html.charts.curves import Curve, curves
@@ -60,6 +61,7 @@ def render_html(report: Report, scores: Iterable[Score], rollouts: Iterable[Roll
             "without": missing,
         },
         report=report,
+        causes=causes,
         next_step=next_step(analysis, analysis.run_id),
         analysis=analysis,
         statuses=STATUSES,

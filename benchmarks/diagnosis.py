@@ -1,0 +1,172 @@
+"""How well the diagnosis recognizes known defects: right causes, wrong ones, and calibration.
+
+    python benchmarks/diagnosis.py [SIGNATURES] [--again OTHER] [--seed N]
+
+Each measured signature is a recorded run. Without --again, a run is judged by signatures that were
+not measured in it: those of all other defects, and for its own what the catalogue says. With
+--again, the runs are those of OTHER, a file that another `selftest --signatures` wrote, and they
+are judged by SIGNATURES as they are. Pairs, rates and reduced suites are made from the recorded
+counts. "Unknown" leaves the defect out; right is then no cause, or a cause of its layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.diagnosis.match import diagnose
+from harness.diagnosis.signatures import shipped
+from harness.records.analysis import CheckResult
+from harness.records.diagnosis import Cause, Signature, Signatures
+from harness.rules import RULES
+
+PAIRS = 30
+CLEAN_APPLICABLE = 8
+"""Assumed rollouts of a check without findings; signatures do not keep the number."""
+
+Counts = Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run with the defects of the server, and the signatures that judge it."""
+
+    kind: str
+    truth: tuple[Signature, ...]
+    counts: Counts
+    known: Signatures
+    left_out: bool = False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("signatures", nargs="?", type=Path)
+    parser.add_argument("--again", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    known = read(options.signatures) if options.signatures else shipped()
+    again = read(options.again) if options.again else None
+    outcomes: dict[str, list[tuple[bool, ...]]] = defaultdict(list)
+    stated: list[tuple[float, bool]] = []
+    for trial in trials(known, again, random.Random(options.seed)):
+        found = diagnose(results(trial.counts), trial.known)
+        if found is None:
+            continue
+        right = [is_right(cause, trial) for cause in found.causes]
+        stated += [(c.probability, good) for c, good in zip(found.causes, right, strict=True)]
+        outcomes[trial.kind].append(verdict(found.causes, right, trial))
+    heads = ("number", "top-1", "all", "unknown", "wrong", "wrong layer")
+    print(f"{'runs':20}", *(f"{head:>11}" for head in heads))
+    for kind, each in outcomes.items():
+        shares = [sum(column) / len(each) for column in zip(*each, strict=True)]
+        print(f"{kind:20} {len(each):11}", *(f"{share:11.0%}" for share in shares))
+    for low, high in ((0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
+        inside = [good for chance, good in stated if low <= chance < high]
+        if inside:
+            share = sum(inside) / len(inside)
+            print(f"confidence {low:.0%} to {min(high, 1):.0%}: {share:.0%} right of {len(inside)}")
+
+
+def read(path: Path) -> Signatures:
+    return Signatures.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def trials(known: Signatures, again: Signatures | None, rng: random.Random) -> Iterator[Trial]:
+    """Every kind of trial on every recorded run with findings."""
+    own = {fault.name: fault for fault in known.faults}
+    runs = [fault for fault in (again or known).faults if fault.found and fault.name in own]
+    for run in runs:
+        judging = known if again else without_run(known, run.name)
+        yield Trial("alone", (run,), counts(run), judging)
+        for rate in (0.5, 0.2, 0.05):
+            yield Trial(f"at {rate:.0%}", (run,), thinned(counts(run), rate, rng), judging)
+        yield Trial("half of the families", (run,), reduced(counts(run), rng), judging)
+        others = tuple(fault for fault in known.faults if fault.name != run.name)
+        left = known.model_copy(update={"faults": others})
+        yield Trial("unknown", (run,), counts(run), left, left_out=True)
+    for _ in range(PAIRS if len(runs) > 1 else 0):
+        pair = tuple(rng.sample(runs, 2))
+        judging = known
+        for run in () if again else pair:
+            judging = without_run(judging, run.name)
+        yield Trial("pairs", pair, union(*map(counts, pair)), judging)
+
+
+def without_run(known: Signatures, name: str) -> Signatures:
+    """The signatures with one defect as if it had never been measured."""
+    faults = (
+        each.model_copy(update={"found": {}, "clean": ()}) if each.name == name else each
+        for each in known.faults
+    )
+    return known.model_copy(update={"faults": tuple(faults)})
+
+
+def counts(run: Signature) -> Counts:
+    return {**run.found, **dict.fromkeys(run.clean, (0, CLEAN_APPLICABLE))}
+
+
+def thinned(run: Counts, rate: float, rng: random.Random) -> Counts:
+    """The run of a server that shows its defect in a share of its replies only."""
+    return {
+        name: (sum(rng.random() < rate for _ in range(hits)), total)
+        for name, (hits, total) in run.items()
+    }
+
+
+def reduced(run: Counts, rng: random.Random) -> Counts:
+    """The run of a suite with half of the families of checks."""
+    families = sorted({RULES[name].about.family for name in run})
+    kept = set(rng.sample(families, (len(families) + 1) // 2))
+    return {name: each for name, each in run.items() if RULES[name].about.family in kept}
+
+
+def union(one: Counts, other: Counts) -> Counts:
+    """The run of a server with two defects."""
+    names = one.keys() | other.keys()
+    nothing = (0, CLEAN_APPLICABLE)
+    return {name: max(one.get(name, nothing), other.get(name, nothing)) for name in names}
+
+
+def results(run: Counts) -> Sequence[CheckResult]:
+    return [
+        CheckResult(
+            check=RULES[name].about,
+            status="failed" if hits else "passed",
+            applicable=total,
+            failures=hits,
+        )
+        for name, (hits, total) in run.items()
+    ]
+
+
+def is_right(cause: Cause, trial: Trial) -> bool:
+    """Whether a cause names a defect of the trial, or the layer of one."""
+    if trial.left_out or cause.name == cause.layer:
+        return cause.layer in {each.layer for each in trial.truth}
+    texts = {cause.description, *cause.alternatives}
+    return any(each.description in texts for each in trial.truth)
+
+
+def verdict(causes: Sequence[Cause], right: Sequence[bool], trial: Trial) -> tuple[bool, ...]:
+    """How a run was judged.
+
+    Whether the first cause is right, whether all defects are named, whether no cause is named,
+    and whether any is wrong or even of another layer than each defect.
+    """
+    layers = {each.layer for each in trial.truth}
+    single = (Trial("", (one,), {}, trial.known, trial.left_out) for one in trial.truth)
+    return (
+        right[0] if right else trial.left_out,
+        (trial.left_out and not causes) or all(any(is_right(c, t) for c in causes) for t in single),
+        not causes,
+        not all(right),
+        any(cause.layer not in layers for cause in causes),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From the findings of a run to their likely causes."""

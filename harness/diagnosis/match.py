@@ -1,0 +1,251 @@
+"""The likely causes of a run's findings: a noisy-or model of known and unknown defects. Pure.
+
+Each defect makes each check have findings with its own probability, independently of other defects
+(a two-level network of causes and findings, Shwe et al. 1991). Sets of up to six defects are
+weighed by Bayes' rule. A defect may show in only some replies, so its rate is a hidden variable.
+For every known defect, an unknown one is weighed that resembles it but shares only some of its
+findings; a pattern that fits no known defect well is therefore left unexplained. Defects that the
+findings cannot tell apart are one cause; if they are too many to name, the cause is their layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.diagnosis.causes import effect, links, remedy, title
+from harness.diagnosis.signatures import collateral, firing, leak
+from harness.records.analysis import CheckResult
+from harness.records.diagnosis import Cause, Diagnosis, Signature, Signatures
+
+CONFIDENT = 0.6
+"""Probability from which a cause is named."""
+MOST_CAUSES = 3
+"""Causes that are named."""
+_MOST_DEFECTS = 6
+"""Defects that are weighed together."""
+_UNKNOWN = 0.15
+"""Prior share of defects that are not in the catalogue."""
+_LIKENESS = 0.5
+"""Share of its pattern that an unknown defect has in common with the known one it resembles."""
+_USUAL = 0.01
+"""Probability at least that an unknown defect makes a check have findings."""
+_ANOTHER = 0.1
+"""Prior odds of one more defect."""
+_RATES: Mapping[float, float] = {1.0: 0.5, 0.2: 0.3, 0.05: 0.2}
+"""Shares of replies that show a defect, with their prior probabilities."""
+_WIDTH = 30
+"""Sets of defects of each size that are extended by another defect."""
+_OF_THE_MODEL = frozenset({"numerics"})
+"""Layers whose defects are named by the layer: which findings they cause depends on the model."""
+_UNMEASURED = 0.7
+"""Probability at most of a defect of which the catalogue alone says what it causes."""
+_EXPLAINS = 0.1
+"""Probability from which a defect explains a finding."""
+_LISTED = 4
+"""Defects at most that are named as one cause."""
+_SAME = 0.5
+"""Share of explained findings in common from which two defects are one cause."""
+
+_Floats = NDArray[np.float64]
+
+
+def diagnose(results: Sequence[CheckResult], signatures: Signatures) -> Diagnosis | None:
+    """The likely causes of the errors and warnings of a run; None without any.
+
+    Only checks that judged something are evidence.
+
+    Args:
+        results: The results of all checks and probes.
+        signatures: What known defects cause.
+    """
+    judged = [r for r in results if r.applicable and r.status in ("passed", "warned", "failed")]
+    found = [each for each in judged if each.status != "passed"]
+    if not found:
+        return None
+    model = _Model(judged, found, signatures)
+    causes = tuple(_causes(model))
+    explained = {each for cause in causes for each in cause.explains}
+    unexplained = (each.check.id for each in found)
+    return Diagnosis(
+        causes=causes,
+        unexplained=tuple(each for each in unexplained if each not in explained),
+    )
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Defects (indices of variants) with the logarithm of their joint weight.
+
+    `silent` is, by finding, the probability that none of them causes it; `prior` the logarithm of
+    their prior probability and of that of the checks without findings.
+    """
+
+    variants: tuple[int, ...]
+    silent: _Floats
+    prior: float
+    weight: float
+
+
+class _Model:
+    """The probabilities of a run's findings under each variant of each defect.
+
+    A variant is a known defect at one rate, an unknown defect that resembles it (owner -1), or an
+    unknown defect that resembles none. Known defects that explain no finding are left out.
+    """
+
+    def __init__(
+        self,
+        judged: Sequence[CheckResult],
+        found: Sequence[CheckResult],
+        signatures: Signatures,
+    ) -> None:
+        self.found = [each.check.id for each in found]
+        beside = collateral(signatures)
+        clean = [each for each in judged if each.status == "passed"]
+        self._leaks = np.array([leak(signatures, each) for each in self.found])
+        fires = _fires(signatures.faults, found, beside)
+        usual = np.maximum(fires.mean(axis=0), _USUAL)
+        explained = fires >= np.maximum(_EXPLAINS, 3 * self._leaks)
+        chosen = explained.any(axis=1)
+        self.faults = [fault for fault, one in zip(signatures.faults, chosen, strict=True) if one]
+        self._explained = explained[chosen]
+        fires = fires[chosen]
+        quiet = _fires(self.faults, clean, beside, unmeasured=False)
+        chance = 1 / len(signatures.faults)
+        numbers = np.arange(len(self.faults))
+        variants = [(usual[None], np.zeros(1), _UNKNOWN, np.array([-1]))]
+        for rate, share in _RATES.items():
+            many = np.array([1 - (1 - rate) ** each.applicable for each in found])
+            few = np.array([1 - (1 - rate) ** each.applicable for each in clean])
+            alike = _LIKENESS * fires + (1 - _LIKENESS) * usual
+            missing = np.log1p(-quiet * few).sum(axis=1)
+            alike_missing = np.log1p(-_LIKENESS * quiet * few).sum(axis=1)
+            known, unknown = share * (1 - _UNKNOWN) * chance, share * _UNKNOWN * chance
+            variants.append((fires * many, missing, known, numbers))
+            variants.append((alike * many, alike_missing, unknown, np.full(len(numbers), -1)))
+        self._shown = np.concatenate([shown for shown, *_ in variants])
+        self._priors = np.concatenate([np.log(prior) + gone for _, gone, prior, _ in variants])
+        self.owners = np.concatenate([owner for *_, owner in variants])
+
+    @cached_property
+    def sets(self) -> tuple[list[_Set], _Floats]:
+        """The weighed sets of defects, with their posterior probabilities."""
+        none = _Set((), np.ones(len(self.found)), 0.0, float(np.log(self._leaks).sum()))
+        level, every = [none], [none]
+        for size in range(_MOST_DEFECTS):
+            odds = float(np.log(_ANOTHER)) if size else 0.0
+            made = {one.variants: one for each in level for one in self._extended(each, odds)}
+            level = sorted(made.values(), key=lambda one: -one.weight)[:_WIDTH]
+            every += level
+        weights = np.array([each.weight for each in every])
+        odds_of = np.exp(weights - weights.max())
+        return every, odds_of / odds_of.sum()
+
+    def _extended(self, base: _Set, odds: float) -> Iterator[_Set]:
+        """The set with each further defect; the more probable ones only."""
+        silent = base.silent * (1 - self._shown)
+        prior = base.prior + odds + self._priors
+        weights = prior + np.log1p(-silent * (1 - self._leaks)).sum(axis=1)
+        for index in np.argsort(-weights)[:_WIDTH]:
+            if index not in base.variants:
+                variants = tuple(sorted((*base.variants, int(index))))
+                yield _Set(variants, silent[index], float(prior[index]), float(weights[index]))
+
+    def probability(self, faults: Sequence[int]) -> float:
+        """That at least one of these faults is present."""
+        every, posterior = self.sets
+        wanted = set(faults)
+        return float(
+            sum(
+                chance
+                for each, chance in zip(every, posterior, strict=True)
+                if any(int(self.owners[index]) in wanted for index in each.variants)
+            )
+        )
+
+    def ranked(self) -> list[int]:
+        """The faults in order of their probabilities, the improbable ones left out."""
+        every, posterior = self.sets
+        chances = np.zeros(len(self.faults))
+        for each, chance in zip(every, posterior, strict=True):
+            for owner in {int(self.owners[index]) for index in each.variants} - {-1}:
+                chances[owner] += chance
+        order = [int(index) for index in np.argsort(-chances, kind="stable")]
+        return [index for index in order if chances[index] >= 1 / 200]
+
+    def explained(self, fault: int) -> frozenset[str]:
+        """The findings that a fault explains."""
+        explained = zip(self.found, self._explained[fault], strict=True)
+        return frozenset(name for name, is_explained in explained if is_explained)
+
+
+def _fires(
+    faults: Sequence[Signature],
+    checks: Sequence[CheckResult],
+    beside: Mapping[tuple[str, str], float],
+    *,
+    unmeasured: bool = True,
+) -> _Floats:
+    """By fault and check, the probability that the check has findings.
+
+    Without `unmeasured`, it is 0 where a fault was not tested with a check that the catalogue does
+    not name: that such a check has no findings is no evidence against the fault.
+    """
+    made = np.zeros((len(faults), len(checks)))
+    for row, fault in enumerate(faults):
+        for column, each in enumerate(checks):
+            name = each.check.id
+            if unmeasured or name in fault.found or name in fault.expected:
+                made[row, column] = firing(fault, name, beside)
+    return made
+
+
+def _causes(model: _Model) -> Iterator[Cause]:
+    """The causes that are probable enough to be named, the most probable first."""
+    groups: list[list[int]] = []
+    for fault in model.ranked():
+        group = next((each for each in groups if _alike(model, each[0], fault)), None)
+        if group is None:
+            groups.append([fault])
+        else:
+            group.append(fault)
+    chances = {group[0]: model.probability(group) for group in groups}
+    named: set[str] = set()
+    for group in sorted(groups, key=lambda each: -chances[each[0]])[:MOST_CAUSES]:
+        explains = [each for each in model.found if each in model.explained(group[0]) - named]
+        cause = _cause(model, group, explains)
+        if cause is not None and explains:
+            named |= set(explains)
+            yield cause
+
+
+def _alike(model: _Model, one: int, other: int) -> bool:
+    here, there = model.explained(one), model.explained(other)
+    return bool(here & there) and len(here & there) >= _SAME * len(here | there)
+
+
+def _cause(model: _Model, group: Sequence[int], explains: Sequence[str]) -> Cause | None:
+    """A few defects, or a layer of the server; None if neither is probable enough."""
+    first, *others = (model.faults[index] for index in group[:_LISTED])
+    layer = first.layer
+    few = min(model.probability(group[:_LISTED]), 1 if first.measured else _UNMEASURED)
+    whole = model.probability([each for each in group if model.faults[each].layer == layer])
+    if max(few, whole) < CONFIDENT:
+        return None
+    exact = few >= CONFIDENT and layer not in _OF_THE_MODEL
+    return Cause(
+        name=first.name if exact else layer,
+        layer=layer,
+        description=first.description if exact else title(layer),
+        effect=effect(layer),
+        remedy=remedy(layer),
+        sources=links(first.source) if exact else (),
+        probability=few if exact else whole,
+        alternatives=tuple(each.description for each in ([] if exact else [first]) + others),
+        explains=tuple(explains),
+    )

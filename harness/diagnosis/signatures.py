@@ -1,0 +1,73 @@
+"""The signatures of known defects, as shipped, and how likely a defect makes a check fail.
+
+`gpt-oss-verify selftest --signatures FILE` writes the file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from harness.records.diagnosis import Signature, Signatures
+
+LEAK = 0.0002
+"""Probability that a check has errors or warnings which no defect of the server causes, where no
+healthy run shows more: one of about 250 checks has, in 5 % of runs of good servers."""
+
+_MOST_LEAK = 0.2
+"""The same at most: what the small checkpoint does wrong, real models may not."""
+_MOST = 0.92
+"""Probability at most: servers with one defect differ in what else they do."""
+_COLLATERAL = 0.006
+"""Prior probability that a defect makes a check have findings which the catalogue does not name."""
+_STRENGTH = 10.0
+"""How many measured defects of a layer this prior counts as."""
+
+
+@cache
+def shipped() -> Signatures:
+    """The signatures in the package."""
+    text = (resources.files("harness") / "data" / "signatures.json").read_text(encoding="utf-8")
+    return Signatures.model_validate_json(text)
+
+
+def leak(signatures: Signatures, check_id: str) -> float:
+    """Probability that a run of a server without a defect has findings of a check."""
+    runs_with, runs = signatures.healthy.get(check_id, (0, 0))
+    return min(_MOST_LEAK, (runs_with + LEAK) / (runs + 1)) if runs else LEAK
+
+
+def collateral(signatures: Signatures) -> Mapping[tuple[str, str], float]:
+    """By layer and check, how often measured defects of the layer make the check have findings."""
+    judged, found = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for fault in signatures.faults:
+        found.update((fault.layer, name) for name in fault.found)
+        judged.update((fault.layer, name) for name in (*fault.found, *fault.clean))
+    return {
+        key: (found[key] + _STRENGTH * _COLLATERAL) / (count + _STRENGTH)
+        for key, count in judged.items()
+    }
+
+
+def firing(signature: Signature, check_id: str, beside: Mapping[tuple[str, str], float]) -> float:
+    """Probability that a server whose every reply shows a defect makes a check have findings.
+
+    Measured shares are smoothed with Jeffreys' prior. The catalogue names the checks of which at
+    least one should find the defect, so where nothing was measured, each of n has 1.5 / n, but 30 %
+    at least. For any other check, what other defects of the layer do decides.
+
+    Args:
+        signature: Of the defect.
+        check_id: The check.
+        beside: What `collateral` says.
+    """
+    if (counts := signature.found.get(check_id)) is not None:
+        share = (counts[0] + 0.5) / (counts[1] + 1)
+        return _MOST * (1 - (1 - share) ** max(counts[1], 1))
+    if check_id in signature.clean:
+        return _COLLATERAL
+    if check_id in signature.expected:
+        return min(_MOST, max(0.3, 1.5 / len(signature.expected)))
+    return beside.get((signature.layer, check_id), _COLLATERAL)

@@ -1,0 +1,74 @@
+"""What probably causes the findings of a run, and what each known defect causes. No behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from harness.records.base import Record
+
+
+class Cause(Record):
+    """A known defect that explains some of a run's findings.
+
+    Several defects that explain the same findings are one cause; `alternatives` are the
+    descriptions of the others, the more probable first. If they are too many, the cause is their
+    layer, and `alternatives` has examples.
+    """
+
+    name: str = Field(description="the most probable defect in the catalogue, or the layer")
+    layer: str = Field(description="the part of the server that has the defect")
+    description: str = Field(description="what the server does")
+    effect: str = Field(description="what breaks in clients")
+    remedy: str = Field(description="where such defects were corrected")
+    sources: tuple[str, ...] = Field(description="where servers had it: threads or measurements")
+    probability: float = Field(description="that this defect or an alternative is present")
+    alternatives: tuple[str, ...] = ()
+    explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")
+
+
+class Diagnosis(Record):
+    """At most three likely causes of the findings of a run, and the findings that none explains."""
+
+    causes: tuple[Cause, ...]
+    unexplained: tuple[str, ...]
+
+
+class Signature(Record):
+    """What one known defect causes.
+
+    Attributes:
+        name: Its name in the catalogue of faults.
+        layer: The part of the server that has it.
+        description: What the server does.
+        source: Where it was seen.
+        expected: The checks and probes that should find it, by the catalogue.
+        found: By check or probe that found something in a run against it, the rollouts or
+            repetitions with a finding and all applicable ones.
+        clean: Those that judged something in such a run and found nothing.
+    """
+
+    name: str
+    layer: str
+    description: str
+    source: str
+    expected: tuple[str, ...]
+    found: Mapping[str, tuple[int, int]] = {}
+    clean: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> bool:
+        """Whether a run against it is known."""
+        return bool(self.found or self.clean)
+
+
+class Signatures(Record):
+    """The signatures of all known defects.
+
+    `healthy` has, for every check or probe with a finding on a server without a defect, the runs
+    with one and all runs that it judged.
+    """
+
+    faults: tuple[Signature, ...]
+    healthy: Mapping[str, tuple[int, int]] = {}

@@ -1,0 +1,133 @@
+"""From findings to causes, on a small catalogue of defects."""
+
+import pytest
+
+from harness.diagnosis.match import diagnose
+from harness.records.analysis import CheckResult
+from harness.records.diagnosis import Signature, Signatures
+from harness.records.scores import Description
+
+FAMILIES = ("a", "b", "c", "d", "e")
+CHECKS = [f"{family}.{number}" for family in FAMILIES for number in range(20)]
+
+
+def result(check_id, failures=0, applicable=20, status=None):
+    about = Description(
+        id=check_id,
+        family=check_id[0],
+        severity="error",
+        summary="It holds.",
+        why="",
+        source="",
+        apis=("chat",),
+        modes=("streaming",),
+    )
+    status = status or ("failed" if failures else "passed")
+    return CheckResult(check=about, status=status, applicable=applicable, failures=failures)
+
+
+def run_of(failing, judged=CHECKS, failures=20):
+    return [result(name, failures if name in failing else 0) for name in judged]
+
+
+def fault(name, finds, layer="parsing", expected=()):
+    return Signature(
+        name=name,
+        layer=layer,
+        description=f"The server has {name}.",
+        source="vllm#1",
+        expected=expected or finds[:1],
+        found=dict.fromkeys(finds, (20, 20)),
+        clean=tuple(name for name in CHECKS if name not in finds),
+    )
+
+
+ONE = fault("one", ("a.1", "a.2", "a.3"))
+TWO = fault("two", ("b.1", "b.2", "b.3"), "streaming")
+TWINS = [fault(f"twin-{n}", ("c.1", "c.2", "c.3"), "usage") for n in range(2)]
+MANY = [fault(f"number-{n}", ("d.1", "d.2", "d.3"), "numerics") for n in range(12)]
+KNOWN = Signatures(faults=(ONE, TWO, *TWINS, *MANY))
+
+
+def named(found):
+    return [cause.name for cause in found.causes]
+
+
+def test_a_run_without_findings_has_no_diagnosis():
+    assert diagnose(run_of(()), KNOWN) is None
+
+
+def test_a_known_pattern_is_its_cause():
+    found = diagnose(run_of(("a.1", "a.2", "a.3")), KNOWN)
+    (cause,) = found.causes
+    assert (cause.name, cause.layer, cause.alternatives) == ("one", "parsing", ())
+    assert cause.probability > 0.9
+    assert cause.explains == ("a.1", "a.2", "a.3")
+    assert cause.sources == ("https://github.com/vllm-project/vllm/issues/1",)
+    assert found.unexplained == ()
+
+
+def test_a_pattern_of_no_defect_is_unknown():
+    found = diagnose(run_of(("a.9", "b.9", "e.1")), KNOWN)
+    assert found.causes == ()
+    assert found.unexplained == ("a.9", "b.9", "e.1")
+
+
+@pytest.mark.parametrize("missing", [TWO, ONE])
+def test_a_part_of_another_pattern_is_no_confident_cause(missing):
+    """One finding of a defect's three, while the checks of the other two passed."""
+    (first, *_) = missing.found
+    found = diagnose(run_of((first, "e.5", "e.6")), KNOWN)
+    assert all(cause.probability < 0.9 for cause in found.causes)
+
+
+def test_what_was_not_judged_is_no_evidence():
+    some = [name for name in CHECKS if name not in ("a.2", "a.3")]
+    whole = diagnose(run_of(("a.1",)), KNOWN)
+    part = diagnose(run_of(("a.1",), some), KNOWN)
+    absent = [result(name, applicable=0, status="not_verifiable") for name in ("a.2", "a.3")]
+    assert diagnose([*run_of(("a.1",), some), *absent], KNOWN) == part
+    assert named(part) == ["one"]
+    assert not whole.causes or whole.causes[0].probability < part.causes[0].probability
+
+
+def test_two_defects_are_two_causes_and_the_rest_stays_unexplained():
+    found = diagnose(run_of((*ONE.found, *TWO.found, "e.7")), KNOWN)
+    assert sorted(named(found)) == ["one", "two"]
+    assert found.unexplained == ("e.7",)
+
+
+def test_defects_with_one_signature_are_one_cause():
+    (cause,) = diagnose(run_of(("c.1", "c.2", "c.3")), KNOWN).causes
+    assert cause.probability > 0.9
+    assert {cause.description, *cause.alternatives} == {
+        "The server has twin-0.",
+        "The server has twin-1.",
+    }
+
+
+def test_too_many_equal_defects_are_named_by_their_layer():
+    (cause,) = diagnose(run_of(("d.1", "d.2", "d.3")), KNOWN).causes
+    assert cause.name == cause.layer == "numerics"
+    assert cause.probability > 0.8
+    assert len(cause.alternatives) == 4
+
+
+def test_a_rare_defect_is_recognized_by_the_checks_it_reached():
+    found = diagnose(run_of(("a.1", "a.2"), failures=1), KNOWN)
+    assert named(found) == ["one"]
+
+
+def test_what_healthy_servers_show_needs_no_cause():
+    usual = Signatures(faults=KNOWN.faults, healthy={"a.1": (3, 3)})
+    found = diagnose(run_of(("a.1",)), usual)
+    assert found.causes == ()
+
+
+def test_a_defect_that_was_never_measured_is_found_by_its_detectors():
+    only = Signature(
+        name="new", layer="limits", description="It is new.", source="", expected=("e.1",)
+    )
+    found = diagnose(run_of(("e.1",)), Signatures(faults=(*KNOWN.faults, only)))
+    assert named(found) == ["new"]
+    assert found.causes[0].probability < 0.9

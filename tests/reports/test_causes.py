@@ -1,0 +1,75 @@
+"""The diagnosis in every format of the report."""
+
+import io
+
+import pytest
+from reporting import failing
+from rich.console import Console
+
+from harness.records.diagnosis import Cause, Diagnosis
+from reports.build import build_report
+from reports.causes import UNKNOWN, confidence
+from reports.html.report import render_html
+from reports.markdown import render_markdown
+from reports.terminal import print_report
+
+CAUSE = Cause(
+    name="usage-sum-wrong",
+    layer="usage",
+    description="The total of the token counts is wrong.",
+    effect="Costs that clients compute are wrong.",
+    remedy="Add the counts.",
+    sources=("https://github.com/vllm-project/vllm/issues/1", "vLLM 0.32, measured"),
+    probability=0.82,
+    alternatives=("The input is counted twice.",),
+    explains=("usage.sum",),
+)
+EXPECTED = (
+    "The total of the token counts is wrong.",
+    "about 80 %",
+    "The input is counted twice.",
+    "Costs that clients compute are wrong.",
+    "Add the counts.",
+    "https://github.com/vllm-project/vllm/issues/1",
+    "Not explained: 1 finding",
+)
+
+
+def report(*causes, unexplained=()):
+    found = Diagnosis(causes=causes, unexplained=unexplained)
+    return build_report(failing().model_copy(update={"diagnosis": found}), "runs/mock")
+
+
+def printed(made):
+    stream = io.StringIO()
+    print_report(made, Console(file=stream, width=80, highlight=False))
+    return stream.getvalue()
+
+
+def page(made):
+    return render_html(made, [], []).partition('<ul class="tiles"')[0]
+
+
+@pytest.mark.parametrize("render", [printed, render_markdown, page])
+def test_causes_open_the_report(render):
+    shown = render(report(CAUSE, unexplained=("stop.kept",)))
+    assert all(text in shown for text in EXPECTED)
+    assert shown.index("Likely causes") < shown.index(CAUSE.effect)
+
+
+def test_findings_stand_under_their_cause():
+    shown = printed(report(CAUSE))
+    assert shown.index("Findings of cause 1") < shown.index("error usage.sum")
+    assert "Other findings" not in shown
+
+
+@pytest.mark.parametrize("render", [printed, render_markdown, page])
+def test_a_report_says_that_no_cause_is_known(render):
+    shown = " ".join(render(report(unexplained=("usage.sum",))).split())
+    assert UNKNOWN in shown
+    assert "Likely causes" not in shown
+
+
+def test_confidence_is_never_certain():
+    assert confidence(CAUSE.model_copy(update={"probability": 0.999})) == "over 95 %"
+    assert confidence(CAUSE.model_copy(update={"probability": 0.51})) == "about 50 %"
