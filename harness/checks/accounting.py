@@ -98,7 +98,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         reply.output_tokens,
         reasoning=sum(each.least for each in counted if isinstance(each.message, Reasoning)),
         least=least,
-        most=sum(each.most for each in counted) - _in_prompt(),
+        most=sum(each.most for each in counted) - in_prompt(),
         exact=all(each.exact for each in counted),
         pieces=None if in_pieces is None else max(0, in_pieces - least),
         streamed=bool(exchange.events),
@@ -195,7 +195,7 @@ def _text(message: Message) -> str:
 
 
 @cache
-def _in_prompt() -> int:
+def in_prompt() -> int:
     """The tokens of `<|start|>assistant`, which end the prompt."""
     return message_tokens(Answer("")).index(CHANNEL)
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Literal
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
-from harmony.parse import CHANNEL
 from harmony.render import RenderError, message_tokens
 from harmony.vocabulary import VocabularyError
 from harness.api.base import Reply, ToolCall
+from harness.checks.accounting import in_prompt
 from harness.checks.subjects import Call as MadeCall
 from harness.probes.base import TrialResult, Trials
 
@@ -90,5 +90,4 @@ def beside(reply: Reply) -> int | None:
         tokens = [message_tokens(each) for each in messages]
     except (RenderError, VocabularyError):
         return None
-    in_prompt = message_tokens(Answer("")).index(CHANNEL)
-    return reply.output_tokens - (sum(map(len, tokens)) - in_prompt)
+    return reply.output_tokens - (sum(map(len, tokens)) - in_prompt())
