@@ -94,6 +94,7 @@ gpt-oss-verify --provider mock
 - address: `http://127.0.0.1:1/v1`
 - model: `gpt-oss-mock`
 - suite: `smoke`
+- max context: `131072`
 - apis: `chat`
 - modes: `non-streaming`
 - concurrency: `8`
