@@ -31,7 +31,7 @@ FINISHES: Mapping[str, Finish] = {
     "content_filter": "content_filter",
 }
 REASONING_FIELDS = ("reasoning", "reasoning_content")
-TEXT_FIELDS = ("content", *REASONING_FIELDS)
+TEXT_FIELDS = ("content", "refusal", *REASONING_FIELDS)
 
 
 class ChatDialect(Dialect):
@@ -122,9 +122,10 @@ def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> 
     message = member(choice, "message", dict, path)
     finish = optional_member(choice, "finish_reason", str, path)
     path = f"{path}.message"
+    texts = [optional_member(message, name, str, path) for name in ("content", "refusal")]
     return Reply(
         reasoning=_reasoning(message, path),
-        text=optional_member(message, "content", str, path) or "",
+        text=next(filter(None, texts), ""),
         calls=tuple(_call(call, place) for place, call in objects(message, "tool_calls", path)),
         finish=FINISHES.get(finish or "", "unknown"),
         usage=read_usage(raw, prompt="prompt", completion="completion"),

@@ -108,7 +108,7 @@ class ResponsesDialect(Dialect):
             if kind == "reasoning":
                 reasoning.extend(_texts(item, "reasoning_text", path))
             elif kind == "message":
-                text.extend(_texts(item, "output_text", path))
+                text.extend(_texts(item, "output_text", path) or _texts(item, "refusal", path))
             elif kind == "function_call":
                 fields = (member(item, key, str, path) for key in ("call_id", "name", "arguments"))
                 calls.append(ToolCall(*fields))
@@ -151,7 +151,7 @@ def _parts(text: str | tuple[str, ...], kind: str) -> str | list[dict[str, Any]]
 def _texts(item: Mapping[str, Any], kind: str, path: str) -> list[str]:
     """The texts of the content parts of type `kind`."""
     return [
-        member(part, "text", str, place)
+        member(part, "refusal" if kind == "refusal" else "text", str, place)
         for place, part in objects(item, "content", path)
         if part.get("type") == kind
     ]

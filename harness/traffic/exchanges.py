@@ -35,7 +35,8 @@ _REPLIES: Mapping[str, Api] = {
 }
 _ENDS = re.compile(
     # A finish reason, the last event of a response, an error, or the end of a Chat stream.
-    r'"finish_reason"\s*:\s*"|"response\.(?:completed|incomplete|failed)"|"error"|\[DONE\]'
+    r'"finish_reason"\s*:\s*"|"response\.(?:completed|incomplete|failed)"'
+    r'|"error"\s*:\s*[{"]|"type"\s*:\s*"error"|\[DONE\]'
 )
 _GPT_OSS = re.compile(r"gpt[-_.]?oss", re.IGNORECASE)
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"

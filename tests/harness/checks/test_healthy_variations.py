@@ -57,7 +57,8 @@ def says(draw):
     if draw(st.booleans()):
         arguments = json.dumps({"location": draw(TEXT)}, ensure_ascii=draw(st.booleans()))
         return Say(call=("get_weather", arguments), reasoning=reasoning, call_id=call_id, mark=mark)
-    return Say(text=f"Here you are: {draw(TEXT)}", reasoning=reasoning, mark=mark)
+    text = draw(TEXT).replace("{", "(")  # No arguments of a call.
+    return Say(text=f"Here you are: {text}", reasoning=reasoning, mark=mark)
 
 
 def objects_in(value):
@@ -216,3 +217,14 @@ def test_answers_and_calls_that_old_or_rare_options_ask_for():
     assert "answer.json" in asked("Primes?", Say(text="{}"), response_format=ARRAY)
     old = {"tools": [], "functions": [{"name": "f", "parameters": {"type": "object"}}]}
     assert asked("Call f.", Say(call=("f", "{}")), **old) == set()
+
+
+def test_a_refusal_is_an_answer():
+    body = chat_whole(Say(text="No, I cannot help with that."))
+    message = body["choices"][0]["message"]
+    message |= {"content": None, "refusal": message["content"]}
+    assert errors(rollout([json_response(body)])) == []
+    whole = responses_whole(Say(text="No, I cannot help with that."))
+    part = whole["output"][-1]["content"][0]
+    whole["output"][-1]["content"] = [{"type": "refusal", "refusal": part["text"]}]
+    assert errors(rollout([json_response(whole)], api="responses")) == []
