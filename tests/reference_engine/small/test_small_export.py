@@ -27,7 +27,6 @@ from harmony.vocabulary import harmony_encoding
 from reference_engine.checkpoint import load_model
 from reference_engine.small.codes import token_ranks
 from reference_engine.small.export import SHIPPED, export_small
-from reference_engine.small.tokenizer_files import write_tokenizer
 from training.data import groups
 
 transformers = pytest.importorskip("transformers")
@@ -137,10 +136,13 @@ def chat_messages(conversation: Conversation) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
-    return transformers.AutoTokenizer.from_pretrained(folder)
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_small(tmp_path_factory.mktemp("hf"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(exported: Path) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(exported)
 
 
 @pytest.mark.slow
@@ -217,20 +219,18 @@ def test_transformers_reads_harmony_with_the_response_template(tokenizer: Any, h
 
 
 def test_the_config_names_a_version_of_transformers_that_trusts_its_tokenizer(
-    tmp_path: Path,
+    exported: Path,
 ) -> None:
-    config = json.loads((export_small(tmp_path) / "config.json").read_text("utf-8"))
+    config = json.loads((exported / "config.json").read_text("utf-8"))
     major = int(config["transformers_version"].partition(".")[0])
     assert major >= 5  # Older ones, or none, make transformers warn of a wrong tokenizer.
 
 
 @pytest.mark.slow
-def test_transformers_gives_the_same_logits(tmp_path: Path) -> None:
+def test_transformers_gives_the_same_logits(exported: Path, tmp_path: Path) -> None:
     ours = load_model(SHIPPED, dtype=torch.float32)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(
-        export_small(tmp_path / "hf"), dtype=torch.float32
-    )
-    original = load_model(export_small(tmp_path / "original", "original"), dtype=torch.float32)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32)
+    original = load_model(export_small(tmp_path, "original"), dtype=torch.float32)
     prompt = torch.tensor(
         [render_prompt(CONVERSATIONS["reasoning before a final answer is dropped"])]
     )
@@ -238,5 +238,5 @@ def test_transformers_gives_the_same_logits(tmp_path: Path) -> None:
         logits = ours(prompt).log_softmax(-1)
         assert (theirs(prompt).logits.log_softmax(-1) - logits).abs().max() < 1e-3
         assert torch.equal(original(prompt).log_softmax(-1), logits)
-    generation = json.loads((tmp_path / "hf" / "generation_config.json").read_text("utf-8"))
+    generation = json.loads((exported / "generation_config.json").read_text("utf-8"))
     assert generation["eos_token_id"] == [200_002, 199_999, 200_012]
