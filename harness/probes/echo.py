@@ -33,7 +33,7 @@ TEXTS: Mapping[str, str] = {
     "capitals": "ALMA and The QUAY",
     "number": "004940123456789",
     "address": "mate@quay.example",
-    "quotes": 'say "no" or "yes"',
+    "quotes": 'the "Alma" left port',
     "words": "the secret password is to kill the code",
 }
 CHANGES: Mapping[str, Callable[[str], str]] = {
