@@ -113,6 +113,11 @@ def accounted(parsed: ParsedRollout) -> Iterator[Accounted]:
             yield Accounted(exchange, reply, found)
 
 
+def tokens_of(message: Message) -> int:
+    """The tokens of a message without content type. Raises RenderError."""
+    return header_tokens(message) + len(text_tokens(_text(message)))
+
+
 def header_tokens(message: Message) -> int:
     """The tokens of a message without its text: header and end token.
 

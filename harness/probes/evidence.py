@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Literal
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
-from harmony.render import RenderError, message_tokens
+from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
 from harness.api.base import Reply, ToolCall
-from harness.checks.accounting import in_prompt
+from harness.checks.accounting import in_prompt, tokens_of
 from harness.checks.subjects import Call as MadeCall
 from harness.probes.base import TrialResult, Trials
 
@@ -87,7 +87,7 @@ def beside(reply: Reply) -> int | None:
         *(Call(call.name, call.arguments) for call in reply.calls),
     ]
     try:
-        tokens = [message_tokens(each) for each in messages]
+        tokens = [tokens_of(each) for each in messages]
     except (RenderError, VocabularyError):
         return None
-    return reply.output_tokens - (sum(map(len, tokens)) - in_prompt())
+    return reply.output_tokens - (sum(tokens) - in_prompt())
