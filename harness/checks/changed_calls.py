@@ -17,8 +17,8 @@ from harness.records.scores import MadeCall, Score
 
 # A model that spells a call in an odd way can have the tokens of another by chance.
 _FEWEST_PROVEN = 2
-# A model may understand one case in another way, but hardly two.
-_FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 2
+# A model may understand one case in another way, two of a kind, but hardly three.
+_FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 3
 # Shares of the calls with the expected arguments: what is usual beside a call, and what occurs.
 _USUAL, _SEEN = 0.2, 0.01
 _FEWEST_CALLS = 20

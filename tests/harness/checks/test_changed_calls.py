@@ -34,9 +34,12 @@ def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
     assert found(right[:10] + scores(lost, lost, sample="b")) == set()
 
 
-def test_values_that_differ_in_every_attempt_at_two_cases_are_found() -> None:
+def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
     other = replace(SHORT, values=True, beside=None)
     always, often = scores(other, other, other), scores(other, other, RIGHT, sample="b")
     assert found(always + often) == set()
     again = scores(other, other, other, sample="c")
-    assert found(always + often + again) == {"a1", "a2", "a3", "c1", "c2", "c3"}
+    assert found(always + often + again) == set()
+    third = scores(other, other, other, sample="d")
+    records = {f"{sample}{at}" for sample in "acd" for at in (1, 2, 3)}
+    assert found(always + often + again + third) == records
