@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -129,7 +129,7 @@ def json_events(response: Response) -> Iterator[tuple[ServerSentEvent, dict[str,
     for event in decode_events(response.parts):
         if event.data.strip() != DONE:
             empty = False
-            yield event, _json_object(event.data, f"stream part {event.part}")
+            yield event, _json_object(event.data, f"stream part {event.part}", parsed_json)
     if empty:
         first = response.parts[0].raw if response.parts else ""
         raise UnreadableReplyError(f"the stream has no events with data: {excerpt(first)}")
@@ -153,13 +153,13 @@ def _good_response(exchange: Exchange) -> Response:
 def _json_body(response: Response) -> dict[str, Any]:
     if response.body is None:
         raise UnreadableReplyError("expected one JSON object, got an event stream")
-    return _json_object(response.body, "the body")
+    return _json_object(response.body, "the body", orjson.loads)
 
 
-def _json_object(text: str, place: str) -> dict[str, Any]:
+def _json_object(text: str, place: str, parse: Callable[[str], object]) -> dict[str, Any]:
     """`text` as a JSON object that does not report an error."""
     try:
-        value = parsed_json(text)
+        value = parse(text)
     except orjson.JSONDecodeError as error:
         raise UnreadableReplyError(f"{place} is not JSON ({error}): {excerpt(text)}") from None
     if not isinstance(value, dict):

@@ -23,6 +23,7 @@ _TITLES: Mapping[str, str] = {
     "structured": "Structured output: JSON that conforms to its schema, with CoT",
     "long": "Long prompts: complete, at the right positions, and cached without change",
     "builtin": "Built-in tools: Python and web search, run by the provider",
+    "echo": "Echo: short texts that the model repeats, unchanged in both directions",
     "options": "Options: repeated unchanged, and precedence of instructions",
     "load": "Load: many concurrent requests",
     "parity": "Parity: streaming and non-streaming replies agree",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from faulty import HI, Row, after, chat, check, names_of, respond
-from scripted import CHAT_TOOL
+from scripted import CHAT_TOOL, COT
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 LATE = {"role": "system", "content": "Be late."}
@@ -108,6 +108,62 @@ RENDERING = {
     ),
     "user-named-human": Row(chat(HI), lambda s: "<|start|>human<|message|>Hi" in s.prompt),
 }
+TEXTS = {
+    "addresses-masked": Row(
+        chat({"role": "user", "content": "To ann@example.org"}),
+        lambda s: "To [REDACTED]<" in s.prompt,
+    ),
+    "placeholders-filled": Row(
+        chat({"role": "user", "content": "Dear {{name}}!"}), lambda s: "Dear !<" in s.prompt
+    ),
+    "characters-composed": Row(
+        chat({"role": "user", "content": "Cafe\u0301"}), lambda s: "Caf\u00e9<" in s.prompt
+    ),
+    "user-text-trimmed": Row(
+        chat({"role": "user", "content": " one "}), lambda s: "<|message|>one<" in s.prompt
+    ),
+    "quotes-of-user-replaced": Row(
+        chat({"role": "user", "content": 'Say "a"'}), lambda s: "Say 'a'<" in s.prompt
+    ),
+    "long-instructions-cut": Row(
+        chat({"role": "system", "content": f"Be{' ' * 8_000}late."}, HI),
+        lambda s: "Be  " in s.prompt and "late." not in s.prompt,
+    ),
+    "long-reasoning-cut": Row(
+        chat(HI, {**THOUGHT, "reasoning": "b " * 2_500}, result("c1", "sunny")),
+        lambda s: 1_900 < s.prompt.count("b ") < 2_100,
+    ),
+    "old-messages-dropped": Row(
+        chat({"role": "user", "content": "First."}, *[HI] * 8),
+        lambda s: "First." not in s.prompt,
+    ),
+    "reasoning-of-first-call-dropped": Row(
+        chat(*LOOP, {**THOUGHT, "reasoning": "Again."}, result("c1", "rainy")),
+        lambda s: "Why not." not in s.prompt and "Again." in s.prompt,
+    ),
+    "eight-tools": Row(
+        chat(HI, tools=[
+            {"type": "function", "function": {**RICH_TOOL["function"], "name": f"measure_{at}"}}
+            for at in range(9)
+        ]),
+        lambda s: "measure_7" in s.prompt and "measure_8" not in s.prompt,
+    ),
+    "long-description-cut": Row(
+        chat(
+            HI,
+            tools=[{
+                "type": "function",
+                "function": {**RICH_TOOL["function"], "description": "c " * 600},
+            }],
+        ),
+        lambda s: s.prompt.count("c ") < 520,
+    ),
+    "markdown-of-answers-removed": Row(
+        chat(HI, said=COT + "<|channel|>final<|message|>A **bold** word.<|return|>"),
+        lambda s: s.message["content"] == "A bold word.",
+    ),
+}  # fmt: skip
+RENDERING |= TEXTS
 HISTORY = {
     "chat-reasoning-not-replayed": Row(chat(*LOOP), lambda s: "Why not." not in s.prompt),
     "reasoning-items-not-replayed": Row(respond(ITEMS), lambda s: "Why not." not in s.prompt),

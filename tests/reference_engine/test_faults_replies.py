@@ -176,6 +176,10 @@ TOOLS = {
         chat(HI, said=CALL.replace("Rome", "R  ome"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "R ome"),
     ),
+    "lists-cut-in-arguments": Row(
+        chat(HI, said=CALL.replace('"Rome"', "[[1, 2], [3, 4]]"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace('"Rome"', "[[1, 2]]"),
+    ),
     "property-named-items-crashes": Row(
         chat(
             HI,

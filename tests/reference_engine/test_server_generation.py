@@ -17,6 +17,7 @@ from reference_engine.server.generation import Generation, GenerationRequest, Sa
 from reference_engine.server.pieces import Part, Piece, StopStrings
 from reference_engine.server.responses.reply import OutputWriter, Reply
 from reference_engine.server.responses.request import ResponsesRequest
+from reference_engine.server.responses.steps import Steps
 from reference_engine.server.tool_choice import ToolPolicy
 
 POLICIES = [
@@ -100,7 +101,9 @@ def test_any_tokens_make_a_valid_reply(sampled, policy, limit, logprobs):
     writer = OutputWriter()
     writer.events(parts)
     reply = Reply(ResponsesRequest.model_validate({"model": "m", "input": "Hi"}))
-    Response.model_validate(reply.finished(writer.items, generation))
+    steps = Steps(lambda _: generation, order)
+    steps.finish = generation.finish
+    Response.model_validate(reply.finished(writer.items, steps))
 
 
 @settings(max_examples=300, deadline=None)

@@ -241,7 +241,7 @@ def test_probes_that_were_added_after_a_run_are_not_missing_from_it() -> None:
     assert (whole.complete, whole.probe_requests, whole.probe_responses) == (True, 2, 2)
     assert whole.verdict.decision == "pass"
     probes = {each.check.id: each.status for each in whole.checks if each.check.kind == "probe"}
-    assert probes.pop("prompt.bare") in {"passed", "not_verifiable"}  # needs no other request
+    assert probes.pop("prompt.bare") in {"warned", "not_verifiable"}  # needs no other request
     assert set(probes.values()) == {"not_verifiable"}
     cut_off = analysis_of([known], run, info=info)
     assert cut_off.verdict.reasons == ("1 of 2 planned attempts were not made.",)
