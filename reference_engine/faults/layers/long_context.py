@@ -7,6 +7,7 @@ or on the tokens that a prefix cache replaces.
 from __future__ import annotations
 
 import math
+import weakref
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from reference_engine.faults.base import FaultGroup
 from reference_engine.faults.hooks import FORWARD, INPUT, MODEL, ROW
 from reference_engine.faults.layers.attention import ATTENTION
 from reference_engine.generation.forward import Forward, Row
-from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE, blocks_of
+from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE
 from reference_engine.model.transformer import Attention, Context, Rotary, Transformer
 
 group = FaultGroup("long context", detectors=("long.numerics", "long.words"))
@@ -84,14 +85,17 @@ def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forwar
     """After a cached prefix, the positions of the new tokens begin at 0."""
     model.rotary.__class__ = _ChangedRotary
     rotary = cast("_ChangedRotary", model.rotary)
-    hits: OrderedDict[int, int] = OrderedDict()
+    begun: dict[int, tuple[weakref.ref[array[int]], int]] = {}
+
+    def first(row: Row) -> int:
+        """Where the first chunk of the row's sequence, which the cache determines, began."""
+        key = id(row.full)
+        if key not in begun or begun[key][0]() is not row.full:
+            begun[key] = weakref.ref(row.full, lambda _: begun.pop(key, None)), row.start
+        return begun[key][1]
 
     def restarted(rows: Sequence[Row], length: int) -> Tensor:
-        for row in rows:
-            hits.setdefault(id(row.full), row.start)
-            if row.start < hits[id(row.full)]:  # Another sequence with the id of an old one.
-                hits[id(row.full)] = row.start
-        rotary.shift = -torch.tensor([hits[id(row.full)] for row in rows])
+        rotary.shift = -torch.tensor([first(row) for row in rows])
         return run(rows, length)
 
     return restarted
@@ -112,7 +116,7 @@ def block_duplicated(row: Row) -> Row:
 @group.fault(ROW)
 def cache_rolls_over(row: Row) -> Row:
     """Beyond 4,096 tokens, new blocks silently overwrite the oldest ones of the KV cache."""
-    size, count = _POSITIONS // BLOCK, blocks_of(row.start + len(row.tokens))
+    size, count = _POSITIONS // BLOCK, (row.start + len(row.tokens)) // BLOCK
     newest = {at: at + (count - 1 - at) // size * size for at in range(count - size)}
     return _with_full(row, {at: row.full[other] for at, other in newest.items()})
 
