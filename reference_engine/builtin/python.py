@@ -80,6 +80,9 @@ class PythonSandbox:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     process.terminate()
+                # asyncio waits for the end of the output, too, which a full buffer would delay for ever.
+                while process.stdout and await process.stdout.read(2**16):
+                    pass
                 await process.wait()
         if process.returncode == REFUSED:
             return f"Python is not available: {output}"
