@@ -80,7 +80,7 @@ class PythonSandbox:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     process.terminate()
-                # asyncio waits for the end of the output, too, which a full buffer would delay for ever.
+                # asyncio also waits for the end of the output, which a full buffer would hide.
                 while process.stdout and await process.stdout.read(2**16):
                     pass
                 await process.wait()
