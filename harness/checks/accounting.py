@@ -178,7 +178,7 @@ def _counted(message: Message) -> _Counted:
 def _counts(text: str) -> Collection[int]:
     """The tokens of a text and, if it is a JSON object, of its other spellings.
 
-    The server may have written the object anew, with other spaces.
+    The server may have serialized the object again, with other spaces.
     """
     texts = [text]
     value = parsed_object(text)

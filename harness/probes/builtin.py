@@ -216,7 +216,7 @@ def _usage(responses: ProbeResponses) -> Trials:
     """The completion tokens count every step of a response with built-in calls.
 
     The texts, programs and chains of thought of all steps are a lower bound. Answers with
-    citations are left out, because providers write them anew.
+    citations are left out, because providers rewrite them.
     """
     for exchange, reply in _with_calls(responses, *_UNLIMITED):
         if reply.output_tokens is None:
