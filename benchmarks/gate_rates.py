@@ -4,7 +4,7 @@
 
 A run has 36 cases, 4 conditions and k tries. The success rates of the cases are equal; or they
 differ (beta distributed, 30 % of the variance between cases) and are the same in all runs; or they
-differ and are drawn anew for every run, so that the mean of the cases of one run deviates from the
+differ and are drawn for every run, so that the mean of the cases of one run deviates from the
 stated rate. Single cases are compared with a reference run of the same provider with 5 tries. It
 takes about four minutes on one core.
 """
@@ -122,7 +122,7 @@ def growing(
 
 def error_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
     """Pass and fail by rate, kind of cases and number of tries."""
-    kinds = {"equal": "equal", "fixed": "differ", "redrawn": "differ, drawn anew"}
+    kinds = {"equal": "equal", "fixed": "differ", "redrawn": "differ, drawn for each run"}
     yield "| rate | cases | k = 1 | k = 5 | k = 10 | k = 20 |"
     yield "| ---: | --- | ---: | ---: | ---: | ---: |"
     for mean in (0.995, 0.99, DEFAULT_REFERENCE, 0.95, LOWER, 0.85):

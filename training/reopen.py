@@ -1,6 +1,6 @@
 """Restores a run from a shipped checkpoint if its snapshot is lost.
 
-The optimisers begin anew and the experts are as rounded as the file holds them; all else goes on
+The optimizers restart and the experts are as rounded as the file holds them; all else continues
 where it ended.
 """
 

@@ -71,7 +71,7 @@ async def grade(
     """Ask about every item that has no grade yet; items without one are asked about again.
 
     Args:
-        tasks: Makes all items anew each time it is called, preferably one at a time from disk.
+        tasks: Makes all items each time it is called, preferably one at a time from disk.
         grader: Whom to ask; `concurrency` requests are in flight.
         transport: To the grader.
         log: The grader's log.

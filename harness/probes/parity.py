@@ -182,7 +182,7 @@ def _equal_counts(
 
 
 def _call_texts(reply: Reply) -> str:
-    """The calls, with JSON in one spelling: some servers write it anew in one of the modes."""
+    """The calls, with JSON in one spelling: some servers reformat it in one of the modes."""
     found = ((call, parsed_object(call.arguments)) for call in reply.calls)
     return "\n".join(
         f"{call.name} {call.arguments if value is None else json.dumps(value, ensure_ascii=False)}"

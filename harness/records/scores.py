@@ -113,7 +113,7 @@ class TokenAccount:
         reasoning: The tokens of the CoT.
         least: The fewest tokens that the texts alone can have.
         most: The most tokens that the texts and the format around them can have.
-        exact: Whether `most` is exact, because the reply has no JSON, which servers write anew.
+        exact: Whether `most` is exact, because the reply has no JSON, which servers may rewrite.
         pieces: How many tokens more than the whole texts the pieces of a stream have; they show
             where the model spelled a text with other tokens than the tokenizer. None without a
             stream, or if its pieces have several tokens each.

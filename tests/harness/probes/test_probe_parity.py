@@ -38,7 +38,7 @@ def test_equal_streams_and_non_streaming_replies_pass() -> None:
     assert set(statuses(streamed(lambda each: each)).values()) == {"passed"}
 
 
-def test_json_that_is_written_anew_in_one_mode_passes() -> None:
+def test_json_that_is_reformatted_in_one_mode_passes() -> None:
     def spaced(each: Say) -> Say:
         name, arguments = each.call or ("", "{}")
         return replace(each, call=(name, json.dumps(json.loads(arguments), indent=1)))

@@ -2,7 +2,7 @@
 
     PYTHONPATH=benchmarks python tests/reference_engine/model/openai_record.py
 
-writes it anew, with gpt-oss beside the project (`pip install --no-deps gpt-oss`, Python 3.12).
+regenerates it, with gpt-oss beside the project (`pip install --no-deps gpt-oss`, Python 3.12).
 """
 
 from __future__ import annotations
