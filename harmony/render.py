@@ -150,6 +150,16 @@ def text_tokens(text: str) -> list[int]:
     return tokens
 
 
+def written_tokens(prompt: str) -> list[int]:
+    """The tokens of a prompt in which special tokens are written out.
+
+    Raises:
+        RenderError: The tokenizer does not support the text.
+    """
+    _require_short_stretches([prompt])
+    return encode(prompt)
+
+
 def _require_short_stretches(texts: Iterable[str]) -> None:
     for text in texts:
         if len(text) >= _LONGEST_STRETCH and _STRETCH.search(text):

@@ -76,6 +76,16 @@ def token_bytes() -> tuple[bytes, ...]:
     return tuple(table.get(token, b"") for token in range(max(table) + 1))
 
 
+@cache
+def bytes_of(token: int) -> bytes:
+    """The bytes of a token; for a special token, those of its name."""
+    table = token_bytes()
+    if token < len(table):
+        return table[token]
+    name: str = harmony_encoding().decode([token])
+    return name.encode()
+
+
 def vocabulary_file() -> Path:
     """The path of a verified copy of the vocabulary, downloaded to the cache if necessary.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from harmony.vocabulary import bytes_of
 from harness.golden import engine
 from harness.golden.defects import DEFECTS, pattern_of
 from harness.golden.distance import Compared, Entry, compare, tolerance
@@ -21,7 +22,6 @@ from harness.golden.records import (
     Token,
     drawn_text,
 )
-from harness.golden.tokens import bytes_of
 
 DRAWS = 20
 LONG_CONTEXT = 32_768

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
+from harmony.vocabulary import bytes_of
 from harness.api.base import Reply
 from harness.golden.records import RETURNED, Distance, HealthyRun, Token, Tolerance
-from harness.golden.tokens import bytes_of
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 

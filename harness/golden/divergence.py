@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from harmony.vocabulary import bytes_of
 from harness.api.base import Reply
 from harness.golden.records import Token
-from harness.golden.tokens import bytes_of, special
+from harness.golden.tokens import special
 
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()
 _TEXT = ("answer", "preamble")

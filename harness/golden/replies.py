@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from harmony.vocabulary import bytes_of
 from harness.api.base import Reply
 from harness.golden.distance import Compared, Entry, compare, entries_of
 from harness.golden.divergence import Divergence, divergence
 from harness.golden.records import Golden, Token
-from harness.golden.tokens import bytes_of
 from harness.parsing.rollout import ParsedExchange
 
 NamedReply = tuple[str, ParsedExchange, Reply]

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from harmony.vocabulary import encode, harmony_encoding, token_bytes
-
-
-@cache
-def bytes_of(token: int) -> bytes:
-    """The bytes of a token; for a special token, those of its name."""
-    table = token_bytes()
-    if token < len(table):
-        return table[token]
-    name: str = harmony_encoding().decode([token])
-    return name.encode()
+from harmony.vocabulary import encode, token_bytes
 
 
 def special(token: int) -> bool:

@@ -50,6 +50,7 @@ from reference_engine.server.opening import Parts
 from reference_engine.server.settings import AppSettings
 
 _APIS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
+_RAW_PATH = "/v1/completions"
 _Inbox = asyncio.Queue[Message | None]
 HEADER = b"x-fault"
 """Header in which a request names its own faults, if the server allows it."""
@@ -58,7 +59,9 @@ HEADER = b"x-fault"
 class FaultyHttp:
     """Middleware with the hooks REQUEST, PAYLOAD, REPLY and STREAM; activates a request's faults.
 
-    It forwards each event of a stream as it arrives, so that faults keep its timing.
+    It forwards each event of a stream as it arrives, so that faults keep its timing. Raw
+    completions pass unchanged, because the faults of these hooks are those of rendering and of the
+    APIs; the engine's faults act on them, too.
 
     With `by_request`, a request can name its faults itself, see `HEADER`.
     """
@@ -73,7 +76,7 @@ class FaultyHttp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; only requests for a response of the model show faults."""
         post = scope["type"] == "http" and scope["method"] == "POST"
-        if not post or scope["path"] not in _APIS:
+        if not post or scope["path"] not in {*_APIS, _RAW_PATH}:
             await self._app(scope, receive, send)
             return
         try:
@@ -82,6 +85,9 @@ class FaultyHttp:
             await ApiError(400, str(error)).response()(scope, receive, send)
             return
         with activated(faults):
+            if scope["path"] == _RAW_PATH:
+                await self._app(scope, receive, send)
+                return
             try:
                 body = await Request(scope, receive).body()
             except ClientDisconnect:

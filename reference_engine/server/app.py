@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reference_engine.backends.base import TokenSource
 from reference_engine.server.chat.handler import create_completion
+from reference_engine.server.completions import create_raw_completion
 from reference_engine.server.connection import Context
 from reference_engine.server.errors import ApiError, internal_error, json_response
 from reference_engine.server.generation import Generation
@@ -86,12 +87,14 @@ def create_app(
 
 def _routes(context: Context) -> Sequence[BaseRoute]:
     chat = partial(create_completion, context)
+    raw = partial(create_raw_completion, context)
     responses = ResponsesHandler(context)
     socket = partial(serve_websocket, context.settings)
     models = ModelsHandler(context)
     stored = "/v1/responses/{response_id}"
     return [
         Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
+        Route("/v1/completions", _guarded(raw), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
         WebSocketRoute("/v1/responses", socket),
         Route("/v1/responses/compact", _guarded(responses.compact), methods=["POST"]),

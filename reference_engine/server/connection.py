@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -55,6 +56,11 @@ async def until_disconnect(
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def encode(data: object) -> bytes:
+    """Encode one event without a name."""
+    return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
 class EventStream(Response):

@@ -1,4 +1,4 @@
-"""Request fields that both APIs share, and validation errors that name the field.
+"""Request fields that the APIs share, and validation errors that name the field.
 
 A field is supported, or accepted without effect (type `Ignored`, or its neutral value only), or
 refused by name because no model declares it. Null is equivalent to an absent field.
@@ -39,7 +39,7 @@ _UNION_TAGS = frozenset({
     *("function_tool", "namespace_tool", "web_search_tool", "code_interpreter_tool", "compaction"),
     *("web_search_call", "code_interpreter_call"),
 })  # fmt: skip
-_UNIONS = frozenset({"input", "response_format", "format", "tool_choice"})
+_UNIONS = frozenset({"input", "prompt", "response_format", "format", "tool_choice"})
 _TYPE_OF_MEMBER = re.compile(r"[A-Z]|\w+\[")
 
 
@@ -164,6 +164,16 @@ FunctionType = Annotated[Literal["function"], BeforeValidator(_function)]
 """The type of a function tool. Other tools are refused by name."""
 
 Limit = Annotated[int, Field(ge=1)]
+
+
+def _as_list(stop: object) -> object:
+    return [stop] if isinstance(stop, str) else stop
+
+
+Stops = Annotated[
+    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list), Field(max_length=16)
+]
+"""One stop string or several."""
 
 
 class FunctionDefinition(RequestModel):

@@ -1,7 +1,7 @@
 """One answer of the model: prompt tokens, sampled tokens, parsed messages and counts.
 
-Both APIs build their responses from the batches of `Generation.run` and use no other part of the
-engine.
+Chat Completions and Responses build their responses from the batches of `Generation.run` and use
+no other part of the engine; raw completions use `sampled` alone.
 """
 
 from __future__ import annotations
@@ -128,13 +128,13 @@ class Generation:
     def _checked_prompt(self) -> list[int]:
         conversation, max_context = self._request.conversation, self._engine.max_context
         if (least := least_tokens(conversation)) >= max_context:
-            raise _overflow(f"at least {least}", max_context)
+            raise overflow(f"at least {least}", max_context)
         try:
             prompt = self.render(conversation)
         except RenderError as error:
             raise ApiError(400, str(error), code="invalid_prompt") from error
         if len(prompt) >= max_context:
-            raise _overflow(len(prompt), max_context)
+            raise overflow(len(prompt), max_context)
         return prompt
 
     @property
@@ -146,32 +146,13 @@ class Generation:
         if limit < 1:
             return
         sampling = self._request.sampling
-        params = SamplingParams(
-            max_tokens=limit,
-            temperature=sampling.temperature,
-            top_p=max(sampling.top_p, _SMALLEST_TOP_P),
-            seed=None if sampling.seed is None else sampling.seed + self._steered * _NEXT_DRAWS,
-            stop_token_ids=STOP_TOKENS,
-            top_logprobs=sampling.top_logprobs,
-        )
-        try:
-            prompt = [*self.prompt, *self.completion]
-            async with aclosing(self._engine.generate(prompt, params)) as tokens:
-                async for token in tokens:
-                    yield token
-        except QueueFullError as error:
-            message = "Too many requests are waiting; try again later."
-            headers = {"Retry-After": _RETRY_SECONDS}
-            raise ApiError(429, message, code="queue_full", headers=headers) from error
-        except ContextOverflowError as error:
-            raise _overflow(len(self.prompt), self._engine.max_context) from error
-        except EngineClosedError as error:
-            raise stopping() from error
-        except BackendError as error:
-            wait = {"Retry-After": error.retry_after} if error.retry_after else {}
-            raise ApiError(error.status, str(error), code=error.code, headers=wait) from error
-        except GenerationError as error:  # The engine has logged it.
-            raise internal_error() from error
+        params = sampling_params(sampling, limit)
+        if params.seed is not None:
+            params = replace(params, seed=params.seed + self._steered * _NEXT_DRAWS)
+        prompt = [*self.prompt, *self.completion]
+        async with aclosing(sampled(self._engine, prompt, params)) as tokens:
+            async for token in tokens:
+                yield token
 
     def _take(self, token: Token) -> list[Part]:
         """The parts of one more token."""
@@ -239,6 +220,48 @@ class Generation:
         return parts
 
 
-def _overflow(length: int | str, max_context: int) -> ApiError:
+def sampling_params(
+    sampling: Sampling, max_tokens: int, stop_token_ids: frozenset[int] = STOP_TOKENS
+) -> SamplingParams:
+    """The engine's parameters for at most `max_tokens` tokens."""
+    return SamplingParams(
+        max_tokens=max_tokens,
+        temperature=sampling.temperature,
+        top_p=max(sampling.top_p, _SMALLEST_TOP_P),
+        seed=sampling.seed,
+        stop_token_ids=stop_token_ids,
+        top_logprobs=sampling.top_logprobs,
+    )
+
+
+async def sampled(
+    engine: TokenSource, prompt: Sequence[int], params: SamplingParams
+) -> AsyncGenerator[Token]:
+    """The tokens that continue a prompt, including a stop token.
+
+    Raises:
+        ApiError: The engine fails or refuses the request.
+    """
+    try:
+        async with aclosing(engine.generate(prompt, params)) as tokens:
+            async for token in tokens:
+                yield token
+    except QueueFullError as error:
+        message = "Too many requests are waiting; try again later."
+        headers = {"Retry-After": _RETRY_SECONDS}
+        raise ApiError(429, message, code="queue_full", headers=headers) from error
+    except ContextOverflowError as error:
+        raise overflow(len(prompt), engine.max_context) from error
+    except EngineClosedError as error:
+        raise stopping() from error
+    except BackendError as error:
+        wait = {"Retry-After": error.retry_after} if error.retry_after else {}
+        raise ApiError(error.status, str(error), code=error.code, headers=wait) from error
+    except GenerationError as error:  # The engine has logged it.
+        raise internal_error() from error
+
+
+def overflow(length: int | str, max_context: int) -> ApiError:
+    """The refusal of a prompt that leaves no room in the context."""
     message = f"The prompt has {length} tokens, but the context is limited to {max_context}."
     return ApiError(400, message, code="context_length_exceeded")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony.parse import Delta, Ended, Kind, Started
-from harmony.vocabulary import harmony_encoding, token_bytes
+from harmony.vocabulary import bytes_of
 from reference_engine.generation.sampling import Token
 
 
@@ -19,9 +19,7 @@ def logprob(token: Token) -> dict[str, Any]:
 
 
 def _named(token: int, value: float | None) -> dict[str, Any]:
-    table = token_bytes()
-    special = token >= len(table)
-    data = harmony_encoding().decode([token]).encode() if special else table[token]
+    data = bytes_of(token)
     return {"token": data.decode("utf-8", "replace"), "bytes": list(data), "logprob": value}
 
 

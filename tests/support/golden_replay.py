@@ -8,9 +8,9 @@ from typing import Any
 
 from healthy import Say, chat_whole, json_response, responses_whole
 
+from harmony.vocabulary import bytes_of
 from harness.golden import files
 from harness.golden.records import MILLI, Continuation, Token
-from harness.golden.tokens import bytes_of
 from harness.records.rollouts import Response
 
 GOLDEN = files.shipped()

@@ -10,7 +10,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from openai.types.chat import ChatCompletion
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from harmony.parse import Ended, Started
 from reference_engine.generation.sampling import Token
 from reference_engine.server.chat.request import ChatRequest
-from reference_engine.server.connection import Context, EventStream, until_disconnect
+from reference_engine.server.connection import Context, EventStream, encode, until_disconnect
 from reference_engine.server.errors import json_response
 from reference_engine.server.generation import Generation
 from reference_engine.server.pieces import Part, Piece, logprob
@@ -195,11 +194,6 @@ async def _forward(index: int, generation: Generation, inbox: asyncio.Queue[_Ite
         inbox.put_nowait(error)
     else:
         inbox.put_nowait(None)
-
-
-def encode(data: object) -> bytes:
-    """Encode one event."""
-    return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
 async def events(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from harmony.conversation import (
     Answer,
@@ -30,6 +30,7 @@ from reference_engine.server.fields import (
     JsonSchema,
     Limit,
     RequestModel,
+    Stops,
     Text,
     TextFormat,
     answer_format,
@@ -233,7 +234,7 @@ class ChatRequest(AnswerRequest):
     n: Annotated[int, Field(ge=1, le=16)] = 1
     max_tokens: Limit | None = None
     max_completion_tokens: Limit | None = None
-    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=16)
+    stop: Stops = Field(default_factory=list)
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Tool] = Field(default_factory=list)
@@ -256,11 +257,6 @@ class ChatRequest(AnswerRequest):
     safety_identifier: Ignored = None
     store: Ignored = None
     user: Ignored = None
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _stop_as_list(cls, stop: object) -> object:
-        return [stop] if isinstance(stop, str) else stop
 
     def generation_request(self, current_date: str | None) -> GenerationRequest:
         """What to generate for this request.

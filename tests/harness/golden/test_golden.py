@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
-from harmony.vocabulary import harmony_encoding
+from harmony.vocabulary import bytes_of, harmony_encoding
 from harness.api.base import Reply, ToolCall
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, engine, files
@@ -20,7 +20,6 @@ from harness.golden.divergence import divergence
 from harness.golden.engine import Answer, EngineOptions, Head
 from harness.golden.healthy import HEALTHY
 from harness.golden.records import Token
-from harness.golden.tokens import bytes_of
 from harness.probes import golden_prompts
 from reference_engine.scoring import identity
 from reference_engine.server.settings import SMALL_CHECKPOINT
