@@ -60,7 +60,6 @@ def build_report(
         reasons=analysis.verdict.reasons,
         warnings=(
             *analysis.verdict.warnings,
-            *_guide(analysis),
             *dict.fromkeys(each for v in verdicts for each in v.warnings),
         ),
         regressions=tuple(regressions),
@@ -110,6 +109,7 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
         yield Section(
             title="Tool calling",
             table=tool_calling_table(results, labels),
+            notes=tuple(_guide(analysis)),
             failures=tuple(_failures(results, labels, texts)),
         )
     if results := analysis.evals:
@@ -219,36 +219,6 @@ def _size(analysis: Analysis, labels: Labels) -> str:
 def _progress(results: Sequence[TaskResult]) -> str:
     finished, planned = (sum(getattr(r, name) for r in results) for name in ("finished", "planned"))
     return f"{counted(len(results), 'condition')}, {finished:,} of {planned:,} attempts"
-
-
-def next_step(analysis: Analysis, folder: str) -> str:
-    """What the user can do next; `folder` is the run folder in commands."""
-    run, decision, folder = analysis.run, analysis.verdict.decision, shlex.quote(folder)
-    if not analysis.complete:
-        command = "gpt-oss-verify eval" if _only_evals(analysis) else "gpt-oss-verify"
-        return f"Finish the run with: {command} --resume {folder}"
-    if run.shard is not None:
-        return f"Merge all shards with: gpt-oss-verify merge {folder} RUN …"
-    failed = [result.check.id for result in analysis.checks if result.status == "failed"]
-    if failed:
-        return f"Repeat the request behind a finding: gpt-oss-verify reproduce {folder} {failed[0]}"
-    if decision in ("pass", None) and analysis.evals:
-        return f"Create a baseline for other runs: gpt-oss-verify baseline create {folder}"
-    if decision == "pass":
-        return "Try --strict, or a higher --tries for narrower intervals."
-    if decision == "inconclusive" and analysis.evals:
-        return "The reasons state what is missing. --until-decided samples until it is decided."
-    if decision == "inconclusive":
-        return "The reasons state what is missing."
-    failures = [failed for result in analysis.results for failed in result.failures]
-    if not failures:
-        return "Inspect rollouts.jsonl, which holds every exchange as it was on the wire."
-    worst = failures[0]
-    return f"Start with sample {worst.sample}: record {worst.record} in rollouts.jsonl."
-
-
-def _only_evals(analysis: Analysis) -> bool:
-    return bool(analysis.run.tasks) and all(task.kind == "eval" for task in analysis.run.tasks)
 
 
 def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from harness.records.diagnosis import Cause
 from reports.model import Report, Rule
-from reports.text import counted
 
-UNKNOWN = "The cause is unknown: no known defect explains these findings well enough."
+UNKNOWN = "Unknown: no known defect explains the findings well enough. Start with their evidence."
 _CERTAIN = 0.95
 
 
@@ -20,34 +19,23 @@ def confidence(cause: Cause) -> str:
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
-    """What is known of a cause, by name."""
+    """What is known of a cause, by name, without the findings that it explains."""
     for other in cause.alternatives:
         yield "such as" if cause.name == cause.layer else "or", other
-    yield "explains", ", ".join(cause.explains)
     yield "breaks", cause.effect
     yield "fix", cause.remedy
     for source in cause.sources:
         yield "seen in", source
 
 
-def by_cause(report: Report) -> Iterator[tuple[Cause | None, Sequence[Rule]]]:
-    """The rules with findings, under the cause that explains them; last those without."""
+def by_cause(report: Report) -> Iterator[tuple[str, Sequence[Rule]]]:
+    """The rules with findings under a title, by the cause that explains them, then the others."""
     left = list(report.findings)
-    diagnosis = report.analysis.diagnosis
-    for cause in diagnosis.causes if diagnosis else ():
-        yield cause, [rule for rule in left if rule.result.check.id in cause.explains]
-        left = [rule for rule in left if rule.result.check.id not in cause.explains]
+    found = report.analysis.diagnosis
+    known = found.causes if found else ()
+    for number, cause in enumerate(known, 1):
+        if rules := [rule for rule in left if rule.result.check.id in cause.explains]:
+            yield f"Findings of cause {number}", rules
+        left = [rule for rule in left if rule not in rules]
     if left:
-        yield None, left
-
-
-def summary(report: Report) -> Iterator[str]:
-    """What the causes leave open, in a sentence; nothing without errors and warnings."""
-    diagnosis = report.analysis.diagnosis
-    if diagnosis is None:
-        return
-    if not diagnosis.causes:
-        yield UNKNOWN
-    elif diagnosis.unexplained:
-        names = diagnosis.unexplained
-        yield f"Not explained: {counted(len(names), 'finding')} ({', '.join(names)})."
+        yield "Other findings" if known else "Findings", left

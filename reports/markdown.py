@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.records.analysis import BaselineInfo
 from reports import causes, markup
-from reports.model import STATUSES, Failure, Report, Rule, Status
+from reports.model import STATUSES, Failure, Report, Rule
+from reports.next_steps import next_steps
 from reports.text import clipped, percent, visible
 
-_TITLES: Mapping[Status, str] = {
-    "failed": "Errors",
-    "warned": "Warnings",
-    "declared": "Declared by the provider",
-    "noted": "For information",
-}
 _LONGEST_PROMPT = 2_000
 
 
@@ -41,7 +36,14 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
         yield from ("## Since the previous run", "")
         yield from (" ".join(map(markup.plain, report.regressions)), "")
     yield from _causes(report)
-    yield from _findings(report, "failed", examples)
+    for title, rules in causes.by_cause(report):
+        yield from (f"## {title}", "")
+        yield from (line for rule in rules for line in _finding(rule, examples))
+    yield from ("## What to do next", "")
+    for step in next_steps(report, report.analysis.run_id):
+        command = "" if step.command is None else f" {markup.code(step.command)}"
+        yield f"- {markup.prose(step.text)}{command}"
+    yield ""
     for section in report.sections:
         yield from (f"## {section.title}", "", *markup.table(section.table))
         yield from (line for note in section.notes for line in (markup.plain(note), ""))
@@ -51,8 +53,6 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
         for baseline in section.baselines:
             yield from _baseline(*baseline)
     yield from _rules(report)
-    for status in ("warned", "declared", "noted"):
-        yield from _findings(report, status, examples)
     yield from _repeat(report)
 
 
@@ -60,12 +60,13 @@ def _causes(report: Report) -> Iterator[str]:
     found = report.analysis.diagnosis
     if found is None:
         return
-    yield from ("## Likely causes" if found.causes else "## Cause", "")
+    yield from ("## Likely causes", "")
     for number, cause in enumerate(found.causes, 1):
         sure = causes.confidence(cause)
         yield f"{number}. **{markup.plain(cause.description)}** Confidence {sure}."
         yield from (f"   - {name}: {markup.prose(text)}" for name, text in causes.facts(cause))
-    yield from ("", *map(markup.prose, causes.summary(report)), "")
+    yield from (() if found.causes else (causes.UNKNOWN,))
+    yield ""
 
 
 def _rules(report: Report) -> Iterator[str]:
@@ -84,20 +85,12 @@ def _rules(report: Report) -> Iterator[str]:
             yield ""
 
 
-def _findings(report: Report, status: Status, examples: int | None) -> Iterator[str]:
-    chosen = [rule for rule in report.findings if rule.status == status]
-    if chosen:
-        yield from (f"## {_TITLES[status]}", "")
-    for rule in chosen:
-        yield from _finding(rule, examples)
-
-
 def _finding(rule: Rule, examples: int | None) -> Iterator[str]:
     about, result = rule.result.check, rule.result
-    yield from (f"### `{about.id}` in {rule.share}", "")
+    yield from (f"### {rule.sign} `{about.id}` {rule.label} in {rule.share}", "")
     reason = markup.plain(result.reason or about.why)
     yield from (f"{about.summary} {reason} ([source]({about.source}))", "")
-    yield from (f"Seen in: {', '.join(map(markup.plain, result.groups))}.", "")
+    yield from (f"Seen in {markup.plain(rule.seen)}.", "")
     for example in result.examples[:examples]:
         evidence = example.evidence
         place = f"{markup.code(evidence.record)}, request {evidence.exchange + 1}"

@@ -85,6 +85,25 @@ class Rule:
         return text.counted(self.result.applicable, "attempt") if self.result.applicable else ""
 
     @property
+    def where(self) -> str:
+        """The conditions of the findings; an API alone means both of its modes."""
+        groups = set(self.result.groups)
+        for api in ("chat", "responses"):
+            modes = {f"{api} · streaming", f"{api} · non-streaming"}
+            if modes <= groups:
+                groups = groups - modes | {api}
+        return ", ".join(sorted(groups))
+
+    @property
+    def seen(self) -> str:
+        """Where, and how often unless always: `chat; 50.0 % of the time (95 % interval 0–100)`."""
+        rate = self.result.rate
+        if rate is None or self.result.failures == self.result.applicable:
+            return self.where
+        often = text.estimate(rate).replace("(", "% of the time (95 % interval ")
+        return f"{self.where}; {often}"
+
+    @property
     def rank(self) -> tuple[int, int, str]:
         """Sorts rules by importance."""
         return list(STATUSES).index(self.status), -self.result.failures, self.result.check.id
@@ -125,7 +144,7 @@ class Section:
     Attributes:
         title: The heading.
         table: One column for each task and condition.
-        notes: Facts about single columns, such as who graded them.
+        notes: Facts about the table or single columns, such as who graded them.
         details: Further tables, such as rubric scores by axis; the terminal omits them.
         baselines: The baseline of each column that has one, by the name of the column.
         failures: The samples that failed most.

@@ -51,7 +51,7 @@ def tool_calling_table(results: Results, labels: Labels) -> Table:
         _row("attempts", results, _attempts),
         Row("invalid", tuple(map(_invalid, results))),
         *_pass_rates(results, "pass@", lambda at: at.pass_at),
-        *_pass_rates(results, "pass^", lambda at: at.pass_hat),
+        *_pass_rates(results, "pass^", lambda at: at.pass_hat, least=2),
         *(_outcome(results, outcome) for outcome in _by_frequency(results)),
         _row("exact arguments", results, lambda r: str(r.exact)),
         _row("requests", results, lambda r: f"{r.requests:,}"),
@@ -134,8 +134,13 @@ def _attempts(result: TaskResult) -> str:
     return f"{result.finished:,} of {result.planned:,}"
 
 
-def _pass_rates(results: Results, prefix: str, rate: Callable[[AtK], Estimate]) -> Iterator[Row]:
+def _pass_rates(
+    results: Results, prefix: str, rate: Callable[[AtK], Estimate], least: int = 1
+) -> Iterator[Row]:
+    """A row for each k from `least` on; pass^1 is pass@1."""
     for k in _ks(results):
+        if k < least:
+            continue
         cells = (NOTHING if at is None else estimate(rate(at)) for at in _at(results, k))
         yield Row(f"{prefix}{k} %", tuple(map(Cell, cells)))
 

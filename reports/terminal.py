@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -11,9 +11,9 @@ from rich.text import Text
 
 from harness.records.analysis import Decision
 from reports import causes
-from reports.build import next_step
 from reports.model import Failure, Report, Row, Rule, Status, Table, Tone
-from reports.text import visible
+from reports.next_steps import next_steps
+from reports.text import counted, visible
 
 STYLES: Mapping[Decision | None, str] = {
     "pass": "bold green",
@@ -28,7 +28,10 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
     "declared": ("declared", "cyan"),
     "noted": ("info", "cyan"),
 }
+_MOST_FINDINGS = 4
 _MOST_FAILURES = 5
+_FINDING = "invalid response"
+"""The outcome of attempts that fail by a finding, which is shown above with its evidence."""
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -43,14 +46,15 @@ def print_report(report: Report, console: Console) -> None:
     console.print()
     console.print(verdict_lines(report.verdict, STYLES[report.decision], report.reasons))
     for warning in report.warnings:
-        console.print(Text(f"Note    {visible(warning)}", style="yellow"), soft_wrap=True)
+        console.print(verdict_lines("Note", "yellow", [warning]))
     for sentence in report.regressions:
         console.print(Text(visible(sentence)))
     console.print()
     _print_causes(report, console)
-    _print_lines(_findings(report), console)
+    for title, rules in causes.by_cause(report):
+        _print_findings(title, rules, console)
     for section in report.sections:
-        _print_lines(_failures(section.failures), console)
+        _print_failures(section.failures, console)
         print_table(section.table, console)
         for note in section.notes:
             console.print(Text(visible(note), style="dim"))
@@ -58,11 +62,12 @@ def print_report(report: Report, console: Console) -> None:
     if report.families:
         console.print(rich_table(report.family_table(), corner="checks"))
         console.print()
+    steps = zip(("Next", "Then"), next_steps(report, report.folder), strict=False)
     for label, fact in (
         ("Verdict", report.verdict),
         ("Report", f"{report.folder}/report.html"),
         ("Seal", report.seal),
-        ("Next", next_step(report.analysis, report.folder)),
+        *((label, step.line) for label, step in steps),
     ):
         if fact is not None:
             console.print(Text(f"{label:8}{visible(fact)}"), soft_wrap=True)
@@ -132,60 +137,74 @@ def _width(table: RichTable) -> int:
 
 
 def _print_causes(report: Report, console: Console) -> None:
-    """The likely causes, each with what it explains, breaks and needs."""
+    """The likely causes, each with what it breaks and needs."""
     found = report.analysis.diagnosis
     if found is None:
         return
-    console.print(Text("Likely causes" if found.causes else "Cause", style="bold"))
+    console.print(Text("Likely causes", style="bold"))
     for number, cause in enumerate(found.causes, 1):
-        table = RichTable.grid(padding=(0, 1, 0, 0))
-        table.add_row(f"  {number}", Text(cause.description, style="bold"))
-        table.add_row("", Text(f"confidence {causes.confidence(cause)}"))
-        for name, text in causes.facts(cause):
-            table.add_row("", Text(f"{name}: {visible(text)}", style="dim"))
-        console.print(table)
-    for line in causes.summary(report):
-        console.print(Padding(Text(visible(line)), (0, 0, 0, 2), expand=False))
+        head = RichTable.grid(padding=(0, 1, 0, 0))
+        head.add_row(f"  {number}", Text(cause.description, style="bold"))
+        console.print(head)
+        table = RichTable.grid(padding=(0, 2, 0, 0))
+        for name, text in (("confidence", causes.confidence(cause)), *causes.facts(cause)):
+            table.add_row(Text(name, style="dim"), Text(visible(text)))
+        console.print(Padding(table, (0, 0, 0, 4), expand=False))
+    if not found.causes:
+        _print_wrapped(Text(causes.UNKNOWN), console, 2)
     console.print()
 
 
-def _print_lines(lines: Iterable[Text], console: Console) -> None:
-    for line in lines:
-        console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+def _print_findings(title: str, rules: Sequence[Rule], console: Console) -> None:
+    """The most important findings with evidence, and the names of the others."""
+    console.print(Text(title, style="bold"))
+    for rule in rules[:_MOST_FINDINGS]:
+        mark, style = _MARKS[rule.status]
+        where = f" · {rule.share}, {rule.where}"
+        _print_wrapped(
+            Text.assemble(f"{mark} ", (rule.result.check.id, style), visible(where)), console, 2
+        )
+        for example in rule.result.examples[:1]:
+            _print_wrapped(Text(visible(example.message)), console, 6)
+            _print_line(f"expected  {example.evidence.expected}", console)
+            _print_line(f"got       {example.evidence.got}", console)
+    if others := rules[_MOST_FINDINGS:]:
+        names = ", ".join(rule.result.check.id for rule in others)
+        _print_wrapped(Text(f"and {counted(len(others), 'finding')} more: {names}"), console, 2)
+    console.print()
 
 
-def _findings(report: Report) -> Iterator[Text]:
-    """The findings, grouped by cause where causes are known."""
-    for number, (cause, rules) in enumerate(causes.by_cause(report), 1):
-        head = "Findings" if cause is None else f"Findings of cause {number}"
-        yield Text("Other findings" if cause is None and number > 1 else head, style="bold")
-        yield from (line for rule in rules for line in _finding(rule))
-        yield Text()
-
-
-def _finding(rule: Rule) -> Iterator[Text]:
-    mark, style = _MARKS[rule.status]
-    yield Text.assemble(f"  {mark} ", (rule.result.check.id, style), f" · {rule.share}")
-    for example in rule.result.examples[:1]:
-        yield _detail(example.message)
-        yield _detail(f"expected  {example.evidence.expected}")
-        yield _detail(f"got       {example.evidence.got}")
-
-
-def _failures(failures: Sequence[Failure]) -> Iterator[Text]:
+def _print_failures(failures: Sequence[Failure], console: Console) -> None:
+    """Failed samples; of those that failed in the same way, one is the example."""
     if not failures:
         return
-    yield Text("Failed samples", style="bold")
-    for failure in failures[:_MOST_FAILURES]:
-        yield Text(visible(f"  {failure.sample} · {failure.where}: {failure.head}"))
-        yield _detail(failure.message or failure.outcome)
-        for label, value in failure.pairs:
-            if label != "prompt":
-                yield _detail(f"{label:8}  {value}")
-    if (more := len(failures) - _MOST_FAILURES) > 0:
-        yield Text(f"  … and {more} more in the report", style="dim")
-    yield Text()
+    alike: dict[str, list[Failure]] = {}
+    for failure in failures:
+        message = failure.message or failure.outcome
+        if failure.outcome == _FINDING:
+            message = message.partition(": ")[0]
+        alike.setdefault(message, []).append(failure)
+    console.print(Text("Failed samples", style="bold"))
+    for message, group in list(alike.items())[:_MOST_FAILURES]:
+        first = group[0]
+        head = f"{first.sample} · {first.where}: {first.head}"
+        if more := len(group) - 1:
+            head += f"; {more} more like this"
+        _print_wrapped(Text(visible(head)), console, 2)
+        _print_wrapped(Text(visible(message)), console, 6)
+        for label, value in first.pairs:
+            if label != "prompt" and first.outcome != _FINDING:
+                _print_line(f"{label:8}  {value}", console)
+    if (more := len(alike) - _MOST_FAILURES) > 0:
+        console.print(Text(f"  … and {counted(more, 'other kind')} in the report", style="dim"))
+    console.print()
 
 
-def _detail(line: str) -> Text:
-    return Text(f"      {visible(line)}", style="dim")
+def _print_wrapped(text: Text, console: Console, indent: int) -> None:
+    console.print(Padding(text, (0, 0, 0, indent), expand=False))
+
+
+def _print_line(line: str, console: Console) -> None:
+    """A line of evidence, cut at the edge of the terminal."""
+    shown = Text(f"      {visible(line)}", style="dim")
+    console.print(shown, no_wrap=True, overflow="ellipsis", crop=True)

@@ -55,8 +55,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 def share(result: CheckResult) -> str:
     """How many of the attempts that a rule applies to have a finding: `3 of 40 attempts`."""
     unit = "repetition" if result.check.kind == "probe" else "attempt"
-    text = f"{result.failures:,} of {counted(result.applicable, unit)}"
-    return text if result.rate is None else f"{text}, {estimate(result.rate)} %"
+    return f"{result.failures:,} of {counted(result.applicable, unit)}"
 
 
 def address(provider: ProviderInfo) -> str:

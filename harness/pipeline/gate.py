@@ -87,6 +87,7 @@ def decide(
                 thresholds,
                 beyond_cases=beyond_cases,
                 progress=Progress(planned - of_evals, done, info.stopped),
+                invalid_by=tuple(_in_cases(checks, beyond_cases)),
                 broken=tuple(requirements.broken(checks, thresholds)),
                 unverified=tuple(requirements.unverified(checks, info, thresholds)),
             )
@@ -119,6 +120,7 @@ def decide_tool_calling(
     *,
     progress: Progress,
     beyond_cases: Sequence[CheckResult] = (),
+    invalid_by: Sequence[str] = (),
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
 ) -> Part:
@@ -133,10 +135,11 @@ def decide_tool_calling(
         thresholds: What it must reach.
         progress: How many attempts were made.
         beyond_cases: See `decide`.
+        invalid_by: The checks that failed in attempts.
         broken: Requirements on single rules that the run violates.
         unverified: Requirements that it cannot judge.
     """
-    problems = [*_invalid(results, thresholds), *_failures(beyond_cases), *broken]
+    problems = [*_invalid(results, thresholds, invalid_by), *_failures(beyond_cases), *broken]
     stopped = [progress.stopped] if progress.stopped else []
     probes = [result for result in beyond_cases if result.check.kind == "probe"]
     rules = probes or beyond_cases
@@ -208,13 +211,26 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
     return guide.guide_rule(results, thresholds, standard(thresholds).reference)
 
 
-def _invalid(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[str]:
-    """The conditions with too many invalid responses, in one sentence."""
+def _in_cases(checks: Sequence[CheckResult], beyond: Sequence[CheckResult]) -> Iterator[str]:
+    """The checks that failed in tool-call attempts, and not only beyond them."""
+    elsewhere = {result.check.id: result.failures for result in beyond}
+    for result in checks:
+        failed = result.check.kind == "check" and result.status == "failed"
+        if failed and result.failures > elsewhere.get(result.check.id, 0):
+            yield result.check.id
+
+
+def _invalid(
+    results: Sequence[TaskResult], thresholds: Thresholds, by: Sequence[str]
+) -> Iterator[str]:
+    """The conditions with too many invalid responses, and the checks that failed, in a sentence."""
     affected = [result for result in results if result.invalid > thresholds.max_invalid]
     if affected:
         allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
         counted = (f"{each.name}: {each.invalid} invalid of {each.planned}" for each in affected)
-        yield f"{'; '.join(counted)} attempts, {allowed}."
+        more = f" and {len(by) - SHOWN_RULES} more" if len(by) > SHOWN_RULES else ""
+        failed = f": {', '.join(by[:SHOWN_RULES])}{more}" if by else ""
+        yield f"{'; '.join(counted)} attempts, {allowed}{failed}."
 
 
 def _judged(result: CheckResult) -> bool:

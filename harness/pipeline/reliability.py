@@ -125,10 +125,14 @@ def _case_counts(result: TaskResult, case: str) -> Counts:
 
 
 def _low(low: Sequence[Counts], wanted: Standard, results: Sequence[TaskResult]) -> str:
-    places = "; ".join(f"{counts.name} {counts.text}" for counts in low)
+    everywhere = len(low) > len(results) > 1
+    places = "; ".join(
+        f"{counts.name} {counts.text}" for counts in (low[-1:] if everywhere else low)
+    )
     return (
         f"Tool calls succeed less often than the reference, {_rate(wanted.reference)}"
-        f" ({wanted.source}): {places}. Most failures: {commonest(results)}."
+        f" ({wanted.source}): {'too low under each condition, ' if everywhere else ''}{places}."
+        f" Most failures: {commonest(results)}."
     )
 
 
@@ -201,7 +205,7 @@ def commonest(results: Sequence[TaskResult]) -> str:
         failures.update(result.outcomes)
     failures.subtract({kind: failures[kind] for kind in ("success", "not_run")})
     kind, count = max(failures.items(), key=lambda each: each[1], default=("none", 0))
-    return f"{kind} ({count})" if count else "none"
+    return f"{kind.replace('_', ' ')} ({count})" if count else "none"
 
 
 def _rate(rate: float) -> str:

@@ -9,7 +9,6 @@ from harness.records.analysis import Analysis
 from harness.records.rollouts import Rollout
 from harness.records.scores import Estimate, Score
 from reports import causes
-from reports.build import next_step
 from reports.html.attempts import MEASURES, Attempts
 from reports.html.charts.curves import Curve, curves
 from reports.html.charts.distributions import distributions
@@ -21,7 +20,8 @@ from reports.html.page import render_page
 from reports.html.transcripts import score_details
 from reports.html.trimming import trimmed
 from reports.labels import Labels
-from reports.model import REPORTED, STATUSES, Report
+from reports.model import STATUSES, Report
+from reports.next_steps import next_steps
 
 _LONGEST_HINT = 500
 
@@ -62,12 +62,12 @@ def render_html(report: Report, scores: Iterable[Score], rollouts: Iterable[Roll
         },
         report=report,
         causes=causes,
-        next_step=next_step(analysis, analysis.run_id),
+        findings=list(causes.by_cause(report)),
+        next_steps=list(next_steps(report, analysis.run_id)),
         analysis=analysis,
         statuses=STATUSES,
         looks=LOOKS,
         letter=letter,
-        reported=REPORTED,
         maps=list(_maps(analysis, attempts, report.texts, labels)),
         failures=[failure for section in report.sections for failure in section.failures],
         hidden=bool(hidden),

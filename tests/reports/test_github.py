@@ -36,7 +36,7 @@ def test_a_pass_is_not_annotated():
 def test_failed_checks_follow_the_verdict():
     verdict, check = annotations(failing())
     assert verdict.startswith("::error title=gpt-oss-verify%3A FAIL::")
-    assert check.startswith("::error title=usage.sum::1 of 6 attempts, ")
+    assert check.startswith("::error title=usage.sum::1 of 6 attempts: ")
     loud = [failed_rule(f"a.b{number}", "warned", finding("r")) for number in range(20)]
     many = annotations(analysis(checks=loud, decision="fail"))
     assert len(many) == MOST_ANNOTATIONS

@@ -84,16 +84,22 @@ def test_the_verdict_is_on_the_first_screen(opened):
         assert box["y"] + box["height"] < 900
 
 
-def test_checks_are_filtered_and_searched(opened):
+def test_checks_are_folded_by_family_and_searched(opened):
     page = opened()
-    shown = page.locator("details.check:visible")
-    before = shown.count()
-    assert page.locator("details.check.passed:visible").count() == 0
-    page.get_by_label("✓ passed").check()
-    assert shown.count() > before
+    shown = page.locator(".rule:visible")
+    assert shown.count() == 0
+    page.get_by_text("Chain of thought").click()
+    assert shown.locator("code").all_inner_texts() == ["cot.raw"]
     page.get_by_role("search", name="Filter checks").get_by_role("searchbox").fill("usage.present")
-    assert page.locator("details.check:visible code").first.inner_text() == "usage.present"
-    assert shown.count() == 1
+    assert shown.locator("code").all_inner_texts() == ["usage.present"]
+
+
+def test_a_check_with_findings_leads_to_their_evidence(opened):
+    page = opened()
+    page.locator("details.check > summary").click()
+    page.get_by_text("Token counts").click()
+    page.get_by_role("link", name="usage.sum").click()
+    expect(page.locator("#findings .why")).to_be_visible()
 
 
 def test_attempts_are_filtered_by_outcome_and_text(opened):
@@ -188,4 +194,5 @@ def test_print_has_the_checks_and_not_the_controls(opened):
 
 def test_without_javascript_everything_but_transcripts_is_there(opened):
     page = opened(java_script_enabled=False)
-    expect(page.locator("details.check.passed").first).to_be_visible()
+    page.get_by_text("Chain of thought").click()
+    expect(page.locator(".rule:visible")).to_have_count(1)

@@ -63,7 +63,6 @@ attempts                   6 of 6
 invalid                         0
 pass@1 %           100.0 (90–100)
 pass@2 %           100.0 (90–100)
-pass^1 %           100.0 (90–100)
 pass^2 %           100.0 (90–100)
 success                         6
 exact arguments                 6
@@ -101,7 +100,7 @@ FAIL  chat · non-streaming: 1 invalid of 6 attempts, none allowed.
       pass^2 is 33.3 %, required: more than 90 %.
 
 Findings
-  error usage.sum · 1 of 6 attempts, 16.7 (0–94) %
+  error usage.sum · 1 of 6 attempts, chat · non-streaming
       The total is not the sum of prompt and completion tokens.
       expected  70
       got       1
@@ -112,9 +111,7 @@ Failed samples
       expected  service_status({})
       got       I cannot do that.
   c · chat · non-streaming: 1 of 2 passed
-      usage.sum: The total is not the sum of prompt and completion tokens.
-      expected  70
-      got       1
+      usage.sum
 
                              chat
                     non-streaming
@@ -128,7 +125,8 @@ stop        –      –              1       –
 
 Verdict FAIL
 Report  runs/mock/report.html
-Next    Repeat the request behind a finding: gpt-oss-verify reproduce runs/mock usage.sum
+Next    Send the request behind a finding again, and get the smallest one that shows it: gpt-oss-verify reproduce runs/mock usage.sum
+Then    After a fix, run it again: gpt-oss-verify --provider mock
 """)
 
 
@@ -183,7 +181,7 @@ def test_evals_show_reasons_warnings_and_graders():
     found = analysis([*evals("gpqa"), *graded], decision="fail", reasons=reasons)
     text = printed(found, 120)
     assert "FAIL  gpqa: worse by far." in text
-    assert text.count("Note    Sampled with temperature 0.5.") == 1
+    assert text.count("Sampled with temperature 0.5.") == 1
     assert "Report  runs/mock/report.html" in text
     assert "Next    Start with sample q2" in text
     assert "38 of 40 rubric items were graded by gpt-4.1" in text

@@ -17,19 +17,14 @@
 
   function filterChecks(form) {
     const text = form.elements.text.value.trim().toLowerCase();
-    const statuses = new Set(all("input[name=status]:checked", form).map((box) => box.value));
-    const checks = all("details.check");
-    let shown = 0;
-    for (const check of checks) {
-      check.hidden = !(statuses.has(check.dataset.status) && check.dataset.text.includes(text));
-      shown += check.hidden ? 0 : 1;
+    const rules = all(".rule");
+    for (const rule of rules) rule.hidden = !rule.dataset.text.includes(text);
+    for (const family of all("details.family")) {
+      const found = all(".rule", family).some((rule) => !rule.hidden);
+      family.hidden = !found;
+      family.open = Boolean(text) && found;
     }
-    for (const family of all(".family")) {
-      const empty = !one("details.check:not([hidden])", family);
-      family.hidden = empty && Boolean(text);
-      family.classList.toggle("quiet", empty);
-    }
-    counted(form, shown, checks.length, "checks");
+    counted(form, rules.filter((rule) => !rule.hidden).length, rules.length, "checks");
   }
 
   function filterMap(form) {

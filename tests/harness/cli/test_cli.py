@@ -91,7 +91,7 @@ def test_a_provider_that_never_calls_tools_fails(mock, capsys):
     assert run(at(mock, "--apis", "chat")) == 1
     out = capsys.readouterr().out
     assert "\nFAIL " in out
-    assert "most failures: no_tool_call (4)" in " ".join(out.split())
+    assert "most failures: no tool call (4)" in " ".join(out.split())
 
 
 def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):

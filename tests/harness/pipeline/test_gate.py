@@ -97,7 +97,7 @@ def test_conditions_that_are_slightly_low_fail_together():
     assert decide(low, Thresholds()).decision == "inconclusive"
     (reason,) = decide(low * 2, Thresholds()).reasons
     assert "all conditions together 678 of 720" in reason
-    assert "no_tool_call (42)" in reason
+    assert "no tool call (42)" in reason
 
 
 def test_a_case_that_always_fails_is_named_and_fails_only_if_the_reference_passes_it():
@@ -146,7 +146,7 @@ def test_every_kind_of_reason_has_one_sentence():
     assert len(reasons) == 3
     assert "3 invalid of 180; chat · non-streaming: 2 invalid of 180 attempts" in reasons[0]
     assert reasons[1].startswith(f"{len(failed)} checks failed in replies to probe requests: usage")
-    assert "Most failures: no_tool_call (180)" in reasons[2]
+    assert "Most failures: no tool call (180)" in reasons[2]
 
 
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():

@@ -1,0 +1,88 @@
+"""What the user can do after a run. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.records.analysis import Analysis
+from reports.causes import by_cause
+from reports.model import Report, Rule
+
+_MOST_IDS = 5
+"""Failed rules that a command lists; it names the families of more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do: a sentence, and the command for it if there is one."""
+
+    text: str
+    command: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Both on one line."""
+        return self.text if self.command is None else f"{self.text} {self.command}"
+
+
+def next_steps(report: Report, folder: str) -> Iterator[Step]:
+    """What the user can do next, in order; `folder` is the run folder in commands."""
+    analysis, folder = report.analysis, shlex.quote(folder)
+    run, decision = analysis.run, analysis.verdict.decision
+    rules = (rule for _, group in by_cause(report) for rule in group)
+    failed = [rule for rule in rules if rule.status == "failed"]
+    if failed:
+        example = failed[0].result.check.id
+        yield Step(
+            "Send the request behind a finding again, and get the smallest one that shows it:",
+            f"gpt-oss-verify reproduce {folder} {example}",
+        )
+    if not analysis.complete:
+        command = "gpt-oss-verify eval" if _only_evals(analysis) else "gpt-oss-verify"
+        yield Step("Finish the run with:", f"{command} --resume {folder}")
+    elif run.shard is not None:
+        yield Step("Merge all shards with:", f"gpt-oss-verify merge {folder} RUN …")
+    elif failed:
+        yield from _after_a_fix(analysis, failed)
+    elif decision in ("pass", None) and analysis.evals:
+        command = f"gpt-oss-verify baseline create {folder}"
+        yield Step("Create a baseline for other runs:", command)
+    elif decision == "pass":
+        yield Step("Try --strict, or a higher --tries for narrower intervals.")
+    elif decision == "inconclusive" and analysis.evals:
+        text = "The reasons state what is missing. --until-decided samples until it is decided."
+        yield Step(text)
+    elif decision == "inconclusive":
+        yield Step("The reasons state what is missing.")
+    else:
+        yield Step(_worst(analysis))
+
+
+def _after_a_fix(analysis: Analysis, failed: Sequence[Rule]) -> Iterator[Step]:
+    """The run again, with only the failed probes if it has probes."""
+    run = analysis.run
+    if run.of_kind("traffic"):
+        return
+    command = list(run.command)
+    kinds = {rule.result.check.kind for rule in failed}
+    if kinds == {"probe"} and "--only" not in command:
+        about = [rule.result.check for rule in failed]
+        chosen = [each.id if len(about) <= _MOST_IDS else each.family for each in about]
+        command += ["--only", ",".join(dict.fromkeys(chosen))]
+        yield Step("After a fix, run only the failed probes:", shlex.join(command))
+    else:
+        yield Step("After a fix, run it again:", shlex.join(command))
+
+
+def _worst(analysis: Analysis) -> str:
+    failures = [failed for result in analysis.results for failed in result.failures]
+    if not failures:
+        return "Inspect rollouts.jsonl, which holds every exchange as it was on the wire."
+    worst = failures[0]
+    return f"Start with sample {worst.sample}: record {worst.record} in rollouts.jsonl."
+
+
+def _only_evals(analysis: Analysis) -> bool:
+    return bool(analysis.run.tasks) and all(task.kind == "eval" for task in analysis.run.tasks)
