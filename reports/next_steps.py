@@ -36,7 +36,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     if failed:
         example = failed[0].result.check.id
         yield Step(
-            "Send the request behind a finding again, and get the smallest one that shows it:",
+            "Repeat and shrink the request behind a finding:",
             f"gpt-oss-verify reproduce {folder} {example}",
         )
     if not analysis.complete:
