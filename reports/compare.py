@@ -94,10 +94,14 @@ def tested_rows(comparison: Comparison) -> list[Row]:
     return [row for row in figure_rows(comparison) if any(row.differences)]
 
 
-def check_rows(comparison: Comparison, *, only_differing: bool = False) -> list[Row]:
+def check_rows(comparison: Comparison) -> list[Row]:
     """The rows of checks and probes."""
-    rows = (row for row in comparison.rows if row.unit == "status")
-    return [row for row in rows if row.differs or not only_differing]
+    return [row for row in comparison.rows if row.unit == "status"]
+
+
+def notable(row: Row) -> bool:
+    """Whether columns differ, or a check fails in one of them, also if no other tested it."""
+    return row.differs or any(_failed(row, index) for index in range(len(row.cells)))
 
 
 def heading(row: Row) -> str:
@@ -166,8 +170,8 @@ def how_tested(comparison: Comparison) -> str:
     if not comparison.tested:
         return "Nothing was tested: the columns have no samples or checks in common."
     return (
-        f"{counted(comparison.tested, 'difference')} from {comparison.against} were tested "
-        "together. Better or worse is reported only if chance alone would report any of them in "
+        f"Tested together: {counted(comparison.tested, 'difference')} from {comparison.against}. "
+        "Better or worse is reported only if chance alone would report any of them in "
         "fewer than 5 of 100 comparisons (Holm's correction). Each interval is a 95 % interval of "
         "that difference alone. The same samples are paired. A detectable difference is found with "
         "a probability of about 80 %. Times are shown and not tested."
@@ -210,25 +214,25 @@ def _family_counts(comparison: Comparison) -> list[tuple[str, list[str]]]:
 def _checks(comparison: Comparison, most: int) -> Iterator[Part]:
     if not check_rows(comparison):
         return
-    differing = check_rows(comparison, only_differing=True)
-    if differing:
-        table = _table(comparison, differing[:most])
-        yield Part("Checks that differ", tuple(_more(differing, most)), table)
-    else:
-        yield Part("Checks that differ", (Line("All checks have the reference's status."),))
+    shown = [row for row in check_rows(comparison) if notable(row)]
+    if shown:
+        table = _table(comparison, shown[:most])
+        yield Part("Checks that fail or differ", tuple(_more(shown, most)), table)
 
 
 def _differences(comparison: Comparison) -> Iterator[Line]:
-    """All differences of two columns; of more columns, only those found."""
+    """All differences of two columns; of more columns, only those found. Equal ones are one."""
     few = len(comparison.entries) <= _FEW
     for index, entry in enumerate(comparison.entries):
+        column = "" if few else f"{entry.label}, "
+        equal: dict[tuple[Seen, str], list[str]] = defaultdict(list)
         for row in tested_rows(comparison):
             found = row.differences[index]
             if found is not None and (few or found.seen != "none"):
-                column = "" if few else f"{entry.label}, "
-                mark = MARKS[found.seen]
-                text = f"{mark} {column}{_measure(row)}: {result(found)}".lstrip()
-                yield Line(text, _SEEN_TONES[found.seen])
+                equal[found.seen, result(found)].append(_measure(row))
+        for (seen, text), measures in equal.items():
+            line = f"{MARKS[seen]} {column}{', '.join(measures)}: {text}"
+            yield Line(line.lstrip(), _SEEN_TONES[seen])
 
 
 def _table(comparison: Comparison, rows: Sequence[Row]) -> Table:
@@ -265,24 +269,21 @@ def _more(found: Sequence[object], most: int) -> Iterator[Line]:
 
 
 def _verdict(comparison: Comparison, index: int) -> str:
-    """Verdict and failing checks: `b: FAIL. 2 checks fail: cot.used, calls.missing.`."""
+    """Verdict, causes and failing checks: `b: FAIL. Likely cause: … 1 check fails: cot.used.`."""
     entry, base = comparison.entries[index], base_index(comparison)
     role = " (reference)" if index == base else ""
     verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
+    text = f"{entry.label}{role}: {verdict}."
+    if entry.causes:
+        text += f" Likely cause{'s' * (len(entry.causes) > 1)}: {' '.join(entry.causes)}"
     rows = check_rows(comparison)
-    if not any(_judged(row, index) for row in rows):
-        return f"{entry.label}{role}: {verdict}."
     failed = [row for row in rows if _failed(row, index)]
-    if not failed:
-        return f"{entry.label}{role}: {verdict}. No check fails."
-    text = f"{entry.label}{role}: {verdict}. {_named('check', failed, 'fails', 'fail')}."
-    if index != base:
-        also = sum(_failed(row, base) for row in failed)
-        untested = sum(not _judged(row, base) for row in failed)
-        counts = {"fails": also, "did not test": untested}
-        said = [f"{verb} {count} of them" for verb, count in counts.items() if count]
-        text += f" The reference {' and '.join(said)}." if said else ""
-    return text
+    if failed:
+        text += f" {_named('check', failed, 'fails', 'fail')}."
+    elif any(_judged(row, index) for row in rows):
+        text += " No check fails."
+    also = sum(_failed(row, base) for row in failed) if index != base else 0
+    return f"{text} The reference fails {also} of them too." if also else text
 
 
 def _lone(comparison: Comparison, index: int) -> Iterator[str]:

@@ -49,7 +49,8 @@ def print_comparison(comparison: Comparison, written: str | None, console: Conso
                     Text(visible(line.text), style=TONES[line.tone]), (0, 0, 0, 2), expand=False
                 )
             )
-        console.print()
+        if part.lines:
+            console.print()
     if written is not None:
         console.print(Text(f"Report  {visible(written)}"), soft_wrap=True)
 

@@ -128,7 +128,8 @@ def print_table(table: Table, console: Console) -> None:
         left = left[count:]
         if left:
             console.print()
-    console.print(table.note, style="dim", markup=False, highlight=False)
+    if table.note:
+        console.print(table.note, style="dim", markup=False, highlight=False)
     console.print()
 
 

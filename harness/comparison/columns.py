@@ -107,6 +107,7 @@ def read_run(folder: Path) -> Column:
         f"The run is not finished; the comparison uses the attempts made so far. Finish it with: "
         f"gpt-oss-verify --resume {folder}"
     )
+    known = analysis.diagnosis
     entry = Entry(
         label=folder.resolve().name,
         kind="run",
@@ -117,6 +118,7 @@ def read_run(folder: Path) -> Column:
         started_at=info.started_at,
         tool_version=info.tool_version,
         decision=analysis.verdict.decision,
+        causes=() if known is None else tuple(cause.description for cause in known.causes),
         complete=analysis.complete,
         notes=() if analysis.complete else (unfinished,),
     )

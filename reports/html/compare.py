@@ -56,7 +56,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         figures=list(_figures(comparison)),
         groups=groups,
         labels=[entry.label for entry in comparison.entries],
-        differing=sum(row.differs for row in comparison.rows),
+        notable=any(map(compare.notable, comparison.rows)),
     )
 
 
@@ -97,7 +97,7 @@ def _row(
         "label": compare.label(row),
         "about": row.about,
         "search": f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
-        "differs": row.differs,
+        "notable": compare.notable(row),
         "cells": cells,
     }
 

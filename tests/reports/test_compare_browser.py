@@ -62,7 +62,7 @@ def test_differences_come_first_and_the_rest_can_be_shown_and_searched(opened):
     before = rows.count()
     (worse,) = page.get_by_role("button", name="pass@1").all()[1:2]
     assert "▼" in worse.inner_text()
-    page.get_by_label("only differences").uncheck()
+    page.get_by_label("only failures and differences").uncheck()
     assert rows.count() > before
     page.get_by_role("searchbox").fill("usage.sum")
     assert rows.count() == 1
@@ -107,7 +107,7 @@ def test_arrow_keys_move_in_the_matrix(opened):
 
 def test_the_first_column_and_the_head_stay_while_the_matrix_is_scrolled(opened):
     page = opened(viewport={"width": 600, "height": 700})
-    page.get_by_label("only differences").uncheck()
+    page.get_by_label("only failures and differences").uncheck()
     frame = page.locator(".matrix-frame")
     head = page.locator(".matrix thead th").first
     before = head.bounding_box()

@@ -7,11 +7,11 @@
 
   function filterMatrix(form) {
     const text = form.elements.text.value.trim().toLowerCase();
-    const differing = form.elements.differing.checked;
+    const notable = form.elements.notable.checked;
     const rows = all(".matrix tbody tr:not(.head)");
     let shown = 0;
     for (const row of rows) {
-      row.hidden = (differing && row.dataset.differs !== "1") || !row.dataset.text.includes(text);
+      row.hidden = (notable && row.dataset.notable !== "1") || !row.dataset.text.includes(text);
       shown += row.hidden ? 0 : 1;
     }
     for (const block of all(".matrix tbody")) block.hidden = !one("tr:not(.head):not([hidden])", block);

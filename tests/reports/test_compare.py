@@ -1,0 +1,73 @@
+"""What a comparison says first: verdicts, causes and checks, then statistics."""
+
+from harness.comparison.records import Comparison, Entry, Measured, Row
+from harness.statistics.differences import Difference
+from reports.compare import parts, summary
+
+CAUSE = "The server drops the chain of thought."
+
+
+def check(name, *statuses):
+    cells = [
+        None if status is None else Measured(status=status, hits=2, total=4) for status in statuses
+    ]
+    return Row(section="Checks: cot", name=name, unit="status", cells=tuple(cells),
+               differences=(None,) * len(cells), differs=False)  # fmt: skip
+
+
+def rate(group, detectable=0.41, value=0.0, seen="none"):
+    found = Difference(
+        value=value, low=value - 0.1, high=value + 0.1, p=1.0, adjusted=1.0, seen=seen,
+        detectable=detectable, pairs=6,
+    )  # fmt: skip
+    return Row(section="Pass rates", name="pass@1", group=group, unit="share",
+               cells=(Measured(value=1.0),) * 2, differences=(None, found),
+               differs=False)  # fmt: skip
+
+
+def comparison(*rows, causes=()):
+    def entry(label, decision, causes=()):
+        return Entry(
+            label=label, kind="run", provider="p", model="m", decision=decision, causes=causes
+        )
+
+    return Comparison(
+        tool_version="1",
+        against="a",
+        entries=(entry("a", "pass"), entry("b", "fail", causes)),
+        rows=rows,
+        tested=4,
+    )
+
+
+def part(found, title):
+    return next(each for each in parts(found, most_checks=9, most_cases=9) if each.title == title)
+
+
+def test_the_summary_leads_with_verdicts_causes_and_failing_checks():
+    rows = [check("cot.used", None, "failed"), check("cot.raw", "passed", "passed"), rate("chat")]
+    assert list(summary(comparison(*rows, causes=(CAUSE,)))) == [
+        "a (reference): PASS. No check fails.",
+        f"b: FAIL. Likely cause: {CAUSE} 1 check fails: cot.used.",
+        "b tested 1 check that a did not; 1 of them failed.",
+        "The pass rates of b and a do not differ by more than chance; only a gap above 41 points "
+        "would have been detected with 6 samples.",
+    ]
+
+
+def test_checks_that_both_fail_are_said_to_be_common():
+    found = comparison(check("cot.used", "failed", "failed"), check("cot.raw", "failed", "passed"))
+    assert "b: FAIL. 1 check fails: cot.used. The reference fails 1 of them too." in summary(found)
+
+
+def test_a_failing_check_is_shown_although_the_other_side_did_not_test_it():
+    found = comparison(check("cot.used", None, "failed"), check("cot.raw", "passed", "passed"))
+    (row,) = part(found, "Checks that fail or differ").table.rows
+    assert (row.label, [cell.text for cell in row.cells]) == ("cot.used", ["–", "✕ 2 of 4"])
+
+
+def test_equal_differences_are_one_sentence():
+    rows = [rate("chat"), rate("responses"), rate("other", value=-0.5, seen="worse")]
+    same, worse = (line.text for line in part(comparison(*rows), "Differences").lines)
+    assert same.startswith("chat pass@1, responses pass@1: no difference found")
+    assert worse.startswith("▼ other pass@1: worse: -50.0 points")
