@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from harness.checks import CHECKS
 from harness.findings import Problem, Rule, finding_of
@@ -23,6 +24,9 @@ RULES: Mapping[str, Rule] = {**CHECKS, **PROBES}
 
 EXAMPLES = 3
 
+_Sample = tuple[str, str]
+"""A task and one of its samples."""
+
 _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 _NOTHING_TO_JUDGE = "No reply of this run contained anything that this check judges."
 
@@ -37,12 +41,9 @@ def rule_results(
     Checks of other APIs and modes than `planned` are skipped. `limitations` are capabilities that
     the provider's entry declares missing.
     """
-    applicable: dict[str, list[Score]] = defaultdict(list)
-    for each in examined:
-        for check_id in each.applicable:
-            applicable[check_id].append(each)
+    tally = _tally(examined)
     return tuple(
-        _declared(_check_result(check, applicable[check.id], planned), check.needs, limitations)
+        _declared(_check_result(check, tally, planned), check.needs, limitations)
         for check in CHECKS.values()
     )
 
@@ -96,21 +97,49 @@ def result(
     )
 
 
-def _check_result(
-    check: Rule, examined: Sequence[Score], planned: Collection[tuple[Api, Mode]]
-) -> CheckResult:
+@dataclass(frozen=True)
+class _Tally:
+    """What the checks found, by check; counts are by task and sample.
+
+    Attributes:
+        judged: Attempts that a check applied to.
+        failed: Those with a finding.
+        findings: The findings, each with its condition.
+    """
+
+    judged: Mapping[str, Counter[_Sample]]
+    failed: Mapping[str, Counter[_Sample]]
+    findings: Mapping[str, list[tuple[str, Finding]]]
+
+
+def _tally(examined: Iterable[Score]) -> _Tally:
+    """Count the results of all checks in one pass: few sets of applicable checks occur."""
+    alike: Counter[tuple[frozenset[str], _Sample]] = Counter()
+    tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list))
+    for each in examined:
+        sample = each.task, each.sample
+        alike[each.applicable, sample] += 1
+        found = [finding for finding in each.findings if finding.id in each.applicable]
+        for finding in found:
+            tally.findings[finding.id].append((each.condition.name, finding))
+        for check_id in {finding.id for finding in found}:
+            tally.failed[check_id][sample] += 1
+    for (applicable, sample), attempts in alike.items():
+        for check_id in applicable:
+            tally.judged[check_id][sample] += attempts
+    return tally
+
+
+def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mode]]) -> CheckResult:
     about = check.about
     if not any(api in about.apis and mode in about.modes for api, mode in planned):
         return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
-    if not examined:
+    judged, failed = tally.judged[about.id], tally.failed[about.id]
+    findings = tally.findings[about.id]
+    if not judged:
         return CheckResult(check=about, status="not_verifiable", reason=_NOTHING_TO_JUDGE)
-    by_sample: dict[tuple[str, str], list[bool]] = defaultdict(list)
-    findings: list[tuple[str, Finding]] = []
-    for each in examined:
-        found = [finding for finding in each.findings if finding.id == about.id]
-        by_sample[each.task, each.sample].append(bool(found))
-        findings += ((each.condition.name, finding) for finding in found)
-    counted = result(about, findings, [(sum(hits), len(hits)) for hits in by_sample.values()])
+    counts = [(failed[sample], attempts) for sample, attempts in judged.items()]
+    counted = result(about, findings, counts)
     if not any(finding.severity != about.severity for _, finding in findings):
         return counted
     reason = f"The model itself causes this in up to {check.tolerated:.1%} of the attempts, and "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from harmony.conversation import Answer, Reasoning
 from harness.checks import changed_calls, prompt_texts
@@ -89,6 +90,7 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     for each in examined:
         if each.traits.content:
             contents[each.traits.content].append(each)
+    unrelated = _unrelated()
     for sample, group in samples.items():
         own = Counter(call for each in group for call in each.traits.calls)
         elsewhere = {call: made[call] - own[call] for call in own}
@@ -101,8 +103,11 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 expected = "no content of another request"
                 yield message, evidence(each.record, "$", expected, word)
                 continue
-            twin = next(filter(_unrelated(each), contents[each.traits.content]), None)
-            if each.traits.content and twin is not None and texts[each.traits.content] == 1:
+            content = each.traits.content
+            if not content or texts[content] > 1:
+                continue
+            twin = next((other for other in contents[content] if unrelated(each, other)), None)
+            if twin is not None:
                 message = f"The reply has the same text as the reply in {twin.record}."
                 yield message, evidence(each.record, "$", "a reply to its own request", "the same")
 
@@ -121,13 +126,13 @@ def _strange_word(
     return None
 
 
-def _unrelated(each: Score) -> Callable[[Score], bool]:
-    """Whether another rollout asked something with other words."""
-    words = set(_WORD.findall(each.traits.asked))
+def _unrelated() -> Callable[[Score, Score], bool]:
+    """A function that says whether two rollouts asked something with other words."""
+    words = cache(lambda asked: frozenset(_WORD.findall(asked)))
 
-    def unrelated(other: Score) -> bool:
-        others = set(_WORD.findall(other.traits.asked))
-        return len(words & others) < _COMMON_WORDS * len(words | others)
+    def unrelated(one: Score, other: Score) -> bool:
+        of_one, of_other = words(one.traits.asked), words(other.traits.asked)
+        return len(of_one & of_other) < _COMMON_WORDS * len(of_one | of_other)
 
     return unrelated
 
@@ -142,8 +147,7 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     for each in examined:
         groups[each.task, each.sample, each.condition.api].append(each)
     for group in groups.values():
-        counts = [each.first_input for each in group]
-        usual = max(counts, key=counts.count)
+        usual = Counter(each.first_input for each in group).most_common(1)[0][0]
         for each in group:
             if each.first_input != usual:
                 message = "The prompt token count differs from other attempts at the same request."

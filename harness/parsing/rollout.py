@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import orjson
 
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
@@ -175,7 +176,7 @@ def _prompt(body: Mapping[str, Any]) -> str:
         key: [turn for turn in value if not _of_model(turn)] if isinstance(value, list) else value
         for key, value in body.items()
     }
-    return json.dumps(kept, ensure_ascii=False)
+    return orjson.dumps(kept).decode()
 
 
 def _of_model(turn: object) -> bool:

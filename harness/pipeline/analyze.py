@@ -32,12 +32,12 @@ class Scores:
 
 
 def scored(
-    rollouts: Iterable[Rollout], plan: Plan, info: RunInfo, thresholds: Thresholds
+    rollouts: Iterable[Rollout | Score], plan: Plan, info: RunInfo, thresholds: Thresholds
 ) -> Scores:
     """Score every planned attempt of a run.
 
     Args:
-        rollouts: Its log.
+        rollouts: Its log, or the scores of rollouts that have been scored.
         plan: Its plan.
         info: Its `run.json`.
         thresholds: The gate; it may lower errors to warnings.
@@ -64,7 +64,7 @@ def scored(
 
 
 def analyze(
-    rollouts: Iterable[Rollout],
+    rollouts: Iterable[Rollout | Score],
     plan: Plan,
     info: RunInfo,
     *,
@@ -75,7 +75,7 @@ def analyze(
     """Judge a whole run.
 
     Args:
-        rollouts: Its log.
+        rollouts: Its log, or the scores of rollouts that have been scored.
         plan: Its plan; tasks that read grades have been given them.
         info: Its `run.json`.
         run_id: The name of its folder.

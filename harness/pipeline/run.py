@@ -14,6 +14,7 @@ from harness.endpoints.preflight import preflight
 from harness.integrity.seal import sealed
 from harness.pipeline.analyze import analyze
 from harness.pipeline.looks import Looks
+from harness.pipeline.parallel import read_scored
 from harness.pipeline.plan import Plan, Shard
 from harness.providers.entries import Provider, changed
 from harness.records.analysis import Analysis, TaskResult
@@ -184,9 +185,10 @@ def judge(
     """
     for task in tasks:
         task.read_grades(folder)
+    plan = Plan(tuple(tasks), info.shard)
     return analyze(
-        read_rollouts(folder),
-        Plan(tuple(tasks), info.shard),
+        read_scored(folder, plan),
+        plan,
         info,
         run_id=folder.name,
         thresholds=thresholds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.plan import Plan
@@ -31,41 +31,53 @@ class Scorer:
     plan: Plan
     read: Counter[str] = field(default_factory=Counter)
 
-    def scores(self, rollouts: Iterable[Rollout], *, missing: bool = True) -> Iterator[Score]:
+    def scores(
+        self, rollouts: Iterable[Rollout | Score], *, missing: bool = True
+    ) -> Iterator[Score]:
         """The score of every planned attempt: finished ones in log order, then the others.
 
         Args:
-            rollouts: The log; rollouts that are not planned are only counted.
+            rollouts: The log, or the scores of those rollouts that have been scored elsewhere;
+                rollouts that are not planned are only counted.
             missing: Whether to add a score `not_run` for every attempt that was not made.
         """
         tasks = {task.name: task for task in self.plan.tasks}
-        shared: dict[Any, Any] = {}
-
-        def share(value: T) -> T:
-            """The first equal value: thousands of scores differ in a few values only."""
-            first: T = shared.setdefault(value, value)
-            return first
-
+        values: dict[object, object] = {}
         done: set[Key] = set()
-        for rollout in rollouts:
-            self.read[rollout.task] += 1
-            task = tasks.get(rollout.task)
-            score = None if task is None else task.score(parse_rollout(rollout))
-            if score is None:
-                continue
-            condition, traits = share(score.condition), score.traits
-            done.add((score.task, share(score.sample), condition, score.attempt))
-            yield replace(
-                score,
-                task=share(score.task),
-                sample=share(score.sample),
-                condition=condition,
-                applicable=share(score.applicable),
-                traits=replace(traits, asked=share(traits.asked), replicas=share(traits.replicas)),
-            )
+        for each in rollouts:
+            self.read[each.task] += 1
+            if isinstance(each, Score):
+                score: Score | None = each
+            else:
+                task = tasks.get(each.task)
+                score = None if task is None else task.score(parse_rollout(each))
+            if score is not None:
+                score = share_values(score, values)
+                done.add((score.task, score.sample, score.condition, score.attempt))
+                yield score
         if not missing:
             return
         for attempt in self.plan.attempts():
             if (attempt.task, attempt.sample.id, attempt.condition, attempt.number) not in done:
                 probe = tasks[attempt.task].info.kind == "probes"
                 yield not_run(attempt, None if probe else 0.0)
+
+
+def share_values(score: Score, values: dict[object, object]) -> Score:
+    """The score with the first equal value of `values` for each value that many scores have.
+
+    Thousands of scores differ in a few values only.
+    """
+
+    def share(value: T) -> T:
+        return values.setdefault(value, value)  # type: ignore[return-value]
+
+    traits = score.traits
+    return replace(
+        score,
+        task=share(score.task),
+        sample=share(score.sample),
+        condition=share(score.condition),
+        applicable=share(score.applicable),
+        traits=replace(traits, asked=share(traits.asked), replicas=share(traits.replicas)),
+    )

@@ -35,7 +35,7 @@ def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
     """
     trials = effective_trials(counts)
     share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)
-    return _at_least(share * trials, trials, rate)
+    return at_least(share * trials, trials, rate)
 
 
 def detectable(trials: int, rate: float = 0.0, level: float = LEVEL) -> float | None:
@@ -50,21 +50,27 @@ def detectable(trials: int, rate: float = 0.0, level: float = LEVEL) -> float | 
         The rate, rounded up to 9 digits; None if not even a rate of 1 is detected.
     """
     needed = next(
-        (hits for hits in range(1, trials + 1) if _at_least(hits, trials, rate) <= level), None
+        (hits for hits in range(1, trials + 1) if at_least(hits, trials, rate) <= level), None
     )
     if needed is None:
         return None
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (low, middle) if _at_least(needed, trials, middle) >= POWER else (middle, high)
+        low, high = (low, middle) if at_least(needed, trials, middle) >= POWER else (middle, high)
     return math.ceil(high * 1e9) / 1e9
 
 
-def _at_least(hits: float, trials: float, rate: float) -> float:
+def at_least(hits: float, trials: float, rate: float) -> float:
     """P(X >= hits) for X binomial, both numbers possibly fractions."""
     from scipy.special import betainc
 
     if hits <= 0:
         return 1.0
-    return 0.0 if rate <= 0 else float(betainc(hits, trials - hits + 1, rate))
+    impossible = rate <= 0 or hits > trials
+    return 0.0 if impossible else float(betainc(hits, trials - hits + 1, rate))
+
+
+def exactly(hits: int, trials: int, rate: float) -> float:
+    """P(X = hits) for X binomial."""
+    return at_least(hits, trials, rate) - at_least(hits + 1, trials, rate)

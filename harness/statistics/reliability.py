@@ -22,6 +22,8 @@ import math
 from collections.abc import Sequence
 from math import comb
 
+from harness.statistics.rates import at_least, exactly
+
 PASS_ERROR = 0.05
 """Probability that a provider at or below the lower rate passes."""
 FAIL_ERROR = 0.01
@@ -94,10 +96,7 @@ def case_level(tests: int) -> float:
 
 def chance_of_failures(failed: int, tries: int, rate: float) -> float:
     """Probability of at least this many failures if tries succeed with this rate: binomial."""
-    return math.fsum(
-        comb(tries, count) * (1 - rate) ** count * rate ** (tries - count)
-        for count in range(failed, tries + 1)
-    )
+    return at_least(failed, tries, 1 - rate)
 
 
 def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int) -> float:
@@ -123,16 +122,11 @@ def guide_false_alarm(
     the numbers of cases without a failure, without a success, and with both are multinomial.
     """
     every, none = rate**tries, (1 - rate) ** tries
-    mixed = max(0.0, 1 - every - none)
+    needed = next(count for count in range(cases + 1) if exceeds(count / cases, min_hat))
     kept = math.fsum(
-        comb(cases, lost)
-        * none**lost
-        * comb(cases - lost, perfect)
-        * every**perfect
-        * mixed ** (cases - lost - perfect)
+        exactly(lost, cases, none) * at_least(needed, cases - lost, every / (1 - none))
         for lost in range(cases + 1)
-        for perfect in range(cases - lost + 1)
-        if exceeds((cases - lost) / cases, min_at) and exceeds(perfect / cases, min_hat)
+        if exceeds((cases - lost) / cases, min_at)
     )
     return max(0.0, 1 - kept**conditions)
 

@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import RunLogError
 from harness.records.base import Record
-from harness.records.rollouts import Rollout
+from harness.records.rollouts import Outline, Rollout
 from harness.records.runs import SCHEMA_VERSION, RunInfo
 from harness.storage import chain, version2
 
@@ -25,6 +27,7 @@ ROLLOUTS_FILE = "rollouts.jsonl"
 SECONDS_BETWEEN_SYNCS = 2.0
 OLD_VERSION = 2
 _ROLLOUT = TypeAdapter(Rollout)
+_Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 """What reading or converting damaged JSON raises; the errors of pydantic and orjson included."""
 
@@ -112,28 +115,81 @@ def follow_rollouts(
         start: The position from which to read: 0, or the end of a line.
 
     Raises:
-        RunLogError: The log is damaged or cannot be read; lines are counted from `start`.
+        RunLogError: The log is damaged or cannot be read.
     """
     path = folder / name
     upgrade = _upgrade(folder, name)
+    first = start
     for number, line, last in _lines(path, start):
         try:
-            record = chain.record_of(line)
-            if upgrade is None:
-                rollout = Rollout.model_validate_json(record)
-            else:
-                rollout = Rollout.model_validate(upgrade(orjson.loads(record)))
+            rollout = _read(line, upgrade)
         except _DAMAGE as error:
             if last and not line.endswith(b"\n"):
                 return
-            raise RunLogError(
-                f"{path}, line {number} is damaged: {_first_problem(error)}"
-            ) from None
+            raise _damaged(path, number, first, error) from None
         start += len(line)
         yield rollout, start
 
 
-def _upgrade(folder: Path, log: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+@dataclass(frozen=True)
+class LogEntry:
+    """A line of a log.
+
+    Attributes:
+        outline: When its exchanges happened and how they ended.
+        rollout: Reads all of it.
+    """
+
+    outline: Outline
+    rollout: Callable[[], Rollout]
+
+
+def read_entries(folder: Path) -> Iterator[LogEntry]:
+    """The log of a run as `read_rollouts` reads it, for readers of few whole rollouts.
+
+    Raises:
+        RunLogError: The log is damaged or cannot be read.
+    """
+    path = folder / ROLLOUTS_FILE
+    upgrade = _upgrade(folder, ROLLOUTS_FILE)
+    seen: set[str] = set()
+    for number, line, last in _lines(path):
+        try:
+            if upgrade is None:
+                outline = Outline.model_validate_json(line)
+            else:
+                outline = Outline.model_validate(_read(line, upgrade))
+        except _DAMAGE as error:
+            if last and not line.endswith(b"\n"):
+                return
+            raise _damaged(path, number, 0, error) from None
+        if outline.id not in seen:
+            seen.add(outline.id)
+            yield LogEntry(outline, partial(_read, line, upgrade))
+
+
+def line_ranges(path: Path, size: int) -> Iterator[tuple[int, int]]:
+    """The start and end of parts of a file of at least `size` bytes, at the ends of lines.
+
+    Raises:
+        RunLogError: The file cannot be read.
+    """
+    start = 0
+    try:
+        with path.open("rb") as file:
+            while True:
+                file.seek(start + size - 1)
+                if not file.readline():
+                    break
+                yield start, file.tell()
+                start = file.tell()
+            if start < (end := file.seek(0, os.SEEK_END)):
+                yield start, end
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _upgrade(folder: Path, log: str) -> _Upgrade | None:
     """How to convert the rollouts of a log; None where they are of this version."""
     if not (folder / RUN_FILE).exists():
         return None
@@ -144,6 +200,21 @@ def _upgrade(folder: Path, log: str) -> Callable[[dict[str, Any]], dict[str, Any
         return version2.rollout_upgrade(members, log)
     except _DAMAGE as error:
         raise RunLogError(f"{folder / RUN_FILE} is damaged: {error}") from None
+
+
+def _read(line: bytes, upgrade: _Upgrade | None) -> Rollout:
+    """The rollout of a line. Raises an error of `_DAMAGE`."""
+    record = chain.record_of(line)
+    if upgrade is None:
+        return Rollout.model_validate_json(record)
+    return Rollout.model_validate(upgrade(orjson.loads(record)))
+
+
+def _damaged(path: Path, number: int, start: int, error: Exception) -> RunLogError:
+    """The error for a line that cannot be read, counted from a position in the log."""
+    if start:
+        number += sum(end <= start for _, end in line_ranges(path, 1))
+    return RunLogError(f"{path}, line {number} is damaged: {_first_problem(error)}")
 
 
 class RunLog:

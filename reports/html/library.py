@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from harness.records.rollouts import Rollout
 from harness.records.scores import Score
+from harness.storage.run_log import LogEntry
 from reports.html.attempts import passed
 from reports.html.traffic import Traffic
 from reports.html.transcripts import Json, packed, transcript
@@ -40,18 +40,18 @@ class Library:
 
 
 def read_library(
-    rollouts: Iterable[Rollout],
+    log: Iterable[LogEntry],
     scores: Sequence[Score],
     named: Iterable[str],
-    may_show: Callable[[Rollout], bool] = lambda _: True,
+    hidden: Collection[str] = (),
 ) -> Library:
     """Read the log once.
 
     Args:
-        rollouts: The log.
+        log: The log.
         scores: The scores of the attempts that can have a transcript.
         named: The records that the page refers to.
-        may_show: Whether the text of a rollout may be shown.
+        hidden: Tasks whose texts must not be shown.
     """
     order = choose(named, scores)
     rank = {record: number for number, record in enumerate(order)}
@@ -61,14 +61,15 @@ def read_library(
     held: list[tuple[int, str]] = []
     count = size = 0
     worst = len(order)
-    for rollout in rollouts:
+    for entry in log:
         count += 1
-        for exchange in rollout.exchanges:
+        outline = entry.outline
+        for exchange in outline.exchanges:
             traffic.add(exchange)
-        if rank.get(rollout.id, worst) < worst and may_show(rollout):
-            text = packed(transcript(rollout, by_record.get(rollout.id)))
-            found[rollout.id] = text
-            heapq.heappush(held, (-rank[rollout.id], rollout.id))
+        if rank.get(outline.id, worst) < worst and outline.task not in hidden:
+            text = packed(transcript(entry.rollout(), by_record.get(outline.id)))
+            found[outline.id] = text
+            heapq.heappush(held, (-rank[outline.id], outline.id))
             size += len(text)
             while size > _HELD_BYTES:
                 worst, record = -held[0][0], heapq.heappop(held)[1]

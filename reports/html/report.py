@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from harness.records.analysis import Analysis
-from harness.records.rollouts import Rollout
 from harness.records.scores import Estimate, Score
+from harness.storage.run_log import LogEntry
 from reports import causes
 from reports.html.attempts import MEASURES, Attempts
 from reports.html.charts.curves import Curve, curves
@@ -26,7 +26,7 @@ from reports.next_steps import next_steps
 _LONGEST_HINT = 500
 
 
-def render_html(report: Report, scores: Iterable[Score], rollouts: Iterable[Rollout]) -> str:
+def render_html(report: Report, scores: Iterable[Score], log: Iterable[LogEntry]) -> str:
     """Render the page.
 
     Questions of evals and the transcripts of attempts at them are in the page only if `texts` of
@@ -35,16 +35,14 @@ def render_html(report: Report, scores: Iterable[Score], rollouts: Iterable[Roll
     Args:
         report: The report.
         scores: The scores of all attempts; read once.
-        rollouts: The log; read once, and one rollout is held at a time.
+        log: The log; read once, and one rollout is held at a time.
     """
     analysis = report.analysis
     labels = Labels(analysis)
     attempts = Attempts(scores, analysis, labels)
     every = attempts.every
     hidden = {task.name for task in analysis.run.of_kind("eval")} - {t for t, _ in report.texts}
-    found = read_library(
-        rollouts, every, _named(analysis), lambda rollout: rollout.task not in hidden
-    )
+    found = read_library(log, every, _named(analysis), hidden)
     by_record = {score.record: score for score in every}
     shown = [by_record[record] for record in found.records if record in by_record]
     missing = f"there was room for {len(found.transcripts):,} of {found.rollouts:,}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from harness.records.rollouts import Exchange, Retry
+from harness.records.rollouts import ExchangeOutline, Retry
 from reports.html.charts.timeline import timeline
 from reports.html.figure import Figure
 
@@ -31,7 +31,7 @@ class Traffic:
     _retried_at: list[float] = field(default_factory=list)
     _first: float | None = None
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: ExchangeOutline) -> None:
         """Count one exchange."""
         try:
             began = datetime.fromisoformat(exchange.started_at).timestamp()
@@ -75,7 +75,7 @@ class Traffic:
         return counts
 
 
-def _error(exchange: Exchange) -> str | None:
+def _error(exchange: ExchangeOutline) -> str | None:
     if exchange.failure is not None:
         return exchange.failure.kind.replace("_", " ")
     status = None if exchange.response is None else exchange.response.status

@@ -12,7 +12,7 @@ from harness.comparison.columns import read_run
 from harness.comparison.compare import compare, labelled
 from harness.comparison.history import history_of
 from harness.storage.run_folder import PAGE_FILE, read_analysis, read_scores
-from harness.storage.run_log import read_rollouts
+from harness.storage.run_log import read_entries
 from reports.build import build_report
 from reports.html.compare import render_compare_html
 from reports.html.history import render_history_html
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     judged_run(folder / "bad", never_in("chat · non-streaming"), provider=HOSTILE, day=1)
     mixed = judged_run(folder / "mixed", miscounted=True, provider="good", day=2, rollouts=True)
     report = build_report(read_analysis(mixed), str(mixed))
-    page = render_html(report, read_scores(mixed), read_rollouts(mixed))
+    page = render_html(report, read_scores(mixed), read_entries(mixed))
     (mixed / PAGE_FILE).write_text(page, encoding="utf-8")
     columns = labelled([read_run(folder / name) for name in ("good", "bad", "mixed")])
     found = compare(columns, 0, "0.1.0")

@@ -7,6 +7,7 @@ from reporting import (
     condition,
     eval_result,
     failing_scores,
+    log_of,
     rollout,
     rubric,
     score,
@@ -53,7 +54,7 @@ def page(texts=None, results=(), scores=()):
     found = analysis([*gpqa(), *results], decision="fail", reasons=["gpqa: `low` is worse"])
     every = [*gpqa_scores(), *scores]
     report = build_report(found, "eval-mock", texts=texts)
-    return render_html(report, every, log(every))
+    return render_html(report, every, log_of(log(every)))
 
 
 def data_of(text):

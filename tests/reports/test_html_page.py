@@ -13,6 +13,7 @@ from reporting import (
     failing,
     failing_scores,
     finding,
+    log_of,
     passing,
     passing_scores,
     rollout,
@@ -36,7 +37,7 @@ def rollouts_of(scores):
 
 def page_of(found, scores, rollouts=None, texts=None):
     report = build_report(found, found.run_id, texts=TEXTS if texts is None else texts)
-    return render_html(report, scores, rollouts or rollouts_of(scores))
+    return render_html(report, scores, log_of(rollouts or rollouts_of(scores)))
 
 
 def text_of(page):

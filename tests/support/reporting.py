@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from functools import partial
 from typing import Any
 
 from healthy import MODEL, STARTED, Say, exchange, response
@@ -26,7 +28,7 @@ from harness.records.analysis import (
     Verdict,
 )
 from harness.records.conditions import Condition
-from harness.records.rollouts import Exchange, Response, Rollout
+from harness.records.rollouts import Exchange, Outline, Response, Rollout
 from harness.records.runs import (
     DatasetInfo,
     ProviderInfo,
@@ -46,6 +48,7 @@ from harness.records.scores import (
     Timing,
     Usage,
 )
+from harness.storage.run_log import LogEntry
 
 TOOLS = "tool_calling"
 PROVIDER = ProviderInfo(
@@ -325,6 +328,11 @@ def run_info(results: Sequence[TaskResult] = (), **changes: Any) -> RunInfo:
         "started_at": STARTED,
     }
     return RunInfo(**(given | changes))
+
+
+def log_of(rollouts: Iterable[Rollout]) -> Iterator[LogEntry]:
+    """The entries of a log with these rollouts."""
+    return (LogEntry(Outline.model_validate(each), partial(copy, each)) for each in rollouts)
 
 
 def rollout(

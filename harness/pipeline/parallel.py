@@ -1,0 +1,96 @@
+"""The scores of a long log, made by as many processes as there are cores.
+
+A rollout is scored from itself alone, except that probes judge several rollouts together. The
+process that asks therefore scores the rollouts of probes, and those that are not planned.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from harness.errors import RunLogError
+from harness.parsing.rollout import parse_rollout
+from harness.pipeline.plan import Plan
+from harness.pipeline.score import share_values
+from harness.records.rollouts import Rollout
+from harness.records.scores import Score
+from harness.storage.run_log import ROLLOUTS_FILE, follow_rollouts, line_ranges, read_rollouts
+
+BYTES_AT_ONCE = 4 * 2**20
+"""What a process reads at once: about 200 attempts at cases, half a second of work."""
+_MOST_PROCESSES = 8
+
+_run: tuple[Path, Plan]
+"""In a process that scores: the run's folder and plan."""
+
+
+def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
+    """A log in its order, each id once: a score, or a rollout that is still to be scored.
+
+    Short logs, and all logs on systems other than Linux, yield rollouts alone.
+
+    Args:
+        folder: The run's.
+        plan: Its plan; tasks that read grades have been given them.
+
+    Raises:
+        RunLogError: The log is damaged or cannot be read, or a process was killed.
+    """
+    ranges = list(line_ranges(folder / ROLLOUTS_FILE, BYTES_AT_ONCE))
+    processes = min(_cores(), len(ranges), _MOST_PROCESSES)
+    if processes < 2 or sys.platform != "linux":
+        yield from read_rollouts(folder)
+        return
+    seen: set[str] = set()
+    # Forked processes share the memory of everything that is imported.
+    forked = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(processes, forked, initializer=_begin, initargs=(folder, plan))
+    try:
+        for entries in pool.map(_scored, *zip(*ranges, strict=True)):
+            for each in entries:
+                record = each.record if isinstance(each, Score) else each.id
+                if record not in seen:
+                    seen.add(record)
+                    yield each
+    except BrokenProcessPool:
+        raise RunLogError(
+            f"{folder} was not judged: the system stopped a process, perhaps for lack of memory."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(folder: Path, plan: Plan) -> None:
+    """Prepare a process: Ctrl-C is for its parent alone."""
+    global _run
+    _run = folder, plan
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+
+
+def _scored(start: int, end: int) -> list[Rollout | Score]:
+    """The entries of the lines between two positions of the log."""
+    folder, plan = _run
+    tasks = {task.name: task for task in plan.tasks if task.info.kind != "probes"}
+    values: dict[object, object] = {}
+    entries: list[Rollout | Score] = []
+    for rollout, position in follow_rollouts(folder, start=start):
+        task = tasks.get(rollout.task)
+        score = None if task is None else task.score(parse_rollout(rollout))
+        entries.append(rollout if score is None else share_values(score, values))
+        if position >= end:
+            break
+    return entries
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
