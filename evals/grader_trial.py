@@ -18,7 +18,7 @@ from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
 from evals.healthbench.results import CompletionScores, GraderComparison, PhysicianTrial
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise
-from evals.task import restored_evals
+from evals.restoring import restored_evals
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo

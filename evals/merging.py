@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.task import questions_file
+from evals.datasets.rows import questions_file
 from harness.errors import ConfigurationError
 from harness.integrity.seal import logs_of, sealed
 from harness.pipeline.plan import Plan

@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Protocol
 
-from evals.task import questions_file, restored_evals
+from evals.datasets.rows import questions_file
+from evals.restoring import restored_evals
 from harness.errors import ConfigurationError, HarnessError, ProviderUnavailableError
 from harness.integrity.seal import sealed
 from harness.pipeline.run import Job, ended, prepare, resumed, sample

@@ -13,7 +13,7 @@ from evals.base import AnswerEval
 from evals.baselines.choice import choose_baseline
 from evals.baselines.scores import EvalScores
 from evals.datasets.load import Loaded
-from evals.datasets.rows import read_file, rows_sha256, select, validate_rows
+from evals.datasets.rows import questions_file, select
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.grader import grades_file
 from evals.healthbench.grades import Verdicts, read_verdicts
@@ -22,17 +22,15 @@ from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
+from evals.results import curve, failed_samples, filled, grader_reads, rounds_of
 from evals.unread import ITEM, grade_unread
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
-from harness.errors import RunLogError
 from harness.parsing.rollout import ParsedRollout
-from harness.pipeline.plan import Plan
-from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider
-from harness.records.analysis import AtK, FailedSample, GraderReads, RubricSummary, TaskResult
+from harness.records.analysis import RubricSummary, TaskResult
 from harness.records.conditions import Condition
-from harness.records.runs import DatasetInfo, PromptsInfo, ProviderInfo, RunInfo, Sampling, TaskInfo
+from harness.records.runs import PromptsInfo, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
@@ -40,19 +38,12 @@ from harness.sampling.watching import Watcher
 from harness.scoring.measure import latency, measured, token_counts
 from harness.statistics.estimators import (
     Scores,
-    complete_rounds,
-    maj_at_k,
-    pass_at_k,
-    pass_hat_k,
 )
-from harness.statistics.intervals import pass_estimate
 from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
-from harness.storage.run_log import read_rollouts, read_run_info
+from harness.storage.run_log import read_rollouts
 from harness.tasks.base import Task
 
-SHOWN_FAILURES = 10
-_RIGHT = "right"
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
 
@@ -298,15 +289,15 @@ class EvalTask(Task):
             planned=total,
             finished=len(made),
             outcomes=dict(outcomes.most_common()),
-            at_k=() if rubric else tuple(_curve(made, self.asked, counted, tries)),
+            at_k=() if rubric else tuple(curve(made, self.asked, counted, tries)),
             score=mean_score(counted),
-            grader_reads=_grader_reads(made),
+            grader_reads=grader_reads(made),
             openai_score=sum(openai) / max(total, len(openai)) if openai else None,
             tokens=token_counts(made).model_copy(update={"unreported": unreported}),
             latency=latency(made),
             requests=sum(score.requests for score in made),
             retries=sum(score.retries for score in made),
-            failures=tuple(_failures(made)),
+            failures=tuple(failed_samples(made)),
             dataset=self._data.info,
             rubric=rubric,
             grader=own.grader,
@@ -342,180 +333,3 @@ class EvalTask(Task):
             for score in planned
         ]
         return summarise(found) if found else None
-
-
-def questions_file(name: str) -> str:
-    """The name of the file with the rows of an eval."""
-    return f"questions-{name}.jsonl"
-
-
-def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
-    """The rows of an eval as the run sampled them.
-
-    Raises:
-        ConfigurationError: They are missing or cannot be read.
-        RunLogError: They are not those that `run.json` describes.
-    """
-    if info.eval not in ROWS:
-        return Loaded((), info)
-    path = folder / questions_file(info.eval)
-    rows = validate_rows(read_file(path), ROWS[info.eval])
-    if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
-        raise RunLogError(f"{path} was changed after the run; restore it.")
-    return Loaded(rows, info)
-
-
-def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[EvalTask]:
-    """The evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
-    options = options_of(info)
-    return [
-        EvalTask(
-            read_questions(folder, task.dataset),
-            task.conditions,
-            task.tries,
-            task.sampling,
-            options,
-            grader,
-        )
-        for task in info.of_kind("eval")
-        if task.dataset is not None
-    ]
-
-
-def options_of(info: RunInfo) -> EvalOptions:
-    """The options of a run's evals."""
-    settings = info.settings
-    margins = {name: margin / 100 for name, margin in settings.margins.items()}
-    if settings.margin is not None:
-        margins = dict.fromkeys(settings.evals, settings.margin / 100)
-    return EvalOptions(
-        examples=settings.examples,
-        seed=settings.seed or 0,
-        prompts=settings.prompts,
-        extra_body=info.provider.extra_body,
-        grader=_named(settings.grader),
-        unread_grader=_named(settings.unread_grader),
-        baseline=settings.baseline,
-        margins=margins,
-        until_decided=settings.until_decided,
-        sharded=info.shard is not None,
-    )
-
-
-def _named(grader: ProviderInfo | None) -> tuple[str, str] | None:
-    return None if grader is None else (grader.name, grader.model)
-
-
-def _grader_reads(made: Sequence[Score]) -> GraderReads | None:
-    """What a grader reads in answers that the rules cannot read; None if none was asked."""
-    unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
-    read = [right for right in unread if right is not None]
-    return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
-
-
-def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
-    """The number of attempts that every question has had."""
-    complete = complete_rounds(list(scores.values()))
-    return len(complete[0]) if complete else 0
-
-
-def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
-    """The first `tries` values of every question; missing ones count as 0."""
-    return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
-
-
-def ks(tries: int) -> list[int]:
-    """The k of pass@k to report: powers of two below the number of tries, and that number."""
-    powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
-    return [*powers, tries]
-
-
-def vote(score: Score) -> str | None:
-    """The answer of an attempt in a majority vote, equal where it means the same.
-
-    A letter means a choice, and choices are in another order in every attempt. None is no vote.
-    """
-    if score.outcome == "correct":
-        return _RIGHT
-    if score.outcome != "wrong" or score.answer is None:
-        return None
-    if score.order is None:
-        return score.answer
-    return f"choice {score.order['ABCD'.index(score.answer)]}"
-
-
-def _curve(
-    made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
-) -> Iterator[AtK]:
-    if min(map(len, counted)) < tries:
-        return
-    votes: dict[str, list[str | None]] = {question: [] for question in asked}
-    for score in made:
-        votes[score.sample].append(vote(score))
-    padded = [found + [None] * (tries - len(found)) for found in votes.values()]
-    for k in ks(tries):
-        won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
-        yield AtK(
-            k=k,
-            pass_at=pass_estimate(pass_at_k, counted, k),
-            pass_hat=pass_estimate(pass_hat_k, counted, k),
-            majority=won / len(padded),
-        )
-
-
-def _failures(made: Sequence[Score]) -> Sequence[FailedSample]:
-    by_question: dict[str, list[Score]] = defaultdict(list)
-    for score in made:
-        by_question[score.sample].append(score)
-    found = []
-    for question, scores in by_question.items():
-        worst = min(scores, key=lambda score: score.value or 0.0)
-        if (worst.value or 0.0) >= 1:
-            continue
-        values = [score.value or 0.0 for score in scores]
-        found.append(
-            FailedSample(
-                sample=question,
-                mean=sum(values) / len(values),
-                passed=sum(value == 1 for value in values),
-                tries=len(scores),
-                outcomes=dict(Counter[Outcome](s.outcome for s in scores).most_common()),
-                record=worst.record,
-                outcome=worst.outcome,
-                answer=worst.answer,
-                order=worst.order,
-                detail=worst.detail,
-            )
-        )
-    return sorted(found, key=lambda each: (each.mean, each.sample))[:SHOWN_FAILURES]
-
-
-def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
-    """The scores of the evals of a run; complete rounds only, if it was sampled in rounds.
-
-    Raises:
-        ConfigurationError: Its questions cannot be read.
-        RunLogError: The folder cannot be read.
-    """
-    info = read_run_info(folder)
-    tasks = restored_evals(folder, info)
-    found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
-    for task in tasks:
-        task.read_grades(folder)
-    scorer = Scorer(Plan(tuple(tasks), info.shard))
-    for score in scorer.scores(read_rollouts(folder), missing=False):
-        found[score.task, score.condition].append(score)
-    results = [
-        task.eval_scores(condition, found[task.name, condition])
-        for task in tasks
-        for condition in task.info.conditions
-    ]
-    if info.settings.until_decided:
-        results = list(map(_complete_rounds, results))
-    return info, results
-
-
-def _complete_rounds(scores: EvalScores) -> EvalScores:
-    rounds = rounds_of(scores.scores)
-    kept = {question: tries[:rounds] for question, tries in scores.scores.items()}
-    return scores.model_copy(update={"scores": kept, "planned": max(1, rounds)})

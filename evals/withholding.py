@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 
 from evals.datasets.load import Loaded
-from evals.datasets.rows import rows_sha256
+from evals.datasets.rows import questions_file, rows_sha256
 from evals.extraction.found import note, withheld
 from evals.gpqa import Gpqa, GpqaRow
 from evals.outcomes import refusal_phrase
-from evals.task import questions_file, read_questions, restored_evals
+from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError

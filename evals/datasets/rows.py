@@ -51,6 +51,11 @@ class RawRow:
     values: Mapping[str, Any]
 
 
+def questions_file(name: str) -> str:
+    """The name of the file with the rows of an eval."""
+    return f"questions-{name}.jsonl"
+
+
 def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
     """Every row as `model`.
 

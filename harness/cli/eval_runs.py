@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from evals.baselines import measured
 from evals.merging import merge as merge_runs
 from evals.merging import merged_info
-from evals.task import restored_evals, run_scores
+from evals.restoring import restored_evals, run_scores
 from harness.cli import judging
 from harness.cli.options import DEFAULT_OUT
 from harness.cli.screen import stdout

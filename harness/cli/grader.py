@@ -179,7 +179,7 @@ def _finish(
     render: Callable[[Found], str],
 ) -> int:
     """Grade, write `grader.json` and `report.md`, print the result, and return the exit code."""
-    from harness.cli import planning
+    from harness.cli.limits import budget_for
     from harness.cli.progress import Tally, display
     from harness.cli.screen import print_raw, stderr
     from harness.sampling.run import run_until_stopped
@@ -191,7 +191,7 @@ def _finish(
         raise ConfigurationError(
             f"{trial.resume} is the folder of a run; use the folder of an earlier grader command."
         )
-    budget = planning.budget_for(trial.budget, entry)
+    budget = budget_for(trial.budget, entry)
     folder = trial.resume or run_folder.create(
         trial.out or _DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
     )

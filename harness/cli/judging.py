@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.task import EvalTask
-from harness.cli import planning
+from harness.cli.limits import gate_changes, thresholds_again
 from harness.cli.options import BaselineOptions, GateOptions
+from harness.cli.restoring import restore
 from harness.cli.screen import print_raw, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
@@ -69,8 +70,8 @@ def recheck(
     from harness.cli.bundle import opened_to_stay
 
     run = opened_to_stay(run)
-    thresholds = planning.thresholds_again(gate, read_run_info(run))
-    changes = {**planning.gate_changes(gate), **baseline.changes()}
+    thresholds = thresholds_again(gate, read_run_info(run))
+    changes = {**gate_changes(gate), **baseline.changes()}
     return finish(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
 
 
@@ -105,8 +106,8 @@ def report(
         analysis = run_folder.read_analysis(run)
         next(iter(run_folder.read_scores(run)), None)
     except RunLogError:
-        analysis = _judge(run, info, planning.restore(run, info), None)
-    tasks = planning.restore(run, info)
+        analysis = _judge(run, info, restore(run, info), None)
+    tasks = restore(run, info)
     write_reports(run, analysis, tasks, formats, show_questions=show_questions)
     for each in formats:
         stdout().print(str(run / FILES[each]), soft_wrap=True)
@@ -135,7 +136,7 @@ def judge(
         RunLogError: The folder cannot be read or written.
     """
     info = changed(read_run_info(folder), changes)
-    tasks = planning.restore(folder, info)
+    tasks = restore(folder, info)
     analysis = _judge(folder, info, tasks, thresholds)
     if analysis.complete:
         write_regressions(folder)
@@ -220,7 +221,7 @@ def not_reproducible(folder: Path) -> Iterator[str]:
     """
     stored = run_folder.read_analysis(folder)
     info = changed(read_run_info(folder), gate_of(stored))
-    tasks = planning.restore(folder, info)
+    tasks = restore(folder, info)
     same = [True]
 
     def compare(scores: Iterable[Score]) -> None:

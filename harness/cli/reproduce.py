@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from harness.cli import planning
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions, at_least
+from harness.cli.restoring import probe_options
 from harness.cli.screen import print_raw, stderr
 from harness.endpoints.launch import launched
 from harness.errors import ConfigurationError, ProviderUnavailableError
@@ -95,7 +95,7 @@ async def _experiment(
         talk.print(plain(text), soft_wrap=True)
 
     model = subject.rollout.condition.model
-    options = planning.probe_options(run, info, (subject.rollout.api,))
+    options = probe_options(run, info, (subject.rollout.api,))
     try:
         with TemporaryDirectory() as folder:
             async with (

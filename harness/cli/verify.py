@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli import planning
+from harness.cli import planning, restoring
+from harness.cli.limits import budget_for
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
@@ -85,7 +86,7 @@ def verify(
     if resume is not None:
         others: dict[str, object] = {"--evals": evals, "--dry-run": dry_run or None}
         _refuse_settings(resume, provider, out, cases, sampling, others)
-        job = planning.resume(resume, provider, gate, budget, concurrency)
+        job = restoring.resume(resume, provider, gate, budget, concurrency)
         return carry_out(job, debug=debug, as_json=as_json)
     draft = planning.draft(
         Options(provider, sampling, gate, budget, cases, evals, concurrency=concurrency)
@@ -158,7 +159,7 @@ def evaluate(
             "--dry-run": dry_run or None,
         }
         _refuse_settings(resume, provider, out, data, baseline, decision, sampling, others)
-        job = planning.resume(resume, provider, limits, budget, concurrency)
+        job = restoring.resume(resume, provider, limits, budget, concurrency)
         return carry_out(job, debug=debug, as_json=as_json, show_questions=show_questions)
     parts = parse_shard(shard)
     if executor is not None and (parts is not None or decision.until_decided):
@@ -225,12 +226,12 @@ def grade(
     if unread and grader is None:
         raise ConfigurationError("--unread asks no grader by default; name one with --grader.")
     if grader is None:
-        chosen = planning.same_grader(info, ProviderOptions(providers_file=providers_file))
+        chosen = restoring.same_grader(info, ProviderOptions(providers_file=providers_file))
     else:
         chosen = find_grader(grader, providers_file)
-    spending = planning.budget_for(budget, chosen)
+    spending = budget_for(budget, chosen)
     info = judging.changed(info, {"unread_grader" if unread else "grader": chosen.info()})
-    tasks = planning.restore(run, info, chosen)
+    tasks = restoring.restore(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(tuple(tasks), info.shard)

@@ -25,12 +25,14 @@ from evals.grader_trial import compare_graders
 from evals.healthbench.agreement import Agreement
 from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
-from evals.task import EvalOptions, EvalTask, restored_evals
+from evals.restoring import restored_evals
+from evals.task import EvalOptions, EvalTask
 from harness.api import DIALECTS
 from harness.cases import load_suite
-from harness.cli import app, planning
+from harness.cli import app
 from harness.cli import checks as catalogue
 from harness.cli.judging import changed, judge
+from harness.cli.restoring import restore
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare, labelled
 from harness.comparison.history import history_of
@@ -74,7 +76,7 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
     """
     scores: list[Score] = []
     info = changed(read_run_info(run), _baseline(baseline))
-    tasks = planning.restore(run, info)
+    tasks = restore(run, info)
     analysis = pipeline.judge(run, info, tasks, keep=scores.extend)
     figures = {
         "verdict": analysis.verdict.decision,

@@ -9,7 +9,7 @@ from healthy import Say, chat_whole, exchange, json_response, responses_whole
 from healthy import rollout as recorded
 from sample_evals import CONDITION, eval_task
 
-from evals.task import filled, ks, rounds_of, vote
+from evals.results import filled, ks, rounds_of, vote
 from evals.verdict import hold_back_ungraded
 from harness.errors import ConfigurationError
 from harness.parsing.rollout import parse_rollout

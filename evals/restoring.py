@@ -1,0 +1,119 @@
+"""The evals of a run, from its folder."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.baselines.scores import EvalScores
+from evals.datasets.load import Loaded
+from evals.datasets.rows import questions_file, read_file, rows_sha256, validate_rows
+from evals.registry import ROWS
+from evals.results import rounds_of
+from evals.task import EvalOptions, EvalTask
+from harness.errors import RunLogError
+from harness.pipeline.parallel import read_scored
+from harness.pipeline.plan import Plan
+from harness.pipeline.score import Scorer
+from harness.providers.entries import Provider
+from harness.records.conditions import Condition
+from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings
+from harness.records.scores import Score
+from harness.storage.run_log import read_run_info
+
+
+def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
+    """The rows of an eval as the run sampled them.
+
+    Raises:
+        ConfigurationError: They are missing or cannot be read.
+        RunLogError: They are not those that `run.json` describes.
+    """
+    if info.eval not in ROWS:
+        return Loaded((), info)
+    path = folder / questions_file(info.eval)
+    rows = validate_rows(read_file(path), ROWS[info.eval])
+    if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
+        raise RunLogError(f"{path} was changed after the run; restore it.")
+    return Loaded(rows, info)
+
+
+def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[EvalTask]:
+    """The evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
+    options = options_of(info.settings, info.provider.extra_body, sharded=info.shard is not None)
+    return [
+        EvalTask(
+            read_questions(folder, task.dataset),
+            task.conditions,
+            task.tries,
+            task.sampling,
+            options,
+            grader,
+        )
+        for task in info.of_kind("eval")
+        if task.dataset is not None
+    ]
+
+
+def options_of(
+    settings: RunSettings, extra_body: Mapping[str, Any] | None, *, sharded: bool
+) -> EvalOptions:
+    """The options of a run's evals.
+
+    Args:
+        settings: The run's.
+        extra_body: Further members of every request body.
+        sharded: Whether the run is a part of a run.
+    """
+    margins = {name: margin / 100 for name, margin in settings.margins.items()}
+    if settings.margin is not None:
+        margins = dict.fromkeys(settings.evals, settings.margin / 100)
+    return EvalOptions(
+        examples=settings.examples,
+        seed=settings.seed or 0,
+        prompts=settings.prompts,
+        extra_body=extra_body,
+        grader=_named(settings.grader),
+        unread_grader=_named(settings.unread_grader),
+        baseline=settings.baseline,
+        margins=margins,
+        until_decided=settings.until_decided,
+        sharded=sharded,
+    )
+
+
+def _named(grader: ProviderInfo | None) -> tuple[str, str] | None:
+    return None if grader is None else (grader.name, grader.model)
+
+
+def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
+    """The scores of the evals of a run; complete rounds only, if it was sampled in rounds.
+
+    Raises:
+        ConfigurationError: Its questions cannot be read.
+        RunLogError: The folder cannot be read.
+    """
+    info = read_run_info(folder)
+    tasks = restored_evals(folder, info)
+    found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
+    for task in tasks:
+        task.read_grades(folder)
+    plan = Plan(tuple(tasks), info.shard)
+    for score in Scorer(plan).scores(read_scored(folder, plan), missing=False):
+        found[score.task, score.condition].append(score)
+    results = [
+        task.eval_scores(condition, found[task.name, condition])
+        for task in tasks
+        for condition in task.info.conditions
+    ]
+    if info.settings.until_decided:
+        results = list(map(_complete_rounds, results))
+    return info, results
+
+
+def _complete_rounds(scores: EvalScores) -> EvalScores:
+    rounds = rounds_of(scores.scores)
+    kept = {question: tries[:rounds] for question, tries in scores.scores.items()}
+    return scores.model_copy(update={"scores": kept, "planned": max(1, rounds)})

@@ -1,0 +1,113 @@
+"""Figures of an eval from the scores of its attempts. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.records.analysis import AtK, FailedSample, GraderReads
+from harness.records.scores import Outcome, Score
+from harness.statistics.estimators import (
+    Scores,
+    complete_rounds,
+    maj_at_k,
+    pass_at_k,
+    pass_hat_k,
+)
+from harness.statistics.intervals import pass_estimate
+
+SHOWN_FAILURES = 10
+_RIGHT = "right"
+
+
+def grader_reads(made: Sequence[Score]) -> GraderReads | None:
+    """What a grader reads in answers that the rules cannot read; None if none was asked."""
+    unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
+    read = [right for right in unread if right is not None]
+    return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
+
+
+def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:
+    """The number of attempts that every question has had."""
+    complete = complete_rounds(list(scores.values()))
+    return len(complete[0]) if complete else 0
+
+
+def filled(scores: Mapping[str, Sequence[float]], tries: int) -> Scores:
+    """The first `tries` values of every question; missing ones count as 0."""
+    return [(*found[:tries], *[0.0] * (tries - len(found))) for found in scores.values()]
+
+
+def ks(tries: int) -> list[int]:
+    """The k of pass@k to report: powers of two below the number of tries, and that number."""
+    powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
+    return [*powers, tries]
+
+
+def vote(score: Score) -> str | None:
+    """The answer of an attempt in a majority vote, equal where it means the same.
+
+    A letter means a choice, and choices are in another order in every attempt. None is no vote.
+    """
+    if score.outcome == "correct":
+        return _RIGHT
+    if score.outcome != "wrong" or score.answer is None:
+        return None
+    if score.order is None:
+        return score.answer
+    return f"choice {score.order['ABCD'.index(score.answer)]}"
+
+
+def curve(
+    made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
+) -> Iterator[AtK]:
+    """pass@k, pass^k and maj@k; nothing unless every question has all its tries.
+
+    Args:
+        made: The finished attempts.
+        asked: The questions.
+        counted: The values of the tries of each question.
+        tries: How many each should have.
+    """
+    if min(map(len, counted)) < tries:
+        return
+    votes: dict[str, list[str | None]] = {question: [] for question in asked}
+    for score in made:
+        votes[score.sample].append(vote(score))
+    padded = [found + [None] * (tries - len(found)) for found in votes.values()]
+    for k in ks(tries):
+        won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
+        yield AtK(
+            k=k,
+            pass_at=pass_estimate(pass_at_k, counted, k),
+            pass_hat=pass_estimate(pass_hat_k, counted, k),
+            majority=won / len(padded),
+        )
+
+
+def failed_samples(made: Sequence[Score]) -> Sequence[FailedSample]:
+    """The questions with the lowest mean scores."""
+    by_question: dict[str, list[Score]] = defaultdict(list)
+    for score in made:
+        by_question[score.sample].append(score)
+    found = []
+    for question, scores in by_question.items():
+        worst = min(scores, key=lambda score: score.value or 0.0)
+        if (worst.value or 0.0) >= 1:
+            continue
+        values = [score.value or 0.0 for score in scores]
+        found.append(
+            FailedSample(
+                sample=question,
+                mean=sum(values) / len(values),
+                passed=sum(value == 1 for value in values),
+                tries=len(scores),
+                outcomes=dict(Counter[Outcome](s.outcome for s in scores).most_common()),
+                record=worst.record,
+                outcome=worst.outcome,
+                answer=worst.answer,
+                order=worst.order,
+                detail=worst.detail,
+            )
+        )
+    return sorted(found, key=lambda each: (each.mean, each.sample))[:SHOWN_FAILURES]

@@ -1,0 +1,130 @@
+"""Earlier runs: their tasks from their folders, and the jobs that finish them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from evals.healthbench.grader import DEFAULT_GRADER, find_grader
+from evals.restoring import restored_evals
+from harness.cases import Suite, load_suite, planned_cases
+from harness.cli.choice import same_provider
+from harness.cli.limits import budget_of, gate_for, thresholds_again
+from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
+from harness.errors import ConfigurationError, RunLogError
+from harness.golden import files as golden_files
+from harness.pipeline.run import Job, resumed
+from harness.probes.suites import choose
+from harness.providers import entries as providers
+from harness.providers.entries import Provider
+from harness.records.conditions import Api
+from harness.records.runs import SCHEMA_VERSION, ProviderInfo, RunInfo
+from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
+from harness.storage.run_log import read_run_info
+from harness.tasks.base import Task
+from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.tool_calling import NAME as TOOL_CALLING
+from harness.tasks.tool_calling import ToolCalling
+from harness.tasks.traffic import ImportedTraffic
+
+
+def resume(
+    folder: Path,
+    provider: ProviderOptions,
+    gate: GateOptions,
+    budget: BudgetOptions,
+    concurrency: int | None,
+) -> Job:
+    """The job that finishes the run in `folder`. Raises ConfigurationError or RunLogError."""
+    info = read_run_info(folder)
+    if info.schema_version != SCHEMA_VERSION:
+        raise RunLogError(
+            f"{folder} was recorded by version {info.tool_version}, which finishes it; this "
+            "version can only judge it."
+        )
+    entry = same_provider(info.provider, provider, concurrency)
+    grader = _grader_again(info, entry, provider)
+    limits = gate_for(entry, provider.providers_file, gate, budget)
+    spending = budget_of(limits, entry, *filter(None, [grader]))
+    thresholds = thresholds_again(gate, info)
+    return resumed(folder, entry, restore(folder, info, grader), spending, thresholds)
+
+
+def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
+    """The tasks of the run in a folder.
+
+    Args:
+        folder: The run's.
+        info: Its `run.json`, perhaps with other settings.
+        grader: The provider that grades; None if nothing is to be graded.
+
+    Raises:
+        ConfigurationError: A file of a task cannot be read.
+        RunLogError: A file is not the one that `run.json` describes.
+    """
+    return [*_harness_tasks(folder, info), *restored_evals(folder, info, grader)]
+
+
+def _harness_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
+    """The tasks of the run in a folder but its evals; raises as `restore`."""
+    settings, extra_body = info.settings, info.provider.extra_body
+    calling = info.task(TOOL_CALLING)
+    if calling is not None:
+        yield ToolCalling(
+            planned_cases(_restored_suite(folder, calling.files), settings),
+            calling.conditions,
+            tries=calling.tries,
+            sampling=calling.sampling,
+            strict=settings.strict,
+            extra_body=extra_body,
+        )
+    if info.of_kind("probes"):
+        chosen = choose(settings.suite, settings.only, settings.skip)
+        options = probe_options(folder, info, settings.apis)
+        yield from probe_tasks(chosen.probes, options)
+    yield from map(ImportedTraffic, info.of_kind("traffic"))
+
+
+def probe_options(folder: Path, info: RunInfo, apis: tuple[Api, ...]) -> ProbeOptions:
+    """What the probes of the run in a folder need; raises as `restore`."""
+    hashes = (task.files.get(GOLDEN_FILE) for task in info.of_kind("probes"))
+    golden = golden_files.kept(folder, next(filter(None, hashes), None))
+    provider = info.provider
+    return ProbeOptions(
+        provider.model,
+        apis,
+        provider.limitations,
+        golden,
+        provider.extra_body,
+        info.settings.max_context,
+    )
+
+
+def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:
+    """The grader of an earlier run. Raises ConfigurationError."""
+    before = info.settings.grader
+    if before is None:
+        raise ConfigurationError("The run has no grader; name one with --grader.")
+    if before.name == DEFAULT_GRADER:
+        return find_grader(before.name, chosen.providers_file)
+    return same_provider(before, chosen, None)
+
+
+def _restored_suite(folder: Path, hashes: Mapping[str, str]) -> Suite:
+    suite = load_suite(folder / CASES_FILE, folder / TOOLS_FILE)
+    found = {CASES_FILE: suite.cases_file.sha256, TOOLS_FILE: suite.tools_file.sha256}
+    if found != dict(hashes):
+        raise RunLogError(
+            f"{CASES_FILE} or {TOOLS_FILE} in {folder} was changed after the run; restore it."
+        )
+    return suite
+
+
+def _grader_again(info: RunInfo, provider: Provider, chosen: ProviderOptions) -> Provider | None:
+    before: ProviderInfo | None = info.settings.grader
+    if before is None:
+        return None
+    if (before.name, before.base_url) == (info.provider.name, info.provider.base_url):
+        # It grades itself, with the key that it was given now.
+        return providers.changed(provider, model=before.model)
+    return same_grader(info, ProviderOptions(providers_file=chosen.providers_file))
