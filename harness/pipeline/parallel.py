@@ -6,6 +6,7 @@ process that asks therefore scores the rollouts of probes, and those that are no
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -27,6 +28,8 @@ from harness.storage.run_log import ROLLOUTS_FILE, follow_rollouts, line_ranges,
 BYTES_AT_ONCE = 4 * 2**20
 """What a process reads at once: about 200 attempts at cases, half a second of work."""
 _MOST_PROCESSES = 8
+_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of linux/prctl.h."""
 
 _run: tuple[Path, Plan]
 """In a process that scores: the run's folder and plan."""
@@ -69,10 +72,11 @@ def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
 
 
 def _begin(folder: Path, plan: Plan) -> None:
-    """Prepare a process: Ctrl-C is for its parent alone."""
+    """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
     global _run
     _run = folder, plan
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
     gc.freeze()
 
 

@@ -1,0 +1,91 @@
+"""Long logs are scored by several processes, with the same result as by one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from analyses import planned
+from healthy import SUITE, Say, right, rollout
+
+from harness.errors import RunLogError
+from harness.pipeline import parallel
+from harness.pipeline.plan import Plan
+from harness.pipeline.score import Scorer
+from harness.records.rollouts import Rollout
+from harness.records.scores import Score
+from harness.storage.run_log import ROLLOUTS_FILE, RunLog, line_ranges
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="one process elsewhere")
+
+TASKS = planned(apis=("chat",), modes=("non-streaming",), tries=4, suite=SUITE.first(6)).tasks
+PLAN = Plan(tuple(TASKS))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log of 24 attempts, which three processes read in parts of about three lines."""
+    made = [
+        rollout(right(case) if number % 3 else [Say(text="No.")], sample=case.id, attempt=number)
+        for case in SUITE.cases[:6]
+        for number in range(1, 5)
+    ]
+    with RunLog(tmp_path) as log:
+        for each in made:
+            log.append(each)
+    size = (tmp_path / ROLLOUTS_FILE).stat().st_size
+    monkeypatch.setattr(parallel, "BYTES_AT_ONCE", size // 8)
+    monkeypatch.setattr(parallel, "_cores", lambda: 3)
+    return tmp_path
+
+
+def scores(folder: Path) -> list[Score]:
+    return list(Scorer(PLAN).scores(parallel.read_scored(folder, PLAN)))
+
+
+def test_several_processes_make_the_scores_that_one_makes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = scores(folder)
+    assert all(isinstance(each, Score) for each in parallel.read_scored(folder, PLAN))
+    monkeypatch.setattr(parallel, "_cores", lambda: 1)
+    assert all(isinstance(each, Rollout) for each in parallel.read_scored(folder, PLAN))
+    assert several == scores(folder)
+    assert sum(each.finished for each in several) == 24
+
+
+def test_a_repeated_line_counts_once(folder: Path) -> None:
+    path = folder / ROLLOUTS_FILE
+    expected = scores(folder)
+    path.write_bytes(path.read_bytes() * 2)
+    assert scores(folder) == expected
+
+
+def test_a_damaged_line_has_its_number_in_the_whole_log(folder: Path) -> None:
+    path = folder / ROLLOUTS_FILE
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[16] = b'{"id": 1}\n'
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(RunLogError, match="line 17 is damaged"):
+        scores(folder)
+
+
+def test_a_process_that_is_killed_is_reported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "parse_rollout", lambda _: os._exit(1))
+    with pytest.raises(RunLogError, match="the system stopped a process"):
+        scores(folder)
+
+
+@pytest.mark.parametrize("size", [1, 5, 6, 7, 100])
+def test_ranges_end_at_the_ends_of_lines(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    content = b"first\nsecond\nthird line\n\ntorn"
+    path.write_bytes(content)
+    parts = [content[start:end] for start, end in line_ranges(path, size)]
+    assert b"".join(parts) == content
+    assert all(part.endswith(b"\n") for part in parts[:-1])
+    assert all(len(part) >= size for part in parts[:-1])
