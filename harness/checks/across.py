@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from harmony.conversation import Answer, Reasoning
-from harness.checks import changed_calls, prompt_texts
+from harness.checks import changed_calls, hidden_limit, prompt_texts
 from harness.checks.accounting import header_tokens
 from harness.checks.comparison import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
@@ -16,12 +16,13 @@ from harness.records.scores import Finding, Score, TokenAccount
 from harness.statistics.intervals import clustered_rate
 
 # How many replies, and which share of them, can have other tokens than those of their text without
-# a defect. The recorded replies of healthy servers have none in 80.
-_FEWEST_ODD, _ODD_SHARE = 3, 0.05
+# a defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
+# recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
+_FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
 _FEWEST_TOKENS = 32
 """Completion tokens below which a reply is not counted: it may be little more than odd headers."""
 _FEWEST_WHOLE = 5
-"""Replies that are not streamed, from which to tell how the model spells texts."""
+"""Replies of one mode, from which to tell how the model spells texts of the other."""
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
@@ -160,18 +161,23 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
 
     Replies that often have too few words for their tokens lost some; replies that often have too
     many contain repeated or rewritten ones. Rare differences are healthy, because a model can spell
-    a text with other tokens than the tokenizer. The pieces of a stream show that, or if they have
-    several tokens each, the replies of the run that are not streamed.
+    a text with other tokens than the tokenizer. The pieces of a stream show that; elsewhere the
+    replies of the other mode do.
     """
-    canonical = _spells_as_tokenizer(examined)
+    spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
     for group in _by_condition(examined):
         every = ((one, each) for one in group for each in one.accounts)
         counted = [(one, each) for one, each in every if each.exact and each.reasoning]
         if not counted:
             continue
         usual = _usual(each.unexplained for _, each in counted)
-        odd = [(one, each) for one, each in counted if _is_odd(each, usual, canonical)]
-        if len(odd) < _FEWEST_ODD or clustered_rate([(len(odd), len(counted))]).low <= _ODD_SHARE:
+        odd = [(one, each) for one, each in counted if _is_odd(each, usual, spelled)]
+        witnessed = sum(each.pieces is not None or each.unexplained < usual for _, each in odd)
+        enough = (
+            _exceeds(witnessed, len(counted), _WITNESSED_SHARE),
+            _exceeds(len(odd), len(counted), _ODD_SHARE),
+        )
+        if not any(enough):
             continue
         message = (
             f"{len(odd)} of {len(counted)} replies do not have the tokens of their text; healthy "
@@ -180,6 +186,10 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         for one, each in odd:
             expected = f"{each.most + usual} tokens for this text"
             yield message, evidence(one.record, "$.usage", expected, str(each.reported))
+
+
+def _exceeds(odd: int, counted: int, share: float) -> bool:
+    return odd >= _FEWEST_ODD and clustered_rate([(odd, counted)]).low > share
 
 
 def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -216,32 +226,34 @@ def _usual(differences: Iterable[int]) -> int:
     return found.most_common(1)[0][0] if found else 0
 
 
-def _spells_as_tokenizer(examined: Sequence[Score]) -> bool:
-    """Whether enough replies that are not streamed have the tokens of their texts."""
-    whole = [
-        each.unexplained
+def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
+    """Whether enough replies that are streamed, or not, show that the model spells texts so."""
+    others = [
+        each.pieces if streamed else each.unexplained
         for one in examined
         for each in one.accounts
-        if each.exact and each.reasoning and not each.streamed and each.reported >= _FEWEST_TOKENS
+        if each.exact and each.reasoning and each.streamed == streamed
+        if each.reported >= _FEWEST_TOKENS and (each.pieces is not None or not streamed)
     ]
-    others = sum(each > 0 for each in whole)
-    return len(whole) >= _FEWEST_WHOLE and others <= _ODD_SHARE * len(whole)
+    odd = sum(each is not None and each > 0 for each in others)
+    return len(others) >= _FEWEST_WHOLE and odd <= _ODD_SHARE * len(others)
 
 
-def _is_odd(account: TokenAccount, usual: int, canonical: bool) -> bool:
+def _is_odd(account: TokenAccount, usual: int, spelled: Mapping[bool, bool]) -> bool:
     """Whether a reply has fewer or more tokens than its text.
 
-    More tokens count only in a stream, if its pieces do not have them either, or if they have
-    several tokens each and the model is known to spell texts as the tokenizer does (`canonical`),
-    and only if they cannot be those of empty messages.
+    More tokens count only if the pieces of a stream do not have them either, or if the model is
+    known to spell texts as the tokenizer does (`spelled`, by whether the reply is streamed), and
+    only if they cannot be those of empty messages.
     """
     difference = account.unexplained - usual
     if difference <= 0:
         return difference < 0
-    if account.reported < _FEWEST_TOKENS or not account.streamed:
+    if account.reported < _FEWEST_TOKENS:
         return False
     empty = header_tokens(Reasoning(""))
-    witnessed = canonical if account.pieces is None else difference > account.pieces
+    in_pieces = account.pieces
+    witnessed = spelled[account.streamed] if in_pieces is None else difference > in_pieces
     return witnessed and difference % empty != 0
 
 
@@ -256,6 +268,7 @@ COMPARISONS = (
     ),
     prompt_texts.COMPARISON,
     changed_calls.COMPARISON,
+    hidden_limit.COMPARISON,
     comparison("usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"),
     comparison("reasoning.lost", "cot", lambda each: bool(each.accounts), _lost_reasoning, "error"),
 )

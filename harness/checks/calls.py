@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from harmony.conversation import Call as HarmonyCall
 from harness.api.base import Tool
 from harness.checks.accounting import account, header_tokens
 from harness.checks.base import Family
-from harness.checks.json_text import misfit, parsed_object, parsed_string, trailing_object
+from harness.checks.json_text import (
+    ends_early,
+    misfit,
+    parsed_object,
+    parsed_string,
+    trailing_object,
+)
 from harness.checks.subjects import Answer, Call, calls, conversations, ended
 from harness.findings import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 from harness.parsing.rollout import ParsedRollout
@@ -23,6 +29,7 @@ _BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|a
 # where it is glued to the name, because a model may invent `search_code` for `search`.
 _BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
 _END_OF_COT = 200
+_ARGUMENTS = ("arguments", "parameters")
 # The share of conversations in which the model invents a tool or writes invalid JSON at most. Of
 # 170 recorded calls of the large models, 2 have stray quotes or escapes; most of them parse.
 _MISTAKES = 0.02
@@ -101,6 +108,37 @@ def _arguments(found: Call) -> Iterator[Problem]:
     if parsed_object(found.call.arguments) is None:
         message = f"The arguments of {found.call.name} are not a JSON object."
         yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
+
+
+@family.check("calls.arguments.cut", calls, lambda found: not _is_cut(found), tolerated=0.005)
+def _ends_early(found: Call) -> Iterator[Problem]:
+    """The arguments of a finished tool call do not end within their JSON.
+
+    The model writes the end of the JSON before it ends the call; all of 170 recorded calls have it.
+    A server that reads the call in pieces can lose the last one.
+    """
+    if ends_early(found.call.arguments):
+        message = f"The arguments of {found.call.name} end within their JSON."
+        yield Problem(found.exchange, message, "a whole JSON object", found.call.arguments)
+
+
+@family.check("calls.arguments.renamed", calls, tolerated=_MISTAKES)
+def _renamed(found: Call) -> Iterator[Problem]:
+    """Arguments have the names of the tool's parameters, in the same case and style.
+
+    Some gateways rename members of JSON, as from `due_date` to `dueDate`, and tools miss arguments.
+    """
+    tool = found.exchange.request.functions.get(found.call.name)
+    arguments = parsed_object(found.call.arguments)
+    properties = tool.parameters.get("properties") if tool else None
+    if not arguments or not isinstance(properties, dict):
+        return
+    known = {_plain(name): name for name in properties}
+    for name in arguments.keys() - properties.keys():
+        intended = known.get(_plain(name))
+        if intended is not None and intended not in arguments:
+            message = f"The arguments of {found.call.name} have another name than its parameter."
+            yield Problem(found.exchange, message, intended, name)
 
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
@@ -188,15 +226,28 @@ def _lost(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, "a tool call", got, "$.usage")
 
 
+def _plain(name: str) -> str:
+    """A name without its style: due_date, dueDate and DUE-DATE are the same."""
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
 def _is_cut(found: Call) -> bool:
     reply = found.exchange.reply
     return reply is not None and reply.finish in ("length", "content_filter")
 
 
-def _tool_of(arguments: object, tools: Iterable[Tool]) -> Tool | None:
-    """The tool that these arguments fit, without unknown or missing properties."""
+def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
+    """The tool that these arguments fit, without unknown or missing properties.
+
+    They may stand in an object that names the tool, as other models write calls.
+    """
     if not isinstance(arguments, dict) or not arguments:
         return None
+    if isinstance(arguments.get("name"), str):
+        inner = next((arguments[key] for key in _ARGUMENTS if key in arguments), None)
+        named = [tool for tool in tools if tool.name == arguments["name"]]
+        if named and isinstance(inner, dict | str):
+            return named[0]
     for tool in tools:
         properties = tool.parameters.get("properties")
         known = set(properties) if isinstance(properties, dict) else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from harness.text import strict_json
 
 # The number of opening braces tried as the start of a trailing object, to bound the cost.
 _MOST_STARTS = 32
+_CLOSING_TAGS = re.compile(r"(?:\s|</[\w:|-]+>)+$")
 
 
 def parsed_object(text: str) -> dict[str, object] | None:
@@ -38,9 +40,22 @@ def parsed_value(text: str) -> object:
     return value
 
 
+def ends_early(text: str) -> bool:
+    """Whether a text is the beginning of a JSON object, and not a whole one."""
+    text = text.strip()
+    try:
+        json.loads(text, strict=False)
+    except RecursionError:
+        return False
+    except json.JSONDecodeError as error:
+        unfinished = error.pos >= len(text) or error.msg.startswith("Unterminated string")
+        return text.startswith("{") and unfinished
+    return False
+
+
 def trailing_object(text: str) -> dict[str, object] | None:
-    """The JSON object at the end of a text; None without one."""
-    text = text.rstrip()
+    """The JSON object at the end of a text, before closing tags; None without one."""
+    text = _CLOSING_TAGS.sub("", text)
     if not text.endswith("}"):
         return None
     start = text.find("{")

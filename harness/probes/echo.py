@@ -45,6 +45,7 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
     "tags are missing": lambda text: re.sub(r"<[^<>]*>", "", text),
 }
 """What servers do to texts; models do not do it when they copy a few words."""
+_MASK = r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])"
 _TRIES = 2
 
 
@@ -94,8 +95,8 @@ def _received(responses: ProbeResponses) -> Trials:
     for name, replies in required(found.items() if able else (), reason):
         if name in intact:
             yield None
-        for change, changed in _changed(TEXTS[name]):
-            same = all(changed in reply.text and fits(reply) is not False for _, reply in replies)
+        for change, changed in _changed(TEXTS[name], replies[0][1].text):
+            same = all(changed in reply.text for _, reply in replies)
             if name not in intact and same and len(replies) >= _TRIES:
                 exchange, reply = replies[0]
                 message = f"The text always returns changed: {change}."
@@ -103,9 +104,19 @@ def _received(responses: ProbeResponses) -> Trials:
                 break
 
 
-def _changed(text: str) -> Iterator[tuple[str, str]]:
+def _changed(text: str, answer: str) -> Iterator[tuple[str, str]]:
+    """The typical changes of a text, each with what it makes of the text."""
+    if (masked := _masked(text, answer)) is not None:
+        yield "words are masked", masked
     made = ((name, change(text)) for name, change in CHANGES.items())
-    return ((name, changed) for name, changed in made if changed != text)
+    yield from ((name, changed) for name, changed in made if changed != text)
+
+
+def _masked(text: str, answer: str) -> str | None:
+    """The text in which asterisks and the like replace some words, if the answer has it so."""
+    words = [rf"(?:{re.escape(word)}|{_MASK})" for word in text.split(" ")]
+    found = re.search(" ".join(words), answer)
+    return found[0] if found and found[0] != text else None
 
 
 def _replies(responses: ProbeResponses) -> Iterator[tuple[str, ParsedExchange, Reply]]:

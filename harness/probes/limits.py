@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 
-from harness.api.base import Message
+from harness.api.base import Message, Reply
 from harness.findings import CHAT, RESPONSES, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.probes.base import (
+    MORE_TOKENS,
     NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
@@ -34,6 +36,13 @@ _TRIES, _FEWEST_REPEATED = 3, 2
 other parts of a reply than others, and a model may spell it in another way."""
 
 _LONG = (Message("user", "Write the numbers from 1 to 200 in words."),)
+_LONG_ANSWERS = {
+    "long answer": "Write all numbers from 1 to 400 in words, one per line. Leave none out.",
+    "other long answer": (
+        "Write all numbers from 401 to 800 in words, one per line. Leave none out, and do not "
+        "abbreviate."
+    ),
+}
 _TOOL_LONG = (Message("user", "What is the weather in Lisbon, and how will it change this week?"),)
 _QUESTION = (
     Message("developer", "The code word is orchid596. Answer in a whole sentence."),
@@ -50,6 +59,17 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         cut("cut", _LONG),
         cut("cut tool", _TOOL_LONG, (WEATHER,)),
         cut("unlimited", _QUESTION, max_tokens=None),
+        *(
+            cut(
+                name,
+                (Message("user", text),),
+                effort="low",
+                max_tokens=MORE_TOKENS,
+                context=MORE_TOKENS + LEAST,
+                provokes=frozenset({"request.refused"}),
+            )
+            for name, text in _LONG_ANSWERS.items()
+        ),
         ProbeRequest("whole", _QUESTION, temperature=0.0),
         ProbeRequest(
             "stopped", _QUESTION, temperature=0.0, options=stop, tries=_TRIES, provokes=refusable
@@ -129,6 +149,31 @@ def _default(responses: ProbeResponses) -> Trials:
             message, expected = "A reply without a token limit was truncated.", f"at least {LEAST}"
             early = Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
             yield early if count < LEAST else None
+
+
+@GROUP.probe("limits.long", _LONG_ANSWERS)
+def _long(responses: ProbeResponses) -> Trials:
+    """A reply of more than 1,024 tokens is not truncated below the limit of its request.
+
+    The CoT of hard problems is longer. A provider that has a limit of its own must reject requests
+    with a higher one.
+    """
+    replies = list(responses.replies(*_LONG_ANSWERS))
+    ends = {reply.output_tokens for exchange, reply in replies if exchange.truncated}
+    prompts = {reply.input_tokens for exchange, reply in replies if exchange.truncated}
+    hidden = len(ends) == 1 and len(prompts) > 1
+    judged = (_early(exchange, reply, hidden=hidden) for exchange, reply in replies)
+    yield from required(chain.from_iterable(judged), "The model's replies are too short.")
+
+
+def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
+    """Judge a reply; `hidden` says that all truncated ones have one length, but not one prompt."""
+    count = reply.output_tokens or 0
+    if exchange.truncated and hidden and count < MORE_TOKENS:
+        message = "Replies are truncated below the limit of the request, all at the same length."
+        yield Problem(exchange, message, f"{MORE_TOKENS} tokens", f"{count}", "$.usage")
+    elif count >= LEAST:
+        yield None
 
 
 @GROUP.probe("limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), needs="stop")

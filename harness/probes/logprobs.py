@@ -117,6 +117,9 @@ def _wrong_entry(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
         return "The alternatives are not sorted.", "the most probable first", f"{ranked}"
     if len(top) > _ALTERNATIVES + 1:
         return "There are more alternatives than requested.", f"{_ALTERNATIVES}", f"{len(top)}"
+    if ranked and chosen > ranked[0] + _TOLERANCE * max(1, abs(chosen)):
+        message = "The alternatives do not include the most probable token."
+        return message, f"at least {chosen}", f"{ranked[0]}"
     for each in (entry, *top):
         if (wrote := _decoded(each)) not in (None, each.get("token")):
             message = "A token is not the text of its bytes."

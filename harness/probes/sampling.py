@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from statistics import median
 
 from harness.api.base import Message, Reply
@@ -158,13 +158,16 @@ def _reasoning(reply: Reply) -> int:
     return len(reply.reasoning)
 
 
-@GROUP.probe("sampling.temperature.high", _HOT, suite="full")
+@GROUP.probe("sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)), suite="full")
 def _hot(responses: ProbeResponses) -> Trials:
     """At temperature 1, replies to the same question differ.
 
     Evals and agents sample at 1.0. Greedy replies score differently and are not samples.
     """
-    texts = [_texts(responses, name) for name in _HOT]
+    texts = [
+        [text for each in (hot, *fresh) for text in _texts(responses, each, least=1)]
+        for hot, fresh in zip(_HOT, _FRESH, strict=True)
+    ]
     exchange, _ = responses.reply(_HOT[0])
     message = "At temperature 1, all replies to the same question are equal, for three questions."
     got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
@@ -172,7 +175,7 @@ def _hot(responses: ProbeResponses) -> Trials:
     yield same if all(len(set(each)) == 1 for each in texts) else None
 
 
-@GROUP.probe("sampling.cached", (*_HOT, *(name for names in _FRESH for name in names)))
+@GROUP.probe("sampling.cached", (*_HOT, *chain.from_iterable(_FRESH)))
 def _cached(responses: ProbeResponses) -> Trials:
     """At temperature 1, a repeated request gets a new sample, not the reply to an earlier one.
 
@@ -237,9 +240,9 @@ def _seed(responses: ProbeResponses) -> Trials:
     yield _as_varied(responses, exchange, message, _SEEDED)
 
 
-@GROUP.probe("sampling.n", ("choices",), apis=("chat",), needs="n")
+@GROUP.probe("sampling.n", ("choices", _HOT[0], *_FRESH[0]), apis=("chat",), needs="n")
 def _n(responses: ProbeResponses) -> Trials:
-    """A request for several choices gets that many, each with a message and CoT.
+    """A request for several choices gets that many, each another sample with a message and CoT.
 
     Clients that rely on them fail on a reply that silently omits them. A provider that does not
     support them must reject the request.
@@ -258,6 +261,17 @@ def _n(responses: ProbeResponses) -> Trials:
             message = "Some choices have CoT, and others have none."
             lost = Problem(last, message, "CoT in all choices", "in some", "$.choices")
             yield lost if any(have) and not all(have) else None
+            same = len({reply.reasoning + reply.text for reply in replies}) == 1
+            message = "All choices are the same, but repeated requests never get the same reply."
+            copies = Problem(last, message, "new samples", repr(last.reply.text), "$.choices")
+            yield copies if same and _never_repeats(responses) else None
+
+
+def _never_repeats(responses: ProbeResponses) -> bool:
+    """Whether all of several replies to the question of the choices differ."""
+    names = [name for name in (_HOT[0], *_FRESH[0]) if responses.rollouts.get(name)]
+    texts = [text for name in names for text in _texts(responses, name, least=1)]
+    return len(texts) >= _HOT_TRIES and len(set(texts)) == len(texts)
 
 
 def _as_varied(
@@ -277,10 +291,10 @@ def _as_varied(
     return Problem(exchange, message, f"at most {_AS_VARIED * usual:.0%} of pairs differ", got)
 
 
-def _texts(responses: ProbeResponses, name: str) -> list[str]:
+def _texts(responses: ProbeResponses, name: str, least: float = _TRIES / 2) -> list[str]:
     """The beginning of each reply, CoT first. Raises NotVerifiableError."""
     texts = [(reply.reasoning + reply.text)[:_BEGINNING] for _, reply in responses.replies(name)]
-    if len(texts) < _TRIES / 2:
+    if len(texts) < least:
         raise NotVerifiableError(f"There are too few replies to {name!r}.")
     return texts
 

@@ -141,6 +141,23 @@ class TokenAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A truncated reply with fewer tokens than its request allows.
+
+    Attributes:
+        exchange: Index of the exchange in its rollout.
+        input: Prompt tokens.
+        output: Completion tokens.
+        limit: The token limit of the request.
+    """
+
+    exchange: int
+    input: int
+    output: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class MadeCall:
     """A call of the expected tool, compared with the expected call.
 
@@ -227,6 +244,7 @@ class Score:
         reply_ids: Ids of the replies; used to compare rollouts, not stored.
         first_input: Prompt tokens of the first request; used to compare rollouts, not stored.
         accounts: Token accounts of its replies; used to compare rollouts, not stored.
+        cuts: Its replies that were truncated early; used to compare rollouts, not stored.
         traits: What else rollouts are compared by; not stored.
         call: The call of a tool-call case; used to compare rollouts, not stored.
     """
@@ -256,6 +274,7 @@ class Score:
     reply_ids: tuple[str, ...] = ()
     first_input: int | None = None
     accounts: tuple[TokenAccount, ...] = ()
+    cuts: tuple[Cut, ...] = ()
     traits: Traits = Traits()
     call: MadeCall | None = None
 

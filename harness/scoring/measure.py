@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from harness import checks as rules
 from harness.checks.accounting import accounted
+from harness.checks.hidden_limit import cuts
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import Latency, TokenCounts
@@ -52,6 +53,7 @@ def measured(
         reply_ids=tuple(each for each in ids if isinstance(each, str) and each),
         first_input=first.input_tokens if first else None,
         accounts=tuple(each.account for each in accounted(parsed)) if judged else (),
+        cuts=tuple(cuts(parsed)) if checks else (),
         traits=traits(parsed) if checks else Traits(),
     )
 

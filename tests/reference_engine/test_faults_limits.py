@@ -24,6 +24,7 @@ def logprobs(seen) -> list[float]:
 
 SAMPLING = {
     "hidden-top-p": Row(chat(HI, top_p=0.95), lambda s: s.params[-1].top_p == 0.9),
+    "temperature-lowered": Row(chat(HI, temperature=1), lambda s: s.params[-1].temperature == 0.7),
     "temperature-fixed": Row(chat(HI, temperature=0), lambda s: s.params[-1].temperature == 0.7),
     "always-greedy": Row(chat(HI), lambda s: s.params[-1].temperature == 0),
     "seed-ignored": Row(chat(HI, seed=3), lambda s: s.params[-1].seed is None),
@@ -70,6 +71,10 @@ LIMITS = {
     "limit-ignored": Row(chat(HI, **SHORT), lambda s: s.message["content"] == "Hello there."),
     "limit-hidden": Row(
         chat(HI, said=COT + COT + ANSWER), lambda s: s.json["usage"]["completion_tokens"] == 16
+    ),
+    "limit-lowered": Row(
+        chat(HI, said=COT + COT + ANSWER, max_tokens=900),
+        lambda s: s.json["usage"]["completion_tokens"] == 24 and s.finish == "length",
     ),
     "prompt-cut-in-the-middle": Row(
         chat({"role": "user", "content": "one two " * 800}),

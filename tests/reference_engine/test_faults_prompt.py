@@ -24,6 +24,15 @@ RICH_TOOL = {
     "function": {"name": "measure", "description": "Measures.", "parameters": RICH},
 }
 
+SHIPS = {
+    "type": "function",
+    "function": {
+        "name": "list_ships",
+        "description": "Ships.",
+        "parameters": {"type": "object", "properties": {"shipName": {"type": "string"}}},
+    },
+}
+
 
 def call(identity: str, name: str = "get_weather", arguments: str = '{"city": "Rome"}') -> dict:
     function = {"name": name, "arguments": arguments}
@@ -124,6 +133,25 @@ TEXTS = {
     ),
     "quotes-of-user-replaced": Row(
         chat({"role": "user", "content": 'Say "a"'}), lambda s: "Say 'a'<" in s.prompt
+    ),
+    "reasoning-on-one-line": Row(
+        chat(HI, {**THOUGHT, "reasoning": "Why\n\nnot."}, result("c1", "sunny")),
+        lambda s: "<|message|>Why not.<" in s.prompt,
+    ),
+    "preamble-on-one-line": Row(
+        chat(HI, {**THOUGHT, "content": "I\n  look."}, result("c1", "sunny")),
+        lambda s: "<|message|>I look.<" in s.prompt,
+    ),
+    "earlier-arguments-sanitized": Row(
+        chat(
+            HI,
+            {**THOUGHT, "tool_calls": [call("c1", arguments='{"city": "<b>Rome</b>"}')]},
+            result("c1", "sunny"),
+        ),
+        lambda s: '{"city": "Rome"}' in s.prompt,
+    ),
+    "parameters-in-snake-case": Row(
+        chat(HI, tools=[SHIPS]), lambda s: "ship_name?: string" in s.prompt
     ),
     "long-instructions-cut": Row(
         chat({"role": "system", "content": f"Be{' ' * 8_000}late."}, HI),

@@ -160,6 +160,14 @@ TOOLS = {
         chat(HI, said=CALL.replace("Rome", "<b>Rome"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS,
     ),
+    "arguments-in-camel-case": Row(
+        chat(HI, said=CALL.replace("city", "big_city"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == '{"bigCity": "Rome"}',
+    ),
+    "end-of-arguments-lost": Row(
+        chat(HI, said=CALL, tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == '{"city": "Rome',
+    ),
     "arguments-escaped-as-html": Row(
         chat(HI, said=CALL.replace("Rome", "R&B"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == ARGUMENTS.replace("Rome", "R&amp;B"),

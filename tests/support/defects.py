@@ -295,6 +295,11 @@ DEFECTS = (
     # B. Tool calls
     _defect("B01", "arguments as content", whole(content(ARGUMENTS)), "calls.in_text"),
     _defect(
+        "B01", "a call as other models write it",
+        whole(content(f'<call>{{"name": "get_weather", "arguments": {ARGUMENTS}}}</call>')),
+        "calls.in_text",
+    ),
+    _defect(
         "B01", "arguments as reasoning",
         whole(put(f"{MESSAGE}.reasoning", ARGUMENTS)), "calls.lost",
     ),
@@ -345,6 +350,16 @@ DEFECTS = (
               Say(call=("get_weather", '{"city": "Rome", "days": 3}'),
                   reasoning='I call it with {"city": "Rome", "days": 3}.')),
         "calls.arguments.retyped",
+    ),
+    _defect(
+        "B17", "the end of the arguments is lost",
+        whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"location": "Lis'), CALL),
+        "calls.arguments.cut", "calls.arguments.json",
+    ),
+    _defect(
+        "B17", "arguments with other names",
+        whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"Location": "Lisbon"}'), CALL),
+        "calls.arguments.renamed",
     ),
     # C. Streaming
     _defect(

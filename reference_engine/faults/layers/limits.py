@@ -25,6 +25,7 @@ _OPENING = 3
 """Tokens that end a prompt: those of `<|end|><|start|>assistant`."""
 _LONGEST_TEXT = 12_000
 _HIDDEN_LIMIT = 16
+_LOW_LIMIT = 24
 
 
 def _truncated(data: Json) -> bool:
@@ -86,6 +87,13 @@ def limit_ignored(request: GenerationRequest) -> GenerationRequest:
 def limit_hidden(request: GenerationRequest) -> GenerationRequest:
     """A request without a limit is truncated after 16 tokens."""
     limit = request.sampling.max_tokens or _HIDDEN_LIMIT
+    return replace(request, sampling=replace(request.sampling, max_tokens=limit))
+
+
+@group.fault(GENERATION, "finish.early")
+def limit_lowered(request: GenerationRequest) -> GenerationRequest:
+    """A reply is truncated after 24 tokens, even if the request allows more."""
+    limit = min(request.sampling.max_tokens or _LOW_LIMIT, _LOW_LIMIT)
     return replace(request, sampling=replace(request.sampling, max_tokens=limit))
 
 

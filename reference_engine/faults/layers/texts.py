@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from harmony.conversation import (
+    Call,
     Conversation,
     ConversationItem,
     Developer,
     FunctionTool,
+    Preamble,
     Reasoning,
     User,
 )
 from harmony.parse import Delta, Ended, Event, HarmonyParser
 from reference_engine.faults.base import FaultGroup
-from reference_engine.faults.hooks import CONVERSATION, ITEM, PARSER, TOOL
+from reference_engine.faults.hooks import CONVERSATION, ITEM, PARSER, SCHEMA, TOOL, Schema
 from reference_engine.faults.parsers import FilteredParser
 from reference_engine.server.generation import GenerationRequest
 
@@ -26,7 +28,13 @@ group = FaultGroup("rendering")
 _ADDRESS = re.compile(r"[\w.]+@[\w.]+|\d{9,}")
 _PLACEHOLDER = re.compile(r"\$\{\w+\}|\{\{\w+\}\}")
 _WITHOUT_WIDTH = re.compile(r"[\u200b-\u200f\ufeff]")
+_TAG = re.compile(r"<[^<>]*>")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MESSAGES, _TOOLS, _DESCRIPTION, _INSTRUCTIONS, _THOUGHT = 8, 8, 1_000, 8_000, 4_000
+
+
+def _snake(name: str) -> str:
+    return _WORD_START.sub("_", name).lower()
 
 
 def _of_user(item: ConversationItem, change: Callable[[str], str]) -> ConversationItem:
@@ -61,6 +69,32 @@ def user_text_trimmed(item: ConversationItem) -> ConversationItem:
 def quotes_of_user_replaced(item: ConversationItem) -> ConversationItem:
     """Double quotes of a user's text reach the prompt as single ones."""
     return _of_user(item, lambda text: text.replace('"', "'"))
+
+
+@group.fault(ITEM, "prompt.exact.cot")
+def reasoning_on_one_line(item: ConversationItem) -> ConversationItem:
+    """An earlier chain of thought reaches the prompt without line breaks and double spaces."""
+    return Reasoning(" ".join(item.text.split())) if isinstance(item, Reasoning) else item
+
+
+@group.fault(ITEM, "prompt.exact.preamble")
+def preamble_on_one_line(item: ConversationItem) -> ConversationItem:
+    """Text next to an earlier call reaches the prompt without line breaks and double spaces."""
+    return Preamble(" ".join(item.text.split())) if isinstance(item, Preamble) else item
+
+
+@group.fault(ITEM, "prompt.exact.call")
+def earlier_arguments_sanitized(item: ConversationItem) -> ConversationItem:
+    """The arguments of earlier calls reach the prompt without tags."""
+    return replace(item, arguments=_TAG.sub("", item.arguments)) if isinstance(item, Call) else item
+
+
+@group.fault(SCHEMA, "prompt.exact.schema")
+def parameters_in_snake_case(schema: Schema) -> Schema:
+    """The parameters of functions reach the prompt with names in snake case."""
+    if isinstance(names := schema.get("properties"), dict):
+        schema = schema | {"properties": {_snake(name): each for name, each in names.items()}}
+    return schema
 
 
 @group.fault(ITEM, "prompt.long.system")

@@ -32,6 +32,8 @@ from reference_engine.server.tool_choice import ToolPolicy
 
 group = FaultGroup("tool mapping")
 
+_SNAKE = re.compile(r"(?<=[a-z])_([a-z])(?=\w*\"\s*:)")
+
 _AUTO = ToolPolicy()
 _LISTS = re.compile(r"\[(\[[^\[\]]*\])(?:\s*,\s*\[[^\[\]]*\])+\s*\]")
 _ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
@@ -188,6 +190,18 @@ def _with_arguments(parser: HarmonyParser, change: Callable[[str], str]) -> Harm
 def functions_deleted_in_arguments(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
     """The text 'functions.' is deleted from the arguments of calls."""
     return _with_arguments(parser, lambda text: text.replace("functions.", ""))
+
+
+@group.fault(PARSER, "calls.arguments.renamed")
+def arguments_in_camel_case(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """The names of arguments are returned in camel case."""
+    return _with_arguments(parser, lambda text: _SNAKE.sub(lambda found: found[1].upper(), text))
+
+
+@group.fault(PARSER, "calls.arguments.cut")
+def end_of_arguments_lost(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+    """The last two characters of arguments are lost."""
+    return _with_arguments(parser, lambda text: text[:-2])
 
 
 @group.fault(PARSER, "tools.arguments")

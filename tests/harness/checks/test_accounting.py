@@ -272,6 +272,13 @@ def test_streams_with_several_tokens_in_a_piece_are_compared_with_replies_that_a
     assert pooled([*more, *whole], [True] * 40 + [False] * 40) == {"usage.output.lost"}
 
 
+def test_replies_that_are_not_streamed_are_compared_with_streams():
+    lost = [chat(say, content=say.text.replace(" light", "")) for say in HEALTHY]
+    modes = [True] * 40 + [False] * 40
+    assert pooled([*map(streamed, HEALTHY), *lost], modes) == {"usage.output.lost"}
+    assert pooled(lost, streaming=False) == set()
+
+
 def test_another_spelling_in_tokens_is_healthy():
     def letters(pieces):
         return [letter for piece in pieces for letter in (piece if "sunny" in piece else [piece])]

@@ -110,3 +110,39 @@ def test_prompt_tokens_follow_the_texts_of_the_user(
         scores.append(scored([json_response(body)], name, 1, text))
     expected = {("usage.input.text", f"{name}/chat/non-streaming/1") for name in affected}
     assert found(scores) == expected
+
+
+def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Score:
+    """A reply that was truncated at this many tokens; the request allows 4,096."""
+    body = chat_whole(Say(text=text))
+    body["choices"][0]["finish_reason"] = "length"
+    body["usage"] |= {"prompt_tokens": prompt, "completion_tokens": output}
+    recorded = rollout([json_response(body)], sample=sample)
+    (exchange,) = recorded.exchanges
+    sent = (exchange.request.body or {}) | {"max_tokens": 4096}
+    request = exchange.request.model_copy(update={"body": sent})
+    exchanges = (exchange.model_copy(update={"request": request}),)
+    return measured(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "early"),
+    [
+        ([(100, 512), (140, 512)], True),
+        ([(100, 300), (140, 900)], True),
+        ([(100, 1_948), (140, 1_908)], False),  # A context of 2,048 tokens.
+        ([(100, 512), (100, 512)], False),  # The same prompt: the context may be that small.
+        ([(100, 512)], False),
+        ([(100, 4_096), (140, 4_090)], False),
+    ],
+)
+def test_replies_truncated_below_their_limit(lengths: list[tuple[int, int]], early: bool) -> None:
+    scores = [cut_at(str(at), *each) for at, each in enumerate(lengths)]
+    found_early = {record for rule, record in found(scores) if rule == "finish.early"}
+    assert found_early == ({each.record for each in scores} if early else set())
+
+
+def test_a_server_that_counts_too_few_tokens_does_not_truncate_early() -> None:
+    long = " word" * 4_090
+    scores = [cut_at("one", 100, 300, long), cut_at("two", 140, 900, long)]
+    assert "finish.early" not in {rule for rule, _ in found(scores)}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 from healthy import Say, chat_whole, json_response, responses_whole
 from probing import judged, refusal, statuses
 
-from harness.probes import logprobs, options, structured
+from harness.probes import logprobs, options, probabilities, structured
 from harness.probes.base import ProbeRequest
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
@@ -71,6 +72,7 @@ def sure_of_both(entries: list[Any]) -> None:
         (swap_ranks, {"logprobs.values"}),
         (shift, {"logprobs.values"}),
         (sure_of_both, {"logprobs.values"}),
+        (lambda entries: entries[3]["top_logprobs"].pop(0), {"logprobs.values"}),
         (lambda entries: entries[0].update(logprob=None), {"logprobs.values"}),
         (lambda entries: entries.pop(1), {"logprobs.tokens"}),
     ],
@@ -90,6 +92,50 @@ def test_parts_of_a_character_are_joined_by_bytes() -> None:
         return told.model_copy(update={"body": told.body.replace("".join(TOKENS), "é")})
 
     assert judged(logprobs.GROUP, provider)["logprobs.tokens"].status == "passed"
+
+
+# --- Tokens drawn with their probabilities
+
+
+def sampled(temperature: float, alternatives: int = 5, drawn_listed_last: bool = False) -> Any:
+    """A provider that draws tokens at this temperature and reports the logprobs of the model."""
+    odds = [0.4, 0.25, 0.15, 0.08, 0.05, 0.04, 0.02, 0.01]
+    random = Random(0)
+
+    def token() -> dict[str, Any]:
+        (at,) = random.choices(range(len(odds)), [each ** (1 / temperature) for each in odds])
+        listed = [*range(alternatives)]
+        if drawn_listed_last and at >= alternatives:
+            listed[-1] = at
+        top = [{"token": f" w{n}", "logprob": math.log(odds[n])} for n in listed]
+        return {"token": f" w{at}", "logprob": math.log(odds[at]), "top_logprobs": top}
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        entries = [token() for _ in range(64)]
+        return with_logprobs(lambda given: given.__setitem__(slice(None), entries))(
+            request, attempt
+        )
+
+    return provider
+
+
+@pytest.mark.parametrize(
+    ("provider", "status"),
+    [
+        (sampled(1.0), "passed"),
+        (sampled(1.0, drawn_listed_last=True), "passed"),
+        (sampled(0.7), "warned"),
+        (sampled(1.5), "warned"),
+        (sampled(0.7, drawn_listed_last=True), "warned"),
+        (sampled(0.7, alternatives=2), "not_verifiable"),
+        (with_logprobs(lambda entries: None), "not_verifiable"),
+        (refusal(), "not_verifiable"),
+    ],
+)
+def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -> None:
+    given = provider if callable(provider) else lambda request, attempt: provider
+    results = judged(probabilities.GROUP, given, ["chat"])
+    assert results["sampling.probabilities"].status == status
 
 
 # --- Structured answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -44,7 +45,17 @@ def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     if request.name.startswith("cut"):
         return refusal() if attempt.condition.streaming else ended(attempt, "length", LIMIT)
+    if "long" in request.name:
+        return long(attempt, 2_100, "stop", len(request.name))
     return Say(text="The ", reasoning=COT) if request.name == "stopped" else ANSWER
+
+
+def long(attempt: Attempt, tokens: int, finish: str, prompt: int) -> Response:
+    """A reply to a prompt of this many tokens that ended at this many tokens."""
+    response = ended(attempt, finish, tokens, text="One, two")
+    name = "prompt_tokens" if attempt.condition.api == "chat" else "input_tokens"
+    body = json.loads(response.body or "")
+    return json_response(body | {"usage": body["usage"] | {name: prompt}})
 
 
 def but(name: str, said: Any) -> Any:
@@ -113,6 +124,27 @@ def test_max_completion_tokens_may_be_rejected_but_not_ignored() -> None:
 @pytest.mark.parametrize(("tokens", "expected"), [(16, {"limits.default"}), (4096, set())])
 def test_a_low_default_limit_is_detected(tokens: int, expected: set[str]) -> None:
     assert failed(but("unlimited", lambda a: ended(a, "length", tokens))) == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "finish", "status"),
+    [
+        (lambda prompt: 512, "length", "failed"),
+        (lambda prompt: 2_048, "length", "failed"),
+        (lambda prompt: 4_096, "length", "passed"),
+        (lambda prompt: 1_500, "stop", "passed"),
+        (lambda prompt: 1_000 - prompt, "length", "not_verifiable"),
+        (lambda prompt: 300, "stop", "not_verifiable"),
+    ],
+)
+def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if "long" not in request.name:
+            return healthy(request, attempt)
+        prompt = len(request.name)
+        return long(attempt, tokens(prompt), finish, prompt)
+
+    assert judged(GROUP, provider)["limits.long"].status == status
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,12 @@ from harness.sampling.attempts import Attempt
 WORDS = {"low": 5, "medium": 14, "high": 62}
 
 
-def choices(count: int) -> Response:
+def choices(count: int, same: bool = False) -> Response:
     whole = chat_whole(Say(text="The code word is kelp."))
-    whole["choices"] = [{**whole["choices"][0], "index": index} for index in range(count)]
+    whole["choices"] = [
+        {**chat_whole(Say(text=f"The {0 if same else index}."))["choices"][0], "index": index}
+        for index in range(count)
+    ]
     return json_response(whole)
 
 
@@ -65,6 +68,13 @@ def word_of(attempt: Attempt) -> Say:
     return Say(text=f"The word is {attempt.number}.", reasoning="")
 
 
+def greedy(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A provider that gives one reply to every question."""
+    if request.name[:3] in ("hot", "fre"):
+        return open_answer(request.name.split()[1])
+    return healthy(request, attempt)
+
+
 def thinking_alike(attempt: Attempt) -> Say:
     return Say(text="266", reasoning="hmm " * (14 + attempt.number))
 
@@ -74,10 +84,11 @@ def thinking_alike(attempt: Attempt) -> Say:
     [
         (but("effort", thinking_alike), {"sampling.effort", "sampling.effort.steps"}),
         (but("effort medium", Say(text="266", reasoning="hmm " * 64)), {"sampling.effort.steps"}),
-        (but("hot", Say(text="Kelp.")), {"sampling.temperature.high"}),
+        (greedy, {"sampling.temperature.high"}),
         (but("cold", word_of), {"sampling.temperature.zero"}),
         (but("seeded", word_of), {"sampling.seed"}),
         (but("choices", choices(1)), {"sampling.n"}),
+        (but("choices", choices(3, same=True)), {"sampling.n"}),
     ],
 )
 def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) -> None:
