@@ -62,6 +62,11 @@ def gated_texts(folder: Path) -> Withholding:
             raise ConfigurationError(
                 f"The questions of {data.eval} are gated, and the tool cannot withhold them."
             )
+        if any(condition.api == "harmony" for condition in task.info.conditions):
+            raise ConfigurationError(
+                f"The questions of {data.eval} are gated, and the tool cannot withhold them from "
+                "prompts of token ids (--apis harmony)."
+            )
         tests[data.eval] = task.test
         rows = list(_withheld_rows(read_questions(folder, data)))
         digests[data.eval] = rows_sha256(row.content() for row in rows)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,6 +93,43 @@ def item_of(message: Started, text: str) -> Reasoning | Preamble | Answer | Call
             return Answer(text)
         case "call":
             return Call(message.name, text)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A complete or cut answer: its messages, and its tokens up to the one that ends it."""
+
+    items: tuple[Reasoning | Preamble | Answer | Call, ...]
+    tokens: tuple[int, ...]
+
+
+def parse_completion(tokens: Iterable[int]) -> Completion:
+    """Parse all tokens that were sampled after `<|start|>assistant`."""
+    parser = HarmonyParser()
+    items: list[Reasoning | Preamble | Answer | Call] = []
+    read: list[int] = []
+    message: Started | None = None
+    text: list[str] = []
+    for token in (*tokens, None):
+        if parser.done:
+            break
+        for event in parser.finish() if token is None else parser.feed(token):
+            match event:
+                case Started():
+                    message, text = event, []
+                case Delta():
+                    text.append(event.text)
+                case Ended() if message:
+                    items.append(item_of(message, "".join(text)))
+        read += [] if token is None else [token]
+    return Completion(tuple(items), tuple(read))
+
+
+def messages_in(tokens: Sequence[int]) -> list[Sequence[int]]:
+    """The messages of a prompt, each from `<|start|>` to the token before the next one."""
+    starts = [at for at, token in enumerate(tokens) if token == START]
+    spans = zip(starts, [*starts[1:], len(tokens)], strict=True)
+    return [tokens[begin:end] for begin, end in spans]
 
 
 class HarmonyParser:

@@ -30,6 +30,7 @@ from harmony.conversation import (
     User,
     texts_of,
 )
+from harmony.parse import CALL, END, END_OF_TEXT, MESSAGE, RETURN, Completion, messages_in
 from harmony.vocabulary import encode, harmony_encoding
 
 _EFFORT = {
@@ -109,6 +110,41 @@ def render_all(conversation: Conversation) -> list[int]:
         reason = str(error).partition(" at line ")[0]
         raise RenderError(f"The conversation cannot be rendered as harmony: {reason}.") from error
     return tokens
+
+
+def continued(
+    prompt: Sequence[int], completion: Completion, items: Iterable[ConversationItem]
+) -> list[int]:
+    """The prompt after an answer, which goes back as the model wrote it, and further items.
+
+    CoT before the last final answer is dropped, as in `drop_stale_reasoning`.
+
+    Args:
+        prompt: The tokens that the model continued.
+        completion: The answer, with or without its end token.
+        items: What follows, such as the results of its calls.
+
+    Raises:
+        RenderError: The tokenizer does not support a text.
+    """
+    called = isinstance(completion.items[-1], Call) if completion.items else False
+    written = completion.tokens
+    if written and written[-1] in {RETURN, CALL, END, END_OF_TEXT}:
+        written = written[:-1]
+    messages = messages_in([*prompt, *written, CALL if called else END])
+    if any(isinstance(item, Answer) for item in completion.items):
+        messages = [message for message in messages if not _is_stale(message)]
+    tokens = [token for message in messages for token in message]
+    for item in items:
+        _require_short_stretches(texts_of(item))
+        tokens += _item_tokens(item)
+    return [*tokens, *encode("<|start|>assistant")]
+
+
+def _is_stale(message: Sequence[int]) -> bool:
+    """Whether a message before a final answer is dropped: CoT, and built-in tools within it."""
+    header = harmony_encoding().decode(list(message[: message.index(MESSAGE)]))
+    return "<|channel|>analysis" in header and "functions." not in header
 
 
 def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:

@@ -78,11 +78,14 @@ def token_bytes() -> tuple[bytes, ...]:
 
 @cache
 def bytes_of(token: int) -> bytes:
-    """The bytes of a token; for a special token, those of its name."""
+    """The bytes of a token; for a special token, those of its name; none for an unknown id."""
     table = token_bytes()
     if token < len(table):
         return table[token]
-    name: str = harmony_encoding().decode([token])
+    try:
+        name: str = harmony_encoding().decode([token])
+    except oh.HarmonyError:
+        return b""
     return name.encode()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.parsing.rollout import ParsedExchange
-from harness.records.conditions import Api, Mode
+from harness.records.conditions import APIS, BOTH_APIS, Api, Mode
 from harness.records.runs import Capability, SuiteName
 from harness.records.scores import Description, Evidence, Finding, Severity
 
@@ -28,7 +28,6 @@ FUNCTION_CALLING = "https://platform.openai.com/docs/guides/function-calling"
 TOOL_CHOICE = f"{FUNCTION_CALLING}#tool-choice"
 STRUCTURED = "https://platform.openai.com/docs/guides/structured-outputs"
 
-BOTH_APIS: tuple[Api, ...] = ("responses", "chat")
 BOTH_MODES: tuple[Mode, ...] = ("streaming", "non-streaming")
 
 _LONGEST_EXCERPT = 300
@@ -73,7 +72,9 @@ class Rule:
     def scope(self) -> str:
         """The APIs and modes it applies to, as text."""
         about = self.about
-        apis = "both APIs" if len(about.apis) == len(BOTH_APIS) else about.apis[0]
+        apis = {len(APIS): "all APIs", len(BOTH_APIS): "both APIs"}.get(
+            len(about.apis), about.apis[0]
+        )
         return apis if len(about.modes) == len(BOTH_MODES) else f"{apis}, {about.modes[0]}"
 
 

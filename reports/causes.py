@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.records.diagnosis import Cause
+from harness.records.diagnosis import Cause, Diagnosis
 from reports.model import Report, Rule
 
 UNKNOWN = "Unknown: no known defect explains the findings well enough. Start with their evidence."
@@ -26,6 +26,13 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
     yield "fix", cause.remedy
     for source in cause.sources:
         yield "seen in", source
+
+
+def notes(diagnosis: Diagnosis) -> Iterator[str]:
+    """The layers at fault, and that no cause is known where that is so."""
+    yield from (each.text for each in diagnosis.layers)
+    if diagnosis.unexplained and not diagnosis.causes:
+        yield UNKNOWN
 
 
 def by_cause(report: Report) -> Iterator[tuple[str, Sequence[Rule]]]:

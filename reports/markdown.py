@@ -65,7 +65,7 @@ def _causes(report: Report) -> Iterator[str]:
         sure = causes.confidence(cause)
         yield f"{number}. **{markup.plain(cause.description)}** Confidence {sure}."
         yield from (f"   - {name}: {markup.prose(text)}" for name, text in causes.facts(cause))
-    yield from (() if found.causes else (causes.UNKNOWN,))
+    yield from map(markup.prose, causes.notes(found))
     yield ""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.records.analysis import Analysis, BaselineInfo, CheckResult, Decision
+from harness.records.conditions import APIS
 from reports import text
 
 Tone = Literal["", "good", "poor", "bad"]
@@ -88,7 +89,7 @@ class Rule:
     def where(self) -> str:
         """The conditions of the findings; an API alone means both of its modes."""
         groups = set(self.result.groups)
-        for api in ("chat", "responses"):
+        for api in APIS:
             modes = {f"{api} · streaming", f"{api} · non-streaming"}
             if modes <= groups:
                 groups = groups - modes | {api}

@@ -151,8 +151,8 @@ def _print_causes(report: Report, console: Console) -> None:
         for name, text in (("confidence", causes.confidence(cause)), *causes.facts(cause)):
             table.add_row(Text(name, style="dim"), Text(visible(text)))
         console.print(Padding(table, (0, 0, 0, 4), expand=False))
-    if not found.causes:
-        _print_wrapped(Text(causes.UNKNOWN), console, 2)
+    for note in causes.notes(found):
+        _print_wrapped(Text(visible(note)), console, 2)
     console.print()
 
 

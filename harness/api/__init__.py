@@ -1,4 +1,4 @@
-"""The two APIs of a provider: how to build a request, read a reply and continue a conversation."""
+"""The APIs of a provider: how to build a request, read a reply and continue a conversation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from harness.api.chat import ChatDialect
 from harness.api.dialect import Dialect
+from harness.api.harmony import HarmonyDialect
 from harness.api.responses import ResponsesDialect
 from harness.records.conditions import Api
 
-DIALECTS: Mapping[Api, Dialect] = {"responses": ResponsesDialect(), "chat": ChatDialect()}
+DIALECTS: Mapping[Api, Dialect] = {
+    each.api: each for each in (ResponsesDialect(), ChatDialect(), HarmonyDialect())
+}

@@ -19,7 +19,7 @@ from harness.api.base import (
     UnreadableReplyError,
 )
 from harness.api.dialect import Dialect, is_done, json_events
-from harness.api.fields import member, objects, optional_member, read_usage
+from harness.api.fields import entries, member, objects, optional_member, read_usage
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
@@ -39,6 +39,7 @@ class ChatDialect(Dialect):
 
     api: Api = "chat"
     path = "/chat/completions"
+    sdk = "chat.completions"
     streaming: ClassVar = {"stream": True, "stream_options": {"include_usage": True}}
 
     def next_request(
@@ -65,18 +66,33 @@ class ChatDialect(Dialect):
             assistant["tool_calls"] = [_tool_call(call) for call in reply.calls]
         return {**body, "messages": [*body["messages"], assistant, *_messages(items)]}
 
+    def turns(self, body: Mapping[str, Any]) -> list[Any]:
+        """The messages."""
+        messages = body.get("messages")
+        return messages if isinstance(messages, list) else []
+
+    def logprob_options(self, alternatives: int) -> dict[str, Any]:
+        """The body members that request logprobs."""
+        return {"logprobs": True, "top_logprobs": alternatives}
+
+    def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The entries of the answer's tokens; some servers list those of all tokens."""
+        choices = entries(raw.get("choices"))
+        logprobs = choices[0].get("logprobs") if choices else None
+        return entries(logprobs.get("content")) if isinstance(logprobs, dict) else []
+
     def _conversation(
-        self, items: Sequence[ConversationItem], instructions: str | None, settings: Settings
+        self,
+        items: Sequence[ConversationItem],
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: Settings,
     ) -> dict[str, Any]:
         messages = _messages(items)
         if instructions is not None:
             messages.insert(0, {"role": "system", "content": instructions})
-        return {"messages": messages}
-
-    def _tool(self, tool: Tool) -> dict[str, Any]:
-        parameters = dict(tool.parameters)
-        function = {"name": tool.name, "description": tool.description, "parameters": parameters}
-        return {"type": "function", "function": function}
+        offered = {"tools": [_tool(tool) for tool in tools]} if tools else {}
+        return {"messages": messages, **offered}
 
     def _options(self, settings: Settings) -> dict[str, Any]:
         return {
@@ -115,6 +131,12 @@ class ChatDialect(Dialect):
             _choice_reply(raw, *first),
             others=tuple(_choice_reply({**raw, "choices": [each[1]]}, *each) for each in others),
         )
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    parameters = dict(tool.parameters)
+    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    return {"type": "function", "function": function}
 
 
 def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> Reply:

@@ -1,4 +1,4 @@
-"""The base of both APIs: build a request, and read the response of an exchange as a reply. Pure."""
+"""The base of all APIs: build a request, and read the response of an exchange as a reply. Pure."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Dialect:
 
     api: Api
     path: str
+    sdk: str
+    """The attribute of the openai package's client that has `create`."""
     streaming: ClassVar[Mapping[str, Any]]
     """The body members that request a stream."""
 
@@ -50,9 +52,7 @@ class Dialect:
             streaming: Whether to request a stream.
             settings: The other parts of the request.
         """
-        body = {"model": settings.model, **self._conversation(items, instructions, settings)}
-        if tools:
-            body["tools"] = [self._tool(tool) for tool in tools]
+        body = {"model": settings.model, **self._conversation(items, instructions, tools, settings)}
         if streaming:
             body |= self.streaming
         options = self._options(settings)
@@ -70,6 +70,21 @@ class Dialect:
         """The body after `reply`, with its CoT and calls sent back and `items` appended.
 
         Where the API can refer to a `stored` reply by its id, the body does so.
+        """
+        raise NotImplementedError
+
+    def turns(self, body: Mapping[str, Any]) -> list[Any]:
+        """The messages or items of a request, as far as they can be read: it may be malformed."""
+        raise NotImplementedError
+
+    def logprob_options(self, alternatives: int) -> dict[str, Any]:
+        """The body members that request logprobs, with this many alternatives for each token."""
+        raise NotImplementedError
+
+    def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The entries of a reply's `raw` object in the form of Chat Completions, one per token.
+
+        Chat and Responses have those of the answer.
         """
         raise NotImplementedError
 
@@ -98,11 +113,13 @@ class Dialect:
         return reply
 
     def _conversation(
-        self, items: Sequence[ConversationItem], instructions: str | None, settings: Settings
+        self,
+        items: Sequence[ConversationItem],
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: Settings,
     ) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _tool(self, tool: Tool) -> dict[str, Any]:
+        """The body members of the conversation and its tools."""
         raise NotImplementedError
 
     def _options(self, settings: Settings) -> dict[str, Any]:

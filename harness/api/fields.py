@@ -84,6 +84,11 @@ def too_deep(value: object) -> bool:
     return True
 
 
+def entries(value: object) -> list[Mapping[str, Any]]:
+    """The JSON objects in a list; empty if `value` is not a list."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
 def error_message(error: object) -> str:
     """The message of an OpenAI-style error object, or an excerpt of any other value."""
     message = error.get("message") if isinstance(error, Mapping) else error

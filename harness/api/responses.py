@@ -18,7 +18,15 @@ from harness.api.base import (
     UnreadableReplyError,
 )
 from harness.api.dialect import Dialect, json_events
-from harness.api.fields import error_message, excerpt, member, objects, optional_member, read_usage
+from harness.api.fields import (
+    entries,
+    error_message,
+    excerpt,
+    member,
+    objects,
+    optional_member,
+    read_usage,
+)
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
@@ -35,6 +43,7 @@ class ResponsesDialect(Dialect):
 
     api: Api = "responses"
     path = "/responses"
+    sdk = "responses"
     streaming: ClassVar = {"stream": True}
 
     def next_request(
@@ -51,20 +60,33 @@ class ResponsesDialect(Dialect):
             return {**body, "previous_response_id": reply.raw.get("id"), "input": added}
         return {**body, "input": [*body["input"], *reply.raw["output"], *added]}
 
+    def turns(self, body: Mapping[str, Any]) -> list[Any]:
+        """The items of `input`, after the instructions."""
+        given, instructions = body.get("input"), body.get("instructions")
+        items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        first = [] if instructions is None else [{"role": "developer", "content": instructions}]
+        return first + (items if isinstance(items, list) else [])
+
+    def logprob_options(self, alternatives: int) -> dict[str, Any]:
+        """The body members that request logprobs."""
+        return {"include": ["message.output_text.logprobs"], "top_logprobs": alternatives}
+
+    def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The entries of the answer's tokens."""
+        messages = [each for each in entries(raw.get("output")) if each.get("type") == "message"]
+        parts = [part for item in messages for part in entries(item.get("content"))]
+        return [entry for part in parts for entry in entries(part.get("logprobs"))]
+
     def _conversation(
-        self, items: Sequence[ConversationItem], instructions: str | None, settings: Settings
+        self,
+        items: Sequence[ConversationItem],
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: Settings,
     ) -> dict[str, Any]:
         sent = {} if instructions is None else {"instructions": instructions}
-        return {"input": _items(items), "store": settings.stored, **sent}
-
-    def _tool(self, tool: Tool) -> dict[str, Any]:
-        return {
-            "type": "function",
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": dict(tool.parameters),
-            "strict": False,
-        }
+        offered = {"tools": [_tool(tool) for tool in tools]} if tools else {}
+        return {"input": _items(items), "store": settings.stored, **sent, **offered}
 
     def _options(self, settings: Settings) -> dict[str, Any]:
         effort = settings.reasoning_effort
@@ -120,6 +142,16 @@ class ResponsesDialect(Dialect):
             usage=read_usage(raw, prompt="input", completion="output"),
             raw=raw,
         )
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "strict": False,
+    }
 
 
 def _items(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from harness.findings import BOTH_APIS, BOTH_MODES, Problem, Rule, description
+from harness.findings import BOTH_MODES, Problem, Rule, description
 from harness.parsing.rollout import ParsedRollout
-from harness.records.conditions import Api, Mode
+from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.runs import Capability
 from harness.records.scores import Severity
 
@@ -44,6 +44,7 @@ class Family:
         *,
         severity: Severity = "error",
         source: str | None = None,
+        apis: Iterable[Api] | None = None,
         modes: Iterable[Mode] | None = None,
         tolerated: float = 0.0,
         needs: Capability | None = None,
@@ -59,6 +60,7 @@ class Family:
             severity: Error if it violates the specification or harms the model's replies; warning
                 if clients cope.
             source: Documents the requirement; the family's source by default.
+            apis: The APIs it applies to; those that the id implies, or else both.
             modes: The modes it applies to, if the id does not imply them.
             tolerated: See `Rule`.
             needs: See `Rule`.
@@ -73,7 +75,7 @@ class Family:
                 family=self.name,
                 severity=severity,
                 source=source or self.source,
-                apis=_apis(rule_id),
+                apis=apis or _apis(rule_id),
                 modes=modes or _modes(rule_id),
             )
             self.checks.append(Check(about, tolerated, needs, "smoke", over, where, judge))

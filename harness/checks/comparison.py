@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.findings import BOTH_APIS, BOTH_MODES, CHAT, Rule, description
+from harness.findings import BOTH_MODES, CHAT, Rule, description
+from harness.records.conditions import BOTH_APIS
 from harness.records.scores import Evidence, Finding, Score, Severity
 
 Difference = tuple[str, Evidence]
@@ -26,8 +27,11 @@ class Comparison(Rule):
             evidence.record: Finding(
                 id=self.id, severity=severity, message=message, evidence=evidence
             )
-            for message, evidence in self.compare([each for each in examined if self.applies(each)])
+            for message, evidence in self.compare(list(filter(self._includes, examined)))
         }
+
+    def _includes(self, score: Score) -> bool:
+        return score.condition.api in self.about.apis and self.applies(score)
 
 
 def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0) -> Evidence:

@@ -16,6 +16,7 @@ from harness.findings import GUIDE, Problem
 from harness.parsing.events import objects
 from harness.parsing.request import ParsedRequest
 from harness.parsing.rollout import ParsedExchange
+from harness.records.conditions import APIS
 
 family = Family("errors", GUIDE)
 
@@ -42,7 +43,9 @@ _SHORT, _FEW = 4_000, 2_048
 _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
 
 
-@family.check("request.refused", exchanges, lambda exchange: not _beyond_text(exchange.request))
+@family.check(
+    "request.refused", exchanges, lambda exchange: not _beyond_text(exchange.request), apis=APIS
+)
 def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests are not rejected.
 
@@ -57,7 +60,7 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
 
 
-@family.check("request.failed", exchanges, tolerated=0.002)
+@family.check("request.failed", exchanges, tolerated=0.002, apis=APIS)
 def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests do not cause an internal server error.
 

@@ -11,6 +11,7 @@ from harness.findings import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.parsing.sdk_types import OTHER_REASONING_EVENTS, event_model
+from harness.records.conditions import APIS
 
 family = Family("schema", RESPONSES)
 
@@ -35,7 +36,7 @@ _MINOR_WHY = (
 )
 
 
-@family.check("reply.unreadable", good_statuses, source=GUIDE)
+@family.check("reply.unreadable", good_statuses, source=GUIDE, apis=APIS)
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 

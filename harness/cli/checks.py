@@ -12,10 +12,11 @@ from rich.text import Text
 
 from harness.cli.screen import print_raw, stdout
 from harness.errors import ConfigurationError
-from harness.findings import BOTH_APIS, Rule
+from harness.findings import Rule
 from harness.golden import files as golden_files
 from harness.probes.base import MORE_TOKENS, REPLY_TOKENS
 from harness.probes.suites import choose
+from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
 from harness.records.runs import SuiteName
 from harness.rules import RULES

@@ -6,10 +6,8 @@ from harness.cli.options import ProviderOptions, parse_apis
 from harness.errors import ConfigurationError
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS
 from harness.records.runs import ProviderInfo
-
-BOTH_APIS: tuple[Api, ...] = ("responses", "chat")
 
 
 def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provider:

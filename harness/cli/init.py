@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from harness.cli.choice import BOTH_APIS
 from harness.cli.options import at_least, names, parse_apis
 from harness.cli.screen import stderr, stdout
 from harness.errors import (
@@ -31,7 +30,7 @@ from harness.providers.entries import (
     looks_like_key,
     own_providers,
 )
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.text import plain
 
 MODELS_SHOWN = 8

@@ -42,7 +42,8 @@ class ProviderOptions:
     model: str | None = None
     """Model name as the provider knows it."""
     apis: Annotated[str | None, Parameter(alias="--api")] = None
-    """responses, chat, or both separated by a comma. Default: those of the entry, or both."""
+    """responses, chat, harmony (raw completions), or several separated by commas.
+    Default: those of the entry, or responses and chat."""
     api_key_env: str | None = None
     """Name of the environment variable with the API key."""
     timeout: float | None = None
@@ -265,7 +266,7 @@ def parse_apis(text: str | None) -> tuple[Api, ...] | None:
     unknown = [name for name in names if name not in APIS]
     if unknown or not names:
         found = unknown[0] if unknown else text
-        raise ConfigurationError(f"--apis takes responses and chat, not {found!r}.")
+        raise ConfigurationError(f"--apis takes {', '.join(APIS)}, not {found!r}.")
     return tuple(api for api in dict.fromkeys(names) if api in APIS)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from harness.diagnosis.causes import effect, links, remedy, title
 from harness.diagnosis.signatures import collateral, firing, leak
 from harness.records.analysis import CheckResult
-from harness.records.diagnosis import Cause, Diagnosis, Signature, Signatures
+from harness.records.diagnosis import Cause, Diagnosis, LayerFault, Signature, Signatures
 
 CONFIDENT = 0.6
 """Probability from which a cause is named."""
@@ -54,19 +54,22 @@ _SAME = 0.5
 _Floats = NDArray[np.float64]
 
 
-def diagnose(results: Sequence[CheckResult], signatures: Signatures) -> Diagnosis | None:
-    """The likely causes of the errors and warnings of a run; None without any.
+def diagnose(
+    results: Sequence[CheckResult], signatures: Signatures, layers: tuple[LayerFault, ...] = ()
+) -> Diagnosis | None:
+    """The likely causes of the errors and warnings of a run; None without any and without layers.
 
     Only checks that judged something are evidence.
 
     Args:
         results: The results of all checks and probes.
         signatures: What known defects cause.
+        layers: The layers that are at fault, as far as known.
     """
     judged = [r for r in results if r.applicable and r.status in ("passed", "warned", "failed")]
     found = [each for each in judged if each.status != "passed"]
     if not found:
-        return None
+        return Diagnosis(causes=(), unexplained=(), layers=layers) if layers else None
     model = _Model(judged, found, signatures)
     causes = tuple(_causes(model))
     explained = {each for cause in causes for each in cause.explains}
@@ -74,6 +77,7 @@ def diagnose(results: Sequence[CheckResult], signatures: Signatures) -> Diagnosi
     return Diagnosis(
         causes=causes,
         unexplained=tuple(each for each in unexplained if each not in explained),
+        layers=layers,
     )
 
 

@@ -1,4 +1,4 @@
-"""The conversation of a rollout as messages in the format of Chat Completions, for either API."""
+"""The conversation of a rollout as messages in the format of Chat Completions, for any API."""
 
 from __future__ import annotations
 
@@ -79,14 +79,7 @@ def _received(api: Api, exchange: Exchange) -> Message:
 
 
 def _sent(api: Api, body: Mapping[str, Any]) -> Iterator[Message]:
-    if api == "responses" and body.get("instructions") is not None:
-        yield {"role": "developer", "content": text_of(body["instructions"])}
-    content = body.get("messages" if api == "chat" else "input")
-    if isinstance(content, str):
-        yield {"role": "user", "content": content}
-    for item in content if isinstance(content, list) else ():
-        if isinstance(item, dict):
-            yield _message(item)
+    return (_message(item) for item in DIALECTS[api].turns(body) if isinstance(item, dict))
 
 
 def _message(item: Mapping[str, Any]) -> Message:

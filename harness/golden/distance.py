@@ -14,6 +14,7 @@ from math import sqrt
 from typing import Any
 
 from harmony.vocabulary import bytes_of
+from harness.api import DIALECTS
 from harness.api.base import Reply
 from harness.golden.records import RETURNED, Distance, HealthyRun, Token, Tolerance
 from harness.parsing.events import objects
@@ -150,13 +151,7 @@ def shown(figures: Distance | Tolerance) -> str:
 
 def raw_entries(exchange: ParsedExchange, reply: Reply) -> list[Mapping[str, Any]]:
     """The logprob entry of each token of the answer, as the API returns it."""
-    if exchange.api == "chat":
-        choices = objects(reply.raw.get("choices"))
-        logprobs = choices[0].get("logprobs") if choices else None
-        return objects(logprobs.get("content")) if isinstance(logprobs, dict) else []
-    messages = [i for i in objects(reply.raw.get("output")) if i.get("type") == "message"]
-    parts = [part for item in messages for part in objects(item.get("content"))]
-    return [entry for part in parts for entry in objects(part.get("logprobs"))]
+    return DIALECTS[exchange.api].logprobs(reply.raw)
 
 
 def entries_of(exchange: ParsedExchange, reply: Reply) -> list[Entry]:

@@ -67,10 +67,10 @@ def score_replies(rollouts: Iterable[Rollout], options: EngineOptions) -> Scored
 
 
 def _recorded(rollout: Rollout) -> Iterator[_Recorded]:
-    """The first reply of a rollout, if it lists its tokens."""
+    """The first reply of a rollout over Chat or Responses, if it lists its tokens."""
     for exchange, reply in list(parse_rollout(rollout).replies)[:1]:
         body = exchange.request.body
-        if reply.calls or "previous_response_id" in body:
+        if reply.calls or rollout.api == "harmony" or "previous_response_id" in body:
             continue
         listed = entries_of(exchange, reply)
         # The tokens before the first that is not in the vocabulary.

@@ -9,17 +9,18 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from harness.api.fields import DEEPEST, parsed_json, too_deep
+from harness.api.fields import DEEPEST, entries, parsed_json, too_deep
 from harness.api.sse import ServerSentEvent, decode_events
 from harness.records.rollouts import StreamPart
 
 DONE = "[DONE]"
+objects = entries
 # The events of Responses streams with CoT and answer, in all dialects.
 _TEXT_EVENTS = frozenset(
     {"response.output_text", "response.reasoning_text", "response.reasoning", "response.refusal"}
 )
 # The fields of a Chat delta that carry text or tool calls.
-TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls")
+TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls", "text")
 
 
 class StreamEvent(NamedTuple):
@@ -90,11 +91,6 @@ def json_object(text: str) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) and not deep else None
 
 
-def objects(value: object) -> list[Mapping[str, Any]]:
-    """The JSON objects in a list; empty if `value` is not a list."""
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
 def texts_of(event: StreamEvent) -> Iterator[str]:
     """The pieces of CoT and answer in an event, without arguments, summaries and repetitions."""
     if event.type:
@@ -114,5 +110,8 @@ def carries_text(event: StreamEvent) -> bool:
     """Whether an event carries generated text, including tool-call arguments."""
     if event.type:
         return event.type.endswith(".delta")
-    deltas = (choice.get("delta") for choice in objects((event.data or {}).get("choices")))
-    return any(isinstance(delta, dict) and any(map(delta.get, TEXT_FIELDS)) for delta in deltas)
+    for choice in objects((event.data or {}).get("choices")):
+        delta = choice.get("delta", choice)  # A raw completion has its text in the choice.
+        if isinstance(delta, dict) and any(map(delta.get, TEXT_FIELDS)):
+            return True
+    return False

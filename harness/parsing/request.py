@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from harness.api import DIALECTS
 from harness.api.base import Tool
 from harness.parsing.events import objects
 from harness.records.conditions import Api
@@ -60,10 +61,7 @@ class ParsedRequest:
     @property
     def answers_user(self) -> bool:
         """Whether the model answers a message of the user, rather than a tool result."""
-        turns = self.body.get("messages" if self.api == "chat" else "input")
-        if isinstance(turns, str):
-            return True
-        last = turns[-1] if isinstance(turns, list) and turns else None
+        last = (DIALECTS[self.api].turns(self.body) or [None])[-1]
         return isinstance(last, dict) and last.get("role") == "user"
 
     @property

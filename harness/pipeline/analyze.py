@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.diagnosis import signatures
+from harness.diagnosis.layer import faulty_layers
 from harness.pipeline import gate, requirements
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
+from harness.pipeline.standard import standard
 from harness.pipeline.tolerances import apply_tolerances
 from harness.records.analysis import Analysis, CheckResult, TaskResult
 from harness.records.conditions import Api, Mode
+from harness.records.diagnosis import LayerFault
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
@@ -94,6 +97,7 @@ def analyze(
         )
     )
     every_check, probe_checks = _check_results(plan, scores.every, info, limits)
+    rules = (*every_check, *probe_results)
     planned = Counter({task.name: task.planned for task in info.tasks})
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
@@ -109,13 +113,15 @@ def analyze(
         probe_requests=probe_requests,
         probe_responses=probe_responses,
         results=results,
-        checks=(*every_check, *probe_results) if _has_checks(info) else (),
-        diagnosis=diagnose((*every_check, *probe_results), signatures.shipped()),
+        checks=rules if _has_checks(info) else (),
+        diagnosis=diagnose(
+            rules, signatures.shipped(), _faulty_layers(info, results, rules, limits)
+        ),
         verdict=gate.decide(
             info,
             results,
             limits,
-            checks=(*every_check, *probe_results),
+            checks=rules,
             beyond_cases=(*probe_checks, *probe_results),
             complete=complete,
             planned=planned.total(),
@@ -130,6 +136,19 @@ def _results(plan: Plan, scores: Sequence[Score]) -> Iterable[TaskResult]:
         by_task[score.task].append(score)
     for task in plan.tasks:
         yield from task.results(by_task[task.name])
+
+
+def _faulty_layers(
+    info: RunInfo,
+    results: Sequence[TaskResult],
+    rules: Sequence[CheckResult],
+    thresholds: Thresholds,
+) -> tuple[LayerFault, ...]:
+    if "harmony" not in info.settings.apis:
+        return ()
+    calling = [result for result in results if result.score is None]
+    wanted = standard(thresholds)
+    return faulty_layers(calling, rules, reference=wanted.reference, lower=wanted.lower)
 
 
 def _check_results(

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.api.base import ConversationItem, Reply, Settings, Tool
-from harness.findings import BOTH_APIS, Problem, Rule, description
+from harness.findings import Problem, Rule, description
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.records.conditions import Api, Mode
+from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.rollouts import Key
 from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.scores import Severity

@@ -18,7 +18,6 @@ from harness.api.base import ConversationItem, Message, Reasoning, Settings, Too
 from harness.checks.texts import GARBLED
 from harness.golden.engine import Requests
 from harness.probes.base import ProbeRequest
-from harness.probes.logprobs import logprob_options
 from harness.probes.long.texts import document, word
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -147,7 +146,7 @@ def _request(
         temperature=0.0,
         max_tokens=_MOST_TOKENS,
         whole=False,
-        options=logprob_options(api, ALTERNATIVES),
+        options=DIALECTS[api].logprob_options(ALTERNATIVES),
         provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
     )
 

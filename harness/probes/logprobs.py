@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from harness.api import DIALECTS
 from harness.api.base import Message, Reply
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, Problem
@@ -26,19 +27,13 @@ _QUESTIONS = {
 }
 
 
-def logprob_options(api: Api, alternatives: int) -> dict[str, Any]:
-    """The body members that request logprobs."""
-    included = {"include": ["message.output_text.logprobs"]}
-    return ({"logprobs": True} if api == "chat" else included) | {"top_logprobs": alternatives}
-
-
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(
         ProbeRequest(
             name,
             (Message("user", question),),
             temperature=0.0,
-            options=logprob_options(api, _ALTERNATIVES),
+            options=DIALECTS[api].logprob_options(_ALTERNATIVES),
             provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
         )
         for name, question in _QUESTIONS.items()

@@ -18,6 +18,7 @@ from harness.golden.replies import ComparedReply, compared_replies
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
+from harness.records.conditions import APIS
 from harness.statistics.model_equality import p_value
 
 GROUP = ProbeGroup("numerics", golden_prompts.greedy, HARMONY, golden=lambda golden: golden)
@@ -43,7 +44,7 @@ _SIGNIFICANCE = 0.001
 _LEAST_REPLIES = 24
 
 
-@GROUP.probe("numerics.logprobs", _USES, needs="logprobs")
+@GROUP.probe("numerics.logprobs", _USES, apis=APIS, needs="logprobs")
 def _logprobs(responses: ProbeResponses) -> Trials:
     """Logprobs agree with those of the reference engine on the same weights.
 
@@ -55,7 +56,7 @@ def _logprobs(responses: ProbeResponses) -> Trials:
     yield from _distances(_compared(responses, golden), golden.tolerance)
 
 
-@GROUP.probe("numerics.precision", _USES, needs="logprobs", severity="warning")
+@GROUP.probe("numerics.precision", _USES, apis=APIS, needs="logprobs", severity="warning")
 def _precision(responses: ProbeResponses) -> Trials:
     """Logprobs are as exact as those of engines that compute and store numbers in 16 bits.
 
@@ -65,7 +66,7 @@ def _precision(responses: ProbeResponses) -> Trials:
     yield from _distances(_compared(responses, golden), golden.exact_tolerance)
 
 
-@GROUP.probe("numerics.defect", _USES, needs="logprobs")
+@GROUP.probe("numerics.defect", _USES, apis=APIS, needs="logprobs")
 def _defect(responses: ProbeResponses) -> Trials:
     """The differences of logprobs do not have the pattern of a known defect.
 
@@ -89,7 +90,7 @@ def _defect(responses: ProbeResponses) -> Trials:
     yield Problem(compared[0].exchange, message, expected, got)
 
 
-@GROUP.probe("numerics.greedy", _USES)
+@GROUP.probe("numerics.greedy", _USES, apis=APIS)
 def _greedy(responses: ProbeResponses) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 
@@ -100,7 +101,7 @@ def _greedy(responses: ProbeResponses) -> Trials:
     yield from _divergences(_comparable(responses, golden), golden.tolerance)
 
 
-@LONG_GROUP.probe("long.numerics.logprobs", _LONG_USES, needs="logprobs")
+@LONG_GROUP.probe("long.numerics.logprobs", _LONG_USES, apis=APIS, needs="logprobs")
 def _long_logprobs(responses: ProbeResponses) -> Trials:
     """After long prompts, logprobs agree with those of the reference engine on the same weights.
 
@@ -110,7 +111,7 @@ def _long_logprobs(responses: ProbeResponses) -> Trials:
     yield from _distances(_compared(responses, golden, _LONG_USES), golden.tolerance)
 
 
-@LONG_GROUP.probe("long.numerics.greedy", _LONG_USES)
+@LONG_GROUP.probe("long.numerics.greedy", _LONG_USES, apis=APIS)
 def _long_greedy(responses: ProbeResponses) -> Trials:
     """After long prompts, the reply at temperature 0 equals the reference's, except at near-ties.
 

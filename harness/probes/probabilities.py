@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.api import DIALECTS
 from harness.api.base import Message
 from harness.checks.texts import GARBLED
 from harness.findings import CHAT, Problem
 from harness.golden.distance import Entry, entries_of
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.logprobs import logprob_options
 from harness.probes.refusals import required, served_replies
 from harness.records.conditions import Api
 from harness.statistics.draws import Draw, sharpness
@@ -48,7 +48,7 @@ def _draw(entry: Entry) -> Iterator[Draw]:
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    options = logprob_options(api, _ALTERNATIVES) | {"top_p": 1}
+    options = DIALECTS[api].logprob_options(_ALTERNATIVES) | {"top_p": 1}
     return tuple(
         ProbeRequest(
             name,

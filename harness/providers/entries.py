@@ -78,7 +78,7 @@ def _environment_name(value: str) -> str:
 
 def _no_repeats(value: tuple[Api, ...]) -> tuple[Api, ...]:
     if not value:
-        raise ValueError("is empty; give responses, chat or both")
+        raise ValueError("is empty; give responses, chat or harmony")
     if len(set(value)) != len(value):
         raise ValueError("lists an API twice")
     return value

@@ -8,10 +8,13 @@ from typing import Literal
 
 from harness.records.base import Record
 
-Api = Literal["responses", "chat"]
+Api = Literal["responses", "chat", "harmony"]
+"""`harmony` is a raw completions endpoint, for which the tool itself renders and parses harmony."""
 Mode = Literal["streaming", "non-streaming"]
 
-APIS: tuple[Api, ...] = ("responses", "chat")
+APIS: tuple[Api, ...] = ("responses", "chat", "harmony")
+BOTH_APIS: tuple[Api, ...] = ("responses", "chat")
+"""The APIs for which the provider converts conversations to harmony and back."""
 MODES: tuple[Mode, ...] = ("streaming", "non-streaming")
 
 

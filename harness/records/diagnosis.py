@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,11 +29,22 @@ class Cause(Record):
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")
 
 
+class LayerFault(Record):
+    """A layer that is at fault, because requests fail with it and not without it."""
+
+    layer: Literal["API conversion", "engine"]
+    text: str = Field(description="the layer and the evidence, in one sentence")
+
+
 class Diagnosis(Record):
-    """At most three likely causes of the findings of a run, and the findings that none explains."""
+    """At most three likely causes of the findings of a run, and the findings that none explains.
+
+    `layers` is known only of runs that used harmony, next to Chat or Responses.
+    """
 
     causes: tuple[Cause, ...]
     unexplained: tuple[str, ...]
+    layers: tuple[LayerFault, ...] = ()
 
 
 class Signature(Record):

@@ -9,8 +9,10 @@ import json
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from inspect import signature
+from operator import attrgetter
 from typing import Any
 
+from harness.api import DIALECTS
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
 from harness.reproduction.resend import Repeats
@@ -44,7 +46,7 @@ def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
 
 def python(api: Api, base_url: str, body: Body, key: str | None) -> str:
     """A request as a Python program with the openai package."""
-    create = "chat.completions.create" if api == "chat" else "responses.create"
+    create = f"{DIALECTS[api].sdk}.create"
     known = _parameters(api)
     own = {name: value for name, value in body.items() if name in known}
     others = {name: value for name, value in body.items() if name not in own}
@@ -92,10 +94,10 @@ def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str
 
 def _parameters(api: Api) -> Collection[str]:
     """The parameters of `create` in the openai package; others are sent as `extra_body`."""
-    from openai.resources.chat.completions import Completions
-    from openai.resources.responses import Responses
+    from openai import OpenAI
 
-    return signature(Completions.create if api == "chat" else Responses.create).parameters
+    create = attrgetter(f"{DIALECTS[api].sdk}.create")(OpenAI(api_key="-"))
+    return signature(create).parameters
 
 
 def _key_headers(exchange: Exchange, key: str | None) -> Iterator[str]:

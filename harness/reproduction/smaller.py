@@ -14,7 +14,7 @@ from harness.parsing.events import objects
 Body = Mapping[str, Any]
 T = TypeVar("T")
 
-REQUIRED = frozenset({"model", "messages", "input", "stream"})
+REQUIRED = frozenset({"model", "messages", "input", "stream", "prompt", "skip_special_tokens"})
 SHORTEST_TEXT = 80
 """Characters up to which a text is left as it is."""
 

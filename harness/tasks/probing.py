@@ -70,7 +70,8 @@ class ProbeTask(Task):
         self._planned: list[tuple[ProbeRequest, Condition]] = []
         golden = options.golden if group.golden else None
         needed = group.golden(golden) if group.golden and golden else None
-        apis = options.apis[:1] if group.expensive else options.apis
+        judged = {api for probe in probes for api in probe.about.apis}
+        apis = [api for api in options.apis if api in judged][: 1 if group.expensive else None]
         for api in apis if needed or not group.golden else ():
             for each in group.requests(api):
                 if (request := each.within(options.max_context)) is None:

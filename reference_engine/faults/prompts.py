@@ -5,10 +5,10 @@ Unchanged messages keep their tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from harmony.parse import MESSAGE, START
+from harmony.parse import MESSAGE, START, messages_in
 from harmony.vocabulary import encode, harmony_encoding
 
 
@@ -32,10 +32,10 @@ class Message:
 def edit_messages(tokens: list[int], change: Callable[[Message], Iterable[Message]]) -> list[int]:
     """The prompt with each message replaced by the result of `change`."""
     out: list[int] = []
-    for begin, end in _spans(tokens):
-        message = _message(tokens[begin:end])
+    for original in messages_in(tokens):
+        message = _message(original)
         for changed in change(message):
-            out += tokens[begin:end] if changed == message else _encoded(changed)
+            out += original if changed == message else _encoded(changed)
     return out
 
 
@@ -48,13 +48,8 @@ def _encoded(message: Message) -> list[int]:
     return [*tokens, MESSAGE, *content, *encode(message.end)]
 
 
-def _spans(tokens: list[int]) -> Iterable[tuple[int, int]]:
-    starts = [at for at, token in enumerate(tokens) if token == START]
-    return zip(starts, [*starts[1:], len(tokens)], strict=True)
-
-
-def _message(tokens: list[int]) -> Message:
-    encoding = harmony_encoding()
+def _message(given: Sequence[int]) -> Message:
+    encoding, tokens = harmony_encoding(), list(given)
     if MESSAGE not in tokens:
         return Message(encoding.decode(tokens[1:]))
     middle = tokens.index(MESSAGE)

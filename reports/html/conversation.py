@@ -68,12 +68,7 @@ def _received(reply: Reply) -> Iterator[Item]:
 
 
 def _sent(api: Api, body: Mapping[str, Any]) -> Iterator[Item]:
-    if api == "responses" and body.get("instructions") is not None:
-        yield _item("developer", "instructions", _text(body["instructions"]))
-    content = body.get("messages" if api == "chat" else "input")
-    if isinstance(content, str):
-        yield _item("user", "", content)
-    for item in content if isinstance(content, list) else ():
+    for item in DIALECTS[api].turns(body):
         if isinstance(item, dict):
             yield from _sent_item(item)
 

@@ -45,7 +45,7 @@ from harness.pipeline import run as pipeline
 from harness.pipeline.gate import exit_code
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis, CheckResult, RubricFigure, RubricSummary, TaskResult
-from harness.records.conditions import APIS, MODES, Condition
+from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.runs import Sampling
 from harness.records.scores import Estimate, Percentiles, Score
 from harness.sampling.attempts import Attempt
@@ -601,11 +601,11 @@ def planned_requests() -> Figures:
 
 def _planned_suite() -> Iterator[Attempt]:
     conditions = [
-        Condition(model="gpt-oss-small", api=api, mode=mode) for api in APIS for mode in MODES
+        Condition(model="gpt-oss-small", api=api, mode=mode) for api in BOTH_APIS for mode in MODES
     ]
     calling = ToolCalling(load_suite(), conditions, tries=5, sampling=Sampling(max_turns=10))
     yield from calling.all_attempts()
-    options = ProbeOptions("gpt-oss-small", APIS, golden=fitting("gpt-oss-small"))
+    options = ProbeOptions("gpt-oss-small", BOTH_APIS, golden=fitting("gpt-oss-small"))
     for task in probe_tasks(choose("full").probes, options):
         yield from task.all_attempts()
 

@@ -22,7 +22,7 @@ from evals.healthbench.grading import grade_with
 from harness.api.base import Settings
 from harness.errors import ProviderUnauthorizedError
 from harness.providers.entries import Provider, adhoc_provider, changed
-from harness.records.conditions import APIS, Condition
+from harness.records.conditions import BOTH_APIS, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
@@ -210,7 +210,7 @@ async def test_the_grader_has_a_key_of_its_own_and_never_sees_the_cot(
                 Settings(MODEL),
             )
             for question, row in BENCH.rows.items()
-            for api in APIS
+            for api in BOTH_APIS
         ]
         with RunLog(tmp_path) as log:
             async with open_transport(sampled) as transport:

@@ -6,7 +6,7 @@ import pytest
 from reporting import failing
 from rich.console import Console
 
-from harness.records.diagnosis import Cause, Diagnosis
+from harness.records.diagnosis import Cause, Diagnosis, LayerFault
 from reports.build import build_report
 from reports.causes import UNKNOWN, confidence
 from reports.html.report import render_html
@@ -69,6 +69,16 @@ def test_findings_stand_under_their_cause():
 def test_a_report_says_that_no_cause_is_known(render):
     shown = " ".join(render(report(unexplained=("usage.sum",))).split())
     assert UNKNOWN in shown
+
+
+@pytest.mark.parametrize("render", [printed, render_markdown, page])
+def test_a_report_names_the_layer_at_fault(render):
+    layer = LayerFault(layer="engine", text="The engine is at fault: chat fails, too.")
+    diagnosis = Diagnosis(causes=(), unexplained=(), layers=(layer,))
+    made = build_report(failing().model_copy(update={"diagnosis": diagnosis}), "runs/mock")
+    shown = " ".join(render(made).split())
+    assert layer.text in shown
+    assert UNKNOWN not in shown
 
 
 def test_confidence_is_never_certain():

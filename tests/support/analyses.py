@@ -13,7 +13,7 @@ from harness.pipeline.analyze import analyze
 from harness.pipeline.plan import Plan
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis
-from harness.records.conditions import APIS, MODES, Api, Condition, Mode
+from harness.records.conditions import BOTH_APIS, MODES, Api, Condition, Mode
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, Thresholds
 from harness.records.scores import Score
@@ -36,11 +36,11 @@ class Planned:
     """A run before it is sampled."""
 
     suite: Suite = field(default_factory=lambda: SUITE.first(3))
-    apis: tuple[Api, ...] = APIS
+    apis: tuple[Api, ...] = BOTH_APIS
     modes: tuple[Mode, ...] = MODES
     tries: int = 2
     settings: RunSettings = field(
-        default_factory=lambda: RunSettings(apis=APIS, modes=MODES, concurrency=8)
+        default_factory=lambda: RunSettings(apis=BOTH_APIS, modes=MODES, concurrency=8)
     )
     model: str = MODEL
 
@@ -80,7 +80,7 @@ class Planned:
 
 def planned(
     *,
-    apis: tuple[Api, ...] = APIS,
+    apis: tuple[Api, ...] = BOTH_APIS,
     modes: tuple[Mode, ...] = MODES,
     tries: int = 2,
     suite: Suite | None = None,

@@ -23,7 +23,7 @@ from harness.records.analysis import (
     TokenCounts,
     Verdict,
 )
-from harness.records.conditions import APIS, MODES, Api, Condition
+from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
 from harness.records.rollouts import Rollout
 from harness.records.runs import (
     DatasetInfo,
@@ -68,7 +68,7 @@ def judged_run(
     made: int | None = None,
     suite: Suite | None = SMALL,
     tries: int = 5,
-    apis: tuple[Api, ...] = APIS,
+    apis: tuple[Api, ...] = BOTH_APIS,
     miscounted: bool = False,
     evals: Passes | None = None,
     model: str = MODEL,
@@ -319,7 +319,7 @@ def _check(name: str, scores: list[Score]) -> CheckResult:
             summary=f"{name} must hold.",
             why="because",
             source="the specification",
-            apis=APIS,
+            apis=BOTH_APIS,
             modes=MODES,
         ),
         status="failed" if found else "passed" if pairs else "not_verifiable",

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
+from harness.api import DIALECTS
 from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.checks.texts import GARBLED
 from harness.findings import HARMONY
 from harness.probes.base import ProbeGroup, ProbeRequest
-from harness.probes.logprobs import logprob_options
 from harness.probes.long.texts import QUESTION, document, filler, told, word
 from harness.records.conditions import Api
 
@@ -130,7 +130,7 @@ def _grid() -> Iterator[ProbeRequest]:
 
 def _prefixes(api: Api) -> Iterator[ProbeRequest]:
     words = code_words()
-    options = logprob_options(api, _ALTERNATIVES)
+    options = DIALECTS[api].logprob_options(_ALTERNATIVES)
     for number in PREFIXES:
         first = 10_000 * number
         text = document(_PREFIX_TOKENS, words[f"cold {number}"], number / 5, first)

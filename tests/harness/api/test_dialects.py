@@ -1,4 +1,4 @@
-"""Both dialects as tables: what is sent, and what is read from recorded exchanges."""
+"""Chat and Responses as tables: what is sent, and what is read from recorded exchanges."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_first_responses_request() -> None:
     }
 
 
-@pytest.mark.parametrize("dialect", DIALECTS.values())
+@pytest.mark.parametrize("dialect", [CHAT, RESPONSES])
 def test_nothing_is_sent_that_was_not_asked_for(dialect: Dialect) -> None:
     body = dialect.first_request(
         [Message("user", "Hi")],

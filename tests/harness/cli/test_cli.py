@@ -131,7 +131,7 @@ def test_strict_asks_for_the_expected_arguments(mock):
         (["-p", "nobody"], "there is no provider 'nobody'"),
         (["-p", "reference", "-n", "0"], "-n must be at least 1, not 0"),
         (["-p", "reference", "-k", "many"], "many"),
-        (["-p", "reference", "--apis", "chat,smoke"], "--apis takes responses and chat"),
+        (["-p", "reference", "--apis", "chat,smoke"], "--apis takes responses, chat, harmony"),
         (["-p", "reference", "--min-pass-at-k", "90"], "is a rate from 0 to 1, not 90.0"),
         (["-p", "reference", "--max-invalid", "-1"], "cannot be negative"),
         (["-p", "reference", "-c", "none.jsonl"], "There is no file none.jsonl"),

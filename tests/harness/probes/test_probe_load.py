@@ -16,7 +16,7 @@ from harness.pipeline import run as pipeline
 from harness.probes.base import ProbeRequest
 from harness.probes.load import AT_ONCE, GROUP, WORDS
 from harness.providers.entries import adhoc_provider
-from harness.records.conditions import APIS
+from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
 from harness.sampling.watching import Silent
@@ -76,7 +76,7 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
         await answer(request, writer)
 
     with in_background(MockProvider(always=slowly)) as mock:
-        provider = adhoc_provider(mock.base_url, MODEL, APIS, None)
+        provider = adhoc_provider(mock.base_url, MODEL, BOTH_APIS, None)
         run = planned(only=("load",), concurrency=2)
         job = pipeline.new_job(provider, run.tasks, run.settings, out=tmp_path, command=("test",))
         pipeline.sample(job, Silent())

@@ -67,7 +67,10 @@ def test_a_full_entry(tmp_path: Path) -> None:
         ({"apis": ...}, "providers.mine.apis is missing"),
         ({"apis": []}, "providers.mine.apis: is empty"),
         ({"apis": ["chat", "chat"]}, "lists an API twice"),
-        ({"apis": ["completions"]}, "providers.mine.apis.0: input should be 'responses' or 'chat'"),
+        (
+            {"apis": ["completions"]},
+            "providers.mine.apis.0: input should be 'responses', 'chat' or 'harmony'",
+        ),
         ({"api_key_env": "sk-abc/123"}, "the name of an environment variable, never a key"),
         ({"api_key": "x"}, "unknown key providers.mine.api_key; did you mean 'api_key_env'?"),
         ({"zzz": "x"}, "unknown key providers.mine.zzz; there are base_url, model, apis"),

@@ -22,7 +22,7 @@ from waiting import until
 from harness.api.base import Message, Settings, Tool
 from harness.errors import RunLogError, StoppedError
 from harness.providers.entries import adhoc_provider, changed
-from harness.records.conditions import APIS, MODES, Condition
+from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts, run_until_stopped
@@ -38,7 +38,7 @@ ASK = (Message("user", "Weather?"),)
 def attempts(samples: int) -> Iterator[Attempt]:
     for number in range(samples):
         sample = Sample(f"s{number}", ASK, None, (TOOL,))
-        for api, mode in itertools.product(APIS, MODES):
+        for api, mode in itertools.product(BOTH_APIS, MODES):
             condition = Condition(model="m", api=api, mode=mode)
             identity = f"{sample.id}/{api}/{mode}/1"
             yield Attempt(identity, "tool_calling", sample, condition, 1, Settings("m"), 4)

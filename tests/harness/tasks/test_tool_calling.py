@@ -8,7 +8,7 @@ from healthy import MODEL, SUITE, Say, chat_whole, counts, exchange, json_respon
 from harness import checks
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.tolerances import apply_tolerances
-from harness.records.conditions import APIS, MODES, Condition
+from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import TransportFailure
 from harness.records.runs import Sampling
 from harness.tasks.tool_calling import ToolCalling, same_arguments
@@ -24,7 +24,7 @@ def call(arguments, name="get_weather", call_id="call_1"):
 
 
 def task(*, strict=False, tries=10):
-    conditions = [Condition(model=MODEL, api=api, mode=mode) for api in APIS for mode in MODES]
+    conditions = [Condition(model=MODEL, api=api, mode=mode) for api in BOTH_APIS for mode in MODES]
     return ToolCalling(SUITE, conditions, tries=tries, sampling=Sampling(), strict=strict)
 
 

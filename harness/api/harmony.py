@@ -1,0 +1,261 @@
+"""harmony: prompts rendered here, continued by a raw completions endpoint, answers parsed here.
+
+The endpoint is the engine without the provider's conversion of prompts and answers. The fields are
+those of `/v1/completions` in vLLM and SGLang, with a prompt of token ids; llama.cpp's also reads
+such a prompt. The tokens of an answer are `token_ids` where the endpoint returns them, else those
+of its text, which must have the special tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from harmony import conversation as harmony
+from harmony.parse import (
+    CHANNEL,
+    FIRST_SPECIAL,
+    MESSAGE,
+    STOP_TOKENS,
+    Completion,
+    messages_in,
+    parse_completion,
+)
+from harmony.render import RenderError, continued, render_prompt
+from harmony.vocabulary import VocabularyError, bytes_of, encode, harmony_encoding
+from harness.api.base import (
+    ConversationItem,
+    Finish,
+    Message,
+    Reasoning,
+    Reply,
+    Settings,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UnreadableReplyError,
+)
+from harness.api.dialect import Dialect, is_done, json_events
+from harness.api.fields import member, objects, optional_member, read_usage
+from harness.errors import ConfigurationError
+from harness.records.conditions import Api
+from harness.records.rollouts import Response
+from harness.steps import ITEMS_IN_A_STEP, Steps
+
+MOST_TOKENS = 4096
+"""Output tokens unless the run sets a limit: these endpoints otherwise stop after 16."""
+_SEPARATOR = "\n\n"
+_NAMED_BY_ID = "token_id:"
+_FINISHES: Mapping[str, Finish] = {"stop": "stop", "length": "length"}
+_JOINED = ("tokens", "token_logprobs", "top_logprobs", "content")
+_EFFORTS: Mapping[str, harmony.Effort] = {"low": "low", "medium": "medium", "high": "high"}
+
+
+class HarmonyDialect(Dialect):
+    """POST /completions with a prompt of harmony tokens."""
+
+    api: Api = "harmony"
+    path = "/completions"
+    sdk = "completions"
+    streaming: ClassVar = {"stream": True, "stream_options": {"include_usage": True}}
+
+    def next_request(
+        self,
+        body: Mapping[str, Any],
+        reply: Reply,
+        items: Sequence[ConversationItem],
+        *,
+        stored: bool = False,
+    ) -> dict[str, Any]:
+        """The body after `reply`, whose tokens go back as the model wrote them."""
+        path, choice = _first_choice(reply.raw)
+        answer = _completion(choice, path)
+        added = _items(items, {call.id: call.name for call in reply.calls})
+        return {**body, "prompt": continued(body["prompt"], answer, added)}
+
+    def turns(self, body: Mapping[str, Any]) -> list[Any]:
+        """The messages of the prompt in the form of Chat Completions."""
+        prompt = body.get("prompt")
+        if not isinstance(prompt, list) or not all(type(token) is int for token in prompt):
+            return [] if prompt is None else [{"role": "user", "content": prompt}]
+        return [_turn(message) for message in messages_in(prompt) if MESSAGE in message]
+
+    def logprob_options(self, alternatives: int) -> dict[str, Any]:
+        """The body members that request logprobs, with tokens named by their ids."""
+        return {"logprobs": alternatives, "return_tokens_as_token_ids": True}
+
+    def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The entries of all tokens, CoT and markers included."""
+        found = _first_choice(raw)[1].get("logprobs")
+        if not isinstance(found, dict):
+            return []
+        if isinstance(found.get("content"), list):  # llama.cpp has the form of Chat Completions.
+            return [each for each in found["content"] if isinstance(each, dict)]
+        lists = [found.get(name) or [] for name in _JOINED[:3]]
+        return [
+            _entry(name, value) | {"top_logprobs": [_entry(*each) for each in (top or {}).items()]}
+            for name, value, top in zip(*lists, strict=False)
+        ]
+
+    def _conversation(
+        self,
+        items: Sequence[ConversationItem],
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: Settings,
+    ) -> dict[str, Any]:
+        leading = [] if instructions is None else [harmony.Developer(instructions)]
+        conversation = harmony.Conversation(
+            items=(*leading, *_items(items, {})),
+            tools=tuple(
+                harmony.FunctionTool(tool.name, tool.description, tool.parameters) for tool in tools
+            ),
+            effort=_EFFORTS.get(settings.reasoning_effort or "", "medium"),
+        )
+        try:
+            prompt = render_prompt(conversation)
+        except (RenderError, VocabularyError) as error:
+            raise ConfigurationError(f"--apis harmony: {error}") from error
+        return {
+            "prompt": prompt,
+            "stop_token_ids": sorted(STOP_TOKENS),
+            "skip_special_tokens": False,
+            "return_token_ids": True,
+        }
+
+    def _options(self, settings: Settings) -> dict[str, Any]:
+        return {
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens or MOST_TOKENS,
+            "seed": settings.seed,
+        }
+
+    def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
+        """The object that the chunks of a stream add up to."""
+        completion: dict[str, Any] = {}
+        texts: list[str] = []
+        tokens: list[Any] = []
+        logprobs: dict[str, list[Any]] = {}
+        finish: str | None = None
+        for count, (event, chunk) in enumerate(json_events(response), start=1):
+            if count % ITEMS_IN_A_STEP == 0:
+                yield
+            completion.update({key: value for key, value in chunk.items() if value is not None})
+            for path, choice in objects(chunk, "choices", f"stream part {event.part}: "):
+                texts.append(optional_member(choice, "text", str, path) or "")
+                tokens += optional_member(choice, "token_ids", list, path) or ()
+                for name, value in (optional_member(choice, "logprobs", dict, path) or {}).items():
+                    if name in _JOINED and isinstance(value, list):
+                        logprobs.setdefault(name, []).extend(value)
+                finish = optional_member(choice, "finish_reason", str, path) or finish
+        if finish is None and not is_done(response):
+            raise UnreadableReplyError("the stream ended without finish_reason and without [DONE]")
+        choice = {"index": 0, "text": "".join(texts), "finish_reason": finish}
+        choice |= {"token_ids": tokens} if tokens else {}
+        choice |= {"logprobs": logprobs} if logprobs else {}
+        return {**completion, "choices": [choice]}
+
+    def _reply(self, raw: dict[str, Any]) -> Reply:
+        """The reply that a completion holds."""
+        path, choice = _first_choice(raw)
+        items = _completion(choice, path).items
+        said = (harmony.Preamble, harmony.Answer)
+        calls = [item for item in items if isinstance(item, harmony.Call)]
+        finish = _FINISHES.get(optional_member(choice, "finish_reason", str, path) or "", "unknown")
+        return Reply(
+            reasoning=_SEPARATOR.join(i.text for i in items if isinstance(i, harmony.Reasoning)),
+            text=_SEPARATOR.join(item.text for item in items if isinstance(item, said)),
+            calls=tuple(
+                ToolCall(f"call_{at}", call.name, call.arguments) for at, call in enumerate(calls)
+            ),
+            finish="tool_calls" if calls and finish == "stop" else finish,
+            usage=read_usage(raw, prompt="prompt", completion="completion"),
+            raw=raw,
+        )
+
+
+def _first_choice(raw: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    choices = objects(raw, "choices", "")
+    if not choices:
+        raise UnreadableReplyError("choices is empty or missing")
+    return choices[0]
+
+
+def _completion(choice: Mapping[str, Any], path: str) -> Completion:
+    """The parsed tokens of a choice. Raises UnreadableReplyError for text without harmony."""
+    text = member(choice, "text", str, path)
+    tokens = optional_member(choice, "token_ids", list, path) or encode(text)
+    if not all(type(token) is int and token >= 0 for token in tokens):
+        raise UnreadableReplyError(f"{path}.token_ids should be a list of token ids")
+    if tokens and not {CHANNEL, MESSAGE} & set(tokens):
+        raise UnreadableReplyError(
+            f"{path}.text has no special tokens of harmony: the server removes them, or the model "
+            "does not write harmony"
+        )
+    return parse_completion(tokens)
+
+
+def _items(
+    items: Sequence[ConversationItem], names: Mapping[str, str]
+) -> list[harmony.ConversationItem]:
+    """Items as harmony messages; `names` are the functions of earlier calls by their ids."""
+    known = {**names, **{each.id: each.name for each in items if isinstance(each, ToolCall)}}
+    found: list[harmony.ConversationItem] = []
+    for at, item in enumerate(items):
+        match item:
+            case Message(role="assistant"):
+                calls_next = any(isinstance(each, ToolCall) for each in items[at + 1 : at + 2])
+                text = _text(item.text)
+                found.append(harmony.Preamble(text) if calls_next else harmony.Answer(text))
+            case Message(role="user"):
+                found.append(harmony.User(_text(item.text)))
+            case Message():
+                found.append(harmony.Developer(_text(item.text)))
+            case Reasoning():
+                found.append(harmony.Reasoning(item.text))
+            case ToolCall():
+                found.append(harmony.Call(item.name, item.arguments))
+            case ToolResult():
+                name = known.get(item.call_id, item.call_id)
+                found.append(harmony.Result(name, _text(item.text)))
+    return found
+
+
+def _text(text: str | tuple[str, ...]) -> str:
+    return text if isinstance(text, str) else "".join(text)
+
+
+def _turn(message: Sequence[int]) -> dict[str, Any]:
+    """A message of a prompt in the form of Chat Completions."""
+    middle = message.index(MESSAGE)
+    decode = harmony_encoding().decode
+    role = decode(list(message[1:middle])).partition("<|channel|>")[0].split(" ")[0]
+    if role != "assistant":
+        content = decode([token for token in message[middle + 1 :] if token < FIRST_SPECIAL])
+        called = role.removeprefix("functions.")
+        known = role in ("system", "developer", "user")
+        return {"role": role if known else "tool", "content": content} | (
+            {} if known else {"tool_call_id": called}
+        )
+    turn: dict[str, Any] = {"role": "assistant", "content": None}
+    for item in parse_completion(message[2:]).items:
+        match item:
+            case harmony.Reasoning(text):
+                turn["reasoning"] = text
+            case harmony.Call(name, arguments):
+                function = {"name": name, "arguments": arguments}
+                turn["tool_calls"] = [{"id": name, "type": "function", "function": function}]
+            case harmony.Preamble(text) | harmony.Answer(text):
+                turn["content"] = text
+    return turn
+
+
+def _entry(name: object, value: object) -> dict[str, Any]:
+    """A token, named by its id or text, with its logprob."""
+    token = str(name)
+    number = token.removeprefix(_NAMED_BY_ID)
+    if number == token or not number.isdecimal():
+        return {"token": token, "logprob": value}
+    data = bytes_of(int(number))
+    return {"token": data.decode("utf-8", "replace"), "bytes": list(data), "logprob": value}

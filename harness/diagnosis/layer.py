@@ -1,0 +1,120 @@
+"""Whether the engine or the API conversion is at fault, by what fails with and without the latter.
+
+Over harmony, the tool renders prompts and parses answers itself, so only the provider's engine is
+left. What fails there and over Chat or Responses is the engine's doing; what fails only over these,
+with the same cases, is the doing of their conversion. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.records.analysis import CheckResult, TaskResult
+from harness.records.conditions import Api
+from harness.records.diagnosis import LayerFault
+from harness.statistics.differences import mantel_haenszel
+from harness.statistics.reliability import evidence, fail_level
+
+_LEVEL = 0.05
+"""Two-sided p-value at which a failing API passes fewer tries than harmony, of the same cases."""
+_RAW: Api = "harmony"
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """Passes and tries of each case over one API, in all modes."""
+
+    api: Api
+    passed: Mapping[str, int]
+    tries: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return f"{self.passes} of {self.total} tool calls succeed over {self.api}"
+
+    @property
+    def passes(self) -> int:
+        return sum(self.passed.values())
+
+    @property
+    def total(self) -> int:
+        return sum(self.tries.values())
+
+    def below(self, other: _Tried) -> bool:
+        """Whether fewer tries of the same cases pass than over another API, beyond chance."""
+        tables = [
+            ((self.passed[case], self.tries[case]), (other.passed[case], other.tries[case]))
+            for case in self.tries.keys() & other.tries.keys()
+        ]
+        fewer = self.passes * other.total < other.passes * self.total
+        return fewer and mantel_haenszel(tables) <= _LEVEL
+
+
+def faulty_layers(
+    calling: Sequence[TaskResult],
+    rules: Sequence[CheckResult],
+    *,
+    reference: float,
+    lower: float,
+) -> tuple[LayerFault, ...]:
+    """The layers that are at fault; none if the run does not show it, or did not use harmony.
+
+    Args:
+        calling: Tool calling under each condition.
+        rules: The results of checks and probes.
+        reference: The success rate of tool calls that a provider should reach.
+        lower: The rate that is not acceptable.
+    """
+    tried = {each.api: each for each in _tried(calling)}
+    raw = tried.pop(_RAW, None)
+    others = [each for each in tried.values() if each.total]
+    found: list[LayerFault] = []
+    if raw is not None and raw.total:
+        level = fail_level(len(others) + 1)
+        low = [
+            each
+            for each in (raw, *others)
+            if evidence(each.passes, each.total, reference, lower) <= level
+        ]
+        if worse := [each for each in low if each.below(raw)]:
+            found.append(_conversion(raw, worse))
+        if raw in low and len(low) > 1 and not any(raw.below(each) for each in others):
+            shown = "; ".join(map(str, low))
+            found.append(_engine(f"{shown}, and the first does not need the API conversion"))
+    numbers = [
+        each.check.id
+        for each in rules
+        if each.status == "failed"
+        and each.check.family in ("numerics", "long")
+        and _RAW in each.groups
+        and (len(each.groups) > 1 or not others)
+    ]
+    if numbers and not any(each.layer == "engine" for each in found):
+        found.append(_engine(f"{', '.join(numbers)} failed over harmony, too"))
+    return tuple(found)
+
+
+def _tried(calling: Sequence[TaskResult]) -> Iterator[_Tried]:
+    for api in dict.fromkeys(result.condition.api for result in calling):
+        passed, tries = Counter[str](), Counter[str]()
+        for result in calling:
+            if result.condition.api == api:
+                for case, (passes, finished) in result.cases.items():
+                    passed[case] += passes
+                    tries[case] += finished
+        yield _Tried(api, passed, tries)
+
+
+def _conversion(raw: _Tried, worse: Sequence[_Tried]) -> LayerFault:
+    names = " and ".join(each.api for each in worse)
+    compared = ", and ".join(f"{each.passes} of {each.total} over {each.api}" for each in worse)
+    return LayerFault(
+        layer="API conversion",
+        text=f"The API conversion of {names} is at fault: of the same cases, {raw}, where the tool "
+        f"renders prompts and parses answers itself, but {compared}.",
+    )
+
+
+def _engine(why: str) -> LayerFault:
+    return LayerFault(layer="engine", text=f"The engine is at fault: {why}.")

@@ -1,0 +1,78 @@
+"""Which layer is at fault, from tool calling and numerics over harmony and over the other APIs."""
+
+from __future__ import annotations
+
+import pytest
+from test_match import result
+
+from harness.diagnosis.layer import faulty_layers
+from harness.records.analysis import TaskResult
+from harness.records.conditions import Condition
+
+RATES = {"reference": 0.98, "lower": 0.9}
+
+
+def calling(api, passed, tries=4, cases=6, mode="streaming"):
+    """Tool calling over one API with the same passes for each case."""
+    return TaskResult.model_construct(
+        condition=Condition(model="m", api=api, mode=mode),
+        cases={f"case {number}": (passed, tries) for number in range(cases)},
+    )
+
+
+def found(*results, rules=()):
+    return [(each.layer, each.text) for each in faulty_layers(results, rules, **RATES)]
+
+
+def numerics(*groups):
+    failed = result("numerics.logprobs", 5)
+    about = failed.check.model_copy(update={"family": "numerics"})
+    return failed.model_copy(update={"check": about, "groups": groups})
+
+
+def test_what_fails_over_chat_alone_is_the_api_conversion() -> None:
+    both = [calling("harmony", 4, mode=mode) for mode in ("streaming", "non-streaming")]
+    others = calling("chat", 1), calling("responses", 0)
+    ((layer, text),) = found(*both, *others)
+    assert layer == "API conversion"
+    assert text == (
+        "The API conversion of chat and responses is at fault: of the same cases, 48 of 48 tool "
+        "calls succeed over harmony, where the tool renders prompts and parses answers itself, "
+        "but 6 of 24 over chat, and 0 of 24 over responses."
+    )
+
+
+def test_what_fails_over_harmony_too_is_the_engine() -> None:
+    ((layer, text),) = found(calling("harmony", 1), calling("chat", 1))
+    assert layer == "engine"
+    assert "6 of 24 tool calls succeed over harmony; 6 of 24 tool calls succeed over chat" in text
+
+
+def test_both_layers_can_be_at_fault() -> None:
+    layers = [layer for layer, _ in found(calling("harmony", 2), calling("chat", 0))]
+    assert layers == ["API conversion", "engine"]
+
+
+def test_wrong_logprobs_over_harmony_are_the_engines() -> None:
+    healthy = [calling("harmony", 4), calling("chat", 4)]
+    ((layer, text),) = found(*healthy, rules=[numerics("chat", "harmony")])
+    assert (layer, "numerics.logprobs failed over harmony, too" in text) == ("engine", True)
+    assert found(*healthy, rules=[numerics("chat")]) == []
+    assert found(calling("harmony", 4), rules=[numerics("harmony")])
+    assert found(*healthy, rules=[numerics("harmony")]) == []
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [calling("chat", 0), calling("responses", 0)],
+        [calling("harmony", 4), calling("chat", 4)],
+        [calling("harmony", 1, tries=1, cases=3), calling("chat", 0, tries=1, cases=3)],
+        [calling("harmony", 0), calling("chat", 4)],
+        [calling("harmony", 0)],
+        [calling("harmony", 0, tries=0), calling("chat", 0)],
+    ],
+    ids=["no harmony", "healthy", "few tries", "raw endpoint", "harmony alone", "not sampled"],
+)
+def test_layers_are_not_named_without_evidence(results) -> None:
+    assert found(*results) == []
