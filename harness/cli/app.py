@@ -49,6 +49,7 @@ _COMMANDS = {
     "merge": "eval_runs:merge",
     "baseline": "eval_runs:baseline",
     "import": "imports:import_traffic",
+    "tap": "tap:tap",
     "recheck": "judging:recheck",
     "report": "judging:report",
     "export": "export:export",

@@ -1,0 +1,195 @@
+"""A proxy that forwards requests unchanged and records them as `import` reads them.
+
+A record is written after the client has its reply, so it costs the client no time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import aiohttp
+import orjson
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from harness.errors import ConfigurationError
+from harness.integrity.secrets import Scrubber
+from harness.transport.redact import Redactor, secrets_in
+
+LARGEST_REQUEST = 256 * 1024 * 1024
+"""Bytes of a request body; a larger one gets status 413."""
+# What concerns one connection only (RFC 9110, section 7.6.1), and what each side sets itself.
+_OF_THE_CONNECTION = frozenset({
+    *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
+    *("te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"),
+})  # fmt: skip
+_RECORDED = ("/chat/completions", "/responses")
+
+
+class Recorder:
+    """Appends one JSON line per exchange to a file, without keys.
+
+    Attributes:
+        count: The number of exchanges recorded so far.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Append to an open file."""
+        self._file = file
+        self._scrubber = Scrubber(())
+        self.count = 0
+
+    def add(self, request: Mapping[str, Any], response: Mapping[str, Any], began: datetime) -> None:
+        """Append an exchange: method, URL, headers and body, and status, headers and body."""
+        sent, received = dict(request["headers"]), dict(response["headers"])
+        redactor = Redactor(secrets_in(sent))
+        cleaned = {
+            "started_at": began.isoformat(),
+            "request": {**request, "headers": redactor.headers(sent)},
+            "response": {**response, "headers": redactor.headers(received)},
+        }
+        line = self._scrubber.text(redactor.text(orjson.dumps(cleaned).decode()))
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        self.count += 1
+
+
+async def forward(
+    origin: str, port: int, recorder: Recorder, ready: Callable[[str], object]
+) -> None:
+    """Forward all requests to the same paths of another server until cancelled.
+
+    Args:
+        origin: Scheme, host and port of the server, such as https://api.groq.com.
+        port: The local port; 0 for any.
+        recorder: Gets every exchange with Chat Completions or Responses.
+        ready: Called with the address of the proxy.
+
+    Raises:
+        ConfigurationError: The port is in use, or the recording cannot be written.
+    """
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+    ) as session:
+        proxy = _Proxy(origin, session, recorder)
+        app = web.Application(client_max_size=LARGEST_REQUEST)
+        app.router.add_route("*", "/{path:.*}", proxy.handle)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", port)
+            try:
+                await site.start()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"The proxy cannot listen on port {port}: {error.strerror}; choose another "
+                    "with --port."
+                ) from None
+            ready(f"http://127.0.0.1:{runner.addresses[0][1]}")
+            await proxy.stopped
+        finally:
+            await runner.cleanup()
+
+
+class _Proxy:
+    """Handles requests; `stopped` fails when an exchange cannot be recorded."""
+
+    def __init__(self, origin: str, session: aiohttp.ClientSession, recorder: Recorder) -> None:
+        self._origin = origin
+        self._session = session
+        self._recorder = recorder
+        self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Forward one request; a server that cannot be reached becomes status 502."""
+        began = datetime.now(UTC)
+        body = await request.read()
+        url = self._origin + request.raw_path
+        try:
+            answer = await self._session.request(
+                request.method,
+                URL(url, encoded=True),
+                headers=_forwarded(request.headers),
+                data=body or None,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            problem = {"message": f"The proxy cannot reach {self._origin}: {error}"}
+            return web.json_response({"error": problem}, status=502)
+        async with answer:
+            reply = web.StreamResponse(
+                status=answer.status, reason=answer.reason, headers=_forwarded(answer.headers)
+            )
+            if answer.content_length is not None:
+                reply.content_length = answer.content_length
+            parts = await _copy(request, answer, reply)
+        if request.method == "POST" and request.path.rstrip("/").endswith(_RECORDED):
+            self._record(
+                {
+                    "method": request.method,
+                    "url": url.partition("?")[0],
+                    "headers": _plain(request.headers),
+                    "body": body.decode("utf-8", "replace"),
+                },
+                {
+                    "status": answer.status,
+                    "headers": _plain(answer.headers),
+                    "body": _body(b"".join(parts), answer.headers),
+                },
+                began,
+            )
+        return reply
+
+    def _record(
+        self, request: Mapping[str, Any], response: Mapping[str, Any], began: datetime
+    ) -> None:
+        try:
+            self._recorder.add(request, response, began)
+        except OSError as error:
+            if not self.stopped.done():
+                problem = f"The recording cannot be written: {error.strerror}."
+                self.stopped.set_exception(ConfigurationError(problem))
+
+
+async def _copy(
+    request: web.Request, answer: aiohttp.ClientResponse, reply: web.StreamResponse
+) -> list[bytes]:
+    """Pass the body on as it arrives; its parts. A broken connection is broken for the client."""
+    parts: list[bytes] = []
+    await reply.prepare(request)
+    try:
+        async for part in answer.content.iter_any():
+            parts.append(part)
+            await reply.write(part)
+        await reply.write_eof()
+    except aiohttp.ClientError:
+        if request.transport is not None:
+            request.transport.abort()
+    return parts
+
+
+def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The headers that are passed on, in their order; repeated ones stay repeated."""
+    return CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
+    )
+
+
+def _plain(headers: Mapping[str, str]) -> dict[str, str]:
+    return {str(name): value for name, value in headers.items()}
+
+
+def _body(content: bytes, headers: Mapping[str, str]) -> object:
+    """A body as text; a compressed one as base64."""
+    if headers.get("content-encoding"):
+        return {"base64_string": base64.b64encode(content).decode()}
+    return content.decode("utf-8", "replace")
