@@ -22,14 +22,8 @@ _WIDE = 110
 """The width of a terminal from which on tables have intervals."""
 
 
-def print_history(history: History, written: str | None, console: Console) -> None:
-    """Print a history.
-
-    Args:
-        history: The history.
-        written: The page it was written to, if any.
-        console: Its width and colours are respected.
-    """
+def print_history(history: History, console: Console) -> None:
+    """Print a history; the width and colours of the console are respected."""
     for line in history.lines:
         console.print()
         console.print(Text(visible(title(line)), style="bold"))
@@ -44,8 +38,6 @@ def print_history(history: History, written: str | None, console: Console) -> No
         console.print(Text(f"Left out: {visible(sentence)}", style="yellow"), soft_wrap=True)
     if not history.lines:
         console.print(Text(f"{history.folder}: {NO_RUNS}"), soft_wrap=True)
-    if written is not None:
-        console.print(Text(f"Report  {visible(written)}"), soft_wrap=True)
 
 
 def title(line: Line) -> str:

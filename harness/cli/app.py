@@ -58,6 +58,7 @@ _COMMANDS = {
     "reproduce": "reproduce:reproduce",
     "compare": "compare:compare",
     "history": "history:history",
+    "site": "site:site",
     "checks": "checks:checks",
     "selftest": "selftest:selftest",
     "providers": "providers:providers",

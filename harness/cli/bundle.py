@@ -14,6 +14,7 @@ from harness.cli.screen import stderr, stdout
 from harness.errors import ConfigurationError
 from harness.integrity.archive import unpack
 from harness.integrity.bundle import bundle as bundle_run
+from harness.integrity.records import Manifest
 from harness.integrity.secrets import shortened
 from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
@@ -42,7 +43,7 @@ def bundle(
         written = unpack(run, open_in)
     else:
         written = out or Path(f"{run.resolve().name}.tar.gz")
-        manifest = bundle_run(run, written, gated_texts, _judge)
+        manifest = packed(run, written)
         for removal in manifest.removals:
             text = f"removed: {removal.what} ({removal.count}): {removal.why}"
             stderr().print(text, soft_wrap=True)
@@ -50,6 +51,11 @@ def bundle(
             stderr().print(f"seal: {manifest.seal[:32]}", soft_wrap=True)
     stdout().print(str(written), soft_wrap=True)
     return 0
+
+
+def packed(run: Path, file: Path) -> Manifest:
+    """Pack a run into a file. Raises ConfigurationError or RunLogError."""
+    return bundle_run(run, file, gated_texts, _judge)
 
 
 def opened_to_stay(run: Path) -> Path:

@@ -10,11 +10,7 @@ from cyclopts import Parameter
 from harness.cli.screen import print_raw, stdout
 from harness.comparison.history import history_of
 from harness.errors import ConfigurationError
-from harness.storage import run_folder
 from reports.history import print_history
-from reports.html.history import render_history_html
-
-PAGE = "history.html"
 
 
 def history(
@@ -23,12 +19,12 @@ def history(
     runs: Path = Path("runs"),
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Show the runs of a provider over time, and write history.html.
+    """Show the runs of a provider over time; `site` makes pages of them.
 
     Args:
         provider: Only this provider. Default: all.
-        runs: The folder with the run folders, where history.html is written. Default: runs.
-        as_json: Print the history as JSON on stdout, and write no file.
+        runs: The folder with the run folders. Default: runs.
+        as_json: Print the history as JSON on stdout.
     """
     if not runs.is_dir():
         raise ConfigurationError(f"There is no folder {runs}; name the one with your runs: --runs.")
@@ -37,7 +33,6 @@ def history(
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")
     if as_json:
         print_raw(found.model_dump_json(indent=2))
-        return 0
-    run_folder.write_text(runs / PAGE, render_history_html(found, runs))
-    print_history(found, f"{runs}/{PAGE}", stdout())
+    else:
+        print_history(found, stdout())
     return 0

@@ -101,19 +101,26 @@ def report(
     if open_page and "html" not in formats:
         raise ConfigurationError("--open opens report.html; leave out --format or make it html.")
     run = opened_to_stay(run)
-    info = read_run_info(run)
-    try:
-        analysis = run_folder.read_analysis(run)
-        next(iter(run_folder.read_scores(run)), None)
-    except RunLogError:
-        analysis = _judge(run, info, restore(run, info), None)
-    tasks = restore(run, info)
-    write_reports(run, analysis, tasks, formats, show_questions=show_questions)
+    report_again(run, formats, show_questions=show_questions)
     for each in formats:
         stdout().print(str(run / FILES[each]), soft_wrap=True)
     if open_page:
         webbrowser.open((run / FILES["html"]).resolve().as_uri())
     return 0
+
+
+def report_again(
+    run: Path, formats: Iterable[Format] = RENDERED, *, show_questions: bool = False
+) -> Analysis:
+    """Write reports of a run, judged first unless this version judged it; raises as `judge`."""
+    tasks = restore(run, read_run_info(run))
+    try:
+        analysis = run_folder.read_analysis(run)
+        next(iter(run_folder.read_scores(run)), None)
+    except RunLogError:
+        analysis = _judge(run, read_run_info(run), tasks, None)
+    write_reports(run, analysis, tasks, formats, show_questions=show_questions)
+    return analysis
 
 
 def judge(

@@ -73,7 +73,7 @@ def _points(runs: Sequence[_Judged]) -> tuple[HistoryPoint, ...]:
     infos = [analysis.run for _, analysis in runs]
     late = gaps([info.started_at for info in infos])
     return tuple(
-        _point(place, analysis).model_copy(
+        point(place, analysis).model_copy(
             update={"changed": _changed(infos[: index + 1]), "gap_days": late[index]}
         )
         for index, (place, analysis) in enumerate(runs)
@@ -90,7 +90,8 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[Change, ...]:
     return ()
 
 
-def _point(place: str, analysis: Analysis) -> HistoryPoint:
+def point(place: str, analysis: Analysis) -> HistoryPoint:
+    """One run of a history, without what changed since the run before."""
     info, cases, evals = analysis.run, analysis.tool_calling, analysis.evals
     medians = [
         *(each.latency.total.p50 for each in cases if each.latency.total is not None),

@@ -1,4 +1,4 @@
-"""The types of comparisons and histories; `--json` prints them."""
+"""The types of comparisons, histories and sites; `--json` prints them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness.statistics.differences import Difference
 
 COMPARISON_VERSION = 2
 HISTORY_VERSION = 2
+SITE_VERSION = 1
 
 EntryKind = Literal["run", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
@@ -201,3 +202,45 @@ class History(Record):
     folder: str
     lines: tuple[Line, ...]
     unread: tuple[str, ...] = ()
+
+
+class Price(Record):
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+
+
+class SiteRun(Record):
+    """One published run, in the folder `run` of the site.
+
+    `success` is the success rate of tool calls under the condition where it is lowest.
+    `first_token` (seconds) and `tokens_per_second` are medians under the slowest condition.
+    `families` counts the checks of each family by status. `seal` is the short seal.
+    """
+
+    run: str
+    provider: str
+    model: str
+    started_at: str
+    tool_version: str
+    decision: Decision | None
+    reasons: tuple[str, ...]
+    causes: tuple[str, ...] = ()
+    failed_checks: tuple[str, ...] = ()
+    families: Mapping[str, Mapping[CheckStatus, int]] = {}
+    success: Estimate | None = None
+    scores: Mapping[str, Estimate] = {}
+    first_token: float | None = None
+    tokens_per_second: float | None = None
+    price: Price | None = None
+    seal: str | None = None
+
+
+class Site(Record):
+    """What `index.json` of a site holds: the latest run of each provider and model, then all."""
+
+    version: int = SITE_VERSION
+    tool_version: str
+    latest: tuple[str, ...]
+    runs: tuple[SiteRun, ...]

@@ -22,6 +22,7 @@ MODELS: dict[str, str] = {
     "rollout": "harness.records.rollouts:RolloutLine",
     "run": "harness.records.runs:RunInfo",
     "score": "harness.records.scores:Score",
+    "site": "harness.comparison.records:Site",
 }
 """The type of each schema, see docs/reading-a-report.md."""
 

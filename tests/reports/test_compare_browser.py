@@ -1,4 +1,4 @@
-"""The pages of a comparison and a history in a Chromium browser, if one is installed."""
+"""The pages of a comparison and a site in a Chromium browser, if one is installed."""
 
 import json
 
@@ -11,12 +11,13 @@ from playwright.sync_api import expect
 from harness.comparison.columns import read_run
 from harness.comparison.compare import compare, labelled
 from harness.comparison.history import history_of
+from harness.comparison.site import site_of
 from harness.storage.run_folder import PAGE_FILE, read_analysis, read_scores
 from harness.storage.run_log import read_entries
 from reports.build import build_report
 from reports.html.compare import render_compare_html
-from reports.html.history import render_history_html
 from reports.html.report import render_html
+from reports.html.site import render_site
 
 HOSTILE = NASTY["handler"]
 
@@ -42,8 +43,10 @@ def folder(tmp_path_factory):
     found = compare(columns, 0, "0.1.0")
     (folder / "compare.html").write_text(render_compare_html(found, folder), encoding="utf-8")
     (folder / "compare.json").write_text(found.model_dump_json(), encoding="utf-8")
-    history = render_history_html(history_of(folder, None), folder)
-    (folder / "history.html").write_text(history, encoding="utf-8")
+    analyses = [read_analysis(folder / name) for name in ("good", "bad", "mixed")]
+    files = render_site(site_of(analyses, {}, "0.1.0"), history_of(folder, None))
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -115,14 +118,14 @@ def test_the_first_column_and_the_head_stay_while_the_matrix_is_scrolled(opened)
     assert head.bounding_box() == before
 
 
-@pytest.mark.parametrize("name", ["compare", "history"])
+@pytest.mark.parametrize("name", ["compare", "index"])
 def test_a_phone_needs_no_sideways_scrolling(name, opened):
     page = opened(name, viewport={"width": 390, "height": 844}, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     shot(page, f"{name}-phone")
 
 
-@pytest.mark.parametrize("name", ["compare", "history"])
+@pytest.mark.parametrize("name", ["compare", "index"])
 def test_dark_is_the_systems_choice_until_the_reader_chooses(name, opened):
     background = "getComputedStyle(document.body).backgroundColor"
     light = opened(name, color_scheme="light").evaluate(background)
@@ -134,7 +137,7 @@ def test_dark_is_the_systems_choice_until_the_reader_chooses(name, opened):
 
 
 def test_a_name_runs_nothing(opened):
-    for name in ("compare", "history"):
+    for name in ("compare", "index"):
         page = opened(name)
         assert page.evaluate("window.hacked") is None
         assert page.locator("main img, main script").count() == 0
@@ -146,9 +149,22 @@ def test_without_javascript_every_measure_is_there(opened, folder):
     assert page.locator(".matrix tbody tr:not(.head):visible").count() == len(rows) > 25
 
 
-def test_a_history_draws_every_run_and_leads_to_its_report(opened):
-    page = opened("history")
-    shot(page, "history-light")
+def test_a_site_has_the_latest_run_of_each_provider(opened):
+    page = opened("index")
+    shot(page, "index-light")
+    rows = page.get_by_role("region", name="Latest runs").locator("tbody tr")
+    assert rows.count() == 2
+    good = rows.filter(has_text="good")
+    assert "1 of" in good.inner_text()
+    assert good.get_by_role("link", name="records").get_attribute("href") == "mixed/bundle.tar.gz"
+    page.get_by_role("link", name="How providers are verified").click()
+    page.wait_for_url("**/methodology.html")
+    page.get_by_role("link", name="The table of providers").click()
+    page.wait_for_url("**/index.html")
+
+
+def test_a_site_draws_every_run_and_leads_to_its_report(opened):
+    page = opened("index")
     section = page.locator("main section").filter(has_text="good: 2 runs")
     assert section.locator("svg").count() == 2
     assert section.locator("svg").first.locator("circle").count() == 2

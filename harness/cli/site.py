@@ -1,0 +1,94 @@
+"""The command `site`: runs as static pages for publication."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.cli import judging
+from harness.cli.bundle import packed
+from harness.cli.screen import stderr, stdout
+from harness.comparison.history import history
+from harness.comparison.records import Price
+from harness.comparison.regressions import run_folders
+from harness.comparison.site import site_of
+from harness.errors import ConfigurationError, RunLogError
+from harness.integrity.archive import unpack
+from harness.providers.entries import load_providers
+from harness.records.analysis import Analysis
+from harness.storage import run_folder
+from harness.storage.run_log import RUN_FILE
+from reports.html.site import INDEX, render_site
+
+BUNDLE = "bundle.tar.gz"
+
+
+def site(
+    *runs: Path,
+    out: Path,
+    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
+) -> int:
+    """Make a static site of runs: a table of providers, a page for each run, and its records.
+
+    Pages are made from the bundle of each run, which has no keys, no paths of this machine, and no
+    texts of gated questions. The site works offline and depends on the runs and the prices only.
+
+    Args:
+        runs: Run folders, bundles, or folders that contain them.
+        out: The folder of the site.
+        providers_file: Another file than ./providers.yaml; `prices` of its entries are shown.
+    """
+    found = list(_expanded(runs))
+    if not found:
+        raise ConfigurationError("Name at least one run: gpt-oss-verify site RUN … --out DIR.")
+    prices = {
+        name: Price(input=entry.prices.input, output=entry.prices.output)
+        for name, entry in load_providers(providers_file).items()
+        if entry.prices is not None
+    }
+    analyses: list[Analysis] = []
+    for run in found:
+        stderr().print(f"publishing {run}", soft_wrap=True)
+        analysis = _publish(run, out)
+        if any(analysis.run_id == other.run_id for other in analyses):
+            raise ConfigurationError(f"{run} has the name of another run; rename one of the two.")
+        analyses.append(analysis)
+    over_time = history(out.name, [(each.run_id, each) for each in analyses])
+    made = render_site(site_of(analyses, prices, version("gpt-oss-verify")), over_time)
+    for name, content in made.items():
+        run_folder.write_text(out / name, content)
+    stdout().print(f"{out}/{INDEX}", soft_wrap=True)
+    return 0
+
+
+def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
+    """Runs and bundles; a folder that is no run stands for the runs and bundles in it."""
+    for run in runs:
+        single = run.is_file() or (run / RUN_FILE).exists()
+        inner = [] if single else [*run_folders(run), *sorted(run.glob("*.tar.gz"))]
+        yield from inner or (run,)
+
+
+def _publish(run: Path, out: Path) -> Analysis:
+    """Write the bundle of a run and its page, made from the bundle, into a folder of the site."""
+    with TemporaryDirectory(prefix="gpt-oss-verify-") as place:
+        file = run if run.is_file() else Path(place) / BUNDLE
+        if file != run:
+            packed(run, file)
+        copy = unpack(file, Path(place))
+        analysis = judging.report_again(copy, ("html",))
+        folder = out / copy.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in (copy / run_folder.PAGE_FILE, copy / run_folder.ANALYSIS_FILE):
+                shutil.copyfile(path, folder / path.name)
+            shutil.copyfile(file, folder / BUNDLE)
+        except OSError as error:
+            raise RunLogError(f"{folder} cannot be written: {error.strerror}.") from None
+    return analysis

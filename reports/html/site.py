@@ -1,0 +1,165 @@
+"""The pages of a site: the table of providers, their runs over time, and the methodology."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from harness.comparison.records import History, HistoryPoint, Line, Site, SiteRun
+from harness.records.analysis import CheckStatus
+from harness.records.families import short_title
+from reports import history as text
+from reports.html.badge import badge
+from reports.html.charts.history import Moment, over_time
+from reports.html.figure import Figure
+from reports.html.page import render_page
+from reports.model import STATUSES, Cell, Row, Table, Tone
+from reports.regressions import moment
+from reports.text import NOTHING, VERDICTS, counted, estimate
+
+INDEX, METHODS, DATA, BADGE = "index.html", "methodology.html", "index.json", "badge.svg"
+
+_TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor", "passed": "good"}
+"""The statuses that the table shows, the most important first."""
+
+
+@dataclass(frozen=True)
+class PageRun:
+    """One run in the table, and what happened before it."""
+
+    cells: tuple[str, ...]
+    decision: str
+    link: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PageLine:
+    """The runs of one provider."""
+
+    id: str
+    title: str
+    heads: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    runs: tuple[PageRun, ...]
+
+
+def render_site(site: Site, history: History) -> Mapping[str, str]:
+    """The files of a site by name, but for those of single runs.
+
+    Args:
+        site: The runs.
+        history: The same runs over time; those of a provider with one run are not shown.
+    """
+    latest = [next(run for run in site.runs if run.run == name) for name in site.latest]
+    lines = [line for line in history.lines if len(line.points) > 1]
+    index = render_page(
+        "site.html",
+        {},
+        own_script=None,
+        own_styles=("compare.css", "site.css"),
+        site=site,
+        label="Providers",
+        title="gpt-oss on inference providers",
+        heads=_heads(latest),
+        rows=[(run, list(_cells(run, latest))) for run in latest],
+        verdicts=VERDICTS,
+        date=moment,
+        folder=quote,
+        families=_families(latest),
+        lines=[_line(line, number) for number, line in enumerate(lines, 1)],
+    )
+    methods = render_page(
+        "methodology.html",
+        {},
+        own_script=None,
+        site=site,
+        label="Methodology",
+        title="How providers are verified",
+    )
+    badges = {
+        f"{run.run}/{BADGE}": badge(run.decision, run.started_at[:10], run.seal)
+        for run in site.runs
+    }
+    data = site.model_dump_json(indent=2) + "\n"
+    return {INDEX: index, METHODS: methods, DATA: data, **badges}
+
+
+def _scores(runs: Sequence[SiteRun]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.scores))
+
+
+def _heads(runs: Sequence[SiteRun]) -> list[str]:
+    """The columns after provider and verdict."""
+    scores = [f"{name}, %" for name in _scores(runs)]
+    return ["tool calls, %", *scores, "failed checks", "first token, s", "tokens/s", "$/M tokens"]
+
+
+def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:
+    for rate in (run.success, *(run.scores.get(name) for name in _scores(runs))):
+        yield Cell(NOTHING if rate is None else estimate(rate))
+    judged = sum(
+        count
+        for counts in run.families.values()
+        for status, count in counts.items()
+        if status in _TONES
+    )
+    failed = len(run.failed_checks)
+    yield Cell(f"{failed} of {judged}", "bad" if failed else "") if judged else Cell(NOTHING)
+    yield Cell(NOTHING if run.first_token is None else f"{run.first_token:.2f}")
+    yield Cell(NOTHING if run.tokens_per_second is None else f"{run.tokens_per_second:.0f}")
+    price = run.price
+    yield Cell(NOTHING if price is None else f"{price.input:g} in, {price.output:g} out")
+
+
+def _families(runs: Sequence[SiteRun]) -> Table:
+    """How many checks of each family failed, warned or passed on each provider."""
+    names = dict.fromkeys(name for run in runs for name in run.families)
+    rows = (
+        Row(short_title(name), tuple(_counts(run.families.get(name, {})) for run in runs))
+        for name in names
+    )
+    heads = tuple((run.provider, run.model) for run in runs)
+    return Table(heads, tuple(rows))
+
+
+def _counts(counts: Mapping[CheckStatus, int]) -> Cell:
+    shown = [status for status in _TONES if counts.get(status)]
+    signs = (f"{STATUSES[status][0]} {counts[status]}" for status in shown)
+    return Cell(" ".join(signs) or NOTHING, _TONES[shown[0]] if shown else "")
+
+
+def _line(line: Line, number: int) -> PageLine:
+    return PageLine(
+        id=f"line-{number}",
+        title=f"{line.provider}: {counted(len(line.points), 'run')}",
+        heads=tuple(text.heads(line)),
+        figures=tuple(_figures(line)),
+        runs=tuple(_run(line, point) for point in reversed(line.points)),
+    )
+
+
+def _figures(line: Line) -> Iterator[Figure]:
+    for name, values in text.series(line).items():
+        moments = [
+            Moment(
+                seconds=datetime.fromisoformat(point.started_at).timestamp(),
+                value=value,
+                complete=point.complete,
+                changed=bool(point.changed),
+                after_gap=point.gap_days is not None,
+            )
+            for point, value in zip(line.points, values, strict=True)
+        ]
+        yield Figure(name, over_time(name, moments))
+
+
+def _run(line: Line, point: HistoryPoint) -> PageRun:
+    return PageRun(
+        cells=tuple(text.cells(line, point)),
+        decision=point.decision or "" if point.complete else "inconclusive",
+        link=f"{quote(point.run)}/report.html",
+        remarks=tuple(text.remarks(point)),
+    )

@@ -1,0 +1,118 @@
+"""A site: its table, the pages and records of its runs, and badges."""
+
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+from compared_runs import judged_run, never_in
+from healthy import SUITE
+from jsonschema import Draft202012Validator
+from recorded_runs import troubled, write_sealed_run
+
+from harness.cli.app import run
+from harness.comparison.history import history
+from harness.comparison.records import Price
+from harness.comparison.site import site_of
+from harness.records.runs import Thresholds
+from harness.storage.run_folder import read_analysis
+from reports import schemas
+from reports.html.badge import badge
+from reports.html.site import render_site
+
+
+@pytest.fixture(scope="module")
+def analyses(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    never = never_in("chat · streaming")
+    made = [
+        judged_run(folder / "a-1", never, provider="alpha", day=0, tries=2),
+        judged_run(folder / "a-2", provider="alpha", day=1, tries=2),
+        judged_run(folder / "b-1", never, provider="b<b", day=2, tries=2),
+    ]
+    return [read_analysis(each) for each in made]
+
+
+def files_of(analyses, prices=None):
+    over_time = history("site", [(each.run_id, each) for each in analyses])
+    return render_site(site_of(analyses, prices or {}, "1.0"), over_time)
+
+
+def test_the_latest_run_of_each_provider_is_in_the_table_those_that_pass_first(analyses):
+    site = site_of(analyses, {"alpha": Price(input=0.1, output=0.5)}, "1.0")
+    assert site.latest == ("a-2", "b-1")
+    runs = {each.run: each for each in site.runs}
+    assert (runs["b-1"].decision, runs["b-1"].success.value) == ("fail", 0.0)
+    assert (runs["a-2"].success.value, runs["a-2"].price.output) == (1.0, 0.5)
+    assert runs["b-1"].price is None
+
+
+def test_its_json_follows_the_schema_and_pages_hold_no_markup_of_others(analyses):
+    files = files_of(analyses)
+    Draft202012Validator(schemas.shipped("site")).validate(json.loads(files["index.json"]))
+    assert "b&lt;b" in files["index.html"]
+    assert "<b<b" not in files["index.html"]
+    assert 'href="b-1/report.html"' in files["index.html"]
+    assert "alpha: 2 runs" in files["index.html"]
+    assert "b<b: 1 run" not in files["index.html"]
+
+
+def test_the_order_of_the_arguments_changes_nothing(analyses):
+    assert files_of(analyses) == files_of(analyses[::-1])
+
+
+@pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", None])
+def test_a_badge_is_readable_svg_with_date_and_seal(decision):
+    drawn = badge(decision, "2026-11-20", "70d441136da50ec45bdfdbf9b5493339")
+    root = ElementTree.fromstring(drawn)
+    title = root.find("{*}title").text
+    assert title == root.get("aria-label")
+    assert re.fullmatch(r"gpt-oss: [A-Z]+ 2026-11-20 · 70d441136da50ec4", title)
+    label, shown = root.findall("{*}text")
+    assert f"{label.text}: {shown.text}" == title
+    assert float(shown.get("x")) + float(shown.get("textLength")) < float(root.get("width"))
+    colour = root.findall("{*}rect")[1].get("fill")
+    assert contrast_with_white(colour) >= 4.5
+
+
+def contrast_with_white(colour):
+    """The contrast ratio of WCAG 2.2."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    luminance = sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 1.05 / (luminance + 0.05)
+
+
+def test_the_command_publishes_what_the_bundle_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOME_API_KEY", "correct horse")
+    place = tmp_path / "runs" / "mock-1"
+    info = write_sealed_run(
+        place,
+        troubled(SUITE.first(1), tries=2),
+        SUITE.first(1),
+        first_cases=1,
+        thresholds=Thresholds(rule="guide"),
+    )
+    run(["recheck", str(place)])
+    capsys.readouterr()
+    assert run(["site", "runs", "--out", "site"]) == 0
+    assert capsys.readouterr().out.strip() == "site/index.html"
+    folder = tmp_path / "site" / "mock-1"
+    assert {path.name for path in folder.iterdir()} == {
+        "analysis.json", "badge.svg", "bundle.tar.gz", "report.html",
+    }  # fmt: skip
+    assert str(tmp_path) not in (folder / "report.html").read_text()
+    assert info.seals[-1].short in (tmp_path / "site" / "index.html").read_text()
+    assert run(["audit", "site/mock-1/bundle.tar.gz"]) == 0
+    assert run(["site", "site/mock-1/bundle.tar.gz", "runs", "--out", "other"]) == 2
+    assert "has the name of another run" in capsys.readouterr().err
+    assert run(["site", "site/mock-1/bundle.tar.gz", "--out", "again"]) == 0
+    for path in sorted((tmp_path / "site").rglob("*.*")):
+        again = tmp_path / "again" / path.relative_to(tmp_path / "site")
+        assert again.read_bytes() == path.read_bytes()
+
+
+def test_without_runs_there_is_one_sentence(capsys):
+    assert run(["site", "--out", "site"]) == 2
+    assert "Name at least one run" in capsys.readouterr().err
