@@ -181,6 +181,38 @@ def test_the_example_workflow_gives_only_inputs_that_there_are():
     assert set(own["with"]) <= set(ACTION["inputs"])
 
 
+def test_the_workflow_of_a_site_runs_with_this_command_line(tmp_path):
+    """Its script, with commands that note their arguments instead of verifying providers."""
+    workflow = yaml.safe_load((ROOT / "examples" / "github-pages.yml").read_text("utf-8"))
+    steps = workflow["jobs"]["publish"]["steps"]
+    (script,) = (step["run"] for step in steps if step.get("name") == "Verify")
+    fake = tmp_path / "gpt-oss-verify"
+    fake.write_text(
+        'echo "$*" >> noted; [ "$1" != --provider ] || mkdir -p "new/$2-1"\n'
+        '[ "$2" != slow ] || exit 3\n'
+    )
+    fake.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PROVIDERS": "quick slow"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "::error::slow: exit code 3" in done.stdout
+    noted = (tmp_path / "noted").read_text().splitlines()
+    assert noted[2:] == [
+        "bundle new/quick-1/ --out kept/quick-1.tar.gz",
+        "bundle new/slow-1/ --out kept/slow-1.tar.gz",
+        "site kept --out site",
+    ]
+    pinned = [step["uses"] for step in steps if "uses" in step]
+    assert all(re.search(r"@[0-9a-f]{40}$", each) for each in pinned)
+
+
 def test_the_gitlab_job_ends_with_the_exit_code_and_leaves_its_reports(mock, tmp_path):
     template = ROOT / "templates" / "gpt-oss-verify.gitlab-ci.yml"
     job = yaml.safe_load(template.read_text(encoding="utf-8"))["gpt-oss-verify"]
