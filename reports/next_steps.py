@@ -67,7 +67,8 @@ def _after_a_fix(analysis: Analysis, failed: Sequence[Rule]) -> Iterator[Step]:
         return
     command = list(run.command)
     kinds = {rule.result.check.kind for rule in failed}
-    if kinds == {"probe"} and "--only" not in command:
+    chooses = any(word.partition("=")[0] == "--only" for word in command)
+    if kinds == {"probe"} and not chooses:
         about = [rule.result.check for rule in failed]
         chosen = [each.id if len(about) <= _MOST_IDS else each.family for each in about]
         command += ["--only", ",".join(dict.fromkeys(chosen))]

@@ -121,6 +121,8 @@ class World:
         self.stands_for: Mapping[str, str] = {
             "RUN": runs[0],
             "RUN.tar.gz": f"{Path(runs[0]).name}.tar.gz",
+            "BEFORE": runs[0],
+            "AFTER": runs[1],
             "runs/groq-…": runs[0],
             "runs/fireworks-…": runs[1],
             "runs/together-…": runs[2],

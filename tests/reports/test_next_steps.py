@@ -1,0 +1,60 @@
+"""What a report tells the user to do."""
+
+import pytest
+from reporting import analysis, failed_rule, finding, rule
+
+from reports.build import build_report
+from reports.next_steps import next_steps
+
+COMMAND = ("gpt-oss-verify", "-p", "mine", "--suite", "quick")
+
+
+def failing_probes(*names, command=COMMAND, **changes):
+    checks = [
+        failed_rule(name, "failed", finding("r")).model_copy(
+            update={"check": rule(name, kind="probe").check}
+        )
+        for name in names
+    ]
+    return analysis(checks=checks, decision="fail", run={"command": command}, **changes)
+
+
+def lines(found):
+    return [each.line for each in next_steps(build_report(found, "runs/a b"), "runs/a b")]
+
+
+def test_a_failed_probe_is_repeated_and_then_run_alone():
+    assert lines(failing_probes("cot.used", "cot.kept")) == [
+        "Repeat and shrink the request behind a finding: "
+        "gpt-oss-verify reproduce 'runs/a b' cot.kept",
+        "After a fix, run only the failed probes: "
+        "gpt-oss-verify -p mine --suite quick --only cot.kept,cot.used",
+    ]
+
+
+def test_many_failed_probes_are_named_by_their_families():
+    names = [f"cot.{letter}" for letter in "abcd"] + ["prompt.a", "prompt.b"]
+    assert lines(failing_probes(*names))[1].endswith("--only cot,prompt")
+
+
+@pytest.mark.parametrize("more", [("--only", "cot"), ("--only=cot",)])
+def test_a_command_that_chooses_probes_is_repeated_as_it_was(more):
+    (_, again) = lines(failing_probes("cot.used", command=(*COMMAND, *more)))
+    assert (
+        again == f"After a fix, run it again: gpt-oss-verify -p mine --suite quick {' '.join(more)}"
+    )
+
+
+def test_a_failed_check_of_tool_calls_repeats_the_whole_run():
+    found = analysis(
+        checks=[failed_rule("usage.sum", "failed", finding("r"))],
+        decision="fail",
+        run={"command": COMMAND},
+    )
+    assert lines(found)[1] == "After a fix, run it again: gpt-oss-verify -p mine --suite quick"
+
+
+def test_an_unfinished_run_with_findings_is_finished_first():
+    first, last = lines(failing_probes("cot.used", complete=False))
+    assert "reproduce" in first
+    assert last == "Finish the run with: gpt-oss-verify --resume 'runs/a b'"
