@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import mutations
 import pytest
 from analyses import analysis_of, planned
@@ -17,8 +19,10 @@ from healthy import (
     stream_response,
 )
 
+from harness.cases import Case
 from harness.checks import CHECKS
 from harness.records.analysis import Analysis
+from harness.records.rollouts import Response
 from harness.records.runs import Thresholds
 
 CASES = SUITE.cases[:3]
@@ -245,3 +249,42 @@ def test_probes_that_were_added_after_a_run_are_not_missing_from_it() -> None:
     assert set(probes.values()) == {"not_verifiable"}
     cut_off = analysis_of([known], run, info=info)
     assert cut_off.verdict.reasons == ("1 of 2 planned attempts were not made.",)
+
+
+def raw(*said: str) -> list[Response]:
+    """Answers of a raw completions endpoint."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+    return [
+        json_response(
+            {"id": "cmpl-1", "choices": [{"text": text, "finish_reason": "stop"}], "usage": usage}
+        )
+        for text in said
+    ]
+
+
+def calls(case: Case) -> str:
+    arguments = json.dumps(dict(case.expected_arguments))
+    header = f"<|channel|>commentary to=functions.{case.tool_name} <|constrain|>json"
+    return f"{header}<|message|>{arguments}"
+
+
+@pytest.mark.parametrize("layer", ["API conversion", "engine"])
+def test_the_layer_at_fault_follows_from_harmony_beside_chat(layer: str) -> None:
+    run = planned(apis=("chat", "harmony"), modes=("non-streaming",), tries=4)
+    final = "<|channel|>final<|message|>All done."
+    recorded = [
+        rollout(
+            raw(calls(case), final) if layer == "API conversion" else raw(final),
+            api="harmony",
+            sample=case.id,
+            attempt=number,
+        )
+        for case in CASES
+        for number in range(1, 5)
+    ]
+    analysis = analysis_of([*attempts([0, 0, 0]), *recorded], run)
+    passed = 12 if layer == "API conversion" else 0
+    assert [result.outcomes.get("success", 0) for result in analysis.results] == [0, passed]
+    assert analysis.diagnosis is not None
+    assert [each.layer for each in analysis.diagnosis.layers] == [layer]
+    assert f"{passed} of 12 tool calls succeed over harmony" in analysis.diagnosis.layers[0].text
