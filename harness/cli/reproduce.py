@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from harness.api import DIALECTS
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions, at_least
 from harness.cli.restoring import probe_options
@@ -163,10 +164,7 @@ def _sent(exchange: Exchange) -> dict[str, Any] | str | None:
 
 
 def _base_url(subject: Subject) -> str:
-    url = subject.exchange.request.url
-    for ending in ("/chat/completions", "/responses"):
-        url = url.removesuffix(ending)
-    return url
+    return subject.exchange.request.url.removesuffix(DIALECTS[subject.rollout.api].path)
 
 
 def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
