@@ -88,7 +88,7 @@ def _refusal(raw: Mapping[str, Any]) -> str:
     """The refusal that an API separates from the answer; '' if there is none."""
     choices, output = raw.get("choices"), raw.get("output")
     if isinstance(choices, list) and choices:
-        refusal = choices[0]["message"].get("refusal")
+        refusal = (choices[0].get("message") or {}).get("refusal")
         return refusal if isinstance(refusal, str) else ""
     parts = [
         part

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from harmony import conversation as harmony
 from harmony.parse import (
-    CHANNEL,
     FIRST_SPECIAL,
     MESSAGE,
     STOP_TOKENS,
@@ -185,13 +184,15 @@ def _first_choice(raw: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def _completion(choice: Mapping[str, Any], path: str) -> Completion:
     """The parsed tokens of a choice. Raises UnreadableReplyError for text without harmony."""
     text = member(choice, "text", str, path)
-    tokens = optional_member(choice, "token_ids", list, path) or encode(text)
-    if not all(type(token) is int and token >= 0 for token in tokens):
-        raise UnreadableReplyError(f"{path}.token_ids should be a list of token ids")
-    if tokens and not {CHANNEL, MESSAGE} & set(tokens):
+    ids = optional_member(choice, "token_ids", list, path)
+    if ids:
+        if not all(type(token) is int and token >= 0 for token in ids):
+            raise UnreadableReplyError(f"{path}.token_ids should be a list of token ids")
+        return parse_completion(ids)
+    tokens = encode(text)
+    if tokens and all(token < FIRST_SPECIAL for token in tokens):
         raise UnreadableReplyError(
-            f"{path}.text has no special tokens of harmony: the server removes them, or the model "
-            "does not write harmony"
+            f"{path} has neither token_ids nor special tokens of harmony in its text"
         )
     return parse_completion(tokens)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
@@ -66,6 +67,30 @@ def test_a_good_model_passes_without_a_single_finding(capsys):
     assert {tuple(result["outcomes"].items()) for result in summary["results"]} == {
         (("success", 60),)
     }
+
+
+def test_a_good_model_passes_over_harmony(capsys):
+    _, summary = verified(right, capsys, "--apis", "harmony", "-n", "6", "-k", "2", "--strict")
+    assert [result["outcomes"] for result in summary["results"]] == [{"success": 12}] * 2
+
+
+def test_evals_run_over_harmony(capsys):
+    said = COT + "<|channel|>final<|message|>The answer is 7.<|return|>"
+    with running(ScriptedEngine(said)) as url:
+        options = ["--eval", "aime25", "--samples", "--examples", "2", "-k", "1", "--json"]
+        run(["eval", "--base-url", url, "--model", "gpt-oss-small", "--apis", "harmony", *options])
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["finished"] == 2
+    assert set(result["outcomes"]) <= {"correct", "wrong"}
+
+
+def test_an_odd_model_is_read_over_harmony(capsys):
+    said = itertools.cycle(ODD)
+    options = ["--streaming", "-n", str(len(ODD)), "-k", "1", "--max-turns", "1"]
+    _, summary = verified(lambda *_: next(said), capsys, "--apis", "harmony", *options)
+    (result,) = summary["results"]
+    assert result["finished"] == len(ODD)
+    assert not {each["id"] for each in summary["checks"] if each["status"] in FOUND}
 
 
 def test_an_odd_model_is_never_blamed_on_the_server(capsys):

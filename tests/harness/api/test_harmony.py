@@ -113,6 +113,12 @@ def test_answer_is_parsed_from_ids_or_text(ids: bool) -> None:
     assert (reply.reasoning, reply.finish) == ("I think.", "tool_calls")
 
 
+def test_answers_without_a_header_are_the_models() -> None:
+    assert read(choice("Hello.<|return|>")).text == "Hello."
+    assert read(choice("<|return|>")).text == ""
+    assert read(choice("", ids=False)).text == ""
+
+
 def test_preamble_is_text_and_cut_answers_are_truncated() -> None:
     said = "<|channel|>commentary<|message|>Wait.<|end|><|start|>assistant"
     assert read(choice(said + CALL)).text == "Wait."
@@ -139,7 +145,7 @@ def test_stream_is_read_like_the_complete_reply() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (choice("analysisI think.assistantfinalHello.", ids=False), "no special tokens"),
+        (choice("analysisI think.assistantfinalHello.", ids=False), "nor special tokens"),
         ({"index": 0, "text": ANSWER, "token_ids": ["a"]}, "token ids"),
         ({"index": 0}, r"choices\[0\].text"),
     ],

@@ -19,6 +19,7 @@ from mock_provider import MockProvider
 
 from harness.cases import Case
 from harness.cli.app import run
+from harness.reproduction.commands import python
 from harness.reproduction.smaller import smaller
 
 POLLUTED = "calls.name.polluted"
@@ -44,6 +45,15 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProv
         code = run([*address, "--api", "chat", "--suite", "smoke", "-n", "2", "-k", "1"])
         assert code == 1
         yield running
+
+
+def test_raw_completions_as_a_program() -> None:
+    body = {"model": "m", "prompt": [1], "skip_special_tokens": False, "stream": True}
+    program = python("harmony", "http://localhost/v1", body, None)
+    compile(program, "program", "exec")
+    assert "client.completions.create(" in program
+    assert "prompt=[1]," in program
+    assert "extra_body={'skip_special_tokens': False}" in program
 
 
 def the_run() -> str:
