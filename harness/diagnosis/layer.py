@@ -8,14 +8,14 @@ with the same cases, is the doing of their conversion. Pure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.records.analysis import CheckResult, TaskResult
 from harness.records.conditions import Api
 from harness.records.diagnosis import LayerFault
 from harness.statistics.differences import mantel_haenszel
-from harness.statistics.reliability import evidence, fail_level
+from harness.statistics.reliability import evidence, fail_level, spread_failures
 
 _LEVEL = 0.05
 """Two-sided p-value at which a failing API passes fewer tries than harmony, of the same cases."""
@@ -35,11 +35,18 @@ class _Tried:
 
     @property
     def passes(self) -> int:
+        """The passes of all cases."""
         return sum(self.passed.values())
 
     @property
     def total(self) -> int:
+        """The tries of all cases."""
         return sum(self.tries.values())
+
+    @property
+    def means(self) -> list[float]:
+        """The share of passes of each case."""
+        return [self.passed[case] / tries for case, tries in self.tries.items() if tries]
 
     def below(self, other: _Tried) -> bool:
         """Whether fewer tries of the same cases pass than over another API, beyond chance."""
@@ -54,6 +61,7 @@ class _Tried:
 def faulty_layers(
     calling: Sequence[TaskResult],
     rules: Sequence[CheckResult],
+    apis: Collection[Api],
     *,
     reference: float,
     lower: float,
@@ -63,6 +71,7 @@ def faulty_layers(
     Args:
         calling: Tool calling under each condition.
         rules: The results of checks and probes.
+        apis: The APIs of the run.
         reference: The success rate of tool calls that a provider should reach.
         lower: The rate that is not acceptable.
     """
@@ -79,19 +88,20 @@ def faulty_layers(
         ]
         if worse := [each for each in low if each.below(raw)]:
             found.append(_conversion(raw, worse))
-        if raw in low and len(low) > 1 and not any(raw.below(each) for each in others):
-            shown = "; ".join(map(str, low))
-            found.append(_engine(f"{shown}, and the first does not need the API conversion"))
+        spread = spread_failures(raw.means, reference, len(others) + 1)
+        better = any(raw.below(each) for each in others)
+        if raw in low and len(low) > 1 and spread and not better:
+            found.append(_engine("; ".join(map(str, low))))
     numbers = [
         each.check.id
         for each in rules
         if each.status == "failed"
         and each.check.family in ("numerics", "long")
         and _RAW in each.groups
-        and (len(each.groups) > 1 or not others)
+        and (len(each.groups) > 1 or set(apis) == {_RAW})
     ]
     if numbers and not any(each.layer == "engine" for each in found):
-        found.append(_engine(f"{', '.join(numbers)} failed over harmony, too"))
+        found.append(_engine(f"{', '.join(numbers)} failed over harmony"))
     return tuple(found)
 
 
@@ -117,4 +127,5 @@ def _conversion(raw: _Tried, worse: Sequence[_Tried]) -> LayerFault:
 
 
 def _engine(why: str) -> LayerFault:
-    return LayerFault(layer="engine", text=f"The engine is at fault: {why}.")
+    text = f"The engine is at fault: {why}. Harmony does not need the API conversion."
+    return LayerFault(layer="engine", text=text)

@@ -148,7 +148,9 @@ def _faulty_layers(
         return ()
     calling = [result for result in results if result.score is None]
     wanted = standard(thresholds)
-    return faulty_layers(calling, rules, reference=wanted.reference, lower=wanted.lower)
+    return faulty_layers(
+        calling, rules, info.settings.apis, reference=wanted.reference, lower=wanted.lower
+    )
 
 
 def _check_results(

@@ -20,8 +20,9 @@ def calling(api, passed, tries=4, cases=6, mode="streaming"):
     )
 
 
-def found(*results, rules=()):
-    return [(each.layer, each.text) for each in faulty_layers(results, rules, **RATES)]
+def found(*results, rules=(), apis=("chat", "harmony")):
+    layers = faulty_layers(results, rules, apis, **RATES)
+    return [(each.layer, each.text) for each in layers]
 
 
 def numerics(*groups):
@@ -48,6 +49,16 @@ def test_what_fails_over_harmony_too_is_the_engine() -> None:
     assert "6 of 24 tool calls succeed over harmony; 6 of 24 tool calls succeed over chat" in text
 
 
+def test_a_few_cases_that_are_too_hard_do_not_accuse_the_engine() -> None:
+    results = []
+    for api in ("harmony", "chat"):
+        good = calling(api, 20, tries=20, cases=20)
+        results.append(
+            good.model_copy(update={"cases": good.cases | {"case 0": (0, 20), "case 1": (0, 20)}})
+        )
+    assert found(*results) == []
+
+
 def test_both_layers_can_be_at_fault() -> None:
     layers = [layer for layer, _ in found(calling("harmony", 2), calling("chat", 0))]
     assert layers == ["API conversion", "engine"]
@@ -56,10 +67,10 @@ def test_both_layers_can_be_at_fault() -> None:
 def test_wrong_logprobs_over_harmony_are_the_engines() -> None:
     healthy = [calling("harmony", 4), calling("chat", 4)]
     ((layer, text),) = found(*healthy, rules=[numerics("chat", "harmony")])
-    assert (layer, "numerics.logprobs failed over harmony, too" in text) == ("engine", True)
+    assert (layer, "numerics.logprobs failed over harmony" in text) == ("engine", True)
     assert found(*healthy, rules=[numerics("chat")]) == []
-    assert found(calling("harmony", 4), rules=[numerics("harmony")])
-    assert found(*healthy, rules=[numerics("harmony")]) == []
+    assert found(rules=[numerics("harmony")], apis=["harmony"])
+    assert found(rules=[numerics("harmony")]) == []
 
 
 @pytest.mark.parametrize(
