@@ -1,14 +1,16 @@
 """Who changed what a call should contain: the server, or the model that wrote it so.
 
 The reported completion tokens are those that the model wrote. If they fit the returned call, the
-model wrote it; if they only fit the intended one, the server changed it. It also did if the CoT of
-the same reply has the intended name, and not the returned one.
+model wrote it; if they only fit the intended one, the server changed it. How many tokens of the
+format a model and a server add shows in the other calls. The server also changed a call if the CoT
+of the same reply has the intended name, or the intended texts, and not the returned ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
@@ -16,29 +18,63 @@ from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
 from harness.api.base import Reply, ToolCall
 from harness.checks.accounting import in_prompt, tokens_of
+from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call as MadeCall
 from harness.probes.base import TrialResult, Trials
 
 Author = Literal["model", "server", "unknown"]
 
-_CONTENT_TYPE = range(-2, 1)
-"""Tokens by which a call may differ from the rendered one without a change of its text."""
+_FEWEST_INTACT = 4
+_USUAL, _USUAL_OF_ALL = 0.2, 0.5
+"""The share of calls that makes a number of tokens usual: of intact ones, or of all."""
+_SHORTEST_TEXT = 4
 _FEWEST_REPEATED = 2
 _LEAST_REPEATED = 2 / 3
 
 
-def author(made: MadeCall, *intended: ToolCall) -> Author:
-    """Who is responsible for a call that differs from the intended one, in any of its spellings."""
+@dataclass(frozen=True)
+class Beside:
+    """The tokens that intact calls of a provider have beside their text: usual ones, and all."""
+
+    usual: Collection[int]
+    seen: Collection[int]
+
+    @classmethod
+    def of(cls, made: Iterable[tuple[MadeCall, bool]]) -> Beside:
+        """What calls show, each with whether it is intact; all count if too few are."""
+        calls = list(made)
+        intact = [each for each, is_intact in calls if is_intact]
+        enough = len(intact) >= _FEWEST_INTACT
+        replies = (
+            each.exchange.reply for each in (intact if enough else [each for each, _ in calls])
+        )
+        found = Counter(beside(reply) for reply in replies if reply is not None)
+        counts = {tokens: times for tokens, times in found.items() if tokens is not None}
+        least = (_USUAL if enough else _USUAL_OF_ALL) * sum(counts.values())
+        return cls([tokens for tokens, times in counts.items() if times >= least], counts)
+
+
+def author(made: MadeCall, intended: Sequence[ToolCall], tokens: Beside) -> Author:
+    """Who is responsible for a call that differs from the intended one.
+
+    Args:
+        made: The call.
+        intended: The intended call, in each of its spellings.
+        tokens: What intact calls of the provider have beside their text.
+    """
     reply = made.exchange.reply
     if reply is None:
         return "unknown"
     if all(_named_in_cot(reply, made.call, each) for each in intended):
         return "server"
-    fitting = fits(reply, _CONTENT_TYPE)
-    instead = [fits(_with_call(reply, made.call, each), _CONTENT_TYPE) for each in intended]
-    if fitting is None or fitting == any(instead):
-        return "unknown"
-    return "model" if fitting else "server"
+    found = beside(reply)
+    instead = [beside(_with_call(reply, made.call, each)) for each in intended]
+    if found in tokens.usual and not any(each in tokens.seen for each in instead):
+        return "model"
+    if found not in tokens.seen and any(each in tokens.usual for each in instead):
+        return "server"
+    told = all(_texts_in_cot(reply, made.call, each) for each in intended)
+    return "server" if told and found not in tokens.usual else "unknown"
 
 
 def proven(found: Iterable[tuple[TrialResult, Author]]) -> Trials:
@@ -56,6 +92,20 @@ def proven(found: Iterable[tuple[TrialResult, Author]]) -> Trials:
 def _named_in_cot(reply: Reply, made: ToolCall, intended: ToolCall) -> bool:
     changed = made.name != intended.name
     return changed and intended.name in reply.reasoning and made.name not in reply.reasoning
+
+
+def _texts_in_cot(reply: Reply, made: ToolCall, intended: ToolCall) -> bool:
+    """Whether the CoT has the intended texts of the arguments, and none of those that differ."""
+    given, planned = (_texts(call.arguments) for call in (made, intended))
+    changed = given - planned
+    told = all(text in reply.reasoning for text in planned - given)
+    return bool(changed) and told and not any(text in reply.reasoning for text in changed)
+
+
+def _texts(arguments: str) -> set[str]:
+    """The texts of more than a few characters in the arguments of a call."""
+    values = (parsed_object(arguments) or {}).values()
+    return {each for each in values if isinstance(each, str) and len(each) >= _SHORTEST_TEXT}
 
 
 def _with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
-from harness.probes.evidence import Author, author, proven
+from harness.probes.evidence import Author, Beside, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
 from harness.records.conditions import Api
@@ -47,12 +48,15 @@ class Value:
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
         instead |= {html.escape(self.special), self.special.encode().decode("latin-1", "replace")}
         instead |= {self.special.translate(_PLAIN), re.sub(r"<[^>]*>", "", self.special)}
-        instead |= {re.sub(r"\s+", " ", self.special)}
+        instead |= {re.sub(r"\s+", " ", self.special), self.special.lower()}
+        instead |= {unicodedata.normalize(form, self.special) for form in ("NFC", "NFD", "NFKC")}
         if self.before and self.after:
             instead.add("")
         if not self.special.isascii():
             instead |= {sign * len(self.special) for sign in "?\ufffd"}
-            instead |= {"".join(filter(str.isascii, self.special))} - {""}
+            apart = unicodedata.normalize("NFKD", self.special)
+            kept = ("".join(filter(str.isascii, text)) for text in (self.special, apart))
+            instead |= set(kept) - {""}
         return tuple(f"{self.before}{each}{self.after}" for each in instead if each != self.special)
 
     def is_lost_from(self, text: str) -> bool:
@@ -109,6 +113,7 @@ VALUES: Mapping[str, Value] = {
     "markup": Value(NOTE, "Save this note: dock <b>nine</b>", "dock ", "<b>nine</b>"),
     "ampersand": Value(NOTE, "Save this note: salt & pepper", "salt ", "&", " pepper"),
     "typography": Value(NOTE, "Save this note: tide – it’s “low” …", "tide ", "– it’s “low” …"),
+    "capitals": Value(NOTE, "Save this note: ALMA at The QUAY", "", "ALMA at The QUAY"),
     "spaces": Value(NOTE, "Save this note: dock    nine", "dock", "    ", "nine"),
     "json": Value(
         LANGUAGE, "Identify the language of the text between the marks: <<{\"a\": [1]}>>",
@@ -134,6 +139,8 @@ def _judge(name: str, responses: ProbeResponses) -> Trials:
 
 def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
     value = VALUES[name]
+    made = ((each, call) for each, rollout in responses.named(*VALUES) for call in calls(rollout))
+    tokens = Beside.of((call, VALUES[each].intact in _text(call)) for each, call in made)
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         text = _text(found)
         damaged = any(each in text for each in value.damaged())
@@ -142,7 +149,7 @@ def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
         elif damaged or value.is_lost_from(text) or _truncated(found, value):
             message = "The arguments of a tool call contain a damaged text."
             got = text or found.call.arguments
-            who = author(found, *value.written(found.call))
+            who = author(found, value.written(found.call), tokens)
             yield Problem(found.exchange, message, value.intact, got), who
 
 

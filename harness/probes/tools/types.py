@@ -13,10 +13,10 @@ from functools import partial
 
 from harness.api.base import Tool
 from harness.checks.json_text import parsed_object
-from harness.checks.subjects import calls
+from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, FUNCTION_CALLING, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
-from harness.probes.evidence import Author, author, proven
+from harness.probes.evidence import Author, Beside, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import offered, schema
 from harness.records.conditions import Api
@@ -44,6 +44,10 @@ class Typed:
     def key(self) -> str:
         """The name of the parameter."""
         return self.name.partition("_")[2]
+
+    def is_value_of(self, call: Call) -> bool:
+        """Whether a call has this value, and no other argument."""
+        return parsed_object(call.call.arguments) == {self.key: self.value}
 
     def is_changed_to(self, got: object) -> bool:
         """Whether a value is what servers make of this one: text, a default, or nothing."""
@@ -85,6 +89,8 @@ def _judge(name: str, responses: ProbeResponses) -> Trials:
 
 def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
     typed = VALUES[name]
+    made = ((each, call) for each, rollout in responses.named(*VALUES) for call in calls(rollout))
+    tokens = Beside.of((call, VALUES[each].is_value_of(call)) for each, call in made)
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         values = parsed_object(found.call.arguments)
         if values is None or values.keys() - {typed.key}:
@@ -95,7 +101,8 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
             yield None, "unknown"
         elif typed.is_changed_to(got):
             written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
-            who = author(found, *(replace(found.call, arguments=each) for each in written))
+            intended = [replace(found.call, arguments=each) for each in written]
+            who = author(found, intended, tokens)
             if who == "unknown" and name not in RELIABLE:
                 continue
             message = "An argument of a tool call has another value than requested."

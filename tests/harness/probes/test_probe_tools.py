@@ -308,7 +308,9 @@ def test_kept_types_pass() -> None:
     [
         ("number", '{"volume": "0.5"}'),
         ("number", '{"volume": 0}'),
+        ("boolean", '{"repeat": "false"}'),
         ("boolean", "{}"),
+        ("null", '{"label": "null"}'),
         ("null", "{}"),
         ("empty string", "{}"),
     ],
@@ -322,15 +324,13 @@ def test_changed_types_fail(name: str, arguments: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("boolean", '{"repeat": "false"}'),
         ("boolean", '{"repeat": 0}'),
         ("boolean", '{"Advantages": false}'),
-        ("null", '{"label": "null"}'),
         ("empty string", '{"label": null}'),
     ],
 )
 def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, arguments: str) -> None:
-    """The tokens do not tell quotes, and a server does not rename arguments."""
+    """The tokens are the same, and another check judges names."""
     found = statuses(judged(types.GROUP, _typed({name: arguments})))
     assert found[f"tools.arguments.{name.replace(' ', '_')}"] == "not_verifiable"
 
