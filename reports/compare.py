@@ -269,7 +269,10 @@ def _more(found: Sequence[object], most: int) -> Iterator[Line]:
 
 
 def _verdict(comparison: Comparison, index: int) -> str:
-    """Verdict, causes and failing checks: `b: FAIL. Likely cause: … 1 check fails: cot.used.`."""
+    """Verdict, causes and failing checks: `b: FAIL. Likely cause: … 1 check fails: cot.used.`.
+
+    Without a failing check, the reason of a verdict other than PASS.
+    """
     entry, base = comparison.entries[index], base_index(comparison)
     role = " (reference)" if index == base else ""
     verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
@@ -280,6 +283,8 @@ def _verdict(comparison: Comparison, index: int) -> str:
     failed = [row for row in rows if _failed(row, index)]
     if failed:
         text += f" {_named('check', failed, 'fails', 'fail')}."
+    elif entry.reason and entry.decision not in ("pass", None):
+        text += f" {entry.reason}"
     elif any(_judged(row, index) for row in rows):
         text += " No check fails."
     also = sum(_failed(row, base) for row in failed) if index != base else 0

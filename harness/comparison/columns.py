@@ -118,6 +118,7 @@ def read_run(folder: Path) -> Column:
         started_at=info.started_at,
         tool_version=info.tool_version,
         decision=analysis.verdict.decision,
+        reason=next(iter(analysis.verdict.reasons), None),
         causes=() if known is None else tuple(cause.description for cause in known.causes),
         complete=analysis.complete,
         notes=() if analysis.complete else (unfinished,),

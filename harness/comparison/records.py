@@ -30,8 +30,9 @@ class Entry(Record):
     """One column: a run, a baseline file, or a published baseline.
 
     `label` is unique in its comparison. `place` is the folder or file as given; None for a
-    published baseline. `causes` describes the likely causes of its findings. `differs` has the
-    settings that differ from the reference, and `notes` what limits the comparison.
+    published baseline. `reason` is the first of the verdict, and `causes` describes the
+    likely causes of its findings. `differs` has the settings that differ from the reference, and
+    `notes` what limits the comparison.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Entry(Record):
     started_at: str | None = None
     tool_version: str | None = None
     decision: Decision | None = None
+    reason: str | None = None
     causes: tuple[str, ...] = ()
     complete: bool = True
     differs: tuple[Change, ...] = ()

@@ -33,6 +33,8 @@ NO_BASELINE = (
 )
 
 SHOWN_RULES = 6
+_NAMED = 2
+"""Conditions that a sentence names one by one although all are affected."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,11 @@ def _invalid(
     affected = [result for result in results if result.invalid > thresholds.max_invalid]
     if affected:
         allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
-        counted = (f"{each.name}: {each.invalid} invalid of {each.planned}" for each in affected)
+        counted = [f"{each.name}: {each.invalid} invalid of {each.planned}" for each in affected]
+        if len(affected) == len(results) > _NAMED:
+            invalid = sum(each.invalid for each in results)
+            planned = sum(each.planned for each in results)
+            counted = [f"all {len(results)} conditions: {invalid} invalid of {planned}"]
         more = f" and {len(by) - SHOWN_RULES} more" if len(by) > SHOWN_RULES else ""
         failed = f": {', '.join(by[:SHOWN_RULES])}{more}" if by else ""
         yield f"{'; '.join(counted)} attempts, {allowed}{failed}."

@@ -28,7 +28,13 @@ def rate(group, detectable=0.41, value=0.0, seen="none"):
 def comparison(*rows, causes=()):
     def entry(label, decision, causes=()):
         return Entry(
-            label=label, kind="run", provider="p", model="m", decision=decision, causes=causes
+            label=label,
+            kind="run",
+            provider="p",
+            model="m",
+            decision=decision,
+            reason="gpqa is too low.",
+            causes=causes,
         )
 
     return Comparison(
@@ -64,6 +70,12 @@ def test_a_failing_check_is_shown_although_the_other_side_did_not_test_it():
     found = comparison(check("cot.used", None, "failed"), check("cot.raw", "passed", "passed"))
     (row,) = part(found, "Checks that fail or differ").table.rows
     assert (row.label, [cell.text for cell in row.cells]) == ("cot.used", ["–", "✕ 2 of 4"])
+
+
+def test_a_verdict_that_no_check_explains_has_its_reason():
+    first, second, _ = summary(comparison(check("cot.raw", "passed", "passed"), rate("chat")))
+    assert first == "a (reference): PASS. No check fails."
+    assert second == "b: FAIL. gpqa is too low."
 
 
 def test_equal_differences_are_one_sentence():

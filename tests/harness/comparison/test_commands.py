@@ -77,7 +77,7 @@ def test_without_out_a_new_folder_is_created_in_runs(runs, tmp_path, capsys):
         "compare.md",
     }
     shown = printed(capsys)
-    assert "Summary alpha: FAIL. No check fails. beta (reference): PASS. No check fails." in shown
+    assert "Summary alpha: FAIL. because beta (reference): PASS. No check fails." in shown
     assert " Beyond chance, alpha is worse in " in shown
 
 

@@ -149,6 +149,13 @@ def test_every_kind_of_reason_has_one_sentence():
     assert "Most failures: no tool call (180)" in reasons[2]
 
 
+def test_invalid_responses_everywhere_are_one_count_with_the_checks_behind_them():
+    groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
+    reasons = decide(groups, Thresholds(), invalid_by=("usage.sum",)).reasons
+    text = "all 4 conditions: 720 invalid of 720 attempts, none allowed: usage.sum."
+    assert reasons[0] == text
+
+
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     about = CHECKS["usage.sum"].about
     failed = CheckResult(check=about, status="failed", applicable=4, failures=3)
