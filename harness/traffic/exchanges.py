@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from harness.api import DIALECTS
 from harness.integrity.secrets import Scrubber
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Lost, Request, Response
 from harness.traffic.bodies import UnreadableBodyError, decoded, headers_of, read_body
 from harness.traffic.recordings import Pair
@@ -27,7 +28,7 @@ _STREAMS = ("chunks", "events", "lines", "parts")
 _URLS = ("url", "uri")
 _STATUSES = ("status", "status_code", "statusCode", "code")
 _TIMES = ("startedDateTime", "started_at", "recorded_at", "timestamp", "created_at", "time")
-_PATHS: Mapping[str, Api] = {"/chat/completions": "chat", "/responses": "responses"}
+_PATHS: Mapping[str, Api] = {DIALECTS[api].path: api for api in BOTH_APIS}
 _REPLIES: Mapping[str, Api] = {
     "chat.completion": "chat",
     "chat.completion.chunk": "chat",
