@@ -13,17 +13,18 @@ from harness.comparison.records import (
     ChangedCase,
     Comparison,
     Entry,
-    EntryKind,
     Measured,
     Row,
     Unit,
 )
-from harness.comparison.rows import CHECKS, JUDGED, RATES, TIMES
+from harness.comparison.rows import CHECKS, RATES, TIMES
 from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
 from harness.records.scores import Estimate
 from harness.statistics.differences import Seen
 from reports import model
+from reports.compare_rows import check_rows, figure_rows, measure_of, notable, tested_rows
+from reports.compare_summary import summary
 from reports.model import Cell, Table, Tone
 from reports.regressions import moment, result, sentences
 from reports.text import NOTHING, VERDICTS, counted, estimate, percent
@@ -34,12 +35,6 @@ _SUFFIXES: Mapping[Unit, str] = {"share": " %", "seconds": ", s"}
 _STATUS_TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor"}
 _SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""}
 _FEW = 2
-_NAMED = 5
-_KINDS: Mapping[EntryKind, str] = {
-    "run": "no verdict",
-    "baseline": "measured baseline",
-    "published": "published scores",
-}
 
 
 @dataclass(frozen=True)
@@ -77,31 +72,6 @@ def parts(comparison: Comparison, *, most_checks: int, most_cases: int) -> Itera
         yield Part(f"Since the previous run: {found.run}", tuple(map(Line, sentences(found))))
     yield Part("Figures", table=_figures(comparison))
     yield Part("How differences are tested", (Line(how_tested(comparison)),))
-
-
-def base_index(comparison: Comparison) -> int:
-    """The index of the reference."""
-    return [entry.label for entry in comparison.entries].index(comparison.against)
-
-
-def figure_rows(comparison: Comparison) -> list[Row]:
-    """All rows but those of checks."""
-    return [row for row in comparison.rows if row.unit != "status"]
-
-
-def tested_rows(comparison: Comparison) -> list[Row]:
-    """The rows of pass rates and scores that were tested."""
-    return [row for row in figure_rows(comparison) if any(row.differences)]
-
-
-def check_rows(comparison: Comparison) -> list[Row]:
-    """The rows of checks and probes."""
-    return [row for row in comparison.rows if row.unit == "status"]
-
-
-def notable(row: Row) -> bool:
-    """Whether columns differ, or a check fails in one of them, also if no other tested it."""
-    return row.differs or any(_failed(row, index) for index in range(len(row.cells)))
 
 
 def heading(row: Row) -> str:
@@ -148,21 +118,6 @@ def cell(row: Row, index: int) -> Cell:
         return Cell(text, {"pass": "good", "fail": "bad"}.get(found.decision, "poor"))  # type: ignore[arg-type]
     status = None if found is None else found.status
     return Cell(text, _SEEN_TONES[seen] or (_STATUS_TONES.get(status, "") if status else ""))
-
-
-def summary(comparison: Comparison) -> Iterator[str]:
-    """What a reader should know first, in sentences.
-
-    The verdict and the failing checks of each column, then what only one of a column and the
-    reference tested, then which differences are more than chance.
-    """
-    base = base_index(comparison)
-    columns = range(len(comparison.entries))
-    yield from (_verdict(comparison, index) for index in columns)
-    for index in columns:
-        if index != base:
-            yield from _lone(comparison, index)
-            yield _statistics(comparison, index)
 
 
 def how_tested(comparison: Comparison) -> str:
@@ -229,7 +184,7 @@ def _differences(comparison: Comparison) -> Iterator[Line]:
         for row in tested_rows(comparison):
             found = row.differences[index]
             if found is not None and (few or found.seen != "none"):
-                equal[found.seen, result(found)].append(_measure(row))
+                equal[found.seen, result(found)].append(measure_of(row))
         for (seen, text), measures in equal.items():
             line = f"{MARKS[seen]} {column}{', '.join(measures)}: {text}"
             yield Line(line.lstrip(), _SEEN_TONES[seen])
@@ -266,96 +221,6 @@ def _heads(comparison: Comparison) -> tuple[tuple[str, ...], ...]:
 def _more(found: Sequence[object], most: int) -> Iterator[Line]:
     if len(found) > most:
         yield Line(f"{len(found) - most} more are in compare.html.")
-
-
-def _verdict(comparison: Comparison, index: int) -> str:
-    """Verdict, causes and failing checks: `b: FAIL. Likely cause: … 1 check fails: cot.used.`.
-
-    Without a failing check, the reason of a verdict other than PASS.
-    """
-    entry, base = comparison.entries[index], base_index(comparison)
-    role = " (reference)" if index == base else ""
-    verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
-    text = f"{entry.label}{role}: {verdict}."
-    if entry.causes:
-        text += f" Likely cause{'s' * (len(entry.causes) > 1)}: {' '.join(entry.causes)}"
-    rows = check_rows(comparison)
-    failed = [row for row in rows if _failed(row, index)]
-    if failed:
-        text += f" {_named('check', failed, 'fails', 'fail')}."
-    elif entry.reason and entry.decision not in ("pass", None):
-        text += f" {entry.reason}"
-    elif any(_judged(row, index) for row in rows):
-        text += " No check fails."
-    also = sum(_failed(row, base) for row in failed) if index != base else 0
-    return f"{text} The reference fails {also} of them too." if also else text
-
-
-def _lone(comparison: Comparison, index: int) -> Iterator[str]:
-    """What only one of a column and the reference tested."""
-    base = base_index(comparison)
-    for one, other in ((index, base), (base, index)):
-        rows = [r for r in check_rows(comparison) if _judged(r, one) and not _judged(r, other)]
-        if rows and any(_judged(row, other) for row in check_rows(comparison)):
-            names = [comparison.entries[each].label for each in (one, other)]
-            failed = sum(_failed(row, one) for row in rows)
-            yield (
-                f"{names[0]} tested {counted(len(rows), 'check')} that {names[1]} did not; "
-                f"{failed or 'none'} of them failed."
-            )
-
-
-def _statistics(comparison: Comparison, index: int) -> str:
-    """Which differences between a column and the reference are more than chance."""
-    label = comparison.entries[index].label
-    rows = [row for row in tested_rows(comparison) if row.differences[index] is not None]
-    tested = [found for row in rows if (found := row.differences[index]) is not None]
-    if not tested:
-        return f"{label} and {comparison.against} have no sample in common to compare."
-    beyond = [
-        f"{seen} in {_names([_measure(row) for row in rows if _seen(row, index) == seen])}"
-        for seen in ("worse", "better")
-        if any(_seen(row, index) == seen for row in rows)
-    ]
-    if beyond:
-        return f"Beyond chance, {label} is {' and '.join(beyond)}."
-    sizes = [each.detectable for each in tested]
-    known = [size for size in sizes if size is not None]
-    text = f"The pass rates of {label} and {comparison.against} do not differ by more than chance"
-    samples = [each.pairs for each in tested if each.pairs is not None]
-    few = f" with {counted(min(samples), 'sample')}" if samples else ""
-    if len(known) < len(sizes):
-        return f"{text}; no gap would have been detected{few}."
-    return f"{text}; only a gap above {max(known) * 100:.0f} points would have been detected{few}."
-
-
-def _measure(row: Row) -> str:
-    return row.name if row.group is None else f"{row.group} {row.name}"
-
-
-def _seen(row: Row, index: int) -> Seen:
-    found = row.differences[index]
-    return "none" if found is None else found.seen
-
-
-def _judged(row: Row, index: int) -> bool:
-    found = row.cells[index]
-    return found is not None and found.status in JUDGED
-
-
-def _failed(row: Row, index: int) -> bool:
-    found = row.cells[index]
-    return found is not None and found.status == "failed"
-
-
-def _named(noun: str, rows: Sequence[Row], one: str, several: str) -> str:
-    verb = one if len(rows) == 1 else several
-    return f"{counted(len(rows), noun)} {verb}: {_names([row.name for row in rows])}"
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _amount(found: Measured, digits: int) -> str:

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from harness.comparison.records import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference
-from reports import compare
+from reports import compare, compare_rows
+from reports.compare_summary import summary
 from reports.html.charts.forest import Compared, forest
 from reports.html.figure import Figure
 from reports.html.links import report_of
@@ -51,12 +52,12 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         title=_title(comparison),
         links=links,
         places=[compare.entry_line(entry, folder) for entry in comparison.entries],
-        summary=list(compare.summary(comparison)),
+        summary=list(summary(comparison)),
         how_tested=compare.how_tested(comparison),
         figures=list(_figures(comparison)),
         groups=groups,
         labels=[entry.label for entry in comparison.entries],
-        notable=any(map(compare.notable, comparison.rows)),
+        notable=any(map(compare_rows.notable, comparison.rows)),
     )
 
 
@@ -72,7 +73,7 @@ def _title(comparison: Comparison) -> str:
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
-    for row in compare.tested_rows(comparison):
+    for row in compare_rows.tested_rows(comparison):
         found = [
             Compared(entry.label, each.value, each.low, each.high, each.seen)
             for entry, each in zip(comparison.entries, row.differences, strict=True)
@@ -97,7 +98,7 @@ def _row(
         "label": compare.label(row),
         "about": row.about,
         "search": f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
-        "notable": compare.notable(row),
+        "notable": compare_rows.notable(row),
         "cells": cells,
     }
 

@@ -2,7 +2,8 @@
 
 from harness.comparison.records import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference
-from reports.compare import parts, summary
+from reports.compare import parts
+from reports.compare_summary import summary
 
 CAUSE = "The server drops the chain of thought."
 

@@ -1,0 +1,110 @@
+"""What a reader of a comparison should know first, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.comparison.records import Comparison, EntryKind, Row
+from reports.compare_rows import (
+    base_index,
+    check_rows,
+    has_failed,
+    is_judged,
+    measure_of,
+    seen_in,
+    tested_rows,
+)
+from reports.text import VERDICTS, counted
+
+_NAMED = 5
+_KINDS: Mapping[EntryKind, str] = {
+    "run": "no verdict",
+    "baseline": "measured baseline",
+    "published": "published scores",
+}
+
+
+def summary(comparison: Comparison) -> Iterator[str]:
+    """What a reader should know first, in sentences.
+
+    The verdict and the failing checks of each column, then what only one of a column and the
+    reference tested, then which differences are more than chance.
+    """
+    base = base_index(comparison)
+    columns = range(len(comparison.entries))
+    yield from (_verdict(comparison, index) for index in columns)
+    for index in columns:
+        if index != base:
+            yield from _lone(comparison, index)
+            yield _statistics(comparison, index)
+
+
+def _verdict(comparison: Comparison, index: int) -> str:
+    """Verdict, causes and failing checks: `b: FAIL. Likely cause: … 1 check fails: cot.used.`.
+
+    Without a failing check, the reason of a verdict other than PASS.
+    """
+    entry, base = comparison.entries[index], base_index(comparison)
+    role = " (reference)" if index == base else ""
+    verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
+    text = f"{entry.label}{role}: {verdict}."
+    if entry.causes:
+        text += f" Likely cause{'s' * (len(entry.causes) > 1)}: {' '.join(entry.causes)}"
+    rows = check_rows(comparison)
+    failed = [row for row in rows if has_failed(row, index)]
+    if failed:
+        text += f" {_named('check', failed, 'fails', 'fail')}."
+    elif entry.reason and entry.decision not in ("pass", None):
+        text += f" {entry.reason}"
+    elif any(is_judged(row, index) for row in rows):
+        text += " No check fails."
+    also = sum(has_failed(row, base) for row in failed) if index != base else 0
+    return f"{text} The reference fails {also} of them too." if also else text
+
+
+def _lone(comparison: Comparison, index: int) -> Iterator[str]:
+    """What only one of a column and the reference tested."""
+    base = base_index(comparison)
+    for one, other in ((index, base), (base, index)):
+        rows = [r for r in check_rows(comparison) if is_judged(r, one) and not is_judged(r, other)]
+        if rows and any(is_judged(row, other) for row in check_rows(comparison)):
+            names = [comparison.entries[each].label for each in (one, other)]
+            failed = sum(has_failed(row, one) for row in rows)
+            yield (
+                f"{names[0]} tested {counted(len(rows), 'check')} that {names[1]} did not; "
+                f"{failed or 'none'} of them failed."
+            )
+
+
+def _statistics(comparison: Comparison, index: int) -> str:
+    """Which differences between a column and the reference are more than chance."""
+    label = comparison.entries[index].label
+    rows = [row for row in tested_rows(comparison) if row.differences[index] is not None]
+    tested = [found for row in rows if (found := row.differences[index]) is not None]
+    if not tested:
+        return f"{label} and {comparison.against} have no sample in common to compare."
+    beyond = [
+        f"{seen} in {_names([measure_of(row) for row in rows if seen_in(row, index) == seen])}"
+        for seen in ("worse", "better")
+        if any(seen_in(row, index) == seen for row in rows)
+    ]
+    if beyond:
+        return f"Beyond chance, {label} is {' and '.join(beyond)}."
+    sizes = [each.detectable for each in tested]
+    known = [size for size in sizes if size is not None]
+    text = f"The pass rates of {label} and {comparison.against} do not differ by more than chance"
+    samples = [each.pairs for each in tested if each.pairs is not None]
+    few = f" with {counted(min(samples), 'sample')}" if samples else ""
+    if len(known) < len(sizes):
+        return f"{text}; no gap would have been detected{few}."
+    return f"{text}; only a gap above {max(known) * 100:.0f} points would have been detected{few}."
+
+
+def _named(noun: str, rows: Sequence[Row], one: str, several: str) -> str:
+    verb = one if len(rows) == 1 else several
+    return f"{counted(len(rows), noun)} {verb}: {_names([row.name for row in rows])}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
