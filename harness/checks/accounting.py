@@ -149,7 +149,8 @@ def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
     pieces = [piece for event in exchange.events for piece in texts_of(event)]
     if len(pieces) < _ONE_TOKEN_EACH * tokens:
         return None
-    return sum(_piece_tokens(_TAGGED.sub(r"\2", piece)) for piece in pieces)
+    untagged = (_TAGGED.sub(r"\2", piece) if "<" in piece else piece for piece in pieces)
+    return sum(map(_piece_tokens, untagged))
 
 
 def _messages(reply: Reply) -> Iterator[Message]:

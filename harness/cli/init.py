@@ -81,11 +81,7 @@ def init(
         offline: Send no request to the provider.
         force: Replace an existing entry of this name.
     """
-    if any(map(looks_like_key, filter(None, (name, base_url, model, api_key_env, *names(apis))))):
-        raise ConfigurationError(
-            "One of the arguments looks like a key. Store it in an environment variable and pass "
-            "the variable's name as --api-key-env; providers.yaml must not contain keys."
-        )
+    _refuse_keys(name, base_url, model, api_key_env, *names(apis))
     existing = own_providers(providers_file) if providers_file.exists() else {}
     draft = Draft(name, base_url, model, parse_apis(apis), api_key_env)
     if _interactive():
@@ -113,6 +109,14 @@ def init(
         error=False,
     )
     return 0
+
+
+def _refuse_keys(*arguments: str | None) -> None:
+    if any(map(looks_like_key, filter(None, arguments))):
+        raise ConfigurationError(
+            "One of the arguments looks like a key. Store it in an environment variable and pass "
+            "the variable's name as --api-key-env; providers.yaml must not contain keys."
+        )
 
 
 def _completed(draft: Draft, *, offline: bool) -> Provider:

@@ -258,6 +258,25 @@ class BudgetOptions:
         )
 
 
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is carried out."""
+
+    concurrency: int | None = None
+    """Attempts in flight. Default: the provider entry's, or 8."""
+    resume: Path | None = None
+    """Folder of a run to finish; finished attempts are kept."""
+    out: Path | None = None
+    """Where run folders are created. Default: runs."""
+    dry_run: bool = False
+    """Only print what the run would cost."""
+    debug: bool = False
+    """Print every request and response on stderr, keys redacted."""
+    as_json: Annotated[bool, Parameter(name="--json")] = False
+    """Print verdict and figures as JSON on stdout."""
+
+
 def parse_apis(text: str | None) -> tuple[Api, ...] | None:
     """`responses,chat` as values; None for None. Raises ConfigurationError."""
     if text is None:

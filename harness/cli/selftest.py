@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from harness.cli.options import at_least, names
 from harness.errors import StoppedError
 from harness.records.runs import SuiteName
+
+if TYPE_CHECKING:
+    from harness.selftest.matrix import Row
 
 _OUT = Path("runs")
 
@@ -43,12 +47,11 @@ def selftest(
         out: Where the folder with the matrix and the runs is created. Default: runs.
         as_json: Print the matrix as JSON on stdout.
     """
-    from harness.cli.screen import print_raw, stderr, stdout
+    from harness.cli.screen import print_raw, stdout
     from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS
     from harness.sampling.run import run_until_stopped
     from harness.selftest import faults as known
     from harness.selftest import run
-    from harness.selftest.matrix import Row
     from harness.selftest.signatures import signatures as signatures_of
     from harness.storage import run_folder
     from reports import selftest as report
@@ -56,27 +59,38 @@ def selftest(
     at_least(1, {"--workers": workers, "--repeat": repeat})
     chosen = known.chosen(known.catalogue(), names(faults))
     folder = run_folder.create(out, "selftest", datetime.now(UTC))
-    talk = stderr()
-    finished: set[str] = set()
-
-    def show(row: Row) -> None:
-        finished.add(row.fault.name)
-        line = f"{len(finished)}/{len(chosen)} {row.fault.name}: {row.status}"
-        talk.print(line, soft_wrap=True)
-
     plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole)
     try:
-        matrix = run_until_stopped(run.selftest(plan, show))
+        matrix = run_until_stopped(run.selftest(plan, _progress(len(chosen))))
     except StoppedError:
         raise StoppedError("stopped: an incomplete self-test has no matrix") from None
-    run_folder.write_text(folder / "matrix.json", matrix.model_dump_json(indent=1) + "\n")
-    run_folder.write_text(folder / "matrix.md", report.markdown(matrix))
-    run_folder.write_text(folder / "matrix.html", report.html(matrix))
+    texts = {
+        folder / "matrix.json": matrix.model_dump_json(indent=1) + "\n",
+        folder / "matrix.md": report.markdown(matrix),
+        folder / "matrix.html": report.html(matrix),
+    }
     if signatures is not None:
-        run_folder.write_text(signatures, signatures_of(matrix).model_dump_json() + "\n")
+        texts[signatures] = signatures_of(matrix).model_dump_json() + "\n"
+    for path, text in texts.items():
+        run_folder.write_text(path, text)
     if as_json:
         print_raw(matrix.model_dump_json(indent=1))
     else:
         report.print_matrix(matrix, stdout())
         stdout().print(str(folder / "matrix.html"), soft_wrap=True)
     return EXIT_PASS if matrix.passed else EXIT_FAIL
+
+
+def _progress(faults: int) -> Callable[[Row], None]:
+    """A function that prints one line for each result, of so many faults."""
+    from harness.cli.screen import stderr
+
+    talk = stderr()
+    finished: set[str] = set()
+
+    def show(row: Row) -> None:
+        finished.add(row.fault.name)
+        line = f"{len(finished)}/{faults} {row.fault.name}: {row.status}"
+        talk.print(line, soft_wrap=True)
+
+    return show

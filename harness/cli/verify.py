@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ from harness.cli.options import (
     DecisionOptions,
     GateOptions,
     ProviderOptions,
+    RunOptions,
     SamplingOptions,
     at_least,
     parse_shard,
@@ -48,6 +50,7 @@ _BASELINE = BaselineOptions()
 _DECISION = DecisionOptions()
 _GATE = GateOptions()
 _BUDGET = BudgetOptions()
+_OPTIONS = RunOptions()
 
 
 def verify(
@@ -58,12 +61,7 @@ def verify(
     evals: Annotated[str | None, Parameter(group=EVALS)] = None,
     gate: GateOptions = _GATE,
     budget: BudgetOptions = _BUDGET,
-    concurrency: Annotated[int | None, _RUN] = None,
-    resume: Annotated[Path | None, _RUN] = None,
-    out: Annotated[Path | None, _RUN] = None,
-    dry_run: Annotated[bool, _RUN] = False,
-    debug: Annotated[bool, _RUN] = False,
-    as_json: Annotated[bool, _RUN, Parameter(name="--json")] = False,
+    run: RunOptions = _OPTIONS,
 ) -> int:
     """Verify a provider.
 
@@ -74,34 +72,28 @@ def verify(
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
         gate: What the run must reach.
         budget: What it may use.
-        concurrency: Attempts in flight. Default: the provider entry's, or 8.
-        resume: Folder of a run to finish; finished attempts are kept.
-        out: Where run folders are created. Default: runs.
-        dry_run: Only print what the run would cost.
-        debug: Print every request and response on stderr, keys redacted.
-        as_json: Print verdict and summary as JSON on stdout.
+        run: How to carry it out.
     """
-    at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns, "--concurrency": concurrency})
+    at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns})
+    at_least(1, {"--concurrency": run.concurrency})
     at_least(LEAST_CONTEXT, {"--max-context": cases.max_context})
-    if resume is not None:
-        others: dict[str, object] = {"--evals": evals, "--dry-run": dry_run or None}
-        _refuse_settings(resume, provider, out, cases, sampling, others)
-        job = restoring.resume(resume, provider, gate, budget, concurrency)
-        return carry_out(job, debug=debug, as_json=as_json)
+    if run.resume is not None:
+        job = _resumed(run, provider, gate, budget, cases, sampling, {"--evals": evals})
+        return carry_out(job, debug=run.debug, as_json=run.as_json)
     draft = planning.draft(
-        Options(provider, sampling, gate, budget, cases, evals, concurrency=concurrency)
+        Options(provider, sampling, gate, budget, cases, evals, concurrency=run.concurrency)
     )
     talk = stderr()
     for bad in draft.suite.bad_lines if draft.suite else ():
         where = f"{draft.suite.cases_file.name if draft.suite else ''}, line {bad.number}"
         talk.print(plain(f"{where} is left out: {bad.reason}"), soft_wrap=True)
-    if dry_run:
-        _print_plan(draft, dry_run=True, as_json=as_json)
+    if run.dry_run:
+        _print_plan(draft, dry_run=True, as_json=run.as_json)
         return 0
     planned = sum(task.info.planned for task in draft.tasks)
     if warning := draft.budget.foreseen(planned, draft.provider.rpm):
         talk.print(plain(warning), soft_wrap=True)
-    return carry_out(draft.job(out or DEFAULT_OUT), debug=debug, as_json=as_json)
+    return carry_out(draft.job(run.out or DEFAULT_OUT), debug=run.debug, as_json=run.as_json)
 
 
 def evaluate(
@@ -114,15 +106,10 @@ def evaluate(
     sampling: SamplingOptions = _SAMPLING,
     gate: Annotated[Path | None, _RUN] = None,
     budget: BudgetOptions = _BUDGET,
-    concurrency: Annotated[int | None, _RUN] = None,
+    run: RunOptions = _OPTIONS,
     shard: Annotated[str | None, _RUN] = None,
     executor: Annotated[Literal["ray"] | None, _RUN] = None,
-    resume: Annotated[Path | None, _RUN] = None,
-    out: Annotated[Path | None, _RUN] = None,
-    dry_run: Annotated[bool, _RUN] = False,
     show_questions: Annotated[bool, _RUN] = False,
-    debug: Annotated[bool, _RUN] = False,
-    as_json: Annotated[bool, _RUN, Parameter(name="--json")] = False,
 ) -> int:
     """Score a provider on AIME 2025, GPQA Diamond or HealthBench, and compare with a baseline.
 
@@ -137,64 +124,35 @@ def evaluate(
         sampling: How to sample.
         gate: File with margins by eval, evals that must run, and a budget.
         budget: What one session may use.
-        concurrency: Attempts in flight. Default: the provider entry's, or 8.
+        run: How to carry it out.
         shard: i/n: sample only the i-th of n parts; join them with `merge`.
         executor: ray: sample the parts as tasks of a Ray cluster, and join them here.
-        resume: Folder of a run to finish; finished attempts are kept.
-        out: Where run folders are created. Default: runs.
-        dry_run: Only print what the run would cost.
         show_questions: Include the text of questions in the report; the authors of GPQA ask not to.
-        debug: Print every request and response on stderr, keys redacted.
-        as_json: Print verdict and figures as JSON on stdout.
     """
-    at_least(1, {"--concurrency": concurrency, "--examples": data.examples})
+    at_least(1, {"--concurrency": run.concurrency, "--examples": data.examples})
     baseline.changes()
     limits = GateOptions(gate=gate)
-    if resume is not None:
-        others: dict[str, object] = {
-            "--eval": evals,
-            "--shard": shard,
-            "--executor": executor,
-            "--gate": gate,
-            "--dry-run": dry_run or None,
-        }
-        _refuse_settings(resume, provider, out, data, baseline, decision, sampling, others)
-        job = restoring.resume(resume, provider, limits, budget, concurrency)
-        return carry_out(job, debug=debug, as_json=as_json, show_questions=show_questions)
+    finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
+    if run.resume is not None:
+        others = {"--eval": evals, "--shard": shard, "--executor": executor, "--gate": gate}
+        settings = (data, baseline, decision, sampling, others)
+        return finish(_resumed(run, provider, limits, budget, *settings))
     parts = parse_shard(shard)
     if executor is not None and (parts is not None or decision.until_decided):
         raise ConfigurationError(
             "--executor samples the parts of a whole run; leave out --shard and --until-decided."
         )
-    draft = planning.draft(
-        Options(
-            provider,
-            sampling,
-            limits,
-            budget,
-            None,
-            evals,
-            data,
-            baseline,
-            decision,
-            concurrency,
-            parts,
-        )
-    )
+    given = (None, evals, data, baseline, decision, run.concurrency, parts)
+    draft = planning.draft(Options(provider, sampling, limits, budget, *given))
     if executor is not None and draft.budget.noted is not None:
         raise ConfigurationError(
             "--executor samples elsewhere, where a budget is not enforced; leave out one of them."
         )
-    _print_plan(draft, dry_run=dry_run, as_json=as_json and dry_run)
-    if dry_run:
+    _print_plan(draft, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
+    if run.dry_run:
         return 0
-    return carry_out(
-        draft.job(out or DEFAULT_OUT),
-        debug=debug,
-        as_json=as_json,
-        show_questions=show_questions,
-        sample=pipeline.sample if executor is None else _on_ray(),
-    )
+    sample = pipeline.sample if executor is None else _on_ray()
+    return finish(draft.job(run.out or DEFAULT_OUT), sample=sample)
 
 
 def grade(
@@ -289,12 +247,23 @@ def _judge(folder: Path) -> None:
     judging.judge(folder)
 
 
-def _refuse_settings(
-    resume: Path, provider: ProviderOptions, out: Path | None, *given: object
-) -> None:
-    """Refuse settings together with --resume. Raises ConfigurationError."""
+def _resumed(
+    run: RunOptions,
+    provider: ProviderOptions,
+    gate: GateOptions,
+    budget: BudgetOptions,
+    *given: object,
+) -> Job:
+    """The job that finishes the run of --resume; `given` are settings that must not be given.
+
+    Raises:
+        ConfigurationError: One is given, or the run cannot be finished with these options.
+        RunLogError: The run cannot be read.
+    """
+    resume = run.resume or Path()
     flags = {"first": "-n", "cases": "--cases", "apis": "--api"}
-    values: dict[str, object] = {"--out": out, "--api": provider.apis}
+    values: dict[str, object] = {"--out": run.out, "--api": provider.apis}
+    values["--dry-run"] = run.dry_run or None
     for each in given:
         if isinstance(each, dict):
             values |= each
@@ -308,6 +277,7 @@ def _refuse_settings(
             raise ConfigurationError(
                 f"--resume {resume} continues with the settings of the run; leave out {name}."
             )
+    return restoring.resume(resume, provider, gate, budget, run.concurrency)
 
 
 def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:

@@ -12,9 +12,10 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
 from pathlib import Path
 
 from harness.errors import RunLogError
@@ -32,7 +33,7 @@ _DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of linux/prctl.h."""
 
 _run: tuple[Path, Plan]
-"""In a process that scores: the run's folder and plan."""
+"""The folder and plan of the run that is read."""
 
 
 def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
@@ -47,34 +48,39 @@ def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
     Raises:
         RunLogError: The log is damaged or cannot be read, or a process was killed.
     """
-    ranges = list(line_ranges(folder / ROLLOUTS_FILE, BYTES_AT_ONCE))
-    processes = min(_cores(), len(ranges), _MOST_PROCESSES)
+    first, *others = list(line_ranges(folder / ROLLOUTS_FILE, BYTES_AT_ONCE)) or [(0, 0)]
+    processes = min(_cores(), len(others), _MOST_PROCESSES)
     if processes < 2 or sys.platform != "linux":
         yield from read_rollouts(folder)
         return
+    global _run
+    _run = folder, plan
     seen: set[str] = set()
-    # Forked processes share the memory of everything that is imported.
-    forked = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(processes, forked, initializer=_begin, initargs=(folder, plan))
+    for each in chain(_scored(*first), _forked(processes, others)):
+        record = each.record if isinstance(each, Score) else each.id
+        if record not in seen:
+            seen.add(record)
+            yield each
+
+
+def _forked(processes: int, ranges: Sequence[tuple[int, int]]) -> Iterator[Rollout | Score]:
+    """The entries of some ranges, in order.
+
+    The processes share the memory of what their parent has loaded, such as the types of the SDK.
+    """
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), initializer=_begin)
     try:
-        for entries in pool.map(_scored, *zip(*ranges, strict=True)):
-            for each in entries:
-                record = each.record if isinstance(each, Score) else each.id
-                if record not in seen:
-                    seen.add(record)
-                    yield each
+        yield from chain.from_iterable(pool.map(_scored, *zip(*ranges, strict=True)))
     except BrokenProcessPool:
         raise RunLogError(
-            f"{folder} was not judged: the system stopped a process, perhaps for lack of memory."
+            f"{_run[0]} was not judged: the system stopped a process, perhaps for lack of memory."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(folder: Path, plan: Plan) -> None:
+def _begin() -> None:
     """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
-    global _run
-    _run = folder, plan
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
     gc.freeze()

@@ -79,5 +79,13 @@ def share_values(score: Score, values: dict[object, object]) -> Score:
         sample=share(score.sample),
         condition=share(score.condition),
         applicable=share(score.applicable),
-        traits=replace(traits, asked=share(traits.asked), replicas=share(traits.replicas)),
+        traits=replace(
+            traits,
+            asked=share(traits.asked),
+            user=share(traits.user),
+            strange=share(traits.strange),
+            calls=share(traits.calls),
+            replicas=share(traits.replicas),
+        ),
+        call=share(score.call),
     )
