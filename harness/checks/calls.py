@@ -122,25 +122,6 @@ def _ends_early(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "a whole JSON object", found.call.arguments)
 
 
-@family.check("calls.arguments.renamed", calls, tolerated=_MISTAKES)
-def _renamed(found: Call) -> Iterator[Problem]:
-    """Arguments have the names of the tool's parameters, in the same case and style.
-
-    Some gateways rename members of JSON, as from `due_date` to `dueDate`, and tools miss arguments.
-    """
-    tool = found.exchange.request.functions.get(found.call.name)
-    arguments = parsed_object(found.call.arguments)
-    properties = tool.parameters.get("properties") if tool else None
-    if not arguments or not isinstance(properties, dict):
-        return
-    known = {_plain(name): name for name in properties}
-    for name in arguments.keys() - properties.keys():
-        intended = known.get(_plain(name))
-        if intended is not None and intended not in arguments:
-            message = f"The arguments of {found.call.name} have another name than its parameter."
-            yield Problem(found.exchange, message, intended, name)
-
-
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
 def _escaped(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are not JSON encoded twice.
@@ -224,11 +205,6 @@ def _lost(answer: Answer) -> Iterator[Problem]:
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
             got = f"{counted.unexplained} unexplained tokens"
             yield Problem(exchange, message, "a tool call", got, "$.usage")
-
-
-def _plain(name: str) -> str:
-    """A name without its style: due_date, dueDate and DUE-DATE are the same."""
-    return re.sub(r"[-_ ]", "", name).lower()
 
 
 def _is_cut(found: Call) -> bool:

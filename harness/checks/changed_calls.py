@@ -3,15 +3,18 @@
 Models may choose other arguments, so one such call proves nothing by itself. Its tokens do, if they
 are those of the expected call and not those of the returned one; the calls of the run with the
 expected arguments show how many tokens the model writes beside them. So do numbers, booleans and
-lists that differ from the prompt in every attempt at several cases.
+lists that differ from the prompt in every attempt at several cases, and parameters that all have
+names in another style.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.checks.comparison import Difference, comparison, evidence
+from harness.checks.json_text import parsed_object
 from harness.records.conditions import Condition
 from harness.records.scores import MadeCall, Score
 
@@ -22,6 +25,8 @@ _FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 3
 # Shares of the calls with the expected arguments: what is usual beside a call, and what occurs.
 _USUAL, _SEEN = 0.2, 0.01
 _FEWEST_CALLS = 20
+_FEWEST_RENAMED = 2
+_SEPARATOR = re.compile(r"(?<=[^\W_])[-_](?=[^\W_])")
 
 
 def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -42,6 +47,8 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
         found = {}
     for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
         found.setdefault(each.record, (each, "as in every attempt at the case"))
+    for each in (each for group in by_condition.values() for each in _renamed(group)):
+        found.setdefault(each.record, (each, "as all names of parameters have another style"))
     for record, (each, why) in found.items():
         if each.call is not None:
             message = f"The arguments are not those that the model wrote, {why}."
@@ -60,6 +67,26 @@ def _proven(group: Sequence[Score]) -> Iterator[Score]:
     for each in group if counted.total() >= _FEWEST_CALLS else ():
         if each.call and _has_other_tokens(each.call, usual, seen):
             yield each
+
+
+def _renamed(group: Sequence[Score]) -> list[Score]:
+    """The calls with renamed parameters, if no call has a name of several words as it is."""
+    names: dict[str, set[str]] = {}
+    for each in group:
+        if each.call is not None:
+            wanted, got = (parsed_object(t) or {} for t in (each.call.expected, each.call.got))
+            plain = {_plain(name) for name in got.keys() - wanted.keys()}
+            words = {name for name in wanted if _SEPARATOR.search(name)}
+            if words & got.keys():
+                return []
+            names[each.record] = {name for name in words if _plain(name) in plain}
+    enough = len(set().union(*names.values())) >= _FEWEST_RENAMED
+    return [each for each in group if enough and names.get(each.record)]
+
+
+def _plain(name: str) -> str:
+    """A name without its style: due_date, dueDate and DUE-DATE are the same; from_ is not from."""
+    return _SEPARATOR.sub("", name).lower()
 
 
 def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: set[int | None]) -> bool:

@@ -356,11 +356,6 @@ DEFECTS = (
         whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"location": "Lis'), CALL),
         "calls.arguments.cut", "calls.arguments.json",
     ),
-    _defect(
-        "B17", "arguments with other names",
-        whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"Location": "Lisbon"}'), CALL),
-        "calls.arguments.renamed",
-    ),
     # C. Streaming
     _defect(
         "C02", "a fragment twice",

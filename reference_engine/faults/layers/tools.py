@@ -192,7 +192,7 @@ def functions_deleted_in_arguments(parser: HarmonyParser, _: GenerationRequest) 
     return _with_arguments(parser, lambda text: text.replace("functions.", ""))
 
 
-@group.fault(PARSER, "calls.arguments.renamed")
+@group.fault(PARSER, "calls.arguments.changed")
 def arguments_in_camel_case(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
     """The names of arguments are returned in camel case."""
     return _with_arguments(parser, lambda text: _SNAKE.sub(lambda found: found[1].upper(), text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from harness.checks.changed_calls import COMPARISON
@@ -43,3 +44,16 @@ def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
     third = scores(other, other, other, sample="d")
     records = {f"{sample}{at}" for sample in "acd" for at in (1, 2, 3)}
     assert found(always + often + again + third) == records
+
+
+def test_names_of_parameters_that_all_have_another_style_are_found() -> None:
+    def named(*names: str, got: tuple[str, ...]) -> MadeCall:
+        expected, made = (json.dumps(dict.fromkeys(each, 1)) for each in (names, got))
+        return replace(RIGHT, expected=expected, got=made, same=names == got)
+
+    due = named("due_date", "to", got=("dueDate", "to"))
+    ship, kept = named("ship_id", got=("shipId",)), named("ship_id", got=("ship_id",))
+    assert found(scores(due, ship, RIGHT)) == {"a1", "a2"}
+    assert found(scores(due, due)) == set()  # One name: the model may have corrected it.
+    assert found(scores(due, ship, kept)) == set()
+    assert found(scores(named("from_", got=("from",)), named("to_", got=("to",)))) == set()
