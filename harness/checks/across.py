@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from harmony.conversation import Answer, Reasoning
-from harness.checks import changed_calls, hidden_limit, prompt_texts
+from harness.checks import added_texts, changed_calls, hidden_limit, prompt_texts
 from harness.checks.accounting import header_tokens
 from harness.checks.comparison import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
@@ -269,6 +269,7 @@ COMPARISONS = (
     prompt_texts.COMPARISON,
     changed_calls.COMPARISON,
     hidden_limit.COMPARISON,
+    added_texts.COMPARISON,
     comparison("usage.output.lost", "usage", lambda each: bool(each.accounts), _lost_text, "error"),
     comparison("reasoning.lost", "cot", lambda each: bool(each.accounts), _lost_reasoning, "error"),
 )

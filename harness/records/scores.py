@@ -158,6 +158,15 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Edges:
+    """The beginning and the end of the CoT or the answer of a reply; `place` says of which."""
+
+    place: str
+    begin: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
 class MadeCall:
     """A call of the expected tool, compared with the expected call.
 
@@ -245,6 +254,7 @@ class Score:
         first_input: Prompt tokens of the first request; used to compare rollouts, not stored.
         accounts: Token accounts of its replies; used to compare rollouts, not stored.
         cuts: Its replies that were truncated early; used to compare rollouts, not stored.
+        edges: Where its first texts begin and end; used to compare rollouts, not stored.
         traits: What else rollouts are compared by; not stored.
         call: The call of a tool-call case; used to compare rollouts, not stored.
     """
@@ -275,6 +285,7 @@ class Score:
     first_input: int | None = None
     accounts: tuple[TokenAccount, ...] = ()
     cuts: tuple[Cut, ...] = ()
+    edges: tuple[Edges, ...] = ()
     traits: Traits = Traits()
     call: MadeCall | None = None
 

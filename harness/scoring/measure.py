@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from harness import checks as rules
 from harness.checks.accounting import accounted
+from harness.checks.added_texts import edges
 from harness.checks.hidden_limit import cuts
 from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -54,6 +55,7 @@ def measured(
         first_input=first.input_tokens if first else None,
         accounts=tuple(each.account for each in accounted(parsed)) if judged else (),
         cuts=tuple(cuts(parsed)) if checks else (),
+        edges=tuple(edges(parsed)) if checks else (),
         traits=traits(parsed) if checks else Traits(),
     )
 

@@ -83,6 +83,7 @@ class ImportedTraffic(Task):
             seconds=None,
             reply_ids=() if masked else score.reply_ids,
             # Requests of one client may share words, state and replies on purpose.
+            edges=(),
             traits=Traits(),
         )
 

@@ -111,6 +111,9 @@ PARSING = {
     "end-marker-unknown": Row(
         chat(HI), lambda s: "<|end|><|start|>assistant<|channel|>final" in s.message["reasoning"]
     ),
+    "reasoning-with-notice": Row(
+        chat(HI), lambda s: s.message["reasoning"] == "I think.\n[end of reasoning]"
+    ),
     "call-as-mcp-call": Row(
         responding, lambda s: [item["type"] for item in s.output] == ["reasoning", "mcp_call"]
     ),

@@ -24,6 +24,7 @@ from reference_engine.server.generation import GenerationRequest
 group = FaultGroup("parsing")
 
 _LOST_TOKEN = 4
+_ENDS_OF_REASONING = (Ended("reasoning"), Ended("reasoning", complete=False))
 _COT_MISSING = ("chat.reasoning.missing", "responses.reasoning.missing")
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _START_ERROR = "Unexpected token 12606 while expecting start token 200006"
@@ -110,6 +111,13 @@ def answer_repeated(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParse
                 yield from (Started("answer"), Delta("answer", "".join(texts)), event)
 
     return FilteredParser(parser, change)
+
+
+@group.fault(PARSED, "text.added")
+def reasoning_with_notice(event: Event) -> list[Event]:
+    """Every chain of thought ends with a notice of the server."""
+    notice = [Delta("reasoning", "\n[end of reasoning]")]
+    return [*(notice if event in _ENDS_OF_REASONING else []), event]
 
 
 @group.fault(PARSED, "calls.in_text", source="vllm#25560")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 
@@ -146,3 +148,30 @@ def test_a_server_that_counts_too_few_tokens_does_not_truncate_early() -> None:
     long = " word" * 4_090
     scores = [cut_at("one", 100, 300, long), cut_at("two", 140, 900, long)]
     assert "finish.early" not in {rule for rule, _ in found(scores)}
+
+
+def thinking(change, tasks: int = 6) -> list[Score]:
+    """Replies to requests of several kinds with all kinds of CoT."""
+    cots = [f"{number} is what it needs, {7 * number}" for number in range(40)]
+    return [
+        replace(
+            scored([Say(text=f"{number}", reasoning=change(cot))], str(number), 1, "Count."),
+            task=f"kind {number % tasks}",
+        )
+        for number, cot in enumerate(cots)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "tasks", "added"),
+    [
+        (lambda cot: cot, 6, False),
+        (lambda cot: f"{cot}.", 6, False),
+        (lambda cot: f"{cot} ...", 6, True),
+        (lambda cot: f"Thinking: {cot}", 6, True),
+        (lambda cot: f"We need {cot}", 3, False),
+    ],
+)
+def test_texts_added_to_every_cot(change, tasks: int, added: bool) -> None:
+    rules = {rule for rule, _ in found(thinking(change, tasks))}
+    assert ("text.added" in rules) == added

@@ -1,0 +1,65 @@
+"""Texts that a server adds to every CoT or answer, such as a heading or a notice.
+
+A model writes what the request needs, so its replies to requests of many kinds share no words at
+their beginnings and ends.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from itertools import takewhile
+
+from harness.checks.comparison import Difference, comparison, evidence
+from harness.parsing.rollout import ParsedRollout
+from harness.records.conditions import Api
+from harness.records.scores import Edges, Score
+
+_LONGEST = 40
+_SHORTEST = 4
+"""Characters that all texts share; a full stop or line break may end all."""
+_FEWEST_TEXTS, _FEWEST_TASKS = 30, 6
+"""Different texts, and kinds of requests: the cases or problems of one kind may be alike."""
+
+
+def edges(parsed: ParsedRollout) -> Iterator[Edges]:
+    """The beginning and end of CoT and answer of the first reply, if it is whole."""
+    reply = next((reply for _, reply in parsed.replies), None)
+    if reply is not None and reply.finish in ("stop", "tool_calls"):
+        for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
+            if text:
+                yield Edges(place, text[:_LONGEST], text[-_LONGEST:])
+
+
+def _added(examined: Sequence[Score]) -> Iterator[Difference]:
+    """CoT and answers do not all begin or end with the same text.
+
+    A server added it. The text confuses users and programs, and returns to the model in history.
+    """
+    groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
+    for each in examined:
+        for edge in each.edges:
+            groups[each.condition.api, edge.place].append((each, edge))
+    for (_, place), group in groups.items():
+        different = {edge for _, edge in group}
+        tasks = {score.task for score, _ in group}
+        if len(different) < _FEWEST_TEXTS or len(tasks) < _FEWEST_TASKS:
+            continue
+        begin = _shared([edge.begin for edge in different])
+        end = _shared([edge.end[::-1] for edge in different])[::-1]
+        for shared, where in ((begin, "begins"), (end, "ends")):
+            if shared.strip() and len(shared) >= _SHORTEST:
+                message = f"Every {place} {where} with the same text."
+                for score, _ in group:
+                    yield message, evidence(score.record, "$", "texts that differ", repr(shared))
+                break
+
+
+def _shared(texts: Collection[str]) -> str:
+    """What all texts begin with; the first and the last in order share no more than that."""
+    first, last = min(texts), max(texts)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(sign for sign, _ in same)
+
+
+COMPARISON = comparison("text.added", "leaks", lambda each: bool(each.edges), _added)
