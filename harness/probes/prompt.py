@@ -166,7 +166,7 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     likely = explanation(PROMPTS[pair.longer], PROMPTS[pair.shorter], got)
     yield Problem(
         longer,
-        f"The request {pair.longer!r} has {got} prompt tokens more than {pair.shorter!r}.",
+        f"The request {pair.longer!r} has {got} more prompt tokens than {pair.shorter!r}.",
         f"{_as_text(right)}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
         f"{got} more ({more} and {less})" + (f", {likely}" if likely else ""),
         "$.usage",

@@ -74,7 +74,7 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
     return Problem(
         exchange,
         f"The prompt of the request {longer!r} {what}.",
-        f"{nearest:,} prompt tokens more than {shorter!r}",
+        f"{nearest:,} more prompt tokens than {shorter!r}",
         f"{more - less:,} more ({more:,} and {less:,})",
         "$.usage",
     )
