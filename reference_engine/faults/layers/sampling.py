@@ -51,13 +51,7 @@ def hidden_min_p(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
     return logits.masked_fill(logits < logits.max() + math.log(_MIN_P), -math.inf)
 
 
-@group.fault(
-    SAMPLING,
-    "sampling.distribution",
-    "sampling.probabilities",
-    source="ollama 6a261db7d",
-    visible=False,
-)
+@group.fault(SAMPLING, "sampling.distribution", source="ollama 6a261db7d", visible=False)
 def hidden_top_p(params: SamplingParams) -> SamplingParams:
     """top_p is at most 0.9, whatever the request sets."""
     return replace(params, top_p=min(params.top_p, 0.9))
