@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = snapshot.start(options.seed, Shape())
     Trainer(
         run,
-        Schedule(options.minutes),
+        Schedule(options.minutes, options.peak),
         seed=options.seed,
         rank=rank,
         out=options.out,
@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--resume", type=_resumable, help="snapshot or shipped checkpoint folder to continue from"
+    )
+    parser.add_argument(
+        "--peak", type=float, default=1.0, help="largest factor of the learning rates"
     )
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers")
     parser.add_argument("--groups", type=int, default=1, help="groups per step and process")

@@ -14,12 +14,15 @@ class Schedule:
 
     Attributes:
         minutes: the whole run, earlier parts of a resumed run included.
+        peak: the largest factor of the learning rates. A trained checkpoint is continued with a
+            small one.
         decay_share: the part of it, at its end, over which the learning rate falls.
         quantized_share: the part of it, at its end, that trains with rounded experts.
         copy_share_of_time: the part of it, at its start, that mostly trains copying.
     """
 
     minutes: float
+    peak: float = 1.0
     decay_share: float = 0.62
     quantized_share: float = 0.2
     copy_share_of_time: float = 0.08
@@ -28,7 +31,7 @@ class Schedule:
         """Returns the factor of every learning rate; `step` counts from the optimizers' start."""
         left = (self.minutes - minute) / (self.minutes * self.decay_share)
         warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
-        return warm * min(1.0, max(_FLOOR, left))
+        return warm * min(self.peak, max(_FLOOR * self.peak, left))
 
     def quantized(self, minute: float) -> bool:
         """Whether experts are rounded to MXFP4 in training."""

@@ -231,6 +231,10 @@ def test_the_schedule_warms_up_stays_and_decays() -> None:
     rates = [schedule.rate(step, minute) for step, minute in moments]
     assert rates == pytest.approx([0.025, 1.0, 1.0, 0.5])
     assert schedule.rate(9999, 100) == pytest.approx(0.02)
+    low = Schedule(minutes=100, decay_share=0.5, peak=0.1)
+    assert [low.rate(999, minute) for minute in (10, 90, 98, 100)] == pytest.approx(
+        [0.1, 0.1, 0.04, 0.002]
+    )
     assert [schedule.quantized(minute) for minute in (79, 81)] == [False, True]
     assert [schedule.copy_share(minute) for minute in (1, 20)] == [0.6, 0.08]
 
