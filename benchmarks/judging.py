@@ -6,6 +6,7 @@ A stored smoke run (`tests/characterization/runs/smoke_pass.tar.xz`: both APIs, 
 two requests an attempt) is multiplied. Every copy has its own ids, numbers and words, so that no
 text is counted twice because of the multiplication. `recheck` then judges it in a process of its
 own, with all reports. Prints CPU seconds for 1,000 attempts, peak memory, and the size of the page.
+Memory is that of all processes together; what they share counts once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -28,6 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "tests/characterization/runs/smoke_pass.tar.xz"
 COPIES = 9
+SECONDS_BETWEEN_LOOKS = 0.25
 PROGRAM = str(Path(sys.executable).with_name("gpt-oss-verify"))
 IDS = re.compile(r"\b((?:resp|call|msg|fc|rs|chatcmpl)[-_])([0-9a-f]{8,})\b")
 WORDS = {
@@ -104,16 +107,31 @@ def _other(digits: str, key: int) -> str:
 
 
 def judge(run: Path, profile: str | None) -> dict[str, float]:
-    """Judge a run in a process of its own; CPU seconds and MB at its peak."""
+    """Judge a run in processes of its own; seconds, CPU seconds, and MB at their peak."""
     command = [sys.executable, *(("-m", "cProfile", "-o", profile) if profile else ()), PROGRAM]
     command += ["recheck", str(run)]
     started = time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL, check=False)
+    peak = 0.0
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL) as judging:
+        while judging.poll() is None:
+            peak = max(peak, memory(judging.pid))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     wall = time.perf_counter() - started
-    return {"cpu": cpu, "wall": wall, "peak": after.ru_maxrss / 1024}
+    return {"cpu": cpu, "wall": wall, "peak": peak}
+
+
+def memory(process: int) -> float:
+    """MB of a process and its children, in proportion where they share pages (PSS of Linux)."""
+    total = 0.0
+    with suppress(OSError):
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text("ascii")
+        total = int(rollup.partition("\nPss:")[2].split()[0]) / 1024
+        children = Path(f"/proc/{process}/task/{process}/children").read_text("ascii")
+        total += sum(memory(int(child)) for child in children.split())
+    return total
 
 
 def main() -> None:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from evals.healthbench.agreement import agreement
 from evals.healthbench.answers import Answer, final_answer
 from evals.healthbench.bench import HealthBench
 from evals.healthbench.grader import GradingTask, graders_of, grades_file, grading_tasks
-from evals.healthbench.grades import Verdicts, read_verdicts
-from evals.healthbench.grading import grade_with
+from evals.healthbench.grades import Verdicts, verdicts_in
+from evals.healthbench.grading import grade_run
 from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
 from evals.healthbench.results import CompletionScores, GraderComparison, PhysicianTrial
 from evals.healthbench.rows import HealthBenchRow
@@ -23,16 +22,8 @@ from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo
 from harness.sampling.budget import Budget
-from harness.sampling.watching import Observer
+from harness.sampling.watching import Watcher
 from harness.storage.run_log import read_rollouts, read_run_info
-
-
-class Watcher(Observer, Protocol):
-    """An observer that also learns how many items there are."""
-
-    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Grading begins; `finished` of the items have grades."""
-        ...
 
 
 async def try_on_labels(
@@ -95,7 +86,7 @@ def compare_graders(folder: Path, names: Sequence[str] = ()) -> GraderComparison
         )
     first, second = [_label(name, logs, folder) for name in names] or list(logs)
     report = agreement(
-        _answered(folder), _verdicts(folder, logs[first]), _verdicts(folder, logs[second])
+        _answered(folder), verdicts_in(folder, logs[first]), verdicts_in(folder, logs[second])
     )
     return GraderComparison(run_id=folder.name, first=first, second=second, report=report)
 
@@ -135,19 +126,11 @@ async def _graded(
     watcher: Watcher,
     budget: Budget | None,
 ) -> Verdicts:
-    name = grades_file(grader.name, grader.model)
-    done = sum(map(len, _verdicts(folder, name).values()))
-    watcher.begin(sum(1 for _ in tasks()), done, "rubric items")
     try:
-        await grade_with(grader, tasks, folder, watcher, budget)
+        return await grade_run(tasks, folder, grader, watcher, budget)
     except (ConfigurationError, ProviderUnavailableError):
-        _discard_unused(folder, name)
+        _discard_unused(folder, grades_file(grader.name, grader.model))
         raise
-    return _verdicts(folder, name)
-
-
-def _verdicts(folder: Path, name: str) -> Verdicts:
-    return read_verdicts(read_rollouts(folder, name)) if (folder / name).exists() else {}
 
 
 def _discard_unused(folder: Path, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from evals.baselines.choice import choose_baseline
 from evals.baselines.scores import EvalScores
 from evals.datasets.load import Loaded
 from evals.datasets.rows import questions_file, select
+from evals.healthbench.answers import run_answers
 from evals.healthbench.bench import HealthBench
-from evals.healthbench.grader import grades_file
-from evals.healthbench.grades import Verdicts, read_verdicts
-from evals.healthbench.grading import grade_answers
+from evals.healthbench.grader import GradingTask, grades_file, grading_tasks
+from evals.healthbench.grades import Verdicts, verdicts_in
+from evals.healthbench.grading import grade_run
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
 from evals.results import curve, failed_samples, filled, grader_reads, rounds_of
-from evals.unread import ITEM, grade_unread
+from evals.unread import ITEM, unread_tasks
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
 from harness.parsing.rollout import ParsedRollout
@@ -182,19 +183,22 @@ class EvalTask(Task):
         """
         if self._grader is None or self._graded_by != (self._grader.name, self._grader.model):
             return
+        unit = "rubric items" if self.graded else "answers"
+        tasks = partial(self._grading_tasks, folder)
+        await grade_run(tasks, folder, self._grader, watcher, budget, unit)
+
+    def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
+        """One for every rubric item of an answer, or every answer that the rules cannot read."""
+        rollouts = (each for each in read_rollouts(folder) if each.task == self.name)
         if isinstance(self.test, HealthBench):
-            await grade_answers(self.test, self.name, folder, self._grader, watcher, budget)
-        else:
-            prompts = self._options.prompts
-            await grade_unread(self.test, prompts, folder, self._grader, watcher, budget)
+            return grading_tasks(self.test, run_answers(rollouts, self.test.rows))
+        return unread_tasks(self.test, rollouts, self._options.prompts)
 
     def read_grades(self, folder: Path) -> None:
         """Read the grades of the run's grader, if there are any. Raises RunLogError."""
         self._verdicts = {}
         if self._graded_by is not None:
-            name = grades_file(*self._graded_by)
-            if (folder / name).exists():
-                self._verdicts = read_verdicts(read_rollouts(folder, name))
+            self._verdicts = verdicts_in(folder, grades_file(*self._graded_by))
 
     def eval_scores(self, condition: Condition, scores: Sequence[Score]) -> EvalScores:
         """What is compared with a baseline, and what a measured baseline consists of."""

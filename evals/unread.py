@@ -8,18 +8,12 @@ recorded in its own log. What it reads is counted separately: outcomes and score
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from evals.base import AnswerEval
 from evals.healthbench.answers import final_answer
 from evals.healthbench.grader import GradingTask
-from evals.healthbench.grading import grade_with
-from harness.providers.entries import Provider
 from harness.records.rollouts import Rollout
 from harness.records.runs import PromptsInfo
-from harness.sampling.budget import Budget
-from harness.sampling.watching import Watcher
-from harness.storage.run_log import read_rollouts
 
 ITEM = "final-answer"
 """The id of the only rubric item."""
@@ -28,9 +22,9 @@ ITEM = "final-answer"
 def unread_tasks(
     test: AnswerEval, rollouts: Iterable[Rollout], prompts: PromptsInfo | None
 ) -> Iterator[GradingTask]:
-    """A grading task for every answer of an eval that the rules cannot read."""
+    """A grading task for every answer among the rollouts of an eval that the rules cannot read."""
     for rollout in rollouts:
-        text = final_answer(rollout) if rollout.task == test.name else None
+        text = final_answer(rollout)
         if text is None:
             continue
         question, number = rollout.sample, rollout.presentation
@@ -38,26 +32,3 @@ def unread_tasks(
             item = f"[1] Gives exactly one final answer, and it is {test.right(question, number)}."
             asked = test.prompt(question, number).messages
             yield GradingTask(f"{rollout.id}/{ITEM}", asked, text, item, prompts)
-
-
-async def grade_unread(
-    test: AnswerEval,
-    prompts: PromptsInfo | None,
-    folder: Path,
-    grader: Provider,
-    watcher: Watcher,
-    budget: Budget,
-) -> None:
-    """Ask a grader about every answer in a run folder that the rules cannot read.
-
-    Raises:
-        ProviderUnavailableError: The grader could not be used at all.
-        RunLogError: A log could not be read or written.
-    """
-
-    def tasks() -> Iterator[GradingTask]:
-        return unread_tasks(test, read_rollouts(folder), prompts)
-
-    watcher.stage(f"reading answers with {grader.name}")
-    watcher.begin(sum(1 for _ in tasks()), 0, "answers")
-    await grade_with(grader, tasks, folder, watcher, budget)

@@ -1,4 +1,4 @@
-"""Grades: read from a grader's replies, collected by answer and item. Pure.
+"""Grades: read from a grader's replies, collected by answer and item.
 
 A reply without an unambiguous grade has none. An item without a grade is requested again, up to
 `REQUESTS` times.
@@ -10,10 +10,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.api import DIALECTS
 from harness.api.base import UnreadableReplyError
 from harness.records.rollouts import Rollout
+from harness.storage.run_log import read_rollouts
 
 REQUESTS = 3
 """Requests about one item before its missing grade counts as an error of the grader."""
@@ -55,6 +57,11 @@ def grade_of(rollout: Rollout) -> Grade | None:
     except UnreadableReplyError:
         return None
     return parse_grade(reply.text)
+
+
+def verdicts_in(folder: Path, log: str) -> Verdicts:
+    """The grades in a grader's log; none if there is no log. Raises RunLogError."""
+    return read_verdicts(read_rollouts(folder, log)) if (folder / log).exists() else {}
 
 
 def read_verdicts(records: Iterable[Rollout]) -> Verdicts:

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from evals.healthbench.answers import run_answers
-from evals.healthbench.bench import HealthBench
 from evals.healthbench.grader import (
     GradingTask,
     grader_api,
     grader_settings,
     grades_file,
-    grading_tasks,
 )
-from evals.healthbench.grades import REQUESTS, Ledger, read_verdicts
+from evals.healthbench.grades import REQUESTS, Ledger, Verdicts, verdicts_in
 from harness.api.base import Settings
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
@@ -144,32 +141,30 @@ async def grade_with(
     return name
 
 
-async def grade_answers(
-    bench: HealthBench,
-    name: str,
+async def grade_run(
+    tasks: Callable[[], Iterable[GradingTask]],
     folder: Path,
     grader: Provider,
     watcher: Watcher,
-    budget: Budget,
-) -> None:
-    """Grade every answer to an eval in a run folder that has no grade yet.
+    budget: Budget | None,
+    unit: str = "rubric items",
+) -> Verdicts:
+    """Grade what has no grade yet, and show the progress in items called `unit`.
+
+    Returns:
+        All grades.
 
     Raises:
+        ConfigurationError: The grader's key is not set.
         ProviderUnavailableError: The grader could not be used at all.
         RunLogError: A log could not be read or written.
     """
-
-    def tasks() -> Iterator[GradingTask]:
-        rollouts = (each for each in read_rollouts(folder) if each.task == name)
-        return grading_tasks(bench, run_answers(rollouts, bench.rows))
-
     log = grades_file(grader.name, grader.model)
-    graded = 0
-    if (folder / log).exists():
-        graded = sum(map(len, read_verdicts(read_rollouts(folder, log)).values()))
+    graded = sum(map(len, verdicts_in(folder, log).values()))
     watcher.stage(f"grading with {grader.name}")
-    watcher.begin(sum(1 for _ in tasks()), graded, "rubric items")
+    watcher.begin(sum(1 for _ in tasks()), graded, unit)
     await grade_with(grader, tasks, folder, watcher, budget)
+    return verdicts_in(folder, log)
 
 
 def _attempt(task: GradingTask, number: int, api: Api, settings: Settings) -> Attempt:

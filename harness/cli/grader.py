@@ -17,10 +17,10 @@ from harness.storage.run_log import RUN_FILE
 
 if TYPE_CHECKING:
     from evals.datasets.load import DataSource
-    from evals.grader_trial import Watcher
     from evals.healthbench.results import CompletionScores, PhysicianTrial
     from harness.providers.entries import Provider
     from harness.sampling.budget import Budget
+    from harness.sampling.watching import Watcher
 
 Found = TypeVar("Found", "PhysicianTrial", "CompletionScores")
 
