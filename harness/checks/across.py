@@ -275,17 +275,13 @@ COMPARISONS = (
 )
 
 
-def compare_rollouts(examined: Sequence[Score]) -> dict[str, tuple[frozenset[str], list[Finding]]]:
+def compare_rollouts(examined: Sequence[Score]) -> Iterator[tuple[frozenset[str], list[Finding]]]:
     """Compare the rollouts of a run.
 
     Returns:
-        For each record the ids of the applicable comparisons, and their findings.
+        For each rollout the ids of the applicable comparisons, and their findings.
     """
     found = [(each, each.findings(examined)) for each in COMPARISONS]
-    return {
-        one.record: (
-            frozenset(comparison.id for comparison, _ in found if comparison.applies(one)),
-            [findings[one.record] for _, findings in found if one.record in findings],
-        )
-        for one in examined
-    }
+    for one in examined:
+        applicable = frozenset(comparison.id for comparison, _ in found if comparison.applies(one))
+        yield applicable, [findings[one.record] for _, findings in found if one.record in findings]

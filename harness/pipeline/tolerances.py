@@ -60,7 +60,7 @@ def _compared(scores: Sequence[Score]) -> Iterator[Score]:
     joined: dict[frozenset[str], frozenset[str]] = {}
     for score in scores:
         if score.finished:
-            applicable, findings = found[score.record]
+            applicable, findings = next(found)
             every = score.applicable | applicable
             score = replace(
                 score,

@@ -31,7 +31,7 @@ def scored(says, sample: str, attempt: int, prompt: str) -> Score:
 def found(scores: list[Score]) -> set[tuple[str, str]]:
     return {
         (finding.id, finding.evidence.record)
-        for _, findings in compare_rollouts(scores).values()
+        for _, findings in compare_rollouts(scores)
         for finding in findings
     }
 
