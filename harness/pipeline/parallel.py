@@ -68,6 +68,7 @@ def _forked(processes: int, ranges: Sequence[tuple[int, int]]) -> Iterator[Rollo
 
     The processes share the memory of what their parent has loaded, such as the types of the SDK.
     """
+    gc.freeze()  # Otherwise the garbage collector writes to the memory that is shared.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), initializer=_begin)
     try:
         yield from chain.from_iterable(pool.map(_scored, *zip(*ranges, strict=True)))
@@ -77,13 +78,13 @@ def _forked(processes: int, ranges: Sequence[tuple[int, int]]) -> Iterator[Rollo
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+        gc.unfreeze()
 
 
 def _begin() -> None:
     """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
-    gc.freeze()
 
 
 def _scored(start: int, end: int) -> list[Rollout | Score]:
