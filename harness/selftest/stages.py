@@ -36,6 +36,7 @@ _CARRIERS: Mapping[str, tuple[str, ...]] = {
     "chat.choices": ("sampling.n",),
     "chat.logprobs": ("logprobs.given",),
     "chat.reasoning": (CASES,),
+    "finish.early": ("cot", "limits"),
     "finish.limit": ("limits",),
     "reply.empty": (CASES, "structured", "limits.stop"),
     "request": (CASES, "tools.choice", "tools.schema.items_property", "limits.finish"),
