@@ -68,7 +68,7 @@ def site(
 
 
 def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
-    """Runs and bundles; a folder that is no run stands for the runs and bundles in it."""
+    """Runs and bundles; any other folder is replaced by the runs and bundles in it."""
     for run in runs:
         single = run.is_file() or (run / RUN_FILE).exists()
         inner = [] if single else [*run_folders(run), *sorted(run.glob("*.tar.gz"))]

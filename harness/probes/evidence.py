@@ -73,8 +73,8 @@ def author(made: MadeCall, intended: Sequence[ToolCall], tokens: Beside) -> Auth
         return "model"
     if found not in tokens.seen and any(each in tokens.usual for each in instead):
         return "server"
-    told = all(_texts_in_cot(reply, made.call, each) for each in intended)
-    return "server" if told and found not in tokens.usual else "unknown"
+    in_cot = all(_texts_in_cot(reply, made.call, each) for each in intended)
+    return "server" if in_cot and found not in tokens.usual else "unknown"
 
 
 def proven(found: Iterable[tuple[TrialResult, Author]]) -> Trials:
@@ -98,8 +98,8 @@ def _texts_in_cot(reply: Reply, made: ToolCall, intended: ToolCall) -> bool:
     """Whether the CoT has the intended texts of the arguments, and none of those that differ."""
     given, planned = (_texts(call.arguments) for call in (made, intended))
     changed = given - planned
-    told = all(text in reply.reasoning for text in planned - given)
-    return bool(changed) and told and not any(text in reply.reasoning for text in changed)
+    in_cot = all(text in reply.reasoning for text in planned - given)
+    return bool(changed) and in_cot and not any(text in reply.reasoning for text in changed)
 
 
 def _texts(arguments: str) -> set[str]:
