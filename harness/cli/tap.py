@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cyclopts import Parameter
 
@@ -16,6 +16,8 @@ from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE
 from harness.sampling.run import run_until_stopped
 from harness.traffic.proxy import Recorder, forward
+
+_LAST_PORT = 65535
 
 
 def tap(
@@ -43,10 +45,16 @@ def tap(
         as_json: Print findings as JSON on stdout.
     """
     url = urlsplit(upstream)
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.username or url.password:
+        raise ConfigurationError(
+            "--upstream takes no user name or password; send them as a header."
+        )
+    if url.scheme not in ("http", "https") or not url.hostname or not _has_valid_port(url):
         raise ConfigurationError(
             f"--upstream takes a URL such as http://localhost:8000/v1, not {upstream!r}."
         )
+    if not 0 <= port <= _LAST_PORT:
+        raise ConfigurationError(f"--port must be between 0 and {_LAST_PORT}, not {port}.")
     folder = out or DEFAULT_OUT
     screen = stderr()
     recording = folder / f"tap-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
@@ -62,6 +70,10 @@ def tap(
             run_until_stopped(forward(f"{url.scheme}://{url.netloc}", port, recorder, ready))
     except StoppedError:
         pass
+    except ConfigurationError:
+        if not recorder.count:
+            recording.unlink()
+        raise
     except OSError as error:
         raise ConfigurationError(f"{recording} cannot be written: {error.strerror}.") from None
     screen.print(f"{recorder.count} requests recorded")
@@ -72,3 +84,10 @@ def tap(
     return import_traffic(
         recording, provider=name, model=model, verdict=verdict, out=out, as_json=as_json
     )
+
+
+def _has_valid_port(url: SplitResult) -> bool:
+    try:
+        return url.port != 0
+    except ValueError:
+        return False

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from background import in_background
 from healthy import MODEL, provider_of
 from mock_provider import MockProvider, hang_up, raw, text
 
+from harness.cli.app import run
 from harness.errors import ConfigurationError
 from harness.traffic.proxy import Recorder, forward
 from harness.traffic.rollouts import read_traffic
@@ -108,6 +110,33 @@ async def test_a_recording_that_cannot_be_written_stops_the_proxy():
             assert reply.status_code == 200
             with pytest.raises(ConfigurationError, match="cannot be written: No space left"):
                 await running
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--upstream", "http://me:secret@localhost/v1"], "no user name"),
+        (["--upstream", "http://localhost:port/v1"], "takes a URL"),
+        (["--upstream", "localhost:8000"], "takes a URL"),
+        (["--upstream", "http://localhost/v1", "--port", "99999"], "between 0 and"),
+    ],
+)
+def test_bad_addresses_are_one_sentence(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["tap", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert named in " ".join(err.split())
+    assert "secret" not in err
+
+
+def test_a_port_in_use_leaves_no_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["--upstream", "http://localhost/v1", "--port", port, "--out", str(tmp_path)]
+        assert run(["tap", *arguments]) == 2
+    assert "choose another" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_judges_what_it_recorded(tmp_path: Path):
