@@ -16,8 +16,8 @@ from harness.records.runs import SuiteName
 from harness.rules import RULES
 from harness.selftest.faults import HEALTHY, Fault
 
-FEW_CASES = ("weather-lisbon", "status-up", "language-greek")
-"""Cases that hold a call without and with arguments, and text in another script."""
+FEW_CASES = ("weather-lisbon", "status-up", "language-greek", "chart-bar", "table-order-limit")
+"""Calls without and with arguments, text in another script, and two names of several words."""
 
 SLICES = 20
 """Into how many repetitions the probes are split that are asked of each allowed variation."""
@@ -43,6 +43,7 @@ _CARRIERS: Mapping[str, tuple[str, ...]] = {
     "responses.item_type": (CASES, "structured"),
     "responses.status": ("limits",),
     "stop.kept": ("limits.stop",),
+    "text.added": (CASES, "cot", "limits", "parity", "structured", "tools.choice"),
     "text.garbled": ("tools.arguments", "structured"),
     "usage.limit": ("limits",),
 }
