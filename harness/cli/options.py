@@ -79,6 +79,8 @@ class CaseOptions:
     """Tokens that the provider's context holds; longer probes are left out. Default: 131,072."""
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
+    until_fail: bool | None = None
+    """Stop as soon as the verdict is fail."""
 
 
 @Parameter(name="*", group=Group("Sampling", sort_key=4))

@@ -212,6 +212,7 @@ def _settings(
         seed=options.sampling.seed,
         thresholds=thresholds,
         grader=grader.info() if grader else None,
+        until_fail=cases.until_fail or False,
         until_decided=options.decision.until_decided or False,
         budget_samples=options.decision.budget_samples,
         budget_tokens=options.decision.budget_tokens,

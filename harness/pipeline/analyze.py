@@ -183,7 +183,9 @@ def _bad_lines(plan: Plan) -> int:
 
 
 def _complete(info: RunInfo, results: Sequence[TaskResult], probed: bool) -> bool:
-    """Whether everything that was planned has been sampled and graded."""
+    """Whether everything has been sampled and graded that was planned, or needed for a verdict."""
+    if info.ended == "decided":
+        return True
     evals = [result for result in results if result.score is not None]
     cases = [result for result in results if result.score is None]
     if not probed or any(result.finished < result.planned for result in cases):

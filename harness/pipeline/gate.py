@@ -24,6 +24,7 @@ from harness.records.analysis import (
 from harness.records.runs import RunInfo, RunSettings, Thresholds
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
+ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 _EVERY_REPLY = "reply.unreadable"
 """The check that applies to every reply with a 2xx status."""
@@ -88,7 +89,7 @@ def decide(
                 calling,
                 thresholds,
                 beyond_cases=beyond_cases,
-                progress=Progress(planned - of_evals, done, info.stopped),
+                progress=Progress(planned - of_evals, done, _stopped(info)),
                 invalid_by=tuple(_in_cases(checks, beyond_cases)),
                 broken=tuple(requirements.broken(checks, thresholds)),
                 unverified=tuple(requirements.unverified(checks, info, thresholds)),
@@ -180,9 +181,17 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
     decision = _of_evals(evals, complete=complete and not missing)
     if decision is None:
         return Part(None, (NO_BASELINE,))
-    cut_off = (info.stopped,) if info.stopped else () if complete else (UNFINISHED,)
+    stopped = _stopped(info)
+    cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
     verdicts = [each.baseline for each in evals if each.baseline is not None]
     return Part(decision, (*cut_off, *missing, *_reasons(verdicts), *_margins(info.settings)))
+
+
+def _stopped(info: RunInfo) -> str | None:
+    """Why the run ended before its end, in a sentence."""
+    if info.settings.until_fail and info.ended == "decided":
+        return ENDED_BY_FAILURE
+    return info.stopped
 
 
 def _worst(decisions: Sequence[Decision | None]) -> Decision | None:

@@ -1,20 +1,22 @@
-"""The results of evals while they are sampled: every rollout is read and scored once."""
+"""What a growing run shows so far: every rollout is read and scored once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.pipeline.analyze import analyze
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
-from harness.records.analysis import TaskResult
+from harness.records.analysis import TaskResult, Verdict
+from harness.records.runs import RunInfo
 from harness.records.scores import Score
 from harness.storage.run_log import follow_rollouts
 
 
 @dataclass
 class Looks:
-    """Repeated looks at a growing run of evals.
+    """Repeated looks at a run while it is sampled.
 
     Attributes:
         folder: The run's.
@@ -27,10 +29,20 @@ class Looks:
     _scores: dict[str, Score] = field(default_factory=dict)
 
     def results(self) -> list[TaskResult]:
-        """The figures of all tasks so far. Raises RunLogError.
+        """The figures of all tasks so far. Raises RunLogError."""
+        every = self._read()
+        return [
+            result
+            for task in self.plan.tasks
+            for result in task.results([each for each in every if each.task == task.name])
+        ]
 
-        If a task is graded, everything is scored again, because grades may have been added.
-        """
+    def verdict(self, info: RunInfo) -> Verdict:
+        """The verdict on what was sampled so far; `info` is its `run.json`. Raises RunLogError."""
+        return analyze(self._read(), self.plan, info, run_id=self.folder.name).verdict
+
+    def _read(self) -> list[Score]:
+        """The scores so far. If a task is graded, all anew, because grades may have been added."""
         for task in self.plan.tasks:
             task.read_grades(self.folder)
         if any(task.graded for task in self.plan.tasks):
@@ -42,9 +54,4 @@ class Looks:
             if rollout.id not in self._scores:
                 for score in scorer.scores([rollout], missing=False):
                     self._scores[rollout.id] = score
-        every = list(self._scores.values())
-        return [
-            result
-            for task in self.plan.tasks
-            for result in task.results([each for each in every if each.task == task.name])
-        ]
+        return list(self._scores.values())

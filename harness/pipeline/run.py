@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from harness.endpoints.launch import launched
@@ -35,6 +36,8 @@ PATIENT = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
 FIRST_LOOK = 2
 """The first round after which `until_decided` looks at the scores."""
+FIRST_PORTION = 16
+"""Attempts after which `until_fail` first looks at the verdict."""
 LONG_REPLY = 1800.0
 """Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
 PACKAGES = ("aiohttp", "jsonschema", "numpy", "openai", "pydantic", "scipy", "uvloop")
@@ -203,17 +206,38 @@ def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provid
     return changed(provider, concurrency=concurrency)
 
 
-async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watcher) -> None:
-    """Make every planned request that is not in the log yet. Raises RunLogError."""
+async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watcher) -> bool:
+    """Make every planned request that is not in the log yet; whether it made all of them.
+
+    With `until_fail`, it looks at what was sampled again and again, and stops at a verdict of fail.
+    Raises RunLogError.
+    """
+    looks = Looks(job.folder, job.plan) if job.info.settings.until_fail else None
     for stage in job.plan.stages:
-        if job.budget.stopped is not None:
-            return
-        attempts = job.plan.attempts(stage)
         burst = max(stage.burst or 0, job.info.settings.concurrency)
-        await _attempt(job, provider, log, watcher, attempts, burst, patient=stage.patient)
+        for attempts in _portions(job.plan.attempts(stage), grow=looks is not None):
+            await _attempt(job, provider, log, watcher, attempts, burst, patient=stage.patient)
+            if job.budget.stopped is not None:
+                return True
+            if looks is not None and looks.verdict(job.info).decision == "fail":
+                return False
+    return True
+
+
+def _portions(attempts: Iterable[Attempt], *, grow: bool) -> Iterator[Iterable[Attempt]]:
+    """The attempts as they are, or in portions, each of half as many as came before."""
+    if not grow:
+        yield attempts
+        return
+    waiting, made = iter(attempts), 0
+    while portion := list(islice(waiting, max(FIRST_PORTION, made // 2))):
+        made += len(portion)
+        yield portion
 
 
 async def _sample(job: Job, watcher: Watcher) -> RunEnd | None:
+    if job.info.ended == "decided":
+        return "decided"
     with RunLog(job.folder) as log:
         if job.info.settings.until_decided:
             return await _until_decided(job, log, watcher)
@@ -221,7 +245,8 @@ async def _sample(job: Job, watcher: Watcher) -> RunEnd | None:
         if done < job.info.planned:
             async with _ready(job, watcher) as provider:
                 watcher.begin(job.info.planned, done)
-                await make_requests(job, provider, log, watcher)
+                if not await make_requests(job, provider, log, watcher):
+                    return "decided"
     await _grade(job, watcher)
     return None if job.budget.stopped else "complete"
 

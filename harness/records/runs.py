@@ -199,6 +199,7 @@ class RunSettings(Record):
     required_evals: tuple[str, ...] = Field(default=(), description="evals that the gate requires")
     origins: Mapping[str, str] = Field(default={}, description="where the gate sets what")
     findings_only: bool = Field(default=False, description="the run gets no verdict")
+    until_fail: bool = Field(default=False, description="the run ends once its verdict is fail")
     until_decided: bool = False
     budget_samples: int | None = None
     budget_tokens: int | None = None

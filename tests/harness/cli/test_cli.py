@@ -100,6 +100,26 @@ def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
     assert "4 invalid of 4 attempts, none allowed" in capsys.readouterr().out
 
 
+def test_until_fail_ends_with_the_first_failure_and_stays_ended(mock, tmp_path, capsys):
+    mock.always = text('{"choices": "none"}')
+    wanted = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--until-fail")
+    assert run([*wanted, "--no-streaming", "-k", "3", "--concurrency", "4"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "16 invalid of 108 attempts" in out
+    assert "The run ended as soon as it had failed (--until-fail)." in out
+    assert "--resume" not in out
+    folder = only_run(tmp_path)
+    mock.received.clear()
+    assert run(["--resume", str(folder)]) == 1
+    assert (mock.received, len(rollouts(folder))) == ([], 16)
+
+
+def test_until_fail_samples_a_good_provider_to_the_end(mock, tmp_path):
+    wanted = ("--base-url", mock.base_url, "--model", MODEL, "--until-fail")
+    assert run([*wanted, "-n", "10", "-k", "2", "--rule", "guide"]) == 0
+    assert len(rollouts(only_run(tmp_path))) == 80
+
+
 def test_thresholds_change_the_verdict(mock):
     mock.always = provider_of(silent)
     assert run(at(mock, "--min-pass-at-k", "-0", "--min-pass-hat-k", "0", "--json")) == 1
