@@ -23,6 +23,7 @@ from harness.diagnosis.signatures import shipped
 from harness.records.analysis import CheckResult
 from harness.records.diagnosis import Cause, Signature, Signatures
 from harness.rules import RULES
+from harness.selftest.stages import TESTED_APIS
 
 PAIRS = 30
 CLEAN_APPLICABLE = 8
@@ -53,7 +54,7 @@ def main() -> None:
     outcomes: dict[str, list[tuple[bool, ...]]] = defaultdict(list)
     stated: list[tuple[float, bool]] = []
     for trial in trials(known, again, random.Random(options.seed)):
-        found = diagnose(results(trial.counts), trial.known)
+        found = diagnose(results(trial), trial.known, TESTED_APIS)
         if found is None:
             continue
         right = [is_right(cause, trial) for cause in found.causes]
@@ -131,16 +132,24 @@ def union(one: Counts, other: Counts) -> Counts:
     return {name: max(one.get(name, nothing), other.get(name, nothing)) for name in names}
 
 
-def results(run: Counts) -> Sequence[CheckResult]:
+def results(trial: Trial) -> Sequence[CheckResult]:
     return [
         CheckResult(
             check=RULES[name].about,
             status="failed" if hits else "passed",
             applicable=total,
             failures=hits,
+            groups=apis(name, trial.truth) if hits else (),
         )
-        for name, (hits, total) in run.items()
+        for name, (hits, total) in trial.counts.items()
     ]
+
+
+def apis(check: str, truth: Sequence[Signature]) -> tuple[str, ...]:
+    """The APIs in which a check has findings."""
+    causes = [each for each in truth if check in each.found]
+    every = {api for each in causes for api in each.partial.get(check, TESTED_APIS)}
+    return tuple(api for api in RULES[check].about.apis if api in every)
 
 
 def is_right(cause: Cause, trial: Trial) -> bool:

@@ -10,7 +10,7 @@ findings cannot tell apart are one cause; if they are too many to name, the caus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from harness.diagnosis.causes import effect, links, remedy, title
 from harness.diagnosis.signatures import collateral, firing, leak
 from harness.records.analysis import CheckResult
+from harness.records.conditions import Api
 from harness.records.diagnosis import Cause, Diagnosis, LayerFault, Signature, Signatures
 
 CONFIDENT = 0.6
@@ -46,6 +47,8 @@ _UNMEASURED = 0.7
 """Probability at most of a defect of which the catalogue alone says what it causes."""
 _EXPLAINS = 0.1
 """Probability from which a defect explains a finding."""
+_OTHER_APIS, _OTHER_EXPECTED = 0.05, 0.3
+"""Relative probability that a defect shows in other APIs than in its run, or than in all."""
 _LISTED = 4
 """Defects at most that are named as one cause."""
 _SAME = 0.5
@@ -55,7 +58,10 @@ _Floats = NDArray[np.float64]
 
 
 def diagnose(
-    results: Sequence[CheckResult], signatures: Signatures, layers: tuple[LayerFault, ...] = ()
+    results: Sequence[CheckResult],
+    signatures: Signatures,
+    apis: Collection[Api],
+    layers: tuple[LayerFault, ...] = (),
 ) -> Diagnosis | None:
     """The likely causes of the errors and warnings of a run; None without any and without layers.
 
@@ -64,13 +70,14 @@ def diagnose(
     Args:
         results: The results of all checks and probes.
         signatures: What known defects cause.
+        apis: The APIs of the run.
         layers: The layers that are at fault, as far as known.
     """
     judged = [r for r in results if r.applicable and r.status in ("passed", "warned", "failed")]
     found = [each for each in judged if each.status != "passed"]
     if not found:
         return Diagnosis(causes=(), unexplained=(), layers=layers) if layers else None
-    model = _Model(judged, found, signatures)
+    model = _Model(judged, found, signatures, apis)
     causes = tuple(_causes(model))
     explained = {each for cause in causes for each in cause.explains}
     unexplained = (each.check.id for each in found)
@@ -107,12 +114,13 @@ class _Model:
         judged: Sequence[CheckResult],
         found: Sequence[CheckResult],
         signatures: Signatures,
+        apis: Collection[Api],
     ) -> None:
         self.found = [each.check.id for each in found]
         beside = collateral(signatures)
         clean = [each for each in judged if each.status == "passed"]
         self._leaks = np.array([leak(signatures, each) for each in self.found])
-        fires = _fires(signatures.faults, found, beside)
+        fires = _fires(signatures.faults, found, beside) * _same_apis(signatures, found, apis)
         usual = np.maximum(fires.mean(axis=0), _USUAL)
         explained = fires >= np.maximum(_EXPLAINS, 3 * self._leaks)
         chosen = explained.any(axis=1)
@@ -206,6 +214,25 @@ def _fires(
             name = each.check.id
             if unmeasured or name in fault.found or name in fault.expected:
                 made[row, column] = firing(fault, name, beside)
+    return made
+
+
+def _same_apis(
+    signatures: Signatures, found: Sequence[CheckResult], apis: Collection[Api]
+) -> _Floats:
+    """By fault and finding, the probability that the finding shows in the APIs in which it does.
+
+    It is relative to that of the pattern that the fault is known for: to show in every API, unless
+    a run against it had findings in some of them only.
+    """
+    made = np.ones((len(signatures.faults), len(found)))
+    for column, each in enumerate(found):
+        able = set(each.check.apis) & set(apis)
+        shown = set(each.apis) & able
+        for row, fault in enumerate(signatures.faults):
+            known = set(fault.partial.get(each.check.id, able)) & able
+            if shown and known and shown != known:
+                made[row, column] = _OTHER_APIS if each.check.id in fault.found else _OTHER_EXPECTED
     return made
 
 

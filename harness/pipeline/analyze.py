@@ -115,7 +115,10 @@ def analyze(
         results=results,
         checks=rules if _has_checks(info) else (),
         diagnosis=diagnose(
-            rules, signatures.shipped(), _faulty_layers(info, results, rules, limits)
+            rules,
+            signatures.shipped(),
+            info.settings.apis,
+            _faulty_layers(info, results, rules, limits),
         ),
         verdict=gate.decide(
             info,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.records.base import Record
-from harness.records.conditions import Condition
+from harness.records.conditions import APIS, Api, Condition
 from harness.records.diagnosis import Diagnosis
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
 from harness.records.scores import Description, Estimate, Finding, Outcome, Percentiles
@@ -300,6 +300,11 @@ class CheckResult(Record):
     findings: int = Field(default=0, description="findings in all; a rollout may have several")
     groups: tuple[str, ...] = ()
     examples: tuple[Finding, ...] = ()
+
+    @property
+    def apis(self) -> tuple[Api, ...]:
+        """The APIs with findings."""
+        return tuple(api for api in APIS if any(group.startswith(api) for group in self.groups))
 
 
 class GuideRule(Record):

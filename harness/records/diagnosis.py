@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.records.base import Record
+from harness.records.conditions import Api
 
 
 class Cause(Record):
@@ -59,6 +60,7 @@ class Signature(Record):
         found: By check or probe that found something in a run against it, the rollouts or
             repetitions with a finding and all applicable ones.
         clean: Those that judged something in such a run and found nothing.
+        partial: By check of `found`, the APIs with findings, where another API had none.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Signature(Record):
     expected: tuple[str, ...]
     found: Mapping[str, tuple[int, int]] = {}
     clean: tuple[str, ...] = ()
+    partial: Mapping[str, tuple[Api, ...]] = {}
 
     @property
     def measured(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from harness.records.base import Record
+from harness.records.conditions import Api
 from harness.records.scores import Severity
 from harness.selftest.faults import Fault
 
@@ -35,7 +36,8 @@ class Row(Record):
 
     Of what is no defect, `runs` were made and `accused` had an error. `note` explains every status
     but "detected" and "clean". `measured` has, for every check and probe that judged something, the
-    rollouts or repetitions with an error or a warning, and all applicable ones.
+    rollouts or repetitions with an error or a warning, and all applicable ones. `partial` has the
+    APIs with findings of those checks that also apply to another one and found nothing there.
     """
 
     fault: Fault
@@ -48,6 +50,7 @@ class Row(Record):
     accused: int = 0
     note: str = ""
     measured: Mapping[str, tuple[int, int]] = {}
+    partial: Mapping[str, tuple[Api, ...]] = {}
 
     @property
     def worst(self) -> Severity | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.records.analysis import CheckResult
 from harness.records.base import Record
+from harness.records.conditions import APIS, Api
 from harness.records.scores import Severity
+from harness.rules import RULES
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, Innocent, Row, RowStatus
-from harness.selftest.stages import known
+from harness.selftest.stages import TESTED_APIS, known
 from harness.statistics.intervals import ALPHA, exact_bounds
 
+_CLEAR = 3
+"""Findings in one API from which none in another one is no accident."""
 _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
 
 
@@ -58,6 +62,7 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         "tokens": sum(run.tokens for run in runs),
         "seconds": sum(run.seconds for run in runs),
         "measured": measured(runs),
+        "partial": partial(runs),
     }
     if fault.allowed:
         every = [each for run in runs for each in _detections(fault, run, {})]
@@ -80,6 +85,21 @@ def measured(runs: Sequence[DefectRun]) -> Mapping[str, tuple[int, int]]:
         found[each.check.id] += each.failures if each.status in ("warned", "failed") else 0
         applicable[each.check.id] += each.applicable
     return {name: (found[name], count) for name, count in applicable.items() if count}
+
+
+def partial(runs: Sequence[DefectRun]) -> Mapping[str, tuple[Api, ...]]:
+    """By rule with findings in only some of the APIs that it applies to, these APIs."""
+    shown: dict[str, set[Api]] = defaultdict(set)
+    failures = Counter[str]()
+    for each in (result for run in runs for result in run.results):
+        if each.status in ("warned", "failed"):
+            shown[each.check.id].update(each.apis)
+            failures[each.check.id] += each.failures
+    return {
+        name: tuple(api for api in APIS if api in found)
+        for name, found in shown.items()
+        if found < set(RULES[name].about.apis) & set(TESTED_APIS) and failures[name] >= _CLEAR
+    }
 
 
 def accused(run: DefectRun) -> bool:

@@ -32,4 +32,5 @@ def _signature(row: Row) -> Signature:
         expected=known(fault),
         found={name: counts for name, counts in sorted(measured.items()) if counts[0]},
         clean=tuple(sorted(name for name, counts in measured.items() if not counts[0])),
+        partial=dict(sorted(row.partial.items())),
     )

@@ -12,12 +12,16 @@ from zlib import crc32
 
 from harness.probes import PROBES
 from harness.probes.suites import CASES, choose
+from harness.records.conditions import Api
 from harness.records.runs import SuiteName
 from harness.rules import RULES
 from harness.selftest.faults import HEALTHY, Fault
 
 FEW_CASES = ("weather-lisbon", "status-up", "language-greek", "chart-bar", "table-order-limit")
 """Calls without and with arguments, text in another script, and two names of several words."""
+
+TESTED_APIS: tuple[Api, ...] = ("responses", "chat")
+"""The APIs of all runs."""
 
 SLICES = 20
 """Into how many repetitions the probes are split that are asked of each allowed variation."""

@@ -7,11 +7,12 @@ from harness.records.analysis import CheckResult
 from harness.records.diagnosis import Signature, Signatures
 from harness.records.scores import Description
 
+BOTH = ("responses", "chat")
 FAMILIES = ("a", "b", "c", "d", "e")
 CHECKS = [f"{family}.{number}" for family in FAMILIES for number in range(20)]
 
 
-def result(check_id, failures=0, applicable=20, status=None):
+def result(check_id, failures=0, applicable=20, status=None, apis=BOTH):
     about = Description(
         id=check_id,
         family=check_id[0],
@@ -19,15 +20,18 @@ def result(check_id, failures=0, applicable=20, status=None):
         summary="It holds.",
         why="",
         source="",
-        apis=("chat",),
+        apis=BOTH,
         modes=("streaming",),
     )
     status = status or ("failed" if failures else "passed")
-    return CheckResult(check=about, status=status, applicable=applicable, failures=failures)
+    groups = [f"{api} · streaming" for api in apis] if failures else []
+    return CheckResult(
+        check=about, status=status, applicable=applicable, failures=failures, groups=tuple(groups)
+    )
 
 
-def run_of(failing, judged=CHECKS, failures=20):
-    return [result(name, failures if name in failing else 0) for name in judged]
+def run_of(failing, judged=CHECKS, failures=20, apis=BOTH):
+    return [result(name, failures if name in failing else 0, apis=apis) for name in judged]
 
 
 def fault(name, finds, layer="parsing", expected=()):
@@ -54,11 +58,11 @@ def named(found):
 
 
 def test_a_run_without_findings_has_no_diagnosis():
-    assert diagnose(run_of(()), KNOWN) is None
+    assert diagnose(run_of(()), KNOWN, BOTH) is None
 
 
 def test_a_known_pattern_is_its_cause():
-    found = diagnose(run_of(("a.1", "a.2", "a.3")), KNOWN)
+    found = diagnose(run_of(("a.1", "a.2", "a.3")), KNOWN, BOTH)
     (cause,) = found.causes
     assert (cause.name, cause.layer, cause.alternatives) == ("one", "parsing", ())
     assert cause.probability > 0.9
@@ -68,7 +72,7 @@ def test_a_known_pattern_is_its_cause():
 
 
 def test_a_pattern_of_no_defect_is_unknown():
-    found = diagnose(run_of(("a.9", "b.9", "e.1")), KNOWN)
+    found = diagnose(run_of(("a.9", "b.9", "e.1")), KNOWN, BOTH)
     assert found.causes == ()
     assert found.unexplained == ("a.9", "b.9", "e.1")
 
@@ -77,28 +81,28 @@ def test_a_pattern_of_no_defect_is_unknown():
 def test_a_part_of_another_pattern_is_no_confident_cause(missing):
     """One finding of a defect's three, while the checks of the other two passed."""
     (first, *_) = missing.found
-    found = diagnose(run_of((first, "e.5", "e.6")), KNOWN)
+    found = diagnose(run_of((first, "e.5", "e.6")), KNOWN, BOTH)
     assert all(cause.probability < 0.9 for cause in found.causes)
 
 
 def test_what_was_not_judged_is_no_evidence():
     some = [name for name in CHECKS if name not in ("a.2", "a.3")]
-    whole = diagnose(run_of(("a.1",)), KNOWN)
-    part = diagnose(run_of(("a.1",), some), KNOWN)
+    whole = diagnose(run_of(("a.1",)), KNOWN, BOTH)
+    part = diagnose(run_of(("a.1",), some), KNOWN, BOTH)
     absent = [result(name, applicable=0, status="not_verifiable") for name in ("a.2", "a.3")]
-    assert diagnose([*run_of(("a.1",), some), *absent], KNOWN) == part
+    assert diagnose([*run_of(("a.1",), some), *absent], KNOWN, BOTH) == part
     assert named(part) == ["one"]
     assert not whole.causes or whole.causes[0].probability < part.causes[0].probability
 
 
 def test_two_defects_are_two_causes_and_the_rest_stays_unexplained():
-    found = diagnose(run_of((*ONE.found, *TWO.found, "e.7")), KNOWN)
+    found = diagnose(run_of((*ONE.found, *TWO.found, "e.7")), KNOWN, BOTH)
     assert sorted(named(found)) == ["one", "two"]
     assert found.unexplained == ("e.7",)
 
 
 def test_defects_with_one_signature_are_one_cause():
-    (cause,) = diagnose(run_of(("c.1", "c.2", "c.3")), KNOWN).causes
+    (cause,) = diagnose(run_of(("c.1", "c.2", "c.3")), KNOWN, BOTH).causes
     assert cause.probability > 0.9
     assert {cause.description, *cause.alternatives} == {
         "The server has twin-0.",
@@ -107,20 +111,20 @@ def test_defects_with_one_signature_are_one_cause():
 
 
 def test_too_many_equal_defects_are_named_by_their_layer():
-    (cause,) = diagnose(run_of(("d.1", "d.2", "d.3")), KNOWN).causes
+    (cause,) = diagnose(run_of(("d.1", "d.2", "d.3")), KNOWN, BOTH).causes
     assert cause.name == cause.layer == "numerics"
     assert cause.probability > 0.8
     assert len(cause.alternatives) == 4
 
 
 def test_a_rare_defect_is_recognized_by_the_checks_it_reached():
-    found = diagnose(run_of(("a.1", "a.2"), failures=1), KNOWN)
+    found = diagnose(run_of(("a.1", "a.2"), failures=1), KNOWN, BOTH)
     assert named(found) == ["one"]
 
 
 def test_what_healthy_servers_show_needs_no_cause():
     usual = Signatures(faults=KNOWN.faults, healthy={"a.1": (3, 3)})
-    found = diagnose(run_of(("a.1",)), usual)
+    found = diagnose(run_of(("a.1",)), usual, BOTH)
     assert found.causes == ()
 
 
@@ -128,6 +132,29 @@ def test_a_defect_that_was_never_measured_is_found_by_its_detectors():
     only = Signature(
         name="new", layer="limits", description="It is new.", source="", expected=("e.1",)
     )
-    found = diagnose(run_of(("e.1",)), Signatures(faults=(*KNOWN.faults, only)))
+    found = diagnose(run_of(("e.1",)), Signatures(faults=(*KNOWN.faults, only)), BOTH)
     assert named(found) == ["new"]
     assert found.causes[0].probability < 0.9
+
+
+@pytest.mark.parametrize(
+    ("apis", "name"), [(BOTH, "everywhere"), (("chat",), "in chat"), (("responses",), None)]
+)
+def test_the_apis_with_findings_tell_defects_apart(apis, name):
+    finds = ("e.1", "e.2", "e.3")
+    everywhere = fault("everywhere", finds)
+    in_chat = fault("in chat", finds, "usage").model_copy(
+        update={"partial": dict.fromkeys(finds, ("chat",))}
+    )
+    known = Signatures(faults=(*KNOWN.faults, everywhere, in_chat))
+    found = diagnose(run_of(finds, apis=apis), known, BOTH)
+    assert named(found)[:1] == ([name] if name else [])
+
+
+def test_a_run_over_one_api_tells_nothing_about_others():
+    finds = ("e.1", "e.2", "e.3")
+    in_chat = fault("in chat", finds).model_copy(
+        update={"partial": dict.fromkeys(finds, ("chat",))}
+    )
+    known = Signatures(faults=(*KNOWN.faults, in_chat))
+    assert named(diagnose(run_of(finds, apis=("chat",)), known, ("chat",))) == ["in chat"]
