@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 
 from harness.endpoints.launch import launched
@@ -15,6 +14,7 @@ from harness.endpoints.preflight import preflight
 from harness.integrity.seal import sealed
 from harness.pipeline.analyze import analyze
 from harness.pipeline.looks import Looks
+from harness.pipeline.order import decisive_first
 from harness.pipeline.parallel import read_scored
 from harness.pipeline.plan import Plan, Shard
 from harness.providers.entries import Provider, changed
@@ -215,7 +215,9 @@ async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watc
     looks = Looks(job.folder, job.plan) if job.info.settings.until_fail else None
     for stage in job.plan.stages:
         burst = max(stage.burst or 0, job.info.settings.concurrency)
-        for attempts in _portions(job.plan.attempts(stage), grow=looks is not None):
+        planned = job.plan.attempts(stage)
+        portions = _portions(decisive_first(planned, job.plan.tasks)) if looks else [planned]
+        for attempts in portions:
             await _attempt(job, provider, log, watcher, attempts, burst, patient=stage.patient)
             if job.budget.stopped is not None:
                 return True
@@ -224,15 +226,13 @@ async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watc
     return True
 
 
-def _portions(attempts: Iterable[Attempt], *, grow: bool) -> Iterator[Iterable[Attempt]]:
-    """The attempts as they are, or in portions, each of half as many as came before."""
-    if not grow:
-        yield attempts
-        return
-    waiting, made = iter(attempts), 0
-    while portion := list(islice(waiting, max(FIRST_PORTION, made // 2))):
-        made += len(portion)
-        yield portion
+def _portions(attempts: Sequence[Attempt]) -> Iterator[Iterable[Attempt]]:
+    """The attempts in portions, each of half as many as came before."""
+    made = 0
+    while made < len(attempts):
+        end = made + max(FIRST_PORTION, made // 2)
+        yield attempts[made:end]
+        made = end
 
 
 async def _sample(job: Job, watcher: Watcher) -> RunEnd | None:

@@ -6,8 +6,11 @@ from recorded_runs import troubled
 
 from harness.pipeline import looks as module
 from harness.pipeline.looks import Looks
+from harness.pipeline.order import FEW_CASES, GROUPS, decisive_first
 from harness.pipeline.plan import Plan
+from harness.probes.suites import choose
 from harness.storage.run_log import ROLLOUTS_FILE
+from harness.tasks.probing import ProbeOptions, probe_tasks
 
 
 def append(folder, rollouts):
@@ -38,3 +41,17 @@ def test_every_rollout_is_scored_once_and_the_figures_are_those_of_the_whole_log
     again = Looks(tmp_path, Plan(tuple(run.tasks))).results()
     assert found == again
     assert [each.finished for each in found] == [6] * len(found)
+
+
+def test_the_most_decisive_attempts_come_first():
+    tools = planned(suite=SUITE, tries=2).tasks
+    options = ProbeOptions("gpt-oss-mock", ("responses", "chat"))
+    tasks = [*tools, *probe_tasks(choose("full").probes, options)]
+    attempts = list(Plan(tuple(tasks)).attempts())
+    ordered = decisive_first(attempts, tasks)
+    assert sorted(each.id for each in ordered) == sorted(each.id for each in attempts)
+    few = len(tools[0].info.conditions) * FEW_CASES
+    assert {(each.task, each.number) for each in ordered[:few]} == {("tool_calling", 1)}
+    used = list(dict.fromkeys(each.task for each in ordered[few:]))
+    assert used[: len(GROUPS) - 1] == [name for name in GROUPS if name != "numerics"]
+    assert used[-1] == "tool_calling"
