@@ -1,0 +1,107 @@
+"""How many requests and output tokens a run with --until-fail takes to fail a server with a fault.
+
+    python benchmarks/cost_of_truth.py [--faults 40] [--seed 1] [--suite full]
+
+Each run knows nothing of the fault. Faults are drawn from the visible ones of the catalogue; those
+that only warn end at the last attempt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import tempfile
+from pathlib import Path
+
+from harness.cases import load_suite
+from harness.golden import files as golden_files
+from harness.pipeline.run import ended, judge, make_requests, new_job, prepare
+from harness.probes.suites import choose
+from harness.providers.entries import Provider
+from harness.records.analysis import Decision
+from harness.records.conditions import MODES, Condition
+from harness.records.runs import RunSettings, Sampling, SuiteName
+from harness.records.scores import Score
+from harness.sampling.watching import Silent
+from harness.selftest import engines
+from harness.selftest.faults import Fault, catalogue
+from harness.selftest.rows import untried
+from harness.selftest.stages import TESTED_APIS
+from harness.storage.run_log import RunLog
+from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.tool_calling import ToolCalling
+
+CONCURRENCY = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--faults", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--suite", default="full")
+    options = parser.parse_args()
+    able = [each for each in catalogue() if not each.allowed and untried(each) is None]
+    short = [each for each in able if not each.name.startswith("long")]
+    drawn = random.Random(options.seed).sample(short, min(options.faults, len(short)))
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(measure(drawn, options.suite, Path(folder)))
+
+
+async def measure(faults: list[Fault], suite: SuiteName, folder: Path) -> None:
+    costs: list[tuple[int, int]] = []
+    log = folder / "engine.log"
+    async with engines.shared_engine(log, CONCURRENCY) as shared:
+        for fault in faults:
+            if fault.model:
+                async with engines.own_engine(fault, log, CONCURRENCY, long=False) as own:
+                    decision, requests, tokens = await until_fail(own, fault, suite, folder)
+            else:
+                decision, requests, tokens = await until_fail(shared, fault, suite, folder)
+            print(f"{fault.name:44} {decision!s:14} {requests:6,} {tokens:9,}", flush=True)
+            if decision == "fail":
+                costs.append((requests, tokens))
+    for name, values in zip(("requests", "output tokens"), zip(*costs, strict=True), strict=True):
+        tenth = statistics.quantiles(values, n=10)[-1]
+        print(f"{name}: median {statistics.median(values):,.0f}, 90 % below {tenth:,.0f}")
+    print(f"failed: {len(costs)} of {len(faults)} faults")
+
+
+async def until_fail(
+    provider: Provider, fault: Fault, suite: SuiteName, folder: Path
+) -> tuple[Decision | None, int, int]:
+    """The verdict on a server with a fault, and the requests and output tokens it took."""
+    faulty = engines.with_fault(provider, fault)
+    settings = RunSettings(
+        apis=TESTED_APIS,
+        modes=MODES,
+        concurrency=CONCURRENCY,
+        suite=suite,
+        max_context=engines.CONTEXT,
+        until_fail=True,
+    )
+    conditions = [
+        Condition(model=faulty.model, api=api, mode=mode) for api in TESTED_APIS for mode in MODES
+    ]
+    golden = golden_files.fitting(faulty.model)
+    options = ProbeOptions(
+        faulty.model, TESTED_APIS, golden=golden, max_context=settings.max_context
+    )
+    tasks = [
+        ToolCalling(load_suite(), conditions, tries=5, sampling=Sampling(max_turns=3)),
+        *probe_tasks(choose(suite).probes, options),
+    ]
+    job = new_job(faulty, tasks, settings, out=folder, command=())
+    prepare(job)
+    with RunLog(job.folder) as log:
+        whole = await make_requests(job, faulty, log, Silent())
+    scores: list[Score] = []
+    info = ended(job, "complete" if whole else "decided")
+    analysis = judge(job.folder, info, job.plan.tasks, keep=scores.extend)
+    requests = sum(each.requests for each in scores)
+    return analysis.verdict.decision, requests, sum(each.usage.output or 0 for each in scores)
+
+
+if __name__ == "__main__":
+    main()
