@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help verify evals selftest golden test lint format bench gpu real clean
+.PHONY: help verify evals selftest golden test lint format bench gpu real docs wheel clean
 
 help:
 	@echo "make verify   verify the bundled reference engine end to end"
@@ -17,6 +17,8 @@ help:
 	@echo "make bench    measure engine speed, sampler throughput, timing accuracy and memory"
 	@echo "make gpu      check and measure the engine on a GPU, with this machine's PyTorch and Triton"
 	@echo "make real     verify real servers on the small checkpoint (installs them; takes hours)"
+	@echo "make docs     build the documentation site in build/docs"
+	@echo "make wheel    build the wheel in dist"
 	@echo "make clean    remove the virtual environment and caches"
 
 verify: $(VENV)/.reference
@@ -60,8 +62,15 @@ gpu:
 real: $(VENV)/.reference
 	$(BIN)/python benchmarks/real_servers.py
 
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel: $(BIN)/python
+	$(PIP) 'setuptools>=77,<90'
+	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+
 clean:
-	rm -rf $(VENV) .real .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) .real .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,0 +1,29 @@
+"""What the documentation site changes: the README is a page, and other files have no links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+OVERVIEW = "overview.md"
+_OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./(?!\w+://)[^)]*\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the README, with its links to pages as links from a page."""
+    text = (Path(config.config_file_path).parent / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"\]\((?!docs/|#|https?://)([^)]*)\)", r"](../\1)", text)
+    files.append(File.generated(config, OVERVIEW, content=text.replace("](docs/", "](")))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Link to the README's page, and show what other links outside the pages name.
+
+    The word after the language of a block is for the tests of the commands.
+    """
+    markdown = markdown.replace("```console provider", "```console")
+    return _OUTSIDE.sub(r"\1", markdown.replace("](../README.md", f"]({OVERVIEW}"))
