@@ -34,9 +34,9 @@ def import_traffic(
 ) -> int:
     """Judge recorded traffic of other clients like a run.
 
-    Reads HAR files, VCR cassettes (Python, Ruby, Go; YAML or JSON) and JSON or JSON Lines of
-    objects with `request` and `response`. Requests to other models and APIs are left out. Keys are
-    redacted.
+    Reads HAR files, VCR cassettes (Python, Ruby, Go; YAML or JSON), recordings of httpmock (Rust),
+    and JSON or JSON Lines of objects with `request` and `response`. Requests to other models and
+    APIs are left out. Keys are redacted.
 
     Args:
         file: A recording, or a folder of recordings.

@@ -126,8 +126,9 @@ class _Walker:
     ) -> None:
         if not isinstance(data.get("usage"), dict):
             return
-        if self._usage is not None or any(not choice.get("finish_reason") for choice in choices):
-            message = "Usage is not sent in exactly one chunk before [DONE]."
-            expected = "one chunk with usage and without choices"
+        early = any(not choice.get("finish_reason") for choice in choices)
+        if early or self._usage is not None:
+            message = "Usage is sent before the end." if early else "Usage is sent more than once."
+            expected = "one chunk with usage, after the finish_reason"
             self._report(USAGE_PLACE, event, message, expected, event.text, "$.usage")
         self._usage = event

@@ -18,9 +18,11 @@ from harness.records.rollouts import Lost, StreamPart
 
 FRAMING: frozenset[Lost] = frozenset({"framing"})
 
-# The members of an object that holds a body as text: HAR (`content`, `postData`), vcrpy, Ruby.
+# The members of an object that holds a body, or a piece of one, as text or bytes: HAR (`content`,
+# `postData`), vcrpy, Ruby, req_llm.
+_BYTES = ("base64_string", "b64")
 _HOLDER = frozenset({
-    *("string", "base64_string", "text", "encoding"),
+    *("string", *_BYTES, "decoded", "text", "encoding"),
     *("mimeType", "size", "compression", "comment", "params"),
 })  # fmt: skip
 _STREAM_FIELDS = ("data:", "event:", "id:", "retry:", ":")
@@ -48,12 +50,16 @@ def decoded(value: object) -> object:
         UnreadableBodyError: It is compressed or encoded in an unknown way.
     """
     if isinstance(value, dict) and value and value.keys() <= _HOLDER:
-        if "base64_string" in value:
-            return _text(_base64(value["base64_string"]))
+        if (content := _bytes(value)) is not None:
+            return _text(content)
         inner = value.get("string", value.get("text"))
         if str(value.get("encoding")).lower() == "base64" and isinstance(inner, str):
             return _text(_base64(inner))
         return decoded(inner)
+    if isinstance(value, list) and value:
+        pieces = [_bytes(each) for each in value]
+        whole = [piece for piece in pieces if piece is not None]
+        return _text(b"".join(whole)) if len(whole) == len(value) else value
     if isinstance(value, bytes):
         return _text(value)
     if isinstance(value, str) and value.startswith("\x1f\x8b"):
@@ -134,6 +140,14 @@ def _text(content: bytes) -> str:
     if "\x00" in text[:64]:
         raise UnreadableBodyError("binary body (compressed with br or zstd?)")
     return text
+
+
+def _bytes(value: object) -> bytes | None:
+    """The bytes of a body, or of a piece of it, that a recording holds as base64; else None."""
+    if not isinstance(value, dict) or not value.keys() <= _HOLDER:
+        return None
+    encoded = next((value[name] for name in _BYTES if name in value), None)
+    return None if encoded is None else _base64(encoded)
 
 
 def _base64(value: object) -> bytes:

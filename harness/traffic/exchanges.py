@@ -25,9 +25,13 @@ from harness.transport.redact import Redactor, secrets_in
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
 _STREAMS = ("chunks", "events", "lines", "parts")
-_URLS = ("url", "uri")
+_URLS = ("url", "uri", "path")
+_HEADERS = ("headers", "header")
 _STATUSES = ("status", "status_code", "statusCode", "code")
-_TIMES = ("startedDateTime", "started_at", "recorded_at", "timestamp", "created_at", "time")
+_TIMES = (
+    *("startedDateTime", "started_at", "recorded_at", "captured_at", "timestamp"),
+    *("created_at", "time"),
+)  # fmt: skip
 _PATHS: Mapping[str, Api] = {DIALECTS[api].path: api for api in BOTH_APIS}
 _REPLIES: Mapping[str, Api] = {
     "chat.completion": "chat",
@@ -85,7 +89,7 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     if path and api is None:
         raise LeftOutError(f"{request.method} {_name_of(path)}")
     try:
-        response, lost = _response(received)
+        response, lost = _response(received, pair.members)
     except UnreadableBodyError as error:
         raise LeftOutError(str(error)) from None
     body = request.body
@@ -121,20 +125,20 @@ def _request(sent: object, members: Mapping[str, Any]) -> Request:
     return Request(
         method=str(fields.get("method") or "POST").upper(),
         url=f"{parts.scheme}://{host}{parts.path}" if host else parts.path,
-        headers=headers_of(fields.get("headers")),
+        headers=headers_of(_first(fields, _HEADERS)),
         body=dict(body) if isinstance(body, dict) else None,
     )
 
 
-def _response(received: object) -> tuple[Response, frozenset[Lost]]:
+def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, frozenset[Lost]]:
     """The response, and what the recording lost of it. Raises as `imported`."""
     fields: Mapping[str, Any] = received if isinstance(received, dict) else {"body": received}
     if "choices" in fields or "output" in fields:
         fields = {"body": fields}
-    headers = headers_of(fields.get("headers"))
+    headers = headers_of(_first(fields, _HEADERS))
     content = _first(fields, _BODIES)
     if content is None:
-        content = _first(fields, _STREAMS)
+        content = _first(fields, _STREAMS) or _first(members, _STREAMS)
     kind = headers.get("content-type", "").lower()
     body = read_body(content, kind)
     if body.text is None and body.parts is None:

@@ -2,7 +2,8 @@
 
 Every format reduces to objects with a `request` and a `response`: entries of HAR files
 (http://www.softwareishard.com/blog/har-12-spec/), interactions of VCR cassettes (vcrpy:
-`interactions`, Ruby: `http_interactions`, go-vcr: `interactions`; YAML or JSON), and JSON Lines.
+`interactions`, Ruby: `http_interactions`, go-vcr: `interactions`; YAML or JSON), recordings of
+httpmock (`when` and `then`, one YAML document each), and JSON Lines.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from harness.errors import ConfigurationError
 
 SUFFIXES = (".har", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
 _LISTS = ("http_interactions", "interactions", "entries", "pairs")
+_NAMES = (("request", "response"), ("when", "then"))
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def read_recording(path: Path) -> RecordingFile:
     ]
     if not pairs:
         raise ConfigurationError(
-            f"{path} has no recorded requests: expected a HAR file, a VCR cassette, or objects "
-            "with `request` and `response` as JSON or JSON Lines."
+            f"{path} has no recorded requests: expected a HAR file, a VCR cassette, a recording "
+            "of httpmock, or objects with `request` and `response` as JSON or JSON Lines."
         )
     return RecordingFile(path.name, hashlib.sha256(content).hexdigest(), tuple(pairs))
 
@@ -93,16 +95,22 @@ def _within(path: Path) -> RecordingFile | None:
 
 
 def _pairs(content: object) -> Iterator[Mapping[str, Any]]:
-    if isinstance(content, dict):
-        inner = content.get("log", content)
-        if "request" in content and "response" in content:
-            yield content
+    if isinstance(content, list):
+        yield from (pair for entry in content if (pair := _pair(entry)) is not None)
+    elif isinstance(content, dict):
+        pair, inner = _pair(content), content.get("log", content)
+        if pair is not None:
+            yield pair
         elif isinstance(inner, dict):
             yield from _pairs(next((inner[name] for name in _LISTS if name in inner), None))
-    elif isinstance(content, list):
-        for entry in content:
-            if isinstance(entry, dict) and "request" in entry and "response" in entry:
-                yield entry
+
+
+def _pair(entry: object) -> Mapping[str, Any] | None:
+    """An object with `request` and `response`, whatever it calls them; else None."""
+    for sent, received in _NAMES:
+        if isinstance(entry, dict) and sent in entry and received in entry:
+            return {**entry, "request": entry[sent], "response": entry[received]}
+    return None
 
 
 def _parsed(content: bytes, path: Path) -> object:

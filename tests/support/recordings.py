@@ -175,8 +175,48 @@ def sdk_objects(folder: Path, exchanges: Iterable[Exchange]) -> Path:
     return _write(folder / "objects.json", json.dumps(lines))
 
 
+def httpmock(folder: Path, exchanges: Iterable[Exchange]) -> Path:
+    """One YAML document each, with the path of the URL only and the headers as lists."""
+
+    def headers(found: Mapping[str, str]) -> list[dict[str, str]]:
+        return [{"name": name, "value": value} for name, value in found.items()]
+
+    documents = [
+        {
+            "when": {"path": "/v1" + each.request.url.partition("/v1")[2], "method": "POST",
+                     "header": [], "body": json.dumps(each.request.body)},
+            "then": {"status": 200, "header": headers({**answer.headers, "date": _http_date(each)}),
+                     "body": text_of(answer)},
+        }
+        for each, answer in _answered(exchanges)
+    ]  # fmt: skip
+    return _write(folder / "httpmock.yaml", yaml.safe_dump_all(documents, allow_unicode=True))
+
+
+def base64_pieces(folder: Path, exchanges: Iterable[Exchange]) -> Path:
+    """Streams as pieces of bytes next to `request` and `response`, cut anywhere."""
+
+    def encoded(content: bytes) -> dict[str, str]:
+        return {"b64": base64.b64encode(content).decode()}
+
+    lines = []
+    for each, answer in _answered(exchanges):
+        content = text_of(answer).encode()
+        pieces = [encoded(content[at : at + 100]) for at in range(0, len(content), 100)]
+        request = {"url": each.request.url, "body": encoded(json.dumps(each.request.body).encode())}
+        response: dict[str, Any] = {"status": 200, "headers": _lists(answer.headers)}
+        chunks = pieces if answer.parts else None
+        body = {} if answer.parts else {"body": json.loads(content)}
+        lines.append(
+            {"request": request, "response": {**response, **body}, "chunks": chunks,
+             "captured_at": each.started_at}
+        )  # fmt: skip
+    return _write(folder / "pieces.json", json.dumps(lines))
+
+
 WRITERS: tuple[Writer, ...] = (
-    har, vcrpy, parsed_vcrpy, ruby, go, json_lines, stream_lines, sdk_objects,
+    har, vcrpy, parsed_vcrpy, ruby, go, json_lines, stream_lines, sdk_objects, httpmock,
+    base64_pieces,
 )  # fmt: skip
 
 
