@@ -15,8 +15,8 @@ from harness.records.conditions import Api, Mode
 from harness.records.scores import Finding, Score, TokenAccount
 from harness.statistics.intervals import clustered_rate
 
-# How many replies, and which share of them, can have other tokens than those of their text without
-# a defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
+# At how many samples, and in which share of the replies, other tokens than those of the text are no
+# defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
 # recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
 _FEWEST_TOKENS = 32
@@ -172,12 +172,10 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
             continue
         usual = _usual(each.unexplained for _, each in counted)
         odd = [(one, each) for one, each in counted if _is_odd(each, usual, spelled)]
-        witnessed = sum(each.pieces is not None or each.unexplained < usual for _, each in odd)
-        enough = (
-            _exceeds(witnessed, len(counted), _WITNESSED_SHARE),
-            _exceeds(len(odd), len(counted), _ODD_SHARE),
-        )
-        if not any(enough):
+        proven = [
+            (o, each) for o, each in odd if each.pieces is not None or each.unexplained < usual
+        ]
+        if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
             continue
         message = (
             f"{len(odd)} of {len(counted)} replies do not have the tokens of their text; healthy "
@@ -188,8 +186,18 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
             yield message, evidence(one.record, "$.usage", expected, str(each.reported))
 
 
-def _exceeds(odd: int, counted: int, share: float) -> bool:
-    return odd >= _FEWEST_ODD and clustered_rate([(odd, counted)]).low > share
+def _exceeds(
+    odd: Sequence[tuple[Score, TokenAccount]],
+    counted: Sequence[tuple[Score, TokenAccount]],
+    share: float,
+) -> bool:
+    """Whether more than this share of the replies is odd, to requests of several kinds.
+
+    A model that spells the reply to one request in an odd way does so in each attempt.
+    """
+    by_sample = [Counter((one.task, one.sample) for one, _ in each) for each in (odd, counted)]
+    counts = [(by_sample[0][sample], number) for sample, number in by_sample[1].items()]
+    return len(by_sample[0]) >= _FEWEST_ODD and clustered_rate(counts).low > share
 
 
 def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -18,7 +18,7 @@ from harness.checks.json_text import parsed_object
 from harness.records.conditions import Condition
 from harness.records.scores import MadeCall, Score
 
-# A model that spells a call in an odd way can have the tokens of another by chance.
+# Samples: a model that spells a call in an odd way can have the tokens of another by chance.
 _FEWEST_PROVEN = 2
 # A model may understand one case in another way, two of a kind, but hardly three.
 _FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 3
@@ -43,7 +43,7 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
     always = [same for same in by_case.values() if _always_other(same)]
     cases = {same[0].sample for same in always}
     found = {each.record: (each, "according to their tokens") for each in proven}
-    if len(found) < _FEWEST_PROVEN:
+    if len({each.sample for each in proven}) < _FEWEST_PROVEN:
         found = {}
     for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
         found.setdefault(each.record, (each, "as in every attempt at the case"))

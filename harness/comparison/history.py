@@ -107,8 +107,8 @@ def point(place: str, analysis: Analysis) -> HistoryPoint:
         complete=analysis.complete,
         tool_version=info.tool_version,
         k=min((each.tries for each in cases), default=None),
-        pass_at=_lowest([each.at_k[-1].pass_at for each in cases]),
-        pass_hat=_lowest([each.at_k[-1].pass_hat for each in cases]),
+        pass_at=_lowest([at.pass_at for each in cases for at in each.at_k[-1:]]),
+        pass_hat=_lowest([at.pass_hat for each in cases for at in each.at_k[-1:]]),
         failed_checks=(
             sum(result.status == "failed" for result in analysis.checks)
             if analysis.checks

@@ -121,12 +121,13 @@ def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[Dr
     ]
 
     def row(label: str, value: Callable[[AtK], Estimate], k: int, about: str) -> DraftRow:
-        cells = tuple(None if at is None else _estimated(value(at[k])) for at in rates)
+        cells = tuple(_estimated(value(at[k])) if at else None for at in rates)
         return DraftRow(RATES, label, "share", cells, group=key[1], about=about)
 
     first = row("pass@1", lambda at: at.pass_at, 1, "Share of attempts that succeed.")
     yield replace(first, pairs=pairs)
-    k = max(set.intersection(*(set(at) for at in rates if at is not None)), default=1)
+    shared = [set(at) for at in rates if at]
+    k = max(set.intersection(*shared)) if shared else 1
     if k > 1:
         yield row(f"pass@{k}", lambda at: at.pass_at, k, f"At least one of {k} tries succeeds.")
         yield row(f"pass^{k}", lambda at: at.pass_hat, k, f"All of {k} tries succeed.")

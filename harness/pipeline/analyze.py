@@ -90,7 +90,7 @@ def analyze(
     limits = thresholds or info.settings.thresholds
     scores = scored(rollouts, plan, info, limits)
     keep(scores.every)
-    results = tuple(_results(plan, scores.every))
+    results = tuple(_results(plan, scores.every, rates=not info.failed_early))
     probe_results = tuple(
         requirements.lowered(
             (result for task in plan.tasks for result in task.probe_results()), limits
@@ -133,12 +133,14 @@ def analyze(
     )
 
 
-def _results(plan: Plan, scores: Sequence[Score]) -> Iterable[TaskResult]:
+def _results(plan: Plan, scores: Sequence[Score], *, rates: bool) -> Iterable[TaskResult]:
+    """The figures of all tasks; without `rates`, which need all attempts, no pass@k and pass^k."""
     by_task: dict[str, list[Score]] = {task.name: [] for task in plan.tasks}
     for score in scores:
         by_task[score.task].append(score)
     for task in plan.tasks:
-        yield from task.results(by_task[task.name])
+        for result in task.results(by_task[task.name]):
+            yield result if rates else result.model_copy(update={"at_k": ()})
 
 
 def _faulty_layers(

@@ -189,7 +189,7 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
 
 def _stopped(info: RunInfo) -> str | None:
     """Why the run ended before its end, in a sentence."""
-    if info.settings.until_fail and info.ended == "decided":
+    if info.failed_early:
         return ENDED_BY_FAILURE
     return info.stopped
 

@@ -267,6 +267,11 @@ class RunInfo(Record):
         """Planned attempts of all tasks."""
         return sum(task.planned for task in self.tasks)
 
+    @property
+    def failed_early(self) -> bool:
+        """Whether sampling ended because the verdict was fail, with `until_fail`."""
+        return self.settings.until_fail and self.ended == "decided"
+
     def task(self, name: str) -> TaskInfo | None:
         """The task of that name, if the run has one."""
         return next((task for task in self.tasks if task.name == name), None)

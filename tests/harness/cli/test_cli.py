@@ -108,7 +108,10 @@ def test_until_fail_ends_with_the_first_failure_and_stays_ended(mock, tmp_path, 
     assert "16 invalid of 108 attempts" in out
     assert "The run ended as soon as it had failed (--until-fail)." in out
     assert "--resume" not in out
+    assert "pass@1 %" not in out
     folder = only_run(tmp_path)
+    assert run(["compare", str(folder), str(folder), "--json"]) == 0
+    assert run(["history", str(folder)]) == 0
     mock.received.clear()
     assert run(["--resume", str(folder)]) == 1
     assert (mock.received, len(rollouts(folder))) == ([], 16)
