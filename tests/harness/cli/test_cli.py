@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,8 +111,9 @@ def test_until_fail_ends_with_the_first_failure_and_stays_ended(mock, tmp_path, 
     assert "--resume" not in out
     assert "pass@1 %" not in out
     folder = only_run(tmp_path)
-    assert run(["compare", str(folder), str(folder), "--json"]) == 0
     assert run(["history", str(folder)]) == 0
+    shutil.copytree(folder, tmp_path / "again")
+    assert run(["compare", str(folder), "again", "--json"]) == 0
     mock.received.clear()
     assert run(["--resume", str(folder)]) == 1
     assert (mock.received, len(rollouts(folder))) == ([], 16)
