@@ -111,7 +111,6 @@ def test_until_fail_ends_with_the_first_failure_and_stays_ended(mock, tmp_path, 
     assert "--resume" not in out
     assert "pass@1 %" not in out
     folder = only_run(tmp_path)
-    assert run(["history", str(folder)]) == 0
     shutil.copytree(folder, tmp_path / "again")
     assert run(["compare", str(folder), "again", "--json"]) == 0
     mock.received.clear()
