@@ -110,7 +110,7 @@ class ChatDialect(Dialect):
         for count, (event, chunk) in enumerate(json_events(response), start=1):
             if count % ITEMS_IN_A_STEP == 0:
                 yield
-            completion.update({key: value for key, value in chunk.items() if value is not None})
+            completion.update({key: each for key, each in chunk.items() if each not in (None, "")})
             for path, choice in objects(chunk, "choices", f"stream part {event.part}: "):
                 index = choice.get("index") or 0
                 if type(index) is int:

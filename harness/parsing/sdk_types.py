@@ -24,11 +24,13 @@ from harness.records.conditions import Api
 
 # Fields that the package requires but healthy servers omit or set to null. Usage has checks.
 _MAY_BE_MISSING = frozenset({
-    *("cached_tokens", "reasoning_tokens", "logprobs"),
+    *("cached_tokens", "reasoning_tokens", "logprobs", "annotations"),
     *("input_tokens_details", "output_tokens_details"),
 })  # fmt: skip
 # Times. Some servers give fractions of a second.
 _MAY_BE_FRACTIONAL = frozenset({"created"})
+# A member of chunks that may be null; some gateways send an empty string for null.
+_MAY_BE_EMPTY = "finish_reason"
 # Closed sets of values that only concern OpenAI's own service.
 _MAY_BE_OTHER = frozenset(
     {"prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
@@ -84,7 +86,7 @@ def mismatches(
         model.model_validate_json(text, strict=True)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
-        found += _readable([each for each in errors if not _accepted(model, each)], data)
+        found += _readable(model, [each for each in errors if not _accepted(model, each)], data)
     if not found:
         if len(_valid) >= _MOST_SHAPES:
             _valid.clear()
@@ -238,7 +240,9 @@ OTHER_REASONING_EVENTS: Mapping[str, type[BaseModel]] = {
 }
 
 
-def _readable(errors: Sequence[ErrorDetails], data: Mapping[str, Any]) -> Iterator[Mismatch]:
+def _readable(
+    model: type[BaseModel], errors: Sequence[ErrorDetails], data: Mapping[str, Any]
+) -> Iterator[Mismatch]:
     seen = set()
     for error in _of_meant_members(errors):
         path = _path(error, data)
@@ -249,7 +253,7 @@ def _readable(errors: Sequence[ErrorDetails], data: Mapping[str, Any]) -> Iterat
                 got = "nothing"
             if len(got) > _LONGEST_VALUE:
                 got = f"{got[:_LONGEST_VALUE]}…"
-            yield Mismatch(path, error["msg"], got, _is_minor(error, path))
+            yield Mismatch(path, error["msg"], got, _is_minor(model, error, path))
 
 
 def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
@@ -287,7 +291,7 @@ def _path(error: ErrorDetails, data: object) -> str:
     return f"{path}.{last}" if error["type"] == "missing" else path
 
 
-def _is_minor(error: ErrorDetails, path: str) -> bool:
+def _is_minor(model: type[BaseModel], error: ErrorDetails, path: str) -> bool:
     if _ECHO.match(path):
         return True
     name = re.split(r"[.\[]", path.rstrip("]"))[-1]
@@ -295,4 +299,7 @@ def _is_minor(error: ErrorDetails, path: str) -> bool:
         return name in _MAY_BE_MISSING
     if name in _MAY_BE_FRACTIONAL and isinstance(error["input"], float):
         return True
-    return error["type"] == "literal_error" and name in _MAY_BE_OTHER
+    if error["type"] != "literal_error":
+        return False
+    empty = model is chunk_model() and name == _MAY_BE_EMPTY and error["input"] == ""
+    return empty or name in _MAY_BE_OTHER

@@ -637,6 +637,7 @@ ALLOWED: tuple[tuple[str, str, Callable[[], Rollout]], ...] = (
     ("V12", "the tokens of all choices together", whole(_three_choices, n=3, max_tokens=LENGTH)),
     ("V12", "the role in every delta", streamed(_role_everywhere)),
     ("V12", "counts in every chunk", streamed(_usage_in_every_chunk)),
+    ("V12", "no id beside the counts", streamed(put("-1.id", ""))),
     ("V12", "comments between events", streamed(_blocks_between)),
     ("V12", "[DONE] after a response", events(_done_after_all)),
     ("V12", "pings between events", events(_pings)),

@@ -72,7 +72,8 @@ VALUES: Mapping[str, Typed] = {
 
 
 RELIABLE = frozenset({"number"})
-"""Values that models write as requested. For others, tokens must show what the model wrote."""
+"""Values that models write as requested; nor do they write the opposite of a boolean repeatedly.
+Otherwise tokens must show what the model wrote."""
 
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
@@ -99,11 +100,11 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
         right = {typed.key: typed.value}
         if type(got) is type(typed.value) and got == typed.value:
             yield None, "unknown"
-        elif typed.is_changed_to(got):
+        elif (opposite := isinstance(got, bool) and name == "boolean") or typed.is_changed_to(got):
             written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
             intended = [replace(found.call, arguments=each) for each in written]
             who = author(found, intended, tokens)
-            if who == "unknown" and name not in RELIABLE:
+            if who == "unknown" and name not in RELIABLE and not opposite:
                 continue
             message = "An argument of a tool call has another value than requested."
             problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)

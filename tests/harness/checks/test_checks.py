@@ -113,6 +113,7 @@ def test_healthy_variations_of_streams():
     def absent_optional(events):
         for event in events:
             event.pop("logprobs", None)
+            event.get("part", {}).pop("annotations", None)
 
     assert responses_stream(absent_optional, ANSWERED) == {"responses.schema.minor"}
 
@@ -318,6 +319,7 @@ def rename_reasoning(chunks):
 BROKEN_CHAT_STREAM = [
     ("chat.schema", put("2.created", "1"), CALL),
     ("chat.schema.minor", put("2.created", 1.5), CALL),
+    ("chat.schema.minor", put("2.choices.0.finish_reason", ""), CALL),
     ("chat.schema", put("2.object", "chat.completion"), CALL),
     ("stream.json", garbage, CALL),
     ("stream.error_event", error_chunk, CALL),

@@ -310,6 +310,7 @@ def test_kept_types_pass() -> None:
         ("number", '{"volume": 0}'),
         ("boolean", '{"repeat": "false"}'),
         ("boolean", "{}"),
+        ("boolean", '{"repeat": true}'),
         ("null", '{"label": "null"}'),
         ("null", "{}"),
         ("empty string", "{}"),
