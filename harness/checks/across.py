@@ -162,7 +162,8 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     Replies that often have too few words for their tokens lost some; replies that often have too
     many contain repeated or rewritten ones. Rare differences are healthy, because a model can spell
     a text with other tokens than the tokenizer. The pieces of a stream show that; elsewhere the
-    replies of the other mode do.
+    replies of the other mode do. A hidden limit ends the longest replies at one length, without an
+    end token.
     """
     spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
     for group in _by_condition(examined):
@@ -175,15 +176,28 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         proven = [
             (o, each) for o, each in odd if each.pieces is not None or each.unexplained < usual
         ]
-        if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
-            continue
         message = (
             f"{len(odd)} of {len(counted)} replies do not have the tokens of their text; healthy "
             "replies nearly always do."
         )
+        if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
+            odd = _cut_alike(odd, max(each.reported for _, each in counted), usual)
+            message = "The longest replies have the same length, lack their end, and claim to end."
         for one, each in odd:
             expected = f"{each.most + usual} tokens for this text"
             yield message, evidence(one.record, "$.usage", expected, str(each.reported))
+
+
+def _cut_alike(
+    odd: Sequence[tuple[Score, TokenAccount]], longest: int, usual: int
+) -> list[tuple[Score, TokenAccount]]:
+    """The replies with the most tokens that lack some, if they are replies to several samples.
+
+    A reply that the model ended has an end token, and rarely the length of another one.
+    """
+    ended = [each for each in odd if each[1].reported == longest and each[1].unexplained < usual]
+    samples = {(one.task, one.sample) for one, _ in ended}
+    return ended if longest >= _FEWEST_TOKENS and len(samples) >= _FEWEST_TWINS else []
 
 
 def _exceeds(

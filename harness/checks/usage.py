@@ -51,6 +51,8 @@ def _sum(found: CountedReply) -> Iterator[Problem]:
     total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
     if usage.total_tokens is not None and usage.total_tokens != total:
         message = "The total is not the sum of input and output tokens."
+        if usage.total_tokens - total == _cached(found):
+            message = "The total includes the cached tokens, and the input tokens do not."
         yield Problem(found.exchange, message, str(total), str(usage.total_tokens), _PATH)
 
 
@@ -85,11 +87,8 @@ def _cached_excess(found: CountedReply) -> Iterator[Problem]:
 
     Providers bill by these counts, and users plan budgets with them.
     """
-    usage = found.reply.raw.get("usage")
-    details = usage.get(_INPUT_DETAILS[found.exchange.api]) if isinstance(usage, dict) else None
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    total = found.usage.input_tokens
-    if isinstance(cached, int) and total is not None and not 0 <= cached <= total:
+    cached, total = _cached(found), found.usage.input_tokens
+    if cached is not None and total is not None and not 0 <= cached <= total:
         message = "The number of cached tokens is negative or exceeds the input tokens."
         yield Problem(found.exchange, message, f"0 to {total}", str(cached), _PATH)
 
@@ -169,6 +168,14 @@ def _limit(found: CountedReply) -> Iterator[Problem]:
         message = "The reply is longer than the token limit of the request."
         most = f"at most {request.limit * request.choices} tokens"
         yield Problem(found.exchange, message, most, str(tokens), _PATH)
+
+
+def _cached(found: CountedReply) -> int | None:
+    """The reported number of cached tokens."""
+    usage = found.reply.raw.get("usage")
+    details = usage.get(_INPUT_DETAILS[found.exchange.api]) if isinstance(usage, dict) else None
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return cached if isinstance(cached, int) else None
 
 
 def _text(found: CountedReply) -> str:

@@ -299,6 +299,24 @@ def test_words_that_a_server_repeats_are_reported():
     assert pooled([*HEALTHY[:20], *repeated[20:]], streaming=False) == {"usage.output.lost"}
 
 
+def cut(topic, tokens=30):
+    """An answer whose text was cut after so many tokens, and which lacks its end token."""
+    text = "".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens])
+    say = Say(text=text, reasoning=COT)
+    return chat(say, tokens=counts(say)[1] - 1)
+
+
+def test_the_longest_replies_without_their_end_show_a_hidden_limit():
+    short = HEALTHY[0].text
+    healthy = [Say(text=short[: 30 + number], reasoning=COT) for number in range(40)]
+    limited = [cut(topic) for topic in ("wind", "rain")]
+    assert pooled([*healthy, *limited], streaming=False) == {"usage.output.lost"}
+    assert pooled([*healthy, limited[0]], streaming=False) == set()
+    assert pooled([*healthy, limited[0], cut("rain", 28)], streaming=False) == set()
+    longer = Say(text=f"{TEXT} {TEXT}", reasoning=COT)
+    assert pooled([*healthy, *limited, longer], streaming=False) == set()
+
+
 def test_a_dropped_cot_is_reported_where_others_have_one():
     dropped = chat(Say(text=TEXT, reasoning=COT), reasoning=None)
     assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
