@@ -25,7 +25,10 @@ from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
 from harness.records.conditions import Api
 
-_PLAIN = str.maketrans({"–": "-", "’": "'", "“": '"', "”": '"', "…": "..."})
+_DASHES = str.maketrans({"–": "-"})
+_QUOTES = str.maketrans({"’": "'", "“": '"', "”": '"'})
+_PLAIN = (_DASHES, _QUOTES, {**_DASHES, **_QUOTES}, {**_DASHES, **_QUOTES, ord("…"): "..."})
+"""What servers make of typographic marks; some replace all of them, some only a few."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Value:
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
         instead |= {html.escape(self.special), self.special.encode().decode("latin-1", "replace")}
-        instead |= {self.special.translate(_PLAIN), re.sub(r"<[^>]*>", "", self.special)}
+        instead |= {self.special.translate(marks) for marks in _PLAIN}
+        instead |= {re.sub(r"<[^>]*>", "", self.special)}
         instead |= {re.sub(r"\s+", " ", self.special), self.special.lower()}
         instead |= {unicodedata.normalize(form, self.special) for form in ("NFC", "NFD", "NFKC")}
         if self.before and self.after:

@@ -55,6 +55,16 @@ class Typed:
         others = [as_text, f'"{as_text}"', str(self.value), None, "", 0, 1, _MISSING]
         return any(type(got) is type(each) and got == each for each in others)
 
+    def is_other(self, got: object) -> bool:
+        """Whether a value is another number, or the opposite boolean."""
+        return _kind(got) is not None and _kind(got) == _kind(self.value)
+
+
+def _kind(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else None
+
 
 VALUES: Mapping[str, Typed] = {
     "number": Typed("set_volume", "Set the volume.", {"type": "number", "description": "Volume"},
@@ -72,8 +82,8 @@ VALUES: Mapping[str, Typed] = {
 
 
 RELIABLE = frozenset({"number"})
-"""Values that models write as requested; nor do they write the opposite of a boolean repeatedly.
-Otherwise tokens must show what the model wrote."""
+"""Values that models write as requested. Nor do they repeatedly write another number, or the
+opposite boolean. Otherwise tokens must show what the model wrote."""
 
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
@@ -100,11 +110,11 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
         right = {typed.key: typed.value}
         if type(got) is type(typed.value) and got == typed.value:
             yield None, "unknown"
-        elif (opposite := isinstance(got, bool) and name == "boolean") or typed.is_changed_to(got):
+        elif (other := typed.is_other(got)) or typed.is_changed_to(got):
             written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
             intended = [replace(found.call, arguments=each) for each in written]
             who = author(found, intended, tokens)
-            if who == "unknown" and name not in RELIABLE and not opposite:
+            if who == "unknown" and name not in RELIABLE and not other:
                 continue
             message = "An argument of a tool call has another value than requested."
             problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)

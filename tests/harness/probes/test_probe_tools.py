@@ -308,6 +308,7 @@ def test_kept_types_pass() -> None:
     [
         ("number", '{"volume": "0.5"}'),
         ("number", '{"volume": 0}'),
+        ("number", '{"volume": -0.5}'),
         ("boolean", '{"repeat": "false"}'),
         ("boolean", "{}"),
         ("boolean", '{"repeat": true}'),
