@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from harness.cli.options import at_least, names
-from harness.errors import StoppedError
+from harness.errors import ConfigurationError, StoppedError
 from harness.records.runs import SuiteName
 
 if TYPE_CHECKING:
     from harness.selftest.matrix import Row
 
 _OUT = Path("runs")
+_ROWS = "rows.jsonl"
 
 
 def selftest(
@@ -28,6 +30,7 @@ def selftest(
     whole: bool = False,
     signatures: Path | None = None,
     out: Path = _OUT,
+    resume: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Run the tool against the reference engine with known defects, and report what it detects.
@@ -45,6 +48,7 @@ def selftest(
         whole: Test every fault with the whole suite at once.
         signatures: Write what each fault causes to FILE, for the diagnosis of other runs.
         out: Where the folder with the matrix and the runs is created. Default: runs.
+        resume: Folder of an interrupted self-test with the same options; finished faults are kept.
         as_json: Print the matrix as JSON on stdout.
     """
     from harness.cli.screen import print_raw, stdout
@@ -58,12 +62,14 @@ def selftest(
 
     at_least(1, {"--workers": workers, "--repeat": repeat})
     chosen = known.chosen(known.catalogue(), names(faults))
-    folder = run_folder.create(out, "selftest", datetime.now(UTC))
-    plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole)
+    folder = resume or run_folder.create(out, "selftest", datetime.now(UTC))
+    finished = _finished(folder / _ROWS, repeat) if resume else {}
+    plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
     try:
-        matrix = run_until_stopped(run.selftest(plan, _progress(len(chosen))))
+        with _recorded(folder / _ROWS, _progress(len(chosen), finished)) as report_row:
+            matrix = run_until_stopped(run.selftest(plan, report_row))
     except StoppedError:
-        raise StoppedError("stopped: an incomplete self-test has no matrix") from None
+        raise StoppedError(f"stopped; finish it with --resume {folder}") from None
     texts = {
         folder / "matrix.json": matrix.model_dump_json(indent=1) + "\n",
         folder / "matrix.md": report.markdown(matrix),
@@ -81,12 +87,43 @@ def selftest(
     return EXIT_PASS if matrix.passed else EXIT_FAIL
 
 
-def _progress(faults: int) -> Callable[[Row], None]:
+def _finished(path: Path, repeat: int) -> dict[str, Row]:
+    """The rows of an interrupted self-test by fault. Raises ConfigurationError."""
+    from harness.selftest.matrix import Row
+
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        rows = [Row.model_validate_json(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError):
+        raise ConfigurationError(
+            f"--resume needs the folder of a self-test; {path} cannot be read."
+        ) from None
+    return {
+        row.fault.name: row
+        for row in rows
+        if row.status != "failed" and (row.runs >= repeat or not row.fault.allowed)
+    }
+
+
+@contextmanager
+def _recorded(path: Path, report: Callable[[Row], None]) -> Iterator[Callable[[Row], None]]:
+    """A function that reports a row and appends it to a file."""
+    with path.open("a", encoding="utf-8") as file:
+
+        def record(row: Row) -> None:
+            file.write(row.model_dump_json() + "\n")
+            file.flush()
+            report(row)
+
+        yield record
+
+
+def _progress(faults: int, before: Collection[str]) -> Callable[[Row], None]:
     """A function that prints one line for each result, of so many faults."""
     from harness.cli.screen import stderr
 
     talk = stderr()
-    finished: set[str] = set()
+    finished = set(before)
 
     def show(row: Row) -> None:
         finished.add(row.fault.name)

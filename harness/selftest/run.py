@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,8 @@ class Plan:
 
     `workers` servers run at once, each of them serving several runs. `everything` is true where
     no fault of the catalogue was left out. The healthy engine and the allowed variations are run
-    `repeat` times. If `whole` is set, every fault is tested with the whole suite at once.
+    `repeat` times. If `whole` is set, every fault is tested with the whole suite at once. Faults
+    with a row in `finished`, by name, are not tested again, apart from the healthy engine.
     """
 
     faults: Sequence[Fault]
@@ -45,6 +46,7 @@ class Plan:
     out: Path
     repeat: int = 1
     whole: bool = False
+    finished: Mapping[str, Row] = field(default_factory=dict)
 
     @property
     def innocent(self) -> Sequence[Fault]:
@@ -55,7 +57,9 @@ class Plan:
         """Every fault and repetition except the healthy engine's first; the longest come first."""
         once = sorted(self.faults[1:], key=lambda fault: (not fault.model, bool(fault.detectors)))
         again = [(fault, number) for number in range(1, self.repeat) for fault in self.innocent]
-        return [*((fault, 0) for fault in once), *again]
+        every = [*((fault, 0) for fault in once), *again]
+        healthy = self.faults[0]
+        return [each for each in every if each[0] is healthy or each[0].name not in self.finished]
 
 
 async def selftest(plan: Plan, report: Reporter) -> Matrix:
@@ -103,7 +107,7 @@ class _Runs:
     """
 
     def __init__(self, plan: Plan, runner: Runner) -> None:
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, Row] = dict(plan.finished)
         self._plan = plan
         self._runner = runner
         self._made: dict[str, list[DefectRun]] = defaultdict(list)

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.cli.app import run
-from harness.selftest.matrix import Matrix
+from harness.cli.selftest import _finished
+from harness.selftest.faults import catalogue
+from harness.selftest.matrix import Matrix, Row
+from harness.selftest.run import Plan
 
 SOON = (
     "done-missing",
@@ -40,6 +43,25 @@ def test_faults_are_found_and_the_healthy_engine_is_not_accused(
     assert (matrix.innocent.runs, matrix.innocent.accused) == (2, 0)
     assert f"{len(SOON)} of {len(SOON)} faults detected" in capsys.readouterr().out
     assert {"matrix.md", "matrix.html"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_resumed_self_test_tests_only_what_is_missing(tmp_path: Path) -> None:
+    healthy, lost, late = catalogue()[0], *(each for each in catalogue() if each.name in SOON[:2])
+    rows = [Row(fault=healthy, status="clean", runs=1), Row(fault=lost, status="detected")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(row.model_dump_json() + "\n" for row in rows) + '{"fault"')
+    finished = _finished(path, repeat=2)
+    assert finished == {lost.name: rows[1]}
+    plan = Plan((healthy, lost, late), False, "smoke", 1, tmp_path, 2, finished=finished)
+    assert [(fault.name, number) for fault, number in plan.queue()] == [
+        (late.name, 0),
+        ("healthy", 1),
+    ]
+
+
+def test_a_folder_without_rows_cannot_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["selftest", "--resume", "nowhere"]) == 2
+    assert "--resume needs the folder of a self-test" in capsys.readouterr().err
 
 
 def test_an_unknown_fault_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
