@@ -50,6 +50,7 @@ _COMMANDS = {
     "baseline": "eval_runs:baseline",
     "import": "imports:import_traffic",
     "tap": "tap:tap",
+    "watch": "watch:watch",
     "recheck": "judging:recheck",
     "report": "judging:report",
     "export": "export:export",

@@ -22,6 +22,7 @@ from harness.storage.run_log import RunLog
 from harness.transport.base import Transport
 
 T = TypeVar("T")
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def run_attempts(
@@ -115,7 +116,7 @@ def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
             stops += 1
             task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOPS:
             loop.add_signal_handler(number, stop)
         try:
             return await task
@@ -124,9 +125,12 @@ def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:
                 raise StoppedError("stopped before the end; finish it with --resume") from None
             raise
 
+    handlers = [(number, signal.getsignal(number)) for number in _STOPS]
     gc.freeze()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(guarded())
     finally:
         gc.unfreeze()
+        for number, handler in handlers:  # uvloop leaves its own, which ignore the signal
+            signal.signal(number, handler)

@@ -148,7 +148,7 @@ def _figures(line: Line) -> Iterator[Figure]:
                 seconds=datetime.fromisoformat(point.started_at).timestamp(),
                 value=value,
                 complete=point.complete,
-                changed=bool(point.changed),
+                changed="settings" if point.changed else "",
                 after_gap=point.gap_days is not None,
             )
             for point, value in zip(line.points, values, strict=True)

@@ -21,21 +21,22 @@ _DATES = 4
 class Moment:
     """One run: when, what was measured, and what came between it and the run before.
 
-    `seconds` is since the epoch; `value` is None where the run has no such measure.
+    `seconds` is since the epoch; `value` is None where the run has no such measure. `changed` says
+    in one word what changed; it is empty if nothing did.
     """
 
     seconds: float
     value: Estimate | None
     complete: bool
-    changed: bool
+    changed: str
     after_gap: bool
 
 
 def over_time(name: str, moments: Sequence[Moment]) -> Markup:
     """The chart of one measure.
 
-    Gaps are shaded and interrupt the line. A dashed vertical line is a change of settings, and a
-    hollow point an unfinished run.
+    Gaps are shaded and interrupt the line. A dashed vertical line is a change, such as one of
+    settings, and a hollow point an unfinished run.
 
     Args:
         name: The measure.
@@ -83,7 +84,7 @@ def _changes(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
         if after.changed:
             at = x((before.seconds + after.seconds) / 2)
             yield line(at, _TOP, at, _HEIGHT - _BOTTOM, "changed-line")
-            yield text(at, _TOP - 5, "settings", anchor="middle", kind="warning")
+            yield text(at, _TOP - 5, after.changed, anchor="middle", kind="warning")
 
 
 def _lines(moments: Sequence[Moment], x: Scale, y: Scale) -> Iterator[Markup]:
@@ -114,4 +115,4 @@ def _summary(moments: Sequence[Moment]) -> str:
     measured = [one.value.value for one in moments if one.value is not None]
     if not measured:
         return "nothing measured"
-    return f"{len(measured)} runs, from {measured[0]:.1%} to {measured[-1]:.1%}"
+    return f"{len(measured)} points, from {measured[0]:.1%} to {measured[-1]:.1%}"

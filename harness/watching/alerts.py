@@ -1,0 +1,125 @@
+"""Alerts: what they say, and how a command or a webhook gets them.
+
+The address of a webhook is a secret (whoever knows it can post): messages name its host only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from harness.errors import ConfigurationError
+from harness.watching.records import Incident
+from harness.watching.sentences import ended, worse
+
+WebhookFormat = Literal["json", "slack"]
+COMMAND, WEBHOOK = "command", "webhook"
+"""The sinks."""
+SLACK = "hooks.slack.com"
+_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Where alerts go.
+
+    Attributes:
+        command: A command, run without a shell.
+        webhook: The URL of a webhook.
+        form: What the webhook gets.
+        hidden: Environment variables that the command must not see, because they hold keys.
+    """
+
+    command: str | None = None
+    webhook: str | None = None
+    form: WebhookFormat | None = None
+    hidden: Collection[str] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The sinks that are set."""
+        return [name for name, value in ((COMMAND, self.command), (WEBHOOK, self.webhook)) if value]
+
+    def check(self) -> None:
+        """Refuse what cannot be used. Raises ConfigurationError."""
+        if self.webhook is not None:
+            url = urlsplit(self.webhook)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ConfigurationError(
+                    "--webhook takes a URL, or the name of an environment variable that holds one."
+                )
+        if self.command is not None:
+            try:
+                words = shlex.split(self.command)
+            except ValueError as error:
+                raise ConfigurationError(f"--on-alert cannot be read: {error}.") from None
+            if not words:
+                raise ConfigurationError("--on-alert takes a command; this one is empty.")
+
+    def deliver(self, sink: str, content: str) -> str | None:
+        """Deliver an alert; why that was impossible, or None."""
+        alert = json.loads(content)
+        if sink == COMMAND and self.command:
+            return _run(self.command, alert, self.hidden)
+        if sink == WEBHOOK and self.webhook:
+            return _post(self.webhook, self.form, alert)
+        return f"there is no {sink} any more"
+
+
+def alert(provider: str, opened: Sequence[Incident], closed: Sequence[Incident], run: str) -> str:
+    """What happened in one round of a provider, as JSON."""
+    text = [worse(each) for each in opened] + [ended(each) for each in closed]
+    content = {
+        "tool": "gpt-oss-verify",
+        "provider": provider,
+        "event": "worse" if opened else "recovered",
+        "text": "\n".join(text),
+        "run": run,
+        "incidents": [asdict(each) for each in (*opened, *closed)],
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _run(command: str, alert: Mapping[str, object], hidden: Collection[str]) -> str | None:
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    own = {
+        f"ALERT_{name.upper()}": str(alert[name]) for name in ("provider", "event", "text", "run")
+    }
+    own["ALERT_JSON"] = json.dumps(alert, ensure_ascii=False)
+    words = shlex.split(command)
+    try:
+        done = subprocess.run(  # noqa: S603 (the user's own command)
+            words, env=kept | own, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        return f"{words[0]} could not be started: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return f"{words[0]} took longer than {_SECONDS:.0f} s"
+    return None if done.returncode == 0 else f"{words[0]} ended with exit code {done.returncode}"
+
+
+def _post(url: str, form: WebhookFormat | None, alert: Mapping[str, object]) -> str | None:
+    import httpx
+
+    host = urlsplit(url).hostname
+    body = alert
+    if (form or ("slack" if host == SLACK else "json")) == "slack":
+        body = {"text": _slack(f"{alert['provider']}: {alert['text']}")}
+    try:
+        answer = httpx.post(url, json=body, timeout=_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"the webhook at {host} could not be reached ({type(error).__name__})"
+    if not answer.is_success:
+        return f"the webhook at {host} answered with status {answer.status_code}"
+    return None
+
+
+def _slack(text: str) -> str:
+    """Text with the characters escaped that Slack reserves."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

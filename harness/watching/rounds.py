@@ -1,0 +1,228 @@
+"""What a round samples: some cases under one condition, and a part of the probes, in turn. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import lcm
+
+from harness.cases import Case, Suite
+from harness.errors import ConfigurationError
+from harness.golden.records import Golden
+from harness.pipeline.standard import default_thresholds
+from harness.probes.base import Probe
+from harness.probes.suites import CASES, Chosen
+from harness.providers.entries import Provider
+from harness.records.conditions import MODES, Api, Condition, Mode
+from harness.records.runs import Limits, RunSettings, Sampling
+from harness.sampling.budget import USUAL_TURNS
+from harness.tasks.base import Task
+from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.tool_calling import ToolCalling
+from harness.watching.records import Watched
+from harness.watching.signals import stream, suspects
+
+PREFLIGHT = 2
+"""Requests before a round: the list of models, and one for the API."""
+MOST_CASES = 8
+DAY = 86_400.0
+_TURNS = 10
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a provider may be asked within 24 hours: requests or dollars; None is not limited."""
+
+    requests: int | None
+    dollars: float | None
+
+    def of_round(self, every: float, used: tuple[int, float]) -> Limits:
+        """The limits of one round.
+
+        Args:
+            every: Seconds between rounds.
+            used: Requests and dollars of the last 24 hours.
+        """
+        share = min(1.0, every / DAY)
+        requests, dollars = self.requests, self.dollars
+        return Limits(
+            max_requests=None
+            if requests is None
+            else max(0, min(int(requests * share), requests - used[0])),
+            max_cost=None if dollars is None else max(0.0, min(dollars * share, dollars - used[1])),
+        )
+
+
+@dataclass(frozen=True)
+class Menu:
+    """What rounds of a provider choose from.
+
+    Attributes:
+        provider: The provider.
+        suite: The cases and tools.
+        cases: Cases of a round.
+        probes: Requests for probes of a round.
+        parts: The probes of each round in turn, by API.
+        left_out: Probes that need more requests than a round has.
+        golden: The golden file, if there is one for the model.
+    """
+
+    provider: Provider
+    suite: Suite
+    cases: int
+    probes: int
+    parts: Mapping[Api, Sequence[tuple[Probe, ...]]]
+    left_out: tuple[str, ...]
+    golden: Golden | None
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The tasks of one round, its settings, and the streams of the probes that it samples."""
+
+    tasks: tuple[Task, ...]
+    settings: RunSettings
+    streams: tuple[str, ...]
+
+
+def menu(
+    provider: Provider, suite: Suite, chosen: Chosen, golden: Golden | None, requests: int
+) -> Menu:
+    """Divide cases and probes into rounds.
+
+    Args:
+        provider: The provider.
+        suite: The cases and tools.
+        chosen: Whether cases are sampled, and which probes.
+        golden: The golden file, if there is one for the model.
+        requests: Requests of one round.
+
+    Raises:
+        ConfigurationError: Not even one case or probe fits into a round.
+    """
+    left = requests - PREFLIGHT
+    cases = 0
+    if chosen.cases and left >= USUAL_TURNS:
+        share = left // (2 if chosen.probes else 1)
+        cases = min(MOST_CASES, len(suite.cases), max(1, share // USUAL_TURNS))
+    room = left - cases * USUAL_TURNS
+    parts: dict[Api, list[tuple[Probe, ...]]] = {}
+    large: dict[str, None] = {}
+    for api in provider.apis:
+        offered = [probe for probe in chosen.probes if api in probe.about.apis]
+        sized = {probe.id: _requests(provider, api, golden, [probe]) for probe in offered}
+        large |= dict.fromkeys(id_ for id_, size in sized.items() if size > room)
+        fitting = [probe for probe in offered if 0 < sized[probe.id] <= room]
+        parts[api] = list(_parts(fitting, room, provider, api, golden))
+    if not cases and not any(parts.values()):
+        raise ConfigurationError(
+            f"A round of {max(0, requests)} requests is too small for any case or probe; "
+            "raise --budget or --every."
+        )
+    return Menu(provider, suite, cases, room, parts, tuple(large), golden)
+
+
+def draw(offer: Menu, watched: Watched, number: int, limits: Limits) -> Draw:
+    """The next round.
+
+    APIs and modes take turns. In every second round of an API, probes that have begun to fail are
+    sampled again; the others sample the part that was sampled longest ago.
+
+    Args:
+        offer: What to choose from.
+        watched: The rounds before.
+        number: How many there were.
+        limits: The budget of the round, for its settings.
+    """
+    provider = offer.provider
+    api: Api = provider.apis[number % len(provider.apis)]
+    turn = number // len(provider.apis)
+    mode = MODES[turn % len(MODES)]
+    again = _again(offer, watched, api) if turn % 2 else ()
+    probes = again or _longest_ago(offer.parts[api], watched, api)
+    cases = _cases(offer, number, len(provider.apis) * len(MODES))
+    settings = RunSettings(
+        suite="smoke",
+        only=(*((CASES,) if cases else ()), *(probe.id for probe in probes)),
+        apis=(api,),
+        modes=(mode,),
+        first_cases=len(cases) or None,
+        case_ids=tuple(case.id for case in cases),
+        concurrency=provider.concurrency,
+        thresholds=default_thresholds(provider.model, strict=False),
+        budget=limits,
+    )
+    tasks = _tasks(offer, cases, probes, api, mode)
+    return Draw(tuple(tasks), settings, tuple(stream(probe.id, api) for probe in probes))
+
+
+def _tasks(
+    offer: Menu, cases: Sequence[Case], probes: Sequence[Probe], api: Api, mode: Mode
+) -> Iterator[Task]:
+    provider = offer.provider
+    if cases:
+        yield ToolCalling(
+            offer.suite.named([case.id for case in cases]),
+            [Condition(model=provider.model, api=api, mode=mode)],
+            tries=1,
+            sampling=Sampling(max_turns=_TURNS),
+            extra_body=provider.extra_body,
+        )
+    yield from probe_tasks(probes, _options(provider, api, offer.golden))
+
+
+def _cases(offer: Menu, number: int, conditions: int) -> Sequence[Case]:
+    """Cases spread over the file; every case meets every condition after some rounds."""
+    if not offer.cases:
+        return ()
+    blocks = -(-len(offer.suite.cases) // offer.cases)
+    block = (number + number // lcm(blocks, conditions)) % blocks
+    return offer.suite.cases[block::blocks]
+
+
+def _again(offer: Menu, watched: Watched, api: Api) -> tuple[Probe, ...]:
+    """The suspect probes of an API, as many as fit into a round."""
+    doubted = suspects(watched)
+    every = [probe for part in offer.parts[api] for probe in part]
+    found = [probe for probe in every if stream(probe.id, api) in doubted]
+    return next(_parts(found, offer.probes, offer.provider, api, offer.golden), ())
+
+
+def _longest_ago(
+    parts: Sequence[tuple[Probe, ...]], watched: Watched, api: Api
+) -> tuple[Probe, ...]:
+    last = {name: each.id for each in watched.rounds for name in each.planned}
+    return min(
+        parts,
+        key=lambda part: min(last.get(stream(probe.id, api), -1) for probe in part),
+        default=(),
+    )
+
+
+def _parts(
+    probes: Sequence[Probe], room: int, provider: Provider, api: Api, golden: Golden | None
+) -> Iterator[tuple[Probe, ...]]:
+    """The probes in parts of at most `room` requests; groups stay together if they fit."""
+    part: list[Probe] = []
+    groups = dict.fromkeys(probe.group.name for probe in probes)
+    for name in groups:
+        group = [probe for probe in probes if probe.group.name == name]
+        whole = _requests(provider, api, golden, group) <= room
+        for portion in [group] if whole else [[probe] for probe in group]:
+            if part and _requests(provider, api, golden, [*part, *portion]) > room:
+                yield tuple(part)
+                part = []
+            part += portion
+    if part:
+        yield tuple(part)
+
+
+def _requests(
+    provider: Provider, api: Api, golden: Golden | None, probes: Collection[Probe]
+) -> int:
+    tasks = probe_tasks(tuple(probes), _options(provider, api, golden))
+    return sum(task.info.planned for task in tasks)
+
+
+def _options(provider: Provider, api: Api, golden: Golden | None) -> ProbeOptions:
+    return ProbeOptions(provider.model, (api,), provider.limitations, golden, provider.extra_body)

@@ -1,0 +1,175 @@
+"""From judged rounds to incidents. Pure.
+
+A *stream* is one kind of failure: a rule under one API, a tool call, or the availability. It is
+tested against its own earlier rate by `harness.statistics.change_points`. A *signal* is a family of
+streams with a share of the permitted false alarms: half of them for tool calls, the rest in equal
+parts for availability and each family of rules. A weighted mean of e-processes is one, so the
+streams of a signal may depend on each other in any way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.records.analysis import Analysis
+from harness.records.conditions import Api
+from harness.records.scores import Description
+from harness.statistics.change_points import Change, Counts, increase, is_back, smoothed
+from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
+
+JUDGED = ("failed", "warned", "passed")
+_HALF = 0.5
+
+Series = Mapping[str, Sequence[Counts]]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Streams that share false alarms.
+
+    Attributes:
+        name: Its name.
+        streams: All streams that it may have.
+        share: Its share of the false alarms.
+    """
+
+    name: str
+    streams: frozenset[str]
+    share: float
+
+
+def stream(rule: str, api: Api) -> str:
+    """`cot.used · chat`."""
+    return f"{rule} · {api}"
+
+
+def signals(rules: Iterable[Description], apis: Iterable[Api]) -> list[Signal]:
+    """The signals of a provider whose rules are these, over these APIs."""
+    families: dict[str, set[str]] = defaultdict(set)
+    offered = tuple(apis)
+    for rule in rules:
+        if rule.severity == "error":
+            families[rule.family] |= {stream(rule.id, api) for api in offered if api in rule.apis}
+    share = _HALF / (1 + len(families))
+    return [
+        Signal(TOOL_CALLS, frozenset((TOOL_CALLS,)), _HALF),
+        Signal(AVAILABILITY, frozenset((AVAILABILITY,)), share),
+        *(Signal(name, frozenset(found), share) for name, found in families.items() if found),
+    ]
+
+
+def counts_of(analysis: Analysis, api: Api) -> dict[str, tuple[int, int]]:
+    """Failures and trials of every stream that a round observed.
+
+    Tool calls count one by one. A rule counts once, because what it finds in one round often has
+    one reason; it fails if it has a finding of severity error.
+    """
+    tries = [each for result in analysis.tool_calling for each in result.cases.values()]
+    finished = sum(made for _, made in tries)
+    counts = {AVAILABILITY: (0, 1)}
+    if finished:
+        counts[TOOL_CALLS] = (finished - sum(passed for passed, _ in tries), finished)
+    for result in analysis.checks:
+        if result.check.severity == "error" and result.status in JUDGED:
+            counts[stream(result.check.id, api)] = (int(result.status == "failed"), 1)
+    return counts
+
+
+def suspects(watched: Watched) -> set[str]:
+    """The streams that failed last although they seldom did before, and those of open incidents."""
+    every = _series(watched.rounds)
+    return {
+        name
+        for name, observed in every.items()
+        if observed[-1].failures
+        and 2 * sum(each.failures for each in observed[:-1]) < max(1, len(observed) - 1)
+    } | {incident.stream for incident in watched.open}
+
+
+def examine(watched: Watched, known: Iterable[Signal], alarms: float) -> Iterator[Incident]:
+    """The incidents that the last round opened or ended.
+
+    Args:
+        watched: The provider with its last round.
+        known: Its signals.
+        alarms: Probability of a false alarm within a month.
+    """
+    every = _series(watched.rounds)
+    for signal in known:
+        mine = [each for each in watched.incidents if each.signal == signal.name]
+        open_ = next((each for each in mine if each.ended is None), None)
+        if open_ is None:
+            series = {
+                name: [each for each in every[name] if not _within(each.at, mine)]
+                for name in sorted(signal.streams & every.keys())
+            }
+            incident = _opened(watched.provider, signal, series, alarms)
+            if incident is not None:
+                yield replace(incident, noticed=watched.rounds[-1].started)
+        elif _has_ended(open_, every[open_.stream]):
+            yield replace(open_, ended=watched.rounds[-1].started)
+
+
+def chance(signal: Signal, changes: Mapping[str, Change]) -> float:
+    """Probability at most, within a month without a change, of the evidence of these streams.
+
+    The streams that `changes` leaves out have no evidence.
+    """
+    if not changes:
+        return 1.0
+    most = max(each.evidence for each in changes.values())
+    total = most + math.log(sum(math.exp(each.evidence - most) for each in changes.values()))
+    return min(1.0, math.exp(min(0.0, math.log(len(signal.streams) / signal.share) - total)))
+
+
+def _opened(provider: str, signal: Signal, series: Series, alarms: float) -> Incident | None:
+    """The incident that the counts of a signal show, if any."""
+    changes = {
+        name: change
+        for name, observed in series.items()
+        if (change := increase(observed)) is not None
+    }
+    found = chance(signal, changes)
+    if found > alarms:
+        return None
+    worst = max(changes, key=lambda name: changes[name].evidence)
+    observed, change = series[worst], changes[worst]
+    return Incident(
+        id=0,
+        provider=provider,
+        signal=signal.name,
+        stream=worst,
+        noticed=observed[-1].at,
+        since=observed[change.since].at,
+        earliest=observed[change.earliest].at,
+        latest=observed[change.latest].at,
+        chance=found,
+        before=_sum(observed[: change.since]),
+        after=_sum(observed[change.since :]),
+    )
+
+
+def _has_ended(incident: Incident, observed: Iterable[Counts]) -> bool:
+    later = [each for each in observed if each.at > incident.noticed]
+    return is_back(later, smoothed(*incident.before), smoothed(*incident.after))
+
+
+def _series(rounds: Iterable[Round]) -> Series:
+    """The counts of each stream, oldest first."""
+    every: dict[str, list[Counts]] = defaultdict(list)
+    for each in rounds:
+        for name, (failures, trials) in (each.counts or {}).items():
+            every[name].append(Counts(each.started, failures, trials))
+    return every
+
+
+def _sum(observed: Iterable[Counts]) -> tuple[int, int]:
+    every = list(observed)
+    return sum(each.failures for each in every), sum(each.trials for each in every)
+
+
+def _within(at: float, incidents: Iterable[Incident]) -> bool:
+    return any(each.ended is not None and each.since <= at < each.ended for each in incidents)

@@ -1,0 +1,182 @@
+"""The page of `watch`: every watched provider over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import quote
+
+from harness.statistics.intervals import clustered_rate
+from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
+from harness.watching.sentences import ended, moment, worse
+from reports.html.charts.history import Moment, over_time
+from reports.html.figure import Figure
+from reports.html.page import render_page
+from reports.text import NOTHING, counted
+
+POINTS = 48
+"""Points of a chart at most; rounds are joined."""
+LATEST = 48
+"""Rounds that the table of a provider shows."""
+SHOWN_RULES = 5
+_RECENT = 7 * 86_400.0
+
+
+@dataclass(frozen=True)
+class PageRound:
+    """One round in the table of a provider."""
+
+    began: str
+    link: str
+    cells: tuple[str, ...]
+    decision: str
+
+
+@dataclass(frozen=True)
+class PageProvider:
+    """One provider."""
+
+    id: str
+    name: str
+    state: str
+    decision: str
+    cells: tuple[str, ...]
+    open: tuple[str, ...]
+    ended: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    rounds: tuple[PageRound, ...]
+
+
+def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
+    """The page.
+
+    Args:
+        every: The providers.
+        pause: Seconds between rounds.
+        alarms: Probability of a false alarm per provider and month.
+    """
+    shown = [_provider(each, f"provider-{number}") for number, each in enumerate(every, 1)]
+    bad = sum(bool(each.open) for each in shown)
+    return render_page(
+        "watching.html",
+        {},
+        own_script=None,
+        own_styles=("compare.css", "site.css"),
+        label="Watch",
+        title=f"{bad} of {counted(len(shown), 'provider')} worse than before"
+        if bad
+        else f"No provider is worse than before ({counted(len(shown), 'provider')})",
+        providers=shown,
+        pause=_duration(pause),
+        alarms=f"{alarms:.1%}",
+    )
+
+
+def _provider(watched: Watched, id_: str) -> PageProvider:
+    rounds = watched.rounds
+    last = rounds[-1] if rounds else None
+    recent = [each for each in rounds if last and each.started > last.started - _RECENT]
+    calls = _sum(recent, TOOL_CALLS)
+    reached = _sum(recent, AVAILABILITY)
+    return PageProvider(
+        id=id_,
+        name=watched.provider,
+        state=_state(watched),
+        decision="fail" if watched.open else "pass" if rounds else "none",
+        cells=(
+            moment(last.started) if last else NOTHING,
+            _passed(calls),
+            _passed(reached),
+            f"{len(rounds):,}",
+            f"{sum(each.requests for each in rounds):,}",
+        ),
+        open=tuple(worse(each) for each in watched.open),
+        ended=tuple(
+            f"{worse(each)} {ended(each)}"
+            for each in reversed(watched.incidents)
+            if each.ended is not None
+        ),
+        figures=tuple(_figures(watched)),
+        rounds=tuple(_round(each) for each in reversed(rounds[-LATEST:])),
+    )
+
+
+def _state(watched: Watched) -> str:
+    if not watched.rounds:
+        return "no rounds yet"
+    return (
+        f"worse: {', '.join(each.signal for each in watched.open)}" if watched.open else "as before"
+    )
+
+
+def _figures(watched: Watched) -> Iterator[Figure]:
+    for title, select in (
+        ("tool calls that succeed", lambda name: name == TOOL_CALLS),
+        ("rules without an error", lambda name: name not in (TOOL_CALLS, AVAILABILITY)),
+        ("rounds that reached the provider", lambda name: name == AVAILABILITY),
+    ):
+        moments = list(_moments(watched, select))
+        if any(each.value for each in moments):
+            yield Figure(title, over_time(title, moments))
+
+
+def _moments(watched: Watched, select: Callable[[str], bool]) -> Iterator[Moment]:
+    size = -(-len(watched.rounds) // POINTS)
+    begun = sorted(each.since for each in watched.incidents)
+    before = 0.0
+    for first in range(0, len(watched.rounds), max(1, size)):
+        joined = watched.rounds[first : first + size]
+        found = [
+            counts
+            for each in joined
+            for name, counts in (each.counts or {}).items()
+            if select(name)
+        ]
+        trials = sum(each[1] for each in found)
+        passed = trials - sum(each[0] for each in found)
+        at = joined[-1].started
+        yield Moment(
+            seconds=at,
+            value=clustered_rate([(passed, trials)]) if trials else None,
+            complete=True,
+            changed="worse" if any(before < since <= at for since in begun) else "",
+            after_gap=False,
+        )
+        before = at
+
+
+def _round(one: Round) -> PageRound:
+    counts = one.counts or {}
+    rules = {name: each for name, each in counts.items() if name not in (TOOL_CALLS, AVAILABILITY)}
+    failed = [name for name, (failures, _) in rules.items() if failures]
+    shown = ", ".join(failed[:SHOWN_RULES]) + (", …" if len(failed) > SHOWN_RULES else "")
+    calls, reached = counts.get(TOOL_CALLS, (0, 0)), counts.get(AVAILABILITY, (0, 1))
+    return PageRound(
+        began=moment(one.started),
+        link=f"runs/{quote(PurePath(one.folder).name)}/report.html" if one.folder else "",
+        cells=(
+            "not reached" if reached[0] else _passed(calls),
+            f"{len(rules) - len(failed)} of {len(rules)}" if rules else NOTHING,
+            shown or NOTHING,
+            str(one.requests),
+        ),
+        decision="fail" if reached[0] or failed or calls[0] else "pass",
+    )
+
+
+def _passed(counts: tuple[int, int]) -> str:
+    failures, trials = counts
+    return f"{trials - failures:,} of {trials:,}" if trials else NOTHING
+
+
+def _sum(rounds: Sequence[Round], stream: str) -> tuple[int, int]:
+    found = [(each.counts or {}).get(stream, (0, 0)) for each in rounds]
+    return sum(failures for failures, _ in found), sum(trials for _, trials in found)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
+        if seconds >= size and seconds % size == 0:
+            return counted(int(seconds // size), unit)
+    return counted(round(seconds), "second")
