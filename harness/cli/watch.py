@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from harness.checks import CHECKS
 from harness.cli import restoring
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, names
 from harness.cli.screen import stderr, stdout
-from harness.errors import ConfigurationError, ProviderUnavailableError
+from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.golden import files as golden_files
 from harness.pipeline import run as pipeline
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_UNREACHABLE
@@ -92,8 +93,8 @@ def watch(
 ) -> int:
     """Watch providers: sample a little every hour, and raise an alert when one gets worse.
 
-    Each round is a run in OUT/runs. The state is in OUT/state.sqlite; started again, the command
-    finishes the round that was interrupted and goes on. OUT/index.html shows all providers.
+    Each round is a run in OUT/runs/DATE. OUT/state.sqlite holds the state; started again, the
+    command finishes the round that was interrupted and goes on. OUT/index.html shows all providers.
 
     Args:
         provider: Name of a provider; can be repeated.
@@ -165,9 +166,12 @@ def _target(
     providers.access(provider)
     first = limits.of_round(every, (0, 0.0))
     sampling.Budget(first).check(provider)
+    wanted = choose(*chosen)
+    if not (wanted.cases or wanted.probes):
+        raise ConfigurationError("--suite, --only and --skip leave nothing to sample.")
     loaded = golden_files.load(golden) if golden else golden_files.fitting(provider.model)
     most = _ASSUMED_REQUESTS if first.max_requests is None else first.max_requests
-    offer = menu(provider, load_suite(), choose(*chosen), loaded, most)
+    offer = menu(provider, load_suite(), wanted, loaded, most)
     probes = {probe.id: probe for parts in offer.parts.values() for part in parts for probe in part}
     rules = [*CHECKS.values(), *probes.values()]
     return Target(offer, signals((rule.about for rule in rules), provider.apis))
@@ -260,14 +264,15 @@ def _next(plan: Watch, state: State, target: Target, watched: Watched) -> tuple[
     limits = limits.model_copy(
         update={"origins": dict.fromkeys(("max_requests", "max_cost"), "--budget")}
     )
-    if limits.max_cost == 0 or (limits.max_requests or PREFLIGHT + 1) <= PREFLIGHT:
+    most = limits.max_requests
+    if limits.max_cost == 0 or (most is not None and most <= PREFLIGHT):
         return None
     drawn = draw(target.offer, watched, len(watched.rounds), limits)
     job = new_job(
         provider,
         drawn.tasks,
         drawn.settings,
-        out=plan.out / RUNS,
+        out=plan.out / RUNS / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
         command=("gpt-oss-verify", "watch", "--provider", provider.name),
         budget=sampling.Budget(limits),
     )
@@ -281,10 +286,12 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
     counts: dict[str, tuple[int, int]] = {}
     try:
         pipeline.sample(job, Silent())
+    except StoppedError:
+        raise StoppedError("stopped; start the command again to go on") from None
     except ProviderUnavailableError as error:
         counts[AVAILABILITY] = (1, 1)
         unused = run_folder.discard_unused(job.folder)
-        if first:
+        if first and unused:
             state.discard(one)
             raise
         stderr().print(plain(f"{one.provider}: {error}"), soft_wrap=True)

@@ -154,7 +154,9 @@ def _round(one: Round) -> PageRound:
     calls, reached = counts.get(TOOL_CALLS, (0, 0)), counts.get(AVAILABILITY, (0, 1))
     return PageRound(
         began=moment(one.started),
-        link=f"runs/{quote(PurePath(one.folder).name)}/report.html" if one.folder else "",
+        link="/".join(("runs", *map(quote, PurePath(one.folder).parts[-2:]), "report.html"))
+        if one.folder
+        else "",
         cells=(
             "not reached" if reached[0] else _passed(calls),
             f"{len(rules) - len(failed)} of {len(rules)}" if rules else NOTHING,

@@ -34,7 +34,7 @@ RULE = stream("calls.name.polluted", "chat")
 
 def rounds(*counts, start=0, planned=()):
     return [
-        Round(start + n + 1, "p", (start + n) * HOUR, f"runs/p-{n}", planned, each, 10)
+        Round(start + n + 1, "p", (start + n) * HOUR, f"watch/runs/day/p-{n}", planned, each, 10)
         for n, each in enumerate(counts)
     ]
 
@@ -308,6 +308,6 @@ def test_the_page_shows_incidents_and_rounds_and_runs_nothing_of_others():
     assert "One round each 1 hour" in page
     assert "at most 5.0%" in page
     assert worse(INCIDENT).replace("&", "&amp;") in page
-    assert 'href="runs/p-60/report.html"' in page
+    assert 'href="runs/day/p-60/report.html"' in page
     assert RULE in page
     assert page.count("<svg") == 3
