@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,60 +12,30 @@ from cyclopts import Group, Parameter
 
 from harness.cases import load_suite
 from harness.checks import CHECKS
-from harness.cli import restoring
-from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, names
-from harness.cli.screen import stderr, stdout
-from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
+from harness.cli.options import names
+from harness.cli.screen import stderr
+from harness.cli.watch_rounds import Target, Watch, make_rounds
+from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
-from harness.pipeline import run as pipeline
-from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_UNREACHABLE
-from harness.pipeline.run import Job, new_job
 from harness.probes.suites import choose
 from harness.providers import entries as providers
 from harness.providers.entries import ENVIRONMENT_NAME, Provider
 from harness.providers.gate_entry import seconds
-from harness.records.runs import Limits, SuiteName
+from harness.records.runs import SuiteName
 from harness.sampling import budget as sampling
-from harness.sampling.watching import Silent
-from harness.storage import run_folder
-from harness.storage.run_log import RUN_FILE, read_run_info
-from harness.text import plain
-from harness.watching.alerts import Sinks, WebhookFormat, alert
-from harness.watching.metrics import Metrics, exposition
-from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
-from harness.watching.rounds import DAY, PREFLIGHT, Budget, Menu, draw, menu
-from harness.watching.sentences import ended, moment, worse
-from harness.watching.signals import Signal, counts_of, examine, signals
+from harness.watching.alerts import Sinks, WebhookFormat
+from harness.watching.metrics import Metrics
+from harness.watching.rounds import Budget, menu
+from harness.watching.signals import signals
 from harness.watching.state import State
 
-STATE, RUNS, PAGE = "state.sqlite", "runs", "index.html"
+STATE = "state.sqlite"
 DEFAULT_BUDGET = "1000"
-_BUDGET = re.compile(r"(\d+)|\$?(\d+(?:\.\d+)?) ?(?:usd|\$)?", re.IGNORECASE)
+_BUDGET = re.compile(r"(\d+)|(\d+(?:\.\d+)?) ?usd", re.IGNORECASE)
 _ASSUMED_REQUESTS = 40
 """Requests of a round whose budget is in dollars."""
 _ALERTS = Group("Alerts", sort_key=2)
 _WHAT = Group("What to sample", sort_key=1)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A watched provider: what its rounds choose from, and what is tested."""
-
-    offer: Menu
-    signals: Sequence[Signal]
-
-
-@dataclass(frozen=True)
-class Watch:
-    """The settings of all rounds."""
-
-    targets: Sequence[Target]
-    every: float
-    budget: Budget
-    alarms: float
-    out: Path
-    sinks: Sinks
-    providers_file: Path | None
 
 
 def watch(
@@ -137,7 +103,7 @@ def watch(
     with State(out / STATE) as state, metrics.served(metrics_port, metrics_host) as port:
         if port is not None:
             stderr().print(f"metrics at http://{metrics_host}:{port}/metrics", soft_wrap=True)
-        return _rounds(plan, state, metrics, once=once)
+        return make_rounds(plan, state, metrics, once=once)
 
 
 def parse_budget(text: str) -> Budget:
@@ -189,172 +155,3 @@ def _key_names(provider: Provider) -> Iterator[str]:
     yield from filter(None, [provider.api_key_env])
     for template in provider.headers.values():
         yield from (match[1] for match in ENVIRONMENT_NAME.finditer(template))
-
-
-def _rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> int:
-    """Make rounds until the user stops it, or one; the exit code."""
-    _print_plan(plan)
-    _publish(plan, state, metrics)
-    while True:
-        began = time.time()
-        alerts = unreachable = 0
-        for target in plan.targets:
-            judged = _round(plan, state, target)
-            if judged is not None:
-                one, incidents = judged
-                alerts += bool(incidents)
-                unreachable += bool((one.counts or {}).get(AVAILABILITY, (0, 1))[0])
-            _deliver(plan, state)
-            _publish(plan, state, metrics)
-        if once:
-            return EXIT_FAIL if alerts else EXIT_UNREACHABLE if unreachable else 0
-        time.sleep(max(0.0, began + plan.every - time.time()))
-
-
-def _round(plan: Watch, state: State, target: Target) -> tuple[Round, list[Incident]] | None:
-    """Sample and judge one round of a provider; None if its budget is used up.
-
-    Raises:
-        ProviderUnavailableError: It could not be used in its first round.
-    """
-    name = target.offer.provider.name
-    watched = state.watched(name)
-    prepared = _interrupted(plan, state, target) or _next(plan, state, target, watched)
-    if prepared is None:
-        stderr().print(plain(f"{name}: the budget of the last 24 hours is used up"))
-        return None
-    one, job = prepared
-    one = _carried_out(one, job, state, first=not watched.rounds)
-    watched = replace(watched, rounds=[*watched.rounds, one])
-    incidents = list(examine(watched, target.signals, plan.alarms))
-    contents: list[tuple[str, str]] = []
-    if incidents:
-        opened = [each for each in incidents if each.ended is None]
-        closed = [each for each in incidents if each.ended is not None]
-        text = alert(name, opened, closed, one.folder)
-        contents = [(sink, text) for sink in plan.sinks.names]
-    state.finish(one, incidents, contents)
-    _print_round(one, incidents)
-    return one, incidents
-
-
-def _interrupted(plan: Watch, state: State, target: Target) -> tuple[Round, Job] | None:
-    """The round that was interrupted, if it can be finished; otherwise it is forgotten."""
-    name = target.offer.provider.name
-    one = state.unfinished(name)
-    if one is None:
-        return None
-    folder = Path(one.folder)
-    if not (folder / RUN_FILE).exists():
-        with suppress(OSError):
-            folder.rmdir()
-        state.discard(one)
-        return None
-    limits = read_run_info(folder).settings.budget or Limits()
-    budget = BudgetOptions(max_requests=limits.max_requests, max_cost=limits.max_cost)
-    chosen = ProviderOptions(provider=name, providers_file=plan.providers_file)
-    stderr().print(plain(f"{name}: finishing the round of {moment(one.started)}"))
-    return one, restoring.resume(folder, chosen, GateOptions(), budget, None)
-
-
-def _next(plan: Watch, state: State, target: Target, watched: Watched) -> tuple[Round, Job] | None:
-    """A new round; None if the budget does not suffice."""
-    provider, now = target.offer.provider, time.time()
-    limits = plan.budget.of_round(plan.every, state.used(provider.name, now - DAY))
-    limits = limits.model_copy(
-        update={"origins": dict.fromkeys(("max_requests", "max_cost"), "--budget")}
-    )
-    most = limits.max_requests
-    if limits.max_cost == 0 or (most is not None and most <= PREFLIGHT):
-        return None
-    drawn = draw(target.offer, watched, len(watched.rounds), limits)
-    job = new_job(
-        provider,
-        drawn.tasks,
-        drawn.settings,
-        out=plan.out / RUNS / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
-        command=("gpt-oss-verify", "watch", "--provider", provider.name),
-        budget=sampling.Budget(limits),
-    )
-    return state.begin(provider.name, now, str(job.folder), drawn.streams), job
-
-
-def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
-    """The round, sampled and judged."""
-    from harness.cli import judging
-
-    counts: dict[str, tuple[int, int]] = {}
-    try:
-        pipeline.sample(job, Silent())
-    except StoppedError:
-        raise StoppedError("stopped; start the command again to go on") from None
-    except ProviderUnavailableError as error:
-        counts[AVAILABILITY] = (1, 1)
-        unused = run_folder.discard_unused(job.folder)
-        if first and unused:
-            state.discard(one)
-            raise
-        stderr().print(plain(f"{one.provider}: {error}"), soft_wrap=True)
-        if unused:
-            return replace(one, folder="", counts=counts, requests=job.budget.requests)
-    api = job.info.settings.apis[0]
-    counts = counts_of(judging.judge(job.folder).analysis, api) | counts
-    used = job.budget
-    return replace(one, counts=counts, requests=used.requests, cost=used.cost)
-
-
-def _deliver(plan: Watch, state: State) -> None:
-    """Deliver what waits; what cannot be delivered waits for the next round."""
-    for number, sink, content in state.undelivered():
-        problem = plan.sinks.deliver(sink, content)
-        if problem is None or sink not in plan.sinks.names:
-            state.delivered(number)
-        if problem is not None:
-            stderr().print(plain(f"alert not delivered: {problem}"), soft_wrap=True)
-
-
-def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
-    """Write the page, and replace the metrics."""
-    from reports.html.watching import render_watch
-
-    every = [(state.watched(each.offer.provider.name), each.signals) for each in plan.targets]
-    metrics.text = exposition(every)
-    page = render_watch([watched for watched, _ in every], plan.every, plan.alarms)
-    run_folder.write_text(plan.out / PAGE, page)
-
-
-def _print_plan(plan: Watch) -> None:
-    """Say what each round samples."""
-    screen = stderr()
-    for target in plan.targets:
-        offer = target.offer
-        rounds = max(len(parts) for parts in offer.parts.values()) * len(offer.parts)
-        text = f"{offer.provider.name}: {offer.cases} cases in each round"
-        if rounds:
-            text += f", and up to {offer.probes} requests of probes; all probes in {rounds} rounds"
-        screen.print(plain(text), soft_wrap=True)
-        if offer.left_out:
-            few = ", ".join(offer.left_out[:3]) + (", …" if len(offer.left_out) > 3 else "")
-            text = f"  {len(offer.left_out)} probes need more requests and are left out: {few}"
-            screen.print(plain(text), soft_wrap=True)
-    screen.print(f"page: {plan.out / PAGE}", soft_wrap=True)
-
-
-def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
-    """One line for a round, and one for each incident that it opened or ended."""
-    counts = one.counts or {}
-    failed, tries = counts.get(TOOL_CALLS, (0, 0))
-    rules = {name: each for name, each in counts.items() if name not in (TOOL_CALLS, AVAILABILITY)}
-    broken = [name for name, (failures, _) in rules.items() if failures]
-    parts = [f"{tries - failed} of {tries} tool calls"] if tries else []
-    parts.append(f"{len(rules)} rules judged, {len(broken)} failed")
-    if broken:
-        parts[-1] += f" ({', '.join(broken[:3])}{', …' if len(broken) > 3 else ''})"
-    parts.append(f"{one.requests} requests")
-    if not one.folder:
-        parts = ["not reached"]
-    out = stdout()
-    out.print(plain(f"{moment(one.started)}  {one.provider}: {' · '.join(parts)}"), soft_wrap=True)
-    for each in incidents:
-        text = worse(each) if each.ended is None else ended(each)
-        out.print(plain(f"  ALERT {each.provider}: {text}"), soft_wrap=True)
