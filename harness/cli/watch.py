@@ -67,8 +67,7 @@ def watch(
         every: Time between rounds, such as 15m or 1h. Default: 1h.
         budget: Per provider and 24 hours: requests, such as 1000, or dollars, such as 2usd.
             Default: 1000.
-        once: Make one round and exit, for cron: 0, 1 if there was an alert, 3 if a provider could
-            not be reached.
+        once: Make one round and exit, for cron; with 1 after an alert, 3 if one was not reached.
         out: Folder of the state, the runs and the page. Default: watch.
         providers_file: Another file than ./providers.yaml.
         suite: Probes to choose from. Default: quick.
