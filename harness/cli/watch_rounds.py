@@ -65,7 +65,7 @@ def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> i
             judged = _round(plan, state, target)
             if judged is not None:
                 one, incidents = judged
-                alerts += bool(incidents)
+                alerts += any(each.ended is None for each in incidents)
                 unreachable += bool((one.counts or {}).get(AVAILABILITY, (0, 1))[0])
             _deliver(plan, state)
             _publish(plan, state, metrics)
@@ -219,5 +219,5 @@ def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
     out = stdout()
     out.print(plain(f"{moment(one.started)}  {one.provider}: {' · '.join(parts)}"), soft_wrap=True)
     for each in incidents:
-        text = worse(each) if each.ended is None else ended(each)
-        out.print(plain(f"  ALERT {each.provider}: {text}"), soft_wrap=True)
+        text = f"ALERT {worse(each)}" if each.ended is None else f"RECOVERED {ended(each)}"
+        out.print(plain(f"  {text}"), soft_wrap=True)

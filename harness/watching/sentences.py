@@ -16,18 +16,29 @@ def worse(incident: Incident) -> str:
     if incident.earliest < incident.latest:
         begun += f" (90 %: {moment(incident.earliest)} to {moment(incident.latest)})"
     return (
-        f"{_subject(incident)} more often {begun}: {_share(incident, incident.after)}; before, "
-        f"{_share(incident, incident.before)}. Without a change, a month shows as much with a "
-        f"probability of at most {max(incident.chance, LEAST):.1%}."
+        f"{_subject(incident, _present(incident))} more often {begun}: "
+        f"{_share(incident, incident.after)}; before, {_share(incident, incident.before)}. If "
+        "nothing had changed, such evidence would appear within a month with a probability of at "
+        f"most {max(incident.chance, LEAST):.1%}."
     )
 
 
 def ended(incident: Incident) -> str:
-    """What is as before again."""
+    """What is no longer worse."""
     when = "" if incident.ended is None else f", noticed {moment(incident.ended)}"
     return (
-        f"{_name(incident)}: as before again{when}. It had been worse since "
-        f"{moment(incident.since)}."
+        f"{_subject(incident, f'no longer {_present(incident)}')} more often than before{when}. "
+        f"The incident began {moment(incident.since)}."
+    )
+
+
+def past(incident: Incident) -> str:
+    """An incident that has ended."""
+    until = "" if incident.ended is None else f" to {moment(incident.ended)}"
+    return (
+        f"{_subject(incident, 'failed')} more often from {moment(incident.since)}{until}: "
+        f"{_share(incident, incident.after)} until it was noticed; before, "
+        f"{_share(incident, incident.before)}."
     )
 
 
@@ -36,14 +47,14 @@ def moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _name(incident: Incident) -> str:
-    return incident.stream.capitalize() if incident.stream == incident.signal else incident.stream
-
-
-def _subject(incident: Incident) -> str:
+def _subject(incident: Incident, verb: str) -> str:
     if incident.stream == AVAILABILITY:
-        return "The provider cannot be used"
-    return f"{_name(incident)} {'fail' if incident.stream == TOOL_CALLS else 'fails'}"
+        return f"The provider {verb} to answer"
+    return f"{'Tool calls' if incident.stream == TOOL_CALLS else incident.stream} {verb}"
+
+
+def _present(incident: Incident) -> str:
+    return "fail" if incident.stream == TOOL_CALLS else "fails"
 
 
 def _share(incident: Incident, counts: tuple[int, int]) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from harness.statistics.intervals import clustered_rate
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
-from harness.watching.sentences import ended, moment, worse
+from harness.watching.sentences import moment, past, worse
 from reports.html.charts.history import Moment, over_time
 from reports.html.figure import Figure
 from reports.html.page import render_page
@@ -68,7 +68,7 @@ def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
         if bad
         else f"No provider is worse than before ({counted(len(shown), 'provider')})",
         providers=shown,
-        pause=_duration(pause),
+        pause=_interval(pause),
         alarms=f"{alarms:.1%}",
     )
 
@@ -92,11 +92,7 @@ def _provider(watched: Watched, id_: str) -> PageProvider:
             f"{sum(each.requests for each in rounds):,}",
         ),
         open=tuple(worse(each) for each in watched.open),
-        ended=tuple(
-            f"{worse(each)} {ended(each)}"
-            for each in reversed(watched.incidents)
-            if each.ended is not None
-        ),
+        ended=tuple(past(each) for each in reversed(watched.incidents) if each.ended is not None),
         figures=tuple(_figures(watched)),
         rounds=tuple(_round(each) for each in reversed(rounds[-LATEST:])),
     )
@@ -123,7 +119,7 @@ def _figures(watched: Watched) -> Iterator[Figure]:
 
 def _moments(watched: Watched, select: Callable[[str], bool]) -> Iterator[Moment]:
     size = -(-len(watched.rounds) // POINTS)
-    begun = sorted(each.since for each in watched.incidents)
+    begun = sorted(each.since for each in watched.incidents if select(each.stream))
     before = 0.0
     for first in range(0, len(watched.rounds), max(1, size)):
         joined = watched.rounds[first : first + size]
@@ -163,7 +159,7 @@ def _round(one: Round) -> PageRound:
             shown or NOTHING,
             str(one.requests),
         ),
-        decision="fail" if reached[0] or failed or calls[0] else "pass",
+        decision="fail" if reached[0] or calls[0] else "pass",
     )
 
 
@@ -177,8 +173,9 @@ def _sum(rounds: Sequence[Round], stream: str) -> tuple[int, int]:
     return sum(failures for failures, _ in found), sum(trials for _, trials in found)
 
 
-def _duration(seconds: float) -> str:
+def _interval(seconds: float) -> str:
+    """`hour`, `2 hours`."""
     for size, unit in ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
         if seconds >= size and seconds % size == 0:
-            return counted(int(seconds // size), unit)
-    return counted(round(seconds), "second")
+            return counted(int(seconds // size), unit).removeprefix("1 ")
+    return counted(round(seconds), "second").removeprefix("1 ")

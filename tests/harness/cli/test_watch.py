@@ -56,7 +56,7 @@ def test_rounds_alerts_and_recovery(provider, capsys):
     alerting = [*ONCE, "--on-alert", hook, "--webhook", "http://127.0.0.1:9/x"]
     assert [run(alerting) for _ in "12"] == [1, 0]
     out, err = capsys.readouterr()
-    assert "ALERT mine: Tool calls fail more often since" in out
+    assert "ALERT Tool calls fail more often since" in out
     assert "alert not delivered: the webhook at 127.0.0.1" in err
     assert Path("alert").read_text(encoding="utf-8") == "worse"
     with state() as kept:
