@@ -263,7 +263,9 @@ def test_run_until_stopped_hands_back_results_and_errors() -> None:
     async def broken() -> None:
         raise RunLogError("no")
 
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert run_until_stopped(fine()) == 3
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     with pytest.raises(RunLogError):
         run_until_stopped(broken())
     assert gc.get_freeze_count() == 0
