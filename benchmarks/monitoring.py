@@ -2,10 +2,9 @@
 
     python benchmarks/monitoring.py [--runs N] [--seed N]
 
-Rounds are hourly, with 8 of 36 tool calls and, in turn, one of 8 parts of the probes. The success
-rates of cases differ, and are the same in all rounds. Requests count those of tool calls (two each)
-and of probes (24 a round). A round is examined if
-something failed in it. It takes about a minute on one core.
+Rounds are hourly, with 8 of 36 tool calls and, in turn, one of 16 parts of the rules of all APIs.
+Requests count those of tool calls (two each), of probes (23 a round), and two before the round. A
+round is examined if something failed in it. It takes about a minute on one core.
 """
 
 from __future__ import annotations

@@ -102,7 +102,10 @@ def _round(plan: Watch, state: State, target: Target) -> tuple[Round, list[Incid
 
 
 def _interrupted(plan: Watch, state: State, target: Target) -> tuple[Round, Job] | None:
-    """The round that was interrupted, if it can be finished; otherwise it is forgotten."""
+    """The round that was interrupted, if it can be finished; otherwise it is forgotten.
+
+    What it used before is not known exactly, so it counts with all that it was allowed.
+    """
     name = target.offer.provider.name
     one = state.unfinished(name)
     if one is None:
@@ -117,6 +120,7 @@ def _interrupted(plan: Watch, state: State, target: Target) -> tuple[Round, Job]
     budget = BudgetOptions(max_requests=limits.max_requests, max_cost=limits.max_cost)
     chosen = ProviderOptions(provider=name, providers_file=plan.providers_file)
     stderr().print(plain(f"{name}: finishing the round of {moment(one.started)}"))
+    one = replace(one, requests=limits.max_requests or 0, cost=limits.max_cost or 0.0)
     return one, restoring.resume(folder, chosen, GateOptions(), budget, None)
 
 
@@ -162,8 +166,8 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
             return replace(one, folder="", counts=counts, requests=job.budget.requests)
     api = job.info.settings.apis[0]
     counts = counts_of(judging.judge(job.folder).analysis, api) | counts
-    used = job.budget
-    return replace(one, counts=counts, requests=used.requests, cost=used.cost)
+    requests, cost = one.requests + job.budget.requests, one.cost + job.budget.cost
+    return replace(one, counts=counts, requests=requests, cost=cost)
 
 
 def _deliver(plan: Watch, state: State) -> None:

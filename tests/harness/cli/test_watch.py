@@ -81,7 +81,9 @@ def test_an_interrupted_round_is_finished(provider, capsys):
     assert len(provider.posts) == sent + 1 + 2 * (len(lines) - 2)
     assert len(read_run_info(Path(one.folder)).resumed) == 1
     with state() as kept:
-        assert [each.counts[TOOL_CALLS] for each in kept.watched("mine").rounds] == [[0, 4]]
+        (again,) = kept.watched("mine").rounds
+        assert again.counts[TOOL_CALLS] == [0, 4]
+        assert again.requests == 10 + 2 + 2 * (len(lines) - 2)
         kept.begin("mine", one.started, "watch/runs/gone", [])
     shutil.rmtree(one.folder)
     assert run(ONCE) == 0
