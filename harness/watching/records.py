@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 TOOL_CALLS, AVAILABILITY = "tool calls", "availability"
 """Signals beside the families of rules; each is its only stream."""
@@ -79,7 +79,7 @@ class Watched:
 
     provider: str
     rounds: Sequence[Round] = ()
-    incidents: Sequence[Incident] = field(default=())
+    incidents: Sequence[Incident] = ()
 
     @property
     def open(self) -> list[Incident]:
