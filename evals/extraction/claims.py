@@ -89,7 +89,7 @@ _LABEL = re.compile(
 )
 _HEADING = re.compile(
     r"[^\w⟦]*(?:(?:\d+[.)]|the|my|our|your|step \d+[.:)]?)\s+)*"
-    rf"(?:{ANSWER}|results?|solution|conclusion){_QUALIFIED}(?:[^\w⟦+−-]|[+−-](?!\s?\d))*",
+    rf"(?:{ANSWER}|results?|solution|conclusion){_QUALIFIED}(?:[^\w⟦+−≤≥≈~-]|[+−-](?!\s?\d))*",
     re.IGNORECASE,
 )
 _ANSWER_IS = re.compile(rf"(?<![A-Za-z0-9À-ɏа-я-]){ANSWER}{_QUALIFIED}[\s,]*{IS}", re.IGNORECASE)
@@ -107,12 +107,27 @@ _NOT = re.compile(NOT, re.IGNORECASE)
 _SUPPOSES = re.compile(SUPPOSES, re.IGNORECASE)
 _ALTERNATIVE = re.compile(ALTERNATIVE, re.IGNORECASE)
 _CONDITION = re.compile(
-    r"[^.!;?,]{0,40}?\b(?:if|unless|under|only (?:in|for|if|when)|wenn"
+    r"[^.!;?,]{0,40}?(?:,\s*(?=if\b(?! i\b)|unless|only))?\b(?:if|unless|under|would|only (?:in|for"
+    r"|if|when)|wenn"
+    r"|(?:you|one|we|students?|people)['’]d"
     r"|was (?:my|our|the|an?) (?:initial|first|naive|wrong))\b",
     re.IGNORECASE,
 )
+_HEDGED = re.compile(
+    r"(?:\W*\b(?:so|thus|hence|therefore|final|finally|most likely|probably|likely|presumably"
+    r"|clearly|overall"
+    r"|i (?:believe|think|guess|would say|will say)|i['’]d say|my (?:best )?guess is|it['’]s|it is"
+    r"|that['’]s|that is"
+    r"|i(?:['’]m| am) (?:\w+ ){0,2}(?:sure|confident|certain)(?: that)?|wahrscheinlich|probablement"
+    r"|probablemente|provavelmente|probabilmente|наверное|вероятно)\b[\s,:]*)*"
+    r"(.*?)(?:,\s+(?:i (?:believe|think|guess|would say)|(?:al)?though\b.*|most likely"
+    r"|probably))?[\s.,!]*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""An answer between words that state how sure the writer is."""
 _REMARK = re.compile(
-    r"\W*(?:note|remark|quick (?:check|sanity)|check|verification|sanity check|let me know|i hope"
+    r"[^\w(]*(?:note|\((?=\w+ \S+ \S+)|remark|references?|sources?|for comparison|quick (?:check"
+    r"|sanity)|check|verification|sanity check|confidence|let me know|i hope"
     r"|feel free|hope this|if you (?:have|would|want|need))\b",
     re.IGNORECASE,
 )
@@ -130,7 +145,7 @@ def claims(lines: Sequence[Line], reader: Reader) -> list[Claim]:
     found += [
         Claim(number, at, at, Rank.CONCLUSION, each)
         for number, at, each in reader.concluded(lines)
-        if asserts(lines[number].text, at) and not _CONDITION.match(lines[number].text, at)
+        if not _CONDITION.match(lines[number].text, at)
     ]
     found += _alone(lines, reader)
     return sorted(found, key=lambda claim: (claim.line, claim.at, claim.rank))
@@ -175,6 +190,14 @@ def last_line(lines: Sequence[Line]) -> tuple[int, Line]:
     while number > 0 and _REMARK.match(lines[number].text):
         number -= 1
     return number, lines[number]
+
+
+def last_sentence(line: str) -> tuple[int, int]:
+    """Where the last sentence of a line begins and ends, without remarks after the answer."""
+    start, end = sentence(line, len(line) - 1)
+    while start > 0 and _REMARK.match(line, start):
+        start, end = sentence(line, start - 1)
+    return start, end
 
 
 def _claim(
@@ -229,14 +252,20 @@ def _in_sentences(number: int, line: Line, reader: Reader) -> Iterator[Claim]:
                 yield claim
 
 
+def _unhedged(said: str) -> str:
+    hedged = _HEDGED.fullmatch(said)
+    return hedged[1] if hedged else said
+
+
 def _alone(lines: Sequence[Line], reader: Reader) -> Iterator[Claim]:
     """The first line if it is nothing but an answer, and the last line likewise."""
-    for number in {0, len(lines) - 1}:
+    for number in {0, last_line(lines)[0]}:
         line = lines[number]
-        found = reader.whole(line.text)
+        start = last_sentence(line.text)[0] if number else 0
+        found = reader.whole(line.text) or reader.whole(_unhedged(line.text[start:]))
         neighbour = lines[number - 1 if number else 1].text if len(lines) > 1 else ""
         if found and not line.row:
             other = reader.whole(neighbour)
-            if other is None or other.answer == found.answer:
+            if other is None or other.answer == found.answer or _LABEL.match(neighbour):
                 rank = Rank.ALONE if number else Rank.SENTENCE
                 yield Claim(number, 0, len(line.text), rank, found)

@@ -7,7 +7,7 @@ The principles, in this order:
    before a conclusion, and that before a line that stands alone.
 3. They must agree. Different boxes agree if the last one gives the result of the others. Of other
    claims that differ, the last counts only if the writer says that it replaces the others.
-4. The last claim must agree with them, if it is a sentence or more.
+4. So must the last claim in another line, and every label and sentence.
 
 A text whose claims do not agree has no answer: that is no credit, whichever of them is right.
 """
@@ -21,8 +21,9 @@ from dataclasses import replace
 from evals.extraction.claims import Claim, Rank, Reader, asserts, claims, concludes, sentence
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line, plain_lines
-from evals.extraction.words import REAFFIRMS, REVISES, TAKES_BACK, TAKES_BACK_AT_ONCE
+from evals.extraction.words import CONTRAST, REAFFIRMS, REVISES, TAKES_BACK, TAKES_BACK_AT_ONCE
 
+_CONTRAST = re.compile(CONTRAST, re.IGNORECASE)
 _TAKES_BACK = re.compile(TAKES_BACK, re.IGNORECASE)
 _AT_ONCE = re.compile(TAKES_BACK_AT_ONCE, re.IGNORECASE)
 _REAFFIRMS = re.compile(REAFFIRMS, re.IGNORECASE)
@@ -38,12 +39,17 @@ _Place = tuple[int, int]
 
 def answer(text: str, reader: Reader) -> Found | None:
     """The answer that a final answer gives; None if it gives none, or more than one."""
-    lines = [replace(line, text=reader.short(line.text)) for line in plain_lines(text)]
+    lines = [replace(line, text=reader.short(_one_named(line.text))) for line in plain_lines(text)]
     if not lines:
         return None
     made = claims(lines, reader)
     gone = max(_taken_back(lines, made), default=(-1, -1))
     return _agreed([claim for claim in made if (claim.line, claim.at) > gone], lines)
+
+
+def _one_named(line: str) -> str:
+    """A line without what it names only to deny it: "isn't 7 but 8" becomes "is 8"."""
+    return _CONTRAST.sub(" ", line).strip()
 
 
 def _taken_back(lines: Sequence[Line], made: Sequence[Claim]) -> list[_Place]:
@@ -84,10 +90,15 @@ def _agreed(made: Sequence[Claim], lines: Sequence[Line]) -> Found | None:
     found = deciding[-1].found
     if found is None or (_differ(deciding) and not _replaces(deciding, lines)):
         return None
-    last = [claim for claim in made if claim.rank >= min(highest, Rank.SENTENCE)][-1]
-    if _differ([deciding[-1], last]) and not _revised(deciding[-1], last, lines):
-        return None
-    return last.found if _differ([deciding[-1], last]) else found
+    other = [each for each in made if each.rank > Rank.CONCLUSION or each.line != deciding[-1].line]
+    last = (other or made)[-1]
+    stated = [
+        each
+        for each in made
+        if each.rank in {Rank.SENTENCE, Rank.LABEL} and not (each.found and not each.found.answer)
+    ]
+    against = [claim for claim in (*stated, deciding[-1]) if _differ([claim, last])]
+    return last.found if all(_revised(claim, last, lines) for claim in against) else None
 
 
 def _differ(made: Sequence[Claim]) -> bool:
@@ -103,9 +114,8 @@ def _replaces(made: Sequence[Claim], lines: Sequence[Line]) -> bool:
     line = lines[last.line].text
     if before.line == last.line:
         line = line[before.end : last.end]
-    final = (
-        concludes(line) or _TOTAL.search(line) or _RESULT.search(line) or _ONLY_BOX.fullmatch(line)
-    )
+    apart = _ONLY_BOX.fullmatch(line) and not _ONLY_BOX.fullmatch(lines[before.line].text)
+    final = concludes(line) or _TOTAL.search(line) or _RESULT.search(line) or apart
     return last.rank == Rank.BOX and bool(final)
 
 

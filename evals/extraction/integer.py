@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from evals.extraction.claims import concludes, headed, last_line, sentence
+from evals.extraction.claims import asserts, concludes, headed, last_line, last_sentence
 from evals.extraction.decision import answer
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
 from evals.extraction.tex import undress
-from evals.extraction.words import ANSWER
+from evals.extraction.words import ANSWER, LABEL_ONLY, RIGHT
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%)")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*\d+\s*[)}]?\s*\)?\s*$")
@@ -34,7 +34,8 @@ _WORDS = re.compile(
     re.I,
 )
 _UNIT = re.compile(
-    r"(?!.*\b(?:or|and|to|not|is|was|bis|oder|ou|o|или|if|but|more|less|different)\b|.*(?:ない|ません|아니|아닙|不))"
+    r"(?!.*\b(?:or|and|to|not|is|was|seems|looks|appears|too|failed|fails?|works|would|could|might"
+    r"|may|should|has|does|bis|oder|ou|o|или|if|but|more|less|different)\b|.*(?:ない|ません|아니|아닙|不))"
     r"(?:(?:[^\W\d_]{2,20}|[mgshLJNWVK通個种度€£¥])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,5}",
     re.IGNORECASE,
 )
@@ -51,21 +52,54 @@ _INTRODUCTION = re.compile(
     re.IGNORECASE,
 )
 _COPULA = re.compile(
-    r"=|\bi\.e\.,?|\b(?:is|are|equals|equal to|be|gives|get|obtain|yields|totals?|ist"
+    r"=|\bi\.e\.,?|\b(?:is|are|equals|equal to|be|gives|get|obtain|yields|totals|total(?= \d)"
+    r"|(?:total|number|end up with|arrive at|comes? to)(?: of)?(?= \d)|ist|becomes"
+    r"|beträgt|vaut|wynosi"
     r"|sind|lautet|est|sont|es|son|é|è|равн[оа]|равен|находим)\b|[是为為は]|:",
     re.IGNORECASE,
 )
 _AS_ANSWER = re.compile(rf"\bas (?:the|my|our) {ANSWER}$", re.IGNORECASE)
+_CALLED = re.compile(
+    r"(?<![\w.,^/\\=+-])(\d{1,40})(?![\d^/])\W{0,3}(?:\s|(?<=\W))(?:(?:is|that['’]s|this is"
+    r"|which is)\s+)(?:indeed\s+)?"
+    rf"(?:(?:the|my|our)\s+{ANSWER}|{RIGHT})(?![^\W_])",
+    re.IGNORECASE,
+)
+"""A number that is called the answer, or correct: "104 is correct"."""
+_RESULTS = (
+    r"(?:sum|total|remainder|number|count|product|answer|result|area|perimeter|value|minimum"
+    r"|maximum"
+    r"|integer|expression|output|summe|anzahl|zahl|wert|rest|suma|somme|nombre|valeur|número|valor|soma|somma"
+    r"|numero|valore|totale?|resto|reste|сумма|число|количество|значение|остаток|liczba|som|aantal)"
+)
+"""What a problem asks for."""
+_RESULT_IS = re.compile(
+    r"\W*(?:[^\W\d][^,\d]{0,40},\s*)?(?:(?:\w+\s+){0,2}?it\s+(?:is|equals)|(?:the|its|their|die|der|das|la|le|les|el|o|a|il"
+    r"|lo)?\s*(?:\w+\s+){0,2}?"
+    rf"{_RESULTS})\b",
+    re.IGNORECASE,
+)
+_COLON = re.compile(r"(?:\w+[ ,]+){4}\w+:\s*\d+$")
 _ASIDE = re.compile(
-    r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b"
-    r"|\s\((?:that is|i\.e\.|or|namely|since|because|see)\b[^()]*\)\W*$",
+    r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b",
+    re.IGNORECASE,
+)
+_ASIDES = re.compile(
+    r"(?<=[\w)}])\s\((?!or\b|[^()]*mod)(?=[^()]*(?:=|[^\W\d_]{3}))[^()]*\)", re.IGNORECASE
+)
+_BUT = re.compile(r"\b(?:but|sondern|aber|mais|pero|mas|ma|но)\b", re.IGNORECASE)
+_GETS = re.compile(
+    r"\W*(?:(?:i|we|this|that|it|which)\s+(?:\w+\s+)?(?:get|find|have|obtain|count|need|arrive|end"
+    r"|reach|yields?|gives?|makes?)"
+    r"|there (?:are|is|exist)|es gibt|es sind|hay|il y a|existen|há|ci sono)\b",
     re.IGNORECASE,
 )
 _VAGUE = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller) than|about|approximately"
     r"|around|roughly|between|up to|not|isn['’]t|cannot|except|contradiction|case|step"
-    r"|\d[- ]digits?|digit|divisible|multiple|bound|intermediate|partial|candidates?|attempt|guess"
-    r"|or so|so far|but|incomplete|remain|remains|remaining)\b|[<>≤≥≠≈?？]"
+    r"|\d[- ]digits?|digit|type|kind|first|second|third|divisible|multiple|bound|intermediate"
+    r"|partial|candidates?|attempt|guess"
+    r"|or so|so far|but|incomplete|remain|remains|remaining)\b|[<>≤≥≠≈?？]|divided by \d+\W*$"
     r"|\\(?:le|ge|neq|approx)|ません|ない|不是|아니|아닙",
     re.IGNORECASE,
 )
@@ -78,12 +112,29 @@ _NO_INTEGER = re.compile(
 _EXPRESSION = re.compile(
     r"(?=[^\n]{0,60}$)(?=.*[\d\\^=+])[^\s.,;:!?]+(?:\s*[-+*/=,^]\s*[^\s]+)*\.?"
 )
+_SMALL = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    "nineteen",
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_NUMERALS = {word: value for value, word in enumerate(_SMALL)} | {
+    word: 10 * value for value, word in enumerate(_TENS, start=2)
+}
+_SPELLED = re.compile(
+    rf"\b(?:(?:{'|'.join(_NUMERALS)}|hundred|thousand|and)[- ])+\(\W*(\d+)\W*\)",
+    re.IGNORECASE,
+)
 _GIVEN = re.compile(
     r"(?:let|suppose|if|where|with|consider|set|given|assume|step|case|no)\b|\d+[.)]\s", re.I
 )
 _LONGEST_ALONE = 100
+_LONGEST_STATED = 200
 _LABELLED = re.compile(
-    r"[^\W\d_][^\W\d_]*(?: [^\W\d_]+){0,3}\s*:\s*(.+)|[^\W\d_]+\s*=\s*(.+)|=\s*(.+)"
+    rf"(?:[^\W\d_]+ ){{0,3}}?(?:{_RESULTS}|{ANSWER}|{LABEL_ONLY}"
+    rf"|conclude)(?: [^\W\d_]+){{0,3}}\s*:\s*(.+)"
+    r"|[^\W\d_]+(?:_\s*\{?\s*\w+\s*\}?)?\s*=\s*(.+)|=\s*(.+)",
+    re.IGNORECASE,
 )
 _PROSE = re.compile(r"(?<!\\)\b[^\W\d_]{3,}.*=")
 _FIRST = re.compile(r"\W*(\d{1,40})\W*\s[—–]\s(?=[^\W\d_]{2})")
@@ -112,8 +163,8 @@ class _Integers:
     """An `evals.extraction.claims.Reader` of integers."""
 
     def short(self, line: str) -> str:
-        """The line as it is."""
-        return line
+        """The line with "7" for "seven (7)"."""
+        return _SPELLED.sub(r"\1", line)
 
     def boxed(self, content: str) -> Found | None:
         """An integer; of a list only the result, as in `m=3, n=67, m+n=70`."""
@@ -125,7 +176,7 @@ class _Integers:
 
     def stated(self, text: str) -> Found | None:
         """The integer that the first clause is, with its unit."""
-        stated = _INTRODUCTION.sub("", text.strip(), count=1)
+        stated = _INTRODUCTION.sub("", text.strip()[:_LONGEST_STATED], count=1)
         end = _SENTENCE_END.search(stated)
         if end and _OR_ELSE.match(stated, end.start()):
             return Found(None, stated)
@@ -133,14 +184,18 @@ class _Integers:
             last = stated.rstrip(" .").rsplit(",", 1)[-1]
             return _found(read_integer(last) if _RESULT.search(last) else None, stated)
         stated = stated[: end.start()] if end else stated
-        value = read_integer(_stripped(stated), words=False)
+        value = _numeral(stated)
+        if value is None:
+            value = read_integer(_stripped(stated), words=False)
         if value is not None or _NO_INTEGER.match(stated) or _EXPRESSION.fullmatch(stated):
             return _found(value, stated)
         return None
 
     def whole(self, line: str) -> Found | None:
         """A line that is an integer, an equation, or "Total: 70"."""
-        bare = line.translate(_BRACKETS).strip(" .!→✓✅{}()[]<>\"'")
+        bare = _without_asides(line.translate(_BRACKETS)).strip(" .!→✓✅{}()[]\"'")
+        if (value := _numeral(bare)) is not None:
+            return _found(value, line)
         if len(bare) > _LONGEST_ALONE or ", " in bare or _GIVEN.match(bare) or _VAGUE.search(bare):
             return None
         labelled = _LABELLED.fullmatch(bare)
@@ -152,21 +207,38 @@ class _Integers:
     def concluded(self, lines: Sequence[Line]) -> Iterator[tuple[int, int, Found]]:
         """The integer of a last sentence that concludes, is in bold, or has a heading."""
         yield from _opening(lines[0])
+        for number, line in enumerate(lines):
+            for called in _CALLED.finditer(line.text):
+                if asserts(line.text, called.start(1)):
+                    yield number, called.start(1), _found(int(called[1]), called[0])
         number, line = last_line(lines)
-        start, _ = sentence(line.text, len(line.text) - 1)
-        last = _ASIDE.split(line.text[start:].translate(_BRACKETS))[0].strip(" .,!✓$")
+        start, end = last_sentence(line.text)
+        said = _without_asides(line.text[start:end].translate(_BRACKETS))
+        but = _BUT.split(said)[-1]
+        said = but if re.search(r"\d", but) else said
+        before_aside = _ASIDE.split(said)[0]
+        last = (before_aside if re.search(r"\d", before_aside) else said).strip(" .,!✓$")
         as_answer = _AS_ANSWER.search(last)
-        cued = line.strong or concludes(last) or headed(lines, number) or as_answer
+        tail = _COPULA.split(last)[-1]
+        value = read_integer(tail, words=False)
+        result = value is not None and (_RESULT_IS.match(last) or _COLON.search(last))
+        if len(lines) == 1 and start == 0:
+            result = result or _GETS.match(last)
+        cued = line.strong or concludes(last) or headed(lines, number) or as_answer or result
         if not cued or line.row or _VAGUE.search(last):
             return
-        tail = _COPULA.split(last)[-1]
-        numbers = re.findall(r"\d+(?:[.,/]\d+)*", last)
-        value = read_integer(tail, words=False)
+        numbers = re.findall(r"(?:(?<![\w)}])[−-]\s?)?\d+(?:[.,/]\d+)*", last)
         if value is None and len(numbers) == 1:
             value = read_integer(numbers[0])
         if value is not None:
             at = line.text.rfind(as_answer[0] if as_answer else numbers[-1])
-            yield number, at, _found(value, last)
+            if asserts(line.text, at):
+                yield number, at, _found(value, last)
+
+
+def _without_asides(said: str) -> str:
+    """A sentence without what stands in parentheses and is no number: "7 (for n = 2)"."""
+    return _ASIDES.sub("", said)
 
 
 def _opening(line: Line) -> Iterator[tuple[int, int, Found]]:
@@ -174,6 +246,19 @@ def _opening(line: Line) -> Iterator[tuple[int, int, Found]]:
     first = _FIRST.match(line.text)
     if first:
         yield 0, first.start(1), _found(int(first[1]), first[0])
+
+
+def _numeral(text: str) -> int | None:
+    """A number below 1000 in English words."""
+    value, *words = 0, *text.strip(" .!").casefold().replace("-", " ").split()
+    for word in words:
+        if word == "hundred" and 0 < value < 10:
+            value *= 100
+        elif word in _NUMERALS and (value % 100 == 0 or (value % 10 == 0 and _NUMERALS[word] < 10)):
+            value += _NUMERALS[word]
+        elif word != "and":
+            return None
+    return value if words else None
 
 
 def _stripped(stated: str) -> str:

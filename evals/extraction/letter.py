@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from evals.extraction.decision import answer
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
-from evals.extraction.verdicts import DENIED, SECOND, Conclusion, conclusions, folded
+from evals.extraction.verdicts import DENIED, SECOND, Conclusion, conclusions, folded, plain
 from evals.extraction.words import LETTERS, OPTION
 
 _LETTER = (
@@ -36,7 +36,7 @@ _IN_PARENTHESES = re.compile(
 )
 # After a letter that is to be an answer there may not stand the rest of a formula or a compound,
 # a second letter, or a denial.
-_COMPOUND = re.compile(r"[-–=/'’]\w|_[\w{]|[+^]")
+_COMPOUND = re.compile(r"[-–=/'’]\w|_[\w{]|[+^]|\W*(?:→|⇒|[-=]>)")
 _EXPLAINED = re.compile(
     r"\s*(?:$|[^\w\s]|(?:because|since|as|for|due|given|which|is|with|by|in|weil|da|car|porque"
     r"|perché|потому)\b|이|입|가|は|で|と|だ|选|選|是|项)",
@@ -50,7 +50,7 @@ _NONE = re.compile(
 )
 _PLACES = {"first": "A", "second": "B", "third": "C", "fourth": "D", "last": "D"}
 _ORDINAL = re.compile(
-    rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:option|choice)\b",
+    rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:option|choice|one|alternative)\b",
     re.IGNORECASE,
 )
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
@@ -69,19 +69,16 @@ class _Choices:
     choices: tuple[str, ...]
 
     def short(self, line: str) -> str:
-        """The line with "option C" for "C) nitrogen", "nitrogen (C)" and "the third option"."""
-        line = _ORDINAL.sub(lambda match: f"option {_PLACES[match[1].casefold()]}", line)
-        for letter, choice in zip("ABCD", self.choices, strict=True):
-            text = re.escape(folded(choice))
-            if text:
-                named = rf"(?:{OPTION}\s*)?[(\[]?(?-i:{letter})"
-                line = re.sub(
-                    rf"(?<!\w)(?:{named}[)\].:,–—-]*\s*\(?(?:the |an? )?{text}(?:(?<=\w)\))?"
-                    rf"|(?:the |an? )?{text}\s*[(\[]{named}[)\]])(?!\w)",
-                    f"option {letter}",
-                    line,
-                    flags=re.IGNORECASE,
-                )
+        """The line with "option C" for "C) nitrogen", "nitrogen (C)" and "the third option".
+
+        A letter with the text of another choice becomes "option C or B".
+        """
+        line = _ORDINAL.sub(lambda match: f"option {_PLACES[match[1].casefold()]}", plain(line))
+        texts = [folded(choice) for choice in self.choices]
+        for own in (True, False):
+            for letter, text in zip("ABCD", texts, strict=True):
+                if text and (own or texts.count(text) == 1):
+                    line = _named(line, letter, re.escape(text), own=own)
         return line
 
     def boxed(self, content: str) -> Found | None:
@@ -138,6 +135,24 @@ class _Choices:
         return named if explained else None
 
 
+def _named(line: str, letter: str, text: str, *, own: bool) -> str:
+    """A line with the choices that it gives by letter and `text`, which is that of `letter`."""
+    letters = f"{letter}|{letter.lower()}(?=[)\\]])" if own else f"(?!{letter})[A-D]"
+    named = rf"(?:{OPTION}\s*)?[(\[]?(?-i:({letters}))"
+    text = rf"(?:the |an? )?{text}"
+    ends = "" if own else r"(?=[\s)\].;,]*$)"
+    aside = rf"\s*[(\[]{named}[)\]]|,\s*(?:i\.e\.,?\s*)?{OPTION}\s*{named}"
+    closed = "[)\\].:,–—-]*" if own else "(?:[)\\].:,–—-]+|\\s*(?=\\())"
+    return re.sub(
+        rf"(?<!\w)(?:{named}{closed}\s*\(?{text}(?:(?<=\w)\))?|{text}(?:{aside}))(?!\w){ends}",
+        lambda match: (
+            f"option {letter}" if own else f"option {letter} or {match[1] or match[2] or match[3]}"
+        ),
+        line,
+        flags=re.IGNORECASE,
+    )
+
+
 def _only_letter(bare: str) -> str | None:
     only = _ONLY.fullmatch(bare)
     return LETTERS[only[1]] if only else None
@@ -145,4 +160,6 @@ def _only_letter(bare: str) -> str | None:
 
 def _in_parentheses(bare: str) -> str | None:
     match = _IN_PARENTHESES.match(bare)
-    return match and (match[1] or match[2])
+    if not match or SECOND.match(bare, max(match.end(1), match.end(2))):
+        return None
+    return match[1] or match[2]

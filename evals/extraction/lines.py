@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import yaml
+
 from evals.extraction.tex import boxes, undress
 
 BOX_OPEN, BOX_CLOSE = "⟦", "⟧"
@@ -25,20 +27,28 @@ _PROGRAM = re.compile(
     r"\b[^\n]*\n.*?^[ \t]*```[ \t]*$",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
-_FENCED = re.compile(r"^\s*```\w*\n(.*)\n\s*```\s*$", re.DOTALL)
+_FENCED = re.compile(
+    r"^[ \t]*```(?:json|ya?ml)?[ \t]*\n(.*?)\n[ \t]*```[ \t]*$",
+    re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
 _KEYS = (
     "final_answer",
     "final answer",
     "answer",
+    "final",
     "result",
     "solution",
     "choice",
     "option",
     "letter",
+    "value",
 )
 _STRUCK = re.compile(r"~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>", re.IGNORECASE)
+_SUFFIX = re.compile(r"(?<!\w)([*(]{0,3}(?:\d[\d.,]*|[A-D])[*)]{0,3})['’][dt][ıiuü]r\b")
+"""The Turkish "is" after a number or letter."""
 _TAGGED = re.compile(
-    r"<(final[_ -]?answer|answer|final|result)>\s*(.*?)\s*</\1>", re.DOTALL | re.IGNORECASE
+    r"[<\[](final[_ -]?answer|answer|final|result)[>\]]\s*((?:(?!<\w).)*?)\s*[<\[]/\1[>\]]",
+    re.DOTALL | re.IGNORECASE,
 )
 _HTML = re.compile(
     r"</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|ins|h\d)\b[^<>]*>", re.I
@@ -50,9 +60,12 @@ _RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
 _LINE_MARKS = re.compile(
     r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□]+$"
 )
-_EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*])|`")
+_EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`")
 _STRONG = re.compile(r"\*\*|__|\\mathbf|\\textbf|\$\$|\\\[|<b>|<strong>")
-_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    **dict.fromkeys((0x3000, 0x202F, 0xA0), 0x20),
+    **dict.fromkeys((0x2010, 0x2011), 0x2D),
+}
 _INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0x20E3, 0xAD))
 _DIGIT = re.compile(r"[^\W\D_a-zA-Z0-9]|[^\D0-9]")
 
@@ -95,21 +108,39 @@ def final_part(text: str) -> str:
 def _marked_up(text: str) -> str:
     """The text with one spelling of characters and tags, without programs and deleted words."""
     text = _DIGIT.sub(lambda digit: str(int(digit[0])), text.translate(_WIDE | _INVISIBLE))
+    text = _SUFFIX.sub(r"= \1", text)
     text = _STRUCK.sub("", _PROGRAM.sub("", _SPECIAL.sub("", text)))
     text = _TAGGED.sub(lambda tag: f"\nAnswer: {' '.join(tag[2].split())}\n", text)
-    return _ESCAPED.sub(lambda _: "\\", _json(text))
+    return _ESCAPED.sub(lambda _: "\\", _data(text))
 
 
-def _json(text: str) -> str:
-    """Of a text that is a JSON object, the member with the answer."""
-    fenced = _FENCED.match(text)
+def _data(text: str) -> str:
+    """Of JSON, and of YAML in a code fence, the member with the answer."""
     try:
-        value = json.loads(fenced[1] if fenced else text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return text
-    if not isinstance(value, dict):
-        return text
-    said = next((value[key] for key in _KEYS if key in value), None)
+        return _FENCED.sub(_fenced_data, text)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return _member(value) if isinstance(value, dict) else text
+
+
+def _fenced_data(block: re.Match[str]) -> str:
+    try:
+        value = yaml.safe_load(block[1])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return block[0]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return _member(value) if isinstance(value, dict) else block[0]
+
+
+def _member(value: dict[object, object]) -> str:
+    """The member with the answer as a line; empty if there is none."""
+    named = {str(key).casefold(): member for key, member in value.items()}
+    said = next((named[key] for key in _KEYS if key in named), None)
+    if isinstance(said, dict):
+        return _member(said)
     return f"Answer: {said}" if isinstance(said, str | int | float) else ""
 
 

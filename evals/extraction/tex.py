@@ -11,7 +11,7 @@ _NOTHING = re.compile(
     r"\\!|\\(?:left|right|displaystyle|textstyle|bigl?|bigr?|Bigl?|Bigr?|m?strut|mathstrut)(?![A-Za-z])"
     r"|\\(?:bf|rm|it|sf|small|normalsize|large|Large|LARGE|huge|Huge)(?![A-Za-z])"
     r"|\\(?:hspace|color|textcolor)\*?\s*\{[^{}]*\}"
-    r"|\\[()\[\]]|\\?\$|\*\*|__|`"
+    r"|\\(?:blacksquare|square|Box|qed|qedhere|checkmark)(?![A-Za-z])|\\[()\[\]]|\\?\$|\*\*|__|`"
 )
 _COMMA = re.compile(r"(?:\\text)?\{,\}")
 _WRAPPER = re.compile(

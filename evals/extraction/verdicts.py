@@ -1,28 +1,39 @@
-"""Sentences that end with a choice without the word "answer": "I choose C", "Hence option C".
+"""Sentences that give a choice without an explicit statement: "I choose C", "Hence option C".
 
-Also lists in which one choice is called correct, and texts that begin with a choice.
+One principle decides: a sentence that speaks of the answer, and asserts something of exactly one
+choice, gives this choice. Reasons and concessions ("because A is …", "although A …") are no
+assertions, and clauses with a negation deny. Also lists in which one choice is called correct, and
+texts that begin with a choice.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 
-from evals.extraction.claims import concludes, last_line, sentence
+from evals.extraction.claims import concludes, last_line, last_sentence, sentence
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
 from evals.extraction.tex import undress
-from evals.extraction.words import ANSWER, CONCLUDES, IS, NOT, OPTION, SUPPOSES
+from evals.extraction.words import (
+    ANSWER,
+    CHOOSES,
+    CONCEDES,
+    CONCLUDES,
+    FITS,
+    GOOD,
+    IS,
+    NOT,
+    OPTION,
+    REASON,
+    RIGHT,
+    SUPPOSES,
+)
 
 Conclusion = tuple[int, int, Found]
 """The number of a line, a position in it, and the choice that it concludes with."""
 
-_C = (
-    r"(?<![^\W\d_A-Z一-鿿ぁ-ヿ가-힣])(?<![A-Za-z0-9\\^_-])[(\[「『（【]?(?-i:([A-D]))"
-    r"(?![A-Za-z0-9_^+=/'’-])[)\]」』）】]?"
-)
-"""A letter of ABCD that stands for itself."""
-_THE_C = rf"(?:{OPTION}\s+)?{_C}"
 _OR = r"(?:\b(?:or|and|oder|und|ou|et|o|y|e|или|и)\b|[/,&]|和|或|と|か|또는)"
 SECOND = re.compile(
     rf"[\s)\]*_,]*(?:{_OR}|\()\s*(?:or\s+)?[(\[*_]*(?-i:[A-Da-d])\b"
@@ -30,93 +41,106 @@ SECOND = re.compile(
     re.IGNORECASE,
 )
 """A second choice after a first."""
-_FIRST_OF_TWO = re.compile(rf"(?-i:[A-D])\)?\s*{_OR}\s*\(?$", re.IGNORECASE)
 DENIED = re.compile(
-    r"[)\]*_]*\s+(?:is|was|ist|est|es|é|è)(?:n['’]t|\s+(?:not|incorrect|wrong|false|nicht|falsch))\b"
+    r"[)\]*_]*\s+(?:is|was|ist|est|es|é|è)(?:n['’]t|\s+(?:not|incorrect|wrong|false|nicht"
+    r"|falsch))\b"
     r"|[)\]*_]*\s*(?:ではな|ではあり|じゃな|不|错|(?:이|가)?\s*아니|(?:이|가)?\s*아닙)",
     re.IGNORECASE,
 )
 """A denial after a choice."""
-_GOOD = (
-    r"(?:correct|right|best|true|(?:the|our|my) answer|the one|richtig\w*|korrekt\w*|correcte?s?"
-    r"|juste|vraie?|correct[ao]s?|corret[ao]s?|corrett[ao]|giust[ao]|верн\w+|правильн\w+)"
-    r"(?![^\W_])"
+
+_MENTION = re.compile(
+    r"(?<![^\W\d_A-Z一-鿿ぁ-ヿ가-힣])(?<![A-Za-z0-9\\^_–=+/-])([(\[「『（【]?)(?<![A-Za-z0-9][(\[])([A-D])"
+    r"(?![A-Za-z0-9À-ɏ\u0300-\u036f_^+=/'’]|[-–—]\w)[)\]」』）】]?"
 )
-_IS_GOOD = (
-    r",?\s+(?:(?:is|must be|has to be|fits|ist|est|es|é|è|—|является)\s+)?"
-    rf"(?:(?!not\b|never\b|nicht\b|pas\b|no\b|only\b|half\b|part)\w+\s+){{0,2}}?{_GOOD}"
+"""A letter of ABCD that stands for itself."""
+_FUNCTION_WORDS = (
+    r"(?:is|are|be|was|has|does|can|must|would|will|should|means|gives|remains|corresponds|matches"
+    r"|agrees|fits|works|satisfies|describes|seems|looks|stays|only|alone|just|exactly|likely"
+    r"|probably|definitely|clearly|simply|obviously|it['’]s|that['’]s|to|with|for|on|at|in|by|and"
+    r"|or"
+    r"|nor|but|as|after|when|if|under|from|because|since|due|than|rather|instead|not|neither|either"
+    r"|both|say|pick|choose"
+    r"|choosing|select|therefore|thus|hence|so|then|leaves|leaving|which|that|here|best|i['’]d"
+    r"|ist|sind|está|son|sono|lautet|die|der|das|den|und|oder|nur|weil|est|la|le|el|il|lo|et|ou|es"
+    r"|y|o|é|è|e|a|to|het|de"
+    r"|is|en|jest|je|är|er|ni|elijo|escolho|scelgo|choisis|wähle|nehme)"
 )
-_IS_GOOD_IN_CJK = (
-    r"\s*(?:项|選項|选项)?\s*(?:正确|正確|が(?:最も|最)?(?:正解|正し|適切|適当)|は正し"
-    r"|[이가] (?:정답|옳|가장 적절))"
-)
-_I_CHOOSE = (
-    r"(?:\b(?:I|we)(?:['’]d| would|['’]ll| will| am| have| must)? ?"
-    r"(?:choose|chose|select|pick|answer|say|(?:go|going|went) (?:with|for)|opt for|settle on"
-    r"|report|submit)"
-    r"|\b(?:ich wähle|je choisis|elijo|escolho|scelgo|(?:я )?выбираю)(?:\s+\w+){0,1}?"
-    r"|选择?|選擇?)"
-)
-_IT_MUST_BE = (
-    r"\b(?:it (?:has to|must|can only) be|leaves|leaving|remains|left with|richtig ist"
-    r"|(?:правильн|верн)\w+ (?:является|будет))(?:\s+only)?"
-)
-_WHICH_IS = (
-    r"(?:\b(?:correspond\w*|match\w*|agree\w*|consistent|points?|leads?|equivalent|which is|that is"
-    r"|this is|i\.e\.,?|namely|is exactly|entspricht)|→|⇒|=>|,(?=[^,.;]*[A-D]\)?[\s.,;!]*$))"
-    r"\s*(?:exactly\s+)?(?:to|with)?\s*(?:the\s+)?(?:answer\s+)?"
-)
-_CHOSEN = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        _C + _IS_GOOD,
-        _C + _IS_GOOD_IN_CJK,
-        rf"{_C}\s+(?:die|the|la|our|my)\s+{ANSWER}(?![^\W_])",
-        rf"{_C}\s+(?:remains|is left|it is|bleibt übrig|fits best|(?:best )?matches best)\b",
-        rf"{ANSWER}\s+{_C}\s*है",
-        rf"\({OPTION}\s+{_C}\)(?=,? (?:not|rather|instead)\b)",
-        rf"{_C}[^.;]{{0,40}} as (?:the|my|our) {ANSWER}",
-        rf"{OPTION}\s+{_C}\s+(?:corresponds|matches|agrees|fits|describes|is consistent)",
-        rf"{_I_CHOOSE}\s*:?\s*(?:is\s+)?{_THE_C}",
-        rf"{_IT_MUST_BE}\s+{_THE_C}",
-        rf"{_WHICH_IS}(?:{OPTION}\s+|(?=\()){_C}",
-        rf"\b(?:corresponds?|points?|leads?)\s+to\s+{_C}\s*(?:$|[.,;!])",
-    )
-)
-_ENDS_WITH = re.compile(
-    # "so: C", "the answer that fits is C", "I'm confident it's C", "pick C", "supports option C"
-    rf"(?:{CONCLUDES}[\s,:]*(?:{OPTION}\s+)?"
-    rf"|(?:{ANSWER}|{OPTION})\b.*?(?:{IS}|:\s*)(?:(?:la|el|die|a|o|{OPTION})\s+)?"
-    rf"|\b(?:it(?:['’]s| is)|must be)\s+(?:{OPTION}\s+)?|[→⇒➜]\s*(?:{OPTION}\s+)?"
-    rf"|\b(?:choose|choosing|pick|select|say|answer)\s+(?:{OPTION}\s+)?"
-    r"|(?:\b(?:is|as|supports?|favou?rs?|confirms?|only|best|logic\w*|so|are|ist|est|es)\b|[—–→:])"
-    rf".*?(?:{OPTION}|{ANSWER})\s+)"
-    rf"{_C}[\s.!。)]*$",
+_BEFORE = re.compile(
+    rf"(?:^\s*|[^\w\s]\s*|[^\x00-ɏ\s]\s?|(?<![^\W_])(?:{_FUNCTION_WORDS}|{OPTION}|{ANSWER}"
+    rf"|{CHOOSES}"
+    rf"|{FITS}|{GOOD})\s+)\Z",
     re.IGNORECASE,
 )
-_SUITS = re.compile(
-    # "only C fits", "so C is the compound that …"
-    rf"(?:(?:^|\bonly\s+){_THE_C}\s+(?:fits|matches|works|satisfies|agrees)|{CONCLUDES},?\s+{_THE_C}\s+is)\b",
+_THING = re.compile(rf"\s+(?!{_FUNCTION_WORDS}\b|seçene|şık|{FITS}|{GOOD})(?-i:[a-zà-ɏ])", re.I)
+"""A word that makes of the letter before it an article ("A quick estimate") or an adjective."""
+_CLAUSE = re.compile(
+    r"(?:,\s+|，|、)(?!(?:dass|daß|that|que|che|что)\b|(?:(?:and|or|nor|und|oder|y|o|e|et"
+    r"|ou)\s+)?[(\[]?[A-D]\b[)\]]?(?:,|\s+(?:and|or|nor|are)\b))"
+    r"|[;:→⇒]\s+|\s[—–]\s|\b(?=(?:but|aber|mais|pero|mas|so|hence|thus|therefore)\b)",
     re.IGNORECASE,
 )
-_ALL = re.compile(rf"{_THE_C}[\s.!。)]*", re.IGNORECASE)
-_IS_LAST = re.compile(rf"{IS}(?:the |an? )?$", re.IGNORECASE)
+_CUT = re.compile(rf"\s\(?(?:{REASON})(?![^\W_])|[，,]?因为", re.IGNORECASE)
+_CONCEDES = re.compile(rf"\W*{CONCEDES}(?![^\W_])[^,]*,", re.IGNORECASE)
+_YET = re.compile(r"\W*(?:but|however|yet|although|though|aber|mais|pero|mas|ma|но)\b", re.I)
+_PREDICATE = (
+    rf"{RIGHT}(?!\s+(?!{_FUNCTION_WORDS}\b|one\b|{OPTION}|{ANSWER})[a-z])(?![A-Za-zÀ-ɏа-я])"
+)
+_SAYS = re.compile(
+    rf"(?<![A-Za-z0-9À-ɏа-я])(?:{ANSWER}(?![A-Za-zÀ-ɏа-я])|{_PREDICATE}|{CHOOSES}|\bthe one\b"
+    rf"|(?<!one )(?<!another ){OPTION}\b[^,;:]{0, 60}?\b(?:is|ist|est|es|é"
+    rf"|è)\s+\(?(?-i:[A-D])\)?\W*$|{OPTION}\s+\(?(?-i:[A-D])\)?\s+{FITS})",
+    re.IGNORECASE,
+)
+_CONCLUDES = re.compile(rf"{CONCLUDES}|[→⇒➜]", re.IGNORECASE)
+_FITS = re.compile(rf"{CONCLUDES}|{FITS}|[→⇒➜]", re.IGNORECASE)
+_OPTION_LAST = re.compile(rf"{OPTION}\s+\(?[A-D]\)?\W*$", re.IGNORECASE)
+_CHOOSES = re.compile(CHOOSES, re.IGNORECASE)
+_SOLE = re.compile(rf"\bonly\s+(?:{OPTION}\s+)?\W*\Z", re.IGNORECASE)
+_BACK = re.compile(r"\b(?:it|this|that|him|them)\b", re.IGNORECASE)
+_OF_SOMETHING = re.compile(
+    r"(?<!\bit )(?<!\bthis )(?<!\bthat )(?<!\bmust )(?<!\bto )\b(?:is|are|was|be|ist|est|es|é"
+    r"|è)\s+(?:the |an? )?\Z",
+    re.IGNORECASE,
+)
+"""A verb that says of something what it is: only of the answer does that give one."""
 _NO_CHOICE = re.compile(
-    rf"{NOT}|{SUPPOSES}|\b(?:let us|let['’]s|turn to|consider|look at|check|examine|discuss|next"
-    r"|recall|compare|unlike|whereas|student|candidate)",
+    r"\b(?:let us|let['’]s|turn to|consider|look at|check|examine|discuss|next|recall|compare|(?:re"
+    r"|let me )\w*consider|let me (?!pick|choose|say|go)"
+    r"|unlike|whereas|student|candidate)|\?\W*$|\bso (?:is|are|does|do)\b",
     re.IGNORECASE,
+)
+_NOT = re.compile(NOT, re.IGNORECASE)
+_SUPPOSES = re.compile(SUPPOSES, re.IGNORECASE)
+_ALL = re.compile(rf"\W*(?:{OPTION}\s+)?\W*[A-D]\W*", re.IGNORECASE)
+_IS_LAST = re.compile(
+    rf"(?:{IS}|\b(?:gives|yields|affords|produces|forms)\s+)(?:the |an? )?$", re.I
 )
 _LISTED = re.compile(
     rf"\W*(?:{OPTION}\s+)?[(\[]?([A-D])(?:(?:[)\].:–—-]|\s[–—-])+|(?=\s?[✓✔✅✗✘❌✕]))\s*(.*)",
     re.IGNORECASE,
 )
 _NEXT_LISTED = re.compile(r"\s(?=\([B-D]\)\s)|[,;]\s*(?=[B-D]\s?[✓✔✅✗✘❌✕])")
-_YES = re.compile(r"[✓✔✅]|\b(?:correct|right|true|yes)\b", re.IGNORECASE)
-_NO = re.compile(r"[✗✘❌✕]|\b(?:incorrect|wrong|false|no|not)\b", re.IGNORECASE)
+_YES = re.compile(r"[✓✔✅]|\b(?:correct|right|true|yes|fits|matches|consistent)\b", re.IGNORECASE)
+_NO = re.compile(rf"[✗✘❌✕]|\b(?:too (?:\w+)|requires?|would|needs?)\b|{NOT}", re.IGNORECASE)
 _OPENING = re.compile(
     r"(?:option )?(?:([A-D])[.):]\s+(?:[A-Z]|because|since)(?!o,)|\(?([A-D])\)?\s[–—]\s\w)"
 )
 _MARKED = re.compile(r"(?<![A-Za-z])[A-D][.):]\s")
+_SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
+_EXPONENT = re.compile(r"[\^_]\s*(?=[{\w-])|(?<=[\w^]){|(?<=\w)}")
+_SYMBOLS = {
+    "times": "×",
+    "cdot": "·",
+    "mu": "μ",
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "pi": "π",
+    "Delta": "Δ",
+}
+_SYMBOL = re.compile(rf"\\({'|'.join(_SYMBOLS)})(?![A-Za-z])")
+_LONGEST_SENTENCE = 600
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 
 
@@ -124,27 +148,34 @@ def conclusions(lines: Sequence[Line], choices: Sequence[str]) -> Iterator[Concl
     """The choices that a text of at least one line concludes with."""
     yield from _opening(lines)
     yield from _listed(lines)
-    for number, line in enumerate(lines):
-        for pattern in _CHOSEN:
-            for match in pattern.finditer(line.text):
-                before, after = line.text[: match.start()], line.text[match.end() :]
-                several = _FIRST_OF_TWO.search(before) or SECOND.match(after)
-                if not several and not DENIED.match(after):
-                    yield number, match.start(), Found(_letter(match), match[0])
-    number, line = last_line(lines)
-    start, _ = sentence(line.text, len(line.text) - 1)
-    last = line.text[start:].translate(_BRACKETS)
-    arrow = last.rfind("⇒") + 1
-    last = last[arrow:]
-    if not _NO_CHOICE.search(last):
-        found = _in_the_end(last, alone=start + arrow > 0) or _text_at_the_end(last, choices)
-        if found:
-            yield number, start, found
+    last, line = last_line(lines)
+    final, end_of_last = last_sentence(line.text)
+    for number, each in enumerate(lines[: last + 1]):
+        start = 0
+        while start < len(each.text):
+            _, end = sentence(each.text, start)
+            if end <= start:
+                break
+            said = each.text[start:end][:_LONGEST_SENTENCE].translate(_BRACKETS)
+            at_the_end = number == last and start == final
+            letter = _asserted(said, last=at_the_end, alone=start > 0)
+            if letter:
+                yield number, start + letter.start(2), Found(letter[2], said)
+            start = end
+    said = line.text[final:end_of_last].translate(_BRACKETS)
+    if found := _text_at_the_end(said, choices):
+        yield last, final, found
+
+
+def plain(text: str) -> str:
+    """A text with one spelling of hyphens, spaces, exponents and indices."""
+    bare = unicodedata.normalize("NFKC", undress(text)).translate(_SPELLING)
+    return " ".join(_EXPONENT.sub("", _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], bare)).split())
 
 
 def folded(text: str) -> str:
     """A choice's text in the form in which texts are compared."""
-    bare = " ".join(undress(text).split()).strip(" .*_:!").casefold()
+    bare = plain(text).strip(" .*_:!").casefold()
     return re.sub(r"^(?:the|an?) ", "", bare)
 
 
@@ -170,14 +201,67 @@ def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
         yield number, 0, Found(letter, lines[number].text)
 
 
-def _in_the_end(last: str, *, alone: bool) -> Found | None:
-    """The only letter of a last sentence that comes to it, or is it: "The gas is helium. B"."""
-    if len(set(re.findall(_C, last))) != 1:
+def _asserted(said: str, *, last: bool, alone: bool) -> re.Match[str] | None:
+    """The only choice of which a sentence asserts something, if it speaks of the answer.
+
+    In the last sentence it is enough that the choice fits, or follows from what precedes; there
+    it may also be all that is left: `alone`, after other sentences.
+    """
+    main = _without_reasons(said)
+    if _NO_CHOICE.search(main):
         return None
-    ends = _ENDS_WITH.search(last) or _SUITS.search(last)
-    if alone and not ends:
-        ends = _ALL.fullmatch(last.strip())
-    return Found(_letter(ends), last) if ends else None
+    found: list[re.Match[str]] = []
+    mentions = list(_mentions(main))
+    says = fits = ends = supposed = denied = False
+    for at, stop in _clauses(main):
+        clause = main[at:stop]
+        mentioned = [each for each in mentions if at <= each.start() < stop]
+        sole = [each for each in mentioned if _SOLE.search(main, 0, each.start())]
+        yet = _YET.match(clause) is not None
+        supposed = (supposed and not yet) or _SUPPOSES.search(clause) is not None
+        denied = (denied and clause.startswith(":")) or _NOT.search(clause) is not None
+        if supposed or denied:
+            back = clause.startswith(":") or _BACK.search(clause)
+            found = [] if back and not mentioned else found
+        elif found and yet and not (mentioned and _CHOOSES.search(clause)):
+            return None
+        else:
+            says = says or _SAYS.search(clause) is not None
+            cue = _FITS if mentioned else _CONCLUDES
+            fits = fits or cue.search(clause) is not None
+            fits = fits or (at > 0 and _ALL.fullmatch(clause) is not None)
+            ends = _OPTION_LAST.search(clause) is not None
+            found = sole or ([] if yet else found) + mentioned
+    if len({each[2] for each in found}) != 1:
+        return None
+    whole = _ALL.fullmatch(main)
+    if says and not whole:
+        return found[-1]
+    enough = last and (alone if whole else fits or ends)
+    return found[-1] if enough and not _OF_SOMETHING.search(main, 0, found[-1].start()) else None
+
+
+def _without_reasons(said: str) -> str:
+    """A sentence without concessions before it and reasons after it, in the same places."""
+    conceded = _CONCEDES.match(said)
+    begin = conceded.end() if conceded else 0
+    cut = _CUT.search(said, begin + 1)
+    return " " * begin + said[begin : cut.start() if cut else len(said)]
+
+
+def _clauses(main: str) -> Iterator[tuple[int, int]]:
+    at = 0
+    for each in _CLAUSE.finditer(main):
+        yield at, each.start()
+        at = each.start()
+    yield at, len(main)
+
+
+def _mentions(said: str) -> Iterator[re.Match[str]]:
+    for each in _MENTION.finditer(said):
+        thing = not each[1] and _THING.match(said, each.end())
+        if not thing and _BEFORE.search(said, max(0, each.start() - 40), each.start()):
+            yield each
 
 
 def _text_at_the_end(last: str, choices: Sequence[str]) -> Found | None:
@@ -187,7 +271,10 @@ def _text_at_the_end(last: str, choices: Sequence[str]) -> Found | None:
     named = [text for text in texts if text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", said)]
     if len(named) != 1 or not said.endswith(named[0]):
         return None
-    stated = concludes(last) or _IS_LAST.search(said.removesuffix(named[0]))
+    before = said.removesuffix(named[0])
+    if any(pattern.search(before) for pattern in (_NO_CHOICE, _NOT, _SUPPOSES)):
+        return None
+    stated = concludes(last) or _IS_LAST.search(before)
     return Found("ABCD"[texts.index(named[0])], last) if stated else None
 
 

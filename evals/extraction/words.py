@@ -30,27 +30,37 @@ ANSWERS = tuple(
 )
 """The word "answer" in languages other than English."""
 
-_GOOD = (
-    r"(?:final|correct(?:ed)?|right|best|better|true|proper|chosen|selected|only|overall|required|desired|remaining"
-    r"|most (?:likely|suitable|appropriate|plausible|accurate)|last|actual"
-    r"|richtige|korrekte|endgültige|finale?|correcte?|bonne|juste|exacte|correcta|correta|cert[ao]|corretta"
-    r"|giusta|esatta|definitiva|juiste|rätta?|riktiga?|rette|poprawna|prawidłowa|správná|doğru|đúng"
-    r"|σωστή|τελική|הנכונה|הסופית|ที่ถูกต้อง|सही|अंतिम|правильн\w+|верн\w+|окончательн\w+|正确|最终|正しい|(?:最も)?適切な|最適な|最終的な|적절한|최종)"
+RIGHT = (
+    r"(?:correct|right|best|true|most (?:likely|suitable|appropriate|plausible|accurate)|richtig\w*"
+    r"|korrekt\w*|correcte?s?|bonne|juste|vraie?|exacte|correct[ao]s?"
+    r"|corret[ao]s?|cert[ao]|corrett[ao]|giust[ao]|esatta|juiste?|rätta?|riktiga?|rette"
+    r"|poprawn\w+|prawidłow\w+|správná|doğru\w*|đúng|σωστή|הנכונה|ที่ถูกต้อง|सही"
+    r"|правильн\w+|верн\w+|正确|正確|正しい?|(?:最も)?適切な?|適当|最適な|적절한|옳)"
 )
+"""What a choice is said to be."""
+
+GOOD = (
+    rf"(?:{RIGHT}|final|corrected|better|proper|chosen|selected|only|overall|required|desired"
+    r"|remaining|last|actual|endgültige|finale?|definitiva|τελική|הסופית|अंतिम|окончательн\w+|最终"
+    r"|最終的な|최종)"
+)
+"""Adjectives of the answer."""
+
 OPTION = (
     r"(?:options?|choices?|statements?|alternativ[ae]s?|variants?|letter|match|fit|opción|opzione"
-    r"|opção|вариант|选项|選択肢|옵션|선택지|보기)"
+    r"|opção|optie|opcja|вариант|seçenek\w*|seçeneğ\w*|şık\w*|选项|選項|選択肢|옵션|선택지|보기|विकल्प|الخيار)"
 )
 _NOUN = rf"(?:answers?|responses?|best guess|ans\b\.?|ответ\w+|{'|'.join(map(re.escape, ANSWERS))})"
 ANSWER = (
-    rf"(?:(?:{_GOOD}的?\s*)*{_NOUN}(?:\s*(?:{OPTION}|key))?(?:\s*{_GOOD})*"
-    rf"|(?:{_GOOD}的?\s*)+(?:{OPTION}|result|value|sum|total|number|one)|{OPTION}\s+{_GOOD}|(?:our|my)\s+(?:pick|choice|selection|guess))"
+    rf"(?:(?:{GOOD}的?\s*){{0,3}}{_NOUN}(?:\s*(?:{OPTION}|key))?(?:\s*{GOOD}){{0,2}}"
+    rf"|(?:{GOOD}的?\s*){{1,3}}(?:{OPTION}|result|value|sum|total|number|one)|{OPTION}\s+{GOOD}"
+    rf"|(?:our|my)\s+(?:pick|choice|selection|guess))"
 )
 """What a statement gives: the answer, the correct option, the final result."""
 
 LABEL_ONLY = (
     rf"(?:results?|solution|conclusion|final|total|tl;?dr|short version|selection|pick"
-    rf"|{_GOOD}|верно|{OPTION}|the letter|(?-i:A)(?=:))"
+    rf"|{GOOD}|верно|{OPTION}|the letter|(?-i:A)(?=:))"
 )
 """Further words that announce the answer where a colon follows them."""
 
@@ -60,7 +70,7 @@ _ADVERBS = (
     r"|daher|somit|folglich|donc|por (?:lo )?tanto|entonces|quindi|dunque|portanto|logo)\b)*[\s,]*"
 )
 IS = (
-    rf"(?:(?:is|are|was|(?:would|must|should|will|has to|can only)(?:{_ADVERBS}) be"
+    rf"(?:['’]s\b|(?:is|are|was|(?:would|must|should|will|has to|can only)(?:{_ADVERBS}) be"
     r"|(?:appears|seems|turns out|happens|has) to be|comes (?:out )?to|equals|becomes|ist|lautet"
     r"|beträgt|est|es|é|è|равен|равно|равна|это|является"
     r"|är|er|jest|je|este|là|είναι|είναι η)(?![^\W_])"
@@ -69,6 +79,38 @@ IS = (
     r"|nombre|число|буква)\s+)?"
 )
 """The verb between "the answer" and the answer."""
+
+CHOOSES = (
+    r"(?:\b(?:I|we)(?:['’]d| would|['’]ll| will| am| have| must)? ?(?:choose|chose|select|pick"
+    r"|answer|say|(?:go|going|went) (?:with|for)|opt for|settle on|report|submit)"
+    r"|^\W*(?:choose|pick|select|say|going with|choosing|picking|selecting|let me (?:pick|choose"
+    r"|go with|say))\b|\bi['’]m (?:fairly |quite |pretty )?(?:sure|confident)"
+    r"|\b(?:ich wähle|je choisis|elijo|escolho|scelgo|(?:я )?выбираю)|选择?|選擇?"
+    r"|\b(?:it (?:has to|must|can only) be|leaves|leaving|remains|left with|bleibt übrig))"
+)
+"""The writer takes a choice."""
+
+FITS = (
+    r"(?:\b(?:correspond\w*|match\w*|agree\w*|fits?|describe\w*|satisf\w+|works|consistent"
+    r"|points? to"
+    r"|leads? to|equivalent|which is|that is|this is|must be|it is|it['’]s|i\.e\.,?|namely"
+    r"|is exactly"
+    r"|supports?|favou?rs?|confirms?|only|best|entspricht)(?![^\W_]))"
+)
+"""A choice has what is asked for."""
+
+REASON = (
+    r"because|since|as (?!the|my|our|is|are|an? )|whereas|while|for (?=[A-D]\b)|denn|weil|da|car"
+    r"|puisque|porque|ya que|pois|perché|poiché|omdat|want|ponieważ|çünkü|так как|потому что"
+    r"|поскольку"
+)
+"""What follows gives a reason."""
+
+CONCEDES = (
+    r"(?:while|whilst|although|though|even though|rather than|instead of|unlike|whereas|despite"
+    r"|obwohl|während|anstatt|statt|bien que|aunque|embora|sebbene|anche se|хотя)"
+)
+"""What follows up to the comma is not what the sentence asserts."""
 
 CONCLUDES = (
     r"(?:(?:^|[,;:—–]\s*|\band\s+)\W*(?:so|thus|hence|therefore|consequently|finally|overall"
@@ -85,15 +127,31 @@ CONCLUDES = (
 """A conclusion."""
 
 NOT = (
-    r"(?:\b(?:not|cannot|can['’]t|isn['’]t|aren['’]t|wasn['’]t|doesn['’]t|don['’]t|didn['’]t|won['’]t"
+    r"(?:\b(?:not|cannot|can['’]t|isn['’]t|aren['’]t|wasn['’]t|doesn['’]t|don['’]t|didn['’]t"
+    r"|won['’]t"
     r"|wouldn['’]t|couldn['’]t|shouldn['’]t|never|neither|nor|none|no|nobody|nothing|without"
-    r"|doubt\w*|unlikely|incorrect|wrong|false|invalid|mistake|error|rul(?:e|ed|es|ing) out"
+    r"|doubt\w*|unlikely|incorrect|wrong|false|invalid|mistakes?|errors?|rul(?:e|ed|es|ing) out"
     r"|eliminat\w+|exclud\w+|reject\w*|discard\w*|far from|except|fails?|impossible"
     r"|least (?:likely|plausible|suitable|appropriate)|contradict\w*|partially|partly"
     r"|nicht|kein\w*|weder|bezweifle|falsch|pas|ni|non|doute|doutes?|no|dudo|não|nem|duvido|né"
-    r"|dubito|не|ни|сомнева\w+|неверн\w*)\b|ошиб|不|沒|没|未|非|ません|ない|아니|아닙|않)"
+    r"|dubito|faux|fausses?|inexact\w*|incorrec\w+|incorret\w+|errad[ao]|erron\w+|sbagliat\w+"
+    r"|не|ни|сомнева\w+|неверн\w*|nie|błęd\w+|nieprawid\w+|yanlış\w*|değil\w*|niet|geen|fout"
+    r"|onjuist)\b"
+    r"|неверен|ошиб|不|沒|没|未|非|错|錯|ません|ない|なく|誤|아니|아닙|않|틀|गलत|नहीं|ليس|غير|خطأ|خاطئ)"
 )
 """A negation: what it governs is not claimed."""
+
+CONTRAST = (
+    r"(?:n['’]t|(?:^|\s)(?:not|nicht|no|non|pas|não|не|nie|niet|değil))\s+[^.,;:?!]{0,25}(?:\d"
+    r"|\b(?-i:[A-D])\b)"
+    r"[^.,;:?!]{0,15},?\s+(?:but|sondern|sino|mais|mas|ma|bensì|а|lecz|maar)(?: rather)?\s+"
+    r"(?=(?:[\w']+\s+){0,2}[^\w\s]*(?:\d|(?-i:[A-D])\b))"
+    r"|\s?\((?:and |but )?(?:not|rather than|instead of|nicht|statt)\b[^()]*\)"
+    rf"|,?\s(?:over|rather than|instead of|(?<=,\s)not)\s(?:the\s)?(?:{OPTION}\s)?[(⟦]?(?:\d+"
+    rf"|(?-i:[A-D]))[)⟧]?"
+    r"(?=\W*$|[.;]\s|\s(?:because|since|as)\b)"
+)
+"""What is named only to be denied, in "not 7 but 8" and "8 (not 7)"."""
 
 SUPPOSES = (
     r"(?:(?:^|[.;,]\s)\W*(?:had|were|should) (?:the|it|we|this|there)\b"
@@ -102,7 +160,8 @@ SUPPOSES = (
     r"|originally|naive\w*|(?:initial|first) guess|thought|had (?:been|asked)|for [a-d] to be"
     r"|(?:students?|people|many|some|someone|one|they|you)(?: \w+)? (?:think|thought|say|said"
     r"|believe|answer|choose|guess|give)\w*|wenn|falls|ob|vielleicht|könnte|si|peut-être|quizás"
-    r"|tal vez|talvez|se|forse|если|возможно|может)\b|如果|假设|若|可能|もし|かもしれ|만약|아마)"
+    r"|of the form|for (?:example|instance)|e\.g\.|tal vez|talvez|se|forse|если|возможно|может)\b"
+    r"|如果|假设|若|可能|もし|かもしれ|만약|아마)"
 )
 """A supposition or a mere possibility: what stands with it is not claimed."""
 
@@ -118,7 +177,11 @@ TAKES_BACK = (
     r"|\b(?:disregard|ignore) (?:that|this|the above|my)|^\W*(?:correction|edit|update)\b"
     r"|\blet me (?:re(?:do|count|consider|compute|start|think)|start over|start again|try again"
     r"|think again)|\b(?:need|have) to (?:redo|start over|recount|restart)"
-    r"|\bactually,? (?:no\b|that|this is (?:wrong|incorrect)|it['’]s not)|\bno, sorry\b"
+    r"|\b(?:i|we) (?:could not|couldn['’]t|cannot|can['’]t|was unable to|were unable to"
+    r"|am unable to|failed to) (?:\w+ )?"
+    r"(?:repair|fix|resolve|reconcile|finish|complete|solve|determine|settle)"
+    r"|\bsomething (?:is|went|must have gone) (?:off|wrong)|\bactually,? (?:no\b|that"
+    r"|this is (?:wrong|incorrect)|it['’]s not)|\bno, sorry\b"
     r"|(?:…|\.\.\.|[—–])\s*no\b(?=\s*[,.!…]|$))"
 )
 """The writer takes back what precedes it."""
@@ -127,7 +190,9 @@ TAKES_BACK_AT_ONCE = (
     r"\W*(?:(?:hmm+|no|but|actually|however|sorry)\b[\s,.…—–-]*)*"
     r"(?:(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+){0,2}? (?:wrong|incorrect|impossible"
     r"|a mistake|not (?:right|correct|possible|valid|true|an? |what))"
-    r"|(?:that|this|it) (?:contradicts|exceeds|(?:can['’]t|cannot|could not) be"
+    r"|(?:that|this|it) (?:contradicts|exceeds|misses|ignores|overlooks|neglects|omits|forgets"
+    r"|fails|overcounts"
+    r"|undercounts|double[- ]counts|counts|(?:can['’]t|cannot|could not) be"
     r"|(?:doesn['’]t|does not|cannot|can['’]t) (?:work|hold|fit))\b"
     r"|no\b(?=\s*[,.!—–])|hmm+\b)"
 )
@@ -141,7 +206,10 @@ REAFFIRMS = (
 )
 """The writer keeps what precedes it."""
 
-REVISES = r"(?:\b(?:actually|however|but|in fact|on closer|re-?check\w*|double[- ]?check\w*)\b)"
+REVISES = (
+    r"(?:\b(?:actually|however|but|in fact|on closer|(?:re-?)?checking|re-?check\w*"
+    r"|double[- ]?check\w*)\b)"
+)
 """What follows may differ from what precedes it."""
 
 LETTERS = {
