@@ -35,7 +35,7 @@ def add_engine_options(add: Add) -> None:
         metavar="DIR",
         help="checkpoint in OpenAI's or Hugging Face's layout (default: the bundled small one)",
     )
-    _option(add, "--device", "device", default=defaults.device, choices=["cpu", "cuda"])
+    _option(add, "--device", "device", default=defaults.device, choices=["cpu", "cuda", "mps"])
     add(
         "--dtype",
         choices=_DTYPES,
@@ -140,9 +140,9 @@ def add_backend_options(add: Add) -> None:
     add(
         "--backend",
         default=defaults.name,
-        choices=["reference", "transformers", *sorted(REMOTE, reverse=True)],
-        help="engine that generates the tokens (default: %(default)s); transformers runs in this "
-        "process, the others are servers that receive token ids (ollama: text)",
+        choices=["reference", "transformers", "mlx", *sorted(REMOTE, reverse=True)],
+        help="engine that generates the tokens (default: %(default)s); transformers and mlx "
+        "run in this process, the others are servers that receive token ids (ollama: text)",
     )
     add("--backend-url", metavar="URL", help="URL of that server (default: its usual local port)")
     add("--backend-model", metavar="ID", help="its model id (default: the model it serves)")

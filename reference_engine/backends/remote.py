@@ -9,19 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from pathlib import Path
 
 import aiohttp
 import httpx
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from reference_engine.backends.base import Backend, BackendError, BackendUnavailableError
+from reference_engine.backends.base import BackendError, BackendUnavailableError
 from reference_engine.backends.dialect import Dialect, Served
-from reference_engine.backends.llama_cpp import LlamaCpp
-from reference_engine.backends.ollama import Ollama
 from reference_engine.backends.settings import BackendSettings
-from reference_engine.backends.vllm import Vllm
 from reference_engine.generation.errors import require_room
 from reference_engine.generation.sampling import SamplingParams, Token
 
@@ -191,31 +187,3 @@ def _headers(settings: BackendSettings) -> dict[str, str]:
     if settings.api_key:
         headers["Authorization"] = f"Bearer {settings.api_key}"
     return headers
-
-
-_DIALECTS: dict[str, type[Dialect]] = {"vllm": Vllm, "llama.cpp": LlamaCpp, "ollama": Ollama}
-
-
-def open_backend(
-    settings: BackendSettings,
-    *,
-    checkpoint: Path,
-    device: str = "cpu",
-    dtype: str | None = None,
-    max_batch: int = 32,
-    max_context: int | None = None,
-    max_queue: int = 256,
-) -> Backend:
-    """Load the model with `transformers`, or connect to a server.
-
-    Raises:
-        BackendUnavailableError: The backend is not available.
-    """
-    if settings.is_remote:
-        return connect(settings, _DIALECTS[settings.name], max_context)
-    from reference_engine.backends.transformers_engine import TransformersEngine, load_transformers
-
-    model = load_transformers(checkpoint, device, dtype)
-    return TransformersEngine(
-        model, max_batch=max_batch, max_context=max_context, max_queue=max_queue
-    )

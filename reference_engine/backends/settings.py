@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 RemoteName = Literal["vllm", "llama.cpp", "ollama"]
-BackendName = Literal["reference", "transformers", RemoteName]
+BackendName = Literal["reference", "transformers", "mlx", RemoteName]
 REMOTE = frozenset(get_args(RemoteName))
 DEFAULT_URLS: dict[str, str] = {
     "vllm": "http://127.0.0.1:8000",
@@ -21,7 +21,7 @@ class BackendSettings:
     """The engine behind the server.
 
     Attributes:
-        name: `reference` and `transformers` run in this process; the others are servers.
+        name: `reference`, `transformers` and `mlx` run in this process; the others are servers.
         url: The root URL of the server; its default address if None.
         model: The server's model id; the model that it serves if None.
         api_key: The bearer token for the server.

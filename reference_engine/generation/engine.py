@@ -37,7 +37,7 @@ __all__ = ["Engine", "SamplingParams", "Token"]
 
 _log = logging.getLogger(__name__)
 _DEFAULT_CONTEXT = 8192
-_DEFAULT_CHUNK = {"cpu": 512, "cuda": 4096}
+_DEFAULT_CHUNK = {"cpu": 512, "mps": 512, "cuda": 4096}
 
 
 class _Request:

@@ -101,6 +101,8 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
     """
     if logits.is_cuda:
         return sample_together(logits, draws)
+    if logits.device.type == "mps":  # It has no float64.
+        logits = logits.cpu()
     tokens: list[Token | None] = []
     for first in range(0, len(draws), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)

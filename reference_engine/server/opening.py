@@ -76,7 +76,7 @@ def open_engine(
 
 
 def _backend(settings: ServeSettings) -> Backend:
-    from reference_engine.backends.remote import open_backend
+    from reference_engine.backends.choice import open_backend
 
     if settings.faults or settings.faults_by_request:
         raise SetupError("--fault needs the reference engine: remove --backend.")
@@ -93,9 +93,11 @@ def _backend(settings: ServeSettings) -> Backend:
 
 
 def _prepare(settings: ServeSettings) -> None:
-    on_cuda = settings.device.partition(":")[0] == "cuda"
-    if on_cuda and not settings.backend.is_remote and not torch.cuda.is_available():
+    device, local = settings.device.partition(":")[0], not settings.backend.is_remote
+    if device == "cuda" and local and not torch.cuda.is_available():
         raise SetupError("PyTorch finds no CUDA device: use --device cpu, or check the driver.")
+    if device == "mps" and local and not torch.backends.mps.is_available():
+        raise SetupError("PyTorch finds no Apple GPU: use --device cpu.")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:

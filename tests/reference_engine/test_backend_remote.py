@@ -22,7 +22,7 @@ from harmony.conversation import Conversation, User
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.backends.base import BackendError, BackendUnavailableError
-from reference_engine.backends.remote import open_backend
+from reference_engine.backends.choice import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.generation.errors import ContextOverflowError
 from reference_engine.generation.sampling import SamplingParams

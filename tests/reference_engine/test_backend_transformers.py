@@ -13,7 +13,7 @@ from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS
 from harmony.render import render_prompt
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.backends.remote import open_backend
+from reference_engine.backends.choice import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.engine import Engine, SamplingParams
@@ -26,7 +26,8 @@ from reference_engine.server.settings import SMALL_CHECKPOINT
 from reference_engine.small.export import export_small
 
 pytest.importorskip("transformers")
-from reference_engine.backends.transformers_engine import TransformersEngine, load_transformers
+from reference_engine.backends.in_process import InProcessEngine
+from reference_engine.backends.transformers_model import load_transformers
 
 SETTINGS = BackendSettings(name="transformers")
 SHORT = render_prompt(Conversation((User("What is 17 + 25?"),)))
@@ -46,7 +47,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(model):
-    engine = TransformersEngine(model, max_batch=4, max_context=1024)
+    engine = InProcessEngine(model, max_batch=4, max_context=1024)
     engine.start()
     yield engine
     engine.close()
@@ -100,7 +101,7 @@ async def test_both_apis_streamed_and_whole_agree(engine):
 
 @pytest.mark.slow
 async def test_requests_take_turns_and_leave(model):
-    engine = TransformersEngine(model, max_batch=2, max_context=256, max_queue=0)
+    engine = InProcessEngine(model, max_batch=2, max_context=256, max_queue=0)
     engine.start()
     first, second = (engine.generate(SHORT, SEEDED) for _ in range(2))
     assert await anext(first) == await anext(second)

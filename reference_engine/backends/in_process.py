@@ -1,4 +1,4 @@
-"""Hugging Face transformers in this process.
+"""A model of another library in this process: Hugging Face transformers, or mlx-lm.
 
 Each request has its own KV cache, and one thread computes one token of each request in turn.
 Requests share the machine fairly, and a cancelled request costs nothing more, but there are no
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from reference_engine.backends.base import BackendUnavailableError
@@ -27,19 +26,34 @@ from reference_engine.generation.errors import (
 )
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample, seed_of
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 _DEFAULT_CONTEXT = 8192
 _PREFILL_TOKENS = 512
 """Prompt tokens in one step; the step holds the attention scores of all of them."""
 
 
-class TransformersEngine:
-    """Generates tokens with a model of transformers.
+Reader = Callable[[list[int]], Tensor]
+"""Reads further tokens of one sequence; returns the logits after the last, (1, vocabulary)."""
+
+
+class LocalModel(Protocol):
+    """A causal language model.
+
+    Attributes:
+        longest: Most tokens of a prompt and its continuation.
+    """
+
+    longest: int
+
+    def new_sequence(self) -> Reader:
+        """A reader with an empty KV cache of its own."""
+        ...
+
+
+class InProcessEngine:
+    """Generates tokens with a model in this process.
 
     Args:
-        model: A `GptOssForCausalLM`, or any causal model with its interface.
+        model: The model.
         max_batch: Requests that run in turn; each has a cache.
         max_context: Most tokens of a prompt and its continuation.
         max_queue: Most waiting requests.
@@ -47,14 +61,13 @@ class TransformersEngine:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: LocalModel,
         *,
         max_batch: int = 32,
         max_context: int | None = None,
         max_queue: int = 256,
     ) -> None:
-        longest = model.config.max_position_embeddings
-        self.max_context = min(max_context or _DEFAULT_CONTEXT, longest)
+        self.max_context = min(max_context or _DEFAULT_CONTEXT, model.longest)
         self._model = model
         self._most = max_batch + max_queue
         self._places = asyncio.Semaphore(max_batch)
@@ -64,7 +77,7 @@ class TransformersEngine:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._open = True
 
     def close(self) -> None:
@@ -124,11 +137,8 @@ class TransformersEngine:
 class _Sequence:
     """A request: its unread tokens, its cache and its draws."""
 
-    def __init__(self, model: PreTrainedModel, prompt: list[int], params: SamplingParams) -> None:
-        from transformers import DynamicCache
-
-        self._model = model
-        self._cache = DynamicCache(config=model.config)
+    def __init__(self, model: LocalModel, prompt: list[int], params: SamplingParams) -> None:
+        self._read = model.new_sequence()
         self._unread = prompt
         self._params = params
         self._seed = seed_of(params)
@@ -147,44 +157,13 @@ class _Sequence:
         self._unread = [token.id]
         return token
 
-    @torch.inference_mode()
-    def _read(self, ids: list[int]) -> Tensor:
-        """The logits after the last of these tokens, (1, vocabulary)."""
-        there = torch.tensor([ids], device=self._model.device)
-        out = self._model(there, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        logits: Tensor = out.logits[:, -1]
-        return logits
 
-
-def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> PreTrainedModel:
-    """Load a checkpoint in Hugging Face's layout.
+def refuse_codes(checkpoint: Path) -> None:
+    """Refuse the bundled checkpoint, whose packing only the reference engine supports.
 
     Raises:
-        BackendUnavailableError: transformers is not installed or cannot load the checkpoint.
+        BackendUnavailableError: It is the bundled checkpoint.
     """
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError as error:
-        raise BackendUnavailableError(
-            "The backend transformers is not installed: pip install 'transformers>=5.23'."
-        ) from error
-    _refuse_codes(checkpoint)
-    number = dtype or ("float32" if device == "cpu" else "bfloat16")
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            checkpoint, dtype=getattr(torch, number), local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise BackendUnavailableError(
-            f"transformers cannot load {checkpoint}: {reason} (it needs Hugging Face's layout)"
-        ) from error
-    ready: PreTrainedModel = model.to(device).eval()
-    return ready
-
-
-def _refuse_codes(checkpoint: Path) -> None:
-    """Refuse the bundled checkpoint, whose packing only the reference engine supports."""
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
