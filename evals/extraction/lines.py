@@ -44,7 +44,7 @@ _KEYS = (
     "value",
 )
 _STRUCK = re.compile(r"~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>", re.IGNORECASE)
-_SUFFIX = re.compile(r"(?<!\w)([*(]{0,3}(?:\d[\d.,]*|[A-D])[*)]{0,3})['’][dt][ıiuü]r\b")
+_SUFFIX = re.compile(r"(?<![\w.,])([*(]{0,3}(?:\d[\d.,]{0,20}|[A-D])[*)]{0,3})['’][dt][ıiuü]r\b")
 """The Turkish "is" after a number or letter."""
 _TAGGED = re.compile(
     r"[<\[](final[_ -]?answer|answer|final|result)[>\]]\s*((?:(?!<\w).)*?)\s*[<\[]/\1[>\]]",

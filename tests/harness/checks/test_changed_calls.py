@@ -30,7 +30,15 @@ def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
     lost = replace(SHORT, beside=6, beside_expected=(4, 3))
     model = replace(SHORT, beside=4, beside_expected=(2, 1))
     either = replace(SHORT, beside=4, beside_expected=(4, 4))
-    assert found(right + scores(lost, lost, model, either, sample="b")) == {"b1", "b2"}
+    other = scores(lost, model, sample="c")
+    assert found(right + scores(lost, lost, model, either, sample="b") + other) == {
+        "b1",
+        "b2",
+        "c1",
+    }
+    assert (
+        found(right + scores(lost, lost, sample="b")) == set()
+    )  # One case, spelled in an odd way.
     assert found(right + scores(lost, model, sample="b")) == set()
     assert found(right[:10] + scores(lost, lost, sample="b")) == set()
 
