@@ -253,6 +253,10 @@ def _expectation(expect: Mapping[str, Any]) -> Expectation:
     match expect:
         case {"call": name, "arguments": arguments}:
             return CallExpected(name, arguments)
+        case {"builtin": name, "exact": text}:
+            return BuiltinExpected(name, text, whole=True)
+        case {"builtin": name, "contains": text}:
+            return BuiltinExpected(name, text)
         case {"contains": text}:
             return Contains(text)
         case {"exact": text}:
@@ -265,8 +269,4 @@ def _expectation(expect: Mapping[str, Any]) -> Expectation:
             return Boxed(value)
         case {"letter": letter}:
             return Letter(letter)
-        case {"builtin": name, "exact": text}:
-            return BuiltinExpected(name, text, whole=True)
-        case {"builtin": name, "contains": text}:
-            return BuiltinExpected(name, text)
     raise ValueError(f"held-out expectation {expect!r} is of no known kind")
