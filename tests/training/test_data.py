@@ -254,6 +254,15 @@ def test_held_out_prompts_render_and_cover_every_skill():
     assert sum(bool(prompt.conversation.builtin) for prompt in prompts) > 30
 
 
+def test_held_out_prompts_for_a_built_in_tool_expect_its_call():
+    names = ("browser.search", "browser.open", "browser.find", "python")
+    prompts = [prompt for prompt in held_out() if prompt.skill in names]
+    assert {prompt.skill for prompt in prompts} == set(names)
+    for prompt in prompts:
+        assert isinstance(prompt.expect, BuiltinExpected)
+        assert prompt.expect.name == prompt.skill
+
+
 def test_held_out_calls_follow_their_schema():
     calls = [prompt for prompt in held_out() if isinstance(prompt.expect, CallExpected)]
     assert len(calls) > 800
