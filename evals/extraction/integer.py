@@ -237,7 +237,7 @@ class _Integers:
 
 
 def _without_asides(said: str) -> str:
-    """A sentence without what stands in parentheses and is no number: "7 (for n = 2)"."""
+    """A sentence without parentheses that hold anything but a number: "7 (for n = 2)"."""
     return _ASIDES.sub("", said)
 
 

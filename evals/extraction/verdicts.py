@@ -53,7 +53,7 @@ _MENTION = re.compile(
     r"(?<![^\W\d_A-Z一-鿿ぁ-ヿ가-힣])(?<![A-Za-z0-9\\^_–=+/-])([(\[「『（【]?)(?<![A-Za-z0-9][(\[])([A-D])"
     r"(?![A-Za-z0-9À-ɏ\u0300-\u036f_^+=/'’]|[-–—]\w)[)\]」』）】]?"
 )
-"""A letter of ABCD that stands for itself."""
+"""One of the letters A to D as a word of its own."""
 _FUNCTION_WORDS = (
     r"(?:is|are|be|was|has|does|can|must|would|will|should|means|gives|remains|corresponds|matches"
     r"|agrees|fits|works|satisfies|describes|seems|looks|stays|only|alone|just|exactly|likely"

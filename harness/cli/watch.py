@@ -60,7 +60,7 @@ def watch(
     """Watch providers: sample a little every hour, and raise an alert when one gets worse.
 
     Each round is a run in OUT/runs/DATE. OUT/state.sqlite holds the state; started again, the
-    command finishes the round that was interrupted and goes on. OUT/index.html shows all providers.
+    command finishes the interrupted round and continues. OUT/index.html shows all providers.
 
     Args:
         provider: Name of a provider; can be repeated.

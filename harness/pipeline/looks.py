@@ -42,7 +42,7 @@ class Looks:
         return analyze(self._read(), self.plan, info, run_id=self.folder.name).verdict
 
     def _read(self) -> list[Score]:
-        """The scores so far. If a task is graded, all anew, because grades may have been added."""
+        """The scores so far. With a graded task, all are read again: it may have new grades."""
         for task in self.plan.tasks:
             task.read_grades(self.folder)
         if any(task.graded for task in self.plan.tasks):

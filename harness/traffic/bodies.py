@@ -143,7 +143,7 @@ def _text(content: bytes) -> str:
 
 
 def _bytes(value: object) -> bytes | None:
-    """The bytes of a body, or of a piece of it, that a recording holds as base64; else None."""
+    """The bytes of a body, or a piece of one, recorded as base64; None for anything else."""
     if not isinstance(value, dict) or not value.keys() <= _HOLDER:
         return None
     encoded = next((value[name] for name in _BYTES if name in value), None)
