@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import comb
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from harness.statistics.rates import LEVEL, POWER, detectable, excess
 
 
+@cache
 def tail(hits: int, trials: int, rate: float) -> float:
     terms = range(hits, trials + 1)
     return sum(comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in terms)
