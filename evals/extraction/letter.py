@@ -77,7 +77,7 @@ class _Choices:
         texts = [folded(choice) for choice in self.choices]
         for own in (True, False):
             for letter, text in zip("ABCD", texts, strict=True):
-                if text and (own or texts.count(text) == 1):
+                if text and text in line.lower() and (own or texts.count(text) == 1):
                     line = _named(line, letter, re.escape(text), own=own)
         return line
 
