@@ -1,8 +1,9 @@
 # Every target installs what it needs. It requires only make and python3 (3.11 or newer, with venv).
+# pip does not compile: most of the 18,000 modules of PyTorch and others are never imported.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .PHONY: help verify evals selftest golden test lint format bench gpu real docs wheel clean
 
