@@ -20,6 +20,7 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
 from harness.rules import rule_results
+from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.tool_calling import ToolCalling
 
 _RECORDED_TWICE = {"reply.id.shared"}
@@ -56,9 +57,10 @@ def scored(
     for score in scorer.scores(rollouts, missing=not info.settings.until_decided):
         by_kind[kinds[score.task]].append(score)
     soft = requirements.may_warn(thresholds)
+    level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
     return Scores(
         (
-            *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft),
+            *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, level),
             *apply_tolerances(by_kind["traffic"], soft | _RECORDED_TWICE),
             *by_kind["eval"],
         ),

@@ -24,22 +24,25 @@ EVERY: Stratum = ("run", "")
 _FEWEST, _MOST_REPLICAS = 10, 8
 
 
-def apply_tolerances(scores: Sequence[Score], may_warn: Collection[str] = ()) -> list[Score]:
+def apply_tolerances(
+    scores: Sequence[Score], may_warn: Collection[str] = (), level: float = LEVEL
+) -> list[Score]:
     """Compare the rollouts, and lower findings that the model may have caused.
 
     Findings of a check with a tolerated share remain as they are in strata in which the share of
     affected rollouts exceeds it: the exact binomial test of `harness.statistics.rates` has a
-    p-value of at most `LEVEL`. Elsewhere they become informational. Errors of checks in `may_warn`
+    p-value of at most `level`. Elsewhere they become informational. Errors of checks in `may_warn`
     become warnings. What remains an error makes the response of a tool-call attempt invalid.
 
     Args:
         scores: Of tool calling and of probe requests, in the order of the result.
         may_warn: Ids of checks.
+        level: Error probability of each test.
     """
     compared = list(_compared(scores))
     strata = _strata(compared)
     excessive = {
-        check_id: _excessive(check_id, strata)
+        check_id: _excessive(check_id, strata, level)
         for check_id in {finding.id for score in compared for finding in score.findings}
     }
     return [_lowered(score, excessive, may_warn) for score in compared]
@@ -85,7 +88,9 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
     }
 
 
-def _excessive(check_id: str, strata: Mapping[Stratum, Sequence[Score]]) -> frozenset[Stratum]:
+def _excessive(
+    check_id: str, strata: Mapping[Stratum, Sequence[Score]], level: float
+) -> frozenset[Stratum]:
     """The strata in which the model cannot have caused all findings of a check."""
     tolerated = CHECKS[check_id].tolerated
     if not tolerated:
@@ -93,7 +98,7 @@ def _excessive(check_id: str, strata: Mapping[Stratum, Sequence[Score]]) -> froz
     return frozenset(
         stratum
         for stratum, members in strata.items()
-        if (counts := _counts(check_id, members)) and excess(counts, tolerated) <= LEVEL
+        if (counts := _counts(check_id, members)) and excess(counts, tolerated) <= level
     )
 
 

@@ -1,14 +1,19 @@
 """A growing run is read and scored once."""
 
+import numpy as np
+import pytest
 from analyses import planned
 from healthy import SUITE
 from recorded_runs import troubled
+from scipy.stats import binom
 
 from harness.pipeline import looks as module
 from harness.pipeline.looks import Looks
 from harness.pipeline.order import FEW_CASES, GROUPS, decisive_first
 from harness.pipeline.plan import Plan
+from harness.pipeline.run import _portions
 from harness.probes.suites import choose
+from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.storage.run_log import ROLLOUTS_FILE
 from harness.tasks.probing import ProbeOptions, probe_tasks
 
@@ -55,3 +60,26 @@ def test_the_most_decisive_attempts_come_first():
     used = list(dict.fromkeys(each.task for each in ordered[few:]))
     assert used[: len(GROUPS) - 1] == [name for name in GROUPS if name != "numerics"]
     assert used[-1] == "tool_calling"
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.05, 0.2])
+@pytest.mark.parametrize("attempts", [200, 3000])
+def test_all_looks_together_keep_the_error_probability_of_one(attempts, rate):
+    looks = np.cumsum([len(list(portion)) for portion in _portions(range(attempts))])
+    assert len(looks) <= LOOKS
+
+    def alarms(level):
+        """The probability, exactly, that a look finds a rate exceeded that is not."""
+        hits, before, found = np.array([1.0]), 0, 0.0
+        for size in looks:
+            more = int(size) - before
+            hits = np.convolve(hits, binom.pmf(np.arange(more + 1), more, rate))
+            alarm = [
+                share > 0 and excess([(count, int(size))], rate) <= level
+                for count, share in enumerate(hits)
+            ]
+            found += hits[alarm].sum()
+            hits, before = np.where(alarm, 0, hits), int(size)
+        return found
+
+    assert alarms(LEVEL_OF_A_LOOK) <= LEVEL < alarms(LEVEL)
