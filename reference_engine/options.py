@@ -12,6 +12,7 @@ from typing import get_args
 
 from harmony.conversation import Effort
 from reference_engine.backends.settings import REMOTE, BackendSettings
+from reference_engine.builtin.mcp import read_servers
 from reference_engine.builtin.pages import Folder
 from reference_engine.builtin.python import PythonSandbox
 from reference_engine.builtin.tools import ServerTools
@@ -121,6 +122,13 @@ def add_server_options(add: Add) -> None:
     )
     text = "offer the tool code_interpreter in the Responses API, in a sandbox (Linux)"
     add("--python", action="store_true", help=text)
+    add(
+        "--mcp",
+        action="append",
+        metavar="LABEL=TARGET",
+        help="MCP server that requests may use in the Responses API, by its URL or the command "
+        "that starts it; can be repeated",
+    )
 
 
 def add_fault_option(add: Add) -> None:
@@ -173,8 +181,8 @@ def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
     """The settings of `serve`.
 
     Raises:
-        SetupError: Options contradict each other, the folder of pages is empty, or Python programs
-            cannot be isolated; the message gives the remedy.
+        SetupError: Options contradict each other, the folder of pages is empty, Python programs
+            cannot be isolated, or --mcp is invalid; the message gives the remedy.
     """
     settings = engine_settings(arguments)
     app = replace(
@@ -200,7 +208,8 @@ def _tools(arguments: argparse.Namespace) -> ServerTools:
     python = PythonSandbox() if arguments.python else None
     if python:
         python.require_isolation()
-    return ServerTools(Folder(arguments.browser) if arguments.browser else None, python)
+    pages = Folder(arguments.browser) if arguments.browser else None
+    return ServerTools(pages, python, read_servers(arguments.mcp or ()))
 
 
 def engine_settings(arguments: argparse.Namespace) -> ServeSettings:

@@ -43,7 +43,7 @@ class _Text:
 
 
 _REASONING, _CALLS = frozenset({"reasoning"}), frozenset({"function_call"})
-_PROGRAMS = frozenset({"code_interpreter_call"})
+_PROGRAMS, _MCP_CALLS = frozenset({"code_interpreter_call"}), frozenset({"mcp_call"})
 _TEXTS: Mapping[str, _Text] = {
     "response.output_text": _Text(frozenset({"message"})),
     "response.refusal": _Text(frozenset({"message"}), full="refusal"),
@@ -52,6 +52,7 @@ _TEXTS: Mapping[str, _Text] = {
     "response.reasoning_summary_text": _Text(_REASONING, index="summary_index"),
     "response.function_call_arguments": _Text(_CALLS, full="arguments", index=None),
     "response.code_interpreter_call_code": _Text(_PROGRAMS, full="code", index=None),
+    "response.mcp_call_arguments": _Text(_MCP_CALLS, full="arguments", index=None),
 }
 _PART_INDEX = {
     "response.content_part": "content_index",
@@ -275,7 +276,7 @@ class _Walker:
 
 def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:
     """The texts of an item by index key and index."""
-    if item.get("type") == "function_call":
+    if item.get("type") in ("function_call", "mcp_call"):
         return {(None, ""): str(item.get("arguments") or "")}
     if item.get("type") == "code_interpreter_call":
         return {(None, ""): str(item.get("code") or "")}

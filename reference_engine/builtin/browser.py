@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony.vocabulary import harmony_encoding
+from reference_engine.builtin.base import Ran
 from reference_engine.builtin.pages import Found, Link, Page, PageError, Pages, domain
 
 _RESULTS = 10
@@ -31,21 +32,6 @@ class Citation:
     page: Page
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the model sees of a call.
-
-    Attributes:
-        output: The display, or what is wrong.
-        sources: The URLs that a search found.
-        failed: Whether the call had no effect.
-    """
-
-    output: str
-    sources: tuple[str, ...] = ()
-    failed: bool = False
-
-
 class Browser:
     """Displays pages and remembers them by cursor."""
 
@@ -53,21 +39,21 @@ class Browser:
         self._pages = pages
         self._shown: list[Page] = []
 
-    def call(self, function: str, arguments: Mapping[str, Any]) -> Shown:
+    def call(self, function: str, arguments: Mapping[str, Any]) -> Ran:
         """Call `search`, `open` or `find` with the arguments that the model wrote."""
         try:
             match function:
                 case "search":
                     query = _text(arguments, "query")
                     found = self._pages.search(query, _RESULTS)
-                    return Shown(self._results(query, found), tuple(f.page.url for f in found))
+                    return Ran(self._results(query, found), tuple(f.page.url for f in found))
                 case "open":
-                    return Shown(self._open(arguments))
+                    return Ran(self._open(arguments))
                 case "find":
-                    return Shown(self._find(_text(arguments, "pattern"), arguments))
+                    return Ran(self._find(_text(arguments, "pattern"), arguments))
         except PageError as error:
-            return Shown(str(error), failed=True)
-        return Shown(f"Unknown function: {function}", failed=True)
+            return Ran(str(error), failed=True)
+        return Ran(f"Unknown function: {function}", failed=True)
 
     def citations(self, text: str) -> list[Citation]:
         """The citations of existing lines of pages that were displayed."""

@@ -5,57 +5,84 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from harmony.conversation import Answer, Builtin, BuiltinCall, ConversationItem
+from harmony.conversation import (
+    Answer,
+    Builtin,
+    BuiltinCall,
+    BuiltinResult,
+    Call,
+    ConversationItem,
+    Result,
+)
+from reference_engine.builtin.base import Ran
 from reference_engine.builtin.browser import Browser, Citation
+from reference_engine.builtin.mcp import McpListing, McpOffer, McpServer, McpTools
 from reference_engine.builtin.pages import Pages
 from reference_engine.builtin.python import PythonSandbox
 
 _BROWSER = "browser."
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A built-in call that was executed.
-
-    Attributes:
-        call: The call.
-        output: What the model sees.
-        sources: The URLs that a search found.
-        failed: Whether it had no effect.
-    """
-
-    call: BuiltinCall
-    output: str
-    sources: tuple[str, ...] = ()
-    failed: bool = False
+ToolKind = Literal["browser", "python", "mcp"]
 
 
 class Toolbox:
-    """The built-in tools that a request offers."""
+    """The tools of one response that the server runs."""
 
-    def __init__(self, browser: Browser | None = None, python: PythonSandbox | None = None) -> None:
+    def __init__(
+        self,
+        browser: Browser | None = None,
+        python: PythonSandbox | None = None,
+        mcp: McpTools | None = None,
+    ) -> None:
         self._browser = browser
         self._python = python
+        self._mcp = mcp or McpTools()
 
-    def owns(self, name: str) -> bool:
-        """Whether a call of this name is for one of these tools."""
-        if name.startswith(_BROWSER):
-            return self._browser is not None
-        return name == "python" and self._python is not None
+    async def connect(self) -> Sequence[McpListing]:
+        """Connect to the MCP servers and list their tools.
 
-    def action(self, call: BuiltinCall) -> dict[str, Any] | None:
-        """The action of a call of the browser; None for Python."""
-        if not self._browser or not call.name.startswith(_BROWSER):
-            return None
-        return self._browser.action(call.name.removeprefix(_BROWSER), _arguments(call) or {})
+        Raises:
+            McpError: A server does not answer as it should.
+        """
+        return await self._mcp.connect()
 
-    async def run(self, call: BuiltinCall) -> Ran:
-        """Execute a call of a tool that is owned."""
+    async def aclose(self) -> None:
+        """End the connections to MCP servers."""
+        await self._mcp.aclose()
+
+    def kind(self, name: str) -> ToolKind | None:
+        """The kind of the tool of this name, or None if it is not one of these tools."""
+        if name.startswith(_BROWSER) and self._browser:
+            return "browser"
+        if name == "python" and self._python:
+            return "python"
+        return "mcp" if self._mcp.label(name) else None
+
+    def label(self, name: str) -> str:
+        """The label of the MCP server with this tool."""
+        return self._mcp.label(name) or ""
+
+    def action(self, name: str, content: str) -> dict[str, Any]:
+        """The action of a call of the browser."""
+        assert self._browser
+        return self._browser.action(name.removeprefix(_BROWSER), _arguments(content) or {})
+
+    def item(self, call: Call) -> Call | BuiltinCall:
+        """The conversation item of a call; the model calls MCP tools like functions."""
+        builtin = self.kind(call.name) in {"browser", "python"}
+        return BuiltinCall(call.name, call.arguments) if builtin else call
+
+    async def run(self, call: Call | BuiltinCall) -> tuple[Ran, Result | BuiltinResult]:
+        """Execute a call of one of these tools; also the conversation item of the result."""
+        if isinstance(call, Call):
+            ran = await self._mcp.run(call.name, call.arguments)
+            return ran, Result(call.name, ran.output)
         if self._python and call.name == "python":
-            return Ran(call, await self._python.run(call.content))
-        return self._browse(call)
+            ran = Ran(await self._python.run(call.content))
+        else:
+            ran = self._browse(call)
+        return ran, BuiltinResult(call.name, ran.output)
 
     def replay(self, items: Sequence[ConversationItem]) -> None:
         """Show the pages of earlier calls again, so that cursors keep their meaning."""
@@ -70,16 +97,15 @@ class Toolbox:
 
     def _browse(self, call: BuiltinCall) -> Ran:
         assert self._browser
-        arguments = _arguments(call)
+        arguments = _arguments(call.content)
         if arguments is None:
-            return Ran(call, "Invalid function arguments: not a JSON object", failed=True)
-        shown = self._browser.call(call.name.removeprefix(_BROWSER), arguments)
-        return Ran(call, shown.output, shown.sources, shown.failed)
+            return Ran("Invalid function arguments: not a JSON object", failed=True)
+        return self._browser.call(call.name.removeprefix(_BROWSER), arguments)
 
 
-def _arguments(call: BuiltinCall) -> dict[str, Any] | None:
+def _arguments(content: str) -> dict[str, Any] | None:
     try:
-        arguments = json.loads(call.content or "{}")
+        arguments = json.loads(content or "{}")
     except ValueError:
         return None
     return arguments if isinstance(arguments, dict) else None
@@ -92,18 +118,21 @@ class ServerTools:
     Attributes:
         pages: The pages of its browser, or None without one.
         python: Its sandbox for Python, or None without one.
+        mcp: The MCP servers that it may contact.
         most_calls: How many calls one response can make.
     """
 
     pages: Pages | None = None
     python: PythonSandbox | None = None
+    mcp: tuple[McpServer, ...] = ()
     most_calls: int = 20
 
     def has(self, tool: Builtin) -> bool:
         """Whether the server has this tool."""
         return (self.pages if tool == "browser" else self.python) is not None
 
-    def toolbox(self, offered: Sequence[Builtin]) -> Toolbox:
+    def toolbox(self, offered: Sequence[Builtin], mcp: Sequence[McpOffer] = ()) -> Toolbox:
         """The tools of one response."""
         browser = Browser(self.pages) if self.pages and "browser" in offered else None
-        return Toolbox(browser, self.python if "python" in offered else None)
+        python = self.python if "python" in offered else None
+        return Toolbox(browser, python, McpTools(mcp))

@@ -36,8 +36,9 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _UNION_TAGS = frozenset({
     *("system", "developer", "user", "assistant", "tool", "message", "reasoning", "text", "str"),
     *("function_call", "function_call_output", "item_reference", "json_object", "json_schema"),
-    *("function_tool", "namespace_tool", "web_search_tool", "code_interpreter_tool", "compaction"),
-    *("web_search_call", "code_interpreter_call"),
+    *("function_tool", "namespace_tool", "web_search_tool", "code_interpreter_tool", "mcp_tool"),
+    *("web_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools", "compaction"),
+    *("ToolFilter", "list[str]"),
 })  # fmt: skip
 _UNIONS = frozenset({"input", "prompt", "response_format", "format", "tool_choice"})
 _TYPE_OF_MEMBER = re.compile(r"[A-Z]|\w+\[")

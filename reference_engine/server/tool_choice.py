@@ -11,8 +11,8 @@ server replaces that message by another header, and the model continues from the
 With auto, the server only removes calls of functions that `allowed_tools` leaves out. It returns a
 call of an unknown function unchanged.
 
-Calls of built-in tools that the request offers are allowed until their number is used up; then the
-header of a final answer replaces them.
+Calls of tools that the server runs are allowed until their number is used up; then the header of a
+final answer replaces them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Tag
 
-from harmony.conversation import Builtin, FunctionTool
+from harmony.conversation import FunctionTool
 from harmony.parse import CHANNEL, END, START, STOP_TOKENS, Started
 from harmony.vocabulary import encode
 from reference_engine.server.errors import invalid
@@ -43,14 +43,14 @@ class ToolPolicy:
         mode: Whether the model may, must or must not call a function.
         names: The functions that a required call may name.
         withheld: The functions of the request that no call may name.
-        builtin: The built-in tools that the request offers.
+        builtin: The tools that the server runs: `browser`, `python`, and names of MCP tools.
         used_up: Whether the model has made as many calls of them as it may.
     """
 
     mode: Literal["auto", "required", "forbidden"] = "auto"
     names: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
-    builtin: tuple[Builtin, ...] = ()
+    builtin: tuple[str, ...] = ()
     used_up: bool = False
 
     def allows(self, message: Started) -> bool:

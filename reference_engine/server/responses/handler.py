@@ -16,7 +16,8 @@ from harmony.conversation import Answer, Conversation, ConversationItem, Develop
 from reference_engine.server.connection import Context, EventStream, until_disconnect
 from reference_engine.server.errors import ApiError, invalid, json_response
 from reference_engine.server.generation import Generation, GenerationRequest, Sampling
-from reference_engine.server.responses.items import encode_summary, history_of, listed, page
+from reference_engine.server.responses.items import encode_summary, history_of
+from reference_engine.server.responses.listing import listed, page
 from reference_engine.server.responses.output import OutputWriter
 from reference_engine.server.responses.reply import Reply, ResponseStream, usage_of
 from reference_engine.server.responses.request import (
@@ -24,12 +25,11 @@ from reference_engine.server.responses.request import (
     SOURCES,
     ConversationRequest,
     ResponsesRequest,
-    builtin_of,
-    namespaces,
     unknown_previous,
 )
 from reference_engine.server.responses.steps import Steps
 from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored
+from reference_engine.server.responses.tools import builtin_of, namespaces, offers_of
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 from reference_engine.server.tool_choice import ToolPolicy
 
@@ -119,8 +119,9 @@ class ResponsesHandler:
         memory = ResponseLookup(self._store, getattr(request.state, CONNECTION_STORE, None))
         history = _history(body, memory)
         settings = context.settings
-        builtin = builtin_of(body, settings.tools)
-        tools = settings.tools.toolbox(builtin)
+        chosen = (body.tools, body.tool_choice, settings.tools)
+        builtin = builtin_of(*chosen)
+        tools = settings.tools.toolbox(builtin, offers_of(*chosen))
         tools.replay(history)
         wanted = body.generation_request(history, settings.current_date, builtin)
         most_calls = settings.tools.most_calls

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
+import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from harmony.conversation import (
@@ -134,6 +134,30 @@ class CodeInterpreterItem(RequestModel):
     status: Ignored = None
 
 
+class McpCallItem(RequestModel):
+    """A call of a tool of an MCP server, with its result."""
+
+    type: Literal["mcp_call"]
+    name: str
+    arguments: str
+    server_label: Ignored = None
+    id: str = ""
+    output: str | None = None
+    error: dict[str, Any] | None = None
+    approval_request_id: Ignored = None
+    status: Ignored = None
+
+
+class McpListItem(RequestModel):
+    """The tools of an MCP server. They are listed anew for each response."""
+
+    type: Literal["mcp_list_tools"]
+    id: Ignored = None
+    server_label: Ignored = None
+    tools: Ignored = None
+    error: Ignored = None
+
+
 class ReferenceItem(RequestModel):
     """A reference to an item of a stored response."""
 
@@ -169,6 +193,8 @@ Item = Annotated[
     | Annotated[ResultItem, Tag("function_call_output")]
     | Annotated[WebSearchItem, Tag("web_search_call")]
     | Annotated[CodeInterpreterItem, Tag("code_interpreter_call")]
+    | Annotated[McpCallItem, Tag("mcp_call")]
+    | Annotated[McpListItem, Tag("mcp_list_tools")]
     | Annotated[ReferenceItem, Tag("item_reference")]
     | Annotated[CompactionItem, Tag("compaction")],
     Discriminator(
@@ -176,7 +202,7 @@ Item = Annotated[
         custom_error_type="item_type",
         custom_error_message="the item's type is not supported; supported are message, reasoning, "
         "function_call, function_call_output, web_search_call, code_interpreter_call, "
-        "item_reference and compaction",
+        "mcp_call, mcp_list_tools, item_reference and compaction",
     ),
 ]
 
@@ -217,7 +243,7 @@ def history_of(
                 history.append(Answer(_SUMMARY_HEADING + item.encrypted_content))
             case ReferenceItem():
                 history += _referenced(item, at, calls, stored_item)
-            case WebSearchItem() | CodeInterpreterItem():
+            case WebSearchItem() | CodeInterpreterItem() | McpCallItem():
                 history += _builtin(item, stored_item)
     if calls:
         message = f"No function_call_output answers the function call '{next(iter(calls))}'."
@@ -237,7 +263,7 @@ def _calls_next(items: Sequence[Item]) -> list[bool]:
     for item in reversed(items):
         after.append(calls)
         if not isinstance(item, ReasoningItem):
-            calls = isinstance(item, CallItem)
+            calls = isinstance(item, CallItem | McpCallItem)
     return after[::-1]
 
 
@@ -277,89 +303,17 @@ def _referenced(
 
 
 def _builtin(
-    item: WebSearchItem | CodeInterpreterItem, stored_item: StoredItem
+    item: WebSearchItem | CodeInterpreterItem | McpCallItem, stored_item: StoredItem
 ) -> tuple[ConversationItem, ...]:
     """The call and its result; nothing if the result is not known."""
     if found := stored_item(item.id):
         return found[0]
+    if isinstance(item, McpCallItem):
+        output = item.output if item.error is None else json.dumps(item.error)
+        if output is None:
+            return ()
+        return Call(item.name, item.arguments), Result(item.name, output)
     if isinstance(item, WebSearchItem) or item.outputs is None:
         return ()
     output = "".join(each.logs for each in item.outputs)
     return BuiltinCall("python", item.code), BuiltinResult("python", output)
-
-
-T = TypeVar("T")
-_LIMIT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
-_ORDER: TypeAdapter[str] = TypeAdapter(Literal["asc", "desc"])
-_DEFAULTS = {"limit": "20", "order": "desc"}
-
-
-def page(items: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the list that `limit`, `order` and `after` select.
-
-    Raises:
-        ApiError: A query parameter is invalid.
-    """
-    options = _DEFAULTS | dict(query)
-    limit = _checked(_LIMIT, "limit", options)
-    in_order = list(items if _checked(_ORDER, "order", options) == "asc" else reversed(items))
-    if after := options.get("after"):
-        places = [at for at, item in enumerate(in_order) if item["id"] == after]
-        if not places:
-            raise invalid("after", f"'after' is '{after}', but no input item has this id.")
-        in_order = in_order[places[0] + 1 :]
-    shown = in_order[:limit]
-    return {
-        "object": "list",
-        "data": shown,
-        "first_id": shown[0]["id"] if shown else None,
-        "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(in_order) > limit,
-    }
-
-
-def _checked(adapter: TypeAdapter[T], name: str, options: Mapping[str, str]) -> T:
-    try:
-        return adapter.validate_python(options[name])
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"]
-        raise invalid(name, f"Invalid value for '{name}': {reason}.") from error
-
-
-def listed(item: Item) -> dict[str, Any]:
-    """An item with the fields of `openai.types.responses.ResponseItem`; references stay as is.
-
-    Fills in the id and the status that its request omitted.
-    """
-    match item:
-        case MessageItem():
-            kind = "output_text" if item.role == "assistant" else "input_text"
-            part: dict[str, Any] = {"type": kind, "text": item.content}
-            if item.role == "assistant":
-                part["annotations"] = []
-            phase = {"phase": item.phase} if item.phase else {}
-            return _head(item, "msg") | {"role": item.role, "content": [part], **phase}
-        case ReasoningItem():
-            content = [part.model_dump() for part in item.content]
-            return _head(item, "rs") | {"summary": [], "content": content}
-        case CallItem():
-            call = {"call_id": item.call_id, "name": item.name, "arguments": item.arguments}
-            return _head(item, "fc") | call
-        case ResultItem():
-            return _head(item, "fco") | {"call_id": item.call_id, "output": item.output}
-        case CompactionItem():
-            return _head(item, "cmp") | {
-                "encrypted_content": encode_summary(item.encrypted_content)
-            }
-        case ReferenceItem():
-            return {"id": item.id, "type": item.type}
-        case WebSearchItem() | CodeInterpreterItem():
-            return item.model_dump()
-
-
-def _head(
-    item: MessageItem | ReasoningItem | CallItem | ResultItem | CompactionItem, prefix: str
-) -> dict[str, Any]:
-    given = item.id if isinstance(item.id, str) and item.id else None
-    item_id = given or f"{prefix}_{secrets.token_hex(16)}"
-    return {"id": item_id, "type": item.type, "status": "completed"}

@@ -1,30 +1,34 @@
-"""The steps of one response: the model writes, a built-in tool runs, the model continues."""
+"""The steps of one response: the model writes, a tool of the server runs, the model continues."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import TypeGuard
 
-from harmony.conversation import BuiltinCall, BuiltinResult, Call, ConversationItem
+from harmony.conversation import BuiltinCall, Call, ConversationItem
 from harmony.parse import Ended, Started, item_of
-from reference_engine.builtin.tools import Ran, Toolbox
-from reference_engine.server.errors import ApiError
+from reference_engine.builtin.base import Ran
+from reference_engine.builtin.mcp import McpError, McpListing
+from reference_engine.builtin.tools import Toolbox
+from reference_engine.server.errors import ApiError, invalid
 from reference_engine.server.generation import FinishReason, Generation, GenerationRequest
 from reference_engine.server.pieces import Part, Piece
 
-StepPart = Part | Ran
+StepPart = Part | Ran | McpListing
 Generate = Callable[[GenerationRequest], Generation]
 
 
 class Steps:
-    """Generates until the model ends without a call of a built-in tool.
+    """Generates until the model ends without a call of a tool that the server runs.
 
     Each step renders its prompt from the conversation, as it is rendered when a client sends the
     items back. After `most_calls` calls, the server replaces further ones by a final answer.
 
     Attributes:
-        history: The conversation items of each output item: one, or a built-in call and its result.
+        history: The conversation items of each output item: one, or a call and its result, or none
+            for a list of tools.
         finish: The reason why the last step ended.
         prompt_tokens: The prompt tokens of all steps.
     """
@@ -36,16 +40,11 @@ class Steps:
         tools: Toolbox | None = None,
         most_calls: int = 0,
     ) -> None:
-        """Render the first prompt.
-
-        Raises:
-            ApiError: The conversation cannot be rendered or exceeds the context.
-        """
         self._generate = generate
+        self._request = request
         self._tools = tools or Toolbox()
         self._most_calls = most_calls
         self._generations: list[Generation] = []
-        self._start(request)
         self._message: Started | None = None
         self._text: list[str] = []
         self.history: list[tuple[ConversationItem, ...]] = []
@@ -67,11 +66,30 @@ class Steps:
         return sum(each.reasoning_tokens for each in self._generations)
 
     async def run(self) -> AsyncGenerator[list[StepPart]]:
-        """Yield the parts of all steps, and what the tools did.
+        """Yield the tools of MCP servers, the parts of all steps, and what the tools did.
 
         Raises:
-            ApiError: The engine fails or refuses the request.
+            ApiError: The conversation cannot be rendered or exceeds the context, an MCP server
+                cannot be used, or the engine fails or refuses the request.
         """
+        async with aclosing(self._tools):
+            if listings := await self._listed():
+                self._request = _with_mcp(self._request, listings)
+                self.history += [()] * len(listings)
+            self._start(self._request)
+            if listings:
+                yield list(listings)
+            async with aclosing(self._run_steps()) as batches:
+                async for parts in batches:
+                    yield parts
+
+    async def _listed(self) -> Sequence[McpListing]:
+        try:
+            return await self._tools.connect()
+        except McpError as error:
+            raise ApiError(424, str(error), param="tools", code="mcp_server_failed") from error
+
+    async def _run_steps(self) -> AsyncGenerator[list[StepPart]]:
         while True:
             generation = self._generations[-1]
             before = len(self.history)
@@ -82,14 +100,17 @@ class Steps:
                     yield list(parts)
             self.finish = generation.finish
             last = self.history[-1][-1] if len(self.history) > before else None
-            if self.finish == "length" or not isinstance(last, BuiltinCall):
+            if self.finish == "length" or not self._serves(last):
                 return
-            ran = await self._tools.run(last)
-            self.history[-1] = (last, BuiltinResult(last.name, ran.output))
+            ran, result = await self._tools.run(last)
+            self.history[-1] = (last, result)
             yield [ran]
             if not self._go_on(before):
                 self.finish = "length"
                 return
+
+    def _serves(self, item: ConversationItem | None) -> TypeGuard[Call | BuiltinCall]:
+        return isinstance(item, Call | BuiltinCall) and self._tools.kind(item.name) is not None
 
     def _note(self, part: Part) -> None:
         match part:
@@ -100,10 +121,7 @@ class Steps:
             case Ended():
                 assert self._message
                 item = item_of(self._message, "".join(self._text))
-                if isinstance(item, Call) and self._tools.owns(item.name):
-                    self.history.append((BuiltinCall(item.name, item.arguments),))
-                else:
-                    self.history.append((item,))
+                self.history.append((self._tools.item(item) if isinstance(item, Call) else item,))
 
     def _go_on(self, before: int) -> bool:
         """Prepare the next step; False if no tokens are left for it."""
@@ -130,3 +148,28 @@ class Steps:
             request = replace(request, policy=replace(request.policy, used_up=True))
         self._request = request
         self._generations.append(self._generate(request))
+
+
+def _with_mcp(request: GenerationRequest, listings: Sequence[McpListing]) -> GenerationRequest:
+    """The request with the tools of MCP servers as further functions.
+
+    Raises:
+        ApiError: Two tools have the same name.
+    """
+    conversation, policy = request.conversation, request.policy
+    functions = [each for listing in listings for each in listing.functions]
+    names = {each.name for each in conversation.tools} | set(conversation.builtin)
+    for function in functions:
+        if function.name in names:
+            message = (
+                f"There are two tools named '{function.name}', one of them of an MCP server: leave "
+                "one out with 'allowed_tools'."
+            )
+            raise invalid("tools", message)
+        names.add(function.name)
+    served = (*policy.builtin, *(each.name for each in functions))
+    return replace(
+        request,
+        conversation=replace(conversation, tools=(*conversation.tools, *functions)),
+        policy=replace(policy, builtin=served),
+    )

@@ -1,0 +1,281 @@
+"""The tools of a Responses request, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from harmony.conversation import Builtin
+from reference_engine.builtin.mcp import McpOffer, McpServer
+from reference_engine.builtin.tools import ServerTools
+from reference_engine.server.errors import invalid
+from reference_engine.server.fields import (
+    FunctionDefinition,
+    FunctionType,
+    Ignored,
+    RequestModel,
+)
+from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
+
+
+class Tool(FunctionDefinition):
+    """A function tool."""
+
+    type: FunctionType
+    allowed_callers: Ignored = None
+    asynchronous: Literal[False] = Field(alias="async", default=False)
+    defer_loading: Literal[False] = False
+    output_schema: Ignored = None
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": self.description or None,
+            "parameters": self.parameters,
+            "strict": bool(self.strict),
+        }
+
+
+class Namespace(RequestModel):
+    """A group of function tools. The model sees them without the namespace; calls repeat it."""
+
+    type: Literal["namespace"]
+    name: str
+    description: str = ""
+    tools: Annotated[list[Tool], Field(min_length=1)]
+
+    def echoed(self) -> dict[str, Any]:
+        """The namespace in the response."""
+        return {
+            "type": "namespace",
+            "name": self.name,
+            "description": self.description,
+            "tools": [tool.echoed() for tool in self.tools],
+        }
+
+
+class WebSearch(RequestModel):
+    """The built-in browser."""
+
+    type: Literal[
+        "web_search",
+        "web_search_2025_08_26",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+    ]
+    external_web_access: Ignored = None
+    search_content_types: Ignored = None
+    search_context_size: Ignored = None
+    user_location: Ignored = None
+
+    builtin: ClassVar[Builtin] = "browser"
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return self.model_dump(exclude_none=True)
+
+
+class Container(RequestModel):
+    """A sandbox for each program."""
+
+    type: Literal["auto"]
+    memory_limit: Ignored = None
+
+
+class CodeInterpreter(RequestModel):
+    """The built-in Python."""
+
+    type: Literal["code_interpreter"]
+    container: Container
+    allowed_callers: Ignored = None
+
+    builtin: ClassVar[Builtin] = "python"
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return self.model_dump(exclude_none=True)
+
+
+class ToolFilter(RequestModel):
+    """Which tools of an MCP server are allowed: by name, or by whether they only read."""
+
+    tool_names: list[str] | None = None
+    read_only: bool | None = None
+
+
+class Mcp(RequestModel):
+    """The tools of an MCP server, without approvals."""
+
+    type: Literal["mcp"]
+    server_label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    server_url: str | None = None
+    require_approval: Literal["never"]
+    allowed_tools: list[str] | ToolFilter | None = None
+    authorization: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    allowed_callers: Ignored = None
+    defer_loading: Literal[False] = False
+    server_description: Ignored = None
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response, without its credentials."""
+        return self.model_dump(exclude_none=True, exclude={"authorization", "headers"})
+
+    def offer(self, server: McpServer) -> McpOffer:
+        """Its tools, of a server that the operator allows."""
+        allowed = self.allowed_tools
+        if not isinstance(allowed, ToolFilter):
+            allowed = ToolFilter(tool_names=allowed)
+        names = None if allowed.tool_names is None else frozenset(allowed.tool_names)
+        headers = dict(self.headers)
+        if self.authorization is not None:
+            headers["Authorization"] = f"Bearer {self.authorization}"
+        return McpOffer(self.server_label, server, names, allowed.read_only, headers)
+
+
+def _kind(tool: object) -> str:
+    """The tag of a tool. Types that are not known must be functions."""
+    kind = str(tool.get("type")) if isinstance(tool, dict) else ""
+    if kind in {"namespace", "code_interpreter", "mcp"}:
+        return f"{kind}_tool"
+    return "web_search_tool" if kind.startswith("web_search") else "function_tool"
+
+
+AnyTool = Annotated[
+    Annotated[Tool, Tag("function_tool")]
+    | Annotated[Namespace, Tag("namespace_tool")]
+    | Annotated[WebSearch, Tag("web_search_tool")]
+    | Annotated[CodeInterpreter, Tag("code_interpreter_tool")]
+    | Annotated[Mcp, Tag("mcp_tool")],
+    Discriminator(_kind),
+]
+
+
+class NamedTool(RequestModel):
+    """A tool choice that names a function."""
+
+    type: Literal["function"]
+    name: str
+
+
+class AllowedTools(RequestModel):
+    """A tool choice that allows some of the functions."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1)]
+
+
+ToolChoice = Annotated[Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedTools, ALLOWED], FORM]
+
+
+def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
+    """All functions, with their paths in the request."""
+    for at, tool in enumerate(tools):
+        if isinstance(tool, Namespace):
+            for within, function in enumerate(tool.tools):
+                yield OfferedTool(function.tool(), f"tools[{at}].tools[{within}]")
+        elif isinstance(tool, Tool):
+            yield OfferedTool(tool.tool(), f"tools[{at}]")
+
+
+def namespaces(tools: Sequence[AnyTool]) -> dict[str, str]:
+    """The namespaces of functions."""
+    return {
+        function.name: tool.name
+        for tool in tools
+        if isinstance(tool, Namespace)
+        for function in tool.tools
+    }
+
+
+def builtin_of(
+    tools: Sequence[AnyTool], choice: ToolChoice, available: ServerTools
+) -> tuple[Builtin, ...]:
+    """The built-in tools that the model may use: none if the tool choice is about functions.
+
+    Raises:
+        ApiError: The server does not have one of them, a function has its name, or the choice
+            requires a call while the server runs some of the calls.
+    """
+    builtin: dict[Builtin, None] = {}
+    for at, tool in enumerate(tools):
+        if not isinstance(tool, WebSearch | CodeInterpreter):
+            continue
+        if not available.has(tool.builtin):
+            raise invalid(
+                f"tools[{at}].type",
+                f"'{tool.type}' is not available: this server was started without "
+                f"{_OPTION[tool.builtin]}.",
+                "unsupported_tool",
+            )
+        builtin[tool.builtin] = None
+    if "python" in builtin and any(each.tool.name == "python" for each in offered(tools)):
+        message = "A function named 'python' cannot be offered together with code_interpreter."
+        raise invalid("tools", message)
+    if choice == "required" and (builtin or any(isinstance(tool, Mcp) for tool in tools)):
+        message = "'tool_choice' cannot require a call while built-in tools are offered."
+        raise invalid("tool_choice", message)
+    return tuple(builtin) if choice == "auto" else ()
+
+
+_OPTION: dict[Builtin, str] = {"browser": "--browser", "python": "--python"}
+
+
+def offers_of(
+    tools: Sequence[AnyTool], choice: ToolChoice, available: ServerTools
+) -> tuple[McpOffer, ...]:
+    """The MCP servers whose tools the model may use: none if the tool choice is about functions.
+
+    Raises:
+        ApiError: Two servers have the same label, or the operator does not allow one of them.
+    """
+    offers: dict[str, McpOffer] = {}
+    for at, tool in enumerate(tools):
+        if isinstance(tool, Mcp):
+            if tool.server_label in offers:
+                message = f"Two MCP servers have the label '{tool.server_label}'."
+                raise invalid(f"tools[{at}].server_label", message)
+            offers[tool.server_label] = tool.offer(_allowed(tool, f"tools[{at}]", available))
+    return tuple(offers.values()) if choice == "auto" else ()
+
+
+def _allowed(tool: Mcp, place: str, available: ServerTools) -> McpServer:
+    """The operator's server with this URL, or without a URL the one with this label."""
+    for server in available.mcp:
+        if tool.server_url is None:
+            found = server.label == tool.server_label
+        else:
+            found = server.is_url and server.target == tool.server_url
+        if found and not server.is_url and (tool.headers or tool.authorization is not None):
+            message = f"The MCP server '{server.label}' is a process, which takes no headers."
+            raise invalid(f"{place}.headers", message)
+        if found:
+            return server
+    if tool.server_url is not None:
+        message = (
+            f"'{tool.server_url}' is not one of the MCP servers that the operator of this server "
+            "allows with --mcp LABEL=URL."
+        )
+        raise invalid(f"{place}.server_url", message, "mcp_server_not_allowed")
+    message = (
+        f"This server has no MCP server '{tool.server_label}': its operator adds it with --mcp "
+        f"{tool.server_label}=URL or --mcp '{tool.server_label}=COMMAND'."
+    )
+    raise invalid(f"{place}.server_label", message, "mcp_server_not_allowed")
+
+
+def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
+    """The tool choice, independent of the API."""
+    match choice:
+        case NamedTool(name=name):
+            return Choice("required", chosen=name)
+        case AllowedTools(mode=mode, tools=left):
+            return Choice(mode, allowed=tuple(tool.name for tool in left))
+        case "none" | "auto" | "required":
+            return Choice(choice)
+    raise AssertionError(choice)
