@@ -43,6 +43,10 @@ ANSWER_TOKENS = 600
 """Tokens of an answer to a health question, without its CoT. Assumed."""
 
 
+REQUESTS_WITH_PYTHON = 3
+"""Requests of an attempt at an eval in which the model can call Python as a function. Assumed."""
+
+
 class Cost(Record):
     """What will be requested from one provider.
 
@@ -161,9 +165,12 @@ def _sampling(task: Task) -> _Amount:
     for condition in task.info.conditions:
         assumed = OUTPUT_TOKENS[task.name.split("_")[0]][condition.effort or "medium"]
         made = min(assumed, task.info.sampling.max_tokens or assumed)
-        requests = len(prompts) * task.info.tries
-        given = characters * task.info.tries / CHARACTERS_PER_TOKEN
-        total += _Amount(requests, given, made * requests)
+        attempts = len(prompts) * task.info.tries
+        turns = REQUESTS_WITH_PYTHON if task.info.sampling.max_turns > 1 else 1
+        # Each request repeats the prompt and what the model wrote before, in equal parts.
+        given = turns * characters * task.info.tries / CHARACTERS_PER_TOKEN
+        given += attempts * made * (turns - 1) / 2
+        total += _Amount(attempts * turns, given, made * attempts)
     return total
 
 

@@ -5,7 +5,7 @@ An attempt has exactly one outcome. The rules apply in this order:
 1. `provider_error`: the request failed, its status was not 2xx, or the reply could not be read.
 2. `truncated`: the reply stopped at its token limit.
 3. `refused`: it stopped at a content filter, or the API or the model states that it refuses.
-4. `no_answer`: the reply has no text, or no answer was found in it.
+4. `no_answer`: the model still calls tools, the reply has no text, or no answer was found in it.
 5. `correct`, `wrong`; in HealthBench `graded`, or `grader_error` if an item has no grade.
 
 Only the final answer is marked, never the CoT. Every outcome but those of rule 5 scores 0.
@@ -51,6 +51,8 @@ def _reply(parsed: ParsedRollout) -> tuple[Reply | None, str]:
         return None, _what_failed(last.recorded)
     if last.reply is None:
         return None, f"the reply cannot be read: {last.unreadable}"
+    if parsed.rollout.end == "max_turns" and len(parsed.exchanges) > 1:
+        return last.reply, f"the model still called tools after {len(parsed.exchanges)} requests"
     return last.reply, ""
 
 
@@ -65,6 +67,8 @@ def _failure(reply: Reply | None, problem: str) -> Fields | None:
     refusal = _refusal(reply.raw)
     if refusal:
         return _failed("refused", refusal[:_DETAIL])
+    if problem:
+        return _failed("no_answer", problem)
     if not reply.text.strip():
         called = f"it calls {reply.calls[0].name}" if reply.calls else "its text is empty"
         return _failed("no_answer", f"the reply has no answer: {called}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.records.analysis import AtK, FailedSample, GraderReads
+from harness.records.analysis import AtK, FailedSample, GraderReads, ProgramUse
 from harness.records.scores import Outcome, Score
 from harness.statistics.estimators import (
     Scores,
@@ -25,6 +25,12 @@ def grader_reads(made: Sequence[Score]) -> GraderReads | None:
     unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
     read = [right for right in unread if right is not None]
     return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
+
+
+def program_use(made: Sequence[Score]) -> ProgramUse | None:
+    """How often the model ran programs; None if it could not."""
+    counts = [score.programs for score in made if score.programs is not None]
+    return ProgramUse(attempts=sum(map(bool, counts)), programs=sum(counts)) if counts else None
 
 
 def rounds_of(scores: Mapping[str, Sequence[float]]) -> int:

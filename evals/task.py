@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from evals import python_tool
 from evals.base import AnswerEval
 from evals.baselines.choice import choose_baseline
 from evals.baselines.scores import EvalScores
@@ -23,15 +24,23 @@ from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import ROWS, AnyEval, make_eval
-from evals.results import curve, failed_samples, filled, grader_reads, rounds_of
+from evals.results import (
+    curve,
+    failed_samples,
+    filled,
+    grader_reads,
+    program_use,
+    rounds_of,
+)
 from evals.unread import ITEM, unread_tasks
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
+from harness.endpoints.preflight import runs_python
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import RubricSummary, TaskResult
 from harness.records.conditions import Condition
-from harness.records.runs import PromptsInfo, Sampling, TaskInfo
+from harness.records.runs import PromptsInfo, PythonTool, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
@@ -160,6 +169,8 @@ class EvalTask(Task):
         if rollout.sample not in self._known or not self.plans(rollout):
             return None
         score = measured(parsed, checks=False)
+        if self.info.sampling.python is not None:
+            score = replace(score, programs=python_tool.programs(parsed))
         reply, failure = ending(parsed)
         if self.graded:
             return replace(score, **(failure or self._grade_of(rollout.id, rollout.sample)))
@@ -173,6 +184,18 @@ class EvalTask(Task):
             groups[score.condition].append(score)
         for condition in self.info.conditions:
             yield self._result(condition, groups[condition])
+
+    async def learn(self, provider: Provider) -> int:
+        """Find out who runs Python programs, if the model can use any; see `Task`."""
+        sampling, requests = self.info.sampling, 0
+        if sampling.python == "either":
+            built_in, requests = await runs_python(provider)
+            found: PythonTool = "built-in" if built_in else "function"
+            sampling = sampling.model_copy(update={"python": found})
+            self.info = self.info.model_copy(update={"sampling": sampling})
+        if sampling.python == "function":
+            python_tool.require_sandbox()
+        return requests
 
     async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:
         """Grade every answer without a grade.
@@ -227,6 +250,7 @@ class EvalTask(Task):
 
     def _attempt(self, question: str, condition: Condition, number: int) -> Attempt:
         sampling = self.info.sampling
+        built_in = python_tool.BUILT_IN if sampling.python == "built-in" else {}
         settings = Settings(
             model=condition.model,
             reasoning_effort=condition.effort,
@@ -234,11 +258,13 @@ class EvalTask(Task):
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             seed=sampling.seed,
-            extra_body=self._options.extra_body,
+            extra_body={**(self._options.extra_body or {}), **built_in},
         )
-        sample = Sample(question, self.test.prompt(question, number).messages)
+        messages = self.test.prompt(question, number).messages
+        tools = (python_tool.FUNCTION,) if sampling.python in ("function", "either") else ()
+        sample = Sample(question, messages, tools=tools)
         identity = self.attempt_id(question, condition, number)
-        return Attempt(identity, self.name, sample, condition, number, settings)
+        return Attempt(identity, self.name, sample, condition, number, settings, sampling.max_turns)
 
     def _marked(self, parsed: ParsedRollout, reply: Reply) -> dict[str, Any]:
         test: AnswerEval = self.test  # type: ignore[assignment]
@@ -296,6 +322,7 @@ class EvalTask(Task):
             at_k=() if rubric else tuple(curve(made, self.asked, counted, tries)),
             score=mean_score(counted),
             grader_reads=grader_reads(made),
+            programs=program_use(made),
             openai_score=sum(openai) / max(total, len(openai)) if openai else None,
             tokens=token_counts(made).model_copy(update={"unreported": unreported}),
             latency=latency(made),

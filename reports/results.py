@@ -9,7 +9,7 @@ from harness.records.analysis import AtK, RubricFigure, TaskResult
 from harness.records.scores import Estimate, Outcome
 from reports.labels import Labels
 from reports.model import Cell, Row, Table, Tone
-from reports.text import NOTHING, estimate, percent, spread
+from reports.text import NOTHING, counted, estimate, percent, spread
 
 TOOL_CALLING_NOTE = (
     "All planned attempts are in the denominator. pass@k: at least one of k tries passes. "
@@ -73,6 +73,7 @@ def evals_table(results: Results, labels: Labels) -> Table:
         _row("± on repeat", results, lambda r: percent(r.score.run_error if r.score else None)),
         *_unless_empty("OpenAI's script %", results, lambda r: percent(r.openai_score)),
         *_unless_empty("unread answers, right by the grader", results, _grader_reads),
+        *_unless_empty("attempts with Python", results, _programs),
         _row("attempts", results, _attempts),
         _row("questions", results, lambda r: f"{r.samples:,}"),
         *_curves(results),
@@ -91,6 +92,13 @@ def evals_table(results: Results, labels: Labels) -> Table:
 def _grader_reads(result: TaskResult) -> str:
     found = result.grader_reads
     return NOTHING if found is None else f"{found.right} of {found.read}"
+
+
+def _programs(result: TaskResult) -> str:
+    found = result.programs
+    if found is None:
+        return NOTHING
+    return f"{found.attempts:,} ({counted(found.programs, 'program')})"
 
 
 def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:

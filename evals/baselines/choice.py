@@ -23,8 +23,9 @@ from harness.statistics.mean_scores import run_mean
 
 RANGE = "range"
 """Name of the default baseline: the healthy range of the independent reproductions."""
-PUBLISHED_SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
-"""The sampling parameters of OpenAI's guide to verifying gpt-oss, over either API."""
+PUBLISHED_SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072, python="built-in")
+"""The sampling parameters of OpenAI's guide to verifying gpt-oss, over either API; and the tool
+that gpt-oss was trained with, for figures with tools."""
 PUBLISHED_GRADER = "gpt-4.1"
 """The grader of OpenAI's HealthBench script (gpt-4.1-2025-04-14)."""
 
@@ -76,12 +77,13 @@ class PublishedBaseline:
                 f"the name {scores.model!r} does not contain 120b or 20b, so the gpt-oss model "
                 "is unknown."
             )
-        figures = self.scores.figures(scores.eval, model, scores.effort)
+        figures = self.scores.figures(scores.eval, model, scores.effort, tools=scores.python)
         info = choose_figures(figures, self.source)
         if info is None:
             wanted = "nothing" if self.source is None else f"nothing by {self.source}"
+            tools = " with tools" if scores.python else ""
             return NoReference(
-                f"{wanted} is published about {model} at {scores.effort} effort; {MAKE_ONE}."
+                f"{wanted} is published about {model} at {scores.effort} effort{tools}; {MAKE_ONE}."
             )
         return Reference(
             run_mean(list(scores.scores.values())),

@@ -57,7 +57,7 @@ def _measured(path: Path) -> Column:
 def _group(scores: EvalScores) -> Group:
     return Group(
         task=scores.eval,
-        name=_name(scores.eval, scores.model, scores.effort),
+        name=_name(scores.eval, scores.model, scores.effort, python=scores.python),
         tries=scores.planned,
         values=scores.scores,
         contents=dict.fromkeys(scores.scores, scores.dataset.sha256),
@@ -74,6 +74,7 @@ def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, obje
         "top p": sampling.top_p,
         "max tokens": sampling.max_tokens,
         "max turns": sampling.max_turns,
+        "python": sampling.python,
         "efforts": tuple(dict.fromkeys(efforts)),
         "api": scores.api,
         "data": scores.dataset.sha256[:12],
@@ -84,18 +85,19 @@ def _published(name: str) -> Iterator[Group]:
     scores = published_scores()
     source = None if name == RANGE else name
     for row in scores.rows:
-        for effort in row.scores:
-            figures = scores.figures(row.benchmark, row.model, effort)
+        for effort in row.scores if row.benchmark in scores.benchmarks else ():
+            figures = scores.figures(row.benchmark, row.model, effort, tools=row.tools)
             chosen = choose_figures(figures, source)
             if chosen is not None:
                 benchmark = scores.benchmarks[row.benchmark]
                 yield Group(
                     task=row.benchmark,
-                    name=_name(row.benchmark, row.model, effort),
+                    name=_name(row.benchmark, row.model, effort, python=row.tools),
                     published=pooled_mean(chosen.figures, benchmark),
                     questions=benchmark.questions,
                 )
 
 
-def _name(task: str, model: str, effort: str) -> str:
-    return f"{task}, {known_model(model) or model}, {effort} effort"
+def _name(task: str, model: str, effort: str, *, python: bool) -> str:
+    tools = ", with Python" if python else ""
+    return f"{task}, {known_model(model) or model}, {effort} effort{tools}"

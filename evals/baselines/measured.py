@@ -179,9 +179,13 @@ def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str
 
 
 def _same(theirs: EvalScores, ours: EvalScores) -> bool:
-    """Whether both are of one eval, model and effort; providers name the same model differently."""
+    """Whether both are of one eval, model and effort, with Python or without.
+
+    Providers name the same model differently.
+    """
     known = known_model(theirs.model)
     same_model = theirs.model == ours.model or (
         known is not None and known == known_model(ours.model)
     )
-    return same_model and (theirs.eval, theirs.effort) == (ours.eval, ours.effort)
+    same_way = (theirs.effort, theirs.python) == (ours.effort, ours.python)
+    return same_model and theirs.eval == ours.eval and same_way

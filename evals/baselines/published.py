@@ -64,12 +64,14 @@ class PublishedScores(Record):
     sources: Mapping[str, Source]
     rows: tuple[Row, ...]
 
-    def figures(self, benchmark: str, model: str, effort: str) -> list[BaselineFigure]:
-        """Every score of a model without tools, on the scale 0 to 1."""
+    def figures(
+        self, benchmark: str, model: str, effort: str, *, tools: bool = False
+    ) -> list[BaselineFigure]:
+        """Every score of a model with tools or without, on the scale 0 to 1."""
         return [
             self._figure(row, row.scores[effort])
             for row in self.rows
-            if (row.benchmark, row.model, row.tools) == (benchmark, model, False)
+            if (row.benchmark, row.model, row.tools) == (benchmark, model, tools)
             and effort in row.scores
         ]
 

@@ -40,7 +40,13 @@ class EvalScores(Record):
     @property
     def name(self) -> str:
         """`aime25, gpt-oss-20b, high effort`."""
-        return f"{self.eval}, {self.model}, {self.effort} effort"
+        tools = ", with Python" if self.python else ""
+        return f"{self.eval}, {self.model}, {self.effort} effort{tools}"
+
+    @property
+    def python(self) -> bool:
+        """Whether the model could run Python programs."""
+        return self.sampling.python is not None
 
     @property
     def missing(self) -> int:
@@ -89,11 +95,16 @@ def sampling_differences(ours: Sampling, theirs: Sampling, name: str) -> list[st
         ("top_p", ours.top_p, theirs.top_p),
         ("max. output tokens", ours.max_tokens, theirs.max_tokens),
     ]
-    return [
+    differences = [
         f"Sampled with {what} {_shown(here)}, {name} with {_shown(there)}."
         for what, here, there in pairs
         if here != there
     ]
+    if {ours.python, theirs.python} == {"function", "built-in"}:
+        forms = {"function": "a function", "built-in": "the provider's built-in tool"}
+        here, there = forms[str(ours.python)], forms[str(theirs.python)]
+        differences.append(f"Python was {here}, for {name} {there}.")
+    return differences
 
 
 def _shown(value: float | None) -> str:

@@ -6,7 +6,7 @@ Chat Completions merges them into assistant messages; Responses has one item for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,12 +55,16 @@ class UnreadableReplyError(Exception):
 
 @dataclass(frozen=True)
 class Tool:
-    """A function tool: `parameters` is a JSON schema, `output` the fixed output of each call."""
+    """A function tool: `parameters` is a JSON schema, `output` the fixed output of each call.
+
+    With `run`, the output is what `run` returns for the arguments of the call.
+    """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
-    output: str
+    output: str = ""
+    run: Callable[[str], Awaitable[str]] | None = None
 
 
 @dataclass(frozen=True)

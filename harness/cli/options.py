@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
@@ -113,7 +113,7 @@ class SamplingOptions:
 @Parameter(name="*", group=EVALS)
 @dataclass(frozen=True)
 class DataOptions:
-    """Where the questions of evals are, and in which words they are asked."""
+    """Where the questions of evals are, in which words they are asked, and with which tools."""
 
     examples: int | None = None
     """Sample only N questions of each eval, chosen by the seed."""
@@ -127,6 +127,8 @@ class DataOptions:
     """A folder with local copies under their published names."""
     prompts: str | None = None
     """ours (the default), gpt-oss (those of the installed package), a wheel of it, or a FILE."""
+    with_tools: Literal["python"] | None = None
+    """python: the model can run programs, in the provider's own tool or else in a sandbox here."""
 
     def place(self, evals: Sequence[str]) -> DataPlace:
         """Where to read. Raises ConfigurationError if that is ambiguous."""

@@ -14,6 +14,7 @@ from evals.datasets.load import Loaded
 from evals.healthbench.bench import NAMES as HEALTHBENCH
 from evals.healthbench.grader import DEFAULT_GRADER, find_grader
 from evals.prompts import choose_prompts
+from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
 from evals.restoring import options_of
 from evals.task import EvalTask
@@ -293,6 +294,9 @@ def _eval_tasks(
         max_tokens=DEFAULT_MAX_TOKENS if quick else sampling.max_tokens or DEFAULT_MAX_TOKENS,
         seed=sampling.seed,
     )
+    if options.data.with_tools is not None:
+        tool = planned_tool(settings.apis[0], provider.limitations)
+        own = own.model_copy(update={"python": tool, "max_turns": MOST_REQUESTS})
     shared = options_of(settings, provider.extra_body, sharded=options.shard is not None)
     for name in settings.evals:
         data = _load(name, options)

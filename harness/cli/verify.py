@@ -142,6 +142,10 @@ def evaluate(
         raise ConfigurationError(
             "--executor samples the parts of a whole run; leave out --shard and --until-decided."
         )
+    if executor is not None and data.with_tools is not None:
+        raise ConfigurationError(
+            "--executor samples elsewhere, where no sandbox was tested; leave out --with-tools."
+        )
     given = (None, evals, data, baseline, decision, run.concurrency, parts)
     draft = planning.draft(Options(provider, sampling, limits, budget, *given))
     if executor is not None and draft.budget.noted is not None:
@@ -222,6 +226,7 @@ def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sa
     """Sample with progress on stderr; what was finished is judged even if it is not all.
 
     Raises:
+        ConfigurationError: A task cannot be sampled on this machine.
         ProviderUnavailableError: The provider or the grader could not be used.
         StoppedError: The user stopped the run.
     """
@@ -230,7 +235,7 @@ def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sa
     try:
         with screen.shown():
             sample(job, screen)
-    except ProviderUnavailableError:
+    except (ProviderUnavailableError, ConfigurationError):
         if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
         _judge(job.folder)

@@ -137,7 +137,11 @@ def group_name(task: TaskInfo, condition: Condition) -> str:
         named = {"model": model, "effort": effort}
         return ", ".join([condition.name, *(named[part] for part in parts if part in named)])
     several = "api" in parts or "mode" in parts
-    return ", ".join([task.name, model, effort, *([condition.name] if several else [])])
+    more = [
+        *(["with Python"] if task.sampling.python else []),
+        *([condition.name] if several else []),
+    ]
+    return ", ".join([task.name, model, effort, *more])
 
 
 def pair(here: Group | None, there: Group | None) -> Pair | NotPaired:

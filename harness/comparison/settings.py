@@ -24,6 +24,7 @@ _MOVING = frozenset(
         "top p",
         "max tokens",
         "max turns",
+        "python",
     }
 )
 """Settings that can change the result of the same sample."""
@@ -97,6 +98,7 @@ def _of_task(task: TaskInfo) -> dict[str, object]:
         "top p": sampling.top_p,
         "max tokens": sampling.max_tokens,
         "max turns": sampling.max_turns,
+        "python": sampling.python,
     }
     if task.kind == "tool_calling":
         files = {name.partition(".")[0]: sha[:12] for name, sha in task.files.items()}

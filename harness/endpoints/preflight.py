@@ -9,7 +9,8 @@ import orjson
 
 from harness.api import DIALECTS
 from harness.api.base import Message, Settings
-from harness.api.fields import error_message, excerpt
+from harness.api.fields import entries, error_message, excerpt
+from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.endpoints.client import TRIES, Answer, NotConnectedError, request
 from harness.errors import (
     ModelNotFoundError,
@@ -21,6 +22,7 @@ from harness.providers.entries import Provider, changed
 from harness.records.conditions import Api
 
 FEWEST_TOKENS = 16
+TRIES_WITH_PYTHON = 3
 LONGEST_WAIT = 60.0
 MODELS_SHOWN = 8
 NO_SUCH_MODEL = ("model_not_found", "model not found", "unknown model", "invalid model")
@@ -110,6 +112,45 @@ async def smallest_request(provider: Provider, api: Api) -> Answer:
         settings=Settings(provider.model, max_tokens=FEWEST_TOKENS, extra_body=provider.extra_body),
     )
     return await request(provider, dialect.path, body)
+
+
+async def runs_python(provider: Provider) -> tuple[bool, int]:
+    """Whether the provider runs the model's Python programs itself; and the number of requests.
+
+    A request over Responses asks for a program. It counts if the reply has a call of the built-in
+    tool and goes on after it. A model may also answer without one: it is asked a few times.
+
+    Raises:
+        ConfigurationError: An environment variable of the provider is not set.
+        ProviderUnreachableError: No response came.
+    """
+    dialect = DIALECTS["responses"]
+    extra = {**(provider.extra_body or {}), "tools": [CODE_INTERPRETER]}
+    body = dialect.first_request(
+        [Message("user", "Use Python to compute 482719 * 917353, and answer with the product.")],
+        instructions=None,
+        tools=(),
+        streaming=False,
+        settings=Settings(provider.model, extra_body=extra),
+    )
+    for number in range(1, TRIES_WITH_PYTHON + 1):
+        answer = await request(provider, dialect.path, body)
+        if answer.status >= 300:
+            return False, number
+        kinds = _kinds(answer)
+        if CODE_INTERPRETER_CALL in kinds[:-1]:
+            return True, number
+    return False, TRIES_WITH_PYTHON
+
+
+def _kinds(answer: Answer) -> list[object]:
+    """The types of the items in a response."""
+    try:
+        content = orjson.loads(answer.text)
+    except orjson.JSONDecodeError:
+        return []
+    output = content.get("output") if isinstance(content, dict) else None
+    return [item.get("type") for item in entries(output)]
 
 
 def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:

@@ -144,9 +144,19 @@ def prepare(job: Job) -> None:
 def ended(job: Job, end: RunEnd | None) -> RunInfo:
     """`run.json` when sampling has ended, or was stopped before (`end` is None)."""
     finished_at = None if end is None else _now()
-    return job.info.model_copy(
+    return _learned(job).model_copy(
         update={"finished_at": finished_at, "ended": end, "stopped": job.budget.stopped}
     )
+
+
+def _learned(job: Job) -> RunInfo:
+    """`run.json` with what the tasks learned about the provider."""
+    sampling = {task.name: task.info.sampling for task in job.plan.tasks}
+    tasks = tuple(
+        each.model_copy(update={"sampling": sampling.get(each.name, each.sampling)})
+        for each in job.info.tasks
+    )
+    return job.info.model_copy(update={"tasks": tasks})
 
 
 def grade(job: Job, watcher: Watcher) -> None:
@@ -336,6 +346,9 @@ async def _ready(job: Job, watcher: Watcher) -> AsyncIterator[Provider]:
     async with launched(job.provider, log) as provider:
         for model, used in apis.items():
             job.budget.note(await preflight(changed(provider, model=model), tuple(used)))
+        for task in job.plan.tasks:
+            job.budget.note(await task.learn(provider))
+        write_run_info(job.folder, _learned(job))
         yield provider
 
 

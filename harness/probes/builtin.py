@@ -16,6 +16,7 @@ from typing import Any
 from harmony.render import RenderError, text_tokens
 from harmony.vocabulary import VocabularyError
 from harness.api.base import Message, Reply
+from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.findings import BOTH_MODES, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
@@ -67,7 +68,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     if api == "chat":
         return ()
     python = {
-        "tools": [{"type": "code_interpreter", "container": {"type": "auto"}}],
+        "tools": [CODE_INTERPRETER],
         "include": ["code_interpreter_call.outputs"],
     }
     search = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
@@ -155,7 +156,7 @@ def _shown(responses: ProbeResponses) -> Trials:
     for exchange, reply in required(proven, "No answer proves that a program ran."):
         kinds = [str(item.get("type")) for item in _items(reply)]
         message = "The answer has a SHA-256, but no item shows the program that computed it."
-        hidden = Problem(exchange, message, "code_interpreter_call", ", ".join(kinds), "$.output")
+        hidden = Problem(exchange, message, CODE_INTERPRETER_CALL, ", ".join(kinds), "$.output")
         yield None if _calls(reply) else hidden
 
 
@@ -252,7 +253,7 @@ def _citations(responses: ProbeResponses) -> Trials:
         yield _misplaced(exchange, text, notes) or _unmapped(exchange, text, notes, displays)
 
 
-_KINDS = frozenset({"code_interpreter_call", "web_search_call"})
+_KINDS = frozenset({CODE_INTERPRETER_CALL, "web_search_call"})
 
 
 def _items(reply: Reply) -> Sequence[Mapping[str, Any]]:

@@ -93,6 +93,13 @@ class GraderReads(Record):
     right: int
 
 
+class ProgramUse(Record):
+    """How often the model ran Python programs while it answered."""
+
+    attempts: int = Field(description="attempts with a program")
+    programs: int
+
+
 class RubricFigure(Record):
     """A mean over graded attempts.
 
@@ -261,6 +268,7 @@ class TaskResult(Record):
     score: MeanScore | None = None
     openai_score: float | None = None
     grader_reads: GraderReads | None = None
+    programs: ProgramUse | None = Field(default=None, description="None where it had no Python")
     tokens: TokenCounts = TokenCounts()
     latency: Latency = Latency()
     requests: int = 0

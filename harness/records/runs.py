@@ -115,14 +115,20 @@ class DatasetInfo(Record):
     withheld: str | None = None
 
 
+PythonTool = Literal["either", "built-in", "function"]
+"""Who runs the model's Python programs: the provider's built-in tool, or this tool, which offers a
+function; `either` until the provider has shown whether it has the built-in tool."""
+
+
 class Sampling(Record):
-    """How a task samples the model; None means that the parameter is not sent."""
+    """How a task samples the model; None means that the parameter is not sent, or no `python`."""
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
     max_turns: int = 1
+    python: PythonTool | None = None
 
 
 class ImportInfo(Record):

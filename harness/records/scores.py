@@ -241,6 +241,7 @@ class Score:
         exact: Whether a tool call has exactly the expected arguments; None without such a call.
         answer: The answer extracted from the text (evals).
         grader_reads: Whether a grader finds the right answer where the rules find none (evals).
+        programs: Programs of the model that were run; None where it could not run any (evals).
         openai_value: The value that OpenAI's own script gives the same text (evals).
         order: The order in which the choices were presented (GPQA).
         usage: Token counts.
@@ -273,6 +274,7 @@ class Score:
     answer: str | None = None
     openai_value: float | None = None
     grader_reads: bool | None = None
+    programs: int | None = None
     order: tuple[int, ...] | None = None
     usage: Usage = Usage()
     timing: tuple[Timing, ...] = ()

@@ -1,4 +1,4 @@
-"""One attempt at one sample: send requests and canned tool results until the model answers."""
+"""One attempt at one sample: send requests and tool results until the model answers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
             body = dialect.with_limit(body, more)
             more, most = None, most + 1
             continue
-        turns = _next_items(sample, reply, messages)
+        turns = await _next_items(sample, reply, messages)
         if not turns:
             end = "answered"
             break
@@ -79,23 +79,23 @@ async def rollout(attempt: Attempt, transport: Transport, dialect: Dialect) -> R
     )
 
 
-def _next_items(
+async def _next_items(
     sample: Sample, reply: Reply, messages: Iterator[str]
 ) -> tuple[ConversationItem, ...]:
     """The results of the called tools, or the next message of the user, if there is one."""
     if reply.finish == "length":
         return ()
     if reply.calls:
-        return tuple(ToolResult(call.id, tool_result(sample, call)) for call in reply.calls)
+        return tuple([ToolResult(call.id, await _output(sample, call)) for call in reply.calls])
     text = next(messages, None) if reply.text else None
     return () if text is None else (Message("user", text),)
 
 
-def tool_result(sample: Sample, call: ToolCall) -> str:
-    """The output of the canned tool, or an error text if the sample has no such tool."""
+async def _output(sample: Sample, call: ToolCall) -> str:
+    """The output of the called tool, or an error text if the sample has no such tool."""
     for tool in sample.tools:
         if tool.name == call.name:
-            return tool.output
+            return tool.output if tool.run is None else await tool.run(call.arguments)
     return orjson.dumps({"error": f"there is no tool named {call.name}"}).decode()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.parsing.rollout import ParsedRollout
+from harness.providers.entries import Provider
 from harness.records.analysis import CheckResult, TaskResult
 from harness.records.conditions import Condition, path_of, varying
 from harness.records.rollouts import Rollout
@@ -66,6 +67,15 @@ class Task(ABC):
     def probe_results(self) -> Sequence[CheckResult]:
         """The results of probes: rules about several rollouts, from those scored so far."""
         return ()
+
+    async def learn(self, provider: Provider) -> int:
+        """Find out what sampling this provider needs; the number of requests that took.
+
+        Raises:
+            ConfigurationError: The task cannot be sampled on this machine.
+            ProviderUnavailableError: The provider does not answer.
+        """
+        return 0
 
     async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:  # noqa: B027
         """Grade the answers in a run folder that have no grade yet, if the task has a grader."""

@@ -1,4 +1,9 @@
-"""Runs Python programs of the model in a sandbox, each in a process of its own."""
+"""Runs Python programs of the model in a sandbox, each in a process of its own.
+
+`python -m reference_engine.builtin.python` runs the program on its standard input and prints what
+it printed. With `--check` it runs none: its exit status says whether this machine can isolate
+programs.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +59,7 @@ class PythonSandbox:
             if ran.returncode == 0 and reason == _ISOLATED:
                 return
         raise SetupError(
-            f"This machine cannot isolate Python programs ({reason}): --python needs Linux 5.12 or "
+            f"This machine cannot isolate Python programs ({reason}): that needs Linux 5.12 or "
             "newer and user namespaces, which containers and some distributions forbid."
         )
 
@@ -107,3 +112,22 @@ class PythonSandbox:
     @property
     def _command(self) -> tuple[str, ...]:
         return sys.executable, "-I", str(_JAIL), str(self.seconds), str(self.memory)
+
+
+def main() -> int:
+    """Run the program on standard input, or with `--check` test the isolation; the exit status."""
+    sandbox = PythonSandbox()
+    if sys.argv[1:] == ["--check"]:
+        try:
+            sandbox.require_isolation()
+        except SetupError as error:
+            sys.stdout.write(f"{error}\n")
+            return REFUSED
+        return 0
+    program = sys.stdin.buffer.read().decode("utf-8", "replace")
+    sys.stdout.buffer.write(asyncio.run(sandbox.run(program)).encode("utf-8", "replace"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Python for the model: the provider's built-in tool, or a function that runs its programs here.
+
+The sandbox belongs to the reference engine, which evals do not import: each program is run by a
+process of its own, `python -m reference_engine.builtin.python`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+from harness.api.base import Tool
+from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
+from harness.errors import ConfigurationError
+from harness.parsing.events import objects
+from harness.parsing.rollout import ParsedRollout
+from harness.records.conditions import Api
+from harness.records.runs import Capability, PythonTool
+
+NAME = "python"
+MOST_REQUESTS = 40
+"""Requests of one attempt. Our own choice: it ends endless loops, not long solutions."""
+
+_SANDBOX = (sys.executable, "-m", "reference_engine.builtin.python")
+_CHECK_SECONDS = 60
+_AT_ONCE = asyncio.Semaphore(4)
+
+BUILT_IN: dict[str, Any] = {"tools": [CODE_INTERPRETER]}
+"""The members of a request that offer the provider's tool."""
+
+
+def planned_tool(api: Api, limitations: Collection[Capability]) -> PythonTool:
+    """Who can run programs, as far as it is known before the provider is asked."""
+    possible = api == "responses" and "built_in_tools" not in limitations
+    return "either" if possible else "function"
+
+
+def require_sandbox() -> None:
+    """Refuse a machine that cannot isolate programs. Raises ConfigurationError."""
+    try:
+        ran = subprocess.run(  # noqa: S603 - our own program
+            [*_SANDBOX, "--check"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_CHECK_SECONDS,
+            check=False,
+        )
+        problem = ran.stdout.decode("utf-8", "replace").strip() if ran.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        problem = str(error)
+    if problem:
+        reason = problem.splitlines()[-1].rstrip(".")
+        raise ConfigurationError(
+            "--with-tools python: the provider runs no Python itself, and here programs cannot be "
+            f"run safely: {reason}. Sample from another machine, or leave out --with-tools."
+        )
+
+
+async def run_program(arguments: str) -> str:
+    """The output of the program in the arguments of a call, run in the sandbox."""
+    program = program_in(arguments)
+    if program is None:
+        return json.dumps({"error": "the argument `code` is missing"})
+    async with _AT_ONCE:
+        process = await asyncio.create_subprocess_exec(
+            *_SANDBOX,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            output, _ = await process.communicate(program.encode("utf-8", "replace"))
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                await process.wait()
+    return output.decode("utf-8", "replace") or "The program printed nothing."
+
+
+def program_in(arguments: str) -> str | None:
+    """The program of a call: the argument `code`, or all of the arguments if they are no object.
+
+    The built-in tool of gpt-oss takes the program itself, and the model may call this one likewise.
+    """
+    try:
+        given = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    if isinstance(given, dict):
+        code = given.get("code")
+        return code if isinstance(code, str) else None
+    return given if isinstance(given, str) else arguments
+
+
+FUNCTION = Tool(
+    NAME,
+    "Runs a Python program in a sandbox without network, and returns what it prints. Every call is "
+    "a new program; nothing remains of earlier ones.",
+    {
+        "type": "object",
+        "properties": {"code": {"type": "string", "description": "The program."}},
+        "required": ["code"],
+    },
+    run=run_program,
+)
+
+
+def programs(parsed: ParsedRollout) -> int:
+    """How many programs of the model were run, or shown as run by the provider, in an attempt."""
+    return sum(
+        sum(call.name == NAME for call in reply.calls)
+        + sum(
+            item.get("type") == CODE_INTERPRETER_CALL for item in objects(reply.raw.get("output"))
+        )
+        for _, reply in parsed.replies
+    )
