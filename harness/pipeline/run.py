@@ -346,8 +346,8 @@ async def _ready(job: Job, watcher: Watcher) -> AsyncIterator[Provider]:
     async with launched(job.provider, log) as provider:
         for model, used in apis.items():
             job.budget.note(await preflight(changed(provider, model=model), tuple(used)))
-        for task in job.plan.tasks:
-            job.budget.note(await task.learn(provider))
+        for planned in job.plan.tasks:
+            job.budget.note(await planned.learn(provider))
         write_run_info(job.folder, _learned(job))
         yield provider
 
