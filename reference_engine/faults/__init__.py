@@ -5,24 +5,25 @@ as a chain of thought that is missing from the prompt, a swapped MXFP4 nibble or
 its terminal event. `gpt-oss-verify selftest` runs every check and probe against every fault and
 against the healthy engine, and reports which faults they detect and which false alarms they raise.
 
-- `layers` declares the faults, one module per layer of a server. A fault is one decorated function
-  with its layer, its public source, its effect, and the checks or probes that must detect it. The
-  `ok:` faults of `variations` are allowed differences between correct servers: an error reported
-  for one of them is a false alarm.
+- `catalogue.csv` has one row per fault: its name, the layer of the real defect, the effect, the
+  public source (none for a hypothetical fault), the checks or probes of which at least one must
+  detect it, whether a client can see it, and the share of requests that it affects by default. The
+  `ok:` faults are allowed differences between correct servers: an error reported for one of them is
+  a false alarm.
+- `layers` has the change of the server that each fault makes, one module per layer.
 - `hooks` lists the points at which a fault can act, from the request's JSON to the model's weights.
-- `catalogue` collects all faults and parses the `--fault` option.
-- `server` and `wire` wrap the healthy server. A server without faults loads nothing of this
-  package.
+- `catalogue` joins rows and changes, and parses the `--fault` option.
+- `server` wraps the healthy server. A server without faults loads nothing of this package.
 
-To add a fault, write a function in the module of its layer:
+To add a fault, add a row to `catalogue.csv`, and its change at a hook. A short change is an
+expression, a longer one a decorated function of the fault's name:
 
-    @group.fault(SSE_FILTER, "chat.stream.done", source="vllm#12345")
-    def done_missing(event: SseEvent) -> bool:
-        \"\"\"A Chat stream ends without data: [DONE].\"\"\"
-        return not event.done
+    SSE_FILTER.faults(done_missing=lambda event: not event.done)
 
-The function declares the fault `done-missing`: `SSE_FILTER` decides for each event whether it is
-sent, the check `chat.stream.done` must find the fault, and the docstring is its description. Faults
-without a source are hypothetical. Tests require a request that shows each fault
+    @SSE_EVENT
+    def text_after_finish(event: SseEvent) -> list[SseEvent]:
+        ...
+
+A fault can act at several hooks. Tests require a request that shows each fault
 (`tests/reference_engine/test_faults_*.py`).
 """

@@ -2,68 +2,47 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import json
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+import reference_engine.faults.layers  # noqa: F401 - declares the changes
 from reference_engine.errors import SetupError
-from reference_engine.faults.base import Fault
+from reference_engine.faults.base import ALLOWED, CHANGES, HYPOTHETICAL, Fault, changes_of
 from reference_engine.faults.hooks import FORWARD, MODEL
-from reference_engine.faults.layers import (
-    attention,
-    builtin,
-    errors,
-    history,
-    intermittent,
-    limits,
-    long_context,
-    parsing,
-    rendering,
-    sampling,
-    streaming,
-    structured,
-    texts,
-    tools,
-    usage,
-    variations,
-    weights,
-)
 from reference_engine.generation.forward import Forward, MakeForward
 from reference_engine.generation.sampling import uniform
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.packed import expand_experts
 from reference_engine.model.transformer import Transformer
 
-_GROUPS = (
-    rendering.group,
-    texts.group,
-    history.group,
-    tools.group,
-    builtin.group,
-    parsing.group,
-    structured.group,
-    streaming.group,
-    sampling.group,
-    limits.group,
-    usage.group,
-    errors.group,
-    intermittent.group,
-    attention.group,
-    weights.group,
-    long_context.group,
-    variations.inputs,
-    variations.group,
-)
+_TABLE = Path(__file__).with_name("catalogue.csv")
 
-CATALOGUE: Mapping[str, Fault] = {
-    name: fault for group in _GROUPS for name, fault in group.faults.items()
-}
+
+def _read(table: Path) -> Iterator[Fault]:
+    with table.open(encoding="utf-8", newline="") as rows:
+        for row in csv.DictReader(rows):
+            yield Fault(
+                row["name"],
+                row["layer"],
+                row["description"],
+                row["source"] or HYPOTHETICAL,
+                tuple(row["detectors"].split()),
+                visible=row["visible"] != "no",
+                rate=float(row["rate"] or 1),
+                changes=CHANGES[row["name"].removeprefix(ALLOWED)],
+            )
+
+
+CATALOGUE: Mapping[str, Fault] = {fault.name: fault for fault in _read(_TABLE)}
 
 
 def listing() -> str:
@@ -126,7 +105,7 @@ class FaultPlan:
     @torch.no_grad()
     def damage(self, model: Transformer) -> Transformer:
         """Apply the faults of the model, after expanding packed experts."""
-        changes = [change for fault in self.faults if (change := fault.at(MODEL)) is not None]
+        changes = changes_of(self.faults, MODEL)
         if changes:
             expand_experts(model)
         for change in changes:
@@ -135,11 +114,10 @@ class FaultPlan:
 
     def forward(self, make: MakeForward) -> MakeForward:
         """Apply the faults of the forward pass."""
-        changes = [change for fault in self.faults if (change := fault.at(FORWARD)) is not None]
 
         def made(model: Transformer, cache: KVCache) -> Forward:
             run = make(model, cache)
-            for change in changes:
+            for change in changes_of(self.faults, FORWARD):
                 run = change(model, run)
             return run
 

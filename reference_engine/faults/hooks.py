@@ -7,13 +7,13 @@ part, such as one message of the prompt or one event of a stream.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from torch import Tensor
 
 from harmony.conversation import Conversation, ConversationItem, FunctionTool
-from harmony.parse import Event, HarmonyParser
+from harmony.parse import Delta, Ended, Event, HarmonyParser, Kind
 from reference_engine.faults.base import Hook
 from reference_engine.faults.http import (
     ClientRequest,
@@ -43,8 +43,10 @@ JsonChange = Callable[[Json, ClientRequest], Json]
 PartChange = Callable[[Json, ClientRequest], object]
 GenerationChange = Callable[[GenerationRequest], GenerationRequest]
 PromptChange = Callable[[list[int], Conversation], list[int]]
+EventChange = Callable[[Event], Iterable[Event]]
 ParserChange = Callable[[HarmonyParser, GenerationRequest], HarmonyParser]
 StreamChange = Callable[[SseStream, ClientRequest], SseStream]
+TextChange = Callable[[str], str]
 
 MODEL = Hook[ModelChange]("model")
 """The loaded model, changed in place before the first request. All requests share it."""
@@ -93,16 +95,46 @@ CONVERSATION = Hook("generation", _conversation)
 """The conversation alone."""
 
 
-def _each_item(change: Callable[[ConversationItem], ConversationItem | None]) -> GenerationChange:
-    def edit(conversation: Conversation) -> Conversation:
-        changed = map(change, conversation.items)
-        return replace(conversation, items=tuple(item for item in changed if item is not None))
-
-    return _conversation(edit)
+def _items(
+    change: Callable[[Sequence[ConversationItem]], Iterable[ConversationItem]],
+) -> GenerationChange:
+    return _conversation(lambda c: replace(c, items=tuple(change(c.items))))
 
 
-ITEM = Hook("generation", _each_item)
-"""Each item of the conversation; None removes it."""
+ITEMS = Hook("generation", _items)
+"""The items of the conversation."""
+ITEM_FILTER = Hook[Callable[[ConversationItem], bool]](
+    "generation", lambda keep: _items(lambda items: filter(keep, items))
+)
+"""Whether each item of the conversation reaches the prompt."""
+
+
+def item_text(*kinds: type[ConversationItem]) -> Hook[TextChange]:
+    """A hook for the text of each item of these kinds: a message, arguments or a result."""
+
+    def adapt(change: TextChange) -> GenerationChange:
+        def edit(item: ConversationItem) -> ConversationItem:
+            if not isinstance(item, kinds):
+                return item
+            name = fields(item)[-1].name
+            text: dict[str, Any] = {name: change(getattr(item, name))}
+            return replace(item, **text)
+
+        return _items(lambda items: map(edit, items))
+
+    return Hook("generation", adapt)
+
+
+def _limit(change: Callable[[int | None], int | None]) -> GenerationChange:
+    def edit(request: GenerationRequest) -> GenerationRequest:
+        limit = change(request.sampling.max_tokens)
+        return replace(request, sampling=replace(request.sampling, max_tokens=limit))
+
+    return edit
+
+
+LIMIT = Hook("generation", _limit)
+"""The token limit; None for no limit."""
 
 
 def _each_tool(change: Callable[[FunctionTool], FunctionTool]) -> GenerationChange:
@@ -147,10 +179,18 @@ MESSAGE = Hook("prompt", _each_message)
 """Each harmony message of the prompt."""
 
 
-def message_text(role: str) -> Hook[Callable[[str], str]]:
+def _each_header(change: TextChange) -> PromptChange:
+    return _each_message(lambda m: [replace(m, header=change(m.header))])
+
+
+HEADER = Hook("prompt", _each_header)
+"""The header of each harmony message of the prompt."""
+
+
+def message_text(role: str) -> Hook[TextChange]:
     """A hook for the text of each harmony message of a role."""
 
-    def adapt(change: Callable[[str], str]) -> PromptChange:
+    def adapt(change: TextChange) -> PromptChange:
         def edit(message: Message) -> list[Message]:
             if message.role != role or message.content is None:
                 return [message]
@@ -159,6 +199,10 @@ def message_text(role: str) -> Hook[Callable[[str], str]]:
         return _each_message(edit)
 
     return Hook("prompt", adapt)
+
+
+SYSTEM_TEXT = message_text("system")
+DEVELOPER_TEXT = message_text("developer")
 
 
 INPUT = Hook[Callable[[list[int]], list[int]]]("input")
@@ -178,12 +222,47 @@ PARSER = Hook[ParserChange]("parser")
 """The parser of the model's tokens."""
 
 
-def _each_parsed(change: Callable[[Event], Iterable[Event]]) -> ParserChange:
-    return lambda parser, _: FilteredParser(parser, change)
+def parsed_if(condition: Callable[[GenerationRequest], bool]) -> Hook[EventChange]:
+    """A hook for each event of the parser, in the responses to some requests."""
+    return Hook(
+        "parser",
+        lambda change: (
+            lambda parser, request: FilteredParser(parser, change) if condition(request) else parser
+        ),
+    )
 
 
-PARSED = Hook("parser", _each_parsed)
-"""Each event of the parser. For changes without state; others use `PARSER`."""
+PARSED = parsed_if(lambda _: True)
+"""Each event of the parser. For changes without state; see also `NEW_EDITOR`."""
+NEW_EDITOR = Hook[Callable[[], EventChange]](
+    "parser", lambda new: lambda parser, _: FilteredParser(parser, new())
+)
+"""Creates a change of the parser's events for one answer."""
+
+
+def whole_text(kind: Kind) -> Hook[TextChange]:
+    """A hook for the complete text of each message of a kind that the model writes."""
+
+    def adapt(change: TextChange) -> ParserChange:
+        def parse(parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+            held: list[str] = []
+
+            def edit(event: Event) -> Iterable[Event]:
+                if event.kind != kind:
+                    yield event
+                elif isinstance(event, Delta):
+                    held.append(event.text)
+                else:
+                    if isinstance(event, Ended) and (text := change("".join(held))):
+                        yield Delta(kind, text)
+                    held.clear()
+                    yield event
+
+            return FilteredParser(parser, edit)
+
+        return parse
+
+    return Hook("parser", adapt)
 
 
 PAYLOAD = Hook[JsonChange]("payload")

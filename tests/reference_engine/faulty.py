@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 from scripted import ANSWER, Script, ScriptedEngine
 
-from reference_engine.faults.base import Layer
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
@@ -141,7 +140,7 @@ async def check(name: str, row: Row) -> None:
     assert row.shows(faulty), faulty
 
 
-def names_of(*layers: Layer, allowed: bool = False) -> Iterable[str]:
+def names_of(*layers: str, allowed: bool = False) -> Iterable[str]:
     """The faults of these layers."""
     return {
         fault.name

@@ -11,9 +11,9 @@ from faulty import HI, chat, see
 
 from harness.cli.app import run
 from reference_engine.__main__ import main
-from reference_engine.faults.base import HYPOTHETICAL, FaultGroup
+from reference_engine.faults.base import ALLOWED, CHANGES, HYPOTHETICAL
 from reference_engine.faults.catalogue import CATALOGUE, FaultError, listing_json, read_plan
-from reference_engine.faults.hooks import PAYLOAD
+from reference_engine.faults.hooks import SSE_FILTER
 
 SOURCE = re.compile(r"[\w./-]+( PR)?#\d+|[\w./-]+ [0-9a-f]{9}|hypothetical|.* .*")
 
@@ -44,15 +44,14 @@ def test_real_reports_outnumber_what_was_thought_up():
     assert sources.count(HYPOTHETICAL) < len(sources) / 2
 
 
-def test_a_name_is_taken_once():
-    group = FaultGroup("errors")
+def test_every_change_belongs_to_one_row_of_the_catalogue():
+    assert CHANGES.keys() == {name.removeprefix(ALLOWED) for name in CATALOGUE}
+    assert len(CHANGES) == len(CATALOGUE)
 
-    def same_name(data, request):
-        """Changes nothing."""
 
-    group.fault(PAYLOAD, "x.y")(same_name)
-    with pytest.raises(ValueError, match="'same-name' is declared twice"):
-        group.fault(PAYLOAD, "x.y")(same_name)
+def test_a_fault_changes_a_point_once():
+    with pytest.raises(ValueError, match="'done-missing' changes the point 'stream' twice"):
+        SSE_FILTER.faults(done_missing=lambda _: True)
 
 
 @pytest.mark.parametrize(

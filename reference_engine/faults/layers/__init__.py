@@ -1,1 +1,20 @@
-"""The faults, one module per layer of a server."""
+"""The change of each fault at its hooks, by layer of the server."""
+
+# ruff: noqa: F401 - importing a module declares its changes
+from reference_engine.faults.layers import (
+    attention,
+    builtin,
+    errors,
+    history,
+    intermittent,
+    limits,
+    long_context,
+    parsing,
+    rendering,
+    sampling,
+    streaming,
+    tools,
+    usage,
+    variations,
+    weights,
+)

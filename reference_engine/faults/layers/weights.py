@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from reference_engine.faults.base import FaultGroup, Hook
+from reference_engine.faults.base import Hook
 from reference_engine.faults.hooks import MODEL, ModelChange
-from reference_engine.faults.layers import attention as attention_faults
 from reference_engine.faults.layers.attention import ATTENTION
 from reference_engine.model import mxfp4
 from reference_engine.model.transformer import (
@@ -22,8 +21,6 @@ from reference_engine.model.transformer import (
     Transformer,
     swiglu,
 )
-
-group = FaultGroup("numerics", attention_faults.group.detectors)
 
 Activation = Callable[[Tensor, float], Tensor]
 
@@ -63,7 +60,7 @@ def _chosen_shares(scores: Tensor, top: int) -> Tensor:
     return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values.softmax(-1))
 
 
-def _each_experts(change: Callable[[MixtureOfExperts], None]) -> ModelChange:
+def _each_experts(change: Callable[[MixtureOfExperts], object]) -> ModelChange:
     def damage(model: Transformer) -> None:
         for block in model.blocks:
             change(block.mlp)
@@ -71,8 +68,12 @@ def _each_experts(change: Callable[[MixtureOfExperts], None]) -> ModelChange:
     return damage
 
 
-def _staged_experts(change: Callable[[StagedExperts], None]) -> ModelChange:
-    return _each_experts(lambda experts: change(staged(experts)))
+def _gate_up(change: Callable[[Tensor], Tensor]) -> ModelChange:
+    def damage(experts: MixtureOfExperts) -> None:
+        for parameter in (experts.mlp1_weight, experts.mlp1_bias):
+            parameter.copy_(change(parameter))
+
+    return _each_experts(damage)
 
 
 def _quantized(change: Callable[[Tensor], Tensor]) -> ModelChange:
@@ -86,64 +87,26 @@ def _quantized(change: Callable[[Tensor], Tensor]) -> ModelChange:
 
 EXPERTS = Hook("model", _each_experts)
 """The experts of each block."""
-STAGED_EXPERTS = Hook("model", _staged_experts)
-"""The experts of each block, converted to `StagedExperts`."""
+GATE_UP = Hook("model", _gate_up)
+"""Weight (experts, 2 I, H) and bias (experts, 2 I) of the experts' first projection."""
 QUANTIZED = Hook("model", _quantized)
 """The weight of each expert that checkpoints store in MXFP4; its last dimension is packed."""
 
 
-def _gated(x: Tensor, limit: float, alpha: float, offset: float) -> Tensor:
-    gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
-    return gate * torch.sigmoid(alpha * gate) * (linear + offset)
+def _gated(alpha: float, offset: float) -> Activation:
+    """SwiGLU with other constants."""
+
+    def activation(x: Tensor, limit: float) -> Tensor:
+        gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
+        return gate * torch.sigmoid(alpha * gate) * (linear + offset)
+
+    return activation
 
 
-@group.fault(STAGED_EXPERTS, source="sglang PR#39939")
-def swiglu_without_plus_one(experts: StagedExperts) -> None:
-    """The linear part of SwiGLU lacks the + 1."""
-    experts.activation = lambda x, limit: _gated(x, limit, SWIGLU_ALPHA, 0.0)
-
-
-@group.fault(STAGED_EXPERTS, source="sglang#16972")
-def swiglu_without_alpha(experts: StagedExperts) -> None:
-    """The sigmoid of SwiGLU uses the factor 1 instead of 1.702."""
-    experts.activation = lambda x, limit: _gated(x, limit, 1.0, 1.0)
-
-
-@group.fault(EXPERTS, source="sglang#16972", visible=False)
-def swiglu_without_clamp(experts: MixtureOfExperts) -> None:
-    """The parts of SwiGLU are not clamped at 7."""
-    experts.limit = math.inf
-
-
-@group.fault(EXPERTS, source="vllm PR#52240")
-def gate_and_up_in_halves(experts: MixtureOfExperts) -> None:
-    """Gate and linear part are read as two halves although they are interleaved."""
-    for parameter in (experts.mlp1_weight, experts.mlp1_bias):
-        parameter.copy_(torch.stack(parameter.chunk(2, dim=1), dim=2).flatten(1, 2))
-
-
-@group.fault(EXPERTS, source="ROCm/aiter#5760")
-def gate_and_up_swapped(experts: MixtureOfExperts) -> None:
-    """Gate and linear part are swapped."""
-    for parameter in (experts.mlp1_weight, experts.mlp1_bias):
-        parameter.copy_(torch.stack((parameter[:, 1::2], parameter[:, ::2]), dim=2).flatten(1, 2))
-
-
-@group.fault(STAGED_EXPERTS)
-def softmax_before_top_k(experts: StagedExperts) -> None:
-    """The weights of experts are a softmax over all experts instead of the chosen ones."""
-
-    def shares(scores: Tensor, top: int) -> Tensor:
-        chosen = scores.softmax(-1).topk(top, dim=-1)
-        return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values)
-
-    experts.shares = shares
-
-
-@group.fault(EXPERTS)
-def one_expert_too_few(experts: MixtureOfExperts) -> None:
-    """Each token uses one expert too few."""
-    experts.top = max(experts.top - 1, 1)
+def _shares_of_all(scores: Tensor, top: int) -> Tensor:
+    """A softmax over all experts, of which only the chosen ones count."""
+    chosen = scores.softmax(-1).topk(top, dim=-1)
+    return torch.zeros_like(scores).scatter(1, chosen.indices, chosen.values)
 
 
 def _zero(*parameters: Tensor | None) -> None:
@@ -152,103 +115,66 @@ def _zero(*parameters: Tensor | None) -> None:
         parameter.zero_()
 
 
-@group.fault(EXPERTS)
-def router_bias_missing(experts: MixtureOfExperts) -> None:
-    """The router runs without its bias."""
-    _zero(experts.gate.bias)
+EXPERTS.faults(
+    swiglu_without_plus_one=lambda e: setattr(staged(e), "activation", _gated(SWIGLU_ALPHA, 0.0)),
+    swiglu_without_alpha=lambda e: setattr(staged(e), "activation", _gated(1.0, 1.0)),
+    swiglu_without_clamp=lambda e: setattr(e, "limit", math.inf),
+    softmax_before_top_k=lambda e: setattr(staged(e), "shares", _shares_of_all),
+    one_expert_too_few=lambda e: setattr(e, "top", max(e.top - 1, 1)),
+    router_bias_missing=lambda e: _zero(e.gate.bias),
+    expert_bias_missing=lambda e: _zero(e.mlp2_bias),
+    expert_bias_doubled=lambda e: e.mlp2_bias.mul_(2),
+    expert_bias_unweighted=lambda e: setattr(staged(e), "bias_weighted", False),
+)
+GATE_UP.faults(
+    gate_and_up_in_halves=lambda x: torch.stack(x.chunk(2, dim=1), dim=2).flatten(1, 2),
+    gate_and_up_swapped=lambda x: torch.stack((x[:, 1::2], x[:, ::2]), dim=2).flatten(1, 2),
+)
+QUANTIZED.faults(
+    fp4_nibbles_swapped=lambda x: torch.stack((x[:, 1::2], x[:, ::2]), -1).flatten(-2),
+    fp4_scales_off_by_one=lambda x: x * 2,
+)
+ATTENTION.faults(
+    qkv_bias_missing=lambda attention: _zero(attention.qkv.bias),
+    output_bias_missing=lambda attention: _zero(attention.out.bias),
+    shard_lost=lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1]),
+)
 
 
-@group.fault(EXPERTS, source="pytorch/torchtitan PR#4245")
-def expert_bias_missing(experts: MixtureOfExperts) -> None:
-    """The second projection of the experts runs without its bias."""
-    _zero(experts.mlp2_bias)
-
-
-@group.fault(EXPERTS, source="vllm PR#44679")
-def expert_bias_doubled(experts: MixtureOfExperts) -> None:
-    """Two tensor-parallel ranks each add the bias of the second projection."""
-    experts.mlp2_bias.mul_(2)
-
-
-@group.fault(STAGED_EXPERTS, source="NVIDIA-NeMo/Automodel PR#2591")
-def expert_bias_unweighted(experts: StagedExperts) -> None:
-    """The bias of the second projection is added without the expert's weight."""
-    experts.bias_weighted = False
-
-
-@group.fault(EXPERTS, source="flashinfer#3334")
+@EXPERTS
 def expert_garbage(experts: MixtureOfExperts) -> None:
-    """The output of the first expert of each layer is noise."""
     first = experts.mlp2_weight[0]
     noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(0))
     first.copy_(noise.to(first) * first.float().std().to(first.dtype))
 
 
-@group.fault(QUANTIZED, source="flashinfer#3334")
-def fp4_nibbles_swapped(weight: Tensor) -> Tensor:
-    """The two 4-bit values of a byte are read in the wrong order."""
-    return torch.stack((weight[:, 1::2], weight[:, ::2]), -1).flatten(-2)
-
-
-@group.fault(QUANTIZED)
-def fp4_scales_off_by_one(weight: Tensor) -> Tensor:
-    """The exponent of the MXFP4 scales has a bias of 126 instead of 127."""
-    return weight * 2
-
-
-@group.fault(QUANTIZED)
+@QUANTIZED
 def fp4_scales_of_neighbours(weight: Tensor) -> Tensor:
-    """Each block of 4-bit values is read with the scale of the next block."""
     blocks, scales = mxfp4.encode(weight.float())
     return mxfp4.decode(blocks, scales.roll(-1, dims=-1))
 
 
-@group.fault(ATTENTION)
-def qkv_bias_missing(attention: Attention) -> None:
-    """Queries, keys and values have no bias."""
-    _zero(attention.qkv.bias)
-
-
-@group.fault(ATTENTION)
-def output_bias_missing(attention: Attention) -> None:
-    """The output projection of attention has no bias."""
-    _zero(attention.out.bias)
-
-
-@group.fault(ATTENTION, source="vllm#31422")
-def shard_lost(attention: Attention) -> None:
-    """The contribution of one of two tensor-parallel ranks to attention is lost."""
-    attention.out.weight[:, attention.out.weight.shape[1] // 2 :] = 0
-
-
-def _norms(model: Transformer) -> Iterator[RMSNorm]:
-    return (module for module in model.modules() if isinstance(module, RMSNorm))
-
-
-@group.fault(MODEL, visible=False)
+@MODEL
 def norm_eps_wrong(model: Transformer) -> None:
-    """RMSNorm adds 1e-6 instead of 1e-5 to the mean square."""
-    for norm in _norms(model):
-        norm.eps = 1e-6
+    for module in model.modules():
+        if isinstance(module, RMSNorm):
+            module.eps = 1e-6
 
 
-@group.fault(MODEL, source="simonwillison.net 2025-08-15")
+@MODEL
 def layer_missing(model: Transformer) -> None:
-    """The last layer is pruned."""
     *_, last = model.blocks
     _zero(last.attn.out.weight, last.attn.out.bias, last.mlp.mlp2_weight, last.mlp.mlp2_bias)
 
 
-@group.fault(ATTENTION, source="simonwillison.net 2025-08-15")
+@ATTENTION
 def weights_int4(attention: Attention) -> None:
-    """The weights of attention are quantized to 4-bit integers."""
     for linear in (attention.qkv, attention.out):
         scale = linear.weight.abs().amax(-1, keepdim=True) / 7
         linear.weight.copy_((linear.weight / scale).round() * scale)
 
 
-@group.fault(MODEL)
+@MODEL
 def unembedding_fp8(model: Transformer) -> None:
-    """The unembedding is quantized to 8-bit floats."""
     weight = model.unembedding.weight
     weight.copy_(weight.to(torch.float8_e4m3fn))
