@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harmony.render import RenderError
+from harmony.vocabulary import VocabularyError
 from harness.checks import CHECKS
 from harness.findings import Problem, Rule, finding_of
 from harness.golden.records import Golden
@@ -166,7 +168,7 @@ def _probe_result(
         responses = ProbeResponses.of(requests, rollouts, api, golden, max_context)
         try:
             trials = list(probe.judge(responses))
-        except NotVerifiableError as error:
+        except (NotVerifiableError, RenderError, VocabularyError) as error:
             reasons.append(str(error))
             continue
         if trials:

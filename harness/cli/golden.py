@@ -12,11 +12,10 @@ from cyclopts import App, Parameter
 from harness.cli.screen import print_raw, stderr, stdout
 from harness.errors import ConfigurationError
 from harness.golden import files, teacher_forcing
-from harness.golden.create import create_with_long
+from harness.golden.create import create_with_long, healthy_run
+from harness.golden.create import learn as learn_from
 from harness.golden.distance import distance, shown
 from harness.golden.engine import EngineOptions
-from harness.golden.healthy import healthy_run
-from harness.golden.healthy import learn as learn_from
 from harness.golden.records import Distance, Golden, Tolerance
 from harness.golden.replies import compared_replies
 from harness.parsing.rollout import parse_rollout

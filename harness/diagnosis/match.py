@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.diagnosis.causes import effect, links, remedy, title
+from harness.diagnosis.causes import layers, links
 from harness.diagnosis.signatures import collateral, firing, leak
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
@@ -263,7 +263,7 @@ def _alike(model: _Model, one: int, other: int) -> bool:
 def _cause(model: _Model, group: Sequence[int], explains: Sequence[str]) -> Cause | None:
     """A few defects, or a layer of the server; None if neither is probable enough."""
     first, *others = (model.faults[index] for index in group[:_LISTED])
-    layer = first.layer
+    layer, about = first.layer, layers()[first.layer]
     few = min(model.probability(group[:_LISTED]), 1 if first.measured else _UNMEASURED)
     whole = model.probability([each for each in group if model.faults[each].layer == layer])
     if max(few, whole) < CONFIDENT:
@@ -272,9 +272,9 @@ def _cause(model: _Model, group: Sequence[int], explains: Sequence[str]) -> Caus
     return Cause(
         name=first.name if exact else layer,
         layer=layer,
-        description=first.description if exact else title(layer),
-        effect=effect(layer),
-        remedy=remedy(layer),
+        description=first.description if exact else about.title,
+        effect=about.effect,
+        remedy=about.remedy,
         sources=links(first.source) if exact else (),
         probability=few if exact else whole,
         alternatives=tuple(each.description for each in ([] if exact else [first]) + others),

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from harmony.vocabulary import bytes_of
+from harmony.vocabulary import bytes_of, token_bytes
 from harness.api.base import Reply
 from harness.golden.records import Token
-from harness.golden.tokens import special
 
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()
 _TEXT = ("answer", "preamble")
@@ -123,6 +122,11 @@ def _at(
     expected = repr(bytes_of(token.id).decode("utf-8", "replace"))
     got = repr(left.decode("utf-8", "replace")[:_SHOWN]) if left else "the end"
     return Divergence(at, min((_gap(token, left), *instead)), expected, got)
+
+
+def special(token: int) -> bool:
+    """Whether a token is a special token of harmony."""
+    return token >= len(token_bytes())
 
 
 def _gap(token: Token, left: bytes) -> float:

@@ -6,13 +6,13 @@ from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden.records import Golden
-from harness.golden.version1 import upgraded
 from harness.storage.run_folder import GOLDEN_FILE
 
 SHIPPED = "gpt-oss-small.json"
@@ -44,7 +44,7 @@ def _content(path: Path) -> bytes:
 
 def _parsed(path: Path, content: bytes) -> Golden:
     try:
-        return Golden.model_validate(upgraded(orjson.loads(content)))
+        return Golden.model_validate(_upgraded(orjson.loads(content)))
     except (KeyError, TypeError, orjson.JSONDecodeError):
         raise ConfigurationError(
             f"{path} is not a golden file. Create one with: gpt-oss-verify golden create"
@@ -82,3 +82,33 @@ def kept(folder: Path, sha256_expected: str | None) -> Golden | None:
     if sha256(content).hexdigest() != sha256_expected:
         raise RunLogError(f"{GOLDEN_FILE} in {folder} was changed after the run; restore it.")
     return _parsed(folder / GOLDEN_FILE, content)
+
+
+def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
+    """The members of a file of gpt-oss-verify 0.1 or 0.2, which runs keep, as those of a `Golden`.
+
+    Such files know neither patterns of defects nor engines with numbers in 8 bits, and name no
+    command. Other files are unchanged.
+    """
+    if "tool_version" not in old:
+        return old
+    kept = {name: value for name, value in old.items() if name != "tool_version"}
+    engine = f"gpt-oss-verify {old['tool_version']}"
+    return kept | {
+        "engine": engine,
+        "command": "",
+        "healthy": [_old_run(run, engine) for run in old["healthy"]],
+        "exact_tolerance": old["tolerance"],
+        "patterns": [],
+    }
+
+
+def _old_run(old: dict[str, Any], engine: str) -> dict[str, Any]:
+    """A healthy run; of all alternatives, likely or not, it knows the same 99th percentile."""
+    return {
+        "engine": engine,
+        "numbers": f"{old['dtype']}, batch {old['batch']}",
+        "exact": True,
+        "distance": old["distance"] | {"near_p99": old["distance"]["p99"]},
+        "farthest": old["farthest"],
+    }

@@ -6,16 +6,16 @@ and the provider's CoT and answer, and computes the logprob of each token, at an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 
-from harmony.vocabulary import encode
+from harmony.vocabulary import encode, token_bytes
 from harness.api.base import Reply
 from harness.golden import engine
 from harness.golden.distance import Compared, Entry, compare, entries_of
 from harness.golden.engine import EngineOptions, Question
-from harness.golden.tokens import id_of
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Rollout
 
@@ -74,7 +74,7 @@ def _recorded(rollout: Rollout) -> Iterator[_Recorded]:
             continue
         listed = entries_of(exchange, reply)
         # The tokens before the first that is not in the vocabulary.
-        ids = [*takewhile(lambda token: token is not None, (id_of(each.name) for each in listed))]
+        ids = [*takewhile(lambda token: token is not None, (_id_of(each.name) for each in listed))]
         if ids:
             tokens = (*_opening(reply, listed), *(token for token in ids if token is not None))
             fields = {key: value for key, value in body.items() if key in _PROMPT_FIELDS}
@@ -88,3 +88,17 @@ def _opening(reply: Reply, found: Sequence[Entry]) -> tuple[int, ...]:
         return ()
     thought = encode(_REASONING.format(reply.reasoning)) if reply.reasoning else []
     return (*thought, *encode(_ANSWER))
+
+
+def _id_of(name: bytes) -> int | None:
+    """The token with these bytes, or the special token with this name; None without one."""
+    found = _ids().get(name)
+    if found is None and name.startswith(b"<|"):
+        ids = encode(name.decode("utf-8", "replace"))
+        return ids[0] if len(ids) == 1 else None
+    return found
+
+
+@cache
+def _ids() -> Mapping[bytes, int]:
+    return {data: token for token, data in enumerate(token_bytes()) if data}

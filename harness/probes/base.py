@@ -190,9 +190,14 @@ class ProbeResponses:
                 raise NotVerifiableError(f"The request {name!r} got no reply: {reason}.")
             yield from readable
 
-    def reply(self, name: str, mode: Mode | None = None) -> tuple[ParsedExchange, Reply]:
+    def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
         """The first of `replies`. Raises NotVerifiableError."""
-        return next(self.replies(name, mode=mode))
+        return next(self.replies(name))
+
+    def prompt_tokens(self, name: str) -> tuple[ParsedExchange, int]:
+        """The reported prompt tokens of the first reply. Raises NotVerifiableError."""
+        exchange, reply = self.reply(name)
+        return exchange, prompt_tokens(reply)
 
 
 TrialResult = Problem | None
@@ -200,6 +205,7 @@ TrialResult = Problem | None
 
 Trials = Iterator[TrialResult]
 Judge = Callable[[ProbeResponses], Iterable[TrialResult]]
+"""May raise NotVerifiableError, and RenderError or VocabularyError if tokens cannot be counted."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +292,13 @@ class ProbeGroup:
             return judge
 
         return add
+
+
+def prompt_tokens(reply: Reply) -> int:
+    """The reported prompt tokens. Raises NotVerifiableError if there are none."""
+    if not reply.input_tokens:
+        raise NotVerifiableError("The provider does not report prompt tokens.")
+    return reply.input_tokens
 
 
 def _unreadable(rollout: ParsedRollout) -> str:

@@ -13,14 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harmony.render import RenderError, text_tokens
-from harmony.vocabulary import VocabularyError
+from harmony.render import text_tokens
 from harness.api.base import Message, Reply
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.findings import BOTH_MODES, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
 from harness.probes.refusals import failure, refused, required, served_replies
 from harness.records.conditions import Api
 
@@ -134,12 +140,11 @@ def _offered(responses: ProbeResponses) -> Trials:
         if _calls(reply):
             yield None
             continue
-        if reply.input_tokens is None or plain.input_tokens is None:
-            raise NotVerifiableError("The provider does not report prompt tokens.")
+        with_tool, without = prompt_tokens(reply), prompt_tokens(plain)
         message = "The prompt with code_interpreter has no more tokens than the one without."
-        got = f"{reply.input_tokens} and {plain.input_tokens}"
+        got = f"{with_tool} and {without}"
         lost = Problem(exchange, message, "more tokens", got, "$.usage.input_tokens")
-        yield None if reply.input_tokens > plain.input_tokens else lost
+        yield None if with_tool > without else lost
 
 
 @GROUP.probe("builtin.shown", ("hash",), apis=("responses",))
@@ -224,10 +229,7 @@ def _usage(responses: ProbeResponses) -> Trials:
             raise NotVerifiableError("The provider does not report completion tokens.")
         texts = [reply.reasoning, *(str(call.get("code") or "") for call in _calls(reply))]
         texts += [text for text, notes in _texts(reply) if not notes]
-        try:
-            least = int(_SHOWN_SHARE * sum(len(text_tokens(text)) for text in texts))
-        except (RenderError, VocabularyError) as error:
-            raise NotVerifiableError(f"The tokens cannot be counted: {error}") from error
+        least = int(_SHOWN_SHARE * sum(len(text_tokens(text)) for text in texts))
         message = "The completion tokens are fewer than those of the texts in the response."
         got = str(reply.output_tokens)
         lost = Problem(exchange, message, f"at least {least}", got, "$.usage.output_tokens")

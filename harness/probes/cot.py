@@ -25,10 +25,9 @@ _PROMPT_TWO = (
 )
 _QUESTION = "What is the code word?"
 _LATER = Message("user", _QUESTION)
-_LISBON_WEATHER = '{"temperature": 21}'
 _LISBON = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
 _OSLO = ToolCall("call_2", WEATHER.name, '{"location": "Oslo"}')
-_LISBON_RESULT = ToolResult("call_1", _LISBON_WEATHER)
+_LISBON_RESULT = ToolResult("call_1", '{"temperature": 21}')
 _OSLO_RESULT = ToolResult("call_2", '{"temperature": 9}')
 _SECOND_REASONING = Reasoning(f"The user wants {WEATHER.name}. With location: Oslo.")
 _ANSWER = Message("assistant", "It is 21 degrees in Lisbon.")
@@ -63,40 +62,28 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             ProbeRequest(f"stale {word}", stale),
             ProbeRequest(f"stale call {word}", (*called, _LISBON_RESULT, _ANSWER, _LATER), tools),
         ]
+    preamble = Message("assistant", "I will look it up.")
+    announced = (user, _reasoning(first), preamble, _LISBON, _LISBON_RESULT)
     requests += [
         ProbeRequest("own", (user,), tools, max_turns=4, then=(_QUESTION,)),
-        ProbeRequest("beside text", (user,), tools, options=_with_text(api)),
+        ProbeRequest("beside text", announced, tools),
     ]
     if api == "chat":
-        options = _chat_history(reasoning_content=_reasoning(first).text)
+        options = {"messages": _with_reasoning_content(_reasoning(first).text)}
         requests.append(ProbeRequest("other field", (user,), tools, options=options))
     return tuple(requests)
 
 
-def _chat_history(**fields: str) -> dict[str, Any]:
+def _with_reasoning_content(cot: str) -> list[dict[str, Any]]:
+    """The messages of a Chat request whose CoT is in the field `reasoning_content`."""
     function = {"name": _LISBON.name, "arguments": _LISBON.arguments}
     calls = [{"id": _LISBON.id, "type": "function", "function": function}]
-    result = {"role": "tool", "tool_call_id": _LISBON.id, "content": _LISBON_RESULT.text}
-    assistant = {"role": "assistant", "content": None, "tool_calls": calls, **fields}
-    return {"messages": [{"role": "user", "content": _PROMPT}, assistant, result]}
-
-
-def _with_text(api: Api) -> dict[str, Any]:
-    """A history in which the model reasons, announces a tool call to the user, and makes it."""
-    preamble, reasoning = "I will look it up.", _reasoning(_CODE_WORDS[0]).text
-    if api == "chat":
-        return _chat_history(content=preamble, reasoning=reasoning)
-    cot = {"type": "reasoning_text", "text": reasoning}
-    called = {"call_id": _LISBON.id, "name": _LISBON.name, "arguments": _LISBON.arguments}
-    return {
-        "input": [
-            {"type": "message", "role": "user", "content": _PROMPT},
-            {"type": "reasoning", "id": "rs_1", "summary": [], "content": [cot]},
-            {"type": "message", "role": "assistant", "content": preamble},
-            {"type": "function_call", **called},
-            {"type": "function_call_output", "call_id": _LISBON.id, "output": _LISBON_WEATHER},
-        ]
-    }
+    assistant = {"role": "assistant", "content": None, "tool_calls": calls}
+    return [
+        {"role": "user", "content": _PROMPT},
+        {**assistant, "reasoning_content": cot},
+        {"role": "tool", "tool_call_id": _LISBON.id, "content": _LISBON_RESULT.text},
+    ]
 
 
 GROUP = ProbeGroup("cot", _requests, RAW_COT)

@@ -15,7 +15,14 @@ from typing import Any
 from harness.api.base import Message, ToolCall, ToolResult
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
 from harness.probes.refusals import outcome, refused, required
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -267,9 +274,7 @@ def _overflow(responses: ProbeResponses) -> Trials:
             message = "A prompt that exceeds the context length was not rejected."
             yield Problem(last, message, "status 400 or 413", outcome(last))
         else:
-            count = last.reply.input_tokens
-            if not count:
-                raise NotVerifiableError("The provider does not report prompt tokens.")
+            count = prompt_tokens(last.reply)
             message = "A prompt that exceeds the context length was silently truncated."
             cut = Problem(last, message, f"more than {CONTEXT}", str(count), "$.usage")
             yield cut if count <= CONTEXT else None

@@ -16,10 +16,8 @@ from itertools import chain
 import yaml
 from pydantic import TypeAdapter
 
-from harmony.vocabulary import VocabularyError
 from harness.api.base import Message, Reasoning, ToolResult
 from harness.findings import CHAT, HARMONY, Problem
-from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.mistakes import explanation
 from harness.probes.refusals import outcome, refused
@@ -107,11 +105,8 @@ def _bare(responses: ProbeResponses) -> Trials:
     A longer prompt contains text that the provider adds, such as instructions or built-in tools. A
     shorter one lacks part of the system message. One or two tokens are harmless.
     """
-    exchange, count = _prompt_tokens(responses, "base")
-    try:
-        right = bare_lengths(PROMPTS["base"])
-    except VocabularyError as error:
-        raise NotVerifiableError(str(error)) from None
+    exchange, count = responses.prompt_tokens("base")
+    right = bare_lengths(PROMPTS["base"])
     message = "The length of a minimal prompt differs from harmony's."
     expected = " or ".join(f"{each} tokens" for each in sorted(right))
     other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
@@ -136,13 +131,10 @@ def _order(responses: ProbeResponses) -> Trials:
 
     The model was trained on this order. Ollama's template has the other one.
     """
-    longer, more = _prompt_tokens(responses, "system and tool")
-    _, less = _prompt_tokens(responses, "tool")
+    longer, more = responses.prompt_tokens("system and tool")
+    _, less = responses.prompt_tokens("tool")
     pair = PROMPTS["system and tool"], PROMPTS["tool"]
-    try:
-        first, either = differences(*pair, instructions_last=False), differences(*pair)
-    except VocabularyError as error:
-        raise NotVerifiableError(str(error)) from None
+    first, either = differences(*pair, instructions_last=False), differences(*pair)
     if more - less not in either:
         raise NotVerifiableError("The prompt has the length of neither order.")
     message = "The prompt is as long as one with the tools before the instructions."
@@ -151,13 +143,10 @@ def _order(responses: ProbeResponses) -> Trials:
 
 
 def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
-    longer, more = _prompt_tokens(responses, pair.longer)
-    _, less = _prompt_tokens(responses, pair.shorter)
+    longer, more = responses.prompt_tokens(pair.longer)
+    _, less = responses.prompt_tokens(pair.shorter)
     first, second = pair.expected or (pair.longer, pair.shorter)
-    try:
-        right = _right(first, second)
-    except VocabularyError as error:
-        raise NotVerifiableError(str(error)) from None
+    right = _right(first, second)
     got = more - less
     deviation = min(abs(got - each) for each in right)
     if deviation <= pair.slack * max(right):
@@ -177,13 +166,6 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
 def _right(longer: str, shorter: str) -> frozenset[int]:
     """The differences of two prompts; rendering long ones takes most of the time of a judgement."""
     return differences(PROMPTS[longer], PROMPTS[shorter])
-
-
-def _prompt_tokens(responses: ProbeResponses, name: str) -> tuple[ParsedExchange, int]:
-    exchange, reply = responses.reply(name)
-    if not reply.input_tokens:
-        raise NotVerifiableError("The provider does not report prompt tokens.")
-    return exchange, reply.input_tokens
 
 
 def _as_text(right: Iterable[int]) -> str:

@@ -16,7 +16,14 @@ import orjson
 from harness.api.base import Message
 from harness.findings import Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
 from harness.probes.refusals import outcome, refused
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -143,9 +150,7 @@ def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
         message = "A stored response cannot be continued by its id."
         return Problem(second, message, "a reply", outcome(second))
     if _CODE_WORD not in second.reply.text.lower():
-        before, after = first.reply.input_tokens, second.reply.input_tokens
-        if before is None or after is None:
-            raise NotVerifiableError("The provider does not report prompt tokens.")
+        before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
         if after <= before:
             message = "The continued prompt does not contain the stored response."
             got = f"{after}, after {before} in the first request"

@@ -14,7 +14,14 @@ from harness.checks.json_text import misfit, parsed_object
 from harness.checks.texts import GARBLED
 from harness.findings import STRUCTURED, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import (
+    NotVerifiableError,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
 from harness.probes.refusals import required, served_replies
 from harness.records.conditions import Api
 
@@ -124,10 +131,7 @@ def _applied(responses: ProbeResponses) -> Trials:
         yield None
         return
     exchange, reply = found[0]
-    _, without = responses.reply("without")
-    shown, not_shown = reply.input_tokens, without.input_tokens
-    if shown is None or not_shown is None:
-        raise NotVerifiableError("The provider does not report prompt tokens.")
+    shown, (_, not_shown) = prompt_tokens(reply), responses.prompt_tokens("without")
     message = "The answer violates its schema, and the prompt does not contain the schema."
     got = f"{shown} prompt tokens, {not_shown} without a schema: {reply.text}"
     ignored = Problem(exchange, message, "an answer that conforms to the schema", got)

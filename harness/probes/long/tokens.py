@@ -10,10 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 
-from harmony.vocabulary import VocabularyError
 from harness.findings import Problem
-from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeResponses, TrialResult, Trials
+from harness.probes.base import ProbeResponses, TrialResult, Trials
 from harness.probes.long.requests import (
     COUNTED,
     FEW_TOKENS,
@@ -25,7 +23,7 @@ from harness.probes.long.requests import (
     cell,
     steps,
 )
-from harness.probes.refusals import failure, outcome, refused
+from harness.probes.refusals import failure, outcome, refused, required
 from harness.probes.rendering import Prompt, bare_lengths, differences
 from harness.records.conditions import Api
 
@@ -46,25 +44,15 @@ def _prompts(api: Api, max_context: int) -> dict[str, Prompt]:
 
 @cache
 def _added(api: Api, max_context: int, longer: str, shorter: str) -> frozenset[int]:
-    """How many tokens one prompt may be longer than another. Raises NotVerifiableError."""
+    """How many tokens one prompt may be longer than another."""
     prompts = _prompts(api, max_context)
-    try:
-        return differences(prompts[longer], prompts[shorter])
-    except VocabularyError as error:
-        raise NotVerifiableError(str(error)) from None
-
-
-def _tokens(responses: ProbeResponses, name: str) -> tuple[ParsedExchange, int]:
-    exchange, reply = responses.reply(name)
-    if not reply.input_tokens:
-        raise NotVerifiableError("The provider does not report prompt tokens.")
-    return exchange, reply.input_tokens
+    return differences(prompts[longer], prompts[shorter])
 
 
 def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
     """Judge the prompt tokens of one request against those of a shorter one."""
-    _, less = _tokens(responses, shorter)
-    exchange, more = _tokens(responses, longer)
+    _, less = responses.prompt_tokens(shorter)
+    exchange, more = responses.prompt_tokens(longer)
     right = _added(responses.api, responses.max_context, longer, shorter)
     if more - less in right:
         return None
@@ -148,22 +136,15 @@ def _accepted(responses: ProbeResponses) -> Trials:
 
     The models have 131,072 tokens of context; state a provider's own limit with --max-context.
     """
-    _, short = _tokens(responses, _SHORT)
+    _, short = responses.prompt_tokens(_SHORT)
+    bare = min(bare_lengths(_prompts(responses.api, responses.max_context)[_SHORT]))
     for name in _SENT:
-        if name == "fits" and short - _bare(responses) > SLACK:
+        if name == "fits" and short - bare > SLACK:
             continue  # The provider adds text, which may not fit.
         for rollout in responses.rollouts[name]:
             last = rollout.exchanges[-1]
             message = f"The provider rejects a prompt that fits into its context ({name})."
             yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
-
-
-def _bare(responses: ProbeResponses) -> int:
-    """The tokens of the shortest prompt in harmony, without a date. Raises NotVerifiableError."""
-    try:
-        return min(bare_lengths(_prompts(responses.api, responses.max_context)[_SHORT]))
-    except VocabularyError as error:
-        raise NotVerifiableError(str(error)) from None
 
 
 @GROUP.probe("long.limit.fits", ("fits", _SHORT))
@@ -198,11 +179,9 @@ def _limit_named(responses: ProbeResponses) -> Trials:
 
     Clients shorten the conversation to it.
     """
-    rejected = [each.exchanges[-1] for each in responses.all("over") if refused(each)]
-    if not rejected:
-        raise NotVerifiableError("The provider does not reject a prompt that is too long.")
+    rejected = (each.exchanges[-1] for each in responses.all("over") if refused(each))
     most = responses.max_context
-    for last in rejected:
+    for last in required(rejected, "The provider does not reject a prompt that is too long."):
         numbers = map(int, _NUMBER.findall(re.sub(r"(?<=\d)[,_](?=\d{3})", "", outcome(last))))
         named = any(_NAMED * most <= each <= most for each in numbers)
         message = "The rejection of a prompt that is too long does not name the limit."

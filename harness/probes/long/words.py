@@ -8,7 +8,6 @@ whose words the same model found, and even then it is information about both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import comb
 
 from harness.api.base import Reply
 from harness.findings import Problem
@@ -24,6 +23,7 @@ from harness.probes.long.requests import (
     code_words,
     steps,
 )
+from harness.statistics.reliability import chance_of_worse
 
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}
 _WORDS = code_words()
@@ -76,7 +76,7 @@ def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
         raise NotVerifiableError("No longer prompt got a complete reply.")
     for each in judged:
         found, count = sum(hit for _, hit in each.values()), len(each)
-        if _p_value(found, count, hits + found, count + most) < _SIGNIFICANCE / len(judged):
+        if chance_of_worse(found, count, hits, most) < _SIGNIFICANCE / len(judged):
             exchange = next(exchange for exchange, hit in each.values() if not hit)
             message = (
                 f"Code words are found in {found} of {count} {what}, and in {hits} of {most} of "
@@ -85,15 +85,6 @@ def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
             )
             return Problem(exchange, message, "about as many as in the shortest", f"{found}")
     return None
-
-
-def _p_value(found: int, count: int, hits: int, all_: int) -> float:
-    """The probability that `count` of `all_` prompts have at most `found` of all `hits`.
-
-    Fisher's exact test, one-sided: the lower tail of the hypergeometric distribution.
-    """
-    ways = (comb(count, k) * comb(all_ - count, hits - k) for k in range(found + 1) if k <= hits)
-    return sum(ways) / comb(all_, hits)
 
 
 @GROUP.probe("long.words", [name for names in _CELLS.values() for name in names], severity="info")

@@ -6,11 +6,10 @@ the reply accounts for.
 
 from __future__ import annotations
 
-from harmony.render import RenderError, text_tokens
-from harmony.vocabulary import VocabularyError
-from harness.api.base import Message, Reply
+from harness.api.base import Message
 from harness.findings import HARMONY, Problem
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.evidence import beside
 from harness.probes.refusals import first_replies, required
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -22,10 +21,9 @@ _RULE = Message(
     "you are about to do and why.",
 )
 _QUESTION = Message("user", "What is the weather in Lisbon?")
-_FORMAT_TOKENS_OF_A_MESSAGE = 6
-_FORMAT_TOKENS_OF_A_CALL = 10
-_LEAST = 8
-"""Lost tokens that must include text: the message around it has six special tokens more."""
+_LEAST = 16
+"""Tokens that are not those of the reply and must include a text: the format of a message has six,
+and a call may have some more than `beside` counts, such as its content type."""
 
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
@@ -50,28 +48,10 @@ def _announcements(responses: ProbeResponses) -> Trials:
     for exchange, reply in first_replies(responses.all("announced")):
         if not reply.calls or not (reply.reasoning or reply.text):
             continue
-        lost = _lost_tokens(reply)
+        lost = beside(reply) or 0
         if reply.text:
             yield None
         elif lost >= _LEAST:
             message = "No part of the reply accounts for the output tokens before a tool call."
             got = f"{lost} tokens not returned"
             yield Problem(exchange, message, "text next to the tool call", got, "$.usage")
-
-
-def _lost_tokens(reply: Reply) -> int:
-    """Output tokens minus those of CoT, calls and format, at least; 0 without a count."""
-    count = reply.usage.output_tokens if reply.usage else None
-    if count is None:
-        return 0
-    returned = sum(
-        _tokens(call.name + call.arguments) + _FORMAT_TOKENS_OF_A_CALL for call in reply.calls
-    ) + _tokens(reply.reasoning)
-    return count - returned - 2 * _FORMAT_TOKENS_OF_A_MESSAGE
-
-
-def _tokens(text: str) -> int:
-    try:
-        return len(text_tokens(text))
-    except (RenderError, VocabularyError) as error:
-        raise NotVerifiableError(str(error)) from None

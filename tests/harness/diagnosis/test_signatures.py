@@ -2,7 +2,7 @@
 
 import json
 
-from harness.diagnosis.causes import effect, links, remedy, title
+from harness.diagnosis.causes import layers, links
 from harness.diagnosis.signatures import shipped
 from harness.rules import RULES
 from harness.selftest.faults import Fault
@@ -19,7 +19,8 @@ def test_the_shipped_signatures_are_of_visible_faults():
 def test_the_shipped_signatures_name_known_rules_and_layers():
     for each in shipped().faults:
         assert {*each.expected, *each.found, *each.clean} <= set(RULES), each.name
-        assert all(text(each.layer).endswith(".") for text in (title, effect, remedy))
+        about = layers()[each.layer]
+        assert all(text.endswith(".") for text in (about.title, about.effect, about.remedy))
 
 
 def test_sources_become_links():

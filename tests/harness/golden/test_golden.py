@@ -14,11 +14,10 @@ from harmony.vocabulary import bytes_of, harmony_encoding
 from harness.api.base import Reply, ToolCall
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, engine, files
-from harness.golden.defects import DEFECTS
+from harness.golden.create import DEFECTS, HEALTHY
 from harness.golden.distance import Compared, Entry, compare, distance, entry_bytes
 from harness.golden.divergence import divergence
 from harness.golden.engine import Answer, EngineOptions, Head
-from harness.golden.healthy import HEALTHY
 from harness.golden.records import Token
 from harness.probes import golden_prompts
 from reference_engine.scoring import identity

@@ -9,8 +9,8 @@ from golden_replay import GOLDEN, Replay
 from healthy import Say, chat_whole, json_response
 from probing import judged, statuses
 
+from harness.golden.divergence import special
 from harness.golden.records import Token
-from harness.golden.tokens import special
 from harness.probes import numerics
 from harness.records.rollouts import Response
 
