@@ -18,7 +18,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -38,7 +37,7 @@ _UNION_TAGS = frozenset({
     *("function_call", "function_call_output", "item_reference", "json_object", "json_schema"),
     *("function_tool", "namespace_tool", "web_search_tool", "code_interpreter_tool", "mcp_tool"),
     *("web_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools", "compaction"),
-    *("ToolFilter", "list[str]"),
+    *("custom_tool", "custom_tool_call", "custom_tool_call_output", "ToolFilter", "list[str]"),
 })  # fmt: skip
 _UNIONS = frozenset({"input", "prompt", "response_format", "format", "tool_choice"})
 _TYPE_OF_MEMBER = re.compile(r"[A-Z]|\w+\[")
@@ -177,20 +176,22 @@ Stops = Annotated[
 """One stop string or several."""
 
 
+def _valid_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be 1 to 128 letters, digits, underscores or hyphens")
+    return name
+
+
+FunctionName = Annotated[str, AfterValidator(_valid_name)]
+
+
 class FunctionDefinition(RequestModel):
     """A function tool. `strict` is accepted without effect."""
 
-    name: str
+    name: FunctionName
     description: str = ""
     parameters: dict[str, Any] | None = None
     strict: Ignored = None
-
-    @field_validator("name")
-    @classmethod
-    def _valid_name(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise ValueError("must be 1 to 128 letters, digits, underscores or hyphens")
-        return name
 
     def tool(self) -> FunctionTool:
         """The tool of the conversation."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import openai
 import pytest
@@ -57,6 +59,42 @@ def test_a_namespace_is_offered_as_functions_and_comes_back_with_its_calls(clien
     with client.responses.stream(model=MODEL, input="Hi", tools=[TEAM]) as stream:
         added = [event.item for event in stream if event.type == "response.output_item.added"]
     assert added[-1].namespace == "team"
+
+
+PATCH = "*** Begin Patch\n*** Delete File: a\n*** End Patch"
+APPLY_PATCH = {
+    "type": "custom",
+    "name": "apply_patch",
+    "description": "Edit files.",
+    "format": {"type": "grammar", "syntax": "lark", "definition": "start: begin hunk+ end"},
+}
+
+
+@pytest.mark.parametrize("written", [PATCH, json.dumps({"input": PATCH}), json.dumps({"x": PATCH})])
+def test_a_custom_tool_is_a_function_with_a_text(client, engine, written):
+    header = "<|channel|>commentary to=functions.apply_patch <|constrain|>json<|message|>"
+    engine.script = lambda *_: f"{header}{written}<|call|>"
+    fields = {"model": MODEL, "tools": [APPLY_PATCH]}
+    try:
+        reply = client.responses.create(input="Hi", **fields)
+        events = list(client.responses.create(input="Hi", stream=True, **fields))
+    finally:
+        engine.script = lambda *_: CALL
+    assert "// Edit files.\ntype apply_patch = (_: {\n" in engine.prompts[-1]
+    assert "lark grammar:" in engine.prompts[-1]
+    (call,) = reply.output
+    assert (call.type, call.name, call.input) == ("custom_tool_call", "apply_patch", PATCH)
+    kind = "response.custom_tool_call_input"
+    texts = [getattr(event, "delta", "") for event in events if event.type == f"{kind}.delta"]
+    assert texts == [event.input for event in events if event.type == f"{kind}.done"] == [PATCH]
+    assert events[-1].response.output[0].input == PATCH
+    assert reply.tools[0].format.definition == "start: begin hunk+ end"
+    done = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "D a"}
+    again = client.responses.create(input=[USER, *reply.output, done], **fields)
+    said = f"<|message|>{json.dumps({'input': PATCH})}<|call|><|start|>functions.apply_patch to="
+    assert said in engine.prompts[-1]
+    listed = client.responses.input_items.list(again.id, order="asc").data
+    assert [item.type for item in listed][1:] == ["custom_tool_call", "custom_tool_call_output"]
 
 
 def test_an_agents_metadata_does_no_harm(client):

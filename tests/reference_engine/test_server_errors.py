@@ -172,7 +172,7 @@ RESPONSES_ERRORS = [
     ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
     ({"tools": [CHAT_TOOL]}, "tools[0].name"),
     ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-    ({"tools": [FLAT_TOOL, {"type": "custom", "name": "x", "format": {}}]}, "tools[1].type"),
+    ({"tools": [FLAT_TOOL, {"type": "custom", "name": "x", "format": {}}]}, "tools[1].format"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tool_choice": {"type": "function", "name": "x"}, "tools": [FLAT_TOOL]}, "tool_choice"),
     ({"temperature": 3}, "temperature"),

@@ -29,7 +29,7 @@ from reference_engine.server.responses.request import (
 )
 from reference_engine.server.responses.steps import Steps
 from reference_engine.server.responses.store import ResponseLookup, ResponseStore, Stored
-from reference_engine.server.responses.tools import builtin_of, namespaces, offers_of
+from reference_engine.server.responses.tools import builtin_of, custom, namespaces, offers_of
 from reference_engine.server.responses.websocket import CONNECTION_STORE
 from reference_engine.server.tool_choice import ToolPolicy
 
@@ -132,6 +132,7 @@ class ResponsesHandler:
         writer = OutputWriter(
             namespaces(body.tools),
             tools,
+            custom=custom(body.tools),
             sources=SOURCES in body.include,
             outputs=OUTPUTS in body.include,
         )

@@ -49,6 +49,9 @@ Summary = Annotated[str, BeforeValidator(_opened)]
 """The `encrypted_content` of a request, decoded to its text."""
 
 
+CUSTOM_INPUT = "input"
+"""The parameter of the function that the model sees for a custom tool."""
+
 _SUMMARY_HEADING = "Our conversation so far, in short:\n\n"
 
 
@@ -105,6 +108,25 @@ class ResultItem(RequestModel):
     caller: Ignored = None
     id: Ignored = None
     status: Ignored = None
+
+
+class CustomCallItem(RequestModel):
+    """A call of a custom tool."""
+
+    type: Literal["custom_tool_call"]
+    call_id: str
+    name: str
+    input: str
+    namespace: Ignored = None
+    caller: Ignored = None
+    id: Ignored = None
+    status: Ignored = None
+
+
+class CustomResultItem(ResultItem):
+    """The result of a call of a custom tool."""
+
+    type: Literal["custom_tool_call_output"]  # type: ignore[assignment]
 
 
 class WebSearchItem(RequestModel):
@@ -191,6 +213,8 @@ Item = Annotated[
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[CallItem, Tag("function_call")]
     | Annotated[ResultItem, Tag("function_call_output")]
+    | Annotated[CustomCallItem, Tag("custom_tool_call")]
+    | Annotated[CustomResultItem, Tag("custom_tool_call_output")]
     | Annotated[WebSearchItem, Tag("web_search_call")]
     | Annotated[CodeInterpreterItem, Tag("code_interpreter_call")]
     | Annotated[McpCallItem, Tag("mcp_call")]
@@ -201,7 +225,8 @@ Item = Annotated[
         _kind,
         custom_error_type="item_type",
         custom_error_message="the item's type is not supported; supported are message, reasoning, "
-        "function_call, function_call_output, web_search_call, code_interpreter_call, "
+        "function_call, function_call_output, custom_tool_call, custom_tool_call_output, "
+        "web_search_call, code_interpreter_call, "
         "mcp_call, mcp_list_tools, item_reference and compaction",
     ),
 ]
@@ -234,8 +259,8 @@ def history_of(
                 history.append(_message(item, calls_next=calls_next))
             case ReasoningItem():
                 history += _reasoning(item)
-            case CallItem():
-                history.append(Call(item.name, item.arguments))
+            case CallItem() | CustomCallItem():
+                history.append(_call(item))
                 calls[item.call_id] = item.name
             case ResultItem():
                 history.append(_result(item, at, calls))
@@ -251,6 +276,12 @@ def history_of(
     return tuple(history)
 
 
+def _call(item: CallItem | CustomCallItem) -> Call:
+    if isinstance(item, CallItem):
+        return Call(item.name, item.arguments)
+    return Call(item.name, json.dumps({CUSTOM_INPUT: item.input}, ensure_ascii=False))
+
+
 def _reasoning(item: ReasoningItem) -> tuple[Reasoning, ...]:
     text = "".join(part.text for part in item.content)
     return (Reasoning(text),) if text else ()
@@ -263,7 +294,7 @@ def _calls_next(items: Sequence[Item]) -> list[bool]:
     for item in reversed(items):
         after.append(calls)
         if not isinstance(item, ReasoningItem):
-            calls = isinstance(item, CallItem | McpCallItem)
+            calls = isinstance(item, CallItem | CustomCallItem | McpCallItem)
     return after[::-1]
 
 

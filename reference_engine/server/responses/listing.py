@@ -13,6 +13,8 @@ from reference_engine.server.responses.items import (
     CallItem,
     CodeInterpreterItem,
     CompactionItem,
+    CustomCallItem,
+    CustomResultItem,
     Item,
     McpCallItem,
     McpListItem,
@@ -81,8 +83,12 @@ def listed(item: Item) -> dict[str, Any]:
         case CallItem():
             call = {"call_id": item.call_id, "name": item.name, "arguments": item.arguments}
             return _head(item, "fc") | call
+        case CustomCallItem():
+            call = {"call_id": item.call_id, "name": item.name, "input": item.input}
+            return _head(item, "ctc") | call
         case ResultItem():
-            return _head(item, "fco") | {"call_id": item.call_id, "output": item.output}
+            prefix = "ctco" if isinstance(item, CustomResultItem) else "fco"
+            return _head(item, prefix) | {"call_id": item.call_id, "output": item.output}
         case CompactionItem():
             return _head(item, "cmp") | {
                 "encrypted_content": encode_summary(item.encrypted_content)
@@ -94,7 +100,8 @@ def listed(item: Item) -> dict[str, Any]:
 
 
 def _head(
-    item: MessageItem | ReasoningItem | CallItem | ResultItem | CompactionItem, prefix: str
+    item: MessageItem | ReasoningItem | CallItem | CustomCallItem | ResultItem | CompactionItem,
+    prefix: str,
 ) -> dict[str, Any]:
     given = item.id if isinstance(item.id, str) and item.id else None
     item_id = given or f"{prefix}_{secrets.token_hex(16)}"

@@ -12,6 +12,7 @@ from reference_engine.builtin.mcp import McpListing
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.pieces import Piece
 from reference_engine.server.responses.output_items import (
+    CustomCallItem,
     Event,
     FunctionCallItem,
     McpCallItem,
@@ -30,6 +31,7 @@ class OutputWriter:
 
     Args:
         namespaces: The namespaces of functions; a call repeats its namespace.
+        custom: The custom tools, whose calls have a text instead of arguments.
         tools: The tools that the server runs, whose calls have items of their own.
         sources: Whether the items of searches list the URLs that were found.
         outputs: Whether the items of programs show what they printed.
@@ -43,10 +45,12 @@ class OutputWriter:
         namespaces: Mapping[str, str] | None = None,
         tools: Toolbox | None = None,
         *,
+        custom: frozenset[str] = frozenset(),
         sources: bool = False,
         outputs: bool = False,
     ) -> None:
         self._namespaces = namespaces or {}
+        self._custom = custom
         self._tools = tools or Toolbox()
         self._sources = sources
         self._outputs = outputs
@@ -97,6 +101,8 @@ class OutputWriter:
                 return ProgramItem(index, self._container, outputs=self._outputs)
             case "mcp":
                 return McpCallItem(index, name, self._tools.label(name))
+        if name in self._custom:
+            return CustomCallItem(index, name)
         return FunctionCallItem(index, name, self._namespaces.get(name))
 
     def _annotations(self, text: str) -> list[dict[str, Any]]:

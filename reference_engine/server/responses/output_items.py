@@ -6,6 +6,7 @@ result.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -156,6 +157,35 @@ class FunctionCallItem(OutputItem):
     def _written(self, text: str) -> list[Event]:
         self.fields["arguments"] = text
         return [self._event("response.function_call_arguments.done", arguments=text)]
+
+
+class CustomCallItem(OutputItem):
+    """A call of a custom tool, which the client answers. Its input is known at the end."""
+
+    def __init__(self, index: int, name: str) -> None:
+        call = {"call_id": f"call_{secrets.token_hex(12)}", "name": name, "input": ""}
+        super().__init__(index, "custom_tool_call", "ctc", **call)
+
+    def _delta(self, text: str, tokens: Sequence[Token]) -> list[Event]:
+        return []
+
+    def _written(self, text: str) -> list[Event]:
+        self.fields["input"] = given = _custom_input(text)
+        kind = "response.custom_tool_call_input"
+        return [self._event(f"{kind}.delta", delta=given), self._event(f"{kind}.done", input=given)]
+
+
+def _custom_input(text: str) -> str:
+    """The text of the only parameter; what is no such JSON object is the text itself.
+
+    gpt-oss writes both, and with other names than the declared one (openai/gpt-oss `chat.py`).
+    """
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        return text
+    values = list(arguments.values()) if isinstance(arguments, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else text
 
 
 class _ServedCall(OutputItem):

@@ -7,16 +7,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from harmony.conversation import Builtin
+from harmony.conversation import Builtin, FunctionTool
 from reference_engine.builtin.mcp import McpOffer, McpServer
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.server.errors import invalid
 from reference_engine.server.fields import (
     FunctionDefinition,
+    FunctionName,
     FunctionType,
     Ignored,
     RequestModel,
 )
+from reference_engine.server.responses.items import CUSTOM_INPUT
 from reference_engine.server.tool_choice import ALLOWED, FORM, NAMED, Choice, Mode, OfferedTool
 
 
@@ -56,6 +58,44 @@ class Namespace(RequestModel):
             "description": self.description,
             "tools": [tool.echoed() for tool in self.tools],
         }
+
+
+class TextInput(RequestModel):
+    """Any text."""
+
+    type: Literal["text"]
+
+
+class Grammar(RequestModel):
+    """A text that follows a grammar, which only the prompt enforces."""
+
+    type: Literal["grammar"]
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
+class CustomTool(RequestModel):
+    """A tool whose input is a text. The model sees a function with this text as its parameter."""
+
+    type: Literal["custom"]
+    name: FunctionName
+    description: str = ""
+    format: Annotated[TextInput | Grammar, Field(discriminator="type")] = TextInput(type="text")
+    allowed_callers: Ignored = None
+    asynchronous: Literal[False] = Field(alias="async", default=False)
+    defer_loading: Literal[False] = False
+
+    def tool(self) -> FunctionTool:
+        """The function that the model sees."""
+        text = {"type": "string"}
+        if isinstance(self.format, Grammar):
+            text["description"] = f"{self.format.syntax} grammar:\n{self.format.definition}"
+        parameters = {"type": "object", "properties": {CUSTOM_INPUT: text}}
+        return FunctionTool(self.name, self.description, parameters | {"required": [CUSTOM_INPUT]})
+
+    def echoed(self) -> dict[str, Any]:
+        """The tool in the response."""
+        return self.model_dump(include={"type", "name", "description", "format"})
 
 
 class WebSearch(RequestModel):
@@ -140,7 +180,7 @@ class Mcp(RequestModel):
 def _kind(tool: object) -> str:
     """The tag of a tool. Types that are not known must be functions."""
     kind = str(tool.get("type")) if isinstance(tool, dict) else ""
-    if kind in {"namespace", "code_interpreter", "mcp"}:
+    if kind in {"namespace", "code_interpreter", "custom", "mcp"}:
         return f"{kind}_tool"
     return "web_search_tool" if kind.startswith("web_search") else "function_tool"
 
@@ -148,6 +188,7 @@ def _kind(tool: object) -> str:
 AnyTool = Annotated[
     Annotated[Tool, Tag("function_tool")]
     | Annotated[Namespace, Tag("namespace_tool")]
+    | Annotated[CustomTool, Tag("custom_tool")]
     | Annotated[WebSearch, Tag("web_search_tool")]
     | Annotated[CodeInterpreter, Tag("code_interpreter_tool")]
     | Annotated[Mcp, Tag("mcp_tool")],
@@ -156,9 +197,9 @@ AnyTool = Annotated[
 
 
 class NamedTool(RequestModel):
-    """A tool choice that names a function."""
+    """A tool choice that names a function or a custom tool."""
 
-    type: Literal["function"]
+    type: Literal["function", "custom"]
     name: str
 
 
@@ -174,12 +215,12 @@ ToolChoice = Annotated[Mode | Annotated[NamedTool, NAMED] | Annotated[AllowedToo
 
 
 def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
-    """All functions, with their paths in the request."""
+    """All functions and custom tools, with their paths in the request."""
     for at, tool in enumerate(tools):
         if isinstance(tool, Namespace):
             for within, function in enumerate(tool.tools):
                 yield OfferedTool(function.tool(), f"tools[{at}].tools[{within}]")
-        elif isinstance(tool, Tool):
+        elif isinstance(tool, Tool | CustomTool):
             yield OfferedTool(tool.tool(), f"tools[{at}]")
 
 
@@ -191,6 +232,11 @@ def namespaces(tools: Sequence[AnyTool]) -> dict[str, str]:
         if isinstance(tool, Namespace)
         for function in tool.tools
     }
+
+
+def custom(tools: Sequence[AnyTool]) -> frozenset[str]:
+    """The names of the custom tools."""
+    return frozenset(tool.name for tool in tools if isinstance(tool, CustomTool))
 
 
 def builtin_of(
