@@ -3,16 +3,18 @@
 Models may choose other arguments, so one such call proves nothing by itself. Its tokens do, if they
 are those of the expected call and not those of the returned one; the calls of the run with the
 expected arguments show how many tokens the model writes beside them. So do numbers, booleans and
-lists that differ from the prompt in every attempt at several cases, and parameters that all have
-names in another style.
+lists that differ from the prompt in every attempt at several cases, numbers that differ from the
+CoT where other attempts at the case have those of the CoT, parameters that all have names in
+another style, and texts that are all changed in one way (`harness.checks.changed_texts`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from harness.checks.changed_texts import changed_alike
 from harness.checks.comparison import Difference, comparison, evidence
 from harness.checks.json_text import parsed_object
 from harness.records.conditions import Condition
@@ -47,8 +49,12 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
         found = {}
     for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
         found.setdefault(each.record, (each, "as in every attempt at the case"))
+    for each in _unlike_cot(by_case.values()):
+        found.setdefault(each.record, (each, "according to the CoT and to other attempts"))
     for each in (each for group in by_condition.values() for each in _renamed(group)):
         found.setdefault(each.record, (each, "as all names of parameters have another style"))
+    for each in (each for group in by_condition.values() for each in changed_alike(group)):
+        found.setdefault(each.record, (each, "as all such texts are changed in the same way"))
     for record, (each, why) in found.items():
         if each.call is not None:
             message = f"The arguments are not those that the model wrote, {why}."
@@ -67,6 +73,18 @@ def _proven(group: Sequence[Score]) -> Iterator[Score]:
     for each in group if counted.total() >= _FEWEST_CALLS else ():
         if each.call and _has_other_tokens(each.call, usual, seen):
             yield each
+
+
+def _unlike_cot(cases: Iterable[Sequence[Score]]) -> list[Score]:
+    """The calls with other numbers than their CoT, if other attempts at the case have those."""
+    unlike = [
+        each
+        for same in cases
+        if any(each.call is not None and each.call.same for each in same)
+        for each in same
+        if each.call is not None and each.call.values and each.call.planned
+    ]
+    return unlike if len({each.sample for each in unlike}) >= _FEWEST_CASES else []
 
 
 def _renamed(group: Sequence[Score]) -> list[Score]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema.exceptions import UnknownType
@@ -38,6 +38,20 @@ def parsed_value(text: str) -> object:
     except ValueError:
         return None
     return value
+
+
+def leaves(value: object) -> Iterator[object]:
+    """The texts, numbers, booleans and nulls in a JSON value, in order."""
+    if isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from leaves(each)
+    else:
+        yield value
+
+
+def strings(value: object) -> Iterator[str]:
+    """The texts in a JSON value, in order."""
+    return (each for each in leaves(value) if isinstance(each, str))
 
 
 def ends_early(text: str) -> bool:

@@ -6,11 +6,10 @@ schema, the prompt tokens are the same as without a schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.api.base import Message, Reply
-from harness.checks.json_text import misfit, parsed_object
+from harness.checks.json_text import misfit, parsed_object, strings
 from harness.checks.texts import GARBLED
 from harness.findings import STRUCTURED, Problem
 from harness.parsing.rollout import ParsedExchange
@@ -102,22 +101,11 @@ def _place(responses: ProbeResponses) -> Trials:
 def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     """A string of the reply that is JSON and conforms to the schema."""
     schema = exchange.request.answer_schema or {}
-    for text in _strings(reply.raw):
+    for text in strings(reply.raw):
         value = parsed_object(text.strip())
         if value is not None and misfit(value, schema) is None:
             return text
     return None
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _strings(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _strings(each)
 
 
 @GROUP.probe("structured.asked", ("free", "without"))

@@ -176,6 +176,7 @@ class MadeCall:
         got: The arguments of the call.
         same: Whether both are the same JSON.
         values: Whether numbers, booleans, null or the length of lists differ.
+        planned: Whether the CoT has all values that the call lacks, and none that it has instead.
         beside: Reported tokens of the reply that are not those of its messages without content
             types; None if they cannot be counted.
         beside_expected: The same for the reply with the expected call, in each spelling of JSON.
@@ -187,6 +188,7 @@ class MadeCall:
     same: bool
     values: bool
     beside: int | None
+    planned: bool = False
     beside_expected: tuple[int, ...] = ()
 
 

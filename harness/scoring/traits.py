@@ -11,6 +11,7 @@ import orjson
 
 from harness.api.base import Reply
 from harness.checks.across import CODE_WORD
+from harness.checks.json_text import strings
 from harness.checks.prompt_texts import user_texts
 from harness.parsing.events import json_object
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
@@ -42,7 +43,7 @@ def traits(parsed: ParsedRollout) -> Traits:
         value
         for reply in replies
         for call in reply.calls
-        for value in _strings(json_object(call.arguments))
+        for value in map(str.lower, strings(json_object(call.arguments)))
         if len(value) >= _SHORTEST_VALUE and value not in sent
     }
     # Unrelated requests share endless repetitions, which the token limit cuts.
@@ -77,15 +78,6 @@ def _written(reply: Reply) -> str:
 def _canonical(arguments: str) -> str:
     found = json_object(arguments)
     return arguments if found is None else orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _strings(value: object) -> Iterator[str]:
-    """The texts in a JSON value, in lower case."""
-    if isinstance(value, str):
-        yield value.lower()
-    elif isinstance(value, Mapping | list | tuple):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _strings(each)
 
 
 def _digest(written: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from harness.api.base import Reply
 from harness.cases import Case
-from harness.checks.json_text import parsed_object
+from harness.checks.json_text import leaves, parsed_object
 from harness.checks.subjects import calls
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.evidence import beside
@@ -38,6 +40,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
             for key, value in expected.items()
         ),
         beside(reply),
+        _is_planned(reply.reasoning, expected, got),
         () if same else tuple(each for each in instead if each is not None),
     )
 
@@ -47,6 +50,21 @@ def _with_arguments(reply: Reply, call_id: str, arguments: str) -> Reply:
         replace(each, arguments=arguments) if each.id == call_id else each for each in reply.calls
     )
     return replace(reply, calls=tuple(changed))
+
+
+def _is_planned(reasoning: str, expected: object, got: object) -> bool:
+    wanted, made = (Counter(map(_spelled, leaves(each))) for each in (expected, got))
+    lacking, instead = wanted - made, made - wanted
+    stated = {each for each in lacking | instead if _is_stated(each, reasoning)}
+    return bool(lacking and instead) and stated == lacking.keys()
+
+
+def _is_stated(value: str, text: str) -> bool:
+    return bool(value) and re.search(rf"(?<![\w.]){re.escape(value)}(?!\.?\w)", text) is not None
+
+
+def _spelled(value: object) -> str:
+    return value if isinstance(value, str) else next(_values(value))
 
 
 def _values(value: object) -> Iterator[str]:

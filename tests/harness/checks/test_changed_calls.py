@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+
+import pytest
 
 from harness.checks.changed_calls import COMPARISON
 from harness.records.conditions import Condition
@@ -65,3 +68,80 @@ def test_names_of_parameters_that_all_have_another_style_are_found() -> None:
     assert found(scores(due, due)) == set()  # One name: the model may have corrected it.
     assert found(scores(due, ship, kept)) == set()
     assert found(scores(named("from_", got=("from",)), named("to_", got=("to",)))) == set()
+
+
+def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the_cot() -> None:
+    off = replace(SHORT, values=True, planned=True, beside=None)
+    cases = [scores(RIGHT, off, sample=sample) for sample in "abc"]
+    assert found([each for case in cases for each in case]) == {"a2", "b2", "c2"}
+    assert found(cases[0] + cases[1]) == set()
+    alone = scores(off, off, sample="c")  # The model may always read this case in its own way.
+    assert found(cases[0] + cases[1] + alone) == set()
+    unplanned = scores(RIGHT, replace(off, planned=False), sample="c")
+    assert found(cases[0] + cases[1] + unplanned) == set()
+    phrased = scores(RIGHT, replace(off, values=False), sample="c")
+    assert found(cases[0] + cases[1] + phrased) == set()
+
+
+def made(expected: dict[str, object], got: dict[str, object], *, planned: bool = True) -> MadeCall:
+    """A call with these arguments."""
+    texts = (json.dumps(each) for each in (expected, got))
+    return MadeCall(0, *texts, same=expected == got, values=False, beside=None, planned=planned)
+
+
+EXPECTED: dict[str, dict[str, object]] = {
+    "a": {"city": "oslo bay", "names": ["ann"]},
+    "b": {"city": "rome"},
+    "c": {"unit": "kelvin", "at": 3},
+}
+
+
+def changed_to(change: Callable[[str], str], **options: bool) -> list[Score]:
+    """A call of each case, with a change of its texts."""
+
+    def mapped(value: object) -> object:
+        if isinstance(value, list):
+            return [mapped(each) for each in value]
+        return change(value) if isinstance(value, str) else value
+
+    return [
+        score
+        for sample, wanted in EXPECTED.items()
+        for score in scores(
+            made(wanted, {name: mapped(value) for name, value in wanted.items()}, **options),
+            sample=sample,
+        )
+    ]
+
+
+@pytest.mark.parametrize("change", [str.upper, str.title, lambda t: t[:1].upper() + t[1:]])
+def test_texts_that_are_all_changed_alike_are_found(change: Callable[[str], str]) -> None:
+    changed = changed_to(change)
+    assert found(changed) == {"a1", "b1", "c1"}
+    assert found(changed[:2]) == set()  # Two cases: the model may have corrected them.
+    assert found([changed[1], *scores(*[changed[1].call] * 3, sample="d")]) == set()
+    intact = scores(made(EXPECTED["b"], EXPECTED["b"]), sample="e")
+    assert found(changed + intact) == set()
+    assert found(changed_to(change, planned=False)) == set()
+
+
+def test_texts_that_all_end_at_one_length_are_found() -> None:
+    cut = changed_to(lambda text: text[:3], planned=False)
+    assert found(cut) == {"a1", "b1", "c1"}
+    assert found([*cut, *scores(made({"city": "Rome"}, {"city": "Rome"}), sample="d")]) == set()
+    assert found(changed_to(lambda text: text.split()[0][:6], planned=False)) == set()
+
+
+def test_texts_in_each_other_s_place_are_found() -> None:
+    pairs = [("from", "to"), ("unit", "city"), ("from", "to")]
+    moved = [
+        score
+        for sample, (one, other) in zip("abc", pairs, strict=True)
+        for score in scores(
+            made({one: sample, other: "x"}, {one: "x", other: sample}, planned=False), sample=sample
+        )
+    ]
+    assert found(moved) == {"a1", "b1", "c1"}
+    assert found([moved[0], moved[2]]) == set()
+    kept = scores(made({"from": "x", "to": "y"}, {"from": "x", "to": "y"}), sample="d")
+    assert found(moved + kept) == set()

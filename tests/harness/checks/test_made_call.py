@@ -1,0 +1,35 @@
+"""The call of a case compared with its CoT: which values the CoT has, and which only the call."""
+
+import json
+
+import pytest
+from healthy import Say, rollout
+
+from harness.cases import Case
+from harness.parsing.rollout import parse_rollout
+from harness.tasks.made_call import made_call
+
+EXPECTED = {"table": "staff", "limit": 30, "at": [1, 2.5], "open": True}
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "change", "planned"),
+    [
+        ("With limit: 30, at: [1, 2.5].", {"limit": 31}, True),
+        ("With limit: 30, not 31.", {"limit": 31}, False),
+        ("With limit: 300.", {"limit": 31}, False),
+        ("With limit: 30.5.", {"limit": 31}, False),
+        ("With limit: 30.", {"limit": 30.0}, False),  # The same number.
+        ("The user wants staff.", {"table": "Staff"}, True),
+        ("The user wants staff, the table Staff.", {"table": "Staff"}, False),
+        ("With at: [1, 2.5].", {"at": [1, 3]}, True),
+        ("With at: [1, 2.5].", {"at": [1]}, False),  # Nothing instead.
+        ("With limit: 30.", {}, False),
+    ],
+)
+def test_planned_values(reasoning, change, planned):
+    say = Say(call=("query_table", json.dumps(EXPECTED | change)), reasoning=reasoning)
+    case = Case("a", "query_table", "Query it.", EXPECTED)
+    found = made_call(parse_rollout(rollout([say])), case)
+    assert found is not None
+    assert found.planned is planned
