@@ -88,8 +88,7 @@ def _contacted(
     import os
 
     from harness.cli.choice import chosen_provider
-    from harness.doctor.setup import key_variables
-    from harness.providers.entries import changed
+    from harness.providers.entries import changed, key_variables
 
     chosen: dict[str, Provider] = {}
     if every:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,14 @@ from cyclopts import Group, Parameter
 
 from harness.cases import load_suite
 from harness.checks import CHECKS
-from harness.cli.options import names
+from harness.cli.options import at_least, names
 from harness.cli.screen import stderr
-from harness.cli.watch_rounds import Target, Watch, make_rounds
+from harness.cli.watch_rounds import Target, Watch, accept_level, make_rounds
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.probes.suites import choose
 from harness.providers import entries as providers
-from harness.providers.entries import ENVIRONMENT_NAME, Provider
+from harness.providers.entries import key_variables
 from harness.providers.gate_entry import seconds
 from harness.records.runs import SuiteName
 from harness.sampling import budget as sampling
@@ -34,8 +35,44 @@ DEFAULT_BUDGET = "1000"
 _BUDGET = re.compile(r"(\d+)|(\d+(?:\.\d+)?) ?usd", re.IGNORECASE)
 _ASSUMED_REQUESTS = 40
 """Requests of a round whose budget is in dollars."""
-_ALERTS = Group("Alerts", sort_key=2)
-_WHAT = Group("What to sample", sort_key=1)
+
+
+@Parameter(name="*", group=Group("What to sample", sort_key=1))
+@dataclass(frozen=True)
+class ChoiceOptions:
+    """What rounds choose from."""
+
+    suite: SuiteName = "quick"
+    """Probes to choose from. Default: quick."""
+    only: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
+    """Only these probes or families, separated by commas; `smoke` means the cases."""
+    skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
+    """Leave out these probes or families, separated by commas."""
+    golden: Path | None = None
+    """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
+
+
+@Parameter(name="*", group=Group("Alerts", sort_key=2))
+@dataclass(frozen=True)
+class AlertOptions:
+    """When to alert, and whom."""
+
+    false_alarms: float = 0.05
+    """Probability at most of a false alarm per provider and month. Default: 0.05."""
+    on_alert: str | None = None
+    """Command to run on an alert; the variables ALERT_… describe it."""
+    webhook: str | None = None
+    """URL to post alerts to, or the name of an environment variable that holds it."""
+    webhook_format: WebhookFormat | None = None
+    """json or slack. Default: slack for hooks.slack.com, else json."""
+    metrics_port: int | None = None
+    """Serve Prometheus metrics at this port."""
+    metrics_host: str = "127.0.0.1"
+    """Address to serve them on. Default: 127.0.0.1."""
+
+
+_CHOICE = ChoiceOptions()
+_ALERTS = AlertOptions()
 
 
 def watch(
@@ -44,18 +81,12 @@ def watch(
     every: str = "1h",
     budget: str = DEFAULT_BUDGET,
     once: bool = False,
+    accept: str | None = None,
+    keep_days: int = 90,
     out: Path = Path("watch"),
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
-    suite: Annotated[SuiteName, Parameter(group=_WHAT)] = "quick",
-    only: Annotated[tuple[str, ...], Parameter(consume_multiple=False, group=_WHAT)] = (),
-    skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False, group=_WHAT)] = (),
-    golden: Annotated[Path | None, Parameter(group=_WHAT)] = None,
-    false_alarms: Annotated[float, Parameter(group=_ALERTS)] = 0.05,
-    on_alert: Annotated[str | None, Parameter(group=_ALERTS)] = None,
-    webhook: Annotated[str | None, Parameter(group=_ALERTS)] = None,
-    webhook_format: Annotated[WebhookFormat | None, Parameter(group=_ALERTS)] = None,
-    metrics_port: Annotated[int | None, Parameter(group=_ALERTS)] = None,
-    metrics_host: Annotated[str, Parameter(group=_ALERTS)] = "127.0.0.1",
+    choice: ChoiceOptions = _CHOICE,
+    alerts: AlertOptions = _ALERTS,
 ) -> int:
     """Watch providers: sample a little every hour, and raise an alert when one gets worse.
 
@@ -68,41 +99,42 @@ def watch(
         budget: Per provider and 24 hours: requests, such as 1000, or dollars, such as 2usd.
             Default: 1000.
         once: Make one round and exit, for cron; with 1 after an alert, 3 if one was not reached.
+        accept: Accept the new level of this provider, which ends its open incidents, and exit.
+        keep_days: Delete the folders of older rounds, and sum their counts. Default: 90.
         out: Folder of the state, the runs and the page. Default: watch.
         providers_file: Another file than ./providers.yaml.
-        suite: Probes to choose from. Default: quick.
-        only: Only these probes or families, separated by commas; `smoke` means the cases.
-        skip: Leave out these probes or families, separated by commas.
-        golden: Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small.
-        false_alarms: Probability at most of a false alarm per provider and month. Default: 0.05.
-        on_alert: Command to run on an alert; the variables ALERT_… describe it.
-        webhook: URL to post alerts to, or the name of an environment variable that holds it.
-        webhook_format: json or slack. Default: slack for hooks.slack.com, else json.
-        metrics_port: Serve Prometheus metrics at this port.
-        metrics_host: Address to serve them on. Default: 127.0.0.1.
+        choice: What rounds choose from.
+        alerts: When to alert, and whom.
     """
-    if not 0 < false_alarms < 1:
-        raise ConfigurationError(f"--false-alarms is between 0 and 1, not {false_alarms:g}.")
+    if accept is not None:
+        with State(out / STATE) as state:
+            return accept_level(accept, state)
+    at_least(2, {"--keep-days": keep_days})
+    if not 0 < alerts.false_alarms < 1:
+        raise ConfigurationError(f"--false-alarms is between 0 and 1, not {alerts.false_alarms:g}.")
     try:
         pause = seconds(every)
     except ValueError as error:
         raise ConfigurationError(f"--every {error}.") from None
     limits = parse_budget(budget)
-    found = [
-        _target(each, providers_file, limits, pause, (suite, names(*only), names(*skip)), golden)
-        for each in dict.fromkeys(name for given in provider for name in names(given))
-    ]
+    targets = [_target(each, providers_file, limits, pause, choice) for each in _named(provider)]
+    hidden = {name for each in targets for name in key_variables(each.offer.provider)}
+    sinks = Sinks(alerts.on_alert, _address(alerts.webhook), alerts.webhook_format, hidden)
+    sinks.check()
+    plan = Watch(targets, pause, limits, alerts.false_alarms, out, sinks, providers_file, keep_days)
+    metrics, host = Metrics(), alerts.metrics_host
+    with State(out / STATE) as state, metrics.served(alerts.metrics_port, host) as port:
+        if port is not None:
+            stderr().print(f"metrics at http://{host}:{port}/metrics", soft_wrap=True)
+        return make_rounds(plan, state, metrics, once=once)
+
+
+def _named(provider: Sequence[str]) -> Iterable[str]:
+    """The names in --provider, each once. Raises ConfigurationError without any."""
+    found = dict.fromkeys(names(*provider))
     if not found:
         raise ConfigurationError("Name at least one provider: --provider NAME.")
-    hidden = {name for each in found for name in _key_names(each.offer.provider)}
-    sinks = Sinks(on_alert, _address(webhook), webhook_format, hidden)
-    sinks.check()
-    plan = Watch(found, pause, limits, false_alarms, out, sinks, providers_file)
-    metrics = Metrics()
-    with State(out / STATE) as state, metrics.served(metrics_port, metrics_host) as port:
-        if port is not None:
-            stderr().print(f"metrics at http://{metrics_host}:{port}/metrics", soft_wrap=True)
-        return make_rounds(plan, state, metrics, once=once)
+    return found
 
 
 def parse_budget(text: str) -> Budget:
@@ -119,24 +151,21 @@ def parse_budget(text: str) -> Budget:
 
 
 def _target(
-    name: str,
-    file: Path | None,
-    limits: Budget,
-    every: float,
-    chosen: tuple[SuiteName, tuple[str, ...], tuple[str, ...]],
-    golden: Path | None,
+    name: str, file: Path | None, limits: Budget, every: float, choice: ChoiceOptions
 ) -> Target:
     """A provider, ready to be sampled. Raises ConfigurationError."""
     provider = providers.find_provider(name, file)
     providers.access(provider)
     first = limits.of_round(every, (0, 0.0))
     sampling.Budget(first).check(provider)
-    wanted = choose(*chosen)
+    wanted = choose(choice.suite, names(*choice.only), names(*choice.skip))
     if not (wanted.cases or wanted.probes):
         raise ConfigurationError("--suite, --only and --skip leave nothing to sample.")
-    loaded = golden_files.load(golden) if golden else golden_files.fitting(provider.model)
+    golden = golden_files.fitting(provider.model)
+    if choice.golden is not None:
+        golden = golden_files.load(choice.golden)
     most = _ASSUMED_REQUESTS if first.max_requests is None else first.max_requests
-    offer = menu(provider, load_suite(), wanted, loaded, most)
+    offer = menu(provider, load_suite(), wanted, golden, most)
     probes = {probe.id: probe for parts in offer.parts.values() for part in parts for probe in part}
     rules = [*CHECKS.values(), *probes.values()]
     return Target(offer, signals((rule.about for rule in rules), provider.apis))
@@ -147,10 +176,3 @@ def _address(webhook: str | None) -> str | None:
     if webhook is None or "://" in webhook:
         return webhook
     return os.environ.get(webhook, "")
-
-
-def _key_names(provider: Provider) -> Iterator[str]:
-    """The environment variables with the keys of a provider."""
-    yield from filter(None, [provider.api_key_env])
-    for template in provider.headers.values():
-        yield from (match[1] for match in ENVIRONMENT_NAME.finditer(template))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,9 +13,9 @@ from pathlib import Path
 from harness.cli import restoring
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.cli.screen import stderr, stdout
-from harness.errors import ProviderUnavailableError, StoppedError
+from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
-from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_UNREACHABLE
+from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS, EXIT_UNREACHABLE
 from harness.pipeline.run import Job, new_job
 from harness.records.runs import Limits
 from harness.sampling import budget as sampling
@@ -23,11 +24,11 @@ from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE, read_run_info
 from harness.text import plain
 from harness.watching.alerts import Sinks, alert
-from harness.watching.metrics import Metrics, exposition
+from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
 from harness.watching.rounds import DAY, PREFLIGHT, Budget, Menu, draw
 from harness.watching.sentences import ended, moment, worse
-from harness.watching.signals import Signal, counts_of, examine
+from harness.watching.signals import Signal, accepted, counts_of, examine, pruned
 from harness.watching.state import State
 
 RUNS, PAGE = "runs", "index.html"
@@ -52,6 +53,23 @@ class Watch:
     out: Path
     sinks: Sinks
     providers_file: Path | None
+    keep_days: int
+
+
+def accept_level(name: str, state: State) -> int:
+    """End the open incidents of a provider, whose new level is then the usual one.
+
+    Raises:
+        ConfigurationError: It has no open incident.
+    """
+    watched = state.watched(name)
+    if not watched.open:
+        raise ConfigurationError(f"{name} has no open incident, so there is no level to accept.")
+    ended_now, past = accepted(watched, time.time())
+    state.accept(name, ended_now, past)
+    for each in ended_now:
+        stdout().print(plain(f"accepted: {worse(each)}"), soft_wrap=True)
+    return EXIT_PASS
 
 
 def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> int:
@@ -65,12 +83,14 @@ def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> i
             judged = _round(plan, state, target)
             if judged is not None:
                 one, incidents = judged
+                metrics.count(one)
                 alerts += any(each.ended is None for each in incidents)
                 unreachable += bool((one.counts or {}).get(AVAILABILITY, (0, 1))[0])
+            _prune(plan, state, target)
             _deliver(plan, state)
             _publish(plan, state, metrics)
         if once:
-            return EXIT_FAIL if alerts else EXIT_UNREACHABLE if unreachable else 0
+            return EXIT_FAIL if alerts else EXIT_UNREACHABLE if unreachable else EXIT_PASS
         time.sleep(max(0.0, began + plan.every - time.time()))
 
 
@@ -87,7 +107,7 @@ def _round(plan: Watch, state: State, target: Target) -> tuple[Round, list[Incid
         stderr().print(plain(f"{name}: the budget of the last 24 hours is used up"))
         return None
     one, job = prepared
-    one = _carried_out(one, job, state, first=not watched.rounds)
+    one = _carried_out(one, job, state, first=not watched.made)
     watched = replace(watched, rounds=[*watched.rounds, one])
     incidents = list(examine(watched, target.signals, plan.alarms))
     contents: list[tuple[str, str]] = []
@@ -134,7 +154,7 @@ def _next(plan: Watch, state: State, target: Target, watched: Watched) -> tuple[
     most = limits.max_requests
     if limits.max_cost == 0 or (most is not None and most <= PREFLIGHT):
         return None
-    drawn = draw(target.offer, watched, len(watched.rounds), limits)
+    drawn = draw(target.offer, watched, limits)
     job = new_job(
         provider,
         drawn.tasks,
@@ -170,6 +190,20 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
     return replace(one, counts=counts, requests=requests, cost=cost)
 
 
+def _prune(plan: Watch, state: State, target: Target) -> None:
+    """Delete the folders of old rounds, and sum their counts."""
+    before = time.time() - plan.keep_days * DAY
+    watched = state.watched(target.offer.provider.name)
+    old = [Path(each.folder) for each in watched.rounds if each.folder and each.started < before]
+    for folder in old:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # The folder of a day that has other rounds remains.
+            folder.parent.rmdir()
+    past = pruned(watched, target.signals, before)
+    if past != watched.past:
+        state.prune(watched.provider, past, before)
+
+
 def _deliver(plan: Watch, state: State) -> None:
     """Deliver what waits; what cannot be delivered waits for the next round."""
     for number, sink, content in state.undelivered():
@@ -185,7 +219,8 @@ def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
     from reports.html.watching import render_watch
 
     every = [(state.watched(each.offer.provider.name), each.signals) for each in plan.targets]
-    metrics.text = exposition(every)
+    for watched, signals in every:
+        metrics.show(watched, signals)
     page = render_watch([watched for watched, _ in every], plan.every, plan.alarms)
     run_folder.write_text(plan.out / PAGE, page)
 

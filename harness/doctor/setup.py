@@ -13,10 +13,10 @@ from harmony import vocabulary
 from harness.doctor.lines import Line, note, ok, problem, warning
 from harness.errors import ConfigurationError
 from harness.providers.entries import (
-    ENVIRONMENT_NAME,
     LOCAL_FILE,
     Provider,
     access,
+    key_variables,
     load_providers,
     own_providers,
 )
@@ -114,10 +114,3 @@ def keys(providers: Mapping[str, Provider], environ: Mapping[str, str]) -> Itera
                 yield ok("keys", f"set: {', '.join(names)} ({provider.name})")
     if unset:
         yield note("keys", f"not set: {', '.join(unset)}")
-
-
-def key_variables(provider: Provider) -> list[str]:
-    """The environment variables of an entry: its key, and those in its headers."""
-    names = [provider.api_key_env] if provider.api_key_env else []
-    templates = provider.headers.values()
-    return names + [match[1] for text in templates for match in ENVIRONMENT_NAME.finditer(text)]

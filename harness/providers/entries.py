@@ -221,6 +221,13 @@ def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Acces
     return Access(headers, frozenset(secrets))
 
 
+def key_variables(provider: Provider) -> list[str]:
+    """The environment variables of an entry: its key, and those in its headers."""
+    names = [provider.api_key_env] if provider.api_key_env else []
+    templates = provider.headers.values()
+    return names + [match[1] for text in templates for match in ENVIRONMENT_NAME.finditer(text)]
+
+
 def load_providers(path: Path | None = None) -> dict[str, Provider]:
     """All providers by name: the shipped entries, overlaid by those of the user's file.
 

@@ -1,27 +1,57 @@
-"""The state as Prometheus text, served over HTTP."""
+"""The state as Prometheus metrics, served over HTTP."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from harness.errors import ConfigurationError
-from harness.watching.records import AVAILABILITY, TOOL_CALLS, Watched
+from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
 from harness.watching.signals import Signal
-
-PATH = "/metrics"
-_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_PREFIX = "gpt_oss_verify"
 
 
 class Metrics:
-    """The text that is served; replace it after each round."""
+    """Counters of this process, and gauges of the latest round of each provider."""
 
     def __init__(self) -> None:
-        """Serve nothing yet."""
-        self.text = ""
+        """Register all metrics; they have no values yet."""
+        self._registry = CollectorRegistry()
+        shared = {"namespace": "gpt_oss_verify", "registry": self._registry}
+        counter = partial(Counter, labelnames=["provider"], **shared)
+        gauge = partial(Gauge, **shared)
+        self._rounds = counter("rounds", "Rounds.")
+        self._requests = counter("requests", "Requests.")
+        self._cost = counter("cost_dollars", "Cost.")
+        self._calls = counter("tool_calls", "Attempts at tool calls.")
+        self._failures = counter("tool_call_failures", "Failed attempts at tool calls.")
+        self._up = gauge("up", "Whether the last round reached it.", ["provider"])
+        self._last = gauge("last_round_timestamp_seconds", "Start of the last round.", ["provider"])
+        what = "Whether the signal is worse than before."
+        self._open = gauge("incident_open", what, ["provider", "signal"])
+
+    def count(self, one: Round) -> None:
+        """Count a round that has just been judged."""
+        counts = one.counts or {}
+        failures, calls = counts.get(TOOL_CALLS, (0, 0))
+        values = (1, one.requests, one.cost, calls, failures)
+        counters = (self._rounds, self._requests, self._cost, self._calls, self._failures)
+        for counter, value in zip(counters, values, strict=True):
+            counter.labels(one.provider).inc(value)
+
+    def show(self, watched: Watched, signals: Iterable[Signal]) -> None:
+        """Set the gauges of a provider."""
+        if watched.rounds:
+            last = watched.rounds[-1]
+            self._up.labels(watched.provider).set(
+                1 - (last.counts or {}).get(AVAILABILITY, (0, 1))[0]
+            )
+            self._last.labels(watched.provider).set(last.started)
+        open_ = {each.signal for each in watched.open}
+        for signal in signals:
+            self._open.labels(watched.provider, signal.name).set(signal.name in open_)
 
     @contextmanager
     def served(self, port: int | None, host: str = "127.0.0.1") -> Iterator[int | None]:
@@ -37,75 +67,15 @@ class Metrics:
         if port is None:
             yield None
             return
-        metrics = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                found = self.path.partition("?")[0] == PATH
-                body = metrics.text.encode() if found else b"see /metrics\n"
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Type", _TYPE if found else "text/plain")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Log nothing."""
-
         try:
-            server = ThreadingHTTPServer((host, port), Handler)
+            server, thread = start_http_server(port, host, self._registry)
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
                 f"--metrics-port {port} cannot be used on {host}: {error}."
             ) from None
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield server.server_address[1]
+            yield server.server_port
         finally:
             server.shutdown()
             server.server_close()
-
-
-def exposition(every: Iterable[tuple[Watched, Iterable[Signal]]]) -> str:
-    """All providers in the text format of Prometheus (version 0.0.4)."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
-
-    def add(name: str, kind: str, what: str, value: float, **labels: str) -> None:
-        shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-        rows.setdefault((name, kind, what), []).append(f"{_PREFIX}_{name}{{{shown}}} {value:.12g}")
-
-    for watched, signals in every:
-        mine = {"provider": watched.provider}
-        rounds = watched.rounds
-        tries = _total(watched, TOOL_CALLS)
-        add("rounds_total", "counter", "Rounds.", len(rounds), **mine)
-        requests = sum(each.requests for each in rounds)
-        add("requests_total", "counter", "Requests.", requests, **mine)
-        add("cost_dollars_total", "counter", "Cost.", sum(x.cost for x in rounds), **mine)
-        add("tool_calls_total", "counter", "Attempts at tool calls.", tries[1], **mine)
-        add("tool_call_failures_total", "counter", "Failed attempts.", tries[0], **mine)
-        if rounds:
-            last = rounds[-1]
-            failed = (last.counts or {}).get(AVAILABILITY, (0, 0))[0]
-            add("up", "gauge", "Whether the last round reached it.", 1 - failed, **mine)
-            what = "When the last round began."
-            add("last_round_timestamp_seconds", "gauge", what, last.started, **mine)
-        open_ = {each.signal for each in watched.open}
-        for signal in signals:
-            what = "Whether the signal is worse than before."
-            labels = mine | {"signal": signal.name}
-            add("incident_open", "gauge", what, int(signal.name in open_), **labels)
-    return "".join(
-        f"# HELP {_PREFIX}_{name} {what}\n# TYPE {_PREFIX}_{name} {kind}\n"
-        + "".join(f"{line}\n" for line in lines)
-        for (name, kind, what), lines in rows.items()
-    )
-
-
-def _total(watched: Watched, stream: str) -> tuple[int, int]:
-    found = [(each.counts or {}).get(stream, (0, 0)) for each in watched.rounds]
-    return sum(failures for failures, _ in found), sum(trials for _, trials in found)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            thread.join()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TOOL_CALLS, AVAILABILITY = "tool calls", "availability"
 """Signals beside the families of rules; each is its only stream."""
@@ -50,7 +50,8 @@ class Incident:
         chance: Probability at most of such evidence within a month without a change.
         before: Failures and trials before it began.
         after: Failures and trials from then until it was noticed.
-        ended: When the rate was that of before again; None until then.
+        ended: When the rate was that of before again, or was accepted; None until then.
+        accepted: Whether an operator accepted the new rate, which is then the usual one.
     """
 
     id: int
@@ -65,6 +66,22 @@ class Incident:
     before: tuple[int, int]
     after: tuple[int, int]
     ended: float | None = None
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class Past:
+    """Rounds that were pruned, summed.
+
+    Attributes:
+        until: When the last of them began.
+        rounds: How many there were.
+        counts: Failures and trials of each stream, without those during incidents.
+    """
+
+    until: float = 0.0
+    rounds: int = 0
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,11 +92,18 @@ class Watched:
         provider: Its name.
         rounds: Judged rounds, oldest first.
         incidents: Oldest first.
+        past: The rounds before, which were pruned.
     """
 
     provider: str
     rounds: Sequence[Round] = ()
     incidents: Sequence[Incident] = ()
+    past: Past = Past()
+
+    @property
+    def made(self) -> int:
+        """The number of judged rounds, pruned ones included."""
+        return self.past.rounds + len(self.rounds)
 
     @property
     def open(self) -> list[Incident]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
@@ -13,12 +13,12 @@ from harness.pipeline.standard import default_thresholds
 from harness.probes.base import Probe
 from harness.probes.suites import CASES, Chosen
 from harness.providers.entries import Provider
-from harness.records.conditions import MODES, Api, Condition, Mode
+from harness.records.conditions import MODES, Api
 from harness.records.runs import Limits, RunSettings, Sampling
 from harness.sampling.budget import USUAL_TURNS
 from harness.tasks.base import Task
 from harness.tasks.probing import ProbeOptions, probe_tasks
-from harness.tasks.tool_calling import ToolCalling
+from harness.tasks.suite import suite_tasks
 from harness.watching.records import Watched
 from harness.watching.signals import stream, suspects
 
@@ -31,7 +31,7 @@ _TURNS = 10
 
 @dataclass(frozen=True)
 class Budget:
-    """What a provider may be asked within 24 hours: requests or dollars; None is not limited."""
+    """Requests or dollars that a provider may cost within 24 hours; None is not limited."""
 
     requests: int | None
     dollars: float | None
@@ -110,10 +110,11 @@ def menu(
     large: dict[str, None] = {}
     for api in provider.apis:
         offered = [probe for probe in chosen.probes if api in probe.about.apis]
-        sized = {probe.id: _requests(provider, api, golden, [probe]) for probe in offered}
+        options = _options(provider, api, golden)
+        sized = {probe.id: _requests([probe], options) for probe in offered}
         large |= dict.fromkeys(id_ for id_, size in sized.items() if size > room)
         fitting = [probe for probe in offered if 0 < sized[probe.id] <= room]
-        parts[api] = list(_parts(fitting, room, provider, api, golden))
+        parts[api] = list(_parts(fitting, room, options))
     if not cases and not any(parts.values()):
         raise ConfigurationError(
             f"A round of {max(0, requests)} requests is too small for any case or probe; "
@@ -122,7 +123,7 @@ def menu(
     return Menu(provider, suite, cases, room, parts, tuple(large), golden)
 
 
-def draw(offer: Menu, watched: Watched, number: int, limits: Limits) -> Draw:
+def draw(offer: Menu, watched: Watched, limits: Limits) -> Draw:
     """The next round.
 
     APIs and modes take turns. In every second round of an API, probes that have begun to fail are
@@ -131,44 +132,39 @@ def draw(offer: Menu, watched: Watched, number: int, limits: Limits) -> Draw:
     Args:
         offer: What to choose from.
         watched: The rounds before.
-        number: How many there were.
         limits: The budget of the round, for its settings.
     """
-    provider = offer.provider
+    provider, number = offer.provider, watched.made
     api: Api = provider.apis[number % len(provider.apis)]
     turn = number // len(provider.apis)
-    mode = MODES[turn % len(MODES)]
     again = _again(offer, watched, api) if turn % 2 else ()
     probes = again or _longest_ago(offer.parts[api], watched, api)
     cases = _cases(offer, number, len(provider.apis) * len(MODES))
+    ids = tuple(case.id for case in cases)
     settings = RunSettings(
         suite="smoke",
         only=(*((CASES,) if cases else ()), *(probe.id for probe in probes)),
         apis=(api,),
-        modes=(mode,),
+        modes=(MODES[turn % len(MODES)],),
         first_cases=len(cases) or None,
-        case_ids=tuple(case.id for case in cases),
+        case_ids=ids,
         concurrency=provider.concurrency,
         thresholds=default_thresholds(provider.model, strict=False),
         budget=limits,
     )
-    tasks = _tasks(offer, cases, probes, api, mode)
-    return Draw(tuple(tasks), settings, tuple(stream(probe.id, api) for probe in probes))
-
-
-def _tasks(
-    offer: Menu, cases: Sequence[Case], probes: Sequence[Probe], api: Api, mode: Mode
-) -> Iterator[Task]:
-    provider = offer.provider
-    if cases:
-        yield ToolCalling(
-            offer.suite.named([case.id for case in cases]),
-            [Condition(model=provider.model, api=api, mode=mode)],
-            tries=1,
-            sampling=Sampling(max_turns=_TURNS),
-            extra_body=provider.extra_body,
-        )
-    yield from probe_tasks(probes, _options(provider, api, offer.golden))
+    tasks = suite_tasks(
+        provider.info(),
+        settings,
+        offer.suite.named(ids),
+        offer.golden,
+        tries=1,
+        sampling=Sampling(max_turns=_TURNS),
+    )
+    return Draw(
+        tuple(tasks) if settings.only else (),
+        settings,
+        tuple(stream(probe.id, api) for probe in probes),
+    )
 
 
 def _cases(offer: Menu, number: int, conditions: int) -> Sequence[Case]:
@@ -185,7 +181,7 @@ def _again(offer: Menu, watched: Watched, api: Api) -> tuple[Probe, ...]:
     doubted = suspects(watched)
     every = [probe for part in offer.parts[api] for probe in part]
     found = [probe for probe in every if stream(probe.id, api) in doubted]
-    return next(_parts(found, offer.probes, offer.provider, api, offer.golden), ())
+    return next(_parts(found, offer.probes, _options(offer.provider, api, offer.golden)), ())
 
 
 def _longest_ago(
@@ -200,16 +196,17 @@ def _longest_ago(
 
 
 def _parts(
-    probes: Sequence[Probe], room: int, provider: Provider, api: Api, golden: Golden | None
+    probes: Sequence[Probe], room: int, options: ProbeOptions
 ) -> Iterator[tuple[Probe, ...]]:
     """The probes in parts of at most `room` requests; groups stay together if they fit."""
     part: list[Probe] = []
-    groups = dict.fromkeys(probe.group.name for probe in probes)
-    for name in groups:
-        group = [probe for probe in probes if probe.group.name == name]
-        whole = _requests(provider, api, golden, group) <= room
+    groups: dict[str, list[Probe]] = {}
+    for probe in probes:
+        groups.setdefault(probe.group.name, []).append(probe)
+    for group in groups.values():
+        whole = _requests(group, options) <= room
         for portion in [group] if whole else [[probe] for probe in group]:
-            if part and _requests(provider, api, golden, [*part, *portion]) > room:
+            if part and _requests([*part, *portion], options) > room:
                 yield tuple(part)
                 part = []
             part += portion
@@ -217,11 +214,8 @@ def _parts(
         yield tuple(part)
 
 
-def _requests(
-    provider: Provider, api: Api, golden: Golden | None, probes: Collection[Probe]
-) -> int:
-    tasks = probe_tasks(tuple(probes), _options(provider, api, golden))
-    return sum(task.info.planned for task in tasks)
+def _requests(probes: Sequence[Probe], options: ProbeOptions) -> int:
+    return sum(task.info.planned for task in probe_tasks(probes, options))
 
 
 def _options(provider: Provider, api: Api, golden: Golden | None) -> ProbeOptions:

@@ -34,7 +34,8 @@ def ended(incident: Incident) -> str:
 
 def past(incident: Incident) -> str:
     """An incident that has ended."""
-    until = "" if incident.ended is None else f" to {moment(incident.ended)}"
+    end = "until an operator accepted the new rate" if incident.accepted else "to"
+    until = "" if incident.ended is None else f" {end} {moment(incident.ended)}"
     return (
         f"{_subject(incident, 'failed')} more often from {moment(incident.since)}{until}: "
         f"{_share(incident, incident.after)} until it was noticed; before, "

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.records.analysis import Analysis
-from harness.records.conditions import Api
+from harness.records.conditions import APIS, Api
 from harness.records.scores import Description
+from harness.rules import RULES
 from harness.statistics.change_points import Change, Counts, increase, is_back, smoothed
-from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
+from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Past, Watched
 
 JUDGED = ("failed", "warned", "passed")
 _HALF = 0.5
@@ -80,10 +81,11 @@ def counts_of(analysis: Analysis, api: Api) -> dict[str, tuple[int, int]]:
 
 def suspects(watched: Watched) -> set[str]:
     """The streams that failed last although they seldom did before, and those of open incidents."""
-    every = _series(watched.rounds)
+    usual = max((each.since for each in watched.incidents if each.accepted), default=0.0)
+    recent = [each for each in watched.rounds if each.started >= usual]
     return {
         name
-        for name, observed in every.items()
+        for name, observed in _series(replace(watched, rounds=recent)).items()
         if observed[-1].failures
         and 2 * sum(each.failures for each in observed[:-1]) < max(1, len(observed) - 1)
     } | {incident.stream for incident in watched.open}
@@ -97,20 +99,43 @@ def examine(watched: Watched, known: Iterable[Signal], alarms: float) -> Iterato
         known: Its signals.
         alarms: Probability of a false alarm within a month.
     """
-    every = _series(watched.rounds)
+    every = _series(watched)
     for signal in known:
-        mine = [each for each in watched.incidents if each.signal == signal.name]
-        open_ = next((each for each in mine if each.ended is None), None)
+        open_ = next((each for each in watched.open if each.signal == signal.name), None)
         if open_ is None:
-            series = {
-                name: [each for each in every[name] if not _within(each.at, mine)]
-                for name in sorted(signal.streams & every.keys())
-            }
-            incident = _opened(watched.provider, signal, series, alarms)
+            incident = _opened(watched.provider, signal, _usual(watched, signal, every), alarms)
             if incident is not None:
                 yield replace(incident, noticed=watched.rounds[-1].started)
         elif _has_ended(open_, every[open_.stream]):
             yield replace(open_, ended=watched.rounds[-1].started)
+
+
+def pruned(watched: Watched, known: Iterable[Signal], before: float) -> Past:
+    """The past of a provider once the rounds that began before a time are deleted.
+
+    Their sums keep the test valid: it then considers no change before that time, which only lowers
+    the evidence, and compares the rounds since with all of the past.
+    """
+    old = [each for each in watched.rounds if each.started < before]
+    if not old:
+        return watched.past
+    every = _series(replace(watched, rounds=old))
+    usual = [_usual(watched, signal, every).items() for signal in known]
+    counts = {name: _sum(observed) for series in usual for name, observed in series if observed}
+    return Past(old[-1].started, watched.past.rounds + len(old), dict(watched.past.counts) | counts)
+
+
+def accepted(watched: Watched, now: float) -> tuple[list[Incident], Past]:
+    """The open incidents, ended because their new rates are accepted, and the past without theirs.
+
+    Only rounds since the new rate began then count as the past of its signal.
+    """
+    every = signals((rule.about for rule in RULES.values()), APIS)
+    names = {each.signal for each in watched.open}
+    left = frozenset[str]().union(*(each.streams for each in every if each.name in names))
+    counts = {name: each for name, each in watched.past.counts.items() if name not in left}
+    ended = [replace(each, ended=now, accepted=True) for each in watched.open]
+    return ended, replace(watched.past, counts=counts)
 
 
 def chance(signal: Signal, changes: Mapping[str, Change]) -> float:
@@ -157,13 +182,31 @@ def _has_ended(incident: Incident, observed: Iterable[Counts]) -> bool:
     return is_back(later, smoothed(*incident.before), smoothed(*incident.after))
 
 
-def _series(rounds: Iterable[Round]) -> Series:
-    """The counts of each stream, oldest first."""
+def _series(watched: Watched) -> Series:
+    """The counts of each stream, oldest first; those of the past come first, as one."""
     every: dict[str, list[Counts]] = defaultdict(list)
-    for each in rounds:
+    past = watched.past
+    for name, (failures, trials) in past.counts.items():
+        every[name].append(Counts(past.until, failures, trials))
+    for each in watched.rounds:
         for name, (failures, trials) in (each.counts or {}).items():
             every[name].append(Counts(each.started, failures, trials))
     return every
+
+
+def _usual(watched: Watched, signal: Signal, every: Series) -> Series:
+    """The counts of a signal without those of incidents, and since the last accepted rate."""
+    mine = [each for each in watched.incidents if each.signal == signal.name]
+    since = max((each.since for each in mine if each.accepted), default=0.0)
+    past = watched.past.until
+    return {
+        name: [
+            each
+            for each in every[name]
+            if each.at == past or (each.at >= since and not _within(each.at, mine))
+        ]
+        for name in sorted(signal.streams & every.keys())
+    }
 
 
 def _sum(observed: Iterable[Counts]) -> tuple[int, int]:
@@ -172,4 +215,8 @@ def _sum(observed: Iterable[Counts]) -> tuple[int, int]:
 
 
 def _within(at: float, incidents: Iterable[Incident]) -> bool:
-    return any(each.ended is not None and each.since <= at < each.ended for each in incidents)
+    return any(
+        each.since <= at < (math.inf if each.ended is None else each.ended)
+        for each in incidents
+        if not each.accepted
+    )

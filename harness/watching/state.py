@@ -10,22 +10,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import ConfigurationError, RunLogError
-from harness.watching.records import Incident, Round, Watched
+from harness.watching.records import Incident, Past, Round, Watched
 
 VERSION = 1
 _TABLES = """
-CREATE TABLE rounds (
+CREATE TABLE IF NOT EXISTS rounds (
     id INTEGER PRIMARY KEY AUTOINCREMENT, provider TEXT NOT NULL, started REAL NOT NULL,
     folder TEXT NOT NULL, planned TEXT NOT NULL, counts TEXT,
     requests INTEGER NOT NULL, cost REAL NOT NULL
 );
-CREATE INDEX of_provider ON rounds (provider, started);
-CREATE TABLE incidents (
+CREATE INDEX IF NOT EXISTS of_provider ON rounds (provider, started);
+CREATE TABLE IF NOT EXISTS incidents (
     id INTEGER PRIMARY KEY AUTOINCREMENT, provider TEXT NOT NULL, content TEXT NOT NULL
 );
-CREATE TABLE outbox (
+CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, content TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS past (provider TEXT PRIMARY KEY, content TEXT NOT NULL);
 """
 
 
@@ -48,7 +49,7 @@ class State:
             self._base.execute("BEGIN EXCLUSIVE")
             (version,) = self._base.execute("PRAGMA user_version").fetchone()
             (tables,) = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if not tables:
+            if not tables or version == VERSION:
                 for statement in _TABLES.strip().rstrip(";").split(";"):
                     self._base.execute(statement)
                 self._base.execute(f"PRAGMA user_version = {VERSION}")
@@ -103,14 +104,34 @@ class State:
                 "cost = cost + ? WHERE id = ?",
                 (one.folder, json.dumps(one.counts), one.requests, one.cost, one.id),
             )
-            self._base.executemany(
-                "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)",
-                [(each.id or None, each.provider, json.dumps(asdict(each))) for each in incidents],
-            )
+            self._put(incidents)
             self._base.executemany("INSERT INTO outbox (sink, content) VALUES (?, ?)", alerts)
 
+    def accept(self, provider: str, ended: Iterable[Incident], past: Past) -> None:
+        """Store incidents that are accepted, and the past without theirs. Raises RunLogError."""
+        with self._writing():
+            self._put(ended)
+            self._put_past(provider, past)
+
+    def prune(self, provider: str, past: Past, before: float) -> None:
+        """Replace judged rounds, and incidents that ended, before a time by their sums.
+
+        Raises:
+            RunLogError: The file cannot be written; then nothing is deleted.
+        """
+        with self._writing():
+            self._put_past(provider, past)
+            self._base.execute(
+                "DELETE FROM rounds WHERE provider = ? AND started < ? AND counts IS NOT NULL",
+                (provider, before),
+            )
+            self._base.execute(
+                "DELETE FROM incidents WHERE provider = ? AND json_extract(content, '$.ended') < ?",
+                (provider, before),
+            )
+
     def watched(self, provider: str) -> Watched:
-        """The judged rounds and the incidents of a provider."""
+        """The judged rounds, the incidents and the past of a provider."""
         found = self._base.execute(
             "SELECT content, id FROM incidents WHERE provider = ? ORDER BY id", (provider,)
         )
@@ -119,7 +140,9 @@ class State:
             values = json.loads(content) | {"id": number}
             values |= {name: tuple(values[name]) for name in ("before", "after")}
             incidents.append(Incident(**values))
-        return Watched(provider, list(self._rounds(provider, judged=True)), incidents)
+        row = self._base.execute("SELECT content FROM past WHERE provider = ?", (provider,))
+        past = Past(**json.loads((row.fetchone() or ("{}",))[0]))
+        return Watched(provider, list(self._rounds(provider, judged=True)), incidents, past)
 
     def unfinished(self, provider: str) -> Round | None:
         """The round that was interrupted, if any."""
@@ -142,6 +165,16 @@ class State:
         """Forget an alert. Raises RunLogError."""
         with self._writing():
             self._base.execute("DELETE FROM outbox WHERE id = ?", (number,))
+
+    def _put(self, incidents: Iterable[Incident]) -> None:
+        self._base.executemany(
+            "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)",
+            [(each.id or None, each.provider, json.dumps(asdict(each))) for each in incidents],
+        )
+
+    def _put_past(self, provider: str, past: Past) -> None:
+        content = json.dumps(asdict(past))
+        self._base.execute("INSERT OR REPLACE INTO past VALUES (?, ?)", (provider, content))
 
     def _rounds(self, provider: str, *, judged: bool) -> Iterator[Round]:
         found = self._base.execute(

@@ -88,7 +88,7 @@ def _provider(watched: Watched, id_: str) -> PageProvider:
             moment(last.started) if last else NOTHING,
             _passed(calls),
             _passed(reached),
-            f"{len(rounds):,}",
+            f"{watched.made:,}",
             f"{sum(each.requests for each in rounds):,}",
         ),
         open=tuple(worse(each) for each in watched.open),

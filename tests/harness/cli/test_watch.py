@@ -61,9 +61,29 @@ def test_rounds_alerts_and_recovery(provider, capsys):
     assert Path("alert").read_text(encoding="utf-8") == "worse"
     with state() as kept:
         assert [sink for _, sink, _ in kept.undelivered()] == ["webhook"]
+    assert run(["watch", "--accept", "mine"]) == 0
+    assert "accepted: Tool calls fail more often since" in capsys.readouterr().out
+    assert run(["watch", "--accept", "mine"]) == 2
+    assert "mine has no open incident" in capsys.readouterr().err
     page = Path("watch/index.html").read_text(encoding="utf-8")
     assert "1 of 1 provider worse than before" in page
     assert not any(KEY in path.read_text(errors="replace") for path in Path("watch").rglob("*.*"))
+
+
+def test_old_rounds_are_pruned(provider, capsys):
+    assert run(ONCE) == 0
+    with state() as kept:
+        (one,) = kept.watched("mine").rounds
+        kept.discard(one)
+        old = kept.begin("mine", time.time() - 3 * 86_400, one.folder, [])
+        kept.finish(replace(old, counts={TOOL_CALLS: (0, 8)}), [], [])
+    assert run([*ONCE, "--keep-days", "2"]) == 0
+    assert not Path(one.folder).exists()
+    with state() as kept:
+        watched = kept.watched("mine")
+        assert (len(watched.rounds), watched.made) == (1, 2)
+        assert watched.past.counts == {TOOL_CALLS: [0, 8]}
+        assert Path(watched.rounds[0].folder).exists()
 
 
 def test_an_interrupted_round_is_finished(provider, capsys):

@@ -19,11 +19,11 @@ from harness.providers.entries import adhoc_provider
 from harness.records.conditions import BOTH_APIS
 from harness.records.runs import Limits
 from harness.watching.alerts import Sinks, alert
-from harness.watching.metrics import Metrics, exposition
-from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
+from harness.watching.metrics import Metrics
+from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Past, Round, Watched
 from harness.watching.rounds import Budget, draw, menu
 from harness.watching.sentences import ended, past, worse
-from harness.watching.signals import examine, signals, stream, suspects
+from harness.watching.signals import accepted, examine, pruned, signals, stream, suspects
 from harness.watching.state import State
 from reports.html.watching import render_watch
 
@@ -69,6 +69,38 @@ def test_a_drop_opens_an_incident_of_its_signal_and_recovery_ends_it():
     assert not list(examine(calm, SIGNALS, 0.05))
 
 
+def test_an_accepted_level_is_the_usual_one_from_its_beginning():
+    worse_now = {TOOL_CALLS: (2, 8), AVAILABILITY: (0, 1)}
+    past = Past(-HOUR, 9, {TOOL_CALLS: (0, 72), AVAILABILITY: (0, 9)})
+    watched = Watched("p", rounds(*healthy(60), *[worse_now] * 20), past=past)
+    (opened,) = examine(watched, SIGNALS, 0.05)
+    ended_now, past = accepted(replace(watched, incidents=[opened]), 80 * HOUR)
+    assert past.counts == {AVAILABILITY: (0, 9)}
+    more = rounds(*[worse_now] * 20, start=80)
+    calm = Watched("p", [*watched.rounds, *more], ended_now, past)
+    assert not list(examine(calm, SIGNALS, 0.05))
+    down = {TOOL_CALLS: (8, 8), AVAILABILITY: (0, 1)}
+    gone = replace(calm, rounds=[*calm.rounds, *rounds(*[down] * 3, start=100)])
+    (again,) = examine(gone, SIGNALS, 0.05)
+    assert again.before == (80, 320)
+
+
+def test_pruned_rounds_remain_the_past_of_the_others():
+    watched = Watched("p", rounds(*healthy(60), BROKEN, BROKEN))
+    (opened,) = examine(watched, SIGNALS[:1], 0.05)
+    past = pruned(watched, SIGNALS, 50 * HOUR)
+    assert (past.until, past.rounds, past.counts[TOOL_CALLS]) == (49 * HOUR, 50, (0, 400))
+    short = Watched("p", watched.rounds[50:], past=past)
+    assert short.made == watched.made
+    (same,) = examine(short, SIGNALS[:1], 0.05)
+    assert (same.before, same.after, same.since) == (opened.before, opened.after, opened.since)
+    incident = replace(opened, ended=62 * HOUR)
+    later = replace(short, rounds=[*short.rounds, *rounds(*healthy(2), start=62)])
+    past = pruned(replace(later, incidents=[incident]), SIGNALS, 63 * HOUR)
+    assert past.counts[TOOL_CALLS] == (0, 61 * 8)
+    assert past.counts[RULE] == (2, 63)
+
+
 def test_a_rule_needs_more_than_one_failure():
     failing = {RULE: (1, 1)}
     found = [
@@ -99,7 +131,7 @@ def offer():
 def test_rounds_cover_every_case_under_every_condition_and_every_probe(offer):
     seen, sampled, watched = set(), set(), Watched("p")
     for number in range(40):
-        drawn = draw(offer, watched, number, Limits())
+        drawn = draw(offer, watched, Limits())
         assert sum(task.info.planned for task in drawn.tasks) <= 41
         mode, api = drawn.settings.modes[0], drawn.settings.apis[0]
         seen |= {(case, api, mode) for case in drawn.settings.case_ids}
@@ -121,7 +153,8 @@ def test_rounds_cover_every_case_under_every_condition_and_every_probe(offer):
 def test_suspect_probes_are_sampled_again_in_every_second_round_of_their_api(offer):
     probe = stream(offer.parts["chat"][-1][0].id, "chat")
     watched = Watched("p", rounds({probe: (0, 1)}, {probe: (0, 1)}, {probe: (1, 1)}))
-    drawn = [draw(offer, watched, number, Limits()).streams for number in range(4)]
+    numbers = (replace(watched, past=Past(rounds=number - 3)) for number in range(4))
+    drawn = [draw(offer, each, Limits()).streams for each in numbers]
     assert [streams == (probe,) for streams in drawn] == [False, False, False, True]
 
 
@@ -157,6 +190,9 @@ def test_the_state_survives(tmp_path):
         assert [each.ended for each in state.watched("p").incidents] == [9.0]
         assert state.used("p", 4.0) == (18, 1.0)
         assert state.used("p", 6.0) == (0, 0)
+        kept = Past(5.0, 1, {TOOL_CALLS: [1, 8]})
+        state.prune("p", kept, 10.0)
+        assert state.watched("p") == Watched("p", [], [], kept)
         ((number, sink, _),) = state.undelivered()
         state.delivered(number)
         assert sink == "command"
@@ -288,16 +324,17 @@ def test_a_command_gets_the_alert_and_no_keys(tmp_path, monkeypatch):
 def test_metrics_are_served_in_the_text_format():
     watched = Watched('p"', rounds(*healthy(2), BROKEN), [replace(INCIDENT, provider='p"')])
     metrics = Metrics()
-    metrics.text = exposition([(watched, SIGNALS)])
+    metrics.show(watched, SIGNALS)
+    for one in watched.rounds:
+        metrics.count(replace(one, provider='p"'))
     with metrics.served(0) as port:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             text = answer.read().decode()
-            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         with pytest.raises(ConfigurationError, match="--metrics-port"), metrics.served(port):
             pass
     lines = text.splitlines()
-    assert 'gpt_oss_verify_tool_call_failures_total{provider="p\\""} 6' in lines
-    assert 'gpt_oss_verify_incident_open{provider="p\\"",signal="tool calls"} 1' in lines
+    assert 'gpt_oss_verify_tool_call_failures_total{provider="p\\""} 6.0' in lines
+    assert 'gpt_oss_verify_incident_open{provider="p\\"",signal="tool calls"} 1.0' in lines
     assert lines.count("# TYPE gpt_oss_verify_incident_open gauge") == 1
 
 
