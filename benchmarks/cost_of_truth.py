@@ -16,22 +16,15 @@ import tempfile
 from pathlib import Path
 
 from harness.cases import load_suite
-from harness.golden import files as golden_files
-from harness.pipeline.run import ended, judge, make_requests, new_job, prepare
-from harness.probes.suites import choose
 from harness.providers.entries import Provider
 from harness.records.analysis import Decision
-from harness.records.conditions import MODES, Condition
-from harness.records.runs import RunSettings, Sampling, SuiteName
-from harness.records.scores import Score
-from harness.sampling.watching import Silent
+from harness.records.conditions import MODES
+from harness.records.runs import RunSettings, SuiteName
 from harness.selftest import engines
 from harness.selftest.faults import Fault, catalogue
 from harness.selftest.rows import untried
+from harness.selftest.runner import sampled
 from harness.selftest.stages import TESTED_APIS
-from harness.storage.run_log import RunLog
-from harness.tasks.probing import ProbeOptions, probe_tasks
-from harness.tasks.tool_calling import ToolCalling
 
 CONCURRENCY = 16
 
@@ -72,7 +65,6 @@ async def until_fail(
     provider: Provider, fault: Fault, suite: SuiteName, folder: Path
 ) -> tuple[Decision | None, int, int]:
     """The verdict on a server with a fault, and the requests and output tokens it took."""
-    faulty = engines.with_fault(provider, fault)
     settings = RunSettings(
         apis=TESTED_APIS,
         modes=MODES,
@@ -81,24 +73,7 @@ async def until_fail(
         max_context=engines.CONTEXT,
         until_fail=True,
     )
-    conditions = [
-        Condition(model=faulty.model, api=api, mode=mode) for api in TESTED_APIS for mode in MODES
-    ]
-    golden = golden_files.fitting(faulty.model)
-    options = ProbeOptions(
-        faulty.model, TESTED_APIS, golden=golden, max_context=settings.max_context
-    )
-    tasks = [
-        ToolCalling(load_suite(), conditions, tries=5, sampling=Sampling(max_turns=3)),
-        *probe_tasks(choose(suite).probes, options),
-    ]
-    job = new_job(faulty, tasks, settings, out=folder, command=())
-    prepare(job)
-    with RunLog(job.folder) as log:
-        whole = await make_requests(job, faulty, log, Silent())
-    scores: list[Score] = []
-    info = ended(job, "complete" if whole else "decided")
-    analysis = judge(job.folder, info, job.plan.tasks, keep=scores.extend)
+    _, analysis, scores = await sampled(provider, fault, settings, load_suite(), folder, tries=5)
     requests = sum(each.requests for each in scores)
     return analysis.verdict.decision, requests, sum(each.usage.output or 0 for each in scores)
 

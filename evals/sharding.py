@@ -21,7 +21,7 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
 from harness.sampling.budget import Budget
 from harness.sampling.run import run_until_stopped
-from harness.sampling.watching import Silent, Watcher
+from harness.sampling.watching import Watcher
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 
@@ -123,7 +123,7 @@ def sample_part(part: Part) -> Sampled:
         try:
             provider = Provider.model_validate_json(part.provider)
             tasks = restored_evals(folder, info)
-            sample(resumed(folder, provider, tasks, Budget()), Silent())
+            sample(resumed(folder, provider, tasks, Budget()), Watcher())
         except HarnessError as problem:
             error = str(problem)
         log = folder / ROLLOUTS_FILE

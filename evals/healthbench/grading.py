@@ -26,7 +26,7 @@ from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Allowance, Budget
 from harness.sampling.run import run_attempts
-from harness.sampling.watching import Observer, Watcher
+from harness.sampling.watching import Watcher
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
 from harness.transport.base import Transport
@@ -36,23 +36,23 @@ GRADING = "grading"
 """The task name of grades."""
 
 
-class _Noting:
-    """An observer that keeps the ledger and forwards to another observer."""
+class _Noting(Watcher):
+    """Keeps the ledger, and forwards to another watcher."""
 
-    def __init__(self, ledger: Ledger, observer: Observer | None) -> None:
+    def __init__(self, ledger: Ledger, watcher: Watcher | None) -> None:
         self._ledger = ledger
-        self._observer = observer
+        self._watcher = watcher
         self.asked = 0
 
     def started(self, attempt: Attempt) -> None:
         self.asked += 1
-        if self._observer:
-            self._observer.started(attempt)
+        if self._watcher:
+            self._watcher.started(attempt)
 
     def finished(self, rollout: Rollout) -> None:
         self._ledger.note(rollout)
-        if self._observer:
-            self._observer.finished(rollout)
+        if self._watcher:
+            self._watcher.finished(rollout)
 
 
 async def grade(
@@ -62,7 +62,7 @@ async def grade(
     transport: Transport,
     log: RunLog,
     ledger: Ledger,
-    observer: Observer | None = None,
+    watcher: Watcher | None = None,
     allowance: Allowance | None = None,
 ) -> None:
     """Ask about every item that has no grade yet; items without one are asked about again.
@@ -73,7 +73,7 @@ async def grade(
         transport: To the grader.
         log: The grader's log.
         ledger: What is in it.
-        observer: Told of every request.
+        watcher: Notified of every request.
         allowance: What grading may use.
 
     Raises:
@@ -88,13 +88,13 @@ async def grade(
                 yield _attempt(task, number, api, settings)
 
     for _ in range(REQUESTS):
-        noting = _Noting(ledger, observer)
+        noting = _Noting(ledger, watcher)
         await run_attempts(
             attempts(),
             transport=transport,
             log=log,
             concurrency=grader.concurrency,
-            observer=noting,
+            watcher=noting,
             allowance=allowance,
         )
         if not noting.asked:
@@ -105,7 +105,7 @@ async def grade_with(
     grader: Provider,
     tasks: Callable[[], Iterable[GradingTask]],
     folder: Path,
-    observer: Observer | None = None,
+    watcher: Watcher | None = None,
     budget: Budget | None = None,
 ) -> str:
     """Grade into `folder` with `grader`, started first if it has a `launch` command.
@@ -135,7 +135,7 @@ async def grade_with(
                     transport=transport,
                     log=log,
                     ledger=ledger,
-                    observer=observer,
+                    watcher=watcher,
                     allowance=budget.of(ready),
                 )
     return name

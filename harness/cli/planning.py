@@ -54,8 +54,7 @@ from harness.records.runs import (
 )
 from harness.sampling.budget import Budget
 from harness.tasks.base import Task
-from harness.tasks.probing import ProbeOptions, probe_tasks
-from harness.tasks.tool_calling import ToolCalling
+from harness.tasks.suite import suite_tasks
 
 DEFAULT_TRIES = 5
 DEFAULT_MAX_TURNS = 10
@@ -232,39 +231,23 @@ def _harness_tasks(
 ) -> Iterator[Task]:
     """Tool calling and the probe groups of a new run."""
     cases, sampling = options.cases or CaseOptions(), options.sampling
-    chosen = choose(settings.suite, settings.only, settings.skip)
-    if chosen.cases:
-        conditions = [
-            Condition(model=provider.model, effort=sampling.reasoning_effort, api=api, mode=mode)
-            for api, mode in product(settings.apis, settings.modes)
-        ]
-        yield ToolCalling(
-            suite,
-            conditions,
-            tries=sampling.tries or DEFAULT_TRIES,
-            sampling=Sampling(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                seed=sampling.seed,
-                max_turns=cases.max_turns or DEFAULT_MAX_TURNS,
-            ),
-            strict=settings.strict,
-            extra_body=provider.extra_body,
-        )
     golden = golden_files.fitting(provider.model)
     if cases.golden is not None:
         golden = golden_files.load(cases.golden)
-    yield from probe_tasks(
-        chosen.probes,
-        ProbeOptions(
-            provider.model,
-            settings.apis,
-            provider.limitations,
-            golden,
-            provider.extra_body,
-            settings.max_context,
+    return suite_tasks(
+        provider.info(),
+        settings,
+        suite,
+        golden,
+        tries=sampling.tries or DEFAULT_TRIES,
+        sampling=Sampling(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            max_turns=cases.max_turns or DEFAULT_MAX_TURNS,
         ),
+        effort=sampling.reasoning_effort,
     )
 
 

@@ -17,7 +17,7 @@ from evals.healthbench.grading import GRADING
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Exchange, Request, Rollout
 from harness.records.scores import Outcome
-from harness.sampling.attempts import Attempt
+from harness.sampling.watching import Watcher
 from harness.tasks.base import Task
 from harness.text import plain
 
@@ -83,7 +83,7 @@ class Tally:
         return " · ".join([*parts, f"{self._tokens:,} tokens"])
 
 
-class LineDisplay:
+class LineDisplay(Watcher):
     """Prints a line now and then; for logs, pipes and CI."""
 
     def __init__(self, console: Console, tally: Tally) -> None:
@@ -112,9 +112,6 @@ class LineDisplay:
     def limit_changed(self, limit: int, most: int) -> None:
         """Note the concurrency that the provider allows, if it is less than requested."""
         self._pace = pace(limit, most)
-
-    def started(self, attempt: Attempt) -> None:
-        """Ignore it: an attempt counts when it has finished."""
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from harness.api import DIALECTS
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions, at_least
-from harness.cli.restoring import probe_options
+from harness.cli.restoring import probe_options_of
 from harness.cli.screen import print_raw, stderr
 from harness.endpoints.launch import launched
 from harness.errors import ConfigurationError, ProviderUnavailableError
@@ -96,7 +96,7 @@ async def _experiment(
         talk.print(plain(text), soft_wrap=True)
 
     model = subject.rollout.condition.model
-    options = probe_options(run, info, (subject.rollout.api,))
+    options = replace(probe_options_of(run, info), apis=(subject.rollout.api,))
     try:
         with TemporaryDirectory() as folder:
             async with (

@@ -17,12 +17,12 @@ from harness.pipeline.run import Job, resumed
 from harness.probes.suites import choose
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
-from harness.records.conditions import Api
 from harness.records.runs import SCHEMA_VERSION, ProviderInfo, RunInfo
 from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
 from harness.storage.run_log import read_run_info
 from harness.tasks.base import Task
 from harness.tasks.probing import ProbeOptions, probe_tasks
+from harness.tasks.suite import probe_options
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.tasks.tool_calling import ToolCalling
 from harness.tasks.traffic import ImportedTraffic
@@ -67,7 +67,7 @@ def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list
 
 def _harness_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
     """The tasks of the run in a folder but its evals; raises as `restore`."""
-    settings, extra_body = info.settings, info.provider.extra_body
+    settings = info.settings
     calling = info.task(TOOL_CALLING)
     if calling is not None:
         yield ToolCalling(
@@ -76,28 +76,19 @@ def _harness_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
             tries=calling.tries,
             sampling=calling.sampling,
             strict=settings.strict,
-            extra_body=extra_body,
+            extra_body=info.provider.extra_body,
         )
     if info.of_kind("probes"):
         chosen = choose(settings.suite, settings.only, settings.skip)
-        options = probe_options(folder, info, settings.apis)
-        yield from probe_tasks(chosen.probes, options)
+        yield from probe_tasks(chosen.probes, probe_options_of(folder, info))
     yield from map(ImportedTraffic, info.of_kind("traffic"))
 
 
-def probe_options(folder: Path, info: RunInfo, apis: tuple[Api, ...]) -> ProbeOptions:
+def probe_options_of(folder: Path, info: RunInfo) -> ProbeOptions:
     """What the probes of the run in a folder need; raises as `restore`."""
     hashes = (task.files.get(GOLDEN_FILE) for task in info.of_kind("probes"))
     golden = golden_files.kept(folder, next(filter(None, hashes), None))
-    provider = info.provider
-    return ProbeOptions(
-        provider.model,
-        apis,
-        provider.limitations,
-        golden,
-        provider.extra_body,
-        info.settings.max_context,
-    )
+    return probe_options(info.provider, info.settings, golden)
 
 
 def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:

@@ -19,7 +19,7 @@ from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS, EXIT_UNREACHABLE
 from harness.pipeline.run import Job, new_job
 from harness.records.runs import Limits
 from harness.sampling import budget as sampling
-from harness.sampling.watching import Silent
+from harness.sampling.watching import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE, read_run_info
 from harness.text import plain
@@ -172,7 +172,7 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
 
     counts: dict[str, tuple[int, int]] = {}
     try:
-        pipeline.sample(job, Silent())
+        pipeline.sample(job, Watcher())
     except StoppedError:
         raise StoppedError("stopped; start the command again to go on") from None
     except ProviderUnavailableError as error:

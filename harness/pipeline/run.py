@@ -329,7 +329,7 @@ async def _attempt(
             transport=transport,
             log=log,
             concurrency=concurrency,
-            observer=watcher,
+            watcher=watcher,
             allowance=job.budget.of(provider),
         )
 

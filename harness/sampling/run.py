@@ -17,7 +17,7 @@ from harness.errors import HarnessError, StoppedError
 from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Allowance, SpentError
 from harness.sampling.tool_loop import rollout
-from harness.sampling.watching import Observer
+from harness.sampling.watching import Watcher
 from harness.storage.run_log import RunLog
 from harness.transport.base import Transport
 
@@ -31,7 +31,7 @@ async def run_attempts(
     transport: Transport,
     log: RunLog,
     concurrency: int,
-    observer: Observer | None = None,
+    watcher: Watcher | None = None,
     allowance: Allowance | None = None,
 ) -> None:
     """Carry out every attempt that was not in the log when it was opened.
@@ -54,14 +54,14 @@ async def run_attempts(
             try:
                 async with _in_turn(attempt, under_way):
                     with _within(allowance, transport, attempt, dialect) as sending:
-                        if observer:
-                            observer.started(attempt)
+                        if watcher:
+                            watcher.started(attempt)
                         done = await rollout(attempt, sending, dialect)
                     log.append(done)
             except SpentError:
                 return
-            if observer:
-                observer.finished(done)
+            if watcher:
+                watcher.finished(done)
 
     failure: BaseException | None = None
     try:

@@ -10,22 +10,20 @@ from pathlib import Path
 
 from harness.cases import Suite, load_suite
 from harness.golden import files as golden_files
-from harness.pipeline.run import judge, make_requests, new_job, prepare
-from harness.probes.suites import choose
+from harness.pipeline.run import ended, judge, make_requests, new_job, prepare
 from harness.providers.entries import Provider
-from harness.records.conditions import MODES, Condition
+from harness.records.analysis import Analysis
+from harness.records.conditions import MODES
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Score
-from harness.sampling.watching import Silent
+from harness.sampling.watching import Watcher
 from harness.selftest import engines
 from harness.selftest.faults import Fault
 from harness.selftest.rows import DefectRun, accused
 from harness.selftest.stages import FEW_CASES, Stage
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog
-from harness.tasks.base import Task
-from harness.tasks.probing import ProbeOptions, probe_tasks
-from harness.tasks.tool_calling import ToolCalling
+from harness.tasks.suite import suite_tasks
 from harness.transport import NO_RETRIES
 
 CONCURRENCY = 24
@@ -51,7 +49,6 @@ class Runner:
             HarnessError: The run could not be made or not be written.
         """
         began = time.monotonic()
-        faulty = engines.with_fault(provider, fault)
         settings = RunSettings(
             apis=provider.apis,
             modes=MODES,
@@ -60,21 +57,8 @@ class Runner:
             only=stage.only,
             max_context=engines.context(long=stage.long),
         )
-        job = new_job(
-            faulty.model_copy(update={"name": fault.name.replace(":", "-")}),
-            self._tasks(provider, settings),
-            settings,
-            out=self.folder,
-            command=("gpt-oss-verify", "selftest", "--faults", fault.name),
-            retries=NO_RETRIES,
-        )
-        prepare(job)
-        with RunLog(job.folder) as log:
-            await make_requests(job, faulty, log, Silent())
-        scores: list[Score] = []
-        analysis = await asyncio.to_thread(
-            judge, job.folder, job.info, job.plan.tasks, keep=scores.extend
-        )
+        out = self.folder
+        folder, analysis, scores = await sampled(provider, fault, settings, self.cases, out)
         made = DefectRun(
             results=tuple(each for each in analysis.checks if each.applicable or each.examples),
             requests=sum(score.requests for score in scores),
@@ -82,25 +66,47 @@ class Runner:
             seconds=time.monotonic() - began,
         )
         if not (keep or accused(made)):
-            await asyncio.to_thread(shutil.rmtree, job.folder)
+            await asyncio.to_thread(shutil.rmtree, folder)
         return made
 
-    def _tasks(self, provider: Provider, settings: RunSettings) -> list[Task]:
-        chosen = choose(settings.suite, settings.only)
-        tasks: list[Task] = []
-        if chosen.cases:
-            conditions = [
-                Condition(model=provider.model, api=api, mode=mode)
-                for api in provider.apis
-                for mode in MODES
-            ]
-            sampling = Sampling(max_turns=_MAX_TURNS)
-            tasks.append(ToolCalling(self.cases, conditions, tries=1, sampling=sampling))
-        golden = golden_files.fitting(provider.model)
-        options = ProbeOptions(
-            provider.model, provider.apis, golden=golden, max_context=settings.max_context
-        )
-        return [*tasks, *probe_tasks(chosen.probes, options)]
+
+async def sampled(
+    provider: Provider,
+    fault: Fault,
+    settings: RunSettings,
+    cases: Suite,
+    out: Path,
+    tries: int = 1,
+) -> tuple[Path, Analysis, list[Score]]:
+    """Sample a server with a fault into a new folder below `out`, and judge the run.
+
+    Raises:
+        HarnessError: The run could not be made or not be written.
+    """
+    faulty = engines.with_fault(provider, fault)
+    tasks = suite_tasks(
+        provider.info(),
+        settings,
+        cases,
+        golden_files.fitting(provider.model),
+        tries=tries,
+        sampling=Sampling(max_turns=_MAX_TURNS),
+    )
+    job = new_job(
+        faulty.model_copy(update={"name": fault.name.replace(":", "-")}),
+        tuple(tasks),
+        settings,
+        out=out,
+        command=("gpt-oss-verify", "selftest", "--faults", fault.name),
+        retries=NO_RETRIES,
+    )
+    prepare(job)
+    with RunLog(job.folder) as log:
+        whole = await make_requests(job, faulty, log, Watcher())
+    scores: list[Score] = []
+    info = ended(job, "complete" if whole else "decided")
+    analysis = await asyncio.to_thread(judge, job.folder, info, job.plan.tasks, keep=scores.extend)
+    return job.folder, analysis, scores
 
 
 def runner(out: Path) -> Runner:

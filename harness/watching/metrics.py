@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from harness.errors import ConfigurationError
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
 from harness.watching.signals import Signal
+
+_PREFIX = "gpt_oss_verify"
 
 
 class Metrics:
@@ -19,18 +20,23 @@ class Metrics:
     def __init__(self) -> None:
         """Register all metrics; they have no values yet."""
         self._registry = CollectorRegistry()
-        shared = {"namespace": "gpt_oss_verify", "registry": self._registry}
-        counter = partial(Counter, labelnames=["provider"], **shared)
-        gauge = partial(Gauge, **shared)
-        self._rounds = counter("rounds", "Rounds.")
-        self._requests = counter("requests", "Requests.")
-        self._cost = counter("cost_dollars", "Cost.")
-        self._calls = counter("tool_calls", "Attempts at tool calls.")
-        self._failures = counter("tool_call_failures", "Failed attempts at tool calls.")
-        self._up = gauge("up", "Whether the last round reached it.", ["provider"])
-        self._last = gauge("last_round_timestamp_seconds", "Start of the last round.", ["provider"])
-        what = "Whether the signal is worse than before."
-        self._open = gauge("incident_open", what, ["provider", "signal"])
+        self._rounds = self._counter("rounds", "Rounds.")
+        self._requests = self._counter("requests", "Requests.")
+        self._cost = self._counter("cost_dollars", "Cost.")
+        self._calls = self._counter("tool_calls", "Attempts at tool calls.")
+        self._failures = self._counter("tool_call_failures", "Failed attempts at tool calls.")
+        self._up = self._gauge("up", "Whether the last round reached it.")
+        self._last = self._gauge("last_round_timestamp_seconds", "When the last round began.")
+        self._open = self._gauge(
+            "incident_open", "Whether the signal is worse than before.", "signal"
+        )
+
+    def _counter(self, name: str, what: str) -> Counter:
+        return Counter(name, what, ["provider"], namespace=_PREFIX, registry=self._registry)
+
+    def _gauge(self, name: str, what: str, *more: str) -> Gauge:
+        labels = ["provider", *more]
+        return Gauge(name, what, labels, namespace=_PREFIX, registry=self._registry)
 
     def count(self, one: Round) -> None:
         """Count a round that has just been judged."""

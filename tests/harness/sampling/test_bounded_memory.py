@@ -17,6 +17,7 @@ from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Key, Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
+from harness.sampling.watching import Watcher
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport.adaptive import AdaptiveTransport
 from harness.transport.rate import RateLimitedTransport
@@ -45,7 +46,7 @@ class Answering:
         )
 
 
-class Measuring:
+class Measuring(Watcher):
     """Takes the traced memory once the run is warm, and when it is nearly at its end."""
 
     def __init__(self) -> None:
@@ -81,7 +82,7 @@ async def test_memory_does_not_grow_with_what_is_finished(tmp_path: Path) -> Non
                 transport=transport,
                 log=log,
                 concurrency=IN_FLIGHT,
-                observer=measuring,
+                watcher=measuring,
             )
     finally:
         tracemalloc.stop()

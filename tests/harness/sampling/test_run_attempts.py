@@ -26,7 +26,7 @@ from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts, run_until_stopped
-from harness.sampling.watching import Observer
+from harness.sampling.watching import Watcher as RunWatcher
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 from harness.transport import RetryPolicy, open_transport
 
@@ -51,7 +51,7 @@ async def run(
     samples: int = 5,
     concurrency: int = 4,
     seconds: float = 30,
-    observer: Observer | None = None,
+    watcher: RunWatcher | None = None,
     api_key_env: str | None = None,
 ) -> None:
     provider = changed(adhoc_provider(base_url, "m", ["chat"], api_key_env), timeout=seconds)
@@ -62,11 +62,11 @@ async def run(
                 transport=transport,
                 log=log,
                 concurrency=concurrency,
-                observer=observer,
+                watcher=watcher,
             )
 
 
-class Watcher:
+class Watcher(RunWatcher):
     """Notes what it is told, and which rollouts are still in memory."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ def ids(folder: Path) -> list[str]:
 async def test_every_attempt_ends_in_the_log(tmp_path: Path) -> None:
     watcher = Watcher()
     async with MockProvider(delay=0.01) as provider:
-        await run(provider.base_url, tmp_path, observer=watcher)
+        await run(provider.base_url, tmp_path, watcher=watcher)
     assert sorted(ids(tmp_path)) == sorted(planned(5))
     assert {rollout.end for rollout in read_rollouts(tmp_path)} == {"answered"}
     assert watcher.ended == ids(tmp_path)
@@ -104,7 +104,7 @@ async def test_every_attempt_ends_in_the_log(tmp_path: Path) -> None:
 async def test_finished_rollouts_do_not_stay_in_memory(tmp_path: Path) -> None:
     watcher = Watcher()
     async with MockProvider() as provider:
-        await run(provider.base_url, tmp_path, samples=20, observer=watcher)
+        await run(provider.base_url, tmp_path, samples=20, watcher=watcher)
     gc.collect()
     assert len(watcher.alive) == 80
     assert not [found for found in watcher.alive if found() is not None]
@@ -116,7 +116,7 @@ async def test_resuming_samples_only_what_is_missing(tmp_path: Path) -> None:
     done = ids(tmp_path)
     watcher = Watcher()
     async with MockProvider() as provider:
-        await run(provider.base_url, tmp_path, samples=3, observer=watcher)
+        await run(provider.base_url, tmp_path, samples=3, watcher=watcher)
     assert set(watcher.begun) == planned(3) - planned(2)
     assert ids(tmp_path)[: len(done)] == done
     assert len(provider.posts) == 2 * len(watcher.begun)
@@ -125,9 +125,7 @@ async def test_resuming_samples_only_what_is_missing(tmp_path: Path) -> None:
 async def test_cancelling_keeps_what_is_finished(tmp_path: Path) -> None:
     watcher = Watcher()
     async with MockProvider(delay=0.05) as provider:
-        running = asyncio.create_task(
-            run(provider.base_url, tmp_path, samples=50, observer=watcher)
-        )
+        running = asyncio.create_task(run(provider.base_url, tmp_path, samples=50, watcher=watcher))
         await until(lambda: len(watcher.ended) >= 3)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -289,7 +287,7 @@ async def test_an_attempt_begins_when_the_one_it_follows_has_ended(tmp_path: Pat
         with RunLog(tmp_path) as log:
             async with open_transport(adhoc) as transport:
                 await run_attempts(
-                    chained, transport=transport, log=log, concurrency=6, observer=watcher
+                    chained, transport=transport, log=log, concurrency=6, watcher=watcher
                 )
     assert watcher.ended == [each.id for each in made]
     assert set(under_way) == {1}
