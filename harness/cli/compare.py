@@ -14,6 +14,7 @@ from evals.baselines.columns import baseline_column
 from harness.cli import judging, planning
 from harness.cli.bundle import opened_to_stay
 from harness.cli.options import (
+    COUNT,
     DEFAULT_OUT,
     EVALS,
     RUN,
@@ -22,7 +23,6 @@ from harness.cli.options import (
     GateOptions,
     ProviderOptions,
     SamplingOptions,
-    at_least,
 )
 from harness.cli.screen import print_raw, stderr, stdout
 from harness.cli.verify import sample_shown
@@ -41,10 +41,6 @@ from reports.html.compare import render_compare_html
 STEM = "compare"
 _RUN = Parameter(group=RUN)
 _PROVIDERS = Parameter(group=Group("Run providers first", sort_key=1))
-_CASES = CaseOptions()
-_SAMPLING = SamplingOptions()
-_GATE = GateOptions()
-_BUDGET = BudgetOptions()
 
 
 def compare(
@@ -53,12 +49,12 @@ def compare(
     provider: Annotated[tuple[str, ...], _PROVIDERS, Parameter(alias="-p")] = (),
     providers_file: Annotated[Path | None, _PROVIDERS, Parameter(name="--providers")] = None,
     apis: Annotated[str | None, _PROVIDERS, Parameter(alias="--api")] = None,
-    cases: CaseOptions = _CASES,
-    sampling: SamplingOptions = _SAMPLING,
+    cases: CaseOptions = CaseOptions(),
+    sampling: SamplingOptions = SamplingOptions(),
     evals: Annotated[str | None, Parameter(group=EVALS)] = None,
-    gate: GateOptions = _GATE,
-    budget: BudgetOptions = _BUDGET,
-    concurrency: Annotated[int | None, _PROVIDERS] = None,
+    gate: GateOptions = GateOptions(),
+    budget: BudgetOptions = BudgetOptions(),
+    concurrency: Annotated[int | None, _PROVIDERS, COUNT] = None,
     out: Annotated[Path | None, _RUN] = None,
     as_json: Annotated[bool, _RUN, Parameter(name="--json")] = False,
 ) -> int:
@@ -79,7 +75,6 @@ def compare(
         out: Folder for compare.html, .md and .json. Default: a new one in runs.
         as_json: Print the comparison as JSON on stdout, and write files only with --out.
     """
-    at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns, "--concurrency": concurrency})
     extra = int(against is not None and against not in runs)
     if len(runs) + len(provider) + extra < 2:
         raise ConfigurationError(
@@ -87,7 +82,16 @@ def compare(
             "compare --provider A --provider B."
         )
     given = (providers_file, apis, evals, concurrency, cases, sampling, gate, budget)
-    defaults = (None, None, None, None, _CASES, _SAMPLING, _GATE, _BUDGET)
+    defaults = (
+        None,
+        None,
+        None,
+        None,
+        CaseOptions(),
+        SamplingOptions(),
+        GateOptions(),
+        BudgetOptions(),
+    )
     if not provider and given != defaults:
         raise ConfigurationError("Options of runs need a provider; add --provider or remove them.")
     options = [

@@ -19,12 +19,11 @@ MOST_SECONDS = 60.0
 _HOW = Parameter(group=HOW)
 _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
 _TOPIC_WIDTH = 16
-_PROVIDER = ProviderOptions()
 
 
 def doctor(
     *,
-    provider: ProviderOptions = _PROVIDER,
+    provider: ProviderOptions = ProviderOptions(),
     all_providers: Annotated[bool, _HOW, Parameter(name="--all")] = False,
     concurrency: Annotated[int | None, _HOW] = None,
     out: Annotated[Path | None, _HOW] = None,

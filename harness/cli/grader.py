@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
-from harness.cli.options import BudgetOptions, at_least
+from harness.cli.options import COUNT, BudgetOptions
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.storage.run_log import RUN_FILE
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found", "PhysicianTrial", "CompletionScores")
 
-_BUDGET = BudgetOptions()
 _DEFAULT_OUT = Path("runs")
 _RESULT_FILE = "grader.json"
 
@@ -47,13 +46,13 @@ class TrialOptions:
     """A folder with local copies of the published files, under their own names."""
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
     """Your providers file. Default: ./providers.yaml, if it exists."""
-    concurrency: int | None = None
+    concurrency: Annotated[int | None, COUNT] = None
     """Requests in flight. Default: the entry's."""
     out: Path | None = None
     """Where a folder for the results is made. Default: runs."""
     resume: Path | None = None
     """Folder of an earlier call to continue; its grades are kept."""
-    budget: BudgetOptions = _BUDGET
+    budget: BudgetOptions = BudgetOptions()
     """What grading may use."""
     debug: bool = False
     """Print every request and response on stderr, keys redacted."""
@@ -70,17 +69,14 @@ class TrialOptions:
         return "samples" if self.samples else "hub"
 
 
-_OPTIONS = TrialOptions()
-
-
 @app.command
 def check(
     grader: str,
     /,
     *,
-    examples: int | None = None,
+    examples: Annotated[int | None, COUNT] = None,
     seed: int = 0,
-    trial: TrialOptions = _OPTIONS,
+    trial: TrialOptions = TrialOptions(),
 ) -> int:
     """Compare a grader with physicians: HealthBench's meta-evaluation, 29,511 rows.
 
@@ -95,7 +91,6 @@ def check(
     from evals.healthbench.meta import load_meta
     from reports.graders import render_trial
 
-    at_least(1, {"--examples": examples})
     entry = _entry(grader, trial)
     data = load_meta(trial.place())
     rows = select(data.rows, examples, seed)
@@ -116,7 +111,7 @@ def physicians(
         Parameter(name="--eval"),
     ] = "healthbench",
     references: bool = False,
-    trial: TrialOptions = _OPTIONS,
+    trial: TrialOptions = TrialOptions(),
 ) -> int:
     """Score the answers that physicians wrote like those of a model; no provider is sampled.
 
@@ -167,7 +162,6 @@ def _entry(name: str, trial: TrialOptions) -> Provider:
     from evals.healthbench.grader import find_grader
     from harness.providers.entries import changed
 
-    at_least(1, {"--concurrency": trial.concurrency})
     entry = find_grader(name, trial.providers_file)
     return entry if trial.concurrency is None else changed(entry, concurrency=trial.concurrency)
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from harness.cli.options import at_least, names, parse_apis
+from harness.cli.options import COUNT, names, parse_apis
 from harness.cli.screen import stderr, stdout
 from harness.errors import (
     ConfigurationError,
@@ -56,9 +56,9 @@ def init(
     model: str | None = None,
     apis: Annotated[str | None, Parameter(alias="--api")] = None,
     api_key_env: str | None = None,
-    concurrency: int | None = None,
-    rpm: int | None = None,
-    tpm: int | None = None,
+    concurrency: Annotated[int | None, COUNT] = None,
+    rpm: Annotated[int | None, COUNT] = None,
+    tpm: Annotated[int | None, COUNT] = None,
     providers_file: Annotated[Path, Parameter(name="--providers")] = LOCAL_FILE,
     offline: bool = False,
     force: bool = False,
@@ -95,7 +95,6 @@ def init(
             "replace it with --force."
         )
     limits = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
-    at_least(1, {f"--{name}": limit for name, limit in limits.items()})
     given = {name: limit for name, limit in limits.items() if limit is not None}
     provider = changed(_completed(draft, offline=offline), **given)
     _write(providers_file, provider, given)

@@ -44,8 +44,6 @@ FILES: Mapping[Format, str] = {
 RENDERED: tuple[Format, ...] = ("html", "md", "junit")
 GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
 """Settings of a run that only its verdict depends on."""
-_GATE = GateOptions()
-_BASELINE = BaselineOptions()
 _JSON = Parameter(name="--json")
 
 
@@ -53,8 +51,8 @@ def recheck(
     run: Path,
     /,
     *,
-    gate: GateOptions = _GATE,
-    baseline: BaselineOptions = _BASELINE,
+    gate: GateOptions = GateOptions(),
+    baseline: BaselineOptions = BaselineOptions(),
     show_questions: bool = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import BudgetEntry, GateEntry, seconds
@@ -19,9 +20,14 @@ DEFAULT_OUT = Path("runs")
 DataPlace: TypeAlias = str | Path
 LARGEST = 2**63 - 1
 """The largest number that every JSON parser reads exactly."""
-LEAST_SEED = -LARGEST
-LEAST_CONTEXT = 2048
-"""The smallest --max-context, which holds the shortest of the long probes."""
+
+COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
+"""A number from 1."""
+_SHARE = Parameter(validator=Number(gte=0, lte=1))
+_NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
+_SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
+_CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
+"""At least the tokens of the shortest of the long probes."""
 
 RUN = Group("How to run", sort_key=5)
 EVALS = Group("Evals", sort_key=3)
@@ -59,9 +65,9 @@ class CaseOptions:
     """Case file, JSON lines. Default: the 36 shipped cases."""
     tools: Path | None = None
     """Tools file, a JSON list. Default: the six shipped tools."""
-    first: Annotated[int | None, Parameter(name="-n")] = None
+    first: Annotated[int | None, Parameter(name="-n"), COUNT] = None
     """Run only N cases, spread over tools and kinds of cases."""
-    max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"])] = None
+    max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"]), COUNT] = None
     """Requests in one attempt before giving up. Default: 10."""
     strict: bool | None = None
     """Require exactly the expected arguments, not only arguments that match the schema."""
@@ -75,7 +81,7 @@ class CaseOptions:
     `smoke`, or the name of a check or of its family, means the cases."""
     skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
     """Leave out these probes or families, separated by commas."""
-    max_context: int | None = None
+    max_context: Annotated[int | None, _CONTEXT] = None
     """Tokens that the provider's context holds; longer probes are left out. Default: 131,072."""
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
@@ -88,26 +94,20 @@ class CaseOptions:
 class SamplingOptions:
     """How to sample. The defaults of evals are those of OpenAI's guide."""
 
-    tries: Annotated[int | None, Parameter(alias="-k")] = None
+    tries: Annotated[int | None, Parameter(alias="-k"), COUNT] = None
     """Attempts at each sample under each condition. Default: 5; aime25 16, gpqa 8, others 1."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
     """low, medium or high; evals take several separated by commas. Default: not sent; medium."""
-    temperature: float | None = None
+    temperature: Annotated[float | None, _NOT_NEGATIVE] = None
     """Default: not sent; evals: 1."""
-    top_p: float | None = None
+    top_p: Annotated[float | None, _NOT_NEGATIVE] = None
     """Default: not sent; evals: 1."""
-    max_tokens: int | None = None
+    max_tokens: Annotated[int | None, COUNT] = None
     """Limit of each reply, CoT included. Default: not sent; evals: 131,072."""
-    seed: int | None = None
+    seed: Annotated[int | None, _SEED] = None
     """Sent with Chat requests, a different one per attempt; also chooses and orders questions."""
-
-    def check(self) -> None:
-        """Refuse values out of range. Raises ConfigurationError."""
-        at_least(1, {"--tries": self.tries, "--max-tokens": self.max_tokens})
-        at_least(0, {"--temperature": self.temperature, "--top-p": self.top_p})
-        at_least(LEAST_SEED, {"--seed": self.seed})
 
 
 @Parameter(name="*", group=EVALS)
@@ -115,7 +115,7 @@ class SamplingOptions:
 class DataOptions:
     """Where the questions of evals are, in which words they are asked, and with which tools."""
 
-    examples: int | None = None
+    examples: Annotated[int | None, COUNT] = None
     """Sample only N questions of each eval, chosen by the seed."""
     samples: bool | None = None
     """Use the sample questions that ship with the tool; needs no internet."""
@@ -150,13 +150,11 @@ class BaselineOptions:
 
     baseline: str | None = None
     """range (of the reproductions; the default), card, another source, or a measured FILE."""
-    margin: float | None = None
+    margin: Annotated[float | None, Parameter(validator=Number(gt=0, lte=100))] = None
     """Non-inferiority margin in points. Default: aime25 5, gpqa 4, HealthBench 3 or 4."""
 
     def changes(self) -> dict[str, object]:
-        """The settings that the options change. Raises ConfigurationError."""
-        if self.margin is not None and not 0 < self.margin <= 100:
-            raise ConfigurationError(f"--margin is in points above 0, not {self.margin:g}.")
+        """The settings that the options change."""
         given = {"baseline": self.baseline, "margin": self.margin}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -170,16 +168,13 @@ class DecisionOptions:
     """Entry that grades HealthBench. Default: openai-grader; with --samples the provider itself."""
     until_decided: bool | None = None
     """Sample in rounds, and stop as soon as every verdict is settled."""
-    budget_samples: int | None = None
+    budget_samples: Annotated[int | None, COUNT] = None
     """With --until-decided: start no round that would exceed N attempts."""
-    budget_tokens: int | None = None
+    budget_tokens: Annotated[int | None, COUNT] = None
     """With --until-decided: start no round once N output tokens are used."""
 
     def check(self) -> None:
         """Refuse contradictions. Raises ConfigurationError."""
-        at_least(
-            1, {"--budget-samples": self.budget_samples, "--budget-tokens": self.budget_tokens}
-        )
         budget = self.budget_samples or self.budget_tokens
         if budget is not None and not self.until_decided:
             raise ConfigurationError(
@@ -194,17 +189,17 @@ class GateOptions:
 
     gate: Path | None = None
     """File with requirements; options on the command line override it."""
-    max_invalid: int | None = None
+    max_invalid: Annotated[int | None, _NOT_NEGATIVE] = None
     """Invalid responses allowed for each API and mode. Default: 0."""
     reference: str | None = None
     """Success rate of good tool calling, or the folder of a run that sets it. Default: 0.98."""
-    lower_rate: float | None = None
+    lower_rate: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None
     """Success rate that is not acceptable. Default: 0.9."""
     rule: GateRule | None = None
     """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: reliability."""
-    min_pass_at_k: float | None = None
+    min_pass_at_k: Annotated[float | None, _SHARE] = None
     """Rate that pass@k must exceed by the guide's rule, which this selects. Default: 0.9."""
-    min_pass_hat_k: float | None = None
+    min_pass_hat_k: Annotated[float | None, _SHARE] = None
     """Rate that pass^k must exceed by the guide's rule, which this selects. Default: 0.9."""
     may_warn: str | None = None
     """Checks, probes or families whose errors count as warnings, separated by commas."""
@@ -212,25 +207,11 @@ class GateOptions:
     """Checks, probes or families that must pass, without warnings and verifiably."""
 
     def entry(self) -> GateEntry:
-        """The options as a gate entry, without the file. Raises ConfigurationError."""
-        for name, rate in (("at", self.min_pass_at_k), ("hat", self.min_pass_hat_k)):
-            if rate is not None and not 0 <= rate <= 1:
-                raise ConfigurationError(f"--min-pass-{name}-k is a rate from 0 to 1, not {rate}.")
-        if self.lower_rate is not None and not 0 < self.lower_rate < 1:
-            raise ConfigurationError(
-                f"--lower-rate is a rate between 0 and 1, not {self.lower_rate}."
-            )
-        if self.max_invalid is not None and self.max_invalid < 0:
-            raise ConfigurationError("--max-invalid cannot be negative.")
+        """The options as a gate entry, without the file."""
+        given = {name: value for name, value in vars(self).items() if name != "gate"}
         return GateEntry(
-            max_invalid=self.max_invalid,
-            rule=self.rule,
-            reference=self.reference,
-            lower_rate=self.lower_rate,
-            min_pass_at_k=self.min_pass_at_k,
-            min_pass_hat_k=self.min_pass_hat_k,
-            may_warn=names(self.may_warn) or None,
-            must_pass=names(self.must_pass) or None,
+            **given
+            | {"may_warn": names(self.may_warn) or None, "must_pass": names(self.must_pass) or None}
         )
 
 
@@ -239,18 +220,15 @@ class GateOptions:
 class BudgetOptions:
     """Limits of one session; when one is reached, the finished attempts are judged."""
 
-    max_cost: float | None = None
+    max_cost: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """US dollars; needs `prices` in the provider's entry."""
-    max_requests: int | None = None
+    max_requests: Annotated[int | None, COUNT] = None
     """Requests, including those before the run."""
     deadline: str | None = None
     """Time from now, such as 20m, 1h30m or a number of seconds."""
 
     def entry(self) -> GateEntry:
         """The options as a gate entry. Raises ConfigurationError."""
-        at_least(1, {"--max-requests": self.max_requests})
-        if self.max_cost is not None and not self.max_cost > 0:
-            raise ConfigurationError(f"--max-cost is in dollars above 0, not {self.max_cost:g}.")
         try:
             deadline = None if self.deadline is None else seconds(self.deadline)
         except ValueError as error:
@@ -267,7 +245,7 @@ class BudgetOptions:
 class RunOptions:
     """How a run is carried out."""
 
-    concurrency: int | None = None
+    concurrency: Annotated[int | None, COUNT] = None
     """Attempts in flight. Default: the provider entry's, or 8."""
     resume: Path | None = None
     """Folder of a run to finish; finished attempts are kept."""
@@ -297,20 +275,6 @@ def names(*texts: str | None) -> tuple[str, ...]:
     """`a, b` as values."""
     parts = (part.strip() for text in texts for part in (text or "").split(","))
     return tuple(part for part in parts if part)
-
-
-def at_least(least: int, numbers: Mapping[str, float | None]) -> None:
-    """Refuse numbers out of range. Raises ConfigurationError naming the option.
-
-    Args:
-        least: The smallest allowed number.
-        numbers: The numbers by option; None is allowed.
-    """
-    for name, number in numbers.items():
-        if number is None or least <= number <= LARGEST:
-            continue
-        bound = f"at most {LARGEST}" if number > LARGEST else f"at least {least}"
-        raise ConfigurationError(f"{name} must be {bound}, not {number}.")
 
 
 def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tuple[str, ...]:

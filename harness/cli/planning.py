@@ -183,7 +183,6 @@ def _settings(
     budget: Budget,
     suite: Suite | None,
 ) -> RunSettings:
-    options.sampling.check()
     options.decision.check()
     choose_baseline(options.baseline.baseline)
     if options.shard is not None and options.decision.until_decided:

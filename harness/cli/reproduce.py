@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from harness.api import DIALECTS
 from harness.cli.choice import same_provider
-from harness.cli.options import ProviderOptions, at_least
+from harness.cli.options import ProviderOptions
 from harness.cli.restoring import probe_options_of
 from harness.cli.screen import print_raw, stderr
 from harness.endpoints.launch import launched
@@ -37,8 +38,6 @@ MOST_REQUESTS = 60
 MOST_COMPARED = 3
 """Requests of a probe that are shown next to the one with the evidence."""
 
-_PROVIDER = ProviderOptions()
-
 
 @dataclass(frozen=True)
 class _Outcome:
@@ -54,10 +53,10 @@ def reproduce(
     /,
     *,
     record: str | None = None,
-    times: int = DEFAULT_TIMES,
+    times: Annotated[int, Parameter(validator=Number(gte=0))] = DEFAULT_TIMES,
     as_recorded: bool = False,
     form: Annotated[Literal["curl", "python", "issue"] | None, Parameter(name="--format")] = None,
-    provider: ProviderOptions = _PROVIDER,
+    provider: ProviderOptions = ProviderOptions(),
 ) -> int:
     """Show the request behind a finding, send it again, and make it smaller.
 
@@ -74,7 +73,6 @@ def reproduce(
     """
     from harness.cli.bundle import opened_to_stay
 
-    at_least(0, {"--times": times})
     run = opened_to_stay(run)
     info = read_run_info(run)
     subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))

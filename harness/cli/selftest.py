@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from harness.cli.options import at_least, names
+from harness.cli.options import COUNT, names
 from harness.errors import ConfigurationError, StoppedError
 from harness.records.runs import SuiteName
 
@@ -25,8 +25,8 @@ def selftest(
     *,
     faults: str | None = None,
     suite: SuiteName = "full",
-    workers: int = 2,
-    repeat: int = 1,
+    workers: Annotated[int, COUNT] = 2,
+    repeat: Annotated[int, COUNT] = 1,
     whole: bool = False,
     signatures: Path | None = None,
     out: Path = _OUT,
@@ -60,7 +60,6 @@ def selftest(
     from harness.storage import run_folder
     from reports import selftest as report
 
-    at_least(1, {"--workers": workers, "--repeat": repeat})
     chosen = known.chosen(known.catalogue(), names(faults))
     folder = resume or run_folder.create(out, "selftest", datetime.now(UTC))
     finished = _finished(folder / _ROWS, repeat) if resume else {}

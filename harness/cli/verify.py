@@ -14,7 +14,6 @@ from harness.cli.limits import budget_for
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
-    LEAST_CONTEXT,
     RUN,
     BaselineOptions,
     BudgetOptions,
@@ -25,7 +24,6 @@ from harness.cli.options import (
     ProviderOptions,
     RunOptions,
     SamplingOptions,
-    at_least,
     parse_shard,
 )
 from harness.cli.planning import Draft, Options
@@ -42,26 +40,17 @@ from harness.text import plain
 
 Sampler = Callable[[Job, Watcher], None]
 _RUN = Parameter(group=RUN)
-_PROVIDER = ProviderOptions()
-_CASES = CaseOptions()
-_SAMPLING = SamplingOptions()
-_DATA = DataOptions()
-_BASELINE = BaselineOptions()
-_DECISION = DecisionOptions()
-_GATE = GateOptions()
-_BUDGET = BudgetOptions()
-_OPTIONS = RunOptions()
 
 
 def verify(
     *,
-    provider: ProviderOptions = _PROVIDER,
-    cases: CaseOptions = _CASES,
-    sampling: SamplingOptions = _SAMPLING,
+    provider: ProviderOptions = ProviderOptions(),
+    cases: CaseOptions = CaseOptions(),
+    sampling: SamplingOptions = SamplingOptions(),
     evals: Annotated[str | None, Parameter(group=EVALS)] = None,
-    gate: GateOptions = _GATE,
-    budget: BudgetOptions = _BUDGET,
-    run: RunOptions = _OPTIONS,
+    gate: GateOptions = GateOptions(),
+    budget: BudgetOptions = BudgetOptions(),
+    run: RunOptions = RunOptions(),
 ) -> int:
     """Verify a provider.
 
@@ -74,9 +63,6 @@ def verify(
         budget: What it may use.
         run: How to carry it out.
     """
-    at_least(1, {"-n": cases.first, "--max-turns": cases.max_turns})
-    at_least(1, {"--concurrency": run.concurrency})
-    at_least(LEAST_CONTEXT, {"--max-context": cases.max_context})
     if run.resume is not None:
         job = _resumed(run, provider, gate, budget, cases, sampling, {"--evals": evals})
         return carry_out(job, debug=run.debug, as_json=run.as_json)
@@ -98,15 +84,15 @@ def verify(
 
 def evaluate(
     *,
-    provider: ProviderOptions = _PROVIDER,
+    provider: ProviderOptions = ProviderOptions(),
     evals: Annotated[str | None, Parameter(name="--eval", group=EVALS)] = None,
-    data: DataOptions = _DATA,
-    baseline: BaselineOptions = _BASELINE,
-    decision: DecisionOptions = _DECISION,
-    sampling: SamplingOptions = _SAMPLING,
+    data: DataOptions = DataOptions(),
+    baseline: BaselineOptions = BaselineOptions(),
+    decision: DecisionOptions = DecisionOptions(),
+    sampling: SamplingOptions = SamplingOptions(),
     gate: Annotated[Path | None, _RUN] = None,
-    budget: BudgetOptions = _BUDGET,
-    run: RunOptions = _OPTIONS,
+    budget: BudgetOptions = BudgetOptions(),
+    run: RunOptions = RunOptions(),
     shard: Annotated[str | None, _RUN] = None,
     executor: Annotated[Literal["ray"] | None, _RUN] = None,
     show_questions: Annotated[bool, _RUN] = False,
@@ -129,8 +115,6 @@ def evaluate(
         executor: ray: sample the parts as tasks of a Ray cluster, and join them here.
         show_questions: Include the text of questions in the report; the authors of GPQA ask not to.
     """
-    at_least(1, {"--concurrency": run.concurrency, "--examples": data.examples})
-    baseline.changes()
     limits = GateOptions(gate=gate)
     finish = partial(carry_out, debug=run.debug, as_json=run.as_json, show_questions=show_questions)
     if run.resume is not None:
@@ -166,7 +150,7 @@ def grade(
     grader: str | None = None,
     unread: bool = False,
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
-    budget: BudgetOptions = _BUDGET,
+    budget: BudgetOptions = BudgetOptions(),
     debug: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:

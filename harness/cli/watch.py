@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 from harness.cases import load_suite
 from harness.checks import CHECKS
-from harness.cli.options import at_least, names
+from harness.cli.options import names
 from harness.cli.screen import stderr
 from harness.cli.watch_rounds import Target, Watch, accept_level, make_rounds
 from harness.errors import ConfigurationError
@@ -57,7 +58,7 @@ class ChoiceOptions:
 class AlertOptions:
     """When to alert, and whom."""
 
-    false_alarms: float = 0.05
+    false_alarms: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.05
     """Probability at most of a false alarm per provider and month. Default: 0.05."""
     on_alert: str | None = None
     """Command to run on an alert; the variables ALERT_… describe it."""
@@ -71,10 +72,6 @@ class AlertOptions:
     """Address to serve them on. Default: 127.0.0.1."""
 
 
-_CHOICE = ChoiceOptions()
-_ALERTS = AlertOptions()
-
-
 def watch(
     *,
     provider: Annotated[tuple[str, ...], Parameter(alias="-p", consume_multiple=False)] = (),
@@ -82,11 +79,11 @@ def watch(
     budget: str = DEFAULT_BUDGET,
     once: bool = False,
     accept: str | None = None,
-    keep_days: int = 90,
+    keep_days: Annotated[int, Parameter(validator=Number(gte=2))] = 90,
     out: Path = Path("watch"),
     providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
-    choice: ChoiceOptions = _CHOICE,
-    alerts: AlertOptions = _ALERTS,
+    choice: ChoiceOptions = ChoiceOptions(),
+    alerts: AlertOptions = AlertOptions(),
 ) -> int:
     """Watch providers: sample a little every hour, and raise an alert when one gets worse.
 
@@ -109,7 +106,6 @@ def watch(
     if accept is not None:
         with State(out / STATE) as state:
             return accept_level(accept, state)
-    at_least(2, {"--keep-days": keep_days})
     if not 0 < alerts.false_alarms < 1:
         raise ConfigurationError(f"--false-alarms is between 0 and 1, not {alerts.false_alarms:g}.")
     try:

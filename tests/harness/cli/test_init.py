@@ -188,7 +188,7 @@ def test_an_entry_is_not_overwritten_unless_forced(capsys: pytest.CaptureFixture
         (["mine", "--base-url", "h/v1", "--model", "m"], "is not a URL"),
         (["mine", "--base-url", "http://[::1", "--model", "m"], "is not a URL"),
         (["mine", "--base-url", "http://h/v1", "--apis", "smoke"], "--apis takes"),
-        (["mine", "--base-url", "http://h/v1", "--rpm", "0"], "--rpm must be at least 1"),
+        (["mine", "--base-url", "http://h/v1", "--rpm", "0"], "for --rpm. Must be >= 1"),
         (["mine", "--base-url", "http://h/v1", "--api-key-env", KEY], "looks like a key"),
         (["mine", "--base-url", "http://h/v1", "--model", KEY], "looks like a key"),
         (["mine", "--base-url", KEY, "--model", "m"], "looks like a key"),

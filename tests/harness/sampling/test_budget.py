@@ -191,8 +191,8 @@ def test_probes_are_within_the_budget_too(mock):
     [
         (("--deadline", "soon"), "--deadline must be a time such as 20m"),
         (("--deadline", "0"), "--deadline must be a time such as 20m"),
-        (("--max-requests", "0"), "--max-requests must be at least 1"),
-        (("--max-cost", "-1"), "--max-cost is in dollars above 0, not -1"),
+        (("--max-requests", "0"), "for --max-requests. Must be >= 1"),
+        (("--max-cost", "-1"), "for --max-cost. Must be > 0"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(mock, options, said, capsys):
