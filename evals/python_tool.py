@@ -10,17 +10,19 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
 from harness.api.base import Tool
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
+from harness.endpoints.preflight import runs_python
 from harness.errors import ConfigurationError
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedRollout
+from harness.providers.entries import Provider
 from harness.records.conditions import Api
-from harness.records.runs import Capability, PythonTool
+from harness.records.runs import Capability, PythonTool, Sampling
 
 NAME = "python"
 MOST_REQUESTS = 40
@@ -30,14 +32,35 @@ _SANDBOX = (sys.executable, "-m", "reference_engine.builtin.python")
 _CHECK_SECONDS = 60
 _AT_ONCE = asyncio.Semaphore(4)
 
-BUILT_IN: dict[str, Any] = {"tools": [CODE_INTERPRETER]}
-"""The members of a request that offer the provider's tool."""
-
 
 def planned_tool(api: Api, limitations: Collection[Capability]) -> PythonTool:
     """Who can run programs, as far as it is known before the provider is asked."""
     possible = api == "responses" and "built_in_tools" not in limitations
     return "either" if possible else "function"
+
+
+async def found(sampling: Sampling, provider: Provider) -> tuple[Sampling, int]:
+    """The sampling once it is known who runs programs, and the number of requests it took.
+
+    Raises:
+        ConfigurationError: This machine would have to, and cannot isolate programs.
+        ProviderUnreachableError: The provider does not answer.
+    """
+    requests = 0
+    if sampling.python == "either":
+        built_in, requests = await runs_python(provider)
+        tool: PythonTool = "built-in" if built_in else "function"
+        sampling = sampling.model_copy(update={"python": tool})
+    if sampling.python == "function":
+        require_sandbox()
+    return sampling, requests
+
+
+def offered(tool: PythonTool | None) -> tuple[tuple[Tool, ...], Mapping[str, Any]]:
+    """The functions of a request, and its further members, that offer Python."""
+    if tool == "built-in":
+        return (), {"tools": [CODE_INTERPRETER]}
+    return (FUNCTION,) if tool else (), {}
 
 
 def require_sandbox() -> None:

@@ -35,12 +35,11 @@ from evals.results import (
 from evals.unread import ITEM, unread_tasks
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
-from harness.endpoints.preflight import runs_python
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import RubricSummary, TaskResult
 from harness.records.conditions import Condition
-from harness.records.runs import PromptsInfo, PythonTool, Sampling, TaskInfo
+from harness.records.runs import PromptsInfo, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
@@ -187,14 +186,8 @@ class EvalTask(Task):
 
     async def learn(self, provider: Provider) -> int:
         """Find out who runs Python programs, if the model can use any; see `Task`."""
-        sampling, requests = self.info.sampling, 0
-        if sampling.python == "either":
-            built_in, requests = await runs_python(provider)
-            found: PythonTool = "built-in" if built_in else "function"
-            sampling = sampling.model_copy(update={"python": found})
-            self.info = self.info.model_copy(update={"sampling": sampling})
-        if sampling.python == "function":
-            python_tool.require_sandbox()
+        found, requests = await python_tool.found(self.info.sampling, provider)
+        self.info = self.info.model_copy(update={"sampling": found})
         return requests
 
     async def grade(self, folder: Path, watcher: Watcher, budget: Budget) -> None:
@@ -250,7 +243,7 @@ class EvalTask(Task):
 
     def _attempt(self, question: str, condition: Condition, number: int) -> Attempt:
         sampling = self.info.sampling
-        built_in = python_tool.BUILT_IN if sampling.python == "built-in" else {}
+        tools, members = python_tool.offered(sampling.python)
         settings = Settings(
             model=condition.model,
             reasoning_effort=condition.effort,
@@ -258,11 +251,9 @@ class EvalTask(Task):
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             seed=sampling.seed,
-            extra_body={**(self._options.extra_body or {}), **built_in},
+            extra_body={**(self._options.extra_body or {}), **members},
         )
-        messages = self.test.prompt(question, number).messages
-        tools = (python_tool.FUNCTION,) if sampling.python in ("function", "either") else ()
-        sample = Sample(question, messages, tools=tools)
+        sample = Sample(question, self.test.prompt(question, number).messages, tools=tools)
         identity = self.attempt_id(question, condition, number)
         return Attempt(identity, self.name, sample, condition, number, settings, sampling.max_turns)
 

@@ -6,6 +6,7 @@ Its packages; each imports only packages below it:
     selftest        run the reference engine with every known fault and list what detects it
     comparison      compare runs, and follow a provider over time
     doctor          check the setup before a run
+    agents          agents of other projects as clients, with known results
     watching        rounds of small samples of a provider, and alerts when it gets worse
     frames          runs as pandas DataFrames, and their export
     pipeline        every run: plan, run, score, analyze, gate

@@ -71,10 +71,11 @@ class CaseOptions:
     """Requests in one attempt before giving up. Default: 10."""
     strict: bool | None = None
     """Require exactly the expected arguments, not only arguments that match the schema."""
-    suite: SuiteName | None = None
+    suite: SuiteName | Literal["agents"] | None = None
     """smoke: the tool-call cases; quick and full: progressively more probes. Default: smoke.
 
-    long: only the probes with long prompts, up to 131,072 tokens."""
+    long: only the probes with long prompts, up to 131,072 tokens. agents: agents of other projects
+    use the provider; their results and traffic are judged."""
     only: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
     """Run only these probes: ids, beginnings of ids or families, separated by commas.
 

@@ -188,6 +188,9 @@ def _settings(
     if options.shard is not None and options.decision.until_decided:
         raise ConfigurationError("--until-decided needs all attempts; leave out --shard.")
     cases = options.cases or CaseOptions()
+    suite_name = cases.suite
+    if suite_name == "agents":
+        raise ConfigurationError("--suite agents is only for gpt-oss-verify --provider NAME.")
     strict = cases.strict or False
     thresholds = thresholds_of(gate, default_thresholds(provider.model, strict=strict))
     streaming = options.sampling.streaming
@@ -195,7 +198,7 @@ def _settings(
     if options.cases is None:
         modes = (MODES[0] if streaming else MODES[1],)
     settings = RunSettings(
-        suite=cases.suite or thresholds.suite or "smoke",
+        suite=suite_name or thresholds.suite or "smoke",
         only=names(*cases.only),
         skip=names(*cases.skip),
         max_context=cases.max_context or CONTEXT,

@@ -66,6 +66,12 @@ def verify(
     if run.resume is not None:
         job = _resumed(run, provider, gate, budget, cases, sampling, {"--evals": evals})
         return carry_out(job, debug=run.debug, as_json=run.as_json)
+    if cases.suite == "agents":
+        from harness.cli.agents import verify_agents
+
+        if run.dry_run:
+            raise ConfigurationError("--suite agents has no plan to show; leave out --dry-run.")
+        return verify_agents(provider, out=run.out or DEFAULT_OUT, as_json=run.as_json)
     draft = planning.draft(
         Options(provider, sampling, gate, budget, cases, evals, concurrency=run.concurrency)
     )

@@ -6,7 +6,7 @@ fails, and passes if no part is inconclusive.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.pipeline import guide, reliability, requirements
@@ -21,7 +21,7 @@ from harness.records.analysis import (
     TaskResult,
     Verdict,
 )
-from harness.records.runs import RunInfo, RunSettings, Thresholds
+from harness.records.runs import AgentResult, RunInfo, RunSettings, Thresholds
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
 ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
@@ -97,6 +97,11 @@ def decide(
         )
     if evals:
         parts.append(decide_evals(evals, info, complete=complete))
+    parts += [
+        decide_agents(task.imported.agents)
+        for task in info.tasks
+        if task.imported is not None and task.imported.agents
+    ]
     return Verdict(
         decision=_worst([part.decision for part in parts]),
         reasons=tuple(dict.fromkeys(reason for part in _ranked(parts) for reason in part.reasons)),
@@ -185,6 +190,16 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
     cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
     verdicts = [each.baseline for each in evals if each.baseline is not None]
     return Part(decision, (*cut_off, *missing, *_reasons(verdicts), *_margins(info.settings)))
+
+
+def decide_agents(agents: Mapping[str, AgentResult]) -> Part:
+    """Fail if an agent came to no right result; what could not be run decides nothing."""
+    wrong = [f"{name}: {each.detail}." for name, each in agents.items() if each.end == "wrong"]
+    right = sum(each.end == "right" for each in agents.values())
+    praise = f"{right} of {len(agents)} agents came to the right result."
+    if wrong:
+        return Part("fail", tuple(wrong))
+    return Part("pass" if right else "inconclusive", (praise,))
 
 
 def _stopped(info: RunInfo) -> str | None:

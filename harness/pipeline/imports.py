@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.integrity.seal import sealed
 from harness.pipeline.run import PACKAGES
 from harness.records.conditions import APIS, MODES
-from harness.records.runs import ProviderInfo, RunInfo, RunSettings
+from harness.records.runs import AgentResult, ProviderInfo, RunInfo, RunSettings
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, write_run_info
 from harness.storage.versions import versions
@@ -19,7 +19,13 @@ from harness.traffic.rollouts import Traffic
 
 
 def write_run(
-    traffic: Traffic, provider: ProviderInfo, *, out: Path, command: Sequence[str], verdict: bool
+    traffic: Traffic,
+    provider: ProviderInfo,
+    *,
+    out: Path,
+    command: Sequence[str],
+    verdict: bool,
+    agents: Mapping[str, AgentResult] | None = None,
 ) -> Path:
     """Write a run folder with all conversations, sealed; nothing is judged yet.
 
@@ -29,12 +35,14 @@ def write_run(
         out: The folder in which the run's folder is made.
         command: The command line, for `run.json`.
         verdict: Whether the run is to get a verdict.
+        agents: The agents that made the traffic, by name, with their results.
 
     Raises:
         RunLogError: The folder cannot be written.
     """
     now = datetime.now(UTC)
-    task = traffic_info(traffic.rollouts, traffic.info)
+    imported = traffic.info.model_copy(update={"agents": agents or {}})
+    task = traffic_info(traffic.rollouts, imported)
     conditions = task.conditions
     info = RunInfo(
         tool_version=version("gpt-oss-verify"),

@@ -131,12 +131,20 @@ class Sampling(Record):
     python: PythonTool | None = None
 
 
+class AgentResult(Record):
+    """How the task of an agent ended: with the right result, without it, or not at all."""
+
+    end: Literal["right", "wrong", "not verifiable"]
+    detail: str = ""
+
+
 class ImportInfo(Record):
     """Where imported traffic comes from, and what was left out of it."""
 
     files: Mapping[str, str] = Field(description="SHA-256 of the recordings, by file name")
     requests: int = Field(description="imported requests")
     left_out: Mapping[str, int] = Field(description="requests that were left out, by reason")
+    agents: Mapping[str, AgentResult] = Field(default={}, description="of --suite agents, by name")
 
 
 class TaskInfo(Record):

@@ -60,7 +60,11 @@ class Recorder:
 
 
 async def forward(
-    origin: str, port: int, recorder: Recorder, ready: Callable[[str], object]
+    origin: str,
+    port: int,
+    recorder: Recorder,
+    ready: Callable[[str], object],
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     """Forward all requests to the same paths of another server until cancelled.
 
@@ -69,6 +73,7 @@ async def forward(
         port: The local port; 0 for any.
         recorder: Gets every exchange with Chat Completions or Responses.
         ready: Called with the address of the proxy.
+        headers: Sent in place of the client's headers of the same names; not recorded.
 
     Raises:
         ConfigurationError: The port is in use, or the recording cannot be written.
@@ -80,7 +85,7 @@ async def forward(
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
     ) as session:
-        proxy = _Proxy(origin, session, recorder)
+        proxy = _Proxy(origin, session, recorder, headers or {})
         app = web.Application(client_max_size=LARGEST_REQUEST)
         app.router.add_route("*", "/{path:.*}", proxy.handle)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
@@ -103,8 +108,15 @@ async def forward(
 class _Proxy:
     """Handles requests; `stopped` fails when an exchange cannot be recorded."""
 
-    def __init__(self, origin: str, session: aiohttp.ClientSession, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        origin: str,
+        session: aiohttp.ClientSession,
+        recorder: Recorder,
+        headers: Mapping[str, str],
+    ) -> None:
         self._origin = origin
+        self._headers = headers
         self._session = session
         self._recorder = recorder
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -118,7 +130,7 @@ class _Proxy:
             answer = await self._session.request(
                 request.method,
                 URL(url, encoded=True),
-                headers=_forwarded(request.headers),
+                headers=_replaced(_forwarded(request.headers), self._headers),
                 data=body or None,
                 allow_redirects=False,
             )
@@ -182,6 +194,12 @@ def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict(
         (name, value) for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
     )
+
+
+def _replaced(headers: CIMultiDict[str], others: Mapping[str, str]) -> CIMultiDict[str]:
+    for name, value in others.items():
+        headers[name] = value
+    return headers
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:

@@ -34,7 +34,9 @@ def test_bash_completes_commands_and_options(capsys: pytest.CaptureFixture[str])
     assert {"doctor", "eval"} <= set(completed(script, "gpt-oss-verify", ""))
     assert completed(script, "gpt-oss-verify", "aud") == ["audit"]
     assert "--api-key-env" in completed(script, "gpt-oss-verify", "init", "--api")
-    assert completed(script, "gpt-oss-verify", "--suite", "") == ["smoke", "quick", "full", "long"]
+    assert completed(script, "gpt-oss-verify", "--suite", "") == [
+        *("smoke", "quick", "full", "long", "agents")
+    ]
 
 
 @pytest.mark.parametrize(

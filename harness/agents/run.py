@@ -1,0 +1,178 @@
+"""Run the agents against a provider, through a proxy that records their traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from harness.agents.programs import TEMPERATURES, codex
+from harness.integrity.secrets import Scrubber, known_secrets
+from harness.providers.entries import Provider, access
+from harness.records.conditions import BOTH_APIS, Api
+from harness.records.runs import AgentResult
+from harness.traffic.proxy import Recorder, forward
+
+TRIES = 3
+"""A healthy model may answer without its tool once; a server that breaks an agent always does."""
+SECONDS = 300
+"""How long a try may take. Speed is not judged here."""
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A task of one agent framework.
+
+    Attributes:
+        program: The module in `harness.agents.programs`.
+        task: Its argument.
+        packages: The distributions that it needs, the framework first; or the name of a command.
+        expected: What the final answer must contain.
+        apis: The APIs that it can use.
+    """
+
+    program: str
+    task: str
+    packages: tuple[str, ...]
+    expected: tuple[str, ...] = (str(TEMPERATURES["Oslo"]),)
+    apis: tuple[Api, ...] = BOTH_APIS
+
+    @property
+    def name(self) -> str:
+        """`openai-agents, handoff`."""
+        return f"{self.packages[0]}, {self.task}"
+
+    @property
+    def missing(self) -> str | None:
+        """The first package or command that is not installed."""
+        return next((each for each in self.packages if not _installed(each)), None)
+
+    def api(self, provider: Provider) -> Api | None:
+        """The API to use; None if it can use none of the provider's."""
+        return next((api for api in self.apis if api in provider.apis), None)
+
+
+AGENTS = (
+    Agent("openai_agents", "function", ("openai-agents",)),
+    Agent("openai_agents", "handoff", ("openai-agents",)),
+    Agent("openai_agents", "parallel", ("openai-agents",), tuple(map(str, TEMPERATURES.values()))),
+    Agent("openai_agents", "streaming", ("openai-agents",)),
+    Agent("pydantic_ai", "function", ("pydantic-ai-slim",)),
+    Agent("langchain", "function", ("langchain", "langchain-openai")),
+    Agent("litellm", "proxy", ("litellm", "openai-agents")),
+    Agent("codex", "file", ("codex",), (codex.EXPECTED,), ("responses",)),
+)
+
+
+async def run_agents(
+    provider: Provider, folder: Path, shown: Callable[[str], object]
+) -> Mapping[str, AgentResult]:
+    """Run every agent that is installed, until its result is right, and record its traffic.
+
+    Args:
+        provider: The provider, which must be running.
+        folder: Gets a recording for each agent, as `import` reads them.
+        shown: Called with a line about each agent.
+
+    Raises:
+        ConfigurationError: An environment variable of the provider is not set.
+    """
+    results: dict[str, AgentResult] = {}
+    for agent in AGENTS:
+        result = await _result(agent, provider, folder)
+        shown(f"{agent.name}: {result.end}{f' ({result.detail})' if result.detail else ''}")
+        results[agent.name] = result
+    return results
+
+
+async def _result(agent: Agent, provider: Provider, folder: Path) -> AgentResult:
+    api = agent.api(provider)
+    if missing := agent.missing:
+        return AgentResult(end="not verifiable", detail=f"{missing} is not installed")
+    if api is None:
+        needed = f"it needs {' or '.join(agent.apis)}, which this run leaves out"
+        return AgentResult(end="not verifiable", detail=needed)
+    installed = f"{agent.packages[0]} {_installed(agent.packages[0])}"
+    path = folder / f"{re.sub(r'[^a-z]+', '-', agent.name)}.jsonl"
+    with path.open("wb") as file:
+        recorder = Recorder(file)
+        end, why = await _tried(agent, provider, api, recorder)
+    if not recorder.count:
+        path.unlink()
+        end, why = "not verifiable", f"no request was sent: {why}"
+    return AgentResult(end=end, detail=f"{installed}{', ' if why else ''}{why}")
+
+
+async def _tried(
+    agent: Agent, provider: Provider, api: Api, recorder: Recorder
+) -> tuple[Literal["right", "wrong", "not verifiable"], str]:
+    """How an agent ends, and why if it is not right."""
+    wanted = " and ".join(agent.expected)
+    got = ""
+    for _ in range(TRIES):
+        try:
+            answer, problem = await _run(agent, provider, api, recorder)
+        except TimeoutError:
+            return "not verifiable", f"no answer within {SECONDS} s"
+        if all(part in answer for part in agent.expected):
+            return "right", ""
+        got = problem or f"it answers {answer!r}"
+    return "wrong", f"{TRIES} tries without {wanted}: {got}"
+
+
+def _installed(name: str) -> str | None:
+    """The version of a package; of a command only that it is there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "on the PATH" if shutil.which(name) else None
+
+
+async def _run(agent: Agent, provider: Provider, api: Api, recorder: Recorder) -> tuple[str, str]:
+    """The agent's answer, and the last line of its errors if it failed. Raises TimeoutError."""
+    url = urlsplit(provider.base_url)
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    origin = f"{url.scheme}://{url.netloc}"
+    keys = access(provider)
+    proxy = asyncio.create_task(forward(origin, 0, recorder, address.set_result, keys.headers))
+    started: list[asyncio.Future[Any]] = [proxy, address]
+    await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"harness.agents.programs.{agent.program}", agent.task),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={
+                # The proxy has the key; the agent does not need it.
+                **{name: text for name, text in os.environ.items() if text not in keys.secrets},
+                "OPENAI_BASE_URL": f"{address.result()}{url.path}",
+                "OPENAI_API_KEY": "none",
+                "AGENT_MODEL": provider.model,
+                "AGENT_API": api,
+            },
+        )
+        try:
+            said, errors = await asyncio.wait_for(process.communicate(), SECONDS)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    finally:
+        proxy.cancel()
+        with suppress(asyncio.CancelledError):
+            await proxy
+    scrub = Scrubber(known_secrets()).text
+    if process.returncode:
+        lines = errors.decode("utf-8", "replace").strip().splitlines() or ["no message"]
+        return "", scrub(lines[-1])[:_SHOWN]
+    return scrub(said.decode("utf-8", "replace"))[:_SHOWN], ""

@@ -1,0 +1,143 @@
+"""`--suite agents`: the OpenAI Agents SDK against a server, and what results decide."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+
+import pytest
+from background import in_background
+from healthy import (
+    MODEL,
+    Say,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    responses_blocks,
+    responses_events,
+    responses_whole,
+)
+from mock_provider import MockProvider, write_chunk, write_head, write_json
+
+from harness.agents import run as agents
+from harness.cli.app import run
+from harness.pipeline.gate import decide_agents
+from harness.providers.entries import Provider
+from harness.records.runs import AgentResult
+
+KEY = "sk-test-0123456789abcdefghij"
+_numbers = itertools.count()
+
+
+def model(body):
+    """What a model says that calls its only tool and answers with the last result."""
+    turns = body.get("messages") or body["input"]
+    last = turns[-1]
+    tools = [tool.get("function", tool)["name"] for tool in body.get("tools", ())]
+    shown = last.get("content") or last.get("output")
+    if tools and "°C" not in str(shown):
+        question = next(turn["content"] for turn in turns if turn.get("role") == "user")
+        city = "Lima" if "Lima" in str(question) else "Oslo"
+        given = {} if tools[0].startswith("transfer") else {"city": city}
+        return Say(call=(tools[0], json.dumps(given)))
+    return Say(text="Hi." if not tools else f"It is {shown} there.")
+
+
+def server():
+    async def handle(request, writer):
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        chat, number = request.path.endswith("/chat/completions"), str(next(_numbers))
+        say = model(request.body)
+        say = Say(
+            say.text, say.call, mark=number, call_id=f"call_{number}", created=int(time.time())
+        )
+        if request.body.get("stream"):
+            write_head(writer, {"Content-Type": "text/event-stream"})
+            blocks = (
+                chat_blocks(chat_chunks(say)) if chat else responses_blocks(responses_events(say))
+            )
+            for block in blocks:
+                write_chunk(writer, f"{block}\n\n".encode())
+            write_chunk(writer, b"")
+        else:
+            write_json(writer, chat_whole(say) if chat else responses_whole(say))
+
+    return handle
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AGENT_TEST_KEY", KEY)
+
+
+def verified(provider, *more):
+    where = ["--base-url", provider.base_url, "--model", MODEL, "--api-key-env", "AGENT_TEST_KEY"]
+    return run([*where, "--suite", "agents", *more])
+
+
+def task_of(tmp_path):
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert KEY not in (folder / "rollouts.jsonl").read_text()
+    assert "handoff" in (folder / "report.md").read_text()
+    (task,) = json.loads((folder / "run.json").read_text())["tasks"]
+    return task
+
+
+def test_every_run_of_an_agent_is_a_rollout_and_has_a_result(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("agents")
+    absent = agents.Agent("none", "function", ("no-such-agent",))
+    monkeypatch.setattr(agents, "AGENTS", (agents.AGENTS[1], absent))
+    with in_background(MockProvider(always=server(), models=[MODEL], api_key=KEY)) as provider:
+        assert verified(provider) == 0
+    task = task_of(tmp_path)
+    assert task["planned"] == 1
+    ends = [each["end"] for each in task["imported"]["agents"].values()]
+    assert ends == ["right", "not verifiable"]
+    shown = capsys.readouterr()
+    assert "no-such-agent, function: not verifiable (no-such-agent is not installed)" in shown.err
+    assert "1 of 2 agents came to the right result" in shown.out
+
+
+async def test_an_agent_without_the_result_is_tried_again(tmp_path, monkeypatch):
+    provider = Provider(name="x", base_url="http://test/v1", model=MODEL, apis=("chat",))
+    answers = ["It is warm.", "It is 28.4 °C.", "It is 21.7 °C."]
+
+    async def ran(agent, provider, api, recorder):
+        recorder.count += 1
+        if not answers:
+            raise TimeoutError
+        return answers.pop(0), ""
+
+    monkeypatch.setattr(agents, "_installed", lambda name: "1.0")
+    monkeypatch.setattr(agents, "_run", ran)
+    results = [await agents._result(agents.AGENTS[0], provider, tmp_path) for _ in range(2)]
+    assert [each.end for each in results] == ["right", "not verifiable"]
+    answers = ["No.", "No.", "No."]
+    wrong = await agents._result(agents.AGENTS[2], provider, tmp_path)
+    assert wrong.end == "wrong"
+    assert wrong.detail == "openai-agents 1.0, 3 tries without 21.7 and 28.4: it answers 'No.'"
+
+
+@pytest.mark.parametrize(
+    ("ends", "decision"),
+    [
+        (("right", "not verifiable"), "pass"),
+        (("right", "wrong"), "fail"),
+        (("not verifiable",), "inconclusive"),
+    ],
+)
+def test_the_results_of_agents_decide(ends, decision):
+    results = {str(at): AgentResult(end=end, detail="why") for at, end in enumerate(ends)}
+    assert decide_agents(results).decision == decision
+
+
+def test_without_any_agent_nothing_is_judged(monkeypatch, capsys):
+    monkeypatch.setattr(agents, "AGENTS", (agents.Agent("none", "task", ("no-such-agent",)),))
+    with in_background(MockProvider(always=server(), models=[MODEL], api_key=KEY)) as provider:
+        assert verified(provider) == 2
+    assert (
+        "No agent could be run (no-such-agent, task: no-such-agent is not installed)"
+        in capsys.readouterr().err
+    )
