@@ -25,7 +25,7 @@ def strict_json(text: str) -> object:
         ValueError: The text is not JSON, or nested too deeply.
     """
     try:
-        value: object = json.loads(text, parse_constant=_refuse)
+        value: object = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
@@ -39,3 +39,6 @@ def suggestion(name: str, known: Sequence[str]) -> str:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

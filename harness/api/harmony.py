@@ -159,12 +159,12 @@ class HarmonyDialect(Dialect):
         """The reply that a completion holds."""
         path, choice = _first_choice(raw)
         items = _completion(choice, path).items
-        said = (harmony.Preamble, harmony.Answer)
+        texts = (harmony.Preamble, harmony.Answer)
         calls = [item for item in items if isinstance(item, harmony.Call)]
         finish = _FINISHES.get(optional_member(choice, "finish_reason", str, path) or "", "unknown")
         return Reply(
             reasoning=_SEPARATOR.join(i.text for i in items if isinstance(i, harmony.Reasoning)),
-            text=_SEPARATOR.join(item.text for item in items if isinstance(item, said)),
+            text=_SEPARATOR.join(item.text for item in items if isinstance(item, texts)),
             calls=tuple(
                 ToolCall(f"call_{at}", call.name, call.arguments) for at, call in enumerate(calls)
             ),

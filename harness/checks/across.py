@@ -128,7 +128,7 @@ def _strange_word(
 
 
 def _unrelated() -> Callable[[Score, Score], bool]:
-    """A function that says whether two rollouts asked something with other words."""
+    """A function that tells whether the requests of two rollouts have few words in common."""
     words = cache(lambda asked: frozenset(_WORD.findall(asked)))
 
     def unrelated(one: Score, other: Score) -> bool:

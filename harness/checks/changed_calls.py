@@ -2,7 +2,7 @@
 
 Models may choose other arguments, so one such call proves nothing by itself. Its tokens do, if they
 are those of the expected call and not those of the returned one; the calls of the run with the
-expected arguments show how many tokens the model writes beside them. So do numbers, booleans and
+expected arguments show how many further tokens the model writes. So do numbers, booleans and
 lists that differ from the prompt in every attempt at several cases, numbers that differ from the
 CoT where other attempts at the case have those of the CoT, parameters that all have names in
 another style, and texts that are all changed in one way (`harness.checks.changed_texts`).
@@ -24,7 +24,8 @@ from harness.records.scores import MadeCall, Score
 _FEWEST_PROVEN = 2
 # A model may understand one case in another way, two of a kind, but hardly three.
 _FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 3
-# Shares of the calls with the expected arguments: what is usual beside a call, and what occurs.
+# Shares of the calls with the expected arguments: the numbers of extra tokens
+# that are usual, and those that occur.
 _USUAL, _SEEN = 0.2, 0.01
 _FEWEST_CALLS = 20
 _FEWEST_RENAMED = 2
@@ -64,10 +65,10 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
 
 def _proven(group: Sequence[Score]) -> Iterator[Score]:
     """The calls whose tokens are those of the expected call, and not those of the returned one."""
-    counted = Counter(each.call.beside for each in group if each.call and each.call.same)
+    counted = Counter(each.call.extra_tokens for each in group if each.call and each.call.same)
     counted.pop(None, None)
     usual, seen = (
-        {beside for beside, times in counted.items() if times > share * counted.total()}
+        {extra for extra, times in counted.items() if times > share * counted.total()}
         for share in (_USUAL, _SEEN)
     )
     for each in group if counted.total() >= _FEWEST_CALLS else ():
@@ -108,9 +109,9 @@ def _plain(name: str) -> str:
 
 
 def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: set[int | None]) -> bool:
-    if call.same or call.beside is None or call.beside in seen:
+    if call.same or call.extra_tokens is None or call.extra_tokens in seen:
         return False
-    return bool(usual & set(call.beside_expected))
+    return bool(usual & set(call.expected_extra_tokens))
 
 
 def _always_other(same: Sequence[Score]) -> bool:

@@ -29,7 +29,7 @@ _WITHOUT_EFFECT = frozenset({
     "max_output_tokens", "temperature", "top_p", "seed", "stop", "n", "logprobs", "top_logprobs",
     "include", "store", "frequency_penalty", "presence_penalty", "logit_bias", "user", "metadata",
 })  # fmt: skip
-# Different counts that show that a server counts what the user says.
+# Different counts that show that a server counts the user's texts.
 _FEWEST_AGREEING = 3
 # Servers escape special tokens in texts in several ways.
 _SPECIAL = re.compile(r"<\|\w+\|>")

@@ -15,7 +15,7 @@ family = Family("usage", CHAT)
 _PATH = "$.usage"
 _INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
 # Differences that another spelling of the same text with tokens cannot explain: in a few words, in
-# a longer text as one part of its tokens in so many, and if the model also wrote an empty message.
+# a longer text as one token of 20, and if the model also wrote an empty message.
 _FEW_TOKENS, _SLACK, _MANY_TOKENS = 3, 20, 24
 
 

@@ -44,7 +44,7 @@ _WIDTH = 30
 _OF_THE_MODEL = frozenset({"numerics"})
 """Layers whose defects are named by the layer: which findings they cause depends on the model."""
 _UNMEASURED = 0.7
-"""Probability at most of a defect of which the catalogue alone says what it causes."""
+"""The highest probability of a defect whose findings only the catalogue states."""
 _EXPLAINS = 0.1
 """Probability from which a defect explains a finding."""
 _OTHER_APIS, _OTHER_EXPECTED = 0.05, 0.3
@@ -117,17 +117,17 @@ class _Model:
         apis: Collection[Api],
     ) -> None:
         self.found = [each.check.id for each in found]
-        beside = collateral(signatures)
+        by_layer = collateral(signatures)
         clean = [each for each in judged if each.status == "passed"]
         self._leaks = np.array([leak(signatures, each) for each in self.found])
-        fires = _fires(signatures.faults, found, beside) * _same_apis(signatures, found, apis)
+        fires = _fires(signatures.faults, found, by_layer) * _same_apis(signatures, found, apis)
         usual = np.maximum(fires.mean(axis=0), _USUAL)
         explained = fires >= np.maximum(_EXPLAINS, 3 * self._leaks)
         chosen = explained.any(axis=1)
         self.faults = [fault for fault, one in zip(signatures.faults, chosen, strict=True) if one]
         self._explained = explained[chosen]
         fires = fires[chosen]
-        quiet = _fires(self.faults, clean, beside, unmeasured=False)
+        quiet = _fires(self.faults, clean, by_layer, unmeasured=False)
         chance = 1 / len(signatures.faults)
         numbers = np.arange(len(self.faults))
         variants = [(usual[None], np.zeros(1), _UNKNOWN, np.array([-1]))]
@@ -199,7 +199,7 @@ class _Model:
 def _fires(
     faults: Sequence[Signature],
     checks: Sequence[CheckResult],
-    beside: Mapping[tuple[str, str], float],
+    by_layer: Mapping[tuple[str, str], float],
     *,
     unmeasured: bool = True,
 ) -> _Floats:
@@ -213,7 +213,7 @@ def _fires(
         for column, each in enumerate(checks):
             name = each.check.id
             if unmeasured or name in fault.found or name in fault.expected:
-                made[row, column] = firing(fault, name, beside)
+                made[row, column] = firing(fault, name, by_layer)
     return made
 
 

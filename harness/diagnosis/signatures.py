@@ -51,7 +51,7 @@ def collateral(signatures: Signatures) -> Mapping[tuple[str, str], float]:
     }
 
 
-def firing(signature: Signature, check_id: str, beside: Mapping[tuple[str, str], float]) -> float:
+def firing(signature: Signature, check_id: str, by_layer: Mapping[tuple[str, str], float]) -> float:
     """Probability that a server whose every reply shows a defect makes a check have findings.
 
     Measured shares are smoothed with Jeffreys' prior. The catalogue names the checks of which at
@@ -61,7 +61,7 @@ def firing(signature: Signature, check_id: str, beside: Mapping[tuple[str, str],
     Args:
         signature: Of the defect.
         check_id: The check.
-        beside: What `collateral` says.
+        by_layer: The result of `collateral`.
     """
     if (counts := signature.found.get(check_id)) is not None:
         share = (counts[0] + 0.5) / (counts[1] + 1)
@@ -70,4 +70,4 @@ def firing(signature: Signature, check_id: str, beside: Mapping[tuple[str, str],
         return _COLLATERAL
     if check_id in signature.expected:
         return min(_MOST, max(0.3, 1.5 / len(signature.expected)))
-    return beside.get((signature.layer, check_id), _COLLATERAL)
+    return by_layer.get((signature.layer, check_id), _COLLATERAL)

@@ -110,7 +110,7 @@ def score(questions: Iterable[Question], options: EngineOptions) -> tuple[Head, 
     """Answer all questions with the engine.
 
     Raises:
-        ConfigurationError: The engine failed; says why.
+        ConfigurationError: The engine failed; the message has its error.
     """
     command = [sys.executable, "-m", "reference_engine", "score", *options.arguments()]
     lines = b"\n".join(orjson.dumps(question) for question in questions)

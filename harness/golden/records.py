@@ -129,7 +129,7 @@ class Tolerance(Record):
 class Pattern(Record):
     """How a known defect changes the logprobs of the golden tokens.
 
-    `defect` is the name of the fault of the reference engine, `text` says what it does. `changes`
+    `defect` is the name of the fault of the reference engine, `text` describes it. `changes`
     has, by request, one tuple per golden token: the change of each alternative in thousandths of a
     nat, None where it is unknown. Tokens outside the answer have empty tuples.
     """

@@ -37,7 +37,7 @@ _MAY_DIFFER = {"run", "run_id", "dataset", "detail"}
 
 @dataclass(frozen=True)
 class Withholding:
-    """What must not be published besides keys: the texts of gated questions.
+    """What must not be published, apart from keys: the texts of gated questions.
 
     Attributes:
         members: The members of `run.json` that change.

@@ -20,7 +20,7 @@ from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.scores import Severity
 
 REPLY_TOKENS = 1024
-"""Output tokens of a probe's reply, unless it says otherwise.
+"""Default limit of output tokens of a probe request.
 
 Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TOKENS` is for these.
 """
@@ -32,7 +32,7 @@ NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
 
 class NotVerifiableError(Exception):
-    """The responses do not allow a judgement; the message says why in one sentence."""
+    """The responses do not allow a judgement; the message is the reason, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ProbeRequest:
         return self if self.context <= max_context else None
 
     def unusable(self, rollout: ParsedRollout) -> str | None:
-        """Why a rollout says nothing about the provider, as a predicate; None if it does."""
+        """Why a rollout is no evidence about the provider, as a predicate; None if it is."""
         if not rollout.exchanges:
             return "was not sent"
         last = rollout.exchanges[-1]
@@ -176,7 +176,7 @@ class ProbeResponses:
         """The first readable reply of each rollout of some requests.
 
         Raises:
-            NotVerifiableError: A request has no readable reply; says what came instead.
+            NotVerifiableError: A request has no readable reply; the message names the response.
         """
         self.all(*names, mode=mode)
         for name in names:
@@ -225,9 +225,9 @@ class ProbeGroup:
         name: Names the group; the part before the first dot is the family of its probes.
         requests: The requests over an API; their names are unique in the group.
         source: Documents the requirements of its probes, unless a probe names another source.
-        suite: The smallest suite that includes its probes, unless a probe says otherwise.
-        modes: The modes of its probes, unless a probe says otherwise.
-        needs: The capability that its probes need, unless a probe says otherwise.
+        suite: The smallest suite that includes its probes, unless a probe has its own.
+        modes: The modes of its probes, unless a probe has its own.
+        needs: The capability that its probes need, unless a probe has its own.
         burst: Send the requests after all others, this many at once.
         golden: The part of a golden file that the probes need; without it in the run's, no request
             is sent.

@@ -118,7 +118,7 @@ GROUP = ProbeGroup(
 def _refused(responses: ProbeResponses) -> Trials:
     """A request with a built-in tool is served or refused with a 4xx status.
 
-    Clients fall back to functions if a refusal says what is missing. A failure says nothing.
+    Clients fall back to functions if a refusal names the missing tool. A failure does not.
     """
     rollouts = responses.all("hash", "search")
     if all(map(refused, rollouts)):

@@ -155,13 +155,13 @@ def _stream(responses: ProbeResponses) -> Trials:
 def _body(responses: ProbeResponses) -> Trials:
     """The body of a rejection is JSON and says what is wrong.
 
-    Clients show it. Without it, nobody can correct the request.
+    Clients show it. Without it, users cannot correct the request.
     """
     for exchange in _rejections(responses):
         message = "The rejection is not JSON with a message."
         expected = '{"error": {"message": …}}'
         problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
-        yield None if _says_something(_json_body(exchange)) else problem
+        yield None if _has_message(_json_body(exchange)) else problem
 
 
 @GROUP.probe("errors.body.fields", _NAMES, severity="warning")
@@ -197,14 +197,14 @@ def _json_body(exchange: ParsedExchange) -> object:
         return None
 
 
-def _says_something(value: object) -> bool:
+def _has_message(value: object) -> bool:
     """Whether an error has a message where some server puts it: in an object, or its `error`."""
     if isinstance(value, list):
-        return any(map(_says_something, value))
+        return any(map(_has_message, value))
     if not isinstance(value, dict):
         return False
-    said = [value.get(name) for name in _MESSAGES]
-    return any(isinstance(each, str) and each for each in said) or any(map(_says_something, said))
+    found = [value.get(name) for name in _MESSAGES]
+    return any(isinstance(each, str) and each for each in found) or any(map(_has_message, found))
 
 
 def _body_text(exchange: ParsedExchange) -> str:

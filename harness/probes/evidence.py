@@ -33,14 +33,14 @@ _LEAST_REPEATED = 2 / 3
 
 
 @dataclass(frozen=True)
-class Beside:
-    """The tokens that intact calls of a provider have beside their text: usual ones, and all."""
+class ExtraTokens:
+    """How many tokens a provider reports beyond those of intact calls: usual numbers, and all."""
 
     usual: Collection[int]
     seen: Collection[int]
 
     @classmethod
-    def of(cls, made: Iterable[tuple[MadeCall, bool]]) -> Beside:
+    def of(cls, made: Iterable[tuple[MadeCall, bool]]) -> ExtraTokens:
         """What calls show, each with whether it is intact; all count if too few are."""
         calls = list(made)
         intact = [each for each, is_intact in calls if is_intact]
@@ -48,27 +48,27 @@ class Beside:
         replies = (
             each.exchange.reply for each in (intact if enough else [each for each, _ in calls])
         )
-        found = Counter(beside(reply) for reply in replies if reply is not None)
+        found = Counter(extra_tokens(reply) for reply in replies if reply is not None)
         counts = {tokens: times for tokens, times in found.items() if tokens is not None}
         least = (_USUAL if enough else _USUAL_OF_ALL) * sum(counts.values())
         return cls([tokens for tokens, times in counts.items() if times >= least], counts)
 
 
-def author(made: MadeCall, intended: Sequence[ToolCall], tokens: Beside) -> Author:
+def author(made: MadeCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -> Author:
     """Who is responsible for a call that differs from the intended one.
 
     Args:
         made: The call.
         intended: The intended call, in each of its spellings.
-        tokens: What intact calls of the provider have beside their text.
+        tokens: The extra tokens of intact calls of the provider.
     """
     reply = made.exchange.reply
     if reply is None:
         return "unknown"
     if all(_named_in_cot(reply, made.call, each) for each in intended):
         return "server"
-    found = beside(reply)
-    instead = [beside(_with_call(reply, made.call, each)) for each in intended]
+    found = extra_tokens(reply)
+    instead = [extra_tokens(_with_call(reply, made.call, each)) for each in intended]
     if found in tokens.usual and not any(each in tokens.seen for each in instead):
         return "model"
     if found not in tokens.seen and any(each in tokens.usual for each in instead):
@@ -119,21 +119,21 @@ def fits(reply: Reply, usual: Collection[int] = (0,)) -> bool | None:
         reply: The reply.
         usual: How many of them may not be those of its messages.
     """
-    more = beside(reply)
+    more = extra_tokens(reply)
     return None if more is None else more in usual
 
 
-def beside(reply: Reply) -> int | None:
+def extra_tokens(reply: Reply) -> int | None:
     """The reported completion tokens that are not those of the reply's messages.
 
     The messages are counted without content types; None if they cannot be counted.
     """
     if not reply.output_tokens:
         return None
-    said = Preamble(reply.text) if reply.calls else Answer(reply.text)
+    shown = Preamble(reply.text) if reply.calls else Answer(reply.text)
     messages = [
         *([Reasoning(reply.reasoning)] if reply.reasoning else ()),
-        *([said] if reply.text else ()),
+        *([shown] if reply.text else ()),
         *(Call(call.name, call.arguments) for call in reply.calls),
     ]
     try:

@@ -167,7 +167,7 @@ def _long(responses: ProbeResponses) -> Trials:
 
 
 def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
-    """Judge a reply; `hidden` says that all truncated ones have one length, but not one prompt."""
+    """Judge a reply; `hidden`: all truncated replies have one length, but different prompts."""
     count = reply.output_tokens or 0
     if exchange.truncated and hidden and count < MORE_TOKENS:
         message = "Replies are truncated below the limit of the request, all at the same length."

@@ -7,9 +7,8 @@ replies, but dozens of replies, and detects only large differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from harness.api.base import Reply
 from harness.findings import HARMONY, Problem
 from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
 from harness.golden.patterns import recognized
@@ -18,6 +17,7 @@ from harness.golden.replies import ComparedReply, compared_replies
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
+from harness.probes.refusals import first_replies
 from harness.records.conditions import APIS
 from harness.statistics.model_equality import p_value
 
@@ -53,7 +53,7 @@ def _logprobs(responses: ProbeResponses) -> Trials:
     and batching.
     """
     golden = _reference(responses)
-    yield from _distances(_compared(responses, golden), golden.tolerance)
+    yield from _distances(_compared(responses, golden, _USES), golden.tolerance)
 
 
 @GROUP.probe("numerics.precision", _USES, apis=APIS, needs="logprobs", severity="warning")
@@ -63,7 +63,7 @@ def _precision(responses: ProbeResponses) -> Trials:
     Larger differences come from a KV cache or weights in 8 bits, or from a small defect.
     """
     golden = _reference(responses)
-    yield from _distances(_compared(responses, golden), golden.exact_tolerance)
+    yield from _distances(_compared(responses, golden, _USES), golden.exact_tolerance)
 
 
 @GROUP.probe("numerics.defect", _USES, apis=APIS, needs="logprobs")
@@ -76,7 +76,7 @@ def _defect(responses: ProbeResponses) -> Trials:
     golden = _reference(responses)
     if not golden.patterns:
         raise NotVerifiableError(f"The golden file has no patterns of defects; {_HINT}.")
-    compared = _compared(responses, golden)
+    compared = _compared(responses, golden, _USES)
     found = recognized(golden, [(each.name, each.compared) for each in compared])
     if found is None:
         yield None
@@ -98,7 +98,7 @@ def _greedy(responses: ProbeResponses) -> Trials:
     the engine. Detecting it needs no logprobs.
     """
     golden = _reference(responses)
-    yield from _divergences(_comparable(responses, golden), golden.tolerance)
+    yield from _divergences(_comparable(responses, golden, _USES), golden.tolerance)
 
 
 @LONG_GROUP.probe("long.numerics.logprobs", _LONG_USES, apis=APIS, needs="logprobs")
@@ -181,19 +181,18 @@ def _long_reference(responses: ProbeResponses) -> Golden:
 
 
 def _comparable(
-    responses: ProbeResponses, golden: Golden, uses: Sequence[str] = _USES
+    responses: ProbeResponses, golden: Golden, uses: Sequence[str]
 ) -> Sequence[ComparedReply]:
     """The replies to prompts as long as the golden ones, compared.
 
     Raises:
-        NotVerifiableError: There are none; says why.
+        NotVerifiableError: There are none.
     """
     replies = [
-        (name, exchange, reply) for name in uses for exchange, reply in _replies(responses, name)
+        (name, *pair) for name in uses for pair in first_replies(responses.rollouts.get(name, ()))
     ]
     if not replies:
-        responses.reply(uses[0])
-        raise NotVerifiableError("None of the requests got a reply.")
+        responses.reply(uses[0])  # Raises, and says why.
     if not any(reply.reasoning for _, _, reply in replies):
         raise NotVerifiableError("The replies contain no CoT, which the answers depend on.")
     compared = list(compared_replies(golden, replies))
@@ -209,7 +208,7 @@ def _comparable(
 
 
 def _compared(
-    responses: ProbeResponses, golden: Golden, uses: Sequence[str] = _USES
+    responses: ProbeResponses, golden: Golden, uses: Sequence[str]
 ) -> Sequence[ComparedReply]:
     """The replies with enough logprobs for a judgement.
 
@@ -250,13 +249,6 @@ def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
     for each in compared:
         if len(each.compared.differences) >= LEAST_ALONE:
             yield _exceeding_alone(each.exchange, distance(each.compared), allowed)
-
-
-def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
-    try:
-        yield from responses.replies(name)
-    except NotVerifiableError:
-        return
 
 
 def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> Problem | None:

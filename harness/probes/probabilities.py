@@ -74,8 +74,8 @@ GROUP = ProbeGroup("sampling.probabilities", _requests, CHAT, needs="logprobs")
 def _probabilities(responses: ProbeResponses) -> Trials:
     """At temperature 1, tokens are drawn with the probabilities that their logprobs state.
 
-    A lower temperature or a top_p that nobody asked for makes samples alike, and scores of evals
-    differ from the published ones.
+    A lower temperature or a top_p that the request did not set makes samples alike, and scores of
+    evals differ from the published ones.
     """
     replies = list(served_replies(responses, _QUESTIONS, "logprobs"))
     draws = [draw for each in replies for entry in entries_of(*each) for draw in _draw(entry)]

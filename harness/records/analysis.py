@@ -316,7 +316,7 @@ class CheckResult(Record):
 
 
 class GuideRule(Record):
-    """What the rule of OpenAI's guide says of a complete run: pass@k and pass^k above thresholds.
+    """The decision of OpenAI's guide about a complete run: pass@k and pass^k above thresholds.
 
     `pass_at` and `pass_hat` are those of the worst condition. `false_alarm` is the probability that
     the rule fails a run of this size if every try succeeds independently with the rate `rate`.

@@ -76,8 +76,9 @@ class Retry(Record):
 
 
 class Exchange(Record):
-    """One request and what became of it. Exactly one of `response` or `failure` is the end of it;
-    a stream that broke half way has both. `started_at` is ISO 8601 UTC, `elapsed` in seconds.
+    """One request with its response, its failure, or both if a stream broke.
+
+    `started_at` is ISO 8601 UTC, `elapsed` in seconds.
     """
 
     request: Request
@@ -108,8 +109,8 @@ class Recording(Record):
 class Rollout(Record):
     """One attempt at one sample under one condition: all its exchanges, in order.
 
-    `end` says why sampling stopped: the model answered, the turns ran out, an exchange failed
-    (transport or HTTP status), or a reply could not be read.
+    `end` is the reason why sampling stopped: the model answered, the turns ran out, an exchange
+    failed (transport or HTTP status), or a reply could not be read.
     """
 
     id: str = Field(description="unique in the run")

@@ -1,4 +1,4 @@
-"""`run.json`: what a run was asked to do, of whom, with what, and how far it came."""
+"""`run.json`: the settings, provider and tasks of a run, and its progress."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ Outcome = Literal[
 class Description(Record):
     """What is known of a rule before anything was sampled.
 
-    A check judges single rollouts, a probe an experiment of several. `summary` says in one line
-    what must hold, `why` gives the reason for the severity, `source` the specification.
+    A check judges single rollouts, a probe several requests together. `summary` is the
+    requirement in one sentence, `why` the reason for the severity, `source` the specification.
     """
 
     id: str
@@ -99,7 +99,7 @@ class Timing:
     tokens_per_second: float | None = None
 
 
-# One token in so many, far more than the recorded replies of real models show (none in 13,000).
+# One token in 50, far more than the recorded replies of real models show (none in 13,000).
 _SPELLED_OTHERWISE = 50
 
 
@@ -159,7 +159,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The beginning and the end of the CoT or the answer of a reply; `place` says of which."""
+    """The beginning and the end of a text; `place` is `CoT` or `answer`."""
 
     place: str
     begin: str
@@ -177,9 +177,10 @@ class MadeCall:
         same: Whether both are the same JSON.
         values: Whether numbers, booleans, null or the length of lists differ.
         planned: Whether the CoT has all values that the call lacks, and none that it has instead.
-        beside: Reported tokens of the reply that are not those of its messages without content
-            types; None if they cannot be counted.
-        beside_expected: The same for the reply with the expected call, in each spelling of JSON.
+        extra_tokens: Reported tokens of the reply that are not those of its messages without
+            content types; None if they cannot be counted.
+        expected_extra_tokens: The same for the reply with the expected call, in each spelling of
+            JSON.
     """
 
     exchange: int
@@ -187,14 +188,14 @@ class MadeCall:
     got: str
     same: bool
     values: bool
-    beside: int | None
+    extra_tokens: int | None
     planned: bool = False
-    beside_expected: tuple[int, ...] = ()
+    expected_extra_tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class UserTexts:
-    """What the user says in a request: the tokens of the texts, and a hash of all the rest."""
+    """The tokens of the user's texts in a request, and a hash of everything else."""
 
     tokens: int
     rest: str
@@ -210,7 +211,7 @@ class Traits:
         strange: Invented words in replies and texts in arguments of calls that no request of the
             rollout contains, in lower case.
         calls: Every call: its name and its arguments in canonical form.
-        content: A hash of CoT and text; empty if they are short, and beside calls.
+        content: A hash of CoT and text; empty if they are short, or if the reply has calls.
         replicas: What may tell the servers behind a load balancer apart: properties with values.
     """
 

@@ -13,7 +13,7 @@ from harness.cases import Case
 from harness.checks.json_text import leaves, parsed_object
 from harness.checks.subjects import calls
 from harness.parsing.rollout import ParsedRollout
-from harness.probes.evidence import beside
+from harness.probes.evidence import extra_tokens
 from harness.records.scores import MadeCall
 
 _SPELLINGS = (None, (",", ":"))
@@ -29,7 +29,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     expected = dict(case.expected_arguments)
     texts = [json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS]
     same = json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True)
-    instead = (beside(_with_arguments(reply, made.call.id, text)) for text in texts)
+    instead = (extra_tokens(_with_arguments(reply, made.call.id, text)) for text in texts)
     return MadeCall(
         made.exchange.index,
         texts[0],
@@ -39,7 +39,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
             key in got and list(_values(got[key])) != list(_values(value))
             for key, value in expected.items()
         ),
-        beside(reply),
+        extra_tokens(reply),
         _is_planned(reply.reasoning, expected, got),
         () if same else tuple(each for each in instead if each is not None),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
+from harness.api.fields import entries
 from harness.traffic.exchanges import Imported
 
 _Turn = tuple[object, ...]
@@ -76,13 +77,9 @@ def _reply(each: Imported) -> Reply | None:
 
 
 def _sent(each: Imported) -> list[_Turn]:
-    """The turns of a request. CoT is left out, because clients need not send it back."""
-    if each.api == "chat":
-        messages = _objects(each.body.get("messages"))
-        return [_turn(message) for message in messages]
-    content = each.body.get("input")
-    items = [{"role": "user", "content": content}] if isinstance(content, str) else content
-    return [_item(item) for item in _objects(items) if item.get("type") != "reasoning"]
+    """The turns of a request; without CoT, because clients need not send it back."""
+    turns = entries(DIALECTS[each.api].turns({**each.body, "instructions": None}))
+    return [_turn(turn) for turn in turns if turn.get("type") != "reasoning"]
 
 
 def _returned(each: Imported, reply: Reply) -> list[_Turn]:
@@ -94,18 +91,15 @@ def _returned(each: Imported, reply: Reply) -> list[_Turn]:
     return [*text, *(("call", call) for call in calls)]
 
 
-def _turn(message: Mapping[str, Any]) -> _Turn:
-    functions = (call.get("function") for call in _objects(message.get("tool_calls")))
-    calls = [_call(each.get("name"), each.get("arguments")) for each in _objects(list(functions))]
-    return (message.get("role"), _text(message.get("content")), *calls)
-
-
-def _item(item: Mapping[str, Any]) -> _Turn:
-    if item.get("type") == "function_call":
-        return ("call", _call(item.get("name"), item.get("arguments")))
-    if item.get("type") == "function_call_output":
-        return ("result", item.get("call_id"), _text(item.get("output")))
-    return (item.get("role"), _text(item.get("content")))
+def _turn(turn: Mapping[str, Any]) -> _Turn:
+    """A message of Chat Completions, or an item of Responses."""
+    if turn.get("type") == "function_call":
+        return ("call", _call(turn.get("name"), turn.get("arguments")))
+    if turn.get("type") == "function_call_output":
+        return ("result", turn.get("call_id"), _text(turn.get("output")))
+    functions = [call.get("function") for call in entries(turn.get("tool_calls"))]
+    calls = [_call(each.get("name"), each.get("arguments")) for each in entries(functions)]
+    return (turn.get("role"), _text(turn.get("content")), *calls)
 
 
 def _call(name: object, arguments: object) -> str:
@@ -119,10 +113,6 @@ def _call(name: object, arguments: object) -> str:
 
 def _text(content: object) -> str:
     if isinstance(content, list):
-        parts = (part.get("text") or json.dumps(part, sort_keys=True) for part in _objects(content))
+        parts = (part.get("text") or json.dumps(part, sort_keys=True) for part in entries(content))
         return "".join(map(str, parts)).strip()
     return str(content or "").strip()
-
-
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

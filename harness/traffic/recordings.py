@@ -49,7 +49,7 @@ class RecordingFile:
 
 
 def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
-    """Read recordings; a folder stands for all recordings in it and below.
+    """Read recordings; a folder means all recordings in it and its subfolders.
 
     Files of a folder that hold no pairs are left out.
 

@@ -47,7 +47,7 @@ def _changes(one: list[Entry], other: list[Entry]) -> list[float]:
 def _pairs(
     responses: ProbeResponses, *kinds: str
 ) -> Iterator[tuple[Reply, ParsedExchange, Reply, list[float]]]:
-    """The reply to each new prompt, beside each of these kinds and the changes of its logprobs."""
+    """The reply to each new prompt, each repetition of these kinds, and the changes of logprobs."""
     for number in PREFIXES:
         cold = _one(responses, f"cold {number}")
         for kind in kinds:

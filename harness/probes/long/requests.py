@@ -16,7 +16,7 @@ from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCal
 from harness.checks.texts import GARBLED
 from harness.findings import HARMONY
 from harness.probes.base import ProbeGroup, ProbeRequest
-from harness.probes.long.texts import QUESTION, document, filler, told, word
+from harness.probes.long.texts import QUESTION, code_word_sentence, document, filler, word
 from harness.records.conditions import Api
 
 SHORTEST = 1_000
@@ -84,7 +84,7 @@ def cell(length: int, depth: float) -> str:
 
 
 def steps(count: int, conversation: int) -> str:
-    """The name of a conversation with so many tool calls."""
+    """The name of a conversation with this many tool calls."""
     return f"{count} steps {conversation}"
 
 
@@ -107,7 +107,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 def _asked(name: str, text: str, tokens: int) -> ProbeRequest:
-    """The question for the code word after a text of about so many tokens."""
+    """The question for the code word after a text of about this many tokens."""
     return ProbeRequest(
         name,
         (Message("user", f"{text}\n{QUESTION}"),),
@@ -150,7 +150,7 @@ def _tools_changed() -> Iterator[ProbeRequest]:
     """The same document after tools that differ in a code word."""
     text, before = document(_PREFIX_TOKENS, first=50_000), None
     for name in ("tools A", "tools B", "tools C"):
-        described = told(code_words()[name]).strip()
+        described = code_word_sentence(code_words()[name]).strip()
         tool = Tool("get_tide", f"The tide at a harbour. {described}", _PARAMETERS, "{}")
         tokens = _PREFIX_TOKENS + _FRAME_TOKENS
         yield replace(_asked(name, text, tokens), tools=(tool,), after=before)

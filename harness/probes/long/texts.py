@@ -23,7 +23,7 @@ def word(number: int) -> str:
     return f"{_NAMES[number % len(_NAMES)]}{2000 + 7 * number}"
 
 
-def told(code_word: str) -> str:
+def code_word_sentence(code_word: str) -> str:
     """The sentence that gives a code word."""
     return f"The code word is {code_word}.\n"
 
@@ -36,7 +36,7 @@ def document(tokens: int, code_word: str | None = None, depth: float = 0.0, firs
     count = max(tokens // LINE_TOKENS, 1)
     lines = list(_lines(count, first))
     if code_word is not None:
-        lines.insert(round(depth * count), told(code_word))
+        lines.insert(round(depth * count), code_word_sentence(code_word))
     return "".join(lines)
 
 
@@ -52,5 +52,5 @@ def _lines(count: int, first: int) -> Iterator[str]:
 
 
 def filler(tokens: int) -> str:
-    """A text of exactly so many tokens, if a word precedes it: the same word again and again."""
+    """A text of exactly this many tokens after a word: one word, repeated."""
     return " one" * tokens

@@ -1,8 +1,8 @@
 """Code words in long prompts: those that the model finds, and those that it cannot know.
 
 A word of another request proves that the server mixed up prompts or their cached values. A word
-that is not found may be the model's own limit. It tells something only beside the shortest prompts,
-whose words the same model found, and even then it is information about both.
+that is not found may be the model's own limit. It is evidence only in comparison with the shortest
+prompts, whose words the same model found, and even then the model may be the cause.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
         name: (exchange, hit)
         for name in names
         for exchange, reply in _replies(responses, name)
-        if (hit := _WORDS[name] in _said(reply)) or reply.finish != "length"
+        if (hit := _WORDS[name] in _texts(reply)) or reply.finish != "length"
     }
 
 
@@ -51,7 +51,7 @@ def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExcha
     return (pair for rollout in responses.rollouts.get(name, ()) for pair in rollout.replies)
 
 
-def _said(reply: Reply) -> str:
+def _texts(reply: Reply) -> str:
     return "\n".join((reply.reasoning, reply.text, *(each.arguments for each in reply.calls)))
 
 
@@ -146,8 +146,8 @@ def _foreign(responses: ProbeResponses) -> Trials:
     for name in (name for names in (*_CELLS.values(), _TOOLS) for name in names):
         others = {each: other for other, each in _WORDS.items() if each != _WORDS[name]}
         for exchange, reply in _replies(responses, name):
-            judged, said = True, _said(reply)
-            seen = next((each for each in others if each in said), None)
+            judged, text = True, _texts(reply)
+            seen = next((each for each in others if each in text), None)
             message = "The reply has a code word that only another request contained."
             expected = f"{_WORDS[name]}, or none"
             yield (

@@ -20,7 +20,7 @@ from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
-from harness.probes.evidence import Author, Beside, author, proven
+from harness.probes.evidence import Author, ExtraTokens, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
 from harness.records.conditions import Api
@@ -144,7 +144,7 @@ def _judge(name: str, responses: ProbeResponses) -> Trials:
 def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
     value = VALUES[name]
     made = ((each, call) for each, rollout in responses.named(*VALUES) for call in calls(rollout))
-    tokens = Beside.of((call, VALUES[each].intact in _text(call)) for each, call in made)
+    tokens = ExtraTokens.of((call, VALUES[each].intact in _text(call)) for each, call in made)
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         text = _text(found)
         damaged = any(each in text for each in value.damaged())

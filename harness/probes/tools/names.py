@@ -10,7 +10,7 @@ from harness.api.base import Tool
 from harness.checks.subjects import Call, calls
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.evidence import Beside, author
+from harness.probes.evidence import ExtraTokens, author
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
 from harness.records.conditions import Api
@@ -59,12 +59,12 @@ def _unchanged(responses: ProbeResponses) -> Trials:
     A client cannot run a tool by a name that it does not know.
     """
     made = list(_calls(responses))
-    tokens = Beside.of((call, call.call.name == NAMES[name][1]) for name, call in made)
+    tokens = ExtraTokens.of((call, call.call.name == NAMES[name][1]) for name, call in made)
     found = (trial for name, call in made for trial in _judged(call, NAMES[name][1], tokens))
     yield from required(found, "The model called none of the functions by its name.")
 
 
-def _judged(call: Call, offered: str, tokens: Beside) -> Trials:
+def _judged(call: Call, offered: str, tokens: ExtraTokens) -> Trials:
     """Judge one call. The model corrects odd names, so a changed one must be proven."""
     got = call.call.name
     message = "The reply calls a function by a changed name."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from harness.api.base import Message
 from harness.findings import HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.evidence import beside
+from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import first_replies, required
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -22,8 +22,8 @@ _RULE = Message(
 )
 _QUESTION = Message("user", "What is the weather in Lisbon?")
 _LEAST = 16
-"""Tokens that are not those of the reply and must include a text: the format of a message has six,
-and a call may have some more than `beside` counts, such as its content type."""
+"""Extra tokens that must include a text: the format of a message has six,
+and a call may have some more than `extra_tokens` counts, such as its content type."""
 
 
 def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
@@ -48,7 +48,7 @@ def _announcements(responses: ProbeResponses) -> Trials:
     for exchange, reply in first_replies(responses.all("announced")):
         if not reply.calls or not (reply.reasoning or reply.text):
             continue
-        lost = beside(reply) or 0
+        lost = extra_tokens(reply) or 0
         if reply.text:
             yield None
         elif lost >= _LEAST:

@@ -16,7 +16,7 @@ from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, FUNCTION_CALLING, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
-from harness.probes.evidence import Author, Beside, author, proven
+from harness.probes.evidence import Author, ExtraTokens, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import offered, schema
 from harness.records.conditions import Api
@@ -101,7 +101,7 @@ def _judge(name: str, responses: ProbeResponses) -> Trials:
 def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
     typed = VALUES[name]
     made = ((each, call) for each, rollout in responses.named(*VALUES) for call in calls(rollout))
-    tokens = Beside.of((call, VALUES[each].is_value_of(call)) for each, call in made)
+    tokens = ExtraTokens.of((call, VALUES[each].is_value_of(call)) for each, call in made)
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         values = parsed_object(found.call.arguments)
         if values is None or values.keys() - {typed.key}:

@@ -13,7 +13,7 @@ from harness.records.conditions import Condition
 from harness.records.scores import MadeCall, Score
 
 CHAT = Condition(model="m", api="chat", mode="non-streaming")
-RIGHT = MadeCall(0, '{"city": "Oslo"}', '{"city": "Oslo"}', same=True, values=False, beside=4)
+RIGHT = MadeCall(0, '{"city": "Oslo"}', '{"city": "Oslo"}', same=True, values=False, extra_tokens=4)
 SHORT = replace(RIGHT, got='{"city": "Os"}', same=False)
 
 
@@ -29,10 +29,10 @@ def found(examined: list[Score]) -> set[str]:
 
 
 def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
-    right = scores(*[RIGHT] * 20, *[replace(RIGHT, beside=3)] * 8)
-    lost = replace(SHORT, beside=6, beside_expected=(4, 3))
-    model = replace(SHORT, beside=4, beside_expected=(2, 1))
-    either = replace(SHORT, beside=4, beside_expected=(4, 4))
+    right = scores(*[RIGHT] * 20, *[replace(RIGHT, extra_tokens=3)] * 8)
+    lost = replace(SHORT, extra_tokens=6, expected_extra_tokens=(4, 3))
+    model = replace(SHORT, extra_tokens=4, expected_extra_tokens=(2, 1))
+    either = replace(SHORT, extra_tokens=4, expected_extra_tokens=(4, 4))
     other = scores(lost, model, sample="c")
     assert found(right + scores(lost, lost, model, either, sample="b") + other) == {
         "b1",
@@ -47,7 +47,7 @@ def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
 
 
 def test_values_that_differ_in_every_attempt_at_three_cases_are_found() -> None:
-    other = replace(SHORT, values=True, beside=None)
+    other = replace(SHORT, values=True, extra_tokens=None)
     always, often = scores(other, other, other), scores(other, other, RIGHT, sample="b")
     assert found(always + often) == set()
     again = scores(other, other, other, sample="c")
@@ -71,7 +71,7 @@ def test_names_of_parameters_that_all_have_another_style_are_found() -> None:
 
 
 def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the_cot() -> None:
-    off = replace(SHORT, values=True, planned=True, beside=None)
+    off = replace(SHORT, values=True, planned=True, extra_tokens=None)
     cases = [scores(RIGHT, off, sample=sample) for sample in "abc"]
     assert found([each for case in cases for each in case]) == {"a2", "b2", "c2"}
     assert found(cases[0] + cases[1]) == set()
@@ -86,7 +86,9 @@ def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the
 def made(expected: dict[str, object], got: dict[str, object], *, planned: bool = True) -> MadeCall:
     """A call with these arguments."""
     texts = (json.dumps(each) for each in (expected, got))
-    return MadeCall(0, *texts, same=expected == got, values=False, beside=None, planned=planned)
+    return MadeCall(
+        0, *texts, same=expected == got, values=False, extra_tokens=None, planned=planned
+    )
 
 
 EXPECTED: dict[str, dict[str, object]] = {
