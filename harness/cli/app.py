@@ -15,7 +15,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from harness.cli.completion import completion_of
-from harness.cli.screen import stderr
+from harness.cli.screen import say
 from harness.errors import HarnessError
 from harness.pipeline.exit_codes import (
     EXIT_BROKEN_PIPE,
@@ -146,5 +146,5 @@ def _sentence(error: CycloptsError) -> str:
 
 
 def _complain(text: str, code: int) -> int:
-    stderr().print(f"gpt-oss-verify: {plain(text)}", soft_wrap=True)
+    say(f"gpt-oss-verify: {plain(text)}")
     return code

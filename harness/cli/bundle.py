@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from evals.withholding import gated_texts
 from harness.cli import judging
-from harness.cli.screen import stderr, stdout
+from harness.cli.screen import say, show
 from harness.errors import ConfigurationError
 from harness.integrity.archive import unpack
 from harness.integrity.bundle import bundle as bundle_run
@@ -46,10 +46,10 @@ def bundle(
         manifest = packed(run, written)
         for removal in manifest.removals:
             text = f"removed: {removal.what} ({removal.count}): {removal.why}"
-            stderr().print(text, soft_wrap=True)
+            say(text)
         if manifest.seal:
-            stderr().print(f"seal: {manifest.seal[:32]}", soft_wrap=True)
-    stdout().print(str(written), soft_wrap=True)
+            say(f"seal: {manifest.seal[:32]}")
+    show(str(written))
     return 0
 
 
@@ -67,7 +67,7 @@ def opened_to_stay(run: Path) -> Path:
     if not run.is_file():
         return run
     folder = unpack(run, Path(mkdtemp(prefix="gpt-oss-verify-")))
-    stderr().print(f"{run} was unpacked into {folder}", soft_wrap=True)
+    say(f"{run} was unpacked into {folder}")
     return folder
 
 

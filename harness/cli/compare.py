@@ -24,7 +24,7 @@ from harness.cli.options import (
     ProviderOptions,
     SamplingOptions,
 )
-from harness.cli.screen import print_raw, stderr, stdout
+from harness.cli.screen import print_raw, say, stdout
 from harness.cli.verify import sample_shown
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare as compare_columns
@@ -34,7 +34,6 @@ from harness.comparison.regressions import regressions_of
 from harness.errors import ConfigurationError, ProviderUnavailableError, RunLogError
 from harness.pipeline.exit_codes import EXIT_PASS, EXIT_UNREACHABLE
 from harness.storage import run_folder
-from harness.text import plain
 from reports.compare_formats import print_comparison, render_compare_markdown
 from reports.html.compare import render_compare_html
 
@@ -123,14 +122,14 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
         ConfigurationError: A provider or an option is wrong; then no provider was run.
         StoppedError: The user stopped a run.
     """
-    folders, code, talk = [], EXIT_PASS, stderr()
+    folders, code = [], EXIT_PASS
     for draft in [planning.draft(each) for each in options]:
         job = draft.job(DEFAULT_OUT)
-        talk.print(f"{draft.provider.name}: {job.folder}", soft_wrap=True)
+        say(f"{draft.provider.name}: {job.folder}")
         try:
             sample_shown(job)
         except ProviderUnavailableError as error:
-            talk.print(plain(f"{draft.provider.name} is left out: {error}"), soft_wrap=True)
+            say(f"{draft.provider.name} is left out: {error}")
             code = EXIT_UNREACHABLE
             continue
         judging.judge(job.folder)

@@ -34,7 +34,7 @@ def export_small(directory: Path, /, *, layout: Literal["original", "hf"]) -> in
         directory: The target folder; created if missing.
         layout: OpenAI's original layout, or Hugging Face's with tokenizer and chat template.
     """
-    from harness.cli.screen import stdout
+    from harness.cli.screen import show
 
     with _extra_needed():
         export = import_module("reference_engine.small.export")
@@ -42,7 +42,7 @@ def export_small(directory: Path, /, *, layout: Literal["original", "hf"]) -> in
             export.export_small(directory, layout=layout)
         except OSError as error:
             raise ConfigurationError(f"The checkpoint cannot be written: {error}.") from None
-    stdout().print(str(directory), soft_wrap=True)
+    show(str(directory))
     return 0
 
 

@@ -15,7 +15,7 @@ from evals.merging import merged_info
 from evals.restoring import restored_evals, run_scores
 from harness.cli import judging
 from harness.cli.options import DEFAULT_OUT
-from harness.cli.screen import stdout
+from harness.cli.screen import show
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
 
@@ -60,5 +60,5 @@ def create(run: Path, file: Path | None = None, /) -> int:
         results, info.provider.name, version("gpt-oss-verify"), datetime.now(UTC)
     )
     measured.write_baseline(made, path)
-    stdout().print(str(path), soft_wrap=True)
+    show(str(path))
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli.screen import stdout
+from harness.cli.screen import show
 from harness.errors import ConfigurationError, RunLogError
 from harness.frames import Run, load
 
@@ -46,7 +46,7 @@ def export(
     except OSError as error:
         raise RunLogError(f"{folder} cannot be written: {error.strerror}.") from None
     for path in paths:
-        stdout().print(str(path), soft_wrap=True)
+        show(str(path))
     return 0
 
 

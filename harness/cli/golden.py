@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from harness.cli.screen import print_raw, stderr, stdout
+from harness.cli.screen import print_raw, say, show
 from harness.errors import ConfigurationError
 from harness.golden import files, teacher_forcing
 from harness.golden.create import create_with_long, healthy_run
@@ -49,11 +49,6 @@ def create(
         current_date: Date line of the system message, YYYY-MM-DD. Default: none.
         threads: CPU threads.
     """
-    talk = stderr()
-
-    def show(text: str) -> None:
-        talk.print(text, soft_wrap=True)
-
     options = EngineOptions(
         checkpoint=checkpoint,
         dtype=dtype,
@@ -63,7 +58,7 @@ def create(
     )
     command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
     short, long = golden_prompts.requests(), golden_prompts.long_requests()
-    _write(out, create_with_long(model, options, short, long, show, command))
+    _write(out, create_with_long(model, options, short, long, say, command))
     return 0
 
 
@@ -112,7 +107,7 @@ def learn(
             f"No reply in {run} has logprobs that can be compared with {golden}."
         )
     found = healthy_run(engine, numbers, exact=not fp8, replies=replies, gaps=gaps)
-    stdout().print(f"{shown(found.distance)}", soft_wrap=True)
+    show(f"{shown(found.distance)}")
     _write(golden, learn_from(file, found))
     return 0
 
@@ -122,7 +117,7 @@ def _write(path: Path, golden: Golden) -> None:
         path.write_text(files.text(golden), encoding="utf-8", newline="")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
-    stdout().print(str(path), soft_wrap=True)
+    show(str(path))
 
 
 @app.command
@@ -162,10 +157,9 @@ def follow(
     )
     found = teacher_forcing.score_replies(read_rollouts(run), options)
     if not found.compared.differences:
-        stdout().print(
+        show(
             f"No reply in {run} has logprobs that can be compared "
-            f"({found.other_prompts} have prompts of another length).",
-            soft_wrap=True,
+            f"({found.other_prompts} have prompts of another length)."
         )
         return EXIT_INCONCLUSIVE
     figures = distance(found.compared)
@@ -173,7 +167,7 @@ def follow(
     if as_json:
         print_raw(figures.model_dump_json(indent=1))
     else:
-        stdout().print(_result(found.replies, figures, golden.tolerance), soft_wrap=True)
+        show(_result(found.replies, figures, golden.tolerance))
     return EXIT_PASS if passed else EXIT_FAIL
 
 

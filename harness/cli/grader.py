@@ -6,23 +6,33 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
+from evals.datasets.load import DataSource
+from evals.datasets.rows import select
+from evals.grader_trial import compare_graders, score_completions, try_on_labels
+from evals.healthbench.answers import completions
+from evals.healthbench.bench import load
+from evals.healthbench.grader import find_grader
+from evals.healthbench.meta import load_meta
+from evals.healthbench.results import CompletionScores, PhysicianTrial
+from harness.cli.limits import budget_for
 from harness.cli.options import COUNT, BudgetOptions
+from harness.cli.progress import Tally, display
+from harness.cli.screen import print_raw, say, stderr
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE, EXIT_PASS
+from harness.providers.entries import Provider, changed
+from harness.sampling.budget import Budget
+from harness.sampling.run import run_until_stopped
+from harness.sampling.watching import Watcher
+from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE
+from reports.graders import render_comparison, render_completions, render_trial
 
-if TYPE_CHECKING:
-    from evals.datasets.load import DataSource
-    from evals.healthbench.results import CompletionScores, PhysicianTrial
-    from harness.providers.entries import Provider
-    from harness.sampling.budget import Budget
-    from harness.sampling.watching import Watcher
-
-Found = TypeVar("Found", "PhysicianTrial", "CompletionScores")
+Found = TypeVar("Found", PhysicianTrial, CompletionScores)
 
 _DEFAULT_OUT = Path("runs")
 _RESULT_FILE = "grader.json"
@@ -86,11 +96,6 @@ def check(
         seed: Seed of that choice. Default: 0.
         trial: Data and results.
     """
-    from evals.datasets.rows import select
-    from evals.grader_trial import try_on_labels
-    from evals.healthbench.meta import load_meta
-    from reports.graders import render_trial
-
     entry = _entry(grader, trial)
     data = load_meta(trial.place())
     rows = select(data.rows, examples, seed)
@@ -121,11 +126,6 @@ def physicians(
         references: Score the models' answers that the physicians were shown instead.
         trial: Data and results.
     """
-    from evals.grader_trial import score_completions
-    from evals.healthbench.answers import completions
-    from evals.healthbench.bench import load
-    from reports.graders import render_completions
-
     entry = _entry(grader, trial)
     bench = load(eval_name, trial.place())
     groups = completions(bench, references=references)
@@ -149,18 +149,12 @@ def compare(
         graders: The two graders; not needed if exactly two have graded the run.
         as_json: Print the result as JSON on stdout.
     """
-    from evals.grader_trial import compare_graders
-    from harness.cli.screen import print_raw
-    from reports.graders import render_comparison
-
     found = compare_graders(run, graders)
     print_raw(found.model_dump_json(indent=2) if as_json else render_comparison(found))
     return 0
 
 
 def _entry(name: str, trial: TrialOptions) -> Provider:
-    from evals.healthbench.grader import find_grader
-    from harness.providers.entries import changed
 
     entry = find_grader(name, trial.providers_file)
     return entry if trial.concurrency is None else changed(entry, concurrency=trial.concurrency)
@@ -173,12 +167,6 @@ def _finish(
     render: Callable[[Found], str],
 ) -> int:
     """Grade, write `grader.json` and `report.md`, print the result, and return the exit code."""
-    from harness.cli.limits import budget_for
-    from harness.cli.progress import Tally, display
-    from harness.cli.screen import print_raw, stderr
-    from harness.sampling.run import run_until_stopped
-    from harness.storage import run_folder
-
     if trial.resume is not None and not trial.resume.is_dir():
         raise ConfigurationError(f"There is no folder {trial.resume} to continue.")
     if trial.resume is not None and (trial.resume / RUN_FILE).exists():
@@ -203,5 +191,5 @@ def _finish(
     )
     if budget.stopped is None:
         return EXIT_PASS
-    stderr().print(budget.stopped.replace("RUN", str(folder)), soft_wrap=True)
+    say(budget.stopped.replace("RUN", str(folder)))
     return EXIT_INCONCLUSIVE

@@ -10,12 +10,11 @@ from cyclopts import Parameter
 
 from harness.cli import judging, planning
 from harness.cli.options import DEFAULT_OUT
-from harness.cli.screen import stderr
+from harness.cli.screen import say
 from harness.errors import ConfigurationError
 from harness.pipeline.imports import write_run
 from harness.providers.entries import load_providers
 from harness.records.runs import ProviderInfo
-from harness.text import plain
 from harness.traffic.rollouts import Traffic, read_traffic
 
 _SHOWN_REASONS = 5
@@ -55,7 +54,7 @@ def import_traffic(
             f"A verdict is on one server, but the recordings have {hosts}; choose one with --host."
         )
     for line in _notes(traffic):
-        stderr().print(plain(line), soft_wrap=True)
+        say(line)
     folder = write_run(
         traffic,
         _provider(provider, traffic),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from harness.cli.options import COUNT, names, parse_apis
-from harness.cli.screen import stderr, stdout
+from harness.cli.screen import say, show, stderr
 from harness.errors import (
     ConfigurationError,
     ProviderUnauthorizedError,
@@ -31,7 +31,6 @@ from harness.providers.entries import (
     own_providers,
 )
 from harness.records.conditions import BOTH_APIS, Api
-from harness.text import plain
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
@@ -101,11 +100,10 @@ def init(
     option = "" if providers_file == LOCAL_FILE else f"--providers {providers_file} "
     option += f"--provider {shlex.quote(provider.name)}"
     added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"
-    _print(
+    show(
         f"Added {provider.name} to {providers_file}: {added}.\n"
         f"Next: gpt-oss-verify doctor {option}\n"
-        f"then: gpt-oss-verify {option} -n 1 -k 1",
-        error=False,
+        f"then: gpt-oss-verify {option} -n 1 -k 1"
     )
     return 0
 
@@ -139,7 +137,7 @@ def _listed_models(provider: Provider) -> list[str] | None:
     try:
         return asyncio.run(listed_models(provider)) or []
     except (ConfigurationError, ProviderUnavailableError) as error:
-        _print(f"{error}. The entry is written without contacting the provider.")
+        say(f"{error}. The entry is written without contacting the provider.")
         return None
 
 
@@ -150,10 +148,10 @@ def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
     try:
         apis, refusals = asyncio.run(supported_apis(provider, models))
     except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
-        _print(f"{error}. The entry lists both APIs, which were not tested.")
+        say(f"{error}. The entry lists both APIs, which were not tested.")
         return ()
     for refusal in refusals:
-        _print(refusal)
+        say(refusal)
     if not apis:
         raise ProviderUnavailableError(
             f"{provider.base_url} supports neither API; check --base-url, or write the entry "
@@ -191,10 +189,6 @@ def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _print(text: str, *, error: bool = True) -> None:
-    (stderr() if error else stdout()).print(plain(text), soft_wrap=True)
-
-
 def _interactive() -> bool:
     return sys.stdin.isatty()
 
@@ -220,7 +214,7 @@ def _model(listed: Sequence[str]) -> str:
     if _interactive():
         likely = [each for each in listed if "gpt-oss" in each.lower()] or list(listed)
         if likely:
-            _print(f"The provider lists {', '.join(likely)}.")
+            say(f"The provider lists {', '.join(likely)}.")
         return _ask("Model", default=likely[0] if likely else None)
     if len(listed) == 1:
         return listed[0]
@@ -247,14 +241,14 @@ def _ask(question: str, check: Callable[[str], object] = str, default: str | Non
             ) from None
         text = (answer or "").strip()
         if looks_like_key(text):
-            _print("This looks like a key. Store it in an environment variable and give its name.")
+            say("This looks like a key. Store it in an environment variable and give its name.")
             continue
         if not text and default != "":
             continue
         try:
             check(text)
         except ConfigurationError as error:
-            _print(str(error))
+            say(str(error))
         else:
             return text
 

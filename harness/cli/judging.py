@@ -14,7 +14,7 @@ from evals.task import EvalTask
 from harness.cli.limits import gate_changes, thresholds_again
 from harness.cli.options import BaselineOptions, GateOptions
 from harness.cli.restoring import restore
-from harness.cli.screen import print_raw, stdout
+from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
 from harness.errors import ConfigurationError, RunLogError
 from harness.pipeline import run as pipeline
@@ -101,7 +101,7 @@ def report(
     run = opened_to_stay(run)
     report_again(run, formats, show_questions=show_questions)
     for each in formats:
-        stdout().print(str(run / FILES[each]), soft_wrap=True)
+        show(str(run / FILES[each]))
     if open_page:
         webbrowser.open((run / FILES["html"]).resolve().as_uri())
     return 0

@@ -297,9 +297,9 @@ def _load(name: str, options: Options) -> Loaded[Any]:
     try:
         return load_data(name)
     except ConfigurationError as error:
-        from harness.cli.screen import stderr
+        from harness.cli.screen import say
 
-        stderr().print(f"Sample questions instead of {name}: {error}", soft_wrap=True)
+        say(f"Sample questions instead of {name}: {error}")
         return load_data(name, "samples")
 
 

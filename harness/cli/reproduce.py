@@ -15,7 +15,7 @@ from harness.api import DIALECTS
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions
 from harness.cli.restoring import probe_options_of
-from harness.cli.screen import print_raw, stderr
+from harness.cli.screen import print_raw, say
 from harness.endpoints.launch import launched
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS
@@ -88,11 +88,6 @@ async def _experiment(
     run: Path, info: RunInfo, subject: Subject, entry: Provider, times: int, as_recorded: bool
 ) -> _Outcome:
     """Send the requests again. An unreachable provider is reported on stderr."""
-    talk = stderr()
-
-    def say(text: str) -> None:
-        talk.print(plain(text), soft_wrap=True)
-
     model = subject.rollout.condition.model
     options = replace(probe_options_of(run, info), apis=(subject.rollout.api,))
     try:

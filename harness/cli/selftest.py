@@ -6,16 +6,22 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from harness.cli.options import COUNT, names
+from harness.cli.screen import print_raw, say, show, stdout
 from harness.errors import ConfigurationError, StoppedError
+from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS
 from harness.records.runs import SuiteName
-
-if TYPE_CHECKING:
-    from harness.selftest.matrix import Row
+from harness.sampling.run import run_until_stopped
+from harness.selftest import faults as known
+from harness.selftest import run
+from harness.selftest.matrix import Matrix, Row
+from harness.selftest.signatures import signatures as signatures_of
+from harness.storage import run_folder
+from reports import selftest as report
 
 _OUT = Path("runs")
 _ROWS = "rows.jsonl"
@@ -51,24 +57,26 @@ def selftest(
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
         as_json: Print the matrix as JSON on stdout.
     """
-    from harness.cli.screen import print_raw, stdout
-    from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS
-    from harness.sampling.run import run_until_stopped
-    from harness.selftest import faults as known
-    from harness.selftest import run
-    from harness.selftest.signatures import signatures as signatures_of
-    from harness.storage import run_folder
-    from reports import selftest as report
-
     chosen = known.chosen(known.catalogue(), names(faults))
     folder = resume or run_folder.create(out, "selftest", datetime.now(UTC))
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.Plan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
     try:
-        with _recorded(folder / _ROWS, _progress(len(chosen), finished)) as report_row:
+        with _recorded(folder / _ROWS, len(chosen), finished) as report_row:
             matrix = run_until_stopped(run.selftest(plan, report_row))
     except StoppedError:
         raise StoppedError(f"stopped; finish it with --resume {folder}") from None
+    _write(matrix, folder, signatures)
+    if as_json:
+        print_raw(matrix.model_dump_json(indent=1))
+    else:
+        report.print_matrix(matrix, stdout())
+        show(str(folder / "matrix.html"))
+    return EXIT_PASS if matrix.passed else EXIT_FAIL
+
+
+def _write(matrix: Matrix, folder: Path, signatures: Path | None) -> None:
+    """Write the matrix in each format, and on request the signatures. Raises RunLogError."""
     texts = {
         folder / "matrix.json": matrix.model_dump_json(indent=1) + "\n",
         folder / "matrix.md": report.markdown(matrix),
@@ -78,18 +86,10 @@ def selftest(
         texts[signatures] = signatures_of(matrix).model_dump_json() + "\n"
     for path, text in texts.items():
         run_folder.write_text(path, text)
-    if as_json:
-        print_raw(matrix.model_dump_json(indent=1))
-    else:
-        report.print_matrix(matrix, stdout())
-        stdout().print(str(folder / "matrix.html"), soft_wrap=True)
-    return EXIT_PASS if matrix.passed else EXIT_FAIL
 
 
 def _finished(path: Path, repeat: int) -> dict[str, Row]:
     """The rows of an interrupted self-test by fault. Raises ConfigurationError."""
-    from harness.selftest.matrix import Row
-
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         rows = [Row.model_validate_json(line) for line in lines if line.endswith("\n")]
@@ -105,28 +105,21 @@ def _finished(path: Path, repeat: int) -> dict[str, Row]:
 
 
 @contextmanager
-def _recorded(path: Path, report: Callable[[Row], None]) -> Iterator[Callable[[Row], None]]:
-    """A function that reports a row and appends it to a file."""
+def _recorded(path: Path, faults: int, before: Collection[str]) -> Iterator[Callable[[Row], None]]:
+    """A function that appends a row to a file, and prints a line for it.
+
+    Args:
+        path: The file.
+        faults: The number of faults.
+        before: The names of those that are finished already.
+    """
+    finished = set(before)
     with path.open("a", encoding="utf-8") as file:
 
         def record(row: Row) -> None:
             file.write(row.model_dump_json() + "\n")
             file.flush()
-            report(row)
+            finished.add(row.fault.name)
+            say(f"{len(finished)}/{faults} {row.fault.name}: {row.status}")
 
         yield record
-
-
-def _progress(faults: int, before: Collection[str]) -> Callable[[Row], None]:
-    """A function that prints one line for each result, of so many faults."""
-    from harness.cli.screen import stderr
-
-    talk = stderr()
-    finished = set(before)
-
-    def show(row: Row) -> None:
-        finished.add(row.fault.name)
-        line = f"{len(finished)}/{faults} {row.fault.name}: {row.status}"
-        talk.print(line, soft_wrap=True)
-
-    return show

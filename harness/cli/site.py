@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from harness.cli import judging
 from harness.cli.bundle import packed
-from harness.cli.screen import stderr, stdout
+from harness.cli.screen import say, show
 from harness.comparison.history import history
 from harness.comparison.records import Price
 from harness.comparison.regressions import run_folders
@@ -54,7 +54,7 @@ def site(
     }
     analyses: list[Analysis] = []
     for run in found:
-        stderr().print(f"publishing {run}", soft_wrap=True)
+        say(f"publishing {run}")
         analysis = _publish(run, out)
         if any(analysis.run_id == other.run_id for other in analyses):
             raise ConfigurationError(f"{run} has the name of another run; rename one of the two.")
@@ -63,7 +63,7 @@ def site(
     made = render_site(site_of(analyses, prices, version("gpt-oss-verify")), over_time)
     for name, content in made.items():
         run_folder.write_text(out / name, content)
-    stdout().print(f"{out}/{INDEX}", soft_wrap=True)
+    show(f"{out}/{INDEX}")
     return 0
 
 

@@ -8,22 +8,21 @@ from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from harness.cli.imports import import_traffic
 from harness.cli.options import DEFAULT_OUT
-from harness.cli.screen import stderr
+from harness.cli.screen import say
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE
 from harness.sampling.run import run_until_stopped
 from harness.traffic.proxy import Recorder, forward
 
-_LAST_PORT = 65535
-
 
 def tap(
     *,
     upstream: str,
-    port: int = 8100,
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))] = 8100,
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
     model: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     verdict: bool = False,
@@ -44,50 +43,48 @@ def tap(
         out: Where the recording and the run folder are created. Default: runs.
         as_json: Print findings as JSON on stdout.
     """
-    url = urlsplit(upstream)
-    if url.username or url.password:
-        raise ConfigurationError(
-            "--upstream takes no user name or password; send them as a header."
-        )
-    if url.scheme not in ("http", "https") or not url.hostname or not _has_valid_port(url):
-        raise ConfigurationError(
-            f"--upstream takes a URL such as http://localhost:8000/v1, not {upstream!r}."
-        )
-    if not 0 <= port <= _LAST_PORT:
-        raise ConfigurationError(f"--port must be between 0 and {_LAST_PORT}, not {port}.")
+    url = _checked(upstream)
     folder = out or DEFAULT_OUT
-    screen = stderr()
     recording = folder / f"tap-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
 
     def ready(address: str) -> None:
-        screen.print(f"base URL for your client: {address}{url.path}", soft_wrap=True)
-        screen.print(f"recording to {recording}; press Ctrl-C to judge it", soft_wrap=True)
+        say(f"base URL for your client: {address}{url.path}")
+        say(f"recording to {recording}; press Ctrl-C to judge it")
 
+    recorder = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with recording.open("xb") as file:
             recorder = Recorder(file)
             run_until_stopped(forward(f"{url.scheme}://{url.netloc}", port, recorder, ready))
     except StoppedError:
-        pass
-    except ConfigurationError:
-        if not recorder.count:
-            recording.unlink()
-        raise
+        say(f"{recorder.count if recorder else 0} requests recorded")
     except OSError as error:
         raise ConfigurationError(f"{recording} cannot be written: {error.strerror}.") from None
-    screen.print(f"{recorder.count} requests recorded")
-    if not recorder.count:
-        recording.unlink()
+    finally:
+        if recorder is not None and not recorder.count:
+            recording.unlink()
+    if recorder is None or not recorder.count:
         return EXIT_INCONCLUSIVE
-    name = provider or url.hostname
+    name = provider or url.hostname or ""
     return import_traffic(
         recording, provider=name, model=model, verdict=verdict, out=out, as_json=as_json
     )
 
 
-def _has_valid_port(url: SplitResult) -> bool:
+def _checked(upstream: str) -> SplitResult:
+    """The parts of --upstream. Raises ConfigurationError."""
+    url = urlsplit(upstream)
+    if url.username or url.password:
+        raise ConfigurationError(
+            "--upstream takes no user name or password; send them as a header."
+        )
     try:
-        return url.port != 0
-    except ValueError:
-        return False
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # The port is not a number from 0 to 65535.
+        usable = False
+    if not usable:
+        raise ConfigurationError(
+            f"--upstream takes a URL such as http://localhost:8000/v1, not {upstream!r}."
+        )
+    return url

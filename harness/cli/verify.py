@@ -28,7 +28,7 @@ from harness.cli.options import (
 )
 from harness.cli.planning import Draft, Options
 from harness.cli.progress import Tally, display
-from harness.cli.screen import print_raw, stderr, stdout
+from harness.cli.screen import print_raw, say, show, stderr
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
 from harness.pipeline.plan import Plan
@@ -36,7 +36,6 @@ from harness.pipeline.run import Job
 from harness.sampling.watching import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
-from harness.text import plain
 
 Sampler = Callable[[Job, Watcher], None]
 _RUN = Parameter(group=RUN)
@@ -75,16 +74,15 @@ def verify(
     draft = planning.draft(
         Options(provider, sampling, gate, budget, cases, evals, concurrency=run.concurrency)
     )
-    talk = stderr()
     for bad in draft.suite.bad_lines if draft.suite else ():
         where = f"{draft.suite.cases_file.name if draft.suite else ''}, line {bad.number}"
-        talk.print(plain(f"{where} is left out: {bad.reason}"), soft_wrap=True)
+        say(f"{where} is left out: {bad.reason}")
     if run.dry_run:
         _print_plan(draft, dry_run=True, as_json=run.as_json)
         return 0
     planned = sum(task.info.planned for task in draft.tasks)
     if warning := draft.budget.foreseen(planned, draft.provider.rpm):
-        talk.print(plain(warning), soft_wrap=True)
+        say(warning)
     return carry_out(draft.job(run.out or DEFAULT_OUT), debug=run.debug, as_json=run.as_json)
 
 
@@ -220,8 +218,7 @@ def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sa
         ProviderUnavailableError: The provider or the grader could not be used.
         StoppedError: The user stopped the run.
     """
-    talk = stderr()
-    screen = display(talk, Tally(job.plan.tasks), debug=debug)
+    screen = display(stderr(), Tally(job.plan.tasks), debug=debug)
     try:
         with screen.shown():
             sample(job, screen)
@@ -229,7 +226,7 @@ def sample_shown(job: Job, *, debug: bool = False, sample: Sampler = pipeline.sa
         if not job.info.resumed and run_folder.discard_unused(job.folder):
             raise
         _judge(job.folder)
-        talk.print(f"What was finished is judged in {job.folder}/report.md", soft_wrap=True)
+        say(f"What was finished is judged in {job.folder}/report.md")
         raise
     except StoppedError as stop:
         _judge(job.folder)
@@ -285,14 +282,14 @@ def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_raw(expected.model_dump_json(indent=2))
         return
-    screen = stdout() if dry_run else stderr()
+    put = show if dry_run else say
     for line in plan_lines(expected):
-        screen.print(line, soft_wrap=True)
+        put(line)
     parts = [expected.sampling, *([expected.grading] if expected.grading else [])]
     costs = [part.dollars for part in parts if part.dollars is not None]
     requests = 0 if draft.settings.until_decided else expected.sampling.requests
     if warning := draft.budget.foreseen(requests, draft.provider.rpm, sum(costs)):
-        screen.print(plain(warning), soft_wrap=True)
+        put(warning)
 
 
 def _on_ray() -> Sampler:

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from harness.cases import load_suite
 from harness.checks import CHECKS
 from harness.cli.options import names
-from harness.cli.screen import stderr
+from harness.cli.screen import say
 from harness.cli.watch_rounds import Target, Watch, accept_level, make_rounds
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
@@ -121,7 +121,7 @@ def watch(
     metrics, host = Metrics(), alerts.metrics_host
     with State(out / STATE) as state, metrics.served(alerts.metrics_port, host) as port:
         if port is not None:
-            stderr().print(f"metrics at http://{host}:{port}/metrics", soft_wrap=True)
+            say(f"metrics at http://{host}:{port}/metrics")
         return make_rounds(plan, state, metrics, once=once)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.cli import restoring
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
-from harness.cli.screen import stderr, stdout
+from harness.cli.screen import say, show, stderr
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
 from harness.pipeline import run as pipeline
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS, EXIT_UNREACHABLE
@@ -68,7 +68,7 @@ def accept_level(name: str, state: State) -> int:
     ended_now, past = accepted(watched, time.time())
     state.accept(name, ended_now, past)
     for each in ended_now:
-        stdout().print(plain(f"accepted: {worse(each)}"), soft_wrap=True)
+        show(f"accepted: {worse(each)}")
     return EXIT_PASS
 
 
@@ -181,7 +181,7 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
         if first and unused:
             state.discard(one)
             raise
-        stderr().print(plain(f"{one.provider}: {error}"), soft_wrap=True)
+        say(f"{one.provider}: {error}")
         if unused:
             return replace(one, folder="", counts=counts, requests=job.budget.requests)
     api = job.info.settings.apis[0]
@@ -211,7 +211,7 @@ def _deliver(plan: Watch, state: State) -> None:
         if problem is None or sink not in plan.sinks.names:
             state.delivered(number)
         if problem is not None:
-            stderr().print(plain(f"alert not delivered: {problem}"), soft_wrap=True)
+            say(f"alert not delivered: {problem}")
 
 
 def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
@@ -227,19 +227,18 @@ def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
 
 def _print_plan(plan: Watch) -> None:
     """Say what each round samples."""
-    screen = stderr()
     for target in plan.targets:
         offer = target.offer
         rounds = max(len(parts) for parts in offer.parts.values()) * len(offer.parts)
         text = f"{offer.provider.name}: {offer.cases} cases in each round"
         if rounds:
             text += f", and up to {offer.probes} requests of probes; all probes in {rounds} rounds"
-        screen.print(plain(text), soft_wrap=True)
+        say(text)
         if offer.left_out:
             few = ", ".join(offer.left_out[:3]) + (", …" if len(offer.left_out) > 3 else "")
             text = f"  {len(offer.left_out)} probes need more requests and are left out: {few}"
-            screen.print(plain(text), soft_wrap=True)
-    screen.print(f"page: {plan.out / PAGE}", soft_wrap=True)
+            say(text)
+    say(f"page: {plan.out / PAGE}")
 
 
 def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
@@ -255,8 +254,7 @@ def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
     parts.append(f"{one.requests} requests")
     if not one.folder:
         parts = ["not reached"]
-    out = stdout()
-    out.print(plain(f"{moment(one.started)}  {one.provider}: {' · '.join(parts)}"), soft_wrap=True)
+    show(f"{moment(one.started)}  {one.provider}: {' · '.join(parts)}")
     for each in incidents:
         text = f"ALERT {worse(each)}" if each.ended is None else f"RECOVERED {ended(each)}"
-        out.print(plain(f"  {text}"), soft_wrap=True)
+        show(f"  {text}")

@@ -118,7 +118,7 @@ async def test_a_recording_that_cannot_be_written_stops_the_proxy():
         (["--upstream", "http://me:secret@localhost/v1"], "no user name"),
         (["--upstream", "http://localhost:port/v1"], "takes a URL"),
         (["--upstream", "localhost:8000"], "takes a URL"),
-        (["--upstream", "http://localhost/v1", "--port", "99999"], "between 0 and"),
+        (["--upstream", "http://localhost/v1", "--port", "99999"], "Must be <= 65535"),
     ],
 )
 def test_bad_addresses_are_one_sentence(
