@@ -29,7 +29,7 @@ from harmony.parse import (
     Event,
     HarmonyParser,
     Started,
-    item_of,
+    parse_completion,
 )
 from harmony.render import RenderError, render_prompt
 from harmony.vocabulary import harmony_encoding, token_bytes
@@ -230,18 +230,18 @@ class Chat:
             self.history = before
             self._screen.note("Stopped; the question is removed from the conversation.")
 
-    def _run_calls(self, history: list[ConversationItem]) -> bool:
-        self.history += tuple(history)
-        calls = [entry for entry in history if isinstance(entry, Call)]
+    def _run_calls(self, reply: Sequence[ConversationItem]) -> bool:
+        self.history += tuple(reply)
+        calls = [item for item in reply if isinstance(item, Call)]
         for call in calls:
             output = answer_call(call)
             self._screen.result(call.name, output)
             self.history += (Result(call.name, output),)
         return bool(calls)
 
-    async def _reply(self) -> list[ConversationItem]:
+    async def _reply(self) -> Sequence[ConversationItem]:
         """One answer of the model, shown while it arrives."""
-        settings, parser, reply = self.settings, HarmonyParser(), _Reply()
+        settings, parser, sampled = self.settings, HarmonyParser(), list[int]()
         tools = TOOLS if settings.tools else ()
         prompt = render_prompt(
             Conversation(
@@ -263,34 +263,13 @@ class Chat:
         try:
             async with aclosing(self._engine.generate(prompt, params)) as tokens:
                 async for token in tokens:
-                    events = parser.feed(token.id)
-                    show(token.id, events)
-                    reply.add(events)
+                    show(token.id, parser.feed(token.id))
+                    sampled.append(token.id)
         finally:
             self._screen.end()
-        complete = parser.done
-        reply.add(parser.finish())
-        if not complete:
+        if not parser.done:
             self._screen.note("The answer was truncated: it reached the token limit.")
-        return reply.history
-
-
-class _Reply:
-    def __init__(self) -> None:
-        self.history: list[ConversationItem] = []
-        self._message = Started("answer")
-        self._text = ""
-
-    def add(self, events: list[Started | Delta | Ended]) -> None:
-        """Add events."""
-        for event in events:
-            match event:
-                case Started():
-                    self._message, self._text = event, ""
-                case Delta():
-                    self._text += event.text
-                case Ended():
-                    self.history.append(item_of(self._message, self._text))
+        return parse_completion(sampled).items
 
 
 def chat(engine: Backend, settings: ChatSettings, *, name: str, out: TextIO | None = None) -> None:

@@ -23,19 +23,18 @@ from typing import Literal
 import orjson
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
 
 from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, HarmonyParser, Started
 from harmony.render import render_prompt
 from reference_engine.errors import SetupError
-from reference_engine.faults.base import activated, active_changes
+from reference_engine.faults.base import activated, changed
 from reference_engine.faults.catalogue import read_plan
 from reference_engine.faults.hooks import GENERATION, PROMPT
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.ragged import forward_for
-from reference_engine.generation.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams, Token, logprobs_of
 from reference_engine.model.transformer import Transformer, UncachedContext
 from reference_engine.server.chat.request import ChatRequest
 from reference_engine.server.errors import ApiError
@@ -53,7 +52,7 @@ _ROWS_AT_ONCE = 64
 
 
 class ScoringError(SetupError):
-    """The input cannot be scored; the message says why."""
+    """The input cannot be scored; the message gives the reason."""
 
 
 class Question(BaseModel):
@@ -163,12 +162,8 @@ def _answers(
 
 
 def _prompt(order: GenerationRequest) -> list[int]:
-    for change_order in active_changes(GENERATION):
-        order = change_order(order)
-    prompt = render_prompt(order.conversation)
-    for change_prompt in active_changes(PROMPT):
-        prompt = change_prompt(prompt, order.conversation)
-    return prompt
+    order = changed(GENERATION, order)
+    return changed(PROMPT, render_prompt(order.conversation), order.conversation)
 
 
 def _generate(
@@ -204,25 +199,14 @@ def score_completion(
     with torch.inference_mode():
         stream = model.stream(ids, UncachedContext(model.config, ids))[0, len(prompt) - 1 : -1]
         chosen = ids[0, len(prompt) :]
+        pieces = (slice(at, at + _ROWS_AT_ONCE) for at in range(0, len(chosen), _ROWS_AT_ONCE))
         return [
             token
-            for at in range(0, len(chosen), _ROWS_AT_ONCE)
-            for token in _tokens(
-                model.logits(stream[at : at + _ROWS_AT_ONCE]),
-                chosen[at : at + _ROWS_AT_ONCE],
-                top,
+            for rows in pieces
+            for token in logprobs_of(
+                model.logits(stream[rows]), chosen[rows], [top] * len(chosen[rows])
             )
         ]
-
-
-def _tokens(logits: Tensor, chosen: Tensor, top: int) -> Iterator[Token]:
-    logprobs = logits.log_softmax(-1)
-    best = logprobs.topk(top)
-    own = logprobs.gather(1, chosen[:, None])[:, 0]
-    for token, logprob, ids, values in zip(
-        chosen.tolist(), own.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
-    ):
-        yield Token(token, logprob, tuple(zip(ids, values, strict=True)))
 
 
 def _order(question: Question, date: str | None) -> GenerationRequest:

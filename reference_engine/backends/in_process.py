@@ -11,8 +11,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from torch import Tensor
 
@@ -35,18 +35,17 @@ Reader = Callable[[list[int]], Tensor]
 """Reads further tokens of one sequence; returns the logits after the last, (1, vocabulary)."""
 
 
-class LocalModel(Protocol):
+@dataclass(frozen=True)
+class LocalModel:
     """A causal language model.
 
     Attributes:
         longest: Most tokens of a prompt and its continuation.
+        new_sequence: Creates a reader with an empty KV cache of its own.
     """
 
     longest: int
-
-    def new_sequence(self) -> Reader:
-        """A reader with an empty KV cache of its own."""
-        ...
+    new_sequence: Callable[[], Reader]
 
 
 class InProcessEngine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,10 @@ import torch
 from torch import Tensor
 
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.backends.in_process import Reader, refuse_codes
+from reference_engine.backends.in_process import LocalModel, Reader, refuse_codes
 
 
-class MlxModel:
-    """A model that mlx-lm loaded.
-
-    Args:
-        model: The model; it maps ids and caches to logits.
-        longest: Most tokens of a prompt and its continuation.
-    """
-
-    def __init__(self, model: Callable[..., object], longest: int) -> None:
-        self.longest = longest
-        self._model = model
-
-    def new_sequence(self) -> Reader:
-        """A reader with an empty KV cache of its own."""
-        import mlx.core as mx
-        from mlx_lm.models.cache import make_prompt_cache
-
-        cache = make_prompt_cache(self._model)
-
-        def read(ids: list[int]) -> Tensor:
-            every: Any = self._model(mx.array([ids]), cache=cache)
-            return torch.from_numpy(np.array(every[:, -1].astype(mx.float32)))
-
-        return read
-
-
-def load_mlx(checkpoint: Path) -> MlxModel:
+def load_mlx(checkpoint: Path) -> LocalModel:
     """Load a checkpoint in Hugging Face's layout with experts in MXFP4, or one of mlx-community.
 
     Raises:
@@ -49,6 +22,7 @@ def load_mlx(checkpoint: Path) -> MlxModel:
     """
     try:
         import mlx.core as mx
+        from mlx_lm.models.cache import make_prompt_cache
         from mlx_lm.utils import load_model
     except ImportError as error:
         raise BackendUnavailableError(
@@ -65,4 +39,14 @@ def load_mlx(checkpoint: Path) -> MlxModel:
             f"mlx-lm cannot load {checkpoint}: {reason} (it needs Hugging Face's layout with "
             "experts in MXFP4: python -m reference_engine convert DIR OUT --layout hf)"
         ) from error
-    return MlxModel(model, int(config.get("max_position_embeddings", 131072)))
+
+    def new_sequence() -> Reader:
+        cache = make_prompt_cache(model)
+
+        def read(ids: list[int]) -> Tensor:
+            every: Any = model(mx.array([ids]), cache=cache)
+            return torch.from_numpy(np.array(every[:, -1].astype(mx.float32)))
+
+        return read
+
+    return LocalModel(int(config.get("max_position_embeddings", 131072)), new_sequence)

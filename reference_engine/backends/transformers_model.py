@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.backends.in_process import Reader, refuse_codes
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from reference_engine.backends.in_process import LocalModel, Reader, refuse_codes
 
 
-class TransformersModel:
-    """A `GptOssForCausalLM`, or any causal model with its interface."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.longest: int = model.config.max_position_embeddings
-        self._model = model
-
-    def new_sequence(self) -> Reader:
-        """A reader with an empty KV cache of its own."""
-        from transformers import DynamicCache
-
-        model: Any = self._model
-        cache = DynamicCache(config=model.config)
-
-        @torch.inference_mode()
-        def read(ids: list[int]) -> Tensor:
-            there = torch.tensor([ids], device=model.device)
-            out = model(there, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            logits: Tensor = out.logits[:, -1]
-            return logits
-
-        return read
-
-
-def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> TransformersModel:
+def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> LocalModel:
     """Load a checkpoint in Hugging Face's layout.
 
     Raises:
         BackendUnavailableError: transformers is not installed or cannot load the checkpoint.
     """
     try:
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, DynamicCache
     except ImportError as error:
         raise BackendUnavailableError(
             "The backend transformers is not installed: pip install 'transformers>=5.23'."
@@ -62,4 +35,18 @@ def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> Trans
         raise BackendUnavailableError(
             f"transformers cannot load {checkpoint}: {reason} (it needs Hugging Face's layout)"
         ) from error
-    return TransformersModel(model.to(device).eval())
+    model = model.to(device).eval()
+
+    def new_sequence() -> Reader:
+        cache = DynamicCache(config=model.config)
+
+        @torch.inference_mode()
+        def read(ids: list[int]) -> Tensor:
+            there = torch.tensor([ids], device=model.device)
+            out = model(there, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            logits: Tensor = out.logits[:, -1]
+            return logits
+
+        return read
+
+    return LocalModel(model.config.max_position_embeddings, new_sequence)

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import CheckpointError
 from reference_engine.checkpoint.progress import progress
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.kernels import KernelChoice, resolve_kernels
@@ -50,7 +49,7 @@ def load_model(
     dtype = dtype or default_dtype(device)
     resolved = resolve_kernels(kernels, device)
     packed = device.type == "cuda" if packed is None else packed
-    with open_checkpoint(path) as checkpoint:
+    with Checkpoint(Path(path)) as checkpoint:
         with torch.device("meta"):
             model = Transformer(checkpoint.config, kernels=resolved, shard=shard, residual=residual)
             if packed and checkpoint.packs_experts:
@@ -70,18 +69,6 @@ def default_dtype(device: torch.device | str) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return torch.bfloat16 if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else torch.float32
-
-
-def open_checkpoint(path: Path | str) -> Checkpoint:
-    """Opens a checkpoint folder and checks names and sizes without reading the weights.
-
-    Raises:
-        CheckpointError: The folder is not a gpt-oss checkpoint.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        raise CheckpointError(f"{path} is not a folder; a checkpoint is a folder with config.json.")
-    return Checkpoint(path)
 
 
 def _load(

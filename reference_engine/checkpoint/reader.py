@@ -36,10 +36,18 @@ _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 class Checkpoint:
     """A checkpoint folder: its config, its layout, and its tensors by name.
 
-    Use it as a context manager, or call `close`.
+    Opening it checks names and sizes without reading the weights. Use it as a context manager, or
+    call `close`.
+
+    Raises:
+        CheckpointError: The folder is not a gpt-oss checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise CheckpointError(
+                f"{path} is not a folder; a checkpoint is a folder with config.json."
+            )
         self.path = path
         self._stack = ExitStack()
         try:

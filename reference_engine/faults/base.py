@@ -19,6 +19,7 @@ _ENGINE_POINTS = frozenset({"model", "forward"})
 """The points at which a fault changes the engine, not single requests."""
 
 C = TypeVar("C")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,10 @@ def changes_of(faults: Sequence[Fault], hook: Hook[C]) -> list[C]:
 def active_changes(hook: Hook[C]) -> list[C]:
     """The changes of the active faults at a hook, in the order in which they were named."""
     return changes_of(_ACTIVE.get(), hook)
+
+
+def changed(hook: Hook[Any], value: V, *context: object) -> V:
+    """A value after the changes of the active faults at a hook."""
+    for change in active_changes(hook):
+        value = change(value, *context)
+    return value

@@ -224,12 +224,14 @@ PARSER = Hook[ParserChange]("parser")
 
 def parsed_if(condition: Callable[[GenerationRequest], bool]) -> Hook[EventChange]:
     """A hook for each event of the parser, in the responses to some requests."""
-    return Hook(
-        "parser",
-        lambda change: (
-            lambda parser, request: FilteredParser(parser, change) if condition(request) else parser
-        ),
-    )
+
+    def adapt(change: EventChange) -> ParserChange:
+        def parse(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
+            return FilteredParser(parser, change) if condition(request) else parser
+
+        return parse
+
+    return Hook("parser", adapt)
 
 
 PARSED = parsed_if(lambda _: True)

@@ -86,7 +86,7 @@ class SharedParser(HarmonyParser):
         self._current[:] = [inner]
 
     def feed(self, token: int) -> list[Event]:
-        """The events of one more token, in the message of whichever request is newest."""
+        """The events of one more token, in the message of the newest request."""
         (parser,) = self._current
         events = parser.feed(token)
         self.open, self.done = parser.open, parser.done

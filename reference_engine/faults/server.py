@@ -18,7 +18,7 @@ from torch import Tensor
 from harmony.conversation import Conversation
 from harmony.parse import HarmonyParser
 from reference_engine.backends.base import TokenSource
-from reference_engine.faults.base import Fault, activated, active_changes
+from reference_engine.faults.base import Fault, activated, active_changes, changed
 from reference_engine.faults.catalogue import FaultError, FaultPlan, read_plan
 from reference_engine.faults.hooks import (
     GENERATION,
@@ -138,13 +138,10 @@ def _object(body: bytes) -> Json:
 
 
 def _changed_body(body: bytes, request: ClientRequest) -> bytes:
-    changes = active_changes(REQUEST)
-    if not changes:
+    if not active_changes(REQUEST):
         return body
-    data = _object(body)
     try:
-        for change in changes:
-            data = change(data, request)
+        data = changed(REQUEST, _object(body), request)
     except (AttributeError, KeyError, TypeError):  # Malformed: the healthy server refuses it.
         return body
     return orjson.dumps(data) if data else body
@@ -170,20 +167,18 @@ async def _forward(inbox: _Inbox, send: Send, request: ClientRequest) -> None:
         return
     reply = Reply(reply.status, headers, b"".join([piece async for piece in _bodies(inbox)]))
     if reply.status == 200:
-        data = _changed_payload(reply.json, request)
+        data = changed(PAYLOAD, reply.json, request)
         reply = Reply(200, headers, orjson.dumps(data))
-    reply = _changed_reply(reply, request)
+    reply = changed(REPLY, reply, request)
     await send(_start(reply, {"content-length": str(len(reply.body))}))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
 async def _send_stream(head: Reply, inbox: _Inbox, send: Send, request: ClientRequest) -> None:
-    await send(_start(_changed_reply(head, request), {}))
+    await send(_start(changed(REPLY, head, request), {}))
     async with aclosing(_events(inbox, request)) as healthy:
         events: SseStream = healthy
-        for change in active_changes(STREAM):
-            events = change(events, request)
-        async for event in events:
+        async for event in changed(STREAM, events, request):
             await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -193,7 +188,7 @@ async def _events(inbox: _Inbox, request: ClientRequest) -> AsyncGenerator[SseEv
         for block in filter(None, piece.split(b"\n\n")):
             event = decode(block)
             if event.data is not None:
-                data = _changed_payload(event.data, request)
+                data = changed(PAYLOAD, event.data, request)
                 event = SseEvent(data, data.get("type") if event.name else None)
             yield event
 
@@ -201,18 +196,6 @@ async def _events(inbox: _Inbox, request: ClientRequest) -> AsyncGenerator[SseEv
 async def _bodies(inbox: _Inbox) -> AsyncGenerator[bytes]:
     while (message := await inbox.get()) is not None:
         yield cast("bytes", message.get("body", b""))
-
-
-def _changed_payload(data: Json, request: ClientRequest) -> Json:
-    for change in active_changes(PAYLOAD):
-        data = change(data, request)
-    return data
-
-
-def _changed_reply(reply: Reply, request: ClientRequest) -> Reply:
-    for change in active_changes(REPLY):
-        reply = change(reply, request)
-    return reply
 
 
 def _start(reply: Reply, more: dict[str, str]) -> Message:
@@ -226,23 +209,15 @@ class FaultyGeneration(Generation):
     """A generation with the hooks GENERATION, PROMPT and PARSER."""
 
     def __init__(self, engine: TokenSource, request: GenerationRequest) -> None:
-        for change in active_changes(GENERATION):
-            request = change(request)
-        super().__init__(engine, request)
+        super().__init__(engine, changed(GENERATION, request))
 
     def render(self, conversation: Conversation) -> list[int]:
         """The tokens of the prompt."""
-        tokens = super().render(conversation)
-        for change in active_changes(PROMPT):
-            tokens = change(tokens, conversation)
-        return tokens
+        return changed(PROMPT, super().render(conversation), conversation)
 
     def new_parser(self) -> HarmonyParser:
         """The parser of the model's tokens."""
-        parser = super().new_parser()
-        for change in active_changes(PARSER):
-            parser = change(parser, self._request)
-        return parser
+        return changed(PARSER, super().new_parser(), self._request)
 
 
 class FaultyEngine:
@@ -254,17 +229,11 @@ class FaultyEngine:
 
     def generate(self, prompt: Sequence[int], params: SamplingParams) -> AsyncGenerator[Token]:
         """Sample tokens, see `TokenSource`."""
-        read = list(prompt)
-        for change_input in active_changes(INPUT):
-            read = change_input(read)
-        for change_sampling in active_changes(SAMPLING):
-            params = change_sampling(params)
+        read = changed(INPUT, list(prompt))
+        params = changed(SAMPLING, params)
         if adjusters := active_changes(LOGITS):
             params = AdjustedParams(**vars(params), adjusters=adjusters, tokens=list(read))
-        tokens = self._engine.generate(read, params)
-        for change_tokens in active_changes(TOKENS):
-            tokens = change_tokens(tokens)
-        return tokens
+        return changed(TOKENS, self._engine.generate(read, params))
 
 
 @dataclass(frozen=True, kw_only=True)

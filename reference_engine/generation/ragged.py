@@ -6,7 +6,7 @@ All new tokens of a batch form one row of the stream, one sequence after another
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,7 +46,8 @@ class PagedContext:
         config: The model's shape.
         kernels: The attention implementation.
         layers: The store of each layer.
-        block_tables: (sequences, max_pages), int32; the pages of each sequence in order.
+        block_tables: (sequences, max_pages), int32, for each kind of layer; the pages of each
+            sequence in order.
         query_starts: (sequences + 1,), int32; the first new token of each sequence, then the end.
         context_lengths: (sequences,), int32; lengths including the new tokens.
         tokens: The total number of new tokens, equal to the last of `query_starts`.
@@ -57,7 +58,7 @@ class PagedContext:
         config: ModelConfig,
         kernels: Kernels,
         layers: list[KVPages],
-        block_tables: Tensor,
+        block_tables: Mapping[str, Tensor],
         query_starts: Tensor,
         context_lengths: Tensor,
         tokens: int,
@@ -65,27 +66,37 @@ class PagedContext:
         self._config = config
         self._attention = paged_attention_of(kernels)
         self._layers = layers
-        self._batch = (block_tables, query_starts, context_lengths)
+        self._tables = block_tables
+        self._bounds = (query_starts, context_lengths)
         token = torch.arange(tokens, device=query_starts.device)
         sequence = torch.searchsorted(query_starts, token, right=True) - 1
         positions = context_lengths[sequence] - query_starts[sequence + 1] + token
         self.positions = positions[None]
         page_size = layers[0].keys.shape[1]
-        self._page = block_tables[sequence, positions // page_size].long()
+        self._pages = {
+            kind: table[sequence, positions // page_size].long()
+            for kind, table in block_tables.items()
+        }
         self._row = positions % page_size
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
     ) -> Tensor:
         """Writes the new keys and values, then attends over all visible tokens."""
-        pages = self._layers[layer]
-        pages.keys[self._page, self._row] = key[0]
-        pages.values[self._page, self._row] = value[0]
-        sliding = self._config.layer_types[layer] == "sliding_attention"
-        window = self._config.sliding_window if sliding else None
+        kind, store = self._config.layer_types[layer], self._layers[layer]
+        store.keys[self._pages[kind], self._row] = key[0]
+        store.values[self._pages[kind], self._row] = value[0]
+        window = self._config.sliding_window if kind == "sliding_attention" else None
         scale = self._config.head_dim**-0.5
         attended = self._attention(
-            query[0], pages.keys, pages.values, *self._batch, sinks, window, scale
+            query[0],
+            store.keys,
+            store.values,
+            self._tables[kind],
+            *self._bounds,
+            sinks,
+            window,
+            scale,
         )
         return attended.flatten(1)[None]
 
@@ -128,7 +139,16 @@ class RaggedBatch:
 
     def run(self, model: Transformer) -> Tensor:
         """Returns the stream at each row's last token, (rows, H)."""
-        stream = model.stream(self.tokens[None], _LayeredContext(self._cache, model, self))
+        context = PagedContext(
+            self._cache.config,
+            model.kernels,
+            self._cache.layers,
+            {"sliding_attention": self.sliding, "full_attention": self.full},
+            self.starts,
+            self.lengths,
+            len(self.tokens),
+        )
+        stream = model.stream(self.tokens[None], context)
         return stream[0].index_select(0, self.starts[1:] - 1)
 
     def _table(self, tables: Sequence[array[int]]) -> Tensor:
@@ -136,32 +156,6 @@ class RaggedBatch:
         for row, pages in enumerate(tables):
             padded[row, : len(pages)] = pages
         return torch.from_numpy(padded)
-
-
-class _LayeredContext:
-    """One paged context for each kind of layer, because their page tables differ."""
-
-    def __init__(self, cache: KVCache, model: Transformer, batch: RaggedBatch) -> None:
-        self._kinds = cache.config.layer_types
-        self._contexts = {
-            kind: PagedContext(
-                cache.config,
-                model.kernels,
-                cache.layers,
-                batch.sliding if kind == "sliding_attention" else batch.full,
-                batch.starts,
-                batch.lengths,
-                len(batch.tokens),
-            )
-            for kind in set(self._kinds)
-        }
-        self.positions = self._contexts[self._kinds[0]].positions
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
-    ) -> Tensor:
-        """Calls the context of the layer's kind."""
-        return self._contexts[self._kinds[layer]].attend(layer, query, key, value, sinks)
 
 
 class RaggedForward:

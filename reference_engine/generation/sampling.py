@@ -129,24 +129,36 @@ def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]
         top_p = column([draw.params.top_p for draw in draws])
         chosen = torch.where(top_p < 1, _draw_top_p_together(scaled, top_p, target), chosen)
     chosen = torch.where(temperature > 0, chosen, logits.argmax(-1, keepdim=True))
-    tokens = [Token(each) for each in chosen[:, 0].tolist()]
+    return _tokens(logits, chosen[:, 0], draws, usable)
+
+
+def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Token]:
+    """Returns the chosen tokens (rows,), each with its logprob and its number of alternatives."""
+    logprobs = logits.log_softmax(-1)
+    best = logprobs.topk(max(tops))
+    own = logprobs.gather(1, chosen[:, None])[:, 0]
+    columns = (chosen, own, best.indices, best.values)
+    return [
+        Token(token, logprob, tuple(zip(ids[:top], values[:top], strict=True)))
+        for token, logprob, ids, values, top in zip(
+            *(column.tolist() for column in columns), tops, strict=True
+        )
+    ]
+
+
+def _tokens(
+    logits: Tensor, chosen: Tensor, draws: Sequence[Draw], usable: Tensor
+) -> list[Token | None]:
+    """The chosen tokens (rows,) of the usable rows (rows, 1), None for the others."""
+    tokens = [Token(each) for each in chosen.tolist()]
     wanted = [row for row, draw in enumerate(draws) if draw.params.top_logprobs is not None]
     if wanted:
-        _add_logprobs(tokens, logits, chosen, draws, wanted)
-    return _only(tokens, usable)
-
-
-def _add_logprobs(
-    tokens: list[Token], logits: Tensor, chosen: Tensor, draws: Sequence[Draw], wanted: list[int]
-) -> None:
-    logprobs = logits[wanted].log_softmax(-1)
-    best = logprobs.topk(max(draws[row].params.top_logprobs or 0 for row in wanted))
-    own = logprobs.gather(1, chosen[wanted])[:, 0].tolist()
-    for row, logprob, ids, values in zip(
-        wanted, own, best.indices.tolist(), best.values.tolist(), strict=True
-    ):
-        pairs = list(zip(ids, values, strict=True))[: draws[row].params.top_logprobs]
-        tokens[row] = Token(tokens[row].id, logprob, tuple(pairs))
+        tops = [draws[row].params.top_logprobs or 0 for row in wanted]
+        named = logprobs_of(logits[wanted], chosen[wanted], tops)
+        for row, token in zip(wanted, named, strict=True):
+            tokens[row] = token
+    kept = usable[:, 0].tolist()
+    return [token if keep else None for token, keep in zip(tokens, kept, strict=True)]
 
 
 def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
@@ -159,20 +171,13 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
         scaled = logits / torch.tensor(divisors, device=logits.device)[:, None]
     uniforms = [uniform(draw.seed, draw.step) for draw in draws]
     target = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)[:, None]
-    chosen: list[int] = _draw(scaled, target)[:, 0].tolist()
+    chosen = _draw(scaled, target)[:, 0]
     for row, draw in enumerate(draws):
         if draw.params.temperature == 0:
-            chosen[row] = int(logits[row].argmax())
+            chosen[row] = logits[row].argmax()
         elif draw.params.top_p < 1:
             chosen[row] = _draw_top_p(scaled[row], draw)
-    tokens = [_token(logits[row], chosen[row], draw.params) for row, draw in enumerate(draws)]
-    return _only(tokens, usable)
-
-
-def _only(tokens: list[Token], usable: Tensor) -> list[Token | None]:
-    """The tokens of the usable rows, None for the others; `usable` is (rows, 1)."""
-    kept = usable[:, 0].tolist()
-    return [token if keep else None for token, keep in zip(tokens, kept, strict=True)]
+    return _tokens(logits, chosen, draws, usable)
 
 
 def _divisor(params: SamplingParams) -> float:
@@ -229,15 +234,6 @@ def _draw_top_p(scaled: Tensor, draw: Draw) -> int:
     target = torch.tensor([[uniform(draw.seed, draw.step)]], dtype=torch.float64).to(scaled.device)
     index, _ = _invert(kept[None], target)
     return int(candidates[order.indices[index[0, 0]]])
-
-
-def _token(logits: Tensor, chosen: int, params: SamplingParams) -> Token:
-    if params.top_logprobs is None:
-        return Token(chosen)
-    logprobs = logits.log_softmax(-1)
-    best = logprobs.topk(params.top_logprobs)
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return Token(chosen, float(logprobs[chosen]), tuple(pairs))
 
 
 def _mix(value: int) -> int:

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class KernelsError(SetupError):
-    """The requested kernels cannot run; the message says why and how to fix it."""
+    """The requested kernels cannot run; the message gives the reason and the remedy."""
 
 
 def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels:

@@ -19,7 +19,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?B)", re.IGNORECASE)
 
 
 class MemoryTooSmallError(SetupError):
-    """The memory is too small for any request; the message says how to get more."""
+    """The memory is too small for any request; the message gives the remedy."""
 
 
 @dataclass(frozen=True)

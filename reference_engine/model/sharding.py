@@ -18,7 +18,7 @@ from reference_engine.model.config import ModelConfig
 
 
 class ParallelError(SetupError):
-    """The processes cannot work together; the message says why."""
+    """The processes cannot work together; the message gives the reason."""
 
 
 @dataclass(frozen=True)

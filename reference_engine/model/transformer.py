@@ -147,7 +147,7 @@ def sink_attention(
     """Computes softmax attention with sinks.
 
     `query` is (B, T, heads, head_dim). `key` and `value` are (B, kv_heads, 1 + keys, head_dim);
-    their first row is zero and stands for the sink. `visible` is (B, T, keys), 0 or -inf.
+    their first row, the sink, is zero. `visible` is (B, T, keys), 0 or -inf.
     """
     batch, length, heads, size = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]

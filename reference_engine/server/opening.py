@@ -76,16 +76,29 @@ def open_engine(
 
 
 def _backend(settings: ServeSettings) -> Backend:
-    from reference_engine.backends.choice import open_backend
+    # Only these backends need their packages.
+    from reference_engine.backends.dialect import Dialect
+    from reference_engine.backends.in_process import InProcessEngine
+    from reference_engine.backends.llama_cpp import LlamaCpp
+    from reference_engine.backends.mlx_model import load_mlx
+    from reference_engine.backends.ollama import Ollama
+    from reference_engine.backends.remote import connect
+    from reference_engine.backends.transformers_model import load_transformers
+    from reference_engine.backends.vllm import Vllm
 
     if settings.faults or settings.faults_by_request:
         raise SetupError("--fault needs the reference engine: remove --backend.")
     _prepare(settings)
-    return open_backend(
-        settings.backend,
-        checkpoint=settings.checkpoint,
-        device=settings.device,
-        dtype=settings.dtype,
+    if settings.backend.is_remote:
+        dialects: dict[str, type[Dialect]] = {"vllm": Vllm, "llama.cpp": LlamaCpp, "ollama": Ollama}
+        return connect(settings.backend, dialects[settings.backend.name], settings.max_context)
+    model = (
+        load_mlx(settings.checkpoint)
+        if settings.backend.name == "mlx"
+        else load_transformers(settings.checkpoint, settings.device, settings.dtype)
+    )
+    return InProcessEngine(
+        model,
         max_batch=settings.max_batch,
         max_context=settings.max_context,
         max_queue=settings.max_queue,

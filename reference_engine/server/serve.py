@@ -31,10 +31,10 @@ from reference_engine.server.settings import ServeSettings
 def metrics_route(metrics: EngineMetrics) -> Route:
     """The route of an engine's metrics."""
 
-    async def tell(_: Request) -> Response:
+    async def show(_: Request) -> Response:
         return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
 
-    return Route("/metrics", tell, methods=["GET"])
+    return Route("/metrics", show, methods=["GET"])
 
 
 _GRACE_SECONDS = 3

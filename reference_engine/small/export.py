@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import config_file, pair_names, sources
+from reference_engine.checkpoint.layouts import Layout, config_file, pair_names, sources
+from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import write_json
-from reference_engine.model import mxfp4
-from reference_engine.model.config import ModelConfig
-from reference_engine.small import codes
 from reference_engine.small.tokenizer_files import write_tokenizer
 
 SHIPPED = Path(__file__).parent / "checkpoint"
 _CODES = "token_codes"
-_PAIR = ("_blocks", "_scales")
 _TRANSFORMERS = "5.23.0"
 """The version that the export is tested with. Without one in `config.json`, transformers warns that
 the tokenizer may split text wrongly."""
 
 
-def export_small(
-    dest: Path | str, layout: Literal["original", "hf"] = "hf", *, source: Path = SHIPPED
-) -> Path:
+def export_small(dest: Path | str, layout: Layout = "hf", *, source: Path = SHIPPED) -> Path:
     """Writes an ordinary checkpoint with all token rows (about 160 MB).
 
     Args:
@@ -43,47 +36,30 @@ def export_small(
     """
     folder = Path(dest)
     folder.mkdir(parents=True, exist_ok=True)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    stored = load_file(source / "model.safetensors")
-    tensors = {name: value for name, value in stored.items() if not name.startswith(_CODES)}
-    tensors |= codes.expand(config, stored)
-    del config[_CODES]
-    if layout == "original":
-        shape = ModelConfig.from_dict(config, source=source)
-        tensors = _original(tensors, shape)
-        content = config_file(shape, "original", packed=True, path=source)
-        write_json(folder / "config.json", content)
-    else:
-        tensors = _unpacked(tensors)
-        del config["quantization_config"]
-        write_json(folder / "config.json", config | {"transformers_version": _TRANSFORMERS})
-        write_tokenizer(folder)
+    with Checkpoint(source) as checkpoint:
+        tensors = dict(_tensors(checkpoint, layout))
+        if layout == "original":
+            content = config_file(checkpoint.config, layout, packed=True, path=source)
+        else:
+            content = checkpoint.raw_config | {"transformers_version": _TRANSFORMERS}
+            del content[_CODES], content["quantization_config"]
+            write_tokenizer(folder)
+    write_json(folder / "config.json", content)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
     return folder
 
 
-def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Decodes the experts to plain tensors with the input dimension first."""
-    out = {name: value for name, value in tensors.items() if not name.endswith(_PAIR)}
-    for name, blocks in tensors.items():
-        if name.endswith(_PAIR[0]):
-            base = name.removesuffix(_PAIR[0])
-            weight = mxfp4.decode(blocks, tensors[base + _PAIR[1]], torch.bfloat16)
-            out[base] = weight.transpose(1, 2).contiguous()
-    return out
-
-
-def _original(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Renames the tensors to OpenAI's layout and joins query, key and value."""
-    out: dict[str, Tensor] = {}
-    for name, source in sources(config, "hf").items():
-        if source.packed:
-            stored = pair_names(source.packed[0], "hf")
-            out |= zip(
-                pair_names(name, "original"), (tensors[pair] for pair in stored), strict=True
-            )
-        else:
-            parts = [tensors[part] for part, _ in source.tensors]
-            out[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
-    return out
+def _tensors(checkpoint: Checkpoint, layout: Layout) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a layout, with the experts of OpenAI's layout in MXFP4."""
+    for name, target in sources(checkpoint.config, layout).items():
+        if target.packed and layout == "original":
+            pairs = zip(*[(b.clone(), s.clone()) for b, s in checkpoint.packed(name)], strict=True)
+            yield from zip(pair_names(name, layout), map(torch.stack, pairs), strict=True)
+            continue
+        value = checkpoint.parameter(name, torch.bfloat16, torch.device("cpu"))
+        value = value.mT if target.transposed else value
+        begin = 0
+        for tensor, (rows, *_) in target.tensors:
+            yield tensor, value[begin : begin + rows].contiguous()
+            begin += rows

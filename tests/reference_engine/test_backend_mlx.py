@@ -12,11 +12,11 @@ from harmony.parse import STOP_TOKENS
 from harmony.render import render_prompt
 from reference_engine.__main__ import main
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.backends.choice import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.engine import Engine, SamplingParams
-from reference_engine.server.settings import SMALL_CHECKPOINT
+from reference_engine.server.opening import open_engine
+from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 from reference_engine.small.export import export_small
 
 MLX = BackendSettings(name="mlx")
@@ -27,7 +27,7 @@ GREEDY = SamplingParams(60, temperature=0.0, stop_token_ids=STOP_TOKENS)
 def test_without_mlx_one_sentence_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mlx", None)
     with pytest.raises(BackendUnavailableError, match="pip install mlx-lm"):
-        open_backend(MLX, checkpoint=tmp_path)
+        open_engine(ServeSettings(backend=MLX, checkpoint=tmp_path))
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an Apple GPU")
@@ -41,7 +41,7 @@ async def test_mlx_generates_what_our_engine_generates(tmp_path):
     original, packed = tmp_path / "original", tmp_path / "packed"
     export_small(original, layout="original")
     assert main(["convert", str(original), str(packed), "--layout", "hf"]) == 0
-    theirs = open_backend(MLX, checkpoint=packed, max_context=512)
+    theirs = open_engine(ServeSettings(packed, backend=MLX, max_context=512))
     ours = Engine(load_model(SMALL_CHECKPOINT), max_context=512)
     said = []
     for engine in (theirs, ours):

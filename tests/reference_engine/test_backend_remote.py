@@ -22,11 +22,11 @@ from harmony.conversation import Conversation, User
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.backends.base import BackendError, BackendUnavailableError
-from reference_engine.backends.choice import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.generation.errors import ContextOverflowError
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.server.settings import SMALL_CHECKPOINT
+from reference_engine.server.opening import open_engine
+from reference_engine.server.settings import ServeSettings
 
 ANSWER = (
     "<|channel|>analysis<|message|>Say 👋🏽.<|end|><|start|>assistant"
@@ -184,7 +184,7 @@ async def upstream(request):
 
 async def opened(name: str, url: str, **more):
     settings = BackendSettings(name=name, url=url + "/v1", timeout=0.5, **more)
-    return await asyncio.to_thread(open_backend, settings, checkpoint=SMALL_CHECKPOINT)
+    return await asyncio.to_thread(open_engine, ServeSettings(backend=settings))
 
 
 def seed_of(body: dict) -> int:

@@ -13,7 +13,6 @@ from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS
 from harmony.render import render_prompt
 from reference_engine.backends.base import BackendUnavailableError
-from reference_engine.backends.choice import open_backend
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.engine import Engine, SamplingParams
@@ -22,7 +21,8 @@ from reference_engine.generation.errors import (
     EngineClosedError,
     QueueFullError,
 )
-from reference_engine.server.settings import SMALL_CHECKPOINT
+from reference_engine.server.opening import open_engine
+from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 from reference_engine.small.export import export_small
 
 pytest.importorskip("transformers")
@@ -37,7 +37,7 @@ SEEDED = SamplingParams(60, seed=7, stop_token_ids=STOP_TOKENS, top_logprobs=3)
 
 def test_the_bundled_checkpoint_is_refused_with_advice():
     with pytest.raises(BackendUnavailableError, match="gpt-oss-verify export-small"):
-        open_backend(SETTINGS, checkpoint=SMALL_CHECKPOINT)
+        open_engine(ServeSettings(backend=SETTINGS))
 
 
 @pytest.fixture(scope="module")

@@ -91,9 +91,9 @@ class AssistantMessage(RequestModel):
         """The reasoning, the text and the calls, in this order."""
         if reasoning := self.reasoning or self.reasoning_content:
             yield Reasoning(reasoning)
-        if said := self.content or self.refusal:
+        if text := self.content or self.refusal:
             preamble = self.tool_calls or calls_next
-            yield Preamble(said) if preamble else Answer(said)
+            yield Preamble(text) if preamble else Answer(text)
         for call in self.tool_calls:
             yield Call(call.function.name, call.function.arguments)
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_model import TINY, hf_checkpoint, original_checkpoint, random_transformer
 
-from reference_engine.checkpoint import CheckpointError, load_model, open_checkpoint
+from reference_engine.checkpoint import Checkpoint, CheckpointError, load_model
 from reference_engine.model import mxfp4
 from reference_engine.model.transformer import Transformer
 
@@ -71,7 +71,7 @@ def test_both_layouts_load_equally(broken, written, tmp_path):
     packed, _ = with_packed_experts(written[1])
     hf = load_model(broken(packed), "cpu", torch.float32)
     original_checkpoint(tmp_path / "original", written[1], TINY)
-    with open_checkpoint(tmp_path / "original") as checkpoint:
+    with Checkpoint(tmp_path / "original") as checkpoint:
         assert checkpoint.layout == "original"
         assert checkpoint.config.initial_context_length == 64
     original = load_model(tmp_path / "original", "cpu", torch.float32)

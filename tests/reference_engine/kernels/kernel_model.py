@@ -26,7 +26,8 @@ def run(kernels, dtype):
         KVPages(*torch.zeros(2, *pages, dtype=dtype, device=DEVICE))
         for _ in range(config.num_hidden_layers)
     ]
-    tables = torch.tensor([[4, 0, 2], [3, 5, 1]], dtype=torch.int32, device=DEVICE)
+    table = torch.tensor([[4, 0, 2], [3, 5, 1]], dtype=torch.int32, device=DEVICE)
+    tables = dict.fromkeys(config.layer_types, table)
     tokens = torch.randint(0, 300, (1, 64), generator=torch.Generator().manual_seed(3)).to(DEVICE)
     lengths, read, out = torch.zeros(2, dtype=torch.int32), 0, []
     for new in STEPS:

@@ -22,7 +22,8 @@ def paged_logits(model, chunks):
     config, page_size = model.config, 4
     shape = (2, 8, page_size, config.num_key_value_heads, config.head_dim)
     layers = [KVPages(*torch.zeros(shape)) for _ in range(config.num_hidden_layers)]
-    tables = torch.tensor([[6, 1, 3, 0, 7, 2]], dtype=torch.int32)
+    table = torch.tensor([[6, 1, 3, 0, 7, 2]], dtype=torch.int32)
+    tables = dict.fromkeys(config.layer_types, table)
     read, out = 0, []
     for size in chunks:
         starts = torch.tensor([0, size], dtype=torch.int32)

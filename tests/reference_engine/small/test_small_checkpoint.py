@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harmony.conversation import Conversation, User
-from reference_engine.checkpoint import load_model, open_checkpoint
+from reference_engine.checkpoint import Checkpoint, load_model
 from reference_engine.generation.engine import Engine
 from reference_engine.small.export import SHIPPED
 from training.data.catalogue import SMOKE_TOOLS
@@ -29,7 +29,7 @@ def test_the_folder_is_small_and_its_record_matches_the_weights() -> None:
 
 
 def test_it_has_the_full_vocabulary_and_token_codes() -> None:
-    with open_checkpoint(SHIPPED) as checkpoint:
+    with Checkpoint(SHIPPED) as checkpoint:
         assert checkpoint.has_token_codes
         assert checkpoint.config.vocab_size == 201_088
 
