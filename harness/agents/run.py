@@ -16,11 +16,12 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from harness.agents.programs import TEMPERATURES, codex
-from harness.integrity.secrets import Scrubber, known_secrets
+from harness.integrity.secrets import known_secrets
 from harness.providers.entries import Provider, access
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.runs import AgentResult
 from harness.traffic.proxy import Recorder, forward
+from harness.transport.redact import Redactor
 
 TRIES = 3
 """A healthy model may answer without its tool once; a server that breaks an agent always does."""
@@ -105,7 +106,7 @@ async def _result(agent: Agent, provider: Provider, folder: Path) -> AgentResult
     installed = f"{agent.packages[0]} {_installed(agent.packages[0])}"
     path = folder / f"{re.sub(r'[^a-z]+', '-', agent.name)}.jsonl"
     with path.open("wb") as file:
-        recorder = Recorder(file)
+        recorder = Recorder(file, access(provider).secrets)
         end, why = await _tried(agent, provider, api, recorder)
     if not recorder.count:
         path.unlink()
@@ -171,7 +172,7 @@ async def _run(agent: Agent, provider: Provider, api: Api, recorder: Recorder) -
         proxy.cancel()
         with suppress(asyncio.CancelledError):
             await proxy
-    scrub = Scrubber(known_secrets()).text
+    scrub = Redactor(keys.secrets.union(known_secrets())).text
     if process.returncode:
         lines = errors.decode("utf-8", "replace").strip().splitlines() or ["no message"]
         return "", scrub(lines[-1])[:_SHOWN]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -38,16 +38,17 @@ class Recorder:
         count: The number of exchanges recorded so far.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Append to an open file."""
+    def __init__(self, file: BinaryIO, secrets: Set[str] = frozenset()) -> None:
+        """Append to an open file, without these secrets and those in headers."""
         self._file = file
+        self._secrets = secrets
         self._scrubber = Scrubber(())
         self.count = 0
 
     def add(self, request: Mapping[str, Any], response: Mapping[str, Any], began: datetime) -> None:
         """Append an exchange: method, URL, headers and body, and status, headers and body."""
         sent, received = dict(request["headers"]), dict(response["headers"])
-        redactor = Redactor(secrets_in(sent))
+        redactor = Redactor(secrets_in(sent) | self._secrets)
         cleaned = {
             "started_at": began.isoformat(),
             "request": {**request, "headers": redactor.headers(sent)},

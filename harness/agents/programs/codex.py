@@ -31,12 +31,21 @@ def main() -> str:
     options = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
     with TemporaryDirectory() as home, TemporaryDirectory() as place:
         Path(place, "number.txt").write_text(f"{_NUMBER}\n", encoding="utf-8")
+        environment = {**os.environ, "CODEX_HOME": home}
+        tested = subprocess.run(
+            ["codex", "sandbox", "true"],  # noqa: S607
+            env=environment,
+            stdout=sys.stderr,
+            check=False,
+        )
+        if tested.returncode:  # Its commands would fail, whatever the provider answers.
+            raise SystemExit("Codex cannot isolate commands on this machine.")
         command = ["codex", "exec", "--skip-git-repo-check", "--sandbox", "workspace-write"]
         command += ["--cd", place, "--model", os.environ["AGENT_MODEL"]]
         command += [part for option in options for part in ("--config", option)]
         ran = subprocess.run(  # noqa: S603 - of the user's own installation
             [*command, _PROMPT],
-            env={**os.environ, "CODEX_HOME": home},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             check=False,

@@ -61,7 +61,8 @@ def server():
                 write_chunk(writer, f"{block}\n\n".encode())
             write_chunk(writer, b"")
         else:
-            write_json(writer, chat_whole(say) if chat else responses_whole(say))
+            # A server that repeats keys.
+            write_json(writer, (chat_whole(say) if chat else responses_whole(say)) | {"user": KEY})
 
     return handle
 
