@@ -11,11 +11,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from harness.cli.completion import completion_of
-from harness.cli.screen import say
+from harness.cli.screen import print_raw, say
 from harness.errors import HarnessError
 from harness.pipeline.exit_codes import (
     EXIT_BROKEN_PIPE,
@@ -73,7 +73,21 @@ for _name, _path in _COMMANDS.items():
     app.command(f"harness.cli.{_path}", name=_name)
 app.command("harness.cli.ci:ci_summary", name="ci-summary", show=False)
 app.command("harness.cli.engine:serve", name="serve", help_flags=[], version_flags=[])
-app.command(completion_of(app))
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print the script that makes a shell complete commands and options.
+
+    bash: put `eval "$(gpt-oss-verify completion bash)"` into ~/.bashrc. zsh: write the script to a
+    file _gpt-oss-verify in a folder of $fpath. fish: write it to
+    ~/.config/fish/completions/gpt-oss-verify.fish.
+
+    Args:
+        shell: The shell.
+    """
+    print_raw(app.generate_completion(prog_name=app.name[0], shell=shell))
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

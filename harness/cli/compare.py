@@ -31,7 +31,7 @@ from harness.comparison.compare import compare as compare_columns
 from harness.comparison.compare import labelled
 from harness.comparison.records import Comparison
 from harness.comparison.regressions import regressions_of
-from harness.errors import ConfigurationError, ProviderUnavailableError, RunLogError
+from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.pipeline.exit_codes import EXIT_PASS, EXIT_UNREACHABLE
 from harness.storage import run_folder
 from reports.compare_formats import print_comparison, render_compare_markdown
@@ -81,16 +81,7 @@ def compare(
             "compare --provider A --provider B."
         )
     given = (providers_file, apis, evals, concurrency, cases, sampling, gate, budget)
-    defaults = (
-        None,
-        None,
-        None,
-        None,
-        CaseOptions(),
-        SamplingOptions(),
-        GateOptions(),
-        BudgetOptions(),
-    )
+    defaults = (None,) * 4 + (CaseOptions(), SamplingOptions(), GateOptions(), BudgetOptions())
     if not provider and given != defaults:
         raise ConfigurationError("Options of runs need a provider; add --provider or remove them.")
     options = [
@@ -184,11 +175,7 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _write(comparison: Comparison, folder: Path) -> None:
-    """Write compare.html, compare.md and compare.json."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunLogError(f"{folder} cannot be created: {error.strerror}.") from None
+    """Write compare.html, compare.md and compare.json. Raises RunLogError."""
     texts = {
         "html": render_compare_html(comparison, folder),
         "md": render_compare_markdown(comparison, folder),

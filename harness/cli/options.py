@@ -114,7 +114,7 @@ class SamplingOptions:
 @Parameter(name="*", group=EVALS)
 @dataclass(frozen=True)
 class DataOptions:
-    """Where the questions of evals are, in which words they are asked, and with which tools."""
+    """The questions of evals, their prompts, and their tools."""
 
     examples: Annotated[int | None, COUNT] = None
     """Sample only N questions of each eval, chosen by the seed."""

@@ -1,4 +1,4 @@
-"""`gpt-oss-verify selftest`: the proof that known defects are detected."""
+"""The command `selftest`: test that known defects are detected."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def selftest(
 ) -> int:
     """Run the tool against the reference engine with known defects, and report what it detects.
 
-    Each fault is first tested with the rules that should detect it, then, if they find nothing,
-    with the whole suite. The healthy engine and its allowed variations must have no error. With
-    --repeat 20, every variation is tested with the whole suite, too. The defects are listed by
+    Each fault is first tested with the rules that should detect it and, if they find nothing, with
+    the whole suite. The healthy engine and its allowed variations must have no error. With
+    --repeat 20, every variation is tested with the whole suite, too. To list the defects, run
     `python -m reference_engine faults`.
 
     Args:

@@ -1,4 +1,4 @@
-"""`gpt-oss-verify tap`: judge what other clients send to a server and receive from it."""
+"""The command `tap`: record and judge the traffic between another client and a server."""
 
 from __future__ import annotations
 

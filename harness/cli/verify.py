@@ -277,7 +277,7 @@ def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
     from evals.cost import expect
     from harness.cli.cost import plan_lines
 
-    info = pipeline.new_info(draft.provider, draft.plan, draft.settings, ())
+    info = pipeline.new_info(draft.provider.info(), draft.plan, draft.settings, ())
     expected = expect(draft.tasks, info, draft.provider, draft.grader)
     if as_json:
         print_raw(expected.model_dump_json(indent=2))

@@ -122,9 +122,9 @@ def _round(plan: Watch, state: State, target: Target) -> tuple[Round, list[Incid
 
 
 def _interrupted(plan: Watch, state: State, target: Target) -> tuple[Round, Job] | None:
-    """The round that was interrupted, if it can be finished; otherwise it is forgotten.
+    """The interrupted round, if it can be finished; otherwise it is deleted.
 
-    What it used before is not known exactly, so it counts with all that it was allowed.
+    Its earlier usage is unknown, so it counts with its whole budget.
     """
     name = target.offer.provider.name
     one = state.unfinished(name)
@@ -174,7 +174,7 @@ def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
     try:
         pipeline.sample(job, Watcher())
     except StoppedError:
-        raise StoppedError("stopped; start the command again to go on") from None
+        raise StoppedError("stopped; start the command again to continue") from None
     except ProviderUnavailableError as error:
         counts[AVAILABILITY] = (1, 1)
         unused = run_folder.discard_unused(job.folder)
@@ -205,7 +205,7 @@ def _prune(plan: Watch, state: State, target: Target) -> None:
 
 
 def _deliver(plan: Watch, state: State) -> None:
-    """Deliver what waits; what cannot be delivered waits for the next round."""
+    """Deliver pending alerts; those that cannot be delivered wait for the next round."""
     for number, sink, content in state.undelivered():
         problem = plan.sinks.deliver(sink, content)
         if problem is None or sink not in plan.sinks.names:
@@ -226,7 +226,7 @@ def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
 
 
 def _print_plan(plan: Watch) -> None:
-    """Say what each round samples."""
+    """Print what each round samples."""
     for target in plan.targets:
         offer = target.offer
         rounds = max(len(parts) for parts in offer.parts.values()) * len(offer.parts)

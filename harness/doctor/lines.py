@@ -31,7 +31,7 @@ class Line:
 
 
 def ok(topic: str, text: str) -> Line:
-    """Nothing to do."""
+    """No problem."""
     return Line(topic, "ok", text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from harness.pipeline.standard import standard
 from harness.pipeline.tolerances import apply_tolerances
 from harness.records.analysis import Analysis, CheckResult, TaskResult
 from harness.records.conditions import Api, Mode
-from harness.records.diagnosis import LayerFault
+from harness.records.diagnosis import Diagnosis, LayerFault
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
@@ -87,8 +86,6 @@ def analyze(
         thresholds: Other thresholds than its own.
         keep: Called with every score.
     """
-    from harness.diagnosis.match import diagnose  # after sampling: it imports numpy
-
     limits = thresholds or info.settings.thresholds
     scores = scored(rollouts, plan, info, limits)
     keep(scores.every)
@@ -100,12 +97,11 @@ def analyze(
     )
     every_check, probe_checks = _check_results(plan, scores.every, info, limits)
     rules = (*every_check, *probe_results)
-    planned = Counter({task.name: task.planned for task in info.tasks})
     probe_requests = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
-    traffic = sum(scores.read[task.name] for task in info.of_kind("traffic"))
     read = sum(count for name, count in scores.read.items() if name not in others)
     probe_responses = min(probe_requests, read)
+    traffic = sum(scores.read[task.name] for task in info.of_kind("traffic"))
     complete = _complete(info, results, probe_requests == probe_responses)
     return Analysis(
         run_id=run_id,
@@ -116,12 +112,7 @@ def analyze(
         probe_responses=probe_responses,
         results=results,
         checks=rules if _has_checks(info) else (),
-        diagnosis=diagnose(
-            rules,
-            signatures.shipped(),
-            info.settings.apis,
-            _faulty_layers(info, results, rules, limits),
-        ),
+        diagnosis=_diagnosis(info, results, rules, limits),
         verdict=gate.decide(
             info,
             results,
@@ -129,7 +120,7 @@ def analyze(
             checks=rules,
             beyond_cases=(*probe_checks, *probe_results),
             complete=complete,
-            planned=planned.total(),
+            planned=sum(task.planned for task in info.tasks),
             made=probe_responses + traffic + sum(result.finished for result in results),
         ),
     )
@@ -145,19 +136,23 @@ def _results(plan: Plan, scores: Sequence[Score], *, rates: bool) -> Iterable[Ta
             yield result if rates else result.model_copy(update={"at_k": ()})
 
 
-def _faulty_layers(
+def _diagnosis(
     info: RunInfo,
     results: Sequence[TaskResult],
     rules: Sequence[CheckResult],
     thresholds: Thresholds,
-) -> tuple[LayerFault, ...]:
-    if "harmony" not in info.settings.apis:
-        return ()
-    calling = [result for result in results if result.score is None]
-    wanted = standard(thresholds)
-    return faulty_layers(
-        calling, rules, info.settings.apis, reference=wanted.reference, lower=wanted.lower
-    )
+) -> Diagnosis | None:
+    """The likely causes of the findings, and with raw completions the layers at fault."""
+    from harness.diagnosis.match import diagnose  # after sampling: it imports numpy
+
+    layers: tuple[LayerFault, ...] = ()
+    if "harmony" in info.settings.apis:
+        calling = [result for result in results if result.score is None]
+        wanted = standard(thresholds)
+        layers = faulty_layers(
+            calling, rules, info.settings.apis, reference=wanted.reference, lower=wanted.lower
+        )
+    return diagnose(rules, signatures.shipped(), info.settings.apis, layers)
 
 
 def _check_results(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.pipeline import guide, reliability, requirements
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.pipeline.part import Part
+from harness.pipeline.reliability import Part
 from harness.pipeline.standard import standard
 from harness.records.analysis import (
     BaselineVerdict,

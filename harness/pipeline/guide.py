@@ -12,7 +12,7 @@ from harness.statistics.reliability import exceeds, guide_false_alarm
 
 
 def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: float) -> GuideRule:
-    """What the rule says of complete results, and how often it fails a good provider.
+    """The decision of the rule on complete results, and how often it fails a good provider.
 
     Args:
         results: Tool calling under each condition, at least one.

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from harness.integrity.seal import sealed
-from harness.pipeline.run import PACKAGES
+from harness.pipeline.plan import Plan
+from harness.pipeline.run import new_info
 from harness.records.conditions import APIS, MODES
-from harness.records.runs import AgentResult, ProviderInfo, RunInfo, RunSettings
+from harness.records.runs import AgentResult, ProviderInfo, RunSettings
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, write_run_info
-from harness.storage.versions import versions
-from harness.tasks.traffic import traffic_info
+from harness.tasks.traffic import ImportedTraffic, traffic_info
 from harness.traffic.rollouts import Traffic
 
 
@@ -40,27 +39,16 @@ def write_run(
     Raises:
         RunLogError: The folder cannot be written.
     """
-    now = datetime.now(UTC)
-    imported = traffic.info.model_copy(update={"agents": agents or {}})
-    task = traffic_info(traffic.rollouts, imported)
-    conditions = task.conditions
-    info = RunInfo(
-        tool_version=version("gpt-oss-verify"),
-        command=tuple(command),
-        provider=provider,
-        settings=RunSettings(
-            apis=tuple(api for api in APIS if any(each.api == api for each in conditions)),
-            modes=tuple(mode for mode in MODES if any(each.mode == mode for each in conditions)),
-            concurrency=1,
-            findings_only=not verdict,
-        ),
-        tasks=(task,),
-        versions=versions(PACKAGES),
-        started_at=now.isoformat(timespec="seconds"),
-        finished_at=now.isoformat(timespec="seconds"),
-        ended="complete",
+    task = traffic_info(traffic.rollouts, traffic.info)
+    settings = RunSettings(
+        apis=tuple(api for api in APIS if any(each.api == api for each in task.conditions)),
+        modes=tuple(mode for mode in MODES if any(each.mode == mode for each in task.conditions)),
+        concurrency=1,
+        findings_only=not verdict,
     )
-    folder = run_folder.create(out, provider.name, now)
+    info = new_info(provider, Plan((ImportedTraffic(task),)), settings, command)
+    info = info.model_copy(update={"finished_at": info.started_at, "ended": "complete"})
+    folder = run_folder.create(out, provider.name, datetime.now(UTC))
     write_run_info(folder, info)
     with sealed(folder) as ending, RunLog(folder) as log:
         for rollout in traffic.rollouts:

@@ -1,4 +1,4 @@
-"""What a growing run shows so far: every rollout is read and scored once."""
+"""Intermediate results of a run; every rollout is read and scored once."""
 
 from __future__ import annotations
 

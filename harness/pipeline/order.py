@@ -1,4 +1,4 @@
-"""Which attempts show a defect soonest, for runs that end at the first failure. Pure."""
+"""The order of attempts that shows most defects soonest, for runs with --until-fail. Pure."""
 
 from __future__ import annotations
 

@@ -8,15 +8,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.pipeline.part import Part
 from harness.pipeline.standard import Standard, standard
-from harness.records.analysis import TaskResult
+from harness.records.analysis import Decision, TaskResult
 from harness.records.runs import Thresholds
 from harness.statistics import reliability
 
 MOST_TRIES = 1000
 """Tries of every case that a run may reasonably make."""
 SHOWN_CASES = 5
+
+
+@dataclass(frozen=True)
+class Part:
+    """The decision on a part of a run, its reasons and warnings; most important first."""
+
+    decision: Decision | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from harness.pipeline.plan import Plan, Shard
 from harness.providers.entries import Provider, changed
 from harness.records.analysis import Analysis, TaskResult
 from harness.records.conditions import Api, Condition
-from harness.records.runs import RunEnd, RunInfo, RunSettings, Thresholds
+from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings, Thresholds
 from harness.records.scores import Score
 from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Budget
@@ -28,7 +29,6 @@ from harness.sampling.run import run_attempts, run_until_stopped
 from harness.sampling.watching import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
-from harness.storage.versions import versions
 from harness.tasks.base import Task
 from harness.transport import RetryPolicy, open_transport
 
@@ -56,17 +56,21 @@ class Job:
 
 
 def new_info(
-    provider: Provider, plan: Plan, settings: RunSettings, command: Sequence[str]
+    provider: ProviderInfo, plan: Plan, settings: RunSettings, command: Sequence[str]
 ) -> RunInfo:
-    """What `run.json` says of a new run; nothing is written."""
+    """`run.json` of a new run; nothing is written."""
     return RunInfo(
         tool_version=version("gpt-oss-verify"),
         command=tuple(command),
-        provider=provider.info(),
+        provider=provider,
         settings=settings,
         tasks=plan.infos(),
         shard=plan.shard,
-        versions=versions(PACKAGES),
+        versions={
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: version(name) for name in PACKAGES},
+        },
         started_at=_now(),
     )
 
@@ -95,7 +99,7 @@ def new_job(
         retries: Another retry policy than each task's own.
     """
     plan = Plan(tuple(tasks), shard)
-    info = new_info(provider, plan, settings, command)
+    info = new_info(provider.info(), plan, settings, command)
     folder = run_folder.create(out, provider.name, datetime.now(UTC))
     return Job(provider, plan, info, folder, budget or Budget(), retries)
 
@@ -135,7 +139,7 @@ def sample(job: Job, watcher: Watcher) -> None:
 
 
 def prepare(job: Job) -> None:
-    """Write what a run folder holds before anything is sampled. Raises RunLogError."""
+    """Write `run.json` and the files of the tasks. Raises RunLogError."""
     write_run_info(job.folder, job.info)
     for task in job.plan.tasks:
         task.write_files(job.folder)
@@ -219,7 +223,7 @@ def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provid
 async def make_requests(job: Job, provider: Provider, log: RunLog, watcher: Watcher) -> bool:
     """Make every planned request that is not in the log yet; whether it made all of them.
 
-    With `until_fail`, it looks at what was sampled again and again, and stops at a verdict of fail.
+    With `until_fail`, it judges the run after each portion, and stops at a verdict of fail.
     Raises RunLogError.
     """
     looks = Looks(job.folder, job.plan) if job.info.settings.until_fail else None

@@ -1,4 +1,4 @@
-"""From the log of a run to one score for every planned attempt. Pure but for reading the log."""
+"""One score for every planned attempt, from the log of a run. Pure, apart from reading the log."""
 
 from __future__ import annotations
 

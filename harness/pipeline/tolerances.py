@@ -1,8 +1,8 @@
-"""Findings that a healthy model may cause, told from those that only a server causes. Pure.
+"""Separate findings that a healthy model may cause from those that only a server causes. Pure.
 
 A rule may tolerate its problem in the share of rollouts in which the model causes it. The rollouts
-of all tasks are judged together, because a rare defect shows only in many replies. To notice
-defects of one API, one mode or one replica behind a load balancer, these are tested alone, too.
+of all tasks are judged together, because a rare defect shows only in many replies. To detect
+defects of one API, mode or replica behind a load balancer, each of these is also tested alone.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class Gate:
 
     @property
     def margins(self) -> dict[str, float]:
-        """The points that each eval may lose."""
+        """The margin of each eval in points."""
         return {
             name.removeprefix(MARGIN): value
             for name, value in self.values.items()

@@ -1,4 +1,4 @@
-"""What is sampled: a conversation to continue, and one planned attempt at it."""
+"""A sample, which is a conversation to continue, and a planned attempt at it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.records.rollouts import Key
 
 @dataclass(frozen=True)
 class Sample:
-    """A test case or dataset row as far as sampling is concerned.
+    """The part of a test case or dataset row that sampling needs.
 
     `turns` is the conversation that the model continues, oldest item first; `then` holds further
     user messages, sent one after each answer. `raw` is sent in place of the first request body.

@@ -1,1 +1,1 @@
-"""Proof that defects are found: the harness run against the reference engine with known faults."""
+"""Run the harness against the reference engine with known faults, to prove that it finds them."""

@@ -14,18 +14,18 @@ from harness.selftest.stages import TESTED_APIS
 _MODEL = "gpt-oss-small"
 _HEADER = "X-Fault"
 CONTEXT, LONG_CONTEXT = 2048, 8192
-"""Tokens, the second for long probes: beyond the 4,096 positions that the model was first trained
-on. With more, defects whose replies never end would take longer."""
+"""Tokens. The second is for long probes and exceeds the 4,096 positions that the model was first
+trained on. A larger one would prolong runs with defects whose replies never end."""
 _COMMAND = (
     *("{python}", "-m", "reference_engine", "serve", "--port", "{port}"),
     *("--max-batch", "64", "--threads", "1"),
 )
 _TIMEOUT = 600.0
-"""Seconds; a busy machine is no defect of the engine."""
+"""Seconds; long, because the machine may be busy."""
 
 
 def context(*, long: bool) -> int:
-    """The context length of a server, in tokens: whether long probes are asked."""
+    """The context length of a server in tokens, with or without long probes."""
     return LONG_CONTEXT if long else CONTEXT
 
 
@@ -66,7 +66,7 @@ async def own_engine(
 
 
 def with_fault(provider: Provider, fault: Fault) -> Provider:
-    """The provider as one whose every request shows a fault."""
+    """The provider with a fault in every request."""
     if fault.name == HEALTHY or fault.model:
         return provider
     return changed(provider, headers={_HEADER: fault.name})

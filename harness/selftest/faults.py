@@ -1,4 +1,4 @@
-"""The engine's catalogue of faults, as the engine prints it."""
+"""The catalogue of faults, read from the engine's command line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.errors import ConfigurationError
 from harness.records.base import Record
 
 HEALTHY = "healthy"
-"""The name by which the engine without any fault is chosen."""
+"""The name of the engine without faults."""
 
 
 class Fault(Record):
-    """One way to be wrong, or an allowed way to be right.
+    """A known defect, or an allowed variation.
 
-    `detectors` are ids of checks and probes, beginnings of ids, or families: one of them at least
-    must find it if it is `visible`. A fault of the `model` needs a server of its own. It affects
-    the share `rate` of requests.
+    `detectors` are ids of checks and probes, beginnings of ids, or families; at least one of them
+    must find a `visible` fault. A fault of the `model` needs its own server. The fault affects the
+    share `rate` of requests.
     """
 
     name: str
@@ -54,12 +54,14 @@ def catalogue() -> tuple[Fault, ...]:
     command = [sys.executable, "-m", "reference_engine", "faults", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise ConfigurationError(f"The engine does not list its faults: {done.stderr.strip()}")
+        raise ConfigurationError(
+            f"`python -m reference_engine faults` failed: {done.stderr.strip()}"
+        )
     return (_NO_FAULT, *_LIST.validate_python(json.loads(done.stdout), strict=False))
 
 
 def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]:
-    """The faults of these names or layers, and always the healthy engine; all without names.
+    """The faults with these names or layers, all without names; always the healthy engine, too.
 
     Raises:
         ConfigurationError: A name is unknown.
@@ -68,7 +70,11 @@ def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "`serve --help` says how to list them."
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else "`python -m reference_engine faults` lists them"
+            )
             raise ConfigurationError(f"There is no fault or layer {name!r}; {hint}")
     return tuple(
         fault

@@ -1,4 +1,4 @@
-"""The matrix of faults: what was detected, by what, how soon."""
+"""The matrix of faults: which rules detect each, and at what cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BAD: frozenset[RowStatus] = frozenset({"missed", "false alarm", "failed"})
 class Detection(Record):
     """A check or probe with significantly more findings on a fault than on the healthy engine.
 
-    Of `applicable` rollouts or repetitions it judged, `failures` had a finding.
+    It judged `applicable` rollouts or repetitions, and `failures` of them had a finding.
     """
 
     id: str
@@ -32,12 +32,13 @@ class Detection(Record):
 
 
 class Row(Record):
-    """One fault and what came of it; `requests` and `tokens` are those it took to find it.
+    """The result for one fault; `requests` and `tokens` are the cost of all its runs.
 
-    Of what is no defect, `runs` were made and `accused` had an error. `note` explains every status
-    but "detected" and "clean". `measured` has, for every check and probe that judged something, the
-    rollouts or repetitions with an error or a warning, and all applicable ones. `partial` has the
-    APIs with findings of those checks that also apply to another one and found nothing there.
+    For the healthy engine and allowed variations, `runs` counts the runs and `accused` those with
+    an error. `note` explains every status except "detected" and "clean". `measured` has, for every
+    check and probe that judged something, the rollouts or repetitions with an error or a warning,
+    and all applicable ones. `partial` has the APIs with findings of those checks that also apply to
+    another one and found nothing there.
     """
 
     fault: Fault
@@ -54,20 +55,20 @@ class Row(Record):
 
     @property
     def worst(self) -> Severity | None:
-        """The worst severity that a detection has; None without any."""
+        """The worst severity of the detections; None without any."""
         found = {detection.severity for detection in self.detections}
         return next((each for each in get_args(Severity) if each in found), None)
 
     @property
     def bad(self) -> bool:
-        """Whether it must not be so."""
+        """Whether the self-test fails because of this row."""
         return self.status in _BAD
 
 
 class Innocent(Record):
-    """How many runs against servers without a defect there were, and how many had an error.
+    """The number of runs against servers without a defect, and of those with an error.
 
-    `rate_at_most` bounds the rate of false alarms: it is wrong with a chance of 5 % at most.
+    `rate_at_most` is the upper bound of the 95 % interval of the false-alarm rate.
     """
 
     runs: int
@@ -76,7 +77,7 @@ class Innocent(Record):
 
 
 class Matrix(Record):
-    """The whole self-test."""
+    """The result of a self-test."""
 
     tool_version: str
     suite: str
@@ -87,5 +88,5 @@ class Matrix(Record):
 
     @property
     def passed(self) -> bool:
-        """Whether all that is visible was detected, and nothing else was called an error."""
+        """Whether every visible fault was detected, without a false alarm."""
         return not any(row.bad for row in self.rows)

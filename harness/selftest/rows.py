@@ -17,7 +17,7 @@ from harness.selftest.stages import TESTED_APIS, known
 from harness.statistics.intervals import ALPHA, exact_bounds
 
 _CLEAR = 3
-"""Findings in one API from which none in another one is no accident."""
+"""Findings in one API from which their absence in another one is significant."""
 _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
 
 
@@ -108,7 +108,7 @@ def accused(run: DefectRun) -> bool:
 
 
 def innocent(every: Sequence[Row]) -> Innocent:
-    """How often servers without a defect had an error, over all rows of such servers."""
+    """The false alarms over all rows of servers without a defect."""
     runs, alarms = sum(row.runs for row in every), sum(row.accused for row in every)
     _, most = exact_bounds(alarms, runs, ALPHA)
     return Innocent(runs=runs, accused=alarms, rate_at_most=most)
@@ -126,7 +126,7 @@ def untried(fault: Fault) -> Row | None:
 
 
 def found_enough(fault: Fault, run: DefectRun, healthy: Baseline) -> bool:
-    """Whether this fault needs no further run."""
+    """Whether the fault needs no further stage."""
     return fault.allowed or any(each.expected for each in _detections(fault, run, healthy))
 
 

@@ -26,17 +26,17 @@ from harness.selftest.stages import Stage, stages
 _RUNS_AT_ONCE = 3
 
 Reporter = Callable[[Row], None]
-"""Reporter of every row as it is finished, and once more when its repetitions are done."""
+"""Called with every row after its first run, and again after its last repetition."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to test: faults (the healthy engine first), the final suite, servers, and a folder.
 
-    `workers` servers run at once, each of them serving several runs. `everything` is true where
-    no fault of the catalogue was left out. The healthy engine and the allowed variations are run
-    `repeat` times. If `whole` is set, every fault is tested with the whole suite at once. Faults
-    with a row in `finished`, by name, are not tested again, apart from the healthy engine.
+    `workers` servers run concurrently, and each serves several runs. `everything` is true if
+    `faults` is the whole catalogue. The healthy engine and the allowed variations are run `repeat`
+    times. If `whole` is set, every fault is tested with the whole suite at once. Faults with a row
+    in `finished`, by name, are not tested again, except the healthy engine.
     """
 
     faults: Sequence[Fault]
@@ -54,7 +54,7 @@ class Plan:
         return [fault for fault in self.faults if fault.allowed]
 
     def queue(self) -> Sequence[tuple[Fault, int]]:
-        """Every fault and repetition except the healthy engine's first; the longest come first."""
+        """All faults and repetitions except the healthy engine's first, the longest first."""
         once = sorted(self.faults[1:], key=lambda fault: (not fault.model, bool(fault.detectors)))
         again = [(fault, number) for number in range(1, self.repeat) for fault in self.innocent]
         every = [*((fault, 0) for fault in once), *again]
@@ -117,9 +117,9 @@ class _Runs:
         self._lock = asyncio.Lock()
 
     async def run_healthy(self) -> None:
-        """Run on the healthy engine what is run first on the faulty ones.
+        """Run the first stages of all faults on the healthy engine.
 
-        If every fault is tested, this includes the whole suite.
+        If every fault is tested, the whole suite is run, too.
         """
         healthy = self._plan.faults[0]
         log = self._plan.out / "engine-healthy.log"
@@ -133,7 +133,7 @@ class _Runs:
         self.rows[healthy.name] = rows.row(healthy, self._healthy, {})
 
     async def run(self, fault: Fault, repetition: int, shared: Provider) -> None:
-        """Run against a fault for the first time, or repeat an allowed variation."""
+        """Run a fault for the first time, or repeat an allowed variation."""
         if fault.name in self.rows and self.rows[fault.name].status == "failed":
             return
         if (nothing := rows.untried(fault)) is not None:
@@ -169,7 +169,7 @@ class _Runs:
                 break
 
     async def _run_healthy(self, provider: Provider, stage: Stage) -> None:
-        """Run a stage on the healthy engine, unless that was done before."""
+        """Run a stage on the healthy engine, once."""
         async with self._lock:
             if stage not in self._covered:
                 self._covered.add(stage)

@@ -110,7 +110,7 @@ async def sampled(
 
 
 def runner(out: Path) -> Runner:
-    """Write the few cases that are used, and name the folder of the runs. Raises HarnessError."""
+    """A runner with a few of the cases, which it writes to a file. Raises HarnessError."""
     lines = load_suite().cases_file.text.splitlines()
     ids = [f'"id": "{case}"' for case in FEW_CASES]
     path = out / "cases.jsonl"

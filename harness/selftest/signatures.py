@@ -10,7 +10,7 @@ from harness.selftest.stages import known
 
 
 def signatures(matrix: Matrix) -> Signatures:
-    """The signatures of all visible faults of a matrix, by what its runs measured."""
+    """The signatures of all visible faults of a matrix, from what its runs measured."""
     having, judged = Counter[str](), Counter[str]()
     for row in matrix.rows:
         if row.fault.allowed:

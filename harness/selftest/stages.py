@@ -1,6 +1,6 @@
-"""What is asked of a server with a fault: first what should find it, then, if need be, more. Pure.
+"""The runs against a server with a fault: first its expected detectors, then the suite. Pure.
 
-A fault that shows in the first few requests needs no others; the later stage tells a detector that
+Most faults show in the first stage, which is short. The second stage distinguishes a detector that
 is weak from one that does not work.
 """
 
@@ -18,16 +18,16 @@ from harness.rules import RULES
 from harness.selftest.faults import HEALTHY, Fault
 
 FEW_CASES = ("weather-lisbon", "status-up", "language-greek", "chart-bar", "table-order-limit")
-"""Calls without and with arguments, text in another script, and two names of several words."""
+"""Calls with and without arguments, text in another script, and two tool names of several words."""
 
 TESTED_APIS: tuple[Api, ...] = ("responses", "chat")
 """The APIs of all runs."""
 
 SLICES = 20
-"""Into how many repetitions the probes are split that are asked of each allowed variation."""
+"""Repetitions of an allowed variation that together send all probes."""
 
-_EVERYDAY = ("parity", "tools.choice", "prompt.cot")
-"""Probes that any client's requests resemble, by how their ids begin."""
+_COMMON = ("parity", "tools.choice", "prompt.cot")
+"""Beginnings of the ids of probes whose requests resemble those of most clients."""
 
 
 _CARRIERS: Mapping[str, tuple[str, ...]] = {
@@ -51,7 +51,7 @@ _CARRIERS: Mapping[str, tuple[str, ...]] = {
     "text.garbled": ("tools.arguments", "structured"),
     "usage.limit": ("limits",),
 }
-"""By the beginning of a check's id, what must be asked so that it has something to judge."""
+"""Beginning of a check's id: the probes or cases whose replies it judges."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +68,26 @@ class Stage:
 
     @property
     def long(self) -> bool:
-        """Whether it asks probes with long prompts."""
+        """Whether it has probes with long prompts."""
         return any(each.partition(".")[0] == "long" for each in self.only)
 
 
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
-    """The runs for a fault, the next of which is made only where the one before found nothing.
+    """The runs for a fault; each is made only if the previous one found nothing.
 
     Args:
-        fault: What the server has.
-        suite: The last resort, and what is asked of the healthy engine.
-        repetition: Of an allowed variation, from 0. The first asks the probes of every day, each
-            of them the cases and some other probes, and `SLICES` of them ask all.
+        fault: The fault of the server.
+        suite: The suite of the last stage, and of the healthy engine.
+        repetition: Of an allowed variation, from 0. Each has the cases and a part of the probes,
+            the first also the common ones; `SLICES` repetitions have all probes.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.allowed:
-        everyday = [probe for probe in PROBES if any(_is(probe, each) for each in _EVERYDAY)]
+        common = [probe for probe in PROBES if any(_is(probe, each) for each in _COMMON)]
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         ids = [probe.id for probe in choose(suite).probes]
-        some = [*([] if repetition else everyday), *ids[start::SLICES]]
+        some = [*([] if repetition else common), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
     asked = [carrier for each in known(fault) for carrier in _carriers(each)]
     cases = (CASES,) if CASES in asked else ()
@@ -96,19 +96,19 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
 
 
 def _carriers(check_id: str) -> Sequence[str]:
-    """What must be asked for a check or probe: beginnings of ids of probes, or the cases."""
+    """The requests that a rule judges: beginnings of ids of probes, or the cases."""
     if check_id in PROBES:
         return (check_id,)
     return next((to for each, to in _CARRIERS.items() if _is(check_id, each)), (CASES,))
 
 
 def known(fault: Fault) -> tuple[str, ...]:
-    """The ids of checks and probes that its detectors mean."""
+    """The ids of the checks and probes that its detectors name."""
     return tuple(each for each in RULES if any(detects(one, each) for one in fault.detectors))
 
 
 def detects(detector: str, check_id: str) -> bool:
-    """Whether a detector of the catalogue means this check or probe."""
+    """Whether a detector of the catalogue names this check or probe."""
     if _is(check_id, detector):
         return True
     probe = PROBES.get(check_id)

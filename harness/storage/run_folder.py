@@ -1,4 +1,4 @@
-"""What a run folder holds besides its log: the files of its tasks, its analysis, its reports."""
+"""The other files of a run folder: those of its tasks, the scores, the analysis, the reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import RunLogError
 from harness.records.analysis import Analysis
 from harness.records.scores import Score
-from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE
+from harness.storage.run_log import ROLLOUTS_FILE, RUN_FILE, replacing
 
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"
@@ -48,7 +48,7 @@ def create(parent: Path, provider: str, now: datetime) -> Path:
 
 
 def discard_unused(folder: Path) -> bool:
-    """Whether nothing was sampled in a run; its folder is then deleted, but for provider output."""
+    """Delete the folder of a run that sampled nothing, except provider output; whether it did."""
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
     if log.exists() and log.stat().st_size:
         return False
@@ -92,16 +92,9 @@ def write_scores(folder: Path, scores: Iterable[Score]) -> None:
     Raises:
         RunLogError: The file cannot be written.
     """
-    path = folder / SCORES_FILE
-    draft = path.with_name(f"{path.name}.tmp")
-    try:
-        with draft.open("wb") as file:
-            for score in scores:
-                file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunLogError(f"{path} cannot be written: {error.strerror}.") from None
+    with replacing(folder / SCORES_FILE) as file:
+        for score in scores:
+            file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
 
 
 def as_written(score: Score) -> object:
@@ -134,10 +127,5 @@ def read_scores(folder: Path) -> Iterator[Score]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file of the run in one step. Raises RunLogError."""
-    draft = path.with_name(f"{path.name}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunLogError(f"{path} cannot be written: {error.strerror}.") from None
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -1,4 +1,4 @@
-"""The run folder on disk: `run.json` and append-only logs such as `rollouts.jsonl`."""
+"""`run.json`, and append-only logs such as `rollouts.jsonl`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -39,18 +40,25 @@ def write_run_info(folder: Path, info: Record) -> None:
 
 def write_run_json(folder: Path, content: bytes) -> None:
     """Write JSON as `run.json`, replacing an older one in one step. Raises RunLogError."""
-    path = folder / RUN_FILE
-    draft = path.with_suffix(".tmp")
+    with replacing(folder / RUN_FILE) as file:
+        file.write(content + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A draft that replaces a file in one step at the end of the block. Raises RunLogError."""
+    draft = path.with_name(f"{path.name}.tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
-            file.write(content + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            yield file
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunLogError(f"{path} cannot be written: {error.strerror}") from error
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise RunLogError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def read_run_info(folder: Path) -> RunInfo:
@@ -350,7 +358,7 @@ def _lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def _first_problem(error: Exception) -> str:
-    """The first problem, and its place unless it is the whole."""
+    """The first problem and its place."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]

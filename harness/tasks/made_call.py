@@ -68,7 +68,7 @@ def _spelled(value: object) -> str:
 
 
 def _values(value: object) -> Iterator[str]:
-    """The JSON values but strings, in order, as text; 2.0 is 2, as models write either."""
+    """The JSON values except strings, in order, as text; 2.0 becomes 2: models write both."""
     if isinstance(value, dict):
         for each in value.values():
             yield from _values(each)

@@ -1,8 +1,8 @@
 """Imported traffic as a task: conversations of other clients, judged by the checks alone.
 
-Requests in recordings were not made for this tool. Nobody knows whether a rejected request was
-valid, so rejections are not judged; and a check is left out for a conversation whose recording
-does not preserve what the check reads.
+Requests in recordings were not made for this tool. It is unknown whether a rejected request was
+valid, so rejections are not judged. A check is skipped for a conversation whose recording does not
+preserve what the check reads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Alerts: what they say, and how a command or a webhook gets them.
+"""The content of alerts, and their delivery to a command or a webhook.
 
-The address of a webhook is a secret (whoever knows it can post): messages name its host only.
+The URL of a webhook is a secret, because anyone who knows it can post. Messages name only its host.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Sinks:
-    """Where alerts go.
+    """The destinations of alerts.
 
     Attributes:
         command: A command, run without a shell.
         webhook: The URL of a webhook.
-        form: What the webhook gets.
+        form: The format of the webhook's body.
         hidden: Environment variables that the command must not see, because they hold keys.
     """
 
@@ -47,7 +47,7 @@ class Sinks:
         return [name for name, value in ((COMMAND, self.command), (WEBHOOK, self.webhook)) if value]
 
     def check(self) -> None:
-        """Refuse what cannot be used. Raises ConfigurationError."""
+        """Refuse an unusable command or URL. Raises ConfigurationError."""
         if self.webhook is not None:
             url = urlsplit(self.webhook)
             if url.scheme not in ("http", "https") or not url.hostname:
@@ -63,17 +63,17 @@ class Sinks:
                 raise ConfigurationError("--on-alert takes a command; this one is empty.")
 
     def deliver(self, sink: str, content: str) -> str | None:
-        """Deliver an alert; why that was impossible, or None."""
+        """Deliver an alert; the reason if that failed, else None."""
         alert = json.loads(content)
         if sink == COMMAND and self.command:
             return _run(self.command, alert, self.hidden)
         if sink == WEBHOOK and self.webhook:
             return _post(self.webhook, self.form, alert)
-        return f"there is no {sink} any more"
+        return f"no {sink} is set"
 
 
 def alert(provider: str, opened: Sequence[Incident], closed: Sequence[Incident], run: str) -> str:
-    """What happened in one round of a provider, as JSON."""
+    """The incidents that one round of a provider opened and ended, as JSON."""
     text = [worse(each) for each in opened] + [ended(each) for each in closed]
     content = {
         "tool": "gpt-oss-verify",

@@ -1,4 +1,4 @@
-"""What is kept of a watched provider: rounds with their counts, and incidents."""
+"""The state of a watched provider: rounds with their counts, and incidents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Round:
         provider: The provider.
         started: Seconds since the epoch.
         folder: The run's; empty if the provider could not be reached.
-        planned: The streams that it was to observe.
+        planned: The streams that it planned to observe.
         counts: Failures and trials of each stream; None until it was judged.
         requests: Requests that were made.
         cost: Dollars, for providers with prices.
@@ -86,7 +86,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Watched:
-    """All that is known of a provider.
+    """The state of a provider.
 
     Attributes:
         provider: Its name.

@@ -168,7 +168,7 @@ def draw(offer: Menu, watched: Watched, limits: Limits) -> Draw:
 
 
 def _cases(offer: Menu, number: int, conditions: int) -> Sequence[Case]:
-    """Cases spread over the file; every case meets every condition after some rounds."""
+    """Cases spread over the file; after some rounds, every case has had every condition."""
     if not offer.cases:
         return ()
     blocks = -(-len(offer.suite.cases) // offer.cases)
