@@ -6,14 +6,12 @@ documents its rule: the first sentence is the summary, the rest explains why the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.parsing.rollout import ParsedExchange
-from harness.records.conditions import APIS, BOTH_APIS, Api, Mode
+from harness.records.conditions import APIS, BOTH_APIS, Mode
 from harness.records.runs import Capability, SuiteName
-from harness.records.scores import Description, Evidence, Finding, Severity
+from harness.records.scores import Description, Evidence, Finding
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
@@ -78,30 +76,13 @@ class Rule:
         return apis if len(about.modes) == len(BOTH_MODES) else f"{apis}, {about.modes[0]}"
 
 
-def description(
-    text: str | None,
-    rule_id: str,
-    *,
-    kind: Literal["check", "probe"],
-    family: str,
-    severity: Severity,
-    source: str,
-    apis: Iterable[Api],
-    modes: Iterable[Mode],
-) -> Description:
-    """Describe a rule; the first sentence of `text` is its summary, the rest says why."""
+def description(text: str | None, **fields: object) -> Description:
+    """Describe a rule: the first sentence of `text` is its summary, the rest is the reason.
+
+    `fields` are the other fields of the description.
+    """
     summary, _, why = " ".join((text or "").split()).partition(". ")
-    return Description(
-        id=rule_id,
-        kind=kind,
-        family=family,
-        severity=severity,
-        summary=f"{summary}.",
-        why=why,
-        source=source,
-        apis=tuple(apis),
-        modes=tuple(modes),
-    )
+    return Description.model_validate({"summary": f"{summary}.", "why": why, **fields})
 
 
 def finding_of(about: Description, record: str, problem: Problem) -> Finding:

@@ -31,6 +31,12 @@ def strict_json(text: str) -> object:
     return value
 
 
+def shared_beginning(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many items two sequences have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def suggestion(name: str, known: Sequence[str]) -> str:
     """`did you mean 'that'?`, or the list of names."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)

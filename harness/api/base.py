@@ -95,6 +95,12 @@ class Reply:
     others: tuple[Reply, ...] = ()
 
     @property
+    def generated(self) -> str:
+        """Everything that the model wrote: CoT, text, and name and arguments of each call."""
+        calls = (f"{call.name} {call.arguments}" for call in self.calls)
+        return "\n".join((self.reasoning, self.text, *calls))
+
+    @property
     def input_tokens(self) -> int | None:
         """Reported prompt tokens, or None."""
         return None if self.usage is None else self.usage.input_tokens

@@ -14,6 +14,7 @@ from harness.checks.comparison import Difference, comparison, evidence
 from harness.records.conditions import Api, Mode
 from harness.records.scores import Finding, Score, TokenAccount
 from harness.statistics.intervals import clustered_rate
+from harness.text import shared_beginning
 
 # At how many samples, and in which share of the replies, other tokens than those of the text are no
 # defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
@@ -69,8 +70,7 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
     ids = {reply_id for each in examined for reply_id in each.reply_ids}
     if len(ids) < 2:
         return False
-    pairs = enumerate(zip(min(ids), max(ids), strict=False))
-    start = next((at for at, (one, other) in pairs if one != other), len(min(ids)))
+    start = shared_beginning(min(ids), max(ids))
     ends = [reply_id[start:] for reply_id in ids]
     return all(len(end) <= _FEW_DIGITS and (end or "0").isdigit() for end in ends)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from itertools import takewhile
 
 from harness.checks.comparison import Difference, comparison, evidence
 from harness.parsing.rollout import ParsedRollout
 from harness.records.conditions import Api
 from harness.records.scores import Edges, Score
+from harness.text import shared_beginning
 
 _LONGEST = 40
 _SHORTEST = 4
@@ -58,8 +58,7 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
 def _shared(texts: Collection[str]) -> str:
     """What all texts begin with; the first and the last in order share no more than that."""
     first, last = min(texts), max(texts)
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return "".join(sign for sign, _ in same)
+    return first[: shared_beginning(first, last)]
 
 
 COMPARISON = comparison("text.added", "leaks", lambda each: bool(each.edges), _added)

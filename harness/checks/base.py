@@ -70,7 +70,7 @@ class Family:
         def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
             about = description(
                 text or judge.__doc__,
-                rule_id,
+                id=rule_id,
                 kind="check",
                 family=self.name,
                 severity=severity,

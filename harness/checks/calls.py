@@ -13,7 +13,7 @@ from harness.checks.json_text import (
     ends_early,
     misfit,
     parsed_object,
-    parsed_string,
+    parsed_value,
     trailing_object,
 )
 from harness.checks.subjects import Answer, Call, calls, conversations, ended
@@ -128,8 +128,8 @@ def _escaped(found: Call) -> Iterator[Problem]:
 
     Clients parse the arguments once and pass a string to the tool instead of an object.
     """
-    inner = parsed_string(found.call.arguments)
-    if inner is not None and parsed_object(inner) is not None:
+    inner = parsed_value(found.call.arguments)
+    if isinstance(inner, str) and parsed_object(inner) is not None:
         message = f"The arguments of {found.call.name} are JSON encoded twice."
         yield Problem(found.exchange, message, inner, found.call.arguments)
 

@@ -49,7 +49,7 @@ def comparison(
     """A comparison that tolerates nothing; the docstring of `compare` documents it."""
     about = description(
         compare.__doc__,
-        rule_id,
+        id=rule_id,
         kind="check",
         family=family,
         severity=severity,

@@ -39,9 +39,8 @@ def cuts(parsed: ParsedRollout) -> Iterator[Cut]:
 
 def _has_at_most(reply: Reply, most: int) -> bool:
     """Whether the texts have at most this many tokens; False without the vocabulary."""
-    texts = [reply.reasoning, reply.text, *(call.arguments for call in reply.calls)]
     try:
-        return sum(len(text_tokens(text)) for text in texts) <= most
+        return len(text_tokens(reply.generated)) <= most
     except (RenderError, VocabularyError):
         return False
 

@@ -25,12 +25,6 @@ def parsed_object(text: str) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def parsed_string(text: str) -> str | None:
-    """The string that a JSON text encodes; None for any other text."""
-    value = parsed_value(text)
-    return value if isinstance(value, str) else None
-
-
 def parsed_value(text: str) -> object:
     """The value that a JSON text encodes; None for any other text."""
     try:

@@ -62,9 +62,10 @@ def _zero(found: CountedReply) -> Iterator[Problem]:
 
     Providers bill by these counts, and users plan budgets with them.
     """
-    usage = found.usage
+    usage, reply = found.usage, found.reply
+    has_content = reply.reasoning or reply.text or reply.calls
     for name, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-        if _text(found) and count is not None and count <= 0:
+        if has_content and count is not None and count <= 0:
             message = f"The reply has content, but reports no {name} tokens."
             yield Problem(found.exchange, message, "more than 0", str(count), _PATH)
 
@@ -176,10 +177,3 @@ def _cached(found: CountedReply) -> int | None:
     details = usage.get(_INPUT_DETAILS[found.exchange.api]) if isinstance(usage, dict) else None
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     return cached if isinstance(cached, int) else None
-
-
-def _text(found: CountedReply) -> str:
-    """Everything that was returned, as one text."""
-    reply = found.reply
-    calls = (f"{call.name}{call.arguments}" for call in reply.calls)
-    return "".join((reply.reasoning, reply.text, *calls))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.parsing.events import StreamEvent, Violation
+from harness.text import shared_beginning
 
 TERMINAL = {
     "response.completed": "completed",
@@ -133,8 +134,7 @@ class _Walker:
     ) -> None:
         """Record two texts that must agree. Which of them is wrong is not known."""
         text = final if isinstance(final, str) else repr(final)
-        pairs = enumerate(zip(deltas, text, strict=False))
-        at = next((at for at, (one, other) in pairs if one != other), min(len(deltas), len(text)))
+        at = shared_beginning(deltas, text)
         start = max(0, at - _CONTEXT)
         shown = (repr(each[start : at + _CONTEXT]) for each in (deltas, text))
         got = "after {} characters the deltas have {}, the final text {}".format(start, *shown)

@@ -270,7 +270,7 @@ class ProbeGroup:
         def add(judge: Judge) -> Judge:
             about = description(
                 text or judge.__doc__,
-                rule_id,
+                id=rule_id,
                 kind="probe",
                 family=self.name.partition(".")[0],
                 severity=severity,
@@ -278,17 +278,8 @@ class ProbeGroup:
                 apis=apis,
                 modes=modes or self.modes,
             )
-            self.probes.append(
-                Probe(
-                    about,
-                    tolerated,
-                    needs or self.needs,
-                    suite or self.suite,
-                    self,
-                    tuple(uses),
-                    judge,
-                )
-            )
+            needed, smallest = needs or self.needs, suite or self.suite
+            self.probes.append(Probe(about, tolerated, needed, smallest, self, tuple(uses), judge))
             return judge
 
         return add

@@ -118,8 +118,4 @@ def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:
 
 
 def _text(rollout: ParsedRollout) -> str:
-    """Everything that was generated: CoT, text, names and arguments of calls."""
-    return "\n".join(
-        "\n".join((reply.reasoning, reply.text, *(f"{c.name} {c.arguments}" for c in reply.calls)))
-        for _, reply in rollout.replies
-    )
+    return "\n".join(reply.generated for _, reply in rollout.replies)

@@ -19,6 +19,7 @@ from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, Pr
 from harness.probes.tools.offers import offered
 from harness.records.conditions import Api
 from harness.statistics.differences import Counts, mantel_haenszel
+from harness.text import shared_beginning
 
 Answered = tuple[ParsedExchange, Reply]
 
@@ -214,9 +215,7 @@ def _common(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str
 def _differ_by_one_block(one: str, other: str) -> bool:
     """Whether one text is the other plus one block: samples diverge, but servers lose pieces."""
     short, long = sorted((one, other), key=len)
-    before = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), None)
-    start = len(short) if before is None else before
-    return long.endswith(short[start:])
+    return long.endswith(short[shared_beginning(short, long) :])
 
 
 def _usage(reply: Reply, name: str) -> int | None:

@@ -17,6 +17,7 @@ import openai_harmony as oh
 
 from harmony.vocabulary import harmony_encoding
 from harness.api.base import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
+from harness.text import shared_beginning
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"
@@ -111,19 +112,13 @@ def count(prompt: Prompt, how: Rendering, date: str | None = None) -> int:
 def added_text(longer: Prompt, shorter: Prompt) -> str:
     """What one prompt has between the beginning and the end that it shares with the other."""
     more, fewer = (tokens(prompt, Rendering()) for prompt in (longer, shorter))
-    begin = _shared(more, fewer)
-    end = min(_shared(more[::-1], fewer[::-1]), len(fewer) - begin)
+    begin = shared_beginning(more, fewer)
+    end = min(shared_beginning(more[::-1], fewer[::-1]), len(fewer) - begin)
     added: str = harmony_encoding().decode(more[begin : len(more) - end])
     return added
 
 
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many items two sequences have in common at their beginning."""
-    pairs = zip(one, other, strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> Sequence[int]:
+def tokens(prompt: Prompt, how: Rendering, date: str | None = None) -> list[int]:
     """The prompt with instructions before tools, up to where the model continues."""
     system = oh.SystemContent.new()
     if date is not None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 
-from harness.api.base import Reply
 from harness.checks.across import CODE_WORD
 from harness.checks.json_text import strings
 from harness.checks.prompt_texts import user_texts
@@ -37,7 +36,7 @@ def traits(parsed: ParsedRollout) -> Traits:
     calls = {
         f"{call.name} {_canonical(call.arguments)}" for reply in replies for call in reply.calls
     }
-    written = "\n".join(_written(reply) for reply in replies)
+    written = "\n".join(reply.generated for reply in replies)
     strange = {word for word in CODE_WORD.findall(written.lower()) if word not in sent}
     strange |= {
         value
@@ -68,11 +67,6 @@ def _asked(exchange: ParsedExchange) -> str:
     body = exchange.request.body
     turns = [body.get(name) for name in ("instructions", "messages", "input")]
     return orjson.dumps(turns).decode(errors="replace").lower()[:_LONGEST_ASKED]
-
-
-def _written(reply: Reply) -> str:
-    calls = (f"{call.name} {call.arguments}" for call in reply.calls)
-    return "\n".join((reply.reasoning, reply.text, *calls))
 
 
 def _canonical(arguments: str) -> str:

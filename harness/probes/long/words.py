@@ -43,16 +43,12 @@ def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
         name: (exchange, hit)
         for name in names
         for exchange, reply in _replies(responses, name)
-        if (hit := _WORDS[name] in _texts(reply)) or reply.finish != "length"
+        if (hit := _WORDS[name] in reply.generated) or reply.finish != "length"
     }
 
 
 def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
     return (pair for rollout in responses.rollouts.get(name, ()) for pair in rollout.replies)
-
-
-def _texts(reply: Reply) -> str:
-    return "\n".join((reply.reasoning, reply.text, *(each.arguments for each in reply.calls)))
 
 
 def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
@@ -146,7 +142,7 @@ def _foreign(responses: ProbeResponses) -> Trials:
     for name in (name for names in (*_CELLS.values(), _TOOLS) for name in names):
         others = {each: other for other, each in _WORDS.items() if each != _WORDS[name]}
         for exchange, reply in _replies(responses, name):
-            judged, text = True, _texts(reply)
+            judged, text = True, reply.generated
             seen = next((each for each in others if each in text), None)
             message = "The reply has a code word that only another request contained."
             expected = f"{_WORDS[name]}, or none"
