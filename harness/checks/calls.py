@@ -16,7 +16,7 @@ from harness.checks.json_text import (
     parsed_value,
     trailing_object,
 )
-from harness.checks.subjects import Answer, Call, calls, conversations, ended
+from harness.checks.subjects import Answer, Call, calls, conversations, ended, repeats
 from harness.findings import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, Problem
 from harness.parsing.rollout import ParsedRollout
 
@@ -52,12 +52,10 @@ def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
 
     Otherwise their results cannot be told apart.
     """
-    known: set[str] = set()
-    for exchange, call in calls(parsed):
-        if call.id and call.id in known:
-            message = "The tool call reuses the id of an earlier call in the conversation."
-            yield Problem(exchange, message, "a new id", call.id)
-        known.add(call.id)
+    ids = ((exchange, call.id or None) for exchange, call in calls(parsed))
+    for exchange, call_id in repeats(ids):
+        message = "The tool call reuses the id of an earlier call in the conversation."
+        yield Problem(exchange, message, "a new id", call_id)
 
 
 @family.check("calls.name.unknown", calls, severity="warning", source=GUIDE, tolerated=_MISTAKES)

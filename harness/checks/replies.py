@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from harness.checks.base import Family
-from harness.checks.subjects import Answer, Item, answers, conversations, items
+from harness.checks.subjects import Answer, Item, answers, conversations, items, repeats
 from harness.findings import CHAT, RAW_COT, RESPONSES, Problem
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedRollout
@@ -34,27 +34,19 @@ def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
 
     Logs cannot tell such replies apart; the conversation itself is not affected.
     """
-    known: set[object] = set()
-    for exchange, reply in answers(parsed):
-        reply_id = reply.raw.get("id")
-        if isinstance(reply_id, str) and reply_id:
-            if reply_id in known:
-                message = "The reply reuses the id of an earlier reply in the conversation."
-                yield Problem(exchange, message, "a new id", reply_id, "$.id")
-            known.add(reply_id)
+    ids = ((exchange, reply.raw.get("id") or None) for exchange, reply in answers(parsed))
+    for exchange, reply_id in repeats(ids):
+        message = "The reply reuses the id of an earlier reply in the conversation."
+        yield Problem(exchange, message, "a new id", reply_id, "$.id")
 
 
 @family.check("responses.item_id.repeated", answers, source=RESPONSES)
 def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
     """The items of a response have distinct ids. Streaming clients collect text by item id."""
-    known: set[str] = set()
-    for index, item in enumerate(objects(answer.reply.raw.get("output"))):
-        item_id = item.get("id")
-        if isinstance(item_id, str) and item_id in known:
-            message = "Two items of the response have the same id."
-            yield Problem(answer.exchange, message, "a new id", item_id, f"$.output[{index}].id")
-        elif isinstance(item_id, str):
-            known.add(item_id)
+    numbered = enumerate(objects(answer.reply.raw.get("output")))
+    for index, item_id in repeats((index, item.get("id")) for index, item in numbered):
+        message = "Two items of the response have the same id."
+        yield Problem(answer.exchange, message, "a new id", item_id, f"$.output[{index}].id")
 
 
 @family.check("responses.item_type.undeclared", items, source=RESPONSES, tolerated=0.02)
@@ -87,14 +79,11 @@ def _repeated_item(answer: Answer) -> Iterator[Problem]:
     """
     if answer.exchange.request.built_in:
         return
-    known: set[str] = set()
-    for index, item in enumerate(objects(answer.reply.raw.get("output"))):
-        content = repr(item.get("content")) if item.get("content") else None
-        if content in known:
-            message, path = "Two items of the response have the same content.", f"$.output[{index}]"
-            yield Problem(answer.exchange, message, "a single item", content, path)
-        elif content is not None:
-            known.add(content)
+    numbered = enumerate(objects(answer.reply.raw.get("output")))
+    contents = ((n, repr(item["content"])) for n, item in numbered if item.get("content"))
+    for index, content in repeats(contents):
+        message, path = "Two items of the response have the same content.", f"$.output[{index}]"
+        yield Problem(answer.exchange, message, "a single item", content, path)
 
 
 @family.check("responses.item.order", answers, severity="warning", source=RAW_COT)

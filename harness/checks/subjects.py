@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from harness.api.base import Reply, ToolCall, Usage
 from harness.checks.json_text import parsed_object
 from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
+
+T = TypeVar("T")
 
 # Shorter replies end before a reader could notice how they arrive.
 FEWEST_TOKENS = 16
@@ -76,6 +78,16 @@ class Item(NamedTuple):
         """Whether the response has status completed."""
         reply = self.exchange.reply
         return reply is not None and reply.raw.get("status") == "completed"
+
+
+def repeats(found: Iterable[tuple[T, object]]) -> Iterator[tuple[T, str]]:
+    """The parts whose text is also that of an earlier part; without text, a part is left out."""
+    known: set[str] = set()
+    for part, text in found:
+        if isinstance(text, str):
+            if text in known:
+                yield part, text
+            known.add(text)
 
 
 def bodies(exchange: ParsedExchange) -> list[Mapping[str, Any]]:
