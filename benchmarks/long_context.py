@@ -9,7 +9,7 @@ resident set of the whole process, interpreter, PyTorch and weights included. On
 may grow faster than linearly with the length.
 
 With --last-chunk, only the last 512 tokens are computed, over a cache filled with zeros. They need
-the most memory; the peak is about a tenth lower than that of the whole prefill (631 and 693 MiB at
+the most memory; the peak is about a tenth lower than that of the whole prefill (634 and 702 MiB at
 16,384 tokens), and takes seconds instead of a quarter of an hour.
 """
 
