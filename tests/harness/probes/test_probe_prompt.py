@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from healthy import Say, chat_whole, json_response, rollout
 
+from harmony.render import text_tokens
 from harness.api.base import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.parsing.rollout import parse_rollout
 from harness.probes.mistakes import TEXT_MISTAKES, with_texts
@@ -76,6 +78,37 @@ def test_changed_texts_are_detected_and_named(mistake: str) -> None:
     results = judged(lambda prompt: healthy(with_texts(prompt, TEXT_MISTAKES[mistake])))
     assert {results[name].status for name in _EXACT} == {"failed"}
     assert any(mistake in results[name].examples[0].evidence.got for name in _EXACT)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead"),
+    [
+        (r"\r\n", "\n"),
+        (r"\r?\n", "\r\n"),
+        (r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", ""),
+        (r"<!--.*?-->", ""),
+        (r"```", ""),
+        (r"--", "—"),
+        (r"…", "..."),
+        (r"'", '"'),
+        (r"\+", " "),
+        (r"%20", " "),
+        (r"%%", "%"),
+        (r"(?<=\d),(?=\d)", ""),
+        (r"\bnull\b", "None"),
+        (r"\u00a0", " "),
+        (r"[\u200b-\u200f]", ""),
+        (r"[\U00010000-\U0010ffff]", ""),
+        (r"[\u3000-\u9fff\uac00-\ud7af]", ""),
+        (r"\\n", "\n"),
+    ],
+)
+def test_every_changed_mark_changes_the_number_of_tokens(pattern: str, instead: str) -> None:
+    (turn,) = PROMPTS["marks user"].turns
+    assert isinstance(turn, Message)
+    assert isinstance(turn.text, str)
+    changed = re.sub(pattern, lambda _: instead, turn.text)
+    assert len(text_tokens(changed)) != len(text_tokens(turn.text))
 
 
 def test_cot_beside_a_preamble_is_judged_apart() -> None:
