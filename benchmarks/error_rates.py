@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from evals.baselines.figures import pooled_mean
-from evals.baselines.published import Benchmark
+from evals.baselines.published import Benchmark, pooled_mean
 from harness.records.analysis import BaselineFigure, Decision
 from harness.statistics.differences import TAIL
 from harness.statistics.mean_scores import Mean, mean_score, run_mean

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from evals.healthbench.answers import Answer
-from evals.healthbench.bench import HealthBench
-from evals.healthbench.grader import grading_tasks
+from evals.healthbench.grader import Answer, grading_tasks
+from evals.healthbench.rows import HealthBench
 from evals.task import EvalTask
 from harness.api import DIALECTS
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider

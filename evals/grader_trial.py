@@ -7,16 +7,20 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from evals.healthbench.agreement import agreement
-from evals.healthbench.answers import Answer, final_answer
-from evals.healthbench.bench import HealthBench
-from evals.healthbench.grader import GradingTask, graders_of, grades_file, grading_tasks
+from evals.healthbench.grader import (
+    Answer,
+    GradingTask,
+    final_answer,
+    graders_of,
+    grades_file,
+    grading_tasks,
+)
 from evals.healthbench.grades import Verdicts, verdicts_in
 from evals.healthbench.grading import grade_run
 from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
-from evals.healthbench.results import CompletionScores, GraderComparison, PhysicianTrial
-from evals.healthbench.rows import HealthBenchRow
+from evals.healthbench.rows import HealthBench, HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise
+from evals.healthbench.trials import CompletionScores, GraderComparison, PhysicianTrial, agreement
 from evals.restoring import restored_evals
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider

@@ -8,21 +8,19 @@ from typing import Any, TypeAlias
 from evals.aime import Aime, AimeRow
 from evals.base import AnswerEval
 from evals.basic import Basic
-from evals.datasets.load import DataSource, Loaded, load_rows
-from evals.datasets.published import BY_NAME
+from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
 from evals.datasets.rows import DataRow
 from evals.gpqa import Gpqa, GpqaRow
-from evals.healthbench import bench
-from evals.healthbench.bench import HealthBench
-from evals.healthbench.rows import HealthBenchRow
+from evals.healthbench.rows import NAMES as HEALTHBENCH
+from evals.healthbench.rows import HealthBench, HealthBenchRow
 from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 
-NAMES = ("aime25", "gpqa", *bench.NAMES, "basic")
+NAMES = ("aime25", "gpqa", *HEALTHBENCH, "basic")
 ROWS: Mapping[str, type[DataRow]] = {
     "aime25": AimeRow,
     "gpqa": GpqaRow,
-    **dict.fromkeys(bench.NAMES, HealthBenchRow),
+    **dict.fromkeys(HEALTHBENCH, HealthBenchRow),
 }
 
 AnyEval: TypeAlias = AnswerEval | HealthBench

@@ -15,11 +15,17 @@ from evals.baselines.choice import choose_baseline
 from evals.baselines.scores import EvalScores
 from evals.datasets.load import Loaded
 from evals.datasets.rows import questions_file, select
-from evals.healthbench.answers import run_answers
-from evals.healthbench.bench import HealthBench
-from evals.healthbench.grader import GradingTask, grades_file, grading_tasks
+from evals.healthbench.grader import (
+    ITEM,
+    GradingTask,
+    grades_file,
+    grading_tasks,
+    run_answers,
+    unread_tasks,
+)
 from evals.healthbench.grades import Verdicts, verdicts_in
 from evals.healthbench.grading import grade_run
+from evals.healthbench.rows import HealthBench
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
@@ -32,7 +38,6 @@ from evals.results import (
     program_use,
     rounds_of,
 )
-from evals.unread import ITEM, unread_tasks
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
 from harness.api.base import Reply, Settings
 from harness.parsing.rollout import ParsedRollout

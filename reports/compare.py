@@ -23,8 +23,14 @@ from harness.records.families import short_title
 from harness.records.scores import Estimate
 from harness.statistics.differences import Seen
 from reports import model
-from reports.compare_rows import check_rows, figure_rows, measure_of, notable, tested_rows
-from reports.compare_summary import summary
+from reports.compare_summary import (
+    check_rows,
+    figure_rows,
+    measure_of,
+    notable,
+    summary,
+    tested_rows,
+)
 from reports.model import Cell, Table, Tone
 from reports.regressions import moment, result, sentences
 from reports.text import NOTHING, VERDICTS, counted, estimate, percent

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import starmap
 
-from evals.healthbench.agreement import Agreement
-from evals.healthbench.answers import GROUPS
-from evals.healthbench.results import (
+from evals.healthbench.grader import GROUPS
+from evals.healthbench.trials import (
+    Agreement,
     CompletionScores,
     GraderComparison,
     MetaFigure,
@@ -88,12 +88,12 @@ def _document(title: str, table: Iterator[str], notes: Sequence[str]) -> str:
 def _trial_row(name: str, figure: MetaFigure) -> list[str]:
     return [
         visible(name),
-        _number(figure.macro_f1),
+        _number(figure.agreement.macro_f1),
         _number(figure.physician_mean),
         _percent(figure.share_reached),
-        _percent(figure.concord.rater_met),
-        _percent(figure.concord.others_met),
-        f"{figure.concord.pairs:,}",
+        _percent(figure.agreement.first_met),
+        _percent(figure.agreement.second_met),
+        f"{figure.agreement.items:,}",
     ]
 
 

@@ -1,33 +1,26 @@
-"""Published figures as the baseline, and the choice of a baseline by name."""
+"""Baselines by name: to compare scores with, or as columns of a comparison."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.baselines.figures import choose_figures, pooled_mean
 from evals.baselines.measured import MeasuredRun, read_baseline
-from evals.baselines.published import PublishedScores, known_model, published_scores
-from evals.baselines.scores import (
-    MAKE_ONE,
-    Baseline,
-    EvalScores,
-    NoReference,
-    Reference,
-    differ_in_prompts,
-    sampling_differences,
+from evals.baselines.published import (
+    PublishedBaseline,
+    choose_figures,
+    pooled_mean,
+    published_scores,
 )
+from evals.baselines.scores import Baseline, EvalScores
+from harness.comparison.columns import Column, Group
+from harness.comparison.records import Entry
+from harness.comparison.settings import as_text
 from harness.errors import ConfigurationError
-from harness.records.runs import Sampling
-from harness.statistics.mean_scores import run_mean
+from harness.records.conditions import known_model
 
 RANGE = "range"
 """Name of the default baseline: the healthy range of the independent reproductions."""
-PUBLISHED_SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072, python="built-in")
-"""The sampling parameters of OpenAI's guide to verifying gpt-oss, over either API; and the tool
-that gpt-oss was trained with, for figures with tools."""
-PUBLISHED_GRADER = "gpt-4.1"
-"""The grader of OpenAI's HealthBench script (gpt-4.1-2025-04-14)."""
 
 
 def choose_baseline(name: str | None) -> Baseline:
@@ -48,58 +41,87 @@ def choose_baseline(name: str | None) -> Baseline:
     raise ConfigurationError(f"There is no baseline {name!r}: name one of {known}, or a file.")
 
 
-@dataclass(frozen=True)
-class PublishedBaseline:
-    """Published figures: of one source, or by default the independent reproductions.
+def baseline_column(name: str) -> Column:
+    """A baseline file, or a published baseline by its name, as a column.
 
-    The model card alone is not the default, because independent healthy stacks do not always reach
-    it. It is used where nobody has reproduced a figure.
+    Raises:
+        ConfigurationError: It is neither.
     """
-
-    scores: PublishedScores
-    source: str | None = None
-
-    def reference(self, scores: EvalScores) -> Reference | NoReference:
-        """The mean of the figures that are published for these scores."""
-        benchmark = self.scores.benchmarks.get(scores.eval)
-        if scores.dataset.sample:
-            return NoReference(
-                f"these are sample questions, about which nothing is published; {MAKE_ONE}."
-            )
-        if benchmark is None:
-            return NoReference(f"nothing is published about {scores.eval}; {MAKE_ONE}.")
-        if len(scores.scores) != benchmark.questions:
-            sampled = f"{len(scores.scores)} of {benchmark.questions} questions"
-            return NoReference(f"only {sampled} were sampled, and published figures cover all.")
-        model = known_model(scores.model)
-        if model is None:
-            return NoReference(
-                f"the name {scores.model!r} does not contain 120b or 20b, so the gpt-oss model "
-                "is unknown."
-            )
-        figures = self.scores.figures(scores.eval, model, scores.effort, tools=scores.python)
-        info = choose_figures(figures, self.source)
-        if info is None:
-            wanted = "nothing" if self.source is None else f"nothing by {self.source}"
-            tools = " with tools" if scores.python else ""
-            return NoReference(
-                f"{wanted} is published about {model} at {scores.effort} effort{tools}; {MAKE_ONE}."
-            )
-        return Reference(
-            run_mean(list(scores.scores.values())),
-            pooled_mean(info.figures, benchmark),
-            info,
-            _warnings(scores),
-            differ_in_prompts(scores.prompts, benchmark.prompts_sha256),
-        )
+    if Path(name).is_file():
+        return _measured(Path(name))
+    published = published_scores()
+    if name == RANGE or name in published.sources:
+        groups = {(group.task, group.name): group for group in _published(name)}
+        return Column(Entry(label=name, kind="published", provider=name, model=""), groups)
+    known = ", ".join([RANGE, *published.sources])
+    raise ConfigurationError(
+        f"{name} is not a run folder, a baseline file or a published baseline ({known})."
+    )
 
 
-def _warnings(scores: EvalScores) -> tuple[str, ...]:
-    name = "the published figures"
-    warnings = sampling_differences(scores.sampling, PUBLISHED_SAMPLING, name)
-    if scores.grader is not None and not scores.grader.startswith(PUBLISHED_GRADER):
-        warnings.append(
-            f"Graded by {scores.grader}, {name} by {PUBLISHED_GRADER}: the comparison includes "
-            "the difference between the two graders."
-        )
-    return tuple(warnings)
+def _measured(path: Path) -> Column:
+    measured = read_baseline(path)
+    groups = [_group(scores) for scores in measured.results]
+    entry = Entry(
+        label=measured.provider,
+        kind="baseline",
+        provider=measured.provider,
+        model=", ".join(dict.fromkeys(scores.model for scores in measured.results)),
+        tasks=tuple(dict.fromkeys(group.task for group in groups)),
+        place=str(path),
+        started_at=measured.created_at,
+        tool_version=measured.tool_version,
+    )
+    settings = {
+        scores.eval: as_text(_settings(scores, measured.results)) for scores in measured.results
+    }
+    return Column(entry, {(group.task, group.name): group for group in groups}, settings)
+
+
+def _group(scores: EvalScores) -> Group:
+    return Group(
+        task=scores.eval,
+        name=_name(scores.eval, scores.model, scores.effort, python=scores.python),
+        tries=scores.planned,
+        values=scores.scores,
+        contents=dict.fromkeys(scores.scores, scores.dataset.sha256),
+        example_data=scores.dataset.sample,
+    )
+
+
+def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, object]:
+    sampling = scores.sampling
+    efforts = tuple(each.effort for each in every if each.eval == scores.eval)
+    return {
+        "tries": scores.planned,
+        "temperature": sampling.temperature,
+        "top p": sampling.top_p,
+        "max tokens": sampling.max_tokens,
+        "max turns": sampling.max_turns,
+        "python": sampling.python,
+        "efforts": tuple(dict.fromkeys(efforts)),
+        "api": scores.api,
+        "data": scores.dataset.sha256[:12],
+    }
+
+
+def _published(name: str) -> Iterator[Group]:
+    scores = published_scores()
+    source = None if name == RANGE else name
+    for row in scores.rows:
+        for effort in row.scores if row.benchmark in scores.benchmarks else ():
+            figures = scores.figures(row.benchmark, row.model, effort, tools=row.tools)
+            chosen = choose_figures(figures, source)
+            if chosen is not None:
+                benchmark = scores.benchmarks[row.benchmark]
+                yield Group(
+                    task=row.benchmark,
+                    name=_name(row.benchmark, row.model, effort, python=row.tools),
+                    published=pooled_mean(chosen.figures, benchmark),
+                    questions=benchmark.questions,
+                )
+
+
+def _name(task: str, model: str, effort: str, *, python: bool) -> str:
+    tools = ", with Python" if python else ""
+    return f"{task}, {known_model(model) or model}, {effort} effort{tools}"

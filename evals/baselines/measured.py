@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from evals.baselines.published import known_model
 from evals.baselines.scores import (
     EvalScores,
     NoReference,
@@ -22,6 +21,7 @@ from evals.baselines.scores import (
 from harness.errors import ConfigurationError
 from harness.records.analysis import BaselineFigure, BaselineInfo
 from harness.records.base import Record
+from harness.records.conditions import known_model
 from harness.statistics.differences import paired_means
 from harness.statistics.mean_scores import Mean
 

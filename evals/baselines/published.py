@@ -1,16 +1,30 @@
-"""The published and reproduced scores of gpt-oss, each with its source (`data/baselines.json`)."""
+"""The published scores of gpt-oss with their sources (`data/baselines.json`), as baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from pydantic import Field
 
-from harness.records.analysis import BaselineFigure, SourceKind
+from evals.baselines.scores import (
+    MAKE_ONE,
+    EvalScores,
+    NoReference,
+    Reference,
+    differ_in_prompts,
+    sampling_differences,
+)
+from harness.records.analysis import BaselineFigure, BaselineInfo, SourceKind
 from harness.records.base import Record
-from harness.records.conditions import known_model as known_model
+from harness.records.conditions import known_model
+from harness.records.runs import Sampling
+from harness.statistics.mean_scores import Mean, run_mean
+from harness.statistics.noninferiority import run_error
 
 
 class Source(Record):
@@ -93,3 +107,132 @@ def published_scores() -> PublishedScores:
     """The scores that come with the package."""
     text = files("evals").joinpath("data", "baselines.json").read_text(encoding="utf-8")
     return PublishedScores.model_validate_json(text)
+
+
+CARD = "card"
+PUBLISHED_SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072, python="built-in")
+"""The sampling parameters of OpenAI's guide to verifying gpt-oss, over either API; and the tool
+that gpt-oss was trained with, for figures with tools."""
+PUBLISHED_GRADER = "gpt-4.1"
+"""The grader of OpenAI's HealthBench script (gpt-4.1-2025-04-14)."""
+
+
+def choose_figures(figures: Sequence[BaselineFigure], source: str | None) -> BaselineInfo | None:
+    """The figures to compare with, and the reason for choosing them; None if there are none.
+
+    Args:
+        figures: All figures published for the eval, model and effort.
+        source: The source to use; None for the independent reproductions.
+    """
+    card = [figure for figure in figures if figure.kind == "card"]
+    if source is not None:
+        chosen = [figure for figure in figures if figure.source == source]
+        reason = f"The figures of {chosen[0].where}, as requested." if chosen else ""
+        return _info(source, reason, chosen)
+    chosen = [figure for figure in figures if figure.kind == "reproduction"]
+    if chosen:
+        return _info("healthy range", _why_not_the_card(chosen, card), chosen)
+    reason = "The model card alone: no independent reproduction of this figure is known."
+    return _info(CARD, reason, card)
+
+
+def pooled_mean(figures: Sequence[BaselineFigure], benchmark: Benchmark) -> Mean:
+    """The mean of published figures, with the noise that figures of their kind have.
+
+    A figure rests on the tries its source states, or else on `benchmark.assumed_tries`, and is
+    taken to be as noisy as questions of equal difficulty make it, which is the most. If the figures
+    differ by more than that, the difference between them is their noise. Graded scores cannot vary
+    more than right-or-wrong ones of the same mean, so the same bound holds for them.
+    """
+    value = statistics.fmean(figure.value for figure in figures)
+    tries = [figure.tries or benchmark.assumed_tries for figure in figures]
+    noise = statistics.fmean(run_error(value, benchmark.questions, count) ** 2 for count in tries)
+    if len(figures) > 1:
+        noise = max(noise, statistics.variance(figure.value for figure in figures))
+    squared = noise / len(figures)
+    trials = value * (1 - value) / squared
+    return Mean(
+        value=value,
+        error=math.sqrt(squared),
+        tries=statistics.fmean(tries),
+        trials=trials,
+        freedom=math.inf,
+    )
+
+
+def _info(name: str, reason: str, figures: Sequence[BaselineFigure]) -> BaselineInfo | None:
+    if not figures:
+        return None
+    return BaselineInfo(name=name, explanation=reason, figures=tuple(figures))
+
+
+def _why_not_the_card(chosen: Sequence[BaselineFigure], card: Sequence[BaselineFigure]) -> str:
+    stacks = "one independent stack" if len(chosen) == 1 else f"{len(chosen)} independent stacks"
+    if not card:
+        return f"What {stacks} reached; the model card has no such figure."
+    figure = card[0].value
+    if figure > max(reproduced.value for reproduced in chosen):
+        return (
+            f"What {stacks} reached: none came to the {figure:.1%} of the model card, so that the"
+            " card alone would fail good providers."
+        )
+    return (
+        f"What {stacks} reached; the model card's {figure:.1%} is the figure of one stack, its own."
+    )
+
+
+@dataclass(frozen=True)
+class PublishedBaseline:
+    """Published figures: of one source, or by default the independent reproductions.
+
+    The model card alone is not the default, because independent healthy stacks do not always reach
+    it. It is used where nobody has reproduced a figure.
+    """
+
+    scores: PublishedScores
+    source: str | None = None
+
+    def reference(self, scores: EvalScores) -> Reference | NoReference:
+        """The mean of the figures that are published for these scores."""
+        benchmark = self.scores.benchmarks.get(scores.eval)
+        if scores.dataset.sample:
+            return NoReference(
+                f"these are sample questions, about which nothing is published; {MAKE_ONE}."
+            )
+        if benchmark is None:
+            return NoReference(f"nothing is published about {scores.eval}; {MAKE_ONE}.")
+        if len(scores.scores) != benchmark.questions:
+            sampled = f"{len(scores.scores)} of {benchmark.questions} questions"
+            return NoReference(f"only {sampled} were sampled, and published figures cover all.")
+        model = known_model(scores.model)
+        if model is None:
+            return NoReference(
+                f"the name {scores.model!r} does not contain 120b or 20b, so the gpt-oss model "
+                "is unknown."
+            )
+        figures = self.scores.figures(scores.eval, model, scores.effort, tools=scores.python)
+        info = choose_figures(figures, self.source)
+        if info is None:
+            wanted = "nothing" if self.source is None else f"nothing by {self.source}"
+            tools = " with tools" if scores.python else ""
+            return NoReference(
+                f"{wanted} is published about {model} at {scores.effort} effort{tools}; {MAKE_ONE}."
+            )
+        return Reference(
+            run_mean(list(scores.scores.values())),
+            pooled_mean(info.figures, benchmark),
+            info,
+            _warnings(scores),
+            differ_in_prompts(scores.prompts, benchmark.prompts_sha256),
+        )
+
+
+def _warnings(scores: EvalScores) -> tuple[str, ...]:
+    name = "the published figures"
+    warnings = sampling_differences(scores.sampling, PUBLISHED_SAMPLING, name)
+    if scores.grader is not None and not scores.grader.startswith(PUBLISHED_GRADER):
+        warnings.append(
+            f"Graded by {scores.grader}, {name} by {PUBLISHED_GRADER}: the comparison includes "
+            "the difference between the two graders."
+        )
+    return tuple(warnings)

@@ -4,22 +4,112 @@ The contract is that of OpenAI's script (`gpt_oss/evals/healthbench_eval.py`): t
 answer as its last message, and the item with its points; the reply is a JSON object with
 `explanation` and `criteria_met`. The prompts are those of the run (`evals.prompts`). In ours the
 rules come first, so that servers can keep them in their prefix cache.
+
+A grader also reads answers of other evals that the rules cannot read, on request only
+(`grade RUN --grader NAME --unread`). It gets the question, the answer, and one rubric item that
+states the right answer. What it reads is counted separately: outcomes and scores do not change.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.healthbench.answers import Answer
-from evals.healthbench.bench import HealthBench
+from evals.base import AnswerEval
+from evals.healthbench.rows import HealthBench, IdealCompletions
 from evals.prompts import GRADER, GRADER_SYSTEM, fill, our_prompts
-from harness.api.base import Message, Settings
-from harness.providers.entries import Provider, find_provider
+from harness.api import DIALECTS
+from harness.api.base import Message, Settings, UnreadableReplyError
+from harness.errors import ConfigurationError
+from harness.providers.entries import Provider
 from harness.records.conditions import Api
+from harness.records.rollouts import Rollout
 from harness.records.runs import PromptsInfo
+
+_GIVEN_UP = ("length", "content_filter")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A final answer without its CoT. `id` is the id of its rollout."""
+
+    id: str
+    question: str
+    text: str
+
+
+def final_answer(rollout: Rollout) -> str | None:
+    """The final answer of a rollout; None if it has no complete answer.
+
+    That is the case if the request failed, or if the reply is unreadable, truncated, filtered or
+    empty. Such a rollout is not graded: it scores 0 and keeps its outcome.
+    """
+    if rollout.end != "answered":
+        return None
+    try:
+        reply = DIALECTS[rollout.api].read(rollout.exchanges[-1])
+    except UnreadableReplyError:
+        return None
+    if reply.finish in _GIVEN_UP or not reply.text.strip():
+        return None
+    return reply.text
+
+
+def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Iterator[Answer]:
+    """The answers that can be graded, one by one.
+
+    Args:
+        rollouts: The rollouts of one eval.
+        questions: The ids of its questions; other samples are skipped.
+    """
+    for rollout in rollouts:
+        text = final_answer(rollout) if rollout.sample in questions else None
+        if text is not None:
+            yield Answer(rollout.id, rollout.sample, text)
+
+
+GROUPS = {
+    "Group 1": "written by physicians alone",
+    "Group 2": "physicians were shown answers of gpt-4o-2024-08-06 and o1-preview",
+    "Group 3": "physicians were shown answers of o3 and gpt-4.1",
+}
+"""How the ideal completions were written, from the descriptions in OpenAI's script."""
+
+
+def completions(bench: HealthBench, *, references: bool) -> dict[str, tuple[Answer, ...]]:
+    """The physicians' completions by group, to be graded in place of a model's answers.
+
+    Args:
+        bench: The data.
+        references: Return the answers that the physicians were shown instead (four per row; none
+            in group 1).
+
+    Raises:
+        ConfigurationError: The data have none.
+    """
+    groups: dict[str, list[Answer]] = defaultdict(list)
+    for row in bench.rows.values():
+        data = row.ideal_completions_data
+        if data is not None:
+            group = data.ideal_completions_group
+            groups[group].extend(_completions(row.prompt_id, data, references=references))
+    found = {group: tuple(groups[group]) for group in sorted(groups) if groups[group]}
+    if not found:
+        what = "answers that physicians were shown" if references else "completions of physicians"
+        raise ConfigurationError(f"{bench.info.source} holds no {what}.")
+    return found
+
+
+def _completions(question: str, data: IdealCompletions, *, references: bool) -> Iterator[Answer]:
+    if not references:
+        yield Answer(f"physicians/{question}", question, data.ideal_completion)
+        return
+    for number, text in enumerate(data.ideal_completions_ref_completions or (), start=1):
+        yield Answer(f"references/{question}/{number}", question, text)
+
 
 DEFAULT_GRADER = "openai-grader"
 """OpenAI's own choice, gpt-4.1-2025-04-14, with its own key variable."""
@@ -74,11 +164,6 @@ def grading_prompt(
     return fill(template, conversation=text, rubric_item=item)
 
 
-def find_grader(name: str = DEFAULT_GRADER, providers_file: Path | None = None) -> Provider:
-    """The entry of `providers.yaml` with this name. Raises ConfigurationError."""
-    return find_provider(name, providers_file)
-
-
 def grades_file(grader: str, model: str) -> str:
     """The name of a grader's log in a run folder; another model is another grader."""
     return f"grades-{_UNFIT_FOR_A_NAME.sub('-', f'{grader}-{model}')}.jsonl"
@@ -103,3 +188,22 @@ def grader_settings(grader: Provider) -> Settings:
 def grader_api(grader: Provider) -> Api:
     """Chat Completions, as in OpenAI's script, unless the grader supports only Responses."""
     return "chat" if "chat" in grader.apis else grader.apis[0]
+
+
+ITEM = "final-answer"
+"""The id of the only rubric item."""
+
+
+def unread_tasks(
+    test: AnswerEval, rollouts: Iterable[Rollout], prompts: PromptsInfo | None
+) -> Iterator[GradingTask]:
+    """A grading task for every answer among the rollouts of an eval that the rules cannot read."""
+    for rollout in rollouts:
+        text = final_answer(rollout)
+        if text is None:
+            continue
+        question, number = rollout.sample, rollout.presentation
+        if test.mark(question, number, text).marking == "no_answer":
+            item = f"[1] Gives exactly one final answer, and it is {test.right(question, number)}."
+            asked = test.prompt(question, number).messages
+            yield GradingTask(f"{rollout.id}/{ITEM}", asked, text, item, prompts)

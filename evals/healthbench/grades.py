@@ -102,6 +102,11 @@ class Ledger:
         self._requests[task] = max(self._requests[task], record.attempt)
         self._garbled[task] += record.end != "failed"
 
+    @property
+    def settled(self) -> bool:
+        """Whether no item that was requested can be requested again."""
+        return all(self._garbled[task] >= REQUESTS for task in self._requests)
+
     def next_request(self, task: str) -> int | None:
         """The number of the next request about an item; None if there is none to send.
 

@@ -17,19 +17,17 @@ from evals.healthbench.grader import (
     grades_file,
 )
 from evals.healthbench.grades import REQUESTS, Ledger, Verdicts, verdicts_in
-from harness.api.base import Settings
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
 from harness.providers.entries import Provider
-from harness.records.conditions import Api, Condition
+from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.budget import Allowance, Budget
+from harness.sampling.budget import Budget
 from harness.sampling.run import run_attempts
 from harness.sampling.watching import Watcher
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
-from harness.transport.base import Transport
 
 GRADER_LOG = "grader.log"
 GRADING = "grading"
@@ -39,66 +37,16 @@ GRADING = "grading"
 class _Noting(Watcher):
     """Keeps the ledger, and forwards to another watcher."""
 
-    def __init__(self, ledger: Ledger, watcher: Watcher | None) -> None:
+    def __init__(self, ledger: Ledger, watcher: Watcher) -> None:
         self._ledger = ledger
         self._watcher = watcher
-        self.asked = 0
 
     def started(self, attempt: Attempt) -> None:
-        self.asked += 1
-        if self._watcher:
-            self._watcher.started(attempt)
+        self._watcher.started(attempt)
 
     def finished(self, rollout: Rollout) -> None:
         self._ledger.note(rollout)
-        if self._watcher:
-            self._watcher.finished(rollout)
-
-
-async def grade(
-    tasks: Callable[[], Iterable[GradingTask]],
-    *,
-    grader: Provider,
-    transport: Transport,
-    log: RunLog,
-    ledger: Ledger,
-    watcher: Watcher | None = None,
-    allowance: Allowance | None = None,
-) -> None:
-    """Ask about every item that has no grade yet; items without one are asked about again.
-
-    Args:
-        tasks: Makes all items each time it is called, preferably one at a time from disk.
-        grader: Whom to ask; `concurrency` requests are in flight.
-        transport: To the grader.
-        log: The grader's log.
-        ledger: What is in it.
-        watcher: Notified of every request.
-        allowance: What grading may use.
-
-    Raises:
-        RunLogError: The log could not be written.
-    """
-    settings, api = grader_settings(grader), grader_api(grader)
-
-    def attempts() -> Iterator[Attempt]:
-        for task in tasks():
-            number = ledger.next_request(task.id)
-            if number is not None:
-                yield _attempt(task, number, api, settings)
-
-    for _ in range(REQUESTS):
-        noting = _Noting(ledger, watcher)
-        await run_attempts(
-            attempts(),
-            transport=transport,
-            log=log,
-            concurrency=grader.concurrency,
-            watcher=noting,
-            allowance=allowance,
-        )
-        if not noting.asked:
-            return
+        self._watcher.finished(rollout)
 
 
 async def grade_with(
@@ -112,32 +60,44 @@ async def grade_with(
 
     Goes on where an earlier call stopped. Where nothing is left to grade, no grader is needed.
 
+    Args:
+        grader: The grader; `concurrency` requests are in flight.
+        tasks: Makes all items each time it is called, preferably one at a time from disk.
+        folder: The run folder.
+        watcher: Notified of every request.
+        budget: What grading may use.
+
     Returns:
         The name of the log with the grades.
 
     Raises:
         ConfigurationError: The grader's key is not set.
-        ProviderUnavailableError: The grader could not be asked at all.
+        ProviderUnavailableError: The grader could not be reached at all.
         RunLogError: The log could not be read or written.
     """
     name = grades_file(grader.name, grader.model)
     with RunLog(folder, name) as log:
         ledger = Ledger(read_rollouts(folder, name))
+        noting = _Noting(ledger, watcher or Watcher())
+        budget = budget or Budget()
         if all(ledger.next_request(task.id) is None for task in tasks()):
             return name
-        budget = budget or Budget()
         async with launched(grader, folder / GRADER_LOG) as ready:
             budget.note(await preflight(ready, (grader_api(ready),)))
             async with open_transport(ready) as transport:
-                await grade(
-                    tasks,
-                    grader=ready,
-                    transport=transport,
-                    log=log,
-                    ledger=ledger,
-                    watcher=watcher,
-                    allowance=budget.of(ready),
-                )
+                allowance = budget.of(ready)
+                # An item without a readable grade is requested again in the next round.
+                for _ in range(REQUESTS):
+                    await run_attempts(
+                        _attempts(tasks(), ledger, ready),
+                        transport=transport,
+                        log=log,
+                        concurrency=ready.concurrency,
+                        watcher=noting,
+                        allowance=allowance,
+                    )
+                    if ledger.settled:
+                        break
     return name
 
 
@@ -167,8 +127,13 @@ async def grade_run(
     return verdicts_in(folder, log)
 
 
-def _attempt(task: GradingTask, number: int, api: Api, settings: Settings) -> Attempt:
-    sample = Sample(task.id, task.messages)
+def _attempts(tasks: Iterable[GradingTask], ledger: Ledger, grader: Provider) -> Iterator[Attempt]:
+    """A request for every item that has no grade yet."""
+    settings, api = grader_settings(grader), grader_api(grader)
     condition = Condition(model=settings.model, api=api, mode="non-streaming")
-    identity = f"{task.id}/{number}"
-    return Attempt(identity, GRADING, sample, condition, number=number, settings=settings)
+    for task in tasks:
+        number = ledger.next_request(task.id)
+        if number is not None:
+            sample = Sample(task.id, task.messages)
+            identity = f"{task.id}/{number}"
+            yield Attempt(identity, GRADING, sample, condition, number=number, settings=settings)

@@ -10,21 +10,20 @@ If a rater never agrees with a label "met", F1 is 0 here; OpenAI's script omits 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from evals.datasets.load import DataSource, Loaded, load_rows
-from evals.datasets.published import BY_NAME
+from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
 from evals.datasets.rows import rows_sha256
 from evals.healthbench.grader import GradingTask
 from evals.healthbench.grades import Verdicts
-from evals.healthbench.results import Concord, MetaFigure, MetaReport
 from evals.healthbench.rows import Turn, Verbatim
+from evals.healthbench.trials import Agreement, Counts, MetaFigure, MetaReport
 from harness.api.base import Message
 
 META_SOURCE = replace(
@@ -76,49 +75,28 @@ def meta_tasks(rows: Iterable[MetaRow]) -> Iterator[GradingTask]:
 def meta_report(rows: Sequence[MetaRow], verdicts: Verdicts) -> MetaReport:
     """Compare a grader with the physicians."""
     known: Mapping[str, bool] = verdicts.get(_ANSWER, {})
-    grader: dict[str, _Tally] = defaultdict(_Tally)
-    physicians: dict[str, dict[str, _Tally]] = defaultdict(lambda: defaultdict(_Tally))
+    grader: dict[str, Counts] = defaultdict(Counter)
+    physicians: dict[str, dict[str, Counts]] = defaultdict(lambda: defaultdict(Counter))
     ungraded = 0
     for row in rows:
         verdict = known.get(row.key)
         ungraded += verdict is None
+        labels = row.binary_labels
         for scope in (_OVERALL, row.category):
             if verdict is not None:
-                grader[scope].add(verdict, row.binary_labels)
+                grader[scope].update((verdict, label) for label in labels)
             for place, name in enumerate(row.anonymized_physician_ids):
-                others = row.binary_labels[:place] + row.binary_labels[place + 1 :]
-                physicians[scope][name].add(row.binary_labels[place], others)
+                others = labels[:place] + labels[place + 1 :]
+                physicians[scope][name].update((labels[place], other) for other in others)
     figures = {
-        scope: MetaFigure(concord=grader[scope].concord(), physicians=_scores(found.values()))
+        scope: MetaFigure(agreement=Agreement.of(grader[scope]), physicians=_scores(found.values()))
         for scope, found in physicians.items()
     }
-    overall = figures.pop(_OVERALL, MetaFigure(concord=Concord(), physicians=()))
+    overall = figures.pop(_OVERALL, MetaFigure(agreement=Agreement(), physicians=()))
     categories = {name: figures[name] for name in sorted(figures)}
     return MetaReport(overall=overall, categories=categories, rows=len(rows), ungraded=ungraded)
 
 
-@dataclass
-class _Tally:
-    """A mutable `Concord`."""
-
-    both_met: int = 0
-    rater_only: int = 0
-    other_only: int = 0
-    neither: int = 0
-
-    def add(self, verdict: bool, labels: Sequence[bool]) -> None:
-        met, unmet = sum(labels), len(labels) - sum(labels)
-        if verdict:
-            self.both_met += met
-            self.rater_only += unmet
-        else:
-            self.other_only += met
-            self.neither += unmet
-
-    def concord(self) -> Concord:
-        return Concord(**vars(self))
-
-
-def _scores(tallies: Iterable[_Tally]) -> tuple[float, ...]:
-    found = (tally.concord().macro_f1 for tally in tallies)
+def _scores(physicians: Iterable[Counts]) -> tuple[float, ...]:
+    found = (Agreement.of(counts).macro_f1 for counts in physicians)
     return tuple(sorted(one for one in found if one is not None))

@@ -1,16 +1,23 @@
-"""The rows of HealthBench (arXiv 2505.08775): a conversation and the rubric for its answer."""
+"""The data of HealthBench (arXiv 2505.08775): conversations, and the rubrics for their answers."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from evals.base import Prompt, Question
+from evals.datasets.load import BY_NAME, DataSource, Loaded, load_rows
 from evals.datasets.rows import DataRow
+from evals.prompts import our_prompts
 from harness.api.base import Message, Role
+from harness.errors import ConfigurationError
+from harness.records.runs import DatasetInfo, PromptsInfo
 
 
 def _no_repeats(tags: tuple[str, ...]) -> tuple[str, ...]:
@@ -102,3 +109,51 @@ class HealthBenchRow(Verbatim):
 def _digest(rubric: Rubric) -> str:
     text = f"{rubric.points:g} {rubric.criterion}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+NAMES = ("healthbench", "healthbench_hard", "healthbench_consensus")
+
+
+class HealthBench:
+    """One of the three HealthBench evals.
+
+    Attributes:
+        name: One of `NAMES`.
+        info: The dataset.
+        questions: One for each row.
+        rows: The rows by question, with their rubrics.
+        prompts: The prompts of the run, of which the grader's are used.
+        tries: Tries at each by default, as in OpenAI's script.
+    """
+
+    tries = 1
+
+    def __init__(
+        self, loaded: Loaded[HealthBenchRow], *, name: str, prompts: PromptsInfo | None = None
+    ) -> None:
+        """Take the loaded rows. Raises ConfigurationError if two have the same prompt_id."""
+        self.name = name
+        self.prompts = prompts or our_prompts()
+        self.info: DatasetInfo = loaded.info
+        self.rows: Mapping[str, HealthBenchRow] = {row.prompt_id: row for row in loaded.rows}
+        if len(self.rows) < len(loaded.rows):
+            first, count = Counter(row.prompt_id for row in loaded.rows).most_common(1)[0]
+            raise ConfigurationError(
+                f"{loaded.info.source}: the prompt_id {first} occurs {count} times; keep one row."
+            )
+        self.questions: Sequence[Question] = tuple(
+            Question(row.prompt_id, _shown(row)) for row in loaded.rows
+        )
+
+    def prompt(self, question: str, number: int) -> Prompt:
+        """The conversation, unchanged in every try."""
+        return Prompt(self.rows[question].messages)
+
+
+def load(name: str, place: DataSource) -> HealthBench:
+    """One of the three evals, by its name in `NAMES`. Raises ConfigurationError."""
+    return HealthBench(load_rows(BY_NAME[name], place, HealthBenchRow), name=name)
+
+
+def _shown(row: HealthBenchRow) -> str:
+    return "\n\n".join(f"{turn.role}: {turn.text}" for turn in row.prompt)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from evals.baselines.columns import baseline_column
+from evals.baselines.choice import baseline_column
 from harness.cli import judging, planning
 from harness.cli.bundle import opened_to_stay
 from harness.cli.options import (

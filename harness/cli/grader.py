@@ -13,18 +13,17 @@ from cyclopts import App, Parameter
 from evals.datasets.load import DataSource
 from evals.datasets.rows import select
 from evals.grader_trial import compare_graders, score_completions, try_on_labels
-from evals.healthbench.answers import completions
-from evals.healthbench.bench import load
-from evals.healthbench.grader import find_grader
+from evals.healthbench.grader import completions
 from evals.healthbench.meta import load_meta
-from evals.healthbench.results import CompletionScores, PhysicianTrial
+from evals.healthbench.rows import load
+from evals.healthbench.trials import CompletionScores, PhysicianTrial
 from harness.cli.limits import budget_for
 from harness.cli.options import COUNT, BudgetOptions
 from harness.cli.progress import Tally, display
 from harness.cli.screen import print_raw, say, stderr
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.providers.entries import Provider, changed
+from harness.providers.entries import Provider, changed, find_provider
 from harness.sampling.budget import Budget
 from harness.sampling.run import run_until_stopped
 from harness.sampling.watching import Watcher
@@ -156,7 +155,7 @@ def compare(
 
 def _entry(name: str, trial: TrialOptions) -> Provider:
 
-    entry = find_grader(name, trial.providers_file)
+    entry = find_provider(name, trial.providers_file)
     return entry if trial.concurrency is None else changed(entry, concurrency=trial.concurrency)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from evals.baselines.choice import choose_baseline
 from evals.datasets.load import Loaded
-from evals.healthbench.bench import NAMES as HEALTHBENCH
-from evals.healthbench.grader import DEFAULT_GRADER, find_grader
+from evals.healthbench.grader import DEFAULT_GRADER
+from evals.healthbench.rows import NAMES as HEALTHBENCH
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
@@ -42,7 +42,7 @@ from harness.pipeline.run import Job, new_job
 from harness.pipeline.standard import default_thresholds
 from harness.probes.suites import choose
 from harness.providers import entries as providers
-from harness.providers.entries import Provider
+from harness.providers.entries import Provider, find_provider
 from harness.providers.gate_entry import (
     Gate,
 )
@@ -310,7 +310,7 @@ def _grader(evals: Sequence[str], options: Options, provider: Provider) -> Provi
     name = options.decision.grader
     if name is None and options.data.samples:
         return provider
-    grader = find_grader(name or DEFAULT_GRADER, options.provider.providers_file)
+    grader = find_provider(name or DEFAULT_GRADER, options.provider.providers_file)
     try:
         providers.access(grader)
     except ConfigurationError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from evals.healthbench.grader import DEFAULT_GRADER, find_grader
+from evals.healthbench.grader import DEFAULT_GRADER
 from evals.restoring import restored_evals
 from harness.cases import Suite, load_suite, planned_cases
 from harness.cli.choice import same_provider
@@ -16,7 +16,7 @@ from harness.golden import files as golden_files
 from harness.pipeline.run import Job, resumed
 from harness.probes.suites import choose
 from harness.providers import entries as providers
-from harness.providers.entries import Provider
+from harness.providers.entries import Provider, find_provider
 from harness.records.runs import SCHEMA_VERSION, ProviderInfo, RunInfo
 from harness.storage.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE
 from harness.storage.run_log import read_run_info
@@ -97,7 +97,7 @@ def same_grader(info: RunInfo, chosen: ProviderOptions) -> Provider:
     if before is None:
         raise ConfigurationError("The run has no grader; name one with --grader.")
     if before.name == DEFAULT_GRADER:
-        return find_grader(before.name, chosen.providers_file)
+        return find_provider(before.name, chosen.providers_file)
     return same_provider(before, chosen, None)
 
 

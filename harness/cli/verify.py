@@ -169,8 +169,8 @@ def grade(
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and figures as JSON on stdout.
     """
-    from evals.healthbench.grader import find_grader
     from harness.cli import judging
+    from harness.providers.entries import find_provider
 
     info = read_run_info(run)
     if unread and grader is None:
@@ -178,7 +178,7 @@ def grade(
     if grader is None:
         chosen = restoring.same_grader(info, ProviderOptions(providers_file=providers_file))
     else:
-        chosen = find_grader(grader, providers_file)
+        chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
     info = judging.changed(info, {"unread_grader" if unread else "grader": chosen.info()})
     tasks = restoring.restore(run, info, chosen)

@@ -257,10 +257,10 @@ def _invalid(
         if len(affected) == len(results) > _NAMED:
             invalid = sum(each.invalid for each in results)
             planned = sum(each.planned for each in results)
-            counted = [f"all {len(results)} conditions: {invalid} invalid of {planned}"]
+            counted = [f"All {len(results)} conditions: {invalid} invalid of {planned}"]
         more = f" and {len(by) - SHOWN_RULES} more" if len(by) > SHOWN_RULES else ""
-        failed = f": {', '.join(by[:SHOWN_RULES])}{more}" if by else ""
-        yield f"{'; '.join(counted)} attempts, {allowed}{failed}."
+        failed = f" Failed checks: {', '.join(by[:SHOWN_RULES])}{more}." if by else ""
+        yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
 
 
 def _judged(result: CheckResult) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -9,11 +10,11 @@ from urllib.parse import quote
 
 from harness.comparison.records import Comparison, Entry, Measured, Row
 from harness.statistics.differences import Difference
-from reports import compare, compare_rows
-from reports.compare_summary import summary
-from reports.html.charts.forest import Compared, forest
-from reports.html.figure import Figure
-from reports.html.links import report_of
+from harness.storage.run_folder import PAGE_FILE
+from reports import compare
+from reports.compare_summary import notable, summary, tested_rows
+from reports.html.charts.forest import forest
+from reports.html.charts.svg import Figure
 from reports.html.page import render_page
 from reports.regressions import result, sentences
 from reports.text import VERDICTS
@@ -57,7 +58,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         figures=list(_figures(comparison)),
         groups=groups,
         labels=[entry.label for entry in comparison.entries],
-        notable=any(map(compare_rows.notable, comparison.rows)),
+        notable=any(map(notable, comparison.rows)),
     )
 
 
@@ -73,9 +74,9 @@ def _title(comparison: Comparison) -> str:
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
-    for row in compare_rows.tested_rows(comparison):
+    for row in tested_rows(comparison):
         found = [
-            Compared(entry.label, each.value, each.low, each.high, each.seen)
+            (entry.label, each)
             for entry, each in zip(comparison.entries, row.differences, strict=True)
             if each is not None
         ]
@@ -98,7 +99,7 @@ def _row(
         "label": compare.label(row),
         "about": row.about,
         "search": f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
-        "notable": compare_rows.notable(row),
+        "notable": notable(row),
         "cells": cells,
     }
 
@@ -181,3 +182,22 @@ def _anchor(row: Row) -> str:
 
 def _link(entry: Entry, folder: Path) -> str | None:
     return report_of(entry.place, folder) if entry.place and entry.kind == "run" else None
+
+
+def report_of(run: str, folder: Path) -> str | None:
+    """The address of the report of a run.
+
+    Args:
+        run: The run folder.
+        folder: The folder of the page that has the link.
+
+    Returns:
+        None if the run has no report.
+    """
+    report = Path(run).resolve() / PAGE_FILE
+    if not report.exists():
+        return None
+    try:
+        return quote(Path(os.path.relpath(report, folder.resolve())).as_posix())
+    except ValueError:  # another drive
+        return report.as_uri()

@@ -10,10 +10,9 @@ from harness.records.scores import Estimate, Score
 from harness.storage.run_log import LogEntry
 from reports import causes
 from reports.html.attempts import MEASURES, Attempts
-from reports.html.charts.curves import Curve, curves
-from reports.html.charts.distributions import distributions
-from reports.html.charts.scores import EffortScore, score_chart
-from reports.html.figure import Figure
+from reports.html.charts.counts import distributions
+from reports.html.charts.rates import Curve, EffortScore, curves, score_chart
+from reports.html.charts.svg import Figure
 from reports.html.heatmap import LOOKS, MOST_CELLS, Heatmap, heatmap, letter
 from reports.html.library import read_library
 from reports.html.page import render_page

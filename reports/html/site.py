@@ -12,8 +12,8 @@ from harness.records.analysis import CheckStatus
 from harness.records.families import short_title
 from reports import history as text
 from reports.html.badge import badge
-from reports.html.charts.history import Moment, over_time
-from reports.html.figure import Figure
+from reports.html.charts.rates import Moment, over_time
+from reports.html.charts.svg import Figure
 from reports.html.page import render_page
 from reports.model import STATUSES, Cell, Row, Table, Tone
 from reports.regressions import moment
@@ -27,12 +27,12 @@ _TONES: Mapping[CheckStatus, Tone] = {"failed": "bad", "warned": "poor", "passed
 
 @dataclass(frozen=True)
 class PageRun:
-    """One run in the table, and what happened before it."""
+    """One run or round in a table, by its cells; `remarks` are what happened before it."""
 
     cells: tuple[str, ...]
     decision: str
     link: str
-    remarks: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from harness.records.rollouts import ExchangeOutline, Retry
-from reports.html.charts.timeline import timeline
-from reports.html.figure import Figure
+from reports.html.charts.counts import timeline
+from reports.html.charts.svg import Figure
 
 _BINS = 60
 _OK = range(200, 300)

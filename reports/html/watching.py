@@ -10,9 +10,10 @@ from urllib.parse import quote
 from harness.statistics.intervals import clustered_rate
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
 from harness.watching.sentences import moment, past, worse
-from reports.html.charts.history import Moment, over_time
-from reports.html.figure import Figure
+from reports.html.charts.rates import Moment, over_time
+from reports.html.charts.svg import Figure
 from reports.html.page import render_page
+from reports.html.site import PageRun
 from reports.text import NOTHING, counted
 
 POINTS = 48
@@ -21,16 +22,6 @@ LATEST = 48
 """Rounds that the table of a provider shows."""
 SHOWN_RULES = 5
 _RECENT = 7 * 86_400.0
-
-
-@dataclass(frozen=True)
-class PageRound:
-    """One round in the table of a provider."""
-
-    began: str
-    link: str
-    cells: tuple[str, ...]
-    decision: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class PageProvider:
     open: tuple[str, ...]
     ended: tuple[str, ...]
     figures: tuple[Figure, ...]
-    rounds: tuple[PageRound, ...]
+    rounds: tuple[PageRun, ...]
 
 
 def render_watch(every: Sequence[Watched], pause: float, alarms: float) -> str:
@@ -142,18 +133,18 @@ def _moments(watched: Watched, select: Callable[[str], bool]) -> Iterator[Moment
         before = at
 
 
-def _round(one: Round) -> PageRound:
+def _round(one: Round) -> PageRun:
     counts = one.counts or {}
     rules = {name: each for name, each in counts.items() if name not in (TOOL_CALLS, AVAILABILITY)}
     failed = [name for name, (failures, _) in rules.items() if failures]
     shown = ", ".join(failed[:SHOWN_RULES]) + (", …" if len(failed) > SHOWN_RULES else "")
     calls, reached = counts.get(TOOL_CALLS, (0, 0)), counts.get(AVAILABILITY, (0, 1))
-    return PageRound(
-        began=moment(one.started),
+    return PageRun(
         link="/".join(("runs", *map(quote, PurePath(one.folder).parts[-2:]), "report.html"))
         if one.folder
         else "",
         cells=(
+            moment(one.started),
             "not reached" if reached[0] else _passed(calls),
             f"{len(rules) - len(failed)} of {len(rules)}" if rules else NOTHING,
             shown or NOTHING,

@@ -20,9 +20,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from evals.baselines.columns import baseline_column
+from evals.baselines.choice import baseline_column
 from evals.grader_trial import compare_graders
-from evals.healthbench.agreement import Agreement
+from evals.healthbench.trials import Agreement
 from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.restoring import restored_evals

@@ -8,10 +8,9 @@ from sample_evals import load_eval
 
 from evals.aime import Aime, AimeRow
 from evals.base import Mark
-from evals.choice_orders import ChoiceOrders
 from evals.datasets.load import Loaded
 from evals.datasets.rows import text_id
-from evals.gpqa import Gpqa, GpqaRow
+from evals.gpqa import ChoiceOrders, Gpqa, GpqaRow
 from harness.api.base import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from evals.baselines.choice import choose_baseline
-from evals.baselines.figures import choose_figures, pooled_mean
 from evals.baselines.measured import create_baseline, read_baseline, write_baseline
-from evals.baselines.published import published_scores
+from evals.baselines.published import choose_figures, pooled_mean, published_scores
 from evals.baselines.scores import EvalScores, NoReference
 from harness.errors import ConfigurationError
 from harness.records.analysis import BaselineFigure

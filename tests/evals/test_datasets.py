@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from sample_evals import load_eval
 
 from evals.aime import AimeRow
-from evals.datasets.load import load_rows
-from evals.datasets.published import BY_NAME, DATASETS
+from evals.datasets.load import BY_NAME, DATASETS, load_rows
 from evals.datasets.rows import parse_csv, parse_jsonl, read_file, rows_sha256, select
 from evals.gpqa import GpqaRow
 from evals.healthbench.rows import HealthBenchRow

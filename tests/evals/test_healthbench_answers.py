@@ -10,12 +10,18 @@ import mock_provider as mock
 import pytest
 from mock_provider import MODEL, MockProvider, Received
 
-from evals.healthbench.answers import GROUPS, Answer, completions, run_answers
-from evals.healthbench.bench import load
-from evals.healthbench.grader import DEFAULT_GRADER, find_grader, grades_file
+from evals.healthbench.grader import (
+    DEFAULT_GRADER,
+    GROUPS,
+    Answer,
+    completions,
+    grades_file,
+    run_answers,
+)
+from evals.healthbench.rows import load
 from harness.api.base import Settings
 from harness.errors import ConfigurationError
-from harness.providers.entries import adhoc_provider
+from harness.providers.entries import adhoc_provider, find_provider
 from harness.records.conditions import Condition
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.run import run_attempts
@@ -106,12 +112,12 @@ def test_the_default_grader_is_openais_with_a_key_variable_of_its_own(tmp_path: 
     entry = {"base_url": "http://localhost:1/v1", "model": "m", "apis": ["chat"]}
     own.write_text(json.dumps({"providers": {"mine": entry}}), encoding="utf-8")
     for file in (None, own):
-        grader = find_grader(providers_file=file)
+        grader = find_provider(DEFAULT_GRADER, file)
         assert (grader.name, grader.model) == (DEFAULT_GRADER, "gpt-4.1-2025-04-14")
         assert grader.api_key_env == "OPENAI_GRADER_API_KEY"
-    assert find_grader("mine", own).model == "m"
+    assert find_provider("mine", own).model == "m"
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
-        find_grader("mime", own)
+        find_provider("mime", own)
 
 
 def test_a_log_is_named_after_its_grader_and_fit_to_be_a_file() -> None:

@@ -78,10 +78,10 @@ def test_a_grader_is_compared_with_physicians(
     assert "These are not the published" in report
     found = json.loads((only_run() / "grader.json").read_text(encoding="utf-8"))
     # 16 labels; the first physician is contradicted twice: once with no, once with yes.
-    assert found["report"]["overall"]["concord"] == {
+    assert found["report"]["overall"]["agreement"] == {
         "both_met": 6 - 1,
-        "rater_only": 1,
-        "other_only": 1,
+        "first_only": 1,
+        "second_only": 1,
         "neither": 9,
     }
     asked = len(provider.posts)

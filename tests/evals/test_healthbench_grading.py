@@ -14,11 +14,18 @@ from mock_grader import Grader, graded, prompt_of, say, truth
 from mock_provider import MODEL, MockProvider, Received
 from waiting import until
 
-from evals.healthbench.answers import Answer, completions, run_answers
-from evals.healthbench.bench import load
-from evals.healthbench.grader import GradingTask, grades_file, grading_prompt, grading_tasks
+from evals.healthbench.grader import (
+    Answer,
+    GradingTask,
+    completions,
+    grades_file,
+    grading_prompt,
+    grading_tasks,
+    run_answers,
+)
 from evals.healthbench.grades import REQUESTS, Verdicts, read_verdicts
 from evals.healthbench.grading import grade_with
+from evals.healthbench.rows import load
 from harness.api.base import Settings
 from harness.errors import ProviderUnauthorizedError
 from harness.providers.entries import Provider, adhoc_provider, changed

@@ -6,11 +6,10 @@ import random
 
 import pytest
 
-from evals.healthbench.agreement import Agreement, agreement
 from evals.healthbench.meta import MetaRow, load_meta, meta_report, meta_tasks
-from evals.healthbench.results import Concord
 from evals.healthbench.rows import HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise
+from evals.healthbench.trials import Agreement, agreement
 
 
 def row(name: str, *points: float, theme: str = "theme:hedging") -> HealthBenchRow:
@@ -150,18 +149,18 @@ def test_the_meta_evaluation_by_hand() -> None:
     found = meta_report(rows, verdicts)
     assert (found.rows, found.ungraded) == (4, 1)
     # Pairs: row 1 gives (+,+) (+,+) (+,-), row 2 (-,+) (-,-), row 3 (+,-).
-    assert found.overall.concord == Concord(both_met=2, rater_only=2, other_only=1, neither=1)
-    assert found.overall.macro_f1 == pytest.approx((4 / 7 + 2 / 5) / 2)
+    assert found.overall.agreement == Agreement(both_met=2, first_only=2, second_only=1, neither=1)
+    assert found.overall.agreement.macro_f1 == pytest.approx((4 / 7 + 2 / 5) / 2)
     first = found.categories["a"]
-    assert first.concord == Concord(both_met=2, rater_only=1, other_only=1, neither=1)
-    assert first.macro_f1 == pytest.approx((4 / 6 + 2 / 4) / 2)
+    assert first.agreement == Agreement(both_met=2, first_only=1, second_only=1, neither=1)
+    assert first.agreement.macro_f1 == pytest.approx((4 / 6 + 2 / 4) / 2)
     # p: (+,+) (+,-) (+,-); q: (+,+) (+,-) (-,+); r: (-,+) (-,+).
     assert first.physicians == pytest.approx((0, (2 / 4 + 0) / 2, (2 / 4 + 0) / 2))
     assert first.physician_mean == pytest.approx(1 / 6)
     assert first.share_reached == 1
-    assert (first.concord.rater_met, first.concord.others_met) == (3 / 5, 3 / 5)
+    assert (first.agreement.first_met, first.agreement.second_met) == (3 / 5, 3 / 5)
     alone = found.categories["b"]
-    assert alone.macro_f1 == 0
+    assert alone.agreement.macro_f1 == 0
     assert (alone.physicians, alone.physician_mean, alone.share_reached) == ((), None, None)
 
 
@@ -183,7 +182,7 @@ def test_a_verdict_belongs_to_its_row_and_to_no_other() -> None:
     verdicts = {"meta": {task.rpartition("/")[2]: met for task, met in shuffled}}
     found = meta_report(rows, verdicts)
     assert found.ungraded == 0
-    assert found.overall.concord.both_met == sum(
+    assert found.overall.agreement.both_met == sum(
         sum(row.binary_labels) for row in rows if row.binary_labels[0]
     )
 
@@ -192,5 +191,5 @@ def test_without_grades_the_physicians_are_still_there() -> None:
     rows = load_meta("samples").rows
     found = meta_report(rows, {})
     assert found.ungraded == len(rows)
-    assert found.overall.macro_f1 is None
+    assert found.overall.agreement.macro_f1 is None
     assert found.overall.physicians

@@ -84,9 +84,9 @@ def test_a_score_is_drawn_with_the_range_of_its_baseline():
     assert text.count('class="reference"') == 2
     band = re.search(r'<rect x="\S+" y="(\S+)" width="60" height="(\S+)" class="reference"', text)
     top, height = map(float, band.groups())
-    scale = 220 - 28 - 16
-    assert abs((192 - top - 1) / scale - 0.7) < 0.01
-    assert abs((192 - top - height + 1) / scale - 0.6) < 0.01
+    scale = 200 - 30 - 18
+    assert abs((170 - top - 1) / scale - 0.7) < 0.01
+    assert abs((170 - top - height + 1) / scale - 0.6) < 0.01
 
 
 def test_every_try_is_a_cell_the_worst_question_first():

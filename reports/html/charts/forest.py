@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.statistics.differences import Seen
+from harness.statistics.differences import Difference
 from reports.html.charts.svg import WIDTH, Scale, chart, line, tag, text, ticks
+from reports.text import clipped
 
 _ROW = 34
 _LEFT, _RIGHT, _TOP, _BOTTOM = 14, 14, 4, 26
@@ -19,31 +19,20 @@ _LEAST_REACH = 0.02
 """The axis always spans two points to both sides, so that tiny differences look tiny."""
 
 
-@dataclass(frozen=True)
-class Compared:
-    """One difference of two shares."""
-
-    label: str
-    value: float
-    low: float
-    high: float
-    seen: Seen
-
-
-def forest(name: str, found: Sequence[Compared]) -> Markup:
+def forest(name: str, found: Sequence[tuple[str, Difference]]) -> Markup:
     """The chart of one measure.
 
     Args:
         name: What is compared.
-        found: One difference for each entry.
+        found: The label and the difference of each entry.
     """
-    reach = max([_LEAST_REACH, *(abs(end) for one in found for end in (one.low, one.high))])
+    reach = max([_LEAST_REACH, *(abs(end) for _, one in found for end in (one.low, one.high))])
     x = Scale(-reach, reach, _LEFT, WIDTH - _RIGHT)
     bottom = _TOP + _ROW * len(found)
     parts = [*_axis(x, reach, bottom)]
-    for index, one in enumerate(found):
-        parts += _drawn(one, x, _TOP + _ROW * index)
-    summary = "; ".join(f"{one.label} {one.value * 100:+.1f} points" for one in found)
+    for index, (label, one) in enumerate(found):
+        parts += _drawn(label, one, x, _TOP + _ROW * index)
+    summary = "; ".join(f"{label} {one.value * 100:+.1f} points" for label, one in found)
     return chart(bottom + _BOTTOM, f"{name}: {summary}", *parts)
 
 
@@ -61,16 +50,12 @@ def _axis(x: Scale, reach: float, bottom: float) -> list[Markup]:
     return parts
 
 
-def _drawn(one: Compared, x: Scale, top: float) -> list[Markup]:
+def _drawn(label: str, one: Difference, x: Scale, top: float) -> list[Markup]:
     height = top + _ROW - 9
     figures = f"{one.value * 100:+.1f} ({one.low * 100:+.1f} to {one.high * 100:+.1f})"
     return [
-        text(_LEFT, top + 13, _short(one.label), kind="name"),
+        text(_LEFT, top + 13, clipped(label, _LONGEST), kind="name"),
         text(WIDTH - _RIGHT, top + 13, figures, anchor="end", kind="figures"),
         line(x(one.low), height, x(one.high), height, f"reach {one.seen}"),
         tag("circle", cx=x(one.value), cy=height, r=4, class_=f"point {one.seen}"),
     ]
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"

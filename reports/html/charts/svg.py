@@ -1,4 +1,4 @@
-"""SVG elements, and the scales of charts."""
+"""SVG elements, and the scales and figures of charts."""
 
 from __future__ import annotations
 
@@ -87,3 +87,12 @@ def ticks(high: float, most: int = 5) -> list[float]:
 
 def _value(value: str | float) -> str:
     return str(escape(plain(value))) if isinstance(value, str) else f"{round(value, 1):g}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its title and the unit of its axis."""
+
+    title: str
+    drawing: Markup
+    unit: str = ""

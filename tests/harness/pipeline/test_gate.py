@@ -152,7 +152,7 @@ def test_every_kind_of_reason_has_one_sentence():
 def test_invalid_responses_everywhere_are_one_count_with_the_checks_behind_them():
     groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
     reasons = decide(groups, Thresholds(), invalid_by=("usage.sum",)).reasons
-    text = "all 4 conditions: 720 invalid of 720 attempts, none allowed: usage.sum."
+    text = "All 4 conditions: 720 invalid of 720 attempts, none allowed. Failed checks: usage.sum."
     assert reasons[0] == text
 
 

@@ -1,4 +1,4 @@
-"""Histograms on a common axis, with median and 90th percentile marked."""
+"""Histograms of measures on a common axis, and counts over the time of a run."""
 
 from __future__ import annotations
 
@@ -102,3 +102,45 @@ def _row(
         text(_LEFT, top + 13, group, kind="name"),
         text(WIDTH - _RIGHT, top + 13, label, anchor="end", kind="figures"),
     ]
+
+
+_HEIGHT = 120
+_MARKS, _AXES = 36, 30
+"""Room for the counts on the left and the times below a timeline, in user units."""
+
+
+def timeline(name: str, counts: Sequence[int], seconds: float, kind: str) -> Markup:
+    """Draw how often something happened in equal intervals of a run.
+
+    Args:
+        name: What is counted.
+        counts: The count of each interval.
+        seconds: The duration of the run.
+        kind: The CSS class of the bars.
+    """
+    most = max(counts, default=0)
+    y = Scale(0, max(most, 1), _HEIGHT - _AXES, _RIGHT)
+    factor, unit = _unit(seconds)
+    x = Scale(0, seconds / factor, _MARKS, WIDTH - _RIGHT)
+    parts = [line(_MARKS, y(0), WIDTH - _RIGHT, y(0), "axis")]
+    for mark in ticks(max(most, 1), 3):
+        if mark == int(mark):
+            parts.append(line(_MARKS, y(mark), WIDTH - _RIGHT, y(mark), "grid"))
+            parts.append(text(_MARKS - 6, y(mark) + 4, f"{mark:,.0f}", anchor="end"))
+    for mark in ticks(seconds / factor, 5):
+        anchor = "end" if x(mark) > WIDTH - 24 else "middle"
+        parts.append(text(x(mark), _HEIGHT - _AXES + 15, f"{mark:g}", anchor=anchor))
+    parts.append(text(WIDTH - _RIGHT, _HEIGHT - 2, f"{unit} since the start", anchor="end"))
+    width = (WIDTH - _RIGHT - _MARKS) / max(len(counts), 1)
+    for index, count in enumerate(counts):
+        if count:
+            top = y(count)
+            bar = {"x": _MARKS + index * width, "y": top, "height": y(0) - top}
+            parts.append(tag("rect", **bar, width=max(width - 0.6, 0.8), class_=kind))
+    return chart(_HEIGHT, f"{name} over time: {sum(counts):,} in total", *parts)
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    if seconds < 180:
+        return 1.0, "seconds"
+    return (60.0, "minutes") if seconds < 3 * 3600 else (3600.0, "hours")
