@@ -71,6 +71,10 @@ def read_servers(options: Sequence[str]) -> tuple[McpServer, ...]:
         if label in servers:
             raise SetupError(f"--mcp names two servers '{label}': choose different labels.")
         servers[label] = McpServer(label, target.strip())
+        try:
+            shlex.split(target)
+        except ValueError as error:
+            raise SetupError(f"--mcp '{option}' is no command of a shell: {error}.") from error
     if servers and find_spec("mcp") is None:
         raise SetupError("--mcp needs the package mcp: pip install 'gpt-oss-verify[mcp]'.")
     return tuple(servers.values())
@@ -170,7 +174,8 @@ class McpTools:
         from mcp import MCPError
 
         try:
-            tools = await self._connections[offer.label].ask(_all_tools)
+            connection = self._connections[offer.label]
+            tools = await connection.ask(_all_tools, _CONNECT_SECONDS)
         except MCPError as error:
             raise McpError(f"The MCP server '{offer.label}' failed: {error.message}") from error
         offered = [tool for tool in tools if offer.allows(tool)]
@@ -201,21 +206,23 @@ class _Connection:
         self._jobs: asyncio.Queue[tuple[Work, asyncio.Future[Any]]] = asyncio.Queue()
         self._task = asyncio.create_task(self._serve(offer))
 
-    async def ask(self, work: Callable[[Client], Awaitable[T]]) -> T:
+    async def ask(self, work: Callable[[Client], Awaitable[T]], seconds: float | None = None) -> T:
         """Let the connection do some work.
 
         Raises:
-            MCPError: The server answers with an error or not in time.
-            McpError: There is no connection, or the answer breaks it.
+            MCPError: The server answers with an error.
+            McpError: There is no connection, the answer breaks it, or the time is over.
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put_nowait((work, answer))
         waiting: set[asyncio.Future[Any]] = {answer, self._task}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             return answer.result()
-        reason = _reason(self._task.exception())
-        raise McpError(f"The MCP server '{self._label}' cannot be used: {reason}")
+        reason = f"it did not answer within {seconds:g} s"
+        if self._task.done():
+            reason = _reason(self._task.exception())
+        raise McpError(f"The MCP server '{self._label}' cannot be used: {reason}.")
 
     async def close(self) -> None:
         """End the connection, and the server's process if there is one."""
@@ -295,6 +302,8 @@ def _failed(message: str, code: int) -> Ran:
 
 
 def _reason(error: BaseException | None) -> str:
+    """The first line of the innermost error."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return (str(error) or type(error).__name__) if error else "the connection is closed"
+    text = str(error or "").strip() or type(error).__name__
+    return text.splitlines()[0][:300].rstrip(".")
