@@ -15,7 +15,7 @@ from typing import cast
 
 import torch
 
-from benchmarks.gpu import engine, kernels, measuring, peers, report
+from benchmarks.gpu import engine, kernels, launches, measuring, peers, report
 from benchmarks.gpu.measuring import Result, Setup
 from benchmarks.gpu.report import Stage
 
@@ -28,6 +28,7 @@ Run = Callable[[Setup], Iterator[Result]]
 
 STAGES: dict[str, tuple[Run, str]] = {
     "device": (measuring.describe, "20b"),
+    "launches": (launches.launches, "20b"),
     "errors": (kernels.errors, "20b"),
     "graphs": (engine.graphs, "20b"),
     "kernels-20b": (kernels.speeds, "20b"),

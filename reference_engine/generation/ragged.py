@@ -139,11 +139,16 @@ class RaggedBatch:
 
     def run(self, model: Transformer) -> Tensor:
         """Returns the stream at each row's last token, (rows, H)."""
+        tables = {"sliding_attention": self.sliding, "full_attention": self.full}
+        if len(self.tokens) == len(self.lengths) and has_fused_kernels(model):
+            from reference_engine.generation.decode import decode
+
+            return decode(model, self._cache, self.tokens, tables, self.starts, self.lengths)
         context = PagedContext(
             self._cache.config,
             model.kernels,
             self._cache.layers,
-            {"sliding_attention": self.sliding, "full_attention": self.full},
+            tables,
             self.starts,
             self.lengths,
             len(self.tokens),
@@ -249,6 +254,15 @@ def width_for(rows: Sequence[Row]) -> int:
     """Returns the blocks of the longest row, rounded up to a power of two."""
     blocks = max(blocks_of(row.start + len(row.tokens)) for row in rows)
     return max(_MIN_BLOCKS, 1 << (blocks - 1).bit_length())
+
+
+def has_fused_kernels(model: Transformer) -> bool:
+    """Returns whether `decode` can run the model: Triton, one process, experts in MXFP4.
+
+    Faults in the model's numerics expand the experts, so they never apply to `decode`.
+    """
+    packed = all(isinstance(block.mlp, PackedMixtureOfExperts) for block in model.blocks)
+    return model.kernels == "triton" and model.shard.ranks == 1 and packed
 
 
 def _can_be_recorded(model: Transformer) -> bool:

@@ -226,18 +226,35 @@ def packed_experts(
     graph can record it. The first call with new sizes autotunes and must come before recording. The
     sum over a token's experts has the order of `chosen`, independent of other tokens.
     """
-    top, experts = chosen.shape[1], gate_up.blocks.shape[0]
-    tokens = tokens.contiguous()
-    block = _block_rows(chosen.numel(), experts)
-    routing = route(chosen, experts, block)
-    inner = _launch_gate_up(tokens, routing, gate_up, limit, top, block)
-    product = _launch_down(inner, weights.float().contiguous(), routing, down, block)
-    return product.view(len(tokens), top, -1).sum(1)
+    block = block_rows(chosen.numel(), len(gate_up.bias))
+    routing = route(chosen, len(gate_up.bias), block)
+    product = tokens.new_zeros((*chosen.shape, down.bias.shape[1]), dtype=torch.float32)
+    weights = weights.float().contiguous()
+    multiply(product, tokens.contiguous(), weights, routing, gate_up, down, limit, block)
+    return product.sum(1)
 
 
-def _block_rows(rows: int, experts: int) -> int:
+def block_rows(rows: int, experts: int) -> int:
     """Returns the rows per tile: the average per expert, between 16 and 128."""
     return min(128, max(16, power_of_two(rows // experts)))
+
+
+def multiply(
+    product: Tensor,
+    tokens: Tensor,
+    weights: Tensor,
+    routing: Routing,
+    gate_up: PackedLinear,
+    down: PackedLinear,
+    limit: float,
+    block: int,
+) -> None:
+    """Writes the weighted result of each slot that is in a tile to `product` (tokens, top, H).
+
+    `weights` is (tokens, top) in float32; `routing` has tiles of `block` rows.
+    """
+    inner = _launch_gate_up(tokens, routing, gate_up, limit, product.shape[1], block)
+    _launch_down(product, inner, weights, routing, down, block)
 
 
 def _launch_gate_up(
@@ -265,10 +282,14 @@ def _launch_gate_up(
 
 
 def _launch_down(
-    inner: Tensor, weights: Tensor, routing: Routing, linear: PackedLinear, block: int
-) -> Tensor:
+    product: Tensor,
+    inner: Tensor,
+    weights: Tensor,
+    routing: Routing,
+    linear: PackedLinear,
+    block: int,
+) -> None:
     size = linear.bias.shape[1]
-    product = inner.new_zeros((len(inner), size), dtype=torch.float32)
     down_kernel[_grid(size, routing)](
         product,
         inner,
@@ -284,7 +305,6 @@ def _launch_down(
         OUT=size,
         BLOCK_ROWS=block,
     )
-    return product
 
 
 def _grid(size: int, routing: Routing):

@@ -35,9 +35,13 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Runs tokens (N, H) through their `chosen` experts (N, top), weighted by `weights`."""
+        return self._run(tokens, chosen, weights, *self.linears, self.limit)
+
+    @property
+    def linears(self) -> tuple[PackedLinear, PackedLinear]:
+        """Both matrix products: gate and up, then down."""
         gate_up = PackedLinear(*self._pair("mlp1_weight"), self.mlp1_bias)
-        down = PackedLinear(*self._pair("mlp2_weight"), self.mlp2_bias)
-        return self._run(tokens, chosen, weights, gate_up, down, self.limit)
+        return gate_up, PackedLinear(*self._pair("mlp2_weight"), self.mlp2_bias)
 
     def expanded(self, config: ModelConfig) -> MixtureOfExperts:
         """Returns the same experts unpacked; `config` must be the one passed to the constructor."""

@@ -16,16 +16,18 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from reference_engine.kernels.attention_triton import attention_kernel
+from reference_engine.kernels.decode_triton import add_norm_kernel, rotate_kernel, route_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
-    "*bf16": "inner query key_pages value_pages sinks bias",
-    "*fp32": "out part_maximum part_sum weights",
-    "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths",
+    "*bf16": "inner query key_pages value_pages sinks bias normalized qkv scores",
+    "*fp32": "out part_maximum part_sum weights stream parts cos sin",
+    "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths "
+    "chosen",
     "*u8": "blocks scales",
-    "fp32": "limit scale",
-    "i32": "sequences heads table_width query_stride page_stride key_stride",
+    "fp32": "limit scale eps",
+    "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles",
 }
 MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads"}
 
@@ -34,11 +36,10 @@ EXPERTS = {"IN": 2880, "OUT": 5760, "BLOCK_OUT": 128, "BLOCK_IN": 128}
 HEADS = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
 
 
-def compiled(tuned, warps, stages, tokens="*bf16", **constants):
-    """Returns the configurations that the autotuner `tuned` tries with these constants."""
-    kernel = tuned.fn
-    types = {name: kind for kind, names in TYPES.items() for name in names.split()}
-    types |= {"tokens": tokens} | dict.fromkeys(constants, "constexpr")
+def compiled(kernel, warps, stages, types=None, **constants):
+    """Returns the machine code of a kernel; `types` of arguments replace those in TYPES."""
+    known = {name: kind for kind, names in TYPES.items() for name in names.split()}
+    types = known | (types or {}) | dict.fromkeys(constants, "constexpr")
     signature = {name: types[name] for name in kernel.arg_names}
     aligned = [
         (place,)
@@ -67,7 +68,7 @@ def loop(made):
 )
 def test_experts(kernel, rows, warps):
     top = {"TOP": 4} if kernel is gate_up_kernel else {}
-    made = compiled(kernel, warps, 3, BLOCK_ROWS=rows, **top, **EXPERTS)
+    made = compiled(kernel.fn, warps, 3, {"tokens": "*bf16"}, BLOCK_ROWS=rows, **top, **EXPERTS)
     code = made.asm["sass"]
     assert "HGMMA" in code
     assert "LDL" not in code, "registers are spilled"
@@ -83,10 +84,9 @@ def test_experts(kernel, rows, warps):
 )
 def test_attention(tokens, splits, window, matrix_unit):
     made = compiled(
-        attention_kernel,
+        attention_kernel.fn,
         4,
         3,
-        "i32",
         **HEADS,
         WINDOW=window,
         SPLITS=splits,
@@ -98,6 +98,20 @@ def test_attention(tokens, splits, window, matrix_unit):
     assert matrix_unit in code
     assert "LDL" not in code, "registers are spilled"
     assert "tt.load" not in loop(made), "a load is not ahead of its use"
+
+
+def test_the_small_steps_of_a_block():
+    """One token per program, and 128 experts: no registers are spilled."""
+    row = {"WIDTH": 2880, "COLUMNS": 4096}
+    heads = {"KV_HEADS": 8, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
+    experts = {"TOP": 4, "EXPERTS": 128, "TOP_COLUMNS": 4, "EXPERT_COLUMNS": 128}
+    vector = {"scale": "*bf16"}
+    for made in (
+        compiled(add_norm_kernel, 8, 3, vector, PARTS=4, **row),
+        compiled(rotate_kernel, 4, 3, HALF=32, HALF_COLUMNS=32, **heads),
+        compiled(route_kernel, 8, 3, BLOCK_ROWS=16, CHUNK=32, **experts),
+    ):
+        assert "LDL" not in made.asm["sass"], "registers are spilled"
 
 
 @pytest.mark.parametrize(("rows", "warps"), [(16, {4}), (128, {8})])

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-SUITES = ("attention", "experts", "model")
+SUITES = ("attention", "decode", "experts", "model")
 
 pytestmark = [
     pytest.mark.slow,

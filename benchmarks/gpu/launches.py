@@ -1,0 +1,112 @@
+"""The kernels that a decode step launches on a GPU, counted without a GPU.
+
+The step runs on tensors without data, and launches of Triton kernels are recorded instead of made.
+An operator of PyTorch counts as one launch unless it returns a view or only allocates memory. The
+count is a lower bound: a few operators, such as a sort, launch several kernels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+from unittest import mock
+
+import torch
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from triton.runtime import Autotuner, KernelInterface
+
+from benchmarks.gpu.measuring import Result, Setup
+from benchmarks.gpu.model import shape
+from reference_engine.generation.ragged import RaggedBatch
+from reference_engine.kernels import attention_triton
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.model.config import ModelConfig
+from reference_engine.model.packed import PackedMixtureOfExperts, pack_experts
+from reference_engine.model.transformer import Transformer
+
+MULTIPROCESSORS = 132
+"""Of an H200; the number decides whether the keys of a sequence are split."""
+WIDTH = 16
+"""Blocks per page table: up to 1,024 tokens of context."""
+ALLOCATIONS = ("empty", "detach", "alias", "_unsafe_view", "lift_fresh")
+"""Operators that launch nothing, by the beginning of their name; `new_empty` is decomposed."""
+
+
+class _Operators(TorchDispatchMode):
+    """Counts the operators of PyTorch that launch a kernel."""
+
+    def __init__(self, launches: Counter[str]) -> None:
+        super().__init__()
+        self._launches = launches
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        name = func.overloadpacket.__name__
+        if not func.is_view and not name.removeprefix("new_").startswith(ALLOCATIONS):
+            self._launches[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Counts launches by name until the context ends; kernels of Triton do not run in it."""
+    launches: Counter[str] = Counter()
+
+    def launch(kernel: KernelInterface, grid: object) -> object:
+        name = (kernel.fn if isinstance(kernel, Autotuner) else kernel).fn.__name__
+        return lambda *args, **kwargs: launches.update([name])
+
+    with (
+        mock.patch.object(KernelInterface, "__getitem__", launch),
+        mock.patch.object(attention_triton, "multiprocessors", return_value=MULTIPROCESSORS),
+        torch.no_grad(),
+        _Operators(launches),
+    ):
+        yield launches
+
+
+def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
+    """Returns the launches of a pass that decodes one token of each row, up to the last block."""
+    with torch.device("meta"):
+        model = Transformer(config, kernels="triton")
+        pack_experts(model)
+        for block in model.blocks:
+            _pack(cast("PackedMixtureOfExperts", block.mlp), config)
+    model = model.to("meta", torch.bfloat16)
+    cache = KVCache(config, rows * WIDTH, torch.bfloat16, torch.device("meta"))
+    batch = RaggedBatch(cache, rows, rows, WIDTH)
+    with counted() as launches:
+        batch.run(model)
+    return launches
+
+
+def per_layer(name: str, rows: int) -> float:
+    """Returns the mean launches of a layer of a published shape."""
+    config, small = shape(name), shape(name, 2)
+    further = decode_launches(config, rows).total() - decode_launches(small, rows).total()
+    return further / (config.num_hidden_layers - small.num_hidden_layers)
+
+
+def launches(setup: Setup) -> Iterator[Result]:
+    """Launches of a decode step, counted from the program: the profile should show as many."""
+    for rows in (1, 8, 64):
+        total = decode_launches(shape(setup.shape), rows).total()
+        yield Result(f"decode, {rows} rows", total, "launches")
+        yield Result(f"per layer, {rows} rows", per_layer(setup.shape, rows), "launches")
+
+
+def _pack(experts: PackedMixtureOfExperts, config: ModelConfig) -> None:
+    hidden, inner = config.hidden_size, config.intermediate_size
+    count = config.num_local_experts
+    for name, outputs, inputs in (("mlp1", 2 * inner, hidden), ("mlp2", hidden, inner)):
+        blocks = torch.empty(count, outputs, inputs // 32, 4, 4, dtype=torch.uint8)
+        scales = torch.empty(count, inputs // 32, outputs, dtype=torch.uint8)
+        experts.set_kernel_layout(f"{name}_weight", blocks, scales)

@@ -1,0 +1,93 @@
+"""One new token per sequence with as few kernel launches as possible.
+
+This is `Transformer.stream` for a GPU, where a launch costs more than the small steps of a block.
+The model's own code defines the correct result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from reference_engine.kernels.attention_triton import paged_attention
+from reference_engine.kernels.decode_triton import (
+    add_and_normalize,
+    choose_experts,
+    rotate_and_write,
+)
+from reference_engine.kernels.experts_triton import block_rows, multiply
+from reference_engine.kv_cache.cache import KVCache, KVPages
+from reference_engine.model.packed import PackedMixtureOfExperts
+from reference_engine.model.transformer import Attention, RMSNorm, Transformer
+
+
+def decode(
+    model: Transformer,
+    cache: KVCache,
+    tokens: Tensor,
+    tables: Mapping[str, Tensor],
+    query_starts: Tensor,
+    context_lengths: Tensor,
+) -> Tensor:
+    """Returns the stream after the last block, (rows, H), and writes the cache.
+
+    Args:
+        model: A model with packed experts, in one process.
+        cache: Its cache.
+        tokens: (rows,), int32; the new token of each row.
+        tables: The pages of each row in order, (rows, max_pages) in int32, by kind of layer.
+        query_starts: The numbers 0 to rows, int32.
+        context_lengths: (rows,), int32; lengths including the new token.
+    """
+    config = model.config
+    cos, sin = (each.flatten(1) for each in model.rotary.angles(context_lengths - 1))
+    stream: Tensor = model.embedding(tokens).to(model.residual)
+    parts: Tensor | None = None  # What the previous half of a block adds.
+    for layer, block in enumerate(model.blocks):
+        kind = config.layer_types[layer]
+        window = config.sliding_window if kind == "sliding_attention" else None
+        batch = (tables[kind], query_starts, context_lengths)
+        normalized = _add(stream, parts, block.attn.norm)
+        parts = _attend(block.attn, normalized, cos, sin, cache.layers[layer], batch, window)
+        normalized = _add(stream, parts, block.mlp.norm)
+        assert isinstance(block.mlp, PackedMixtureOfExperts)
+        parts = _run_experts(block.mlp, normalized)
+    _add(stream, parts, model.norm)
+    return stream
+
+
+def _add(stream: Tensor, parts: Tensor | None, norm: RMSNorm) -> Tensor:
+    return add_and_normalize(stream, parts, norm.scale, norm.eps)
+
+
+def _attend(
+    attention: Attention,
+    normalized: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    pages: KVPages,
+    batch: tuple[Tensor, Tensor, Tensor],
+    window: int | None,
+) -> Tensor:
+    """Returns (rows, 1, H); `batch` is the tables, query starts and context lengths."""
+    tables, starts, lengths = batch
+    query = rotate_and_write(attention.qkv(normalized), cos, sin, pages, tables, lengths)
+    scale = attention.head_dim**-0.5
+    attended = paged_attention(
+        query, pages.keys, pages.values, tables, starts, lengths, attention.sinks, window, scale
+    )
+    added: Tensor = attention.out(attended.flatten(1))
+    return added[:, None]
+
+
+def _run_experts(experts: PackedMixtureOfExperts, normalized: Tensor) -> Tensor:
+    """Returns the weighted result of each chosen expert, (rows, top, H) in float32."""
+    gate_up, down = experts.linears
+    rows, width = normalized.shape
+    block = block_rows(rows * experts.top, len(gate_up.bias))
+    weights, routing = choose_experts(experts.gate(normalized), experts.top, block)
+    product = torch.empty((rows, experts.top, width), dtype=torch.float32, device=normalized.device)
+    multiply(product, normalized, weights, routing, gate_up, down, experts.limit, block)
+    return product

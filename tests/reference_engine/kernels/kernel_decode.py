@@ -1,0 +1,130 @@
+"""Compares the kernels of decode with the model's own code; test_kernel_suite.py runs this."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+import torch
+from tiny_model import packed_transformer
+
+from reference_engine.generation import ragged
+from reference_engine.generation.forward import Row
+from reference_engine.kernels import interpreting
+from reference_engine.kernels.decode_triton import (
+    add_and_normalize,
+    choose_experts,
+    rotate_and_write,
+)
+from reference_engine.kernels.routing import route
+from reference_engine.kv_cache.cache import KVCache, KVPages
+from reference_engine.model.transformer import RMSNorm, rotate
+
+DEVICE = "cpu" if interpreting() else "cuda"
+TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 2**-7}
+"""Of single numbers; the interpreter cuts digits where a GPU rounds."""
+DTYPES = pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+
+
+def normal(*shape, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape))).to(
+        DEVICE, dtype
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@DTYPES
+def test_parts_are_added_and_the_stream_normalized(dtype, count):
+    norm = RMSNorm(96, 1e-5).to(DEVICE, dtype).requires_grad_(False)
+    norm.scale.copy_(normal(96))
+    stream, parts = 3 * normal(5, 96), normal(5, count, 96, dtype=dtype) if count else None
+    expected = stream if parts is None else stream + parts.float().sum(1)
+    found = add_and_normalize(stream, parts, norm.scale, norm.eps)
+    assert found.dtype == dtype
+    assert torch.allclose(stream, expected, atol=1e-6)
+    tolerance = TOLERANCES[dtype]
+    assert torch.allclose(found.float(), norm(expected).float(), atol=1e-6, rtol=tolerance)
+
+
+def test_a_narrow_stream_rounds_what_it_adds():
+    stream, parts = normal(4, 64, dtype=torch.bfloat16), normal(4, 2, 64)
+    expected = stream + parts.sum(1).to(torch.bfloat16)
+    add_and_normalize(stream, parts, torch.ones(64, device=DEVICE), 1e-5)
+    assert torch.allclose(stream.float(), expected.float(), atol=2**-6, rtol=2**-7)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "size"), [(8, 1, 64), (6, 2, 24), (2, 2, 16)])
+@DTYPES
+def test_heads_are_rotated_and_written(dtype, heads, kv_heads, size):
+    qkv = normal(3, (heads + 2 * kv_heads) * size, dtype=dtype)
+    angle = 100 * normal(3, size // 2)
+    cos, sin = angle.cos(), angle.sin()
+    tables = torch.tensor([[2, 0], [4, 1], [3, 5]], dtype=torch.int32, device=DEVICE)
+    lengths = torch.tensor([1, 8, 6], dtype=torch.int32, device=DEVICE)
+    pages = KVPages(*torch.zeros(2, 6, 4, kv_heads, size, dtype=dtype, device=DEVICE))
+    found = rotate_and_write(qkv, cos, sin, pages, tables, lengths)
+
+    split = qkv.view(3, -1, size).split((heads, kv_heads, kv_heads), dim=1)
+    turned = [rotate(each[None], cos[None, :, None], sin[None, :, None])[0] for each in split[:2]]
+    keys, values = torch.zeros_like(pages.keys), torch.zeros_like(pages.values)
+    keys[[2, 1, 5], [0, 3, 1]], values[[2, 1, 5], [0, 3, 1]] = turned[1], split[2]
+    tolerance = TOLERANCES[dtype]
+    assert torch.allclose(found.float(), turned[0].float(), atol=1e-6, rtol=tolerance)
+    assert torch.allclose(pages.keys.float(), keys.float(), atol=1e-6, rtol=tolerance)
+    assert torch.equal(pages.values, values)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "experts", "top", "block"),
+    [(1, 32, 4, 16), (3, 5, 3, 16), (70, 12, 2, 4), (70, 2, 1, 64)],
+    ids=["one token", "odd numbers", "more tokens than a chunk", "few experts"],
+)
+@DTYPES
+def test_experts_are_chosen_and_sorted(dtype, tokens, experts, top, block):
+    generator = torch.Generator().manual_seed(tokens)
+    order = torch.stack([torch.randperm(experts, generator=generator) for _ in range(tokens)])
+    scores = (order / 4).to(DEVICE, dtype)
+    weights, routing = choose_experts(scores, top, block)
+    best = scores.float().topk(top)
+    assert torch.allclose(weights, best.values.softmax(-1), atol=1e-6)
+    # `route` treats a single token in its own way; with a second one, it sorts the first one's.
+    many = torch.cat((best.indices, best.indices.new_full((1, top), experts)))
+    expected = route(many, experts, block)
+    assert torch.equal(routing.slots, expected.slots[: tokens * top])
+    tiles = len(routing.tile_ends)
+    assert torch.equal(routing.tile_experts, expected.tile_experts[:tiles])
+    assert torch.equal(routing.tile_rows, expected.tile_rows[:tiles])
+    assert torch.equal(routing.tile_ends, expected.tile_ends[:tiles])
+    assert (expected.tile_rows[tiles:] == expected.tile_ends[tiles:]).all()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_equal_scores_choose_the_first_experts_and_nan_gives_nan():
+    scores = torch.zeros(2, 5, device=DEVICE)
+    scores[1] = float("nan")
+    weights, routing = choose_experts(scores, 2, 16)
+    assert weights[0].tolist() == [0.5, 0.5]
+    assert weights[1].isnan().all()
+    assert routing.slots[routing.tile_rows[0] : routing.tile_ends[0]].tolist()[0] == 0
+    assert int(routing.tile_experts.max()) < 5
+
+
+@torch.inference_mode()
+def test_decode_agrees_with_the_model():
+    """The plain model reads the same prompts and decodes the same tokens."""
+    streams = []
+    for kernels in ("torch", "triton"):
+        shape = {"num_local_experts": 8, "num_hidden_layers": 2, "sliding_window": 4}
+        model = packed_transformer(kernels, torch.float32, **shape).to(DEVICE)
+        assert ragged.has_fused_kernels(model) == (kernels == "triton")
+        cache = KVCache(model.config, 8, torch.float32, torch.device(DEVICE))
+        run = ragged.RaggedForward(model, cache)
+        tables = [(array("i", [n]), array("i", [n + 1])) for n in (1, 5)]
+        run([Row(range(7, 18), 0, *tables[0]), Row(range(3), 0, *tables[1])], 11)
+        steps = [
+            run([Row([5 + at], 11 + at, *tables[0]), Row([9 + at], 3 + at, *tables[1])], 1)
+            for at in range(2)
+        ]
+        streams.append(torch.cat(steps))
+    plain, fused = streams
+    assert (fused - plain).abs().max() <= 1e-5 * plain.abs().max()

@@ -1,0 +1,24 @@
+"""The launches of a decode step of gpt-oss-20b, counted without a GPU."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from benchmarks.gpu.launches import decode_launches, per_layer
+from benchmarks.gpu.model import shape
+
+
+@pytest.mark.parametrize(("rows", "combined"), [(1, 12), (64, 0)])
+def test_launches_of_a_decode_step(rows, combined):
+    """With few rows, the keys of layers without a window are split and combined."""
+    found = decode_launches(shape("20b"), rows)
+    layers = 24
+    assert found["add_norm_kernel"] == 2 * layers + 1
+    assert found["addmm"] == 3 * layers
+    for kernel in ("rotate", "attention", "route", "gate_up", "down"):
+        assert found[f"{kernel}_kernel"] == layers
+    assert found["combine_kernel"] == combined
+    assert per_layer("20b", rows) == 10 + combined / layers
+    assert found.total() <= 10 * layers + combined + 10
