@@ -42,7 +42,9 @@ def changed_alike(group: Sequence[Score]) -> Iterator[Score]:
         yield from _explained(affected, [each for each in as_changed if each.planned])
     longest = max((len(text) for each in made for text in strings(each.got)), default=0)
     longer = [each for each in made if any(len(t) > longest for t in strings(each.expected))]
-    yield from _explained(longer, [each for each in longer if _is_cut(each, longest)])
+    cut = [each for each in longer if each.got == _mapped(each.expected, lambda t: t[:longest])]
+    if len({each.score.sample for each in cut if _ends_within_word(each, longest)}) > 1:
+        yield from _explained(longer, cut)
     several = [each for each in made if len(set(_texts(each.expected).values())) > 1]
     yield from _explained(several, [each for each in several if _has_exchanged(each)])
 
@@ -61,11 +63,10 @@ def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> list[Scor
     return [each.score for each in changed] if enough and not intact else []
 
 
-def _is_cut(made: _Made, longest: int) -> bool:
-    """Whether the longer texts end at this length, one of them within a word."""
-    ends = (text[longest - 1 : longest + 1] for text in strings(made.expected))
-    within = longest > 0 and any(len(end) > 1 and end.isalnum() for end in ends)
-    return within and made.got == _mapped(made.expected, lambda text: text[:longest])
+def _ends_within_word(made: _Made, length: int) -> bool:
+    """Whether this length is within a word of an expected text. Models shorten texts elsewhere."""
+    ends = (text[length - 1 : length + 1] for text in strings(made.expected))
+    return length > 0 and any(len(end) > 1 and end.isalnum() for end in ends)
 
 
 def _has_exchanged(made: _Made) -> bool:

@@ -129,9 +129,16 @@ def test_texts_that_are_all_changed_alike_are_found(change: Callable[[str], str]
 
 def test_texts_that_all_end_at_one_length_are_found() -> None:
     cut = changed_to(lambda text: text[:3], planned=False)
-    assert found(cut) == {"a1", "b1", "c1"}
-    assert found([*cut, *scores(made({"city": "Rome"}, {"city": "Rome"}), sample="d")]) == set()
-    assert found(changed_to(lambda text: text.split()[0][:6], planned=False)) == set()
+    at_end = scores(made({"city": "rio de"}, {"city": "rio"}), sample="d")
+    assert found(cut + at_end) == {"a1", "b1", "c1", "d1"}
+    whole = scores(made({"city": "Rome"}, {"city": "Rome"}), sample="e")
+    assert found(cut + whole) == set()
+    words = [
+        score
+        for sample, name in zip("abc", ("city", "unit", "city"), strict=True)
+        for score in scores(made({name: "rio de"}, {name: "rio"}), sample=sample)
+    ]
+    assert found(words) == set()  # The model may have shortened them.
 
 
 def test_texts_in_each_other_s_place_are_found() -> None:
