@@ -19,7 +19,6 @@ from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.evidence import fits
 from harness.probes.refusals import required
-from harness.records.conditions import Api
 
 _ASK = "Please repeat after me: "
 TEXTS: Mapping[str, str] = {
@@ -48,15 +47,11 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
 _MASK = r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])"
 _TRIES = 2
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(
-        ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), tries=_TRIES)
-        for name, text in TEXTS.items()
-    )
-
-
-GROUP = ProbeGroup("echo", _requests, CHAT, modes=BOTH_MODES)
+_REQUESTS = tuple(
+    ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), tries=_TRIES)
+    for name, text in TEXTS.items()
+)
+GROUP = ProbeGroup("echo", lambda _api: _REQUESTS, CHAT, modes=BOTH_MODES)
 
 
 @GROUP.probe("echo.returned", TEXTS)

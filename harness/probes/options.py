@@ -13,7 +13,6 @@ from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required, served
 from harness.probes.tools.offers import WEATHER
-from harness.records.conditions import Api
 
 _HI = (Message("user", "Hi there!"),)
 _METADATA = {"purpose": "verification", "number": "17"}
@@ -25,35 +24,31 @@ _TRIES = 3
 _ROLES: tuple[Role, ...] = ("system", "developer")
 _PRECEDENCE = tuple(f"order of {role}" for role in _ROLES)
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return (
-        ProbeRequest(
-            "options",
-            _HI,
-            (WEATHER,),
-            instructions=_INSTRUCTIONS,
-            temperature=0.75,
-            max_tokens=96,
-            whole=False,
-            options={"top_p": 0.875, "tool_choice": "auto"},
-        ),
-        ProbeRequest(
-            "metadata",
-            _HI,
-            max_tokens=64,
-            whole=False,
-            options={"metadata": _METADATA},
-            provokes=frozenset({"request.refused"}),
-        ),
-        *(
-            ProbeRequest(name, (Message(role, _RULE), Message("user", _AGAINST)), tries=_TRIES)
-            for name, role in zip(_PRECEDENCE, _ROLES, strict=True)
-        ),
-    )
-
-
-GROUP = ProbeGroup("options", _requests, RESPONSES)
+_REQUESTS = (
+    ProbeRequest(
+        "options",
+        _HI,
+        (WEATHER,),
+        instructions=_INSTRUCTIONS,
+        temperature=0.75,
+        max_tokens=96,
+        whole=False,
+        options={"top_p": 0.875, "tool_choice": "auto"},
+    ),
+    ProbeRequest(
+        "metadata",
+        _HI,
+        max_tokens=64,
+        whole=False,
+        options={"metadata": _METADATA},
+        provokes=frozenset({"request.refused"}),
+    ),
+    *(
+        ProbeRequest(name, (Message(role, _RULE), Message("user", _AGAINST)), tries=_TRIES)
+        for name, role in zip(_PRECEDENCE, _ROLES, strict=True)
+    ),
+)
+GROUP = ProbeGroup("options", lambda _api: _REQUESTS, RESPONSES)
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")

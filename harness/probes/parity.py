@@ -15,9 +15,8 @@ from harness.api.base import Reply
 from harness.checks.json_text import parsed_object
 from harness.findings import BOTH_MODES, CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.parsing.rollout import ParsedExchange
-from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
 from harness.probes.tools.offers import offered
-from harness.records.conditions import Api
 from harness.statistics.differences import Counts, mantel_haenszel
 from harness.text import shared_beginning
 
@@ -35,15 +34,10 @@ _TRIES = 2
 _FEWEST_DIFFERENT = 2
 _SIGNIFICANCE = 0.01
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(
-        replace(offered(name, prompt), temperature=0, tries=_TRIES)
-        for name, prompt in PROMPTS.items()
-    )
-
-
-GROUP = ProbeGroup("parity", _requests, CHAT, modes=BOTH_MODES)
+_REQUESTS = tuple(
+    replace(offered(name, prompt), temperature=0, tries=_TRIES) for name, prompt in PROMPTS.items()
+)
+GROUP = ProbeGroup("parity", lambda _api: _REQUESTS, CHAT, modes=BOTH_MODES)
 
 
 _FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {

@@ -22,7 +22,6 @@ from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, Pr
 from harness.probes.mistakes import explanation
 from harness.probes.refusals import outcome, refused
 from harness.probes.rendering import Prompt, added_text, bare_lengths, differences
-from harness.records.conditions import Api
 from harness.records.scores import Severity
 
 _CORPUS = yaml.safe_load((resources.files("harness") / "data" / "prompts.yaml").read_text("utf-8"))
@@ -58,22 +57,18 @@ _REFUSABLE = frozenset({"request.refused"})
 _RARE = frozenset({"result in parts", "longer result", "long description"})
 """Requests that a provider may reject."""
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(
-        ProbeRequest(
-            name,
-            prompt.turns,
-            prompt.tools,
-            max_tokens=_FEW_TOKENS,
-            whole=False,
-            provokes=_REFUSABLE if name in _RARE else frozenset(),
-        )
-        for name, prompt in PROMPTS.items()
+_REQUESTS = tuple(
+    ProbeRequest(
+        name,
+        prompt.turns,
+        prompt.tools,
+        max_tokens=_FEW_TOKENS,
+        whole=False,
+        provokes=_REFUSABLE if name in _RARE else frozenset(),
     )
-
-
-GROUP = ProbeGroup("prompt", _requests, HARMONY)
+    for name, prompt in PROMPTS.items()
+)
+GROUP = ProbeGroup("prompt", lambda _api: _REQUESTS, HARMONY)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,10 @@ from harness.api.base import Tool, ToolCall
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, HARMONY, Problem
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
+from harness.probes.base import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.probes.evidence import Author, ExtraTokens, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
-from harness.records.conditions import Api
 
 _DASHES = str.maketrans({"–": "-"})
 _QUOTES = str.maketrans({"’": "'", "“": '"', "”": '"'})
@@ -125,15 +124,11 @@ VALUES: Mapping[str, Value] = {
     ),
 }  # fmt: skip
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(
-        offered(name, value.prompt, TOOLS if value.tool in TOOLS else (value.tool,))
-        for name, value in VALUES.items()
-    )
-
-
-GROUP = ProbeGroup("tools.arguments", _requests, HARMONY, modes=BOTH_MODES)
+_REQUESTS = tuple(
+    offered(name, value.prompt, TOOLS if value.tool in TOOLS else (value.tool,))
+    for name, value in VALUES.items()
+)
+GROUP = ProbeGroup("tools.arguments", lambda _api: _REQUESTS, HARMONY, modes=BOTH_MODES)
 
 
 def _judge(name: str, responses: ProbeResponses) -> Trials:

@@ -9,11 +9,10 @@ from dataclasses import replace
 from harness.api.base import Tool
 from harness.checks.subjects import Call, calls
 from harness.findings import CHAT, FUNCTION_CALLING, HARMONY, Problem
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeResponses, Trials
 from harness.probes.evidence import ExtraTokens, author
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
-from harness.records.conditions import Api
 
 NAMES: Mapping[str, tuple[Tool, str, str]] = {
     "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),
@@ -31,15 +30,11 @@ NAMES: Mapping[str, tuple[Tool, str, str]] = {
 _LEAST_SHARED = 16
 _PUNCTUATION = re.compile(r"[\W_]+")
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(
-        offered(name, prompt, (replace(tool, name=renamed),))
-        for name, (tool, renamed, prompt) in NAMES.items()
-    )
-
-
-GROUP = ProbeGroup("tools.names", _requests, FUNCTION_CALLING)
+_REQUESTS = tuple(
+    offered(name, prompt, (replace(tool, name=renamed),))
+    for name, (tool, renamed, prompt) in NAMES.items()
+)
+GROUP = ProbeGroup("tools.names", lambda _api: _REQUESTS, FUNCTION_CALLING)
 
 
 @GROUP.probe("tools.names.accepted", NAMES)

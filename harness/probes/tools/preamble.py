@@ -12,7 +12,6 @@ from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import first_replies, required
 from harness.probes.tools.offers import WEATHER
-from harness.records.conditions import Api
 
 _TRIES = 4
 _RULE = Message(
@@ -25,13 +24,8 @@ _LEAST = 16
 """Extra tokens that must include a text: the format of a message has six,
 and a call may have some more than `extra_tokens` counts, such as its content type."""
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    turns = (_RULE, _QUESTION)
-    return (ProbeRequest("announced", turns, (WEATHER,), tries=_TRIES),)
-
-
-GROUP = ProbeGroup("tools.preamble", _requests, HARMONY)
+_REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=_TRIES),)
+GROUP = ProbeGroup("tools.preamble", lambda _api: _REQUESTS, HARMONY)
 
 
 @GROUP.probe("tools.preamble", ("announced",))

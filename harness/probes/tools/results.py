@@ -8,7 +8,6 @@ from harness.api.base import Message, Reply, Tool, ToolCall, ToolResult
 from harness.findings import HARMONY, Problem
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import required
-from harness.records.conditions import Api
 
 _LOOK_UP = Tool(
     "get_code_word",
@@ -27,26 +26,22 @@ _CODE_WORDS = (
 )
 """Of the first city, which the user asks about, and of the second."""
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(
-        ProbeRequest(
-            first,
-            (
-                _PROMPT,
-                *(ToolCall(f"call_{city}", _LOOK_UP.name, f'{{"city": "{city}"}}')
-                  for city in ("Lisbon", "Oslo")),
-                *(ToolResult(f"call_{city}", json.dumps({"code_word": word}))
-                  for city, word in (("Lisbon", first), ("Oslo", second))),
-            ),
-            (_LOOK_UP,),
-            temperature=0.0,
-        )
-        for first, second in _CODE_WORDS
-    )  # fmt: skip
-
-
-GROUP = ProbeGroup("tools.results", _requests, HARMONY)
+_REQUESTS = tuple(
+    ProbeRequest(
+        first,
+        (
+            _PROMPT,
+            *(ToolCall(f"call_{city}", _LOOK_UP.name, f'{{"city": "{city}"}}')
+              for city in ("Lisbon", "Oslo")),
+            *(ToolResult(f"call_{city}", json.dumps({"code_word": word}))
+              for city, word in (("Lisbon", first), ("Oslo", second))),
+        ),
+        (_LOOK_UP,),
+        temperature=0.0,
+    )
+    for first, second in _CODE_WORDS
+)  # fmt: skip
+GROUP = ProbeGroup("tools.results", lambda _api: _REQUESTS, HARMONY)
 
 
 # If fewer than all four results are confused, the model may be the cause.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.findings import GUIDE, Problem
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.base import ProbeGroup, ProbeResponses, Trials
 from harness.probes.refusals import required
 from harness.probes.tools.offers import offered
-from harness.records.conditions import Api
 
 NEEDED: Mapping[str, tuple[str, str]] = {
     "status": ("Is the service up right now?", "service_status"),
@@ -33,13 +32,9 @@ NOT_NEEDED: Mapping[str, str] = {
 _TOLERATED = 0.1
 _LEAST_F1 = 0.7
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    prompts = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
-    return tuple(offered(name, prompt) for name, prompt in prompts.items())
-
-
-GROUP = ProbeGroup("tools.trigger", _requests, GUIDE)
+_PROMPTS = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
+_REQUESTS = tuple(offered(name, prompt) for name, prompt in _PROMPTS.items())
+GROUP = ProbeGroup("tools.trigger", lambda _api: _REQUESTS, GUIDE)
 
 
 @GROUP.probe("tools.trigger.recall", NEEDED, tolerated=_TOLERATED)

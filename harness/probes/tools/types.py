@@ -15,11 +15,10 @@ from harness.api.base import Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.subjects import Call, calls
 from harness.findings import BOTH_MODES, FUNCTION_CALLING, Problem
-from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, TrialResult, Trials
+from harness.probes.base import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.probes.evidence import Author, ExtraTokens, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import offered, schema
-from harness.records.conditions import Api
 
 _MISSING = object()
 
@@ -85,12 +84,8 @@ RELIABLE = frozenset({"number"})
 """Values that models write as requested. Nor do they repeatedly write another number, or the
 opposite boolean. Otherwise tokens must show what the model wrote."""
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items())
-
-
-GROUP = ProbeGroup("tools.types", _requests, FUNCTION_CALLING, modes=BOTH_MODES)
+_REQUESTS = tuple(offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items())
+GROUP = ProbeGroup("tools.types", lambda _api: _REQUESTS, FUNCTION_CALLING, modes=BOTH_MODES)
 
 
 def _judge(name: str, responses: ProbeResponses) -> Trials:
