@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,35 +28,33 @@ from harness.storage.run_log import read_rollouts, read_run_info
 app = App(name="golden", help="Golden files: the logprobs of a trusted engine.")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """The engine that computes."""
+
+    checkpoint: Path
+    """Folder of the checkpoint, in OpenAI's or Hugging Face's layout."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Number format. Default: the fastest of the device; for `create` float32."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to compute. Default: cpu."""
+    current_date: str | None = None
+    """Date line of the system message, YYYY-MM-DD. Default: none."""
+    threads: int | None = None
+    """CPU threads."""
+
+
 @app.command
-def create(
-    *,
-    checkpoint: Path,
-    out: Path,
-    model: tuple[str, ...],
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    device: Literal["cpu", "cuda"] = "cpu",
-    current_date: str | None = None,
-    threads: int | None = None,
-) -> int:
+def create(*, engine: Engine, out: Path, model: tuple[str, ...]) -> int:
     """Create a golden file with the reference engine, with tolerances from healthy runs.
 
     Args:
-        checkpoint: Folder of the checkpoint, in OpenAI's or Hugging Face's layout.
+        engine: The engine that computes.
         out: The file to write.
         model: Name under which providers serve it; may be repeated.
-        dtype: Number format of the golden replies. Default: float32.
-        device: Where to compute. Default: cpu.
-        current_date: Date line of the system message, YYYY-MM-DD. Default: none.
-        threads: CPU threads.
     """
-    options = EngineOptions(
-        checkpoint=checkpoint,
-        dtype=dtype,
-        device=device,
-        threads=threads,
-        current_date=current_date,
-    )
+    options = EngineOptions(**(vars(engine) | {"dtype": engine.dtype or "float32"}))
     command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
     short, long = golden_prompts.requests(), golden_prompts.long_requests()
     _write(out, create_with_long(model, options, short, long, say, command))
@@ -125,12 +124,8 @@ def follow(
     run: Path,
     /,
     *,
-    checkpoint: Path,
+    engine: Engine,
     tolerance_of: Annotated[Path | None, Parameter(name="--golden")] = None,
-    dtype: Literal["float32", "bfloat16"] | None = None,
-    device: Literal["cpu", "cuda"] = "cpu",
-    current_date: str | None = None,
-    threads: int | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Score the replies of a run with the reference engine, and compare the logprobs.
@@ -139,22 +134,12 @@ def follow(
 
     Args:
         run: The run's folder.
-        checkpoint: Folder of the checkpoint that the provider serves.
+        engine: The engine that scores, with the checkpoint and date line of the provider.
         tolerance_of: Golden file with the tolerance. Default: the run's, or the shipped one.
-        dtype: Number format. Default: the fastest of the device.
-        device: Where to compute. Default: cpu.
-        current_date: Date line of the provider's system message, YYYY-MM-DD. Default: none.
-        threads: CPU threads.
         as_json: Print the figures as JSON on stdout.
     """
     golden = _golden_of(run, tolerance_of)
-    options = EngineOptions(
-        checkpoint=checkpoint,
-        dtype=dtype,
-        device=device,
-        threads=threads,
-        current_date=current_date,
-    )
+    options = EngineOptions(**vars(engine))
     found = teacher_forcing.score_replies(read_rollouts(run), options)
     if not found.compared.differences:
         show(

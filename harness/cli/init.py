@@ -13,15 +13,18 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
+from rich.prompt import Prompt
 
 from harness.cli.options import COUNT, names, parse_apis
 from harness.cli.screen import say, show, stderr
+from harness.endpoints.preflight import listed_models, supported_apis
 from harness.errors import (
     ConfigurationError,
     ProviderUnauthorizedError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from harness.providers.editing import entry_text, with_entry
 from harness.providers.entries import (
     LOCAL_FILE,
     Provider,
@@ -30,6 +33,7 @@ from harness.providers.entries import (
     looks_like_key,
     own_providers,
 )
+from harness.providers.yaml_files import read_text
 from harness.records.conditions import BOTH_APIS, Api
 
 MODELS_SHOWN = 8
@@ -132,8 +136,6 @@ def _completed(draft: Draft, *, offline: bool) -> Provider:
 
 def _listed_models(provider: Provider) -> list[str] | None:
     """The models that the provider lists; None, with a message, if it does not answer."""
-    from harness.endpoints.preflight import listed_models
-
     try:
         return asyncio.run(listed_models(provider)) or []
     except (ConfigurationError, ProviderUnavailableError) as error:
@@ -143,8 +145,6 @@ def _listed_models(provider: Provider) -> list[str] | None:
 
 def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
     """The APIs that work; none, with a message, if the provider does not answer."""
-    from harness.endpoints.preflight import supported_apis
-
     try:
         apis, refusals = asyncio.run(supported_apis(provider, models))
     except (ProviderUnreachableError, ProviderUnauthorizedError) as error:
@@ -161,9 +161,6 @@ def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
 
 
 def _write(path: Path, provider: Provider, limits: Mapping[str, int]) -> None:
-    from harness.providers.editing import entry_text, with_entry
-    from harness.providers.yaml_files import read_text
-
     entry: dict[str, object] = {
         "base_url": provider.base_url,
         "model": provider.model,
@@ -228,8 +225,6 @@ def _ask_apis(found: Sequence[Api]) -> tuple[Api, ...]:
 
 def _ask(question: str, check: Callable[[str], object] = str, default: str | None = None) -> str:
     """Ask until the answer passes `check`, which raises ConfigurationError."""
-    from rich.prompt import Prompt
-
     while True:
         try:
             answer = Prompt.ask(

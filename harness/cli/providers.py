@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
+
+from harness.cli.screen import stdout
+from harness.providers.entries import load_providers
 
 
 def providers(
@@ -17,11 +21,6 @@ def providers(
     Args:
         providers_file: Your providers file. Default: ./providers.yaml, if it exists.
     """
-    from rich.text import Text
-
-    from harness.cli.screen import stdout
-    from harness.providers.entries import load_providers
-
     entries = load_providers(providers_file)
     width = max(map(len, entries))
     for entry in entries.values():

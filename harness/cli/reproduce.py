@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from harness.api import DIALECTS
+from harness.cli.bundle import opened_to_stay
 from harness.cli.choice import same_provider
 from harness.cli.options import ProviderOptions
 from harness.cli.restoring import probe_options_of
@@ -71,8 +72,6 @@ def reproduce(
         form: Print only a curl command, a Python program, or an issue in Markdown.
         provider: The provider, if its entry is not the one of the run.
     """
-    from harness.cli.bundle import opened_to_stay
-
     run = opened_to_stay(run)
     info = read_run_info(run)
     subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from evals.cost import expect
 from harness.cli import planning, restoring
+from harness.cli.cost import plan_lines
 from harness.cli.limits import budget_for
 from harness.cli.options import (
     DEFAULT_OUT,
@@ -33,6 +35,7 @@ from harness.errors import ConfigurationError, ProviderUnavailableError, Stopped
 from harness.pipeline import run as pipeline
 from harness.pipeline.plan import Plan
 from harness.pipeline.run import Job
+from harness.providers.entries import find_provider
 from harness.sampling.watching import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
@@ -169,8 +172,7 @@ def grade(
         debug: Print every request and response on stderr, keys redacted.
         as_json: Print verdict and figures as JSON on stdout.
     """
-    from harness.cli import judging
-    from harness.providers.entries import find_provider
+    from harness.cli import judging  # it imports the reports
 
     info = read_run_info(run)
     if unread and grader is None:
@@ -274,9 +276,6 @@ def _resumed(
 
 def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
     """Print what a run will cost."""
-    from evals.cost import expect
-    from harness.cli.cost import plan_lines
-
     info = pipeline.new_info(draft.provider.info(), draft.plan, draft.settings, ())
     expected = expect(draft.tasks, info, draft.provider, draft.grader)
     if as_json:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.cli import restoring
+from harness.cli import judging, restoring
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.cli.screen import say, show, stderr
 from harness.errors import ConfigurationError, ProviderUnavailableError, StoppedError
@@ -30,6 +30,7 @@ from harness.watching.rounds import DAY, PREFLIGHT, Budget, Menu, draw
 from harness.watching.sentences import ended, moment, worse
 from harness.watching.signals import Signal, accepted, counts_of, examine, pruned
 from harness.watching.state import State
+from reports.html.watching import render_watch
 
 RUNS, PAGE = "runs", "index.html"
 
@@ -168,8 +169,6 @@ def _next(plan: Watch, state: State, target: Target, watched: Watched) -> tuple[
 
 def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:
     """The round, sampled and judged."""
-    from harness.cli import judging
-
     counts: dict[str, tuple[int, int]] = {}
     try:
         pipeline.sample(job, Watcher())
@@ -216,8 +215,6 @@ def _deliver(plan: Watch, state: State) -> None:
 
 def _publish(plan: Watch, state: State, metrics: Metrics) -> None:
     """Write the page, and replace the metrics."""
-    from reports.html.watching import render_watch
-
     every = [(state.watched(each.offer.provider.name), each.signals) for each in plan.targets]
     for watched, signals in every:
         metrics.show(watched, signals)

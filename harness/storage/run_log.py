@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -27,6 +27,7 @@ RUN_FILE = "run.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
 SECONDS_BETWEEN_SYNCS = 2.0
 OLD_VERSION = 2
+T = TypeVar("T")
 _ROLLOUT = TypeAdapter(Rollout)
 _Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
@@ -125,16 +126,8 @@ def follow_rollouts(
     Raises:
         RunLogError: The log is damaged or cannot be read.
     """
-    path = folder / name
     upgrade = _upgrade(folder, name)
-    first = start
-    for number, line, last in _lines(path, start):
-        try:
-            rollout = _read(line, upgrade)
-        except _DAMAGE as error:
-            if last and not line.endswith(b"\n"):
-                return
-            raise _damaged(path, number, first, error) from None
+    for rollout, line in _records(folder / name, start, lambda line: _read(line, upgrade)):
         start += len(line)
         yield rollout, start
 
@@ -158,22 +151,30 @@ def read_entries(folder: Path) -> Iterator[LogEntry]:
     Raises:
         RunLogError: The log is damaged or cannot be read.
     """
-    path = folder / ROLLOUTS_FILE
     upgrade = _upgrade(folder, ROLLOUTS_FILE)
+
+    def outlined(line: bytes) -> Outline:
+        if upgrade is None:
+            return Outline.model_validate_json(line)
+        return Outline.model_validate(_read(line, upgrade))
+
     seen: set[str] = set()
-    for number, line, last in _lines(path):
-        try:
-            if upgrade is None:
-                outline = Outline.model_validate_json(line)
-            else:
-                outline = Outline.model_validate(_read(line, upgrade))
-        except _DAMAGE as error:
-            if last and not line.endswith(b"\n"):
-                return
-            raise _damaged(path, number, 0, error) from None
+    for outline, line in _records(folder / ROLLOUTS_FILE, 0, outlined):
         if outline.id not in seen:
             seen.add(outline.id)
             yield LogEntry(outline, partial(_read, line, upgrade))
+
+
+def _records(path: Path, start: int, read: Callable[[bytes], T]) -> Iterator[tuple[T, bytes]]:
+    """The record of each line from a position on, and the line; without a torn last line."""
+    for number, line, last in _lines(path, start):
+        try:
+            record = read(line)
+        except _DAMAGE as error:
+            if last and not line.endswith(b"\n"):
+                return
+            raise _damaged(path, number, start, error) from None
+        yield record, line
 
 
 def line_ranges(path: Path, size: int) -> Iterator[tuple[int, int]]:
