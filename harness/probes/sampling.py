@@ -6,8 +6,8 @@ healthy provider close to zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from itertools import chain, combinations
 from statistics import median
 
@@ -18,7 +18,6 @@ from harness.parsing.events import objects
 from harness.parsing.rollout import ParsedExchange
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import outcome, served
-from harness.records.conditions import Api
 from harness.statistics.differences import fisher_exact, share_larger
 
 EFFORTS = ("low", "medium", "high")
@@ -62,54 +61,40 @@ _HOT, _COLD, _SEEDED = (
     for name in ("hot", "cold", "seeded")
 )
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    refusal = GARBLED | {"request.refused"}
-    hot = ProbeRequest(
-        "", (), temperature=1.0, max_tokens=_OPEN_TOKENS, tries=_HOT_TRIES, whole=False,
-        sequential=True, provokes=GARBLED,
-    )  # fmt: skip
-    cold = replace(hot, temperature=0.0, tries=_TRIES)
-    seeded = replace(hot, tries=_TRIES, options={"seed": 20_825}, provokes=refusal)
-    return (
-        *(
-            ProbeRequest(
-                f"effort {effort}",
-                _PUZZLE,
-                effort=effort,
-                max_tokens=2048,
-                tries=_EFFORT_TRIES,
-                whole=False,
-            )
-            for effort in EFFORTS
-        ),
-        *_open(_HOT, hot),
-        *(
-            replace(hot, name=name, turns=question, tries=1, max_tokens=_OPEN_TOKENS + number)
-            for names, question in zip(_FRESH, _QUESTIONS, strict=True)
-            for number, name in enumerate(names, start=1)
-        ),
-        *_open(_COLD, cold),
-        *_open(_SEEDED, seeded),
-        ProbeRequest(
-            "choices",
-            _QUESTIONS[0],
-            temperature=1.0,
-            max_tokens=_OPEN_TOKENS,
-            whole=False,
-            options={"n": _CHOICES},
-            provokes=refusal,
-        ),
-    )
-
-
-def _open(names: Sequence[str], request: ProbeRequest) -> Iterator[ProbeRequest]:
-    """The same request for each open question. Weak models may reply with arbitrary bytes."""
-    for name, question in zip(names, _QUESTIONS, strict=True):
-        yield replace(request, name=name, turns=question)
-
-
-GROUP = ProbeGroup("sampling", _requests, CHAT)
+_at_one = partial(
+    ProbeRequest,
+    temperature=1.0,
+    max_tokens=_OPEN_TOKENS,
+    tries=_HOT_TRIES,
+    whole=False,
+    sequential=True,
+    provokes=GARBLED,
+)
+"""A request at temperature 1; weak models may reply with arbitrary bytes."""
+_at_zero = partial(_at_one, temperature=0.0, tries=_TRIES)
+_REFUSAL = GARBLED | {"request.refused"}
+_with_seed = partial(_at_one, tries=_TRIES, options={"seed": 20_825}, provokes=_REFUSAL)
+_puzzled = partial(ProbeRequest, max_tokens=2048, tries=_EFFORT_TRIES, whole=False)
+_REQUESTS = (
+    *(_puzzled(f"effort {effort}", _PUZZLE, effort=effort) for effort in EFFORTS),
+    *map(_at_one, _HOT, _QUESTIONS),
+    *(
+        _at_one(name, question, tries=1, max_tokens=_OPEN_TOKENS + number)
+        for names, question in zip(_FRESH, _QUESTIONS, strict=True)
+        for number, name in enumerate(names, start=1)
+    ),
+    *map(_at_zero, _COLD, _QUESTIONS),
+    *map(_with_seed, _SEEDED, _QUESTIONS),
+    _at_one(
+        "choices",
+        _QUESTIONS[0],
+        tries=1,
+        sequential=False,
+        options={"n": _CHOICES},
+        provokes=_REFUSAL,
+    ),
+)
+GROUP = ProbeGroup("sampling", lambda _api: _REQUESTS, CHAT)
 
 
 @GROUP.probe("sampling.effort", ("effort low", "effort high"), source=GUIDE)

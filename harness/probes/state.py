@@ -26,7 +26,6 @@ from harness.probes.base import (
 )
 from harness.probes.refusals import outcome, refused
 from harness.probes.tools.offers import WEATHER
-from harness.records.conditions import Api
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
@@ -39,41 +38,25 @@ _FIRST = (
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
 )
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    hello = (Message("user", "Hi there!"),)
-    weather = (Message("user", "What is the weather in Lisbon?"),)
-    refusal = frozenset({"request.refused"})
-    return (
-        ProbeRequest(
-            "told",
-            (Message("user", _FIRST),),
-            then=("What is the code word?",),
-            stored=True,
-            tries=_TRIES,
-            max_turns=2,
-            provokes=refusal,
-        ),
-        ProbeRequest(
-            "called",
-            weather,
-            (WEATHER,),
-            stored=True,
-            tries=_TRIES,
-            max_turns=2,
-            provokes=refusal,
-        ),
-        ProbeRequest(
-            "unknown",
-            hello,
-            options={"previous_response_id": _UNKNOWN},
-            whole=False,
-            valid=False,
-        ),
-    )
-
-
-GROUP = ProbeGroup("state", _requests, _STATE)
+_stored = partial(
+    ProbeRequest,
+    stored=True,
+    tries=_TRIES,
+    max_turns=2,
+    provokes=frozenset({"request.refused"}),
+)
+_REQUESTS = (
+    _stored("told", (Message("user", _FIRST),), then=("What is the code word?",)),
+    _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
+    ProbeRequest(
+        "unknown",
+        (Message("user", "Hi there!"),),
+        options={"previous_response_id": _UNKNOWN},
+        whole=False,
+        valid=False,
+    ),
+)
+GROUP = ProbeGroup("state", lambda _api: _REQUESTS, _STATE)
 
 
 def _continues(name: str, responses: ProbeResponses) -> Trials:

@@ -13,7 +13,6 @@ from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import failure, required
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
-from harness.records.conditions import Api
 
 _TURNS = 4
 _UNANSWERED, _INDEPENDENT = 0.4, 0.2
@@ -33,21 +32,17 @@ RESULTS = {
 }
 """Tool results other than a short JSON object."""
 
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    dependent = "Find the order A-17 and then call get_weather with its city."
-    weather = (Message("user", "What is the weather in Lisbon?"),)
-    request = partial(ProbeRequest, max_turns=_TURNS)
-    return (
-        request("dependent", (Message("user", dependent),), (ORDER, WEATHER), tries=3),
-        *(
-            request(name, weather, _with_output(WEATHER, output), tries=_TRIES)
-            for name, output in RESULTS.items()
-        ),
-    )
-
-
-GROUP = ProbeGroup("tools.loop", _requests, GUIDE)
+_request = partial(ProbeRequest, max_turns=_TURNS)
+_DEPENDENT = Message("user", "Find the order A-17 and then call get_weather with its city.")
+_QUESTION = Message("user", "What is the weather in Lisbon?")
+_REQUESTS = (
+    _request("dependent", (_DEPENDENT,), (ORDER, WEATHER), tries=3),
+    *(
+        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=_TRIES)
+        for name, output in RESULTS.items()
+    ),
+)
+GROUP = ProbeGroup("tools.loop", lambda _api: _REQUESTS, GUIDE)
 
 
 @GROUP.probe("tools.loop.goes_on", ("dependent", *RESULTS))
