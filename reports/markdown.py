@@ -37,7 +37,7 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
         yield from (" ".join(map(markup.plain, report.regressions)), "")
     yield from _causes(report)
     for title, rules in causes.by_cause(report):
-        yield from (f"## {title}", "")
+        yield from (f"## {markup.plain(title)}", "")
         yield from (line for rule in rules for line in _finding(rule, examples))
     yield from ("## What to do next", "")
     for step in next_steps(report, report.analysis.run_id):

@@ -87,22 +87,25 @@ class Rule:
 
     @property
     def where(self) -> str:
-        """The conditions of the findings; an API alone means both of its modes."""
+        """The conditions of the findings: `chat`, `chat · both modes, responses · streaming`."""
         groups = set(self.result.groups)
-        for api in APIS:
-            modes = {f"{api} · streaming", f"{api} · non-streaming"}
-            if modes <= groups:
-                groups = groups - modes | {api}
-        return ", ".join(sorted(groups))
+        modes = {api: {f"{api} · streaming", f"{api} · non-streaming"} for api in APIS}
+        both = [api for api in APIS if modes[api] <= groups]
+        rest = groups.difference(*(modes[api] for api in both))
+        return ", ".join(sorted([f"{api} · both modes" if rest else api for api in both] + [*rest]))
+
+    @property
+    def often(self) -> str:
+        """How often, unless always: `50.0 % of the time (95 % interval 0–100)`."""
+        rate = self.result.rate
+        if rate is None or self.result.failures == self.result.applicable:
+            return ""
+        return text.estimate(rate).replace("(", "% of the time (95 % interval ")
 
     @property
     def seen(self) -> str:
-        """Where, and how often unless always: `chat; 50.0 % of the time (95 % interval 0–100)`."""
-        rate = self.result.rate
-        if rate is None or self.result.failures == self.result.applicable:
-            return self.where
-        often = text.estimate(rate).replace("(", "% of the time (95 % interval ")
-        return f"{self.where}; {often}"
+        """Where, and how often unless always."""
+        return "; ".join(part for part in (self.where, self.often) if part)
 
     @property
     def rank(self) -> tuple[int, int, str]:

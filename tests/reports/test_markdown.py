@@ -2,6 +2,7 @@
 import re
 from itertools import groupby
 
+import pytest
 from inline_snapshot import snapshot
 from reporting import (
     FOUR,
@@ -16,12 +17,14 @@ from reporting import (
     passing,
     passing_scores,
     rubric,
+    rule,
     score,
     tool_calling,
 )
 
 from reports.build import build_report
 from reports.markdown import render_markdown
+from reports.model import Rule
 
 NASTY = "\x1b[31mred\x1b[0m\n`code` | <script>alert(1)</script> \u202egnp [x](y) **b** ```"
 NASTY_SAMPLE = "q`1`|<b>@all*"
@@ -243,3 +246,18 @@ def test_sample_data_is_named():
     assert text.startswith("# SCORED")
     assert "gpqa (samples)" in text
     assert "sample questions that ship with the tool" in text
+
+
+@pytest.mark.parametrize(
+    ("groups", "where"),
+    [
+        (["chat · streaming"], "chat · streaming"),
+        (["chat · streaming", "chat · non-streaming"], "chat"),
+        (
+            ["chat · streaming", "chat · non-streaming", "responses · streaming"],
+            "chat · both modes, responses · streaming",
+        ),
+    ],
+)
+def test_conditions_of_findings_are_unambiguous(groups, where):
+    assert Rule(rule("usage.sum", groups=tuple(groups))).where == where
