@@ -85,7 +85,6 @@ async def grade_with(
         async with launched(grader, folder / GRADER_LOG) as ready:
             budget.note(await preflight(ready, (grader_api(ready),)))
             async with open_transport(ready) as transport:
-                allowance = budget.of(ready)
                 # An item without a readable grade is requested again in the next round.
                 for _ in range(REQUESTS):
                     await run_attempts(
@@ -94,7 +93,8 @@ async def grade_with(
                         log=log,
                         concurrency=ready.concurrency,
                         watcher=noting,
-                        allowance=allowance,
+                        budget=budget,
+                        prices=ready.prices,
                     )
                     if ledger.settled:
                         break

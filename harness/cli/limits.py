@@ -18,7 +18,6 @@ from harness.providers.gate_entry import (
     Layer,
     joined,
     load_gate_file,
-    provider_layers,
 )
 from harness.records.runs import Limits, RunInfo, Thresholds
 from harness.sampling.budget import Budget
@@ -29,8 +28,7 @@ def gate_for(
     provider: Provider, providers_file: Path | None, gate: GateOptions, budget: BudgetOptions
 ) -> Gate:
     """The gate of a new run: options over --gate FILE over providers.yaml."""
-    source, for_all = providers.load_gate(providers_file)
-    layers = provider_layers(source, for_all, provider.name, provider.gate)
+    layers = providers.gate_layers(provider, providers_file)
     return _checked(joined([*layers, *_own_layers(gate, budget)]))
 
 

@@ -225,8 +225,11 @@ def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: b
     """The decision on success rates by the rule of the gate."""
     if not thresholds.by_guide:
         return reliability.judge(results, thresholds)
-    find = guide.too_low if complete else guide.lost
-    low = [reason for result in results for reason in find(result, thresholds)]
+    low = [
+        reason
+        for result in results
+        for reason in guide.too_low(result, thresholds, complete=complete)
+    ]
     return Part("fail", tuple(low)) if low else Part("pass", (guide.praise(results, thresholds),))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from harness.pipeline.reliability import commonest
 from harness.records.analysis import GuideRule, TaskResult
 from harness.records.runs import Thresholds
-from harness.records.scores import Estimate
 from harness.statistics.reliability import exceeds, guide_false_alarm
 
 
@@ -20,7 +19,7 @@ def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: floa
         rate: The success rate of a good provider.
     """
     first = results[0]
-    failed = any(True for result in results for _ in too_low(result, thresholds))
+    failed = any(True for result in results for _ in too_low(result, thresholds, complete=True))
     return GuideRule(
         decision="fail" if failed else "pass",
         k=first.tries,
@@ -38,32 +37,20 @@ def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: floa
     )
 
 
-def too_low(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
-    """Each rate of a complete result that does not exceed its threshold, in a sentence."""
-    last = result.at_k[-1]
-    measures: list[tuple[str, Estimate, str]] = [
-        ("pass@", last.pass_at, "min_pass_at_k"),
-        ("pass^", last.pass_hat, "min_pass_hat_k"),
-    ]
-    for name, estimate, setting in measures:
-        if not exceeds(estimate.value, getattr(thresholds, setting)):
-            yield (
-                f"{result.name}: {name}{result.tries} is {estimate.value:.1%},"
-                f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
-                f" most failures: {commonest([result])}."
-            )
+def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> Iterator[str]:
+    """Each rate of a result that does not exceed its threshold, in a sentence.
 
-
-def lost(result: TaskResult, thresholds: Thresholds) -> Iterator[str]:
-    """The rates that would be too low even if every missing attempt passed."""
-    measures = [
-        ("pass@", result.best_pass_at, "min_pass_at_k"),
-        ("pass^", result.best_pass_hat, "min_pass_hat_k"),
-    ]
-    for name, best, setting in measures:
-        if not exceeds(best, getattr(thresholds, setting)):
+    The rates of an incomplete result are those it reaches if every missing attempt passes.
+    """
+    rates = result.best_pass_at, result.best_pass_hat
+    if complete:
+        rates = result.at_k[-1].pass_at.value, result.at_k[-1].pass_hat.value
+    verb = "is" if complete else "can reach at most"
+    settings = ("min_pass_at_k", "min_pass_hat_k")
+    for name, rate, setting in zip(("pass@", "pass^"), rates, settings, strict=True):
+        if not exceeds(rate, getattr(thresholds, setting)):
             yield (
-                f"{result.name}: {name}{result.tries} can reach at most {best:.1%},"
+                f"{result.name}: {name}{result.tries} {verb} {rate:.1%},"
                 f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
                 f" most failures: {commonest([result])}."
             )

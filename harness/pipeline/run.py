@@ -334,7 +334,8 @@ async def _attempt(
             log=log,
             concurrency=concurrency,
             watcher=watcher,
-            allowance=job.budget.of(provider),
+            budget=job.budget,
+            prices=provider.prices,
         )
 
 

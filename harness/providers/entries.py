@@ -22,7 +22,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from harness.errors import ConfigurationError
-from harness.providers.gate_entry import GateEntry, gate_entry
+from harness.providers.gate_entry import GateEntry, Layer, gate_entry
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml, read_text
 from harness.records.conditions import Api
 from harness.records.runs import Capability, ProviderInfo
@@ -244,11 +244,13 @@ def own_providers(path: Path | None = None) -> dict[str, Provider]:
     return _providers(*_own_file(path))
 
 
-def load_gate(path: Path | None = None) -> tuple[str, GateEntry | None]:
-    """The name of the user's file and its gate for all providers. Raises ConfigurationError."""
+def gate_layers(provider: Provider, path: Path | None = None) -> Iterator[Layer]:
+    """The gates of the user's file: for all providers, then for one. Raises ConfigurationError."""
     source, content = _own_file(path)
-    gate = content.get("gate")
-    return source, None if gate is None else gate_entry(gate, source, ("gate",))
+    if (gate := content.get("gate")) is not None:
+        yield Layer(gate_entry(gate, source, ("gate",)), f"{source}, gate")
+    if provider.gate is not None:
+        yield Layer(provider.gate, f"{source}, providers.{provider.name}.gate")
 
 
 def find_provider(name: str, path: Path | None = None) -> Provider:

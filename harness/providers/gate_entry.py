@@ -140,13 +140,3 @@ def load_gate_file(path: Path) -> Layer:
     if isinstance(content, dict) and content.keys() == {"gate"}:
         return Layer(gate_entry(content["gate"], str(path), ("gate",)), str(path))
     return Layer(gate_entry(content, str(path)), str(path))
-
-
-def provider_layers(
-    source: str, for_all: GateEntry | None, name: str, own: GateEntry | None
-) -> Iterable[Layer]:
-    """The gates of `providers.yaml`: for all providers, then for one."""
-    if for_all is not None:
-        yield Layer(for_all, f"{source}, gate")
-    if own is not None:
-        yield Layer(own, f"{source}, providers.{name}.gate")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -72,10 +71,6 @@ class Budget:
     def noted(self) -> Limits | None:
         """The limits, if there are any."""
         return None if self.limits == Limits() else self.limits
-
-    def of(self, provider: Provider) -> Allowance | None:
-        """The budget with the prices of this provider; None if nothing is limited."""
-        return None if self.noted is None else Allowance(self, provider.prices)
 
     def foreseen(self, requests: int, rpm: int | None, cost: float | None = None) -> str | None:
         """Why a plan exceeds the budget, in a sentence; None if it does not.
@@ -149,28 +144,21 @@ class Budget:
         return f"{name} {amount} ({where})"
 
 
-@dataclass(frozen=True)
-class Allowance:
-    """A budget, and the prices of a provider."""
-
-    budget: Budget
-    prices: Prices | None
-
-    def metered(self, transport: Transport, attempt: Attempt, dialect: Dialect) -> Metered:
-        """The transport of one attempt; enter it before the first request."""
-        return Metered(transport, self, attempt, dialect)
-
-
 class Metered:
     """The transport of one attempt, within a budget."""
 
     def __init__(
-        self, transport: Transport, allowance: Allowance, attempt: Attempt, dialect: Dialect
+        self,
+        transport: Transport,
+        budget: Budget,
+        prices: Prices | None,
+        attempt: Attempt,
+        dialect: Dialect,
     ) -> None:
-        """Send through `transport` within the allowance."""
+        """Send through `transport`; enter before the first request."""
         self._transport = transport
-        self._budget = allowance.budget
-        self._prices = allowance.prices
+        self._budget = budget
+        self._prices = prices
         self._dialect = dialect
         self._reserved = min(USUAL_TURNS, attempt.max_turns)
 

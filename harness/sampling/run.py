@@ -6,16 +6,16 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import uvloop
 
 from harness.api import DIALECTS
-from harness.api.dialect import Dialect
 from harness.errors import HarnessError, StoppedError
+from harness.providers.entries import Prices
 from harness.sampling.attempts import Attempt
-from harness.sampling.budget import Allowance, SpentError
+from harness.sampling.budget import Budget, Metered, SpentError
 from harness.sampling.tool_loop import rollout
 from harness.sampling.watching import Watcher
 from harness.storage.run_log import RunLog
@@ -32,18 +32,20 @@ async def run_attempts(
     log: RunLog,
     concurrency: int,
     watcher: Watcher | None = None,
-    allowance: Allowance | None = None,
+    budget: Budget | None = None,
+    prices: Prices | None = None,
 ) -> None:
     """Carry out every attempt that was not in the log when it was opened.
 
     At most `concurrency` attempts are in flight; `attempts` is consumed lazily. Cancellation drops
-    the attempts in flight; the log keeps the finished ones. Without `allowance` nothing is limited;
-    once it is used up, no request starts, and attempts that need one are dropped.
+    the attempts in flight; the log keeps the finished ones. Once a limit of `budget` is reached, no
+    request starts, and attempts that need one are dropped; `prices` are those of the provider.
 
     Raises:
         RunLogError: The log could not be written; everything in flight is dropped.
     """
     waiting = iter(attempts)
+    limited = budget if budget is not None and budget.noted is not None else None
     under_way: dict[str, asyncio.Event] = {}
 
     async def work() -> None:
@@ -53,7 +55,8 @@ async def run_attempts(
             dialect = DIALECTS[attempt.condition.api]
             try:
                 async with _in_turn(attempt, under_way):
-                    with _within(allowance, transport, attempt, dialect) as sending:
+                    metered = limited and Metered(transport, limited, prices, attempt, dialect)
+                    with metered or nullcontext(transport) as sending:
                         if watcher:
                             watcher.started(attempt)
                         done = await rollout(attempt, sending, dialect)
@@ -85,14 +88,6 @@ async def _in_turn(attempt: Attempt, under_way: dict[str, asyncio.Event]) -> Asy
     finally:
         ended.set()
         del under_way[attempt.id]
-
-
-def _within(
-    allowance: Allowance | None, transport: Transport, attempt: Attempt, dialect: Dialect
-) -> AbstractContextManager[Transport]:
-    if allowance is None:
-        return nullcontext(transport)
-    return allowance.metered(transport, attempt, dialect)
 
 
 def run_until_stopped(main: Coroutine[Any, Any, T]) -> T:

@@ -43,7 +43,8 @@ async def sample(mock, folder, budget, *, count=20, concurrency=4, prices=None):
                 transport=transport,
                 log=log,
                 concurrency=concurrency,
-                allowance=budget.of(provider),
+                budget=budget,
+                prices=provider.prices,
             )
     return len((folder / "rollouts.jsonl").read_text().splitlines())
 
@@ -105,18 +106,11 @@ async def test_after_the_deadline_nothing_is_begun_and_what_was_begun_ends(tmp_p
 
 def test_an_attempt_begins_only_if_its_usual_requests_fit():
     budget = Budget(Limits(max_requests=3))
-    allowance = budget.of(adhoc_provider("http://127.0.0.1:1/v1", "m", ["chat"]))
-    assert allowance is not None
     (first,) = attempts(1, max_turns=10)
-    with allowance.metered(None, first, DIALECTS["chat"]) as sending:  # type: ignore[arg-type]
-        assert isinstance(sending, Metered)
+    with Metered(None, budget, None, first, DIALECTS["chat"]):  # type: ignore[arg-type]
         assert budget.allows(1)
         assert not budget.allows(2)
     assert budget.allows(3)
-
-
-def test_a_budget_without_limits_meters_nothing():
-    assert Budget().of(adhoc_provider("http://127.0.0.1:1/v1", "m", ["chat"])) is None
 
 
 def test_a_sum_needs_prices():
