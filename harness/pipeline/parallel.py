@@ -82,12 +82,7 @@ def _forked(processes: int, ranges: Sequence[tuple[int, int]]) -> Iterator[Rollo
 
 
 def _begin() -> None:
-    """Prepare a process: it ends with its parent, and leaves Ctrl-C to it.
-
-    Scoring makes many objects and few cycles of them; with Python's threshold of 700 objects, the
-    garbage collector takes a tenth of the time.
-    """
-    gc.set_threshold(100_000)
+    """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
