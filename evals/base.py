@@ -41,8 +41,8 @@ class Mark:
     openai_score: float
 
 
-class Eval(Protocol):
-    """A set of questions. `tries` is the default number of tries at each."""
+class AnswerEval(Protocol):
+    """Questions whose answers are right or wrong; `tries` is the default number of tries at each."""
 
     name: str
     info: DatasetInfo
@@ -52,10 +52,6 @@ class Eval(Protocol):
     def prompt(self, question: str, number: int) -> Prompt:
         """The prompt of try `number`, counted from 1."""
         ...
-
-
-class AnswerEval(Eval, Protocol):
-    """An eval whose answers are right or wrong."""
 
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Mark the final answer of a try; its CoT is not part of `text`."""

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Protocol
 
 from evals.datasets.rows import questions_file
 from evals.restoring import restored_evals
@@ -46,19 +45,6 @@ class Sampled:
     error: str | None = None
 
 
-class Executor(Protocol):
-    """Runs `sample_part` somewhere."""
-
-    @property
-    def workers(self) -> int:
-        """How many parts can be sampled at once."""
-        ...
-
-    def execute(self, parts: Sequence[Part]) -> Iterator[Sampled]:
-        """Sample the parts; each is yielded as soon as it is finished."""
-        ...
-
-
 class RayExecutor:
     """Each part is a Ray task that takes one CPU.
 
@@ -73,7 +59,7 @@ class RayExecutor:
 
     @property
     def workers(self) -> int:
-        """The CPUs of the cluster."""
+        """How many parts can be sampled at once: the CPUs of the cluster."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def execute(self, parts: Sequence[Part]) -> Iterator[Sampled]:
@@ -130,7 +116,7 @@ def sample_part(part: Part) -> Sampled:
         return Sampled(zlib.compress(log.read_bytes() if log.exists() else b"", 1), error)
 
 
-def sample_in_parts(job: Job, executor: Executor, watcher: Watcher) -> None:
+def sample_in_parts(job: Job, executor: RayExecutor, watcher: Watcher) -> None:
     """Sample a whole job in parts, join their logs, and grade here.
 
     Raises:
@@ -148,7 +134,7 @@ def sample_in_parts(job: Job, executor: Executor, watcher: Watcher) -> None:
         ending.info = ended(job, "complete")
 
 
-def _join_parts(job: Job, executor: Executor, count: int, watcher: Watcher) -> None:
+def _join_parts(job: Job, executor: RayExecutor, count: int, watcher: Watcher) -> None:
     errors = []
     with RunLog(job.folder) as log:
         for part in executor.execute(divided(job, count)):

@@ -50,9 +50,7 @@ from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
 from harness.sampling.watching import Watcher
 from harness.scoring.measure import latency, measured, token_counts
-from harness.statistics.estimators import (
-    Scores,
-)
+from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import read_rollouts

@@ -1,14 +1,17 @@
-"""Numbers and short texts, written the same way in every report."""
+"""Numbers and texts, written the same way in every report."""
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.records.analysis import CheckResult, Decision
 from harness.records.runs import ProviderInfo, Seal
 from harness.records.scores import Estimate, Percentiles
+from harness.text import plain
 
 NOTHING = "–"
 VERDICTS: Mapping[Decision | None, str] = {
@@ -83,3 +86,42 @@ def setting(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {setting(each)}" for name, each in value.items())
     return str(value)
+
+
+LONGEST_TEXT = 6_000
+LONGEST_RAW = 4_000
+LONGEST_EVENT = 800
+
+
+def trimmed(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text without its middle if it is too long, with unprintable characters escaped."""
+    if len(text) <= longest:
+        return _printable(text)
+    tail = longest // 4
+    head = longest - tail
+    note = f"\n… {len(text) - longest:,} characters omitted …\n"
+    return _printable(text[:head]) + note + _printable(text[-tail:])
+
+
+def pretty(value: Mapping[str, Any]) -> str:
+    """A JSON object with one member per line, trimmed if it is too long."""
+    try:
+        return trimmed(json.dumps(value, ensure_ascii=False, indent=1), LONGEST_RAW)
+    except (ValueError, RecursionError):
+        return "(nested too deeply to show)"
+
+
+def pretty_text(text: str) -> str:
+    """Text, formatted as JSON if it is a JSON object, and trimmed if it is too long."""
+    if len(text) <= LONGEST_RAW:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return trimmed(text, LONGEST_RAW)
+        if isinstance(value, dict):
+            return pretty(value)
+    return trimmed(text, LONGEST_RAW)
+
+
+def _printable(text: str) -> str:
+    return text if text.replace("\n", "").isprintable() else plain(text.replace("\r\n", "\n"))

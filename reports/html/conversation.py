@@ -10,7 +10,7 @@ from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange
-from reports.html.trimming import trimmed
+from reports.text import trimmed
 
 Speaker = Literal["system", "developer", "user", "cot", "call", "result", "final", "problem"]
 _SPEAKERS: Mapping[str, Speaker] = {

@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.text import plain
-from reports.html.trimming import trimmed
+from reports.text import trimmed
 
 REPORT_SCRIPT = "report.js"
 

@@ -17,10 +17,10 @@ from reports.html.heatmap import LOOKS, MOST_CELLS, Heatmap, heatmap, letter
 from reports.html.library import read_library
 from reports.html.page import render_page
 from reports.html.transcripts import score_details
-from reports.html.trimming import trimmed
 from reports.labels import Labels
 from reports.model import STATUSES, Report
 from reports.next_steps import next_steps
+from reports.text import trimmed
 
 _LONGEST_HINT = 500
 

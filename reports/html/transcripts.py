@@ -12,7 +12,7 @@ from harness.records.scores import Score
 from reports.html.attempts import passed
 from reports.html.conversation import request_items, response_items
 from reports.html.heatmap import LOOKS
-from reports.html.trimming import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, trimmed
+from reports.text import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, trimmed
 
 _FIRST_EVENTS, _LAST_EVENTS, _AROUND = 12, 6, 2
 
