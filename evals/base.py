@@ -42,7 +42,7 @@ class Mark:
 
 
 class AnswerEval(Protocol):
-    """Questions whose answers are right or wrong; `tries` is the default number of tries at each."""
+    """Questions with right and wrong answers; `tries` is the default number of tries at each."""
 
     name: str
     info: DatasetInfo
