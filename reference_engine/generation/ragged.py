@@ -5,7 +5,7 @@ All new tokens of a batch form one row of the stream, one sequence after another
 
 from __future__ import annotations
 
-from array import array
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -116,26 +116,28 @@ class RaggedBatch:
 
     def __init__(self, cache: KVCache, rows: int, tokens: int, blocks: int) -> None:
         device = cache.layers[0].keys.device
-
-        def empty(*shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=torch.int32, device=device)
-
+        shapes = ((tokens,), (rows + 1,), (rows,), (rows, blocks), (rows, blocks))
+        size = sum(map(_aligned, shapes))
         self._cache = cache
-        self.tokens = empty(tokens)
-        self.starts, self.lengths = empty(rows + 1), empty(rows)
-        self.full, self.sliding = empty(rows, blocks), empty(rows, blocks)
+        self._numbers = torch.zeros(size, dtype=torch.int32, device=device)
+        self._host = torch.zeros(size, dtype=torch.int32, pin_memory=device.type == "cuda")
+        self._written = [each.numpy() for each in _views(self._host, shapes)]
+        views = _views(self._numbers, shapes)
+        self.tokens, self.starts, self.lengths, self.full, self.sliding = views
 
     def fill(self, rows: Sequence[Row]) -> None:
-        """Copies rows into the batch; each remaining row gets one padding token."""
-        spare = len(self.lengths) - len(rows)
-        tokens = [token for row in rows for token in row.tokens] + [0] * spare
-        starts = np.cumsum([0] + [len(row.tokens) for row in rows] + [1] * spare)
-        lengths = [row.start + len(row.tokens) for row in rows] + [_PADDING_LENGTH] * spare
-        self.tokens.copy_(torch.tensor(tokens))
-        self.starts.copy_(torch.from_numpy(starts))
-        self.lengths.copy_(torch.tensor(lengths))
-        self.full.copy_(self._table([row.full for row in rows]))
-        self.sliding.copy_(self._table([row.sliding for row in rows]))
+        """Copies rows into the batch at once; each remaining row gets one padding token."""
+        tokens, starts, lengths, *tables = self._written
+        spare = len(lengths) - len(rows)
+        tokens[:] = [token for row in rows for token in row.tokens] + [0] * spare
+        starts[1:] = np.cumsum([len(row.tokens) for row in rows] + [1] * spare)
+        lengths[:] = [row.start + len(row.tokens) for row in rows] + [_PADDING_LENGTH] * spare
+        kinds = ([row.full for row in rows], [row.sliding for row in rows])
+        for table, kind in zip(tables, kinds, strict=True):
+            table[:] = 0
+            for row, pages in enumerate(kind):
+                table[row, : len(pages)] = pages
+        self._numbers.copy_(self._host)
 
     def run(self, model: Transformer) -> Tensor:
         """Returns the stream at each row's last token, (rows, H)."""
@@ -156,11 +158,19 @@ class RaggedBatch:
         stream = model.stream(self.tokens[None], context)
         return stream[0].index_select(0, self.starts[1:] - 1)
 
-    def _table(self, tables: Sequence[array[int]]) -> Tensor:
-        padded = np.zeros(tuple(self.full.shape), dtype=np.int32)
-        for row, pages in enumerate(tables):
-            padded[row, : len(pages)] = pages
-        return torch.from_numpy(padded)
+
+def _aligned(shape: tuple[int, ...]) -> int:
+    """Returns the int32 numbers of a tensor that ends at a multiple of 16 bytes.
+
+    Triton compiles a kernel again for pointers that are not such multiples.
+    """
+    return -(-math.prod(shape) // 4) * 4
+
+
+def _views(numbers: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Divides `numbers` into tensors of these shapes."""
+    parts = numbers.split([_aligned(shape) for shape in shapes])
+    return [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class RaggedForward:

@@ -20,6 +20,8 @@ CHUNK = 128
 ROWS_AT_ONCE = 4
 """Rows per call on a CPU. With few rows, the float32 copies are small and the allocator reuses
 their memory. Fresh pages for the whole batch would cost more than the arithmetic."""
+CANDIDATES = 1024
+"""Most probable tokens that a GPU sorts for top_p; it sorts all of them if these do not suffice."""
 _MASK = 2**64 - 1
 _MIN_TEMPERATURE = 1e-30
 """Lower temperatures give the same result, because float32 does not distinguish logits that are
@@ -111,23 +113,33 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
 
 
 def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Draws the same tokens as `sample`, all rows at once with one synchronization, for GPUs.
+    """Draws the same tokens as `sample`, all rows at once and with one copy each way, for GPUs.
 
-    Sorts the vocabulary if any row has a top_p. A GPU does that faster than one row at a time.
+    A row with a top_p adds a synchronization, and a sort of the vocabulary if its most probable
+    `CANDIDATES` do not suffice.
     """
     usable = logits.amax(-1, keepdim=True).isfinite()
     logits = logits.float().where(usable, 0.0)
-
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
-
-    temperature = column([draw.params.temperature for draw in draws])
-    scaled = logits / column([_divisor(draw.params) for draw in draws]).float()
-    target = column([uniform(draw.seed, draw.step) for draw in draws])
+    params = [draw.params for draw in draws]
+    settings = torch.tensor(
+        [
+            [_divisor(each) for each in params],
+            [uniform(draw.seed, draw.step) for draw in draws],
+            [each.top_p if each.temperature else 1.0 for each in params],
+            [each.temperature for each in params],
+        ],
+        dtype=torch.float64,
+        pin_memory=logits.is_cuda,
+    )
+    on_device = settings.to(logits.device, non_blocking=True)[..., None]
+    divisor, target, top_p, temperature = on_device.unbind()
+    scaled = logits / divisor.float()
     chosen = _draw(scaled, target)
-    if any(draw.params.top_p < 1 for draw in draws):
-        top_p = column([draw.params.top_p for draw in draws])
-        chosen = torch.where(top_p < 1, _draw_top_p_together(scaled, top_p, target), chosen)
+    if any(each.top_p < 1 for each in params):
+        drawn, certain = _draw_top_p_together(scaled, top_p, target, CANDIDATES)
+        if not (certain | (top_p == 1) | ~usable).all():
+            drawn, _ = _draw_top_p_together(scaled, top_p, target, scaled.shape[1])
+        chosen = torch.where(top_p < 1, drawn, chosen)
     chosen = torch.where(temperature > 0, chosen, logits.argmax(-1, keepdim=True))
     return _tokens(logits, chosen[:, 0], draws, usable)
 
@@ -150,15 +162,15 @@ def _tokens(
     logits: Tensor, chosen: Tensor, draws: Sequence[Draw], usable: Tensor
 ) -> list[Token | None]:
     """The chosen tokens (rows,) of the usable rows (rows, 1), None for the others."""
-    tokens = [Token(each) for each in chosen.tolist()]
+    drawn = chosen.where(usable[:, 0], -1).tolist()
+    tokens = [None if each < 0 else Token(each) for each in drawn]
     wanted = [row for row, draw in enumerate(draws) if draw.params.top_logprobs is not None]
     if wanted:
         tops = [draws[row].params.top_logprobs or 0 for row in wanted]
         named = logprobs_of(logits[wanted], chosen[wanted], tops)
         for row, token in zip(wanted, named, strict=True):
-            tokens[row] = token
-    kept = usable[:, 0].tolist()
-    return [token if keep else None for token, keep in zip(tokens, kept, strict=True)]
+            tokens[row] = token if tokens[row] else None
+    return tokens
 
 
 def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
@@ -201,12 +213,25 @@ def _draw(scaled: Tensor, target: Tensor) -> Tensor:
     return chunk * CHUNK + inner
 
 
-def _draw_top_p_together(scaled: Tensor, top_p: Tensor, target: Tensor) -> Tensor:
-    """Does the same as `_draw_top_p` for all rows; all arguments but the first are (rows, 1)."""
-    order = scaled.softmax(-1).sort(descending=True, stable=True)
+def _draw_top_p_together(
+    scaled: Tensor, top_p: Tensor, target: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Does the same as `_draw_top_p` for all rows among their `count` most probable tokens.
+
+    `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether a row's token
+    would be the same among all tokens. It is if every token that the top_p keeps is more probable
+    than the last candidate, because then no other token is kept.
+    """
+    vocabulary = scaled.shape[1]
+    best = scaled.softmax(-1).topk(min(count, vocabulary))
+    by_index = best.indices.sort(-1)  # Equally probable tokens stay in this order.
+    order = best.values.gather(1, by_index.indices).sort(descending=True, stable=True)
     kept = order.values.double().cumsum(-1) - order.values < top_p
     index, _ = _invert(order.values * kept, target)
-    return order.indices.gather(1, index.minimum(kept.sum(-1, keepdim=True) - 1))
+    place = order.indices.gather(1, index.minimum(kept.sum(-1, keepdim=True) - 1))
+    last = order.values[:, -1:]
+    certain = (order.values > last).logical_or_(~kept).all(-1, keepdim=True)
+    return by_index.values.gather(1, place), certain | (count >= vocabulary)
 
 
 def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

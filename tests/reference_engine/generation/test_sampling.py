@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
+from reference_engine.generation import sampling
 from reference_engine.generation.sampling import (
     Draw,
     SamplingParams,
@@ -158,6 +159,25 @@ def test_all_rows_at_once_give_the_same_tokens(vocabulary):
     for ours, theirs in zip(together, one_by_one, strict=True):
         assert ours.logprob == pytest.approx(theirs.logprob)
         assert [each for each, _ in ours.top] == [each for each, _ in theirs.top]
+
+
+@pytest.mark.parametrize(("spread", "counts"), [(8.0, [20]), (0.5, [20, 300])])
+def test_top_p_sorts_the_vocabulary_only_if_candidates_do_not_suffice(monkeypatch, spread, counts):
+    """Rounded logits have many equally probable tokens."""
+    tried, plain = [], sampling._draw_top_p_together
+
+    def recorded(scaled, top_p, target, count):
+        tried.append(count)
+        return plain(scaled, top_p, target, count)
+
+    monkeypatch.setattr(sampling, "CANDIDATES", 20)
+    monkeypatch.setattr(sampling, "_draw_top_p_together", recorded)
+    logits = torch.randn(40, 300, generator=torch.Generator().manual_seed(2)) * spread
+    logits = (logits * 4).round() / 4
+    draws = [Draw(SamplingParams(1, top_p=0.5), row, 0) for row in range(40)]
+    found = sample_together(logits, draws)
+    assert tried == counts
+    assert [token.id for token in found] == [token.id for token in sample(logits, draws)]
 
 
 @pytest.mark.parametrize("sampler", [sample, sample_together])
