@@ -169,7 +169,7 @@ def _aligned(shape: tuple[int, ...]) -> int:
 
 def _views(numbers: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
     """Divides `numbers` into tensors of these shapes."""
-    parts = numbers.split([_aligned(shape) for shape in shapes])
+    parts = torch.split_with_sizes(numbers, [_aligned(shape) for shape in shapes])
     return [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
