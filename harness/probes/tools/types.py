@@ -21,6 +21,8 @@ from harness.probes.refusals import required
 from harness.probes.tools.offers import offered, schema
 
 _MISSING = object()
+# One reply can have the tokens of the intended call by chance, as when a key is in the call twice.
+_FEWEST_CHANGED = 2
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ GROUP = ProbeGroup("tools.types", lambda _api: _REQUESTS, FUNCTION_CALLING, mode
 
 def _judge(name: str, responses: ProbeResponses) -> Trials:
     reason = "The model did not write the value into a tool call."
-    yield from required(proven(_values(name, responses)), reason)
+    found = list(_values(name, responses))
+    if name not in RELIABLE and sum(who == "server" for _, who in found) < _FEWEST_CHANGED:
+        found = [each for each in found if each[1] != "server"]
+    yield from required(proven(found), reason)
 
 
 def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:

@@ -337,6 +337,16 @@ def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, argu
     assert found[f"tools.arguments.{name.replace(' ', '_')}"] == "not_verifiable"
 
 
+def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
+    changed = iter([{"null": '{"label": "null"}'}])
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Say:
+        arguments = next(changed, {}) if request.name == "null" else {}
+        return _typed(arguments)(request, attempt)
+
+    assert statuses(judged(types.GROUP, provider))["tools.arguments.null"] == "passed"
+
+
 def test_types_that_the_model_confuses_are_not_verifiable() -> None:
     def provider(request: ProbeRequest, _: Attempt) -> Say:
         typed = types.VALUES[request.name]
