@@ -45,10 +45,10 @@ def main() -> None:
 async def measure(faults: list[Fault], suite: SuiteName, folder: Path) -> None:
     costs: list[tuple[int, int]] = []
     log = folder / "engine.log"
-    async with engines.shared_engine(log, CONCURRENCY) as shared:
+    async with engines.engine(log, CONCURRENCY) as shared:
         for fault in faults:
             if fault.model:
-                async with engines.own_engine(fault, log, CONCURRENCY, long=False) as own:
+                async with engines.engine(log, CONCURRENCY, fault) as own:
                     decision, requests, tokens = await until_fail(own, fault, suite, folder)
             else:
                 decision, requests, tokens = await until_fail(shared, fault, suite, folder)

@@ -46,22 +46,16 @@ def _provider(concurrency: int, tokens: int, *more: str) -> Provider:
 
 
 @asynccontextmanager
-async def shared_engine(
-    log: Path, concurrency: int, *, long: bool = False
+async def engine(
+    log: Path, concurrency: int, fault: Fault | None = None, *, long: bool = False
 ) -> AsyncIterator[Provider]:
-    """A server whose requests choose their faults; see `with_fault`. Raises LaunchError."""
-    wanted = _provider(concurrency, context(long=long), "--faults-by-request")
-    async with launched(wanted, log) as provider:
-        yield changed(provider, launch=None)
+    """A server with one fault in every request, or whose requests choose theirs (`with_fault`).
 
-
-@asynccontextmanager
-async def own_engine(
-    fault: Fault, log: Path, concurrency: int, *, long: bool
-) -> AsyncIterator[Provider]:
-    """A server with one fault in every request. Raises LaunchError."""
-    wanted = _provider(concurrency, context(long=long), "--fault", fault.name)
-    async with launched(wanted, log) as provider:
+    Raises:
+        LaunchError: The server did not start.
+    """
+    options = ("--faults-by-request",) if fault is None else ("--fault", fault.name)
+    async with launched(_provider(concurrency, context(long=long), *options), log) as provider:
         yield changed(provider, launch=None)
 
 

@@ -77,7 +77,7 @@ async def selftest(plan: Plan, report: Reporter) -> Matrix:
     async def work(number: int) -> None:
         async with AsyncExitStack() as stack:
             log = plan.out / f"engine-{number}.log"
-            shared = await stack.enter_async_context(engines.shared_engine(log, CONCURRENCY))
+            shared = await stack.enter_async_context(engines.engine(log, CONCURRENCY))
 
             async def follow() -> None:
                 for fault, repetition in queue:
@@ -126,7 +126,7 @@ class _Runs:
         for long in (False, True):
             chosen = [stage for stage in self._healthy_stages if stage.long == long]
             if chosen:
-                async with engines.shared_engine(log, CONCURRENCY, long=long) as provider:
+                async with engines.engine(log, CONCURRENCY, long=long) as provider:
                     for stage in chosen:
                         await self._run_healthy(provider, stage)
         self._made[healthy.name] += self._healthy
@@ -143,7 +143,7 @@ class _Runs:
             long = stages(fault, self._plan.suite)[0].long
             if fault.model or long:
                 log = self._plan.out / f"engine-{fault.name}.log"
-                async with engines.own_engine(fault, log, CONCURRENCY, long=long) as provider:
+                async with engines.engine(log, CONCURRENCY, fault, long=long) as provider:
                     await self._run_stages(fault, repetition, provider, shared)
             else:
                 await self._run_stages(fault, repetition, shared, shared)
