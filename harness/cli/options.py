@@ -26,6 +26,15 @@ COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
 _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
+_SUITE = (
+    "smoke (default): the tool-call cases; quick and full: progressively more probes; long: only "
+    "the probes with long prompts, up to 131,072 tokens; agents: agents of other projects use the "
+    "provider, and their results and traffic are judged."
+)
+_ONLY = (
+    "Run only these probes: ids, beginnings of ids or families, separated by commas. `smoke`, or "
+    "the name of a check or of its family, means the cases."
+)
 _CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
 """At least the tokens of the shortest of the long probes."""
 
@@ -71,15 +80,8 @@ class CaseOptions:
     """Requests in one attempt before giving up. Default: 10."""
     strict: bool | None = None
     """Require exactly the expected arguments, not only arguments that match the schema."""
-    suite: SuiteName | Literal["agents"] | None = None
-    """smoke: the tool-call cases; quick and full: progressively more probes. Default: smoke.
-
-    long: only the probes with long prompts, up to 131,072 tokens. agents: agents of other projects
-    use the provider; their results and traffic are judged."""
-    only: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
-    """Run only these probes: ids, beginnings of ids or families, separated by commas.
-
-    `smoke`, or the name of a check or of its family, means the cases."""
+    suite: Annotated[SuiteName | Literal["agents"] | None, Parameter(help=_SUITE)] = None
+    only: Annotated[tuple[str, ...], Parameter(consume_multiple=False, help=_ONLY)] = ()
     skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
     """Leave out these probes or families, separated by commas."""
     max_context: Annotated[int | None, _CONTEXT] = None
