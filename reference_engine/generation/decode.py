@@ -42,7 +42,7 @@ def decode(
         context_lengths: (rows,), int32; lengths including the new token.
     """
     config = model.config
-    cos, sin = (each.flatten(1) for each in model.rotary.angles(context_lengths - 1))
+    cos, sin = (each.flatten(1) for each in model.rotary.angles(context_lengths[:, None] - 1))
     stream: Tensor = model.embedding(tokens).to(model.residual)
     parts: Tensor | None = None  # What the previous half of a block adds.
     for layer, block in enumerate(model.blocks):
