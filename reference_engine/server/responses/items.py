@@ -171,7 +171,7 @@ class McpCallItem(RequestModel):
 
 
 class McpListItem(RequestModel):
-    """The tools of an MCP server. They are listed anew for each response."""
+    """The tools of an MCP server. They are listed again for each response."""
 
     type: Literal["mcp_list_tools"]
     id: Ignored = None
