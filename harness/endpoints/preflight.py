@@ -118,7 +118,7 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
     """Whether the provider runs the model's Python programs itself; and the number of requests.
 
     A request over Responses asks for a program. It counts if the reply has a call of the built-in
-    tool and goes on after it. A model may also answer without one, so up to three requests are sent.
+    tool and goes on after it. A model may also answer without one, so it gets up to three requests.
 
     Raises:
         ConfigurationError: An environment variable of the provider is not set.
