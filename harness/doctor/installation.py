@@ -15,6 +15,7 @@ from harness.doctor.lines import Line, note, ok, problem, warning
 DISTRIBUTION = "gpt-oss-verify"
 EXTRAS: Mapping[str, str] = {
     "evals": "`eval` with the published questions; samples and local files work without it",
+    "mcp": "`serve --mcp`",
     "ray": "`eval --executor ray`",
     "reference": "`--provider reference`, `serve`, `selftest`",
 }

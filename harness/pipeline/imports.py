@@ -39,7 +39,8 @@ def write_run(
     Raises:
         RunLogError: The folder cannot be written.
     """
-    task = traffic_info(traffic.rollouts, traffic.info)
+    imported = traffic.info.model_copy(update={"agents": agents or {}})
+    task = traffic_info(traffic.rollouts, imported)
     settings = RunSettings(
         apis=tuple(api for api in APIS if any(each.api == api for each in task.conditions)),
         modes=tuple(mode for mode in MODES if any(each.mode == mode for each in task.conditions)),
