@@ -27,9 +27,8 @@ _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
 _SUITE = (
-    "smoke (default): the tool-call cases; quick and full: progressively more probes; long: only "
-    "the probes with long prompts, up to 131,072 tokens; agents: agents of other projects use the "
-    "provider, and their results and traffic are judged."
+    "smoke (default): the tool-call cases; quick, full: progressively more probes; long: only long "
+    "prompts, up to 131,072 tokens; agents: agents of other projects use the provider."
 )
 _ONLY = (
     "Run only these probes: ids, beginnings of ids or families, separated by commas. `smoke`, or "
