@@ -35,11 +35,12 @@ golden: $(VENV)/.reference
 	$(BIN)/gpt-oss-verify golden create --checkpoint reference_engine/small/checkpoint \
 		--model gpt-oss-small --out harness/golden/gpt-oss-small.json
 
-# Two processes share the test files; a file stays in one process, with what its tests share.
+# Three processes share the test files, because many tests wait for servers; a file stays in one
+# process, with what its tests share.
 # One thread each: two threads next to a busy process wait for each other.
 test: export OMP_NUM_THREADS := 1
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
