@@ -18,7 +18,6 @@ from harness.api.base import ConversationItem, Message, Reasoning, Settings, Too
 from harness.checks.texts import GARBLED
 from harness.golden.engine import Requests
 from harness.probes.base import ProbeRequest
-from harness.probes.long.texts import document, word
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -26,12 +25,16 @@ ALTERNATIVES = 20
 _MOST_TOKENS = 48
 DRAWS = 6
 _MOST_DRAWN = 32
-_LONG = (2_000, 6_000, 20_000)
+_LONG = (2_000, 5_000, 20_000)
 _FRAME_TOKENS = 200
 """At most, of a long request around its document, and of its reply."""
 _COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
 _PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
+_LINE_TOKENS = 13
+"""Tokens of a line of a report, at most."""
 _STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
+_QUESTION = f"What is the code word, and what is said of the {_PLACES[3]}?"
+_COPY = "Repeat exactly: kestrel73 sees 418 violet lamps near the old mill."
 
 _CALLED: tuple[ConversationItem, ...] = (
     Message("user", "What is the weather in Lisbon?"),
@@ -58,15 +61,11 @@ def long(api: Api) -> tuple[ProbeRequest, ...]:
     """The requests with long prompts, at temperature 0 and with logprobs."""
     return tuple(
         replace(
-            _request(
-                api,
-                f"{length} tokens",
-                f"{document(length, word(400 + at), 0.7, first=70_000 * (at + 1))}\n"
-                "What is the code word, and what came from Lisbon?",
-            ),
+            _request(api, name, f"{_report(length // _LINE_TOKENS)}\n{text}"),
             context=length + _FRAME_TOKENS,
         )
-        for at, length in enumerate(_LONG)
+        for length in _LONG
+        for name, text in ((f"{length} tokens", _QUESTION), (f"copy after {length}", _COPY))
     )
 
 
@@ -122,11 +121,9 @@ def _greedy(api: Api) -> Iterator[ProbeRequest]:
     yield _request(api, "result", *_CALLED, tools=True)
     yield _request(api, "two results", *_CALLED_TWICE, tools=True)
     for name, lines in (("window", 14), ("long", 45), ("longest", 75)):
-        question = f"What is the code word, and what is said of the {_PLACES[3]}?"
-        yield _request(api, name, f"{_report(lines)}\n{question}")
+        yield _request(api, name, f"{_report(lines)}\n{_QUESTION}")
     for name, lines in (("copy after", 28), ("copy long after", 60)):
-        prompt = "Repeat exactly: kestrel73 sees 418 violet lamps near the old mill."
-        yield _request(api, name, f"{_report(lines)}\n{prompt}")
+        yield _request(api, name, f"{_report(lines)}\n{_COPY}")
 
 
 def _request(
@@ -152,7 +149,7 @@ def _request(
 
 
 def _report(lines: int) -> str:
-    """A code word, then distinct lines of about 13 tokens each."""
+    """A code word, then this many lines."""
     report = (
         f"{100 + 37 * at % 900}: the {_COLOURS[at % 7]} {_PLACES[at * 3 % 8]} is "
         f"{_STATES[at * 5 % 7]} since {1 + at * 11 % 28} May."
