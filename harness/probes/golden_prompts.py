@@ -18,6 +18,7 @@ from harness.api.base import ConversationItem, Message, Reasoning, Settings, Too
 from harness.checks.texts import GARBLED
 from harness.golden.engine import Requests
 from harness.probes.base import ProbeRequest
+from harness.probes.long.texts import LINES, PLACES, TOKENS, line
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 
@@ -28,12 +29,7 @@ _MOST_DRAWN = 32
 _LONG = (2_000, 5_000, 20_000)
 _FRAME_TOKENS = 200
 """At most, of a long request around its document, and of its reply."""
-_COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
-_PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
-_LINE_TOKENS = 13
-"""Tokens of a line of a report, at most."""
-_STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
-_QUESTION = f"What is the code word, and what is said of the {_PLACES[3]}?"
+_QUESTION = f"What is the code word, and what is said of the {PLACES[3]}?"
 _COPY = "Repeat exactly: kestrel73 sees 418 violet lamps near the old mill."
 
 _CALLED: tuple[ConversationItem, ...] = (
@@ -61,7 +57,7 @@ def long(api: Api) -> tuple[ProbeRequest, ...]:
     """The requests with long prompts, at temperature 0 and with logprobs."""
     return tuple(
         replace(
-            _request(api, name, f"{_report(length // _LINE_TOKENS)}\n{text}"),
+            _request(api, name, f"{_report(length * LINES // TOKENS)}\n{text}"),
             context=length + _FRAME_TOKENS,
         )
         for length in _LONG
@@ -150,12 +146,7 @@ def _request(
 
 def _report(lines: int) -> str:
     """A code word, then this many lines."""
-    report = (
-        f"{100 + 37 * at % 900}: the {_COLOURS[at % 7]} {_PLACES[at * 3 % 8]} is "
-        f"{_STATES[at * 5 % 7]} since {1 + at * 11 % 28} May."
-        for at in range(lines)
-    )
-    return "\n".join(("The code word is zulu4182.", *report))
+    return "\n".join(("The code word is zulu4182.", *map(line, range(lines))))
 
 
 def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:

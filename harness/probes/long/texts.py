@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-LINE_TOKENS = 12
-"""Tokens of a line of the o200k vocabulary, whatever its number."""
+LINES, TOKENS = 7, 85
+"""Any seven consecutive lines have 85 tokens of the o200k vocabulary."""
 QUESTION = "What is the code word?"
+PLACES = ("harbour", "library", "mill", "chapel", "depot", "tower", "orchard", "bridge")
 _COLOURS = ("red", "green", "amber", "white", "violet", "black", "silver")
-_BOATS = ("ferry", "tug", "yacht", "launch", "ship", "boat", "canoe", "vessel")
-_GOODS = ("coal", "timber", "salt", "grain", "copper", "wool", "cement", "sugar", "paper", "iron")
-_PORTS = ("Lisbon", "Oslo", "Hamburg", "Dublin", "Naples", "Bergen", "Malta", "Athens", "Porto")
+_STATES = ("open", "closed", "leaking", "under repair", "empty", "sold", "flooded")
 _NAMES = ("maple", "tern", "quartz", "linden", "ember", "harrow", "pewter", "sorrel", "thimble")
 _OTHER_NAMES = ("walnut", "saffron", "juniper")
 _SIMILAR = ("door code of the mill", "name of the chapel", "ticket number of the tower")
@@ -28,27 +25,30 @@ def code_word_sentence(code_word: str) -> str:
     return f"The code word is {code_word}.\n"
 
 
+def line(at: int) -> str:
+    """The line of a report with this number; all of 12,600 consecutive ones differ."""
+    colour, place, state = _COLOURS[at % 7], PLACES[at * 3 % 8], _STATES[at * 5 % 7]
+    return f"{100 + 37 * at % 900}: the {colour} {place} is {state} since {1 + at * 11 % 28} May."
+
+
 def document(tokens: int, code_word: str | None = None, depth: float = 0.0, first: int = 0) -> str:
     """About `tokens` tokens of text with a code word at this share of its lines.
 
-    Documents with another `first` share no line.
+    `first` is the number of its first line.
     """
-    count = max(tokens // LINE_TOKENS, 1)
-    lines = list(_lines(count, first))
+    count = max(tokens * LINES // TOKENS, 1)
+    lines = [f"{_similar(at) or line(at)}\n" for at in range(first, first + count)]
     if code_word is not None:
         lines.insert(round(depth * count), code_word_sentence(code_word))
     return "".join(lines)
 
 
-def _lines(count: int, first: int) -> Iterator[str]:
-    for at in range(first, first + count):
-        if at % _SIMILAR_EVERY == _SIMILAR_EVERY // 2:
-            value = f"{_OTHER_NAMES[at % 3]}{2000 + 7 * at % 5000}"
-            yield f"The {_SIMILAR[at % len(_SIMILAR)]} is {value}.\n"
-        else:
-            colour, boat = _COLOURS[at % 7], _BOATS[at * 3 % 8]
-            goods, port = _GOODS[at * 3 % 10], _PORTS[at * 5 % 9]
-            yield f"Log {at % 1000:03}: the {colour} {boat} brought {goods} from {port}.\n"
+def _similar(at: int) -> str | None:
+    """A line with a value that resembles a code word, if this line shall have one."""
+    if at % _SIMILAR_EVERY != _SIMILAR_EVERY // 2:
+        return None
+    value = f"{_OTHER_NAMES[at % 3]}{2000 + 7 * at % 5000}"
+    return f"The {_SIMILAR[at % len(_SIMILAR)]} is {value}."
 
 
 def filler(tokens: int) -> str:
