@@ -26,6 +26,8 @@ _SAME = 1e-4
 """Nats between numbers that come from the same computation; APIs round them at 1e-5 or finer."""
 _LEAST = 10
 """Values needed for a judgement."""
+_SHOWN = 80
+"""Characters of a reply in a finding."""
 _USES = [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
 
 
@@ -79,6 +81,40 @@ def _numbers(responses: ProbeResponses) -> Trials:
         expected = f"median |Δ logprob| up to {_TOLERANCE} nats"
         got = f"{found:.2f} nats, of {len(changes)} values"
         yield None if found <= _TOLERANCE else Problem(later, message, expected, got)
+
+
+@GROUP.probe("long.prefix.replies", _USES, severity="warning")
+def _other_replies(responses: ProbeResponses) -> Trials:
+    """Repeated prompts do not all get one reply when new and another one when sent again.
+
+    A cached prefix with other positions, lost pages or values of another prompt changes replies.
+    """
+    documents = [
+        [_one(responses, f"{kind} {n}") for kind in ("cold", "warm", "again")] for n in PREFIXES
+    ]
+    complete = [[pair for pair in each if pair] for each in documents if None not in each]
+    if len(complete) < len(PREFIXES):
+        raise NotVerifiableError("Not every prompt that was sent again got three replies.")
+    found = sum(_changed(*(reply for _, reply in each)) for each in complete)
+    if found < len(complete):
+        yield None
+        return
+    yield Problem(
+        complete[0][1][0],
+        f"Each of {found} long prompts gets one reply when it is new, and another one both times "
+        "that it is sent again. If the cache changes nothing, this happens in at most one of "
+        f"{4**found} runs.",
+        "the same reply, or three different ones",
+        complete[0][1][1].generated[:_SHOWN],
+    )
+
+
+def _changed(cold: Reply, warm: Reply, again: Reply) -> bool:
+    """Whether both repetitions have one reply, and the new prompt another.
+
+    If all three are drawn from one distribution, the probability is Σ pᵢ² (1 − pᵢ) ≤ 1/4.
+    """
+    return warm.generated == again.generated != cold.generated
 
 
 @GROUP.probe(

@@ -51,7 +51,9 @@ def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExcha
     return (pair for rollout in responses.rollouts.get(name, ()) for pair in rollout.replies)
 
 
-def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
+def _lost(
+    shortest: Found, longer: Sequence[Found], what: str, easier: str = "the shortest"
+) -> TrialResult:
     """A problem if significantly fewer words are found from some length on; see `_SIGNIFICANCE`.
 
     Each group is compared with the shortest prompts together with all longer groups.
@@ -63,8 +65,8 @@ def _lost(shortest: Found, longer: Sequence[Found], what: str) -> TrialResult:
     hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
     if not most or hits < _LEAST_FOUND * most:
         raise NotVerifiableError(
-            f"The model finds {hits} of {most} code words in the shortest prompts, too few to "
-            "judge longer ones."
+            f"The model finds {hits} of {most} code words in {easier} prompts, too few to judge "
+            f"{what}."
         )
     pooled = [{k: v for each in longer[at:] for k, v in each.items()} for at in range(len(longer))]
     judged = [each for each in pooled if each]
@@ -120,7 +122,7 @@ def _repeated(responses: ProbeResponses) -> Trials:
     """
     cold = _found(responses, [f"cold {n}" for n in PREFIXES])
     again = _found(responses, [f"{kind} {n}" for kind in ("warm", "again") for n in PREFIXES])
-    lost = _lost(cold, [again], "repeated prompts")
+    lost = _lost(cold, [again], "repeated prompts", "new")
     if lost is not None:
         lost = Problem(
             lost.exchange,

@@ -110,6 +110,25 @@ def test_a_defect_fails_its_probe(provider: Any, failed: set[str]) -> None:
     assert {name for name, status in found.items() if status == "failed"} == failed
 
 
+@pytest.mark.parametrize(
+    ("replies", "status"),
+    [
+        ({"warm": "No.", "again": "No."}, "warned"),
+        ({"warm": "No.", "again": "None."}, "passed"),
+        ({"again": "No."}, "passed"),
+        ({"warm 1": "No.", "again 1": "No."}, "passed"),
+    ],
+)
+def test_a_cache_that_changes_replies_does_so_each_time(
+    replies: dict[str, str], status: str
+) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        says = next((replies[each] for each in replies if request.name.startswith(each)), None)
+        return healthy(request, attempt) if says is None else reply(attempt, says=says)
+
+    assert statuses(results(provider))["long.prefix.replies"] == status
+
+
 def test_a_whole_prompt_may_exceed_the_stated_context() -> None:
     found = statuses(results(but(starting("over"), reply)))
     assert found["long.limit.over"] == "passed"
