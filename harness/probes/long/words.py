@@ -63,7 +63,9 @@ def _lost(
             longer ones.
     """
     hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
-    if not most or hits < _LEAST_FOUND * most:
+    if not most:
+        raise NotVerifiableError(f"None of the {easier} prompts got a complete reply.")
+    if hits < _LEAST_FOUND * most:
         raise NotVerifiableError(
             f"The model finds {hits} of {most} code words in {easier} prompts, too few to judge "
             f"{what}."
