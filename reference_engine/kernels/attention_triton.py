@@ -30,16 +30,19 @@ _LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
-def _tile(program, query_starts, sequences, SEQUENCES: tl.constexpr, BLOCK_TOKENS: tl.constexpr):
+def _tile(program, query_starts, sequences, BLOCK_TOKENS: tl.constexpr):
     """Returns a program's sequence, the sequence's start, and the program's first token in it.
 
     The tiles of sequence i begin at program starts[i] // BLOCK_TOKENS + i, which leaves at least as
     many programs as the sequence needs. Surplus programs get a first token after the last token.
     """
-    index = tl.arange(0, SEQUENCES)
-    start = tl.load(query_starts + index, mask=index < sequences, other=0)
-    first = start // BLOCK_TOKENS + index
-    sequence = tl.sum(((first <= program) & (index < sequences)).to(tl.int32), 0) - 1
+    sequence, after = sequences * 0, sequences
+    while after - sequence > 1:
+        middle = (sequence + after) // 2
+        if tl.load(query_starts + middle) // BLOCK_TOKENS + middle <= program:
+            sequence = middle
+        else:
+            after = middle
     begin = tl.load(query_starts + sequence)
     return sequence, begin, (program - begin // BLOCK_TOKENS - sequence) * BLOCK_TOKENS
 
@@ -49,8 +52,8 @@ def _part(
     past,
     first,
     length,
+    splits,
     WINDOW: tl.constexpr,
-    SPLITS: tl.constexpr,
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
@@ -60,20 +63,20 @@ def _part(
         lowest = tl.maximum(past + first - WINDOW + 1, 0)
     end = past + tl.minimum(first + BLOCK_TOKENS, length)
     low = lowest // BLOCK_KEYS * BLOCK_KEYS
-    if SPLITS > 1:
-        blocks = tl.cdiv(tl.cdiv(end - low, BLOCK_KEYS), SPLITS)
+    if splits > 1:
+        blocks = tl.cdiv(tl.cdiv(end - low, BLOCK_KEYS), splits)
         low += tl.program_id(2) * blocks * BLOCK_KEYS
         end = tl.minimum(end, low + blocks * BLOCK_KEYS)
     return lowest, low, end
 
 
 @triton.jit
-def _initial_sums(sinks, used, SPLITS: tl.constexpr):
+def _initial_sums(sinks, used, SPLIT: tl.constexpr):
     """Returns the initial maximum (in log2 units) and denominator; split parts have no sink."""
-    if SPLITS == 1:
-        maximum = tl.load(sinks, mask=used, other=0.0).to(tl.float32) * _LOG2_E
-    else:
+    if SPLIT:
         maximum = tl.full(used.shape, float("-inf"), tl.float32)
+    else:
+        maximum = tl.load(sinks, mask=used, other=0.0).to(tl.float32) * _LOG2_E
     return maximum, tl.where(maximum == float("-inf"), 0.0, 1.0)
 
 
@@ -106,10 +109,10 @@ def _softmax_step(scores, maximum, denominator):
             (128, 8, 3),
         )
     ),
-    key=["GROUP", "HEAD_DIM", "BLOCK_TOKENS", "WINDOW", "SPLITS", "PAGE_SIZE"],
+    key=["GROUP", "HEAD_DIM", "BLOCK_TOKENS", "WINDOW", "SPLIT", "PAGE_SIZE"],
     cache_results=True,
 )
-@triton.jit
+@triton.jit(do_not_specialize=["splits", "sequences", "tokens", "table_width"])
 def attention_kernel(
     out,
     part_maximum,
@@ -122,6 +125,7 @@ def attention_kernel(
     context_lengths,
     sinks,
     scale,
+    splits,
     sequences,
     tokens,
     heads,
@@ -132,23 +136,21 @@ def attention_kernel(
     HEAD_DIM: tl.constexpr,
     PAGE_SIZE: tl.constexpr,
     WINDOW: tl.constexpr,
-    SPLITS: tl.constexpr,
-    SEQUENCES: tl.constexpr,
+    SPLIT: tl.constexpr,
     GROUP: tl.constexpr,
     GROUP_ROWS: tl.constexpr,
     HEAD_COLUMNS: tl.constexpr,
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """Computes rows of (token, head of the group) on the grid (tiles, kv_heads, SPLITS).
+    """Computes rows of (token, head of the group) on the grid (tiles, kv_heads, splits).
 
-    With one split, `out` is (tokens, heads, HEAD_DIM). With more, it is an unnormalized float32
-    (SPLITS, tokens, heads, HEAD_DIM), and the kernel also writes `part_maximum` and `part_sum`,
-    (SPLITS, tokens, heads).
+    Without SPLIT, `out` is (tokens, heads, HEAD_DIM). With it, `out` is an unnormalized float32
+    (splits, tokens, heads, HEAD_DIM), and the kernel also writes `part_maximum` and `part_sum`,
+    (splits, tokens, heads). What changes with each request is no compile-time constant: a new
+    number of sequences, tokens, splits or pages needs no compilation.
     """
-    sequence, begin, first = _tile(
-        tl.program_id(0), query_starts, sequences, SEQUENCES, BLOCK_TOKENS
-    )
+    sequence, begin, first = _tile(tl.program_id(0), query_starts, sequences, BLOCK_TOKENS)
     length = tl.load(query_starts + sequence + 1) - begin
     if first >= length:
         return
@@ -168,11 +170,11 @@ def attention_kernel(
     # Log2 units allow the hardware's exp2.
     units = scale * _LOG2_E
     own = past + token
-    maximum, denominator = _initial_sums(sinks + head, row_used, SPLITS)
+    maximum, denominator = _initial_sums(sinks + head, row_used, SPLIT)
     total = tl.zeros((BLOCK_TOKENS * GROUP_ROWS, HEAD_COLUMNS), tl.float32)
 
     table = block_tables + sequence * table_width
-    lowest, low, end = _part(past, first, length, WINDOW, SPLITS, BLOCK_TOKENS, BLOCK_KEYS)
+    lowest, low, end = _part(past, first, length, splits, WINDOW, BLOCK_TOKENS, BLOCK_KEYS)
     for block in tl.range(low, end, BLOCK_KEYS):
         position = block + tl.arange(0, BLOCK_KEYS)
         key_used = (position >= lowest) & (position < end)
@@ -197,7 +199,7 @@ def attention_kernel(
         total = total * shrink[:, None] + dot(weights.to(v.dtype), v)
 
     at = (begin + token).to(tl.int64) * heads + head
-    if SPLITS > 1:
+    if SPLIT:
         at += tl.program_id(2).to(tl.int64) * tokens * heads
         tl.store(part_maximum + at, maximum, mask=row_used)
         tl.store(part_sum + at, denominator, mask=row_used)
@@ -208,37 +210,52 @@ def attention_kernel(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits", "rows"])
 def combine_kernel(
     out,
     parts,
     part_maximum,
     part_sum,
     sinks,
+    splits,
     rows,
     heads,
     HEAD_DIM: tl.constexpr,
-    SPLITS: tl.constexpr,
     HEAD_COLUMNS: tl.constexpr,
+    BLOCK_SPLITS: tl.constexpr,
 ):
     """Combines the parts of one (token, head) on the grid (tokens * heads,). Shapes as above."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, HEAD_COLUMNS)
-    at = tl.arange(0, SPLITS).to(tl.int64) * rows + row
-    maxima = tl.load(part_maximum + at)
-    sink = tl.load(sinks + row % heads).to(tl.float32) * _LOG2_E
-    maximum = tl.maximum(tl.max(maxima, 0), sink)
-    weights = tl.exp2(maxima - maximum)
-    denominator = tl.sum(weights * tl.load(part_sum + at), 0) + tl.exp2(sink - maximum)
-    part = tl.load(
-        parts + at[:, None] * HEAD_DIM + column[None, :], mask=column[None, :] < HEAD_DIM, other=0.0
-    )
-    total = tl.sum(part * weights[:, None], 0) / denominator
-    tl.store(out + row * HEAD_DIM + column, total.to(out.dtype.element_ty), mask=column < HEAD_DIM)
+    used = column < HEAD_DIM
+    maximum = tl.load(sinks + row % heads).to(tl.float32) * _LOG2_E
+    denominator = tl.where(maximum == float("-inf"), 0.0, 1.0)
+    total = tl.zeros((HEAD_COLUMNS,), tl.float32)
+    for start in range(0, splits, BLOCK_SPLITS):
+        split = start + tl.arange(0, BLOCK_SPLITS)
+        at = split.to(tl.int64) * rows + row
+        maxima = tl.load(part_maximum + at, mask=split < splits, other=float("-inf"))
+        new_maximum = tl.maximum(maximum, tl.max(maxima, 0))
+        # Without a sink, empty parts would subtract infinities.
+        reference = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
+        shrink, weights = tl.exp2(maximum - reference), tl.exp2(maxima - reference)
+        sums = tl.load(part_sum + at, mask=split < splits, other=0.0)
+        part = tl.load(
+            parts + at[:, None] * HEAD_DIM + column[None, :],
+            mask=(split < splits)[:, None] & used[None, :],
+            other=0.0,
+        )
+        denominator = denominator * shrink + tl.sum(sums * weights, 0)
+        total = total * shrink + tl.sum(part * weights[:, None], 0)
+        maximum = new_maximum
+    total = total / denominator
+    tl.store(out + row * HEAD_DIM + column, total.to(out.dtype.element_ty), mask=used)
 
 
 _SPLIT_KEYS = 256
 """Minimum number of keys per program."""
+_BLOCK_SPLITS = 32
+"""Parts that are combined at a time."""
 _PROGRAMS_PER_MULTIPROCESSOR = 4
 
 
@@ -257,9 +274,9 @@ def paged_attention(
 ) -> Tensor:
     """Computes the same as `attention.paged_attention`, with the same arguments.
 
-    Keys and values must be contiguous within a page and have equal strides. `splits`, a power of
-    two, is the number of parts of the keys; None means enough to fill the GPU. That number also
-    depends on the width of `block_tables`, so keep it as narrow as the longest context allows.
+    Keys and values must be contiguous within a page and have equal strides. `splits` is the number
+    of parts of the keys; None means enough to fill the GPU. That number also depends on the width
+    of `block_tables`, so keep it as narrow as the longest context allows.
 
     The function does not synchronize with the GPU and its launches depend only on shapes, so a CUDA
     graph can record it. The first call with new sizes autotunes and must come before recording.
@@ -288,6 +305,7 @@ def paged_attention(
         context_lengths,
         sinks,
         scale,
+        splits,
         sequences,
         tokens,
         heads,
@@ -298,8 +316,7 @@ def paged_attention(
         HEAD_DIM=head_dim,
         PAGE_SIZE=page_size,
         WINDOW=window or 0,
-        SPLITS=splits,
-        SEQUENCES=power_of_two(sequences),
+        SPLIT=splits > 1,
         GROUP=group,
         GROUP_ROWS=power_of_two(group),
         HEAD_COLUMNS=_columns(head_dim),
@@ -318,11 +335,12 @@ def _combine(out: Tensor, parts: Tensor, maxima: Tensor, sums: Tensor, sinks: Te
         maxima,
         sums,
         sinks,
+        splits,
         tokens * heads,
         heads,
         HEAD_DIM=head_dim,
-        SPLITS=splits,
         HEAD_COLUMNS=_columns(head_dim),
+        BLOCK_SPLITS=_BLOCK_SPLITS,
     )
 
 
@@ -338,10 +356,9 @@ def _block_tokens(tokens: int, sequences: int, group: int) -> int:
 
 
 def _splits(programs: int, keys: int, device: torch.device) -> int:
-    """Returns a power of two that gives each multiprocessor a few programs with enough keys."""
+    """Returns the number that gives each multiprocessor a few programs with enough keys."""
     wanted = _PROGRAMS_PER_MULTIPROCESSOR * multiprocessors(device) // max(programs, 1)
-    most = min(wanted, keys // _SPLIT_KEYS)
-    return 1 if most < 2 else 1 << (most.bit_length() - 1)
+    return max(1, min(wanted, keys // _SPLIT_KEYS))
 
 
 def _parts(splits: int, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:

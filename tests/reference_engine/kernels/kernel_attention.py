@@ -73,10 +73,15 @@ def test_agrees_in_bfloat16(splits):
     check(batch(*shape, torch.bfloat16), None, splits=splits)
 
 
-@pytest.mark.parametrize("window", [None, 40])
-def test_split_keys_are_combined(window):
-    """Parts of unequal length, and sequences shorter than the number of parts."""
-    check(batch((8, 1, 64), 16, (1, 2), (100, 3)), window, splits=4)
+@pytest.mark.parametrize(("window", "splits"), [(None, 4), (40, 4), (None, 3), (None, 40)])
+def test_split_keys_are_combined(window, splits):
+    """Parts of unequal length, empty ones, and more parts than are combined at a time."""
+    check(batch((8, 1, 64), 16, (1, 2), (100, 3)), window, splits=splits)
+
+
+def test_many_sequences_of_different_lengths():
+    new = (1, 7, 1, 1, 3, 1, 20, 1, 2)
+    check(batch((8, 1, 16), 16, new, tuple(30 + at + each for at, each in enumerate(new))), None)
 
 
 @pytest.mark.parametrize("window", [1, 31, 32, 33, 128])

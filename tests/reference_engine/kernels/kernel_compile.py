@@ -15,7 +15,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from reference_engine.kernels.attention_triton import attention_kernel
+from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
 from reference_engine.kernels.decode_triton import add_norm_kernel, rotate_kernel, route_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
 
@@ -27,7 +27,8 @@ TYPES = {
     "chosen",
     "*u8": "blocks scales",
     "fp32": "limit scale eps",
-    "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles",
+    "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles "
+    "splits rows",
 }
 MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads"}
 
@@ -78,19 +79,18 @@ def test_experts(kernel, rows, warps):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "splits", "window", "matrix_unit"),
-    [(2, 8, 0, "HMMA"), (16, 1, 128, "HGMMA")],
+    ("tokens", "split", "window", "matrix_unit"),
+    [(2, True, 0, "HMMA"), (16, False, 128, "HGMMA")],
     ids=["decoding, keys split", "reading prompts through a window"],
 )
-def test_attention(tokens, splits, window, matrix_unit):
+def test_attention(tokens, split, window, matrix_unit):
     made = compiled(
         attention_kernel.fn,
         4,
         3,
         **HEADS,
         WINDOW=window,
-        SPLITS=splits,
-        SEQUENCES=64,
+        SPLIT=split,
         BLOCK_TOKENS=tokens,
         BLOCK_KEYS=64,
     )
@@ -98,6 +98,12 @@ def test_attention(tokens, splits, window, matrix_unit):
     assert matrix_unit in code
     assert "LDL" not in code, "registers are spilled"
     assert "tt.load" not in loop(made), "a load is not ahead of its use"
+
+
+def test_combining_split_keys():
+    parts = {"out": "*bf16"}
+    made = compiled(combine_kernel, 4, 3, parts, HEAD_DIM=64, HEAD_COLUMNS=64, BLOCK_SPLITS=32)
+    assert "LDL" not in made.asm["sass"], "registers are spilled"
 
 
 def test_the_small_steps_of_a_block():
