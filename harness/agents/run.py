@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -75,25 +75,32 @@ AGENTS = (
 )
 
 
+def not_run() -> dict[str, AgentResult]:
+    """The results of all agents before any of them has run."""
+    return {agent.name: AgentResult(end="stopped") for agent in AGENTS}
+
+
 async def run_agents(
-    provider: Provider, folder: Path, shown: Callable[[str], object]
-) -> Mapping[str, AgentResult]:
+    provider: Provider,
+    folder: Path,
+    results: MutableMapping[str, AgentResult],
+    shown: Callable[[str], object],
+) -> None:
     """Run every agent that is installed, until its result is right, and record its traffic.
 
     Args:
         provider: The provider, which must be running.
         folder: Gets a recording for each agent, as `import` reads them.
+        results: Gets the result of each agent as soon as it has ended.
         shown: Called with a line about each agent.
 
     Raises:
         ConfigurationError: An environment variable of the provider is not set.
     """
-    results: dict[str, AgentResult] = {}
     for agent in AGENTS:
         result = await _result(agent, provider, folder)
         shown(f"{agent.name}: {result.end}{f' ({result.detail})' if result.detail else ''}")
         results[agent.name] = result
-    return results
 
 
 async def _result(agent: Agent, provider: Provider, folder: Path) -> AgentResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -71,8 +72,13 @@ def verify(
     if cases.suite == "agents":
         from harness.cli.agents import verify_agents
 
-        if run.dry_run:
-            raise ConfigurationError("--suite agents has no plan to show; leave out --dry-run.")
+        chosen = (replace(cases, suite=CaseOptions().suite), sampling, evals, gate, budget)
+        defaults = (CaseOptions(), SamplingOptions(), None, GateOptions(), BudgetOptions())
+        if run.dry_run or chosen != defaults:
+            raise ConfigurationError(
+                "--suite agents has tasks of its own: leave out --dry-run, --evals, and options of "
+                "cases, sampling, gates and budgets."
+            )
         return verify_agents(provider, out=run.out or DEFAULT_OUT, as_json=run.as_json)
     draft = planning.draft(
         Options(provider, sampling, gate, budget, cases, evals, concurrency=run.concurrency)

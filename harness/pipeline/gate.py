@@ -193,13 +193,17 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
 
 
 def decide_agents(agents: Mapping[str, AgentResult]) -> Part:
-    """Fail if an agent came to no right result; what could not be run decides nothing."""
+    """Fail if an agent came to no right result; what could not be run decides nothing.
+
+    A run that was stopped cannot pass.
+    """
     wrong = [f"{name}: {each.detail}." for name, each in agents.items() if each.end == "wrong"]
     right = sum(each.end == "right" for each in agents.values())
     praise = f"{right} of {len(agents)} agents came to the right result."
     if wrong:
         return Part("fail", tuple(wrong))
-    return Part("pass" if right else "inconclusive", (praise,))
+    stopped = any(each.end == "stopped" for each in agents.values())
+    return Part("pass" if right and not stopped else "inconclusive", (praise,))
 
 
 def _stopped(info: RunInfo) -> str | None:

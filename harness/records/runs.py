@@ -132,9 +132,11 @@ class Sampling(Record):
 
 
 class AgentResult(Record):
-    """How the task of an agent ended: with the right result, without it, or not at all."""
+    """How the task of an agent ended: with the right result, without it, or not at all, because it
+    could not run or the user stopped it before.
+    """
 
-    end: Literal["right", "wrong", "not verifiable"]
+    end: Literal["right", "wrong", "not verifiable", "stopped"]
     detail: str = ""
 
 

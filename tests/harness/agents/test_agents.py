@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -121,12 +123,36 @@ async def test_an_agent_without_the_result_is_tried_again(tmp_path, monkeypatch)
     assert wrong.detail == "openai-agents 1.0, 3 tries without 21.7 and 28.4: it answers 'No.'"
 
 
+def test_what_has_ended_before_a_stop_is_judged(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("agents")
+    original = agents._run
+
+    async def stopped(agent, *more):
+        if agent.task == "streaming":
+            os.kill(os.getpid(), signal.SIGINT)
+        return await original(agent, *more)
+
+    monkeypatch.setattr(agents, "_run", stopped)
+    monkeypatch.setattr(agents, "AGENTS", (agents.AGENTS[1], agents.AGENTS[3]))
+    with in_background(MockProvider(always=server(), models=[MODEL], api_key=KEY)) as provider:
+        assert verified(provider) == 4
+    results = task_of(tmp_path)["imported"]["agents"]
+    assert [each["end"] for each in results.values()] == ["right", "stopped"]
+
+
+def test_options_of_other_tasks_are_rejected(capsys):
+    where = ["--base-url", "http://127.0.0.1:9/v1", "--model", MODEL]
+    assert run([*where, "--suite", "agents", "--max-requests", "5"]) == 2
+    assert "--suite agents has tasks of its own" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("ends", "decision"),
     [
         (("right", "not verifiable"), "pass"),
         (("right", "wrong"), "fail"),
         (("not verifiable",), "inconclusive"),
+        (("right", "stopped"), "inconclusive"),
     ],
 )
 def test_the_results_of_agents_decide(ends, decision):
