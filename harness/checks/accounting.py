@@ -99,7 +99,7 @@ def account_of(exchange: ParsedExchange, reply: Reply) -> TokenAccount | None:
         reasoning=sum(each.least for each in counted if isinstance(each.message, Reasoning)),
         least=least,
         most=sum(each.most for each in counted) - in_prompt(),
-        exact=all(each.exact for each in counted),
+        exact=all(each.exact for each in counted) and messages.count(Reasoning("")) == 0,
         pieces=None if in_pieces is None else max(0, in_pieces - least),
         streamed=bool(exchange.events),
     )
@@ -154,11 +154,16 @@ def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
 
 
 def _messages(reply: Reply) -> Iterator[Message]:
-    """The harmony messages that a reply consists of."""
+    """The harmony messages that a reply consists of.
+
+    The text of all CoT is in the first one; each further reasoning item adds its header.
+    """
     tagged = "".join(found[2] for found in _TAGGED.finditer(reply.text))
     text = _TAGGED.sub("", reply.text)
     if reply.reasoning or tagged:
         yield Reasoning(reply.reasoning + tagged)
+        items = [item.get("type") for item in objects(reply.raw.get("output"))]
+        yield from [Reasoning("")] * (items.count("reasoning") - 1)
     if text:
         yield Preamble(text) if reply.calls else Answer(text)
     yield from (Call(call.name, call.arguments) for call in reply.calls)

@@ -16,6 +16,10 @@ from harness.parsing.rollout import ParsedExchange
 family = Family("finish", CHAT)
 
 
+_EMPTY_MESSAGES = 2
+"""Messages without text, or further messages of CoT, that the model may have written."""
+
+
 @family.check("chat.finish.tool_calls", every_choice, lambda answer: answer.reply.calls)
 def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     """A message with tool calls has finish_reason tool_calls.
@@ -63,7 +67,7 @@ def _lost(found: Accounted) -> Iterator[Problem]:
     Otherwise the model wrote an answer or a call, and the server lost it.
     """
     exchange, reply, account = found
-    explained = max(header_tokens(AnswerMessage("")), account.spelling)
+    explained = max(_EMPTY_MESSAGES * header_tokens(AnswerMessage("")), account.spelling)
     if not reply.calls and not reply.text.strip() and account.unexplained > explained:
         message = "The reply is empty, but the model wrote more than the CoT."
         expected = (

@@ -159,7 +159,36 @@ def test_lost_and_added_text_is_reported(answer, found):
 def test_an_empty_reply_of_the_model_is_not_a_lost_one():
     say = Say(text="", reasoning=COT)
     assert findings(chat(say, tokens=tokens_of(Reasoning(COT)))) == set()
-    assert findings(chat(say, tokens=tokens_of(Reasoning(COT), Answer("Yes")))) == {"reply.lost"}
+    assert findings(chat(say, tokens=tokens_of(Reasoning(COT), Answer(TEXT)))) == {"reply.lost"}
+
+
+def test_further_messages_of_cot_are_not_a_lost_answer():
+    more = ("Not given.", "Let me think about it again.", "Then the answer is unknown.")
+    tokens = tokens_of(*map(Reasoning, more))
+    assert (
+        findings(
+            chat(
+                Say(text="", reasoning="".join(more[:2])),
+                tokens=tokens_of(*map(Reasoning, more[:2])),
+            )
+        )
+        == set()
+    )
+    body = responses_whole(Say(text="", reasoning=more[0]))
+    body["output"] = [
+        {
+            "type": "reasoning",
+            "id": f"rs_{at}",
+            "summary": [],
+            "content": [{"type": "reasoning_text", "text": text}],
+        }
+        for at, text in enumerate(more)
+    ]
+    usage = body["usage"]
+    usage |= {"output_tokens": tokens, "total_tokens": usage["input_tokens"] + tokens}
+    assert not {"reply.lost", "usage.output.unseen"} & findings(
+        json_response(body), api="responses"
+    )
 
 
 # --- Lost calls
