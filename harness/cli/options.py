@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from harness.errors import ConfigurationError
 from harness.providers.gate_entry import BudgetEntry, GateEntry, seconds
 from harness.records.conditions import APIS, Api
-from harness.records.runs import GateRule, SuiteName
+from harness.records.runs import GateRule
 
 EFFORTS = ("low", "medium", "high")
 DEFAULT_OUT = Path("runs")
@@ -79,7 +79,9 @@ class CaseOptions:
     """Requests in one attempt before giving up. Default: 10."""
     strict: bool | None = None
     """Require exactly the expected arguments, not only arguments that match the schema."""
-    suite: Annotated[SuiteName | Literal["agents"] | None, Parameter(help=_SUITE)] = None
+    suite: Annotated[
+        Literal["smoke", "quick", "full", "long", "agents"] | None, Parameter(help=_SUITE)
+    ] = None
     only: Annotated[tuple[str, ...], Parameter(consume_multiple=False, help=_ONLY)] = ()
     skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
     """Leave out these probes or families, separated by commas."""

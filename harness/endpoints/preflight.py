@@ -160,9 +160,13 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
         ProviderUnavailableError: The message names the problem and how to fix it.
     """
     status, name = answer.status, provider.name
+    url = provider.base_url + DIALECTS[api].path
+    if status < 300 and answer.headers.get("content-type", "").startswith("text/html"):
+        raise ProviderUnavailableError(
+            f"provider {name} answers {url} with a web page, not with JSON; check base_url"
+        )
     if status < 300:
         return
-    url = provider.base_url + DIALECTS[api].path
     explained = f"{status} ({_explanation(answer)})"
     if status in {401, 403, 407}:
         remedy = (
@@ -188,7 +192,7 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
             f"provider {name} has no model {provider.model!r}: {explained}; "
             f"{_available(provider, models)}"
         )
-    if status in {404, 405}:
+    if status in {404, 405, 410, 501}:
         raise ProviderUnavailableError(
             f"provider {name} does not support {url}: {explained}; "
             f"check base_url, or leave {api} out of its apis"

@@ -128,9 +128,17 @@ async def test_many_models_are_not_all_listed() -> None:
             await check(provider, model="zzz")
 
 
-async def test_an_api_that_is_not_there() -> None:
-    async with MockProvider(script=[mock.status(404, "Not Found")]) as provider:
+@pytest.mark.parametrize("status", [404, 501])
+async def test_an_api_that_is_not_there(status: int) -> None:
+    async with MockProvider(script=[mock.status(status, "Not Found")]) as provider:
         with pytest.raises(ProviderUnavailableError, match=r"/responses.*leave responses out"):
+            await check(provider)
+
+
+async def test_a_web_page() -> None:
+    page = mock.text("<html>Welcome</html>", "text/html; charset=utf-8")
+    async with MockProvider(always=page) as provider:
+        with pytest.raises(ProviderUnavailableError, match=r"with a web page.*check base_url"):
             await check(provider)
 
 
