@@ -44,7 +44,9 @@ def merged_info(folders: Sequence[Path]) -> RunInfo:
     infos = [read_run_info(folder) for folder in folders]
     for folder, info in zip(folders, infos, strict=True):
         if any(task.kind != "eval" for task in info.tasks):
-            raise ConfigurationError(f"{folder} is not a run of evals alone; only those merge.")
+            raise ConfigurationError(
+                f"{folder} has other tasks than evals; only runs of evals can be merged."
+            )
     for folder, info in zip(folders[1:], infos[1:], strict=True):
         _require_same(infos[0], info, folders[0], folder)
     sharded = any(info.shard is not None for info in infos)
@@ -164,8 +166,10 @@ def _require_same(first: RunInfo, other: RunInfo, path: Path, other_path: Path) 
 def _require_shards(infos: Sequence[RunInfo]) -> None:
     parts = [info.shard for info in infos]
     if None in parts or len(set(parts)) < len(parts):
-        raise ConfigurationError("Merge either whole runs or different shards of one run.")
+        raise ConfigurationError("Merge either complete runs or different shards of one run.")
     tries = [[task.tries for task in info.tasks] for info in infos]
     sizes = {part[1] for part in parts if part is not None}
     if len(sizes) > 1 or any(each != tries[0] for each in tries):
-        raise ConfigurationError("These shards are of runs that were divided differently.")
+        raise ConfigurationError(
+            "These shards belong to runs with different numbers of shards or tries."
+        )

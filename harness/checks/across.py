@@ -76,11 +76,11 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
 
 
 def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
-    """No reply contains what only another request asked for.
+    """No reply contains content that belongs to another request.
 
-    One user reads what was meant for another one. The evidence is an invented word of another
-    request; a call that attempts at another sample make, with a value from its prompt, and other
-    attempts at this one never; or the same long text as a reply to an unrelated request.
+    Users see each other's data. The evidence is an invented word of another request; a call with a
+    value of another prompt, which attempts at that sample make and other attempts at this sample do
+    not; or the same long text as the reply to an unrelated request.
     """
     samples: dict[tuple[str, str], list[Score]] = defaultdict(list)
     for each in examined:
@@ -157,7 +157,7 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
-    """Replies over one API and mode have the tokens of their texts, up to a rare exception.
+    """With rare exceptions, the reported output tokens of a reply are those of its text.
 
     Replies that often have too few words for their tokens lost some; replies that often have too
     many contain repeated or rewritten ones. Rare differences are healthy, because a model can spell
@@ -177,12 +177,15 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
             (o, each) for o, each in odd if each.pieces is not None or each.unexplained < usual
         ]
         message = (
-            f"{len(odd)} of {len(counted)} replies do not have the tokens of their text; healthy "
-            "replies nearly always do."
+            f"The output tokens of {len(odd)} of {len(counted)} replies are not those of their "
+            "text; on healthy servers they nearly always are."
         )
         if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
             odd = _cut_alike(odd, max(each.reported for _, each in counted), usual)
-            message = "The longest replies have the same length, lack their end, and claim to end."
+            message = (
+                "The longest replies have equally many tokens and no end token, but claim to be "
+                "complete."
+            )
         for one, each in odd:
             expected = f"{each.most + usual} tokens for this text"
             yield message, evidence(one.record, "$.usage", expected, str(each.reported))

@@ -34,7 +34,7 @@ def edges(parsed: ParsedRollout) -> Iterator[Edges]:
 def _added(examined: Sequence[Score]) -> Iterator[Difference]:
     """CoT and answers do not all begin or end with the same text.
 
-    A server added it. The text confuses users and programs, and returns to the model in history.
+    The server added such a text. It confuses users and programs, and becomes part of later prompts.
     """
     groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
     for each in examined:

@@ -110,14 +110,14 @@ def _arguments(found: Call) -> Iterator[Problem]:
 
 @family.check("calls.arguments.cut", calls, lambda found: not _is_cut(found), tolerated=0.005)
 def _ends_early(found: Call) -> Iterator[Problem]:
-    """The arguments of a finished tool call do not end within their JSON.
+    """The arguments of a finished tool call are not the beginning of an unfinished JSON object.
 
-    The model writes the end of the JSON before it ends the call; all of 170 recorded calls have it.
-    A server that reads the call in pieces can lose the last one.
+    The model completes the JSON before it ends the call, as in all of 170 recorded calls. A server
+    that reads the call in pieces can lose the last piece.
     """
     if ends_early(found.call.arguments):
-        message = f"The arguments of {found.call.name} end within their JSON."
-        yield Problem(found.exchange, message, "a whole JSON object", found.call.arguments)
+        message = f"The arguments of {found.call.name} are an unfinished JSON object."
+        yield Problem(found.exchange, message, "a complete JSON object", found.call.arguments)
 
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
@@ -179,7 +179,7 @@ def _in_text(answer: Answer) -> Iterator[Problem]:
     source=HARMONY,
 )
 def _lost(answer: Answer) -> Iterator[Problem]:
-    """The CoT does not end in a tool call that the reply lacks.
+    """The CoT does not end with a tool call that is missing from the reply.
 
     The provider's harmony parser took the call for reasoning, or dropped it. Agents stop without an
     answer. A CoT that announces a call counts if the reply also lacks the tokens of a call.
@@ -213,7 +213,7 @@ def _is_cut(found: Call) -> bool:
 def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
     """The tool that these arguments fit, without unknown or missing properties.
 
-    They may stand in an object that names the tool, as other models write calls.
+    They may be part of an object that names the tool, as other models write calls.
     """
     if not isinstance(arguments, dict) or not arguments:
         return None

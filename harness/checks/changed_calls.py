@@ -35,7 +35,7 @@ _SEPARATOR = re.compile(r"(?<=[^\W_])[-_](?=[^\W_])")
 def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
     """Calls reach the client with the arguments that the model wrote.
 
-    Arguments that still match the schema make a tool do something else than the model decided.
+    Changed arguments that still match the schema make a tool do what the model did not decide.
     """
     by_condition: dict[Condition, list[Score]] = defaultdict(list)
     by_case: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
@@ -45,20 +45,23 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
     proven = [each for group in by_condition.values() for each in _proven(group)]
     always = [same for same in by_case.values() if _always_other(same)]
     cases = {same[0].sample for same in always}
-    found = {each.record: (each, "according to their tokens") for each in proven}
+    found = {
+        each.record: (each, "the reported tokens fit the expected arguments, not these")
+        for each in proven
+    }
     if len({each.sample for each in proven}) < _FEWEST_PROVEN:
         found = {}
     for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
-        found.setdefault(each.record, (each, "as in every attempt at the case"))
+        found.setdefault(each.record, (each, "every attempt at the case differs from its prompt"))
     for each in _unlike_cot(by_case.values()):
-        found.setdefault(each.record, (each, "according to the CoT and to other attempts"))
+        found.setdefault(each.record, (each, "the CoT and other attempts have the expected values"))
     for each in (each for group in by_condition.values() for each in _renamed(group)):
-        found.setdefault(each.record, (each, "as all names of parameters have another style"))
+        found.setdefault(each.record, (each, "all names of parameters have another style"))
     for each in (each for group in by_condition.values() for each in changed_alike(group)):
-        found.setdefault(each.record, (each, "as all such texts are changed in the same way"))
+        found.setdefault(each.record, (each, "all such texts are changed in the same way"))
     for record, (each, why) in found.items():
         if each.call is not None:
-            message = f"The arguments are not those that the model wrote, {why}."
+            message = f"The arguments are not those that the model wrote: {why}."
             call = each.call
             yield message, evidence(record, "$", call.expected, call.got, call.exchange)
 

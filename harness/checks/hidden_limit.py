@@ -48,8 +48,8 @@ def _has_at_most(reply: Reply, most: int) -> bool:
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     """A reply is truncated only at the token limit of its request, or where the context is full.
 
-    A lower limit of the server ends long CoT and answers. A provider that has one must reject
-    requests with a higher limit. If nothing was truncated, clients repeat the request in vain.
+    A hidden limit of the server ends long CoT and answers. A provider that has one must reject
+    requests with a higher limit. If the reply is complete, clients needlessly repeat the request.
     """
     groups: dict[Api, list[tuple[Score, Cut]]] = defaultdict(list)
     for each in examined:

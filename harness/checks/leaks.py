@@ -116,7 +116,7 @@ def _tagged(answer: Answer) -> Iterator[Problem]:
 def _untagged(answer: Answer) -> Iterator[Problem]:
     """An answer without separate CoT does not begin like the CoT of gpt-oss.
 
-    The answer may be the CoT. The check goes by the wording, so it may also be an unusual answer.
+    The answer may be the CoT. The check judges the wording, so it may also be an unusual answer.
     """
     exchange, reply = answer
     if not reply.reasoning and _COT_OPENING.match(reply.text):

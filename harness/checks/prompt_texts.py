@@ -82,7 +82,7 @@ def _count(text: str) -> int | None:
 
 
 def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
-    """Requests that differ only in what the user says differ in the prompt tokens of that.
+    """Requests that differ only in the user's text differ by the prompt tokens of that text.
 
     Otherwise the model reads another text than the user wrote. The other requests show what the
     server adds to every prompt. Nothing is judged if identical requests have different counts.
@@ -106,7 +106,7 @@ def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
             continue
         for each, tokens, rest in group:
             if rest != usual:
-                message = "The prompt does not have the tokens of the user's text."
+                message = "The number of prompt tokens does not fit the user's text."
                 expected = f"{tokens + usual}, as in {besides.count(usual)} other requests"
                 yield message, evidence(each.record, "$.usage", expected, str(tokens + rest))
 

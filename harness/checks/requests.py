@@ -49,7 +49,7 @@ _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_
 def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests are not rejected.
 
-    OpenAI's guide demands 0 invalid requests. Providers most often reject conversations that
+    OpenAI's guide requires 0 invalid requests. Providers most often reject conversations that
     contain tool results or CoT.
     """
     response = exchange.recorded.response

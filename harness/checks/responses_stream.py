@@ -73,7 +73,7 @@ def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     if exchange.simulated:
         message = (
-            "The stream was made from a complete reply: no sequence numbers, one delta a text."
+            "The stream was made from a complete reply: no sequence numbers, one delta per text."
         )
         got = ", ".join(event.type for event in exchange.known_events)
         yield Problem(exchange, message, "numbered events with deltas during generation", got)

@@ -76,8 +76,8 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
 def _escaped(found: Accounted) -> Iterator[Problem]:
     """CoT and answer are returned as the model wrote them, not escaped for HTML or JSON.
 
-    Clients show `&lt;` in place of `<`. The token count tells whose the escapes are: it fits the
-    text that the model wrote.
+    Clients show `&lt;` in place of `<`. The finding requires that the reported tokens are those of
+    the text without the escapes, so the model did not write them.
     """
     exchange, reply, account = found
     if account.unexplained >= 0:
@@ -86,7 +86,9 @@ def _escaped(found: Accounted) -> Iterator[Problem]:
         written = replace(reply, text=undo(reply.text), reasoning=undo(reply.reasoning))
         other = account_of(exchange, written) if written != reply else None
         if other is not None and other.unexplained == 0 < account.most - other.most:
-            message = f"The text is escaped for {language}, and its tokens are not."
+            message = (
+                f"The text is escaped for {language}, but the reported tokens do not count escapes."
+            )
             place = next(
                 (got, want)
                 for got, want in ((reply.text, written.text), (reply.reasoning, written.reasoning))
@@ -104,7 +106,7 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
     """
     text = answer.reply.text.strip()
     if text in _NULL_NAMES and text not in answer.exchange.prompt:
-        message = "The answer is the name of a null value."
+        message = f"The answer is only {text}, the name of a null value."
         yield Problem(answer.exchange, message, "an answer, or null", text)
 
 

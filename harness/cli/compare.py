@@ -83,7 +83,9 @@ def compare(
     given = (providers_file, apis, evals, concurrency, cases, sampling, gate, budget)
     defaults = (None,) * 4 + (CaseOptions(), SamplingOptions(), GateOptions(), BudgetOptions())
     if not provider and given != defaults:
-        raise ConfigurationError("Options of runs need a provider; add --provider or remove them.")
+        raise ConfigurationError(
+            "Options for new runs need a provider; add --provider or remove them."
+        )
     options = [
         planning.Options(
             ProviderOptions(provider=name, providers_file=providers_file, apis=apis),

@@ -51,7 +51,7 @@ def import_traffic(
     if len(traffic.hosts) > 1 and verdict:
         hosts = ", ".join(sorted(traffic.hosts))
         raise ConfigurationError(
-            f"A verdict is on one server, but the recordings have {hosts}; choose one with --host."
+            f"--verdict judges one server, but the recordings have {hosts}; choose one with --host."
         )
     for line in _notes(traffic):
         say(line)

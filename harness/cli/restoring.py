@@ -39,8 +39,8 @@ def resume(
     info = read_run_info(folder)
     if info.schema_version != SCHEMA_VERSION:
         raise RunLogError(
-            f"{folder} was recorded by version {info.tool_version}, which finishes it; this "
-            "version can only judge it."
+            f"{folder} was recorded by version {info.tool_version}, and only that version can "
+            "finish it; this version can judge it again with `gpt-oss-verify recheck`."
         )
     entry = same_provider(info.provider, provider, concurrency)
     grader = _grader_again(info, entry, provider)

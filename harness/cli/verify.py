@@ -137,7 +137,7 @@ def evaluate(
     parts = parse_shard(shard)
     if executor is not None and (parts is not None or decision.until_decided):
         raise ConfigurationError(
-            "--executor samples the parts of a whole run; leave out --shard and --until-decided."
+            "--executor divides the run itself; leave out --shard and --until-decided."
         )
     if executor is not None and data.with_tools is not None:
         raise ConfigurationError(
@@ -182,7 +182,7 @@ def grade(
 
     info = read_run_info(run)
     if unread and grader is None:
-        raise ConfigurationError("--unread asks no grader by default; name one with --grader.")
+        raise ConfigurationError("--unread has no default grader; name one with --grader.")
     if grader is None:
         chosen = restoring.same_grader(info, ProviderOptions(providers_file=providers_file))
     else:

@@ -74,8 +74,8 @@ def bundle(
         raise ConfigurationError(f"{run} was unpacked from a bundle; pass on that file.")
     if read_run_info(run).schema_version != SCHEMA_VERSION:
         raise ConfigurationError(
-            f"{run} was recorded by an older version, which alone can pack it; this version can "
-            "audit, recheck and compare the run and its bundles."
+            f"{run} was recorded by an older version, and only that version can pack it; this "
+            "version can audit, recheck and compare the run and its bundles."
         )
     stored = read_analysis(run)
     with TemporaryDirectory(prefix="gpt-oss-verify-") as place:
@@ -174,7 +174,8 @@ def _copy_files(
         text = replaced.get(name) or (source / name).read_bytes().decode(errors="replace")
         if scrubber.text(text) != text:
             raise ConfigurationError(
-                f"{source / name} contains what looks like a key, so the run cannot be packed."
+                f"{source / name} contains what looks like a key, so the run cannot be packed; "
+                "remove the key from your cases or questions, and run again."
             )
         write_text(target / name, text)
     return {name: hashes[name] for name in sorted(replaced)}

@@ -43,8 +43,8 @@ def sealed(folder: Path) -> Iterator[Ending]:
     """
     if read_members(folder).get("schema_version") != SCHEMA_VERSION:
         raise RunLogError(
-            f"{folder} was recorded by an older version, which alone can add records to it; this "
-            "version can audit, recheck and compare it."
+            f"{folder} was recorded by an older version, and only that version can add records to "
+            "it; this version can audit, recheck and compare it."
         )
     ending = Ending()
     try:

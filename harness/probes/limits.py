@@ -212,7 +212,7 @@ def _repeated(trials: Iterable[TrialResult]) -> Trials:
 def _stop_in_cot(responses: ProbeResponses) -> Trials:
     """A stop string does not end the reply within its CoT.
 
-    Programs get no answer at all. Many engines match stop strings with all that is generated.
+    Programs get no answer at all. Many engines also match stop strings against the CoT.
     """
     _, whole = responses.reply("whole")
     _require_stop(whole.reasoning, "CoT")

@@ -124,7 +124,7 @@ def _parts_accepted(responses: ProbeResponses) -> Trials:
 def _order(responses: ProbeResponses) -> Trials:
     """Instructions precede tools in the developer message.
 
-    The model was trained on this order. Ollama's template has the other one.
+    The model was trained on this order. Ollama's template reverses it.
     """
     longer, more = responses.prompt_tokens("system and tool")
     _, less = responses.prompt_tokens("tool")

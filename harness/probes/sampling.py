@@ -227,7 +227,7 @@ def _seed(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("sampling.n", ("choices", _HOT[0], *_FRESH[0]), apis=("chat",), needs="n")
 def _n(responses: ProbeResponses) -> Trials:
-    """A request for several choices gets that many, each another sample with a message and CoT.
+    """A request for several choices gets that many, each a separate sample with message and CoT.
 
     Clients that rely on them fail on a reply that silently omits them. A provider that does not
     support them must reject the request.

@@ -42,9 +42,9 @@ def create(parent: Path, provider: str, now: datetime) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise RunLogError(f"{folder} cannot be made: {error.strerror}.") from None
+            raise RunLogError(f"{folder} cannot be created: {error.strerror}.") from None
         return folder
-    raise RunLogError(f"{parent} is full of runs called {stem}; name another folder with --out.")
+    raise RunLogError(f"{parent} has too many runs named {stem}; name another folder with --out.")
 
 
 def discard_unused(folder: Path) -> bool:

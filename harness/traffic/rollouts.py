@@ -71,8 +71,8 @@ def read_traffic(
     if not found:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in left_out.most_common(5))
         raise ConfigurationError(
-            f"The recordings hold no request to gpt-oss over Chat Completions or Responses "
-            f"(left out: {reasons}); --model NAME names a model of another name."
+            f"The recordings have no request to gpt-oss over Chat Completions or Responses "
+            f"(left out: {reasons}); pass --model NAME if the name of the model has no gpt-oss."
         )
     return Traffic(
         tuple(_rollouts(conversations(found))),

@@ -78,7 +78,9 @@ def test_no_records_are_added_to_an_older_run(tmp_path: Path) -> None:
 def test_an_older_run_is_not_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = stored.unpack("gated", tmp_path)
     assert figures.command("bundle", str(run), "--out", str(tmp_path / "b.tar.gz")) == 2
-    assert "recorded by an older version, which alone can pack it" in capsys.readouterr().err
+    assert (
+        "recorded by an older version, and only that version can pack it" in capsys.readouterr().err
+    )
 
 
 def test_every_expected_file_belongs_to_a_characterization() -> None:

@@ -1,7 +1,7 @@
 """Prompt tokens of long prompts: nothing is lost at the front, in the middle or at the end.
 
-Each count is compared with that of the shortest prompt: the difference must be harmony's, to the
-token, because what a provider adds to every prompt cancels out.
+Each count is compared with that of the shortest prompt: the difference must be exactly harmony's,
+because text that a provider adds to every prompt cancels out.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         "long.tokens",
         _LONG,
         _SHORT,
-        "A long prompt reaches the model whole: its tokens are harmony's, to the token. A server "
-        "that cuts prompts silently answers without what was cut.",
+        "A long prompt reaches the model complete: its prompt tokens are exactly harmony's. A "
+        "server that silently truncates prompts answers without part of the input.",
     ),
     (
         "long.tokens.loop",
@@ -100,15 +100,15 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         "long.tokens.tools",
         (steps(STEPS[0], 0),),
         "one tool",
-        "All of 64 offered tools are in the prompt. Agents with many tools miss those that are "
-        "silently left out.",
+        "All of 64 offered tools are in the prompt. The model cannot call a tool that is silently "
+        "left out.",
     ),
     (
         "long.tokens.result",
         ("long result",),
         "one tool",
-        "A tool result of 20,000 tokens reaches the model whole. Agents read files and pages that "
-        "long.",
+        "A tool result of 20,000 tokens reaches the model complete. Agents read files and pages of "
+        "this length.",
     ),
 )
 for _id, _longer, _shorter, _text in _PAIRS:
@@ -123,7 +123,7 @@ _SENT = (_SHORT, *_LONG, steps(STEPS[-1], 0), "long result", "fits")
 def _answers(responses: ProbeResponses) -> Trials:
     """A prompt within the context length gets a reply or a 4xx status.
 
-    Clients retry a request that failed with 5xx, at the price of a long prompt each time.
+    Clients retry a request that failed with 5xx, and each retry costs a long prompt.
     """
     for name in _SENT:
         for rollout in responses.rollouts[name]:
@@ -149,16 +149,16 @@ def _accepted(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe("long.limit.fits", ("fits", _SHORT))
 def _fits(responses: ProbeResponses) -> Trials:
-    """A prompt that nearly fills the context reaches the model whole.
+    """A prompt that nearly fills the context reaches the model complete.
 
-    Servers that count the room for the reply wrongly cut the last tokens: the question.
+    Servers that miscalculate the room for the reply cut the last tokens, which are the question.
     """
     yield _grown(responses, "fits", _SHORT)
 
 
 @GROUP.probe("long.limit.over", ("over", _SHORT))
 def _over(responses: ProbeResponses) -> Trials:
-    """A prompt that is one token too long is rejected with a 4xx status, or read whole.
+    """A prompt that is one token too long is rejected with a 4xx status, or read completely.
 
     Silent truncation loses input of the client, and clients retry a request that failed with 5xx.
     """
@@ -177,7 +177,7 @@ def _over(responses: ProbeResponses) -> Trials:
 def _limit_named(responses: ProbeResponses) -> Trials:
     """The rejection of a prompt that is too long names the limit.
 
-    Clients shorten the conversation to it.
+    Clients shorten the conversation to this limit.
     """
     rejected = (each.exchanges[-1] for each in responses.all("over") if refused(each))
     most = responses.max_context

@@ -64,7 +64,7 @@ def _lost(
     """
     hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
     if not most:
-        raise NotVerifiableError(f"None of the {easier} prompts got a complete reply.")
+        raise NotVerifiableError(f"None of {easier} prompts got a complete reply.")
     if hits < _LEAST_FOUND * most:
         raise NotVerifiableError(
             f"The model finds {hits} of {most} code words in {easier} prompts, too few to judge "
@@ -80,8 +80,8 @@ def _lost(
             exchange = next(exchange for exchange, hit in each.values() if not hit)
             message = (
                 f"Code words are found in {found} of {count} {what}, and in {hits} of {most} of "
-                "the shortest: the model's own limit, or a defect of positions, window or cache. "
-                "The same weights on another server tell which."
+                "the shortest: a limit of the model, or a defect of positions, window or cache. "
+                "Test the same weights on another server to find out which."
             )
             return Problem(exchange, message, "about as many as in the shortest", f"{found}")
     return None
@@ -103,7 +103,7 @@ def _needles(responses: ProbeResponses) -> Trials:
     severity="info",
 )
 def _canary(responses: ProbeResponses) -> Trials:
-    """A code word in the first CoT of a tool loop is still known after 25 calls.
+    """The model still knows a code word from the first CoT of a tool loop after 25 calls.
 
     Agents keep their plan in the first CoT.
     """
@@ -118,13 +118,13 @@ def _canary(responses: ProbeResponses) -> Trials:
     "long.prefix.words", [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
 )
 def _repeated(responses: ProbeResponses) -> Trials:
-    """A prompt that is repeated finds the same words again.
+    """In a repeated prompt, the model finds the same code words as in the first request.
 
-    The prompt and the model are the same, so only a cache can make the difference.
+    Prompt and model are the same, so only a cache can cause a difference.
     """
     cold = _found(responses, [f"cold {n}" for n in PREFIXES])
     again = _found(responses, [f"{kind} {n}" for kind in ("warm", "again") for n in PREFIXES])
-    lost = _lost(cold, [again], "repeated prompts", "new")
+    lost = _lost(cold, [again], "repeated prompts", "the new")
     if lost is not None:
         lost = Problem(
             lost.exchange,
@@ -140,7 +140,7 @@ def _repeated(responses: ProbeResponses) -> Trials:
 def _foreign(responses: ProbeResponses) -> Trials:
     """A reply has no code word that only another request contained.
 
-    The model cannot know it: another prompt, other tools, or cached values of them reached it.
+    The model cannot know it: another prompt, other tools, or their cached values reached the model.
     """
     judged = False
     for name in (name for names in (*_CELLS.values(), _TOOLS) for name in names):

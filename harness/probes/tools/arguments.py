@@ -146,7 +146,7 @@ def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
         if value.intact in text:
             yield None, "unknown"
         elif damaged or value.is_lost_from(text) or _truncated(found, value):
-            message = "The arguments of a tool call contain a damaged text."
+            message = "The arguments of a tool call contain a changed copy of the requested text."
             got = text or found.call.arguments
             who = author(found, value.written(found.call), tokens)
             yield Problem(found.exchange, message, value.intact, got), who
