@@ -20,6 +20,7 @@ from harness.text import shared_beginning
 # defect: if a stream has one token in each piece or the tokens are too few, and otherwise. The
 # recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
+_OFTEN = 0.2
 _FEWEST_TOKENS = 32
 """Completion tokens below which a reply is not counted: it may be little more than odd headers."""
 _FEWEST_WHOLE = 5
@@ -31,6 +32,8 @@ _WORD = re.compile(r"\w{3,}")
 _FEW_DIGITS = 7
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual there, and at others that make a call."""
+_FEWEST_OFF = 4
+"""Tokens by which an answer differs from what the model wrote, beyond another spelling."""
 _COMMON_WORDS = 0.3
 """Requests with a smaller share of common words are unrelated."""
 
@@ -80,7 +83,8 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
 
     Users see each other's data. The evidence is an invented word of another request; a call with a
     value of another prompt, which attempts at that sample make and other attempts at this sample do
-    not; or the same long text as the reply to an unrelated request.
+    not; the same long text as the reply to an unrelated request; or the answer of an unrelated
+    reply, without the tokens of that answer.
     """
     samples: dict[tuple[str, str], list[Score]] = defaultdict(list)
     for each in examined:
@@ -111,6 +115,31 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
             if twin is not None:
                 message = f"The reply has the same text as the reply in {twin.record}."
                 yield message, evidence(each.record, "$", "a reply to its own request", "the same")
+    yield from _borrowed(examined, unrelated)
+
+
+def _borrowed(
+    examined: Sequence[Score], unrelated: Callable[[Score, Score], bool]
+) -> Iterator[Difference]:
+    """Replies with the answer of a reply to an unrelated request, and not with its tokens."""
+    for group in _by_condition(examined):
+        exact = [each for each in group if len(each.accounts) == 1 and each.accounts[0].exact]
+        usual = _usual(each.accounts[0].unexplained for each in exact)
+        answers: dict[str, list[Score]] = defaultdict(list)
+        for each in exact:
+            if each.traits.answer:
+                answers[each.traits.answer].append(each)
+        for each in exact:
+            account = each.accounts[0]
+            off = abs(account.unexplained - usual)
+            if off < max(_FEWEST_OFF, account.spelling) or not account.reasoning:
+                continue
+            same = answers[each.traits.answer]
+            twin = next((other for other in same if unrelated(each, other)), None)
+            if twin is not None:
+                message = f"The answer is that of {twin.record}, and its tokens are not."
+                expected = f"{account.most + usual} tokens for this text"
+                yield message, evidence(each.record, "$.usage", expected, str(account.reported))
 
 
 def _strange_word(
@@ -245,10 +274,13 @@ def _by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
 
 
 def _usual(differences: Iterable[int]) -> int:
-    """How many tokens of the format a server does not count: the most frequent difference."""
+    """How many tokens of the format a server does not count: the least frequent difference.
+
+    Larger differences are those of texts that the model spells with other tokens.
+    """
     most = header_tokens(Reasoning("")) + header_tokens(Answer(""))
     found = Counter(each for each in differences if -most <= each <= 0)
-    return found.most_common(1)[0][0] if found else 0
+    return min((each for each in found if found[each] >= _OFTEN * found.total()), default=0)
 
 
 def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:

@@ -30,6 +30,8 @@ _BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|a
 _BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
 _END_OF_COT = 200
 _ARGUMENTS = ("arguments", "parameters")
+# The longest text without arguments, such as `{}` or `null`, and the fewest tokens of arguments.
+_EMPTY, _FEWEST_LOST = 4, 4
 # The share of conversations in which the model invents a tool or writes invalid JSON at most. Of
 # 170 recorded calls of the large models, 2 have stray quotes or escapes; most of them parse.
 _MISTAKES = 0.02
@@ -85,15 +87,19 @@ def _built_in(found: Call) -> Iterator[Problem]:
 
 @family.check("calls.name.polluted", calls, source=HARMONY)
 def _polluted_name(found: Call) -> Iterator[Problem]:
-    """Tool names are returned without parts of the harmony header around them.
+    """Tool names are returned as the model wrote them, without parts of the harmony header.
 
     The model may write the recipient before or after the channel, and the provider's harmony parser
-    does not expect one of them. Agents see an unknown tool and abort.
+    does not expect one of them. Agents see an unknown tool and abort. A call has the name of
+    another tool if only that one is in the CoT, and the arguments fit only its schema.
     """
-    intended = _intended(found)
+    intended, meant = _intended(found), _meant(found)
     if intended is not None:
         message = f"The tool name {intended} was returned with parts of its harmony header."
         yield Problem(found.exchange, message, intended, found.call.name)
+    elif meant is not None:
+        message = "The call has the arguments of the tool in the CoT and the name of another one."
+        yield Problem(found.exchange, message, meant.name, found.call.name)
 
 
 @family.check("calls.arguments.json", calls, severity="warning", tolerated=_MISTAKES)
@@ -113,11 +119,25 @@ def _ends_early(found: Call) -> Iterator[Problem]:
     """The arguments of a finished tool call are not the beginning of an unfinished JSON object.
 
     The model completes the JSON before it ends the call, as in all of 170 recorded calls. A server
-    that reads the call in pieces can lose the last piece.
+    that reads the call in pieces can lose the last piece, or all pieces. Empty arguments count if
+    the function requires some, and the reply has fewer tokens than it reports.
     """
     if ends_early(found.call.arguments):
         message = f"The arguments of {found.call.name} are an unfinished JSON object."
         yield Problem(found.exchange, message, "a complete JSON object", found.call.arguments)
+    elif (missing := _missing_tokens(found)) is not None:
+        message = f"The arguments of {found.call.name} are empty, although the model wrote some."
+        got = f"{found.call.arguments!r} and {missing} unexplained tokens"
+        yield Problem(found.exchange, message, "the required arguments", got)
+
+
+def _missing_tokens(found: Call) -> int | None:
+    """The reported tokens that a reply lacks, if a call lacks all of its required arguments."""
+    tool, counted = found.exchange.request.functions.get(found.call.name), account(found.exchange)
+    empty = not parsed_object(found.call.arguments or "{}") and len(found.call.arguments) <= _EMPTY
+    if tool is None or counted is None or not empty or misfit({}, tool.parameters) is None:
+        return None
+    return counted.unexplained if counted.unexplained >= _FEWEST_LOST else None
 
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
@@ -228,6 +248,17 @@ def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
         if arguments.keys() <= known and misfit(arguments, tool.parameters) is None:
             return tool
     return None
+
+
+def _meant(found: Call) -> Tool | None:
+    """The tool that the model means, if the CoT and the arguments show that it is another one."""
+    functions, reply = found.exchange.request.functions, found.exchange.reply
+    own, arguments = functions.get(found.call.name), parsed_object(found.call.arguments)
+    if own is None or not arguments or reply is None:
+        return None
+    named = [tool for name, tool in functions.items() if name in reply.reasoning]
+    fits = misfit(arguments, own.parameters) is None
+    return None if len(named) != 1 or own in named or fits else _tool_of(arguments, named)
 
 
 def _is_built_in(found: Call) -> bool:

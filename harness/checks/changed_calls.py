@@ -3,16 +3,16 @@
 Models may choose other arguments, so one such call proves nothing by itself. Its tokens do, if they
 are those of the expected call and not those of the returned one; the calls of the run with the
 expected arguments show how many further tokens the model writes. So do numbers, booleans and
-lists that differ from the prompt in every attempt at several cases, numbers that differ from the
-CoT where other attempts at the case have those of the CoT, parameters that all have names in
-another style, and texts that are all changed in one way (`harness.checks.changed_texts`).
+lists that differ from the prompt in every attempt at several cases, numbers and words that differ
+from the CoT where other attempts at the case have those of the CoT, parameters that all have names
+in another style, and texts that are all changed in one way (`harness.checks.changed_texts`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.checks.changed_texts import changed_alike
 from harness.checks.comparison import Difference, comparison, evidence
@@ -53,7 +53,7 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
         found = {}
     for each in (each for same in always for each in same if len(cases) >= _FEWEST_CASES):
         found.setdefault(each.record, (each, "every attempt at the case differs from its prompt"))
-    for each in _unlike_cot(by_case.values()):
+    for each in _unlike_cot(examined):
         found.setdefault(each.record, (each, "the CoT and other attempts have the expected values"))
     for each in (each for group in by_condition.values() for each in _renamed(group)):
         found.setdefault(each.record, (each, "all names of parameters have another style"))
@@ -79,16 +79,24 @@ def _proven(group: Sequence[Score]) -> Iterator[Score]:
             yield each
 
 
-def _unlike_cot(cases: Iterable[Sequence[Score]]) -> list[Score]:
-    """The calls with other numbers than their CoT, if other attempts at the case have those."""
+def _unlike_cot(examined: Sequence[Score]) -> list[Score]:
+    """The calls with other values than their CoT, if other attempts at the case have those."""
+    intact = {each.sample for each in examined if each.call and each.call.same}
     unlike = [
         each
-        for same in cases
-        if any(each.call is not None and each.call.same for each in same)
-        for each in same
-        if each.call is not None and each.call.values and each.call.planned
+        for each in examined
+        if each.call and each.sample in intact and _is_unlike_cot(each.call)
     ]
     return unlike if len({each.sample for each in unlike}) >= _FEWEST_CASES else []
+
+
+def _is_unlike_cot(call: MadeCall) -> bool:
+    """Whether a call has other numbers than its CoT, or words that it has from nowhere.
+
+    A model may word a text in another way than it planned; then it reports the tokens of that.
+    """
+    as_expected = call.extra_tokens is not None and call.extra_tokens in call.expected_extra_tokens
+    return call.planned and (call.values or (call.strange and as_expected))
 
 
 def _renamed(group: Sequence[Score]) -> list[Score]:

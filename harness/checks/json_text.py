@@ -14,8 +14,8 @@ from harness.api.base import Tool
 from harness.api.tools import schema_problem
 from harness.text import strict_json
 
-# The number of opening braces tried as the start of a trailing object, to bound the cost.
-_MOST_STARTS = 32
+# The number of opening braces tried as the start of an object, to bound the cost.
+_MOST_STARTS = 64
 _CLOSING_TAGS = re.compile(r"(?:\s|</[\w:|-]+>)+$")
 
 
@@ -75,6 +75,22 @@ def trailing_object(text: str) -> dict[str, object] | None:
             return found
         start = text.find("{", start + 1)
     return None
+
+
+def objects_in(text: str) -> Iterator[dict[str, object]]:
+    """The JSON objects in a text, outermost first."""
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    for _ in range(_MOST_STARTS):
+        if start < 0:
+            return
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            value, end = None, start + 1
+        if isinstance(value, dict):
+            yield value
+        start = text.find("{", end)
 
 
 def misfit(value: object, schema: Mapping[str, Any]) -> str | None:

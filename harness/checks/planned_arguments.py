@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from harness.checks.base import Family
-from harness.checks.json_text import parsed_object
+from harness.checks.json_text import objects_in, parsed_object
 from harness.checks.subjects import every_choice
 from harness.findings import FUNCTION_CALLING, Problem
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
 family = Family("tools", FUNCTION_CALLING)
 
-# The number of opening braces of a CoT that are tried as the start of an object.
-_MOST_STARTS = 64
 _EMPTY = ("", "null", "None")
 
 
@@ -35,7 +33,7 @@ class Planned(NamedTuple):
 def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
     """The calls of which the CoT states the arguments; the last such statement counts."""
     for exchange, reply in every_choice(parsed):
-        stated = list(_objects(reply.reasoning)) if reply.calls else []
+        stated = list(objects_in(reply.reasoning)) if reply.calls else []
         for call in reply.calls:
             made = parsed_object(call.arguments)
             if not made:
@@ -67,19 +65,3 @@ def _is_retyped(planned: object, made: object) -> bool:
         return made in _EMPTY
     texts = (json.dumps(planned), str(planned))
     return not isinstance(planned, list | dict) and made in texts
-
-
-def _objects(text: str) -> Iterator[dict[str, object]]:
-    """The JSON objects in a text, outermost first."""
-    decoder = json.JSONDecoder()
-    start = text.find("{")
-    for _ in range(_MOST_STARTS):
-        if start < 0:
-            return
-        try:
-            value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            value, end = None, start + 1
-        if isinstance(value, dict):
-            yield value
-        start = text.find("{", end)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, conversations, items, repeats
 from harness.findings import CHAT, RAW_COT, RESPONSES, Problem
-from harness.parsing.events import objects
-from harness.parsing.rollout import ParsedRollout
+from harness.parsing.events import carries_text, objects
+from harness.parsing.rollout import ParsedExchange, ParsedRollout
 
 family = Family("schema", CHAT)
 
 _SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
 _FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
-# More than clock skew and queueing explain.
-_SECONDS_OFF = 86_400
+# More than clock skew and queueing explain, from the client's clock and from the server's own.
+_SECONDS_OFF, _SECONDS_OFF_DATE = 86_400, 3_000
 
 
 @family.check("reply.id", answers)
@@ -104,9 +105,10 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
 
 @family.check("reply.model", answers, severity="warning")
 def _model(answer: Answer) -> Iterator[Problem]:
-    """A reply names a model of the requested size, and of no other family.
+    """A reply names one model of the requested size, and of no other family.
 
-    Providers choose their own names, but another size or family means another model.
+    Providers choose their own names, but another size or family means another model. If the name
+    changes within a stream, another model may have written the rest.
     """
     requested = answer.exchange.request.body.get("model")
     named = answer.reply.raw.get("model")
@@ -116,21 +118,44 @@ def _model(answer: Answer) -> Iterator[Problem]:
     if not named or (all(sizes) and sizes[0] != sizes[1]) or families[1] - families[0]:
         message = "The reply names another model." if named else "The reply has no model."
         yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")
+        return
+    texts = [event.data or {} for event in answer.exchange.events if carries_text(event)]
+    models = dict.fromkeys(str(each["model"]) for each in texts if each.get("model"))
+    if len(models) > 1:
+        message = "The name of the model changes within the stream."
+        yield Problem(answer.exchange, message, next(iter(models)), str(list(models)), "$.model")
 
 
 @family.check("reply.created", answers, severity="warning")
 def _created(answer: Answer) -> Iterator[Problem]:
     """The creation time of a reply is current Unix time in seconds.
 
-    Few clients read it; milliseconds and constants corrupt logs.
+    Few clients read it; milliseconds, constants and local times corrupt logs.
     """
     exchange = answer.exchange
     key = "created" if exchange.api == "chat" else "created_at"
     created = answer.reply.raw.get(key)
     sent = datetime.fromisoformat(exchange.recorded.started_at).timestamp()
-    if isinstance(created, int | float) and abs(created - sent) > _SECONDS_OFF:
+    if not isinstance(created, int | float):
+        return
+    date = _date(exchange)
+    if abs(created - sent) > _SECONDS_OFF:
         message = f"`{key}` is more than a day away from the time of the request."
         yield Problem(exchange, message, f"about {sent:.0f}", str(created), f"$.{key}")
+    elif date is not None and abs(created - date) > _SECONDS_OFF_DATE + exchange.recorded.elapsed:
+        message = f"`{key}` does not agree with the header Date of the same response."
+        yield Problem(exchange, message, f"about {date:.0f}", str(created), f"$.{key}")
+
+
+def _date(exchange: ParsedExchange) -> float | None:
+    """The header Date of a response as Unix time."""
+    response = exchange.recorded.response
+    headers = {} if response is None else response.headers
+    dates = [value for name, value in headers.items() if name.lower() == "date"]
+    try:
+        return parsedate_to_datetime(dates[0]).timestamp() if dates else None
+    except ValueError:
+        return None
 
 
 @family.check("chat.choices", answers, needs="n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.api.base import Message, Reply
-from harness.checks.json_text import misfit, parsed_object, strings
+from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value, strings
 from harness.checks.texts import GARBLED
 from harness.findings import STRUCTURED, Problem
 from harness.parsing.rollout import ParsedExchange
@@ -72,9 +72,9 @@ def _followed(responses: ProbeResponses) -> Trials:
 
     Programs parse it. A provider that does not support it must reject the request.
     """
-    results = [_unfit(*each) for each in served_replies(responses, ["named"], _FEATURE)]
-    wrapped = any("`" in result.got for result in results if result)
-    if all(results) and not wrapped:
+    found = list(served_replies(responses, ["named"], _FEATURE))
+    results = [_unfit(*each) for each in found]
+    if all(results) and not any(_contains_fit(*each) for each in found):
         raise NotVerifiableError(
             "The model never generates conforming JSON, with or without a schema."
         )
@@ -149,6 +149,13 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
         return None
     message = "The answer violates its schema."
     return Problem(exchange, message, problem, reply.text or "no text")
+
+
+def _contains_fit(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether conforming JSON is within the answer: in prose, in a code block, or in a string."""
+    schema, value = exchange.request.answer_schema or {}, parsed_value(reply.text.strip())
+    text = value if isinstance(value, str) else reply.text
+    return any(misfit(each, schema) is None for each in objects_in(text))
 
 
 def _is_prose(text: str) -> bool:

@@ -181,6 +181,8 @@ class MadeCall:
             content types; None if they cannot be counted.
         expected_extra_tokens: The same for the reply with the expected call, in each spelling of
             JSON.
+        strange: Whether a word in its texts stands in place of an expected one, and is neither in
+            the prompt nor in the CoT.
     """
 
     exchange: int
@@ -191,6 +193,7 @@ class MadeCall:
     extra_tokens: int | None
     planned: bool = False
     expected_extra_tokens: tuple[int, ...] = ()
+    strange: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,7 @@ class Traits:
             rollout contains, in lower case.
         calls: Every call: its name and its arguments in canonical form.
         content: A hash of CoT and text; empty if they are short, or if the reply has calls.
+        answer: A hash of the text of the only reply; empty if it is short, or if it has calls.
         replicas: What may tell the servers behind a load balancer apart: properties with values.
     """
 
@@ -220,6 +224,7 @@ class Traits:
     strange: frozenset[str] = frozenset()
     calls: frozenset[str] = frozenset()
     content: str = ""
+    answer: str = ""
     replicas: tuple[tuple[str, str], ...] = ()
 
 

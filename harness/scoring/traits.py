@@ -18,7 +18,7 @@ from harness.records.scores import Traits
 
 _LONGEST_ASKED = 20_000
 _SHORTEST_VALUE = 4
-_SHORTEST_CONTENT = 200
+_SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
 _OF_RESPONSES = re.compile(
     r"content-.*|transfer-encoding|connection|date|age|etag|expires|cache-control|keep-alive|vary"
     r"|set-cookie|alt-svc|strict-transport-security|access-control-.*|x-frame-options"
@@ -53,7 +53,8 @@ def traits(parsed: ParsedRollout) -> Traits:
         user=user_texts(parsed),
         strange=frozenset(strange),
         calls=frozenset(calls),
-        content=_digest(written) if unique else "",
+        content=_digest(written, _SHORTEST_CONTENT) if unique else "",
+        answer=_digest(replies[0].text, _SHORTEST_ANSWER) if unique and len(replies) == 1 else "",
         replicas=tuple(dict.fromkeys(_replicas(parsed))),
     )
 
@@ -74,8 +75,8 @@ def _canonical(arguments: str) -> str:
     return arguments if found is None else orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _digest(written: str) -> str:
-    if len(written) < _SHORTEST_CONTENT:
+def _digest(written: str, shortest: int) -> str:
+    if len(written) < shortest:
         return ""
     return blake2b(written.encode(errors="replace"), digest_size=12).hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from harness.api.base import Reply
@@ -17,6 +17,8 @@ from harness.probes.evidence import extra_tokens
 from harness.records.scores import MadeCall
 
 _SPELLINGS = (None, (",", ":"))
+_WORD = re.compile(r"\w+")
+_SAME_START = 3
 
 
 def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
@@ -26,6 +28,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     got = None if made is None else parsed_object(made.call.arguments)
     if made is None or reply is None or got is None:
         return None
+    read = f"{made.exchange.prompt} {reply.reasoning}".lower()
     expected = dict(case.expected_arguments)
     texts = [json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS]
     same = json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True)
@@ -42,6 +45,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         extra_tokens(reply),
         _is_planned(reply.reasoning, expected, got),
         () if same else tuple(each for each in instead if each is not None),
+        any(word not in read for word in _words_instead(expected, got)),
     )
 
 
@@ -57,6 +61,23 @@ def _is_planned(reasoning: str, expected: object, got: object) -> bool:
     lacking, instead = wanted - made, made - wanted
     stated = {each for each in lacking | instead if _is_stated(each, reasoning)}
     return bool(lacking and instead) and stated == lacking.keys()
+
+
+def _words_instead(expected: Mapping[str, object], got: Mapping[str, object]) -> Iterator[str]:
+    """Words of the returned texts that stand in place of others, in lower case.
+
+    Words that begin alike are other forms of one word.
+    """
+    for key, text in expected.items():
+        other = got.get(key)
+        wanted, made = (_WORD.findall(str(each).lower()) for each in (text, other))
+        if isinstance(text, str) and isinstance(other, str) and len(wanted) == len(made):
+            pairs = zip(wanted, made, strict=True)
+            yield from (new for old, new in pairs if not _is_form_of(old, new))
+
+
+def _is_form_of(old: str, new: str) -> bool:
+    return old == new or (new.isalpha() and old[:_SAME_START] == new[:_SAME_START])
 
 
 def _is_stated(value: str, text: str) -> bool:

@@ -56,6 +56,11 @@ class Typed:
         others = [as_text, f'"{as_text}"', str(self.value), None, "", 0, 1, _MISSING]
         return any(type(got) is type(each) and got == each for each in others)
 
+    def is_misfit(self, got: object) -> bool:
+        """Whether a value is this one as a text, which the schema does not allow."""
+        as_text = (json.dumps(self.value), str(self.value))
+        return _kind(self.value) is not None and isinstance(got, str) and got in as_text
+
     def is_other(self, got: object) -> bool:
         """Whether a value is another number, or the opposite boolean."""
         return _kind(got) is not None and _kind(got) == _kind(self.value)
@@ -83,8 +88,9 @@ VALUES: Mapping[str, Typed] = {
 
 
 RELIABLE = frozenset({"number"})
-"""Values that models write as requested. Nor do they repeatedly write another number, or the
-opposite boolean. Otherwise tokens must show what the model wrote."""
+"""Values that models write as requested. Nor do they repeatedly write another number, the opposite
+boolean, or a text where the schema allows only a boolean. Otherwise tokens must show what the model
+wrote."""
 
 _REQUESTS = tuple(offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items())
 GROUP = ProbeGroup("tools.types", lambda _api: _REQUESTS, FUNCTION_CALLING, modes=BOTH_MODES)
@@ -104,17 +110,17 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
     tokens = ExtraTokens.of((call, VALUES[each].is_value_of(call)) for each, call in made)
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         values = parsed_object(found.call.arguments)
-        if values is None or values.keys() - {typed.key}:
+        key, got = next(iter((values or {}).items()), (typed.key, _MISSING))
+        if values is None or len(values) > 1 or (key != typed.key and not typed.is_misfit(got)):
             continue  # A server does not rename arguments: the model wrote another name.
-        got = values.get(typed.key, _MISSING)
-        right = {typed.key: typed.value}
+        right = {key: typed.value}
         if type(got) is type(typed.value) and got == typed.value:
             yield None, "unknown"
         elif (other := typed.is_other(got)) or typed.is_changed_to(got):
             written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
             intended = [replace(found.call, arguments=each) for each in written]
             who = author(found, intended, tokens)
-            if who == "unknown" and name not in RELIABLE and not other:
+            if who == "unknown" and not (name in RELIABLE or other or typed.is_misfit(got)):
                 continue
             message = "An argument of a tool call has another value than requested."
             problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)

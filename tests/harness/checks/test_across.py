@@ -66,6 +66,21 @@ def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
     assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
+def test_an_answer_without_its_tokens_is_foreign_if_an_unrelated_reply_has_it() -> None:
+    sorry = "I am sorry, I cannot help with that."
+    long = "The river rises in the north, and three old bridges cross it in the town of stone."
+    asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
+
+    def reply(name: str, wrote: str) -> Score:
+        return scored([Say(text=sorry, wrote=wrote, mark=name)], name, 1, asked[name])
+
+    assert found([reply("cat", sorry), reply("tax", sorry)]) == set()
+    assert found([reply("cat", sorry), reply("tax", f"{sorry} No.")]) == set()
+    assert found([reply("cat", sorry), reply("tax", long)]) == {
+        ("reply.foreign", "tax/chat/non-streaming/1")
+    }
+
+
 def test_replies_that_a_limit_cut_may_be_the_same_endless_repetition() -> None:
     body = chat_whole(Say(text="pin " * 100))
     body["choices"][0]["finish_reason"] = "length"

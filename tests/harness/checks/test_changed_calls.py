@@ -83,6 +83,16 @@ def test_numbers_unlike_the_cot_are_found_where_other_attempts_have_those_of_the
     assert found(cases[0] + cases[1] + phrased) == set()
 
 
+def test_words_from_nowhere_are_found_where_the_tokens_allow_the_word_of_the_cot() -> None:
+    off = replace(SHORT, planned=True, strange=True, expected_extra_tokens=(4, 5))
+    cases = [score for sample in "ab" for score in scores(RIGHT, off, sample=sample)]
+    assert found(cases + scores(RIGHT, off, sample="c")) == {"a2", "b2", "c2"}
+    known = replace(off, strange=False)  # The model may prefer another word of the prompt.
+    written = replace(off, expected_extra_tokens=(3,))  # The tokens are those of the other word.
+    for other in (known, written, replace(off, planned=False), replace(off, extra_tokens=None)):
+        assert found(cases + scores(RIGHT, other, sample="c")) == set()
+
+
 def made(expected: dict[str, object], got: dict[str, object], *, planned: bool = True) -> MadeCall:
     """A call with these arguments."""
     texts = (json.dumps(each) for each in (expected, got))

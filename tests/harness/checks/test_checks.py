@@ -321,6 +321,7 @@ BROKEN_CHAT_STREAM = [
     ("chat.schema.minor", put("2.created", 1.5), CALL),
     ("chat.schema.minor", put("2.choices.0.finish_reason", ""), CALL),
     ("chat.schema", put("2.object", "chat.completion"), CALL),
+    ("reply.model", put("2.model", "gpt-oss-other"), CALL),
     ("stream.json", garbage, CALL),
     ("stream.error_event", error_chunk, CALL),
     ("chat.stream.done", drop_done, CALL),

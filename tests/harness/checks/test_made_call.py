@@ -33,3 +33,24 @@ def test_planned_values(reasoning, change, planned):
     found = made_call(parse_rollout(rollout([say])), case)
     assert found is not None
     assert found.planned is planned
+
+
+@pytest.mark.parametrize(
+    ("city", "strange"),
+    [
+        ("Zebra Bay", True),
+        ("Oslo Bay", False),
+        ("oslo bays", False),  # Another form of the word.
+        ("Oslo", False),  # Shorter.
+        ("Rome Bay", False),  # From the prompt.
+        ("Oslo Gulf", False),  # From the CoT.
+        ("Oslo 12", True),
+    ],
+)
+def test_words_from_nowhere(city, strange):
+    say = Say(call=("find", json.dumps({"city": city})), reasoning="Oslo Bay is a gulf.")
+    asked = rollout([say])
+    asked.exchanges[0].request.body["messages"] = [{"role": "user", "content": "Not Rome."}]
+    found = made_call(parse_rollout(asked), Case("a", "find", "Find it.", {"city": "Oslo Bay"}))
+    assert found is not None
+    assert found.strange is strange

@@ -60,3 +60,37 @@ def test_names_that_a_model_invents_are_unknown_tools(name):
 )  # fmt: skip
 def test_tools_of_the_training_are_the_models_doing(name):
     assert findings(name) == {"calls.name.built_in"}
+
+
+def called(name, arguments, reasoning, wrote=None):
+    """The findings on a call where the request offers a search and a weather function."""
+    tools = [
+        {"type": "function", "function": {"name": each, "parameters": {
+            "type": "object", "properties": {key: {"type": "string"}}, "required": [key],
+        }}}
+        for each, key in (("search", "query"), ("get_weather", "city"))
+    ]  # fmt: skip
+    say = Say(call=(name, arguments), reasoning=reasoning, wrote=wrote)
+    found = checks.examine(parse_rollout(asked(rollout([say]), {"tools": tools})))[1]
+    return {each.id for each in found}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reasoning", "findings"),
+    [
+        ('{"city": "Oslo"}', "I call get_weather.", {"calls.name.polluted"}),
+        ('{"city": "Oslo"}', "I call get_weather, or search.", set()),
+        ('{"city": "Oslo"}', "I look it up.", set()),
+        ('{"query": "Oslo"}', "I call get_weather.", set()),
+    ],
+)
+def test_a_call_with_the_arguments_of_another_function(arguments, reasoning, findings):
+    assert called("search", arguments, reasoning) == findings
+
+
+@pytest.mark.parametrize(
+    ("wrote", "findings"),
+    [('{"query": "harbours of the north"}', {"calls.arguments.cut"}), ("{}", set())],
+)
+def test_empty_arguments_are_the_server_s_if_their_tokens_are_missing(wrote, findings):
+    assert called("search", "{}", "I look it up.", ("search", wrote)) == findings

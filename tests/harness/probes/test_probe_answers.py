@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -183,6 +184,11 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             structures(Say(text='```json\n{"harbour": "Brest"}\n```'), FREE),
             {"structured.followed": "failed"},
         ),
+        (
+            structures(Say(text=f"Here you are: {GOOD.text}"), FREE),
+            {"structured.followed": "failed"},
+        ),
+        (structures(Say(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
         (structures(GARBLED, GARBLED), {"structured.reasoning": "failed"}),
         (
             lambda request, _: Say(text="Orchid596.") if request.name == "without" else refusal(),
