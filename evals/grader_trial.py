@@ -26,7 +26,7 @@ from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo
 from harness.sampling.budget import Budget
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 from harness.storage.run_log import read_rollouts, read_run_info
 
 

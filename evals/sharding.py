@@ -19,8 +19,7 @@ from harness.providers.entries import Provider, changed
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
 from harness.sampling.budget import Budget
-from harness.sampling.run import run_until_stopped
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher, run_until_stopped
 from harness.storage.run_folder import write_text
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 

@@ -48,7 +48,7 @@ from harness.records.runs import PromptsInfo, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 from harness.scoring.measure import latency, measured, token_counts
 from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score

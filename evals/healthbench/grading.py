@@ -24,8 +24,7 @@ from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
-from harness.sampling.run import run_attempts
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher, run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport import open_transport
 

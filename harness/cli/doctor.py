@@ -57,8 +57,8 @@ def doctor(
 def _lines(
     options: ProviderOptions, runs: Path, concurrency: int | None, *, every: bool
 ) -> Iterator[Line]:
-    from harness.doctor.installation import installation
     from harness.doctor.lines import exit_code
+    from harness.doctor.setup import installation
 
     installed = list(installation())
     yield from installed

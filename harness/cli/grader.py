@@ -25,8 +25,7 @@ from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.providers.entries import Provider, changed, find_provider
 from harness.sampling.budget import Budget
-from harness.sampling.run import run_until_stopped
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher, run_until_stopped
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE
 from reports.graders import render_comparison, render_completions, render_trial

@@ -17,7 +17,7 @@ from evals.healthbench.grading import GRADING
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Exchange, Request, Rollout
 from harness.records.scores import Outcome
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 from harness.tasks.base import Task
 from harness.text import plain
 

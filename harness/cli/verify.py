@@ -37,7 +37,7 @@ from harness.pipeline import run as pipeline
 from harness.pipeline.plan import Plan
 from harness.pipeline.run import Job
 from harness.providers.entries import find_provider
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
 

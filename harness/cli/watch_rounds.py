@@ -19,7 +19,7 @@ from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS, EXIT_UNREACHABLE
 from harness.pipeline.run import Job, new_job
 from harness.records.runs import Limits
 from harness.sampling import budget as sampling
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE, read_run_info
 from harness.text import plain

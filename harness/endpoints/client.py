@@ -16,8 +16,8 @@ import orjson
 
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, access
-from harness.transport.adaptive import OVERLOAD_STATUSES
 from harness.transport.http import USER_AGENT, connection_error, proxy_for
+from harness.transport.pacing import OVERLOAD_STATUSES
 from harness.transport.redact import Redactor, secrets_in
 from harness.transport.retry import retry_after
 

@@ -25,8 +25,7 @@ from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings, Thr
 from harness.records.scores import Score
 from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Budget
-from harness.sampling.run import run_attempts, run_until_stopped
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher, run_attempts, run_until_stopped
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, read_rollouts, read_run_info, write_run_info
 from harness.tasks.base import Task

@@ -14,12 +14,36 @@ import uvloop
 from harness.api import DIALECTS
 from harness.errors import HarnessError, StoppedError
 from harness.providers.entries import Prices
+from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Budget, Metered, SpentError
 from harness.sampling.tool_loop import rollout
-from harness.sampling.watching import Watcher
 from harness.storage.run_log import RunLog
 from harness.transport.base import Transport
+
+
+class Watcher:
+    """Notified of what happens in a run; shows nothing unless methods are overridden.
+
+    Methods are called on the event loop, so they must return quickly. Attempts that were already in
+    the log are not reported.
+    """
+
+    def stage(self, text: str) -> None:
+        """The current activity, in a few words."""
+
+    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
+        """Sampling begins; `finished` of the planned attempts are already in the log."""
+
+    def limit_changed(self, limit: int, most: int) -> None:
+        """The provider allows `limit` concurrent requests instead of `most`, or `most` again."""
+
+    def started(self, attempt: Attempt) -> None:
+        """An attempt has begun."""
+
+    def finished(self, rollout: Rollout) -> None:
+        """A rollout has been written to the log."""
+
 
 T = TypeVar("T")
 _STOPS = (signal.SIGINT, signal.SIGTERM)

@@ -16,7 +16,7 @@ from harness.records.analysis import Analysis
 from harness.records.conditions import MODES
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Score
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 from harness.selftest import engines
 from harness.selftest.faults import Fault
 from harness.selftest.rows import DefectRun, accused

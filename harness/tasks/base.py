@@ -19,7 +19,7 @@ from harness.records.runs import TaskInfo
 from harness.records.scores import Score
 from harness.sampling.attempts import Attempt
 from harness.sampling.budget import Budget
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 
 
 class Task(ABC):

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from harness.providers.entries import Provider, access
-from harness.transport.adaptive import AdaptiveTransport, LimitChanged
 from harness.transport.base import Transport
 from harness.transport.http import HttpTransport, open_session
-from harness.transport.rate import RateLimitedTransport
+from harness.transport.pacing import AdaptiveTransport, LimitChanged, RateLimitedTransport
 from harness.transport.receiver import Limits
 from harness.transport.retry import NO_RETRIES, RetryingTransport, RetryPolicy
 

@@ -16,8 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from harness.records.rollouts import Exchange, Key, Retry
-from harness.transport.adaptive import OVERLOAD_STATUSES, overloaded
 from harness.transport.base import Transport
+from harness.transport.pacing import OVERLOAD_STATUSES, overloaded
 
 Trouble = Literal["overloaded", "passing", "broken"]
 TRANSIENT_STATUSES = OVERLOAD_STATUSES | {408, 409, 425, 500, 502, 504, 507, 520, 521, 522, 524}

@@ -13,7 +13,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from reference_engine.backends.base import BackendUnavailableError
@@ -172,3 +175,81 @@ def refuse_codes(checkpoint: Path) -> None:
             f"Only the reference engine can load {checkpoint}: export it with "
             "'gpt-oss-verify export-small DIR' and use --checkpoint DIR."
         )
+
+
+def load_mlx(checkpoint: Path) -> LocalModel:
+    """Load a checkpoint in Hugging Face's layout with experts in MXFP4, or one of mlx-community.
+
+    Raises:
+        BackendUnavailableError: mlx-lm is not installed or cannot load the checkpoint.
+    """
+    try:
+        import mlx.core as mx
+        from mlx_lm.models.cache import make_prompt_cache
+        from mlx_lm.utils import load_model
+    except ImportError as error:
+        raise BackendUnavailableError(
+            "The backend mlx is not installed: pip install mlx-lm (on Linux also 'mlx[cpu]')."
+        ) from error
+    refuse_codes(checkpoint)
+    try:
+        model, config = load_model(checkpoint)
+        # Constants that are not computed yet belong to this thread; requests run in another.
+        mx.eval(model(mx.array([[0]])))
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BackendUnavailableError(
+            f"mlx-lm cannot load {checkpoint}: {reason} (it needs Hugging Face's layout with "
+            "experts in MXFP4: python -m reference_engine convert DIR OUT --layout hf)"
+        ) from error
+
+    def new_sequence() -> Reader:
+        cache = make_prompt_cache(model)
+
+        def read(ids: list[int]) -> Tensor:
+            every: Any = model(mx.array([ids]), cache=cache)
+            return torch.from_numpy(np.array(every[:, -1].astype(mx.float32)))
+
+        return read
+
+    return LocalModel(int(config.get("max_position_embeddings", 131072)), new_sequence)
+
+
+def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> LocalModel:
+    """Load a checkpoint in Hugging Face's layout.
+
+    Raises:
+        BackendUnavailableError: transformers is not installed or cannot load the checkpoint.
+    """
+    try:
+        from transformers import AutoModelForCausalLM, DynamicCache
+    except ImportError as error:
+        raise BackendUnavailableError(
+            "The backend transformers is not installed: pip install 'transformers>=5.23'."
+        ) from error
+    refuse_codes(checkpoint)
+    number = dtype or ("float32" if device == "cpu" else "bfloat16")
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            checkpoint, dtype=getattr(torch, number), local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BackendUnavailableError(
+            f"transformers cannot load {checkpoint}: {reason} (it needs Hugging Face's layout)"
+        ) from error
+    model = model.to(device).eval()
+
+    def new_sequence() -> Reader:
+        cache = DynamicCache(config=model.config)
+
+        @torch.inference_mode()
+        def read(ids: list[int]) -> Tensor:
+            there = torch.tensor([ids], device=model.device)
+            out = model(there, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            logits: Tensor = out.logits[:, -1]
+            return logits
+
+        return read
+
+    return LocalModel(model.config.max_position_embeddings, new_sequence)

@@ -159,6 +159,6 @@ def write_checkpoint(
         )
         write_json(folder / "config.json", config)
         if layout == "hf" and origin.config.vocab_size == VOCABULARY:
-            from reference_engine.small.tokenizer_files import write_tokenizer
+            from reference_engine.small.export import write_tokenizer
 
             write_tokenizer(folder)

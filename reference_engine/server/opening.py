@@ -78,12 +78,10 @@ def open_engine(
 def _backend(settings: ServeSettings) -> Backend:
     # Only these backends need their packages.
     from reference_engine.backends.dialect import Dialect
-    from reference_engine.backends.in_process import InProcessEngine
+    from reference_engine.backends.in_process import InProcessEngine, load_mlx, load_transformers
     from reference_engine.backends.llama_cpp import LlamaCpp
-    from reference_engine.backends.mlx_model import load_mlx
     from reference_engine.backends.ollama import Ollama
     from reference_engine.backends.remote import connect
-    from reference_engine.backends.transformers_model import load_transformers
     from reference_engine.backends.vllm import Vllm
 
     if settings.faults or settings.faults_by_request:

@@ -1,18 +1,107 @@
-"""Exports the small checkpoint as an ordinary one, for engines that do not support token codes."""
+"""Exports the small checkpoint as an ordinary one, for engines that do not support token codes.
+
+The tokenizer files come from the o200k vocabulary: `tokenizer.json` in this folder has the settings
+without the vocabulary, among them the pattern by which o200k splits text before it merges bytes.
+`tokenizer_config.json` is complete. Its entry `response_template` tells transformers how to parse
+harmony. Without it, its server (5.23) returns the raw text: `analysisThe user wants …`.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import Layout, config_file, pair_names, sources
+from harmony.vocabulary import harmony_encoding
+from reference_engine.checkpoint.layouts import (
+    GENERATION_CONFIG,
+    Layout,
+    config_file,
+    pair_names,
+    sources,
+)
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import write_json
-from reference_engine.small.tokenizer_files import write_tokenizer
+from reference_engine.small.codes import token_ranks
+
+FIRST_SPECIAL, SPECIALS = 199_998, 21
+_FILES = Path(__file__).parent
+_MARKED = ("bos_token", "eos_token", "pad_token")
+
+
+@cache
+def _letters() -> tuple[str, ...]:
+    """Returns the printable character of each byte in byte-level tokenizers."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return tuple(chr(byte if byte in printable else next(others)) for byte in range(256))
+
+
+def _written(token: bytes) -> str:
+    letters = _letters()
+    return "".join(letters[byte] for byte in token)
+
+
+def _merges() -> list[list[str]]:
+    """Returns every pair of tokens that merges into a token, in the order of the results."""
+    ranks = token_ranks()
+    merges = []
+    for token in sorted(ranks, key=ranks.__getitem__):
+        halves = [(token[:at], token[at:]) for at in range(1, len(token))]
+        known = [pair for pair in halves if pair[0] in ranks and pair[1] in ranks]
+        known.sort(key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
+        merges += [[_written(left), _written(right)] for left, right in known]
+    return merges
+
+
+def special_tokens() -> dict[int, str]:
+    """Returns the special tokens by ID."""
+    encoding = harmony_encoding()
+    ids = range(FIRST_SPECIAL, FIRST_SPECIAL + SPECIALS)
+    return {token: str(encoding.decode([token])) for token in ids}
+
+
+def tokenizer_json() -> dict[str, Any]:
+    """Returns the content of tokenizer.json."""
+    added = [
+        {
+            "id": token,
+            "content": text,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for token, text in special_tokens().items()
+    ]
+    content: dict[str, Any] = json.loads((_FILES / "tokenizer.json").read_text(encoding="utf-8"))
+    content["added_tokens"] = added
+    content["model"]["vocab"] = {_written(token): rank for token, rank in token_ranks().items()}
+    content["model"]["merges"] = _merges()
+    return content
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Writes the tokenizer's JSON files, the chat template and generation_config.json."""
+    config = json.loads((_FILES / "tokenizer_config.json").read_text(encoding="utf-8"))
+    _write_json(folder / "tokenizer.json", tokenizer_json(), indent=None)
+    _write_json(folder / "special_tokens_map.json", {name: config[name] for name in _MARKED})
+    _write_json(folder / "generation_config.json", GENERATION_CONFIG)
+    for name in ("tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).write_bytes((_FILES / name).read_bytes())
+
+
+def _write_json(path: Path, content: object, indent: int | None = 2) -> None:
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    path.write_text(text + "\n", encoding="utf-8")
+
 
 SHIPPED = Path(__file__).parent / "checkpoint"
 _CODES = "token_codes"

@@ -1,4 +1,7 @@
-"""The pages of a site: the table of providers, their runs over time, and the methodology."""
+"""The pages of a site: the table of providers, their runs over time, and the methodology.
+
+The badge of a verdict is an SVG file that needs no fonts or requests of others.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,11 @@ from datetime import datetime
 from urllib.parse import quote
 
 from harness.comparison.records import History, HistoryPoint, Line, Site, SiteRun
-from harness.records.analysis import CheckStatus
+from harness.records.analysis import CheckStatus, Decision
 from harness.records.families import short_title
 from reports import history as text
-from reports.html.badge import badge
 from reports.html.charts.rates import Moment, over_time
-from reports.html.charts.svg import Figure
+from reports.html.charts.svg import Figure, tag
 from reports.html.page import render_page
 from reports.model import STATUSES, Cell, Row, Table, Tone
 from reports.regressions import moment
@@ -162,4 +164,57 @@ def _run(line: Line, point: HistoryPoint) -> PageRun:
         decision=point.decision or "" if point.complete else "inconclusive",
         link=f"{quote(point.run)}/report.html",
         remarks=tuple(text.remarks(point)),
+    )
+
+
+_COLOURS: Mapping[Decision | None, str] = {
+    "pass": "#006b50",
+    "fail": "#a63a00",
+    "inconclusive": "#6b5000",
+    None: "#00558a",
+}
+"""Contrast with white of at least 4.5 to 1, as WCAG 2.2 requires of text."""
+_LABEL = "gpt-oss"
+_CHARACTER = 6.6
+"""Width of a character in pixels; `textLength` fits the text to it in every font."""
+_PADDING = 6.0
+
+
+def badge(decision: Decision | None, date: str, seal: str | None) -> str:
+    """A badge such as `gpt-oss | PASS 2026-11-21 · 70d441136da50ec4`.
+
+    Args:
+        decision: The decision of the gate.
+        date: The day of the run.
+        seal: The short seal of the run; its first 16 digits are shown, which `audit --seal` needs.
+    """
+    verdict = f"{VERDICTS[decision]} {date}" + (f" · {seal[:16]}" if seal else "")
+    left, right = (len(each) * _CHARACTER + 2 * _PADDING for each in (_LABEL, verdict))
+    return str(
+        tag(
+            "svg",
+            tag("title", f"{_LABEL}: {verdict}"),
+            tag("rect", width=left, height=20, fill="#2b2f33"),
+            tag("rect", x=left, width=right, height=20, fill=_COLOURS[decision]),
+            _text(_LABEL, _PADDING),
+            _text(verdict, left + _PADDING),
+            xmlns="http://www.w3.org/2000/svg",
+            width=f"{left + right:.1f}",
+            height=20,
+            role="img",
+            aria_label=f"{_LABEL}: {verdict}",
+        )
+    )
+
+
+def _text(content: str, x: float) -> str:
+    return tag(
+        "text",
+        content,
+        x=f"{x:.1f}",
+        y=14,
+        textLength=f"{len(content) * _CHARACTER:.1f}",
+        fill="#ffffff",
+        font_family="Verdana, DejaVu Sans, sans-serif",
+        font_size=11,
     )

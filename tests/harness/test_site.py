@@ -17,8 +17,7 @@ from harness.comparison.site import site_of
 from harness.records.runs import Thresholds
 from harness.storage.run_folder import read_analysis
 from reports import schemas
-from reports.html.badge import badge
-from reports.html.site import render_site
+from reports.html.site import badge, render_site
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,7 @@ from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 from reference_engine.small.export import export_small
 
 pytest.importorskip("transformers")
-from reference_engine.backends.in_process import InProcessEngine
-from reference_engine.backends.transformers_model import load_transformers
+from reference_engine.backends.in_process import InProcessEngine, load_transformers
 
 SETTINGS = BackendSettings(name="transformers")
 SHORT = render_prompt(Conversation((User("What is 17 + 25?"),)))

@@ -18,7 +18,7 @@ from mock_provider import MODEL, MockProvider, status
 from packaging.requirements import Requirement
 
 from harness.cli.app import run
-from harness.doctor import installation as installed
+from harness.doctor import setup as installed
 from harness.doctor.lines import Line, exit_code, note, ok, problem, warning
 from harness.doctor.reach import launch_line, skew
 from harness.doctor.setup import clock, keys, open_files, vocabulary_line

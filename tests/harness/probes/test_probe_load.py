@@ -19,7 +19,7 @@ from harness.providers.entries import adhoc_provider
 from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Response
 from harness.sampling.attempts import Attempt
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher
 from harness.storage.run_log import read_run_info
 
 _numbers = itertools.count(1)

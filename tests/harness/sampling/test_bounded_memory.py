@@ -16,11 +16,9 @@ from harness.api.base import Message, Settings
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange, Key, Rollout
 from harness.sampling.attempts import Attempt, Sample
-from harness.sampling.run import run_attempts
-from harness.sampling.watching import Watcher
+from harness.sampling.run import Watcher, run_attempts
 from harness.storage.run_log import RunLog, read_rollouts
-from harness.transport.adaptive import AdaptiveTransport
-from harness.transport.rate import RateLimitedTransport
+from harness.transport.pacing import AdaptiveTransport, RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy
 
 WARM, WHOLE = 1000, 5000

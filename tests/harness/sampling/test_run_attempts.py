@@ -25,8 +25,8 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import Rollout
 from harness.sampling.attempts import Attempt, Sample
+from harness.sampling.run import Watcher as RunWatcher
 from harness.sampling.run import run_attempts, run_until_stopped
-from harness.sampling.watching import Watcher as RunWatcher
 from harness.storage.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 from harness.transport import RetryPolicy, open_transport
 

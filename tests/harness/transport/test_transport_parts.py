@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.records.rollouts import Exchange, Request, Response, StreamPart
 from harness.steps import completed
-from harness.transport.rate import Bucket, tokens_used
+from harness.transport.pacing import Bucket, tokens_used
 from harness.transport.receiver import Limits, Receiver, blocks
 from harness.transport.redact import Redactor
 from harness.transport.retry import RetryPolicy, retry_after
