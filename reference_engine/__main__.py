@@ -1,37 +1,40 @@
-"""The reference engine without the harness: `python -m reference_engine serve`."""
+"""The reference engine without the harness: `python -m reference_engine serve`.
+
+Modules that import torch are imported where they are used: --help and usage errors must not wait.
+"""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+
+from harmony.conversation import Effort
+from harmony.vocabulary import VocabularyError
+from reference_engine.backends.settings import REMOTE, BackendSettings
+from reference_engine.builtin.mcp import read_servers
+from reference_engine.builtin.pages import Folder
+from reference_engine.builtin.python import PythonSandbox
+from reference_engine.builtin.tools import ServerTools
 from reference_engine.errors import SetupError
-from reference_engine.options import (
-    add_backend_options,
-    add_batch_option,
-    add_chat_options,
-    add_engine_options,
-    add_fault_option,
-    add_server_options,
-    backend_settings,
-    engine_settings,
-    serve_settings,
-    size_option,
+from reference_engine.kv_cache.memory import SIZE
+from reference_engine.server.settings import (
+    SMALL_CHECKPOINT,
+    AppSettings,
+    BatchSettings,
+    CurrentDate,
+    EngineSettings,
+    ServeSettings,
 )
-from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
-    Subparsers = _SubParsersAction[argparse.ArgumentParser]
-
-_LAYOUTS = ["original", "hf"]
-_DEST = "folder to create; it is called DIR.partial until it is complete"
+Layout = Literal["original", "hf"]
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "python -m reference_engine") -> int:
@@ -44,11 +47,14 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
     Returns:
         The exit code: 0 on success, 2 on a usage or setup error, 130 on an interrupt.
     """
-    arguments = _parser(program).parse_args(argv)
     # Spinning worker threads would take CPU time from clients on the same machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        _COMMANDS[arguments.command](arguments)
+        application(program)(
+            argv, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        return _fail(f"{' '.join(str(error).split()).rstrip('.')}. See {program} --help.")
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed: pip install 'gpt-oss-verify[reference]'")
     except SetupError as error:
@@ -58,196 +64,212 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m referen
     return 0
 
 
-def _fail(text: str) -> int:
-    sys.stderr.write(f"error: {text}\n")
-    return 2
+def application(program: str) -> App:
+    """The commands, under the name of the program that has them."""
+    app = App(
+        name=program,
+        help=__doc__.partition("\n")[0],
+        help_format="plaintext",
+        default_parameter=Parameter(show_default=False, negative=()),
+        version_flags=[],
+        suppress_keyboard_interrupt=False,
+    )
+    for command in (faults, score, serve, chat, convert, synthesize, download):
+        app.command(command)
+    return app
 
 
-def _serve(arguments: argparse.Namespace) -> None:
-    settings = serve_settings(arguments)
-    # Importing torch takes seconds; --help and usage errors must not wait for it.
-    from reference_engine.server.serve import serve
+def faults(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """List the faults that serve --fault accepts.
 
-    serve(settings)
+    Args:
+        as_json: Print a JSON list.
+    """
+    from reference_engine.faults.catalogue import listing, listing_json
+
+    sys.stdout.write(f"{listing_json() if as_json else listing()}\n")
 
 
-def _score(arguments: argparse.Namespace) -> None:
+def score(*, engine: BatchSettings = BatchSettings(), current_date: CurrentDate = None) -> None:
+    """Print the logprobs of generated or given completions."""
     from reference_engine.scoring import answer_lines
 
-    settings = replace(engine_settings(arguments), faults=tuple(arguments.fault or ()))
-    try:
+    settings = ServeSettings(**vars(engine), app=AppSettings(dated=current_date))
+    with _explained():
         for line in answer_lines(sys.stdin.buffer, settings):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-    except ValueError as error:
-        raise SetupError(error) from error
 
 
-def _chat(arguments: argparse.Namespace) -> None:
-    """Chat in the terminal until the user quits."""
-    settings = replace(engine_settings(arguments), backend=backend_settings(arguments))
-    if arguments.temperature < 0:
-        raise SetupError(f"--temperature must be 0 or more, not {arguments.temperature:g}.")
-    from reference_engine.chat import ChatSettings, chat
+def serve(
+    *,
+    settings: ServeSettings = ServeSettings(),
+    backend_key_env: str | None = None,
+    api_key_env: str | None = None,
+    browser: Path | None = None,
+    python: bool = False,
+    mcp: tuple[str, ...] = (),
+) -> None:
+    """Serve a checkpoint over HTTP.
+
+    Args:
+        settings: The engine, its backend and the server.
+        backend_key_env: Environment variable with the API key of the backend's server.
+        api_key_env: Environment variable with the API key of clients.
+        browser: Offer the tool web_search in the Responses API, with the pages in
+            BROWSER/HOST/PATH.
+        python: Offer the tool code_interpreter in the Responses API, in a sandbox (Linux).
+        mcp: LABEL=TARGET: MCP server that requests may use in the Responses API, by its URL or the
+            command that starts it; can be repeated.
+    """
+    backend = _backend(settings.backend, backend_key_env)
+    sandbox = PythonSandbox() if python else None
+    if sandbox:
+        sandbox.require_isolation()
+    tools = ServerTools(Folder(browser) if browser else None, sandbox, read_servers(mcp))
+    app = replace(settings.app, api_key=_key("--api-key-env", api_key_env), tools=tools)
+    settings = replace(settings, backend=backend, app=app)
+    from reference_engine.server.serve import serve as serve_engine
+
+    serve_engine(settings)
+
+
+def chat(
+    *,
+    engine: EngineSettings = EngineSettings(),
+    current_date: CurrentDate = None,
+    backend: BackendSettings = BackendSettings(),
+    backend_key_env: str | None = None,
+    effort: Effort = "medium",
+    raw: bool = False,
+    temperature: Annotated[float, Parameter(validator=Number(gte=0))] = 1.0,
+    seed: int | None = None,
+) -> None:
+    """Chat with a model in the terminal.
+
+    Args:
+        engine: The engine.
+        current_date: The date.
+        backend: The backend.
+        backend_key_env: Environment variable with the API key of the backend's server.
+        effort: Initial reasoning effort (default: medium).
+        raw: Show the raw harmony tokens.
+        temperature: 0 selects the most probable token.
+        seed: Seed of the conversation.
+    """
+    from reference_engine.chat import ChatSettings
+    from reference_engine.chat import chat as chat_with
     from reference_engine.server.opening import open_engine
 
-    engine = open_engine(settings)
+    app = AppSettings(dated=current_date)
+    backend = _backend(backend, backend_key_env)
+    opened = open_engine(ServeSettings(**vars(engine), max_batch=1, backend=backend))
     chat_settings = ChatSettings(
-        effort=arguments.effort,
-        raw=arguments.raw,
-        temperature=arguments.temperature,
-        seed=arguments.seed,
-        current_date=settings.app.current_date,
+        effort=effort, raw=raw, temperature=temperature, seed=seed, current_date=app.current_date
     )
-    engine.start()
+    name = engine.checkpoint.resolve().name
+    if backend.is_remote:
+        name = backend.root
+    elif engine.checkpoint == SMALL_CHECKPOINT:
+        name = app.model_names[0]
+    opened.start()
     try:
-        chat(engine, chat_settings, name=f"{_model_name(settings)}, by {settings.backend.name}")
+        chat_with(opened, chat_settings, name=f"{name}, by {backend.name}")
     finally:
-        engine.close()
+        opened.close()
 
 
-def _model_name(settings: ServeSettings) -> str:
-    if settings.backend.is_remote:
-        return settings.backend.root
-    if settings.checkpoint == SMALL_CHECKPOINT:
-        return settings.app.model_names[0]
-    return settings.checkpoint.resolve().name
+def convert(
+    source: Path, dest: Path, /, *, layout: Layout, shard_size: Annotated[int, SIZE] = 5 * 10**9
+) -> None:
+    """Write a checkpoint in the other layout without changing a bit.
+
+    Args:
+        source: Checkpoint in either layout.
+        dest: Folder to create; it is called DEST.partial until it is complete.
+        layout: Layout to write.
+        shard_size: Maximum size of a weights file, such as 500MB or 5GB (default: 5GB).
+    """
+    from reference_engine.checkpoint.convert import convert as convert_checkpoint
+
+    with _explained():
+        convert_checkpoint(source, dest, layout, shard_bytes=shard_size)
+    sys.stdout.write(f"{dest}\n")
 
 
-def _list_faults(arguments: argparse.Namespace) -> None:
-    from reference_engine.faults.catalogue import listing, listing_json
+def synthesize(
+    dest: Path,
+    /,
+    *,
+    shape: str,
+    layout: Layout = "hf",
+    seed: int = 0,
+    shard_size: Annotated[int, SIZE] = 5 * 10**9,
+) -> None:
+    """Write a checkpoint of any size with random weights.
 
-    sys.stdout.write(f"{listing_json() if arguments.json else listing()}\n")
+    Args:
+        dest: Folder to create; it is called DEST.partial until it is complete.
+        shape: A published model (20b, 120b), a tiny model (tiny), or the path of a config.json.
+        layout: Layout to write (default: hf).
+        seed: Random seed (default: 0).
+        shard_size: Maximum size of a weights file, such as 500MB or 5GB (default: 5GB).
+    """
+    from reference_engine.checkpoint.synthetic import synthesize as write_synthetic
+    from reference_engine.model.config import shape_named
+
+    with _explained():
+        write_synthetic(shape_named(shape), dest, layout, seed=seed, shard_bytes=shard_size)
+    sys.stdout.write(f"{dest}\n")
 
 
-def _write_checkpoint(arguments: argparse.Namespace) -> None:
-    from harmony.vocabulary import VocabularyError
+def download(name: str, /, *, out: Path, layout: Layout = "hf") -> None:
+    """Download a checkpoint from the Hugging Face Hub and check its hashes.
 
+    Args:
+        name: gpt-oss-20b, gpt-oss-120b, or a repository as owner/name.
+        out: Target folder; created if missing.
+        layout: Layout to download (default: hf).
+    """
+    from reference_engine.checkpoint.download import download as download_checkpoint
+
+    with _explained():
+        sys.stdout.write(f"{download_checkpoint(name, out, layout)}\n")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors about what the user gave, without a traceback."""
     try:
-        sys.stdout.write(f"{_WRITERS[arguments.command](arguments)}\n")
+        yield
     except (ValueError, VocabularyError) as error:
         raise SetupError(error) from error
 
 
-def _convert(arguments: argparse.Namespace) -> Path:
-    from reference_engine.checkpoint.convert import convert
-
-    convert(arguments.source, arguments.dest, arguments.layout, shard_bytes=arguments.shard_size)
-    return Path(arguments.dest)
-
-
-def _download(arguments: argparse.Namespace) -> Path:
-    from reference_engine.checkpoint.download import download
-
-    return download(arguments.name, arguments.out, arguments.layout)
+def _backend(settings: BackendSettings, key_env: str | None) -> BackendSettings:
+    """The backend with its key. Raises SetupError if options contradict each other."""
+    settings = replace(settings, api_key=_key("--backend-key-env", key_env))
+    if not settings.is_remote and (settings.url or settings.model or settings.api_key):
+        servers = ", ".join(sorted(REMOTE, reverse=True))
+        raise SetupError(f"--backend-url, -model and -key-env need a server: --backend {servers}.")
+    if settings.url and not settings.url.startswith(("http://", "https://")):
+        raise SetupError(f"--backend-url must start with http:// or https://: '{settings.url}'.")
+    return settings
 
 
-def _synthesize(arguments: argparse.Namespace) -> Path:
-    from reference_engine.checkpoint.synthetic import synthesize
-    from reference_engine.model.config import shape_named
-
-    synthesize(
-        shape_named(arguments.shape),
-        arguments.dest,
-        arguments.layout,
-        seed=arguments.seed,
-        shard_bytes=arguments.shard_size,
-    )
-    return Path(arguments.dest)
+def _key(option: str, variable: str | None) -> str | None:
+    """The key in an environment variable, or None without the option. Raises SetupError."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise SetupError(f"{option} names {variable}, but that variable is not set.")
+    return key
 
 
-_WRITERS: dict[str, Callable[[argparse.Namespace], Path]] = {
-    "convert": _convert,
-    "download": _download,
-    "synthesize": _synthesize,
-}
-_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "faults": _list_faults,
-    "score": _score,
-    "serve": _serve,
-    "chat": _chat,
-    **dict.fromkeys(_WRITERS, _write_checkpoint),
-}
-
-
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    subparsers = parser.add_subparsers(dest="command", required=True)
-    faults = subparsers.add_parser("faults", help="list the faults that serve --fault accepts")
-    faults.add_argument("--json", action="store_true", help="print a JSON list")
-    score = subparsers.add_parser(
-        "score", help="print the logprobs of generated or given completions"
-    )
-    add_engine_options(score.add_argument)
-    add_batch_option(score.add_argument)
-    add_fault_option(score.add_argument)
-    serve = subparsers.add_parser("serve", help="serve a checkpoint over HTTP")
-    add_engine_options(serve.add_argument)
-    add_batch_option(serve.add_argument)
-    add_backend_options(serve.add_argument)
-    add_server_options(serve.add_argument)
-    chat = subparsers.add_parser("chat", help="chat with a model in the terminal")
-    add_engine_options(chat.add_argument)
-    add_backend_options(chat.add_argument)
-    add_chat_options(chat.add_argument)
-    chat.set_defaults(max_batch=1)
-    _add_convert(subparsers)
-    _add_synthesize(subparsers)
-    _add_download(subparsers)
-    return parser
-
-
-def _add_convert(subparsers: Subparsers) -> None:
-    convert = subparsers.add_parser(
-        "convert", help="write a checkpoint in the other layout without changing a bit"
-    )
-    convert.add_argument("source", type=Path, metavar="FROM", help="checkpoint in either layout")
-    convert.add_argument("dest", type=Path, metavar="DIR", help=_DEST)
-    convert.add_argument("--layout", choices=_LAYOUTS, required=True, help="layout to write")
-    _add_shard_size(convert)
-
-
-def _add_synthesize(subparsers: Subparsers) -> None:
-    synthesize = subparsers.add_parser(
-        "synthesize", help="write a checkpoint of any size with random weights"
-    )
-    synthesize.add_argument("dest", type=Path, metavar="DIR", help=_DEST)
-    synthesize.add_argument(
-        "--shape",
-        required=True,
-        metavar="20b|120b|tiny|FILE",
-        help="a published model, a tiny model, or the path of a config.json",
-    )
-    synthesize.add_argument(
-        "--layout", choices=_LAYOUTS, default="hf", help="layout to write (default: hf)"
-    )
-    synthesize.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    _add_shard_size(synthesize)
-
-
-def _add_download(subparsers: Subparsers) -> None:
-    download = subparsers.add_parser(
-        "download", help="download a checkpoint from the Hugging Face Hub and check its hashes"
-    )
-    download.add_argument(
-        "name", metavar="NAME", help="gpt-oss-20b, gpt-oss-120b, or a repository as owner/name"
-    )
-    download.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="target folder; created if missing"
-    )
-    download.add_argument(
-        "--layout", choices=_LAYOUTS, default="hf", help="layout to download (default: hf)"
-    )
-
-
-def _add_shard_size(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--shard-size",
-        type=size_option,
-        default="5GB",
-        metavar="SIZE",
-        help="maximum size of a weights file, such as 500MB or 5GB (default: %(default)s)",
-    )
+def _fail(text: str) -> int:
+    sys.stderr.write(f"error: {text}\n")
+    return 2
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""The choice of a backend."""
+"""The choice of a backend, which is also the options that choose it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from math import inf
+from typing import Annotated, Literal, get_args
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 RemoteName = Literal["vllm", "llama.cpp", "ollama"]
 BackendName = Literal["reference", "transformers", "mlx", RemoteName]
@@ -16,23 +20,24 @@ DEFAULT_URLS: dict[str, str] = {
 """The default address of each server, from its documentation."""
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class BackendSettings:
-    """The engine behind the server.
+    """The engine behind the server."""
 
-    Attributes:
-        name: `reference`, `transformers` and `mlx` run in this process; the others are servers.
-        url: The root URL of the server; its default address if None.
-        model: The server's model id; the model that it serves if None.
-        api_key: The bearer token for the server.
-        timeout: Most seconds between two bytes of the server.
-    """
-
-    name: BackendName = "reference"
-    url: str | None = None
-    model: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    timeout: float = 300.0
+    name: Annotated[BackendName, Parameter(name="--backend")] = "reference"
+    """Engine that generates the tokens (default: reference); transformers and mlx run in this
+    process, the others are servers that receive token ids (ollama: text)."""
+    url: Annotated[str | None, Parameter(name="--backend-url")] = None
+    """Root URL of that server (default: its usual local port)."""
+    model: Annotated[str | None, Parameter(name="--backend-model")] = None
+    """Its model id (default: the model it serves)."""
+    api_key: Annotated[str | None, Parameter(parse=False)] = field(default=None, repr=False)
+    """The bearer token for that server."""
+    timeout: Annotated[
+        float, Parameter(name="--backend-timeout", validator=Number(gt=0, lt=inf))
+    ] = 300.0
+    """Most seconds without a byte from that server (default: 300)."""
 
     @property
     def is_remote(self) -> bool:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from reference_engine.errors import SetupError
 
@@ -22,37 +26,6 @@ class MemoryTooSmallError(SetupError):
     """The memory is too small for any request; the message gives the remedy."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """The memory settings.
-
-    Attributes:
-        bytes: Size of the KV cache; None for a device-dependent default.
-        gpu_share: Share of the GPU memory that is free after loading the weights, used if `bytes`
-            is None.
-    """
-
-    bytes: int | None = None
-    gpu_share: float = 0.9
-
-    def __post_init__(self) -> None:
-        if not 0 < self.gpu_share <= 1:
-            raise SetupError(
-                f"--gpu-memory-share must be above 0 and at most 1, not {self.gpu_share}."
-            )
-
-    def bytes_on(self, device: torch.device) -> int:
-        """Returns the size of the KV cache on a device that already holds the weights."""
-        if self.bytes is not None:
-            return self.bytes
-        if device.type != "cuda":
-            return CPU_BYTES
-        from torch import cuda
-
-        free, _ = cuda.mem_get_info(device)
-        return int(free * self.gpu_share)
-
-
 def parse_bytes(text: str) -> int:
     """Parses a size such as "512MiB", "1.5 GiB" or "5GB".
 
@@ -64,3 +37,35 @@ def parse_bytes(text: str) -> int:
     if size == 0:
         raise ValueError(f"must be a size such as 512MiB or 5GB, not '{text}'")
     return size
+
+
+def _size(_: object, tokens: Sequence[Token]) -> int:
+    return parse_bytes(tokens[0].value)
+
+
+SIZE = Parameter(converter=_size)
+"""An option with a size in bytes."""
+_SHARE = Number(gt=0, lte=1)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Memory:
+    """The memory settings, which are also options."""
+
+    bytes: Annotated[int | None, SIZE, Parameter(name="--kv-memory")] = None
+    """Memory of the KV cache, such as 512MiB or 40GiB (default: 512MiB on a CPU, see
+    --gpu-memory-share on a GPU); requests wait while it is full."""
+    gpu_share: Annotated[float, Parameter(name="--gpu-memory-share", validator=_SHARE)] = 0.9
+    """Share of the GPU memory left by the weights that the KV cache uses (default: 0.9)."""
+
+    def bytes_on(self, device: torch.device) -> int:
+        """Returns the size of the KV cache on a device that already holds the weights."""
+        if self.bytes is not None:
+            return self.bytes
+        if device.type != "cuda":
+            return CPU_BYTES
+        from torch import cuda
+
+        free, _ = cuda.mem_get_info(device)
+        return int(free * self.gpu_share)

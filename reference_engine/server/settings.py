@@ -1,10 +1,14 @@
-"""Settings of the server."""
+"""Settings of the engine and the server, which are also the options of their commands."""
 
 from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.builtin.tools import ServerTools
@@ -13,33 +17,59 @@ from reference_engine.kv_cache.memory import Memory
 
 TODAY = "today"
 SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
+NumberFormat = Literal["float32", "bfloat16"]
+COUNT = Parameter(validator=Number(gte=1))
 
 
+DEVICES = ("cpu", "cuda", "mps")
+
+
+def _check_device(_: object, wanted: str) -> None:
+    if wanted not in DEVICES:
+        raise ValueError(f"Choose from: {', '.join(DEVICES)}.")
+
+
+def _check_date(_: object, wanted: str | None) -> None:
+    if wanted is not None and wanted != TODAY:
+        try:
+            datetime.date.fromisoformat(wanted)
+        except ValueError:
+            raise ValueError("It must be YYYY-MM-DD or 'today'.") from None
+
+
+CurrentDate: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        name="--current-date",
+        help="Current date in the system message: YYYY-MM-DD or 'today' (default: no date).",
+        validator=_check_date,
+    ),
+]
+
+
+@Parameter(name="*")
 @dataclass(frozen=True)
 class AppSettings:
-    """Settings of the HTTP application.
+    """Settings of the HTTP application."""
 
-    Attributes:
-        model_names: The ids of the loaded model.
-        api_key: The bearer token that clients must send, or None.
-        max_body_bytes: The limit for request bodies.
-        dated: ISO date for the system message, `today`, or None for no date line.
-        fingerprint: `system_fingerprint` of Chat responses.
-        stored_responses: The number of responses stored for `previous_response_id`.
-        stored_bytes: The memory limit for stored responses.
-        websocket_seconds: The time limit of a WebSocket. Open Responses specifies one hour.
-        tools: The built-in tools that responses can use.
-    """
-
-    model_names: tuple[str, ...] = ("gpt-oss-small",)
-    api_key: str | None = None
-    max_body_bytes: int = 16 * 2**20
-    dated: str | None = None
-    fingerprint: str = "fp_reference"
-    stored_responses: int = 1000
-    stored_bytes: int = 64 * 2**20
-    websocket_seconds: float = 3600
-    tools: ServerTools = field(default_factory=ServerTools)
+    model_names: Annotated[tuple[str, ...], Parameter(name="--model-name")] = ("gpt-oss-small",)
+    """Model id of the API; can be repeated (default: gpt-oss-small)."""
+    api_key: Annotated[str | None, Parameter(parse=False)] = None
+    """The bearer token that clients must send, or None."""
+    max_body_bytes: Annotated[int, COUNT, Parameter(name="--max-body")] = 16 * 2**20
+    """Limit for request bodies in bytes (default: 16777216)."""
+    dated: CurrentDate = None
+    """ISO date for the system message, `today`, or None for no date line."""
+    fingerprint: Annotated[str, Parameter(parse=False)] = "fp_reference"
+    """`system_fingerprint` of Chat responses."""
+    stored_responses: Annotated[int, Parameter(parse=False)] = 1000
+    """The number of responses stored for `previous_response_id`."""
+    stored_bytes: Annotated[int, Parameter(parse=False)] = 64 * 2**20
+    """The memory limit for stored responses."""
+    websocket_seconds: Annotated[float, Parameter(parse=False)] = 3600
+    """The time limit of a WebSocket. Open Responses specifies one hour."""
+    tools: Annotated[ServerTools, Parameter(parse=False)] = field(default_factory=ServerTools)
+    """The built-in tools that responses can use."""
 
     @property
     def current_date(self) -> str | None:
@@ -52,32 +82,63 @@ class AppSettings:
 _OUR_OWN = BackendSettings()
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
-class ServeSettings:
-    """Settings of a server process: the checkpoint, the computation, the address.
+class EngineSettings:
+    """Settings of an engine.
 
     The backend `transformers` uses `dtype` and `device`; remote backends ignore them and the
     checkpoint.
-
-    `faults` are options of `reference_engine.faults.catalogue.read_plan`. With `faults_by_request`,
-    a request can name its own.
     """
 
     checkpoint: Path = SMALL_CHECKPOINT
-    device: str = "cpu"
-    dtype: str | None = None
-    residual: str = "float32"
+    """Checkpoint in OpenAI's or Hugging Face's layout (default: the bundled small one)."""
+    device: Annotated[str, Parameter(validator=_check_device)] = "cpu"
+    """Device: cpu, cuda or mps (default: cpu)."""
+    dtype: NumberFormat | None = None
+    """Number format (default: the fastest of the device)."""
+    residual: NumberFormat = "float32"
+    """Number format of the residual stream; most other engines use that of --dtype (default:
+    float32)."""
     kernels: KernelChoice = "auto"
+    """Kernels of attention and experts; Triton needs CUDA and is the default there."""
     packed: bool = False
-    host: str = "127.0.0.1"
-    port: int = 8000
-    max_context: int | None = None
-    threads: int | None = None
-    max_batch: int = 32
-    prefill_chunk: int | None = None
+    """Keep MXFP4 experts packed in memory (always on a GPU): slower on a CPU, but 20b takes 14 GB
+    with --dtype bfloat16."""
+    max_context: Annotated[int | None, COUNT] = None
+    """Most tokens of prompt and answer (default: 8192, or the model's limit if lower)."""
+    prefill_chunk: Annotated[int | None, COUNT] = None
+    """Most prompt tokens processed between two tokens of running answers (default: 512 on a CPU,
+    4096 on a GPU)."""
     memory: Memory = field(default_factory=Memory)
-    max_queue: int = 256
-    faults: tuple[str, ...] = ()
-    faults_by_request: bool = False
+    threads: Annotated[int | None, COUNT] = None
+    """CPU threads (default: all cores)."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BatchSettings(EngineSettings):
+    """Settings of an engine that runs requests in batches, perhaps with known defects."""
+
+    max_batch: Annotated[int, COUNT] = 32
+    """Most requests in one batch (default: 32)."""
+    faults: Annotated[tuple[str, ...], Parameter(name="--fault")] = ()
+    """NAME[,NAME][:RATE]: known defects to reproduce ('python -m reference_engine faults' lists
+    them), in all requests or in this share of them; can be repeated."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ServeSettings(BatchSettings):
+    """Settings of a server process: the engine, the address, the application."""
+
     backend: BackendSettings = _OUR_OWN
+    host: str = "127.0.0.1"
+    """Address to listen on (default: 127.0.0.1)."""
+    port: Annotated[int, Parameter(validator=Number(gte=0, lt=65536))] = 8000
+    """Port; 0 selects a free one (default: 8000)."""
     app: AppSettings = AppSettings()
+    max_queue: Annotated[int, COUNT] = 256
+    """Most waiting requests; more get status 429 (default: 256)."""
+    faults_by_request: bool = False
+    """Let requests name their faults in the header X-Fault."""
