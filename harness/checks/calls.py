@@ -254,11 +254,13 @@ def _meant(found: Call) -> Tool | None:
     """The tool that the model means, if the CoT and the arguments show that it is another one."""
     functions, reply = found.exchange.request.functions, found.exchange.reply
     own, arguments = functions.get(found.call.name), parsed_object(found.call.arguments)
-    if own is None or not arguments or reply is None:
+    if own is None or arguments is None or reply is None:
         return None
     named = [tool for name, tool in functions.items() if name in reply.reasoning]
-    fits = misfit(arguments, own.parameters) is None
-    return None if len(named) != 1 or own in named or fits else _tool_of(arguments, named)
+    if len(named) != 1 or own in named or misfit(arguments, own.parameters) is None:
+        return None
+    without = named[0] if misfit({}, named[0].parameters) is None else None
+    return _tool_of(arguments, named) if arguments else without
 
 
 def _is_built_in(found: Call) -> bool:

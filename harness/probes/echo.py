@@ -3,14 +3,15 @@
 The user's message ends with the text, and the answer should be the text. A model may copy it
 incorrectly, so a changed answer counts only if the reported tokens are those of the unchanged text,
 and not those of the answer (`echo.returned`). Changes that keep the count, on the way to the model
-or back, show in what the model seems to repeat every time (`echo.received`).
+or back, show in what the model seems to repeat every time, or in single words of several texts that
+it otherwise repeats correctly (`echo.received`).
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.api.base import Message, Reply
@@ -45,6 +46,8 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
 }
 """What servers do to texts; models do not do it when they copy a few words."""
 _MASK = r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])"
+_WORDS = re.compile(r"(\w+)")
+_FEWEST_TEXTS = 3
 _TRIES = 2
 
 _REQUESTS = tuple(
@@ -79,7 +82,8 @@ def _received(responses: ProbeResponses) -> Trials:
     """The model repeats a text as the user wrote it.
 
     If the text always returns with the same typical change, the server made that change, on the way
-    to the model or back.
+    to the model or back. If some replies to several texts have one other word, and all others are
+    correct, a server is likely to change words now and then.
     """
     found: dict[str, list[tuple[ParsedExchange, Reply]]] = {}
     for name, exchange, reply in _replies(responses):
@@ -97,6 +101,30 @@ def _received(responses: ProbeResponses) -> Trials:
                 message = f"The text always returns changed: {change}."
                 yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
                 break
+    yield from _other_words(found if able else {})
+
+
+def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) -> Trials:
+    """The replies with one other word, if there are some to several texts.
+
+    Only texts count that all other replies, and at least as many, repeat exactly.
+    """
+    changed = []
+    for name, replies in found.items():
+        exact = sum(TEXTS[name] in reply.text for _, reply in replies)
+        others = [each for each in replies if _has_other_word(TEXTS[name], each[1].text)]
+        if exact >= len(others) > 0 and exact + len(others) == len(replies):
+            changed.append((name, *others[0]))
+    for name, exchange, reply in changed if len(changed) >= _FEWEST_TEXTS else ():
+        message = f"One word is another one, as in replies to {len(changed)} texts."
+        yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+
+
+def _has_other_word(text: str, answer: str) -> bool:
+    """Whether exactly one word of the answer differs from the text, and nothing else."""
+    wanted, got = (_WORDS.split(each.strip()) for each in (text, answer))
+    differ = [pair for pair in zip(wanted, got, strict=False) if pair[0] != pair[1]]
+    return len(wanted) == len(got) and len(differ) == 1 and all(map(str.isalnum, differ[0]))
 
 
 def _changed(text: str, answer: str) -> Iterator[tuple[str, str]]:

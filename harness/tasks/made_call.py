@@ -28,7 +28,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     got = None if made is None else parsed_object(made.call.arguments)
     if made is None or reply is None or got is None:
         return None
-    read = f"{made.exchange.prompt} {reply.reasoning}".lower()
+    read = set(_WORD.findall(f"{made.exchange.prompt} {reply.reasoning}".lower()))
     expected = dict(case.expected_arguments)
     texts = [json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS]
     same = json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True)

@@ -45,12 +45,15 @@ def test_planned_values(reasoning, change, planned):
         ("Rome Bay", False),  # From the prompt.
         ("Oslo Gulf", False),  # From the CoT.
         ("Oslo 12", True),
+        ("Oslo 30", False),
     ],
 )
 def test_words_from_nowhere(city, strange):
     say = Say(call=("find", json.dumps({"city": city})), reasoning="Oslo Bay is a gulf.")
     asked = rollout([say])
-    asked.exchanges[0].request.body["messages"] = [{"role": "user", "content": "Not Rome."}]
+    asked.exchanges[0].request.body["messages"] = [
+        {"role": "user", "content": "Not Rome, 30 or 120."}
+    ]
     found = made_call(parse_rollout(asked), Case("a", "find", "Find it.", {"city": "Oslo Bay"}))
     assert found is not None
     assert found.strange is strange

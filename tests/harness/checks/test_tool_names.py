@@ -63,13 +63,14 @@ def test_tools_of_the_training_are_the_models_doing(name):
 
 
 def called(name, arguments, reasoning, wrote=None):
-    """The findings on a call where the request offers a search and a weather function."""
+    """The findings on a call of one of three functions; the third has no parameters."""
     tools = [
         {"type": "function", "function": {"name": each, "parameters": {
             "type": "object", "properties": {key: {"type": "string"}}, "required": [key],
         }}}
         for each, key in (("search", "query"), ("get_weather", "city"))
     ]  # fmt: skip
+    tools.append({"type": "function", "function": {"name": "status", "parameters": {}}})
     say = Say(call=(name, arguments), reasoning=reasoning, wrote=wrote)
     found = checks.examine(parse_rollout(asked(rollout([say]), {"tools": tools})))[1]
     return {each.id for each in found}
@@ -82,6 +83,8 @@ def called(name, arguments, reasoning, wrote=None):
         ('{"city": "Oslo"}', "I call get_weather, or search.", set()),
         ('{"city": "Oslo"}', "I look it up.", set()),
         ('{"query": "Oslo"}', "I call get_weather.", set()),
+        ("{}", "I call get_weather.", set()),
+        ("{}", "I call status.", {"calls.name.polluted"}),
     ],
 )
 def test_a_call_with_the_arguments_of_another_function(arguments, reasoning, findings):

@@ -45,3 +45,32 @@ def provider(read: Change, written: Change) -> Callable[[ProbeRequest, Attempt],
 def test_whose_change_it_is(read: Change, written: Change, failed: dict[str, str]) -> None:
     found = statuses(judged(echo.GROUP, provider(read, written), apis=["chat"]))
     assert {name: each for name, each in found.items() if each != "passed"} == failed
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (
+            {"markup": ("knots", "miles"), "spaces": ("nine", "five"), "capitals": ("The", "Our")},
+            "warned",
+        ),
+        ({"markup": ("knots", "miles"), "spaces": ("nine", "five")}, "passed"),
+        (
+            {
+                "markup": ("b>five", "b> five"),
+                "spaces": ("    ", " "),
+                "capitals": ("The", "The old"),
+            },
+            "passed",
+        ),
+    ],
+)
+def test_single_words_of_several_texts(words: dict[str, tuple[str, str]], status: str) -> None:
+    def reply(request: ProbeRequest, attempt: Attempt) -> Say:
+        text = echo.TEXTS[request.name]
+        once = attempt.number == 1 and attempt.condition.mode == "streaming"
+        return Say(
+            text=text.replace(*words[request.name]) if once and request.name in words else text
+        )
+
+    assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.received"] == status
