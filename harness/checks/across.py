@@ -32,8 +32,9 @@ _WORD = re.compile(r"\w{3,}")
 _FEW_DIGITS = 7
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual there, and at others that make a call."""
-_FEWEST_OFF = 4
-"""Tokens by which an answer differs from what the model wrote, beyond another spelling."""
+_FEWEST_OFF, _MOST_OFF = 4, 0.1
+"""Tokens by which a borrowed answer differs from what the model wrote, and the share of replies
+with such a difference that shows another cause."""
 _COMMON_WORDS = 0.3
 """Requests with a smaller share of common words are unrelated."""
 
@@ -121,20 +122,25 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
 def _borrowed(
     examined: Sequence[Score], unrelated: Callable[[Score, Score], bool]
 ) -> Iterator[Difference]:
-    """Replies with the answer of a reply to an unrelated request, and not with its tokens."""
+    """Replies with the answer of a reply to an unrelated request, and not with its tokens.
+
+    Nothing is judged if the tokens of many replies differ from their texts: then the server counts
+    otherwise, or loses text.
+    """
     for group in _by_condition(examined):
-        exact = [each for each in group if len(each.accounts) == 1 and each.accounts[0].exact]
-        usual = _usual(each.accounts[0].unexplained for each in exact)
+        single = [each for each in group if len(each.accounts) == 1]
+        exact = [(each, each.accounts[0]) for each in single if each.accounts[0].exact]
+        usual = _usual(account.unexplained for _, account in exact)
         answers: dict[str, list[Score]] = defaultdict(list)
-        for each in exact:
-            if each.traits.answer:
-                answers[each.traits.answer].append(each)
-        for each in exact:
-            account = each.accounts[0]
-            off = abs(account.unexplained - usual)
-            if off < max(_FEWEST_OFF, account.spelling) or not account.reasoning:
-                continue
-            same = answers[each.traits.answer]
+        for each, _ in exact:
+            answers[each.traits.answer].append(each)
+        odd = [
+            (each, account)
+            for each, account in exact
+            if abs(account.unexplained - usual) >= max(_FEWEST_OFF, account.spelling)
+        ]
+        for each, account in odd if len(odd) <= _MOST_OFF * len(exact) else ():
+            same = answers[each.traits.answer] if each.traits.answer and account.reasoning else ()
             twin = next((other for other in same if unrelated(each, other)), None)
             if twin is not None:
                 message = f"The answer is that of {twin.record}, and its tokens are not."
