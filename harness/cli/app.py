@@ -69,8 +69,17 @@ _COMMANDS = {
     "golden": "golden:app",
     "export-small": "engine:export_small",
 }
+_OWN_EXIT_CODES = {
+    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed, because an older version made the run "
+    "or it was killed",
+    "doctor": "0 no problem · 2 a problem · 3 a provider that was contacted cannot be used",
+    "reproduce": "0 the finding does not show again, or nothing was sent · 1 it shows again · "
+    "2 usage or configuration · 3 provider unreachable or unauthorized",
+}
 for _name, _path in _COMMANDS.items():
-    app.command(f"harness.cli.{_path}", name=_name)
+    _codes = _OWN_EXIT_CODES.get(_name)
+    _epilogue = {"help_epilogue": f"Exit codes: {_codes}"} if _codes else {}
+    app.command(f"harness.cli.{_path}", name=_name, **_epilogue)
 app.command("harness.cli.ci:ci_summary", name="ci-summary", show=False)
 app.command("harness.cli.engine:serve", name="serve", help_flags=[], version_flags=[])
 

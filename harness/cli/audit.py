@@ -23,8 +23,7 @@ def audit(
 ) -> int:
     """Check that a run is unchanged: no record was removed, changed, added or sampled twice.
 
-    Exit codes: 0 sound, 1 broken, 2 unreadable, 4 not sealed (an older version made the run, or it
-    was killed). Only a seal that you stored elsewhere proves that the whole run was not replaced.
+    Only a seal that you stored elsewhere proves that the whole run was not replaced.
 
     Args:
         run: The run's folder, or a bundle.

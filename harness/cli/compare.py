@@ -61,10 +61,10 @@ def compare(
 
     Args:
         runs: Run folders, bundles, baseline files, or published baselines (range, card, …).
-        against: The reference. Default: the first.
+        against: The run to compare the others with. Default: the first.
         provider: Run this provider first; repeat the option for several providers.
         providers_file: Another file than ./providers.yaml.
-        apis: responses, chat, or both separated by a comma.
+        apis: responses, chat, harmony (raw completions), or several separated by commas.
         cases: Which tool-call cases and probes to run.
         sampling: How to sample.
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.

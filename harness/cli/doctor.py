@@ -31,8 +31,8 @@ def doctor(
 ) -> int:
     """Check your setup: the installation, the machine, providers.yaml, keys and providers.
 
-    It contacts only the providers that you name. It does not start providers that have a launch
-    entry. Exit codes: 0 no problem, 2 a problem, 3 a provider that was contacted cannot be used.
+    It contacts only the providers that you name, and does not start providers that have a launch
+    entry.
 
     Args:
         provider: The provider to contact, if any.

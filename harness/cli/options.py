@@ -76,7 +76,7 @@ class CaseOptions:
     first: Annotated[int | None, Parameter(name="-n"), COUNT] = None
     """Run only N cases, spread over tools and kinds of cases."""
     max_turns: Annotated[int | None, Parameter(alias=["-t", "--maxTurns"]), COUNT] = None
-    """Requests in one attempt before giving up. Default: 10."""
+    """Largest number of requests in one attempt. Default: 10."""
     strict: bool | None = None
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
@@ -90,7 +90,7 @@ class CaseOptions:
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
     until_fail: bool | None = None
-    """Stop as soon as the verdict is fail."""
+    """Stop as soon as the verdict is FAIL."""
 
 
 @Parameter(name="*", group=Group("Sampling", sort_key=4))
@@ -105,9 +105,9 @@ class SamplingOptions:
     reasoning_effort: str | None = None
     """low, medium or high; evals take several separated by commas. Default: not sent; medium."""
     temperature: Annotated[float | None, _NOT_NEGATIVE] = None
-    """Default: not sent; evals: 1."""
+    """Sampling temperature. Default: not sent; evals: 1."""
     top_p: Annotated[float | None, _NOT_NEGATIVE] = None
-    """Default: not sent; evals: 1."""
+    """Threshold of nucleus sampling. Default: not sent; evals: 1."""
     max_tokens: Annotated[int | None, COUNT] = None
     """Limit of each reply, CoT included. Default: not sent; evals: 131,072."""
     seed: Annotated[int | None, _SEED] = None

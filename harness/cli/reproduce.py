@@ -61,8 +61,6 @@ def reproduce(
 ) -> int:
     """Show the request behind a finding, send it again, and make it smaller.
 
-    The exit code is 1 if the finding shows again, and 0 if it does not or if nothing was sent.
-
     Args:
         run: The run's folder, or a bundle of it.
         finding: Id of the check or probe, as in the report.

@@ -59,7 +59,7 @@ class AlertOptions:
     """When to alert, and whom."""
 
     false_alarms: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.05
-    """Probability at most of a false alarm per provider and month. Default: 0.05."""
+    """Upper bound on the probability of a false alarm per provider and month. Default: 0.05."""
     on_alert: str | None = None
     """Command to run on an alert; the variables ALERT_… describe it."""
     webhook: str | None = None
@@ -87,15 +87,17 @@ def watch(
 ) -> int:
     """Watch providers: sample a little every hour, and raise an alert when one gets worse.
 
-    Each round is a run in OUT/runs/DATE. OUT/state.sqlite holds the state; started again, the
-    command finishes the interrupted round and continues. OUT/index.html shows all providers.
+    Each round is a run in OUT/runs/DATE. OUT/state.sqlite holds the state: when you start the
+    command again, it finishes the interrupted round and continues. OUT/index.html shows all
+    providers.
 
     Args:
         provider: Name of a provider; can be repeated.
         every: Time between rounds, such as 15m or 1h. Default: 1h.
-        budget: Per provider and 24 hours: requests, such as 1000, or dollars, such as 2usd.
+        budget: Requests, such as 1000, or dollars, such as 2usd, per provider and 24 hours.
             Default: 1000.
-        once: Make one round and exit, for cron; with 1 after an alert, 3 if one was not reached.
+        once: Make one round and exit, for cron: with 1 after an alert, with 3 if a provider was not
+            reached.
         accept: Accept the new level of this provider, which ends its open incidents, and exit.
         keep_days: Delete the folders of older rounds, and sum their counts. Default: 90.
         out: Folder of the state, the runs and the page. Default: watch.
