@@ -1,8 +1,8 @@
 """`python -m evals`: the flags that users of gpt_oss.evals know, the same job underneath.
 
 The flags and their defaults are those of `gpt_oss/evals/__main__.py` in openai/gpt-oss. All other
-options of `gpt-oss-verify eval` are taken as well. A provider of its own brings its own address,
-model and concurrency, and a run that is resumed all its settings: no default speaks over them.
+options of `gpt-oss-verify eval` work, too. Defaults never override the address, model and
+concurrency of a provider's entry, or the settings of a resumed run.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def _part(name: str, amount: _Amount) -> Part:
 def _sampling(task: Task) -> _Amount:
     if not isinstance(task, EvalTask):
         return sum(map(_attempt, task.all_attempts()), _Amount())
-    prompts = [task.test.prompt(question, 1).messages for question in task.asked]
+    prompts = [task.test.prompt(question, 1).messages for question in task.question_ids]
     characters = sum(len(message.text) for messages in prompts for message in messages)
     total = _Amount()
     for condition in task.info.conditions:
@@ -195,7 +195,9 @@ def _grading(task: EvalTask) -> _Amount:
     if not isinstance(test, HealthBench):
         return _Amount()
     total = _Amount()
-    for each in grading_tasks(test, (Answer(question, question, "") for question in task.asked)):
+    for each in grading_tasks(
+        test, (Answer(question, question, "") for question in task.question_ids)
+    ):
         characters = sum(len(message.text) for message in each.messages)
         given = characters / CHARACTERS_PER_TOKEN + ANSWER_TOKENS
         total += _Amount(1, given, GRADE_TOKENS)

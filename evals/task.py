@@ -49,7 +49,7 @@ from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
 from harness.sampling.run import Watcher
-from harness.scoring.measure import latency, measured, token_counts
+from harness.scoring.measure import latency, measured_score, token_counts
 from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.storage.run_folder import write_text
@@ -93,7 +93,7 @@ class EvalTask(Task):
 
     Attributes:
         test: The eval.
-        asked: The ids of the questions to sample.
+        question_ids: The ids of the questions to sample.
     """
 
     patient = True
@@ -125,18 +125,18 @@ class EvalTask(Task):
         self._options = options
         self._grader = grader
         self._verdicts: Verdicts = {}
-        self.asked = tuple(
+        self.question_ids = tuple(
             question.id for question in select(self.test.questions, options.examples, options.seed)
         )
-        self._known = frozenset(self.asked)
+        self._question_set = frozenset(self.question_ids)
         tries = tries or self.test.tries
         self.info = TaskInfo(
             name=data.info.eval,
             kind="eval",
             conditions=tuple(conditions),
-            samples=len(self.asked),
+            samples=len(self.question_ids),
             tries=tries,
-            planned=len(self.asked) * len(conditions) * tries,
+            planned=len(self.question_ids) * len(conditions) * tries,
             sampling=sampling,
             dataset=data.info,
         )
@@ -162,15 +162,15 @@ class EvalTask(Task):
         if number > self.info.tries:
             return
         for condition in self.info.conditions:
-            for question in self.asked:
+            for question in self.question_ids:
                 yield self._attempt(question, condition, number)
 
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
         """Score one attempt; replies to evals are not subject to the checks."""
         rollout = parsed.rollout
-        if rollout.sample not in self._known or not self.plans(rollout):
+        if rollout.sample not in self._question_set or not self.plans(rollout):
             return None
-        score = measured(parsed, checks=False)
+        score = measured_score(parsed, checks=False)
         if self.info.sampling.python is not None:
             score = replace(score, programs=python_tool.programs(parsed))
         reply, failure = ending(parsed)
@@ -313,7 +313,7 @@ class EvalTask(Task):
             planned=total,
             finished=len(made),
             outcomes=dict(outcomes.most_common()),
-            at_k=() if rubric else tuple(curve(made, self.asked, counted, tries)),
+            at_k=() if rubric else tuple(curve(made, self.question_ids, counted, tries)),
             score=mean_score(counted),
             grader_reads=grader_reads(made),
             programs=program_use(made),
@@ -331,7 +331,7 @@ class EvalTask(Task):
 
     def _by_question(self, scores: Sequence[Score]) -> dict[str, tuple[float, ...]]:
         """The values of the finished attempts at every question, in the order of their numbers."""
-        found: dict[str, list[tuple[int, float]]] = {question: [] for question in self.asked}
+        found: dict[str, list[tuple[int, float]]] = {question: [] for question in self.question_ids}
         for score in scores:
             found[score.sample].append((score.attempt, score.value or 0.0))
         return {

@@ -186,7 +186,7 @@ class PublishedBaseline:
     """Published figures: of one source, or by default the independent reproductions.
 
     The model card alone is not the default, because independent healthy stacks do not always reach
-    it. It is used where nobody has reproduced a figure.
+    it. It is used for figures without a reproduction.
     """
 
     scores: PublishedScores

@@ -170,7 +170,7 @@ async def _run(agent: Agent, provider: Provider, api: Api, recorder: Recorder) -
             },
         )
         try:
-            said, errors = await asyncio.wait_for(process.communicate(), SECONDS)
+            output, errors = await asyncio.wait_for(process.communicate(), SECONDS)
         finally:
             if process.returncode is None:
                 process.kill()
@@ -183,4 +183,4 @@ async def _run(agent: Agent, provider: Provider, api: Api, recorder: Recorder) -
     if process.returncode:
         lines = errors.decode("utf-8", "replace").strip().splitlines() or ["no message"]
         return "", scrub(lines[-1])[:_SHOWN]
-    return scrub(said.decode("utf-8", "replace"))[:_SHOWN], ""
+    return scrub(output.decode("utf-8", "replace"))[:_SHOWN], ""

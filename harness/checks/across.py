@@ -90,7 +90,7 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     samples: dict[tuple[str, str], list[Score]] = defaultdict(list)
     for each in examined:
         samples[each.task, each.sample].append(each)
-    asked = {sample: group[0].traits.asked for sample, group in samples.items()}
+    conversations = {sample: group[0].traits.conversation for sample, group in samples.items()}
     made = Counter(call for each in examined for call in each.traits.calls)
     contents: dict[str, list[Score]] = defaultdict(list)
     for each in examined:
@@ -103,7 +103,8 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
         texts = Counter(each.traits.content for each in group)
         for each in group:
             word = _strange_word(each, len(group), own, elsewhere)
-            other = next((s for s in asked if word and word in asked[s] and s != sample), None)
+            holders = (s for s, text in conversations.items() if word and word in text)
+            other = next((each for each in holders if each != sample), None)
             if word and other:
                 message = f"The reply contains {word!r} from the request of {'/'.join(other)}."
                 expected = "no content of another request"
@@ -164,10 +165,10 @@ def _strange_word(
 
 def _unrelated() -> Callable[[Score, Score], bool]:
     """A function that tells whether the requests of two rollouts have few words in common."""
-    words = cache(lambda asked: frozenset(_WORD.findall(asked)))
+    words = cache(lambda conversation: frozenset(_WORD.findall(conversation)))
 
     def unrelated(one: Score, other: Score) -> bool:
-        of_one, of_other = words(one.traits.asked), words(other.traits.asked)
+        of_one, of_other = words(one.traits.conversation), words(other.traits.conversation)
         return len(of_one & of_other) < _COMMON_WORDS * len(of_one | of_other)
 
     return unrelated
@@ -325,7 +326,9 @@ COMPARISONS = (
         "reply.id.shared", "schema", lambda each: bool(each.reply_ids), _shared_ids, "error"
     ),
     comparison("reply.id.range", "schema", lambda each: bool(each.reply_ids), _small_range),
-    comparison("reply.foreign", "load", lambda each: bool(each.traits.asked), _foreign, "error"),
+    comparison(
+        "reply.foreign", "load", lambda each: bool(each.traits.conversation), _foreign, "error"
+    ),
     comparison(
         "usage.input.differs", "usage", lambda each: each.first_input is not None, _input_tokens
     ),

@@ -95,7 +95,7 @@ def _logprobs(answer: Answer) -> Iterator[Problem]:
     support them must reject the request.
     """
     if not any(choice.get("logprobs") for choice in answer.choices):
-        message = "The request asked for logprobs, and the reply has none."
+        message = "The request set logprobs, but the reply has none."
         yield Problem(answer.exchange, message, "logprobs", "none", "$.choices[0].logprobs")
 
 

@@ -45,7 +45,7 @@ def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients select their parser by it; browsers reject other types.
     """
     if exchange.content_type != "text/event-stream":
-        message = "The request asked for a stream, but the reply has another media type."
+        message = "The request set stream, but the reply has another media type."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "text/event-stream", got)
 

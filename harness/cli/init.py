@@ -128,8 +128,8 @@ def _completed(draft: Draft, *, offline: bool) -> Provider:
     provider = changed(assumed, model=draft.model or _model(models or []))
     apis = draft.apis
     if apis is None:
-        asked = changed(provider, timeout=MOST_SECONDS)
-        found = () if models is None else _supported_apis(asked, models)
+        patient = changed(provider, timeout=MOST_SECONDS)
+        found = () if models is None else _supported_apis(patient, models)
         apis = _ask_apis(found) if _interactive() else found or BOTH_APIS
     return changed(provider, apis=apis)
 

@@ -141,7 +141,7 @@ class ParsedRollout:
 
     @property
     def mode(self) -> Mode:
-        """Whether the requests asked for streams."""
+        """Whether the requests set `stream`."""
         return self.rollout.condition.mode
 
     @property

@@ -23,7 +23,7 @@ from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.tool_calling import ToolCalling
 
 _RECORDED_TWICE = {"reply.id.shared"}
-"""Recordings may hold one exchange several times, so equal ids only warn there."""
+"""Recordings may contain an exchange several times, so equal ids are only warnings there."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ _NAMED = 2
 
 @dataclass(frozen=True)
 class Progress:
-    """How much of what was planned was made, evals left aside."""
+    """How many of the planned attempts were made, without those of evals."""
 
     planned: int
     made: int
@@ -112,7 +112,7 @@ def decide(
 
 
 def exit_code(verdict: Verdict) -> int:
-    """The exit status for a verdict; without a decision, nothing was found wrong."""
+    """The exit code for a verdict; a verdict without a decision counts as passed."""
     codes: dict[Decision | None, int] = {
         "pass": EXIT_PASS,
         None: EXIT_PASS,
@@ -134,8 +134,8 @@ def decide_tool_calling(
 ) -> Part:
     """Decide by invalid responses, failed rules, and the success rate of tool calls.
 
-    Too many invalid responses, any failed rule, and a success rate that is too low even if all
-    missing attempts pass, fail a run however much of it is missing. Otherwise a run with missing
+    Too many invalid responses, a failed rule, or a success rate that is too low even if all missing
+    attempts pass fails a run, even if it is not complete. Otherwise a run with missing
     attempts is inconclusive, and so is one in which nothing was judged.
 
     Args:
@@ -173,8 +173,8 @@ def decide_tool_calling(
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> Part:
     """Fail if an eval fails, pass if all pass; with the reasons, most important first.
 
-    The decision is None where there is no baseline: for a complete run on sample questions, which
-    nobody chooses for a verdict, and for a complete shard. Real questions without a baseline are
+    The decision is None without a baseline in two cases: for a complete run on sample questions,
+    which are only for trying out, and for a complete shard. Real questions without a baseline are
     inconclusive, and so is a run without an eval that the gate requires.
     """
     if info.shard is not None and complete:

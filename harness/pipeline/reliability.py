@@ -52,7 +52,7 @@ class WeakCase:
 
 
 def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
-    """Decide by the tries of all conditions; what is missing is taken as passed.
+    """Decide by the tries of all conditions; missing tries count as passed.
 
     Args:
         results: Tool calling under each condition, at least one.

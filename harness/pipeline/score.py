@@ -1,4 +1,4 @@
-"""One score for every planned attempt, from the log of a run. Pure, apart from reading the log."""
+"""One score for every planned attempt, from the log of a run. It only reads the log."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def share_values(score: Score, values: dict[object, object]) -> Score:
         applicable=share(score.applicable),
         traits=replace(
             traits,
-            asked=share(traits.asked),
+            conversation=share(traits.conversation),
             user=share(traits.user),
             strange=share(traits.strange),
             calls=share(traits.calls),

@@ -53,7 +53,7 @@ def _given(responses: ProbeResponses) -> Trials:
     support them must reject the request.
     """
     for exchange, reply in _answers(responses):
-        message = "The request asked for logprobs, and the reply has none."
+        message = "The request set logprobs, but the reply has none."
         none = Problem(exchange, message, "one entry per token", "none", _path(exchange))
         yield None if raw_entries(exchange, reply) else none
 

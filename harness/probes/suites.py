@@ -58,8 +58,8 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
             raise ConfigurationError(_unknown(name, "probe", PROBES))
     named = {id_ for name in only for id_ in _named(name, PROBES)}
     skipped = {id_ for name in skip for id_ in _named(name, PROBES)}
-    asked = any(name == CASES or not _named(name, PROBES) for name in only)
-    cases = asked if only else suite != "long"
+    names_cases = any(name == CASES or not _named(name, PROBES) for name in only)
+    cases = names_cases if only else suite != "long"
     return Chosen(
         cases=cases and CASES not in skip,
         probes=tuple(

@@ -281,7 +281,7 @@ def adhoc_provider(
 def changed(provider: Provider, **changes: object) -> Provider:
     """`provider` with fields overridden by the command line. Raises ConfigurationError.
 
-    What was not set before is not set afterwards, so that a default can still be told apart.
+    Fields that were not set stay unset, so that defaults can still be recognized.
     """
     entry = provider.model_dump(exclude_unset=True) | changes
     return _provider(str(entry.pop("name")), entry, "command line")

@@ -1,1 +1,1 @@
-"""The types that are written to disk, and all that asking, judging and reporting share."""
+"""The types that are written to disk, which sampling, judging and reports share."""

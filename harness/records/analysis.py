@@ -1,4 +1,4 @@
-"""What judging a whole run yields; `analysis.json` is an `Analysis`. No behaviour."""
+"""The results of judging a run; `analysis.json` is an `Analysis`. No behaviour."""
 
 from __future__ import annotations
 
@@ -346,7 +346,7 @@ class Verdict(Record):
 
 
 class Analysis(Record):
-    """The judgement of a whole run; what `analysis.json` holds."""
+    """The results of a run, as in `analysis.json`."""
 
     version: int = ANALYSIS_VERSION
     run_id: str

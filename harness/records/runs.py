@@ -52,8 +52,8 @@ class Thresholds(Record):
     `reference`, it follows from `reference_cases`: the passes and tries of each case in a reference
     run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be exceeded, not
     met, and 1.0 means: every time. `may_warn` and `must_pass` name checks and probes: by id, by the
-    beginning of one, or by family (see `harness.pipeline.requirements`). `suite` is the least that
-    must have been asked. `origins` has the place where each setting was made that is not the
+    beginning of one, or by family (see `harness.pipeline.requirements`). `suite` is the
+    smallest suite that is accepted. `origins` has the source of each setting that is not the
     default.
     """
 

@@ -1,4 +1,4 @@
-"""What scoring a rollout yields: findings with evidence, an outcome, a value, usage and timing."""
+"""The score of a rollout: findings with evidence, an outcome, a value, usage and timing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Outcome = Literal[
 
 
 class Description(Record):
-    """What is known of a rule before anything was sampled.
+    """A rule: what it requires, why, and where it applies.
 
     A check judges single rollouts, a probe several requests together. `summary` is the
     requirement in one sentence, `why` the reason for the severity, `source` the specification.
@@ -57,7 +57,7 @@ class Description(Record):
 
 
 class Evidence(Record):
-    """Where a finding was seen: a record, an exchange in it, and a JSON path or event number."""
+    """The place of a finding: a record, an exchange in it, and a JSON path or event number."""
 
     record: str
     exchange: int
@@ -206,10 +206,10 @@ class UserTexts:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What the rollouts of a run are compared by.
+    """Properties by which the rollouts of a run are compared.
 
     Attributes:
-        asked: The conversation of the first request as JSON, in lower case.
+        conversation: The conversation of the first request as JSON, in lower case.
         user: The user's part of it; None if its tokens cannot be counted.
         strange: Invented words in replies and texts in arguments of calls that no request of the
             rollout contains, in lower case.
@@ -219,7 +219,7 @@ class Traits:
         replicas: What may tell the servers behind a load balancer apart: properties with values.
     """
 
-    asked: str = ""
+    conversation: str = ""
     user: UserTexts | None = None
     strange: frozenset[str] = frozenset()
     calls: frozenset[str] = frozenset()
@@ -230,7 +230,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A line of `scores.jsonl`: what was judged of one planned attempt.
+    """A line of `scores.jsonl`: the score of one planned attempt.
 
     A dataclass rather than a model, because a run has tens of thousands.
 
@@ -245,7 +245,7 @@ class Score:
             None for probe requests, which are judged together.
         detail: The reason for the outcome, in one sentence.
         expected: What was expected, if the outcome is a failure of the model.
-        got: What came instead.
+        got: What the model did instead.
         exact: Whether a tool call has exactly the expected arguments; None without such a call.
         answer: The answer extracted from the text (evals).
         grader_reads: Whether a grader finds the right answer where the rules find none (evals).
@@ -264,7 +264,7 @@ class Score:
         accounts: Token accounts of its replies; used to compare rollouts, not stored.
         cuts: Its replies that were truncated early; used to compare rollouts, not stored.
         edges: Where its first texts begin and end; used to compare rollouts, not stored.
-        traits: What else rollouts are compared by; not stored.
+        traits: Further properties to compare rollouts by; not stored.
         call: The call of a tool-call case; used to compare rollouts, not stored.
     """
 

@@ -1,1 +1,1 @@
-"""Carrying out attempts: the tool loop, many at a time, within a budget."""
+"""Sampling: attempts with their tool loop, run concurrently and within a budget."""

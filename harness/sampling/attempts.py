@@ -30,7 +30,7 @@ class Attempt:
     """One planned attempt at a sample.
 
     `id` becomes the id of the rollout; `number` counts from 1. Tool calls are answered and the
-    model is asked to continue until `max_turns` requests were sent, all with the same `key`. If
+    conversation continues until `max_turns` requests were sent, all with the same `key`. If
     `more_tokens` is set, the first reply that the token limit cut is requested again with it.
     An attempt begins when the attempt with the id `after`, if that is under way, has ended.
     """

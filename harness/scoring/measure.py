@@ -16,14 +16,14 @@ from harness.scoring.traits import traits
 from harness.statistics.estimators import percentiles
 
 _FEWEST_EVENTS = 8
-# Whoever skips these checks does not judge token counts.
+# Without these checks, token counts are not judged.
 _COUNTS = frozenset({"usage.output.unseen"})
 
 
-def measured(
+def measured_score(
     parsed: ParsedRollout, *, checks: bool = True, except_for: Collection[str] = ()
 ) -> Score:
-    """A score with everything but its outcome and value.
+    """A score with all measurements of a rollout, but without its outcome and value.
 
     Args:
         parsed: The rollout.
@@ -75,7 +75,7 @@ def usage(parsed: ParsedRollout) -> Usage:
 def timing(exchange: ParsedExchange) -> Timing:
     """Times of one exchange.
 
-    The first token is the first event with text of any kind. The rate of a stream is measured
+    The first token is the first event with text of any kind. The rate of a stream is measured_score
     between its first and last such event, which excludes the time in a queue. It needs the
     provider's own count of output tokens, and enough events not to measure a burst.
     """

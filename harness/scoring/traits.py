@@ -1,4 +1,4 @@
-"""What rollouts of a run are compared by: requests, contents, and servers. Pure."""
+"""Properties by which the rollouts of a run are compared: requests, contents, servers. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.parsing.events import json_object
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.scores import Traits
 
-_LONGEST_ASKED = 20_000
+_LONGEST_CONVERSATION = 20_000
 _SHORTEST_VALUE = 4
 _SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
 _OF_RESPONSES = re.compile(
@@ -45,11 +45,11 @@ def traits(parsed: ParsedRollout) -> Traits:
         for value in map(str.lower, strings(json_object(call.arguments)))
         if len(value) >= _SHORTEST_VALUE and value not in sent
     }
-    # Unrelated requests share endless repetitions, which the token limit cuts.
+    # Replies that the token limit truncates may be endless repetitions, which requests share.
     unique = not calls and all(reply.finish != "length" for reply in replies)
     first = parsed.exchanges[0] if parsed.exchanges else None
     return Traits(
-        asked="" if first is None else _asked(first),
+        conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
         strange=frozenset(strange),
         calls=frozenset(calls),
@@ -63,11 +63,11 @@ def _sent(exchange: ParsedExchange) -> str:
     return orjson.dumps(exchange.request.body).decode(errors="replace").lower()
 
 
-def _asked(exchange: ParsedExchange) -> str:
+def _conversation(exchange: ParsedExchange) -> str:
     """The conversation of a request, without its tools and options."""
     body = exchange.request.body
     turns = [body.get(name) for name in ("instructions", "messages", "input")]
-    return orjson.dumps(turns).decode(errors="replace").lower()[:_LONGEST_ASKED]
+    return orjson.dumps(turns).decode(errors="replace").lower()[:_LONGEST_CONVERSATION]
 
 
 def _canonical(arguments: str) -> str:

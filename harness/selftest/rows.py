@@ -114,7 +114,7 @@ def innocent(every: Sequence[Row]) -> Innocent:
     return Innocent(runs=runs, accused=alarms, rate_at_most=most)
 
 
-def untried(fault: Fault) -> Row | None:
+def row_without_run(fault: Fault) -> Row | None:
     """The row of a fault that is not visible or has no detector; None for any other."""
     if fault.allowed or (fault.visible and known(fault)):
         return None
@@ -125,7 +125,7 @@ def untried(fault: Fault) -> Row | None:
     return Row(fault=fault, status="no detector", note=note)
 
 
-def found_enough(fault: Fault, run: DefectRun, healthy: Baseline) -> bool:
+def needs_no_more_stages(fault: Fault, run: DefectRun, healthy: Baseline) -> bool:
     """Whether the fault needs no further stage."""
     return fault.allowed or any(each.expected for each in _detections(fault, run, healthy))
 

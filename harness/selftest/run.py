@@ -136,7 +136,7 @@ class _Runs:
         """Run a fault for the first time, or repeat an allowed variation."""
         if fault.name in self.rows and self.rows[fault.name].status == "failed":
             return
-        if (nothing := rows.untried(fault)) is not None:
+        if (nothing := rows.row_without_run(fault)) is not None:
             self.rows[fault.name] = nothing
             return
         try:
@@ -165,7 +165,7 @@ class _Runs:
                 await self._run_healthy(shared, stage)
             one = await self._runner.run(provider, fault, stage, keep=repetition == 0)
             self._made[fault.name].append(one)
-            if not healthy and rows.found_enough(fault, one, rows.baseline(self._healthy)):
+            if not healthy and rows.needs_no_more_stages(fault, one, rows.baseline(self._healthy)):
                 break
 
     async def _run_healthy(self, provider: Provider, stage: Stage) -> None:
@@ -181,7 +181,7 @@ def _healthy_stages(plan: Plan) -> Sequence[Stage]:
     first = {
         name
         for fault in plan.faults[1:]
-        if rows.untried(fault) is None
+        if rows.row_without_run(fault) is None
         for name in stages(fault, plan.suite)[0].only
     }
     whole = Stage(plan.suite, ())

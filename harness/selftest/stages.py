@@ -89,9 +89,9 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
         ids = [probe.id for probe in choose(suite).probes]
         some = [*([] if repetition else common), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
-    asked = [carrier for each in known(fault) for carrier in _carriers(each)]
-    cases = (CASES,) if CASES in asked else ()
-    probes = [probe for probe in PROBES if any(_is(probe, each) for each in asked)]
+    carriers = [carrier for detector in known(fault) for carrier in _carriers(detector)]
+    cases = (CASES,) if CASES in carriers else ()
+    probes = [probe for probe in PROBES if any(_is(probe, each) for each in carriers)]
     return (Stage(suite, (*cases, *probes)), Stage(suite, ()))
 
 

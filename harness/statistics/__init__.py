@@ -1,4 +1,4 @@
-"""All statistics of smoke tests, evals and comparisons. Pure functions of counts and scores.
+"""All statistics of tool calling, evals and comparisons. Pure functions of counts and scores.
 
     estimators      pass@k, pass^k, maj@k, percentiles, Cohen's kappa, bootstrap errors
     intervals       confidence intervals of rates and medians

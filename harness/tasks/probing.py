@@ -19,7 +19,7 @@ from harness.records.runs import CONTEXT, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.rules import probe_results
 from harness.sampling.attempts import Attempt, Sample
-from harness.scoring.measure import measured
+from harness.scoring.measure import measured_score
 from harness.storage.run_folder import GOLDEN_FILE, write_text
 from harness.tasks.base import Task
 
@@ -138,7 +138,7 @@ class ProbeTask(Task):
         if checks:
             self._parsed[rollout.sample].append(parsed)
         judged = checks and request.valid
-        score = measured(parsed, checks=judged, except_for=request.provokes)
+        score = measured_score(parsed, checks=judged, except_for=request.provokes)
         return replace(score, outcome=_outcome(parsed))
 
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:

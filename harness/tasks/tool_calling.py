@@ -1,4 +1,4 @@
-"""Tool calling: the smoke test's cases, each of which expects one call of one tool.
+"""Tool calling: cases that each expect one call of one tool.
 
 An attempt has exactly one outcome. The rules apply in this order:
 
@@ -41,7 +41,7 @@ from harness.records.rollouts import Exchange
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Estimate, Finding, Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
-from harness.scoring.measure import latency, measured, token_counts
+from harness.scoring.measure import latency, measured_score, token_counts
 from harness.statistics.estimators import pass_at_k, pass_hat_k, reported_ks
 from harness.statistics.intervals import mean_interval
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
@@ -138,7 +138,7 @@ class ToolCalling(Task):
             return None
         tool = self.suite.tool(case.tool_name)
         return replace(
-            measured(parsed, checks=checks),
+            measured_score(parsed, checks=checks),
             call=made_call(parsed, case) if checks else None,
             **_outcome(parsed, case, tool, strict=self._strict),
         )
@@ -252,14 +252,14 @@ def _failure(outcome: Outcome, detail: str, **more: object) -> Fields:
 
 def _outcome(parsed: ParsedRollout, case: Case, tool: Tool, *, strict: bool) -> Fields:
     return (
-        _broken(parsed)
-        or _unreadable(parsed)
-        or _stopped(parsed)
-        or _called(parsed, case, tool, strict)
+        _failed_exchange(parsed)
+        or _unreadable_reply(parsed)
+        or _unfinished(parsed)
+        or _judged_call(parsed, case, tool, strict)
     )
 
 
-def _broken(parsed: ParsedRollout) -> Fields | None:
+def _failed_exchange(parsed: ParsedRollout) -> Fields | None:
     if parsed.rollout.end != "failed":
         return None
     exchange = parsed.rollout.exchanges[-1]
@@ -280,23 +280,23 @@ def _status(exchange: Exchange) -> str:
     return f"Status {response.status}: {body[:200]}" if body else f"Status {response.status}."
 
 
-def _unreadable(parsed: ParsedRollout) -> Fields | None:
+def _unreadable_reply(parsed: ParsedRollout) -> Fields | None:
     if parsed.rollout.end != "unreadable":
         return None
     reason = next((each.unreadable for each in parsed.exchanges if each.unreadable), None)
     return _failure("invalid_response", reason or "The reply could not be read.")
 
 
-def _stopped(parsed: ParsedRollout) -> Fields | None:
+def _unfinished(parsed: ParsedRollout) -> Fields | None:
     if any(reply.finish in ("length", "content_filter") for _, reply in parsed.replies):
-        return _failure("truncated", "A reply was cut off before its end.")
+        return _failure("truncated", "A reply was truncated.")
     if parsed.rollout.end == "max_turns":
         requests = len(parsed.exchanges)
         return _failure("max_turns", f"The model still called tools after {requests} requests.")
     return None
 
 
-def _called(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) -> Fields:
+def _judged_call(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) -> Fields:
     calls = [call for _, reply in parsed.replies for call in reply.calls]
     expected = f"{tool.name}({_compact(case.expected_arguments)})"
     if not calls:

@@ -17,7 +17,7 @@ from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score, Traits
 from harness.sampling.attempts import Attempt
-from harness.scoring.measure import measured
+from harness.scoring.measure import measured_score
 from harness.tasks.base import Task
 
 NAME = "traffic"
@@ -74,7 +74,7 @@ class ImportedTraffic(Task):
             return None
         lost = rollout.recording.lost
         unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
-        score = measured(parsed, checks=checks, except_for=unverifiable)
+        score = measured_score(parsed, checks=checks, except_for=unverifiable)
         masked = "fields" in lost or any(map(_MASKED.search, score.reply_ids))
         return replace(
             score,

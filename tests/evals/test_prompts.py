@@ -29,7 +29,7 @@ def wheel(folder, **changes):
 
 
 def first_prompt(task):
-    return task.test.prompt(task.asked[0], 1).messages[0].text
+    return task.test.prompt(task.question_ids[0], 1).messages[0].text
 
 
 def test_our_prompts_have_every_template():

@@ -48,7 +48,7 @@ def test_every_question_gets_its_first_try_before_any_gets_a_second():
 def test_the_planned_attempts_have_unique_ids():
     planned = sum(info.planned for info in PLAN.infos())
     assert len(ids()) == len(set(ids())) == planned
-    assert planned == 4 * (3 * len(AIME3.asked) + 2 * len(GPQA2.asked))
+    assert planned == 4 * (3 * len(AIME3.question_ids) + 2 * len(GPQA2.question_ids))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
@@ -126,7 +126,7 @@ def test_the_seed_that_chooses_questions_is_not_sent():
 
 def test_examples_are_the_same_for_the_same_seed():
     def chosen(**options):
-        return eval_task("gpqa", **options).asked
+        return eval_task("gpqa", **options).question_ids
 
     assert chosen(examples=5, seed=1) == chosen(examples=5, seed=1) != chosen(examples=5, seed=2)
     assert set(chosen(examples=5)) < set(chosen(examples=9))
@@ -211,7 +211,7 @@ def test_tokens_and_time_are_those_that_the_provider_reports():
 
 
 def test_a_letter_is_marked_in_the_order_of_its_own_attempt():
-    question = GPQA.asked[0]
+    question = GPQA.question_ids[0]
     for number in range(1, 9):
         order = GPQA.test.prompt(question, number).order
         letter = "ABCD"[order.index(0)]
@@ -220,7 +220,7 @@ def test_a_letter_is_marked_in_the_order_of_its_own_attempt():
 
 
 def test_in_a_merged_run_the_order_is_still_that_of_the_request():
-    question = GPQA.asked[0]
+    question = GPQA.question_ids[0]
     order = GPQA.test.prompt(question, 2).order
     answer = Say(text=f"Answer: {'ABCD'[order.index(0)]}")
     found = scored(answer, task=GPQA, question=question, number=10, presented_as=2)
@@ -228,7 +228,7 @@ def test_in_a_merged_run_the_order_is_still_that_of_the_request():
 
 
 def test_health_answers_are_graded_or_a_grader_error():
-    question = HEALTH.asked[0]
+    question = HEALTH.question_ids[0]
     items = HEALTH.test.rows[question].items
 
     def graded(met, answer=Say(text="Rest."), end="answered"):  # noqa: B008
@@ -267,7 +267,7 @@ def score(question, number, outcome="correct", **more):
 def task_of(tries=2, questions=("a", "b"), **options):
     """GPQA with other names of questions."""
     task = eval_task("gpqa", tries=tries, examples=len(questions), **options)
-    task.asked = questions
+    task.question_ids = questions
     return task
 
 

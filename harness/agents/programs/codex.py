@@ -18,7 +18,7 @@ EXPECTED = str(2 * _NUMBER)
 
 
 def main() -> str:
-    """The content of the file that Codex was asked to write."""
+    """The content of the file that Codex has to write."""
     server = {
         "name": "provider",
         "base_url": os.environ["OPENAI_BASE_URL"],

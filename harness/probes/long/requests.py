@@ -106,7 +106,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (*_grid(), *_prefixes(api), *_tools_changed(), *_loops(), *_limits())
 
 
-def _asked(name: str, text: str, tokens: int) -> ProbeRequest:
+def _code_word_request(name: str, text: str, tokens: int) -> ProbeRequest:
     """The question for the code word after a text of about this many tokens."""
     return ProbeRequest(
         name,
@@ -125,7 +125,9 @@ def _grid() -> Iterator[ProbeRequest]:
     for length, depths in GRID.items():
         for at, depth in enumerate(depths):
             name = cell(length, depth)
-            yield _asked(name, document(length, words[name], depth, first=97 * at), length)
+            yield _code_word_request(
+                name, document(length, words[name], depth, first=97 * at), length
+            )
 
 
 def _prefixes(api: Api) -> Iterator[ProbeRequest]:
@@ -138,7 +140,7 @@ def _prefixes(api: Api) -> Iterator[ProbeRequest]:
         for kind in _REPEATS:
             name = f"{kind} {number}"
             yield replace(
-                _asked(name, text, _PREFIX_TOKENS),
+                _code_word_request(name, text, _PREFIX_TOKENS),
                 effort="high" if kind == "other effort" else "low",
                 after=before,
                 options=options,
@@ -153,7 +155,7 @@ def _tools_changed() -> Iterator[ProbeRequest]:
         described = code_word_sentence(code_words()[name]).strip()
         tool = Tool("get_tide", f"The tide at a harbour. {described}", _PARAMETERS, "{}")
         tokens = _PREFIX_TOKENS + _FRAME_TOKENS
-        yield replace(_asked(name, text, tokens), tools=(tool,), after=before)
+        yield replace(_code_word_request(name, text, tokens), tools=(tool,), after=before)
         before = name
 
 
@@ -187,8 +189,10 @@ def _loops() -> Iterator[ProbeRequest]:
     for count in STEPS:
         for each in CONVERSATIONS:
             name = steps(count, each)
-            asked = replace(_asked(name, "", _TOOLS_TOKENS + count * _STEP_TOKENS), tools=tools)
-            yield replace(asked, turns=tuple(conversation(count, words[name])))
+            question = replace(
+                _code_word_request(name, "", _TOOLS_TOKENS + count * _STEP_TOKENS), tools=tools
+            )
+            yield replace(question, turns=tuple(conversation(count, words[name])))
     first = tuple(conversation(1, words[steps(1, 0)]))
     few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_MODELS_DOING)
     yield few("one tool", first, (_TURN_PAGE,))

@@ -44,7 +44,7 @@ def document(tokens: int, code_word: str | None = None, depth: float = 0.0, firs
 
 
 def _similar(at: int) -> str | None:
-    """A line with a value that resembles a code word, if this line shall have one."""
+    """A line with a value that resembles a code word, if it is the turn of this line."""
     if at % _SIMILAR_EVERY != _SIMILAR_EVERY // 2:
         return None
     value = f"{_OTHER_NAMES[at % 3]}{2000 + 7 * at % 5000}"

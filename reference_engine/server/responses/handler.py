@@ -75,8 +75,8 @@ def compacted(history: Sequence[ConversationItem], steps: Steps) -> dict[str, An
     if steps.finish == "length":
         message = "The conversation leaves no room in the model's context for its summary."
         raise ApiError(400, message, code="context_length_exceeded")
-    said = (entry for entries in steps.history for entry in entries)
-    summary = "\n".join(entry.text for entry in said if isinstance(entry, Answer))
+    entries = (entry for step in steps.history for entry in step)
+    summary = "\n".join(entry.text for entry in entries if isinstance(entry, Answer))
     if not summary:
         raise ApiError(500, "The model wrote no summary: try again.", code="no_summary")
     kept = [_message(entry) for entry in history if isinstance(entry, (Developer, User))]
@@ -236,7 +236,7 @@ def _stored(
     return Stored(
         id=response["id"],
         response=orjson.dumps(response),
-        history=(*history, *(entry for entries in steps.history for entry in entries)),
+        history=(*history, *(entry for step in steps.history for entry in step)),
         items={item["id"]: (entries, item.get("call_id")) for item, entries in pairs},
         calls={item["call_id"]: item["name"] for item, _ in pairs if "call_id" in item},
         input=orjson.dumps([listed(item) for item in body.items]),

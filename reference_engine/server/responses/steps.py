@@ -132,9 +132,9 @@ class Steps:
             if left < 1:
                 return False
             sampling = replace(sampling, max_tokens=left)
-        said = [item for items in self.history[before:] for item in items]
+        new_items = [item for items in self.history[before:] for item in items]
         conversation = request.conversation
-        conversation = replace(conversation, items=(*conversation.items, *said))
+        conversation = replace(conversation, items=(*conversation.items, *new_items))
         try:
             self._start(replace(request, conversation=conversation, sampling=sampling))
         except ApiError as error:

@@ -26,7 +26,7 @@ from harness import checks
 from harness.checks.accounting import account
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.tolerances import apply_tolerances
-from harness.scoring.measure import measured
+from harness.scoring.measure import measured_score
 
 COT = "The user asks about the weather in Lisbon, so I recall what I know about it. " * 4
 TEXT = "It is sunny in Lisbon, with a light breeze from the sea, and it stays warm until the night."
@@ -256,7 +256,7 @@ def spelled(text):
 def pooled(answers, streaming=True):
     modes = streaming if isinstance(streaming, list) else cycle([streaming])
     scores = [
-        measured(parse_rollout(rollout([answer], sample=str(number), streaming=mode)))
+        measured_score(parse_rollout(rollout([answer], sample=str(number), streaming=mode)))
         for (number, answer), mode in zip(enumerate(answers), modes, strict=False)
     ]
     found = [each for score in apply_tolerances(scores) for each in score.findings]

@@ -10,7 +10,7 @@ from healthy import SUITE, Say, chat_whole, json_response, right, rollout
 from harness.checks import compare_rollouts
 from harness.parsing.rollout import parse_rollout
 from harness.records.scores import Score
-from harness.scoring.measure import measured
+from harness.scoring.measure import measured_score
 
 LISBON, HTML = (
     next(case for case in SUITE.cases if case.id == name)
@@ -25,7 +25,7 @@ def scored(says, sample: str, attempt: int, prompt: str) -> Score:
         each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
         for each in recorded.exchanges
     )
-    return measured(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
+    return measured_score(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
 
 
 def found(scores: list[Score]) -> set[tuple[str, str]]:
@@ -141,7 +141,7 @@ def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Sc
     sent = (exchange.request.body or {}) | {"max_tokens": 4096}
     request = exchange.request.model_copy(update={"body": sent})
     exchanges = (exchange.model_copy(update={"request": request}),)
-    return measured(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
+    return measured_score(parse_rollout(recorded.model_copy(update={"exchanges": exchanges})))
 
 
 @pytest.mark.parametrize(

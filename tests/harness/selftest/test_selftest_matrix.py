@@ -133,13 +133,13 @@ def test_what_is_no_defect_is_run_as_often_as_asked() -> None:
 
 
 def test_what_cannot_be_found_is_not_tried() -> None:
-    unseen = rows.untried(fault("a", "harmony.markers", visible=False))
-    unnamed = rows.untried(fault("a", "no.such.check"))
+    unseen = rows.row_without_run(fault("a", "harmony.markers", visible=False))
+    unnamed = rows.row_without_run(fault("a", "no.such.check"))
     assert unseen is not None
     assert unnamed is not None
     assert (unseen.status, unnamed.status) == ("not visible", "no detector")
-    assert rows.untried(BROKEN) is None
-    assert rows.untried(HEALTHY) is None
+    assert rows.row_without_run(BROKEN) is None
+    assert rows.row_without_run(HEALTHY) is None
 
 
 def test_the_worst_of_several_healthy_runs_is_the_baseline() -> None:

@@ -18,7 +18,7 @@ from harness.cli.app import run
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
-from harness.scoring.measure import measured
+from harness.scoring.measure import measured_score
 from harness.storage.run_log import read_rollouts
 from harness.tasks.traffic import NOT_IN_RECORDINGS, READ, ImportedTraffic, traffic_info
 from harness.traffic.rollouts import read_traffic
@@ -64,7 +64,7 @@ def test_every_defect_is_found_in_every_format(writer: Writer, tmp_path: Path):
         task = ImportedTraffic(traffic_info(imported.rollouts, imported.info))
         score = task.score(parse_rollout(one))
         assert score is not None
-        expected = measured(parse_rollout(native))
+        expected = measured_score(parse_rollout(native))
         texts = "framing" not in one.recording.lost
         found = comparable(score, frozenset(), texts=texts)
         assert found == comparable(expected, lost, texts=texts)
