@@ -70,8 +70,8 @@ _COMMANDS = {
     "export-small": "engine:export_small",
 }
 _OWN_EXIT_CODES = {
-    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed: an older version made the run, or it "
-    "was killed",
+    "audit": "0 sound · 1 broken · 2 unreadable · 4 not sealed: an older version made the run, or "
+    "it was killed",
     "doctor": "0 no problem · 2 a problem · 3 a provider that was contacted cannot be used",
     "reproduce": "0 the finding does not show again, or nothing was sent · 1 it shows again · "
     "2 usage or configuration · 3 provider unreachable or unauthorized",
