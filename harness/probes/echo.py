@@ -3,8 +3,8 @@
 The user's message ends with the text, and the answer should be the text. A model may copy it
 incorrectly, so a changed answer counts only if the reported tokens are those of the unchanged text,
 and not those of the answer (`echo.returned`). Changes that keep the count, on the way to the model
-or back, show in what the model seems to repeat every time, or in single words of several texts that
-it otherwise repeats correctly (`echo.received`).
+or back, show in what the model seems to repeat every time, or in a word or two of several texts
+that it otherwise repeats correctly (`echo.received`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
 """What servers do to texts; models do not do it when they copy a few words."""
 _MASK = r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])"
 _WORDS = re.compile(r"(\w+)")
-_FEWEST_TEXTS = 3
+_MOST_WORDS, _FEWEST_TEXTS = 2, 3
 _TRIES = 2
 
 _REQUESTS = tuple(
@@ -82,8 +82,8 @@ def _received(responses: ProbeResponses) -> Trials:
     """The model repeats a text as the user wrote it.
 
     If the text always returns with the same typical change, the server made that change, on the way
-    to the model or back. If some replies to several texts have one other word, and all others are
-    correct, a server is likely to change words now and then.
+    to the model or back. If some replies to several texts have one or two other words, and all
+    others are correct, a server is likely to change words now and then.
     """
     found: dict[str, list[tuple[ParsedExchange, Reply]]] = {}
     for name, exchange, reply in _replies(responses):
@@ -105,7 +105,7 @@ def _received(responses: ProbeResponses) -> Trials:
 
 
 def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) -> Trials:
-    """The replies with one other word, if there are some to several texts.
+    """The replies with one or two other words, if there are some to several texts.
 
     Only texts count that all other replies, and at least as many, repeat exactly.
     """
@@ -116,15 +116,16 @@ def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) ->
         if exact >= len(others) > 0 and exact + len(others) == len(replies):
             changed.append((name, *others[0]))
     for name, exchange, reply in changed if len(changed) >= _FEWEST_TEXTS else ():
-        message = f"One word is another one, as in replies to {len(changed)} texts."
+        message = f"One or two words are other ones, as in replies to {len(changed)} texts."
         yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
 
 
 def _has_other_word(text: str, answer: str) -> bool:
-    """Whether exactly one word of the answer differs from the text, and nothing else."""
+    """Whether one or two words of the answer differ from the text, and nothing else."""
     wanted, got = (_WORDS.split(each.strip()) for each in (text, answer))
-    differ = [pair for pair in zip(wanted, got, strict=False) if pair[0] != pair[1]]
-    return len(wanted) == len(got) and len(differ) == 1 and all(map(str.isalnum, differ[0]))
+    pairs = [pair for pair in zip(wanted, got, strict=False) if pair[0] != pair[1]]
+    few = len(wanted) == len(got) and 0 < len(pairs) <= _MOST_WORDS
+    return few and all(word.isalnum() for pair in pairs for word in pair)
 
 
 def _changed(text: str, answer: str) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,8 @@ from harness.probes.refusals import required
 from harness.probes.tools.offers import offered, schema
 
 _MISSING = object()
+_NO = ("no", "off", "0")
+"""What servers that convert booleans to text make of false."""
 # One reply can have the tokens of the intended call by chance, as when a key is in the call twice.
 _FEWEST_CHANGED = 2
 
@@ -58,8 +60,8 @@ class Typed:
 
     def is_misfit(self, got: object) -> bool:
         """Whether a value is this one as a text, which the schema does not allow."""
-        as_text = (json.dumps(self.value), str(self.value))
-        return _kind(self.value) is not None and isinstance(got, str) and got in as_text
+        as_text = (json.dumps(self.value), *(_NO if self.value is False else ()))
+        return _kind(self.value) is not None and isinstance(got, str) and got.lower() in as_text
 
     def is_other(self, got: object) -> bool:
         """Whether a value is another number, or the opposite boolean."""
@@ -116,11 +118,11 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
         right = {key: typed.value}
         if type(got) is type(typed.value) and got == typed.value:
             yield None, "unknown"
-        elif (other := typed.is_other(got)) or typed.is_changed_to(got):
+        elif (other := typed.is_other(got) or typed.is_misfit(got)) or typed.is_changed_to(got):
             written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
             intended = [replace(found.call, arguments=each) for each in written]
             who = author(found, intended, tokens)
-            if who == "unknown" and not (name in RELIABLE or other or typed.is_misfit(got)):
+            if who == "unknown" and not (name in RELIABLE or other):
                 continue
             message = "An argument of a tool call has another value than requested."
             problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)

@@ -51,7 +51,11 @@ def test_whose_change_it_is(read: Change, written: Change, failed: dict[str, str
     ("words", "status"),
     [
         (
-            {"markup": ("knots", "miles"), "spaces": ("nine", "five"), "capitals": ("The", "Our")},
+            {
+                "markup": ("knots", "miles"),
+                "spaces": ("nine", "five"),
+                "capitals": ("ALMA and", "X Y"),
+            },
             "warned",
         ),
         ({"markup": ("knots", "miles"), "spaces": ("nine", "five")}, "passed"),

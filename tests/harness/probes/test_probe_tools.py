@@ -310,7 +310,7 @@ def test_kept_types_pass() -> None:
         ("number", '{"volume": 0}'),
         ("number", '{"volume": -0.5}'),
         ("boolean", '{"repeat": "false"}'),
-        ("boolean", '{"Advantages": "False"}'),
+        ("boolean", '{"Advantages": "no"}'),
         ("boolean", "{}"),
         ("boolean", '{"repeat": true}'),
         ("null", '{"label": "null"}'),
