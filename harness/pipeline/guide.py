@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.pipeline.reliability import commonest
+from harness.pipeline.reliability import most_frequent_failure
 from harness.records.analysis import GuideRule, TaskResult
 from harness.records.runs import Thresholds
 from harness.statistics.reliability import exceeds, guide_false_alarm
@@ -52,7 +52,7 @@ def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> It
             yield (
                 f"{result.name}: {name}{result.tries} {verb} {rate:.1%},"
                 f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
-                f" most failures: {commonest([result])}."
+                f" most failures: {most_frequent_failure([result])}."
             )
 
 

@@ -140,7 +140,7 @@ def _low(low: Sequence[Counts], wanted: Standard, results: Sequence[TaskResult])
     return (
         f"Tool calls succeed less often than the reference, {_rate(wanted.reference)}"
         f" ({wanted.source}): {'too low under each condition, ' if everywhere else ''}{places}."
-        f" Most failures: {commonest(results)}."
+        f" Most failures: {most_frequent_failure(results)}."
     )
 
 
@@ -206,7 +206,7 @@ def _passed(worst: Counts, wanted: Standard, thresholds: Thresholds, conditions:
     )
 
 
-def commonest(results: Sequence[TaskResult]) -> str:
+def most_frequent_failure(results: Sequence[TaskResult]) -> str:
     """The most frequent kind of failure, with its number."""
     failures: Counter[str] = Counter()
     for result in results:

@@ -61,7 +61,7 @@ GROUP = ProbeGroup("echo", lambda _api: _REQUESTS, CHAT, modes=BOTH_MODES)
 def _returned(responses: ProbeResponses) -> Trials:
     """The text of an answer reaches the client as the model wrote it.
 
-    Code, quotations and data mean something else when they are changed.
+    Any change alters code, quotations and data.
     """
     reason = "The model repeated none of the texts, or the tokens do not tell who changed them."
     yield from required(_answers(responses), reason)
