@@ -21,9 +21,10 @@ from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
+from harness.api.sse import stream_events
 from harness.errors import ConfigurationError
 from harness.integrity.bundle import Withholding
-from harness.parsing.events import carries_text, parse_events
+from harness.parsing.events import carries_text
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Rollout, StreamPart, TransportFailure
 from harness.records.runs import TaskInfo
@@ -122,7 +123,7 @@ def _silent(exchange: Exchange, api: Api) -> Exchange:
     request, response = exchange.request, exchange.response
     body = {name: value for name, value in (request.body or {}).items() if name not in _TEXTS}
     if response is not None:
-        times = [event.at for event in parse_events(response.parts) if carries_text(event)]
+        times = [event.at for event in stream_events(response.parts) if carries_text(event)]
         parts = tuple(StreamPart(at, _SILENT[api]) for at in times)
         text = None if response.parts else withheld(response.body or "")
         response = response.model_copy(update={"body": text, "parts": parts})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from harness.api.base import (
 )
 from harness.api.dialect import Dialect, is_done, json_events
 from harness.api.fields import entries, member, objects, optional_member, read_usage
+from harness.api.sse import StreamEvent
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
@@ -103,15 +104,17 @@ class ChatDialect(Dialect):
             "seed": settings.seed,
         }
 
-    def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
+    def _reassembled(
+        self, response: Response, events: Iterable[StreamEvent]
+    ) -> Steps[dict[str, Any]]:
         """The chat.completion object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         built = {0: _ChoiceBuilder()}
-        for count, (event, chunk) in enumerate(json_events(response), start=1):
+        for count, (event, chunk) in enumerate(json_events(response, events), start=1):
             if count % ITEMS_IN_A_STEP == 0:
                 yield
             completion.update({key: each for key, each in chunk.items() if each not in (None, "")})
-            for path, choice in objects(chunk, "choices", f"stream part {event.part}: "):
+            for path, choice in objects(chunk, "choices", f"stream part {event.number}: "):
                 index = choice.get("index") or 0
                 if type(index) is int:
                     built.setdefault(index, _ChoiceBuilder()).add(choice, path)

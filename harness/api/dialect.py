@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-import orjson
-
 from harness.api.base import ConversationItem, Reply, Settings, Tool, UnreadableReplyError
-from harness.api.fields import DEEPEST, error_message, excerpt, parsed_json, too_deep
-from harness.api.sse import ServerSentEvent, decode_events
+from harness.api.fields import excerpt, read_object
+from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.steps import Steps, completed
-
-DONE = "[DONE]"
 
 
 class Dialect:
@@ -93,11 +89,21 @@ class Dialect:
         limit = self._options(Settings("", max_tokens=tokens))
         return {**body, **{name: value for name, value in limit.items() if value is not None}}
 
-    def read(self, exchange: Exchange) -> Reply:
-        """Read a finished exchange. Raises UnreadableReplyError."""
-        return completed(self.reading(exchange))
+    def read(self, exchange: Exchange, events: Iterable[StreamEvent] | None = None) -> Reply:
+        """Read a finished exchange.
 
-    def reading(self, exchange: Exchange) -> Steps[Reply]:
+        Args:
+            exchange: The exchange.
+            events: The events of its stream, if they have been parsed.
+
+        Raises:
+            UnreadableReplyError: It has no readable reply.
+        """
+        return completed(self.reading(exchange, events))
+
+    def reading(
+        self, exchange: Exchange, events: Iterable[StreamEvent] | None = None
+    ) -> Steps[Reply]:
         """`read` in small steps."""
         key = id(exchange)
         cached = self._cache.get(key)
@@ -105,7 +111,9 @@ class Dialect:
             return cached[1]
         response = _good_response(exchange)
         if (exchange.request.body or {}).get("stream"):
-            raw = yield from self._reassembled(response)
+            raw = yield from self._reassembled(
+                response, stream_events(response.parts) if events is None else events
+            )
         else:
             raw = _json_body(response)
         reply = self._reply(raw)
@@ -126,7 +134,9 @@ class Dialect:
         """The body members of the settings; None for a member that is left out."""
         raise NotImplementedError
 
-    def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
+    def _reassembled(
+        self, response: Response, events: Iterable[StreamEvent]
+    ) -> Steps[dict[str, Any]]:
         """The object that a non-streaming response would have as its body."""
         raise NotImplementedError
 
@@ -135,18 +145,23 @@ class Dialect:
         raise NotImplementedError
 
 
-def json_events(response: Response) -> Iterator[tuple[ServerSentEvent, dict[str, Any]]]:
-    """The events of a streaming response, without the final `[DONE]`."""
+def json_events(
+    response: Response, events: Iterable[StreamEvent]
+) -> Iterator[tuple[StreamEvent, Mapping[str, Any]]]:
+    """The events of a streaming response with their data, without the final `[DONE]`."""
     if response.body is not None:
         kind = response.headers.get("content-type", "no content type")
         raise UnreadableReplyError(
             f"expected an event stream, got {kind}: {excerpt(response.body)}"
         )
     empty = True
-    for event in decode_events(response.parts):
-        if event.data.strip() != DONE:
-            empty = False
-            yield event, _json_object(event.data, f"stream part {event.part}", parsed_json)
+    for event in events:
+        if event.data is None and event.is_done:
+            continue
+        if event.data is None or event.problem:
+            raise UnreadableReplyError(f"stream part {event.number} {event.problem}")
+        empty = False
+        yield event, event.data
     if empty:
         first = response.parts[0].raw if response.parts else ""
         raise UnreadableReplyError(f"the stream has no events with data: {excerpt(first)}")
@@ -154,7 +169,7 @@ def json_events(response: Response) -> Iterator[tuple[ServerSentEvent, dict[str,
 
 def is_done(response: Response) -> bool:
     """Whether the stream ends with `[DONE]`."""
-    return any(event.data.strip() == DONE for event in decode_events(response.parts[-3:]))
+    return any(event.is_done for event in stream_events(response.parts[-3:]))
 
 
 def _good_response(exchange: Exchange) -> Response:
@@ -170,19 +185,7 @@ def _good_response(exchange: Exchange) -> Response:
 def _json_body(response: Response) -> dict[str, Any]:
     if response.body is None:
         raise UnreadableReplyError("expected one JSON object, got an event stream")
-    return _json_object(response.body, "the body", orjson.loads)
-
-
-def _json_object(text: str, place: str, parse: Callable[[str], object]) -> dict[str, Any]:
-    """`text` as a JSON object that does not report an error."""
-    try:
-        value = parse(text)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableReplyError(f"{place} is not JSON ({error}): {excerpt(text)}") from None
-    if not isinstance(value, dict):
-        raise UnreadableReplyError(f"{place} should be a JSON object: {excerpt(text)}")
-    if text.count("[") + text.count("{") > DEEPEST and too_deep(value):
-        raise UnreadableReplyError(f"{place} is nested deeper than {DEEPEST} levels")
-    if value.get("error"):
-        raise UnreadableReplyError(f"{place} is an error: {error_message(value['error'])}")
+    value, problem = read_object(response.body)
+    if value is None or problem:
+        raise UnreadableReplyError(f"the body {problem}")
     return value

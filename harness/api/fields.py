@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -23,22 +23,30 @@ NAMES: dict[type, str] = {
 }
 EXCERPT = 80
 DEEPEST = 100
-_SHORT = 4096
-_short = lru_cache(maxsize=512)(orjson.loads)
-_long = lru_cache(maxsize=8)(orjson.loads)
 
 
-def parsed_json(text: str) -> object:
-    """Strict JSON, which the caller must not change.
+def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
+    """The JSON object that a text encodes, and why it cannot be read as a reply or a part of one.
 
-    The last texts are cached, because every event of a stream is parsed twice: for the reply, and
-    as an event.
-
-    Raises:
-        orjson.JSONDecodeError: It is not JSON.
+    There is no object if the text is anything else, or nested too deeply to report. JSON that only
+    Python accepts, such as NaN, is an object that cannot be read. Neither can an error.
     """
-    value: object = (_short if len(text) < _SHORT else _long)(text)
-    return value
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return _lenient_object(text), f"is not JSON ({error}): {excerpt(text)}"
+    if not isinstance(value, dict):
+        return None, f"should be a JSON object: {excerpt(text)}"
+    if _is_too_deep(text, value):
+        return None, f"is nested deeper than {DEEPEST} levels"
+    if value.get("error"):
+        return value, f"is an error: {error_message(value['error'])}"
+    return value, None
+
+
+def json_object(text: str) -> Mapping[str, Any] | None:
+    """Parse a JSON object. None for any other text, and for objects nested too deeply to report."""
+    return read_object(text)[0]
 
 
 def member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T:
@@ -116,6 +124,18 @@ def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usa
 def excerpt(text: str) -> str:
     """The beginning of a text, quoted."""
     return repr(text if len(text) <= EXCERPT else text[:EXCERPT] + "…")
+
+
+def _lenient_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and not _is_too_deep(text, value) else None
+
+
+def _is_too_deep(text: str, value: object) -> bool:
+    return text.count("[") + text.count("{") > DEEPEST and too_deep(value)
 
 
 def _children(value: object) -> Iterable[object]:

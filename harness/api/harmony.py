@@ -8,7 +8,7 @@ of its text, which must have the special tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harmony import conversation as harmony
@@ -36,6 +36,7 @@ from harness.api.base import (
 )
 from harness.api.dialect import Dialect, is_done, json_events
 from harness.api.fields import member, objects, optional_member, read_usage
+from harness.api.sse import StreamEvent
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
@@ -130,18 +131,20 @@ class HarmonyDialect(Dialect):
             "seed": settings.seed,
         }
 
-    def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
+    def _reassembled(
+        self, response: Response, events: Iterable[StreamEvent]
+    ) -> Steps[dict[str, Any]]:
         """The object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         texts: list[str] = []
         tokens: list[Any] = []
         logprobs: dict[str, list[Any]] = {}
         finish: str | None = None
-        for count, (event, chunk) in enumerate(json_events(response), start=1):
+        for count, (event, chunk) in enumerate(json_events(response, events), start=1):
             if count % ITEMS_IN_A_STEP == 0:
                 yield
             completion.update({key: value for key, value in chunk.items() if value is not None})
-            for path, choice in objects(chunk, "choices", f"stream part {event.part}: "):
+            for path, choice in objects(chunk, "choices", f"stream part {event.number}: "):
                 texts.append(optional_member(choice, "text", str, path) or "")
                 tokens += optional_member(choice, "token_ids", list, path) or ()
                 for name, value in (optional_member(choice, "logprobs", dict, path) or {}).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.api.base import (
@@ -27,6 +27,7 @@ from harness.api.fields import (
     optional_member,
     read_usage,
 )
+from harness.api.sse import StreamEvent
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
@@ -104,21 +105,25 @@ class ResponsesDialect(Dialect):
             "max_output_tokens": settings.max_tokens,
         }
 
-    def _reassembled(self, response: Response) -> Steps[dict[str, Any]]:
+    def _reassembled(
+        self, response: Response, events: Iterable[StreamEvent]
+    ) -> Steps[dict[str, Any]]:
         """The response object that the final event of a stream carries."""
         last = ""
         final: dict[str, Any] | None = None
-        for count, (event, data) in enumerate(json_events(response), start=1):
+        for count, (event, data) in enumerate(json_events(response, events), start=1):
             if count % ITEMS_IN_A_STEP == 0:
                 yield
             if final is not None:
                 continue
-            place = f"stream part {event.part}: "
+            place = f"stream part {event.number}: "
             last = optional_member(data, "type", str, place) or event.name
             if last in FINAL_EVENTS:
                 final = member(data, "response", dict, place)
             elif last == "error":
-                raise UnreadableReplyError(f"stream part {event.part} is an error: {_error(data)}")
+                raise UnreadableReplyError(
+                    f"stream part {event.number} is an error: {_error(data)}"
+                )
         if final is None:
             raise UnreadableReplyError(
                 f"the stream ended without response.completed; its last event was "

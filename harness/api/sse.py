@@ -1,29 +1,51 @@
-"""Decoder of server-sent events, the only one in the harness. Pure."""
+"""Server-sent events of a stream, decoded and parsed; the only decoder in the harness. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+from harness.api.fields import read_object
 from harness.records.rollouts import StreamPart
 
+DONE = "[DONE]"
 _DATA = "data: "
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-class ServerSentEvent(NamedTuple):
-    """One event: `name` is its `event:` field or '', `part` the index of its recorded block.
+class StreamEvent(NamedTuple):
+    """One event of a stream.
 
     A named tuple takes half as long to create as a dataclass, and a stream has many events.
+
+    Attributes:
+        number: The index of its recorded block.
+        at: When it arrived, in seconds since the request was sent.
+        name: Its `event:` field, or ''.
+        text: Its data.
+        data: The JSON object that the text encodes, which must not be changed; None for any other
+            text.
+        problem: Why the data cannot be read as part of a reply; None if it can.
+        type: The `type` of a Responses event, or ''.
+        is_error: Whether the event carries an error.
     """
 
-    part: int
+    number: int
     at: float
     name: str
-    data: str
+    text: str
+    data: Mapping[str, Any] | None
+    problem: str | None
+    type: str
+    is_error: bool
+
+    @property
+    def is_done(self) -> bool:
+        """Whether this is the `[DONE]` event that ends a Chat stream."""
+        return self.text.strip() == DONE
 
 
-def decode_events(parts: Iterable[StreamPart]) -> Iterator[ServerSentEvent]:
+def stream_events(parts: Iterable[StreamPart]) -> Iterator[StreamEvent]:
     """The events of a stream in order, without comments and blocks that have no data.
 
     Follows https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6.
@@ -31,7 +53,7 @@ def decode_events(parts: Iterable[StreamPart]) -> Iterator[ServerSentEvent]:
     for index, part in enumerate(parts):
         raw = part.raw if index else part.raw.removeprefix(_BYTE_ORDER_MARK)
         if raw.startswith(_DATA) and "\n" not in raw and "\r" not in raw:
-            yield ServerSentEvent(index, part.at, "", raw[len(_DATA) :])
+            yield _parsed(index, part.at, "", raw[len(_DATA) :])
             continue
         name, data = "", []
         for line in raw.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
@@ -42,4 +64,15 @@ def decode_events(parts: Iterable[StreamPart]) -> Iterator[ServerSentEvent]:
             elif field == "event":
                 name = value
         if data:
-            yield ServerSentEvent(index, part.at, name, "\n".join(data))
+            yield _parsed(index, part.at, name, "\n".join(data))
+
+
+def _parsed(number: int, at: float, name: str, text: str) -> StreamEvent:
+    data, problem = read_object(text)
+    if data is None:
+        return StreamEvent(number, at, name, text, None, problem, "", is_error=False)
+    kind = data.get("type")
+    if not isinstance(kind, str):
+        kind = ""
+    is_error = kind == "error" or bool(data.get("error"))
+    return StreamEvent(number, at, name, text, data, problem, kind, is_error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from harness.checks import (
@@ -82,8 +81,12 @@ def examine(
             parts = selections[check.over] = list(check.over(parsed))
         if check.where is not None:
             parts = [part for part in parts if check.where(part)]
-        if parts:
-            applicable.add(check_id)
-        problems = chain.from_iterable(map(check.judge, parts))
-        findings += [finding_of(check.about, parsed.rollout.id, each) for each in problems]
+        if not parts:
+            continue
+        applicable.add(check_id)
+        findings += [
+            finding_of(check.about, parsed.rollout.id, problem)
+            for part in parts
+            for problem in check.judge(part)
+        ]
     return frozenset(applicable), tuple(findings)

@@ -8,7 +8,6 @@ from harness.checks.base import Family
 from harness.checks.subjects import delivered, exchanges, good_statuses, streams, timed_streams
 from harness.findings import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
 from harness.parsing import chat_grammar as grammar
-from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange
 from harness.records.scores import Severity
 
@@ -98,7 +97,7 @@ def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     # No server decodes as fast as _TOO_FAST, so a higher rate means buffering. A single piece of
     # text is a burst, too.
-    times = [event.at for event in exchange.events if carries_text(event)]
+    times = exchange.text_times
     usage = exchange.reply.usage if exchange.reply else None
     tokens = (usage.output_tokens or 0) if usage else 0
     if not times or times[0] < max(_WAITING_SECONDS, _WAITING_SHARE * times[-1]):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.parsing.events import TEXT_FIELDS, StreamEvent, Violation, objects
+from harness.api.sse import StreamEvent
+from harness.parsing.events import TEXT_FIELDS, Violation, objects
 
 DONE_MARK = "chat.stream.done"
 FINISH = "chat.stream.finish"

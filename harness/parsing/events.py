@@ -1,19 +1,13 @@
-"""Parsed server-sent events of a stream. Pure."""
+"""The texts in the events of a stream, and violations of its grammar. Pure."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-import orjson
+from harness.api.fields import entries
+from harness.api.sse import StreamEvent
 
-from harness.api.fields import DEEPEST, entries, parsed_json, too_deep
-from harness.api.sse import ServerSentEvent, decode_events
-from harness.records.rollouts import StreamPart
-
-DONE = "[DONE]"
 objects = entries
 # The events of Responses streams with CoT and answer, in all dialects.
 _TEXT_EVENTS = frozenset(
@@ -21,33 +15,6 @@ _TEXT_EVENTS = frozenset(
 )
 # The fields of a Chat delta that carry text or tool calls.
 TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls", "text")
-
-
-class StreamEvent(NamedTuple):
-    """One event of a stream.
-
-    Attributes:
-        number: Its position in the recorded stream.
-        at: When it arrived, in seconds since the request was sent.
-        name: Its `event:` field, or ''.
-        text: Its data.
-        data: The JSON object that the text encodes; None for any other text.
-        type: The `type` of a Responses event, or ''.
-        is_error: Whether the event carries an error.
-    """
-
-    number: int
-    at: float
-    name: str
-    text: str
-    data: Mapping[str, Any] | None
-    type: str
-    is_error: bool
-
-    @property
-    def is_done(self) -> bool:
-        """Whether this is the `[DONE]` event that ends a Chat stream."""
-        return self.text.strip() == DONE
 
 
 @dataclass(frozen=True)
@@ -60,35 +27,6 @@ class Violation:
     got: str
     path: str | None = None
     event: int | None = None
-
-
-def parse_events(parts: Iterable[StreamPart]) -> tuple[StreamEvent, ...]:
-    """The events of a recorded stream, in order."""
-    return tuple([_parsed(event) for event in decode_events(parts)])
-
-
-def _parsed(event: ServerSentEvent) -> StreamEvent:
-    data = json_object(event.data)
-    kind = "" if data is None else data.get("type")
-    if not isinstance(kind, str):
-        kind = ""
-    is_error = data is not None and (kind == "error" or bool(data.get("error")))
-    return StreamEvent(*event, data, kind, is_error)
-
-
-def json_object(text: str) -> Mapping[str, Any] | None:
-    """Parse a JSON object. None for any other text, and for objects nested too deeply to report."""
-    if text == DONE:
-        return None
-    try:
-        value = parsed_json(text)
-    except orjson.JSONDecodeError:  # or JSON that only Python takes, such as NaN
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-    deep = text.count("[") + text.count("{") > DEEPEST and too_deep(value)
-    return value if isinstance(value, dict) and not deep else None
 
 
 def texts_of(event: StreamEvent) -> Iterator[str]:

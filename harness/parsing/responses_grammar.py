@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.parsing.events import StreamEvent, Violation
+from harness.api.sse import StreamEvent
+from harness.parsing.events import Violation
 from harness.text import shared_beginning
 
 TERMINAL = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,10 @@ import orjson
 
 from harness.api import DIALECTS
 from harness.api.base import Reply, UnreadableReplyError
+from harness.api.fields import json_object
+from harness.api.sse import StreamEvent, stream_events
 from harness.parsing import chat_grammar, responses_grammar
-from harness.parsing.events import StreamEvent, Violation, json_object, parse_events
+from harness.parsing.events import Violation, carries_text
 from harness.parsing.request import ParsedRequest
 from harness.parsing.sdk_types import Mismatch, chunk_model, event_model, mismatches, reply_model
 from harness.records.conditions import Api, Mode
@@ -25,16 +27,32 @@ _OK = range(200, 300)
 class ParsedExchange:
     """One exchange of a rollout. Only the same object is equal, so that it can be hashed.
 
-    `recorded` is the exchange as recorded, `before` the one before it. `reply` is None if there is
-    no readable reply.
+    `recorded` is the exchange as recorded, `before` the one before it.
     """
 
     api: Api
     index: int
     recorded: Exchange
     before: ParsedExchange | None = None
-    reply: Reply | None = None
-    unreadable: str | None = None
+
+    @cached_property
+    def reply(self) -> Reply | None:
+        """The reply; None if there is no readable one."""
+        return self._read if isinstance(self._read, Reply) else None
+
+    @property
+    def unreadable(self) -> str | None:
+        """Why a complete 2xx response has no readable reply."""
+        return self._read if isinstance(self._read, str) else None
+
+    @cached_property
+    def _read(self) -> Reply | str | None:
+        if not self.delivered:
+            return None
+        try:
+            return DIALECTS[self.api].read(self.recorded, self.events)
+        except UnreadableReplyError as error:
+            return str(error)
 
     @cached_property
     def prompt(self) -> str:
@@ -73,7 +91,12 @@ class ParsedExchange:
     def events(self) -> tuple[StreamEvent, ...]:
         """The events of a stream; empty if the response was not streamed."""
         response = self.recorded.response
-        return () if response is None else parse_events(response.parts)
+        return () if response is None else tuple(stream_events(response.parts))
+
+    @cached_property
+    def text_times(self) -> Sequence[float]:
+        """When each event with generated text arrived, in seconds since the request was sent."""
+        return [event.at for event in self.events if carries_text(event)]
 
     @cached_property
     def request(self) -> ParsedRequest:
@@ -166,7 +189,8 @@ def parse_rollout(rollout: Rollout) -> ParsedRollout:
     """Parse a recorded rollout."""
     parsed: list[ParsedExchange] = []
     for index, exchange in enumerate(rollout.exchanges):
-        parsed.append(_parse(rollout.api, index, exchange, parsed[-1] if parsed else None))
+        before = parsed[-1] if parsed else None
+        parsed.append(ParsedExchange(rollout.api, index, exchange, before))
     return ParsedRollout(rollout, tuple(parsed))
 
 
@@ -182,18 +206,6 @@ def _prompt(body: Mapping[str, Any]) -> str:
 def _of_model(turn: object) -> bool:
     kinds = ("reasoning", "function_call")
     return isinstance(turn, dict) and (turn.get("role") == "assistant" or turn.get("type") in kinds)
-
-
-def _parse(
-    api: Api, index: int, exchange: Exchange, before: ParsedExchange | None
-) -> ParsedExchange:
-    bare = ParsedExchange(api, index, exchange, before)
-    if not bare.delivered:
-        return bare
-    try:
-        return replace(bare, reply=DIALECTS[api].read(exchange))
-    except UnreadableReplyError as error:
-        return replace(bare, unreadable=str(error))
 
 
 def _mismatches(exchange: ParsedExchange) -> Iterator[tuple[int | None, Mismatch]]:

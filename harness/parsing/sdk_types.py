@@ -102,20 +102,18 @@ def shape_of(data: Mapping[str, Any]) -> object:
     """
     parts: list[object] = []
     for name, value in data.items():
-        parts.append(name)
-        kind = type(value)
-        if kind is dict:
-            parts.append(dict if name in FREE_OBJECTS else shape_of(value))
-        elif kind is list:
-            plain = {type(each) for each in value} <= {int, float}
-            parts.append(
-                frozenset(map(type, value) if plain else [shape_of({name: each}) for each in value])
-            )
-        elif kind is bool or (kind is str and name not in FREE_STRINGS):
-            parts.append(value)
-        else:
-            parts.append(kind)
+        parts += name, _shape(name, value)
     return tuple(parts)
+
+
+def _shape(name: str, value: object) -> object:
+    """The shape of the value of a field."""
+    if isinstance(value, dict):
+        return dict if name in FREE_OBJECTS else shape_of(value)
+    if isinstance(value, list):
+        return frozenset([_shape(name, each) for each in value])
+    kept = isinstance(value, bool) or (isinstance(value, str) and name not in FREE_STRINGS)
+    return value if kept else type(value)
 
 
 class _History(BaseModel):

@@ -8,7 +8,6 @@ from harness import checks as rules
 from harness.checks.accounting import accounted
 from harness.checks.added_texts import edges
 from harness.checks.hidden_limit import cuts
-from harness.parsing.events import carries_text
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.analysis import Latency, TokenCounts
 from harness.records.scores import Score, Timing, Traits, Usage
@@ -81,7 +80,7 @@ def timing(exchange: ParsedExchange) -> Timing:
     """
     elapsed = exchange.recorded.elapsed
     tokens = None if exchange.reply is None else exchange.reply.output_tokens
-    times = [event.at for event in exchange.events if carries_text(event)]
+    times = exchange.text_times
     if not times:
         return Timing(total=elapsed)
     spent = times[-1] - times[0]

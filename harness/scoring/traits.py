@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
+from harness.api.fields import json_object
 from harness.checks.across import CODE_WORD
 from harness.checks.json_text import strings
 from harness.checks.prompt_texts import user_texts
-from harness.parsing.events import json_object
 from harness.parsing.rollout import ParsedExchange, ParsedRollout
 from harness.records.scores import Traits
 
