@@ -38,7 +38,8 @@ class Row(Record):
     an error. `note` explains every status except "detected" and "clean". `measured` has, for every
     check and probe that judged something, the rollouts or repetitions with an error or a warning,
     and all applicable ones. `partial` has the APIs with findings of those checks that also apply to
-    another one and found nothing there.
+    another one and found nothing there. `baseline` has, for the healthy engine, the worst severity
+    of each rule with findings.
     """
 
     fault: Fault
@@ -52,6 +53,7 @@ class Row(Record):
     note: str = ""
     measured: Mapping[str, tuple[int, int]] = {}
     partial: Mapping[str, tuple[Api, ...]] = {}
+    baseline: Mapping[str, Severity] | None = None
 
     @property
     def worst(self) -> Severity | None:

@@ -36,7 +36,7 @@ class Plan:
     `workers` servers run concurrently, and each serves several runs. `everything` is true if
     `faults` is the whole catalogue. The healthy engine and the allowed variations are run `repeat`
     times. If `whole` is set, every fault is tested with the whole suite at once. Faults with a row
-    in `finished`, by name, are not tested again, except the healthy engine.
+    in `finished`, by name, are not tested again, except the healthy engine if it is to be repeated.
     """
 
     faults: Sequence[Fault]
@@ -112,16 +112,22 @@ class _Runs:
         self._runner = runner
         self._made: dict[str, list[DefectRun]] = defaultdict(list)
         self._healthy: list[DefectRun] = []
+        self._baseline: rows.Baseline = {}
         self._healthy_stages = _healthy_stages(plan)
         self._covered: set[Stage] = set()
         self._lock = asyncio.Lock()
 
     async def run_healthy(self) -> None:
-        """Run the first stages of all faults on the healthy engine.
+        """Run the first stages of all faults on the healthy engine, unless an earlier session did.
 
         If every fault is tested, the whole suite is run, too.
         """
         healthy = self._plan.faults[0]
+        finished = self.rows.get(healthy.name)
+        if finished is not None and finished.baseline is not None and self._plan.repeat == 1:
+            self._baseline = finished.baseline
+            self._covered.update(self._healthy_stages)
+            return
         log = self._plan.out / "engine-healthy.log"
         for long in (False, True):
             chosen = [stage for stage in self._healthy_stages if stage.long == long]
@@ -130,7 +136,8 @@ class _Runs:
                     for stage in chosen:
                         await self._run_healthy(provider, stage)
         self._made[healthy.name] += self._healthy
-        self.rows[healthy.name] = rows.row(healthy, self._healthy, {})
+        row = rows.row(healthy, self._healthy, {})
+        self.rows[healthy.name] = row.model_copy(update={"baseline": self._baseline})
 
     async def run(self, fault: Fault, repetition: int, shared: Provider) -> None:
         """Run a fault for the first time, or repeat an allowed variation."""
@@ -151,7 +158,7 @@ class _Runs:
             self.rows[fault.name] = Row(fault=fault, status="failed", note=str(error))
             return
         made = self._made[fault.name]
-        self.rows[fault.name] = rows.row(fault, made, rows.baseline(self._healthy))
+        self.rows[fault.name] = rows.row(fault, made, self._baseline)
 
     async def _run_stages(
         self, fault: Fault, repetition: int, provider: Provider, shared: Provider
@@ -165,7 +172,7 @@ class _Runs:
                 await self._run_healthy(shared, stage)
             one = await self._runner.run(provider, fault, stage, keep=repetition == 0)
             self._made[fault.name].append(one)
-            if not healthy and rows.needs_no_more_stages(fault, one, rows.baseline(self._healthy)):
+            if not healthy and rows.needs_no_more_stages(fault, one, self._baseline):
                 break
 
     async def _run_healthy(self, provider: Provider, stage: Stage) -> None:
@@ -174,6 +181,7 @@ class _Runs:
             if stage not in self._covered:
                 self._covered.add(stage)
                 self._healthy.append(await self._runner.run(provider, self._plan.faults[0], stage))
+                self._baseline = rows.baseline(self._healthy)
 
 
 def _healthy_stages(plan: Plan) -> Sequence[Stage]:

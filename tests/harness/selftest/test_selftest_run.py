@@ -8,9 +8,10 @@ import pytest
 
 from harness.cli.app import run
 from harness.cli.selftest import _finished
+from harness.selftest import engines
 from harness.selftest.faults import catalogue
 from harness.selftest.matrix import Matrix, Row
-from harness.selftest.run import Plan
+from harness.selftest.run import Plan, selftest
 
 SOON = (
     "done-missing",
@@ -55,6 +56,17 @@ def test_a_resumed_self_test_tests_only_what_is_missing(tmp_path: Path) -> None:
         (late.name, 0),
         ("healthy", 1),
     ]
+
+
+async def test_a_resumed_self_test_keeps_what_the_healthy_engine_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "engine", None)  # Starting one would fail.
+    healthy = catalogue()[0]
+    done = Row(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
+    plan = Plan((healthy,), False, "smoke", 0, tmp_path, finished={healthy.name: done})
+    matrix = await selftest(plan, lambda row: None)
+    assert matrix.rows == (done,)
 
 
 def test_a_folder_without_rows_cannot_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
