@@ -59,7 +59,7 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
     from rich.console import Console
 
     from evals.registry import load_data
-    from evals.task import EvalOptions, EvalTask
+    from evals.task import EvalTask
     from harness.cli.progress import LiveDisplay, Tally
     from harness.pipeline.run import new_job, sample
     from harness.providers.entries import adhoc_provider, changed
@@ -77,7 +77,7 @@ def sample_aime(base_url: str, size: tuple[int, int], in_flight: int, place: Pat
     condition = Condition(model="m", effort="high", api="chat", mode="non-streaming")
     data = load_data("aime25", file)
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
-    task = EvalTask(data, [condition], tries, sampling, EvalOptions())
+    task = EvalTask(data, [condition], tries, sampling, settings)
     job = new_job(provider, [task], settings, out=place, command=("benchmark",))
     tally = Tally([task])
     with open_nowhere() as screen:

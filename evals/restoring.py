@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,14 @@ from evals.datasets.load import Loaded
 from evals.datasets.rows import questions_file, read_file, rows_sha256, validate_rows
 from evals.registry import ROWS
 from evals.results import rounds_of
-from evals.task import EvalOptions, EvalTask
+from evals.task import EvalTask
 from harness.errors import RunLogError
 from harness.pipeline.parallel import read_scored
 from harness.pipeline.plan import Plan
 from harness.pipeline.score import Scorer
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
-from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings
+from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Score
 from harness.storage.run_log import read_run_info
 
@@ -42,50 +41,20 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
 def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[EvalTask]:
     """The evals of a run, from its folder. Raises ConfigurationError or RunLogError."""
-    options = options_of(info.settings, info.provider.extra_body, sharded=info.shard is not None)
     return [
         EvalTask(
             read_questions(folder, task.dataset),
             task.conditions,
             task.tries,
             task.sampling,
-            options,
-            grader,
+            info.settings,
+            extra_body=info.provider.extra_body,
+            sharded=info.shard is not None,
+            grader=grader,
         )
         for task in info.of_kind("eval")
         if task.dataset is not None
     ]
-
-
-def options_of(
-    settings: RunSettings, extra_body: Mapping[str, Any] | None, *, sharded: bool
-) -> EvalOptions:
-    """The options of a run's evals.
-
-    Args:
-        settings: The run's.
-        extra_body: Further members of every request body.
-        sharded: Whether the run is a part of a run.
-    """
-    margins = {name: margin / 100 for name, margin in settings.margins.items()}
-    if settings.margin is not None:
-        margins = dict.fromkeys(settings.evals, settings.margin / 100)
-    return EvalOptions(
-        examples=settings.examples,
-        seed=settings.seed or 0,
-        prompts=settings.prompts,
-        extra_body=extra_body,
-        grader=_named(settings.grader),
-        unread_grader=_named(settings.unread_grader),
-        baseline=settings.baseline,
-        margins=margins,
-        until_decided=settings.until_decided,
-        sharded=sharded,
-    )
-
-
-def _named(grader: ProviderInfo | None) -> tuple[str, str] | None:
-    return None if grader is None else (grader.name, grader.model)
 
 
 def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:

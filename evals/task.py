@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import RubricSummary, TaskResult
 from harness.records.conditions import Condition
-from harness.records.runs import PromptsInfo, Sampling, TaskInfo
+from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.sampling.budget import Budget
@@ -57,35 +57,6 @@ from harness.storage.run_log import read_rollouts
 from harness.tasks.base import Task
 
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
-
-
-@dataclass(frozen=True)
-class EvalOptions:
-    """What all evals of a run share.
-
-    Attributes:
-        examples: Questions to sample, chosen by `seed`; None for all of them.
-        seed: Chooses questions and orders the choices of multiple-choice questions.
-        prompts: The prompts; None for ours.
-        extra_body: Further members of every request body.
-        grader: The model that grades: its entry's name and model, if any eval is graded.
-        unread_grader: Likewise the model that reads answers that the rules cannot.
-        baseline: The name or file of the baseline.
-        margins: Non-inferiority margins by eval, on the scale of scores, where not the default.
-        until_decided: Whether the run samples in rounds until its verdict is settled.
-        sharded: Whether the run is a part of a run.
-    """
-
-    examples: int | None = None
-    seed: int = 0
-    prompts: PromptsInfo | None = None
-    extra_body: Mapping[str, Any] | None = None
-    grader: tuple[str, str] | None = None
-    unread_grader: tuple[str, str] | None = None
-    baseline: str | None = None
-    margins: Mapping[str, float] | None = None
-    until_decided: bool = False
-    sharded: bool = False
 
 
 class EvalTask(Task):
@@ -104,7 +75,10 @@ class EvalTask(Task):
         conditions: Sequence[Condition],
         tries: int | None,
         sampling: Sampling,
-        options: EvalOptions,
+        settings: RunSettings,
+        *,
+        extra_body: Mapping[str, Any] | None = None,
+        sharded: bool = False,
         grader: Provider | None = None,
     ) -> None:
         """Prepare an eval.
@@ -114,19 +88,25 @@ class EvalTask(Task):
             conditions: The conditions to sample under.
             tries: Attempts at each question under each condition; None for the eval's default.
             sampling: The sampling parameters.
-            options: What all evals of the run share.
+            settings: The settings of the run; `seed` chooses questions and orders the choices of
+                multiple-choice questions.
+            extra_body: Further members of every request body.
+            sharded: Whether the run is a part of a run.
             grader: The provider that grades; None if nothing is to be graded now.
 
         Raises:
-            ConfigurationError: The eval has fewer questions than `options.examples`.
+            ConfigurationError: The eval has fewer questions than `settings.examples`.
         """
-        self.test: AnyEval = make_eval(data, options.seed, options.prompts)
+        self.test: AnyEval = make_eval(data, settings.seed or 0, settings.prompts)
         self._data = data
-        self._options = options
+        self._settings = settings
+        self._extra_body = extra_body or {}
+        self._sharded = sharded
         self._grader = grader
         self._verdicts: Verdicts = {}
         self.question_ids = tuple(
-            question.id for question in select(self.test.questions, options.examples, options.seed)
+            question.id
+            for question in select(self.test.questions, settings.examples, settings.seed or 0)
         )
         self._question_set = frozenset(self.question_ids)
         tries = tries or self.test.tries
@@ -147,9 +127,9 @@ class EvalTask(Task):
         return isinstance(self.test, HealthBench)
 
     @property
-    def _graded_by(self) -> tuple[str, str] | None:
+    def _graded_by(self) -> ProviderInfo | None:
         """The grader of this eval's answers, or of those that the rules cannot read."""
-        return self._options.grader if self.graded else self._options.unread_grader
+        return self._settings.grader if self.graded else self._settings.unread_grader
 
     def write_files(self, folder: Path) -> None:
         """Keep the rows, so that the run can be judged again. Raises RunLogError."""
@@ -200,24 +180,25 @@ class EvalTask(Task):
             ProviderUnavailableError: The grader could not be used at all.
             RunLogError: A log could not be read or written.
         """
-        if self._grader is None or self._graded_by != (self._grader.name, self._grader.model):
+        by, grader = self._graded_by, self._grader
+        if by is None or grader is None or (by.name, by.model) != (grader.name, grader.model):
             return
         unit = "rubric items" if self.graded else "answers"
         tasks = partial(self._grading_tasks, folder)
-        await grade_run(tasks, folder, self._grader, watcher, budget, unit)
+        await grade_run(tasks, folder, grader, watcher, budget, unit)
 
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
         """One for every rubric item of an answer, or every answer that the rules cannot read."""
         rollouts = (each for each in read_rollouts(folder) if each.task == self.name)
         if isinstance(self.test, HealthBench):
             return grading_tasks(self.test, run_answers(rollouts, self.test.rows))
-        return unread_tasks(self.test, rollouts, self._options.prompts)
+        return unread_tasks(self.test, rollouts, self._settings.prompts)
 
     def read_grades(self, folder: Path) -> None:
         """Read the grades of the run's grader, if there are any. Raises RunLogError."""
         self._verdicts = {}
-        if self._graded_by is not None:
-            self._verdicts = verdicts_in(folder, grades_file(*self._graded_by))
+        if (by := self._graded_by) is not None:
+            self._verdicts = verdicts_in(folder, grades_file(by.name, by.model))
 
     def eval_scores(self, condition: Condition, scores: Sequence[Score]) -> EvalScores:
         """What is compared with a baseline, and what a measured baseline consists of."""
@@ -228,21 +209,25 @@ class EvalTask(Task):
             dataset=self._data.info,
             api=condition.api,
             sampling=self.info.sampling.model_copy(update={"seed": None}),
-            grader=self._options.grader[1] if self.graded and self._options.grader else None,
-            prompts=wording(self._options.prompts or our_prompts(), self.name),
+            grader=self._graded_by.model if self.graded and self._graded_by else None,
+            prompts=wording(self._settings.prompts or our_prompts(), self.name),
             planned=self.info.tries,
             scores=self._by_question(scores),
         )
 
     def forecasts(self) -> Iterator[str]:
         """What a good provider can expect of the planned tries under each condition."""
-        options = self._options
-        margin = (options.margins or {}).get(self.name, default_margin(self.name))
+        baseline = choose_baseline(self._settings.baseline)
         for condition in self.info.conditions:
             planned = self.eval_scores(condition, ())
-            yield forecast(
-                planned, choose_baseline(options.baseline), margin, options.until_decided
-            )
+            yield forecast(planned, baseline, self._margin, self._settings.until_decided)
+
+    @property
+    def _margin(self) -> float:
+        """The non-inferiority margin on the scale of scores; settings have it in points."""
+        settings = self._settings
+        stated = settings.margins.get(self.name) if settings.margin is None else settings.margin
+        return default_margin(self.name) if stated is None else stated / 100
 
     def _attempt(self, question: str, condition: Condition, number: int) -> Attempt:
         sampling = self.info.sampling
@@ -254,7 +239,7 @@ class EvalTask(Task):
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             seed=sampling.seed,
-            extra_body={**(self._options.extra_body or {}), **members},
+            extra_body={**self._extra_body, **members},
         )
         sample = Sample(question, self.test.prompt(question, number).messages, tools=tools)
         identity = self.attempt_id(question, condition, number)
@@ -296,14 +281,9 @@ class EvalTask(Task):
             outcomes["not_run"] = missing
         openai = [score.openai_value for score in made if score.openai_value is not None]
         rubric = self._rubric(planned)
-        options = self._options
-        margins = options.margins or {}
-        verdict = judge_scores(
-            own,
-            choose_baseline(options.baseline),
-            margins.get(self.name, default_margin(self.name)),
-            every_round=options.until_decided,
-        )
+        baseline = choose_baseline(self._settings.baseline)
+        every_round = self._settings.until_decided
+        verdict = judge_scores(own, baseline, self._margin, every_round=every_round)
         unreported = sum(score.usage.output is None for score in made)
         return TaskResult(
             task=self.name,
@@ -341,9 +321,9 @@ class EvalTask(Task):
 
     def _counted(self, scores: Mapping[str, tuple[float, ...]]) -> Scores:
         """The attempts that the score is the mean of."""
-        if self._options.sharded:
+        if self._sharded:
             return [found for found in scores.values() if found] or [(0.0,)]
-        rounds = rounds_of(scores) if self._options.until_decided else 0
+        rounds = rounds_of(scores) if self._settings.until_decided else 0
         return filled(scores, rounds or self.info.tries)
 
     def _rubric(self, planned: Sequence[Score]) -> RubricSummary | None:

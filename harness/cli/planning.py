@@ -16,7 +16,6 @@ from evals.healthbench.rows import NAMES as HEALTHBENCH
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
-from evals.restoring import options_of
 from evals.task import EvalTask
 from harness.cases import Suite, load_suite
 from harness.cli.choice import chosen_provider
@@ -282,11 +281,19 @@ def _eval_tasks(
     if options.data.with_tools is not None:
         tool = planned_tool(settings.apis[0], provider.limitations)
         own = own.model_copy(update={"python": tool, "max_turns": MOST_REQUESTS})
-    shared = options_of(settings, provider.extra_body, sharded=options.shard is not None)
     for name in settings.evals:
         data = _load(name, options)
         tries = QUICK_TRIES.get(name) if quick else sampling.tries
-        yield EvalTask(data, conditions, tries, own, shared, grader)
+        yield EvalTask(
+            data,
+            conditions,
+            tries,
+            own,
+            settings,
+            extra_body=provider.extra_body,
+            sharded=options.shard is not None,
+            grader=grader,
+        )
 
 
 def _load(name: str, options: Options) -> Loaded[Any]:

@@ -26,7 +26,7 @@ from evals.healthbench.trials import Agreement
 from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
 from evals.restoring import restored_evals
-from evals.task import EvalOptions, EvalTask
+from evals.task import EvalTask
 from harness.api import DIALECTS
 from harness.cases import load_suite
 from harness.cli import app
@@ -46,7 +46,7 @@ from harness.pipeline.gate import exit_code
 from harness.probes.suites import choose
 from harness.records.analysis import Analysis, CheckResult, RubricFigure, RubricSummary, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
-from harness.records.runs import Sampling
+from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Estimate, Percentiles, Score
 from harness.sampling.attempts import Attempt
 from harness.statistics.differences import Difference
@@ -616,8 +616,9 @@ def _planned_evals() -> Iterator[Attempt]:
         for effort in ("low", "high")
     ]
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
+    settings = RunSettings(apis=("responses",), modes=("non-streaming",), concurrency=1)
     for name in (*ROWS, "basic"):
-        task = EvalTask(load_data(name, "samples"), conditions, 2, sampling, EvalOptions())
+        task = EvalTask(load_data(name, "samples"), conditions, 2, sampling, settings)
         yield from task.all_attempts()
 
 

@@ -1,12 +1,12 @@
 """Evals on the sample questions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.registry import AnyEval, load_data, make_eval
-from evals.task import EvalOptions, EvalTask
+from evals.task import EvalTask
 from harness.records.conditions import Condition
-from harness.records.runs import Sampling
+from harness.records.runs import RunSettings, Sampling
 
 CONDITION = Condition(model="gpt-oss-mock", effort="low", api="chat", mode="non-streaming")
 
@@ -22,8 +22,10 @@ def eval_task(
     conditions: Sequence[Condition] = (CONDITION,),
     tries: int | None = None,
     sampling: Sampling | None = None,
-    **options: Any,
+    extra_body: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> EvalTask:
     """An eval of the sample questions as a task."""
     data = load_data(name, "samples")
-    return EvalTask(data, conditions, tries, sampling or Sampling(), EvalOptions(**options))
+    chosen = RunSettings(apis=("chat",), modes=("non-streaming",), concurrency=1, **settings)
+    return EvalTask(data, conditions, tries, sampling or Sampling(), chosen, extra_body=extra_body)
