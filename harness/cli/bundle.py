@@ -1,4 +1,4 @@
-"""The command `bundle`, and bundles as arguments of other commands."""
+"""The commands `bundle` and `audit`, and bundles as arguments of other commands."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from cyclopts import Parameter
 
 from evals.withholding import gated_texts
 from harness.cli import judging
-from harness.cli.screen import say, show
+from harness.cli.judging import not_reproducible
+from harness.cli.screen import print_raw, say, show, stdout
 from harness.errors import ConfigurationError
-from harness.integrity.archive import unpack
+from harness.integrity.archive import opened, unpack
+from harness.integrity.audit import audit as audit_run
 from harness.integrity.bundle import bundle as bundle_run
 from harness.integrity.records import Manifest
 from harness.integrity.secrets import shortened
 from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
+from reports.audit import EXIT_CODES, print_audit
 
 
 def bundle(
@@ -83,3 +86,28 @@ def _judge(copy: Path, stored: Analysis) -> None:
     gate["origins"] = shortened(dict(stored.run.settings.origins))
     thresholds = shortened(stored.verdict.thresholds.model_dump(mode="json"))
     judging.judge(copy, Thresholds.model_validate(thresholds), gate)
+
+
+def audit(
+    run: Path,
+    /,
+    *,
+    seal: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Check that a run is unchanged: no record was removed, changed, added or sampled twice.
+
+    Only a seal that you stored elsewhere proves that the whole run was not replaced.
+
+    Args:
+        run: The run's folder, or a bundle.
+        seal: The seal that the run must have, or at least its first 16 digits.
+        as_json: Print the audit as JSON on stdout.
+    """
+    with opened(run) as folder:
+        result = audit_run(folder, seal, not_reproducible)
+    if as_json:
+        print_raw(result.model_dump_json(indent=2))
+    else:
+        print_audit(result, stdout())
+    return EXIT_CODES[result.conclusion]

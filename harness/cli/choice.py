@@ -1,13 +1,28 @@
-"""Find the provider that the options on the command line select."""
+"""The provider, the gate and the budget that the options on the command line choose."""
 
 from __future__ import annotations
 
-from harness.cli.options import ProviderOptions, parse_apis
+from collections.abc import Iterator
+from pathlib import Path
+
+from evals.registry import NAMES
+from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
 from harness.errors import ConfigurationError
+from harness.pipeline import requirements
+from harness.pipeline.standard import default_thresholds, standard, with_reference
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
+from harness.providers.gate_entry import (
+    FLAG,
+    Gate,
+    Layer,
+    joined,
+    load_gate_file,
+)
 from harness.records.conditions import BOTH_APIS
-from harness.records.runs import ProviderInfo
+from harness.records.runs import Limits, ProviderInfo, RunInfo, Thresholds
+from harness.sampling.budget import Budget
+from harness.text import suggestion
 
 
 def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provider:
@@ -71,3 +86,84 @@ def _overridden(provider: Provider, **overrides: object) -> Provider:
     if "base_url" in given:
         given["launch"] = None
     return providers.changed(provider, **given) if given else provider
+
+
+def gate_for(
+    provider: Provider, providers_file: Path | None, gate: GateOptions, budget: BudgetOptions
+) -> Gate:
+    """The gate of a new run: options over --gate FILE over providers.yaml."""
+    layers = providers.gate_layers(provider, providers_file)
+    return _checked(joined([*layers, *_own_layers(gate, budget)]))
+
+
+def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
+    """The thresholds of a gate, over others. Raises ConfigurationError."""
+    stated = gate.values.get("reference")
+    others = Gate({k: v for k, v in gate.values.items() if k != "reference"}, gate.origins)
+    thresholds = others.applied_to(base)
+    if stated is not None:
+        thresholds = with_reference(thresholds, stated, gate.origins["reference"])
+    requirements.check_names(thresholds)
+    standard(thresholds)
+    return thresholds
+
+
+def budget_of(gate: Gate, *paid: Provider) -> Budget:
+    """The budget of a gate, if it can be kept with these providers. Raises ConfigurationError."""
+    budget = Budget(gate.applied_to(Limits()))
+    for provider in paid:
+        budget.check(provider)
+    return budget
+
+
+def eval_settings(gate: Gate) -> dict[str, object]:
+    """What the gate requires of scores, as settings of a run."""
+    wanted = {f"margins.{name}" for name in gate.margins} | {"evals"}
+    return {
+        "margins": gate.margins,
+        "required_evals": gate.evals,
+        "origins": {name: origin for name, origin in gate.origins.items() if name in wanted},
+    }
+
+
+def _own_layers(gate: GateOptions, budget: BudgetOptions) -> Iterator[Layer]:
+    if gate.gate is not None:
+        yield load_gate_file(gate.gate)
+    yield Layer(gate.entry(), FLAG)
+    yield Layer(budget.entry(), FLAG)
+
+
+def _checked(gate: Gate) -> Gate:
+    """The gate, if the evals it names are known. Raises ConfigurationError."""
+    named = dict.fromkeys(gate.evals, gate.origins.get("evals", ""))
+    named |= {name: gate.origins[f"margins.{name}"] for name in gate.margins}
+    for name, where in named.items():
+        if name not in NAMES:
+            raise ConfigurationError(
+                f"{where}: there is no eval {name!r}; {suggestion(name, NAMES)}"
+            )
+    return gate
+
+
+def thresholds_again(options: GateOptions, info: RunInfo) -> Thresholds:
+    """The thresholds of a finished run: its own, or another file's; options override both.
+
+    Raises:
+        ConfigurationError: A file or an option cannot be used.
+    """
+    base = info.settings.thresholds
+    if options.gate is not None:
+        base = default_thresholds(info.provider.model, strict=info.settings.strict)
+    return thresholds_of(_checked(joined(_own_layers(options, BudgetOptions()))), base)
+
+
+def gate_changes(options: GateOptions) -> dict[str, object]:
+    """What another gate file changes in the settings of evals. Raises ConfigurationError."""
+    if options.gate is None:
+        return {}
+    return {"margin": None, **eval_settings(_checked(joined([load_gate_file(options.gate)])))}
+
+
+def budget_for(options: BudgetOptions, provider: Provider) -> Budget:
+    """A budget from options alone. Raises ConfigurationError."""
+    return budget_of(joined([Layer(options.entry(), FLAG)]), provider)

@@ -1,4 +1,4 @@
-"""The command `compare`: runs, baselines and published figures in one comparison."""
+"""The commands `compare` (runs, baselines and published figures) and `history` (runs over time)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ from harness.cli.verify import sample_shown
 from harness.comparison.columns import Column, read_run
 from harness.comparison.compare import compare as compare_columns
 from harness.comparison.compare import labelled
+from harness.comparison.history import history_of
 from harness.comparison.records import Comparison
 from harness.comparison.regressions import regressions_of
 from harness.errors import ConfigurationError, ProviderUnavailableError
 from harness.pipeline.exit_codes import EXIT_PASS, EXIT_UNREACHABLE
 from harness.storage import run_folder
 from reports.compare_formats import print_comparison, render_compare_markdown
+from reports.history import print_history
 from reports.html.compare import render_compare_html
 
 STEM = "compare"
@@ -185,3 +187,28 @@ def _write(comparison: Comparison, folder: Path) -> None:
     }
     for suffix, text in texts.items():
         run_folder.write_text(folder / f"{STEM}.{suffix}", text)
+
+
+def history(
+    *,
+    provider: Annotated[str | None, Parameter(alias="-p")] = None,
+    runs: Path = Path("runs"),
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Show the runs of a provider over time; `site` makes pages of them.
+
+    Args:
+        provider: Only this provider. Default: all.
+        runs: The folder with the run folders. Default: runs.
+        as_json: Print the history as JSON on stdout.
+    """
+    if not runs.is_dir():
+        raise ConfigurationError(f"There is no folder {runs}; name the one with your runs: --runs.")
+    found = history_of(runs, provider)
+    if provider is not None and not found.lines and not found.unread:
+        raise ConfigurationError(f"There is no run of {provider} in {runs}.")
+    if as_json:
+        print_raw(found.model_dump_json(indent=2))
+    else:
+        print_history(found, stdout())
+    return 0

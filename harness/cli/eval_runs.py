@@ -10,8 +10,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from evals.baselines import measured
-from evals.merging import merge as merge_runs
-from evals.merging import merged_info
+from evals.parts import merge as merge_runs
+from evals.parts import merged_info
 from evals.restoring import restored_evals, run_scores
 from harness.cli import judging
 from harness.cli.options import DEFAULT_OUT

@@ -16,9 +16,9 @@ from harness.golden import files, teacher_forcing
 from harness.golden.create import create_with_long, healthy_run
 from harness.golden.create import learn as learn_from
 from harness.golden.distance import distance, shown
+from harness.golden.divergence import compared_replies
 from harness.golden.engine import EngineOptions
 from harness.golden.records import Distance, Golden, Tolerance
-from harness.golden.replies import compared_replies
 from harness.parsing.rollout import parse_rollout
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.probes import golden_prompts, numerics

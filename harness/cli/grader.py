@@ -17,7 +17,7 @@ from evals.healthbench.grader import completions
 from evals.healthbench.meta import load_meta
 from evals.healthbench.rows import load
 from evals.healthbench.trials import CompletionScores, PhysicianTrial
-from harness.cli.limits import budget_for
+from harness.cli.choice import budget_for
 from harness.cli.options import COUNT, BudgetOptions
 from harness.cli.progress import Tally, display
 from harness.cli.screen import print_raw, say, stderr

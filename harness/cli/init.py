@@ -1,8 +1,9 @@
-"""The command `init`: add an entry to providers.yaml, from flags or from answers to questions."""
+"""The commands on providers: `init` adds an entry to providers.yaml, `providers` lists them."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 import sys
@@ -14,9 +15,10 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 from rich.prompt import Prompt
+from rich.text import Text
 
 from harness.cli.options import COUNT, names, parse_apis
-from harness.cli.screen import say, show, stderr
+from harness.cli.screen import say, show, stderr, stdout
 from harness.endpoints.preflight import listed_models, supported_apis
 from harness.errors import (
     ConfigurationError,
@@ -24,16 +26,16 @@ from harness.errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
-from harness.providers.editing import entry_text, with_entry
 from harness.providers.entries import (
     LOCAL_FILE,
     Provider,
     adhoc_provider,
     changed,
+    load_providers,
     looks_like_key,
     own_providers,
 )
-from harness.providers.yaml_files import read_text
+from harness.providers.yaml_files import entry_text, read_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
 
 MODELS_SHOWN = 8
@@ -254,3 +256,25 @@ def _short(base_url: str) -> str:
     parts = host.split(".")
     is_domain = len(parts) > 1 and not parts[-1].isdigit()
     return parts[-2] if is_domain else host.replace(":", "-")
+
+
+def providers(
+    *, providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
+) -> int:
+    """List the providers that --provider accepts: your own and the shipped ones.
+
+    Args:
+        providers_file: Your providers file. Default: ./providers.yaml, if it exists.
+    """
+    entries = load_providers(providers_file)
+    width = max(map(len, entries))
+    for entry in entries.values():
+        place = "launched on this machine" if entry.launch else entry.base_url
+        if entry.api_key_env:
+            state = "set" if os.environ.get(entry.api_key_env) else "not set"
+            place += f" · {entry.api_key_env} {state}"
+        line = Text.assemble((entry.name.ljust(width), "bold"), f"  {entry.model}")
+        line.append(f" · {', '.join(entry.apis)}\n")
+        line.append(f"{'':{width}}  {place}", style="dim")
+        stdout().print(line, soft_wrap=True)
+    return 0

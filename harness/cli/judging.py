@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.task import EvalTask
-from harness.cli.limits import gate_changes, thresholds_again
+from harness.cli.choice import gate_changes, thresholds_again
 from harness.cli.options import BaselineOptions, GateOptions
 from harness.cli.restoring import restore
 from harness.cli.screen import print_raw, show, stdout

@@ -18,8 +18,7 @@ from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
 from evals.task import EvalTask
 from harness.cases import Suite, load_suite
-from harness.cli.choice import chosen_provider
-from harness.cli.limits import budget_of, eval_settings, gate_for, thresholds_of
+from harness.cli.choice import budget_of, chosen_provider, eval_settings, gate_for, thresholds_of
 from harness.cli.options import (
     EFFORTS,
     BaselineOptions,

@@ -8,8 +8,7 @@ from pathlib import Path
 from evals.healthbench.grader import DEFAULT_GRADER
 from evals.restoring import restored_evals
 from harness.cases import Suite, load_suite, planned_cases
-from harness.cli.choice import same_provider
-from harness.cli.limits import budget_of, gate_for, thresholds_again
+from harness.cli.choice import budget_of, gate_for, same_provider, thresholds_again
 from harness.cli.options import BudgetOptions, GateOptions, ProviderOptions
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import files as golden_files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from evals.cost import expect
+from evals.cost import Cost, Expectation, Part, expect
 from harness.cli import planning, restoring
-from harness.cli.cost import plan_lines
-from harness.cli.limits import budget_for
+from harness.cli.choice import budget_for
 from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
@@ -40,6 +39,7 @@ from harness.providers.entries import find_provider
 from harness.sampling.run import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
+from reports.text import counted, visible
 
 Sampler = Callable[[Job, Watcher], None]
 _RUN = Parameter(group=RUN)
@@ -70,7 +70,7 @@ def verify(
         job = _resumed(run, provider, gate, budget, cases, sampling, {"--evals": evals})
         return carry_out(job, debug=run.debug, as_json=run.as_json)
     if cases.suite == "agents":
-        from harness.cli.agents import verify_agents
+        from harness.cli.imports import verify_agents
 
         chosen = (replace(cases, suite=CaseOptions().suite), sampling, evals, gate, budget)
         defaults = (CaseOptions(), SamplingOptions(), None, GateOptions(), BudgetOptions())
@@ -299,7 +299,37 @@ def _print_plan(draft: Draft, *, dry_run: bool, as_json: bool) -> None:
 
 def _on_ray() -> Sampler:
     """Sampling in parts on a Ray cluster. Raises ConfigurationError without Ray."""
-    from evals.sharding import RayExecutor, sample_in_parts
+    from evals.parts import RayExecutor, sample_in_parts
 
     executor = RayExecutor()
     return lambda job, watcher: sample_in_parts(job, executor, watcher)
+
+
+def plan_lines(expected: Expectation) -> Iterator[str]:
+    """Requests, tokens, cost and time of sampling and grading, and what can be decided."""
+    yield from _lines("sampling", expected.sampling)
+    for part in expected.parts if len(expected.parts) > 1 else ():
+        yield f"  of which {part.name}: {counted(part.requests, 'request')}, " + _tokens(part)
+    if expected.grading is not None:
+        yield from _lines("grading", expected.grading)
+    yield from map(visible, expected.forecasts)
+
+
+def _lines(what: str, cost: Cost) -> Iterator[str]:
+    yield f"{what} from {visible(cost.provider)}: {counted(cost.requests, 'request')}"
+    tokens = f"  tokens: about {_tokens(cost)} (assumed"
+    if cost.most_output_tokens is not None:
+        tokens += f"; at most {cost.most_output_tokens:,}"
+    yield f"{tokens})"
+    if cost.dollars is None:
+        yield "  cost: unknown; set `prices` in the entry of the provider"
+    else:
+        yield f"  cost: about ${cost.dollars:,.2f}"
+    if cost.minutes is None:
+        yield "  time: unknown until the first responses; no rpm or tpm limit is set"
+    else:
+        yield f"  time: at least {cost.minutes:,.0f} minutes with the configured limits"
+
+
+def _tokens(amount: Cost | Part) -> str:
+    return f"{amount.input_tokens:,} in, {amount.output_tokens:,} out"

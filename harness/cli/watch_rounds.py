@@ -23,11 +23,10 @@ from harness.sampling.run import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE, read_run_info
 from harness.text import plain
-from harness.watching.alerts import Sinks, alert
+from harness.watching.alerts import Sinks, alert, ended, moment, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
 from harness.watching.rounds import DAY, PREFLIGHT, Budget, Menu, draw
-from harness.watching.sentences import ended, moment, worse
 from harness.watching.signals import Signal, accepted, counts_of, examine, pruned
 from harness.watching.state import State
 from reports.html.watching import render_watch

@@ -17,8 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.diagnosis.causes import layers, links
-from harness.diagnosis.signatures import collateral, firing, leak
+from harness.diagnosis.signatures import collateral, firing, layers, leak, links
 from harness.records.analysis import CheckResult
 from harness.records.conditions import Api
 from harness.records.diagnosis import Cause, Diagnosis, LayerFault, Signature, Signatures

@@ -15,9 +15,8 @@ from harness.endpoints.preflight import preflight
 from harness.integrity.seal import sealed
 from harness.pipeline.analyze import analyze
 from harness.pipeline.looks import Looks
-from harness.pipeline.order import decisive_first
 from harness.pipeline.parallel import read_scored
-from harness.pipeline.plan import Plan, Shard
+from harness.pipeline.plan import Plan, Shard, decisive_first
 from harness.providers.entries import Provider, changed
 from harness.records.analysis import Analysis, TaskResult
 from harness.records.conditions import Api, Condition

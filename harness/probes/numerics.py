@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from harness.findings import HARMONY, Problem
 from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
+from harness.golden.divergence import ComparedReply, compared_replies
 from harness.golden.patterns import recognized
 from harness.golden.records import Distance, Golden, Tolerance, drawn_text
-from harness.golden.replies import ComparedReply, compared_replies
 from harness.parsing.rollout import ParsedExchange
 from harness.probes import golden_prompts
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeResponses, Trials

@@ -8,8 +8,8 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from harness.statistics.intervals import clustered_rate
+from harness.watching.alerts import moment, past, worse
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Round, Watched
-from harness.watching.sentences import moment, past, worse
 from reports.html.charts.rates import Moment, over_time
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page

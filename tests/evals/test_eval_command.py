@@ -16,8 +16,8 @@ from mock_provider import MockProvider, status
 from quiz import MODEL, quiz
 
 from evals.__main__ import main as gpt_oss_evals
+from evals.parts import Sampled, sample_in_parts, sample_part
 from evals.registry import load_data
-from evals.sharding import Sampled, sample_in_parts, sample_part
 from harness.cli.app import run
 from harness.errors import ConfigurationError
 

@@ -1,5 +1,5 @@
 from evals.cost import Cost, Expectation
-from harness.cli.cost import plan_lines
+from harness.cli.verify import plan_lines
 
 
 def test_a_plan_states_what_is_unknown():

@@ -217,7 +217,7 @@ def test_ctrl_c_anywhere_ends_with_130(monkeypatch, capsys):
     def stop(_path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.providers.load_providers", stop)
+    monkeypatch.setattr("harness.cli.init.load_providers", stop)
     assert run(["providers"]) == 130
     assert capsys.readouterr().err == "gpt-oss-verify: stopped\n"
 
@@ -226,7 +226,7 @@ def test_a_crash_is_no_verdict(monkeypatch, capsys):
     def crash(*_arguments, **_more):
         raise RuntimeError("oh")
 
-    monkeypatch.setattr("harness.cli.providers.load_providers", crash)
+    monkeypatch.setattr("harness.cli.init.load_providers", crash)
     assert run(["providers"]) == 70
     error = capsys.readouterr().err
     assert error.startswith("Traceback")

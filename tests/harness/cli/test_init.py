@@ -18,8 +18,8 @@ from mock_provider import MODEL, MockProvider, Received, status, well_behaved
 
 from harness.cli.app import run
 from harness.errors import ConfigurationError
-from harness.providers.editing import with_entry
 from harness.providers.entries import load_providers, looks_like_key, own_providers
+from harness.providers.yaml_files import with_entry
 
 KEY = "sk-proj-Abc123Def456Ghi789"
 PRINTABLE = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])

@@ -2,8 +2,7 @@
 
 import json
 
-from harness.diagnosis.causes import layers, links
-from harness.diagnosis.signatures import shipped
+from harness.diagnosis.signatures import layers, links, shipped
 from harness.rules import RULES
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Innocent, Matrix, Row

@@ -9,8 +9,7 @@ from scipy.stats import binom
 
 from harness.pipeline import looks as module
 from harness.pipeline.looks import Looks
-from harness.pipeline.order import FEW_CASES, GROUPS, decisive_first
-from harness.pipeline.plan import Plan
+from harness.pipeline.plan import FEW_CASES, GROUPS, Plan, decisive_first
 from harness.pipeline.run import _portions
 from harness.probes.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess

@@ -18,11 +18,10 @@ from harness.probes.suites import choose
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import BOTH_APIS
 from harness.records.runs import Limits
-from harness.watching.alerts import Sinks, alert
+from harness.watching.alerts import Sinks, alert, ended, past, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Past, Round, Watched
 from harness.watching.rounds import Budget, draw, menu
-from harness.watching.sentences import ended, past, worse
 from harness.watching.signals import accepted, examine, pruned, signals, stream, suspects
 from harness.watching.state import State
 from reports.html.watching import render_watch
