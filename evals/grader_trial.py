@@ -15,7 +15,8 @@ from evals.healthbench.grader import (
     grades_file,
     grading_tasks,
 )
-from evals.healthbench.grading import Verdicts, grade_run, verdicts_in
+from evals.healthbench.grades import Verdicts, verdicts_in
+from evals.healthbench.grading import grade_run
 from evals.healthbench.meta import MetaRow, meta_report, meta_tasks
 from evals.healthbench.rows import HealthBench, HealthBenchRow
 from evals.healthbench.rubric import rubric_score, summarise

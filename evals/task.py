@@ -23,7 +23,8 @@ from evals.healthbench.grader import (
     run_answers,
     unread_tasks,
 )
-from evals.healthbench.grading import Verdicts, grade_run, verdicts_in
+from evals.healthbench.grades import Verdicts, verdicts_in
+from evals.healthbench.grading import grade_run
 from evals.healthbench.rows import HealthBench
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase

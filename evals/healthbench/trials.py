@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
-from evals.healthbench.grading import Verdicts
+from evals.healthbench.grades import Verdicts
 from evals.healthbench.rows import HealthBenchRow
 from harness.records.analysis import RubricSummary
 from harness.records.base import Record

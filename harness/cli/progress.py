@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
-from evals.healthbench.grading import GRADING, grade_of
+from evals.healthbench.grades import grade_of
+from evals.healthbench.grading import GRADING
 from harness.parsing.rollout import parse_rollout
 from harness.records.rollouts import Exchange, Request, Rollout
 from harness.records.scores import Outcome

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.healthbench.grader import grading_prompt
-from evals.healthbench.grading import Grade, parse_grade
+from evals.healthbench.grades import Grade, parse_grade
 from harness.api.base import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'

@@ -23,7 +23,8 @@ from evals.healthbench.grader import (
     grading_tasks,
     run_answers,
 )
-from evals.healthbench.grading import REQUESTS, Verdicts, grade_with, read_verdicts
+from evals.healthbench.grades import REQUESTS, Verdicts, read_verdicts
+from evals.healthbench.grading import grade_with
 from evals.healthbench.rows import load
 from harness.api.base import Settings
 from harness.errors import ProviderUnauthorizedError
