@@ -135,7 +135,7 @@ class ServeSettings(BatchSettings):
     backend: BackendSettings = _OUR_OWN
     host: str = "127.0.0.1"
     """Address to listen on (default: 127.0.0.1)."""
-    port: Annotated[int, Parameter(validator=Number(gte=0, lt=65536))] = 8000
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8000
     """Port; 0 selects a free one (default: 8000)."""
     app: AppSettings = AppSettings()
     max_queue: Annotated[int, COUNT] = 256

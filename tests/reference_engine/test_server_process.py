@@ -192,8 +192,8 @@ def run(*arguments: str) -> tuple[int, str]:
         (["--api-key-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
         (["--current-date", "tomorrow"], "YYYY-MM-DD"),
         (["--port", "70000"], "65535"),
-        (["--port", "http"], "must be an integer, not 'http'"),
-        (["--max-batch", "0"], "at least 1"),
+        (["--port", "http"], 'unable to convert "http" into int'),
+        (["--max-batch", "0"], "Must be >= 1"),
         (["--dtype", "int4"], "--dtype"),
     ],
 )
