@@ -28,6 +28,8 @@ _FEWEST_ATTEMPTS, _FEWEST_CASES = 3, 3
 # that are usual, and those that occur.
 _USUAL, _SEEN = 0.2, 0.01
 _FEWEST_CALLS = 20
+# The share of calls with other words than planned that a model may write.
+_MISTAKES = 0.02
 _FEWEST_RENAMED = 2
 _SEPARATOR = re.compile(r"(?<=[^\W_])[-_](?=[^\W_])")
 
@@ -80,23 +82,29 @@ def _proven(group: Sequence[Score]) -> Iterator[Score]:
 
 
 def _unlike_cot(examined: Sequence[Score]) -> list[Score]:
-    """The calls with other values than their CoT, if other attempts at the case have those."""
+    """The calls with other values than their CoT, if other attempts at the case have those.
+
+    Other words count only if they are more frequent than mistakes of a model.
+    """
     intact = {each.sample for each in examined if each.call and each.call.same}
+    worded = [each for each in examined if each.call and _has_words_from_nowhere(each.call)]
+    frequent = len(worded) > _MISTAKES * sum(each.call is not None for each in examined)
     unlike = [
         each
         for each in examined
-        if each.call and each.sample in intact and _is_unlike_cot(each.call)
+        if each.call and each.sample in intact and each.call.planned
+        if each.call.values or (frequent and _has_words_from_nowhere(each.call))
     ]
     return unlike if len({each.sample for each in unlike}) >= _FEWEST_CASES else []
 
 
-def _is_unlike_cot(call: MadeCall) -> bool:
-    """Whether a call has other numbers than its CoT, or words that it has from nowhere.
+def _has_words_from_nowhere(call: MadeCall) -> bool:
+    """Whether a call has other words than its CoT, and the tokens of the expected ones.
 
     A model may word a text in another way than it planned; then it reports the tokens of that.
     """
     as_expected = call.extra_tokens is not None and call.extra_tokens in call.expected_extra_tokens
-    return call.planned and (call.values or (call.strange and as_expected))
+    return call.planned and call.strange and as_expected
 
 
 def _renamed(group: Sequence[Score]) -> list[Score]:

@@ -89,6 +89,8 @@ def test_words_from_nowhere_are_found_where_the_tokens_allow_the_word_of_the_cot
     assert found(cases + scores(RIGHT, off, sample="c")) == {"a2", "b2", "c2"}
     known = replace(off, strange=False)  # The model may prefer another word of the prompt.
     written = replace(off, expected_extra_tokens=(3,))  # The tokens are those of the other word.
+    rare = scores(*[RIGHT] * 150, sample="d")
+    assert found(rare + cases + scores(RIGHT, off, sample="c")) == set()
     for other in (known, written, replace(off, planned=False), replace(off, extra_tokens=None)):
         assert found(cases + scores(RIGHT, other, sample="c")) == set()
 
