@@ -76,7 +76,7 @@ def _check(rule: Rule, *, tolerant: bool) -> TestCase:
     result, about = rule.result, rule.result.check
     lines = [about.summary, *([] if result.reason is None else [result.reason])]
     if result.findings:
-        lines.append(f"Seen in {rule.share}: {rule.seen}.")
+        lines.append(f"Seen in {rule.share}: {rule.occurrence}.")
     for example in result.examples:
         lines += _evidence(example)
     outcome: Result = "passed"

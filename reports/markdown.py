@@ -90,7 +90,7 @@ def _finding(rule: Rule, examples: int | None) -> Iterator[str]:
     yield from (f"### {rule.sign} `{about.id}` {rule.label} in {rule.share}", "")
     reason = markup.plain(result.reason or about.why)
     yield from (f"{about.summary} {reason} ([source]({about.source}))", "")
-    yield from (f"Seen in {markup.plain(rule.seen)}.", "")
+    yield from (f"Seen in {markup.plain(rule.occurrence)}.", "")
     for example in result.examples[:examples]:
         evidence = example.evidence
         place = f"{markup.code(evidence.record)}, request {evidence.exchange + 1}"

@@ -95,7 +95,7 @@ class Rule:
         return ", ".join(sorted([f"{api} · both modes" if rest else api for api in both] + [*rest]))
 
     @property
-    def often(self) -> str:
+    def frequency(self) -> str:
         """How often, unless always: `50.0 % of the time (95 % interval 0–100)`."""
         rate = self.result.rate
         if rate is None or self.result.failures == self.result.applicable:
@@ -103,9 +103,9 @@ class Rule:
         return text.estimate(rate).replace("(", "% of the time (95 % interval ")
 
     @property
-    def seen(self) -> str:
+    def occurrence(self) -> str:
         """Where, and how often unless always."""
-        return "; ".join(part for part in (self.where, self.often) if part)
+        return "; ".join(part for part in (self.where, self.frequency) if part)
 
     @property
     def rank(self) -> tuple[int, int, str]:

@@ -61,31 +61,33 @@ def judge(results: Sequence[TaskResult], thresholds: Thresholds) -> Part:
     Raises:
         ConfigurationError: The reference is not above the lower rate.
     """
-    wanted = standard(thresholds)
-    each = [_counts(result) for result in results]
-    tested = [*each, _together(each)] if len(each) > 1 else each
+    target = standard(thresholds)
+    conditions = [_counts(result) for result in results]
+    tested = [*conditions, _pooled(conditions)] if len(conditions) > 1 else conditions
     weak = list(_weak_cases(results, thresholds))
     broken = [case for case in weak if case.worse]
     unknown = [case.text for case in weak if case.known is None]
-    warnings = (_unknown(unknown, wanted),) if unknown else ()
+    warnings = (_unknown_cases_warning(unknown, target),) if unknown else ()
     level = reliability.fail_level(len(tested))
-    under = [counts for counts in tested if _evidence(counts, wanted) <= level]
+    under = [counts for counts in tested if _evidence(counts, target) <= level]
     low = [
         counts
         for counts in under
-        if reliability.spread_failures(counts.means, wanted.reference, len(tested))
+        if reliability.spread_failures(counts.means, target.reference, len(tested))
     ]
     if low or broken:
-        reasons = [_low(low, wanted, results)] if low else []
-        reasons += [_broken(broken)] if broken else []
+        reasons = [_too_low_reason(low, target, results)] if low else []
+        reasons += [_broken_cases_reason(broken)] if broken else []
         return Part("fail", tuple(reasons), warnings)
     if under:
-        return Part("inconclusive", (_concentrated(under, wanted),), warnings)
-    open_ = [one for one in each if _evidence(one, wanted) < reliability.pass_level()]
-    if open_:
-        return Part("inconclusive", (_open(open_, wanted, results, len(tested)),), warnings)
-    worst = min(each, key=lambda counts: counts.passed / counts.tries)
-    return Part("pass", (_passed(worst, wanted, thresholds, len(each)),), warnings)
+        return Part("inconclusive", (_few_cases_reason(under, target),), warnings)
+    undecided = [one for one in conditions if _evidence(one, target) < reliability.pass_level()]
+    if undecided:
+        return Part(
+            "inconclusive", (_undecided_reason(undecided, target, results, len(tested)),), warnings
+        )
+    worst = min(conditions, key=lambda counts: counts.passed / counts.tries)
+    return Part("pass", (_pass_reason(worst, target, thresholds, len(conditions)),), warnings)
 
 
 def _counts(result: TaskResult) -> Counts:
@@ -95,28 +97,28 @@ def _counts(result: TaskResult) -> Counts:
     return Counts(result.name, sum(passed.values()), result.planned, means)
 
 
-def _together(each: Sequence[Counts]) -> Counts:
-    means = tuple(fmean(rates) for rates in zip(*(one.means for one in each), strict=True))
-    passed, tries = sum(one.passed for one in each), sum(one.tries for one in each)
+def _pooled(conditions: Sequence[Counts]) -> Counts:
+    means = tuple(fmean(rates) for rates in zip(*(one.means for one in conditions), strict=True))
+    passed, tries = sum(one.passed for one in conditions), sum(one.tries for one in conditions)
     return Counts("all conditions together", passed, tries, means)
 
 
-def _evidence(counts: Counts, wanted: Standard) -> float:
-    return reliability.evidence(counts.passed, counts.tries, wanted.reference, wanted.lower)
+def _evidence(counts: Counts, target: Standard) -> float:
+    return reliability.evidence(counts.passed, counts.tries, target.reference, target.lower)
 
 
 def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[WeakCase]:
     """The cases that fail too often under one condition, or under all together."""
-    wanted = standard(thresholds)
+    target = standard(thresholds)
     groups = len(results) + (len(results) > 1)
     level = reliability.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
         tried = [_case_counts(result, case) for result in results]
-        together = Counts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
+        pooled = Counts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
         known = thresholds.reference_cases.get(case)
-        for counts in (together, *tried):
+        for counts in (pooled, *tried):
             failed = counts.tries - counts.passed
-            if reliability.chance_of_failures(failed, counts.tries, wanted.lower) > level:
+            if reliability.chance_of_failures(failed, counts.tries, target.lower) > level:
                 continue
             place = f" for {counts.name}" if counts.name else ""
             text = f"{case} ({counts.passed} of {counts.tries} passed{place})"
@@ -132,38 +134,38 @@ def _case_counts(result: TaskResult, case: str) -> Counts:
     return Counts(result.name, passed + result.tries - finished, result.tries)
 
 
-def _low(low: Sequence[Counts], wanted: Standard, results: Sequence[TaskResult]) -> str:
+def _too_low_reason(low: Sequence[Counts], target: Standard, results: Sequence[TaskResult]) -> str:
     everywhere = len(low) > len(results) > 1
     places = "; ".join(
         f"{counts.name} {counts.text}" for counts in (low[-1:] if everywhere else low)
     )
     return (
-        f"Tool calls succeed less often than the reference, {_rate(wanted.reference)}"
-        f" ({wanted.source}): {'too low under each condition, ' if everywhere else ''}{places}."
+        f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
+        f" ({target.source}): {'too low under each condition, ' if everywhere else ''}{places}."
         f" Most failures: {most_frequent_failure(results)}."
     )
 
 
-def _concentrated(under: Sequence[Counts], wanted: Standard) -> str:
+def _few_cases_reason(under: Sequence[Counts], target: Standard) -> str:
     worst = min(under, key=lambda counts: counts.passed / counts.tries)
     return (
-        f"Tool calls succeed less often than the reference, {_rate(wanted.reference)}"
-        f" ({wanted.source}): {worst.name} {worst.text}. But few cases cause the failures, and"
+        f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
+        f" ({target.source}): {worst.name} {worst.text}. But few cases cause the failures, and"
         " these may be too hard for the model: compare with a run of a trusted server"
         " (--reference RUN)."
     )
 
 
-def _broken(cases: Sequence[WeakCase]) -> str:
+def _broken_cases_reason(cases: Sequence[WeakCase]) -> str:
     return (
         f"{_count(len(cases))} often, and the reference passes them: "
         f"{_names([case.text for case in cases])}."
     )
 
 
-def _unknown(cases: Sequence[str], wanted: Standard) -> str:
+def _unknown_cases_warning(cases: Sequence[str], target: Standard) -> str:
     return (
-        f"{_count(len(cases))} far more often than {_rate(1 - wanted.lower)} of the time: "
+        f"{_count(len(cases))} far more often than {_rate(1 - target.lower)} of the time: "
         f"{_names(cases)}. The run cannot tell whether the model or the server is the reason; "
         "compare with a run of a trusted server (--reference RUN)."
     )
@@ -178,16 +180,16 @@ def _names(cases: Sequence[str]) -> str:
     return ", ".join(cases[:SHOWN_CASES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _open(
-    counts: Sequence[Counts], wanted: Standard, results: Sequence[TaskResult], tests: int
+def _undecided_reason(
+    counts: Sequence[Counts], target: Standard, results: Sequence[TaskResult], tests: int
 ) -> str:
-    rates = wanted.reference, wanted.lower
+    rates = target.reference, target.lower
     worst = min(counts, key=lambda one: one.passed / one.tries)
     needed = max(reliability.further_tries(one.passed, one.tries, *rates, tests) for one in counts)
     tries = results[0].tries + math.ceil(needed / results[0].samples)
     found = (
         f"These tries cannot tell whether tool calls succeed as often as the reference,"
-        f" {_rate(wanted.reference)} ({wanted.source}), or only {_rate(wanted.lower)} of the time:"
+        f" {_rate(target.reference)} ({target.source}), or only {_rate(target.lower)} of the time:"
         f" {worst.text} for {worst.name}"
     )
     if tries > MOST_TRIES:
@@ -196,10 +198,10 @@ def _open(
     return f"{found}. At the same rate, -k {tries} would settle it."
 
 
-def _passed(worst: Counts, wanted: Standard, thresholds: Thresholds, conditions: int) -> str:
+def _pass_reason(worst: Counts, target: Standard, thresholds: Thresholds, conditions: int) -> str:
     place = " under every condition; in the worst" if conditions > 1 else ""
     shown = reliability.shown_rate(worst.passed, worst.tries)
-    required = f"{_rate(wanted.lower)}{thresholds.where('lower_rate')}"
+    required = f"{_rate(target.lower)}{thresholds.where('lower_rate')}"
     return (
         f"Tool calls succeed more than {required} of the time{place}, {worst.name},"
         f" {worst.text} did, which shows at least {shown:.1%}."
