@@ -198,7 +198,7 @@ http_interactions:
         ("a.yaml", "a: 1", "has no recorded requests"),
         ("a.jsonl", '{"request": 1, "response": 2}\n{"a"\n', "a.jsonl, line 2 is not JSON"),
         ("a.json", "[1, 2]", "has no recorded requests"),
-        ("a.json", '{"request": 1, "response": 2}', "hold no request to gpt-oss"),
+        ("a.json", '{"request": 1, "response": 2}', "have no request to gpt-oss"),
         ("a.json", '{"request": {"body": {"model": "gpt-oss", "messages": 1}}, "response": []}',
          "no response body"),
     ],
