@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,13 +34,14 @@ _DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of linux/prctl.h."""
 
 _run: tuple[Path, Plan]
-"""The folder and plan of the run that is read."""
+"""In the processes: the folder and plan of the run that they read."""
 
 
 def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
     """A log in its order, each id once: a score, or a rollout that is still to be scored.
 
-    Short logs, and all logs on systems other than Linux, yield rollouts alone.
+    Short logs, all logs on systems other than Linux, and those read in another thread than the main
+    one, which must not fork, yield rollouts alone.
 
     Args:
         folder: The run's.
@@ -50,46 +52,54 @@ def read_scored(folder: Path, plan: Plan) -> Iterator[Rollout | Score]:
     """
     first, *others = list(line_ranges(folder / ROLLOUTS_FILE, BYTES_AT_ONCE)) or [(0, 0)]
     processes = min(_cores(), len(others), _MOST_PROCESSES)
-    if processes < 2 or sys.platform != "linux":
+    main = threading.current_thread() is threading.main_thread()
+    if processes < 2 or sys.platform != "linux" or not main:
         yield from read_rollouts(folder)
         return
-    global _run
-    _run = folder, plan
     seen: set[str] = set()
-    for each in chain(_scored(*first), _forked(processes, others)):
+    for each in chain(_scored(folder, plan, *first), _forked(folder, plan, processes, others)):
         record = each.record if isinstance(each, Score) else each.id
         if record not in seen:
             seen.add(record)
             yield each
 
 
-def _forked(processes: int, ranges: Sequence[tuple[int, int]]) -> Iterator[Rollout | Score]:
+def _forked(
+    folder: Path, plan: Plan, processes: int, ranges: Sequence[tuple[int, int]]
+) -> Iterator[Rollout | Score]:
     """The entries of some ranges, in order.
 
     The processes share the memory of what their parent has loaded, such as the types of the SDK.
     """
     gc.freeze()  # Otherwise the garbage collector writes to the memory that is shared.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), initializer=_begin)
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(processes, fork, initializer=_begin, initargs=(folder, plan))
     try:
-        yield from chain.from_iterable(pool.map(_scored, *zip(*ranges, strict=True)))
+        yield from chain.from_iterable(pool.map(_part, *zip(*ranges, strict=True)))
     except BrokenProcessPool:
         raise RunLogError(
-            f"{_run[0]} was not judged: the system stopped a process, perhaps for lack of memory."
+            f"{folder} was not judged: the system stopped a process, perhaps for lack of memory."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
         gc.unfreeze()
 
 
-def _begin() -> None:
+def _begin(folder: Path, plan: Plan) -> None:
     """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
+    global _run
+    _run = folder, plan
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
 
-def _scored(start: int, end: int) -> list[Rollout | Score]:
+def _part(start: int, end: int) -> list[Rollout | Score]:
+    """In a process: the entries of the lines between two positions of its log."""
+    return _scored(*_run, start, end)
+
+
+def _scored(folder: Path, plan: Plan, start: int, end: int) -> list[Rollout | Score]:
     """The entries of the lines between two positions of the log."""
-    folder, plan = _run
     tasks = {task.name: task for task in plan.tasks if task.info.kind != "probes"}
     values: dict[object, object] = {}
     entries: list[Rollout | Score] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,27 @@ def test_several_processes_make_the_scores_that_one_makes(
     assert all(isinstance(each, Rollout) for each in parallel.read_scored(folder, PLAN))
     assert several == scores(folder)
     assert sum(each.finished for each in several) == 24
+
+
+def test_two_logs_that_are_read_at_once_stay_apart(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    lines = (folder / ROLLOUTS_FILE).read_bytes().splitlines(keepends=True)
+    (other / ROLLOUTS_FILE).write_bytes(b"".join(lines[::-1]))
+    expected = [each.record for each in scores(folder)]
+    first = parallel.read_scored(folder, PLAN)
+    begun = next(first)
+    backwards = scores(other)
+    assert isinstance(begun, Score)
+    rest = [each.record for each in first if isinstance(each, Score)]
+    assert [begun.record, *rest] == expected
+    assert [each.record for each in backwards] == expected[::-1]
+
+
+def test_other_threads_do_not_fork(folder: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        entries = pool.submit(lambda: list(parallel.read_scored(folder, PLAN))).result()
+    assert all(isinstance(each, Rollout) for each in entries)
 
 
 def test_a_repeated_line_counts_once(folder: Path) -> None:
