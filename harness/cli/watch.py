@@ -96,8 +96,7 @@ def watch(
         every: Time between rounds, such as 15m or 1h. Default: 1h.
         budget: Requests, such as 1000, or dollars, such as 2usd, per provider and 24 hours.
             Default: 1000.
-        once: Make one round and exit, for cron: with 1 after an alert, with 3 if a provider was not
-            reached.
+        once: Make one round and exit: with 1 after an alert, with 3 if a provider is unreachable.
         accept: Accept the new level of this provider, which ends its open incidents, and exit.
         keep_days: Delete the folders of older rounds, and sum their counts. Default: 90.
         out: Folder of the state, the runs and the page. Default: watch.
