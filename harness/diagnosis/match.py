@@ -32,6 +32,8 @@ _UNKNOWN = 0.15
 """Prior share of defects that are not in the catalogue."""
 _LIKENESS = 0.5
 """Share of its pattern that an unknown defect has in common with the known one it resembles."""
+_SAME_LAYER = 0.8
+"""Probability that an unknown defect is in the layer of the known one it resembles."""
 _USUAL = 0.01
 """Probability at least that an unknown defect makes a check have findings."""
 _ANOTHER = 0.1
@@ -129,7 +131,10 @@ class _Model:
         quiet = _fires(self.faults, clean, by_layer, unmeasured=False)
         chance = 1 / len(signatures.faults)
         numbers = np.arange(len(self.faults))
-        variants = [(usual[None], np.zeros(1), _UNKNOWN, np.array([-1]))]
+        none, nobody = np.array([-1]), np.full(len(numbers), -1)
+        shown_elsewhere = _fires(signatures.faults, clean, by_layer).mean(axis=0)
+        missing = np.log1p(-np.maximum(shown_elsewhere, _USUAL)).sum(keepdims=True)
+        variants = [(usual[None], missing, _UNKNOWN, none, none)]
         for rate, share in _RATES.items():
             many = np.array([1 - (1 - rate) ** each.applicable for each in found])
             few = np.array([1 - (1 - rate) ** each.applicable for each in clean])
@@ -137,11 +142,12 @@ class _Model:
             missing = np.log1p(-quiet * few).sum(axis=1)
             alike_missing = np.log1p(-_LIKENESS * quiet * few).sum(axis=1)
             known, unknown = share * (1 - _UNKNOWN) * chance, share * _UNKNOWN * chance
-            variants.append((fires * many, missing, known, numbers))
-            variants.append((alike * many, alike_missing, unknown, np.full(len(numbers), -1)))
+            variants.append((fires * many, missing, known, numbers, numbers))
+            variants.append((alike * many, alike_missing, unknown, nobody, numbers))
         self._shown = np.concatenate([shown for shown, *_ in variants])
-        self._priors = np.concatenate([np.log(prior) + gone for _, gone, prior, _ in variants])
-        self.owners = np.concatenate([owner for *_, owner in variants])
+        self._priors = np.concatenate([np.log(prior) + gone for _, gone, prior, *_ in variants])
+        self.owners = np.concatenate([owner for *_, owner, _ in variants])
+        self._resembled = np.concatenate([resembled for *_, resembled in variants])
 
     @cached_property
     def sets(self) -> tuple[list[_Set], _Floats]:
@@ -169,13 +175,21 @@ class _Model:
 
     def probability(self, faults: Sequence[int]) -> float:
         """That at least one of these faults is present."""
+        return self._sum(set(faults), self.owners)
+
+    def probability_of_layer(self, faults: Sequence[int]) -> float:
+        """That the layer of these faults has a defect: one of them, or one that resembles them."""
+        known = self.probability(faults)
+        return known + _SAME_LAYER * (self._sum(set(faults), self._resembled) - known)
+
+    def _sum(self, wanted: Collection[int], owners: NDArray[np.int64]) -> float:
+        """The probability of all sets of defects that have one of these owners."""
         every, posterior = self.sets
-        wanted = set(faults)
         return float(
             sum(
                 chance
                 for each, chance in zip(every, posterior, strict=True)
-                if any(int(self.owners[index]) in wanted for index in each.variants)
+                if any(int(owners[index]) in wanted for index in each.variants)
             )
         )
 
@@ -261,21 +275,40 @@ def _alike(model: _Model, one: int, other: int) -> bool:
 
 def _cause(model: _Model, group: Sequence[int], explains: Sequence[str]) -> Cause | None:
     """A few defects, or a layer of the server; None if neither is probable enough."""
-    first, *others = (model.faults[index] for index in group[:_LISTED])
-    layer, about = first.layer, layers()[first.layer]
+    first = model.faults[group[0]]
     few = min(model.probability(group[:_LISTED]), 1 if first.measured else _UNMEASURED)
-    whole = model.probability([each for each in group if model.faults[each].layer == layer])
-    if max(few, whole) < CONFIDENT:
+    if few >= CONFIDENT and first.layer not in _OF_THE_MODEL:
+        others = (model.faults[index].description for index in group[1:_LISTED])
+        return _named(first.name, first, few, tuple(others), explains)
+    by_layer: dict[str, list[int]] = {}
+    for index in group:
+        by_layer.setdefault(model.faults[index].layer, []).append(index)
+    chances = {each: model.probability_of_layer(by_layer[each]) for each in by_layer}
+    layer = max(chances, key=chances.__getitem__)
+    if max(few, chances[layer]) < CONFIDENT:
         return None
-    exact = few >= CONFIDENT and layer not in _OF_THE_MODEL
+    members = [model.faults[index] for index in by_layer[layer][:_LISTED]]
+    examples = tuple(each.description for each in members)
+    return _named(layer, members[0], chances[layer], examples, explains)
+
+
+def _named(
+    name: str,
+    fault: Signature,
+    probability: float,
+    alternatives: tuple[str, ...],
+    explains: Sequence[str],
+) -> Cause:
+    """A cause with what is known about a fault, or about its layer if that is the name."""
+    about, exact = layers()[fault.layer], name == fault.name
     return Cause(
-        name=first.name if exact else layer,
-        layer=layer,
-        description=first.description if exact else about.title,
+        name=name,
+        layer=fault.layer,
+        description=fault.description if exact else about.title,
         effect=about.effect,
         remedy=about.remedy,
-        sources=links(first.source) if exact else (),
-        probability=few if exact else whole,
-        alternatives=tuple(each.description for each in ([] if exact else [first]) + others),
+        sources=links(fault.source) if exact else (),
+        probability=probability,
+        alternatives=alternatives,
         explains=tuple(explains),
     )
