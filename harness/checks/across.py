@@ -21,6 +21,8 @@ from harness.text import shared_beginning
 # recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
 _OFTEN = 0.2
+_LEAST_HEADER = 3
+"""The tokens of a message header: `<|start|>`, the role, and `<|message|>`."""
 _FEWEST_TOKENS = 32
 """Completion tokens below which a reply is not counted: it may be little more than odd headers."""
 _FEWEST_WHOLE = 5
@@ -281,13 +283,16 @@ def _by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
 
 
 def _usual(differences: Iterable[int]) -> int:
-    """How many tokens of the format a server does not count: the least frequent difference.
+    """How many tokens of the format a server does not count, as a negative number.
 
-    Larger differences are those of texts that the model spells with other tokens.
+    This is the most frequent difference, or a frequent one of at least a header: then the larger
+    differences are those of texts that the model spells with other tokens.
     """
     most = header_tokens(Reasoning("")) + header_tokens(Answer(""))
     found = Counter(each for each in differences if -most <= each <= 0)
-    return min((each for each in found if found[each] >= _OFTEN * found.total()), default=0)
+    often = [each for each, count in found.items() if count >= _OFTEN * found.total()]
+    headers = [each for each in often if each <= -_LEAST_HEADER]
+    return min(headers, default=max(often, key=found.__getitem__, default=0))
 
 
 def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:

@@ -24,7 +24,7 @@ _KEYS = {
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "attempts": {
         **_KEYS,
-        "outcome": "how the attempt ended; not_run if it was planned and not made",
+        "outcome": "how the attempt ended; not_run if it was planned but not made",
         "finished": "whether the attempt was made",
         "invalid": "whether a reply was unreadable or violates the API",
         "value": "1 or 0; a rubric score in HealthBench; missing for probe requests",
