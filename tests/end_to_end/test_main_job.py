@@ -74,7 +74,7 @@ def test_the_reference_passes(tmp_path: Path) -> None:
 
 def test_weights_without_sense_fail(tmp_path: Path) -> None:
     providers = launching(shuffled(tmp_path / "shuffled"), tmp_path / "mine.yaml")
-    few = ("-n", "4", "-k", "1", "--max-tokens", "30")
+    few = ("--api", "chat", "-s", "-n", "4", "-k", "1", "--max-tokens", "30")
     done = verify(tmp_path, "--providers", str(providers), "-p", "mine", *few)
     assert done.returncode == 1, done.stdout + done.stderr
     assert json.loads(done.stdout)["verdict"]["decision"] == "fail"

@@ -14,11 +14,9 @@ from harness.selftest.matrix import Matrix, Row
 from harness.selftest.run import Plan, selftest
 
 SOON = (
-    "done-missing",
     "usage-sum-wrong",
     "preamble-not-replayed",
     "errors-as-html",
-    "unknown-model-accepted",
 )
 """Faults that few requests show, in several layers."""
 
@@ -27,7 +25,7 @@ SOON = (
 def test_faults_are_found_and_the_healthy_engine_is_not_accused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    how = ["--workers", "1", "--repeat", "2", "--out", str(tmp_path)]
+    how = ["--workers", "1", "--out", str(tmp_path)]
     code = run(["selftest", "--faults", ",".join([*SOON, "date-stale"]), *how])
     folder = next(tmp_path.glob("selftest-*"))
     matrix = Matrix.model_validate_json((folder / "matrix.json").read_text())
@@ -38,7 +36,7 @@ def test_faults_are_found_and_the_healthy_engine_is_not_accused(
         **dict.fromkeys(SOON, "detected"),
     }
     assert code == 0
-    assert (matrix.innocent.runs, matrix.innocent.accused) == (2, 0)
+    assert (matrix.innocent.runs, matrix.innocent.accused) == (1, 0)
     assert f"{len(SOON)} of {len(SOON)} faults detected" in capsys.readouterr().out
     assert {"matrix.md", "matrix.html"} <= {path.name for path in folder.iterdir()}
 
