@@ -21,6 +21,7 @@ from harness.text import shared_beginning
 # recorded replies of healthy servers have none in 80, and the streams of the small model in 280.
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
 _OFTEN = 0.2
+"""Share of replies from which a difference of counts is frequent."""
 _LEAST_HEADER = 3
 """The tokens of a message header: `<|start|>`, the role, and `<|message|>`."""
 _FEWEST_TOKENS = 32

@@ -285,7 +285,7 @@ def _cause(model: _Model, group: Sequence[int], explains: Sequence[str]) -> Caus
         by_layer.setdefault(model.faults[index].layer, []).append(index)
     chances = {each: model.probability_of_layer(by_layer[each]) for each in by_layer}
     layer = max(chances, key=chances.__getitem__)
-    if max(few, chances[layer]) < CONFIDENT:
+    if chances[layer] < CONFIDENT:
         return None
     members = [model.faults[index] for index in by_layer[layer][:_LISTED]]
     examples = tuple(each.description for each in members)

@@ -181,7 +181,7 @@ class MadeCall:
             content types; None if they cannot be counted.
         expected_extra_tokens: The same for the reply with the expected call, in each spelling of
             JSON.
-        strange: Whether a word in its texts stands in place of an expected one, and is neither in
+        strange: Whether a word in its texts replaces an expected one, and is neither in
             the prompt nor in the CoT.
     """
 
