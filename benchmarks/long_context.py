@@ -66,7 +66,7 @@ def prefill(checkpoint: Path, length: int, threads: int, *, last_chunk: bool) ->
     from reference_engine.checkpoint import load_model
     from reference_engine.checkpoint.loading import default_dtype
     from reference_engine.generation.engine import Engine, SamplingParams
-    from reference_engine.generation.ragged import forward_for
+    from reference_engine.generation.graphs import forward_for
     from reference_engine.kv_cache.cache import page_bytes
     from reference_engine.kv_cache.memory import Memory
     from reference_engine.kv_cache.pages import BLOCK, Layout
@@ -104,7 +104,7 @@ def _skipping(first: int) -> MakeForward:
     """A forward pass that computes rows from position `first` on, and nothing before."""
     import torch
 
-    from reference_engine.generation.ragged import forward_for
+    from reference_engine.generation.graphs import forward_for
 
     def made(model: Transformer, cache: KVCache) -> Forward:
         run = forward_for(model, cache)

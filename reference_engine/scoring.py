@@ -33,7 +33,7 @@ from reference_engine.faults.hooks import GENERATION, PROMPT
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.forward import MakeForward
-from reference_engine.generation.ragged import forward_for
+from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.sampling import SamplingParams, Token, logprobs_of
 from reference_engine.model.transformer import Transformer, UncachedContext
 from reference_engine.server.chat.request import ChatRequest

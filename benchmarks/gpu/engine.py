@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -12,15 +12,16 @@ from benchmarks.demands import decode_step, prefill
 from benchmarks.gpu.measuring import Result, Setup, limits
 from benchmarks.gpu.model import random_model, shape
 from reference_engine.generation.forward import MakeForward
-from reference_engine.generation.ragged import (
+from reference_engine.generation.graphs import (
     GraphedForward,
-    RaggedForward,
     forward_for,
     record_calls,
     record_graphs,
 )
+from reference_engine.generation.ragged import RaggedForward
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.generation.scheduler import Scheduler, Sequence, Step
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.transformer import Transformer
@@ -34,7 +35,7 @@ FEWER_LAYERS = 4
 
 
 def graphs(setup: Setup) -> Iterator[Result]:
-    """Whether decoding by CUDA graphs yields the tokens of eager mode, greedily.
+    """Whether decoding by CUDA graphs yields the tokens of eager mode, with all kinds of sampling.
 
     The first prompt outgrows its page table on the way, so that a second graph is recorded.
     On a CPU, the twin of the graphs is compared.
@@ -45,7 +46,7 @@ def graphs(setup: Setup) -> Iterator[Result]:
         lengths = (1000, 50) if setup.on_gpu else (10, 5)
         prompts = [_prompt(model, lengths[row > 0] + row, row) for row in range(rows)]
         made = [
-            _tokens(_run(model, prompts, DECODED if setup.on_gpu else 4, forward))
+            _tokens(_run(model, prompts, DECODED if setup.on_gpu else 4, forward, _drawn))
             for forward in (
                 RaggedForward,
                 lambda model, cache: GraphedForward(model, cache, record),
@@ -111,8 +112,23 @@ def _prompt(model: Transformer, length: int, seed: int) -> tuple[int, ...]:
     return tuple(drawn.tolist())
 
 
+def _greedy(row: int, tokens: int) -> SamplingParams:
+    return SamplingParams(tokens, temperature=0)
+
+
+def _drawn(row: int, tokens: int) -> SamplingParams:
+    """Alternates between greedy rows and drawn ones; every fourth row has a top_p."""
+    return SamplingParams(
+        tokens, temperature=float(row % 2), top_p=0.9 if row % 4 == 3 else 1.0, seed=row
+    )
+
+
 def _scheduler(
-    model: Transformer, prompts: list[tuple[int, ...]], tokens: int, forward: MakeForward
+    model: Transformer,
+    prompts: list[tuple[int, ...]],
+    tokens: int,
+    forward: MakeForward,
+    params: Callable[[int, int], SamplingParams] = _greedy,
 ) -> Scheduler:
     longest = max(map(len, prompts)) + tokens + BLOCK
     pages = len(prompts) * (4 + -(-longest // BLOCK))
@@ -126,15 +142,19 @@ def _scheduler(
         prefill_chunk=4096,
         forward=forward(model, cache),
     )
-    for prompt in prompts:
-        made.add(Sequence(prompt, SamplingParams(tokens, temperature=0)))
+    for row, prompt in enumerate(prompts):
+        made.add(Sequence(prompt, params(row, tokens)))
     return made
 
 
 def _run(
-    model: Transformer, prompts: list[tuple[int, ...]], tokens: int, forward: MakeForward
+    model: Transformer,
+    prompts: list[tuple[int, ...]],
+    tokens: int,
+    forward: MakeForward,
+    params: Callable[[int, int], SamplingParams] = _greedy,
 ) -> list[Step]:
-    made = _scheduler(model, prompts, tokens, forward)
+    made = _scheduler(model, prompts, tokens, forward, params)
     steps: list[Step] = []
     while made.running:
         steps += made.step()
@@ -156,7 +176,7 @@ def _decode_seconds(model: Transformer, prompts: list[tuple[int, ...]], tokens: 
     taken = []
     while made.running:
         begin = time.perf_counter()
-        steps = made.step()  # Its tokens were read back, so the GPU has finished.
+        steps = made.step()  # The tokens of the step before were read back.
         if len(steps) == len(prompts):
             taken.append(time.perf_counter() - begin)
     return sorted(taken)[len(taken) // 2]

@@ -21,6 +21,7 @@ from triton.runtime import Autotuner, KernelInterface
 
 from benchmarks.gpu.measuring import Result, Setup
 from benchmarks.gpu.model import shape
+from reference_engine.generation.graphs import Decoder, record_calls
 from reference_engine.generation.ragged import RaggedBatch
 from reference_engine.kernels import attention_triton
 from reference_engine.kv_cache.cache import KVCache
@@ -76,7 +77,7 @@ def counted() -> Iterator[Counter[str]]:
 
 @torch.inference_mode(mode=False)  # Inference mode would hide a few operators in others.
 def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
-    """Returns the launches of a pass that decodes one token of each row, up to the last block."""
+    """Returns the launches of a step that draws one token of each row, without top_p."""
     with torch.device("meta"):
         model = Transformer(config, kernels="triton")
         pack_experts(model)
@@ -84,9 +85,12 @@ def decode_launches(config: ModelConfig, rows: int) -> Counter[str]:
             _pack(cast("PackedMixtureOfExperts", block.mlp), config)
     model = model.to("meta", torch.bfloat16)
     cache = KVCache(config, rows * WIDTH, torch.bfloat16, torch.device("meta"))
-    batch = RaggedBatch(cache, rows, rows, WIDTH)
+    decoder, batch = (
+        Decoder(model, cache, record_calls, rows),
+        RaggedBatch(cache, rows, rows, WIDTH),
+    )
     with counted() as launches:
-        batch.run(model)
+        decoder.run(batch, nucleus=False)
     return launches
 
 
@@ -98,7 +102,7 @@ def per_layer(name: str, rows: int) -> float:
 
 
 def launches(_setup: Setup) -> Iterator[Result]:
-    """Launches of a decode pass, counted from the program: a profile should show as many."""
+    """Launches of a decode step, counted from the program: a profile should show as many."""
     for name, rows in product(("20b", "120b"), (1, 8, 64)):
         total = decode_launches(shape(name), rows).total()
         yield Result(f"{name}, {rows} rows", total, "launches")
@@ -109,6 +113,6 @@ def _pack(experts: PackedMixtureOfExperts, config: ModelConfig) -> None:
     hidden, inner = config.hidden_size, config.intermediate_size
     count = config.num_local_experts
     for name, outputs, inputs in (("mlp1", 2 * inner, hidden), ("mlp2", hidden, inner)):
-        blocks = torch.empty(count, outputs, inputs // 32, 4, 4, dtype=torch.uint8)
+        blocks = torch.empty(count, outputs, inputs // 8, dtype=torch.int32)
         scales = torch.empty(count, inputs // 32, outputs, dtype=torch.uint8)
         experts.set_kernel_layout(f"{name}_weight", blocks, scales)

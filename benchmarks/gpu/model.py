@@ -51,7 +51,7 @@ def random_linear(
     """The packed weights of one matrix product for `count` experts."""
     device = generator.device
     blocks = torch.randint(
-        256, (count, outputs, inputs // 32, 4, 4), device=device, dtype=torch.uint8,
+        -(2**31), 2**31, (count, outputs, inputs // 8), device=device, dtype=torch.int32,
         generator=generator,
     )  # fmt: skip
     scales = torch.full((count, inputs // 32, outputs), _SCALE, device=device, dtype=torch.uint8)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reference_engine.checkpoint.layouts import CheckpointError
 from reference_engine.checkpoint.progress import progress
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.kernels import KernelChoice, resolve_kernels
@@ -95,7 +96,10 @@ def _kernel_layout(
     """Returns blocks and scales of all experts in the kernel layout, copied one by one."""
     held: list[Tensor] = []
     for place, (blocks, scales) in enumerate(stored):
-        expert = kernel_layout(blocks[None].to(device), scales[None].to(device))
+        try:
+            expert = kernel_layout(blocks[None].to(device), scales[None].to(device))
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
         held = held or [part.new_empty((experts, *part.shape[1:])) for part in expert]
         for whole, part in zip(held, expert, strict=True):
             whole[place] = part[0]

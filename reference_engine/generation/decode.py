@@ -31,12 +31,12 @@ def decode(
     query_starts: Tensor,
     context_lengths: Tensor,
 ) -> Tensor:
-    """Returns the stream after the last block, (rows, H), and writes the cache.
+    """Returns the normalized stream after the last block, (rows, H), and writes the cache.
 
     Args:
         model: A model with packed experts, in one process.
         cache: Its cache.
-        tokens: (rows,), int32; the new token of each row.
+        tokens: (rows,); the new token of each row.
         tables: The pages of each row in order, (rows, max_pages) in int32, by kind of layer.
         query_starts: The numbers 0 to rows, int32.
         context_lengths: (rows,), int32; lengths including the new token.
@@ -54,8 +54,7 @@ def decode(
         normalized = _add(stream, parts, block.mlp.norm)
         assert isinstance(block.mlp, PackedMixtureOfExperts)
         parts = _run_experts(block.mlp, normalized)
-    _add(stream, parts, model.norm)
-    return stream
+    return _add(stream, parts, model.norm)
 
 
 def _add(stream: Tensor, parts: Tensor | None, norm: RMSNorm) -> Tensor:

@@ -24,10 +24,10 @@ from reference_engine.generation.errors import (
     require_room,
 )
 from reference_engine.generation.forward import MakeForward
-from reference_engine.generation.ragged import forward_for
+from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
 from reference_engine.generation.scheduler import Scheduler
-from reference_engine.generation.scheduler import Sequence as TokenSequence
+from reference_engine.generation.sequence import Sequence as TokenSequence
 from reference_engine.kv_cache.cache import cache_for
 from reference_engine.kv_cache.memory import Memory
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock

@@ -46,7 +46,7 @@ class Row:
 
 Forward = Callable[[Sequence[Row], int], Tensor]
 """Runs rows of up to n new tokens through the model: writes all new tokens to the cache and returns
-each row's last stream, (rows, H)."""
+each row's last stream, normalized, (rows, H)."""
 
 MakeForward = Callable[[Transformer, KVCache], Forward]
 
@@ -67,7 +67,10 @@ class GatheredForward:
         context = GatheredContext(self._cache, padded, length)
         stream = self._model.stream(torch.tensor(tokens, device=context.positions.device), context)
         last = torch.tensor([len(row.tokens) - 1 for row in rows], device=stream.device)
-        return stream[torch.arange(len(rows), device=stream.device), last]
+        normalized: Tensor = self._model.norm(
+            stream[torch.arange(len(rows), device=stream.device), last]
+        )
+        return normalized
 
 
 def row_multiple(weight: Tensor) -> int:

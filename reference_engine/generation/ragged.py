@@ -1,4 +1,4 @@
-"""Forward passes without padding for the kernels of a GPU, and decode with CUDA graphs.
+"""Forward passes without padding, for the kernels of a GPU.
 
 All new tokens of a batch form one row of the stream, one sequence after another.
 """
@@ -6,15 +6,14 @@ All new tokens of a batch form one row of the stream, one sequence after another
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reference_engine.generation.forward import Forward, GatheredForward, Row
+from reference_engine.generation.forward import Row
+from reference_engine.generation.sampling import Draw, settings_of
 from reference_engine.kernels import Kernels
 from reference_engine.kernels.attention import paged_attention_of
 from reference_engine.kv_cache.cache import KVCache, KVPages
@@ -26,15 +25,8 @@ from reference_engine.model.transformer import Transformer
 _MIN_BLOCKS = 16
 _PADDING_LENGTH = 2
 """The context length of a padding row. Its token goes to the second row of the null page."""
-
-
-def forward_for(model: Transformer, cache: KVCache) -> Forward:
-    """Returns the forward pass for the model's device and kernels."""
-    if model.kernels == "torch":
-        return GatheredForward(model, cache)
-    if cache.layers[0].keys.is_cuda and _can_be_recorded(model):
-        return GraphedForward(model, cache, record_graphs())
-    return RaggedForward(model, cache)
+_GREEDY = (1.0, 0.0, 1.0, 0.0)
+"""The settings of a padding row."""
 
 
 class PagedContext:
@@ -112,51 +104,68 @@ class RaggedBatch:
         rows: The number of rows.
         tokens: The total number of new tokens.
         blocks: The width of the page tables.
+
+    Attributes:
+        tokens: (tokens,), int32.
+        settings: (rows, 4) in float64, see `sampling.settings_of`.
     """
 
     def __init__(self, cache: KVCache, rows: int, tokens: int, blocks: int) -> None:
-        device = cache.layers[0].keys.device
-        shapes = ((tokens,), (rows + 1,), (rows,), (rows, blocks), (rows, blocks))
-        size = sum(map(_aligned, shapes))
         self._cache = cache
-        self._numbers = torch.zeros(size, dtype=torch.int32, device=device)
-        self._host = torch.zeros(size, dtype=torch.int32, pin_memory=device.type == "cuda")
-        self._written = [each.numpy() for each in _views(self._host, shapes)]
-        views = _views(self._numbers, shapes)
-        self.tokens, self.starts, self.lengths, self.full, self.sliding = views
+        self._shapes = ((tokens,), (rows + 1,), (rows,), (rows, blocks), (rows, blocks), (rows, 8))
+        self._numbers = torch.zeros(
+            sum(map(_aligned, self._shapes)), dtype=torch.int32, device=cache.layers[0].keys.device
+        )
+        views = _views(self._numbers, self._shapes)
+        self.tokens, self._starts, self._lengths, self._full, self._sliding, settings = views
+        self.settings = settings.view(torch.float64)
 
-    def fill(self, rows: Sequence[Row]) -> None:
-        """Copies rows into the batch at once; each remaining row gets one padding token."""
-        tokens, starts, lengths, *tables = self._written
+    def fill(self, rows: Sequence[Row], draws: Sequence[Draw] = ()) -> None:
+        """Copies rows into the batch at once; each remaining row gets one padding token.
+
+        The copy does not wait for the GPU. It has a host buffer of its own, so that the next call
+        may come before the GPU has made the copy.
+        """
+        pinned = self._numbers.is_cuda
+        host = torch.zeros(len(self._numbers), dtype=torch.int32, pin_memory=pinned)
+        written = (view.numpy() for view in _views(host, self._shapes))
+        tokens, starts, lengths, full, sliding, settings = written
         spare = len(lengths) - len(rows)
         tokens[:] = [token for row in rows for token in row.tokens] + [0] * spare
         starts[1:] = np.cumsum([len(row.tokens) for row in rows] + [1] * spare)
         lengths[:] = [row.start + len(row.tokens) for row in rows] + [_PADDING_LENGTH] * spare
-        kinds = ([row.full for row in rows], [row.sliding for row in rows])
-        for table, kind in zip(tables, kinds, strict=True):
-            table[:] = 0
-            for row, pages in enumerate(kind):
-                table[row, : len(pages)] = pages
-        self._numbers.copy_(self._host)
+        for at, row in enumerate(rows):
+            full[at, : len(row.full)] = row.full
+            sliding[at, : len(row.sliding)] = row.sliding
+        settings = settings.view(np.float64)
+        settings[:] = _GREEDY
+        if draws:
+            settings[: len(draws)] = settings_of(draws)
+        self._numbers.copy_(host, non_blocking=True)
 
-    def run(self, model: Transformer) -> Tensor:
-        """Returns the stream at each row's last token, (rows, H)."""
-        tables = {"sliding_attention": self.sliding, "full_attention": self.full}
-        if len(self.tokens) == len(self.lengths) and has_fused_kernels(model):
+    def run(self, model: Transformer, tokens: Tensor) -> Tensor:
+        """Runs `tokens`, (tokens,), at the places of the batch.
+
+        Returns:
+            The normalized stream at each row's last token, (rows, H).
+        """
+        tables = {"sliding_attention": self._sliding, "full_attention": self._full}
+        if len(tokens) == len(self._lengths) and has_fused_kernels(model):
             from reference_engine.generation.decode import decode
 
-            return decode(model, self._cache, self.tokens, tables, self.starts, self.lengths)
+            return decode(model, self._cache, tokens, tables, self._starts, self._lengths)
         context = PagedContext(
             self._cache.config,
             model.kernels,
             self._cache.layers,
             tables,
-            self.starts,
-            self.lengths,
-            len(self.tokens),
+            self._starts,
+            self._lengths,
+            len(tokens),
         )
-        stream = model.stream(self.tokens[None], context)
-        return stream[0].index_select(0, self.starts[1:] - 1)
+        stream = model.stream(tokens[None], context)
+        normalized: Tensor = model.norm(stream[0].index_select(0, self._starts[1:] - 1))
+        return normalized
 
 
 def _aligned(shape: tuple[int, ...]) -> int:
@@ -185,79 +194,7 @@ class RaggedForward:
         tokens = sum(len(row.tokens) for row in rows)
         batch = RaggedBatch(self._cache, len(rows), tokens, width_for(rows))
         batch.fill(rows)
-        return batch.run(self._model)
-
-
-class GraphedForward:
-    """Replays a recorded pass for decode batches; runs other batches without recording.
-
-    Records on first use of each pair of row count (see `bucket`) and table width, a power of two.
-
-    Args:
-        model: The model.
-        cache: Its cache.
-        record: Records a pass; `record_graphs` on a GPU.
-    """
-
-    def __init__(self, model: Transformer, cache: KVCache, record: Record) -> None:
-        self._model = model
-        self._cache = cache
-        self._eager = RaggedForward(model, cache)
-        self._record = record
-        self._recorded: dict[tuple[int, int], tuple[RaggedBatch, Recording]] = {}
-
-    def __call__(self, rows: Sequence[Row], length: int) -> Tensor:
-        """Runs the batch."""
-        if length > 1:
-            return self._eager(rows, length)
-        count, width = bucket(len(rows)), width_for(rows)
-        if (count, width) not in self._recorded:
-            batch = RaggedBatch(self._cache, count, count, width)
-            batch.fill(rows)
-            recording = self._record(partial(batch.run, self._model))
-            self._recorded[count, width] = (batch, recording)
-        batch, recording = self._recorded[count, width]
-        batch.fill(rows)
-        recording.replay()
-        return recording.result[: len(rows)].clone()
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A recorded computation: `replay` repeats it and overwrites `result`."""
-
-    replay: Callable[[], object]
-    result: Tensor
-
-
-Record = Callable[[Callable[[], Tensor]], Recording]
-"""Runs a computation once, and records it. Its inputs must keep their addresses."""
-
-
-def record_graphs() -> Record:
-    """Records CUDA graphs, which share the memory of their intermediate results."""
-    memory = torch.cuda.graph_pool_handle()
-
-    def record(run: Callable[[], Tensor]) -> Recording:
-        run()  # Kernels autotune in this run, not while recording.
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=memory):
-            result = run()
-        return Recording(graph.replay, result)
-
-    return record
-
-
-def record_calls(run: Callable[[], Tensor]) -> Recording:
-    """Does without a graph what `record_graphs` does: the twin for tests on a CPU."""
-    result = run().clone()
-    return Recording(lambda: result.copy_(run()), result)
-
-
-def bucket(rows: int) -> int:
-    """Returns the padded row count: a power of two up to 8, then a multiple of 8."""
-    return 1 << (rows - 1).bit_length() if rows <= 8 else -(-rows // 8) * 8
+        return batch.run(self._model, batch.tokens)
 
 
 def width_for(rows: Sequence[Row]) -> int:
@@ -273,11 +210,3 @@ def has_fused_kernels(model: Transformer) -> bool:
     """
     packed = all(isinstance(block.mlp, PackedMixtureOfExperts) for block in model.blocks)
     return model.kernels == "triton" and model.shard.ranks == 1 and packed
-
-
-def _can_be_recorded(model: Transformer) -> bool:
-    """Returns whether one process launches a pass and its launches depend on shapes only."""
-    if model.shard.ranks > 1:
-        return False
-    experts = (block.mlp for block in model.blocks)
-    return all(isinstance(each, PackedMixtureOfExperts) or each.dense for each in experts)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, distributed
 
 from reference_engine.generation.forward import Forward, Row
-from reference_engine.generation.ragged import forward_for
+from reference_engine.generation.graphs import forward_for
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.sharding import UNSHARDED, ParallelError, Shard
 from reference_engine.model.transformer import Transformer

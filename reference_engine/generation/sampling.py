@@ -22,6 +22,8 @@ ROWS_AT_ONCE = 4
 their memory. Fresh pages for the whole batch would cost more than the arithmetic."""
 CANDIDATES = 1024
 """Most probable tokens that a GPU sorts for top_p; it sorts all of them if these do not suffice."""
+NO_TOKEN, UNDECIDED = -1, -2
+"""Results of `draw_tokens` that are not tokens."""
 _MASK = 2**64 - 1
 _MIN_TEMPERATURE = 1e-30
 """Lower temperatures give the same result, because float32 does not distinguish logits that are
@@ -113,35 +115,74 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
 
 
 def sample_together(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Draws the same tokens as `sample`, all rows at once and with one copy each way, for GPUs.
+    """Draws the same tokens as `sample`, all rows at once and with one copy each way, for GPUs."""
+    logits = logits.float()
+    candidates = CANDIDATES if is_nucleus(draws) else 0
+    drawn = draw_tokens(logits, _settings(draws, logits), candidates)
+    return read_tokens(logits, drawn, draws)
 
-    A row with a top_p adds a synchronization, and a sort of the vocabulary if its most probable
-    `CANDIDATES` do not suffice.
+
+def is_nucleus(draws: Sequence[Draw]) -> bool:
+    """Returns whether a row draws among the most probable tokens only."""
+    return any(_top_p(draw.params) < 1 for draw in draws)
+
+
+def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]]:
+    """Returns what `draw_tokens` needs of each row: divisor, uniform number, top_p, temperature."""
+    return [
+        (
+            _divisor(draw.params),
+            uniform(draw.seed, draw.step),
+            _top_p(draw.params),
+            draw.params.temperature,
+        )
+        for draw in draws
+    ]
+
+
+def draw_tokens(logits: Tensor, settings: Tensor, candidates: int) -> Tensor:
+    """Draws a token for each row and reads nothing back, so a CUDA graph can record it.
+
+    Args:
+        logits: (rows, vocabulary) in float32.
+        settings: (rows, 4) in float64, see `settings_of`.
+        candidates: Number of most probable tokens among which rows with a top_p draw; 0 if no row
+            has one.
+
+    Returns:
+        (rows,), int64: a token, `NO_TOKEN` if the logits are not finite, or `UNDECIDED` if the
+        candidates do not suffice for the top_p.
     """
-    usable = logits.amax(-1, keepdim=True).isfinite()
-    logits = logits.float().where(usable, 0.0)
-    params = [draw.params for draw in draws]
-    settings = torch.tensor(
-        [
-            [_divisor(each) for each in params],
-            [uniform(draw.seed, draw.step) for draw in draws],
-            [each.top_p if each.temperature else 1.0 for each in params],
-            [each.temperature for each in params],
-        ],
-        dtype=torch.float64,
-        pin_memory=logits.is_cuda,
-    )
-    on_device = settings.to(logits.device, non_blocking=True)[..., None]
-    divisor, target, top_p, temperature = on_device.unbind()
+    unusable = ~logits.amax(-1, keepdim=True).isfinite()
+    logits = logits.masked_fill(unusable, 0.0)
+    divisor, target, top_p, temperature = settings[..., None].unbind(1)
     scaled = logits / divisor.float()
     chosen = _draw(scaled, target)
-    if any(each.top_p < 1 for each in params):
-        drawn, certain = _draw_top_p_together(scaled, top_p, target, CANDIDATES)
-        if not (certain | (top_p == 1) | ~usable).all():
-            drawn, _ = _draw_top_p_together(scaled, top_p, target, scaled.shape[1])
-        chosen = torch.where(top_p < 1, drawn, chosen)
+    if candidates:
+        drawn, certain = _draw_top_p_together(scaled, top_p, target, candidates)
+        chosen = torch.where(top_p < 1, drawn.masked_fill(~certain, UNDECIDED), chosen)
     chosen = torch.where(temperature > 0, chosen, logits.argmax(-1, keepdim=True))
-    return _tokens(logits, chosen[:, 0], draws, usable)
+    return chosen.masked_fill(unusable, NO_TOKEN)[:, 0]
+
+
+def read_tokens(logits: Tensor, drawn: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
+    """Returns the tokens that `draw_tokens` drew; draws undecided rows from the whole vocabulary.
+
+    `logits` are read only for undecided rows and for logprobs.
+    """
+    chosen: list[int] = drawn.tolist()
+    if rows := [row for row, token in enumerate(chosen) if token == UNDECIDED]:
+        left, again = logits[rows], [draws[row] for row in rows]
+        exact = draw_tokens(left, _settings(again, left), left.shape[1])
+        for row, token in zip(rows, exact.tolist(), strict=True):
+            chosen[row] = token
+    return _tokens(logits, chosen, draws)
+
+
+def _settings(draws: Sequence[Draw], logits: Tensor) -> Tensor:
+    pinned = logits.is_cuda
+    settings = torch.tensor(settings_of(draws), dtype=torch.float64, pin_memory=pinned)
+    return settings.to(logits.device, non_blocking=True)
 
 
 def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Token]:
@@ -158,25 +199,26 @@ def logprobs_of(logits: Tensor, chosen: Tensor, tops: Sequence[int]) -> list[Tok
     ]
 
 
-def _tokens(
-    logits: Tensor, chosen: Tensor, draws: Sequence[Draw], usable: Tensor
-) -> list[Token | None]:
-    """The chosen tokens (rows,) of the usable rows (rows, 1), None for the others."""
-    drawn = chosen.where(usable[:, 0], -1).tolist()
-    tokens = [None if each < 0 else Token(each) for each in drawn]
-    wanted = [row for row, draw in enumerate(draws) if draw.params.top_logprobs is not None]
+def _tokens(logits: Tensor, chosen: list[int], draws: Sequence[Draw]) -> list[Token | None]:
+    """Returns the chosen tokens with the requested logprobs; None for `NO_TOKEN`."""
+    tokens = [None if each == NO_TOKEN else Token(each) for each in chosen]
+    wanted = [
+        row
+        for row, draw in enumerate(draws)
+        if tokens[row] and draw.params.top_logprobs is not None
+    ]
     if wanted:
         tops = [draws[row].params.top_logprobs or 0 for row in wanted]
-        named = logprobs_of(logits[wanted], chosen[wanted], tops)
-        for row, token in zip(wanted, named, strict=True):
-            tokens[row] = token if tokens[row] else None
+        own = torch.tensor([chosen[row] for row in wanted], device=logits.device)
+        for row, token in zip(wanted, logprobs_of(logits[wanted], own, tops), strict=True):
+            tokens[row] = token
     return tokens
 
 
 def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    usable = logits.amax(-1, keepdim=True).isfinite()
-    if not usable.all():
-        logits = logits.where(usable, 0.0)
+    unusable = ~logits.amax(-1, keepdim=True).isfinite()
+    if unusable.any():
+        logits = logits.masked_fill(unusable, 0.0)
     divisors = [_divisor(draw.params) for draw in draws]
     scaled = logits
     if any(divisor != 1.0 for divisor in divisors):
@@ -189,12 +231,17 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
             chosen[row] = logits[row].argmax()
         elif draw.params.top_p < 1:
             chosen[row] = _draw_top_p(scaled[row], draw)
-    return _tokens(logits, chosen, draws, usable)
+    return _tokens(logits, chosen.masked_fill(unusable[:, 0], NO_TOKEN).tolist(), draws)
 
 
 def _divisor(params: SamplingParams) -> float:
     """Returns the divisor of the logits; temperature 0 needs no division."""
     return max(params.temperature, _MIN_TEMPERATURE) if params.temperature else 1.0
+
+
+def _top_p(params: SamplingParams) -> float:
+    """Returns the top_p that applies; temperature 0 needs none."""
+    return params.top_p if params.temperature else 1.0
 
 
 def _draw(scaled: Tensor, target: Tensor) -> Tensor:

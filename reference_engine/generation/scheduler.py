@@ -7,6 +7,11 @@ When pages run out, the newest sequence gives up its pages and starts again late
 its prompt as before and feeds its generated tokens one by one, so that its continuation is
 identical to the last bit. The oldest sequence always makes progress.
 
+With a recorded decoder, a step first launches the next token of each sequence and then reads those
+that the step before launched. A sequence that stops has then been launched once more, and its last
+token is ignored. Its pages can serve another sequence at once, because the device runs the steps in
+order.
+
 The scheduler uses no threads; `engine` does.
 """
 
@@ -14,23 +19,18 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from reference_engine.generation.forward import Forward, GatheredForward, Row, row_multiple
-from reference_engine.generation.sampling import (
-    Draw,
-    Sampler,
-    SamplingParams,
-    Token,
-    sample,
-    seed_of,
-)
+from reference_engine.generation.graphs import Decoder, GraphedForward, Launched, drawn_in
+from reference_engine.generation.sampling import Draw, Sampler, Token, sample
+from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
-from reference_engine.kv_cache.pages import BLOCK, BlockTable, block_hashes, blocks_of
+from reference_engine.kv_cache.pages import BLOCK, BlockTable, blocks_of
 from reference_engine.model.transformer import Transformer
 
 HEADROOM = 4 * BLOCK
@@ -61,53 +61,6 @@ class Tally:
         }
 
 
-@dataclass(eq=False)
-class Sequence:
-    """The state of a request in the model.
-
-    Attributes:
-        seed: The seed of the random draws.
-        tokens: The prompt and the generated tokens.
-        hashes: The hashes of the prompt's full blocks, see `kv_cache.pages`.
-        cached: Number of tokens in the cache.
-        order: Position in the order in which sequences joined.
-        table: The pages; None while the sequence waits for pages.
-    """
-
-    prompt: tuple[int, ...]
-    params: SamplingParams
-    seed: int = field(init=False)
-    tokens: list[int] = field(init=False)
-    hashes: list[bytes] = field(init=False)
-    cached: int = 0
-    order: int = 0
-    table: BlockTable | None = None
-
-    def __post_init__(self) -> None:
-        self.seed = seed_of(self.params)
-        self.tokens = list(self.prompt)
-        self.hashes = block_hashes(self.prompt)
-
-    @property
-    def in_prefill(self) -> bool:
-        """Whether a part of the prompt is not in the cache yet."""
-        return self.cached < len(self.prompt)
-
-    @property
-    def generated(self) -> int:
-        """The number of generated tokens."""
-        return len(self.tokens) - len(self.prompt)
-
-
-@dataclass(frozen=True)
-class Step:
-    """The token that one sequence gained in a step; None if the model's logits are not finite."""
-
-    sequence: Sequence
-    token: Token | None
-    finished: bool
-
-
 @dataclass
 class _Plan:
     """The work of a step; `new_blocks` holds the hashes of the prompt blocks to prefill."""
@@ -116,6 +69,14 @@ class _Plan:
     prefill: list[tuple[Sequence, Row]] = field(default_factory=list)
     decode: list[tuple[Sequence, Row]] = field(default_factory=list)
     new_blocks: set[bytes] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A launched decode step, and the row of each sequence that gains a token."""
+
+    step: Launched
+    places: dict[Sequence, int]
 
 
 class Scheduler:
@@ -142,6 +103,10 @@ class Scheduler:
         self._cache = cache
         self._sampler = sampler
         self._forward = forward or GatheredForward(model, cache)
+        self._decoder: Decoder | None = None
+        if isinstance(forward, GraphedForward) and sampler is sample:
+            self._decoder = forward.decoder(max_batch)
+        self._flight: _Flight | None = None
         self._row_multiple = row_multiple(model.unembedding.weight)
         self._chunk = max(prefill_chunk // BLOCK, 1)
         self._max_batch = max_batch
@@ -183,6 +148,10 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Removes a sequence, finished or not, and releases its pages."""
+        sequence.left = True
+        self._release(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
         if sequence.table is not None:
             sequence.table.release()
             sequence.table = None
@@ -192,16 +161,45 @@ class Scheduler:
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
-        """Advances the running sequences and removes those that finish."""
+        """Advances the running sequences and removes those that finish.
+
+        With a recorded decoder, the returned tokens are those that the step before launched.
+        """
+        flight = self._flight
+        steps: list[Step] = []
+        if flight is not None and not flight.step.overlaps:
+            steps, flight = self._read(flight), None
         self._resume()
         plan = self._plan()
-        ready: list[Sequence] = []
-        streams: list[Tensor] = []
-        for rows, length in ((plan.prefill, BLOCK), (plan.decode, 1)):
-            if rows:
-                stream = self._forward([row for _, row in rows], length)
-                self._advance(rows, stream, ready, streams)
-        return self._sample(ready, torch.cat(streams)) if ready else []
+        passes = [(plan.prefill, BLOCK)]
+        if self._decoder is None:
+            passes.append((plan.decode, 1))
+        else:
+            self._flight = self._launch(self._decoder, plan.decode)
+        steps += self._read(flight)
+        return steps + self._run(passes)
+
+    def _launch(self, decoder: Decoder, rows: list[tuple[Sequence, Row]]) -> _Flight | None:
+        if not rows:
+            return None
+        draws = [Draw(each.params, each.seed, each.generated) for each, _ in rows]
+        step = decoder.launch([row for _, row in rows], draws)
+        places = {rows[at][0]: at for at in self._advance(rows)}
+        for sequence in places:
+            sequence.launched += 1
+        return _Flight(step, places)
+
+    def _read(self, flight: _Flight | None) -> list[Step]:
+        """Waits for a launched step; sequences that were removed meanwhile gain no token."""
+        if flight is None:
+            return []
+        tokens = flight.step.tokens()
+        steps = []
+        for sequence, place in flight.places.items():
+            sequence.launched -= 1
+            if not sequence.left:
+                steps.append(self._gain(sequence, tokens[place]))
+        return steps
 
     def _expected_pages(self, sequence: Sequence) -> int:
         length = min(
@@ -234,7 +232,7 @@ class Scheduler:
 
     def _preempt(self, sequence: Sequence) -> None:
         self.tally.preemptions += 1
-        self.remove(sequence)
+        self._release(sequence)
         insort(self._preempted, sequence, key=lambda each: each.order)
 
     def _plan(self) -> _Plan:
@@ -246,9 +244,10 @@ class Scheduler:
             if sequence.in_prefill:
                 self._reuse(sequence, sequence.table)
                 self._plan_block(plan, sequence, sequence.table, sequence.cached, preempting=True)
-            elif self._make_room(sequence, sequence.table, sequence.cached + 1):
-                row = _row(sequence, sequence.table, sequence.cached, 1)
-                plan.decode.append((sequence, row))
+            elif not sequence.is_full(self.max_context) and self._make_room(
+                sequence, sequence.table, sequence.cached + 1
+            ):
+                plan.decode.append((sequence, self._decode_row(sequence, sequence.table)))
         turns = deque(plan.prefill)
         while turns:
             sequence, row = turns.popleft()
@@ -296,14 +295,17 @@ class Scheduler:
         table.extend(blocks)
         return True
 
-    def _advance(
-        self,
-        rows: list[tuple[Sequence, Row]],
-        stream: Tensor,
-        ready: list[Sequence],
-        streams: list[Tensor],
-    ) -> None:
-        """Records that rows are in the cache; collects sequences that are ready to be sampled."""
+    def _decode_row(self, sequence: Sequence, table: BlockTable) -> Row:
+        row = _row(sequence, table, sequence.cached, 1)
+        if sequence.launched:
+            assert self._flight is not None
+            token = drawn_in(self._flight.places[sequence])
+            row = replace(row, tokens=[token])
+        return row
+
+    def _advance(self, rows: list[tuple[Sequence, Row]]) -> list[int]:
+        """Records that rows are in the cache; returns the rows whose sequences gain a token."""
+        ready: list[int] = []
         for at, (sequence, row) in enumerate(rows):
             assert sequence.table is not None
             in_prefill = sequence.in_prefill
@@ -314,39 +316,50 @@ class Scheduler:
                     sequence.table.publish(row.start // BLOCK)
             else:
                 self.tally.repeated_tokens += sequence.cached < len(sequence.tokens)
-            if sequence.cached == len(sequence.tokens):
-                ready.append(sequence)
-                streams.append(stream[at : at + 1])
+            if sequence.cached >= len(sequence.tokens):
+                ready.append(at)
         for sequence, _ in rows:  # Later rows of the same sequence may publish pages first.
             assert sequence.table is not None
             sequence.table.trim(sequence.cached)
+        return ready
 
-    def _sample(self, ready: list[Sequence], stream: Tensor) -> list[Step]:
-        padding = -len(stream) % self._row_multiple
-        logits = self._model.scores(F.pad(stream, (0, 0, 0, padding)))[: len(stream)]
+    def _run(self, passes: list[tuple[list[tuple[Sequence, Row]], int]]) -> list[Step]:
+        """Runs rows of up to n tokens and draws the tokens of the sequences that are ready."""
+        ready: list[Sequence] = []
+        streams: list[Tensor] = []
+        for rows, length in passes:
+            if rows:
+                stream = self._forward([row for _, row in rows], length)
+                for at in self._advance(rows):
+                    ready.append(rows[at][0])
+                    streams.append(stream[at : at + 1])
+        if not ready:
+            return []
+        padding = -len(ready) % self._row_multiple
+        padded = F.pad(torch.cat(streams), (0, 0, 0, padding))
+        logits = self._model.unembedding(padded)[: len(ready)]
         draws = [Draw(each.params, each.seed, each.generated) for each in ready]
-        steps = []
-        for sequence, token in zip(ready, self._sampler(logits, draws), strict=True):
-            if token is None:
-                self._discard(sequence)
-                steps.append(Step(sequence, None, finished=True))
-                continue
-            sequence.tokens.append(token.id)
-            self.tally.generated_tokens += 1
-            finished = (
-                token.id in sequence.params.stop_token_ids
-                or sequence.generated >= sequence.params.max_tokens
-                or len(sequence.tokens) >= self.max_context
-            )
-            if finished:
-                self.remove(sequence)
-            steps.append(Step(sequence, token, finished))
-        return steps
+        tokens = self._sampler(logits, draws)
+        return [self._gain(*each) for each in zip(ready, tokens, strict=True)]
+
+    def _gain(self, sequence: Sequence, token: Token | None) -> Step:
+        """Adds a drawn token to its sequence."""
+        if token is None:
+            self._discard(sequence)
+            return Step(sequence, None, finished=True)
+        sequence.tokens.append(token.id)
+        self.tally.generated_tokens += 1
+        finished = token.id in sequence.params.stop_token_ids or (
+            not sequence.launched and sequence.is_full(self.max_context)
+        )
+        if finished:
+            self.remove(sequence)
+        return Step(sequence, token, finished)
 
     def _discard(self, sequence: Sequence) -> None:
         """Removes a sequence; its cached values may not be finite, so none are shared."""
-        assert sequence.table is not None
-        sequence.table.withdraw()
+        if sequence.table is not None:
+            sequence.table.withdraw()
         self.remove(sequence)
 
 

@@ -67,7 +67,7 @@ class PackedLinear:
     """One matrix product per expert, with MXFP4 weights in the layout that the kernels read.
 
     Attributes:
-        blocks: (experts, out, in / 32, 4, 4), uint8; [c, j] is byte 4 j + c of a stored block.
+        blocks: (experts, out, in / 8), int32; see `kernel_layout`.
         scales: (experts, in / 32, out), uint8.
         bias: (experts, out), in the dtype of the tokens.
     """
@@ -77,20 +77,71 @@ class PackedLinear:
     bias: Tensor
 
 
+LARGEST_SCALE = 128
+"""The largest scale byte of the kernel layout, for weights up to 12: the kernels multiply by
+2^(scale - 1), which must be a bfloat16."""
+
+_PLACES = ((15, 8, 7, 6), (9, 2, 1, 0), (19, 12, 11, 10), (13, 14, 5, 4))
+"""The bits of a word that hold sign, exponent (two) and mantissa of the first weight of each pair;
+those of the second weight are 16 higher, modulo 32."""
+
+
 def kernel_layout(blocks: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
     """Converts blocks and scales from the checkpoint layout to the layout of `PackedLinear`.
 
-    A thread of a matrix unit works on bytes that are four apart (PTX ISA, fragments of wgmma's
-    m64nNk16). With those bytes adjacent, it loads four at once. A tile loads the scales of adjacent
-    outputs together.
+    A thread of a matrix unit works on four pairs of weights of each block: t, t + 4, t + 8 and
+    t + 12 (PTX ISA, fragments of wgmma's m64nNk16). Word t holds these pairs. Their bits are placed
+    so that a rotation and a mask move them to the places where a bfloat16 has its sign, the lower
+    two bits of its exponent and the upper bit of its mantissa (see `pairs_of`). The result is the
+    weight times 2^-126. A tile loads the scales of adjacent outputs together.
 
     Args:
         blocks: (experts, out, in / 32, 16).
         scales: (experts, out, in / 32).
+
+    Raises:
+        ValueError: A weight is larger than the kernels support.
     """
-    return blocks.view(*blocks.shape[:-1], 4, 4).mT.contiguous(), scales.mT.contiguous()
+    if scales.numel() and int(scales.max()) > LARGEST_SCALE:
+        raise ValueError(
+            "An expert has weights above 12, which the packed layout does not hold: use a "
+            "checkpoint whose experts are not in MXFP4."
+        )
+    words = torch.zeros((*blocks.shape[:-1], 4), dtype=torch.int32, device=blocks.device)
+    for pair, table in enumerate(_tables(blocks.device)):
+        words |= table[blocks[..., 4 * pair : 4 * pair + 4].int()]
+    return words.flatten(-2), scales.mT.contiguous()
 
 
-def decode_kernel_layout(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+def pairs_of(words: Tensor) -> list[Tensor]:
+    """Returns the four pairs of weights of each word, as two bfloat16 of the weight times 2^-126.
+
+    The kernels contain the same steps.
+    """
+    rotated = ((words >> 4) & 0x0FFFFFFF) | (words << 28)
+    last = ((words << 2) & _signed(0x80C080C0)) | ((words >> 6) & 0x01000100)
+    return [each & _signed(0x81C081C0) for each in (words, words << 6, rotated, last)]
+
+
+def decode_kernel_layout(words: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     """Unpacks the weights (out, in) of one expert from the layout of `PackedLinear`."""
-    return decode(blocks.mT.flatten(-2), scales.mT, dtype)
+    pairs = torch.stack(pairs_of(words.reshape(*words.shape[:-1], -1, 4)), -2)
+    low, high = (((part >> 12) & 8) | ((part >> 6) & 7) for part in (pairs, pairs >> 16))
+    return decode((low | (high << 4)).flatten(-2), scales.mT, dtype)
+
+
+def _tables(device: torch.device) -> Tensor:
+    """Returns the bits of a word, (4, 256), that each byte sets as one of its pairs."""
+    byte = torch.arange(256)
+    tables = torch.zeros(4, 256, dtype=torch.int64)
+    for pair, places in enumerate(_PLACES):
+        for weight in range(2):
+            for bit, place in enumerate(places):
+                value = (byte >> (4 * weight + 3 - bit)) & 1
+                tables[pair] |= value << ((place + 16 * weight) % 32)
+    return tables.to(device, torch.int32)
+
+
+def _signed(bits: int) -> int:
+    """Returns the int32 with these bits."""
+    return bits - (1 << 32) if bits >> 31 else bits

@@ -317,12 +317,8 @@ class Transformer(nn.Module):
 
     def logits(self, stream: Tensor) -> Tensor:
         """Returns the logits of the whole vocabulary in float32."""
-        return self.scores(stream).float()
-
-    def scores(self, stream: Tensor) -> Tensor:
-        """Returns the logits in the dtype of the weights."""
-        scores: Tensor = self.unembedding(self.norm(stream))
-        return scores
+        logits: Tensor = self.unembedding(self.norm(stream))
+        return logits.float()
 
 
 class UncachedContext:

@@ -14,6 +14,7 @@ from typing import Literal
 from harmony.conversation import Conversation
 from harmony.parse import FIRST_SPECIAL, STOP_TOKENS, Delta, Ended, Event, HarmonyParser, Started
 from harmony.render import RenderError, least_tokens, render_prompt
+from harmony.vocabulary import encode
 from reference_engine.backends.base import BackendError, TokenSource
 from reference_engine.generation.errors import (
     ContextOverflowError,
@@ -163,6 +164,8 @@ class Generation:
             self.reasoning_tokens += before.kind == "reasoning"
             if token.logprob is not None:
                 self._shown.tokens.append(token)
+        elif not before:
+            self._count_header_text(events)
         policy = self._request.policy
         for event in events:
             if isinstance(event, Started):
@@ -182,7 +185,15 @@ class Generation:
         first = events[0] if events else None
         if isinstance(first, Started) and not self._request.policy.allows(first):
             return []
+        self._count_header_text(events)
         return self._parts(events)
+
+    def _count_header_text(self, events: Sequence[Event]) -> None:
+        """Count the tokens of a chain of thought that is the text of a malformed header."""
+        if any(isinstance(event, Started) and event.kind == "reasoning" for event in events):
+            text = "".join(event.text for event in events if isinstance(event, Delta))
+            sampled = len(self.completion) - self._boundary
+            self.reasoning_tokens += min(len(encode(text)), sampled)
 
     def _steer(self, disallowed: Started | None) -> list[Part]:
         """Return to the end of the last message and write the next header."""

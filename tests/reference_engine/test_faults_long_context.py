@@ -16,7 +16,7 @@ from reference_engine.faults.catalogue import CATALOGUE, read_plan
 from reference_engine.faults.hooks import INPUT
 from reference_engine.faults.layers import long_context
 from reference_engine.generation.engine import Engine, SamplingParams
-from reference_engine.generation.ragged import forward_for
+from reference_engine.generation.graphs import forward_for
 
 ENGINE = sorted(name for name in names_of("long context") if CATALOGUE[name].of_engine)
 SEED = torch.Generator().manual_seed(4)

@@ -71,6 +71,20 @@ def check_order(parts: list[Part]) -> None:
     assert writing is None
 
 
+def test_chain_of_thought_in_a_malformed_header_is_counted():
+    sampled = [
+        "<|channel|>",
+        "analysis",
+        " I think so.",
+        "<|end|>",
+        "<|start|>assistant<|channel|>final<|message|>Hi",
+    ]
+    order = GenerationRequest(Conversation((User("Hi"),)), Sampling(), ToolPolicy())
+    generation, parts = run(order, tokens_of(sampled))
+    (text,) = [each.text for each in parts if isinstance(each, Piece) and each.kind == "reasoning"]
+    assert generation.reasoning_tokens == len(harmony_encoding().encode(text))
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     SAMPLED, st.sampled_from(POLICIES), st.integers(min_value=1, max_value=60), st.booleans()

@@ -40,7 +40,7 @@ def logprobs(model: Transformer, leader: Leader) -> Tensor:
             table.extend(blocks_of(end))
             rows.append(Row(sequence[start:end], start, table.full, table.sliding))
         length = BLOCK if spans[0][1] - spans[0][0] > 1 else 1
-        out.append(model.logits(forward(rows, length)).log_softmax(-1))
+        out.append(model.unembedding(forward(rows, length)).float().log_softmax(-1))
     return torch.stack(out)
 
 

@@ -235,7 +235,7 @@ async def test_a_crash_fails_the_requests_but_not_the_engine(monkeypatch, caplog
     model = random_transformer(num_hidden_layers=2)
     async with running(model) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(model, "scores", lambda stream: 1 / 0)
+            patch.setattr(model.unembedding, "forward", lambda stream: 1 / 0)
             wishes = SamplingParams(max_tokens=3)
             results = await asyncio.gather(
                 *(collect(engine, [n], wishes) for n in range(3)), return_exceptions=True
@@ -249,12 +249,12 @@ async def test_a_crash_fails_the_requests_but_not_the_engine(monkeypatch, caplog
 async def test_after_an_error_of_the_gpu_the_engine_accepts_no_requests(monkeypatch):
     model, told = random_transformer(num_hidden_layers=2), []
 
-    def scores(_: torch.Tensor) -> torch.Tensor:
+    def fail(_: torch.Tensor) -> torch.Tensor:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     async with running(model) as engine:
         engine.on_failure = lambda: told.append(True)
-        monkeypatch.setattr(model, "scores", scores)
+        monkeypatch.setattr(model.unembedding, "forward", fail)
         with pytest.raises(GenerationError, match="illegal memory access"):
             await collect(engine, [1], SamplingParams(max_tokens=3))
         with pytest.raises(EngineClosedError):
@@ -267,18 +267,18 @@ async def test_after_an_error_of_the_gpu_the_engine_accepts_no_requests(monkeypa
 async def test_logits_that_are_not_finite_fail_their_request_alone(monkeypatch, caplog, top_p):
     """The pages of the failed request are not shared afterwards."""
     model = random_transformer(num_hidden_layers=2)
-    scores, prompt = model.scores, tokens(200)
+    unembed, prompt = model.unembedding.forward, tokens(200)
     wishes = SamplingParams(max_tokens=5, seed=1, top_p=top_p)
 
     def broken(stream: torch.Tensor) -> torch.Tensor:
-        logits = scores(stream)
+        logits = unembed(stream)
         logits[0] = math.nan
         return logits
 
     async with running(model) as engine:
         alone = await collect(engine, [1, 2], wishes)
         with monkeypatch.context() as patch:
-            patch.setattr(model, "scores", broken)
+            patch.setattr(model.unembedding, "forward", broken)
             with pytest.raises(GenerationError, match="not finite"):
                 await collect(engine, prompt, wishes)
         assert "not finite" in caplog.text

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tiny_model import random_transformer
 
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.generation.scheduler import Scheduler, Sequence
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK
 

@@ -24,8 +24,8 @@ TYPES = {
     "*bf16": "inner query key_pages value_pages sinks bias normalized qkv scores",
     "*fp32": "out part_maximum part_sum weights stream parts cos sin",
     "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths "
-    "chosen",
-    "*u8": "blocks scales",
+    "chosen blocks",
+    "*u8": "scales",
     "fp32": "limit scale eps",
     "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles "
     "splits rows",

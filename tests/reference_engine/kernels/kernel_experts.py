@@ -75,6 +75,8 @@ def test_the_clamp_uses_the_limit(limit):
 def test_every_code_and_scale(dtype):
     """One weight row holds all sixteen values; the scales are tiny, large, and of zero blocks."""
     x, chosen, weights, gate_up, down = problem(2, 2, 1, 64, 32, dtype)
-    gate_up.blocks[:] = (torch.arange(16) * 17).view(4, 4)
-    gate_up.scales[:] = torch.tensor([0, 90, 110, 120])[torch.arange(64) % 4]
+    stored = (torch.arange(16) * 17).to(torch.uint8).expand(2, 64, 2, 16)
+    scales = torch.tensor([0, 90, 110, 120], dtype=torch.uint8)[torch.arange(64) % 4]
+    words, scales = mxfp4.kernel_layout(stored, scales[:, None].expand(2, 64, 2))
+    gate_up = replace(gate_up, blocks=words.to(DEVICE), scales=scales.to(DEVICE))
     check(x, chosen, weights, gate_up, down)

@@ -21,4 +21,5 @@ def test_launches_of_a_decode_step(rows, combined):
         assert found[f"{kernel}_kernel"] == layers
     assert found["combine_kernel"] == combined
     assert per_layer("20b", rows) == 10 + combined / layers
-    assert found.total() <= 10 * layers + combined + 10
+    # Embedding, rotary angles, unembedding and sampling.
+    assert found.total() <= 10 * layers + combined + 61

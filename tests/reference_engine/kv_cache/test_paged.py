@@ -6,25 +6,15 @@ import pytest
 import torch
 from tiny_model import random_transformer
 
-from reference_engine.generation.forward import GatheredForward, Row
-from reference_engine.generation.ragged import (
-    GraphedForward,
-    RaggedForward,
-    bucket,
-    record_calls,
-    width_for,
-)
+from reference_engine.generation.forward import GatheredForward
+from reference_engine.generation.ragged import RaggedForward
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.generation.scheduler import Scheduler, Sequence
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BlockTable, Layout, PagePool, block_hashes
 
 TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
-
-
-def recorded(model, cache):
-    """Decodes as with CUDA graphs."""
-    return GraphedForward(model, cache, record_calls)
 
 
 @pytest.mark.parametrize("window", [3, 100, 128])
@@ -32,7 +22,7 @@ def recorded(model, cache):
 def test_ragged_batches_agree_with_padded_ones(window):
     model = random_transformer(num_hidden_layers=3, sliding_window=window)
     results = []
-    for forward in (GatheredForward, RaggedForward, recorded):
+    for forward in (GatheredForward, RaggedForward):
         cache = KVCache(model.config, 40, torch.float32, torch.device("cpu"))
         made = Scheduler(
             model,
@@ -49,56 +39,10 @@ def test_ragged_batches_agree_with_padded_ones(window):
         while made.running:
             gained += made.step()
         results.append(gained)
-    plain, *others = results
-    for other in others:
-        assert [step.token.id for step in other] == [step.token.id for step in plain]
-        for ours, theirs in zip(other, plain, strict=True):
-            assert ours.token.logprob == pytest.approx(theirs.token.logprob, abs=1e-4)
-
-
-@pytest.mark.parametrize("rows", [1, 9])
-@torch.inference_mode()
-def test_recorded_steps_replay_with_other_rows_and_across_a_change_of_width(rows):
-    """Sequences of different lengths end at different steps; one outgrows its page table."""
-    model = random_transformer(num_hidden_layers=2)
-    results, recordings = [], []
-
-    def counted(run):
-        recordings.append(run)
-        return record_calls(run)
-
-    for forward in (RaggedForward, lambda *parts: GraphedForward(*parts, counted)):
-        cache = KVCache(model.config, 40 + 4 * rows, torch.float32, torch.device("cpu"))
-        made = Scheduler(
-            model,
-            cache,
-            max_batch=rows,
-            max_context=1100,
-            prefill_chunk=2048,
-            forward=forward(model, cache),
-        )
-        long = (TEXT * 3)[:1020]
-        for row in range(rows):
-            prompt = long if row == 0 else TEXT[row : 2 * row + 1]
-            params = SamplingParams(6 if row == 0 else 4 + row % 5, temperature=0, top_logprobs=0)
-            made.add(Sequence(tuple(prompt), params))
-        gained = []
-        while made.running:
-            gained += made.step()
-        results.append([(step.token.id, step.token.logprob) for step in gained])
-    eager, replayed = results
-    assert [token for token, _ in replayed] == [token for token, _ in eager]
-    assert [logprob for _, logprob in replayed] == pytest.approx([p for _, p in eager], abs=1e-4)
-    assert 1 <= len(recordings) < len(replayed)
-
-
-def test_buckets_are_few_and_large_enough():
-    sizes = {rows: bucket(rows) for rows in range(1, 257)}
-    assert all(rows <= size < rows + 8 for rows, size in sizes.items())
-    assert len(set(sizes.values())) == 35
-    assert [width_for([Row((1,), start, None, None)]) for start in (0, 1023, 1024, 131071)] == [
-        16, 16, 32, 2048,
-    ]  # fmt: skip
+    plain, ragged = results
+    assert [step.token.id for step in ragged] == [step.token.id for step in plain]
+    for ours, theirs in zip(ragged, plain, strict=True):
+        assert ours.token.logprob == pytest.approx(theirs.token.logprob, abs=1e-4)
 
 
 def test_pages_before_the_window_are_reused():

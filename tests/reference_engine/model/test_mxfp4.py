@@ -92,3 +92,39 @@ def test_a_block_of_zeros_is_zero():
 def test_the_last_dimension_must_be_a_multiple_of_the_block():
     with pytest.raises(ValueError, match="multiple of 32"):
         mxfp4.encode(torch.zeros(33))
+
+
+def every_code_and_scale():
+    """Blocks (129, 256, 1, 16) of all bytes at all places, and every scale that kernels support."""
+    place = (torch.arange(256)[:, None] + 37 * torch.arange(16)) % 256
+    blocks = place.to(torch.uint8)[None, :, None].expand(129, -1, -1, -1)
+    scales = torch.arange(129, dtype=torch.uint8)[:, None, None].expand(-1, 256, 1)
+    return blocks, scales
+
+
+def test_the_kernel_layout_is_exact_for_every_code_and_scale():
+    blocks, scales = every_code_and_scale()
+    packed = mxfp4.kernel_layout(blocks, scales)
+    for expert in (0, 1, 70, 128):
+        found = mxfp4.decode_kernel_layout(packed[0][expert], packed[1][expert], torch.float64)
+        assert torch.equal(found, mxfp4.decode(blocks[expert], scales[expert], torch.float64))
+
+
+def test_one_product_of_bfloat16_unpacks_a_weight_exactly():
+    """This is the arithmetic of the kernels: a pair of the word times 2^(scale - 1)."""
+    blocks, scales = every_code_and_scale()
+    words, _ = mxfp4.kernel_layout(blocks, scales)
+    pairs = torch.stack([each.view(torch.bfloat16) for each in mxfp4.pairs_of(words)], -1)
+    powers = ((scales.int() + 126) << 7).to(torch.int16).view(torch.bfloat16)
+    # (expert, out, thread, weight, pair of a half, half) to the order of the inputs.
+    weights = (pairs.view(129, 256, 4, 2, 2, 2) * powers[..., None, None, None]).permute(
+        0, 1, 4, 5, 2, 3
+    )
+    exact = mxfp4.decode(blocks, scales, torch.float64)
+    assert torch.equal(weights.flatten(2).double(), exact)
+
+
+def test_weights_above_twelve_do_not_fit_the_kernel_layout():
+    blocks, scales = mxfp4.encode(torch.full((1, 1, 32), 30.0))
+    with pytest.raises(ValueError, match="above 12"):
+        mxfp4.kernel_layout(blocks[:, :, None].flatten(2, 3), scales)

@@ -1,0 +1,180 @@
+"""Decode steps that are recorded once and replayed: on a GPU as CUDA graphs.
+
+A recorded step leads from the new tokens to the drawn ones: model, unembedding and sampling. Its
+results stay on the device, where the next step finds them. So the next step can be launched before
+the host has read the tokens:
+
+    host      launch 1   launch 2   read 1   launch 3   read 2   ...
+    device               step 1     step 2              step 3   ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from reference_engine.generation.forward import Forward, GatheredForward, Row
+from reference_engine.generation.ragged import RaggedBatch, RaggedForward, width_for
+from reference_engine.generation.sampling import (
+    CANDIDATES,
+    Draw,
+    Token,
+    draw_tokens,
+    is_nucleus,
+    read_tokens,
+)
+from reference_engine.kv_cache.cache import KVCache
+from reference_engine.model.packed import PackedMixtureOfExperts
+from reference_engine.model.transformer import Transformer
+
+Replay = Callable[[], object]
+Record = Callable[[Callable[[], None]], Replay]
+"""Runs a computation once, and records it. Its inputs and results must keep their addresses."""
+
+
+def forward_for(model: Transformer, cache: KVCache) -> Forward:
+    """Returns the forward pass for the model's device and kernels."""
+    if model.kernels == "torch":
+        return GatheredForward(model, cache)
+    if cache.layers[0].keys.is_cuda and _can_be_recorded(model):
+        return GraphedForward(model, cache, record_graphs())
+    return RaggedForward(model, cache)
+
+
+class GraphedForward(RaggedForward):
+    """A forward pass whose decode steps can be recorded.
+
+    Args:
+        model: The model.
+        cache: Its cache.
+        record: Records a step; `record_graphs` on a GPU.
+    """
+
+    def __init__(self, model: Transformer, cache: KVCache, record: Record) -> None:
+        super().__init__(model, cache)
+        self._record = record
+
+    def decoder(self, rows: int) -> Decoder:
+        """Returns a decoder for batches of at most `rows` sequences."""
+        return Decoder(self._model, self._cache, self._record, rows)
+
+
+class Decoder:
+    """Launches recorded decode steps.
+
+    Records on first use of each combination of row count (see `bucket`), table width (a power of
+    two), and whether a row has a top_p.
+    """
+
+    def __init__(self, model: Transformer, cache: KVCache, record: Record, rows: int) -> None:
+        self._model = model
+        self._cache = cache
+        self._record = record
+        self._recorded: dict[tuple[int, int, bool], tuple[RaggedBatch, Replay]] = {}
+        most, device = bucket(rows), model.unembedding.weight.device
+        self._logits = torch.empty(most, model.config.vocab_size, device=device)
+        self._drawn = torch.zeros(most, dtype=torch.int64, device=device)
+        self._before = torch.zeros_like(self._drawn)
+
+    def launch(self, rows: Sequence[Row], draws: Sequence[Draw]) -> Launched:
+        """Launches a step for rows with one token each.
+
+        A row's token may be `drawn_in(n)`: the token that the step before draws in its row n.
+        """
+        torch.clamp(self._drawn, min=0, out=self._before)  # A failed row has no token.
+        key = (bucket(len(rows)), width_for(rows), is_nucleus(draws))
+        if key not in self._recorded:
+            count, width, nucleus = key
+            batch = RaggedBatch(self._cache, count, count, width)
+            batch.fill(rows, draws)
+            self._recorded[key] = batch, self._record(partial(self.run, batch, nucleus))
+        batch, replay = self._recorded[key]
+        batch.fill(rows, draws)
+        replay()
+        return Launched.of(self._logits, self._drawn, draws)
+
+    def run(self, batch: RaggedBatch, nucleus: bool) -> None:
+        """Runs the step that `launch` records, with the rows in `batch`."""
+        given, count = batch.tokens, len(batch.tokens)
+        earlier = self._before[(~given).clamp(min=0)]
+        normalized = batch.run(self._model, torch.where(given < 0, earlier, given))
+        logits = self._logits[:count].copy_(self._model.unembedding(normalized))
+        drawn = draw_tokens(logits, batch.settings, CANDIDATES if nucleus else 0)
+        self._drawn[:count].copy_(drawn)
+
+
+def drawn_in(row: int) -> int:
+    """Returns what stands for the token that the step before draws in one of its rows."""
+    return ~row
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A step that was launched; the next one overwrites its `logits`.
+
+    Attributes:
+        draws: The settings of each row.
+        overlaps: Whether the next step may be launched before `tokens` is called, that is, whether
+            the logits are not needed: no row has a top_p or logprobs.
+    """
+
+    draws: Sequence[Draw]
+    overlaps: bool
+    _logits: Tensor
+    _drawn: Tensor
+    _copied: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, logits: Tensor, drawn: Tensor, draws: Sequence[Draw]) -> Launched:
+        """Starts the copy of the drawn tokens to the host."""
+        on_gpu, count = drawn.is_cuda, len(draws)
+        host = torch.empty(count, dtype=drawn.dtype, pin_memory=on_gpu)
+        host.copy_(drawn[:count], non_blocking=True)
+        copied = torch.cuda.current_stream().record_event() if on_gpu else None
+        logprobs = any(draw.params.top_logprobs is not None for draw in draws)
+        overlaps = not (logprobs or is_nucleus(draws))
+        return cls(draws, overlaps, logits[:count], host, copied)
+
+    def tokens(self) -> list[Token | None]:
+        """Waits for the step and returns its tokens; None for rows without finite logits."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return read_tokens(self._logits, self._drawn, self.draws)
+
+
+def record_graphs() -> Record:
+    """Records CUDA graphs, which share the memory of their intermediate results."""
+    memory = torch.cuda.graph_pool_handle()
+
+    def record(run: Callable[[], None]) -> Replay:
+        run()  # Kernels autotune in this run, not while recording.
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=memory):
+            run()
+        return graph.replay
+
+    return record
+
+
+def record_calls(run: Callable[[], None]) -> Replay:
+    """Does without a graph what `record_graphs` does: the twin for tests on a CPU."""
+    run()
+    return run
+
+
+def bucket(rows: int) -> int:
+    """Returns the padded row count: a power of two up to 8, then a multiple of 8."""
+    return 1 << (rows - 1).bit_length() if rows <= 8 else -(-rows // 8) * 8
+
+
+def _can_be_recorded(model: Transformer) -> bool:
+    """Returns whether one process launches a pass and its launches depend on shapes only."""
+    if model.shard.ranks > 1:
+        return False
+    experts = (block.mlp for block in model.blocks)
+    return all(isinstance(each, PackedMixtureOfExperts) or each.dense for each in experts)

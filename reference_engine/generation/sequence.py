@@ -1,0 +1,64 @@
+"""A request in the model: its tokens, what is in the cache, and what it gains in a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reference_engine.generation.sampling import SamplingParams, Token, seed_of
+from reference_engine.kv_cache.pages import BlockTable, block_hashes
+
+
+@dataclass(eq=False)
+class Sequence:
+    """The state of a request in the model.
+
+    Attributes:
+        seed: The seed of the random draws.
+        tokens: The prompt and the generated tokens.
+        hashes: The hashes of the prompt's full blocks, see `kv_cache.pages`.
+        cached: Number of tokens in the cache.
+        order: Position in the order in which sequences joined.
+        table: The pages; None while the sequence waits for pages.
+        launched: Number of tokens that are being drawn and have not been read.
+        left: Whether the scheduler has removed the sequence.
+    """
+
+    prompt: tuple[int, ...]
+    params: SamplingParams
+    seed: int = field(init=False)
+    tokens: list[int] = field(init=False)
+    hashes: list[bytes] = field(init=False)
+    cached: int = 0
+    order: int = 0
+    table: BlockTable | None = None
+    launched: int = 0
+    left: bool = False
+
+    def __post_init__(self) -> None:
+        self.seed = seed_of(self.params)
+        self.tokens = list(self.prompt)
+        self.hashes = block_hashes(self.prompt)
+
+    @property
+    def in_prefill(self) -> bool:
+        """Whether a part of the prompt is not in the cache yet."""
+        return self.cached < len(self.prompt)
+
+    @property
+    def generated(self) -> int:
+        """The number of generated tokens, with those that have not been read."""
+        return len(self.tokens) - len(self.prompt) + self.launched
+
+    def is_full(self, max_context: int) -> bool:
+        """Returns whether the sequence has all the tokens that it may have."""
+        length = len(self.prompt) + self.generated
+        return self.generated >= self.params.max_tokens or length >= max_context
+
+
+@dataclass(frozen=True)
+class Step:
+    """The token that one sequence gained in a step; None if the model's logits are not finite."""
+
+    sequence: Sequence
+    token: Token | None
+    finished: bool

@@ -1,0 +1,171 @@
+"""Recorded decode steps yield what eager steps yield; recorded as calls, without a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from tiny_model import random_transformer
+
+from reference_engine.generation import graphs
+from reference_engine.generation.forward import Row
+from reference_engine.generation.graphs import GraphedForward, bucket, record_calls
+from reference_engine.generation.ragged import RaggedForward, width_for
+from reference_engine.generation.sampling import SamplingParams
+from reference_engine.generation.scheduler import Scheduler
+from reference_engine.generation.sequence import Sequence
+from reference_engine.kv_cache.cache import KVCache
+
+TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+LONG = (TEXT * 3)[:1020]
+"""This prompt outgrows its page table after four tokens."""
+
+
+class Run:
+    """Tokens and logprobs of several sequences, by sequence; None for logits that fail."""
+
+    def __init__(self, model, wishes, prompts, *, recorded, pages=80):
+        self.recordings = 0
+        cache = KVCache(model.config, pages, torch.float32, torch.device("cpu"))
+        forward = GraphedForward(model, cache, self.record) if recorded else RaggedForward
+        self.scheduler = Scheduler(
+            model,
+            cache,
+            max_batch=len(prompts),
+            max_context=1100,
+            prefill_chunk=2048,
+            headroom=0,
+            forward=forward if recorded else forward(model, cache),
+        )
+        sequences = [
+            Sequence(tuple(prompt), each) for prompt, each in zip(prompts, wishes, strict=True)
+        ]
+        self.tokens = {sequence: [] for sequence in sequences}
+        for sequence in sequences:
+            self.scheduler.add(sequence)
+        while self.scheduler.running or self.scheduler.preempted:
+            for step in self.scheduler.step():
+                self.tokens[step.sequence].append(step.token)
+        self.used = self.scheduler.pages["used"]
+
+    def record(self, run):
+        self.recordings += 1
+        return record_calls(run)
+
+    def ids(self):
+        return [[token and token.id for token in tokens] for tokens in self.tokens.values()]
+
+    def logprobs(self):
+        found = [token and token.logprob for tokens in self.tokens.values() for token in tokens]
+        return [math.nan if each is None else each for each in found]
+
+
+def both(model, wishes, prompts, **settings):
+    """Runs eagerly and recorded, and compares."""
+    eager = Run(model, wishes, prompts, recorded=False, **settings)
+    recorded = Run(model, wishes, prompts, recorded=True, **settings)
+    assert recorded.ids() == eager.ids()
+    assert recorded.logprobs() == pytest.approx(eager.logprobs(), abs=1e-4, nan_ok=True)
+    assert recorded.used == eager.used == 0
+    return recorded
+
+
+def prompts_for(rows):
+    return [LONG if row == 0 else TEXT[row : 2 * row + 1] for row in range(rows)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_transformer(num_hidden_layers=2)
+
+
+@pytest.mark.parametrize("rows", [1, 9])
+def test_steps_replay_with_other_rows_and_across_a_change_of_width(model, rows):
+    """Sequences of different lengths end at different steps; one outgrows its page table."""
+    wishes = [SamplingParams(6 if row == 0 else 4 + row % 5, seed=row) for row in range(rows)]
+    found = both(model, wishes, prompts_for(rows))
+    assert [len(tokens) for tokens in found.ids()] == [each.max_tokens for each in wishes]
+    assert 2 <= found.recordings <= 6
+
+
+@pytest.mark.parametrize("candidates", [4, 1024])
+def test_settings_and_logprobs_reach_the_recorded_step(model, candidates, monkeypatch):
+    """With four candidates, rows with a top_p are drawn from the whole vocabulary."""
+    monkeypatch.setattr(graphs, "CANDIDATES", candidates)
+    wishes = [
+        SamplingParams(5, temperature=0),
+        SamplingParams(9, temperature=1.5, seed=1),
+        SamplingParams(7, top_p=0.9, seed=2),
+        SamplingParams(3, top_logprobs=2, seed=3),
+        SamplingParams(8, temperature=0, top_p=0.5, top_logprobs=0),
+    ]
+    found = both(model, wishes, prompts_for(5))
+    assert all(len(token.top) == 2 for token in list(found.tokens.values())[3])
+
+
+def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(model):
+    wishes = [SamplingParams(8, seed=row) for row in range(5)]
+    together = both(model, wishes, prompts_for(5)).ids()
+    for row in (1, 4):
+        alone = Run(model, wishes[row : row + 1], prompts_for(5)[row : row + 1], recorded=True)
+        assert alone.ids() == together[row : row + 1]
+
+
+def test_a_stopped_sequence_in_flight_gains_no_further_token(model):
+    """It stops at its third token, when its fourth was launched; the others go on."""
+    wishes = [SamplingParams(8, seed=row) for row in range(4)]
+    stop = both(model, wishes, prompts_for(4)).ids()[2][2]
+    wishes[2] = SamplingParams(8, seed=2, stop_token_ids=frozenset([stop]))
+    found = both(model, wishes, prompts_for(4)).ids()
+    assert found[2][-1] == stop
+    assert [len(tokens) for tokens in found] == [8, 8, 3, 8]
+
+
+def test_a_removed_sequence_in_flight_gains_no_further_token(model):
+    cache = KVCache(model.config, 20, torch.float32, torch.device("cpu"))
+    forward = GraphedForward(model, cache, record_calls)
+    made = Scheduler(model, cache, max_batch=2, max_context=100, prefill_chunk=64, forward=forward)
+    kept, cancelled = (Sequence((5, row), SamplingParams(6, seed=row)) for row in range(2))
+    made.add(kept)
+    made.add(cancelled)
+    for _ in range(3):
+        made.step()
+    made.remove(cancelled)
+    late = [step for _ in range(6) for step in made.step()]
+    assert {step.sequence for step in late} == {kept}
+    assert made.pages["used"] == 0
+
+
+def test_logits_that_are_not_finite_fail_one_sequence(model):
+    """One sequence reads a token whose embedding is NaN, when its next token was launched."""
+    wishes = [SamplingParams(6, seed=row) for row in range(4)]
+    prompts = prompts_for(5)[1:]
+    tokens = both(model, wishes, prompts).ids()
+    seen = Counter(token for each in (*tokens, *prompts) for token in each)
+    row, place = next(
+        (row, place) for row in range(4) for place in range(1, 4) if seen[tokens[row][place]] == 1
+    )
+    broken = random_transformer(num_hidden_layers=2)
+    broken.embedding.weight[tokens[row][place]] = math.nan
+    found = both(broken, wishes, prompts).ids()
+    assert found.pop(row) == [*tokens[row][: place + 1], None]
+    assert found == [each for other, each in enumerate(tokens) if other != row]
+
+
+def test_a_preempted_sequence_keeps_the_token_in_flight(model):
+    """Each sequence grows to three blocks; there are pages for one of them."""
+    wishes = [SamplingParams(100, seed=row) for row in range(2)]
+    prompts = [TEXT[:60], TEXT[100:160]]
+    found = both(model, wishes, prompts, pages=5)
+    assert found.scheduler.tally.preemptions > 0
+
+
+def test_buckets_are_few_and_large_enough():
+    sizes = {rows: bucket(rows) for rows in range(1, 257)}
+    assert all(rows <= size < rows + 8 for rows, size in sizes.items())
+    assert len(set(sizes.values())) == 35
+    assert [width_for([Row((1,), start, None, None)]) for start in (0, 1023, 1024, 131071)] == [
+        16, 16, 32, 2048,
+    ]  # fmt: skip
