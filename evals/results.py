@@ -7,14 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records.analysis import AtK, FailedSample, GraderReads, ProgramUse
 from harness.records.scores import Outcome, Score
-from harness.statistics.estimators import (
-    Scores,
-    complete_rounds,
-    maj_at_k,
-    pass_at_k,
-    pass_hat_k,
-)
-from harness.statistics.intervals import pass_estimate
+from harness.statistics.estimators import Scores, complete_rounds, maj_at_k
+from harness.statistics.intervals import at_k
 
 SHOWN_FAILURES = 10
 _RIGHT = "right"
@@ -81,14 +75,10 @@ def curve(
     for score in made:
         votes[score.sample].append(vote(score))
     padded = [found + [None] * (tries - len(found)) for found in votes.values()]
+    counts = [(len(each), round(sum(each))) for each in counted]
     for k in ks(tries):
         won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
-        yield AtK(
-            k=k,
-            pass_at=pass_estimate(pass_at_k, counted, k),
-            pass_hat=pass_estimate(pass_hat_k, counted, k),
-            majority=won / len(padded),
-        )
+        yield at_k(counts, k).model_copy(update={"majority": won / len(padded)})
 
 
 def failed_samples(made: Sequence[Score]) -> Sequence[FailedSample]:

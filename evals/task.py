@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -39,7 +39,7 @@ from evals.results import (
     rounds_of,
 )
 from evals.verdict import default_margin, forecast, hold_back_ungraded, judge_scores
-from harness.api.base import Reply, Settings
+from harness.api.base import Reply
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import RubricSummary, TaskResult
@@ -159,14 +159,6 @@ class EvalTask(Task):
         marked = {} if reply is None else self._marked(parsed, reply)
         return replace(score, **{"openai_value": 0.0, **marked, **(failure or {})})
 
-    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
-        """The mean score, its comparison with the baseline, and more, under each condition."""
-        groups: dict[Condition, list[Score]] = defaultdict(list)
-        for score in scores:
-            groups[score.condition].append(score)
-        for condition in self.info.conditions:
-            yield self._result(condition, groups[condition])
-
     async def learn(self, provider: Provider) -> int:
         """Find out who runs Python programs, if the model can use any; see `Task`."""
         found, requests = await python_tool.found(self.info.sampling, provider)
@@ -232,15 +224,7 @@ class EvalTask(Task):
     def _attempt(self, question: str, condition: Condition, number: int) -> Attempt:
         sampling = self.info.sampling
         tools, members = python_tool.offered(sampling.python)
-        settings = Settings(
-            model=condition.model,
-            reasoning_effort=condition.effort,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            seed=sampling.seed,
-            extra_body={**self._extra_body, **members},
-        )
+        settings = self.settings(condition, {**self._extra_body, **members})
         sample = Sample(question, self.test.prompt(question, number).messages, tools=tools)
         identity = self.attempt_id(question, condition, number)
         return Attempt(identity, self.name, sample, condition, number, settings, sampling.max_turns)
@@ -271,6 +255,7 @@ class EvalTask(Task):
         return {"outcome": "grader_error", "value": found.score.value, "detail": detail}
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
+        """The mean score, its comparison with the baseline, and more."""
         made = [score for score in planned if score.finished]
         own = self.eval_scores(condition, made)
         counted = self._counted(own.scores)

@@ -29,11 +29,12 @@ from evals.extraction.words import (
 class Rank(IntEnum):
     """How explicitly a place gives an answer."""
 
-    ALONE = 0
-    CONCLUSION = 1
-    SENTENCE = 2
-    LABEL = 3
-    BOX = 4
+    REMARK = 0
+    ALONE = 1
+    CONCLUSION = 2
+    SENTENCE = 3
+    LABEL = 4
+    BOX = 5
 
 
 @dataclass(frozen=True, order=True)
@@ -48,6 +49,10 @@ class Claim:
     end: int
     rank: Rank
     found: Found | None
+
+
+Conclusion = tuple[int, int, Rank, Found]
+"""The number of a line, a position in it, how explicit it is, and the answer."""
 
 
 class Reader(Protocol):
@@ -69,8 +74,8 @@ class Reader(Protocol):
         """The answer that a line is, and nothing else."""
         ...
 
-    def concluded(self, lines: Sequence[Line]) -> Iterator[tuple[int, int, Found]]:
-        """Answers that a text concludes with: number of the line, position in it, answer."""
+    def concluded(self, lines: Sequence[Line]) -> Iterator[Conclusion]:
+        """Answers that a text concludes with."""
         ...
 
 
@@ -98,7 +103,7 @@ _AS_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
-_ENDS = re.compile(r"[.!?;](?=[\s\"'”’)]|$)|[。！？；]")
+_ENDS = re.compile(r"[.!?;][\"'”’)]*(?=\s|$)|[。！？；]")
 _CLAUSE = re.compile(
     r",\s|，|、|\b(?:but|so|hence|thus|therefore|aber|mais|pero|mas|ma|но)\b|[—–]\s"
 )
@@ -143,8 +148,8 @@ def claims(lines: Sequence[Line], reader: Reader) -> list[Claim]:
         found += _after_labels(number, lines, reader)
         found += _in_sentences(number, line, reader)
     found += [
-        Claim(number, at, at, Rank.CONCLUSION, each)
-        for number, at, each in reader.concluded(lines)
+        Claim(number, at, at, rank, each)
+        for number, at, rank, each in reader.concluded(lines)
         if not _CONDITION.match(lines[number].text, at)
     ]
     found += _alone(lines, reader)
@@ -155,7 +160,7 @@ def sentence(line: str, at: int) -> tuple[int, int]:
     """Where the sentence around a position begins and ends."""
     start = end = 0
     for stop in _ENDS.finditer(line):
-        if stop.start() >= at:
+        if stop.end() > at:
             end = stop.end()
             break
         start = stop.end()
@@ -179,6 +184,12 @@ def concludes(line: str) -> bool:
     return _CONCLUDES.search(line) is not None
 
 
+def conclusion(line: str) -> str:
+    """What begins with the last word such as "therefore", if it has a digit; else the line."""
+    parts = [line[each.start() :] for each in _CONCLUDES.finditer(line)]
+    return parts[-1] if parts and re.search(r"\d", parts[-1]) else line
+
+
 def headed(lines: Sequence[Line], number: int) -> bool:
     """Whether the line before is a heading such as "Final answer"."""
     return number > 0 and _HEADING.fullmatch(lines[number - 1].text) is not None
@@ -198,6 +209,12 @@ def last_sentence(line: str) -> tuple[int, int]:
     while start > 0 and _REMARK.match(line, start):
         start, end = sentence(line, start - 1)
     return start, end
+
+
+def _unhedged(said: str) -> str:
+    """A sentence without words that state how sure the writer is."""
+    hedged = _HEDGED.fullmatch(said)
+    return hedged[1] if hedged else said
 
 
 def _claim(
@@ -252,20 +269,19 @@ def _in_sentences(number: int, line: Line, reader: Reader) -> Iterator[Claim]:
                 yield claim
 
 
-def _unhedged(said: str) -> str:
-    hedged = _HEDGED.fullmatch(said)
-    return hedged[1] if hedged else said
-
-
 def _alone(lines: Sequence[Line], reader: Reader) -> Iterator[Claim]:
     """The first line if it is nothing but an answer, and the last line likewise."""
     for number in {0, last_line(lines)[0]}:
-        line = lines[number]
-        start = last_sentence(line.text)[0] if number else 0
-        found = reader.whole(line.text) or reader.whole(_unhedged(line.text[start:]))
-        neighbour = lines[number - 1 if number else 1].text if len(lines) > 1 else ""
-        if found and not line.row:
-            other = reader.whole(neighbour)
-            if other is None or other.answer == found.answer or _LABEL.match(neighbour):
+        line, said = lines[number], lines[number].text
+        neighbour = lines[number - 1 if number else 1] if len(lines) > 1 else Line("", False)
+        if line.row and number and line.strong and not neighbour.strong:
+            said = said.rsplit(": ", 1)[-1]
+        elif line.row:
+            continue
+        start, end = last_sentence(said)
+        found = reader.whole(said) or reader.whole(_unhedged(said[start if number else 0 : end]))
+        if found and not _BOXED.fullmatch(said):
+            other = reader.whole(neighbour.text)
+            if other is None or other.answer == found.answer or _LABEL.match(neighbour.text):
                 rank = Rank.ALONE if number else Rank.SENTENCE
                 yield Claim(number, 0, len(line.text), rank, found)

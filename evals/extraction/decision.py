@@ -4,7 +4,8 @@ The principles, in this order:
 
 1. What the writer takes back does not count, nor does anything before it.
 2. The most explicit claims decide: a box before a label, a label before a sentence, a sentence
-   before a conclusion, and that before a line that stands alone.
+   before a conclusion, that before a line that stands alone, and that before a remark: a last
+   sentence that states one value without a word such as "therefore".
 3. They must agree. Different boxes agree if the last one gives the result of the others. Of other
    claims that differ, the last counts only if the writer says that it replaces the others.
 4. So must the last claim in another line, and every label and sentence.
@@ -30,7 +31,9 @@ _REAFFIRMS = re.compile(REAFFIRMS, re.IGNORECASE)
 _REVISES = re.compile(REVISES, re.IGNORECASE)
 _RESULT = re.compile(rf"[^\s=][ ]*[-+*/·×][ ]*[^\s=][^=]*=[^=]*{BOX_OPEN}")
 _TOTAL = re.compile(
-    r"\b(?:sum|total|answer|result|asked|sought|requested|desired|required|altogether)\b", re.I
+    r"\b(?:sum|total|product|difference|answer|result|asked|sought|requested|desired|required"
+    r"|altogether)\b",
+    re.I,
 )
 _ONLY_BOX = re.compile(rf"[\W_]*{BOX_OPEN}[^{BOX_CLOSE}]*{BOX_CLOSE}[\W_]*")
 
@@ -44,7 +47,21 @@ def answer(text: str, reader: Reader) -> Found | None:
         return None
     made = claims(lines, reader)
     gone = max(_taken_back(lines, made), default=(-1, -1))
-    return _agreed([claim for claim in made if (claim.line, claim.at) > gone], lines)
+    kept = [claim for claim in made if (claim.line, claim.at) > gone]
+    return _agreed(_without_remarks(kept, lines), lines)
+
+
+def _without_remarks(made: Sequence[Claim], lines: Sequence[Line]) -> Sequence[Claim]:
+    """The claims that the text announces, and a remark only if it changes the last of them."""
+    announced = [claim for claim in made if claim.rank > Rank.REMARK]
+    if not announced:
+        return made
+    last = announced[-1]
+    return [
+        claim
+        for claim in made
+        if claim.rank > Rank.REMARK or (claim > last and _revised(last, claim, lines))
+    ]
 
 
 def _one_named(line: str) -> str:
@@ -83,6 +100,7 @@ def _next_sentence(lines: Sequence[Line], claim: Claim) -> _Place:
 
 
 def _agreed(made: Sequence[Claim], lines: Sequence[Line]) -> Found | None:
+    made = [claim for claim in made if not _superseded(claim, made, lines)]
     if not made:
         return None
     highest = max(claim.rank for claim in made)
@@ -90,7 +108,11 @@ def _agreed(made: Sequence[Claim], lines: Sequence[Line]) -> Found | None:
     found = deciding[-1].found
     if found is None or (_differ(deciding) and not _replaces(deciding, lines)):
         return None
-    other = [each for each in made if each.rank > Rank.CONCLUSION or each.line != deciding[-1].line]
+    other = [
+        each
+        for each in made
+        if each.rank > Rank.CONCLUSION or not _same_sentence(each, deciding[-1], lines)
+    ]
     last = (other or made)[-1]
     stated = [
         each
@@ -99,6 +121,12 @@ def _agreed(made: Sequence[Claim], lines: Sequence[Line]) -> Found | None:
     ]
     against = [claim for claim in (*stated, deciding[-1]) if _differ([claim, last])]
     return last.found if all(_revised(claim, last, lines) for claim in against) else None
+
+
+def _same_sentence(one: Claim, other: Claim, lines: Sequence[Line]) -> bool:
+    return one.line == other.line and (
+        sentence(lines[one.line].text, one.at) == sentence(lines[one.line].text, other.at)
+    )
 
 
 def _differ(made: Sequence[Claim]) -> bool:
@@ -119,12 +147,25 @@ def _replaces(made: Sequence[Claim], lines: Sequence[Line]) -> bool:
     return last.rank == Rank.BOX and bool(final)
 
 
+def _superseded(claim: Claim, made: Sequence[Claim], lines: Sequence[Line]) -> bool:
+    """Whether a claim is no possible answer, and a possible one follows from it."""
+    if claim.found is None or claim.found.answer:
+        return False
+    return any(
+        each.line > claim.line or (each.at > claim.at and concludes(_between(claim, each, lines)))
+        for each in made
+        if each.line >= claim.line and each.found and each.found.answer
+    )
+
+
 def _revised(before: Claim, after: Claim, lines: Sequence[Line]) -> bool:
     """Whether the text between two claims announces a change."""
+    return _REVISES.search(_between(before, after, lines)) is not None
+
+
+def _between(before: Claim, after: Claim, lines: Sequence[Line]) -> str:
     if before.line == after.line:
-        between = lines[after.line].text[before.end : after.at]
-    else:
-        parts = [lines[before.line].text[before.end :]]
-        parts += [line.text for line in lines[before.line + 1 : after.line]]
-        between = "\n".join([*parts, lines[after.line].text[: after.at]])
-    return _REVISES.search(between) is not None
+        return lines[after.line].text[before.end : after.at]
+    parts = [lines[before.line].text[before.end :]]
+    parts += [line.text for line in lines[before.line + 1 : after.line]]
+    return "\n".join([*parts, lines[after.line].text[: after.at]])

@@ -10,15 +10,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from evals.extraction.claims import asserts, concludes, headed, last_line, last_sentence
+from evals.extraction.claims import (
+    Conclusion,
+    Rank,
+    asserts,
+    concludes,
+    conclusion,
+    headed,
+    last_line,
+    last_sentence,
+)
 from evals.extraction.decision import answer
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
 from evals.extraction.tex import undress
-from evals.extraction.words import ANSWER, LABEL_ONLY, RIGHT
+from evals.extraction.words import (
+    ANSWER,
+    CHOOSES,
+    CONCEDES,
+    LABEL_ONLY,
+    NOT,
+    QUANTITY,
+    RIGHT,
+    SUPPOSES,
+)
 
-_DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%)")
-_MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*\d+\s*[)}]?\s*\)?\s*$")
+_DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![A-Za-z])|°|\\?%|[€£¥])")
+_MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
 _EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])|≡")
 _RESULT = re.compile(r"[-+*/].*=")
 _FRACTION = re.compile(r"([+−-]?)\s*\\[dtc]?frac\s*\{\s*(\d{1,40})\s*\}\s*\{\s*(\d{1,40})\s*\}")
@@ -48,39 +66,53 @@ _OR_ELSE = re.compile(r"\s\([^()]*\)\s*(?:/|,|or\b|and\b|oder\b)\s*\(?\d", re.IG
 _INTRODUCTION = re.compile(
     r"(?:(?:there (?:are|is|exist)|it(?:['’]s| is)|exactly|es gibt|es sind|hay|existen|il y a|há"
     r"|ci sono|всего)\s+)+(?:exactly |genau |exactement |exactamente )?"
-    r"|[^\W\d][^\d.]{0,60}?\b(?:i\.e\.|that is),?\s+",
+    r"|[^\W\d][^\d.]{0,60}?\b(?:i\.e\.|that is|namely),?\s+",
     re.IGNORECASE,
 )
 _COPULA = re.compile(
-    r"=|\bi\.e\.,?|\b(?:is|are|equals|equal to|be|gives|get|obtain|yields|totals|total(?= \d)"
+    rf"{CHOOSES}|=|\b(?:i\.e\.|namely),?|\b(?:is|are"
+    r"|equals|equal to|be|gives|get|obtain|yields|totals"
+    r"|total(?= \d)"
     r"|(?:total|number|end up with|arrive at|comes? to)(?: of)?(?= \d)|ist|becomes"
     r"|beträgt|vaut|wynosi"
-    r"|sind|lautet|est|sont|es|son|é|è|равн[оа]|равен|находим)\b|[是为為は]|:",
+    r"|sind|lautet|est|sont|es|son|é|è|равн[оа]|равен|находим|получаем)\b|[是为為は]|(?<!\d):",
     re.IGNORECASE,
 )
 _AS_ANSWER = re.compile(rf"\bas (?:the|my|our) {ANSWER}$", re.IGNORECASE)
+_EXTREME = r"(?:(?:larg|small|great|high|low)est|least|m(?:ax|in)im(?:um|al))(?: possible)?"
 _CALLED = re.compile(
-    r"(?<![\w.,^/\\=+-])(\d{1,40})(?![\d^/])\W{0,3}(?:\s|(?<=\W))(?:(?:is|that['’]s|this is"
-    r"|which is)\s+)(?:indeed\s+)?"
-    rf"(?:(?:the|my|our)\s+{ANSWER}|{RIGHT})(?![^\W_])",
+    r"(?<![\w.,^/\\=+-])(\d{1,40})(?![\d^/])\W{0,4}"
+    r"(?:(?<=,\s)(?=the\s)|(?<=\s)(?:is|that['’]s|this is|which is)\s(?:indeed\s)?)"
+    rf"(?:(?:the|my|our)\s+{ANSWER}|the {_EXTREME} {QUANTITY}|{RIGHT})(?![^\W_])",
     re.IGNORECASE,
 )
 """A number that is called the answer, or correct: "104 is correct"."""
-_RESULTS = (
-    r"(?:sum|total|remainder|number|count|product|answer|result|area|perimeter|value|minimum"
-    r"|maximum"
-    r"|integer|expression|output|summe|anzahl|zahl|wert|rest|suma|somme|nombre|valeur|número|valor|soma|somma"
-    r"|numero|valore|totale?|resto|reste|сумма|число|количество|значение|остаток|liczba|som|aantal)"
-)
-"""What a problem asks for."""
 _RESULT_IS = re.compile(
-    r"\W*(?:[^\W\d][^,\d]{0,40},\s*)?(?:(?:\w+\s+){0,2}?it\s+(?:is|equals)|(?:the|its|their|die|der|das|la|le|les|el|o|a|il"
+    r"^\W*(?:[^\W\d][^,\d]{0,40},\s*)?(?:(?:\w+\s+){0,2}?it\s+(?:is|equals)|(?:the|its|their|die|der|das|la|le|les|el|o|a|il"
     r"|lo)?\s*(?:\w+\s+){0,2}?"
-    rf"{_RESULTS})\b",
+    rf"{QUANTITY})\b",
     re.IGNORECASE,
 )
 _COLON = re.compile(r"(?:\w+[ ,]+){4}\w+:\s*\d+$")
+_RESTRICTED = re.compile(
+    r"\b(?:(?<!up )with|for|where|bei|für|let|take|given|part|step|case)\b", re.IGNORECASE
+)
+_STATEMENT = re.compile(
+    rf"[^:]*(?:{CHOOSES}|=|\b(?:is|are|equals?|gives?|get|obtain|find|have|yields?|forces?|implies|ist|beträgt|получаем|erhalten)\b"
+    r"|\b(?:up with|at|to)\b(?= \d))[^:,]*",
+    re.IGNORECASE,
+)
+_LEADING = re.compile(
+    rf"\W*(?:{CONCEDES}|since|as|because|using|by|given|from|after|with|\w+ing)\b.*[,:]\s",
+    re.IGNORECASE,
+)
+_I_THINK = re.compile(r",\s+i (?:believe|think|guess|would say)[\s.!]*$", re.IGNORECASE)
+_SECOND_EQUATION = re.compile(r"=[^=]*(?:[,;]|\band\b)[^=]*=")
+_CHOOSES = re.compile(CHOOSES, re.IGNORECASE)
+_NO_ANSWER = re.compile(rf"(?:{NOT})[^.;!?]*{ANSWER}|{ANSWER}[^.;!?]*(?:{NOT})", re.IGNORECASE)
+_DOUBTS = re.compile(f"{NOT}|{SUPPOSES}", re.IGNORECASE)
 _ASIDE = re.compile(
+    r"(?:,?\s(?:and|which)\s(?:(?:it|this)\s)?(?:is|are)\s)?"
     r"\b(?:attained|achieved|reached|when|since|because|as(?! (?:the|my|our)\b)|obtained)\b",
     re.IGNORECASE,
 )
@@ -88,17 +120,11 @@ _ASIDES = re.compile(
     r"(?<=[\w)}])\s\((?!or\b|[^()]*mod)(?=[^()]*(?:=|[^\W\d_]{3}))[^()]*\)", re.IGNORECASE
 )
 _BUT = re.compile(r"\b(?:but|sondern|aber|mais|pero|mas|ma|но)\b", re.IGNORECASE)
-_GETS = re.compile(
-    r"\W*(?:(?:i|we|this|that|it|which)\s+(?:\w+\s+)?(?:get|find|have|obtain|count|need|arrive|end"
-    r"|reach|yields?|gives?|makes?)"
-    r"|there (?:are|is|exist)|es gibt|es sind|hay|il y a|existen|há|ci sono)\b",
-    re.IGNORECASE,
-)
 _VAGUE = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller) than|about|approximately"
     r"|around|roughly|between|up to|not|isn['’]t|cannot|except|contradiction|case|step"
     r"|\d[- ]digits?|digit|type|kind|first|second|third|divisible|multiple|bound|intermediate"
-    r"|partial|candidates?|attempt|guess"
+    r"|partial|candidates?|(?:counter)?examples?|attempt|guess"
     r"|or so|so far|but|incomplete|remain|remains|remaining)\b|[<>≤≥≠≈?？]|divided by \d+\W*$"
     r"|\\(?:le|ge|neq|approx)|ません|ない|不是|아니|아닙",
     re.IGNORECASE,
@@ -125,13 +151,14 @@ _SPELLED = re.compile(
     rf"\b(?:(?:{'|'.join(_NUMERALS)}|hundred|thousand|and)[- ])+\(\W*(\d+)\W*\)",
     re.IGNORECASE,
 )
+_ORNAMENT = re.compile(r"[✓✔✅☑\U0001F300-\U0001FAFF]")
 _GIVEN = re.compile(
     r"(?:let|suppose|if|where|with|consider|set|given|assume|step|case|no)\b|\d+[.)]\s", re.I
 )
 _LONGEST_ALONE = 100
 _LONGEST_STATED = 200
 _LABELLED = re.compile(
-    rf"(?:[^\W\d_]+ ){{0,3}}?(?:{_RESULTS}|{ANSWER}|{LABEL_ONLY}"
+    rf"(?:[^\W\d_]+ ){{0,3}}?(?:{QUANTITY}|{ANSWER}|{LABEL_ONLY}"
     rf"|conclude)(?: [^\W\d_]+){{0,3}}\s*:\s*(.+)"
     r"|[^\W\d_]+(?:_\s*\{?\s*\w+\s*\}?)?\s*=\s*(.+)|=\s*(.+)",
     re.IGNORECASE,
@@ -163,8 +190,8 @@ class _Integers:
     """An `evals.extraction.claims.Reader` of integers."""
 
     def short(self, line: str) -> str:
-        """The line with "7" for "seven (7)"."""
-        return _SPELLED.sub(r"\1", line)
+        """The line with "7" for "seven (7)", without ornaments."""
+        return _SPELLED.sub(r"\1", _ORNAMENT.sub("", line)).strip()
 
     def boxed(self, content: str) -> Found | None:
         """An integer; of a list only the result, as in `m=3, n=67, m+n=70`."""
@@ -193,10 +220,15 @@ class _Integers:
 
     def whole(self, line: str) -> Found | None:
         """A line that is an integer, an equation, or "Total: 70"."""
-        bare = _without_asides(line.translate(_BRACKETS)).strip(" .!→✓✅{}()[]\"'")
+        bare = _without_asides(line.translate(_BRACKETS)).strip(" .;!→{}()[]\"'")
         if (value := _numeral(bare)) is not None:
             return _found(value, line)
-        if len(bare) > _LONGEST_ALONE or ", " in bare or _GIVEN.match(bare) or _VAGUE.search(bare):
+        if (
+            len(bare) > _LONGEST_ALONE
+            or re.search("[,;] ", bare)
+            or _GIVEN.match(bare)
+            or _VAGUE.search(bare)
+        ):
             return None
         labelled = _LABELLED.fullmatch(bare)
         if not labelled and _PROSE.search(bare):
@@ -204,36 +236,53 @@ class _Integers:
         value = read_integer(labelled[labelled.lastindex or 0] if labelled else bare, words=False)
         return None if value is None else _found(value, line)
 
-    def concluded(self, lines: Sequence[Line]) -> Iterator[tuple[int, int, Found]]:
+    def concluded(self, lines: Sequence[Line]) -> Iterator[Conclusion]:
         """The integer of a last sentence that concludes, is in bold, or has a heading."""
         yield from _opening(lines[0])
         for number, line in enumerate(lines):
             for called in _CALLED.finditer(line.text):
                 if asserts(line.text, called.start(1)):
-                    yield number, called.start(1), _found(int(called[1]), called[0])
+                    yield (
+                        number,
+                        called.start(1),
+                        Rank.CONCLUSION,
+                        _found(int(called[1]), called[0]),
+                    )
         number, line = last_line(lines)
         start, end = last_sentence(line.text)
         said = _without_asides(line.text[start:end].translate(_BRACKETS))
+        said = _I_THINK.sub("", said)
         but = _BUT.split(said)[-1]
         said = but if re.search(r"\d", but) else said
         before_aside = _ASIDE.split(said)[0]
-        last = (before_aside if re.search(r"\d", before_aside) else said).strip(" .,!✓$")
+        last = (before_aside if re.search(r"\d", before_aside) else said).strip(" .,;!$")
+        main = conclusion(last)
         as_answer = _AS_ANSWER.search(last)
-        tail = _COPULA.split(last)[-1]
+        tail = _INTRODUCTION.sub("", _COPULA.split(main)[-1].strip(), count=1)
         value = read_integer(tail, words=False)
-        result = value is not None and (_RESULT_IS.match(last) or _COLON.search(last))
-        if len(lines) == 1 and start == 0:
-            result = result or _GETS.match(last)
+        result = value is not None and any(
+            each.search(last) for each in (_RESULT_IS, _COLON, _CHOOSES)
+        )
         cued = line.strong or concludes(last) or headed(lines, number) or as_answer or result
-        if not cued or line.row or _VAGUE.search(last):
+        remark = value is not None and _is_plain(last) and not _NO_ANSWER.search(line.text[:end])
+        unfinished = line.text.endswith(",")
+        if not (cued or remark) or unfinished or line.row or _VAGUE.search(main):
             return
-        numbers = re.findall(r"(?:(?<![\w)}])[−-]\s?)?\d+(?:[.,/]\d+)*", last)
-        if value is None and len(numbers) == 1:
+        numbers = re.findall(r"(?:(?<![\w)}])[−-]\s?)?\d+(?:[.,/]\d+)*", main)
+        if value is None and len(set(numbers)) == 1:
             value = read_integer(numbers[0])
         if value is not None:
             at = line.text.rfind(as_answer[0] if as_answer else numbers[-1])
             if asserts(line.text, at):
-                yield number, at, _found(value, last)
+                rank = Rank.CONCLUSION if cued else Rank.REMARK
+                yield number, at, rank, _found(value, last)
+
+
+def _is_plain(said: str) -> bool:
+    """Whether a sentence ends with its only equation, and denies and supposes nothing."""
+    main = _LEADING.sub("", said)
+    one = _STATEMENT.fullmatch(main.rsplit(": ", 1)[-1]) and not _SECOND_EQUATION.search(main)
+    return bool(one) and not any(each.search(main) for each in (_RESTRICTED, _DOUBTS))
 
 
 def _without_asides(said: str) -> str:
@@ -241,11 +290,11 @@ def _without_asides(said: str) -> str:
     return _ASIDES.sub("", said)
 
 
-def _opening(line: Line) -> Iterator[tuple[int, int, Found]]:
+def _opening(line: Line) -> Iterator[Conclusion]:
     """The integer that a text begins with, before a dash and words: "70 – that is the sum"."""
     first = _FIRST.match(line.text)
     if first:
-        yield 0, first.start(1), _found(int(first[1]), first[0])
+        yield 0, first.start(1), Rank.CONCLUSION, _found(int(first[1]), first[0])
 
 
 def _numeral(text: str) -> int | None:
@@ -273,7 +322,12 @@ def _found(value: int | None, quote: str) -> Found:
 
 def _side(side: str, words: bool) -> int | None:
     """One side of an equation as an integer."""
-    side = _MODULO.sub("", _DEGREES.sub(" ", side)).strip(" ().")
+    side = _DEGREES.sub(" ", side)
+    modulus = _MODULO.search(side)
+    if modulus:
+        value = _side(side[: modulus.start()], words)
+        return value if value is None or int(modulus[1]) == 0 else value % int(modulus[1])
+    side = side.strip(" ().")
     fraction = _FRACTION.fullmatch(side)
     if fraction:
         return _quotient(fraction[1], fraction[2], fraction[3])

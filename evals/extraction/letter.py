@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from evals.extraction.claims import Conclusion
 from evals.extraction.decision import answer
 from evals.extraction.found import Found
+from evals.extraction.integer import integer_answer, read_integer
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
-from evals.extraction.verdicts import DENIED, SECOND, Conclusion, conclusions, folded, plain
+from evals.extraction.verdicts import DENIED, SECOND, conclusions, folded, plain
 from evals.extraction.words import LETTERS, OPTION
 
 _LETTER = (
@@ -26,9 +28,9 @@ _LEAD = (
     r"|(?:l['’]|(?:la|the|die|a|o|el|il|le)\s+)?(?:correct\s+)?"
     rf"(?:{OPTION}|answer|letter)\b[\s:]*|{OPTION}\s*)*"
 )
-_OPEN = r"[\s\"'“‘«「『【<(\[{*_→⇒=>]*"
+_OPEN = r"[\s\"'“‘«「『【<(\[{*_→⇒∴=>]*"
 _CLOSE = r"[\s\"'”’»」』】>)\]}*_.!:。✓✅]*"
-_ONLY = re.compile(rf"{_LEAD}{_OPEN}({_LETTER}){_CLOSE}")
+_ONLY = re.compile(rf"{_OPEN}{_LEAD}{_OPEN}({_LETTER}){_CLOSE}")
 _FIRST = re.compile(rf"{_LEAD}({_OPEN})({_LETTER})")
 _IN_PARENTHESES = re.compile(
     rf"(?i:(?!.*\bnot\b))[^()]*(?:\((?i:(?:the\s+)?(?:{OPTION}|answer)\s*)?([A-D])\)"
@@ -50,16 +52,26 @@ _NONE = re.compile(
 )
 _PLACES = {"first": "A", "second": "B", "third": "C", "fourth": "D", "last": "D"}
 _ORDINAL = re.compile(
-    rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:option|choice|one|alternative)\b",
+    rf"\b(?:the )?({'|'.join(_PLACES)}) (?:answer )?(?:{OPTION}|one)\b",
     re.IGNORECASE,
 )
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 _LONGEST_CHOICE = 1000
+_TOO_SHORT = re.compile(r"\d*|\w|i+v?")
+"""The text of a choice that means something else in many sentences."""
+_ANY_LETTER = re.compile(r"(?<!\w)(?:[B-D]|A(?! [a-z]))(?!\w)")
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> Found | None:
     """The letter that `text` gives as its answer; `choices` are the texts of A, B, C and D."""
-    return answer(text, _Choices(tuple(choices)))
+    found = answer(text, _Choices(tuple(choices)))
+    numbers = [read_integer(choice, words=False) for choice in choices]
+    if found or None in numbers or _ANY_LETTER.search(text):
+        return found
+    number = integer_answer(text)
+    if number is None or number.answer is None or numbers.count(int(number.answer)) != 1:
+        return None
+    return replace(number, answer="ABCD"[numbers.index(int(number.answer))])
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,10 @@ class _Choices:
             for letter, text in zip("ABCD", texts, strict=True):
                 if text and text in line.lower() and (own or texts.count(text) == 1):
                     line = _named(line, letter, re.escape(text), own=own)
+        for text, letter in sorted(zip(texts, "ABCD", strict=True), key=lambda t: -len(t[0])):
+            if not _TOO_SHORT.fullmatch(text) and texts.count(text) == 1:
+                named = rf"(?<![\w×·*/^.+-])(?:the |an? )?{re.escape(text)}(?![\w^-])"
+                line = re.sub(named, f"alternative {letter}", line, flags=re.IGNORECASE)
         return line
 
     def boxed(self, content: str) -> Found | None:
@@ -107,7 +123,7 @@ class _Choices:
 
     def concluded(self, lines: Sequence[Line]) -> Iterator[Conclusion]:
         """As `evals.extraction.verdicts.conclusions`."""
-        return conclusions(lines, self.choices)
+        return conclusions(lines)
 
     def _by_text(self, bare: str) -> str | None:
         """The letter of the only choice with this text."""
@@ -138,7 +154,7 @@ class _Choices:
 def _named(line: str, letter: str, text: str, *, own: bool) -> str:
     """A line with the choices that it gives by letter and `text`, which is that of `letter`."""
     letters = f"{letter}|{letter.lower()}(?=[)\\]])" if own else f"(?!{letter})[A-D]"
-    named = rf"(?:{OPTION}\s*)?[(\[]?(?-i:({letters}))"
+    named = rf"(?:{OPTION}\s*)?[(\[]?(?-i:({letters}))(?:,?\s*i\.e\.,?)?"
     text = rf"(?:the |an? )?{text}"
     ends = "" if own else r"(?=[\s)\].;,]*$)"
     aside = rf"\s*[(\[]{named}[)\]]|,\s*(?:i\.e\.,?\s*)?{OPTION}\s*{named}"

@@ -56,15 +56,17 @@ _HTML = re.compile(
 _ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}|&(?=\s*=)|\\\\\s*$")
 _ANSWER_ROW = re.compile(r"\banswer\)?$", re.IGNORECASE)
+_TICKS = "✓✔✅☑"
 _RULE = re.compile(r"[\s|:=_*-]*\Z|```.*\Z")
 _LINE_MARKS = re.compile(
-    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□]+$"
+    r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F000-\U0001FAFF])+|[\s∎■□\\]+$"
 )
 _EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`")
 _STRONG = re.compile(r"\*\*|__|\\mathbf|\\textbf|\$\$|\\\[|<b>|<strong>")
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     **dict.fromkeys((0x3000, 0x202F, 0xA0), 0x20),
     **dict.fromkeys((0x2010, 0x2011), 0x2D),
+    **dict.fromkeys(map(ord, "➜➡➔➝➞➤⟶⟹⇒"), 0x2192),
 }
 _INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0x20E3, 0xAD))
 _DIGIT = re.compile(r"[^\W\D_a-zA-Z0-9]|[^\D0-9]")
@@ -180,7 +182,11 @@ def _cells(raw: str) -> list[str]:
     stripped = raw.strip()
     if not (stripped.startswith("|") and stripped.endswith("|") and stripped.count("|") > 2):
         return []
-    return [_plain(cell) or cell.strip(" *_") for cell in stripped.strip("|").split("|")]
+    cells = [cell.strip() for cell in stripped.strip("|").split("|")]
+    return [
+        (cell[:1] if cell[:1] in _TICKS else "") + (_plain(cell) or cell.strip("*_ "))
+        for cell in cells
+    ]
 
 
 def _row(cells: Sequence[str], header: Sequence[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from evals.extraction.claims import concludes, last_line, last_sentence, sentence
+from evals.extraction.claims import Conclusion, Rank, last_line, last_sentence, sentence
 from evals.extraction.found import Found
 from evals.extraction.lines import BOX_CLOSE, BOX_OPEN, Line
 from evals.extraction.tex import undress
@@ -30,9 +30,6 @@ from evals.extraction.words import (
     RIGHT,
     SUPPOSES,
 )
-
-Conclusion = tuple[int, int, Found]
-"""The number of a line, a position in it, and the choice that it concludes with."""
 
 _OR = r"(?:\b(?:or|and|oder|und|ou|et|o|y|e|или|и)\b|[/,&]|和|或|と|か|또는)"
 SECOND = re.compile(
@@ -94,12 +91,13 @@ _SAYS = re.compile(
 )
 _CONCLUDES = re.compile(rf"{CONCLUDES}|[→⇒➜]", re.IGNORECASE)
 _FITS = re.compile(rf"{CONCLUDES}|{FITS}|[→⇒➜]", re.IGNORECASE)
-_OPTION_LAST = re.compile(rf"{OPTION}\s+\(?[A-D]\)?\W*$", re.IGNORECASE)
+_OPTION_LAST = re.compile(rf"\b(?!alternative\s){OPTION}\s+\(?[A-D]\)?\W*$", re.IGNORECASE)
 _CHOOSES = re.compile(CHOOSES, re.IGNORECASE)
 _SOLE = re.compile(rf"\bonly\s+(?:{OPTION}\s+)?\W*\Z", re.IGNORECASE)
 _BACK = re.compile(r"\b(?:it|this|that|him|them)\b", re.IGNORECASE)
 _OF_SOMETHING = re.compile(
-    r"(?<!\bit )(?<!\bthis )(?<!\bthat )(?<!\bmust )(?<!\bto )\b(?:is|are|was|be|ist|est|es|é"
+    r"(?<!\bit )(?<!\bwhich )(?<!\bthis )(?<!\bthat )(?<!\bmust )(?<!\bto )"
+    r"\b(?:is|are|was|be|ist|est|es|é"
     r"|è)\s+(?:the |an? )?\Z",
     re.IGNORECASE,
 )
@@ -113,8 +111,12 @@ _NO_CHOICE = re.compile(
 _NOT = re.compile(NOT, re.IGNORECASE)
 _SUPPOSES = re.compile(SUPPOSES, re.IGNORECASE)
 _ALL = re.compile(rf"\W*(?:{OPTION}\s+)?\W*[A-D]\W*", re.IGNORECASE)
-_IS_LAST = re.compile(
-    rf"(?:{IS}|\b(?:gives|yields|affords|produces|forms)\s+)(?:the |an? )?$", re.I
+_BY_TEXT = re.compile(r"\balternative ([A-D])\b")
+_LETTER_NAMED = re.compile(r"\w \(?(?:[B-D]|A(?! [a-z]))\b")
+_STATES = re.compile(
+    rf"(?:[=≈→:]|{IS}|\b(?:gives|yields|affords|produces|forms))\s*"
+    r"(?:(?:about|approximately|roughly|the|an?)\s+)*[+]?\Z",
+    re.IGNORECASE,
 )
 _LISTED = re.compile(
     rf"\W*(?:{OPTION}\s+)?[(\[]?([A-D])(?:(?:[)\].:–—-]|\s[–—-])+|(?=\s?[✓✔✅✗✘❌✕]))\s*(.*)",
@@ -127,8 +129,10 @@ _OPENING = re.compile(
     r"(?:option )?(?:([A-D])[.):]\s+(?:[A-Z]|because|since)(?!o,)|\(?([A-D])\)?\s[–—]\s\w)"
 )
 _MARKED = re.compile(r"(?<![A-Za-z])[A-D][.):]\s")
-_SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
+_SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D) | {0x2044: 0x2F}
 _EXPONENT = re.compile(r"[\^_]\s*(?=[{\w-])|(?<=[\w^]){|(?<=\w)}")
+_FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\w))\s*(?:\{([^{}]*)\}|(\w))")
+_OPERATOR = re.compile(r"\s*([×·/])\s*")
 _SYMBOLS = {
     "times": "×",
     "cdot": "·",
@@ -144,12 +148,12 @@ _LONGEST_SENTENCE = 600
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 
 
-def conclusions(lines: Sequence[Line], choices: Sequence[str]) -> Iterator[Conclusion]:
+def conclusions(lines: Sequence[Line]) -> Iterator[Conclusion]:
     """The choices that a text of at least one line concludes with."""
     yield from _opening(lines)
     yield from _listed(lines)
     last, line = last_line(lines)
-    final, end_of_last = last_sentence(line.text)
+    final, _ = last_sentence(line.text)
     for number, each in enumerate(lines[: last + 1]):
         start = 0
         while start < len(each.text):
@@ -160,23 +164,24 @@ def conclusions(lines: Sequence[Line], choices: Sequence[str]) -> Iterator[Concl
             at_the_end = number == last and start == final
             letter = _asserted(said, last=at_the_end, alone=start > 0)
             if letter:
-                yield number, start + letter.start(2), Found(letter[2], said)
+                yield number, start + letter.start(2), Rank.CONCLUSION, Found(letter[2], said)
+            elif number == last and (named := _named(said)):
+                yield number, start + named.start(1), Rank.REMARK, Found(named[1], said)
             start = end
-    said = line.text[final:end_of_last].translate(_BRACKETS)
-    if found := _text_at_the_end(said, choices):
-        yield last, final, found
 
 
 def plain(text: str) -> str:
     """A text with one spelling of hyphens, spaces, exponents and indices."""
     bare = unicodedata.normalize("NFKC", undress(text)).translate(_SPELLING)
-    return " ".join(_EXPONENT.sub("", _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], bare)).split())
+    bare = _FRACTION.sub(lambda m: f"{m[1] or m[2]}/{m[3] or m[4]}", bare)
+    bare = _EXPONENT.sub("", _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], bare))
+    return " ".join(_OPERATOR.sub(r"\1", bare).split())
 
 
 def folded(text: str) -> str:
     """A choice's text in the form in which texts are compared."""
     bare = plain(text).strip(" .*_:!").casefold()
-    return re.sub(r"^(?:the|an?) ", "", bare)
+    return re.sub(r"^(?:(?:it|this) is |the |an? )+", "", bare)
 
 
 def _opening(lines: Sequence[Line]) -> Iterator[Conclusion]:
@@ -184,7 +189,7 @@ def _opening(lines: Sequence[Line]) -> Iterator[Conclusion]:
     first = _OPENING.match(lines[0].text)
     listed = any(_LISTED.fullmatch(line.text) for line in lines[1:])
     if first and not listed and len(_MARKED.findall(lines[0].text)) < 2:
-        yield 0, 0, Found(_letter(first), lines[0].text)
+        yield 0, 0, Rank.CONCLUSION, Found(_letter(first), lines[0].text)
 
 
 def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
@@ -198,7 +203,7 @@ def _listed(lines: Sequence[Line]) -> Iterator[Conclusion]:
     good = [(number, letter) for letter, (number, is_good) in judged.items() if is_good]
     if len(good) == 1 and len(judged) > 1:
         number, letter = good[0]
-        yield number, 0, Found(letter, lines[number].text)
+        yield number, 0, Rank.CONCLUSION, Found(letter, lines[number].text)
 
 
 def _asserted(said: str, *, last: bool, alone: bool) -> re.Match[str] | None:
@@ -241,6 +246,22 @@ def _asserted(said: str, *, last: bool, alone: bool) -> re.Match[str] | None:
     return found[-1] if enough and not _OF_SOMETHING.search(main, 0, found[-1].start()) else None
 
 
+def _named(said: str) -> re.Match[str] | None:
+    """The only choice that a sentence names by its text as what something is."""
+    main = _without_reasons(said)
+    rest = _BY_TEXT.sub("", main)
+    if _NO_CHOICE.search(main) or any(_mentions(rest)) or _LETTER_NAMED.search(rest):
+        return None
+    found = [
+        each
+        for at, stop in _clauses(main)
+        for each in _BY_TEXT.finditer(main, at, stop)
+        if not any(doubt.search(main, at, stop) for doubt in (_NOT, _SUPPOSES))
+        and _STATES.search(main, 0, each.start())
+    ]
+    return found[-1] if len({each[1] for each in found}) == 1 else None
+
+
 def _without_reasons(said: str) -> str:
     """A sentence without concessions before it and reasons after it, in the same places."""
     conceded = _CONCEDES.match(said)
@@ -262,20 +283,6 @@ def _mentions(said: str) -> Iterator[re.Match[str]]:
         thing = not each[1] and _THING.match(said, each.end())
         if not thing and _BEFORE.search(said, max(0, each.start() - 40), each.start()):
             yield each
-
-
-def _text_at_the_end(last: str, choices: Sequence[str]) -> Found | None:
-    """The choice whose text ends a last sentence: "So the metal is calcium"."""
-    said = folded(last)
-    texts = [folded(choice) for choice in choices]
-    named = [text for text in texts if text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", said)]
-    if len(named) != 1 or not said.endswith(named[0]):
-        return None
-    before = said.removesuffix(named[0])
-    if any(pattern.search(before) for pattern in (_NO_CHOICE, _NOT, _SUPPOSES)):
-        return None
-    stated = concludes(last) or _IS_LAST.search(before)
-    return Found("ABCD"[texts.index(named[0])], last) if stated else None
 
 
 def _letter(match: re.Match[str]) -> str:

@@ -41,6 +41,7 @@ RIGHT = (
 
 GOOD = (
     rf"(?:{RIGHT}|final|corrected|better|proper|chosen|selected|only|overall|required|desired"
+    r"|requested|sought|wanted"
     r"|remaining|last|actual|endgültige|finale?|definitiva|τελική|הסופית|अंतिम|окончательн\w+|最终"
     r"|最終的な|최종)"
 )
@@ -50,16 +51,23 @@ OPTION = (
     r"(?:options?|choices?|statements?|alternativ[ae]s?|variants?|letter|match|fit|opción|opzione"
     r"|opção|optie|opcja|вариант|seçenek\w*|seçeneğ\w*|şık\w*|选项|選項|選択肢|옵션|선택지|보기|विकल्प|الخيار)"
 )
+QUANTITY = (
+    r"(?:sum|total|remainder|number|count|product|result|area|perimeter|value|minimum|maximum"
+    r"|integer|expression|output|summe|anzahl|zahl|wert|rest|suma|somme|nombre|valeur|número|valor"
+    r"|soma|somma|numero|valore|totale?|resto|reste|сумма|число|количество|значение|остаток|liczba"
+    r"|som|aantal)"
+)
+"""What a problem asks for."""
 _NOUN = rf"(?:answers?|responses?|best guess|ans\b\.?|ответ\w+|{'|'.join(map(re.escape, ANSWERS))})"
 ANSWER = (
     rf"(?:(?:{GOOD}的?\s*){{0,3}}{_NOUN}(?:\s*(?:{OPTION}|key))?(?:\s*{GOOD}){{0,2}}"
-    rf"|(?:{GOOD}的?\s*){{1,3}}(?:{OPTION}|result|value|sum|total|number|one)|{OPTION}\s+{GOOD}"
+    rf"|(?:{GOOD}的?\s*){{1,3}}(?:{OPTION}|{QUANTITY}|one)|{OPTION}\s+{GOOD}"
     rf"|(?:our|my)\s+(?:pick|choice|selection|guess))"
 )
 """What a statement gives: the answer, the correct option, the final result."""
 
 LABEL_ONLY = (
-    rf"(?:results?|solution|conclusion|final|total|tl;?dr|short version|selection|pick"
+    rf"(?:results?|итого|solution|conclusion|final|total|tl;?dr|short version|selection|pick"
     rf"|{GOOD}|верно|{OPTION}|the letter|(?-i:A)(?=:))"
 )
 """Further words that announce the answer where a colon follows them."""
@@ -117,7 +125,9 @@ CONCLUDES = (
     r"|in conclusion|in total|altogether|it follows|(?:we|i) conclude|conclusion|adding|summing"
     r"|combining|in the end|damit|somit|also|daher|folglich|insgesamt|donc|ainsi|par conséquent"
     r"|por (?:lo )?tanto|luego|así|portanto|logo|assim|quindi|dunque|pertanto|итак|таким образом"
-    r"|следовательно|значит)\b|\b(?:therefore|thus|hence|daher|somit|donc|por lo tanto|portanto"
+    r"|следовательно|значит)\b|\b(?:which|this|that) (?:means|implies|shows)(?: that)?\b"
+    r"|\bfor a total of\b|\b(?:i\.e\.,?|namely,?|in other words,?) (?=\W?\d)"
+    r"|\b(?:therefore|thus|hence|daher|somit|donc|por lo tanto|portanto"
     r"|quindi|(?:the|our) result (?=is|equals)|what is (?:asked|sought|wanted|required)"
     r"|(?:maximum|minimum|largest|smallest|greatest) (?:possible )?(?:value|number)"
     r"|gesuchte\w*|cherchée?s?|pedid[oa]|buscad[oa]|procurad[oa]|cercat[oa]|искомо?\w*)\b|所求|求める"
@@ -130,7 +140,8 @@ NOT = (
     r"(?:\b(?:not|cannot|can['’]t|isn['’]t|aren['’]t|wasn['’]t|doesn['’]t|don['’]t|didn['’]t"
     r"|won['’]t"
     r"|wouldn['’]t|couldn['’]t|shouldn['’]t|never|neither|nor|none|no|nobody|nothing|without"
-    r"|doubt\w*|unlikely|incorrect|wrong|false|invalid|mistakes?|errors?|rul(?:e|ed|es|ing) out"
+    r"|doubt\w*|unlikely|incorrect|wrong|false|invalid|inconsistent|incompatible"
+    r"|mistakes?|errors?|rul(?:e|ed|es|ing) out"
     r"|eliminat\w+|exclud\w+|reject\w*|discard\w*|far from|except|fails?|impossible"
     r"|least (?:likely|plausible|suitable|appropriate)|contradict\w*|partially|partly"
     r"|nicht|kein\w*|weder|bezweifle|falsch|pas|ni|non|doute|doutes?|no|dudo|não|nem|duvido|né"
@@ -144,7 +155,8 @@ NOT = (
 CONTRAST = (
     r"(?:n['’]t|(?:^|\s)(?:not|nicht|no|non|pas|não|не|nie|niet|değil))\s+[^.,;:?!]{0,25}(?:\d"
     r"|\b(?-i:[A-D])\b)"
-    r"[^.,;:?!]{0,15},?\s+(?:but|sondern|sino|mais|mas|ma|bensì|а|lecz|maar)(?: rather)?\s+"
+    r"[^.,;:?!]{0,15}(?:,[^.,;:?!\d]{0,40})?,?\s+"
+    r"(?:but|sondern|sino|mais|mas|ma|bensì|а|lecz|maar|(?=it['’]s\s|it is\s))(?: rather)?\s*"
     r"(?=(?:[\w']+\s+){0,2}[^\w\s]*(?:\d|(?-i:[A-D])\b))"
     r"|\s?\((?:and |but )?(?:not|rather than|instead of|nicht|statt)\b[^()]*\)"
     rf"|,?\s(?:over|rather than|instead of|(?<=,\s)not)\s(?:the\s)?(?:{OPTION}\s)?[(⟦]?(?:\d+"
