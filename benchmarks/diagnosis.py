@@ -22,6 +22,7 @@ from harness.diagnosis.match import diagnose
 from harness.diagnosis.signatures import shipped
 from harness.records.analysis import CheckResult
 from harness.records.diagnosis import Cause, Signature, Signatures
+from harness.records.scores import Evidence, Finding
 from harness.rules import RULES
 from harness.selftest.stages import TESTED_APIS
 
@@ -140,9 +141,22 @@ def results(trial: Trial) -> Sequence[CheckResult]:
             applicable=total,
             failures=hits,
             groups=apis(name, trial.truth) if hits else (),
+            examples=examples(name, trial.truth) if hits else (),
         )
         for name, (hits, total) in trial.counts.items()
     ]
+
+
+def examples(check: str, truth: Sequence[Signature]) -> tuple[Finding, ...]:
+    """What `numerics.defect` finds: in all recorded runs, it names the defect of the server."""
+    if check != "numerics.defect":
+        return ()
+    evidence = Evidence(record="", exchange=0, expected="", got="")
+    return tuple(
+        Finding(id=check, severity="error", message=f"({each.name})", evidence=evidence)
+        for each in truth
+        if check in each.found
+    )
 
 
 def apis(check: str, truth: Sequence[Signature]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
 
 def schema_problem(arguments: object, tool: Tool) -> str | None:
     """Why `arguments` do not fit the tool's schema, in one sentence; None where they do."""
-    errors = Draft202012Validator(tool.parameters).iter_errors(arguments)
+    errors = tool.validator.iter_errors(arguments)
     try:
         worst = min(errors, key=lambda err: (len(err.absolute_path), err.message), default=None)
     except (RecursionError, OverflowError):

@@ -186,10 +186,12 @@ def _counted(message: Message) -> _Counted:
     return _Counted(message, min(counts), most, exact)
 
 
+@lru_cache(maxsize=256)
 def _counts(text: str) -> Collection[int]:
     """The tokens of a text and, if it is a JSON object, of its other spellings.
 
-    The server may have serialized the object again, with other spaces.
+    The server may have serialized the object again, with other spaces. Many attempts at a case have
+    the same arguments.
     """
     texts = [text]
     value = parsed_object(text)

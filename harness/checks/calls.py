@@ -206,12 +206,12 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     """
     exchange, reply = answer
     request = exchange.request
-    whole = parsed_object(reply.reasoning.strip())
-    last = whole if whole or reply.text.strip() else trailing_object(reply.reasoning)
-    tool = _tool_of(last, request.functions.values())
     counted = account(exchange)
     if counted is not None and counted.unexplained <= 0:
         return  # The model itself wrote no call.
+    whole = parsed_object(reply.reasoning.strip())
+    last = whole if whole or reply.text.strip() else trailing_object(reply.reasoning)
+    tool = _tool_of(last, request.functions.values())
     if tool is not None and not request.wants_json:
         message = f"The CoT ends in the arguments of {tool.name}, and the reply has no tool call."
         yield Problem(exchange, message, "a tool call", reply.reasoning[-200:])

@@ -16,6 +16,8 @@ from harness.text import strict_json
 
 # The number of opening braces tried as the start of an object, to bound the cost.
 _MOST_STARTS = 64
+_DECODER = json.JSONDecoder()
+_LENIENT = json.JSONDecoder(strict=False)
 _CLOSING_TAGS = re.compile(r"(?:\s|</[\w:|-]+>)+$")
 
 
@@ -52,7 +54,7 @@ def ends_early(text: str) -> bool:
     """Whether a text is the beginning of a JSON object, and not a whole one."""
     text = text.strip()
     try:
-        json.loads(text, strict=False)
+        _LENIENT.decode(text)
     except RecursionError:
         return False
     except json.JSONDecodeError as error:
@@ -79,13 +81,12 @@ def trailing_object(text: str) -> dict[str, object] | None:
 
 def objects_in(text: str) -> Iterator[dict[str, object]]:
     """The JSON objects in a text, outermost first."""
-    decoder = json.JSONDecoder()
     start = text.find("{")
     for _ in range(_MOST_STARTS):
         if start < 0:
             return
         try:
-            value, end = decoder.raw_decode(text, start)
+            value, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
             value, end = None, start + 1
         if isinstance(value, dict):

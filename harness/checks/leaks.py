@@ -107,9 +107,9 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
 @family.check("reasoning.in_answer", every_choice)
 def _tagged(answer: Answer) -> Iterator[Problem]:
     """The answer does not contain tagged CoT. Users see text that is not meant for them."""
-    if _TAG_NAMED.search(answer.exchange.prompt):
-        return iter(())
-    return _search(answer, _COT_TAG, ("answer",), "reasoning tags")
+    for problem in _search(answer, _COT_TAG, ("answer",), "reasoning tags"):
+        if not _TAG_NAMED.search(answer.exchange.prompt):
+            yield problem
 
 
 @family.check("reasoning.in_answer.untagged", every_choice, severity="warning", tolerated=0.01)

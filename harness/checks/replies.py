@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from harness.checks.base import Family
 from harness.checks.subjects import Answer, Item, answers, conversations, items, repeats
@@ -152,8 +153,14 @@ def _date(exchange: ParsedExchange) -> float | None:
     response = exchange.recorded.response
     headers = {} if response is None else response.headers
     dates = [value for name, value in headers.items() if name.lower() == "date"]
+    return _unix_time(dates[0]) if dates else None
+
+
+@lru_cache(maxsize=256)
+def _unix_time(date: str) -> float | None:
+    """The time of a header Date; replies that arrive within one second share it."""
     try:
-        return parsedate_to_datetime(dates[0]).timestamp() if dates else None
+        return parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
 

@@ -91,11 +91,7 @@ def compare(
     options = [
         planning.Options(
             ProviderOptions(provider=name, providers_file=providers_file, apis=apis),
-            sampling,
-            gate,
-            budget,
-            cases,
-            evals,
+            *(sampling, gate, budget, cases, evals),
             concurrency=concurrency,
         )
         for name in provider

@@ -29,7 +29,7 @@ MOST_CAUSES = 3
 _MOST_DEFECTS = 6
 """Defects that are weighed together."""
 _UNKNOWN = 0.15
-"""Prior share of defects that are not in the catalogue."""
+"""Prior share of defects that are not in the catalogue: half of them resemble a known one."""
 _LIKENESS = 0.5
 """Share of its pattern that an unknown defect has in common with the known one it resembles."""
 _SAME_LAYER = 0.8
@@ -43,13 +43,16 @@ _RATES: Mapping[float, float] = {1.0: 0.5, 0.2: 0.3, 0.05: 0.2}
 _WIDTH = 30
 """Sets of defects of each size that are extended by another defect."""
 _OF_THE_MODEL = frozenset({"numerics"})
-"""Layers whose defects are named by the layer: which findings they cause depends on the model."""
+"""Layers whose defects are named by the layer, unless a finding names them: which findings they
+cause depends on the model."""
 _UNMEASURED = 0.7
 """The highest probability of a defect whose findings only the catalogue states."""
 _EXPLAINS = 0.1
 """Probability from which a defect explains a finding."""
 _OTHER_APIS, _OTHER_EXPECTED = 0.05, 0.3
 """Relative probability that a defect shows in other APIs than in its run, or than in all."""
+_OTHER_NAMED = 0.02
+"""Relative probability that a defect causes a finding that names another one."""
 _LISTED = 4
 """Defects at most that are named as one cause."""
 _SAME = 0.5
@@ -121,11 +124,14 @@ class _Model:
         by_layer = collateral(signatures)
         clean = [each for each in judged if each.status == "passed"]
         self._leaks = np.array([leak(signatures, each) for each in self.found])
+        named = _named_in(found, signatures.faults)
         fires = _fires(signatures.faults, found, by_layer) * _same_apis(signatures, found, apis)
+        fires = np.where(named.any(axis=0) & ~named, _OTHER_NAMED * fires, fires)
         usual = np.maximum(fires.mean(axis=0), _USUAL)
         explained = fires >= np.maximum(_EXPLAINS, 3 * self._leaks)
         chosen = explained.any(axis=1)
         self.faults = [fault for fault, one in zip(signatures.faults, chosen, strict=True) if one]
+        self.named = {index for index, each in enumerate(named[chosen]) if each.any()}
         self._explained = explained[chosen]
         fires = fires[chosen]
         quiet = _fires(self.faults, clean, by_layer, unmeasured=False)
@@ -134,14 +140,14 @@ class _Model:
         none, nobody = np.array([-1]), np.full(len(numbers), -1)
         shown_elsewhere = _fires(signatures.faults, clean, by_layer).mean(axis=0)
         missing = np.log1p(-np.maximum(shown_elsewhere, _USUAL)).sum(keepdims=True)
-        variants = [(usual[None], missing, _UNKNOWN, none, none)]
+        variants = [(usual[None], missing, _UNKNOWN / 2, none, none)]
         for rate, share in _RATES.items():
             many = np.array([1 - (1 - rate) ** each.applicable for each in found])
             few = np.array([1 - (1 - rate) ** each.applicable for each in clean])
             alike = _LIKENESS * fires + (1 - _LIKENESS) * usual
             missing = np.log1p(-quiet * few).sum(axis=1)
             alike_missing = np.log1p(-_LIKENESS * quiet * few).sum(axis=1)
-            known, unknown = share * (1 - _UNKNOWN) * chance, share * _UNKNOWN * chance
+            known, unknown = share * (1 - _UNKNOWN) * chance, share * _UNKNOWN / 2 * chance
             variants.append((fires * many, missing, known, numbers, numbers))
             variants.append((alike * many, alike_missing, unknown, nobody, numbers))
         self._shown = np.concatenate([shown for shown, *_ in variants])
@@ -230,6 +236,15 @@ def _fires(
     return made
 
 
+def _named_in(found: Sequence[CheckResult], faults: Sequence[Signature]) -> NDArray[np.bool_]:
+    """By fault and finding, whether the finding names the fault, as `numerics.defect` does."""
+    made = np.zeros((len(faults), len(found)), dtype=bool)
+    for column, each in enumerate(found):
+        for row, fault in enumerate(faults):
+            made[row, column] = any(f"({fault.name})" in one.message for one in each.examples)
+    return made
+
+
 def _same_apis(
     signatures: Signatures, found: Sequence[CheckResult], apis: Collection[Api]
 ) -> _Floats:
@@ -275,11 +290,16 @@ def _alike(model: _Model, one: int, other: int) -> bool:
 
 def _cause(model: _Model, group: Sequence[int], explains: Sequence[str]) -> Cause | None:
     """A few defects, or a layer of the server; None if neither is probable enough."""
-    first = model.faults[group[0]]
-    few = min(model.probability(group[:_LISTED]), 1 if first.measured else _UNMEASURED)
-    if few >= CONFIDENT and first.layer not in _OF_THE_MODEL:
-        others = (model.faults[index].description for index in group[1:_LISTED])
-        return _named(first.name, first, few, tuple(others), explains)
+    few = [
+        index
+        for index in group[:_LISTED]
+        if index in model.named or model.faults[index].layer not in _OF_THE_MODEL
+    ]
+    first, *others = [model.faults[index] for index in few] or [model.faults[group[0]]]
+    chance = min(model.probability(few), 1 if first.measured else _UNMEASURED)
+    if chance >= CONFIDENT:
+        also = tuple(each.description for each in others)
+        return _named(first.name, first, chance, also, explains)
     by_layer: dict[str, list[int]] = {}
     for index in group:
         by_layer.setdefault(model.faults[index].layer, []).append(index)

@@ -34,7 +34,7 @@ class ParsedRequest:
         strict = (entry.get("name") for entry in self._entries() if entry.get("strict") is True)
         return frozenset(name for name in strict if isinstance(name, str))
 
-    @property
+    @cached_property
     def built_in(self) -> frozenset[str]:
         """Types of the offered tools that are not functions."""
         kinds = (tool.get("type") for tool in objects(self.body.get("tools")))

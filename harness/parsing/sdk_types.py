@@ -100,20 +100,18 @@ def shape_of(data: Mapping[str, Any]) -> object:
     Strings remain, except in fields of `FREE_STRINGS`. Lists become sets, because their elements
     are validated independently.
     """
-    parts: list[object] = []
-    for name, value in data.items():
-        parts += name, _shape(name, value)
-    return tuple(parts)
+    return tuple(data), tuple([_shape(name, value) for name, value in data.items()])
 
 
 def _shape(name: str, value: object) -> object:
     """The shape of the value of a field."""
-    if isinstance(value, dict):
+    if type(value) is str:
+        return str if name in FREE_STRINGS else value
+    if type(value) is dict:
         return dict if name in FREE_OBJECTS else shape_of(value)
-    if isinstance(value, list):
+    if type(value) is list:
         return frozenset([_shape(name, each) for each in value])
-    kept = isinstance(value, bool) or (isinstance(value, str) and name not in FREE_STRINGS)
-    return value if kept else type(value)
+    return value if type(value) is bool else type(value)
 
 
 class _History(BaseModel):

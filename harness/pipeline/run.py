@@ -18,7 +18,7 @@ from harness.pipeline.looks import Looks
 from harness.pipeline.parallel import read_scored
 from harness.pipeline.plan import Plan, Shard, decisive_first
 from harness.providers.entries import Provider, changed
-from harness.records.analysis import Analysis, TaskResult
+from harness.records.analysis import Analysis
 from harness.records.conditions import Api, Condition
 from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings, Thresholds
 from harness.records.scores import Score
@@ -114,11 +114,9 @@ def resumed(
     settings: dict[str, object] = {"concurrency": provider.concurrency, "budget": budget.noted}
     if thresholds is not None:
         settings["thresholds"] = thresholds
-    changes = {
-        "settings": info.settings.model_copy(update=settings),
-        "resumed": (*info.resumed, _now()),
-        "stopped": None,
-    }
+    changed_settings = info.settings.model_copy(update=settings)
+    times = (*info.resumed, _now())
+    changes = {"settings": changed_settings, "resumed": times, "stopped": None}
     plan = Plan(tuple(tasks), info.shard)
     return Job(provider, plan, info.model_copy(update=changes), folder, budget)
 
@@ -146,19 +144,17 @@ def prepare(job: Job) -> None:
 def ended(job: Job, end: RunEnd | None) -> RunInfo:
     """`run.json` when sampling has ended, or was stopped before (`end` is None)."""
     finished_at = None if end is None else _now()
-    return _learned(job).model_copy(
-        update={"finished_at": finished_at, "ended": end, "stopped": job.budget.stopped}
-    )
+    return _learned(job, finished_at=finished_at, ended=end, stopped=job.budget.stopped)
 
 
-def _learned(job: Job) -> RunInfo:
-    """`run.json` with what the tasks learned about the provider."""
+def _learned(job: Job, **changes: object) -> RunInfo:
+    """`run.json` with what the tasks learned about the provider, and with changes."""
     sampling = {task.name: task.info.sampling for task in job.plan.tasks}
     tasks = tuple(
         each.model_copy(update={"sampling": sampling.get(each.name, each.sampling)})
         for each in job.info.tasks
     )
-    return job.info.model_copy(update={"tasks": tasks})
+    return job.info.model_copy(update={"tasks": tasks, **changes})
 
 
 def grade(job: Job, watcher: Watcher) -> None:
@@ -290,7 +286,11 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
             if number < FIRST_LOOK:
                 continue
             results = looks.results()
-            undecided = _undecided(results)
+            undecided = {
+                (each.task, each.condition)
+                for each in results
+                if each.baseline is not None and each.baseline.decision == "inconclusive"
+            }
             every = len(results)
             watcher.stage(f"round {number}: {every - len(undecided)} of {every} results decided")
             if not undecided:
@@ -299,15 +299,6 @@ async def _until_decided(job: Job, log: RunLog, watcher: Watcher) -> RunEnd | No
             if settings.budget_tokens is not None and used >= settings.budget_tokens:
                 return "budget"
     return "complete"
-
-
-def _undecided(results: Iterable[TaskResult]) -> set[tuple[str, Condition]]:
-    """The results that more tries may still change."""
-    return {
-        (result.task, result.condition)
-        for result in results
-        if result.baseline is not None and result.baseline.decision == "inconclusive"
-    }
 
 
 async def _attempt(
@@ -320,10 +311,9 @@ async def _attempt(
     *,
     patient: bool = True,
 ) -> None:
-    retries = job.retries or (PATIENT if patient else None)
     async with open_transport(
         as_sampled(provider, concurrency, patient=patient),
-        retries=retries,
+        retries=job.retries or (PATIENT if patient else None),
         limit_changed=watcher.limit_changed,
     ) as transport:
         await run_attempts(

@@ -1,10 +1,11 @@
 """Texts that the model repeats: unchanged on their way to the model and back to the client.
 
-The user's message ends with the text, and the answer should be the text. A model may copy it
-incorrectly, so a changed answer counts only if the reported tokens are those of the unchanged text,
-and not those of the answer (`echo.returned`). Changes that keep the count, on the way to the model
-or back, show in what the model seems to repeat every time, or in a word or two of several texts
-that it otherwise repeats correctly (`echo.received`).
+The user's message ends with the text, and the answer should be the text; at temperature 0, because
+a sampled word is a wrong one now and then. A model may copy a text incorrectly even so. A changed
+answer therefore counts only if the reported tokens are those of the unchanged text, and not those
+of the answer (`echo.returned`). Changes that keep the count, on the way to the model or back, show
+in what the model seems to repeat every time, or in a word or two of several texts that it otherwise
+repeats correctly (`echo.received`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _MOST_WORDS, _FEWEST_TEXTS = 2, 3
 _TRIES = 2
 
 _REQUESTS = tuple(
-    ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), tries=_TRIES)
+    ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), temperature=0.0, tries=_TRIES)
     for name, text in TEXTS.items()
 )
 GROUP = ProbeGroup("echo", lambda _api: _REQUESTS, CHAT, modes=BOTH_MODES)

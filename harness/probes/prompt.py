@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from harness.api.base import Message, Reasoning, ToolResult
 from harness.findings import CHAT, HARMONY, Problem
 from harness.probes.base import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.long.texts import document
 from harness.probes.mistakes import explanation
 from harness.probes.refusals import outcome, refused
 from harness.probes.rendering import Prompt, added_text, bare_lengths, differences
@@ -27,6 +28,8 @@ from harness.records.scores import Severity
 _CORPUS = yaml.safe_load((resources.files("harness") / "data" / "prompts.yaml").read_text("utf-8"))
 _LONG = "\n".join(f"Buoy {at} lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41))
 """20 kB in 759 tokens."""
+_MORE_TOKENS = 600
+"""What is added to that for more than 1,024 tokens, a usual limit of servers that cut prompts."""
 _HOURS, _TOOLS = 12, 20
 PROMPTS = TypeAdapter(dict[str, Prompt]).validate_python(_CORPUS["prompts"])
 
@@ -39,7 +42,7 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
     hours = (
         (Message("user", f"And at {at}?"), Message("assistant", f"{at} m.")) for at in range(_HOURS)
     )
-    yield "long question", Prompt((Message("user", _LONG),))
+    yield "long question", Prompt((Message("user", f"{_LONG}\n{document(_MORE_TOKENS)}"),))
     yield "long system", Prompt((Message("system", _LONG), *base.turns))
     yield "long description", replace(tool, tools=(replace(tide, description=_LONG),))
     yield "long thought", replace(called, turns=(question, Reasoning(_LONG), *called.turns[1:]))
@@ -51,8 +54,9 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
 
 PROMPTS |= _long_prompts()
 _FEW_TOKENS = 16
-_HARMLESS = 2
-"""Tokens by which a system message may differ: Ollama's has one more than harmony's."""
+_HARMLESS = range(-1, 3)
+"""Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
+lacks two has other text: `commentary` in the list of channels is two tokens."""
 _REFUSABLE = frozenset({"request.refused"})
 _RARE = frozenset({"result in parts", "longer result", "long description"})
 """Requests that a provider may reject."""
@@ -98,14 +102,14 @@ def _bare(responses: ProbeResponses) -> Trials:
     """A prompt without instructions and tools is as long as harmony's, with or without a date.
 
     A longer prompt contains text that the provider adds, such as instructions or built-in tools. A
-    shorter one lacks part of the system message. One or two tokens are harmless.
+    shorter one lacks part of the system message. One token less and two more are harmless.
     """
     exchange, count = responses.prompt_tokens("base")
     right = bare_lengths(PROMPTS["base"])
     message = "The length of a minimal prompt differs from harmony's."
     expected = " or ".join(f"{each} tokens" for each in sorted(right))
     other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
-    yield None if min(abs(count - each) for each in right) <= _HARMLESS else other
+    yield None if any(count - each in _HARMLESS for each in right) else other
 
 
 @GROUP.probe("prompt.result.parts.accepted", ("result in parts",), severity="warning", source=CHAT)

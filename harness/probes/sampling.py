@@ -6,7 +6,7 @@ healthy provider close to zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, combinations
 from statistics import median
@@ -29,7 +29,8 @@ _CHOICES = 3
 _LEAST_ORDER = 0.75
 """If effort has no effect, five pairs of replies reach this value once in nine times."""
 _AS_VARIED = 0.6
-"""Replies that should be equal may vary by at most this share of the variation at temperature 1."""
+"""Replies that should be equal may vary by at most this share of the variation at temperature 1,
+without the reply that differs from most others: one odd reply is no evidence."""
 _LEAST_VARIED = 0.15
 _BEGINNING = 60
 """Compared characters of a reply: later ones differ by noise even on healthy servers."""
@@ -267,12 +268,13 @@ def _as_varied(
     Raises:
         NotVerifiableError: There are too few replies, or too little variation at temperature 1.
     """
-    usual, found = (_variety([_texts(responses, name) for name in each]) for each in (_HOT, names))
+    hot, cold = ([_texts(responses, name) for name in each] for each in (_HOT, names))
+    usual, found = _variety(hot), min(map(_variety, _without_one(cold)))
     if usual < _LEAST_VARIED:
         raise NotVerifiableError("The model's replies hardly vary at temperature 1.")
     if found <= _AS_VARIED * usual:
         return None
-    got = f"{found:.0%} of pairs differ; at temperature 1, {usual:.0%} do"
+    got = f"{found:.0%} of pairs differ without one reply; at temperature 1, {usual:.0%} do"
     return Problem(exchange, message, f"at most {_AS_VARIED * usual:.0%} of pairs differ", got)
 
 
@@ -282,6 +284,14 @@ def _texts(responses: ProbeResponses, name: str, least: float = _TRIES / 2) -> l
     if len(texts) < least:
         raise NotVerifiableError(f"There are too few replies to {name!r}.")
     return texts
+
+
+def _without_one(questions: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    """The replies to all questions without one of them, for each of them."""
+    for at, texts in enumerate(questions):
+        for left_out in range(len(texts)):
+            fewer = [*texts[:left_out], *texts[left_out + 1 :]]
+            yield [*questions[:at], fewer, *questions[at + 1 :]]
 
 
 def _variety(questions: Sequence[Sequence[str]]) -> float:

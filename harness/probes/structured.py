@@ -6,6 +6,8 @@ schema, the prompt tokens are the same as without a schema.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 from harness.api.base import Message, Reply
@@ -21,6 +23,7 @@ from harness.probes.base import (
     Trials,
     prompt_tokens,
 )
+from harness.probes.evidence import extra_tokens
 from harness.probes.refusals import required, served_replies
 from harness.records.conditions import Api
 
@@ -31,6 +34,8 @@ _FREE = (
 )
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """What the model may do: not follow a schema that it is only shown, reason in a few symbols."""
+_FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
+_FEWEST_FENCED = 2
 _FEATURE = "a JSON schema for the answer"
 
 
@@ -66,7 +71,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema")
 
 
-@GROUP.probe("structured.followed", ("named",), tolerated=_NOT_FOLLOWED)
+@GROUP.probe("structured.followed", ("named", "free", "without"), tolerated=_NOT_FOLLOWED)
 def _followed(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it.
 
@@ -74,7 +79,10 @@ def _followed(responses: ProbeResponses) -> Trials:
     """
     found = list(served_replies(responses, ["named"], _FEATURE))
     results = [_unfit(*each) for each in found]
-    if all(results) and not any(_contains_fit(*each) for each in found):
+    fenced = _added_fences(responses)
+    if len(fenced) >= _FEWEST_FENCED:
+        results = fenced
+    elif all(results) and not any(_contains_fit(*each) for each in found):
         raise NotVerifiableError(
             "The model never generates conforming JSON, with or without a schema."
         )
@@ -99,13 +107,14 @@ def _place(responses: ProbeResponses) -> Trials:
 
 
 def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
-    """A string of the reply that is JSON and conforms to the schema."""
+    """A string of the reply that is JSON and conforms to the schema, or else begins like JSON."""
     schema = exchange.request.answer_schema or {}
-    for text in strings(reply.raw):
+    like_json = [text for text in strings(reply.raw) if text.lstrip().startswith("{")]
+    for text in like_json:
         value = parsed_object(text.strip())
         if value is not None and misfit(value, schema) is None:
             return text
-    return None
+    return next(iter(like_json), None)
 
 
 @GROUP.probe("structured.asked", ("free", "without"))
@@ -149,6 +158,23 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
         return None
     message = "The answer violates its schema."
     return Problem(exchange, message, problem, reply.text or "no text")
+
+
+def _added_fences(responses: ProbeResponses) -> list[Problem | None]:
+    """The answers in a code fence that is not in their tokens, unlike all of another reply."""
+    try:
+        usual = extra_tokens(responses.reply("without")[1])
+    except NotVerifiableError:
+        return []
+    problems: list[Problem | None] = []
+    for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE):
+        inside = _FENCE.fullmatch(reply.text.strip())
+        if inside is None or usual is None or extra_tokens(reply) == usual:
+            continue
+        if extra_tokens(replace(reply, text=inside[1])) == usual:
+            message = "The server puts the answer into a code fence that the model did not write."
+            problems.append(Problem(exchange, message, inside[1], reply.text))
+    return problems
 
 
 def _contains_fit(exchange: ParsedExchange, reply: Reply) -> bool:

@@ -57,8 +57,9 @@ class Runner:
             only=stage.only,
             max_context=engines.context(long=stage.long),
         )
-        out = self.folder
-        folder, analysis, scores = await sampled(provider, fault, settings, self.cases, out)
+        folder, analysis, scores = await sampled(
+            provider, fault, settings, self.cases, self.folder, stage.tries
+        )
         made = DefectRun(
             results=tuple(each for each in analysis.checks if each.applicable or each.examples),
             requests=sum(score.requests for score in scores),

@@ -17,14 +17,26 @@ from harness.records.runs import SuiteName
 from harness.rules import RULES
 from harness.selftest.faults import HEALTHY, Fault
 
-FEW_CASES = ("weather-lisbon", "status-up", "language-greek", "chart-bar", "table-order-limit")
-"""Calls with and without arguments, text in another script, and two tool names of several words."""
+FEW_CASES = (
+    "weather-lisbon",
+    "status-up",
+    "language-greek",
+    "chart-bar",
+    "chart-line",
+    "table-order-limit",
+)
+"""Calls with and without arguments, text in another script, lists of lists, and two tool names of
+several words."""
 
 TESTED_APIS: tuple[Api, ...] = ("responses", "chat")
 """The APIs of all runs."""
 
 SLICES = 20
 """Repetitions of an allowed variation that together send all probes."""
+
+_COMPARES_CALLS, _TRIES = "calls.arguments.changed", 6
+"""This check compares calls with those that have the expected arguments; it needs 20 of these under
+a condition."""
 
 _COMMON = ("parity", "tools.choice", "prompt.cot")
 """Beginnings of the ids of probes whose requests resemble those of most clients."""
@@ -60,6 +72,7 @@ class Stage:
 
     suite: SuiteName
     only: tuple[str, ...]
+    tries: int = 1
 
     @property
     def whole(self) -> bool:
@@ -92,7 +105,8 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     carriers = [carrier for detector in known(fault) for carrier in _carriers(detector)]
     cases = (CASES,) if CASES in carriers else ()
     probes = [probe for probe in PROBES if any(_is(probe, each) for each in carriers)]
-    return (Stage(suite, (*cases, *probes)), Stage(suite, ()))
+    tries = _TRIES if _COMPARES_CALLS in known(fault) else 1
+    return (Stage(suite, (*cases, *probes), tries), Stage(suite, ()))
 
 
 def _carriers(check_id: str) -> Sequence[str]:

@@ -8,10 +8,11 @@ numbers of trials.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from harness.records.analysis import AtK
 from harness.records.scores import Estimate
-from harness.statistics.estimators import Scores
+from harness.statistics.estimators import pass_at_k, pass_hat_k
 
 ALPHA = 0.05
 """Error probability of two-sided intervals and tests."""
@@ -135,13 +136,17 @@ def lower_mean(values: Sequence[float], tail: float) -> float:
     return float(brentq(excess, 1e-9 * most, (1 - 1e-9) * most, xtol=1e-9))
 
 
-def pass_estimate(estimator: Callable[[int, int, int], float], scores: Scores, k: int) -> Estimate:
-    """Mean over questions of `pass_at_k` or `pass_hat_k`, the estimator, with its interval.
+def at_k(counts: Sequence[tuple[int, int]], k: int) -> AtK:
+    """pass@k and pass^k: means over questions, with intervals, from tries and successes of each.
 
     Raises:
         ValueError: If a question has fewer than `k` tries.
     """
-    return mean_interval([estimator(len(tries), round(sum(tries)), k) for tries in scores])
+    return AtK(
+        k=k,
+        pass_at=mean_interval([pass_at_k(*each, k) for each in counts]),
+        pass_hat=mean_interval([pass_hat_k(*each, k) for each in counts]),
+    )
 
 
 def median_interval(values: Sequence[float]) -> Estimate:

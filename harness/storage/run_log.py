@@ -8,10 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 import orjson
@@ -29,6 +27,7 @@ SECONDS_BETWEEN_SYNCS = 2.0
 OLD_VERSION = 2
 T = TypeVar("T")
 _ROLLOUT = TypeAdapter(Rollout)
+LogEntry = tuple[Outline, Callable[[], Rollout]]
 _Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 """What reading or converting damaged JSON raises; the errors of pydantic and orjson included."""
@@ -132,21 +131,10 @@ def follow_rollouts(
         yield rollout, start
 
 
-@dataclass(frozen=True)
-class LogEntry:
-    """A line of a log.
-
-    Attributes:
-        outline: When its exchanges happened and how they ended.
-        rollout: Reads all of it.
-    """
-
-    outline: Outline
-    rollout: Callable[[], Rollout]
-
-
 def read_entries(folder: Path) -> Iterator[LogEntry]:
     """The log of a run as `read_rollouts` reads it, for readers of few whole rollouts.
+
+    Each entry has the outline of a rollout and a function that reads all of it.
 
     Raises:
         RunLogError: The log is damaged or cannot be read.
@@ -162,7 +150,7 @@ def read_entries(folder: Path) -> Iterator[LogEntry]:
     for outline, line in _records(folder / ROLLOUTS_FILE, 0, outlined):
         if outline.id not in seen:
             seen.add(outline.id)
-            yield LogEntry(outline, partial(_read, line, upgrade))
+            yield outline, partial(_read, line, upgrade)
 
 
 def _records(path: Path, start: int, read: Callable[[bytes], T]) -> Iterator[tuple[T, bytes]]:
@@ -307,12 +295,7 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._syncer.shutdown()
         try:
             os.fsync(self._file)

@@ -7,9 +7,12 @@ analyzes all of them in the same way.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from harness.api.base import Settings
 from harness.parsing.rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import CheckResult, TaskResult
@@ -60,9 +63,18 @@ class Task(ABC):
             checks: Whether to run the checks of single rollouts, too.
         """
 
-    @abstractmethod
     def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
         """The figures under each condition, from all scores of the task."""
+        groups: dict[Condition, list[Score]] = defaultdict(list)
+        for score in scores:
+            groups[score.condition].append(score)
+        for condition in self.info.conditions:
+            if (result := self._result(condition, groups[condition])) is not None:
+                yield result
+
+    def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult | None:
+        """The figures under one condition; None if the task has only findings."""
+        return None
 
     def probe_results(self) -> Sequence[CheckResult]:
         """The results of probes: rules about several rollouts, from those scored so far."""
@@ -90,6 +102,19 @@ class Task(ABC):
         """Every planned attempt, first tries first."""
         for number in range(1, self.info.tries + 1):
             yield from self.attempts(number)
+
+    def settings(self, condition: Condition, extra_body: Mapping[str, Any] | None) -> Settings:
+        """What requests under a condition contain besides the conversation."""
+        sampling = self.info.sampling
+        return Settings(
+            model=condition.model,
+            reasoning_effort=condition.effort,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            extra_body=extra_body,
+        )
 
     def plans(self, rollout: Rollout) -> bool:
         """Whether the condition and the attempt of a rollout are planned; the sample may not be."""

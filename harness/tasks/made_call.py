@@ -28,10 +28,10 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     got = None if made is None else parsed_object(made.call.arguments)
     if made is None or reply is None or got is None:
         return None
-    read = set(_WORD.findall(f"{made.exchange.prompt} {reply.reasoning}".lower()))
     expected = dict(case.expected_arguments)
     texts = [json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS]
     same = json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True)
+    words = set(_words_instead(expected, got))
     instead = (extra_tokens(_with_arguments(reply, made.call.id, text)) for text in texts)
     return MadeCall(
         made.exchange.index,
@@ -45,7 +45,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         extra_tokens(reply),
         _is_planned(reply.reasoning, expected, got),
         () if same else tuple(each for each in instead if each is not None),
-        any(word not in read for word in _words_instead(expected, got)),
+        bool(words) and not words <= set(_words(f"{made.exchange.prompt} {reply.reasoning}")),
     )
 
 
@@ -70,10 +70,14 @@ def _words_instead(expected: Mapping[str, object], got: Mapping[str, object]) ->
     """
     for key, text in expected.items():
         other = got.get(key)
-        wanted, made = (_WORD.findall(str(each).lower()) for each in (text, other))
+        wanted, made = (_words(str(each)) for each in (text, other))
         if isinstance(text, str) and isinstance(other, str) and len(wanted) == len(made):
             pairs = zip(wanted, made, strict=True)
             yield from (new for old, new in pairs if not _is_form_of(old, new))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
 
 
 def _is_form_of(old: str, new: str) -> bool:

@@ -13,7 +13,7 @@ from harness.golden.files import digest, text
 from harness.golden.records import Golden
 from harness.parsing.rollout import ParsedRollout
 from harness.probes.base import MORE_TOKENS, Probe, ProbeGroup, ProbeRequest
-from harness.records.analysis import CheckResult, TaskResult
+from harness.records.analysis import CheckResult
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.runs import CONTEXT, TaskInfo
 from harness.records.scores import Outcome, Score
@@ -140,10 +140,6 @@ class ProbeTask(Task):
         judged = checks and request.valid
         score = measured_score(parsed, checks=judged, except_for=request.provokes)
         return replace(score, outcome=_outcome(parsed))
-
-    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
-        """Nothing: probes have results of rules, not figures."""
-        return iter(())
 
     def probe_results(self) -> Sequence[CheckResult]:
         """The result of every probe of the group that the run includes."""

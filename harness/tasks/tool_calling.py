@@ -24,26 +24,26 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from harness.api.base import Message, Reply, Settings, Tool, ToolCall
+from harness.api.base import Message, Tool
 from harness.api.tools import schema_problem
 from harness.cases import Case, Suite
 from harness.findings import excerpt
-from harness.parsing.rollout import ParsedExchange, ParsedRollout
-from harness.records.analysis import AtK, FailedSample, TaskResult
+from harness.parsing.rollout import ParsedRollout
+from harness.records.analysis import FailedSample, TaskResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Exchange
 from harness.records.runs import Sampling, TaskInfo
-from harness.records.scores import Estimate, Finding, Outcome, Score
+from harness.records.scores import Finding, Outcome, Score
 from harness.sampling.attempts import Attempt, Sample
 from harness.scoring.measure import latency, measured_score, token_counts
-from harness.statistics.estimators import pass_at_k, pass_hat_k, reported_ks
-from harness.statistics.intervals import mean_interval
+from harness.statistics.estimators import reported_ks
+from harness.statistics.intervals import at_k
 from harness.storage.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.tasks.base import Task
 from harness.tasks.made_call import made_call
@@ -107,24 +107,14 @@ class ToolCalling(Task):
         """The `number`-th attempt at every case under every condition."""
         if number > self.info.tries:
             return
-        sampling = self.info.sampling
         for case in self.suite.cases:
             prompt = (Message("user", case.prompt),)
             sample = Sample(case.id, prompt, case.instructions, self.suite.tools)
             for condition in self.info.conditions:
-                settings = Settings(
-                    model=condition.model,
-                    reasoning_effort=condition.effort,
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
-                    max_tokens=sampling.max_tokens,
-                    seed=sampling.seed,
-                    extra_body=self._extra_body,
-                )
+                settings = self.settings(condition, self._extra_body)
                 identity = self.attempt_id(case.id, condition, number)
-                yield Attempt(
-                    identity, NAME, sample, condition, number, settings, sampling.max_turns
-                )
+                turns = self.info.sampling.max_turns
+                yield Attempt(identity, NAME, sample, condition, number, settings, turns)
 
     def score(self, parsed: ParsedRollout, *, checks: bool = True) -> Score | None:
         """Score one attempt at a case.
@@ -143,15 +133,8 @@ class ToolCalling(Task):
             **_outcome(parsed, case, tool, strict=self._strict),
         )
 
-    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
-        """pass@k, pass^k, outcomes and failed cases under each condition."""
-        groups: dict[Condition, list[Score]] = defaultdict(list)
-        for score in scores:
-            groups[score.condition].append(score)
-        for condition in self.info.conditions:
-            yield self._result(condition, groups[condition])
-
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
+        """pass@k, pass^k, outcomes and failed cases."""
         made = [score for score in planned if score.finished]
         tries = self.info.tries
         successes = Counter(score.sample for score in made if score.value == 1)
@@ -168,7 +151,7 @@ class ToolCalling(Task):
             outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
             invalid=sum(score.invalid for score in made),
             exact=sum(score.value == 1 and score.exact is True for score in made),
-            at_k=tuple(_at_k(passed, tries, k) for k in reported_ks(tries)),
+            at_k=tuple(at_k([(tries, n) for n in passed], k) for k in reported_ks(tries)),
             cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
@@ -213,13 +196,6 @@ def invalidated(score: Score, findings: Sequence[Finding]) -> Score:
 def same_arguments(expected: object, got: object, schema: Mapping[str, Any]) -> bool:
     """Whether two argument objects are equal; see the module's docstring."""
     return _normal(expected, schema) == _normal(got, schema)
-
-
-def _at_k(passed: Sequence[int], tries: int, k: int) -> AtK:
-    def estimate(estimator: Callable[[int, int, int], float]) -> Estimate:
-        return mean_interval([estimator(tries, count, k) for count in passed])
-
-    return AtK(k=k, pass_at=estimate(pass_at_k), pass_hat=estimate(pass_hat_k))
 
 
 def _failed_sample(
@@ -298,13 +274,13 @@ def _unfinished(parsed: ParsedRollout) -> Fields | None:
 
 def _judged_call(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) -> Fields:
     calls = [call for _, reply in parsed.replies for call in reply.calls]
-    expected = f"{tool.name}({_compact(case.expected_arguments)})"
+    expected = f"{tool.name}({json.dumps(case.expected_arguments, ensure_ascii=False)})"
     if not calls:
         return _failure(
             "no_tool_call",
             "The model answered without calling a tool.",
             expected=expected,
-            got=_last_text(parsed.replies),
+            got="".join([reply.text for _, reply in parsed.replies][-1:]) or "(no text)",
         )
     call = next((call for call in calls if call.name == tool.name), None)
     if call is None:
@@ -314,14 +290,7 @@ def _judged_call(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) ->
             expected=expected,
             got=f"{calls[0].name}({calls[0].arguments})",
         )
-    return _arguments(call, case, tool, strict)
-
-
-def _arguments(call: ToolCall, case: Case, tool: Tool, strict: bool) -> Fields:
-    shown = {
-        "expected": f"{tool.name}({_compact(case.expected_arguments)})",
-        "got": f"{call.name}({call.arguments})",
-    }
+    shown = {"expected": expected, "got": f"{call.name}({call.arguments})"}
     try:
         problem, exact = _argument_problem(call.arguments, case, tool)
     except RecursionError:
@@ -368,12 +337,3 @@ def _normal(value: object, schema: object) -> object:
         return unicodedata.normalize("NFC", value).strip()
     # In Python True == 1; in JSON they differ.
     return ("boolean", value) if isinstance(value, bool) else value
-
-
-def _last_text(replies: Iterable[tuple[ParsedExchange, Reply]]) -> str:
-    texts = [reply.text for _, reply in replies]
-    return texts[-1] if texts and texts[-1] else "(no text)"
-
-
-def _compact(arguments: Mapping[str, Any]) -> str:
-    return json.dumps(arguments, ensure_ascii=False)

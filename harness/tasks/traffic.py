@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.parsing.rollout import ParsedRollout
-from harness.records.analysis import TaskResult
 from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score, Traits
@@ -86,10 +85,6 @@ class ImportedTraffic(Task):
             edges=(),
             traits=Traits(),
         )
-
-    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
-        """Nothing: imported traffic has no expected answers."""
-        return iter(())
 
 
 def traffic_info(rollouts: Sequence[Rollout], imported: ImportInfo) -> TaskInfo:

@@ -24,10 +24,14 @@ from harness.probes.evidence import Author, ExtraTokens, author, proven
 from harness.probes.refusals import required
 from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered
 
-_DASHES = str.maketrans({"–": "-"})
-_QUOTES = str.maketrans({"’": "'", "“": '"', "”": '"'})
-_PLAIN = (_DASHES, _QUOTES, {**_DASHES, **_QUOTES}, {**_DASHES, **_QUOTES, ord("…"): "..."})
-"""What servers make of typographic marks; some replace all of them, some only a few."""
+_UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
+"""What servers make of a letter, and of a typographic mark or an emoji."""
+
+
+def _or_other_marks(sign: str) -> str:
+    """The pattern of a character, or of what servers make of one beyond ASCII."""
+    other = _UNDECODED if sign.isalnum() else _OTHER_MARKS
+    return re.escape(sign) if sign.isascii() else f"(?:{re.escape(sign)}|{other})"
 
 
 @dataclass(frozen=True)
@@ -49,18 +53,21 @@ class Value:
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
         instead |= {html.escape(self.special), self.special.encode().decode("latin-1", "replace")}
-        instead |= {self.special.translate(marks) for marks in _PLAIN}
         instead |= {re.sub(r"<[^>]*>", "", self.special)}
         instead |= {re.sub(r"\s+", " ", self.special), self.special.lower()}
         instead |= {unicodedata.normalize(form, self.special) for form in ("NFC", "NFD", "NFKC")}
         if self.before and self.after:
             instead.add("")
         if not self.special.isascii():
-            instead |= {sign * len(self.special) for sign in "?\ufffd"}
             apart = unicodedata.normalize("NFKD", self.special)
             kept = ("".join(filter(str.isascii, text)) for text in (self.special, apart))
             instead |= set(kept) - {""}
         return tuple(f"{self.before}{each}{self.after}" for each in instead if each != self.special)
+
+    def has_other_marks(self, text: str) -> bool:
+        """Whether a text is the undamaged one with other marks instead of those beyond ASCII."""
+        pattern = "".join(map(_or_other_marks, self.intact))
+        return re.search(rf"{pattern}(?!\s*\w)", text) is not None
 
     def is_lost_from(self, text: str) -> bool:
         """Whether a text is the part on one side of `special`, without `special`."""
@@ -142,7 +149,7 @@ def _copies(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
     tokens = ExtraTokens.of((call, VALUES[each].intact in _text(call)) for each, call in made)
     for found in (call for rollout in responses.all(name) for call in calls(rollout)):
         text = _text(found)
-        damaged = any(each in text for each in value.damaged())
+        damaged = any(each in text for each in value.damaged()) or value.has_other_marks(text)
         if value.intact in text:
             yield None, "unknown"
         elif damaged or value.is_lost_from(text) or _truncated(found, value):
