@@ -66,13 +66,12 @@ def read_library(
     held: list[tuple[int, str]] = []
     count = size = 0
     worst = len(order)
-    for entry in log:
+    for outline, read in log:
         count += 1
-        outline = entry.outline
         for exchange in outline.exchanges:
             traffic.add(exchange)
         if rank.get(outline.id, worst) < worst and outline.task not in hidden:
-            text = packed(transcript(entry.rollout(), by_record.get(outline.id)))
+            text = packed(transcript(read(), by_record.get(outline.id)))
             found[outline.id] = text
             heapq.heappush(held, (-rank[outline.id], outline.id))
             size += len(text)

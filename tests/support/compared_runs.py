@@ -15,7 +15,6 @@ from healthy import MODEL, SUITE, Say, exchange, response, right
 from harness.cases import Case, Suite
 from harness.records.analysis import (
     Analysis,
-    AtK,
     CheckResult,
     Latency,
     MeanScore,
@@ -35,8 +34,8 @@ from harness.records.runs import (
     Thresholds,
 )
 from harness.records.scores import Description, Evidence, Finding, Score, Timing, Usage
-from harness.statistics.estimators import pass_at_k, pass_hat_k, percentiles
-from harness.statistics.intervals import clustered_rate, pass_estimate
+from harness.statistics.estimators import percentiles
+from harness.statistics.intervals import at_k, clustered_rate
 from harness.statistics.mean_scores import mean_score
 from harness.storage import run_folder
 from harness.storage.run_log import RunLog, write_run_info
@@ -272,6 +271,7 @@ def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
     for score in scores:
         by_sample[score.sample].append(score.value or 0.0)
     values, tries = list(by_sample.values()), len(scores) // len(by_sample)
+    counts = [(len(each), round(sum(each))) for each in values]
     times = [each.total for score in made for each in score.timing]
     return TaskResult(
         task=task,
@@ -282,14 +282,7 @@ def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
         finished=len(made),
         outcomes=Counter(score.outcome for score in scores),
         invalid=sum(score.invalid for score in made),
-        at_k=tuple(
-            AtK(
-                k=k,
-                pass_at=pass_estimate(pass_at_k, values, k),
-                pass_hat=pass_estimate(pass_hat_k, values, k),
-            )
-            for k in range(1, tries + 1)
-        ),
+        at_k=tuple(at_k(counts, k) for k in range(1, tries + 1)),
         score=(
             None
             if task == "tool_calling"

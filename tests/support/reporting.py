@@ -332,7 +332,7 @@ def run_info(results: Sequence[TaskResult] = (), **changes: Any) -> RunInfo:
 
 def log_of(rollouts: Iterable[Rollout]) -> Iterator[LogEntry]:
     """The entries of a log with these rollouts."""
-    return (LogEntry(Outline.model_validate(each), partial(copy, each)) for each in rollouts)
+    return ((Outline.model_validate(each), partial(copy, each)) for each in rollouts)
 
 
 def rollout(

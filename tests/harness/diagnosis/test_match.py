@@ -5,7 +5,7 @@ import pytest
 from harness.diagnosis.match import diagnose
 from harness.records.analysis import CheckResult
 from harness.records.diagnosis import Signature, Signatures
-from harness.records.scores import Description
+from harness.records.scores import Description, Evidence, Finding
 
 BOTH = ("responses", "chat")
 FAMILIES = ("a", "b", "c", "d", "e")
@@ -115,6 +115,16 @@ def test_too_many_equal_defects_are_named_by_their_layer():
     assert cause.name == cause.layer == "numerics"
     assert cause.probability > 0.8
     assert len(cause.alternatives) == 4
+
+
+def test_a_defect_that_a_finding_names_is_the_cause():
+    one, *others = run_of(("d.1", "d.2", "d.3"))[60:]
+    evidence = Evidence(record="r", exchange=0, expected="", got="")
+    naming = Finding(id="d.1", severity="error", message="As with (number-7).", evidence=evidence)
+    found = diagnose(
+        [one, others[0].model_copy(update={"examples": (naming,)}), *others[1:]], KNOWN, BOTH
+    )
+    assert named(found) == ["number-7"]
 
 
 def test_a_rare_defect_is_recognized_by_the_checks_it_reached():

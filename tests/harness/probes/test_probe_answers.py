@@ -157,6 +157,8 @@ def structures(named: Say, free: Say, told: int = 40) -> Any:
 
 GOOD, FREE = Say(text='{"harbour": "Brest"}'), Say(text='{"verdict_text": "orchid596"}')
 PROSE = Say(text="It is orchid596.")
+UNFINISHED = '{"harbour": "Br'
+FENCED = Say(text=f"```json\n{UNFINISHED}\n```")
 AS_CALL = Say(call=("json", '{"harbour": "Brest"}'))
 GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 
@@ -166,6 +168,15 @@ GARBLED = Say(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
     [
         (structures(GOOD, FREE), {}),
         (structures(PROSE, PROSE), {"structured.followed": "not_verifiable"}),
+        (structures(FENCED, FENCED), {"structured.followed": "not_verifiable"}),
+        (
+            structures(replace(FENCED, wrote=UNFINISHED), PROSE),
+            {"structured.followed": "failed"},
+        ),
+        (
+            structures(Say(call=("json", UNFINISHED)), PROSE),
+            {"structured.followed": "not_verifiable", "structured.place": "failed"},
+        ),
         (structures(GOOD, PROSE, told=0), {"structured.asked": "failed"}),
         (structures(GOOD, FREE, told=0), {}),
         (

@@ -122,6 +122,22 @@ def test_noise_at_temperature_0_is_healthy() -> None:
     assert found(provider, "failed") == set()
 
 
+def test_one_odd_reply_of_a_model_that_is_often_sure_is_healthy() -> None:
+    """Of the replies at temperature 1 to one question, half differ; at 0, one of twelve does."""
+
+    def peaked(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.name == "hot 1":
+            return open_answer(min(attempt.number, 4))
+        if request.name == "cold 2" and attempt.number == 1:
+            return Say(text="Kelp.")
+        if request.name[:3] in ("hot", "col", "see"):
+            return Say(text="Eel.")
+        return healthy(request, attempt)
+
+    assert found(peaked, "failed", "warned") == set()
+    assert "sampling.temperature.zero" in found(peaked, "passed")
+
+
 def test_low_variation_is_not_verifiable() -> None:
     def sure(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.name == "hot 1" and attempt.number == 1:

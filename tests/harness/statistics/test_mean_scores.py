@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics.estimators import complete_rounds, pass_at_k, pass_hat_k
-from harness.statistics.intervals import clustered_rate, pass_estimate
+from harness.statistics.estimators import complete_rounds
+from harness.statistics.intervals import at_k, clustered_rate
 from harness.statistics.mean_scores import (
     Mean,
     clustered_error,
@@ -100,11 +100,11 @@ def test_a_single_question_has_no_clustered_error():
 
 
 def test_pass_at_and_pass_hat_over_questions():
-    scores = [[1.0, 0.0], [1.0, 1.0]]
-    assert [pass_estimate(pass_at_k, scores, k).value for k in (1, 2)] == [0.75, 1.0]
-    assert [pass_estimate(pass_hat_k, scores, k).value for k in (1, 2)] == [0.75, 0.5]
+    counts = [(2, 1), (2, 2)]
+    assert [at_k(counts, k).pass_at.value for k in (1, 2)] == [0.75, 1.0]
+    assert [at_k(counts, k).pass_hat.value for k in (1, 2)] == [0.75, 0.5]
     with pytest.raises(ValueError, match="k must be between"):
-        pass_estimate(pass_at_k, [[1.0, 0.0], [1.0]], 2)
+        at_k([(2, 1), (1, 1)], 2)
 
 
 @pytest.mark.parametrize("scores", [[], [[1.0], []]])
