@@ -1,5 +1,6 @@
 # Every target installs what it needs. It requires only make and python3 (3.11 or newer, with venv).
-# pip does not compile: most of the 18,000 modules of PyTorch and others are never imported.
+# A current pip selects the versions twice as fast as the one of Python 3.11, and it does not
+# compile: most of the 18,000 modules of PyTorch and others are never imported.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -77,7 +78,9 @@ clean:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is required. Select one with: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	$(PYTHON) -m venv $(VENV) && \
+		$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile 'pip>=26,<27' || \
+		{ rm -rf $(VENV); exit 1; }
 
 $(VENV)/.reference: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[reference]'
