@@ -30,7 +30,7 @@ PROMPT = 128
 DECODED = 64
 LONG_PROMPT = 8192
 CAP_GIB = 80
-FEWER_LAYERS = 4
+FEWER_LAYERS = 2
 """Layers of the model that compares graphs with eager mode: the launches of a layer repeat."""
 
 
