@@ -6,6 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
+# Python keeps compiled modules, even where the environment says otherwise: the tests start many
+# processes, and each would compile PyTorch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help verify evals selftest golden test lint format bench gpu real docs wheel clean
 
 help:

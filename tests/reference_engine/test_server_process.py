@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from scripted import CHAT_TOOL, FLAT_TOOL, ScriptedEngine, running
 
 from harmony.parse import FIRST_SPECIAL
+from reference_engine.__main__ import main
 from reference_engine.checkpoint.layouts import sources
 from reference_engine.model.config import ModelConfig
 
@@ -87,7 +88,7 @@ class Process:
     def ended(self) -> tuple[int, str]:
         """Exit code and what it said after it was ready."""
         try:
-            _, rest = self.process.communicate(timeout=20)
+            _, rest = self.process.communicate(timeout=60)
         finally:
             self.process.kill()
         return self.process.returncode, rest
@@ -180,10 +181,15 @@ def test_a_signal_right_after_the_greeting_ends_the_process_well(checkpoint):
     assert process.ended() == (0, "")
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "reference_engine", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stderr
+@pytest.fixture
+def run(capsys):
+    """Runs a command in this process and returns its exit code and its error."""
+
+    def ran(*arguments: str) -> tuple[int, str]:
+        code = main(arguments)
+        return code, capsys.readouterr().err
+
+    return ran
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,7 @@ def run(*arguments: str) -> tuple[int, str]:
         (["--dtype", "int4"], "--dtype"),
     ],
 )
-def test_wrong_options_are_said_at_once(arguments, said):
+def test_wrong_options_are_said_at_once(arguments, said, run):
     code, error = run("serve", *arguments)
     assert code == 2
     assert said in error
@@ -205,7 +211,7 @@ def test_wrong_options_are_said_at_once(arguments, said):
 
 
 @pytest.mark.slow
-def test_a_busy_port_and_a_missing_checkpoint_are_one_sentence(tmp_path):
+def test_a_busy_port_and_a_missing_checkpoint_are_one_sentence(tmp_path, run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, error = run("serve", "--port", port)
@@ -247,7 +253,7 @@ def test_requests_in_flight_end_when_the_server_stops():
     replies: dict[str, httpx.Response] = {}
 
     def ask(url: str, path: str, body: dict) -> None:
-        replies[f"{path} {body['stream']}"] = httpx.post(url + path, json=body, timeout=20)
+        replies[f"{path} {body['stream']}"] = httpx.post(url + path, json=body, timeout=60)
 
     with running(engine) as url:
         threads = []
@@ -294,6 +300,6 @@ sys.exit(main(sys.argv[1:]))
     url = process.stderr.readline().split()[-1]
     body = {"model": MODEL, "messages": [USER], "max_tokens": 3}
     assert httpx.post(f"{url}/chat/completions", json=body, timeout=60).status_code == 500
-    _, rest = process.communicate(timeout=20)
+    _, rest = process.communicate(timeout=60)
     assert process.returncode not in (0, None)
     assert rest.rstrip().endswith("The GPU reported an error (see above); start the server again.")

@@ -224,7 +224,7 @@ def large(count, rollouts):
 def test_three_thousand_attempts_are_rendered_soon_and_stay_small():
     began = time.process_time()
     page = large(3_000, records(3_000))
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 30
     assert 1_000_000 < len(page.encode()) < 5_000_000
     assert page.count('<button class="cell ') == 3_000
 

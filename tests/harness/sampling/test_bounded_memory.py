@@ -21,7 +21,7 @@ from harness.storage.run_log import RunLog, read_rollouts
 from harness.transport.pacing import AdaptiveTransport, RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy
 
-WARM, WHOLE = 1000, 5000
+WARM, WHOLE = 500, 2000
 IN_FLIGHT = 8
 SMALLEST_TRACE = 50
 CONDITION = Condition(model="m", effort="high", api="chat", mode="non-streaming")
