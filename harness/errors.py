@@ -16,6 +16,9 @@ provider during sampling are not raised: they are recorded and judged.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class HarnessError(Exception):
     """Base of all errors that the command line reports with a message and an exit code."""
@@ -57,3 +60,12 @@ class StoppedError(HarnessError):
     """The user stopped the run; all finished attempts are on disk."""
 
     exit_code = 130
+
+
+@contextmanager
+def os_errors(kind: type[HarnessError], problem: str) -> Iterator[None]:
+    """Raise an OSError in the block as an error of this kind: the problem and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{problem}: {error.strerror}.") from None

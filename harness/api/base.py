@@ -6,7 +6,7 @@ Chat Completions merges them into assistant messages; Responses has one item for
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,6 +51,14 @@ class ToolResult:
 
 
 ConversationItem = Message | Reasoning | ToolCall | ToolResult
+Items = Sequence[ConversationItem]
+Body = dict[str, Any]
+"""The body of a request, or the object of a response."""
+
+
+def text_parts(text: str | tuple[str, ...], kind: str) -> str | list[dict[str, Any]]:
+    """A text as it is sent; a tuple becomes parts of this type."""
+    return text if isinstance(text, str) else [{"type": kind, "text": part} for part in text]
 
 
 class UnreadableReplyError(Exception):

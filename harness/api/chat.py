@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from harness.api.base import (
-    ConversationItem,
+    Body,
     Finish,
+    Items,
     Message,
     Reasoning,
     Reply,
@@ -17,6 +18,7 @@ from harness.api.base import (
     ToolCall,
     ToolResult,
     UnreadableReplyError,
+    text_parts,
 )
 from harness.api.dialect import Dialect, is_done, json_events
 from harness.api.fields import entries, member, objects, optional_member, read_usage
@@ -44,13 +46,8 @@ class ChatDialect(Dialect):
     streaming: ClassVar = {"stream": True, "stream_options": {"include_usage": True}}
 
     def next_request(
-        self,
-        body: Mapping[str, Any],
-        reply: Reply,
-        items: Sequence[ConversationItem],
-        *,
-        stored: bool = False,
-    ) -> dict[str, Any]:
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+    ) -> Body:
         """The body after `reply`, with its CoT and calls sent back and `items` appended.
 
         The CoT is sent back as `reasoning` and in every other CoT field that the provider used.
@@ -83,19 +80,15 @@ class ChatDialect(Dialect):
         return entries(logprobs.get("content")) if isinstance(logprobs, dict) else []
 
     def _conversation(
-        self,
-        items: Sequence[ConversationItem],
-        instructions: str | None,
-        tools: Sequence[Tool],
-        settings: Settings,
-    ) -> dict[str, Any]:
+        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+    ) -> Body:
         messages = _messages(items)
         if instructions is not None:
             messages.insert(0, {"role": "system", "content": instructions})
         offered = {"tools": [_tool(tool) for tool in tools]} if tools else {}
         return {"messages": messages, **offered}
 
-    def _options(self, settings: Settings) -> dict[str, Any]:
+    def _options(self, settings: Settings) -> Body:
         return {
             "reasoning_effort": settings.reasoning_effort,
             "temperature": settings.temperature,
@@ -104,9 +97,7 @@ class ChatDialect(Dialect):
             "seed": settings.seed,
         }
 
-    def _reassembled(
-        self, response: Response, events: Iterable[StreamEvent]
-    ) -> Steps[dict[str, Any]]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
         """The chat.completion object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         built = {0: _ChoiceBuilder()}
@@ -123,7 +114,7 @@ class ChatDialect(Dialect):
         choices = [each.build(index) for index, each in sorted(built.items())]
         return {**completion, "object": "chat.completion", "choices": choices}
 
-    def _reply(self, raw: dict[str, Any]) -> Reply:
+    def _reply(self, raw: Body) -> Reply:
         """The reply that a chat.completion object holds."""
         choices = objects(raw, "choices", "")
         if not choices:
@@ -158,15 +149,15 @@ def _choice_reply(raw: dict[str, Any], path: str, choice: Mapping[str, Any]) -> 
     )
 
 
-def _messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:
+def _messages(items: Items) -> list[Body]:
     """Items as messages: reasoning starts an assistant message, which the next items complete."""
-    messages: list[dict[str, Any]] = []
+    messages: list[Body] = []
     for item in items:
         match item:
             case Message(role="assistant"):
                 if messages and messages[-1].get("content") is not None:
                     messages.append({"role": "assistant", "content": None})
-                _assistant_message(messages)["content"] = _content(item.text)
+                _assistant_message(messages)["content"] = text_parts(item.text, "text")
             case Reasoning():
                 messages.append({"role": "assistant", "content": None, "reasoning": item.text})
             case ToolCall():
@@ -174,9 +165,9 @@ def _messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:
                 calls.append(_tool_call(item))
             case ToolResult():
                 result = {"role": "tool", "tool_call_id": item.call_id}
-                messages.append(result | {"content": _content(item.text)})
+                messages.append(result | {"content": text_parts(item.text, "text")})
             case Message():
-                messages.append({"role": item.role, "content": _content(item.text)})
+                messages.append({"role": item.role, "content": text_parts(item.text, "text")})
     return messages
 
 
@@ -187,24 +178,14 @@ def _assistant_message(messages: list[dict[str, Any]]) -> dict[str, Any]:
     return messages[-1]
 
 
-def _content(text: str | tuple[str, ...]) -> str | list[dict[str, Any]]:
-    if isinstance(text, str):
-        return text
-    return [{"type": "text", "text": part} for part in text]
-
-
 def _tool_call(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _first_choice(choices: Sequence[tuple[str, dict[str, Any]]]) -> tuple[str, dict[str, Any]]:
-    return next(filter(_is_first, choices), choices[0])
-
-
-def _is_first(placed: tuple[str, dict[str, Any]]) -> bool:
-    """Whether this choice has index 0 or none; only that choice is read."""
-    return not placed[1].get("index")
+def _first_choice(choices: Sequence[tuple[str, Body]]) -> tuple[str, Body]:
+    """The choice with index 0 or none; the others are only read for `n` above 1."""
+    return next((each for each in choices if not each[1].get("index")), choices[0])
 
 
 def _reasoning(message: Mapping[str, Any], path: str) -> str:
@@ -226,40 +207,37 @@ def _call(call: Mapping[str, Any], path: str) -> ToolCall:
 
 
 class _ChoiceBuilder:
-    """Reassembles one choice from its chunks, with the logprobs of its tokens."""
+    """Reassembles one choice from its chunks; joins the pieces of each text at the end."""
 
     def __init__(self) -> None:
         self.finish: str | None = None
-        self._message = _MessageBuilder()
         self._logprobs: list[Any] = []
+        self._texts: dict[str, list[str]] = {}
+        self._details: list[Body] = []
+        self._calls: dict[int, Body] = {}
+        self._arguments: dict[int, list[str]] = {}
 
     def add(self, choice: Mapping[str, Any], path: str) -> None:
         """Add the choice of one chunk. Raises UnreadableReplyError."""
         self.finish = optional_member(choice, "finish_reason", str, path) or self.finish
-        delta = optional_member(choice, "delta", dict, path)
-        if delta:
-            self._message.add(delta, f"{path}.delta")
+        self._add_delta(optional_member(choice, "delta", dict, path) or {}, f"{path}.delta")
         logprobs = choice.get("logprobs")
         content = logprobs.get("content") if isinstance(logprobs, dict) else None
         self._logprobs += content if isinstance(content, list) else []
 
     def build(self, index: int) -> dict[str, Any]:
         """The choice that a non-streaming response would have."""
-        message = self._message.build()
+        message: Body = {"role": "assistant", "content": None}
+        message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
+        if self._details:
+            message["reasoning_details"] = self._details
+        for at, call in sorted(self._calls.items()):
+            call["function"]["arguments"] = "".join(self._arguments[at])
+            message.setdefault("tool_calls", []).append(call)
         choice = {"index": index, "message": message, "finish_reason": self.finish}
         return choice | ({"logprobs": {"content": self._logprobs}} if self._logprobs else {})
 
-
-class _MessageBuilder:
-    """Reassembles an assistant message from deltas; joins the pieces of each text at the end."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, list[str]] = {}
-        self._details: list[dict[str, Any]] = []
-        self._calls: dict[int, dict[str, Any]] = {}
-        self._arguments: dict[int, list[str]] = {}
-
-    def add(self, delta: Mapping[str, Any], path: str) -> None:
+    def _add_delta(self, delta: Mapping[str, Any], path: str) -> None:
         """Add one delta. Raises UnreadableReplyError."""
         for name in delta:
             if name in TEXT_FIELDS:
@@ -297,14 +275,3 @@ class _MessageBuilder:
             call["function"].setdefault("name", name)
         arguments = optional_member(function, "arguments", str, path) or ""
         self._arguments.setdefault(index, []).append(arguments)
-
-    def build(self) -> dict[str, Any]:
-        """The message that a non-streaming response would have."""
-        message: dict[str, Any] = {"role": "assistant", "content": None}
-        message |= {name: "".join(pieces) for name, pieces in self._texts.items()}
-        if self._details:
-            message["reasoning_details"] = self._details
-        for index, call in sorted(self._calls.items()):
-            call["function"]["arguments"] = "".join(self._arguments[index])
-            message.setdefault("tool_calls", []).append(call)
-        return message

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.api.base import ConversationItem, Reply, Settings, Tool, UnreadableReplyError
+from harness.api.base import Body, Items, Reply, Settings, Tool, UnreadableReplyError
 from harness.api.fields import excerpt, read_object
 from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
@@ -32,22 +32,14 @@ class Dialect:
 
     def first_request(
         self,
-        items: Sequence[ConversationItem],
+        items: Items,
         *,
         instructions: str | None,
         tools: Sequence[Tool],
         streaming: bool,
         settings: Settings,
     ) -> dict[str, Any]:
-        """The body of the first request of a rollout.
-
-        Args:
-            items: The conversation so far.
-            instructions: Sent in the API's own field or message for instructions.
-            tools: The function tools that the model may call.
-            streaming: Whether to request a stream.
-            settings: The other parts of the request.
-        """
+        """The body of the first request of a rollout; `instructions` have a place of their own."""
         body = {"model": settings.model, **self._conversation(items, instructions, tools, settings)}
         if streaming:
             body |= self.streaming
@@ -56,13 +48,8 @@ class Dialect:
         return body | dict(settings.extra_body or {})
 
     def next_request(
-        self,
-        body: Mapping[str, Any],
-        reply: Reply,
-        items: Sequence[ConversationItem],
-        *,
-        stored: bool = False,
-    ) -> dict[str, Any]:
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+    ) -> Body:
         """The body after `reply`, with its CoT and calls sent back and `items` appended.
 
         Where the API can refer to a `stored` reply by its id, the body does so.
@@ -90,14 +77,9 @@ class Dialect:
         return {**body, **{name: value for name, value in limit.items() if value is not None}}
 
     def read(self, exchange: Exchange, events: Iterable[StreamEvent] | None = None) -> Reply:
-        """Read a finished exchange.
+        """Read a finished exchange, from its events if they have been parsed.
 
-        Args:
-            exchange: The exchange.
-            events: The events of its stream, if they have been parsed.
-
-        Raises:
-            UnreadableReplyError: It has no readable reply.
+        Raises UnreadableReplyError if it has no readable reply.
         """
         return completed(self.reading(exchange, events))
 
@@ -121,26 +103,20 @@ class Dialect:
         return reply
 
     def _conversation(
-        self,
-        items: Sequence[ConversationItem],
-        instructions: str | None,
-        tools: Sequence[Tool],
-        settings: Settings,
-    ) -> dict[str, Any]:
+        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+    ) -> Body:
         """The body members of the conversation and its tools."""
         raise NotImplementedError
 
-    def _options(self, settings: Settings) -> dict[str, Any]:
+    def _options(self, settings: Settings) -> Body:
         """The body members of the settings; None for a member that is left out."""
         raise NotImplementedError
 
-    def _reassembled(
-        self, response: Response, events: Iterable[StreamEvent]
-    ) -> Steps[dict[str, Any]]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
         """The object that a non-streaming response would have as its body."""
         raise NotImplementedError
 
-    def _reply(self, raw: dict[str, Any]) -> Reply:
+    def _reply(self, raw: Body) -> Reply:
         """The reply that a complete response object holds."""
         raise NotImplementedError
 

@@ -23,8 +23,9 @@ from harmony.parse import (
 from harmony.render import RenderError, continued, render_prompt
 from harmony.vocabulary import VocabularyError, bytes_of, encode, harmony_encoding
 from harness.api.base import (
-    ConversationItem,
+    Body,
     Finish,
+    Items,
     Message,
     Reasoning,
     Reply,
@@ -35,7 +36,7 @@ from harness.api.base import (
     UnreadableReplyError,
 )
 from harness.api.dialect import Dialect, is_done, json_events
-from harness.api.fields import member, objects, optional_member, read_usage
+from harness.api.fields import entries, member, objects, optional_member, read_usage
 from harness.api.sse import StreamEvent
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api
@@ -60,13 +61,8 @@ class HarmonyDialect(Dialect):
     streaming: ClassVar = {"stream": True, "stream_options": {"include_usage": True}}
 
     def next_request(
-        self,
-        body: Mapping[str, Any],
-        reply: Reply,
-        items: Sequence[ConversationItem],
-        *,
-        stored: bool = False,
-    ) -> dict[str, Any]:
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+    ) -> Body:
         """The body after `reply`, whose tokens go back as the model wrote them."""
         path, choice = _first_choice(reply.raw)
         answer = _completion(choice, path)
@@ -90,7 +86,7 @@ class HarmonyDialect(Dialect):
         if not isinstance(found, dict):
             return []
         if isinstance(found.get("content"), list):  # llama.cpp has the form of Chat Completions.
-            return [each for each in found["content"] if isinstance(each, dict)]
+            return entries(found["content"])
         lists = [found.get(name) or [] for name in _JOINED[:3]]
         return [
             _entry(name, value) | {"top_logprobs": [_entry(*each) for each in (top or {}).items()]}
@@ -98,12 +94,8 @@ class HarmonyDialect(Dialect):
         ]
 
     def _conversation(
-        self,
-        items: Sequence[ConversationItem],
-        instructions: str | None,
-        tools: Sequence[Tool],
-        settings: Settings,
-    ) -> dict[str, Any]:
+        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+    ) -> Body:
         leading = [] if instructions is None else [harmony.Developer(instructions)]
         conversation = harmony.Conversation(
             items=(*leading, *_items(items, {})),
@@ -123,7 +115,7 @@ class HarmonyDialect(Dialect):
             "return_token_ids": True,
         }
 
-    def _options(self, settings: Settings) -> dict[str, Any]:
+    def _options(self, settings: Settings) -> Body:
         return {
             "temperature": settings.temperature,
             "top_p": settings.top_p,
@@ -131,9 +123,7 @@ class HarmonyDialect(Dialect):
             "seed": settings.seed,
         }
 
-    def _reassembled(
-        self, response: Response, events: Iterable[StreamEvent]
-    ) -> Steps[dict[str, Any]]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
         """The object that the chunks of a stream add up to."""
         completion: dict[str, Any] = {}
         texts: list[str] = []
@@ -158,7 +148,7 @@ class HarmonyDialect(Dialect):
         choice |= {"logprobs": logprobs} if logprobs else {}
         return {**completion, "choices": [choice]}
 
-    def _reply(self, raw: dict[str, Any]) -> Reply:
+    def _reply(self, raw: Body) -> Reply:
         """The reply that a completion holds."""
         path, choice = _first_choice(raw)
         items = _completion(choice, path).items
@@ -200,9 +190,7 @@ def _completion(choice: Mapping[str, Any], path: str) -> Completion:
     return parse_completion(tokens)
 
 
-def _items(
-    items: Sequence[ConversationItem], names: Mapping[str, str]
-) -> list[harmony.ConversationItem]:
+def _items(items: Items, names: Mapping[str, str]) -> list[harmony.ConversationItem]:
     """Items as harmony messages; `names` are the functions of earlier calls by their ids."""
     known = {**names, **{each.id: each.name for each in items if isinstance(each, ToolCall)}}
     found: list[harmony.ConversationItem] = []

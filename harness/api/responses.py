@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.api.base import (
+    Body,
     ConversationItem,
     Finish,
+    Items,
     Message,
     Reasoning,
     Reply,
@@ -16,6 +18,7 @@ from harness.api.base import (
     ToolCall,
     ToolResult,
     UnreadableReplyError,
+    text_parts,
 )
 from harness.api.dialect import Dialect, json_events
 from harness.api.fields import (
@@ -33,10 +36,7 @@ from harness.records.rollouts import Response
 from harness.steps import ITEMS_IN_A_STEP, Steps
 
 FINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
-CODE_INTERPRETER: Mapping[str, Any] = {
-    "type": "code_interpreter",
-    "container": {"type": "auto"},
-}
+CODE_INTERPRETER: Mapping[str, Any] = {"type": "code_interpreter", "container": {"type": "auto"}}
 """The built-in tool `python` in a request."""
 CODE_INTERPRETER_CALL = "code_interpreter_call"
 """The type of its calls in `output`."""
@@ -55,13 +55,8 @@ class ResponsesDialect(Dialect):
     streaming: ClassVar = {"stream": True}
 
     def next_request(
-        self,
-        body: Mapping[str, Any],
-        reply: Reply,
-        items: Sequence[ConversationItem],
-        *,
-        stored: bool = False,
-    ) -> dict[str, Any]:
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+    ) -> Body:
         """The body after `reply`; a `stored` reply is referenced by its id instead of sent back."""
         added = _items(items)
         if stored:
@@ -86,17 +81,13 @@ class ResponsesDialect(Dialect):
         return [entry for part in parts for entry in entries(part.get("logprobs"))]
 
     def _conversation(
-        self,
-        items: Sequence[ConversationItem],
-        instructions: str | None,
-        tools: Sequence[Tool],
-        settings: Settings,
-    ) -> dict[str, Any]:
+        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+    ) -> Body:
         sent = {} if instructions is None else {"instructions": instructions}
         offered = {"tools": [_tool(tool) for tool in tools]} if tools else {}
         return {"input": _items(items), "store": settings.stored, **sent, **offered}
 
-    def _options(self, settings: Settings) -> dict[str, Any]:
+    def _options(self, settings: Settings) -> Body:
         effort = settings.reasoning_effort
         return {
             "reasoning": None if effort is None else {"effort": effort},
@@ -105,9 +96,7 @@ class ResponsesDialect(Dialect):
             "max_output_tokens": settings.max_tokens,
         }
 
-    def _reassembled(
-        self, response: Response, events: Iterable[StreamEvent]
-    ) -> Steps[dict[str, Any]]:
+    def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Steps[Body]:
         """The response object that the final event of a stream carries."""
         last = ""
         final: dict[str, Any] | None = None
@@ -131,7 +120,7 @@ class ResponsesDialect(Dialect):
             )
         return final
 
-    def _reply(self, raw: dict[str, Any]) -> Reply:
+    def _reply(self, raw: Body) -> Reply:
         """The reply that a response object holds."""
         member(raw, "output", list, "")
         reasoning: list[str] = []
@@ -166,15 +155,15 @@ def _tool(tool: Tool) -> dict[str, Any]:
     }
 
 
-def _items(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:
+def _items(items: Items) -> list[Body]:
     return [_item(item, f"rs_{at}") for at, item in enumerate(items)]
 
 
-def _item(item: ConversationItem, reasoning_id: str) -> dict[str, Any]:
+def _item(item: ConversationItem, reasoning_id: str) -> Body:
     match item:
         case Message():
             kind = "output_text" if item.role == "assistant" else "input_text"
-            return {"type": "message", "role": item.role, "content": _parts(item.text, kind)}
+            return {"type": "message", "role": item.role, "content": text_parts(item.text, kind)}
         case Reasoning():
             content = [{"type": "reasoning_text", "text": item.text}]
             return {"type": "reasoning", "id": reasoning_id, "summary": [], "content": content}
@@ -183,13 +172,7 @@ def _item(item: ConversationItem, reasoning_id: str) -> dict[str, Any]:
             return call | {"arguments": item.arguments}
         case ToolResult():
             output = {"type": "function_call_output", "call_id": item.call_id}
-            return output | {"output": _parts(item.text, "input_text")}
-
-
-def _parts(text: str | tuple[str, ...], kind: str) -> str | list[dict[str, Any]]:
-    if isinstance(text, str):
-        return text
-    return [{"type": kind, "text": part} for part in text]
+            return output | {"output": text_parts(item.text, "input_text")}
 
 
 def _texts(item: Mapping[str, Any], kind: str, path: str) -> list[str]:

@@ -17,26 +17,15 @@ class StreamEvent(NamedTuple):
     """One event of a stream.
 
     A named tuple takes half as long to create as a dataclass, and a stream has many events.
-
-    Attributes:
-        number: The index of its recorded block.
-        at: When it arrived, in seconds since the request was sent.
-        name: Its `event:` field, or ''.
-        text: Its data.
-        data: The JSON object that the text encodes, which must not be changed; None for any other
-            text.
-        problem: Why the data cannot be read as part of a reply; None if it can.
-        type: The `type` of a Responses event, or ''.
-        is_error: Whether the event carries an error.
     """
 
-    number: int
-    at: float
-    name: str
+    number: int  # the index of its recorded block
+    at: float  # arrival, in seconds since the request was sent
+    name: str  # its `event:` field, or ''
     text: str
-    data: Mapping[str, Any] | None
-    problem: str | None
-    type: str
+    data: Mapping[str, Any] | None  # the JSON object of the text; must not be changed
+    problem: str | None  # why the data cannot be read as part of a reply
+    type: str  # of a Responses event, or ''
     is_error: bool
 
     @property

@@ -26,10 +26,7 @@ _LONGEST_MESSAGE = 200
 def parse_tools(text: str, name: str) -> tuple[Tool, ...]:
     """Read a JSON list of tools, ours or in OpenAI's `{"type": "function", ...}` form.
 
-    `name` is the name of the file in messages.
-
-    Raises:
-        ConfigurationError: It is not such a list, or a tool is not usable.
+    `name` is the name of the file in messages. Raises ConfigurationError.
     """
     try:
         entries = strict_json(text)

@@ -6,7 +6,7 @@ pandas is imported where a run is read: it takes 0.4 s, and most runs have no pr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,33 +36,23 @@ SampleTries = tuple[str, Sequence[float], Sequence[float]]
 
 @dataclass(frozen=True)
 class Group:
-    """One task under one condition in one column.
-
-    Attributes:
-        task: The task.
-        name: How rows call it: `chat · streaming`, `aime25, gpt-oss-20b, high effort`.
-        tries: Planned tries at every sample.
-        values: By sample, the values of the tries that were made.
-        contents: By sample, what it asks (a case, or the hash of its dataset), to be compared.
-        example_data: Whether the questions are examples, for which nothing is published.
-        published: The mean of a published baseline, which has no samples.
-        questions: How many questions the published mean is over.
-        outcomes: By sample (rows), the number of tries of each outcome, `invalid` and `planned`.
-        times: By measure, one value per request or attempt.
-        result: The figures of the analysis, if the column is a run.
-    """
+    """One task under one condition in one column."""
 
     task: str
-    name: str
-    tries: int = 1
+    name: str  # `chat · streaming`, `aime25, gpt-oss-20b, high effort`
+    tries: int = 1  # planned at every sample
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """By sample, the values of the tries that were made."""
     contents: Mapping[str, object] = field(default_factory=dict)
-    example_data: bool = False
-    published: Mean | None = None
-    questions: int = 0
+    """By sample, what it asks (a case, or the hash of its dataset), to be compared."""
+    example_data: bool = False  # nothing is published for example questions
+    published: Mean | None = None  # the mean of a published baseline, which has no samples
+    questions: int = 0  # of a published baseline
     outcomes: pd.DataFrame | None = None
+    """By sample (rows), the number of tries of each outcome, `invalid` and `planned`."""
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    result: TaskResult | None = None
+    """By measure, one value per request or attempt."""
+    result: TaskResult | None = None  # of a run
 
     @property
     def is_eval(self) -> bool:
@@ -136,12 +126,9 @@ def group_name(task: TaskInfo, condition: Condition) -> str:
     if task.kind == "tool_calling":
         named = {"model": model, "effort": effort}
         return ", ".join([condition.name, *(named[part] for part in parts if part in named)])
-    several = "api" in parts or "mode" in parts
-    more = [
-        *(["with Python"] if task.sampling.python else []),
-        *([condition.name] if several else []),
-    ]
-    return ", ".join([task.name, model, effort, *more])
+    python = ["with Python"] if task.sampling.python else []
+    several = [condition.name] if "api" in parts or "mode" in parts else []
+    return ", ".join([task.name, model, effort, *python, *several])
 
 
 def pair(here: Group | None, there: Group | None) -> Pair | NotPaired:
@@ -201,14 +188,11 @@ def _published_pair(run: Group, baseline: Group) -> Pair | NotPaired:
 
 
 def _groups(run: Run) -> Iterator[Group]:
-    results = {(result.task, result.condition): result for result in run.analysis.results}
     for task in run.info.tasks:
-        if task.kind in ("probes", "traffic"):
-            continue
-        cases = _cases(run) if task.kind == "tool_calling" else {}
-        for condition in task.conditions:
-            group = _group(run, task, condition, cases)
-            yield replace(group, result=results.get((task.name, condition)))
+        if task.kind in ("tool_calling", "eval"):
+            cases = _cases(run) if task.kind == "tool_calling" else {}
+            for condition in task.conditions:
+                yield _group(run, task, condition, cases)
 
 
 def _cases(run: Run) -> Mapping[str, Case]:
@@ -221,6 +205,7 @@ def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, C
 
     from harness.frames.tables import rows_of
 
+    results = {(each.task, each.condition): each for each in run.analysis.results}
     rows = rows_of(run.attempts, task.name, condition)
     made = rows[rows["finished"]].sort_values("attempt", kind="stable")
     by_sample = made.dropna(subset="value").groupby("sample", sort=False)["value"]
@@ -244,6 +229,7 @@ def _group(run: Run, task: TaskInfo, condition: Condition, cases: Mapping[str, C
         example_data=data is not None and data.sample,
         outcomes=outcomes,
         times=_times(run, task, condition, made),
+        result=results.get((task.name, condition)),
     )
 
 
@@ -254,14 +240,12 @@ def _times(
     from harness.frames.tables import rows_of
 
     if task.kind == "eval":
-        usage = rows_of(run.usage, task.name, condition)
-        return {"request": list(made["seconds"].dropna()), "reasoning tokens": _reasoning(usage)}
+        reported = rows_of(run.usage, task.name, condition).dropna(subset=["output", "reasoning"])
+        return {
+            "request": list(made["seconds"].dropna()),
+            "reasoning tokens": [float(count) for count in reported["reasoning"]],
+        }
     timing = rows_of(run.timing, task.name, condition)
     columns = {"request": "total", "first token": "first_token"}
     columns["tokens per second"] = "tokens_per_second"
     return {name: list(timing[column].dropna()) for name, column in columns.items()}
-
-
-def _reasoning(usage: pd.DataFrame) -> list[float]:
-    reported = usage.dropna(subset=["output", "reasoning"])
-    return [float(count) for count in reported["reasoning"]]

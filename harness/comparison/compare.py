@@ -6,19 +6,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from harness.comparison.columns import (
-    MEASURE,
-    Column,
-    Group,
-    NotPaired,
-    pair,
-    shared_content,
+from harness.comparison.columns import MEASURE, Column, Group, NotPaired, pair, shared_content
+from harness.comparison.records import (
+    Comparison,
+    Entry,
+    EntryCases,
+    Measured,
+    Regressions,
+    Row,
 )
-from harness.comparison.records import Comparison, Entry, EntryCases, Regressions, Row
 from harness.comparison.regressions import changed_cases
-from harness.comparison.rows import DraftRow, draft_rows
+from harness.comparison.rows import JUDGED, DraftRow, draft_rows
 from harness.comparison.settings import RUN, changes
-from harness.statistics.differences import differences
+from harness.statistics.differences import Difference, differences
 
 
 def compare(
@@ -27,14 +27,7 @@ def compare(
     tool_version: str,
     regressions: Sequence[Regressions] = (),
 ) -> Comparison:
-    """Compare every column with one of them.
-
-    Args:
-        columns: Two or more, with different labels (see `labelled`).
-        against: Index of the reference.
-        tool_version: The version of this tool.
-        regressions: What changed in each run since the previous one.
-    """
+    """Compare every column with the one at the index `against`. Their labels are unique."""
     base = columns[against]
     rows, count = _tested(list(draft_rows(columns, against)), len(columns), against)
     changed = {
@@ -84,14 +77,31 @@ def labelled(columns: Sequence[Column]) -> list[Column]:
 
 def _tested(drafts: Sequence[DraftRow], columns: int, against: int) -> tuple[tuple[Row, ...], int]:
     """The rows with all differences, tested together; and their number."""
-    every = [pair for draft in drafts for pair in draft.pairs if pair is not None]
+    every = [pair for _, pairs in drafts for pair in pairs if pair is not None]
     found = iter(differences(every))
     rows = []
-    for draft in drafts:
-        pairs = draft.pairs or (None,) * columns
-        own = [None if each is None else next(found) for each in pairs]
-        rows.append(draft.finished(own, against))
+    for row, pairs in drafts:
+        own = [None if each is None else next(found) for each in pairs or (None,) * columns]
+        rows.append(_finished(row, own, against))
     return tuple(rows), len(every)
+
+
+def _finished(row: Row, found: Sequence[Difference | None], against: int) -> Row:
+    """The row with the results of its tests.
+
+    It differs if a test found a difference, or if a verdict or status is not the reference's.
+    """
+    base = row.cells[against]
+    differs = any(each is not None and each.seen != "none" for each in found) or any(
+        base is not None and cell is not None and _state_differs(cell, base) for cell in row.cells
+    )
+    return row.model_copy(update={"differences": tuple(found), "differs": differs})
+
+
+def _state_differs(cell: Measured, base: Measured) -> bool:
+    if cell.decision != base.decision:
+        return True
+    return cell.status in JUDGED and base.status in JUDGED and cell.status != base.status
 
 
 def _entry(column: Column, base: Column) -> Entry:

@@ -30,9 +30,6 @@ def history_of(parent: Path, provider: str | None) -> History:
     """All scored runs in a folder, or those of one provider.
 
     A run that cannot be read, or was not scored, is left out and named.
-
-    Raises:
-        RunLogError: The folder cannot be read.
     """
     analyses, unread = [], []
     for folder in run_folders(parent):
@@ -45,13 +42,7 @@ def history_of(parent: Path, provider: str | None) -> History:
 
 
 def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()) -> History:
-    """The runs of every provider, oldest first.
-
-    Args:
-        folder: The folder of the runs.
-        analyses: The folder and the analysis of each run.
-        unread: A sentence for each run that could not be read.
-    """
+    """The runs of every provider, oldest first; `unread` has a sentence for each run left out."""
     by_provider: dict[str, list[_Judged]] = defaultdict(list)
     for place, analysis in sorted(analyses, key=lambda each: each[1].run.started_at):
         by_provider[analysis.run.provider.name].append((place, analysis))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 
 from harness.comparison.columns import Column, Group, Key, NotPaired, pair
 from harness.comparison.records import Measured, Row, Unit
 from harness.records.analysis import AtK, CheckResult
 from harness.records.scores import Estimate
-from harness.statistics.differences import Difference, Pair
+from harness.statistics.differences import Pair
 from harness.statistics.intervals import ALPHA, clustered_rate, median_interval
 from harness.statistics.mean_scores import mean_score, rate_mean
 
@@ -31,38 +31,10 @@ _NO_PROBLEM = ("success", "correct", "wrong", "graded", "planned")
 _NOT_TESTED = "Median. It is shown and not tested, because it depends on place and time."
 
 
-@dataclass(frozen=True)
-class DraftRow:
-    """A row before the tests; `pairs` has the two means of each cell that is tested."""
-
-    section: str
-    name: str
-    unit: Unit
-    cells: tuple[Measured | None, ...]
-    group: str | None = None
-    about: str = ""
-    pairs: tuple[Pair | None, ...] = ()
-
-    def finished(self, differences: Sequence[Difference | None], against: int) -> Row:
-        """The row with the results of its tests.
-
-        It differs if a test found a difference, or if a verdict or status is not the reference's.
-        """
-        base = self.cells[against]
-        seen = any(each is not None and each.seen != "none" for each in differences)
-        states = base is not None and any(
-            cell is not None and _state_differs(cell, base) for cell in self.cells
-        )
-        return Row(
-            section=self.section,
-            name=self.name,
-            group=self.group,
-            unit=self.unit,
-            about=self.about,
-            cells=self.cells,
-            differences=tuple(differences),
-            differs=seen or states,
-        )
+Pairs = tuple[Pair | None, ...]
+"""The two means of each cell of a row that is tested."""
+DraftRow = tuple[Row, Pairs]
+_row = partial(Row, differences=(), differs=False)
 
 
 def draft_rows(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
@@ -70,7 +42,7 @@ def draft_rows(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
     decisions = [column.entry.decision for column in columns]
     if any(decisions):
         cells = tuple(None if each is None else Measured(decision=each) for each in decisions)
-        yield DraftRow(VERDICTS, "verdict", "decision", cells)
+        yield _row(section=VERDICTS, name="verdict", unit="decision", cells=cells), ()
     runs = [column for column in columns if column.entry.kind != "published"]
     keys = list(dict.fromkeys(key for column in runs for key in column.groups))
     for key in keys:
@@ -90,13 +62,7 @@ def check_pair(here: CheckResult, there: CheckResult) -> Pair | None:
     return Pair(*means, cases=None, higher_is_better=False)
 
 
-def _state_differs(cell: Measured, base: Measured) -> bool:
-    if cell.decision != base.decision:
-        return True
-    return cell.status in JUDGED and base.status in JUDGED and cell.status != base.status
-
-
-def _pairs(key: Key, columns: Sequence[Column], against: int) -> tuple[Pair | None, ...]:
+def _pairs(key: Key, columns: Sequence[Column], against: int) -> Pairs:
     base = columns[against].groups.get(key)
     found = [
         None if index == against else pair(column.groups.get(key), base)
@@ -110,9 +76,8 @@ def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[Dr
     pairs = _pairs(key, columns, against)
     if any(group is not None and group.is_eval for group in groups):
         cells = tuple(None if group is None else _score(group, groups) for group in groups)
-        yield DraftRow(
-            SCORES, key[1], "share", cells, about="Mean score over all questions.", pairs=pairs
-        )
+        about = "Mean score over all questions."
+        yield _row(section=SCORES, name=key[1], unit="share", cells=cells, about=about), pairs
         return
 
     rates = [
@@ -120,17 +85,16 @@ def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[Dr
         for group in groups
     ]
 
-    def row(label: str, value: Callable[[AtK], Estimate], k: int, about: str) -> DraftRow:
+    def row(label: str, value: Callable[[AtK], Estimate], k: int, about: str) -> Row:
         cells = tuple(_estimated(value(at[k])) if at else None for at in rates)
-        return DraftRow(RATES, label, "share", cells, group=key[1], about=about)
+        return _row(section=RATES, name=label, unit="share", cells=cells, group=key[1], about=about)
 
-    first = row("pass@1", lambda at: at.pass_at, 1, "Share of attempts that succeed.")
-    yield replace(first, pairs=pairs)
+    yield row("pass@1", lambda at: at.pass_at, 1, "Share of attempts that succeed."), pairs
     shared = [set(at) for at in rates if at]
     k = max(set.intersection(*shared)) if shared else 1
     if k > 1:
-        yield row(f"pass@{k}", lambda at: at.pass_at, k, f"At least one of {k} tries succeeds.")
-        yield row(f"pass^{k}", lambda at: at.pass_hat, k, f"All of {k} tries succeed.")
+        yield row(f"pass@{k}", lambda at: at.pass_at, k, f"At least one of {k} tries succeeds."), ()
+        yield row(f"pass^{k}", lambda at: at.pass_hat, k, f"All of {k} tries succeed."), ()
 
 
 def _score(group: Group, groups: Sequence[Group | None]) -> Measured | None:
@@ -163,7 +127,11 @@ def _outcomes(groups: Sequence[Group | None]) -> Iterator[DraftRow]:
             rate = clustered_rate(list(zip(hits, planned, strict=True)))
             cells.append(_estimated(rate, hits=sum(hits), total=sum(planned)))
         if any(cell is not None and cell.hits for cell in cells):
-            yield DraftRow(OUTCOMES, kind.replace("_", " "), "share", tuple(cells), group=name)
+            outcome = kind.replace("_", " ")
+            yield (
+                _row(section=OUTCOMES, name=outcome, unit="share", cells=tuple(cells), group=name),
+                (),
+            )
 
 
 def _times(groups: Sequence[Group | None]) -> Iterator[DraftRow]:
@@ -175,7 +143,8 @@ def _times(groups: Sequence[Group | None]) -> Iterator[DraftRow]:
                 _estimated(median_interval(each), total=len(each)) if each else None
                 for each in values
             )
-            yield DraftRow(TIMES, measure, unit, cells, group=name, about=_NOT_TESTED)
+            about = {"group": name, "about": _NOT_TESTED}
+            yield _row(section=TIMES, name=measure, unit=unit, cells=cells, **about), ()
 
 
 def _checks(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
@@ -192,7 +161,8 @@ def _checks(columns: Sequence[Column], against: int) -> Iterator[DraftRow]:
         )
         cells = tuple(None if result is None else _checked(result) for result in found)
         section = f"{CHECKS}{check.family}"
-        yield DraftRow(section, check.id, "status", cells, about=check.summary, pairs=pairs)
+        about = {"name": check.id, "unit": "status", "about": check.summary}
+        yield _row(section=section, cells=cells, **about), pairs
 
 
 def _checked(result: CheckResult) -> Measured:

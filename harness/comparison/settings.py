@@ -10,23 +10,10 @@ from harness.records.runs import RunInfo, TaskInfo
 RUN = ""
 """The scope of settings that are not those of a single task."""
 _NOT_SENT = "not sent"
-_MOVING = frozenset(
-    {
-        "model",
-        "extra body",
-        "strict",
-        "grader",
-        "prompts",
-        "tools",
-        "reasoning effort",
-        "api",
-        "temperature",
-        "top p",
-        "max tokens",
-        "max turns",
-        "python",
-    }
-)
+_MOVING = frozenset({
+    *("model", "extra body", "strict", "grader", "prompts", "tools", "reasoning effort", "api"),
+    *("temperature", "top p", "max tokens", "max turns", "python"),
+})  # fmt: skip
 """Settings that can change the result of the same sample."""
 
 Settings = Mapping[str, Mapping[str, str]]
@@ -69,10 +56,7 @@ def as_text(values: Mapping[str, object]) -> dict[str, str]:
 def changes(here: Settings, there: Settings, *, moving: bool = False) -> tuple[Change, ...]:
     """The settings that differ, of the tasks that both have.
 
-    Args:
-        here: The settings of one run.
-        there: Those of the other.
-        moving: Only those that can change the result of the same sample.
+    With `moving`, only those that can change the result of the same sample.
     """
     return tuple(_changes(here, there, moving))
 

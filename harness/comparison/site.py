@@ -13,13 +13,7 @@ _ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
 
 
 def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Price], tool_version: str) -> Site:
-    """The runs of a site, the newest first.
-
-    Args:
-        analyses: The analyses of the runs.
-        prices: The prices of providers, by name.
-        tool_version: The version of this tool.
-    """
+    """The runs of a site, the newest first; `prices` are those of providers by name."""
     newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
     runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
     latest: dict[tuple[str, str], SiteRun] = {}

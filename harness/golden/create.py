@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.golden import engine
@@ -42,43 +43,19 @@ DEFECTS = (
 length stays the same."""
 _MOST_ALTERNATIVES = 200
 """Alternatives at which a defect is computed; it may move a golden one far down."""
-_LEAST_CHANGE = 1
-"""A pattern without a change of this many thousandths of a nat tells nothing."""
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """How a healthy engine computes: number formats, batch size, and whether keys and values are
-    stored as 8-bit floats.
-    """
-
-    dtype: str
-    batch: int = 32
-    residual: str = "float32"
-    fp8_cache: bool = False
-
-    def __str__(self) -> str:
-        parts = [self.dtype, f"batch {self.batch}"]
-        parts += ["residual stream in bfloat16"] if self.residual == "bfloat16" else []
-        parts += ["KV cache in fp8 (e4m3)"] if self.fp8_cache else []
-        return ", ".join(parts)
-
-    def options(self, given: EngineOptions) -> EngineOptions:
-        """The engine's options."""
-        fault = "kv-cache-fp8" if self.fp8_cache else None
-        return replace(
-            given, dtype=self.dtype, batch=self.batch, residual=self.residual, fault=fault
-        )
-
-
-HEALTHY = (
-    Numbers("float32"),
-    *(Numbers("bfloat16", batch) for batch in (1, 8, 32)),
-    Numbers("bfloat16", residual="bfloat16"),
-    Numbers("bfloat16", residual="bfloat16", fp8_cache=True),
-)
-"""Healthy ways to compute that providers use."""
-HEALTHY_LONG = HEALTHY[-2:]
+_BFLOAT16 = {"dtype": "bfloat16", "batch": 32, "residual": "float32"}
+_ALL_BFLOAT16 = _BFLOAT16 | {"residual": "bfloat16"}
+HEALTHY: Mapping[str, Mapping[str, Any]] = {
+    "float32, batch 32": _BFLOAT16 | {"dtype": "float32"},
+    "bfloat16, batch 1": _BFLOAT16 | {"batch": 1},
+    "bfloat16, batch 8": _BFLOAT16 | {"batch": 8},
+    "bfloat16, batch 32": _BFLOAT16,
+    "bfloat16, batch 32, residual stream in bfloat16": _ALL_BFLOAT16,
+    "bfloat16, batch 32, residual stream in bfloat16, KV cache in fp8 (e4m3)": _ALL_BFLOAT16
+    | {"fault": "kv-cache-fp8"},
+}
+"""Healthy ways to compute that providers use, as options of the engine."""
+HEALTHY_LONG = dict(list(HEALTHY.items())[-2:])
 """Those that differ most, for prompts whose computation takes long."""
 
 Progress = Callable[[str], None]
@@ -91,25 +68,23 @@ def create(
     progress: Progress,
     command: str,
     *,
-    healthy: Sequence[Numbers] = HEALTHY,
+    healthy: Mapping[str, Mapping[str, Any]] = HEALTHY,
     defects: Sequence[str] = DEFECTS,
 ) -> Golden:
     """Answer all requests, once for the golden answers and once per healthy way to compute.
 
     The tolerances are learned from these runs. Then each of the `defects` scores the golden
     answers. `models` are the names under which providers serve the model, `command` is recorded.
-
-    Raises:
-        ConfigurationError: The engine failed.
     """
     progress(f"golden answers in {options.dtype or 'the default format'}")
     head, answers = engine.score((*_greedy(requests), *_drawn(requests)), options)
     greedy = {answer.id: answer for answer in answers if "/" not in answer.id}
     runs = []
-    for numbers in healthy:
+    for numbers, changes in healthy.items():
         progress(f"healthy run in {numbers}")
-        _, others = engine.score(_greedy(requests), numbers.options(options))
-        runs.append(_healthy_run(head.engine, numbers, greedy, others))
+        _, others = engine.score(_greedy(requests), replace(options, **changes))
+        exact = "fault" not in changes
+        runs.append(_healthy_run(head.engine, numbers, greedy, others, exact=exact))
     patterns = []
     for defect in defects:
         progress(f"the defect {defect}")
@@ -124,9 +99,7 @@ def create(
         current_date=options.current_date,
         continuations={name: _continuation(answer) for name, answer in greedy.items()},
         drawn={name: _texts(name, answers) for name in requests.drawn},
-        healthy=tuple(runs),
-        tolerance=tolerance(runs),
-        exact_tolerance=tolerance([run for run in runs if run.exact]),
+        **_learned(runs),
         patterns=tuple(pattern for pattern in patterns if pattern is not None),
     )
 
@@ -163,7 +136,12 @@ def _drawn(requests: Requests) -> Sequence[Question]:
 
 
 def _healthy_run(
-    name: str, numbers: Numbers, golden: Mapping[str, Answer], others: Sequence[Answer]
+    name: str,
+    numbers: str,
+    golden: Mapping[str, Answer],
+    others: Iterable[Answer],
+    *,
+    exact: bool,
 ) -> HealthyRun:
     each: list[Compared] = []
     gaps: list[float] = []
@@ -174,8 +152,7 @@ def _healthy_run(
             gaps.append(_gap(*pairs[end]))
             pairs = pairs[: end + 1]
         each.append(compare([due for due, _ in pairs], [_entry(token) for _, token in pairs]))
-    exact = not numbers.fp8_cache
-    return healthy_run(name, str(numbers), exact=exact, replies=each, gaps=gaps)
+    return healthy_run(name, numbers, exact=exact, replies=each, gaps=gaps)
 
 
 def _entry(token: Token) -> Entry:
@@ -218,11 +195,7 @@ def _pattern_of(
     options: EngineOptions,
     golden: Mapping[str, Answer],
 ) -> Pattern | None:
-    """The pattern that a defect leaves in the golden answers to requests; None if it leaves none.
-
-    Raises:
-        ConfigurationError: The engine failed.
-    """
+    """The pattern that a defect leaves in the golden answers; None if it leaves none."""
     questions = [
         replace(
             question,
@@ -233,10 +206,7 @@ def _pattern_of(
     ]
     head, answers = engine.score(questions, replace(options, fault=defect))
     changes = {answer.id: _changes(golden[answer.id], answer) for answer in answers}
-    largest = max(
-        abs(change or 0) for tokens in changes.values() for token in tokens for change in token
-    )
-    if largest < _LEAST_CHANGE:
+    if not any(change for tokens in changes.values() for token in tokens for change in token):
         return None
     return Pattern(defect=defect, text=" ".join(head.faults), changes=changes)
 
@@ -255,14 +225,16 @@ def _moved(token: Token, values: Mapping[int, float]) -> tuple[int | None, ...]:
 
 def learn(golden: Golden, run: HealthyRun) -> Golden:
     """The golden file with another healthy run, whose deviation its tolerances then cover."""
-    runs = (*golden.healthy, run)
-    return golden.model_copy(
-        update={
-            "healthy": runs,
-            "tolerance": tolerance(runs),
-            "exact_tolerance": tolerance([each for each in runs if each.exact]),
-        }
-    )
+    return golden.model_copy(update=_learned((*golden.healthy, run)))
+
+
+def _learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
+    """The runs, and the tolerances that cover them."""
+    return {
+        "healthy": tuple(runs),
+        "tolerance": tolerance(runs),
+        "exact_tolerance": tolerance([each for each in runs if each.exact]),
+    }
 
 
 def healthy_run(

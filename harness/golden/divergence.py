@@ -13,7 +13,7 @@ from math import inf
 
 from harmony.vocabulary import bytes_of, token_bytes
 from harness.api.base import Reply
-from harness.golden.distance import Compared, Entry, compare, entries_of
+from harness.golden.distance import Compared, compare, entries_of
 from harness.golden.records import Golden, Token
 from harness.parsing.rollout import ParsedExchange
 
@@ -41,10 +41,8 @@ class Divergence:
 def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Divergence | None:
     """The divergence of a reply from the golden answer; None if they agree as far as both go.
 
-    Args:
-        golden: The golden answer; it was truncated if its last token is not a special token.
-        reply: The reply, with CoT.
-        ended: Whether the reply is complete and not truncated.
+    `golden` was truncated if its last token is not a special token. `ended` is whether the reply
+    is complete and not truncated.
     """
     reasoning = _walk(golden, _REASONING, reply.reasoning, ended=ended)
     if reasoning is not None or not any(token.part in _TEXT + _CALL for token in golden):
@@ -82,7 +80,10 @@ def _walk(
     """Compare a text with the golden tokens of some parts."""
     places = [at for at, token in enumerate(golden) if token.part in parts]
     full = b"".join(bytes_of(golden[at].id) for at in places)
-    left, rest = _with_leading_space(text.encode(), full), full
+    left, rest = text.encode(), full
+    space = full[: len(full) - len(full.lstrip())]
+    if not left.startswith(space):  # Some servers strip the leading space.
+        left = space + left
     merged: list[tuple[int, float]] = []
     for at in places:
         data = bytes_of(golden[at].id)
@@ -96,12 +97,6 @@ def _walk(
     if not left.strip() or after >= len(golden):
         return None
     return _at(golden, after, left, merged)
-
-
-def _with_leading_space(text: bytes, full: bytes) -> bytes:
-    """The text with the leading space that some servers strip."""
-    space = full[: len(full) - len(full.lstrip())]
-    return text if text.startswith(space) else space + text
 
 
 def _merged(token: Token, left: bytes) -> Iterator[tuple[int, float]]:
@@ -137,13 +132,9 @@ def _gap(token: Token, left: bytes) -> float:
     fitting = (
         value
         for each, value in token.top
-        if (not left if special(each) else _begins(left, bytes_of(each)))
+        if (not left if special(each) else bytes_of(each) and left.startswith(bytes_of(each)))
     )
     return best - max(fitting, default=least)
-
-
-def _begins(left: bytes, data: bytes) -> bool:
-    return bool(data) and left.startswith(data)
 
 
 def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Reply) -> Divergence:
@@ -152,19 +143,10 @@ def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Repl
     header = first
     while header and golden[header - 1].part == "marker":
         header -= 1
-    gap = min((_second(golden[at]) for at in range(header, first)), default=inf)
+    # The gap between the best and the second token of the header.
+    gap = min((each.top[0][1] - each.top[1][1] for each in golden[header:first]), default=inf)
     kinds = {_CALL: "a call", _TEXT: "an answer"}
-    actual = _CALL if reply.calls else _TEXT
-    return Divergence(header, gap, kinds[tuple(expected)], kinds[actual])
-
-
-def _second(token: Token) -> float:
-    """The gap between the best and the second token."""
-    return token.top[0][1] - token.top[1][1]
-
-
-NamedReply = tuple[str, ParsedExchange, Reply]
-"""A reply with its exchange and the name of its request."""
+    return Divergence(header, gap, kinds[tuple(expected)], kinds[_CALL if reply.calls else _TEXT])
 
 
 @dataclass(frozen=True)
@@ -181,8 +163,13 @@ class ComparedReply:
     compared: Compared
 
 
-def compared_replies(golden: Golden, replies: Iterable[NamedReply]) -> Iterator[ComparedReply]:
-    """Compare replies; those to prompts of another length than the golden ones are left out."""
+def compared_replies(
+    golden: Golden, replies: Iterable[tuple[str, ParsedExchange, Reply]]
+) -> Iterator[ComparedReply]:
+    """Compare replies, given with their exchanges and the names of their requests.
+
+    Those to prompts of another length than the golden ones are left out.
+    """
     for name, exchange, reply in replies:
         continuation = golden.continuations[name]
         if reply.input_tokens == continuation.prompt_tokens:
@@ -194,19 +181,10 @@ def compared_replies(golden: Golden, replies: Iterable[NamedReply]) -> Iterator[
 
 
 def _compared(tokens: list[Token], exchange: ParsedExchange, reply: Reply) -> Compared:
-    places, entries = _aligned(tokens, exchange, reply)
+    """Compare tokens with logprobs; most servers return those of the answer, some of all tokens."""
+    entries = entries_of(exchange, reply)
+    places = [at for at, token in enumerate(tokens) if token.part == "answer"]
+    if entries and entries[0].name == bytes_of(tokens[0].id):
+        places = list(range(len(tokens)))
     found = compare([tokens[place] for place in places], entries)
     return Compared(tuple(replace(each, at=places[each.at]) for each in found.tokens))
-
-
-def _aligned(
-    tokens: list[Token], exchange: ParsedExchange, reply: Reply
-) -> tuple[list[int], list[Entry]]:
-    """The places of golden tokens and the entries of the reply, which start at the same token.
-
-    Most servers return logprobs of the answer, some of all generated tokens.
-    """
-    found = entries_of(exchange, reply)
-    if found and found[0].name == bytes_of(tokens[0].id):
-        return list(range(len(tokens))), found
-    return [at for at, token in enumerate(tokens) if token.part == "answer"], found

@@ -51,34 +51,24 @@ class Question:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Options of the engine; None means its default.
-
-    `residual` is the number format of the residual stream. `fault` is a defect to reproduce.
-    `max_context` is in tokens.
-    """
+    """Options of the engine; None means its default. `fault` is a defect to reproduce."""
 
     checkpoint: Path | None = None
     dtype: str | None = None
-    residual: str | None = None
+    residual: str | None = None  # number format of the residual stream
     fault: str | None = None
     device: str | None = None
     batch: int | None = None
     threads: int | None = None
     current_date: str | None = None
-    max_context: int | None = None
+    max_context: int | None = None  # tokens
 
     def arguments(self) -> list[str]:
         """The command-line options."""
+        flags = {"batch": "--max-batch"}
         given = {
-            "--checkpoint": self.checkpoint,
-            "--dtype": self.dtype,
-            "--residual": self.residual,
-            "--fault": self.fault,
-            "--device": self.device,
-            "--max-batch": self.batch,
-            "--threads": self.threads,
-            "--current-date": self.current_date,
-            "--max-context": self.max_context,
+            flags.get(name, f"--{name.replace('_', '-')}"): value
+            for name, value in vars(self).items()
         }
         return [text for name, value in given.items() if value for text in (name, str(value))]
 
@@ -107,11 +97,7 @@ _ANSWER = TypeAdapter(Answer)
 
 
 def score(questions: Iterable[Question], options: EngineOptions) -> tuple[Head, Sequence[Answer]]:
-    """Answer all questions with the engine.
-
-    Raises:
-        ConfigurationError: The engine failed; the message has its error.
-    """
+    """Answer all questions with the engine. Raises ConfigurationError with the engine's error."""
     command = [sys.executable, "-m", "reference_engine", "score", *options.arguments()]
     lines = b"\n".join(orjson.dumps(question) for question in questions)
     done = subprocess.run(command, input=lines, capture_output=True, check=False)  # noqa: S603

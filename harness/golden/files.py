@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from harness.errors import ConfigurationError, RunLogError
+from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.golden.records import Golden
 from harness.storage.run_folder import GOLDEN_FILE
 
@@ -36,25 +36,16 @@ def load(path: Path) -> Golden:
 
 
 def _content(path: Path) -> bytes:
-    try:
+    with os_errors(ConfigurationError, f"{path} cannot be read"):
         return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _parsed(path: Path, content: bytes) -> Golden:
     try:
         return Golden.model_validate(_upgraded(orjson.loads(content)))
-    except (KeyError, TypeError, orjson.JSONDecodeError):
+    except (KeyError, TypeError, orjson.JSONDecodeError, ValidationError):
         raise ConfigurationError(
-            f"{path} is not a golden file. Create one with: gpt-oss-verify golden create"
-        ) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        what = f"{where}: {first['msg']}" if where else first["msg"]
-        raise ConfigurationError(
-            f"{path} is not a golden file of this version ({what}). Create one with: "
+            f"{path} is not a golden file of this version. Create one with: "
             "gpt-oss-verify golden create"
         ) from None
 

@@ -38,36 +38,29 @@ class Scored:
     compared: Compared
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    question: Question
-    entries: Sequence[Entry]
-    prompt_tokens: int | None
-
-
 def score_replies(rollouts: Iterable[Rollout], options: EngineOptions) -> Scored:
-    """Score every recorded answer that has logprobs.
+    """Score every recorded answer that has logprobs. Raises ConfigurationError.
 
     Replies to prompts of another length than the engine's are only counted.
-
-    Raises:
-        ConfigurationError: The engine failed.
     """
     recorded = [each for rollout in rollouts for each in _recorded(rollout)]
     if not recorded:
         return Scored(0, 0, Compared())
-    _, answers = engine.score([each.question for each in recorded], options)
+    _, answers = engine.score([question for question, _, _ in recorded], options)
     compared = Compared()
     replies = 0
-    for each, answer in zip(recorded, answers, strict=True):
-        if each.prompt_tokens in (None, answer.prompt_tokens):
+    for (_, entries, prompt_tokens), answer in zip(recorded, answers, strict=True):
+        if prompt_tokens in (None, answer.prompt_tokens):
             replies += 1
-            compared += compare(answer.tokens[-len(each.entries) :], each.entries)
+            compared += compare(answer.tokens[-len(entries) :], entries)
     return Scored(replies, len(recorded) - replies, compared)
 
 
-def _recorded(rollout: Rollout) -> Iterator[_Recorded]:
-    """The first reply of a rollout over Chat or Responses, if it lists its tokens."""
+def _recorded(rollout: Rollout) -> Iterator[tuple[Question, Sequence[Entry], int | None]]:
+    """The first reply of a rollout over Chat or Responses, if it lists its tokens.
+
+    As the tokens to score, their entries, and the number of prompt tokens.
+    """
     for exchange, reply in list(parse_rollout(rollout).replies)[:1]:
         body = exchange.request.body
         if reply.calls or rollout.api == "harmony" or "previous_response_id" in body:
@@ -79,7 +72,7 @@ def _recorded(rollout: Rollout) -> Iterator[_Recorded]:
             tokens = (*_opening(reply, listed), *(token for token in ids if token is not None))
             fields = {key: value for key, value in body.items() if key in _PROMPT_FIELDS}
             question = Question(rollout.id, exchange.api, {"model": "", **fields}, tokens)
-            yield _Recorded(question, listed[: len(ids)], reply.input_tokens)
+            yield question, listed[: len(ids)], reply.input_tokens
 
 
 def _opening(reply: Reply, found: Sequence[Entry]) -> tuple[int, ...]:

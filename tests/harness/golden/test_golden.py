@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 
 import orjson
@@ -29,7 +30,7 @@ def test_the_shipped_file_belongs_to_the_shipped_checkpoint():
     remade = "has changed since: make golden"
     assert golden.weights_sha256 == identity(SMALL_CHECKPOINT), f"the checkpoint {remade}"
     assert golden.requests_sha256 == golden_prompts.fingerprint(), f"what is asked {remade}"
-    assert [run.numbers for run in golden.healthy] == [str(numbers) for numbers in HEALTHY]
+    assert [run.numbers for run in golden.healthy] == list(HEALTHY)
     assert {pattern.defect for pattern in golden.patterns} <= set(DEFECTS)
     assert golden.command.startswith("gpt-oss-verify golden create")
 
@@ -213,7 +214,7 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
         ["m"], options, golden_prompts.requests(), lambda _: None, "golden create"
     )
     healthy = asked[1 : 1 + len(HEALTHY)]
-    assert healthy == [numbers.options(options) for numbers in HEALTHY]
+    assert healthy == [replace(options, **changes) for changes in HEALTHY.values()]
     assert golden.exact_tolerance.p95 == pytest.approx(0.2)
     assert golden.exact_tolerance.request_p95 == pytest.approx(0.2)  # None was long enough.
     assert golden.exact_tolerance.gap == pytest.approx(0.2 * 2**0.5)
