@@ -14,7 +14,7 @@ from typing import IO, cast
 
 from pydantic import ValidationError
 
-from harness.errors import RunLogError
+from harness.errors import RunLogError, os_errors
 from harness.integrity.records import Manifest
 
 MANIFEST_FILE = "manifest.json"
@@ -29,22 +29,17 @@ _BLOCK = 1 << 20
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of an unpacked bundle; None in any other folder. Raises RunLogError."""
     path = folder / MANIFEST_FILE
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        with os_errors(RunLogError, f"{path} cannot be read"):
+            return Manifest.model_validate_json(path.read_bytes())
     except ValidationError:
         raise RunLogError(f"{path} is damaged or from another version of this tool.") from None
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Pack the files of a folder, sorted, without times, owners or modes.
-
-    Raises:
-        RunLogError: A file cannot be read, or the bundle cannot be written.
-    """
+    """Pack the files of a folder, sorted, without times, owners or modes. Raises RunLogError."""
     draft = file.with_name(f"{file.name}.tmp")
     try:
         with (
@@ -64,14 +59,12 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def unpack(file: Path, parent: Path, most: int = MOST_BYTES) -> Path:
-    """Unpack a bundle into a new folder below `parent`, which is returned.
+    """Unpack a bundle of at most `most` bytes into a new folder below `parent`, which is returned.
 
     Only regular files in that one folder are written. `tarfile.data_filter` would also accept
     links and nested folders, and has no limit of size.
 
-    Raises:
-        RunLogError: The file is not a bundle, is damaged, has other members or more than `most`
-            bytes, or cannot be unpacked here.
+    Raises RunLogError if the file is not such a bundle, or cannot be unpacked here.
     """
     try:
         with (

@@ -95,16 +95,12 @@ def audit(
     expected: str | None = None,
     not_reproducible: Callable[[Path], Iterable[str]] = lambda _: (),
 ) -> Audit:
-    """Audit a run.
+    """Audit the folder of a run, perhaps unpacked from a bundle.
 
-    Args:
-        path: The folder of a run, perhaps unpacked from a bundle.
-        expected: A seal that was stored elsewhere, or its first digits.
-        not_reproducible: Yields the names of the derived files that do not follow from the records.
+    `expected` is a seal that was stored elsewhere, or its first digits. `not_reproducible` yields
+    the names of the derived files that do not follow from the records.
 
-    Raises:
-        ConfigurationError: `expected` is not a seal.
-        RunLogError: The folder cannot be read.
+    Raises ConfigurationError if `expected` is not a seal, RunLogError if the folder is unreadable.
     """
     run = read_run(path)
     expected_digits = None if expected is None else _digits(expected)

@@ -16,13 +16,7 @@ import orjson
 from harness.errors import ConfigurationError, RunLogError
 from harness.integrity.archive import MANIFEST_FILE, pack
 from harness.integrity.records import Manifest, Removal
-from harness.integrity.seal import (
-    SEALS,
-    file_hashes,
-    hash_of_file,
-    logs_of,
-    member_hashes,
-)
+from harness.integrity.seal import SEALS, file_hashes, hash_of_file, logs_of, member_hashes
 from harness.integrity.secrets import Scrubber, known_secrets, shortened
 from harness.records.analysis import Analysis
 from harness.records.rollouts import Rollout
@@ -37,19 +31,12 @@ _MAY_DIFFER = {"run", "run_id", "dataset", "detail"}
 
 @dataclass(frozen=True)
 class Withholding:
-    """What must not be published, apart from keys: the texts of gated questions.
+    """What must not be published, apart from keys: the texts of gated questions."""
 
-    Attributes:
-        members: The members of `run.json` that change.
-        files: The new texts of files, by name.
-        record: A record as it may be published; the same object if nothing changes.
-        what: A description of the texts, for the manifest.
-    """
-
-    members: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    record: Callable[[Rollout], Rollout] = lambda record: record
-    what: str = ""
+    members: Mapping[str, Any] = field(default_factory=dict)  # new ones of `run.json`
+    files: Mapping[str, str] = field(default_factory=dict)  # new texts of files, by name
+    record: Callable[[Rollout], Rollout] = lambda record: record  # as it may be published
+    what: str = ""  # a description of the texts, for the manifest
 
 
 def bundle(
@@ -60,15 +47,10 @@ def bundle(
 ) -> Manifest:
     """Pack a run, provided that the published copy is judged like the run itself.
 
-    Args:
-        run: The folder of the run.
-        out: The file to write.
-        withholding: Reads the run in a folder and decides which texts to withhold.
-        judge: Writes the analysis and reports of a copy, with the gate of an analysis.
+    `withholding` decides which texts of the run in a folder to withhold. `judge` writes the
+    analysis and reports of a copy, with the gate of an analysis.
 
-    Raises:
-        ConfigurationError: The run cannot be packed; the message gives the reason.
-        RunLogError: Something cannot be read or written.
+    Raises ConfigurationError if the run cannot be packed, RunLogError if a file fails.
     """
     if (run / MANIFEST_FILE).exists():
         raise ConfigurationError(f"{run} was unpacked from a bundle; pass on that file.")

@@ -8,49 +8,32 @@ from pathlib import Path
 
 import orjson
 
-from harness.errors import RunLogError
+from harness.errors import RunLogError, os_errors
 from harness.integrity.records import AuditProblem, LogState, ProblemKind
 from harness.records.runs import LogSeal
 from harness.storage import chain
 
 
 class ScannedLog:
-    """The facts about one log.
-
-    Attributes:
-        name: Its file name.
-        ids: How often each id is recorded.
-        torn: Bytes after the last complete line.
-    """
+    """The facts about one log."""
 
     def __init__(self, path: Path, sealed_at: Collection[int]) -> None:
-        """Scan a log.
-
-        Args:
-            path: The log.
-            sealed_at: The numbers of lines at which seals were made.
-
-        Raises:
-            RunLogError: It cannot be read.
-        """
+        """Scan a log, given the numbers of lines at which seals were made. Raises RunLogError."""
         self.name = path.name
-        self.ids: Counter[str] = Counter()
-        self.torn = 0
+        self.ids: Counter[str] = Counter()  # how often each id is recorded
+        self.torn = 0  # bytes after the last complete line
         self._problems: list[AuditProblem] = []
         self._head = chain.beginning(path.name)
         self._sealed = {0: self._head} | dict.fromkeys(sealed_at, b"")
         self._records = self._unchained = self._withheld = 0
         self._first: str | None = None
         self._last: str | None = None
-        try:
-            with path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        self._add(line)
-                    else:
-                        self.torn = len(line)
-        except OSError as error:
-            raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
+        with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._add(line)
+                else:
+                    self.torn = len(line)
 
     @property
     def state(self) -> LogState:

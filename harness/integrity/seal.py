@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from harness.errors import HarnessError, RunLogError
+from harness.errors import HarnessError, RunLogError, os_errors
 from harness.records.base import Record
 from harness.records.runs import SCHEMA_VERSION, LogSeal, Seal
 from harness.storage import chain
@@ -38,8 +38,7 @@ def sealed(folder: Path) -> Iterator[Ending]:
     `run.json` and the seal are written together, so that a process that is killed never leaves a
     finished run without a seal.
 
-    Raises:
-        RunLogError: The run cannot be read or sealed, or an older version recorded it.
+    Raises RunLogError if the run cannot be read or sealed, or an older version recorded it.
     """
     if read_members(folder).get("schema_version") != SCHEMA_VERSION:
         raise RunLogError(
@@ -62,12 +61,7 @@ def sealed(folder: Path) -> Iterator[Ending]:
 def seal(folder: Path, info: Record | None = None) -> None:
     """Add a seal to `run.json`, unless nothing was recorded or nothing changed since the last one.
 
-    Args:
-        folder: The run's.
-        info: The new `run.json`; None to keep the present one.
-
-    Raises:
-        RunLogError: The run cannot be read, or the seal cannot be written.
+    `info` is the new `run.json`; None keeps the present one. Raises RunLogError.
     """
     members = read_members(folder) if info is None else info.model_dump(mode="json")
     seals = [Seal.model_validate(each) for each in members.get(SEALS, [])]
@@ -108,11 +102,8 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 def hash_of_file(path: Path) -> str:
     """The hash of a file's bytes. Raises RunLogError."""
-    try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
+    with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _new_seal(folder: Path, members: Mapping[str, Any], last: Seal | None) -> Seal:
@@ -130,15 +121,12 @@ def _new_seal(folder: Path, members: Mapping[str, Any], last: Seal | None) -> Se
 def _log_seal(path: Path) -> LogSeal:
     head = chain.beginning(path.name)
     records = unchained = 0
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    records += 1
-                    unchained += not chain.is_chained(line)
-                    head = chain.after(line, head)
-    except OSError as error:
-        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
+    with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                records += 1
+                unchained += not chain.is_chained(line)
+                head = chain.after(line, head)
     return LogSeal(records=records, chain=head.hex(), unchained=unchained)
 
 

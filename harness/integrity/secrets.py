@@ -47,11 +47,7 @@ def known_secrets(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 
 
 class Scrubber:
-    """Removes keys from texts.
-
-    Attributes:
-        count: The number of keys removed so far.
-    """
+    """Removes keys from texts, and counts them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         """Remove these values and whatever looks like a key."""

@@ -68,14 +68,9 @@ def decoded(value: object) -> object:
 
 
 def read_body(value: object, media_type: str) -> Body:
-    """The body of a recorded response.
+    """The body of a recorded response; `media_type` is its `content-type`, or ''.
 
-    Args:
-        value: As the recording holds it.
-        media_type: The `content-type` of the response, or ''.
-
-    Raises:
-        UnreadableBodyError: It cannot be decoded.
+    Raises UnreadableBodyError if it cannot be decoded.
     """
     content = decoded(value)
     if content is None:

@@ -72,15 +72,9 @@ class Imported:
 
 
 def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
-    """Read a pair.
+    """Read a pair. Raises LeftOutError if it is not a request to gpt-oss over one of the two APIs.
 
-    Args:
-        pair: The pair.
-        models: Names of models that are gpt-oss although their name does not say so.
-        scrubber: Removes keys from texts.
-
-    Raises:
-        LeftOutError: It is not a request to gpt-oss over one of the two APIs.
+    `models` are names of models that are gpt-oss although their name does not say so.
     """
     sent, received = pair.members["request"], pair.members["response"]
     request = _request(sent, pair.members)

@@ -32,14 +32,10 @@ _RECORDED = ("/chat/completions", "/responses")
 
 
 class Recorder:
-    """Appends one JSON line per exchange to a file, without keys.
-
-    Attributes:
-        count: The number of exchanges recorded so far.
-    """
+    """Appends one JSON line per exchange to an open file, without keys, and counts them."""
 
     def __init__(self, file: BinaryIO, secrets: Set[str] = frozenset()) -> None:
-        """Append to an open file, without these secrets and those in headers."""
+        """Leave out `secrets`, and those in headers."""
         self._file = file
         self._secrets = secrets
         self._scrubber = Scrubber(())
@@ -69,15 +65,13 @@ async def forward(
 ) -> None:
     """Forward all requests to the same paths of another server until cancelled.
 
-    Args:
         origin: Scheme, host and port of the server, such as https://api.groq.com.
         port: The local port; 0 for any.
         recorder: Gets every exchange with Chat Completions or Responses.
         ready: Called with the address of the proxy.
         headers: Sent in place of the client's headers of the same names; not recorded.
 
-    Raises:
-        ConfigurationError: The port is in use, or the recording cannot be written.
+    Raises ConfigurationError if the port is in use, or the recording cannot be written.
     """
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -127,11 +121,13 @@ class _Proxy:
         began = datetime.now(UTC)
         body = await request.read()
         url = self._origin + request.raw_path
+        headers = _forwarded(request.headers)
+        headers.update(self._headers)
         try:
             answer = await self._session.request(
                 request.method,
                 URL(url, encoded=True),
-                headers=_replaced(_forwarded(request.headers), self._headers),
+                headers=headers,
                 data=body or None,
                 allow_redirects=False,
             )
@@ -195,12 +191,6 @@ def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict(
         (name, value) for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
     )
-
-
-def _replaced(headers: CIMultiDict[str], others: Mapping[str, str]) -> CIMultiDict[str]:
-    for name, value in others.items():
-        headers[name] = value
-    return headers
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:

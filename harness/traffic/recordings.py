@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import yaml
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, os_errors
 
 SUFFIXES = (".har", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
 _LISTS = ("http_interactions", "interactions", "entries", "pairs")
@@ -26,17 +26,11 @@ _NAMES = (("request", "response"), ("when", "then"))
 
 @dataclass(frozen=True)
 class Pair:
-    """A request and its response as a recording holds them.
+    """A request and its response as a recording holds them."""
 
-    Attributes:
-        file: The name of the file.
-        number: Its place in the file, from 1.
-        members: The object with `request`, `response` and perhaps times.
-    """
-
-    file: str
-    number: int
-    members: Mapping[str, Any]
+    file: str  # its name
+    number: int  # the place in the file, from 1
+    members: Mapping[str, Any]  # with `request`, `response` and perhaps times
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,8 @@ class RecordingFile:
 def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
     """Read recordings; a folder means all recordings in it and its subfolders.
 
-    Files of a folder that hold no pairs are left out.
-
-    Raises:
-        ConfigurationError: A path cannot be read, or a named file is not a recording.
+    Files of a folder that hold no pairs are left out. Raises ConfigurationError if a path cannot
+    be read, or a named file is not a recording.
     """
     for path in paths:
         if path.is_dir():
@@ -70,10 +62,8 @@ def read_recordings(paths: Sequence[Path]) -> Iterator[RecordingFile]:
 
 def read_recording(path: Path) -> RecordingFile:
     """Read one recording. Raises ConfigurationError."""
-    try:
+    with os_errors(ConfigurationError, f"{path} cannot be read"):
         content = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
     pairs = [
         Pair(path.name, number, members)
         for number, members in enumerate(_pairs(_parsed(content, path)), start=1)

@@ -48,8 +48,7 @@ def read_traffic(
         host: Only requests to this host.
         models: Names of models that are gpt-oss although their name does not say so.
 
-    Raises:
-        ConfigurationError: A file cannot be read, or nothing in it is to be imported.
+    Raises ConfigurationError if a file cannot be read, or has nothing to import.
     """
     scrubber = Scrubber(known_secrets())
     found: list[Imported] = []

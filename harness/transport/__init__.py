@@ -28,8 +28,7 @@ async def open_transport(
     A request that waits for its next try does not count as in flight. `limit_changed` is called
     whenever the number of requests allowed in flight changes.
 
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
+    Raises ConfigurationError if an environment variable of the provider is not set.
     """
     keys = access(provider)
     async with open_session(provider) as session:

@@ -7,19 +7,16 @@ from typing import Any, Protocol
 
 from harness.records.rollouts import Exchange, Key
 
+Payload = Mapping[str, Any] | str | None
+"""POSTed as JSON; a string is POSTed unchanged, valid JSON or not. GET if None."""
+
 
 class Transport(Protocol):
     """Sends requests to one provider. The exchange records every failure; none is raised."""
 
-    async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
-    ) -> Exchange:
-        """Send one request.
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+        """Send one request to a path below the provider's base URL.
 
-        Args:
-            path: Path below the provider's base URL.
-            body: POSTed as JSON; a string is POSTed unchanged, valid JSON or not. GET if None.
-            key: Whether to send the right key, a wrong one or none. In the latter two cases the
-                request contains no secret at all.
+        Without the right `key`, which is the wrong one or none, it contains no secret at all.
         """
         ...

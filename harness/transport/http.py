@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,6 +26,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.steps import interleaved
+from harness.transport.base import Payload
 from harness.transport.receiver import EVENT_STREAM, MEBIBYTE, Limits, Receiver, without_surrogates
 from harness.transport.redact import REDACTED, Redactor, secrets_in
 from harness.transport.tap import Tap
@@ -96,9 +96,7 @@ class HttpTransport:
             **access.headers,
         }
 
-    async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
-    ) -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """See `Transport`."""
         headers, data = self._headers_with(key), b""
         if body is not None:

@@ -7,15 +7,15 @@ bucket, which aiolimiter and other leaky-bucket limiters reject instead of carry
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 
 import orjson
 from anyio import CapacityLimiter
 
 from harness.providers.entries import CHARACTERS_PER_TOKEN
 from harness.records.rollouts import Exchange, Key
-from harness.transport.base import Transport
+from harness.transport.base import Payload, Transport
 
 LimitChanged: TypeAlias = Callable[[int, int], None]
 """Called with the number of requests now allowed in flight, and with the configured maximum."""
@@ -50,9 +50,7 @@ class AdaptiveTransport:
         """The number of requests now allowed in flight."""
         return int(self._limiter.total_tokens)
 
-    async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
-    ) -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """See `Transport`."""
         async with self._limiter:
             decreases = self._decreases
@@ -115,9 +113,7 @@ class RateLimitedTransport:
         self._requests = Bucket(rpm) if rpm else None
         self._tokens = Bucket(tpm) if tpm else None
 
-    async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
-    ) -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """See `Transport`."""
         now = asyncio.get_running_loop().time
         wait = max(

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Literal
 
 from harness.records.rollouts import Exchange, Key, Retry
-from harness.transport.base import Transport
+from harness.transport.base import Payload, Transport
 from harness.transport.pacing import OVERLOAD_STATUSES, overloaded
 
 Trouble = Literal["overloaded", "passing", "broken"]
@@ -47,12 +47,8 @@ class RetryPolicy:
 
     def allowed(self, trouble: Trouble) -> int:
         """The number of retries for this cause."""
-        match trouble:
-            case "overloaded":
-                return self.retries_when_overloaded
-            case "passing":
-                return self.retries
-        return self.retries_when_broken
+        counts = {"overloaded": self.retries_when_overloaded, "passing": self.retries}
+        return counts.get(trouble, self.retries_when_broken)
 
     def wait(self, attempt: int, retry_after: float | None) -> float:
         """Seconds to wait after failed attempt number `attempt`, counted from 0."""
@@ -73,9 +69,7 @@ class RetryingTransport:
         self._inner = inner
         self._policy = policy
 
-    async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
-    ) -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """See `Transport`."""
         retries: list[Retry] = []
         troubles: Counter[Trouble] = Counter()

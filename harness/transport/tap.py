@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, cast
 
@@ -100,11 +101,9 @@ class Tap(asyncio.Protocol):
         self._parser.resume_writing()
 
     async def _done_within(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._done.wait()
-        except TimeoutError:
-            return
 
     def _note(self, at: float) -> None:
         self._receiver.arrived(at, self._content.total_bytes)

@@ -85,19 +85,12 @@ _SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Sinks:
-    """The destinations of alerts.
+    """The destinations of alerts."""
 
-    Attributes:
-        command: A command, run without a shell.
-        webhook: The URL of a webhook.
-        form: The format of the webhook's body.
-        hidden: Environment variables that the command must not see, because they hold keys.
-    """
-
-    command: str | None = None
+    command: str | None = None  # run without a shell
     webhook: str | None = None
     form: WebhookFormat | None = None
-    hidden: Collection[str] = ()
+    hidden: Collection[str] = ()  # environment variables that hold keys, not for the command
 
     @property
     def names(self) -> list[str]:

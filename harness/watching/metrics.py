@@ -61,14 +61,9 @@ class Metrics:
 
     @contextmanager
     def served(self, port: int | None, host: str = "127.0.0.1") -> Iterator[int | None]:
-        """Serve in a thread until the end of the block; yields the port.
+        """Serve in a thread until the end of the block; yields the port (0: any, None: nothing).
 
-        Args:
-            port: The port; 0 for any, None to serve nothing.
-            host: The address to listen on.
-
-        Raises:
-            ConfigurationError: The port cannot be used.
+        Raises ConfigurationError if the port cannot be used.
         """
         if port is None:
             yield None

@@ -11,93 +11,54 @@ TOOL_CALLS, AVAILABILITY = "tool calls", "availability"
 
 @dataclass(frozen=True)
 class Round:
-    """One round of samples of a provider.
-
-    Attributes:
-        id: Its number in the state.
-        provider: The provider.
-        started: Seconds since the epoch.
-        folder: The run's; empty if the provider could not be reached.
-        planned: The streams that it planned to observe.
-        counts: Failures and trials of each stream; None until it was judged.
-        requests: Requests that were made.
-        cost: Dollars, for providers with prices.
-    """
+    """One round of samples of a provider."""
 
     id: int
     provider: str
-    started: float
-    folder: str
-    planned: tuple[str, ...] = ()
+    started: float  # seconds since the epoch, like all times here
+    folder: str  # the run's; empty if the provider could not be reached
+    planned: tuple[str, ...] = ()  # streams to observe
     counts: Mapping[str, tuple[int, int]] | None = None
+    """Failures and trials of each stream; None until it was judged."""
     requests: int = 0
-    cost: float = 0.0
+    cost: float = 0.0  # dollars, for providers with prices
 
 
 @dataclass(frozen=True)
 class Incident:
-    """A signal of a provider got worse.
+    """A signal of a provider got worse."""
 
-    Attributes:
-        id: Its number in the state; 0 until it is there.
-        provider: The provider.
-        signal: `tool calls`, `availability` or a family of rules.
-        stream: What got worse most clearly.
-        noticed: When the evidence sufficed; times are seconds since the epoch.
-        since: When it probably began.
-        earliest: The earliest time at which it may have begun, with a probability of 90 %.
-        latest: The latest one.
-        chance: Probability at most of such evidence within a month without a change.
-        before: Failures and trials before it began.
-        after: Failures and trials from then until it was noticed.
-        ended: When the rate was that of before again, or was accepted; None until then.
-        accepted: Whether an operator accepted the new rate, which is then the usual one.
-    """
-
-    id: int
+    id: int  # 0 until it is stored
     provider: str
-    signal: str
-    stream: str
-    noticed: float
-    since: float
+    signal: str  # `tool calls`, `availability` or a family of rules
+    stream: str  # what got worse most clearly
+    noticed: float  # when the evidence sufficed
+    since: float  # when it probably began; with a probability of 90 % between the next two
     earliest: float
     latest: float
-    chance: float
-    before: tuple[int, int]
-    after: tuple[int, int]
-    ended: float | None = None
-    accepted: bool = False
+    chance: float  # probability at most of such evidence within a month without a change
+    before: tuple[int, int]  # failures and trials before it began
+    after: tuple[int, int]  # from then until it was noticed
+    ended: float | None = None  # when the rate was that of before again, or was accepted
+    accepted: bool = False  # by an operator; the new rate is then the usual one
 
 
 @dataclass(frozen=True)
 class Past:
-    """Rounds that were pruned, summed.
+    """Rounds that were pruned, summed."""
 
-    Attributes:
-        until: When the last of them began.
-        rounds: How many there were.
-        counts: Failures and trials of each stream, without those during incidents.
-    """
-
-    until: float = 0.0
+    until: float = 0.0  # when the last of them began
     rounds: int = 0
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # but those of incidents
 
 
 @dataclass(frozen=True)
 class Watched:
-    """The state of a provider.
-
-    Attributes:
-        provider: Its name.
-        rounds: Judged rounds, oldest first.
-        incidents: Oldest first.
-        past: The rounds before, which were pruned.
-    """
+    """The state of a provider."""
 
     provider: str
-    rounds: Sequence[Round] = ()
-    incidents: Sequence[Incident] = ()
+    rounds: Sequence[Round] = ()  # judged ones, oldest first
+    incidents: Sequence[Incident] = ()  # oldest first
     past: Past = Past()
 
     @property

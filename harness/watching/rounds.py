@@ -37,12 +37,7 @@ class Budget:
     dollars: float | None
 
     def of_round(self, every: float, used: tuple[int, float]) -> Limits:
-        """The limits of one round.
-
-        Args:
-            every: Seconds between rounds.
-            used: Requests and dollars of the last 24 hours.
-        """
+        """The limits of one round; `used` has the requests and dollars of the last 24 hours."""
         share = min(1.0, every / DAY)
         requests, dollars = self.requests, self.dollars
         return Limits(
@@ -55,24 +50,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Menu:
-    """What rounds of a provider choose from.
-
-    Attributes:
-        provider: The provider.
-        suite: The cases and tools.
-        cases: Cases of a round.
-        probes: Requests for probes of a round.
-        parts: The probes of each round in turn, by API.
-        left_out: Probes that need more requests than a round has.
-        golden: The golden file, if there is one for the model.
-    """
+    """What rounds of a provider choose from."""
 
     provider: Provider
     suite: Suite
-    cases: int
-    probes: int
-    parts: Mapping[Api, Sequence[tuple[Probe, ...]]]
-    left_out: tuple[str, ...]
+    cases: int  # in each round
+    probes: int  # requests for probes of each round
+    parts: Mapping[Api, Sequence[tuple[Probe, ...]]]  # the probes of each round in turn
+    left_out: tuple[str, ...]  # probes that need more requests than a round has
     golden: Golden | None
 
 
@@ -88,17 +73,9 @@ class Draw:
 def menu(
     provider: Provider, suite: Suite, chosen: Chosen, golden: Golden | None, requests: int
 ) -> Menu:
-    """Divide cases and probes into rounds.
+    """Divide cases and probes into rounds with this number of requests.
 
-    Args:
-        provider: The provider.
-        suite: The cases and tools.
-        chosen: Whether cases are sampled, and which probes.
-        golden: The golden file, if there is one for the model.
-        requests: Requests of one round.
-
-    Raises:
-        ConfigurationError: Not even one case or probe fits into a round.
+    Raises ConfigurationError if not even one case or probe fits into a round.
     """
     left = requests - PREFLIGHT
     cases = 0
@@ -128,11 +105,6 @@ def draw(offer: Menu, watched: Watched, limits: Limits) -> Draw:
 
     APIs and modes take turns. In every second round of an API, probes that have begun to fail are
     sampled again; the others sample the part that was sampled longest ago.
-
-    Args:
-        offer: What to choose from.
-        watched: The rounds before.
-        limits: The budget of the round, for its settings.
     """
     provider, number = offer.provider, watched.made
     api: Api = provider.apis[number % len(provider.apis)]

@@ -29,17 +29,11 @@ Series = Mapping[str, Sequence[Counts]]
 
 @dataclass(frozen=True)
 class Signal:
-    """Streams that share false alarms.
-
-    Attributes:
-        name: Its name.
-        streams: All streams that it may have.
-        share: Its share of the false alarms.
-    """
+    """Streams that share false alarms."""
 
     name: str
     streams: frozenset[str]
-    share: float
+    share: float  # of the false alarms
 
 
 def stream(rule: str, api: Api) -> str:
@@ -94,10 +88,7 @@ def suspects(watched: Watched) -> set[str]:
 def examine(watched: Watched, known: Iterable[Signal], alarms: float) -> Iterator[Incident]:
     """The incidents that the last round opened or ended.
 
-    Args:
-        watched: The provider with its last round.
-        known: Its signals.
-        alarms: Probability of a false alarm within a month.
+    `alarms` is the permitted probability of a false alarm within a month.
     """
     every = _series(watched)
     for signal in known:

@@ -88,15 +88,9 @@ class State:
     def finish(
         self, one: Round, incidents: Iterable[Incident], alerts: Iterable[tuple[str, str]]
     ) -> None:
-        """Store a judged round with the incidents that it opened or ended, and the alerts.
+        """Store a judged round, the incidents that it opened or ended, and alerts by sink.
 
-        Args:
-            one: The round.
-            incidents: New ones, and those with an id again.
-            alerts: Sinks and contents.
-
-        Raises:
-            RunLogError: The file cannot be written; then nothing is stored.
+        Raises RunLogError if the file cannot be written; then nothing is stored.
         """
         with self._writing():
             self._base.execute(
