@@ -100,7 +100,7 @@ async def _experiment(
                 smallest = None
                 if repeats.seen and subject.single and subject.body is not None and not as_recorded:
                     say(f"Shown in {repeats.seen} of {repeats.sent} repetitions; shrinking.")
-                    smallest, _ = await shrink(
+                    smallest = await shrink(
                         subject, subject.body, transport, times=times, most=MOST_REQUESTS, say=say
                     )
                 return _Outcome(repeats, None if smallest is None else dict(smallest))

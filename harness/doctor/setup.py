@@ -89,11 +89,7 @@ def vocabulary_line(environ: Mapping[str, str] = os.environ) -> Line:
 
 
 def providers_line(path: Path | None) -> tuple[Line, dict[str, Provider]]:
-    """Check the user's providers file.
-
-    Returns:
-        The result, and the user's entries; the shipped ones where there is no file.
-    """
+    """Check the user's providers file; the result, and its entries or else the shipped ones."""
     try:
         own, everything = own_providers(path), load_providers(path)
     except ConfigurationError as error:

@@ -52,9 +52,8 @@ async def request(provider: Provider, path: str, body: Mapping[str, Any] | None 
 
     A request that a gateway or an overloaded server rejects is sent up to `TRIES` times.
 
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
-        ProviderUnreachableError: No response came; the message says why and how to fix it.
+    Raises ConfigurationError if an environment variable of the provider is not set, and
+    ProviderUnreachableError if no response came.
     """
     for attempt in range(1, TRIES + 1):
         answer = await _request(provider, path, body)

@@ -28,10 +28,8 @@ async def launched(provider: Provider, log: Path) -> AsyncIterator[Provider]:
     """Start the provider's `launch` command, if it has one, and stop it on exit.
 
     Yields the provider with its actual port in `base_url`. The output of the command is appended
-    to the file `log`. If the process ends early, the body is cancelled and LaunchError raised.
-
-    Raises:
-        LaunchError: The command did not start, ended early or did not become ready in time.
+    to the file `log`. If the process ends early, the body is cancelled and LaunchError raised, as
+    where the command does not start or does not become ready in time.
     """
     launch = provider.launch
     if launch is None:

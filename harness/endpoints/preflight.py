@@ -35,12 +35,8 @@ async def preflight(provider: Provider, apis: Sequence[Api]) -> int:
     Errors that a run can report as findings, such as a 500 or a 400, are left to the run. The
     first response may take as long as any other, because some servers load their model for it.
 
-    Returns:
-        The number of requests, without retries.
-
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
-        ProviderUnavailableError: A check failed; the message says which and how to fix it.
+    Returns the number of requests, without retries. Raises ConfigurationError if an environment
+    variable of the provider is not set, and ProviderUnavailableError if a check failed.
     """
     models = await listed_models(provider)
     for api in apis:
@@ -53,11 +49,7 @@ async def supported_apis(
 ) -> tuple[tuple[Api, ...], list[str]]:
     """The APIs of the entry that work, and for each other one the reason.
 
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
-        ModelNotFoundError: It does not have the model.
-        ProviderUnreachableError: It does not answer.
-        ProviderUnauthorizedError: It rejects the key.
+    Raises as `preflight`, except where the provider does not support an API.
     """
     apis: list[Api] = []
     refusals = []
@@ -75,12 +67,7 @@ async def supported_apis(
 
 
 async def listed_models(provider: Provider) -> list[str] | None:
-    """The ids of the provider's models, or None if it does not list them.
-
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
-        ProviderUnreachableError: No connection could be opened.
-    """
+    """The ids of the provider's models, or None if it does not list them; raises as `request`."""
     impatient = changed(provider, timeout=min(provider.timeout, LONGEST_WAIT))
     try:
         answer = await request(impatient, "/models")
@@ -97,12 +84,7 @@ async def listed_models(provider: Provider) -> list[str] | None:
 
 
 async def smallest_request(provider: Provider, api: Api) -> Answer:
-    """The answer to the shortest real request.
-
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
-        ProviderUnreachableError: No response came.
-    """
+    """The answer to the shortest real request; raises as `request`."""
     dialect = DIALECTS[api]
     body = dialect.first_request(
         [Message("user", "Hi")],
@@ -119,10 +101,7 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
 
     A request over Responses asks for a program. It counts if the reply has a call of the built-in
     tool and goes on after it. A model may also answer without one, so it gets up to three requests.
-
-    Raises:
-        ConfigurationError: An environment variable of the provider is not set.
-        ProviderUnreachableError: No response came.
+    Raises as `request`.
     """
     dialect = DIALECTS["responses"]
     extra = {**(provider.extra_body or {}), "tools": [CODE_INTERPRETER]}
@@ -156,8 +135,7 @@ def _kinds(answer: Answer) -> list[object]:
 def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
     """Refuse an answer to `smallest_request` after which no request of a run can succeed.
 
-    Raises:
-        ProviderUnavailableError: The message names the problem and how to fix it.
+    Raises ProviderUnavailableError with the problem and how to fix it.
     """
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path

@@ -192,8 +192,7 @@ class Access:
 def access(provider: Provider, environ: Mapping[str, str] = os.environ) -> Access:
     """Read the environment variables that hold the provider's key and header values.
 
-    Raises:
-        ConfigurationError: A variable is missing, empty or not valid in an HTTP header.
+    Raises ConfigurationError if one is missing, empty or not valid in an HTTP header.
     """
     secrets: set[str] = set()
 
@@ -233,8 +232,7 @@ def load_providers(path: Path | None = None) -> dict[str, Provider]:
 
     Without a path, the user's file is ./providers.yaml, if it exists.
 
-    Raises:
-        ConfigurationError: The file cannot be read, or one of its entries is invalid.
+    Raises ConfigurationError if the file cannot be read, or one of its entries is invalid.
     """
     return _shipped_providers() | own_providers(path)
 
@@ -264,11 +262,7 @@ def find_provider(name: str, path: Path | None = None) -> Provider:
 def adhoc_provider(
     base_url: str, model: str, apis: Sequence[Api], api_key_env: str | None = None
 ) -> Provider:
-    """A provider from the command line, named after its host and port.
-
-    Raises:
-        ConfigurationError: The address or the model is invalid.
-    """
+    """A provider from the command line, named after its address. Raises ConfigurationError."""
     entry = {"base_url": base_url, "model": model, "apis": apis, "api_key_env": api_key_env}
     try:
         address = urlsplit(base_url)

@@ -120,10 +120,7 @@ def entry_text(name: str, entry: Mapping[str, object], indent: int = INDENT) -> 
 def with_entry(text: str, source: str, name: str, entry: Mapping[str, object]) -> str:
     """A providers.yaml with the entry added last, or in place of the entry of the same name.
 
-    `source` is the name of the file in messages.
-
-    Raises:
-        ConfigurationError: The edit would change the meaning of another entry.
+    Raises ConfigurationError, with the name `source`, where other entries would change.
     """
     edited = _edited(text, name, entry)
     if edited is None or not _is_safe(text, edited, source, name, entry):

@@ -29,12 +29,9 @@ LONGEST_REPLY = 3_000
 
 
 def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
-    """A request as a curl command for a POSIX shell.
+    """A request as a curl command for a POSIX shell, with a body that may be a smaller one.
 
-    Args:
-        exchange: The recorded request.
-        body: Its body, or a smaller one.
-        key: The environment variable with the key; None for a provider without one.
+    `key` is the environment variable with the key; None for a provider without one.
     """
     lines = [f"curl -sS {shlex.quote(exchange.request.url)}", "-H 'Content-Type: application/json'"]
     lines += _key_headers(exchange, key)

@@ -41,14 +41,8 @@ async def resend(
 ) -> Repeats:
     """Repeat the requests of a finding.
 
-    Args:
-        subject: The finding. A probe's requests are sent as in a run; those of a check as recorded.
-        transport: The provider.
-        times: The number of repetitions.
-        options: What a probe of the run needs.
-
-    Raises:
-        ConfigurationError: The rule compares replies of a whole run.
+    A probe's requests are sent as in a run, with `options`; those of a check as recorded. Raises
+    ConfigurationError if the rule compares replies of a whole run.
     """
     if isinstance(subject.rule, Probe):
         return await _repeat_probe(subject.rule, transport, times, options)
@@ -63,32 +57,24 @@ async def resend(
 
 async def shrink(
     subject: Subject, body: Body, transport: Transport, *, times: int, most: int, say: Progress
-) -> tuple[Body, int]:
-    """Remove parts of a request as long as the finding still shows.
+) -> Body:
+    """The smallest request that was seen to show the finding of a check.
 
-    Args:
-        subject: A finding of a check.
-        body: The request that shows it.
-        transport: The provider.
-        times: How often a variant is sent before it counts as one that does not show it.
-        most: The number of requests to send in all.
-        say: Called with a line about each step.
-
-    Returns:
-        The smallest request that was seen to show the finding, and the number of requests sent.
+    Parts of `body`, which shows it, are removed as long as the finding still shows. A variant is
+    sent `times` times before it counts as one that does not show it, and `most` requests in all.
     """
     sent, rejected = 0, False
     while not rejected:
         rejected = True
         for candidate in smaller(body):
             if sent + times > most:
-                return body, sent
+                return body
             sent += times
             if (await _repeat(subject, transport, [candidate], times)).seen:
                 body, rejected = candidate, False
                 say(f"{sent} requests: still shows with {_outline(body)}")
                 break
-    return body, sent
+    return body
 
 
 async def _repeat(

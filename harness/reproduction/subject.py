@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,19 +21,12 @@ CONTINUES = "previous_response_id"
 
 @dataclass(frozen=True)
 class Subject:
-    """One finding to reproduce.
+    """One finding to reproduce."""
 
-    Attributes:
-        result: The result of its rule in the run.
-        finding: The finding.
-        rollout: The rollout with its evidence.
-        others: For a probe, one rollout of each other request that it compares.
-    """
-
-    result: CheckResult
+    result: CheckResult  # of its rule in the run
     finding: Finding
-    rollout: Rollout
-    others: tuple[Rollout, ...] = ()
+    rollout: Rollout  # with the evidence
+    others: tuple[Rollout, ...] = ()  # one of each other request that a probe compares
 
     @property
     def rule(self) -> Rule:
@@ -72,30 +65,23 @@ def choose(
 ) -> tuple[CheckResult, Finding]:
     """The finding of a rule in a run: the first example, or the one in a given record.
 
-    Raises:
-        ConfigurationError: The rule does not exist, or has no such finding in the run.
+    Raises ConfigurationError if the rule has no such finding in the run.
     """
-    found = {result.check.id: result for result in analysis.checks}
-    if rule_id not in found:
-        raise ConfigurationError(
-            f"there is no finding {rule_id!r}; {suggestion(rule_id, _with_findings(analysis))}"
-        )
-    result = found[rule_id]
-    examples = [each for each in result.examples if record in (None, each.evidence.record)]
-    if not examples:
-        where = "" if record is None else f" with an example in {record}"
-        raise ConfigurationError(
-            f"{rule_id} has no finding{where} in this run; "
-            f"{suggestion(rule_id, _with_findings(analysis))}"
-        )
-    return result, examples[0]
+    for result in analysis.checks:
+        for example in result.examples if result.check.id == rule_id else ():
+            if record in (None, example.evidence.record):
+                return result, example
+    where = "" if record is None else f" with an example in {record}"
+    known = [result.check.id for result in analysis.checks if result.examples]
+    raise ConfigurationError(
+        f"there is no finding {rule_id!r}{where} in this run; {suggestion(rule_id, known)}"
+    )
 
 
 def gather(result: CheckResult, finding: Finding, rollouts: Iterable[Rollout]) -> Subject:
     """Find the rollout of a finding, and those that a probe compares it with.
 
-    Raises:
-        ConfigurationError: The log does not have the rollout.
+    Raises ConfigurationError if the log does not have the rollout.
     """
     rule = RULES[result.check.id]
     uses = rule.uses if isinstance(rule, Probe) else ()
@@ -113,7 +99,3 @@ def gather(result: CheckResult, finding: Finding, rollouts: Iterable[Rollout]) -
         )
     same = [compared.get(f"{found.api}/{name}") for name in uses if name != found.sample]
     return Subject(result, finding, found, tuple(each for each in same if each is not None))
-
-
-def _with_findings(analysis: Analysis) -> Sequence[str]:
-    return [result.check.id for result in analysis.checks if result.examples]
