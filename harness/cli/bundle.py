@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from evals.withholding import gated_texts
 from harness.cli import judging
 from harness.cli.judging import not_reproducible
+from harness.cli.options import AsJson
 from harness.cli.screen import print_raw, say, show, stdout
 from harness.errors import ConfigurationError
 from harness.integrity.archive import opened, unpack
@@ -48,8 +49,7 @@ def bundle(
         written = out or Path(f"{run.resolve().name}.tar.gz")
         manifest = packed(run, written)
         for removal in manifest.removals:
-            text = f"removed: {removal.what} ({removal.count}): {removal.why}"
-            say(text)
+            say(f"removed: {removal.what} ({removal.count}): {removal.why}")
         if manifest.seal:
             say(f"seal: {manifest.seal[:32]}")
     show(str(written))
@@ -62,11 +62,7 @@ def packed(run: Path, file: Path) -> Manifest:
 
 
 def opened_to_stay(run: Path) -> Path:
-    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept.
-
-    Raises:
-        RunLogError: The file is not a bundle.
-    """
+    """The folder of a run; a bundle is unpacked into a new temporary folder that is kept."""
     if not run.is_file():
         return run
     folder = unpack(run, Path(mkdtemp(prefix="gpt-oss-verify-")))
@@ -93,7 +89,7 @@ def audit(
     /,
     *,
     seal: str | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check that a run is unchanged: no record was removed, changed, added or sampled twice.
 

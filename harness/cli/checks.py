@@ -101,13 +101,10 @@ def markdown(rules: Sequence[Rule]) -> str:
 
 
 def _lines(rules: Sequence[Rule]) -> Iterator[str]:
-    yield _HEAD.format(reply=REPLY_TOKENS, more=MORE_TOKENS)
-    yield ""
+    yield from (_HEAD.format(reply=REPLY_TOKENS, more=MORE_TOKENS), "")
     yield from _suites()
     for heading, family in by_family(rules).items():
-        yield ""
-        yield f"## {heading}"
-        yield ""
+        yield from ("", f"## {heading}", "")
         yield "| id | severity | applies to | requirement and reason |"
         yield "| --- | --- | --- | --- |"
         for rule in family:

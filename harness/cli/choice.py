@@ -12,13 +12,7 @@ from harness.pipeline import requirements
 from harness.pipeline.standard import default_thresholds, standard, with_reference
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
-from harness.providers.gate_entry import (
-    FLAG,
-    Gate,
-    Layer,
-    joined,
-    load_gate_file,
-)
+from harness.providers.gate_entry import FLAG, Gate, Layer, joined, load_gate_file
 from harness.records.conditions import BOTH_APIS
 from harness.records.runs import Limits, ProviderInfo, RunInfo, Thresholds
 from harness.sampling.budget import Budget
@@ -30,14 +24,9 @@ def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provid
     apis = parse_apis(options.apis)
     if options.provider is not None:
         entry = providers.find_provider(options.provider, options.providers_file)
-        return _overridden(
-            entry,
-            base_url=options.base_url,
-            model=options.model,
-            api_key_env=options.api_key_env,
-            timeout=options.timeout,
-            concurrency=concurrency,
-        )
+        own: dict[str, object] = {"base_url": options.base_url, "model": options.model}
+        own |= {"api_key_env": options.api_key_env, "timeout": options.timeout}
+        return _overridden(entry, **own, concurrency=concurrency)
     if options.base_url is None or options.model is None:
         raise ConfigurationError(
             "Select a provider with --provider (`gpt-oss-verify providers` lists them), "
@@ -146,11 +135,7 @@ def _checked(gate: Gate) -> Gate:
 
 
 def thresholds_again(options: GateOptions, info: RunInfo) -> Thresholds:
-    """The thresholds of a finished run: its own, or another file's; options override both.
-
-    Raises:
-        ConfigurationError: A file or an option cannot be used.
-    """
+    """The thresholds of a finished run: its own, or another file's; options override both."""
     base = info.settings.thresholds
     if options.gate is not None:
         base = default_thresholds(info.provider.model, strict=info.settings.strict)

@@ -18,10 +18,12 @@ from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
     RUN,
+    AsJson,
     BudgetOptions,
     CaseOptions,
     GateOptions,
     ProviderOptions,
+    ProvidersFile,
     SamplingOptions,
 )
 from harness.cli.screen import print_raw, say, stdout
@@ -48,7 +50,7 @@ def compare(
     *runs: str,
     against: Annotated[str | None, _RUN] = None,
     provider: Annotated[tuple[str, ...], _PROVIDERS, Parameter(alias="-p")] = (),
-    providers_file: Annotated[Path | None, _PROVIDERS, Parameter(name="--providers")] = None,
+    providers_file: Annotated[ProvidersFile, _PROVIDERS] = None,
     apis: Annotated[str | None, _PROVIDERS, Parameter(alias="--api")] = None,
     cases: CaseOptions = CaseOptions(),
     sampling: SamplingOptions = SamplingOptions(),
@@ -57,7 +59,7 @@ def compare(
     budget: BudgetOptions = BudgetOptions(),
     concurrency: Annotated[int | None, _PROVIDERS, COUNT] = None,
     out: Annotated[Path | None, _RUN] = None,
-    as_json: Annotated[bool, _RUN, Parameter(name="--json")] = False,
+    as_json: Annotated[AsJson, _RUN] = False,
 ) -> int:
     """Compare runs: what differs, and which differences exceed chance.
 
@@ -107,11 +109,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
     """Run every provider; the folders of the runs, and the exit code.
 
     A provider that is unreachable is left out, and the exit code is then that of an unreachable
-    provider, because the comparison is incomplete.
-
-    Raises:
-        ConfigurationError: A provider or an option is wrong; then no provider was run.
-        StoppedError: The user stopped a run.
+    provider, because the comparison is incomplete. If an option is wrong, no provider is run.
     """
     folders, code = [], EXIT_PASS
     for draft in [planning.draft(each) for each in options]:
@@ -130,15 +128,20 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
 
 def _report(found: Comparison, out: Path | None, *, as_json: bool) -> None:
     """Print a comparison, and write its files unless only JSON is requested."""
-    folder = out
-    if not as_json:
-        folder = out or run_folder.create(DEFAULT_OUT, STEM, datetime.now(UTC))
-    if folder is not None:
-        _write(found, folder)
+    if out is None and not as_json:
+        out = run_folder.create(DEFAULT_OUT, STEM, datetime.now(UTC))
+    if out is not None:
+        texts = {
+            "html": render_compare_html(found, out),
+            "md": render_compare_markdown(found, out),
+            "json": found.model_dump_json(indent=2) + "\n",
+        }
+        for suffix, text in texts.items():
+            run_folder.write_text(out / f"{STEM}.{suffix}", text)
     if as_json:
         print_raw(found.model_dump_json(indent=2))
     else:
-        print_comparison(found, f"{folder}/{STEM}.html", stdout())
+        print_comparison(found, f"{out}/{STEM}.html", stdout())
 
 
 def _comparison(names: Sequence[str], against: str | None) -> Comparison:
@@ -174,22 +177,11 @@ def _is_bundle(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _write(comparison: Comparison, folder: Path) -> None:
-    """Write compare.html, compare.md and compare.json. Raises RunLogError."""
-    texts = {
-        "html": render_compare_html(comparison, folder),
-        "md": render_compare_markdown(comparison, folder),
-        "json": comparison.model_dump_json(indent=2) + "\n",
-    }
-    for suffix, text in texts.items():
-        run_folder.write_text(folder / f"{STEM}.{suffix}", text)
-
-
 def history(
     *,
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
     runs: Path = Path("runs"),
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Show the runs of a provider over time; `site` makes pages of them.
 

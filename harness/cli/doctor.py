@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from harness.cli.options import RUN as HOW
-from harness.cli.options import ProviderOptions
+from harness.cli.options import AsJson, ProviderOptions
+from harness.cli.screen import print_raw, stdout
+from harness.doctor.lines import Line, exit_code
+from harness.text import plain
 
 if TYPE_CHECKING:
-    from harness.doctor.lines import Line
     from harness.providers.entries import Provider
 
 MOST_SECONDS = 60.0
@@ -27,7 +35,7 @@ def doctor(
     all_providers: Annotated[bool, _HOW, Parameter(name="--all")] = False,
     concurrency: Annotated[int | None, _HOW] = None,
     out: Annotated[Path | None, _HOW] = None,
-    as_json: Annotated[bool, _HOW, Parameter(name="--json")] = False,
+    as_json: Annotated[AsJson, _HOW] = False,
 ) -> int:
     """Check your setup: the installation, the machine, providers.yaml, keys and providers.
 
@@ -41,8 +49,6 @@ def doctor(
         out: Folder for run folders. Default: runs.
         as_json: Print the results as JSON on stdout.
     """
-    from harness.doctor.lines import exit_code
-
     lines = []
     for line in _lines(provider, out or Path("runs"), concurrency, every=all_providers):
         lines.append(line)
@@ -50,23 +56,24 @@ def doctor(
             _print(line)
     code = exit_code(lines)
     if as_json:
-        _print_json(lines, code)
+        content = {
+            "version": version("gpt-oss-verify"),
+            "exit_code": code,
+            "lines": [asdict(line) for line in lines],
+        }
+        print_raw(json.dumps(content, indent=2, ensure_ascii=False))
     return code
 
 
 def _lines(
     options: ProviderOptions, runs: Path, concurrency: int | None, *, every: bool
 ) -> Iterator[Line]:
-    from harness.doctor.lines import exit_code
     from harness.doctor.setup import installation
 
     installed = list(installation())
     yield from installed
     if exit_code(installed):
         return  # The other checks need the required packages.
-    import asyncio
-    import os
-
     from harness.doctor.reach import reached
     from harness.doctor.setup import keys, machine, providers_line, vocabulary_line
 
@@ -84,8 +91,6 @@ def _contacted(
     options: ProviderOptions, providers: Mapping[str, Provider], *, every: bool
 ) -> list[Provider]:
     """The providers to contact, with a timeout of at most a minute or --timeout."""
-    import os
-
     from harness.cli.choice import chosen_provider
     from harness.providers.entries import changed, key_variables
 
@@ -101,29 +106,9 @@ def _contacted(
 
 
 def _print(line: Line) -> None:
-    from rich.text import Text
-
-    from harness.cli.screen import stdout
-    from harness.text import plain
-
     shown = Text.assemble((f"{line.state:<8} ", _STYLES[line.state]))
     shown.append(f"{plain(line.topic):<{_TOPIC_WIDTH}} {plain(line.text)}")
     stdout().print(shown, soft_wrap=True)
     if line.remedy is not None:
         indent = " " * (len("problem  ") + _TOPIC_WIDTH + 1)
         stdout().print(f"{indent}{plain(line.remedy)}", soft_wrap=True, style="dim")
-
-
-def _print_json(lines: Sequence[Line], code: int) -> None:
-    import json
-    from dataclasses import asdict
-    from importlib.metadata import version
-
-    from harness.cli.screen import print_raw
-
-    content = {
-        "version": version("gpt-oss-verify"),
-        "exit_code": code,
-        "lines": [asdict(line) for line in lines],
-    }
-    print_raw(json.dumps(content, indent=2, ensure_ascii=False))

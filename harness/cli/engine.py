@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from harness.cli.screen import show
 from harness.errors import ConfigurationError
 
 _HINT = "The reference engine is not installed: pip install 'gpt-oss-verify[reference]'."
@@ -34,8 +35,6 @@ def export_small(directory: Path, /, *, layout: Literal["original", "hf"]) -> in
         directory: The target folder; created if missing.
         layout: OpenAI's original layout, or Hugging Face's with tokenizer and chat template.
     """
-    from harness.cli.screen import show
-
     with _extra_needed():
         export = import_module("reference_engine.small.export")
         try:

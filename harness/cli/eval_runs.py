@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from evals.baselines import measured
 from evals.parts import merge as merge_runs
 from evals.parts import merged_info
 from evals.restoring import restored_evals, run_scores
 from harness.cli import judging
-from harness.cli.options import DEFAULT_OUT
+from harness.cli.options import DEFAULT_OUT, AsJson
 from harness.cli.screen import show
 from harness.storage import run_folder
 from harness.storage.run_log import read_run_info
@@ -27,7 +26,7 @@ def merge(
     /,
     *runs: Path,
     out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Join eval runs into one: the shards of a run, or tries from different days or machines.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from harness.cli.screen import show
-from harness.errors import ConfigurationError, RunLogError
+from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.frames import Run, load
 
 
@@ -35,7 +35,7 @@ def export(
         )
     loaded = load(run)
     folder = out or Path(f"{loaded.folder.resolve().name}-{output_format}")
-    try:
+    with os_errors(RunLogError, f"{folder} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         if output_format == "inspect":
             from harness.frames.inspect_log import write_inspect_logs
@@ -43,8 +43,6 @@ def export(
             paths = write_inspect_logs(loaded, folder, gated=gated)
         else:
             paths = _write_tables(loaded, folder, output_format)
-    except OSError as error:
-        raise RunLogError(f"{folder} cannot be written: {error.strerror}.") from None
     for path in paths:
         show(str(path))
     return 0

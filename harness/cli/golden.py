@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from harness.cli.options import AsJson
 from harness.cli.screen import print_raw, say, show
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, os_errors
 from harness.golden import files, teacher_forcing
 from harness.golden.create import create_with_long, healthy_run
 from harness.golden.create import learn as learn_from
@@ -86,36 +87,28 @@ def learn(
     file, used = files.load(golden), _golden_of(run, None)
     if used.weights_sha256 != file.weights_sha256:
         raise ConfigurationError(f"{run} used a golden file of other weights than {golden}.")
-    parsed = [
-        parse_rollout(each) for each in read_rollouts(run) if each.task == numerics.GROUP.name
-    ]
-    compared = list(
-        compared_replies(
-            used,
-            (
-                (each.rollout.sample, exchange, reply)
-                for each in parsed
-                for exchange, reply in each.replies
-            ),
-        )
+    replies = (
+        (parsed.rollout.sample, exchange, reply)
+        for parsed in map(parse_rollout, read_rollouts(run))
+        if parsed.rollout.task == numerics.GROUP.name
+        for exchange, reply in parsed.replies
     )
+    compared = list(compared_replies(used, replies))
     gaps = [each.divergence.gap for each in compared if each.divergence is not None]
-    replies = [each.compared for each in compared]
-    if not any(each.tokens for each in replies):
+    tokens = [each.compared for each in compared]
+    if not any(each.tokens for each in tokens):
         raise ConfigurationError(
             f"No reply in {run} has logprobs that can be compared with {golden}."
         )
-    found = healthy_run(engine, numbers, exact=not fp8, replies=replies, gaps=gaps)
-    show(f"{shown(found.distance)}")
+    found = healthy_run(engine, numbers, exact=not fp8, replies=tokens, gaps=gaps)
+    show(shown(found.distance))
     _write(golden, learn_from(file, found))
     return 0
 
 
 def _write(path: Path, golden: Golden) -> None:
-    try:
+    with os_errors(ConfigurationError, f"{path} cannot be written"):
         path.write_text(files.text(golden), encoding="utf-8", newline="")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
     show(str(path))
 
 
@@ -126,7 +119,7 @@ def follow(
     *,
     engine: Engine,
     tolerance_of: Annotated[Path | None, Parameter(name="--golden")] = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Score the replies of a run with the reference engine, and compare the logprobs.
 

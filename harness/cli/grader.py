@@ -18,7 +18,7 @@ from evals.healthbench.meta import load_meta
 from evals.healthbench.rows import load
 from evals.healthbench.trials import CompletionScores, PhysicianTrial
 from harness.cli.choice import budget_for
-from harness.cli.options import COUNT, BudgetOptions
+from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, BudgetOptions, ProvidersFile
 from harness.cli.progress import Tally, display
 from harness.cli.screen import print_raw, say, stderr
 from harness.errors import ConfigurationError, StoppedError
@@ -32,7 +32,6 @@ from reports.graders import render_comparison, render_completions, render_trial
 
 Found = TypeVar("Found", PhysicianTrial, CompletionScores)
 
-_DEFAULT_OUT = Path("runs")
 _RESULT_FILE = "grader.json"
 
 app = App(
@@ -52,7 +51,7 @@ class TrialOptions:
     """A local copy of the published file."""
     data_dir: Path | None = None
     """A folder with local copies of the published files, under their own names."""
-    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
+    providers_file: ProvidersFile = None
     """Your providers file. Default: ./providers.yaml, if it exists."""
     concurrency: Annotated[int | None, COUNT] = None
     """Requests in flight. Default: the entry's."""
@@ -64,7 +63,7 @@ class TrialOptions:
     """What grading may use."""
     debug: bool = False
     """Print every request and response on stderr, keys redacted."""
-    as_json: Annotated[bool, Parameter(name="--json")] = False
+    as_json: AsJson = False
     """Print the results as JSON on stdout."""
 
     def place(self) -> DataSource:
@@ -137,9 +136,7 @@ def physicians(
 
 
 @app.command
-def compare(
-    run: Path, /, *graders: str, as_json: Annotated[bool, Parameter(name="--json")] = False
-) -> int:
+def compare(run: Path, /, *graders: str, as_json: AsJson = False) -> int:
     """Measure the agreement of two graders of one run: rate and Cohen's kappa, by axis.
 
     Args:
@@ -153,7 +150,6 @@ def compare(
 
 
 def _entry(name: str, trial: TrialOptions) -> Provider:
-
     entry = find_provider(name, trial.providers_file)
     return entry if trial.concurrency is None else changed(entry, concurrency=trial.concurrency)
 
@@ -173,7 +169,7 @@ def _finish(
         )
     budget = budget_for(trial.budget, entry)
     folder = trial.resume or run_folder.create(
-        trial.out or _DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
+        trial.out or DEFAULT_OUT, f"grader-{entry.name}", datetime.now(UTC)
     )
     screen = display(stderr(), Tally(), debug=trial.debug)
     try:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from harness.agents.run import not_run, run_agents
 from harness.cli import judging, planning
 from harness.cli.choice import chosen_provider
-from harness.cli.options import DEFAULT_OUT, ProviderOptions, parse_apis
+from harness.cli.options import DEFAULT_OUT, AsJson, Names, ProviderOptions, parse_apis
 from harness.cli.screen import say
 from harness.endpoints.launch import launched
 from harness.endpoints.preflight import preflight
@@ -31,11 +31,11 @@ def import_traffic(
     /,
     *files: Path,
     provider: Annotated[str, Parameter(alias="-p")],
-    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    model: Names = (),
     host: str | None = None,
     verdict: bool = False,
     out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Judge recorded traffic of other clients like a run.
 
@@ -89,27 +89,21 @@ def _provider(name: str, traffic: Traffic) -> ProviderInfo:
     entry = load_providers().get(name)
     first = traffic.rollouts[0]
     models = Counter(rollout.condition.model for rollout in traffic.rollouts)
-    known = ProviderInfo(
+    return ProviderInfo(
         name=name,
         base_url=first.exchanges[0].request.url or "unknown",
         model=models.most_common(1)[0][0],
         extra_body={},
         header_names=(),
         launch_command=None,
+        limitations=entry.limitations if entry else (),
     )
-    if entry is None:
-        return known
-    return known.model_copy(update={"limitations": entry.limitations})
 
 
 def verify_agents(options: ProviderOptions, *, out: Path, as_json: bool = False) -> int:
     """Run the agents, write a run folder with their traffic, and judge it; the exit code.
 
     If the user stops it, the agents that have ended are judged, and nothing passes.
-
-    Raises:
-        ConfigurationError: No agent could be run.
-        ProviderUnavailableError: The provider cannot be used.
     """
     provider = chosen_provider(options, None)
     provider = changed(provider, apis=parse_apis(options.apis) or provider.apis)

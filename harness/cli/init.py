@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from rich.prompt import Prompt
 from rich.text import Text
 
-from harness.cli.options import COUNT, names, parse_apis
+from harness.cli.options import COUNT, ProvidersFile, names, parse_apis
 from harness.cli.screen import say, show, stderr, stdout
 from harness.endpoints.preflight import listed_models, supported_apis
 from harness.errors import (
@@ -41,17 +41,6 @@ from harness.records.conditions import BOTH_APIS, Api
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
 NEW_FILE = "# Your providers; they extend and override the shipped entries.\nproviders:\n"
-
-
-@dataclass(frozen=True)
-class Draft:
-    """An entry that is not complete yet."""
-
-    name: str | None
-    base_url: str | None
-    model: str | None
-    apis: tuple[Api, ...] | None
-    api_key_env: str | None
 
 
 def init(
@@ -88,20 +77,25 @@ def init(
     """
     _refuse_keys(name, base_url, model, api_key_env, *names(apis))
     existing = own_providers(providers_file) if providers_file.exists() else {}
-    draft = Draft(name, base_url, model, parse_apis(apis), api_key_env)
+    wanted = parse_apis(apis)
     if _interactive():
-        draft = _ask_address(draft)
-    required = {"--name": draft.name, "--base-url": draft.base_url}
-    if missing := [flag for flag, value in required.items() if not value]:
+        base_url, name, api_key_env = _ask_address(base_url, name, api_key_env)
+    if name is None or base_url is None:
+        missing = [
+            f"--{flag}" for flag, value in (("name", name), ("base-url", base_url)) if not value
+        ]
         raise ConfigurationError(f"Give {' and '.join(missing)}, or run init in a terminal.")
-    if draft.name in existing and not force:
+    if name in existing and not force:
         raise ConfigurationError(
-            f"{providers_file} already has an entry {draft.name}; choose another --name, or "
+            f"{providers_file} already has an entry {name}; choose another --name, or "
             "replace it with --force."
         )
+    entry = adhoc_provider(base_url, model or "any", wanted or BOTH_APIS, api_key_env)
     limits = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    provider = changed(_completed(draft, offline=offline), **given)
+    given = {key: limit for key, limit in limits.items() if limit is not None}
+    provider = changed(
+        _completed(changed(entry, name=name), model, wanted, offline=offline), **given
+    )
     _write(providers_file, provider, given)
     option = "" if providers_file == LOCAL_FILE else f"--providers {providers_file} "
     option += f"--provider {shlex.quote(provider.name)}"
@@ -122,13 +116,12 @@ def _refuse_keys(*arguments: str | None) -> None:
         )
 
 
-def _completed(draft: Draft, *, offline: bool) -> Provider:
-    """The draft with model and APIs, from the provider or the user where they are not given."""
-    given = (draft.base_url or "", draft.model or "any", BOTH_APIS, draft.api_key_env)
-    assumed = changed(adhoc_provider(*given), name=draft.name)
-    models = None if offline else _listed_models(changed(assumed, timeout=MOST_SECONDS))
-    provider = changed(assumed, model=draft.model or _model(models or []))
-    apis = draft.apis
+def _completed(
+    entry: Provider, model: str | None, apis: tuple[Api, ...] | None, *, offline: bool
+) -> Provider:
+    """The entry with model and APIs, from the provider or the user where they are not given."""
+    models = None if offline else _listed_models(changed(entry, timeout=MOST_SECONDS))
+    provider = changed(entry, model=model or _model(models or []))
     if apis is None:
         patient = changed(provider, timeout=MOST_SECONDS)
         found = () if models is None else _supported_apis(patient, models)
@@ -192,21 +185,19 @@ def _interactive() -> bool:
     return sys.stdin.isatty()
 
 
-def _ask_address(draft: Draft) -> Draft:
-    base_url = draft.base_url or _ask(
-        "Address of the API, such as http://localhost:8000/v1", _provider_at
-    )
-    name = draft.name or _ask("Name of the entry", default=_short(base_url))
-    key = draft.api_key_env or _ask(
+def _ask_address(
+    base_url: str | None, name: str | None, key: str | None
+) -> tuple[str, str, str | None]:
+    """The address, the name of the entry, and the variable with the key, all checked."""
+    check = partial(adhoc_provider, model="any", apis=("chat",))
+    address = base_url or _ask("Address of the API, such as http://localhost:8000/v1", check)
+    name = name or _ask("Name of the entry", default=_short(address))
+    key = key or _ask(
         "Environment variable that holds the key (its name, not the key; empty for none)",
-        lambda text: _provider_at(base_url, text or None),
+        lambda text: check(address, api_key_env=text or None),
         default="",
     )
-    return replace(draft, base_url=base_url, name=name, api_key_env=key or None)
-
-
-def _provider_at(base_url: str, api_key_env: str | None = None) -> Provider:
-    return adhoc_provider(base_url, "any", ("chat",), api_key_env)
+    return address, name, key or None
 
 
 def _model(listed: Sequence[str]) -> str:
@@ -258,9 +249,7 @@ def _short(base_url: str) -> str:
     return parts[-2] if is_domain else host.replace(":", "-")
 
 
-def providers(
-    *, providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
-) -> int:
+def providers(*, providers_file: ProvidersFile = None) -> int:
     """List the providers that --provider accepts: your own and the shipped ones.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +13,7 @@ from cyclopts import Parameter
 
 from evals.task import EvalTask
 from harness.cli.choice import gate_changes, thresholds_again
-from harness.cli.options import BaselineOptions, GateOptions
+from harness.cli.options import AsJson, BaselineOptions, GateOptions
 from harness.cli.restoring import restore
 from harness.cli.screen import print_raw, show, stdout
 from harness.comparison.regressions import read_regressions, write_regressions
@@ -44,7 +45,6 @@ FILES: Mapping[Format, str] = {
 RENDERED: tuple[Format, ...] = ("html", "md", "junit")
 GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
 """Settings of a run that only its verdict depends on."""
-_JSON = Parameter(name="--json")
 
 
 def recheck(
@@ -54,7 +54,7 @@ def recheck(
     gate: GateOptions = GateOptions(),
     baseline: BaselineOptions = BaselineOptions(),
     show_questions: bool = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Judge a run again from its records, with the checks of this version.
 
@@ -130,15 +130,8 @@ def judge(
 ) -> Report:
     """Judge a run, and write its scores, its analysis and all reports into its folder.
 
-    Args:
-        folder: The run's.
-        thresholds: Other thresholds than its own.
-        changes: Settings that replace its own, such as another baseline.
-        show_questions: Whether reports include the questions of evals.
-
-    Raises:
-        ConfigurationError: A file of a task or the baseline cannot be read.
-        RunLogError: The folder cannot be read or written.
+    `thresholds` and `changes` replace its own thresholds and settings. Raises ConfigurationError
+    if a file of a task or the baseline cannot be read, RunLogError if the folder cannot.
     """
     info = changed(read_run_info(folder), changes)
     tasks = restore(folder, info)
@@ -220,9 +213,7 @@ def gate_of(analysis: Analysis) -> dict[str, object]:
 def not_reproducible(folder: Path) -> Iterator[str]:
     """The files of a judged run that do not follow from its records.
 
-    Raises:
-        ConfigurationError: A file of a task cannot be read.
-        RunLogError: The run was not judged by this version, or cannot be read.
+    Raises RunLogError if this version did not judge it, or a file cannot be read.
     """
     stored = run_folder.read_analysis(folder)
     info = changed(read_run_info(folder), gate_of(stored))
@@ -244,36 +235,20 @@ def not_reproducible(folder: Path) -> Iterator[str]:
     if not same[0]:
         yield run_folder.SCORES_FILE
         return
-    yield from _different_reports(folder, lambda form: _possible_texts(folder, fresh, tasks, form))
-
-
-def _different_reports(folder: Path, texts: Callable[[Format], Iterable[str]]) -> Iterator[str]:
-    """The report files that have none of the possible texts."""
+    kinds = (False, True) if fresh.evals else (False,)  # without and with the questions of evals
+    possible = [_report(folder, fresh, tasks, show_questions=each) for each in kinds]
     for form in RENDERED:
         path = folder / FILES[form]
-        if path.is_dir():
-            yield path.name
-        elif path.exists():
-            found = path.read_text(encoding="utf-8", errors="replace")
-            if all(found != text for text in texts(form)):
+        if path.exists():
+            found = path.is_file() and path.read_text(encoding="utf-8", errors="replace")
+            if all(found != _text(folder, made, form) for made in possible):
                 yield path.name
-
-
-def _possible_texts(
-    folder: Path, analysis: Analysis, tasks: Sequence[Task], form: Format
-) -> Iterator[str]:
-    """A report without and with the questions of evals."""
-    for show_questions in (False, True) if analysis.evals else (False,):
-        made = _report(folder, analysis, tasks, show_questions=show_questions)
-        yield _text(folder, made, form)
 
 
 def _judge(
     folder: Path, info: RunInfo, tasks: Sequence[Task], thresholds: Thresholds | None
 ) -> Analysis:
-    def keep(scores: Iterable[Score]) -> None:
-        run_folder.write_scores(folder, scores)
-
+    keep = partial(run_folder.write_scores, folder)
     analysis = pipeline.judge(folder, info, tasks, thresholds=thresholds, keep=keep)
     run_folder.write_analysis(folder, analysis)
     return analysis

@@ -23,6 +23,9 @@ LARGEST = 2**63 - 1
 
 COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
 """A number from 1."""
+AsJson = Annotated[bool, Parameter(name="--json")]
+ProvidersFile = Annotated[Path | None, Parameter(name="--providers")]
+Names = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
 _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
 _SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
@@ -49,7 +52,7 @@ class ProviderOptions:
 
     provider: Annotated[str | None, Parameter(alias="-p")] = None
     """Name of a provider; `gpt-oss-verify providers` lists them."""
-    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None
+    providers_file: ProvidersFile = None
     """Your providers file. Default: ./providers.yaml, if it exists."""
     base_url: str | None = None
     """URL of the API, for a provider without an entry or instead of the entry's URL."""
@@ -82,8 +85,8 @@ class CaseOptions:
     suite: Annotated[
         Literal["smoke", "quick", "full", "long", "agents"] | None, Parameter(help=_SUITE)
     ] = None
-    only: Annotated[tuple[str, ...], Parameter(consume_multiple=False, help=_ONLY)] = ()
-    skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
+    only: Annotated[Names, Parameter(help=_ONLY)] = ()
+    skip: Names = ()
     """Leave out these probes or families, separated by commas."""
     max_context: Annotated[int | None, _CONTEXT] = None
     """Tokens that the provider's context holds; longer probes are left out. Default: 131,072."""
@@ -259,7 +262,7 @@ class RunOptions:
     """Only print what the run would cost."""
     debug: bool = False
     """Print every request and response on stderr, keys redacted."""
-    as_json: Annotated[bool, Parameter(name="--json")] = False
+    as_json: AsJson = False
     """Print verdict and figures as JSON on stdout."""
 
 
@@ -267,12 +270,8 @@ def parse_apis(text: str | None) -> tuple[Api, ...] | None:
     """`responses,chat` as values; None for None. Raises ConfigurationError."""
     if text is None:
         return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in APIS]
-    if unknown or not names:
-        found = unknown[0] if unknown else text
-        raise ConfigurationError(f"--apis takes {', '.join(APIS)}, not {found!r}.")
-    return tuple(api for api in dict.fromkeys(names) if api in APIS)
+    found = parse_list("--apis", text, APIS)
+    return tuple(api for name in found for api in APIS if api == name)
 
 
 def names(*texts: str | None) -> tuple[str, ...]:

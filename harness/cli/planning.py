@@ -33,6 +33,7 @@ from harness.cli.options import (
     parse_apis,
     parse_list,
 )
+from harness.cli.screen import say
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.pipeline.plan import Plan, Shard
@@ -41,15 +42,9 @@ from harness.pipeline.standard import default_thresholds
 from harness.probes.suites import choose
 from harness.providers import entries as providers
 from harness.providers.entries import Provider, find_provider
-from harness.providers.gate_entry import (
-    Gate,
-)
+from harness.providers.gate_entry import Gate
 from harness.records.conditions import MODES, Api, Condition, Mode
-from harness.records.runs import (
-    CONTEXT,
-    RunSettings,
-    Sampling,
-)
+from harness.records.runs import CONTEXT, RunSettings, Sampling
 from harness.sampling.budget import Budget
 from harness.tasks.base import Task
 from harness.tasks.suite import suite_tasks
@@ -191,9 +186,8 @@ def _settings(
         raise ConfigurationError("--suite agents is only for gpt-oss-verify --provider NAME.")
     strict = cases.strict or False
     thresholds = thresholds_of(gate, default_thresholds(provider.model, strict=strict))
-    streaming = options.sampling.streaming
-    modes = MODES if streaming is None else (MODES[0] if streaming else MODES[1],)
-    if options.cases is None:
+    streaming, modes = options.sampling.streaming, MODES
+    if streaming is not None or options.cases is None:
         modes = (MODES[0] if streaming else MODES[1],)
     settings = RunSettings(
         suite=suite_name or thresholds.suite or "smoke",
@@ -303,8 +297,6 @@ def _load(name: str, options: Options) -> Loaded[Any]:
     try:
         return load_data(name)
     except ConfigurationError as error:
-        from harness.cli.screen import say
-
         say(f"Sample questions instead of {name}: {error}")
         return load_data(name, "samples")
 

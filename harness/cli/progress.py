@@ -15,7 +15,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from evals.healthbench.grades import grade_of
 from evals.healthbench.grading import GRADING
 from harness.parsing.rollout import parse_rollout
-from harness.records.rollouts import Exchange, Request, Rollout
+from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Outcome
 from harness.sampling.run import Watcher
 from harness.tasks.base import Task
@@ -190,13 +190,10 @@ def pace(limit: int, most: int) -> str:
     return f" · overloaded, {limit} at once" if limit < most else ""
 
 
-def _body_text(request: Request) -> str:
-    return json.dumps(request.body, ensure_ascii=False) if request.text is None else request.text
-
-
 def _exchange_text(exchange: Exchange) -> str:
     request = exchange.request
-    lines = [f"{request.method} {request.url}", _body_text(request)]
+    body = json.dumps(request.body, ensure_ascii=False) if request.text is None else request.text
+    lines = [f"{request.method} {request.url}", body]
     if exchange.failure is not None:
         lines.append(f"failed: {exchange.failure.kind}: {exchange.failure.message}")
     if exchange.response is not None:

@@ -50,16 +50,10 @@ def resume(
 
 
 def restore(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
-    """The tasks of the run in a folder.
+    """The tasks of the run in a folder, of which `info` is `run.json`, perhaps changed.
 
-    Args:
-        folder: The run's.
-        info: Its `run.json`, perhaps with other settings.
-        grader: The provider that grades; None if nothing is to be graded.
-
-    Raises:
-        ConfigurationError: A file of a task cannot be read.
-        RunLogError: A file is not the one that `run.json` describes.
+    Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
+    be read, and RunLogError if it is not the one that `run.json` describes.
     """
     return [*_harness_tasks(folder, info), *restored_evals(folder, info, grader)]
 

@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from harness.cli.options import COUNT, names
+from harness.cli.options import COUNT, DEFAULT_OUT, AsJson, names
 from harness.cli.screen import print_raw, say, show, stdout
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS
@@ -23,7 +21,6 @@ from harness.selftest.signatures import signatures as signatures_of
 from harness.storage import run_folder
 from reports import selftest as report
 
-_OUT = Path("runs")
 _ROWS = "rows.jsonl"
 
 
@@ -35,9 +32,9 @@ def selftest(
     repeat: Annotated[int, COUNT] = 1,
     whole: bool = False,
     signatures: Path | None = None,
-    out: Path = _OUT,
+    out: Path = DEFAULT_OUT,
     resume: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Run the tool against the reference engine with known defects, and report what it detects.
 
@@ -106,13 +103,7 @@ def _finished(path: Path, repeat: int) -> dict[str, Row]:
 
 @contextmanager
 def _recorded(path: Path, faults: int, before: Collection[str]) -> Iterator[Callable[[Row], None]]:
-    """A function that appends a row to a file, and prints a line for it.
-
-    Args:
-        path: The file.
-        faults: The number of faults.
-        before: The names of those that are finished already.
-    """
+    """A function that appends a row to a file, and prints a line for it; `before` are finished."""
     finished = set(before)
     with path.open("a", encoding="utf-8") as file:
 

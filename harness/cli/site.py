@@ -7,18 +7,16 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from harness.cli import judging
 from harness.cli.bundle import packed
+from harness.cli.options import ProvidersFile
 from harness.cli.screen import say, show
 from harness.comparison.history import history
 from harness.comparison.records import Price
 from harness.comparison.regressions import run_folders
 from harness.comparison.site import site_of
-from harness.errors import ConfigurationError, RunLogError
+from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.integrity.archive import unpack
 from harness.providers.entries import load_providers
 from harness.records.analysis import Analysis
@@ -32,7 +30,7 @@ BUNDLE = "bundle.tar.gz"
 def site(
     *runs: Path,
     out: Path,
-    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
+    providers_file: ProvidersFile = None,
 ) -> int:
     """Make a static site of runs: a table of providers, a page for each run, and its records.
 
@@ -84,11 +82,9 @@ def _publish(run: Path, out: Path) -> Analysis:
         copy = unpack(file, Path(place))
         analysis = judging.report_again(copy, ("html",))
         folder = out / copy.name
-        try:
+        with os_errors(RunLogError, f"{folder} cannot be written"):
             folder.mkdir(parents=True, exist_ok=True)
             for path in (copy / run_folder.PAGE_FILE, copy / run_folder.ANALYSIS_FILE):
                 shutil.copyfile(path, folder / path.name)
             shutil.copyfile(file, folder / BUNDLE)
-        except OSError as error:
-            raise RunLogError(f"{folder} cannot be written: {error.strerror}.") from None
     return analysis

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from harness.cli.imports import import_traffic
-from harness.cli.options import DEFAULT_OUT
+from harness.cli.options import DEFAULT_OUT, AsJson, Names
 from harness.cli.screen import say
 from harness.errors import ConfigurationError, StoppedError
 from harness.pipeline.exit_codes import EXIT_INCONCLUSIVE
@@ -24,10 +24,10 @@ def tap(
     upstream: str,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))] = 8100,
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
-    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    model: Names = (),
     verdict: bool = False,
     out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Forward requests to a server unchanged, and judge them when you stop the proxy.
 

@@ -17,6 +17,7 @@ from harness.cli.options import (
     DEFAULT_OUT,
     EVALS,
     RUN,
+    AsJson,
     BaselineOptions,
     BudgetOptions,
     CaseOptions,
@@ -24,6 +25,7 @@ from harness.cli.options import (
     DecisionOptions,
     GateOptions,
     ProviderOptions,
+    ProvidersFile,
     RunOptions,
     SamplingOptions,
     parse_shard,
@@ -162,10 +164,10 @@ def grade(
     *,
     grader: str | None = None,
     unread: bool = False,
-    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
+    providers_file: ProvidersFile = None,
     budget: BudgetOptions = BudgetOptions(),
     debug: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Grade the HealthBench answers of a run without sampling the provider again.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from cyclopts.validators import Number
 
 from harness.cases import load_suite
 from harness.checks import CHECKS
-from harness.cli.options import names
+from harness.cli.options import Names, ProvidersFile, names
 from harness.cli.screen import say
 from harness.cli.watch_rounds import Target, Watch, accept_level, make_rounds
 from harness.errors import ConfigurationError
@@ -45,9 +44,9 @@ class ChoiceOptions:
 
     suite: SuiteName = "quick"
     """Probes to choose from. Default: quick."""
-    only: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
+    only: Names = ()
     """Only these probes or families, separated by commas; `smoke` means the cases."""
-    skip: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = ()
+    skip: Names = ()
     """Leave out these probes or families, separated by commas."""
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
@@ -74,14 +73,14 @@ class AlertOptions:
 
 def watch(
     *,
-    provider: Annotated[tuple[str, ...], Parameter(alias="-p", consume_multiple=False)] = (),
+    provider: Annotated[Names, Parameter(alias="-p")] = (),
     every: str = "1h",
     budget: str = DEFAULT_BUDGET,
     once: bool = False,
     accept: str | None = None,
     keep_days: Annotated[int, Parameter(validator=Number(gte=2))] = 90,
     out: Path = Path("watch"),
-    providers_file: Annotated[Path | None, Parameter(name="--providers")] = None,
+    providers_file: ProvidersFile = None,
     choice: ChoiceOptions = ChoiceOptions(),
     alerts: AlertOptions = AlertOptions(),
 ) -> int:
@@ -107,14 +106,15 @@ def watch(
     if accept is not None:
         with State(out / STATE) as state:
             return accept_level(accept, state)
-    if not 0 < alerts.false_alarms < 1:
-        raise ConfigurationError(f"--false-alarms is between 0 and 1, not {alerts.false_alarms:g}.")
     try:
         pause = seconds(every)
     except ValueError as error:
         raise ConfigurationError(f"--every {error}.") from None
     limits = parse_budget(budget)
-    targets = [_target(each, providers_file, limits, pause, choice) for each in _named(provider)]
+    chosen = dict.fromkeys(names(*provider))
+    if not chosen:
+        raise ConfigurationError("Name at least one provider: --provider NAME.")
+    targets = [_target(each, providers_file, limits, pause, choice) for each in chosen]
     hidden = {name for each in targets for name in key_variables(each.offer.provider)}
     sinks = Sinks(alerts.on_alert, _address(alerts.webhook), alerts.webhook_format, hidden)
     sinks.check()
@@ -124,14 +124,6 @@ def watch(
         if port is not None:
             say(f"metrics at http://{host}:{port}/metrics")
         return make_rounds(plan, state, metrics, once=once)
-
-
-def _named(provider: Sequence[str]) -> Iterable[str]:
-    """The names in --provider, each once. Raises ConfigurationError without any."""
-    found = dict.fromkeys(names(*provider))
-    if not found:
-        raise ConfigurationError("Name at least one provider: --provider NAME.")
-    return found
 
 
 def parse_budget(text: str) -> Budget:

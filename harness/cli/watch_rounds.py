@@ -57,11 +57,7 @@ class Watch:
 
 
 def accept_level(name: str, state: State) -> int:
-    """End the open incidents of a provider, whose new level is then the usual one.
-
-    Raises:
-        ConfigurationError: It has no open incident.
-    """
+    """End the open incidents of a provider, whose new level is then the usual one."""
     watched = state.watched(name)
     if not watched.open:
         raise ConfigurationError(f"{name} has no open incident, so there is no level to accept.")
@@ -97,8 +93,7 @@ def make_rounds(plan: Watch, state: State, metrics: Metrics, *, once: bool) -> i
 def _round(plan: Watch, state: State, target: Target) -> tuple[Round, list[Incident]] | None:
     """Sample and judge one round of a provider; None if its budget is used up.
 
-    Raises:
-        ProviderUnavailableError: It could not be used in its first round.
+    Raises ProviderUnavailableError if the provider could not be used in its first round.
     """
     name = target.offer.provider.name
     watched = state.watched(name)
@@ -231,10 +226,13 @@ def _print_plan(plan: Watch) -> None:
             text += f", and up to {offer.probes} requests of probes; all probes in {rounds} rounds"
         say(text)
         if offer.left_out:
-            few = ", ".join(offer.left_out[:3]) + (", …" if len(offer.left_out) > 3 else "")
-            text = f"  {len(offer.left_out)} probes need more requests and are left out: {few}"
-            say(text)
+            few = _few(offer.left_out)
+            say(f"  {len(offer.left_out)} probes need more requests and are left out: {few}")
     say(f"page: {plan.out / PAGE}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
@@ -246,7 +244,7 @@ def _print_round(one: Round, incidents: Sequence[Incident]) -> None:
     parts = [f"{tries - failed} of {tries} tool calls"] if tries else []
     parts.append(f"{len(rules)} rules judged, {len(broken)} failed")
     if broken:
-        parts[-1] += f" ({', '.join(broken[:3])}{', …' if len(broken) > 3 else ''})"
+        parts[-1] += f" ({_few(broken)})"
     parts.append(f"{one.requests} requests")
     if not one.folder:
         parts = ["not reached"]
