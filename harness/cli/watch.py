@@ -22,11 +22,11 @@ from harness.probes.suites import choose
 from harness.providers import entries as providers
 from harness.providers.entries import key_variables
 from harness.providers.gate_entry import seconds
-from harness.records.runs import SuiteName
-from harness.sampling import budget as sampling
+from harness.records.runs import Limits, SuiteName
+from harness.sampling.budget import Budget
 from harness.watching.alerts import Sinks, WebhookFormat
 from harness.watching.metrics import Metrics
-from harness.watching.rounds import Budget, menu
+from harness.watching.rounds import menu, of_round
 from harness.watching.signals import signals
 from harness.watching.state import State
 
@@ -126,27 +126,27 @@ def watch(
         return make_rounds(plan, state, metrics, once=once)
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str) -> Limits:
     """`1000` as requests, `2usd` as dollars. Raises ConfigurationError."""
     match = _BUDGET.fullmatch(text.strip())
     requests, dollars = match.groups() if match else (None, None)
     if requests and int(requests):
-        return Budget(int(requests), None)
+        return Limits(max_requests=int(requests))
     if dollars and float(dollars):
-        return Budget(None, float(dollars))
+        return Limits(max_cost=float(dollars))
     raise ConfigurationError(
         f"--budget takes requests per day, such as 1000, or dollars, such as 2usd, not {text!r}."
     )
 
 
 def _target(
-    name: str, file: Path | None, limits: Budget, every: float, choice: ChoiceOptions
+    name: str, file: Path | None, limits: Limits, every: float, choice: ChoiceOptions
 ) -> Target:
     """A provider, ready to be sampled. Raises ConfigurationError."""
     provider = providers.find_provider(name, file)
     providers.access(provider)
-    first = limits.of_round(every, (0, 0.0))
-    sampling.Budget(first).check(provider)
+    first = of_round(limits, every, (0, 0.0))
+    Budget(first).check(provider)
     wanted = choose(choice.suite, names(*choice.only), names(*choice.skip))
     if not (wanted.cases or wanted.probes):
         raise ConfigurationError("--suite, --only and --skip leave nothing to sample.")

@@ -18,7 +18,7 @@ from harness.pipeline import run as pipeline
 from harness.pipeline.exit_codes import EXIT_FAIL, EXIT_PASS, EXIT_UNREACHABLE
 from harness.pipeline.run import Job, new_job
 from harness.records.runs import Limits
-from harness.sampling import budget as sampling
+from harness.sampling.budget import Budget
 from harness.sampling.run import Watcher
 from harness.storage import run_folder
 from harness.storage.run_log import RUN_FILE, read_run_info
@@ -26,7 +26,7 @@ from harness.text import plain
 from harness.watching.alerts import Sinks, alert, ended, moment, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Round, Watched
-from harness.watching.rounds import DAY, PREFLIGHT, Budget, Menu, draw
+from harness.watching.rounds import DAY, PREFLIGHT, Menu, draw, of_round
 from harness.watching.signals import Signal, accepted, counts_of, examine, pruned
 from harness.watching.state import State
 from reports.html.watching import render_watch
@@ -48,7 +48,7 @@ class Watch:
 
     targets: Sequence[Target]
     every: float
-    budget: Budget
+    budget: Limits  # of 24 hours
     alarms: float
     out: Path
     sinks: Sinks
@@ -142,23 +142,23 @@ def _interrupted(plan: Watch, state: State, target: Target) -> tuple[Round, Job]
 def _next(plan: Watch, state: State, target: Target, watched: Watched) -> tuple[Round, Job] | None:
     """A new round; None if the budget does not suffice."""
     provider, now = target.offer.provider, time.time()
-    limits = plan.budget.of_round(plan.every, state.used(provider.name, now - DAY))
+    limits = of_round(plan.budget, plan.every, state.used(provider.name, now - DAY))
     limits = limits.model_copy(
         update={"origins": dict.fromkeys(("max_requests", "max_cost"), "--budget")}
     )
     most = limits.max_requests
     if limits.max_cost == 0 or (most is not None and most <= PREFLIGHT):
         return None
-    drawn = draw(target.offer, watched, limits)
+    tasks, settings, streams = draw(target.offer, watched, limits)
     job = new_job(
         provider,
-        drawn.tasks,
-        drawn.settings,
+        tasks,
+        settings,
         out=plan.out / RUNS / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
         command=("gpt-oss-verify", "watch", "--provider", provider.name),
-        budget=sampling.Budget(limits),
+        budget=Budget(limits),
     )
-    return state.begin(provider.name, now, str(job.folder), drawn.streams), job
+    return state.begin(provider.name, now, str(job.folder), streams), job
 
 
 def _carried_out(one: Round, job: Job, state: State, *, first: bool) -> Round:

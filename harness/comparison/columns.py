@@ -76,13 +76,6 @@ class Column:
     checks: Mapping[str, CheckResult] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class NotPaired:
-    """Why two groups are not compared, in a sentence."""
-
-    reason: str
-
-
 def read_run(folder: Path) -> Column:
     """A run as a column.
 
@@ -131,17 +124,17 @@ def group_name(task: TaskInfo, condition: Condition) -> str:
     return ", ".join([task.name, model, effort, *python, *several])
 
 
-def pair(here: Group | None, there: Group | None) -> Pair | NotPaired:
-    """The two means over the samples that both groups have."""
+def pair(here: Group | None, there: Group | None) -> Pair | str:
+    """The two means over the samples that both groups have, or why they are not compared."""
     if here is None or there is None:
         only = here or there
         sample = only is not None and only.example_data
-        return NotPaired(_SAMPLE_QUESTIONS if sample else "only one of the two has it.")
+        return _SAMPLE_QUESTIONS if sample else "only one of the two has it."
     if there.published is not None:
         return _published_pair(here, there)
     if here.published is not None:
         turned = _published_pair(there, here)
-        if isinstance(turned, NotPaired):
+        if isinstance(turned, str):
             return turned
         return Pair(turned.reference, turned.run, turned.cases)
     shared = shared_tries(here, there)
@@ -149,8 +142,8 @@ def pair(here: Group | None, there: Group | None) -> Pair | NotPaired:
         ours, theirs = [one for _, one, _ in shared], [other for _, _, other in shared]
         return Pair(*paired_means(ours, theirs), cases=len(shared))
     if not shared_content(here, there):
-        return NotPaired("the two were measured on other data (the hashes differ).")
-    return NotPaired("no sample was answered in both.")
+        return "the two were measured on other data (the hashes differ)."
+    return "no sample was answered in both."
 
 
 def shared_tries(here: Group, there: Group) -> list[SampleTries]:
@@ -171,16 +164,16 @@ def _same(sample: str, here: Group, there: Group) -> bool:
     return sample in there.contents and here.contents.get(sample) == there.contents[sample]
 
 
-def _published_pair(run: Group, baseline: Group) -> Pair | NotPaired:
+def _published_pair(run: Group, baseline: Group) -> Pair | str:
     missing = sum(max(0, run.tries - len(tries)) for tries in run.values.values())
     if run.published is not None or baseline.published is None:
-        return NotPaired("it has no samples.")
+        return "it has no samples."
     if run.example_data:
-        return NotPaired(_SAMPLE_QUESTIONS)
+        return _SAMPLE_QUESTIONS
     if missing:
-        return NotPaired(f"{missing} tries are missing.")
+        return f"{missing} tries are missing."
     if len(run.values) != baseline.questions:
-        return NotPaired(
+        return (
             f"it has {len(run.values)} of {baseline.questions} questions, and published figures "
             "are over all of them."
         )

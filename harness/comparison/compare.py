@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from harness.comparison.columns import MEASURE, Column, Group, NotPaired, pair, shared_content
+from harness.comparison.columns import MEASURE, Column, Group, pair, shared_content
 from harness.comparison.records import (
     Comparison,
     Entry,
@@ -136,8 +136,8 @@ def _limits(column: Column, base: Column) -> Iterator[str]:
     for key in both:
         here, there = column.groups[key], base.groups[key]
         found = pair(here, there)
-        if isinstance(found, NotPaired) and (_complete_overlap(here, there)):
-            yield f"{key[1]} is not compared: {found.reason}"
+        if isinstance(found, str) and _complete_overlap(here, there):
+            yield f"{key[1]} is not compared: {found}"
 
 
 def _published_limits(run: Column, published: Column) -> Iterator[str]:
@@ -148,10 +148,10 @@ def _published_limits(run: Column, published: Column) -> Iterator[str]:
         yield f"{run.entry.label} has no scores that could be compared with {label}."
     for key, group in evals:
         found = published.groups.get(key)
-        missing = NotPaired(f"{label} has no figure for it; {MEASURE}.")
+        missing = f"{label} has no figure for it; {MEASURE}."
         paired = missing if found is None and not group.example_data else pair(group, found)
-        if isinstance(paired, NotPaired):
-            yield f"{key[1]} is not compared: {paired.reason}"
+        if isinstance(paired, str):
+            yield f"{key[1]} is not compared: {paired}"
 
 
 def _only_in(column: Column, other: Column) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from harness.comparison.columns import Column, Group, Key, NotPaired, pair
+from harness.comparison.columns import Column, Group, Key, pair
 from harness.comparison.records import Measured, Row, Unit
 from harness.records.analysis import AtK, CheckResult
 from harness.records.scores import Estimate
@@ -68,7 +68,7 @@ def _pairs(key: Key, columns: Sequence[Column], against: int) -> Pairs:
         None if index == against else pair(column.groups.get(key), base)
         for index, column in enumerate(columns)
     ]
-    return tuple(None if isinstance(each, NotPaired) else each for each in found)
+    return tuple(None if isinstance(each, str) else each for each in found)
 
 
 def _main_rows(key: Key, columns: Sequence[Column], against: int) -> Iterator[DraftRow]:

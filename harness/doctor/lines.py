@@ -30,21 +30,6 @@ class Line:
     exit_code: int = 0
 
 
-def ok(topic: str, text: str) -> Line:
-    """No problem."""
-    return Line(topic, "ok", text)
-
-
-def note(topic: str, text: str, remedy: str | None = None) -> Line:
-    """Information, such as an optional package that is not installed."""
-    return Line(topic, "note", text, remedy)
-
-
-def warning(topic: str, text: str, remedy: str | None = None) -> Line:
-    """May affect a run."""
-    return Line(topic, "warning", text, remedy)
-
-
 def problem(topic: str, text: str, remedy: str | None = None, code: int = EXIT_PROBLEM) -> Line:
     """Prevents a run."""
     return Line(topic, "problem", text, remedy, code)

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 
 from harness.api import DIALECTS
-from harness.doctor.lines import EXIT_UNREACHABLE, Line, note, ok, problem, warning
+from harness.doctor.lines import EXIT_UNREACHABLE, Line, problem
 from harness.endpoints.client import Answer
 from harness.endpoints.preflight import listed_models, require_usable, smallest_request
 from harness.errors import ConfigurationError, ProviderUnavailableError
@@ -57,7 +57,7 @@ def launch_line(name: str, launch: Launch) -> Line:
     if program == sys.executable and flag == "-m" and module and not _is_module(module):
         text = f"the Python module of its launch entry, {module}, was not found"
         return problem(name, text, "install it", EXIT_UNREACHABLE)
-    return ok(name, "has a launch entry; not started now")
+    return Line(name, "ok", "has a launch entry; not started now")
 
 
 def _is_module(name: str) -> bool:
@@ -69,20 +69,20 @@ def _is_module(name: str) -> bool:
 
 def _models_line(provider: Provider, models: Sequence[str] | None) -> Line:
     if models is None:
-        return note(provider.name, "does not list its models")
+        return Line(provider.name, "note", "does not list its models")
     text = f"lists {len(models)} model{'' if len(models) == 1 else 's'}"
     if provider.model in models:
-        return ok(provider.name, f"{text}, including {provider.model}")
-    return note(provider.name, f"{text}, but not {provider.model}")
+        return Line(provider.name, "ok", f"{text}, including {provider.model}")
+    return Line(provider.name, "note", f"{text}, but not {provider.model}")
 
 
 def _answer_lines(provider: Provider, answer: Answer, path: str) -> Iterator[Line]:
     text = f"answers {path} with {answer.status} in {answer.elapsed:.2f} s"
     if answer.status >= 300:
         remedy = "run it with --debug -n 1 -k 1 to see the response; a run reports it as a finding"
-        yield warning(provider.name, text, remedy)
+        yield Line(provider.name, "warning", text, remedy)
     else:
-        yield ok(provider.name, text)
+        yield Line(provider.name, "ok", text)
     yield from skew(provider.name, answer.headers, datetime.now(UTC))
 
 
@@ -96,4 +96,4 @@ def skew(name: str, headers: Mapping[str, str], now: datetime) -> Iterator[Line]
     off = abs(now - theirs.astimezone(UTC))
     if off > LARGEST_SKEW:
         text = f"its clock and the local clock differ by {off.total_seconds():,.0f} s"
-        yield warning(name, text, "check the clock of this machine")
+        yield Line(name, "warning", text, "check the clock of this machine")

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from harmony import vocabulary
-from harness.doctor.lines import Line, note, ok, problem, warning
+from harness.doctor.lines import Line, problem
 from harness.errors import ConfigurationError
 from harness.providers.entries import (
     LOCAL_FILE,
@@ -52,8 +52,8 @@ def _disk(runs: Path) -> Line:
     free = shutil.disk_usage(place).free
     text = f"{free / GIBIBYTE:,.1f} GiB free in {place}"
     if free < DISK_FOR_A_RUN:
-        return warning("disk", text, "free some space, or choose another folder with --out")
-    return ok("disk", text)
+        return Line("disk", "warning", text, "free some space, or choose another folder with --out")
+    return Line("disk", "ok", text)
 
 
 def open_files(limit: int, concurrency: int) -> Line:
@@ -62,16 +62,16 @@ def open_files(limit: int, concurrency: int) -> Line:
     shown = "no limit" if limit == resource.RLIM_INFINITY else f"at most {limit:,}"
     text = f"{shown}; {concurrency} attempts in flight use up to {needed}"
     if limit != resource.RLIM_INFINITY and limit < needed:
-        return warning("open files", text, "raise `ulimit -Hn`, or lower --concurrency")
-    return ok("open files", text)
+        return Line("open files", "warning", text, "raise `ulimit -Hn`, or lower --concurrency")
+    return Line("open files", "ok", text)
 
 
 def clock(now: datetime, installed: datetime) -> Line:
     """Check that the current time is not before the installation."""
     text = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     if now < installed:
-        return warning("clock", f"{text}, before the tool was installed", "set the clock")
-    return ok("clock", text)
+        return Line("clock", "warning", f"{text}, before the tool was installed", "set the clock")
+    return Line("clock", "ok", text)
 
 
 def vocabulary_line(environ: Mapping[str, str] = os.environ) -> Line:
@@ -81,11 +81,11 @@ def vocabulary_line(environ: Mapping[str, str] = os.environ) -> Line:
         path = vocabulary.vocabulary_file()
     except vocabulary.VocabularyError as error:
         text = f"{error} Without it, the prompt probes and the reference engine do not work."
-        return warning("vocabulary", text)
+        return Line("vocabulary", "warning", text)
     if folder and path.parent != Path(folder):
         text = f"{path}; {folder} has no {vocabulary.FILE_NAME} with the right hash"
-        return warning("vocabulary", text, f"fix or unset {vocabulary.FOLDER_VARIABLE}")
-    return ok("vocabulary", f"{path}, SHA-256 correct")
+        return Line("vocabulary", "warning", text, f"fix or unset {vocabulary.FOLDER_VARIABLE}")
+    return Line("vocabulary", "ok", f"{path}, SHA-256 correct")
 
 
 def providers_line(path: Path | None) -> tuple[Line, dict[str, Provider]]:
@@ -96,9 +96,11 @@ def providers_line(path: Path | None) -> tuple[Line, dict[str, Provider]]:
         return problem("providers", str(error)), {}
     file = path or LOCAL_FILE
     if not file.exists():
-        return ok("providers", f"no {file} here; {len(everything)} shipped entries"), everything
-    return ok(
-        "providers", f"{file}: {len(own)} entries; {len(everything)} with the shipped ones"
+        return Line(
+            "providers", "ok", f"no {file} here; {len(everything)} shipped entries"
+        ), everything
+    return Line(
+        "providers", "ok", f"{file}: {len(own)} entries; {len(everything)} with the shipped ones"
     ), own
 
 
@@ -113,11 +115,11 @@ def keys(providers: Mapping[str, Provider], environ: Mapping[str, str]) -> Itera
             try:
                 access(provider, environ)
             except ConfigurationError as error:
-                yield warning("keys", str(error))
+                yield Line("keys", "warning", str(error))
             else:
-                yield ok("keys", f"set: {', '.join(names)} ({provider.name})")
+                yield Line("keys", "ok", f"set: {', '.join(names)} ({provider.name})")
     if unset:
-        yield note("keys", f"not set: {', '.join(unset)}")
+        yield Line("keys", "note", f"not set: {', '.join(unset)}")
 
 
 DISTRIBUTION = "gpt-oss-verify"
@@ -145,7 +147,7 @@ def _python(ours: Distribution) -> Line:
     required = SpecifierSet(ours.metadata["Requires-Python"] or "")
     found = f"{platform.python_version()} at {sys.executable}"
     if required.contains(platform.python_version(), prereleases=True):
-        return ok("Python", found)
+        return Line("Python", "ok", found)
     remedy = f"install the tool with Python {required}"
     return problem("Python", f"{found}; {required} is required", remedy)
 
@@ -159,7 +161,7 @@ def _requirements(ours: Distribution, extra: str = "") -> list[Requirement]:
 def _base(required: Sequence[Requirement]) -> Iterator[Line]:
     unmet = [(each, lack) for each in required if (lack := _lack(each)) is not None]
     if not unmet:
-        yield ok("packages", f"{len(required)} installed, all in the required versions")
+        yield Line("packages", "ok", f"{len(required)} installed, all in the required versions")
     for each, lack in unmet:
         yield problem("packages", lack, f"pip install '{each.name}{each.specifier}'")
 
@@ -169,10 +171,14 @@ def _extra(extra: str, purpose: str, required: Sequence[Requirement]) -> Line:
     lacks = {each.name: lack for each in required if (lack := _lack(each)) is not None}
     remedy = f"pip install '{DISTRIBUTION}[{extra}]'"
     if not lacks:
-        return ok(topic, ", ".join(f"{each.name} {version(each.name)}" for each in required))
+        return Line(
+            topic, "ok", ", ".join(f"{each.name} {version(each.name)}" for each in required)
+        )
     if all(_found(name) is None for name in lacks):
-        return note(topic, f"{', '.join(lacks)} not installed; needed for {purpose}", remedy)
-    return warning(topic, "; ".join(lacks.values()), remedy)
+        return Line(
+            topic, "note", f"{', '.join(lacks)} not installed; needed for {purpose}", remedy
+        )
+    return Line(topic, "warning", "; ".join(lacks.values()), remedy)
 
 
 def _lack(required: Requirement) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
+from typing import NamedTuple
 
 from harness.cases import Case, Suite
 from harness.errors import ConfigurationError
@@ -29,23 +30,15 @@ DAY = 86_400.0
 _TURNS = 10
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Requests or dollars that a provider may cost within 24 hours; None is not limited."""
-
-    requests: int | None
-    dollars: float | None
-
-    def of_round(self, every: float, used: tuple[int, float]) -> Limits:
-        """The limits of one round; `used` has the requests and dollars of the last 24 hours."""
-        share = min(1.0, every / DAY)
-        requests, dollars = self.requests, self.dollars
-        return Limits(
-            max_requests=None
-            if requests is None
-            else max(0, min(int(requests * share), requests - used[0])),
-            max_cost=None if dollars is None else max(0.0, min(dollars * share, dollars - used[1])),
-        )
+def of_round(daily: Limits, every: float, used: tuple[int, float]) -> Limits:
+    """The limits of one round; `used` has the requests and dollars of the last 24 hours."""
+    share = min(1.0, every / DAY)
+    requests, dollars = daily.max_requests, daily.max_cost
+    if requests is not None:
+        requests = max(0, min(int(requests * share), requests - used[0]))
+    if dollars is not None:
+        dollars = max(0.0, min(dollars * share, dollars - used[1]))
+    return Limits(max_requests=requests, max_cost=dollars)
 
 
 @dataclass(frozen=True)
@@ -61,8 +54,7 @@ class Menu:
     golden: Golden | None
 
 
-@dataclass(frozen=True)
-class Draw:
+class Draw(NamedTuple):
     """The tasks of one round, its settings, and the streams of the probes that it samples."""
 
     tasks: tuple[Task, ...]

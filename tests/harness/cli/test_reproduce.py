@@ -152,7 +152,7 @@ def test_a_server_that_is_gone_still_leaves_the_recorded_request(
     ("arguments", "said"),
     [
         (["calls.name.poluted"], f"did you mean '{POLLUTED}'?"),
-        ([POLLUTED, "--record", "tool_calling/x"], f"{POLLUTED}' with an example in tool_calling/x"),
+        ([POLLUTED, "--record", "tool_calling/x"], "with an example in tool_calling/x"),
         ([POLLUTED, "--times", "-1"], "--times"),
     ],
 )

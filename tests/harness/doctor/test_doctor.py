@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from harness.cli.app import run
 from harness.doctor import setup as installed
-from harness.doctor.lines import Line, exit_code, note, ok, problem, warning
+from harness.doctor.lines import Line, exit_code, problem
 from harness.doctor.reach import launch_line, skew
 from harness.doctor.setup import clock, keys, open_files, vocabulary_line
 from harness.providers.entries import Launch, own_providers
@@ -52,8 +52,10 @@ def about(lines: list[Line], topic: str) -> list[Line]:
 
 
 def test_an_exit_code_is_that_of_the_worst() -> None:
-    assert exit_code([ok("a", ""), note("b", ""), warning("c", "", "")]) == 0
-    assert exit_code([ok("a", ""), problem("b", "")]) == 2
+    assert (
+        exit_code([Line("a", "ok", ""), Line("b", "note", ""), Line("c", "warning", "", "")]) == 0
+    )
+    assert exit_code([Line("a", "ok", ""), problem("b", "")]) == 2
     assert exit_code([problem("a", "", code=3), problem("b", "")]) == 3
 
 

@@ -21,7 +21,7 @@ from harness.records.runs import Limits
 from harness.watching.alerts import Sinks, alert, ended, past, worse
 from harness.watching.metrics import Metrics
 from harness.watching.records import AVAILABILITY, TOOL_CALLS, Incident, Past, Round, Watched
-from harness.watching.rounds import Budget, draw, menu
+from harness.watching.rounds import draw, menu, of_round
 from harness.watching.signals import accepted, examine, pruned, signals, stream, suspects
 from harness.watching.state import State
 from reports.html.watching import render_watch
@@ -164,9 +164,9 @@ def test_a_budget_too_small_for_a_round_is_refused():
 
 
 def test_the_budget_of_a_round_is_its_share_of_what_is_left():
-    assert Budget(240, None).of_round(HOUR, (0, 0)).max_requests == 10
-    assert Budget(240, None).of_round(HOUR, (236, 0)).max_requests == 4
-    assert Budget(None, 2.4).of_round(HOUR, (0, 2.35)).max_cost == pytest.approx(0.05)
+    assert of_round(Limits(max_requests=240), HOUR, (0, 0)).max_requests == 10
+    assert of_round(Limits(max_requests=240), HOUR, (236, 0)).max_requests == 4
+    assert of_round(Limits(max_cost=2.4), HOUR, (0, 2.35)).max_cost == pytest.approx(0.05)
 
 
 # --- State
